@@ -1,0 +1,7 @@
+"""``python -m ticketbottle_payctl`` is ``payctl``."""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.cli.app import main
+
+main()

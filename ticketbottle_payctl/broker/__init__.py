@@ -1,0 +1,1 @@
+"""Kafka: one producer, one delivery per message, every failure with a name and a fault."""

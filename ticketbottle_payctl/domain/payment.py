@@ -1,0 +1,109 @@
+"""The life of a payment, and what a genuine callback may do to it.
+
+::
+
+    PENDING ──success──▶ COMPLETED     PENDING ──failure──▶ FAILED     PENDING ──cancel──▶ CANCELLED
+    FAILED | CANCELLED ──success──▶ COMPLETED      late money: recorded, and a person is told
+    COMPLETED ──anything──▶ COMPLETED              a second success is a duplicate, a later failure is refused
+
+The amount is compared before the state, as VNPay's own order of checks has it; a wrong amount changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from ticketbottle_payctl.domain.callback import Callback, Outcome
+
+_ONE_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Status(StrEnum):
+    """``payments.status``; the names are the payment service's."""
+
+    PENDING = "PENDING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class RefusalReason(StrEnum):
+    """Why a genuine callback changed nothing, though it wanted to."""
+
+    UNKNOWN_ORDER = "unknown_order"
+    OTHER_PROVIDER = "other_provider"
+    WRONG_AMOUNT = "wrong_amount"
+    CONTRADICTS_COMPLETED = "contradicts_completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A row of ``payments``, as far as settling it needs. ``amount`` is whole VND, instants are UTC."""
+
+    id: str
+    order_code: str
+    amount: int
+    currency: str
+    provider: str
+    reference: str
+    status: Status
+    failed_at: datetime | None = None
+    cancelled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of state to be written. ``late`` is money that arrived after the payment had failed or was cancelled."""
+
+    before: Status
+    after: Status
+    at: datetime
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The payment is already where the callback wants it, or in another final state that no money contradicts."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The callback is genuine and still must not change the payment. A person should know."""
+
+    reason: RefusalReason
+
+
+Verdict = Transition | Duplicate | Refusal
+
+
+def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
+    """Decide what a genuine callback does to its payment.
+
+    ``now`` is read after the payment's row lock is held. The transition's instant is later than every earlier
+    transition of this payment, whatever the clocks did, so that its events sort in the order they happened.
+    """
+    if _plain(payment.provider) != callback.provider:
+        return Refusal(RefusalReason.OTHER_PROVIDER)
+    if callback.amount != payment.amount or callback.currency != payment.currency:
+        return Refusal(RefusalReason.WRONG_AMOUNT)
+    wanted = Status(callback.outcome.value)
+    if payment.status is Status.COMPLETED and callback.outcome is not Outcome.COMPLETED:
+        return Refusal(RefusalReason.CONTRADICTS_COMPLETED)
+    if payment.status is not Status.PENDING and (payment.status is wanted or wanted is not Status.COMPLETED):
+        return Duplicate(payment.status)
+    late = payment.status is not Status.PENDING
+    return Transition(payment.status, wanted, _after_earlier_transitions(payment, now), late)
+
+
+def _after_earlier_transitions(payment: Payment, now: datetime) -> datetime:
+    earlier = [at + _ONE_MILLISECOND for at in (payment.failed_at, payment.cancelled_at) if at is not None]
+    return max([now, *earlier])
+
+
+def _plain(provider: str) -> str:
+    """``ZALOPAY``, ``zalo-pay`` and ``ZaloPay`` are one gateway."""
+    return "".join(letter for letter in provider.lower() if letter.isalnum())

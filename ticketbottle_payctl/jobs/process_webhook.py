@@ -1,0 +1,231 @@
+"""One callback, one transaction: prove it, lock its payment, settle, write event and receipt, commit, then answer.
+
+No success is answered before the commit. A callback that is not genuine touches no table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import assert_never
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine
+
+from ticketbottle_payctl.domain.callback import (
+    Answer,
+    Callback,
+    IgnoredBecause,
+    Outcome,
+    Rejected,
+    RejectReason,
+    Reply,
+    Request,
+)
+from ticketbottle_payctl.domain.event import NewEvent, event_for
+from ticketbottle_payctl.domain.payment import Duplicate, Payment, Refusal, RefusalReason, Transition, settle
+from ticketbottle_payctl.providers.gateway import Credentials, Gateway
+from ticketbottle_payctl.store import payments, receipts
+from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.receipts import Receipt
+
+LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=timedelta(seconds=5))
+"""A gateway waits ten seconds at least; a locked payment is answered "try again" before that."""
+
+
+class WebhookOutcome(StrEnum):
+    """What became of a callback."""
+
+    SETTLED = "settled"
+    ALREADY_SETTLED = "already_settled"
+    TEST_PING = "test_ping"
+    IGNORED = "ignored"
+    REFUSED = "refused"
+
+
+class Alert(StrEnum):
+    """What a person must hear of: money is involved and the software will not decide alone."""
+
+    LATE_MONEY = "late_money"
+    WRONG_AMOUNT = "wrong_amount"
+    UNKNOWN_ORDER = "unknown_order"
+    CONTRADICTS_COMPLETED = "contradicts_completed"
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookReport:
+    """What was decided and what the gateway is told. ``event`` is the outbox row that was (or would be) written."""
+
+    provider: str
+    outcome: WebhookOutcome
+    reason: str | None
+    reply: Reply
+    payment_id: str | None = None
+    order_code: str | None = None
+    status_before: str | None = None
+    status_after: str | None = None
+    event: NewEvent | None = None
+    receipt_id: str | None = None
+    alert: Alert | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What ties a request to its receipt, its event and its message. Both optional."""
+
+    correlation_id: str | None = None
+    traceparent: str | None = None
+
+
+_REJECTIONS = {
+    RejectReason.SIGNATURE: Answer.BAD_SIGNATURE,
+    RejectReason.MALFORMED: Answer.BAD_SIGNATURE,
+    RejectReason.OTHER_MERCHANT: Answer.BAD_SIGNATURE,
+    RejectReason.NOT_CONFIGURED: Answer.NOT_CONFIGURED,
+}
+_REFUSALS = {
+    RefusalReason.UNKNOWN_ORDER: (Answer.UNKNOWN_ORDER, Alert.UNKNOWN_ORDER),
+    RefusalReason.OTHER_PROVIDER: (Answer.UNKNOWN_ORDER, Alert.UNKNOWN_ORDER),
+    RefusalReason.WRONG_AMOUNT: (Answer.WRONG_AMOUNT, Alert.WRONG_AMOUNT),
+    RefusalReason.CONTRADICTS_COMPLETED: (Answer.DUPLICATE, Alert.CONTRADICTS_COMPLETED),
+}
+
+
+def process_webhook(  # noqa: PLR0913 - the honest list of what the job needs
+    engine: Engine,
+    request: Request,
+    gateway: Gateway,
+    credentials: Credentials,
+    *,
+    trace: Trace | None = None,
+    dry_run: bool = False,
+    new_id: Callable[[], str] = lambda: str(uuid4()),
+) -> WebhookReport:
+    """Process one callback to its end; the same bytes may come any number of times, at once or years later.
+
+    ``dry_run`` does all of it, the locks and the writes included, and rolls back.
+
+    Raises:
+        DatabaseUnavailableError: nothing was written; the gateway must be told to call again.
+        ConfigError: payctl's schema or a privilege is missing; nothing was written.
+    """
+    verified = gateway.verify(request, credentials)
+    if isinstance(verified, Rejected):
+        return WebhookReport(
+            provider=gateway.name,
+            outcome=WebhookOutcome.REFUSED,
+            reason=verified.reason.value,
+            reply=gateway.reply(_REJECTIONS[verified.reason]),
+            dry_run=dry_run,
+        )
+    work = _Work(gateway, request, verified, trace or Trace(), new_id, dry_run)
+    with transaction(engine, LIMITS, commit=not dry_run) as connection:
+        return work.ignore(connection) if verified.outcome is Outcome.IGNORED else work.settle(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    gateway: Gateway
+    request: Request
+    callback: Callback
+    trace: Trace
+    new_id: Callable[[], str]
+    dry_run: bool
+
+    def ignore(self, connection: Connection) -> WebhookReport:
+        ping = self.callback.ignored_because is IgnoredBecause.PING
+        outcome = WebhookOutcome.TEST_PING if ping else WebhookOutcome.IGNORED
+        reason = self.callback.ignored_because.value if self.callback.ignored_because else None
+        return self._leave(connection, outcome, Answer.IGNORED, reason)
+
+    def settle(self, connection: Connection) -> WebhookReport:
+        found = payments.lock(connection, self.callback.reference, self.callback.order_ref)
+        if found is None:
+            return self._refuse(connection, None, RefusalReason.UNKNOWN_ORDER)
+        payment, now = found
+        verdict = settle(payment, self.callback, now)
+        match verdict:
+            case Refusal(reason=reason):
+                return self._refuse(connection, payment, reason)
+            case Duplicate():
+                return self._leave(connection, WebhookOutcome.ALREADY_SETTLED, Answer.DUPLICATE, None, payment)
+            case Transition():
+                return self._write(connection, payment, verdict)
+            case _:
+                assert_never(verdict)
+
+    def _write(self, connection: Connection, payment: Payment, transition: Transition) -> WebhookReport:
+        event = event_for(payment, transition.after, transition.at, self.new_id())
+        receipt = self._receipt(WebhookOutcome.SETTLED, None, payment, event.id)
+        payments.settle(connection, transition, event, receipt, self.trace.traceparent)
+        return self._report(
+            WebhookOutcome.SETTLED,
+            Answer.DONE,
+            receipt,
+            payment=payment,
+            after=transition.after.value,
+            event=event,
+            alert=Alert.LATE_MONEY if transition.late else None,
+        )
+
+    def _refuse(self, connection: Connection, payment: Payment | None, reason: RefusalReason) -> WebhookReport:
+        answer, alert = _REFUSALS[reason]
+        return self._leave(connection, WebhookOutcome.REFUSED, answer, reason.value, payment, alert)
+
+    def _leave(  # noqa: PLR0913, PLR0917
+        self,
+        connection: Connection,
+        outcome: WebhookOutcome,
+        answer: Answer,
+        reason: str | None,
+        payment: Payment | None = None,
+        alert: Alert | None = None,
+    ) -> WebhookReport:
+        """Leave the payment as it is; keep the receipt."""
+        receipt = self._receipt(outcome, reason, payment, None)
+        receipts.store(connection, receipt)
+        after = payment.status.value if payment else None
+        return self._report(outcome, answer, receipt, payment=payment, after=after, alert=alert)
+
+    def _receipt(
+        self, outcome: WebhookOutcome, reason: str | None, payment: Payment | None, event_id: str | None
+    ) -> Receipt:
+        return Receipt(
+            id=self.new_id(),
+            callback=self.callback,
+            request=self.request,
+            result=outcome.value,
+            reason=reason,
+            payment_id=payment.id if payment else None,
+            event_id=event_id,
+            correlation_id=self.trace.correlation_id,
+        )
+
+    def _report(  # noqa: PLR0913
+        self,
+        outcome: WebhookOutcome,
+        answer: Answer,
+        receipt: Receipt,
+        *,
+        payment: Payment | None,
+        after: str | None,
+        event: NewEvent | None = None,
+        alert: Alert | None = None,
+    ) -> WebhookReport:
+        return WebhookReport(
+            provider=self.gateway.name,
+            outcome=outcome,
+            reason=receipt.reason,
+            reply=self.gateway.reply(answer),
+            payment_id=receipt.payment_id,
+            order_code=payment.order_code if payment else None,
+            status_before=payment.status.value if payment else None,
+            status_after=after,
+            event=event,
+            receipt_id=receipt.id,
+            alert=alert,
+            dry_run=self.dry_run,
+        )

@@ -1,0 +1,65 @@
+"""Carry pending events to Kafka: at least once, in order per payment, never lost.
+
+``run`` visits shards, ``visit`` drains one, ``lane`` claims a batch, ``batch`` sends it, ``restart`` begins anew.
+"""
+
+from __future__ import annotations
+
+from threading import Event
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.domain.cursor import START
+from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
+from ticketbottle_payctl.jobs.publish_outbox.report import (
+    DeadEvent,
+    OnDead,
+    PublishOptions,
+    PublishReport,
+    StoppedBecause,
+    Tally,
+)
+from ticketbottle_payctl.jobs.publish_outbox.run import Observer, Run
+from ticketbottle_payctl.store import outbox
+from ticketbottle_payctl.store.engine import transaction
+from ticketbottle_payctl.store.outbox import Claim, Waiting
+
+__all__ = [
+    "DeadEvent",
+    "Observer",
+    "OnDead",
+    "PublishOptions",
+    "PublishReport",
+    "StoppedBecause",
+    "Tally",
+    "preview_outbox",
+    "publish_outbox",
+]
+
+
+def publish_outbox(
+    engine: Engine,
+    producer: Producer,
+    options: PublishOptions,
+    *,
+    stop: Event | None = None,
+    observer: Observer | None = None,
+) -> PublishReport:
+    """Publish pending events until none is left, or in a loop until ``stop`` is set.
+
+    An event is marked published in the transaction that is committed after the broker acknowledged it. A crash
+    anywhere sends at most two batches again, each event with the same id. A broker that is away changes no row.
+
+    Raises:
+        DatabaseUnavailableError: the database is away (a loop waits for it instead).
+        ConfigError: payctl's schema or a privilege is missing.
+    """
+    return Run(engine, producer, options, stop or Event(), observer or Observer()).to_the_end()
+
+
+def preview_outbox(engine: Engine, options: PublishOptions) -> list[Waiting]:
+    """What a run would claim now, by event type. Reads only."""
+    wanted = Claim(after=START, limit=0, max_retries=options.max_retries, types=options.types)
+    with transaction(engine, LIMITS, commit=False) as connection:
+        return outbox.preview(connection, wanted)

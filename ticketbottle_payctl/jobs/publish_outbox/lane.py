@@ -1,0 +1,73 @@
+"""A connection that claims batches. A publisher has two, so that one claims while the other's batch is sent.
+
+Whoever holds a lane's open transaction owns the events claimed in it; closing the lane gives them back.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import timedelta
+
+from sqlalchemy import Connection, Engine
+
+from ticketbottle_payctl.domain.event import OutboxEvent
+from ticketbottle_payctl.store import outbox, ownership
+from ticketbottle_payctl.store.engine import Limits, open_connection, translated_errors
+from ticketbottle_payctl.store.outbox import Claim, PutBack
+
+LIMITS = Limits(
+    statement=timedelta(seconds=30), lock=timedelta(seconds=2), idle=timedelta(seconds=60), careful_plan=True
+)
+"""The idle limit outlives one batch's sending; a publisher that hangs longer loses its claim, not its events."""
+
+
+class Lane:
+    """One of the two connections, with at most one transaction open."""
+
+    def __init__(self, engine: Engine, number: int, shard: int, shards: int) -> None:
+        self._engine, self._number, self._shard, self._shards = engine, number, shard, shards
+        self._stack = ExitStack()
+        self._connection: Connection | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """The lane's connection, opened when first needed."""
+        if self._connection is None:
+            self._connection = self._stack.enter_context(open_connection(self._engine, LIMITS))
+        return self._connection
+
+    def enter(self, owner: str) -> tuple[bool, bool]:
+        """Try to become the shard's publisher: whether we are, and whether another one was before us."""
+        with translated_errors():
+            if not ownership.enter(self.connection, self._shard, self._shards, self._number):
+                self.connection.rollback()
+                return False, False
+            return True, ownership.take_over(self.connection, self._shard, owner)
+
+    def claim(self, wanted: Claim, *, skip_locked: bool = False) -> list[OutboxEvent]:
+        """Claim in the transaction that :meth:`enter` opened."""
+        with translated_errors():
+            return outbox.claim(self.connection, wanted, skip_locked=skip_locked)
+
+    def claim_next(self, wanted: Claim) -> list[OutboxEvent]:
+        """Claim in a new transaction, while the other lane still holds the shard."""
+        with translated_errors():
+            ownership.keep(self.connection, self._shard, self._shards, self._number)
+            return outbox.claim(self.connection, wanted)
+
+    def commit(self, put_back: list[PutBack]) -> None:
+        """What was published stays marked, the rest is put back; nothing counts before this returns."""
+        with translated_errors():
+            if put_back:
+                outbox.put_back(self.connection, put_back)
+            self.connection.commit()
+
+    def rollback(self) -> None:
+        """Give the whole batch back."""
+        with translated_errors():
+            self.connection.rollback()
+
+    def close(self) -> None:
+        """Give back what is open and let the connection go."""
+        self._connection = None
+        self._stack.close()

@@ -1,0 +1,48 @@
+"""The gateways payctl speaks, and which of them a request belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.errors import NotFoundError
+from ticketbottle_payctl.providers import momo, payos, vnpay, zalopay
+from ticketbottle_payctl.providers.gateway import Credentials, Gateway
+from ticketbottle_payctl.secret import Secret
+
+GATEWAYS: dict[str, Gateway] = {
+    gateway.name: gateway for gateway in (zalopay.GATEWAY, payos.GATEWAY, vnpay.GATEWAY, momo.GATEWAY)
+}
+"""Every gateway by its name, in the order in which shapes are tried."""
+
+_SPELLINGS = {spelling: gateway for gateway in GATEWAYS.values() for spelling in gateway.spellings}
+
+
+def by_name(name: str) -> Gateway:
+    """The gateway of that name, in any of its accepted spellings and any case.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    gateway = _SPELLINGS.get(name.casefold())
+    if gateway is None:
+        message = "there is no payment gateway of that name"
+        raise NotFoundError(message, hint=f"one of: {', '.join(GATEWAYS)}")
+    return gateway
+
+
+def resolve(request: Request) -> Gateway | None:
+    """The gateway a request is for: the last path segment that names one, else the shape of query or body.
+
+    This only chooses who checks it and proves nothing. A stage prefix, a trailing slash and the case of the path do
+    not matter.
+    """
+    for segment in reversed(request.path.casefold().split("/")):
+        if segment in _SPELLINGS:
+            return _SPELLINGS[segment]
+    return next((gateway for gateway in GATEWAYS.values() if gateway.recognises(request)), None)
+
+
+def credentials(gateway: Gateway, lookup: Callable[[str], tuple[Secret, ...]]) -> Credentials:
+    """A merchant's values for a gateway, found by the names of their environment variables."""
+    return {field.name: lookup(field.env) for field in gateway.fields}

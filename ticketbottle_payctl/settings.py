@@ -1,0 +1,179 @@
+"""One settings type; every default stands here and nowhere else.
+
+The variable names are those the deployed payment service already uses; payctl's own begin with ``PAYCTL_``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.secret import Secret
+
+_PRISMA_ONLY = frozenset(
+    {
+        "schema", "connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size",
+        "sslaccept", "sslidentity", "sslpassword",
+    }
+)  # fmt: skip
+_MECHANISMS = frozenset({"plain", "scram-sha-256", "scram-sha-512", "aws-iam"})
+_SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """Where the payment service's tables are. ``url`` is libpq's form of it, Prisma's own parameters taken out."""
+
+    url: Secret
+    schema: str = "public"
+    pooled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """How to reach the brokers. ``mechanism`` is spelled as kafkajs spells it."""
+
+    brokers: str
+    ssl: bool = False
+    mechanism: str | None = None
+    username: str | None = None
+    password: Secret | None = field(default=None)
+    ca_file: str | None = None
+    client_id: str = "payctl"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What payctl was told. Ask for ``database`` or ``kafka`` only where they are needed: absent ones raise then."""
+
+    environ: Mapping[str, str] = field(repr=False)
+    environment: str
+    log_level: str
+    batch_size: int
+    max_retries: int
+    retention: timedelta
+    shards: int
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the environment once.
+
+        Raises:
+            ConfigError: a value is not of its kind; the message names the variable and never quotes the value.
+        """
+        return cls(
+            environ=environ,
+            environment=environ.get("ENVIRONMENT", "dev"),
+            log_level=_choice(environ, "LOG_LEVEL", "info", {"debug", "info", "warn", "warning", "error"}),
+            batch_size=_whole(environ, "OUTBOX_BATCH_SIZE", 1000, 1, 50_000),
+            max_retries=_whole(environ, "OUTBOX_MAX_RETRIES", 5, 1, 1000),
+            retention=timedelta(days=_whole(environ, "OUTBOX_RETENTION_DAYS", 7, 1, 3650)),
+            shards=_whole(environ, "PAYCTL_SHARDS", 1, 1, 64),
+        )
+
+    @property
+    def database(self) -> DatabaseSettings:
+        """``DATABASE_URL``, understood as Prisma writes it.
+
+        Raises:
+            ConfigError: it is absent or not a PostgreSQL URL.
+        """
+        return _database(_required(self.environ, "DATABASE_URL"), self.environ)
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """``KAFKA_*``.
+
+        Raises:
+            ConfigError: no brokers, an unknown mechanism, or credentials that contradict it.
+        """
+        return _kafka(self.environ)
+
+    def secrets(self, name: str) -> tuple[Secret, ...]:
+        """The current value of ``name`` and, while a rotation lasts, ``NAME_PREVIOUS``; empty where absent."""
+        values = (self.environ.get(name), self.environ.get(f"{name}_PREVIOUS"))
+        return tuple(Secret(value) for value in values if value)
+
+
+def _database(url: str, environ: Mapping[str, str]) -> DatabaseSettings:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+        host = parts.hostname
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
+        message = "DATABASE_URL is not of the form postgresql://user:password@host:port/database"
+        raise ConfigError(message, hint="give the payment service's own DATABASE_URL")
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    schema = dict(query).get("schema") or "public"
+    if not _SCHEMA_NAME.fullmatch(schema):
+        message = "the schema parameter of DATABASE_URL is not a schema name"
+        raise ConfigError(message)
+    kept = urlencode([(name, value) for name, value in query if name not in _PRISMA_ONLY])
+    libpq = urlunsplit(("postgresql", parts.netloc, parts.path, kept, ""))
+    return DatabaseSettings(Secret(libpq), schema, pooled=_flag(environ, "PAYCTL_DB_POOL", default=True))
+
+
+def _kafka(environ: Mapping[str, str]) -> KafkaSettings:
+    brokers = _required(environ, "KAFKA_BROKERS")
+    mechanism = environ.get("KAFKA_SASL_MECHANISM", "").lower() or None
+    if mechanism is not None and mechanism not in _MECHANISMS:
+        message = f"KAFKA_SASL_MECHANISM is not one of {', '.join(sorted(_MECHANISMS))}"
+        raise ConfigError(message)
+    username, password = environ.get("KAFKA_USERNAME"), environ.get("KAFKA_PASSWORD")
+    if mechanism not in {None, "aws-iam"} and not (username and password):
+        message = f"KAFKA_SASL_MECHANISM is {mechanism}, but KAFKA_USERNAME or KAFKA_PASSWORD is not set"
+        raise ConfigError(message)
+    return KafkaSettings(
+        brokers=brokers,
+        ssl=_flag(environ, "KAFKA_SSL", default=False) or mechanism == "aws-iam",
+        mechanism=mechanism,
+        username=username,
+        password=Secret(password) if password else None,
+        ca_file=environ.get("KAFKA_CA_FILE") or None,
+        client_id=environ.get("KAFKA_CLIENT_ID") or f"payctl-{environ.get('ENVIRONMENT', 'dev')}",
+    )
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "").strip()
+    if not value:
+        message = f"{name} is not set"
+        raise ConfigError(message, hint=f"export {name}, or run `payctl demo --keep` for a local one")
+    return value
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= most):
+        message = f"{name} is not a whole number from {least} to {most}"
+        raise ConfigError(message)
+    return int(text)
+
+
+def _choice(environ: Mapping[str, str], name: str, default: str, allowed: set[str]) -> str:
+    value = environ.get(name, "").strip().lower() or default
+    if value not in allowed:
+        message = f"{name} is not one of {', '.join(sorted(allowed))}"
+        raise ConfigError(message)
+    return value
+
+
+def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    value = environ.get(name)
+    if value is None:
+        return default
+    if value.strip().lower() in _TRUE:
+        return True
+    if value.strip().lower() in _FALSE:
+        return False
+    message = f"{name} is neither true nor false"
+    raise ConfigError(message)

@@ -1,0 +1,167 @@
+"""The one door to PostgreSQL: how a connection is made, what every transaction begins with, whose fault an error is.
+
+Limits travel inside the first statement of each transaction (``set_config(..., true)``): they cost no round trip,
+end with the transaction, and so pass through PgBouncer and RDS Proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.pool import NullPool
+
+from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError, PayctlError
+from ticketbottle_payctl.settings import DatabaseSettings
+
+_LIMITS = "payctl_limits"
+_FRESH = "payctl_fresh"
+_AUTHENTICATION = {"28P01", "28000"}
+_MISSING_OBJECT = {"3F000", "42P01", "42703"}
+_NO_PRIVILEGE = {"42501"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long one transaction may keep the database waiting, and be kept waiting by it."""
+
+    statement: timedelta = timedelta(seconds=30)
+    lock: timedelta = timedelta(seconds=5)
+    idle: timedelta = timedelta(seconds=60)
+    careful_plan: bool = False
+
+
+def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> Engine:
+    """An engine whose transactions carry :class:`Limits`. Connects on first use, never before.
+
+    Pooled connections are checked before use, which is safe only because ``tcp_user_timeout`` bounds the check:
+    a flow lost silently would hold it for minutes.
+    """
+    pool: dict[str, Any] = (
+        {"pool_pre_ping": True, "pool_recycle": 240, "pool_size": 4} if settings.pooled else {"poolclass": NullPool}
+    )
+    engine = create_engine(
+        settings.url.reveal().replace("postgresql://", "postgresql+psycopg2://", 1),
+        use_native_hstore=False,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": 3,
+            "tcp_user_timeout": 5000,
+            "keepalives_idle": 30,
+            "application_name": application,
+        },
+        **pool,
+    )
+    event.listen(engine, "begin", _mark_fresh)
+    event.listen(engine, "before_cursor_execute", _prefix_limits(settings.schema), retval=True)
+    return engine
+
+
+@contextmanager
+def transaction(engine: Engine, limits: Limits, *, commit: bool = True) -> Iterator[Connection]:
+    """One transaction: committed when the block ends, rolled back when it raises or when ``commit`` is false.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached, refused us, or went away in the middle.
+        ConfigError: the credentials, a table or a privilege are not as payctl needs them.
+    """
+    with translated_errors(), open_connection(engine, limits) as connection:
+        yield connection
+        if commit:
+            connection.commit()
+
+
+def open_connection(engine: Engine, limits: Limits) -> Connection:
+    """A connection whose every transaction carries ``limits``; for a caller that commits more than once.
+
+    Use it inside :func:`translated_errors`.
+    """
+    return engine.execution_options(**{_LIMITS: limits}).connect()
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the driver's errors into ours, the original kept as the cause."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _translate(error) from error
+
+
+def is_lock_timeout(error: PayctlError) -> bool:
+    """True where the database is well and another session holds a row or lock that was waited for."""
+    return _sqlstate(error.__cause__) == "55P03"
+
+
+def _mark_fresh(connection: Connection) -> None:
+    connection.info[_FRESH] = True
+
+
+def _prefix_limits(schema: str) -> Any:  # noqa: ANN401 - SQLAlchemy's hook has no public type
+    def prefix(
+        connection: Connection,
+        _cursor: object,
+        statement: str,
+        parameters: object,
+        _context: object,
+        _executemany: bool,  # noqa: FBT001
+    ) -> tuple[str, object]:
+        if connection.info.pop(_FRESH, False):
+            limits = connection.get_execution_options().get(_LIMITS, Limits())
+            statement = f"{_limits_sql(limits, schema)};\n{statement}"
+        return statement, parameters
+
+    return prefix
+
+
+def _limits_sql(limits: Limits, schema: str) -> str:
+    values = {
+        "statement_timeout": _milliseconds(limits.statement),
+        "lock_timeout": _milliseconds(limits.lock),
+        "idle_in_transaction_session_timeout": _milliseconds(limits.idle),
+        "timezone": "UTC",
+    }
+    if schema != "public":
+        values["search_path"] = f'"{schema}"'
+    if limits.careful_plan:
+        # Stale statistics must not turn the claim into a scan of the whole table.
+        values |= {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off", "jit": "off"}
+    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in values.items())
+
+
+def _milliseconds(duration: timedelta) -> str:
+    return str(max(1, int(duration.total_seconds() * 1000)))
+
+
+def _sqlstate(error: object) -> str | None:
+    return getattr(getattr(error, "orig", None), "pgcode", None)
+
+
+def _translate(error: DBAPIError) -> Exception:
+    state = _sqlstate(error)
+    text = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+    if state in _AUTHENTICATION or "authentication failed" in text:
+        message = "PostgreSQL refused the credentials in DATABASE_URL"
+        return ConfigError(message, hint="check the user and password in DATABASE_URL")
+    if state in _MISSING_OBJECT:
+        message = f"the database has not what payctl needs: {text}"
+        return ConfigError(
+            message, hint="run `payctl db upgrade`, and check that DATABASE_URL is the payment service's"
+        )
+    if state in _NO_PRIVILEGE:
+        message = f"the database role may not do this: {text}"
+        return ConfigError(message, hint="grant the role what docs/database-roles.md lists for it")
+    if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or _is_passing(state):
+        message = f"PostgreSQL is not available: {text}"
+        return DatabaseUnavailableError(message, hint="check that the server is up and reachable, then try again")
+    return error
+
+
+def _is_passing(state: str | None) -> bool:
+    """Serialization failures, resource shortage, read-only standby, operator intervention: later it may work."""
+    return state is not None and (state[:2] in {"08", "40", "53", "55", "57", "58"} or state == "25006")

@@ -1,0 +1,33 @@
+-- Every authentic callback, as it arrived and as it was answered. Append only.
+CREATE TABLE payctl.webhook_receipts (
+    id                     uuid PRIMARY KEY,
+    received_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
+    provider               text NOT NULL,
+    order_ref              text NOT NULL,
+    reference              text NOT NULL,
+    gateway_transaction_id text,
+    amount                 bigint,
+    currency               text NOT NULL,
+    outcome                text NOT NULL,
+    result                 text NOT NULL,
+    reason                 text,
+    method                 text NOT NULL,
+    path                   text NOT NULL,
+    query                  text NOT NULL,
+    body                   bytea NOT NULL,
+    body_sha256            bytea NOT NULL,
+    payment_id             text,
+    event_id               text,
+    correlation_id         text
+);
+CREATE INDEX webhook_receipts_received_at ON payctl.webhook_receipts (received_at);
+CREATE INDEX webhook_receipts_reference ON payctl.webhook_receipts (reference);
+CREATE INDEX webhook_receipts_payment_id ON payctl.webhook_receipts (payment_id);
+
+-- What travels in an event's message headers and has no column in the owner's table.
+CREATE TABLE payctl.event_context (
+    event_id       text PRIMARY KEY,
+    correlation_id text,
+    traceparent    text,
+    replay_run_id  text
+);

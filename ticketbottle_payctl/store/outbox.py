@@ -1,0 +1,208 @@
+"""The payment service's ``outbox``: claim what is pending, put back what failed.
+
+::
+
+    pending   = NOT published AND "publishedAt" IS NULL AND "retryCount" <  max
+    dead      = NOT published AND "publishedAt" IS NULL AND "retryCount" >= max
+    published = published OR "publishedAt" IS NOT NULL     the second half alone: sent by the service payctl replaced
+
+Claiming and marking are one statement: a claimed row is already marked, in a transaction that is committed only
+when the broker has acknowledged it. Until then nobody else sees the mark, and a crash undoes it.
+Events are ordered by ``"createdAt"``, then id by code point, everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from operator import itemgetter
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.domain.cursor import Position
+from ticketbottle_payctl.domain.event import OutboxEvent
+
+_OPEN = 'published = false AND "publishedAt" IS NULL'
+_IN_ORDER = '"createdAt", id COLLATE "C"'
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Which pending events to claim next. ``held`` are keys that must wait; ``types`` empty means all."""
+
+    after: Position
+    limit: int
+    max_retries: int
+    held: Sequence[str] = ()
+    types: Sequence[str] = ()
+    until: datetime | None = None
+    shard: int = 0
+    shards: int = 1
+
+
+class PutBack(NamedTuple):
+    """A claimed event that was not published. ``error`` None keeps what ``"lastError"`` said before."""
+
+    id: str
+    retry_count: int
+    error: str | None
+
+
+class Failed(NamedTuple):
+    """An unpublished event that failed before: waiting for its retry, or dead."""
+
+    aggregate_id: str
+    position: Position
+    retry_count: int
+
+
+class Waiting(NamedTuple):
+    """Pending events of one type: how many, and since when the oldest waits (UTC)."""
+
+    event_type: str
+    events: int
+    oldest: datetime
+
+
+def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -> list[OutboxEvent]:
+    """Claim and mark the next pending events, in order.
+
+    Guards: still unpublished and still below the retry limit, checked again on the row itself. Rows that another
+    session has locked are waited for, within the transaction's lock timeout; ``skip_locked`` leaves them instead.
+    """
+    sql = _claim_sql(bool(wanted.held), bool(wanted.types), wanted.until is not None, wanted.shards > 1, skip_locked)
+    result = connection.exec_driver_sql(sql, _claim_parameters(wanted))
+    rows: list[OutboxEvent] = list(map(OutboxEvent._make, result.cursor.fetchall() if result.cursor else ()))
+    rows.sort(key=_BY_POSITION)
+    return rows
+
+
+def preview(connection: Connection, wanted: Claim) -> list[Waiting]:
+    """What claims would take in all, by event type. Reads only."""
+    where = _where(bool(wanted.held), bool(wanted.types), wanted.until is not None, wanted.shards > 1)
+    sql = f'SELECT "eventType", count(*), min("createdAt") FROM outbox WHERE {where} GROUP BY 1 ORDER BY 1'  # noqa: S608
+    rows = connection.exec_driver_sql(sql, _claim_parameters(wanted))
+    return [Waiting(event_type, events, oldest.replace(tzinfo=UTC)) for event_type, events, oldest in rows]
+
+
+def put_back(connection: Connection, rows: Sequence[PutBack]) -> None:
+    """Undo the mark of claimed events that were not acknowledged. Guard: this transaction claimed them."""
+    connection.exec_driver_sql(
+        """
+        UPDATE outbox AS o
+        SET published = false, "publishedAt" = NULL, "retryCount" = f.retry_count,
+            "lastError" = COALESCE(f.error, o."lastError")
+        FROM unnest(%(ids)s::text[], %(counts)s::int[], %(errors)s::text[]) AS f (id, retry_count, error)
+        WHERE o.id = f.id
+        """,
+        {
+            "ids": [row.id for row in rows],
+            "counts": [row.retry_count for row in rows],
+            "errors": [row.error for row in rows],
+        },
+    )
+
+
+def failed(connection: Connection, *, limit: int = 100_000) -> list[Failed]:
+    """Every unpublished event that failed before, oldest first."""
+    sql = f"""
+        SELECT "aggregateId", "createdAt", id, "retryCount" FROM outbox
+        WHERE {_OPEN} AND "retryCount" > 0 ORDER BY {_IN_ORDER} LIMIT %(limit)s
+    """  # noqa: S608 - only constants are put in
+    rows = connection.exec_driver_sql(sql, {"limit": limit})
+    return [Failed(aggregate_id, (created_at, event_id), count) for aggregate_id, created_at, event_id, count in rows]
+
+
+def waiting_of_other_types(connection: Connection, types: Sequence[str], max_retries: int) -> list[Failed]:
+    """Pending events of the types left out: later events of their payments must not overtake them."""
+    sql = f"""
+        SELECT "aggregateId", "createdAt", id, "retryCount" FROM outbox
+        WHERE {_OPEN} AND "retryCount" < %(max)s AND "eventType" <> ALL(%(types)s)
+    """  # noqa: S608 - only constants are put in
+    rows = connection.exec_driver_sql(sql, {"types": list(types), "max": max_retries})
+    return [Failed(aggregate_id, (created_at, event_id), count) for aggregate_id, created_at, event_id, count in rows]
+
+
+def locked_by_others(connection: Connection, wanted: Claim, last: Position) -> list[tuple[str, Position]]:
+    """After a claim that skipped locked rows: the keys and positions it left behind, up to ``last``."""
+    where = _where(bool(wanted.held), bool(wanted.types), wanted.until is not None, wanted.shards > 1)
+    sql = f"""
+        SELECT "aggregateId", "createdAt", id FROM outbox
+        WHERE {where} AND ("createdAt", id COLLATE "C") < (%(last_at)s, %(last_id)s)
+    """  # noqa: S608 - only constants are put in
+    parameters = _claim_parameters(wanted) | {"last_at": last[0], "last_id": last[1]}
+    return [(key, (created_at, event_id)) for key, created_at, event_id in connection.exec_driver_sql(sql, parameters)]
+
+
+def now(connection: Connection) -> datetime:
+    """The database's instant, UTC and without zone like the owner's columns."""
+    at = connection.exec_driver_sql("SELECT clock_timestamp() AT TIME ZONE 'UTC'").scalar_one()
+    assert isinstance(at, datetime)  # noqa: S101 - for the type checker
+    return at
+
+
+def oldest_pending(connection: Connection, max_retries: int) -> float | None:
+    """Age in seconds, by the database's clock, of the oldest pending event; None where nothing is pending."""
+    sql = f"""
+        SELECT EXTRACT(epoch FROM clock_timestamp() AT TIME ZONE 'UTC' - "createdAt") FROM outbox
+        WHERE {_OPEN} AND "retryCount" < %(max)s ORDER BY "createdAt" LIMIT 1
+    """  # noqa: S608 - only constants are put in
+    age = connection.exec_driver_sql(sql, {"max": max_retries}).scalar_one_or_none()
+    return None if age is None else max(0.0, float(age))
+
+
+_BY_POSITION = itemgetter(5, 0)
+
+
+def _where(held: bool, types: bool, until: bool, shards: bool) -> str:  # noqa: FBT001
+    conditions = [
+        _OPEN,
+        '"retryCount" < %(max)s',
+        '"createdAt" >= %(after_at)s',
+        '("createdAt", id COLLATE "C") > (%(after_at)s, %(after_id)s)',
+    ]
+    if held:
+        conditions.append('"aggregateId" <> ALL(%(held)s)')
+    if types:
+        conditions.append('"eventType" = ANY(%(types)s)')
+    if until:
+        conditions.append('"createdAt" <= %(until)s')
+    if shards:
+        conditions.append(
+            '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(shards)s::bigint = %(shard)s::bigint'
+        )
+    return " AND ".join(conditions)
+
+
+@cache
+def _claim_sql(held: bool, types: bool, until: bool, shards: bool, skip_locked: bool) -> str:  # noqa: FBT001
+    locking = "FOR NO KEY UPDATE SKIP LOCKED" if skip_locked else ""
+    return f"""
+        UPDATE outbox AS o
+        SET published = true, "publishedAt" = clock_timestamp() AT TIME ZONE 'UTC'
+        WHERE o.ctid = ANY (ARRAY(
+            SELECT ctid FROM outbox WHERE {_where(held, types, until, shards)}
+            ORDER BY {_IN_ORDER} LIMIT %(limit)s {locking}))
+          AND NOT o.published AND o."publishedAt" IS NULL AND o."retryCount" < %(max)s
+        RETURNING o.id, o."aggregateId", o."aggregateType", o."eventType", o.payload::text, o."createdAt",
+            o."retryCount",
+            (SELECT ARRAY[x.correlation_id, x.traceparent, x.replay_run_id]
+             FROM payctl.event_context AS x WHERE x.event_id = o.id)
+    """  # noqa: S608 - only constants are put in
+
+
+def _claim_parameters(wanted: Claim) -> dict[str, object]:
+    return {
+        "max": wanted.max_retries,
+        "after_at": wanted.after[0],
+        "after_id": wanted.after[1],
+        "limit": wanted.limit,
+        "held": list(wanted.held),
+        "types": list(wanted.types),
+        "until": wanted.until,
+        "shard": wanted.shard,
+        "shards": wanted.shards,
+    }

@@ -1,0 +1,176 @@
+"""Log lines: one JSON object a line on stderr, an event name and its fields, and a second net against secrets.
+
+The first net is that no secret is logged. This one blanks what looks like one all the same: registered values,
+passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and fields whose name says secret.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TextIO
+from urllib.parse import quote, unquote
+
+from ticketbottle_payctl.secret import Secret
+
+HIDDEN = "***"
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+"""The values of LOG_LEVEL."""
+
+_LEVEL_NAMES = {logging.WARNING: "WARN", logging.CRITICAL: "FATAL"}
+_LOGGER = logging.getLogger("ticketbottle_payctl")
+_SHORTEST_REGISTERED = 6
+
+_PASSWORD_IN_URL = re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/@\"']*:)[^\s\"']*(?=@)", re.IGNORECASE)
+_NAMED = re.compile(
+    r"((?:passw(?:or)?d|secret|token|signature|secure_?hash|mac|checksum_?key|account_?number)[\"']?\s*[:=]\s*[\"']?)"
+    r"[^\s\"',;&}]+",
+    re.IGNORECASE,
+)
+_MAC = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{128}|[0-9a-f]{64})(?![0-9a-f])", re.IGNORECASE)
+_CARD = re.compile(r"(?<![\w-])(?:\d{13,19}|\d{4}(?:[ -]\d{4}){2,3}[ -]\d{1,7})(?![\w-])", re.ASCII)
+_SECRET_FIELD = re.compile(
+    r"passw(?:or)?d|secret|token|authorization|signature|secure_?hash|(?:^|_)mac$|(?:^|_)dsn$|database_url"
+    r"|(?:api|access|checksum|private|hash)_?key|^key[12]?$|account_?number|card_?number|^(?:body|query|payload)$",
+    re.IGNORECASE,
+)
+_IDENTIFIER_FIELD = re.compile(r"(?:^|_)(?:id|code|ref|reference)$")
+
+_registered: set[str] = set()
+_known_values: re.Pattern[str] | None = None
+_context: ContextVar[Mapping[str, object] | None] = ContextVar("payctl_log_context", default=None)
+
+
+def register(secret: Secret) -> None:
+    """Blank this value wherever it would appear from now on, also in its URL-encoded spelling.
+
+    Values shorter than six characters are left alone: blanking them would blank ordinary words.
+    """
+    global _known_values  # noqa: PLW0603 - one process, one set of secrets
+    value = secret.reveal()
+    spellings = {value, quote(value, safe=""), unquote(value)}
+    fresh = {text for text in spellings if len(text) >= _SHORTEST_REGISTERED} - _registered
+    if fresh:
+        _registered.update(fresh)
+        longest_first = sorted(_registered, key=len, reverse=True)
+        _known_values = re.compile("|".join(re.escape(text) for text in longest_first))
+
+
+def redact(text: str) -> str:
+    """``text`` without anything that looks like a secret. Long digit runs go only where they pass the card check."""
+    return _CARD.sub(_hide_card, _redact_secrets(text))
+
+
+def setup_logging(level: str, *, stream: TextIO | None = None, **always: str) -> None:
+    """Send every log record to stderr (or ``stream``) as JSON, replacing whatever handler was there.
+
+    ``level`` is a key of :data:`LEVELS`; ``always`` is on every line (``service``, ``env``).
+    """
+    handler = _Handler(stream)
+    handler.setFormatter(_JsonFormatter(always))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(logging.WARNING, LEVELS[level]))
+    _LOGGER.setLevel(LEVELS[level])
+
+
+def log_event(event: str, *, level: str = "info", error: BaseException | None = None, **fields: object) -> None:
+    """Write one line: ``event`` is a name such as ``webhook_settled``, never a sentence; the rest are its fields."""
+    _LOGGER.log(LEVELS[level], event, exc_info=error, extra={"payctl_fields": fields})
+
+
+@contextmanager
+def log_context(**fields: object) -> Iterator[None]:
+    """Put ``fields`` (``function_request_id``, ``correlation_id``) on every line written inside the block."""
+    token = _context.set({**(_context.get() or {}), **fields})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def rfc3339(at: datetime) -> str:
+    """An instant as UTC with milliseconds and ``Z``."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def redacted_traceback(error: BaseException) -> str:
+    """The traceback of ``error`` without secrets."""
+    return redact("".join(traceback.format_exception(error)))
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to what ``sys.stderr`` is at that moment, so a replaced stream is followed."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__(stream)
+        self._fixed = stream is not None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._fixed:
+            self.stream = sys.stderr
+        super().emit(record)
+
+
+class _JsonFormatter(logging.Formatter):
+    def __init__(self, always: Mapping[str, object]) -> None:
+        super().__init__()
+        self._always = always
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "timestamp": rfc3339(datetime.fromtimestamp(record.created, UTC)),
+            "level": _LEVEL_NAMES.get(record.levelno, record.levelname),
+            "message": redact(record.getMessage()),
+        }
+        given = getattr(record, "payctl_fields", {})
+        for name, value in {**self._always, **(_context.get() or {}), **given}.items():
+            if value is not None:
+                line.setdefault(name, _field(name, value))
+        if record.name != _LOGGER.name:
+            line["logger"] = record.name
+        if record.exc_info and record.exc_info[1]:
+            line["exception"] = redacted_traceback(record.exc_info[1])
+        return json.dumps(line, default=str)
+
+
+def _field(name: str, value: object) -> object:
+    if _SECRET_FIELD.search(name):
+        return HIDDEN
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _field(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_field(name, inner) for inner in value]
+    text = rfc3339(value) if isinstance(value, datetime) else str(value)
+    return _redact_secrets(text) if _IDENTIFIER_FIELD.search(name) else redact(text)
+
+
+def _redact_secrets(text: str) -> str:
+    if _known_values is not None:
+        text = _known_values.sub(HIDDEN, text)
+    text = _PASSWORD_IN_URL.sub(rf"\1{HIDDEN}", text)
+    return _MAC.sub(HIDDEN, _NAMED.sub(rf"\1{HIDDEN}", text))
+
+
+def _hide_card(found: re.Match[str]) -> str:
+    return HIDDEN if _passes_luhn([int(digit) for digit in found[0] if digit.isdigit()]) else found[0]
+
+
+def _passes_luhn(digits: list[int]) -> bool:
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
+    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0

@@ -1,0 +1,124 @@
+"""The composition root: the only place that names a real engine, producer or clock.
+
+And the only one that imports late: the webhook's function never loads the Kafka client, ``verify-signature`` never
+loads SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+from ticketbottle_payctl import providers, telemetry
+from ticketbottle_payctl.providers.gateway import Credentials, Gateway
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from ticketbottle_payctl.broker.producer import Producer
+
+_SECRET_NAME = re.compile(r"SECRET(?!_ARN)|PASSWORD|TOKEN|_KEY\d?(?:_PREVIOUS)?$")
+
+
+def utc_now() -> datetime:
+    """The machine's clock, in UTC."""
+    return datetime.now(UTC)
+
+
+class Services:
+    """What the jobs are given. Each thing is made on first use and closed once, by whoever made this.
+
+    ``secrets`` answers what values a credential's variable has, the current one first; by default the environment
+    itself. An ``engine`` that is passed in is used and left open.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        now: Callable[[], datetime] = utc_now,
+        secrets: Callable[[str], tuple[Secret, ...]] | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        self.environ = environ
+        self.now = now
+        self._secrets = secrets
+        self._open = ExitStack()
+        if engine is not None:
+            self.__dict__["engine"] = engine
+        _hide_secrets_of(environ)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The environment, read once.
+
+        Raises:
+            ConfigError: a value is not of its kind.
+        """
+        return Settings.from_env(self.environ)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The payment service's database. Connects when a job first uses it.
+
+        Raises:
+            ConfigError: ``DATABASE_URL`` is absent or wrong.
+        """
+        database = self.settings.database
+        from ticketbottle_payctl.store.engine import make_engine  # noqa: PLC0415 - SQLAlchemy, only where it is used
+
+        engine = make_engine(database)
+        self._open.callback(engine.dispose)
+        return engine
+
+    @cached_property
+    def producer(self) -> Producer:
+        """Kafka. Connects when a job first uses it.
+
+        Raises:
+            ConfigError: ``KAFKA_*`` is absent or wrong.
+        """
+        kafka = self.settings.kafka
+        from ticketbottle_payctl.broker.config import producer_config  # noqa: PLC0415 - the Kafka client, likewise
+        from ticketbottle_payctl.broker.producer import Producer  # noqa: PLC0415
+
+        producer = Producer(producer_config(kafka))
+        self._open.callback(producer.close)
+        return producer
+
+    def credentials(self, gateway: Gateway) -> Credentials:
+        """The merchant's values for one gateway; empty tuples where it is off."""
+        return providers.credentials(gateway, self._secrets or self.settings.secrets)
+
+    def close(self) -> None:
+        """Close what was opened. Doing it twice is the same as once."""
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _hide_secrets_of(environ: Mapping[str, str]) -> None:
+    """Should one of them ever reach a log line or an error, it is blanked there."""
+    for name, value in environ.items():
+        if value and _SECRET_NAME.search(name):
+            telemetry.register(Secret(value))
+    try:
+        password = urlsplit(environ.get("DATABASE_URL", "")).password
+    except ValueError:
+        return
+    if password:
+        telemetry.register(Secret(password))
