@@ -1,0 +1,196 @@
+"""Real services for the tests, one of each per run, and a count of what ran against them.
+
+A service that is missing is a skip at home and a failure in CI (``CI=true``), where any skip at all is a failure.
+PAYCTL_TEST_POSTGRES says which PostgreSQL is used: ``system`` (the default), ``wheel`` or ``auto``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.sandbox import kafka_messages
+from ticketbottle_payctl.sandbox.apache_kafka import ApacheKafka
+from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
+from ticketbottle_payctl.sandbox.payment_service import create_tables
+from ticketbottle_payctl.sandbox.postgres import Postgres
+from ticketbottle_payctl.sandbox.server import in_memory
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings
+from ticketbottle_payctl.store.engine import make_engine
+from ticketbottle_payctl.store.migrations import upgrade
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy.engine import Engine
+
+IN_CI = os.environ.get("CI") == "true"
+TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
+SERVICES = ("postgres", "mock_kafka", "kafka")
+CLEARED_PREFIXES = ("DATABASE_", "KAFKA_", "OUTBOX_", "PAYCTL_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_", "AWS_", "PG")
+CLEARED_NAMES = ("LOG_LEVEL", "ENVIRONMENT")
+
+ran: Counter[str] = Counter()
+numbers = count(1)
+
+
+def started_or_skipped(make):
+    """Start a service; where it is not installed, skip at home and fail in CI."""
+    try:
+        return make().start()
+    except ConfigError as error:
+        reason = f"{error}; {error.hint}"
+    if IN_CI:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees what the developer's shell says about payctl, PostgreSQL, Kafka or AWS."""
+    for name in list(os.environ):
+        if name.startswith(CLEARED_PREFIXES) or name in CLEARED_NAMES:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def counted(request: pytest.FixtureRequest) -> None:
+    """Note on each test which services it ran against."""
+    for name in SERVICES:
+        if name in request.fixturenames:
+            request.node.user_properties.append(("service", str(request.getfixturevalue(name))))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of this worker's own."""
+    binaries = os.environ.get("PAYCTL_TEST_POSTGRES", "system")
+    server = started_or_skipped(lambda: Postgres(binaries=binaries, within=in_memory()))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: Postgres) -> str:
+    """The name of a database with the payment service's tables and payctl's schema, to be cloned."""
+    name = "template_payments"
+    engine = engine_of(postgres.create_database(name))
+    with engine.begin() as connection:
+        create_tables(connection)
+    upgrade(engine)
+    engine.dispose()
+    return name
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
+    """A database of the test's own, as the payment service left it and ``payctl db upgrade`` after it."""
+    name = f"payments_{next(numbers)}"
+    yield postgres.create_database(name, template=template_database)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def empty_database_url(postgres: Postgres) -> Iterator[str]:
+    """A database of the test's own with nothing in it."""
+    name = f"empty_{next(numbers)}"
+    yield postgres.create_database(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine on the test's own database, made the way payctl makes it."""
+    engine = engine_of(database_url)
+    yield engine
+    engine.dispose()
+
+
+def engine_of(url: str) -> Engine:
+    """An engine on ``url``, made the way payctl makes it."""
+    return make_engine(DatabaseSettings(Secret(url)))
+
+
+@pytest.fixture
+def mock_kafka() -> Iterator[MockKafka]:
+    """A mock cluster of the test's own with the three topics; it is there in milliseconds."""
+    cluster = started_or_skipped(MockKafka)
+    for topic in TOPICS:
+        cluster.create_topic(topic)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[ApacheKafka]:
+    """The one Apache Kafka of this run: tests that use it all go to one worker."""
+    broker = started_or_skipped(lambda: ApacheKafka(secure=True, within=in_memory()))
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def kafka(kafka_server: ApacheKafka) -> ApacheKafka:
+    """The running Apache Kafka, its three topics empty whatever the test before did to it."""
+    kafka_server.revive()
+    kafka_server.recreate_topics(TOPICS)
+    return kafka_server
+
+
+@pytest.fixture
+def read_all() -> Callable[..., list[kafka_messages.Received]]:
+    """``read_all(bootstrap, topics=the three)``: every message there is, in the order of topic, partition, offset."""
+
+    def read(bootstrap: str, topics: tuple[str, ...] = TOPICS, **options) -> list[kafka_messages.Received]:
+        return kafka_messages.read_all(bootstrap, topics, **options)
+
+    return read
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Under ``-n``, keep the tests of one group together, so that there is one Apache Kafka."""
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = "loadgroup"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test with the services it uses, before ``-m`` selects."""
+    workers = config.pluginmanager.hasplugin("xdist")
+    for item in items:
+        used = getattr(item, "fixturenames", ())
+        if "postgres" in used:
+            item.add_marker("postgres")
+        if "kafka_server" in used:
+            item.add_marker("kafka")
+        if workers and item.get_closest_marker("kafka"):
+            item.add_marker(pytest.mark.xdist_group("kafka"))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count, also what other workers ran."""
+    if report.when == "call" and not report.skipped:
+        ran.update(str(service) for name, service in report.user_properties if name == "service")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what ran against what, so that nothing stays green by not running."""
+    services = ", ".join(f"{service} {number} tests" for service, number in sorted(ran.items()))
+    terminalreporter.write_line(f"services: {services or 'none'}")
+    if IN_CI and terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line("a skipped test is a failure in CI", red=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI, fail on any skip."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if IN_CI and reporter is not None and reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

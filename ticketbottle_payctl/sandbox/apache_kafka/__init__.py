@@ -1,0 +1,7 @@
+"""One node of Apache Kafka on loopback: broker and controller in one JVM, started from Maven's jars."""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.sandbox.apache_kafka.broker import ApacheKafka
+
+__all__ = ["ApacheKafka"]

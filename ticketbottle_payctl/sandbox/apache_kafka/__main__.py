@@ -1,0 +1,33 @@
+"""``python -m ticketbottle_payctl.sandbox.apache_kafka``: one node in the foreground, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.sandbox.apache_kafka import ApacheKafka
+
+
+def main() -> int:
+    """Start a node with the three topics, print the line to export, and wait to be stopped."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        with ApacheKafka() as kafka:
+            kafka.recreate_topics(TOPICS.values())
+            sys.stdout.write(f"export KAFKA_BROKERS={kafka.bootstrap}\n")
+            sys.stdout.flush()
+            sys.stderr.write(f"{kafka} is up with {', '.join(TOPICS.values())}; Ctrl-C ends it and forgets its data\n")
+            stopped.wait()
+    except PayctlError as error:
+        sys.stderr.write(f"{error.message}\n{error.hint or ''}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""The broker's life: formatted, started, stopped, killed, paused, and gone in the end."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import signal
+import socket
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from ticketbottle_payctl.errors import UnavailableError
+from ticketbottle_payctl.sandbox.apache_kafka.configuration import (
+    SCRAM,
+    USERNAME,
+    Ports,
+    broker_properties,
+    secure_properties,
+)
+from ticketbottle_payctl.sandbox.certificates import Certificates, make_certificates
+from ticketbottle_payctl.sandbox.java import Program, java, properties
+from ticketbottle_payctl.sandbox.kafka_messages import create_topics
+from ticketbottle_payctl.sandbox.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+PROGRAM: Final = Program(Path(__file__).parent)
+
+_HEAP: Final = ("-Xms256m", "-Xmx512m")
+_LOGGING: Final = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"
+
+
+class ApacheKafka:
+    """A single broker, as a context manager or with :meth:`start` and :meth:`close`.
+
+    ``secure`` adds a SASL_SSL listener (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512) and a TLS one, with certificates and
+    a password of their own. ``settings`` are lines of server.properties and win over ours.
+
+    Raises:
+        ConfigError: Java, Maven or openssl is missing; the hint says what to install.
+        UnavailableError: the jars could not be fetched, or the broker did not start.
+    """
+
+    def __init__(
+        self, *, secure: bool = False, settings: Mapping[str, str] | None = None, within: Path | None = None
+    ) -> None:
+        self._class_path = PROGRAM.class_path()
+        self._secure = secure
+        self._settings = dict(settings or {})
+        self._within = within
+        self._ports = Ports()
+        self._server: Server | None = None
+        self._certificates: Certificates | None = None
+        self.username = USERNAME
+        self.password = secrets.token_urlsafe(18)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __str__(self) -> str:
+        return f"Apache Kafka {PROGRAM.version}"
+
+    @property
+    def bootstrap(self) -> str:
+        """The plain listener: what KAFKA_BROKERS is set to."""
+        return f"127.0.0.1:{self._ports.plain}"
+
+    @property
+    def secure_bootstrap(self) -> str:
+        """The SASL_SSL listener."""
+        return f"127.0.0.1:{self._ports.secure}"
+
+    @property
+    def ssl_bootstrap(self) -> str:
+        """The TLS listener, which asks for no password."""
+        return f"127.0.0.1:{self._ports.tls}"
+
+    @property
+    def certificates(self) -> Certificates:
+        """The authority to trust, and a stranger not to."""
+        if self._certificates is None:
+            message = "this Apache Kafka was not started with secure=True"
+            raise UnavailableError(message)
+        return self._certificates
+
+    @property
+    def ca_file(self) -> str:
+        """The authority to trust: what KAFKA_CA_FILE is set to."""
+        return str(self.certificates.ca)
+
+    @property
+    def log(self) -> Path:
+        """The file with the broker's warnings and errors."""
+        return self._started.log
+
+    def environment(self, mechanism: str | None = None) -> dict[str, str]:
+        """The variables that lead payctl here: plain, or by ``plain``, ``scram-sha-256`` or ``scram-sha-512``."""
+        if mechanism is None:
+            return {"KAFKA_BROKERS": self.bootstrap}
+        return {
+            "KAFKA_BROKERS": self.secure_bootstrap,
+            "KAFKA_SSL": "true",
+            "KAFKA_SASL_MECHANISM": mechanism,
+            "KAFKA_USERNAME": self.username,
+            "KAFKA_PASSWORD": self.password,
+            "KAFKA_CA_FILE": self.ca_file,
+        }
+
+    def start(self) -> Self:
+        """Format the storage, start, and return once the broker has answered."""
+        self._server = Server("kafka", within=self._within)
+        try:
+            self._configure(self._server.home)
+            self._format()
+            self.restart()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """Kill the broker and remove its data. Closing twice is no error."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def stop(self) -> None:
+        """Shut down in an orderly way and keep the data; :meth:`restart` brings it back."""
+        self._started.send(signal.SIGCONT)
+        self._started.stop(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Crash the broker; :meth:`restart` recovers from its log."""
+        self._started.stop(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Freeze the broker: connections stay open and nothing is answered."""
+        self._started.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after :meth:`pause`."""
+        self._started.send(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Stop if running, then start: same ports, same data."""
+        self.stop()
+        home = str(self._started.home / "server.properties")
+        self._started.run(java(self._class_path, "kafka.Kafka", home, options=(*_HEAP, _LOGGING)))
+        self._started.wait_until(self._answers, what="Apache Kafka answers", timeout=60)
+
+    def revive(self) -> None:
+        """Make sure the broker runs and answers, whatever was done to it."""
+        self.resume()
+        if not self._started.running:
+            self.restart()
+
+    def recreate_topics(self, names: Iterable[str], *, partitions: int = 3) -> None:
+        """Leave these topics empty, made anew with ``partitions``."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        wanted = list(names)
+        there = [name for name in wanted if name in admin.list_topics(timeout=10).topics]
+        if there:
+            for future in admin.delete_topics(there, operation_timeout=30).values():
+                future.result(30)
+        create_topics(self.bootstrap, wanted, partitions=partitions)
+
+    @property
+    def _started(self) -> Server:
+        if self._server is None:
+            message = "this Apache Kafka has not been started"
+            raise UnavailableError(message)
+        return self._server
+
+    def _configure(self, home: Path) -> None:
+        values = broker_properties(self._ports, home / "data")
+        if self._secure:
+            self._certificates = make_certificates(home / "certificates")
+            values |= secure_properties(self._ports, self._certificates, self.password)
+        (home / "server.properties").write_text(properties(values | self._settings))
+
+    def _format(self) -> None:
+        cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+        home = self._started.home
+        arguments = ["format", "--standalone", "-t", cluster, "-c", str(home / "server.properties")]
+        if self._secure:
+            for mechanism in SCRAM:
+                arguments += ["--add-scram", f"{mechanism}=[name={self.username},password={self.password}]"]
+        command = java(self._class_path, "kafka.tools.StorageTool", *arguments, options=(_LOGGING,))
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home)  # noqa: S603 - ours
+        if done.returncode != 0:
+            message = f"Apache Kafka's storage could not be formatted\n{done.stderr[-1000:]}"
+            raise UnavailableError(message)
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self._ports.plain), 1):
+            admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+            with suppress(KafkaException):
+                return bool(admin.list_topics(timeout=5).brokers)
+        return False

@@ -1,0 +1,87 @@
+"""The broker's configuration: a single node in KRaft mode, and with ``secure`` listeners for TLS and SASL.
+
+The names are those of https://kafka.apache.org/documentation/#brokerconfigs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from ticketbottle_payctl.sandbox.server import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ticketbottle_payctl.sandbox.certificates import Certificates
+
+USERNAME: Final = "payctl"
+SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+
+_SECURITY: Final = "org.apache.kafka.common.security"
+_PROTOCOLS: Final = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,TLS:SSL"
+
+_SINGLE_NODE: Final = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.security.protocol.map": _PROTOCOLS,
+    "num.partitions": "3",
+    # The internal topics default to three replicas, which one node cannot give.
+    "offsets.topic.num.partitions": "1",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.num.partitions": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    # After a crash the controller refuses the broker until its old session has ended, 9 seconds by default.
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "500",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the node listens; kept across restarts."""
+
+    plain: int = field(default_factory=free_port)
+    controller: int = field(default_factory=free_port)
+    secure: int = field(default_factory=free_port)
+    tls: int = field(default_factory=free_port)
+
+
+def broker_properties(ports: Ports, data: Path) -> dict[str, str]:
+    """server.properties of a node with a plain listener."""
+    listeners = _listeners(PLAINTEXT=ports.plain, CONTROLLER=ports.controller)
+    return {
+        **_SINGLE_NODE,
+        "controller.quorum.bootstrap.servers": f"127.0.0.1:{ports.controller}",
+        "listeners": listeners,
+        "advertised.listeners": listeners,
+        "log.dirs": str(data),
+    }
+
+
+def secure_properties(ports: Ports, certificates: Certificates, password: str) -> dict[str, str]:
+    """What a node with TLS and SASL has on top: PLAIN and both SCRAMs know one user."""
+    listeners = _listeners(PLAINTEXT=ports.plain, CONTROLLER=ports.controller, SECURE=ports.secure, TLS=ports.tls)
+    plain = f'{_SECURITY}.plain.PlainLoginModule required user_{USERNAME}="{password}";'
+    scram = f"{_SECURITY}.scram.ScramLoginModule required;"
+    return {
+        "listeners": listeners,
+        "advertised.listeners": listeners,
+        "sasl.enabled.mechanisms": ",".join(("PLAIN", *SCRAM)),
+        "listener.name.secure.plain.sasl.jaas.config": plain,
+        **{f"listener.name.secure.{mechanism.lower()}.sasl.jaas.config": scram for mechanism in SCRAM},
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(certificates.server),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(certificates.ca),
+    }
+
+
+def _listeners(**ports: int) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())

@@ -1,0 +1,132 @@
+"""Java programs of the local world: their jars through Maven, proven by checksum, and how a JVM is started.
+
+Each program's package has a ``pom.xml`` with the versions and a ``jars.sha256`` with what Maven must bring. The
+jars are kept under ``.kafka/`` in the current directory, or where PAYCTL_KAFKA_HOME says.
+``python -m ticketbottle_payctl.sandbox.java apache_kafka kafka_connect`` renews the checksums after a change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ticketbottle_payctl.errors import ConfigError, UnavailableError
+from ticketbottle_payctl.sandbox.postgres_binaries import keep
+
+_COPY: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+_INSTALL: Final = "install Java 17 or newer and Maven, on Debian: apt-get install openjdk-17-jre-headless maven"
+_QUICK_START: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A Java program described by the ``pom.xml`` and ``jars.sha256`` in ``directory``."""
+
+    directory: Path
+
+    @property
+    def version(self) -> str:
+        """The version of the program itself, the only place it is written being the pom."""
+        return self._tag("version")
+
+    @property
+    def home(self) -> Path:
+        """Where its jars are kept."""
+        base = Path(os.environ.get("PAYCTL_KAFKA_HOME") or ".kafka").absolute()
+        return base / f"{self._tag('artifactId')}-{self.version}"
+
+    def class_path(self) -> str:
+        """The jars, fetched the first time and proven each time.
+
+        Raises:
+            ConfigError: Java or Maven is missing, or a jar is not the one whose checksum was recorded.
+            UnavailableError: Maven could not fetch them.
+        """
+        find_java()
+        if not self.home.exists():
+            unfinished = self.home.with_name(f"unfinished-{secrets.token_hex(8)}")
+            self.fetch(unfinished)
+            keep(unfinished, self.home)
+        self._verify()
+        return f"{self.home}/*"
+
+    def fetch(self, target: Path) -> None:
+        """Let Maven copy the jars into ``target``."""
+        maven = shutil.which("mvn")
+        if maven is None:
+            message = "Maven (mvn) was not found"
+            raise ConfigError(message, hint=_INSTALL)
+        options = ["-q", "-B", "-f", str(self.directory / "pom.xml"), "-DincludeScope=runtime"]
+        command = [maven, *options, f"-DoutputDirectory={target}", _COPY]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+        if done.returncode != 0:
+            message = f"Maven could not fetch the jars of {self.directory.name}\n{done.stdout[-2000:]}"
+            raise UnavailableError(message, hint="check the network, then try again")
+
+    def record(self) -> int:
+        """Write the checksums of what Maven brings now; returns how many jars there are."""
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.fetch(self.home)
+        found = _checksums(self.home)
+        lines = [f"{checksum}  {name}\n" for name, checksum in sorted(found.items())]
+        (self.directory / "jars.sha256").write_text("".join(lines))
+        return len(lines)
+
+    def _verify(self) -> None:
+        lines = (self.directory / "jars.sha256").read_text().splitlines()
+        expected = {name: checksum for checksum, name in (line.split("  ") for line in lines)}
+        found = _checksums(self.home)
+        wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
+        if wrong:
+            message = f"not the jars that were recorded: {', '.join(wrong[:5])}"
+            raise ConfigError(message, hint=f"remove {self.home} and try again")
+
+    def _tag(self, name: str) -> str:
+        found = re.search(rf"<{name}>([^<]+)</{name}>", (self.directory / "pom.xml").read_text())
+        if found is None:
+            message = f"{self.directory / 'pom.xml'} has no {name}"
+            raise ConfigError(message)
+        return found.group(1)
+
+
+def java(class_path: str, main: str, *arguments: str, options: tuple[str, ...] = ()) -> list[str]:
+    """The command that runs ``main``, made for a quick start rather than for long work."""
+    return [find_java(), *_QUICK_START, *options, "-cp", class_path, main, *arguments]
+
+
+def find_java() -> str:
+    """The program of ``JAVA_HOME``, or else the one on the path.
+
+    Raises:
+        ConfigError: Java is missing.
+    """
+    home = os.environ.get("JAVA_HOME")
+    program = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
+    if program is None:
+        message = "Java was not found"
+        raise ConfigError(message, hint=_INSTALL)
+    return program
+
+
+def properties(values: dict[str, str]) -> str:
+    """The text of a Java properties file, in which a backslash is written twice."""
+    escaped = {name: value.replace("\\", "\\\\") for name, value in values.items()}
+    return "".join(f"{name}={value}\n" for name, value in escaped.items())
+
+
+def _checksums(directory: Path) -> dict[str, str]:
+    return {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in directory.glob("*.jar")}
+
+
+if __name__ == "__main__":
+    for package in sys.argv[1:]:
+        recorded = Program(Path(__file__).with_name(package)).record()
+        sys.stdout.write(f"{package}: {recorded} jars recorded\n")

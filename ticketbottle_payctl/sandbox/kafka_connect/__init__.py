@@ -1,0 +1,127 @@
+"""Kafka Connect with Debezium's PostgreSQL connector as one standalone worker on loopback.
+
+The distributed engine that an outbox can grow into; here it is the yardstick of the benchmarks, and the tests prove
+that its messages and payctl's are the same. PostgreSQL has to run with ``wal_level=logical``.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from ticketbottle_payctl.errors import UnavailableError
+from ticketbottle_payctl.sandbox.java import Program, java, properties
+from ticketbottle_payctl.sandbox.server import Server, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+PROGRAM: Final = Program(Path(__file__).parent)
+
+_STRING: Final = "org.apache.kafka.connect.storage.StringConverter"
+_HEAP: Final = ("-Xms256m", "-Xmx1g")
+_LOGGING: Final = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"
+
+_WORKER: Final = {
+    "plugin.discovery": "only_scan",  # the jars lie on the class path, not in a plugin directory
+    "key.converter": _STRING,
+    "value.converter": _STRING,
+    "offset.flush.interval.ms": "1000",
+    "producer.acks": "all",
+    "producer.compression.type": "lz4",
+    "producer.linger.ms": "5",
+    "producer.batch.size": "131072",
+}
+
+
+class KafkaConnect:
+    """A worker with one connector, as a context manager or with :meth:`start` and :meth:`close`.
+
+    ``connector`` are the connector's properties, ``name`` among them; ``worker`` adds to the worker's own.
+
+    Raises:
+        ConfigError: Java or Maven is missing.
+        UnavailableError: the jars could not be fetched, or the connector does not run.
+    """
+
+    def __init__(
+        self, bootstrap: str, connector: Mapping[str, str], *, worker: Mapping[str, str] | None = None
+    ) -> None:
+        self._class_path = PROGRAM.class_path()
+        self._port = free_port()
+        self._connector = {"tasks.max": "1", **connector}
+        self._worker = {**_WORKER, "bootstrap.servers": bootstrap, **(worker or {})}
+        self._server: Server | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __str__(self) -> str:
+        return f"Kafka Connect {PROGRAM.version}"
+
+    @property
+    def url(self) -> str:
+        """The worker's REST interface."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process, whose CPU time a benchmark reads."""
+        return self._server.pid if self._server else None
+
+    def start(self) -> Self:
+        """Start the worker and return once the connector and its task are RUNNING."""
+        self._server = Server("connect")
+        home = self._server.home
+        own = {"listeners": self.url, "offset.storage.file.filename": str(home / "offsets")}
+        (home / "worker.properties").write_text(properties(self._worker | own))
+        (home / "connector.properties").write_text(properties(self._connector))
+        files = [str(home / "worker.properties"), str(home / "connector.properties")]
+        main = "org.apache.kafka.connect.cli.ConnectStandalone"
+        try:
+            self._server.run(java(self._class_path, main, *files, options=(*_HEAP, _LOGGING)))
+            self._server.wait_until(self._runs, what="the connector is RUNNING", timeout=90)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Shut the worker down in an orderly way: what it has read is acknowledged to PostgreSQL."""
+        if self._server is not None:
+            self._server.stop(signal.SIGTERM)
+
+    def close(self) -> None:
+        """Kill the worker and remove its files. Closing twice is no error."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def status(self) -> dict[str, str]:
+        """The state of the connector and of its tasks by name: RUNNING, FAILED and so on; empty until it is known."""
+        request = f"{self.url}/connectors/{self._connector['name']}/status"
+        try:
+            with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310 - our own http URL
+                found = json.load(answer)
+        except (urllib.error.URLError, OSError):
+            return {}
+        tasks = {f"task {task['id']}": task["state"] for task in found["tasks"]}
+        return {"connector": found["connector"]["state"], **tasks}
+
+    def _runs(self) -> bool:
+        states = self.status()
+        if "FAILED" in states.values():
+            log = self._server.log.read_text(errors="replace")[-2000:] if self._server else ""
+            message = f"the connector failed\n{log}"
+            raise UnavailableError(message)
+        return len(states) > 1 and set(states.values()) == {"RUNNING"}

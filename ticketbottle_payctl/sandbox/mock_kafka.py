@@ -1,0 +1,205 @@
+"""librdkafka's own mock cluster: brokers in this process that speak Kafka's protocol and can be told to fail.
+
+It is there in a millisecond and needs no Java. It keeps messages, offsets and consumer groups in memory, answers
+other processes too, and has neither TLS nor SASL; what it cannot prove belongs to a real Apache Kafka.
+The calls are those of rdkafka_mock.h, https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import socket
+import threading
+from contextlib import suppress
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import confluent_kafka
+
+from ticketbottle_payctl.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+_PRODUCER: Final = 0
+
+
+class Request(IntEnum):
+    """Kafka's number of a request, https://kafka.apache.org/protocol.html#protocol_api_keys."""
+
+    PRODUCE = 0
+    FETCH = 1
+    LIST_OFFSETS = 2
+    METADATA = 3
+    API_VERSIONS = 18
+    INIT_PRODUCER_ID = 22
+
+
+class MockKafka:
+    """A mock cluster, as a context manager or with :meth:`start` and :meth:`close`.
+
+    Raises:
+        ConfigError: the librdkafka that the Kafka client uses cannot be found as a shared library.
+    """
+
+    def __init__(self, *, brokers: int = 1) -> None:
+        self._library = _library()
+        self._brokers = brokers
+        self._client: int | None = None
+        self._cluster: int | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __str__(self) -> str:
+        return "mock Kafka"
+
+    def start(self) -> Self:
+        """Start the brokers; they are ready when this returns."""
+        words = ctypes.create_string_buffer(256)
+        # The brokers hang on a client that connects to nothing; unsilenced, it says so on stderr.
+        quiet = self._library.rd_kafka_conf_new()
+        self._library.rd_kafka_conf_set(quiet, b"log_level", b"0", words, len(words))
+        self._client = self._library.rd_kafka_new(_PRODUCER, quiet, words, len(words))
+        self._cluster = self._library.rd_kafka_mock_cluster_new(self._client, self._brokers)
+        return self
+
+    def close(self) -> None:
+        """End the brokers and forget what they held. Closing twice is no error."""
+        if self._cluster is not None:
+            self._library.rd_kafka_mock_cluster_destroy(self._cluster)
+            self._cluster = None
+        if self._client is not None:
+            self._library.rd_kafka_destroy(self._client)
+            self._client = None
+
+    @property
+    def bootstrap(self) -> str:
+        """``127.0.0.1:port`` of each broker, comma separated: what KAFKA_BROKERS is set to."""
+        found: bytes = self._library.rd_kafka_mock_cluster_bootstraps(self._running)
+        return found.decode()
+
+    def create_topic(self, name: str, partitions: int = 3) -> str:
+        """Create a topic and return its name."""
+        self._command("topic_create", name.encode(), partitions, 1)
+        return name
+
+    def down(self) -> None:
+        """Cut every connection and accept none, as a cluster that is away; what it holds stays."""
+        for broker in self._each():
+            self._command("broker_set_down", broker)
+
+    def up(self) -> None:
+        """Accept connections again."""
+        for broker in self._each():
+            self._command("broker_set_up", broker)
+
+    def set_rtt(self, milliseconds: int) -> None:
+        """Let every answer take this long; 0 is the default."""
+        for broker in self._each():
+            self._command("broker_set_rtt", broker, milliseconds)
+
+    def fail_next(self, *errors: int, request: Request = Request.PRODUCE) -> None:
+        """Answer the next requests of a kind with these errors, one each, such as ``KafkaError.MSG_SIZE_TOO_LARGE``.
+
+        ``KafkaError.NO_ERROR`` among them lets one pass; ``KafkaError._TRANSPORT`` cuts the connection.
+        """
+        numbers = (ctypes.c_int * len(errors))(*errors)
+        self._library.rd_kafka_mock_push_request_errors_array(self._running, request, len(errors), numbers)
+
+    def forget_failures(self) -> None:
+        """Take back the errors that no request has met, and the answers' delay."""
+        for request in Request:
+            self._library.rd_kafka_mock_clear_request_errors(self._running, request)
+        self.set_rtt(0)
+
+    def fail_topic(self, name: str, error: int) -> None:
+        """Let metadata say this error of a topic, ``KafkaError.TOPIC_AUTHORIZATION_FAILED`` say; 0 takes it back."""
+        self._command("topic_set_error", name.encode(), error)
+
+    def set_leader(self, topic: str, partition: int, broker: int) -> None:
+        """Make ``broker`` (1, 2, ...) the leader of a partition; -1 leaves it without one."""
+        self._command("partition_set_leader", topic.encode(), partition, broker)
+
+    @property
+    def _running(self) -> int:
+        if self._cluster is None:
+            message = "this mock Kafka has not been started"
+            raise UnavailableError(message)
+        return self._cluster
+
+    def _each(self) -> range:
+        return range(1, self._brokers + 1)
+
+    def _command(self, name: str, *arguments: bytes | int) -> None:
+        """Have the cluster's thread do something and wait until it has.
+
+        It sometimes misses that there is something to do and sleeps on for a second, unless a connection wakes it.
+        """
+        wake = threading.Timer(0.02, self._connect)
+        wake.start()
+        try:
+            error = getattr(self._library, f"rd_kafka_mock_{name}")(self._running, *arguments)
+        finally:
+            wake.cancel()
+        if error:
+            words: bytes = self._library.rd_kafka_err2str(error)
+            message = f"the mock Kafka refused {name}: {words.decode()}"
+            raise UnavailableError(message)
+
+    def _connect(self) -> None:
+        host, _, port = self.bootstrap.split(",")[0].rpartition(":")
+        with suppress(OSError), socket.create_connection((host, int(port)), 1):
+            pass
+
+
+def _library() -> ctypes.CDLL:
+    """The librdkafka that confluent_kafka itself has loaded, so that both are one version."""
+    for place in _places():
+        with suppress(OSError):
+            return _declare(ctypes.CDLL(str(place)))
+    message = "librdkafka's shared library was not found beside confluent_kafka nor on the system"
+    raise ConfigError(message, hint="install confluent-kafka from its wheel, or librdkafka from your system's packages")
+
+
+def _places() -> Iterable[str | Path]:
+    package = Path(confluent_kafka.__file__).parent
+    yield from package.with_name("confluent_kafka.libs").glob("librdkafka*")  # where Linux wheels keep it
+    yield from (package / ".dylibs").glob("librdkafka*")  # and those of macOS
+    system = ctypes.util.find_library("rdkafka")
+    if system:
+        yield system
+
+
+def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
+    """Give the functions their C types: without them a pointer would be cut to 32 bits."""
+    pointer, number, text, short = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int16
+    for name, result, arguments in (
+        ("rd_kafka_conf_new", pointer, ()),
+        ("rd_kafka_conf_set", number, (pointer, text, text, text, ctypes.c_size_t)),
+        ("rd_kafka_new", pointer, (number, pointer, text, ctypes.c_size_t)),
+        ("rd_kafka_destroy", None, (pointer,)),
+        ("rd_kafka_err2str", text, (number,)),
+        ("rd_kafka_mock_cluster_new", pointer, (pointer, number)),
+        ("rd_kafka_mock_cluster_destroy", None, (pointer,)),
+        ("rd_kafka_mock_cluster_bootstraps", text, (pointer,)),
+        ("rd_kafka_mock_topic_create", number, (pointer, text, number, number)),
+        ("rd_kafka_mock_topic_set_error", None, (pointer, text, number)),
+        ("rd_kafka_mock_broker_set_down", number, (pointer, ctypes.c_int32)),
+        ("rd_kafka_mock_broker_set_up", number, (pointer, ctypes.c_int32)),
+        ("rd_kafka_mock_broker_set_rtt", number, (pointer, ctypes.c_int32, number)),
+        ("rd_kafka_mock_partition_set_leader", number, (pointer, text, ctypes.c_int32, ctypes.c_int32)),
+        ("rd_kafka_mock_push_request_errors_array", None, (pointer, short, ctypes.c_size_t, pointer)),
+        ("rd_kafka_mock_clear_request_errors", None, (pointer, short)),
+    ):
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library

@@ -1,0 +1,217 @@
+"""A PostgreSQL server of one's own: there in a fifth of a second, on loopback only, gone without a trace.
+
+The data directory of a fresh ``initdb`` is kept in the cache and copied, which is what makes the start quick.
+The superuser gets a new random password at each start; without it nobody connects over TCP.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+import psycopg2
+from psycopg2 import sql
+
+from ticketbottle_payctl.errors import UnavailableError
+from ticketbottle_payctl.sandbox.postgres_binaries import (
+    Binaries,
+    Choice,
+    cache_home,
+    find_binaries,
+    keep,
+    readable,
+    server_account,
+)
+from ticketbottle_payctl.sandbox.server import Account, Server, as_account, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+Mode = Literal["smart", "fast", "immediate"]
+
+USER: Final = "postgres"
+
+_SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+_QUICK: Final = {"fsync": "off", "timezone": "UTC", "log_timezone": "UTC", "max_connections": "200"}
+"""Nothing here has to survive a power cut. Crash recovery after ``immediate`` still works without fsync."""
+
+_WHO_MAY_CONNECT: Final = """\
+local all all trust
+host all all 127.0.0.1/32 scram-sha-256
+host replication all 127.0.0.1/32 scram-sha-256
+"""
+
+
+class Postgres:
+    """A server, as a context manager or with :meth:`start` and :meth:`close`.
+
+    Its data lies in a new directory ``within`` the one given, the system's temporary one by default; in memory
+    (:func:`~ticketbottle_payctl.sandbox.server.in_memory`) a start does not wait for a busy disk.
+    ``settings`` are lines of postgresql.conf, such as ``{"wal_level": "logical"}``; they win over our own.
+
+    Raises:
+        ConfigError: there are no PostgreSQL programs of the kind chosen.
+        UnavailableError: the server did not start; the message ends with its log.
+    """
+
+    def __init__(
+        self, *, binaries: Choice = "auto", settings: Mapping[str, str] | None = None, within: Path | None = None
+    ) -> None:
+        self._account = server_account()
+        self._binaries = readable(find_binaries(binaries), self._account)
+        self._settings = {**_QUICK, **(settings or {})}
+        self._within = within
+        self._password = secrets.token_urlsafe(18)
+        self._server: Server | None = None
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __str__(self) -> str:
+        return f"PostgreSQL {self._binaries.version} ({self._binaries.origin})"
+
+    @property
+    def version(self) -> str:
+        """Such as ``15.18``."""
+        return self._binaries.version
+
+    @property
+    def log(self) -> Path:
+        """The file with everything the server has written since it was made."""
+        return self._started.log
+
+    @property
+    def pid(self) -> int | None:
+        """The postmaster, while it runs."""
+        return self._started.pid
+
+    def url(self, database: str = "postgres") -> str:
+        """Where ``database`` is, with the password in it: hand it to a client, print it nowhere."""
+        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> Self:
+        """Make the data directory, start, and return once connections are accepted."""
+        self._server = Server("pg", account=self._account, within=self._within, last_signal=signal.SIGQUIT)
+        try:
+            data = self._server.home / "data"
+            _make_data(data, self._binaries, self._account)
+            (data / "pg_hba.conf").write_text(_WHO_MAY_CONNECT)
+            self.port = free_port()
+            self._run()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """End the server at once and remove its data. Closing twice is no error."""
+        if self._server is not None:
+            self._server.close(signal.SIGQUIT)
+            self._server = None
+
+    def stop(self, mode: Mode = "fast") -> None:
+        """End the server as ``pg_ctl stop -m mode`` does and keep its data; :meth:`restart` brings it back."""
+        self._started.stop(_SIGNALS[mode])
+
+    def restart(self, mode: Mode = "fast", *, settings: Mapping[str, str] | None = None) -> None:
+        """Stop if running, change ``settings``, start: same port, same data, same password.
+
+        ``immediate`` is a crash: nothing is flushed and the start recovers from the log.
+        """
+        self.stop(mode)
+        self._settings.update(settings or {})
+        self._run()
+
+    def create_database(self, name: str, *, template: str = "template1") -> str:
+        """Create a database, as a copy of ``template``, and return its URL. Nobody may be connected to the template."""
+        # Copying files beats writing them to the log as long as nothing is synced: 27 ms instead of 33.
+        self._administer(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database with whoever is connected to it; one that is not there is no error."""
+        self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    @property
+    def _started(self) -> Server:
+        if self._server is None:
+            message = "this PostgreSQL server has not been started"
+            raise UnavailableError(message)
+        return self._server
+
+    def _run(self) -> None:
+        server = self._started
+        own = {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": str(server.home)}
+        lines = [f"{name} = {_quoted(value)}\n" for name, value in (self._settings | own).items()]
+        (server.home / "data" / "postgresql.conf").write_text("".join(lines))
+        server.run([str(self._binaries.directory / "postgres"), "-D", str(server.home / "data")])
+        server.wait_until(self._accepts, what="PostgreSQL accepts connections", timeout=60)
+        self._administer(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(USER), sql.Literal(self._password)))
+
+    def _accepts(self) -> bool:
+        state = self._started.home / "data" / "postmaster.pid"
+        return state.exists() and state.read_text().rstrip().endswith("ready")
+
+    def _administer(self, statement: sql.Composable) -> None:
+        connection = psycopg2.connect(
+            host=str(self._started.home),
+            port=self.port,
+            user=USER,
+            dbname="postgres",
+            options="-c default_transaction_read_only=off",  # a test may have made the whole server read-only
+        )
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+        finally:
+            connection.close()
+
+
+def _quoted(value: str) -> str:
+    doubled = value.replace("'", "''")
+    return f"'{doubled}'"
+
+
+def _make_data(data: Path, binaries: Binaries, account: Account | None) -> None:
+    """Fill ``data`` from the cache, or by initdb the first time."""
+    cached = cache_home() / f"data-{binaries.fingerprint}-{account.name if account else os.geteuid()}"
+    if cached.exists():
+        _copy(cached, data)
+        return
+    options = ["--no-sync", "--no-instructions", "--auth=trust", f"--username={USER}", "--no-locale", "--encoding=UTF8"]
+    made = subprocess.run(  # noqa: S603 - the command is ours
+        [str(binaries.directory / "initdb"), "-D", str(data), *options],
+        cwd=data.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        **as_account(account),
+    )
+    if made.returncode != 0:
+        message = f"initdb failed\n{made.stderr}"
+        raise UnavailableError(message)
+    unfinished = cached.with_name(f"unfinished-{secrets.token_hex(8)}")
+    _copy(data, unfinished)
+    keep(unfinished, cached)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a data directory with its owner; ``cp`` takes a third of the time that Python's copytree does."""
+    subprocess.run(["/bin/cp", "-pPR", source, target], check=True)  # noqa: S603 - the command is ours

@@ -1,0 +1,211 @@
+"""A server of the local world: a temporary directory, a child process in it, and nothing left of either afterwards.
+
+Beside the server runs a small shell that reads a pipe held open by us. The kernel closes that pipe however we end,
+also by SIGKILL, and the shell then ends the server and removes the directory. Unlike a parent-death signal this
+needs no code between fork and exec, works from any thread, and works on every POSIX system.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
+
+from ticketbottle_payctl.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+T = TypeVar("T")
+
+_GUARD: Final = """
+trap '' HUP INT TERM
+read -r _
+pid=$(cat "$2/pid" 2>/dev/null)
+if [ -n "$pid" ]; then
+    kill -s "$1" "$pid" 2>/dev/null
+    n=0
+    while kill -0 "$pid" 2>/dev/null && [ "$n" -lt 20 ]; do sleep 0.05; n=$((n + 1)); done
+    kill -9 "$pid" 2>/dev/null
+fi
+rm -rf -- "$2"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The unprivileged user that a server runs as when we are root."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+class Identity(TypedDict):
+    """Arguments of subprocess."""
+
+    user: int | None
+    group: int | None
+    extra_groups: list[str | int] | None
+
+
+class Server:
+    """A directory ``home``, and at most one process at a time that has it as its working directory.
+
+    Everything the process prints is appended to ``log``. ``last_signal`` is what the process gets when we are
+    gone; a second later it is killed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        account: Account | None = None,
+        within: Path | None = None,
+        last_signal: signal.Signals = signal.SIGKILL,
+    ) -> None:
+        self._account = account
+        self._process: subprocess.Popen[bytes] | None = None
+        self.home = _temporary_directory(f"payctl-{name}-", within, account)
+        self.log = self.home / "server.log"
+        self._guard = subprocess.Popen(  # noqa: S603 - a constant script; the values are its arguments
+            ["/bin/sh", "-c", _GUARD, "guard", last_signal.name.removeprefix("SIG"), str(self.home)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether the process was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process, while there is one."""
+        return self._process.pid if self._process is not None and self.running else None
+
+    def run(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """Start the process. It gets a session of its own: a Ctrl-C at the terminal reaches us, we decide the order."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - the command is ours, no shell reads it
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.home,
+                env=environment,
+                start_new_session=True,
+                **as_account(self._account),
+            )
+        (self.home / "pid").write_text(str(self._process.pid))
+
+    def wait_until(self, ready: Callable[[], bool], *, what: str, timeout: float) -> None:
+        """Wait until the process is ``ready``.
+
+        Raises:
+            UnavailableError: it ended before that, or was not ready in time; the message ends with its log.
+        """
+
+        def ready_or_dead() -> bool:
+            return not self.running or ready()
+
+        wait_until(ready_or_dead, what=what, timeout=timeout)
+        if not self.running:
+            message = f"it ended before this happened: {what}\n{self._last_lines()}"
+            raise UnavailableError(message)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the process a signal; none running is no error."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def stop(self, number: signal.Signals, *, timeout: float = 30.0) -> None:
+        """Signal the process and wait for its end, killing it after ``timeout`` seconds; the directory stays."""
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        (self.home / "pid").unlink(missing_ok=True)
+        self._process = None
+
+    def close(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Stop the process and remove the directory. Closing twice is no error."""
+        self.stop(number)
+        shutil.rmtree(self.home, ignore_errors=True)
+        self._guard.kill()
+        self._guard.wait()
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
+
+    def _last_lines(self, count: int = 12) -> str:
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+
+
+def as_account(account: Account | None) -> Identity:
+    """What subprocess has to be told to run something as ``account``, or as ourselves."""
+    if account is None:
+        return {"user": None, "group": None, "extra_groups": None}
+    return {"user": account.uid, "group": account.gid, "extra_groups": []}
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, pause: float = 0.005) -> T:
+    """Ask ``ready`` until it answers something other than None or False, at most ``timeout`` seconds.
+
+    Raises:
+        UnavailableError: it did not happen in time; ``what`` names it.
+    """
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        answer = ready()
+        if answer is not None and answer is not False:
+            return answer
+        time.sleep(pause)
+    message = f"waited {timeout:g} s in vain for this: {what}"
+    raise UnavailableError(message)
+
+
+def open_to_all(directory: Path) -> bool:
+    """Whether any user may enter ``directory``, by the path given and by the one that its links lead to."""
+    places = {directory, *directory.absolute().parents, *directory.resolve().parents}
+    return all(place.stat().st_mode & 0o001 for place in places)
+
+
+def in_memory(*, least: int = 2 << 30) -> Path | None:
+    """A directory whose files never reach a disk, if there is one with ``least`` bytes free: Linux has /dev/shm."""
+    shared = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private directory in it
+    if shared.is_dir() and shutil.disk_usage(shared).free >= least:
+        return shared
+    return None
+
+
+def _temporary_directory(prefix: str, within: Path | None, account: Account | None) -> Path:
+    """A new directory that only the server's account may enter; short, because a socket's path has 107 bytes."""
+    usual = within or Path(tempfile.gettempdir())
+    base = usual if account is None or open_to_all(usual) else Path("/tmp")  # noqa: S108 - mkdtemp makes it private
+    home = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
+    if account is not None:
+        os.chown(home, account.uid, account.gid)
+    return home

@@ -1,0 +1,60 @@
+"""Signing as the gateways do, for the local world.
+
+Written from the gateways' documentation and on purpose not from :mod:`ticketbottle_payctl.providers`: what signs here
+and what verifies there share no line, so that a mistake in one of them does not agree with itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from ticketbottle_payctl.domain.callback import Request
+
+_MOMO_SIGNED = (
+    "accessKey", "amount", "extraData", "message", "orderId", "orderInfo", "orderType", "partnerCode", "payType",
+    "requestId", "responseTime", "resultCode", "transId",
+)  # fmt: skip
+
+
+def zalopay(data: str | Mapping[str, object], key2: str, *, kind: int = 1) -> Request:
+    """A ZaloPay callback with this ``data``; the mac is over its text. ``kind`` 1 is an order, 2 an agreement."""
+    text = data if isinstance(data, str) else compact(data)
+    return _post("zalopay", {"data": text, "mac": _mac(key2, text, "sha256"), "type": kind})
+
+
+def payos(data: Mapping[str, object], checksum_key: str) -> Request:
+    """A PayOS webhook with this ``data`` of texts, whole numbers and nulls, signed as sorted pairs."""
+    text = "&".join(f"{name}={'' if data[name] is None else data[name]}" for name in sorted(data))
+    code = data.get("code")
+    envelope = {"code": code, "desc": "success", "success": code == "00", "data": dict(data)}
+    return _post("payos", envelope | {"signature": _mac(checksum_key, text, "sha256")})
+
+
+def vnpay(parameters: Mapping[str, str], hash_secret: str) -> Request:
+    """A VNPay IPN with these parameters, hashed as the sorted query they are sent as."""
+    query = urlencode(sorted((name, value) for name, value in parameters.items() if value))
+    return Request("GET", "/webhook/vnpay", query=f"{query}&vnp_SecureHash={_mac(hash_secret, query, 'sha512')}")
+
+
+def momo(fields: Mapping[str, object], access_key: str, secret_key: str) -> Request:
+    """A MoMo IPN with these fields, signed in their fixed order together with the access key."""
+    signed = {**fields, "accessKey": access_key}
+    text = "&".join(f"{name}={signed[name]}" for name in _MOMO_SIGNED)
+    return _post("momo", {**fields, "signature": _mac(secret_key, text, "sha256")})
+
+
+def compact(value: Mapping[str, object]) -> str:
+    """JSON without spaces, other scripts as they are."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _post(gateway: str, body: dict[str, object]) -> Request:
+    return Request("POST", f"/webhook/{gateway}", body=compact(body).encode())
+
+
+def _mac(key: str, text: str, algorithm: str) -> str:
+    return hmac.new(key.encode(), text.encode(), getattr(hashlib, algorithm)).hexdigest()
