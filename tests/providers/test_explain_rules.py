@@ -1,0 +1,131 @@
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.providers.explain import explain
+
+
+def codes(merchant, gateway, request):
+    """The codes of all hints."""
+    explanation = explain(GATEWAYS[gateway], request, merchant.credentials(gateway))
+    return {hint.code for hint in explanation.hints}
+
+
+@pytest.mark.parametrize(
+    ("sent", "signed", "code"),
+    [
+        ({"indent": 1}, {"separators": (",", ":")}, "minified"),
+        ({"separators": (",", ":")}, {}, "spaced"),
+        ({"separators": (",", ":")}, {"indent": 2}, "pretty"),
+        ({"separators": (",", ":")}, {"indent": 4}, "pretty"),
+        ({"indent": 1}, {"separators": (",", ":"), "sort_keys": True}, "reordered"),
+        ({"indent": 1}, {"separators": (",", ":"), "ensure_ascii": True}, "escaped"),
+    ],
+)
+def test_zalopay_data_printed_again_is_found(merchant, sent, signed, code):
+    """Data was parsed and printed in another layout between signing and us."""
+    content = merchant.zalopay_data
+    arrived = json.dumps(content, **{"ensure_ascii": False, **sent})
+    mac = merchant.mac("zalopay", json.dumps(content, **{"ensure_ascii": False, **signed}))
+    assert codes(merchant, "zalopay", merchant.zalopay(arrived, mac=mac)) == {code}
+
+
+def test_zalopay_data_that_arrived_as_an_object_is_found(merchant):
+    """A proxy or a framework parsed the text; printed compactly it would match."""
+    genuine = json.loads(merchant.zalopay().body)
+    body = merchant.dumps({**genuine, "data": json.loads(genuine["data"])}).encode()
+    assert codes(merchant, "zalopay", Request(body=body)) == {"malformed", "data_object"}
+
+
+PAYOS = [
+    ("null_as_word", lambda m, d: m.payos_text({**d, "counterAccountName": "null"})),
+    ("null_as_word", lambda m, d: m.payos_text({**d, "counterAccountName": "None"})),
+    ("null_left_out", lambda m, d: m.payos_text({k: v for k, v in d.items() if v is not None})),
+    ("unsorted", lambda _, d: "&".join(f"{k}={'' if v is None else v}" for k, v in d.items())),
+    ("url_encoded", lambda m, d: m.payos_text({**d, "description": quote("Vé & 2")})),
+    ("json_of_data", lambda m, d: m.dumps(d)),
+    (
+        "absent_as_empty",
+        lambda m, d: m.payos_text(
+            {
+                **dict.fromkeys(("counterAccountBankId", "counterAccountBankName", "counterAccountNumber")),
+                **dict.fromkeys(("virtualAccountName", "virtualAccountNumber")),
+                **d,
+            }
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "text_of"), PAYOS)
+def test_payos_rules_got_wrong_are_found(merchant, code, text_of):
+    """null, order, encoding and absent fields: each mistake is told from the others."""
+    data = {**merchant.payos_data, "description": "Vé & 2"}
+    assert codes(merchant, "payos", merchant.payos(text_of(merchant, data), description="Vé & 2")) == {code}
+
+
+def test_payos_names_sorted_without_case_are_found(merchant):
+    """Capitals come first in JavaScript's order, and not in a dictionary's."""
+    data = {**merchant.payos_data, "Zone": "a"}
+    text = "&".join(f"{k}={'' if data[k] is None else data[k]}" for k in sorted(data, key=str.casefold))
+    assert codes(merchant, "payos", merchant.payos(text, Zone="a")) == {"sorted_ignoring_case"}
+
+
+def test_payos_numbers_signed_as_spelled_are_found(merchant):
+    """PayOS prints 450000.0 as 450000 before it signs."""
+    text = merchant.payos_text({**merchant.payos_data, "amount": "450000.0"})
+    assert codes(merchant, "payos", merchant.payos(text, amount=450000.0)) == {"number_as_received"}
+
+
+def vnpay_text(params, encode=lambda text: quote_plus(text, safe="*"), order=sorted):
+    """The parameters as somebody may sign them."""
+    return "&".join(f"{encode(name)}={encode(params[name])}" for name in order(params))
+
+
+VNPAY = [
+    ("decoded", lambda p: vnpay_text(p, str)),
+    ("percent_20", lambda p: vnpay_text(p, lambda text: quote(text, safe="*"))),
+    ("php_encoding", lambda p: vnpay_text(p, quote_plus)),
+    ("node_encoding", lambda p: vnpay_text(p, lambda text: quote(text, safe="!'()*~").replace("%20", "+"))),
+    ("empty_kept", lambda p: vnpay_text({**p, "vnp_BankTranNo": ""})),
+    ("foreign_signed", lambda p: vnpay_text({"utm": "x", **p})),
+    ("hash_type_signed", lambda p: vnpay_text({**p, "vnp_SecureHashType": "HMACSHA512"})),
+    ("unsorted", lambda p: vnpay_text(p, order=lambda names: sorted(names, reverse=True))),
+]
+
+
+@pytest.mark.parametrize(("code", "text_of"), VNPAY)
+def test_vnpay_rules_got_wrong_are_found(merchant, code, text_of):
+    """Encoding, empties, foreign parameters and order: each mistake is told from the others."""
+    params = {**merchant.vnpay_params, "vnp_OrderInfo": "ve * (2)!"}
+    every = {**params, "vnp_BankTranNo": "", "vnp_SecureHashType": "HMACSHA512", "utm": "x"}
+    query = vnpay_text(every, order=lambda names: sorted(names, reverse=True))
+    mac = merchant.mac("vnpay", text_of(params), "sha512")
+    assert codes(merchant, "vnpay", Request("GET", query=f"{query}&vnp_SecureHash={mac}")) == {code}
+
+
+MOMO = [
+    ("without_access_key", lambda m, b: m.momo_text(b).partition("&")[2]),
+    (
+        "unsorted",
+        lambda _, b: "&".join(
+            f"{k}={v}" for k, v in {"accessKey": "canary-momo-access", **b}.items() if k != "paymentOption"
+        ),
+    ),
+    (
+        "extras_signed",
+        lambda _, b: "&".join(f"{k}={v}" for k, v in sorted({"accessKey": "canary-momo-access", **b}.items())),
+    ),
+    ("empty_left_out", lambda m, b: m.momo_text(b).replace("extraData=&", "")),
+    ("url_encoded", lambda m, b: m.momo_text({**b, "orderInfo": quote(b["orderInfo"], safe="")})),
+]
+
+
+@pytest.mark.parametrize(("code", "text_of"), MOMO)
+def test_momo_rules_got_wrong_are_found(merchant, code, text_of):
+    """Access key, order, extras, empties and encoding: each mistake is told from the others."""
+    body = {**merchant.momo_body, "paymentOption": "momo"}
+    assert codes(merchant, "momo", merchant.momo(text_of(merchant, body), paymentOption="momo")) == {code}

@@ -1,0 +1,70 @@
+import pytest
+
+from ticketbottle_payctl.providers.javascript import number_text, sorted_names, stringify
+from ticketbottle_payctl.providers.payload import MalformedError, Real
+
+# The right-hand side is what Node.js 20 prints for String(JSON.parse(left)).
+NUMBERS = {
+    "450000.0": "450000",
+    "4.5e5": "450000",
+    "0.1": "0.1",
+    "-0.0": "0",
+    "1e21": "1e+21",
+    "1e20": "100000000000000000000",
+    "123456789.125": "123456789.125",
+    "1.5e300": "1.5e+300",
+    "0.000001": "0.000001",
+    "1e-7": "1e-7",
+    "1.25e-9": "1.25e-9",
+    "5e-324": "5e-324",
+    "-2.5": "-2.5",
+    "1e-400": "0",
+}
+
+
+@pytest.mark.parametrize(("token", "text"), NUMBERS.items())
+def test_a_number_is_written_as_javascript_writes_it(token, text):
+    """Fractions and exponents follow JavaScript's layout, not Python's."""
+    assert number_text(Real(token)) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (2**53 - 1, "9007199254740991"),
+        (2**53 + 1, "9007199254740992"),
+        (2**60, "1152921504606847000"),
+        (10**21, "1e+21"),
+        (-(2**60), "-1152921504606847000"),
+    ],
+)
+def test_integers_beyond_two_to_the_53_lose_digits_as_in_javascript(number, text):
+    """The server signs what its doubles can hold."""
+    assert number_text(number) == text
+
+
+def test_an_integer_beyond_every_double_is_refused():
+    """JavaScript would sign Infinity; nobody sends that."""
+    with pytest.raises(MalformedError):
+        number_text(10**400)
+
+
+def test_names_sort_as_an_object_lists_them():
+    """Array indexes first, by value; then by UTF-16 unit, where an emoji precedes a letter at the end of the BMP."""
+    names = ["a", "_", "Z", "10", "9", "01", "4294967295", "4294967294", "\uffee", "😀", "é"]
+    assert sorted_names(names) == ["9", "10", "4294967294", "01", "4294967295", "Z", "_", "a", "é", "😀", "\uffee"]
+
+
+def test_json_is_compact_and_escapes_only_what_it_must():
+    """Diacritics stay, quotes and control characters are escaped, 1.0 is 1, nested index names come first."""
+    value = {"b": 'Vé "VIP"\n\x01\x7f\u2028', "a": [Real("1.0"), True, None, {"x": 1, "2": 2, "1": {}}]}
+    assert stringify(value) == '{"b":"Vé \\"VIP\\"\\n\\u0001\x7f\u2028","a":[1,true,null,{"1":{},"2":2,"x":1}]}'
+
+
+def test_deep_nesting_is_refused():
+    """Content that the parser just let through does not exhaust the stack later."""
+    value: list = []
+    for _ in range(500):
+        value = [value]
+    with pytest.raises(MalformedError):
+        stringify(value)

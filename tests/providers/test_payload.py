@@ -1,0 +1,119 @@
+import pytest
+
+from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
+from ticketbottle_payctl.providers.payload import (
+    MalformedError,
+    Real,
+    amount_of,
+    digits,
+    read_body,
+    text_of,
+    transaction_id_of,
+    whole_number,
+)
+
+HOSTILE = {
+    "nothing": b"",
+    "white space": b" \n",
+    "an array": b"[]",
+    "a text": b'"{}"',
+    "a number": b"1",
+    "null": b"null",
+    "form fields": b"data=1&mac=2",
+    "cut off": b'{"a":',
+    "two documents": b"{}{}",
+    "single quotes": b"{'a':1}",
+    "a comment": b"{}//",
+    "NaN": b'{"a":NaN}',
+    "Infinity": b'{"a":-Infinity}',
+    "beyond a double": b'{"a":1e400}',
+    "5000 digits": b'{"a":' + b"9" * 5000 + b"}",
+    "a name twice": b'{"a":1,"a":1}',
+    "a name twice, once escaped": rb'{"a":1,"\u0061":2}',
+    "a name twice inside": b'{"a":[{"b":1,"b":2}]}',
+    "deep arrays": b'{"a":' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+    "deep objects": b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "UTF-16": '{"a":1}'.encode("utf-16"),
+    "UTF-16 without mark": '{"a":1}'.encode("utf-16-le"),
+    "UTF-32": '{"a":1}'.encode("utf-32"),
+    "Latin-1": '{"a":"é"}'.encode("latin-1"),
+    "a surrogate in UTF-8": b'{"a":"\xed\xa0\x80"}',
+    "half a surrogate pair": rb'{"a":"\ud83d"}',
+    "half a surrogate pair, inside": rb'{"a":[{"b":["\udc00x"]}]}',
+    "half a surrogate pair as a name": rb'{"\ud83d":1}',
+    "a bare control character": b'{"a":"\x01"}',
+    "a bare NUL": b'{"a":1}\x00',
+    "an overlong encoding": b'{"a":"\xc0\xaf"}',
+    "too large": b'{"a":"' + b"x" * MAX_BODY_BYTES + b'"}',
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_body_is_refused_with_one_exception(body):
+    """Whatever is off ends in MalformedError, whose text quotes nothing of the body."""
+    with pytest.raises(MalformedError) as refusal:
+        read_body(body)
+    assert refusal.value.detail == str(refusal.value)
+
+
+def test_numbers_keep_every_digit():
+    """Nothing is rounded through a float: long integers are exact, fractions keep their characters."""
+    read = read_body(b'{"id":900719925474099312345,"amount":450000.00,"zero":-0,"tiny":1e-400}')
+    assert read == {"id": 900719925474099312345, "amount": Real("450000.00"), "zero": 0, "tiny": Real("1e-400")}
+
+
+def test_a_whole_surrogate_pair_and_raw_letters_are_text():
+    """Escaped and raw letters beyond ASCII are the same text."""
+    assert read_body(rb'{"a":"\ud83d\ude00"}') == read_body('{"a":"😀"}'.encode()) == {"a": "😀"}
+
+
+@pytest.mark.parametrize(
+    ("value", "whole"),
+    [
+        (450000, 450000),
+        (Real("450000.0"), 450000),
+        (Real("4.5e5"), 450000),
+        (Real("45000000E-2"), 450000),
+        (Real("450000.5"), None),
+        (Real("450000.00000000000000001"), None),
+        (Real("1e300"), None),
+        (Real("1e99999999999999999999"), None),
+        (Real("1e-99999999999999999999"), None),
+        (Real("0.0"), 0),
+        (True, None),
+        ("450000", None),
+        (None, None),
+        ([450000], None),
+    ],
+)
+def test_a_whole_number_is_recognised_without_rounding(value, whole):
+    """A JSON number that denotes a whole number is that number; true is not 1, a text is not a number."""
+    assert whole_number(value) == whole
+
+
+@pytest.mark.parametrize(
+    "text", ["0450000", "+1", "-1", " 1", "1 ", "1.0", "1e3", "", "\uff14\uff15", "٤٥", "1_0", "9" * 65]
+)
+def test_a_text_of_anything_but_plain_digits_is_no_number(text):
+    """Signs, spaces, leading zeros and the digits of other scripts are refused."""
+    assert digits(text) is None
+
+
+@pytest.mark.parametrize("amount", [None, 0, -1, 10**15 + 1])
+def test_an_amount_is_positive_and_bounded(amount):
+    """Zero, negative and absurd amounts are refused."""
+    with pytest.raises(MalformedError):
+        amount_of(amount)
+
+
+def test_a_transaction_number_of_zero_is_none():
+    """Gateways send 0 where there is no transaction, and 0 must not become an id."""
+    assert (transaction_id_of(0), transaction_id_of(2**53 + 1)) == (None, "9007199254740993")
+
+
+@pytest.mark.parametrize("value", ["", "a\x00b", "a\nb", "\x7f", None, 5, ["a"], {}])
+def test_a_text_we_store_has_no_control_characters(value):
+    """PostgreSQL stores no NUL, and a terminal obeys the others."""
+    with pytest.raises(MalformedError):
+        text_of({"name": value}, "name")

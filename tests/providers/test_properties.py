@@ -1,0 +1,152 @@
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ticketbottle_payctl.domain.callback import Callback, Rejected, Request
+from ticketbottle_payctl.providers import GATEWAYS, payos, resolve, vnpay, zalopay
+from ticketbottle_payctl.providers.momo import SIGNED
+
+quick = settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+SIGNATURES = {"zalopay": "mac", "payos": "signature", "momo": "signature"}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def signed_text(gateway, request):
+    """What the signature is made of, as text, to see whether a change touches it."""
+    if gateway == "vnpay":
+        return vnpay.canonical_text(vnpay.read_query(request.query))
+    body = json.loads(request.body)
+    if gateway == "zalopay":
+        return zalopay.signed_text(body)
+    return payos.signed_text(body["data"]) if gateway == "payos" else str([body.get(name) for name in SIGNED])
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@quick
+@given(data=st.data())
+def test_any_changed_character_of_what_is_signed_is_refused(merchant, gateway, data):
+    """Replace one byte anywhere: the callback says exactly what it said, or it is refused."""
+    genuine = getattr(merchant, gateway)()
+    expected = merchant.verify(gateway, genuine)
+    raw = genuine.query.encode() if gateway == "vnpay" else genuine.body
+    position = data.draw(st.integers(0, len(raw) - 1))
+    byte = data.draw(st.integers(0, 255))
+    changed = raw[:position] + bytes([byte]) + raw[position + 1 :]
+    request = (
+        replace(genuine, query=changed.decode("latin-1")) if gateway == "vnpay" else replace(genuine, body=changed)
+    )
+    verdict = merchant.verify(gateway, request)
+    assert verdict == expected or isinstance(verdict, Rejected)
+    if verdict == expected:
+        assert signed_text(gateway, request) == signed_text(gateway, genuine)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_every_changed_digit_of_the_signature_is_refused(merchant, gateway):
+    """No digit of the signature is left out of the comparison, and neither is its length."""
+    genuine = getattr(merchant, gateway)()
+    if gateway == "vnpay":
+        head, _, mac = genuine.query.rpartition("=")
+        made = lambda text: replace(genuine, query=f"{head}={text}")  # noqa: E731
+    else:
+        body = json.loads(genuine.body)
+        mac = body[SIGNATURES[gateway]]
+        made = lambda text: replace(genuine, body=json.dumps({**body, SIGNATURES[gateway]: text}).encode())  # noqa: E731
+    assert isinstance(merchant.verify(gateway, made(mac)), Callback)
+    wrong = [mac[:i] + ("0" if mac[i] != "0" else "1") + mac[i + 1 :] for i in range(len(mac))]
+    for text in [*wrong, mac[:-1], mac + "0", mac + mac, "", "0" * len(mac), f" {mac}", f"{mac}\n", f"0x{mac}"]:
+        assert isinstance(merchant.verify(gateway, made(text)), Rejected)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@quick
+@given(body=st.binary(max_size=200), query=st.text(st.characters(), max_size=200), path=st.text(max_size=20))
+def test_no_bytes_make_verification_raise(merchant, gateway, body, query, path):
+    """Any body, query and path end in a refusal."""
+    request = Request(path=path, query=query, body=body)
+    assert isinstance(merchant.verify(gateway, request), Rejected)
+    resolve(request)
+
+
+@pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
+@quick
+@given(data=st.data())
+def test_no_json_makes_verification_raise(merchant, gateway, data):
+    """Any value in any field of the body ends in a refusal or in what a signature proves, never in an exception."""
+    body = json.loads(getattr(merchant, gateway)().body)
+    name = data.draw(st.sampled_from(sorted(body)) | st.text(max_size=8))
+    inner = gateway == "payos" and data.draw(st.booleans())
+    target = body["data"] if inner else body
+    target[data.draw(st.sampled_from(sorted(target))) if inner else name] = data.draw(json_values)
+    verdict = merchant.verify(gateway, Request(body=json.dumps(body).encode()))
+    assert isinstance(verdict, Callback | Rejected)
+
+
+@pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
+@quick
+@given(name=st.text(min_size=1, max_size=12), value=json_values.filter(lambda v: "Infinity" not in str(v)))
+def test_an_unknown_field_that_is_not_signed_changes_nothing(merchant, gateway, name, value):
+    """Gateways add fields without notice; beside the signed content they are passed over."""
+    genuine = getattr(merchant, gateway)()
+    body = json.loads(genuine.body)
+    try:
+        added = json.dumps({name: value, **body}, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        return
+    assert merchant.verify(gateway, Request(body=added)) == merchant.verify(gateway, genuine)
+
+
+@quick
+@given(
+    fields=st.dictionaries(
+        st.text(st.characters(codec="utf-8"), min_size=1, max_size=6).filter(lambda name: not name[:1].isdigit()),
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**53) + 1, 2**53 - 1)
+        | st.text(st.characters(codec="utf-8"), max_size=8),
+        max_size=5,
+    )
+)
+def test_a_new_signed_field_of_payos_is_tolerated(merchant, fields):
+    """Whatever field PayOS adds to data, the webhook verifies as long as it is signed by the rules."""
+    data = {**fields, **merchant.payos_data}
+    words = {None: "", True: "true", False: "false"}
+    empty = ("null", "undefined")
+    values = {n: words[v] if v is None or isinstance(v, bool) else "" if v in empty else v for n, v in data.items()}
+    names = sorted(values, key=lambda name: name.encode("utf-16-be"))
+    request = merchant.payos("&".join(f"{name}={values[name]}" for name in names), **fields)
+    body = json.loads(request.body)
+    body["data"] = data
+    assert isinstance(merchant.verify("payos", Request(body=json.dumps(body).encode())), Callback)
+
+
+@quick
+@given(
+    params=st.dictionaries(
+        st.from_regex(r"vnp_[A-Za-z]{3,8}", fullmatch=True),
+        st.text(st.characters(codec="utf-8"), max_size=12),
+        max_size=4,
+    )
+)
+def test_a_new_signed_parameter_of_vnpay_is_tolerated(merchant, params):
+    """Whatever parameter VNPAY adds, the callback verifies as long as it is signed by the rules."""
+    added = {name: value for name, value in params.items() if name not in merchant.vnpay_params}
+    expected = merchant.verify("vnpay", merchant.vnpay())
+    assert merchant.verify("vnpay", merchant.vnpay(**added)) == expected
+
+
+def test_all_rejections_sound_the_same(vector):
+    """The reply says nothing about why: there is one wording for every cause of a refusal."""
+    verdict = vector.verify()
+    if isinstance(verdict, Rejected):
+        assert verdict.provider == vector.gateway
+        for value in vector.keys.values():
+            assert str(value) not in verdict.detail

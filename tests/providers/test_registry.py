@@ -1,0 +1,66 @@
+import pytest
+
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.errors import NotFoundError
+from ticketbottle_payctl.providers import GATEWAYS, by_name, credentials, resolve
+from ticketbottle_payctl.secret import Secret
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/webhook/zalopay", "zalopay"),
+        ("/webhook/zalo-pay", "zalopay"),
+        ("/webhook/payos", "payos"),
+        ("/webhook/pay-os", "payos"),
+        ("/webhook/vnpay", "vnpay"),
+        ("/webhook/momo", "momo"),
+        ("/prod/webhook/momo", "momo"),
+        ("/webhook/MoMo/", "momo"),
+        ("/Webhook/ZaloPay//", "zalopay"),
+        ("/momo/webhook/zalopay/v2", "zalopay"),
+    ],
+)
+def test_a_known_path_segment_names_the_gateway(path, name):
+    """Spelling, case, stage and trailing slash do not matter, and the last known segment wins."""
+    assert resolve(Request(path=path)).name == name
+
+
+@pytest.mark.parametrize("path", ["", "/", "/webhook", "/webhook/zalopays", "/webhook/zalo%70ay", "/webhook/stripe"])
+@pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"data":1}', b"not json"])
+def test_what_no_gateway_sends_is_nobodys(path, body):
+    """Neither path nor shape: None, and no exception."""
+    assert resolve(Request(path=path, body=body)) is None
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    """Whoever mistypes a gateway's name sees the four that there are."""
+    assert by_name("Pay-OS") is GATEWAYS["payos"]
+    with pytest.raises(NotFoundError) as missing:
+        by_name("stripe")
+    assert missing.value.hint == "one of: zalopay, payos, vnpay, momo"
+
+
+def test_the_environment_names_are_those_the_deployed_service_uses():
+    """A rename here would turn a gateway off in production."""
+    fields = {field.env: field.signs_callbacks for gateway in GATEWAYS.values() for field in gateway.fields}
+    assert fields == {
+        "ZALOPAY_APP_ID": True,
+        "ZALOPAY_KEY1": False,
+        "ZALOPAY_KEY2": True,
+        "PAYOS_CLIENT_ID": False,
+        "PAYOS_API_KEY": False,
+        "PAYOS_CHECKSUM_KEY": True,
+        "VNPAY_TMN_CODE": True,
+        "VNPAY_HASH_SECRET": True,
+        "MOMO_PARTNER_CODE": True,
+        "MOMO_ACCESS_KEY": True,
+        "MOMO_SECRET_KEY": True,
+    }
+
+
+def test_credentials_are_looked_up_by_environment_name():
+    """Each field gets what the lookup has for its variable, nothing included."""
+    known = {"MOMO_SECRET_KEY": (Secret("new"), Secret("old"))}
+    found = credentials(GATEWAYS["momo"], lambda env: known.get(env, ()))
+    assert found == {"partner_code": (), "access_key": (), "secret_key": (Secret("new"), Secret("old"))}

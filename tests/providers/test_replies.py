@@ -1,0 +1,88 @@
+import json
+
+import pytest
+
+from ticketbottle_payctl.domain.callback import Answer
+from ticketbottle_payctl.providers import GATEWAYS
+
+ZALOPAY = {
+    Answer.DONE: (1, "success"),
+    Answer.DUPLICATE: (1, "success"),
+    Answer.IGNORED: (1, "success"),
+    Answer.UNKNOWN_ORDER: (-1, "order not found"),
+    Answer.WRONG_AMOUNT: (-1, "invalid amount"),
+    Answer.BAD_SIGNATURE: (-1, "mac not equal"),
+    Answer.TRY_AGAIN: (0, "try again"),
+    Answer.NOT_CONFIGURED: (0, "not configured"),
+}
+VNPAY = {
+    Answer.DONE: ("00", "Confirm Success"),
+    Answer.DUPLICATE: ("02", "Order already confirmed"),
+    Answer.IGNORED: ("00", "Confirm Success"),
+    Answer.UNKNOWN_ORDER: ("01", "Order not found"),
+    Answer.WRONG_AMOUNT: ("04", "Invalid amount"),
+    Answer.BAD_SIGNATURE: ("97", "Invalid signature"),
+    Answer.TRY_AGAIN: ("99", "Try again"),
+    Answer.NOT_CONFIGURED: ("99", "Not configured"),
+}
+STATUS = {
+    Answer.DONE: 200,
+    Answer.DUPLICATE: 200,
+    Answer.IGNORED: 200,
+    Answer.UNKNOWN_ORDER: 200,
+    Answer.WRONG_AMOUNT: 200,
+    Answer.BAD_SIGNATURE: 400,
+    Answer.TRY_AGAIN: 500,
+    Answer.NOT_CONFIGURED: 503,
+}
+
+
+@pytest.mark.parametrize("answer", Answer)
+def test_zalopay_reads_a_return_code(answer):
+    """HTTP 200 always; only return_code 0 brings another call."""
+    reply = GATEWAYS["zalopay"].reply(answer)
+    code, message = ZALOPAY[answer]
+    assert (reply.status, json.loads(reply.body)) == (200, {"return_code": code, "return_message": message})
+
+
+@pytest.mark.parametrize("answer", Answer)
+def test_vnpay_reads_an_rspcode(answer):
+    """HTTP 200 always; 00 and 02 end it, so a failed or held payment that was received gets 00."""
+    reply = GATEWAYS["vnpay"].reply(answer)
+    code, message = VNPAY[answer]
+    assert (reply.status, json.loads(reply.body)) == (200, {"RspCode": code, "Message": message})
+
+
+@pytest.mark.parametrize("answer", Answer)
+def test_payos_reads_the_status(answer):
+    """Any genuine webhook gets 200, the one for an unknown order too, or the URL could not be registered."""
+    reply = GATEWAYS["payos"].reply(answer)
+    assert reply.status == STATUS[answer]
+    assert json.loads(reply.body)["success"] is (reply.status == 200)
+
+
+@pytest.mark.parametrize("answer", Answer)
+def test_momo_wants_204_and_no_body(answer):
+    """A genuine notification is acknowledged with 204 and nothing in it, not even a content type."""
+    reply = GATEWAYS["momo"].reply(answer)
+    expected = 204 if STATUS[answer] == 200 else STATUS[answer]
+    assert reply.status == expected
+    assert (reply.body == "") == (reply.headers == {}) == (expected == 204)
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_a_body_is_announced_as_json_and_says_when_keys_are_missing(name):
+    """Every body is JSON and says so; a gateway without keys says "not configured" in words."""
+    replies = {answer: GATEWAYS[name].reply(answer) for answer in Answer}
+    for reply in replies.values():
+        if reply.body:
+            assert reply.headers == {"content-type": "application/json"}
+            json.loads(reply.body)
+    assert "not configured" in replies[Answer.NOT_CONFIGURED].body.lower()
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_replies_do_not_share_their_headers(name):
+    """A door that adds a header to one reply does not add it to the next."""
+    GATEWAYS[name].reply(Answer.BAD_SIGNATURE).headers["x"] = "y"
+    assert "x" not in GATEWAYS[name].reply(Answer.BAD_SIGNATURE).headers

@@ -1,0 +1,80 @@
+import pytest
+
+from ticketbottle_payctl.domain.callback import Callback, Outcome, Rejected, RejectReason
+from ticketbottle_payctl.errors import InputError, NotFoundError
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.providers.samples import sample, samples, tamper
+
+SAMPLES = samples()
+FIELDS = {
+    "zalopay": "amount app_trans_id app_user zp_trans_id",
+    "zalopay-docs": "AMOUNT item",
+    "payos": "amount orderCode paymentLinkId description code",
+    "payos-sdk": "amount counterAccountName",
+    "vnpay": "amount vnp_Amount TxnRef ResponseCode OrderInfo",
+    "momo": "amount orderId resultCode extraData",
+    "momo-declined": "resultCode",
+}
+CASES = [(name, field) for name, fields in FIELDS.items() for field in fields.split()]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_sample_verifies_with_the_keys_beside_it(name):
+    """Somebody without any account sees a callback verified."""
+    one = SAMPLES[name]
+    verdict = GATEWAYS[one.gateway].verify(one.request, one.credentials)
+    assert isinstance(verdict, Callback)
+    assert verdict.outcome in {Outcome.COMPLETED, Outcome.IGNORED, Outcome.CANCELLED}
+
+
+def test_every_gateway_has_a_sample_under_its_own_name_and_says_who_signed_it():
+    """--example zalopay, payos, vnpay and momo work; only VNPay's is made up, because none is published."""
+    assert set(GATEWAYS) <= set(SAMPLES)
+    assert {one.gateway for one in SAMPLES.values() if not one.genuine} == {"vnpay"}
+    assert "Made for this example" in SAMPLES["vnpay"].about
+    assert FIELDS.keys() == SAMPLES.keys()
+
+
+@pytest.mark.parametrize(("name", "field"), CASES)
+def test_a_tampered_sample_is_refused_and_says_what_was_changed(name, field):
+    """One signed field changed, everything else as sent: the signature no longer holds."""
+    one = SAMPLES[name]
+    tampered = tamper(one, field)
+    verdict = GATEWAYS[one.gateway].verify(tampered.request, one.credentials)
+    assert isinstance(verdict, Rejected)
+    assert verdict.reason in {RejectReason.SIGNATURE, RejectReason.MALFORMED}
+    assert "was changed from" in tampered.sentence
+    assert field.casefold() in tampered.sentence.casefold()
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_tampering_changes_nothing_but_the_field(name):
+    """Put the value back and the sample verifies again: the refusal is due to that field alone."""
+    one = SAMPLES[name]
+    tampered = tamper(one, "amount")
+    _, _, change = tampered.sentence.partition(" was changed from ")
+    before, after = change.removesuffix(" after signing").split(" to ")
+    back = type(one.request)(
+        query=tampered.request.query.replace(f"vnp_Amount={after}", f"vnp_Amount={before}"),
+        body=tampered.request.body.replace(f'amount":{after}'.encode(), f'amount":{before}'.encode()).replace(
+            f'amount\\":{after}'.encode(), f'amount\\":{before}'.encode()
+        ),
+    )
+    assert isinstance(GATEWAYS[one.gateway].verify(back, one.credentials), Callback)
+
+
+def test_the_change_is_said_in_words():
+    """The sentence has the field, the value before and the value after."""
+    assert tamper(sample("vnpay"), "amount").sentence == (
+        "vnp_Amount was changed from 45000000 to 45000100 after signing"
+    )
+
+
+def test_unknown_names_are_answered_with_the_known_ones():
+    """A mistyped example or field lists what there is."""
+    with pytest.raises(NotFoundError) as missing:
+        sample("stripe")
+    assert "zalopay" in (missing.value.hint or "")
+    with pytest.raises(InputError) as field:
+        tamper(sample("momo"), "signature")
+    assert "orderId" in (field.value.hint or "")

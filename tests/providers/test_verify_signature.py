@@ -1,0 +1,87 @@
+import subprocess
+import sys
+
+import pytest
+
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.jobs.verify_signature import VerifyReport, verify_signature
+from ticketbottle_payctl.providers import GATEWAYS
+
+
+@pytest.fixture
+def credentials_for(merchant):
+    """The test merchant's keys for any gateway."""
+    return lambda gateway: merchant.credentials(gateway.name)
+
+
+def test_a_vector_reports_what_it_expects(vector):
+    """The report has the fields and the meaning that scripts rely on, null where not valid."""
+    report = verify_signature(vector.request, None, lambda _: vector.credentials)
+    assert {name: getattr(report, name) for name in vector.expect} == vector.expect
+    assert report.provider == vector.gateway
+    assert report.currency == ("VND" if report.valid else None)
+    assert (report.detail is None) == report.valid
+    assert (report.hints, report.canonical) == ((), None)
+
+
+def test_an_ignored_callback_says_why(merchant, credentials_for):
+    """A ping is valid and changes no payment; the reason is a stable word."""
+    report = verify_signature(merchant.payos(orderCode=123, description="VQRIO123"), None, credentials_for)
+    assert (report.valid, report.outcome, report.reason) == (True, "IGNORED", "ping")
+
+
+def test_what_nobody_sends_is_a_rejection_without_provider(credentials_for):
+    """No path and no shape: refused, with a sentence and no exception."""
+    report = verify_signature(Request(body=b"hello"), None, credentials_for)
+    assert report == VerifyReport(
+        provider=None, valid=False, outcome="REJECTED", reason="malformed", detail=report.detail
+    )
+    assert "path" in (report.detail or "")
+
+
+def test_the_gateway_that_was_asked_for_is_used(merchant, credentials_for):
+    """A PayOS webhook checked as ZaloPay's is refused, whatever its shape says."""
+    report = verify_signature(merchant.payos(), GATEWAYS["zalopay"], credentials_for)
+    assert (report.provider, report.valid) == ("zalopay", False)
+
+
+def test_an_explanation_tries_the_other_gateways_keys(merchant):
+    """Two gateways' keys mixed up in the configuration are found and named."""
+    request = merchant.momo()
+    mixed = {"secret_key": ("wrong",)}
+
+    def swapped(gateway):
+        if gateway.name == "momo":
+            return merchant.credentials("momo", **mixed)
+        return merchant.credentials(
+            gateway.name, **({"key2": ("canary-momo-secret",)} if gateway.name == "zalopay" else {})
+        )
+
+    report = verify_signature(request, None, swapped, explain=True)
+    assert report.hints == ("would match under zalopay's key2: the key or the profile is another one's",)
+    assert report.canonical is not None
+
+
+def test_a_broken_setting_of_another_gateway_hides_nothing(merchant):
+    """An explanation goes on without the keys that cannot be read."""
+
+    def credentials_for(gateway):
+        if gateway.name != "momo":
+            message = "broken"
+            raise ConfigError(message)
+        return merchant.credentials("momo")
+
+    assert verify_signature(merchant.momo("x"), None, credentials_for, explain=True).hints
+    with pytest.raises(ConfigError):
+        verify_signature(merchant.payos(), None, credentials_for)
+
+
+def test_verification_loads_no_database_kafka_or_http_client():
+    """The command is ready in the time Python takes to start, because it imports what it needs and no more."""
+    code = "import sys, ticketbottle_payctl.jobs.verify_signature as _; print(*{m.split('.')[0] for m in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "ticketbottle_payctl" in loaded
+    assert not {"sqlalchemy", "confluent_kafka", "psycopg2", "httpx", "payos", "pydantic", "typer", "rich", "boto3"} & {
+        *loaded
+    }

@@ -1,0 +1,162 @@
+from dataclasses import replace
+
+import pytest
+
+from ticketbottle_payctl.domain.callback import Callback, IgnoredBecause, Outcome, Rejected, RejectReason
+from ticketbottle_payctl.providers.vnpay import form_encoded
+
+
+def reason(verdict):
+    """Why it was refused, or None."""
+    return verdict.reason if isinstance(verdict, Rejected) else None
+
+
+@pytest.mark.parametrize("absent", ["tmn_code", "hash_secret"])
+def test_without_its_keys_the_gateway_is_off(merchant, absent):
+    """Terminal code and secret are both needed."""
+    assert reason(merchant.verify("vnpay", merchant.vnpay(), **{absent: ()})) is RejectReason.NOT_CONFIGURED
+
+
+def test_values_are_encoded_as_a_form_does():
+    """Bare are letters, digits and * - . _ only; the tilde is where Python's own function differs."""
+    assert form_encoded("aZ09*-._ ~!'()/é+&=") == "aZ09*-._+%7E%21%27%28%29%2F%C3%A9%2B%26%3D"
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: text.replace("*", "%2A"),
+        lambda text: text.replace("+", "%20"),
+        lambda text: text.replace("%C3", "%c3"),
+        lambda text: text.replace("%28", "(").replace("%7E", "~"),
+    ],
+)
+def test_whatever_encoding_the_server_signs_it_is_the_one_it_sends(merchant, encode):
+    """The query is tried as received first, so each of VNPAY's differing samples would verify."""
+    query = merchant.vnpay(vnp_OrderInfo="Vé * (2) ~ é").query.rpartition("&")[0]
+    sent = encode(query)
+    request = replace(merchant.vnpay(), query=f"{sent}&vnp_SecureHash={merchant.mac('vnpay', sent, 'sha512')}")
+    assert merchant.verify("vnpay", request).amount == 450000
+
+
+@pytest.mark.parametrize(
+    "appended",
+    [
+        "vnp_Amount=45000000",
+        "vnp_Amount=",
+        "vnp_Amount",
+        "%76np_Amount=45000000",
+        "vnp%5FAmount=1",
+        "vnp_SecureHash=00",
+        "vnp_SecureHashType=MD5&vnp_SecureHashType=SHA256",
+    ],
+)
+def test_a_vnp_parameter_given_twice_is_refused(merchant, appended):
+    """However the second one is spelled, and even if it says the same."""
+    genuine = merchant.vnpay()
+    request = replace(genuine, query=f"{genuine.query}&{appended}")
+    assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "utm=1&utm=2",
+        "VNP_AMOUNT=1",
+        "amount=1",
+        "=x",
+        "&&",
+        "x=%FF",
+        "%FF=1",
+        "a;vnp_Amount=1",
+        "vnp_SecureHashType=MD5",
+        "vnp_New=",
+    ],
+)
+def test_what_is_not_signed_changes_nothing(merchant, beside):
+    """Foreign parameters, empty ones and the hash type decide nothing, not even the algorithm."""
+    genuine = merchant.vnpay()
+    expected = merchant.verify("vnpay", genuine)
+    assert isinstance(expected, Callback)
+    assert merchant.verify("vnpay", replace(genuine, query=f"{genuine.query}&{beside}")) == expected
+    assert merchant.verify("vnpay", replace(genuine, query=f"{beside}&{genuine.query}")) == expected
+
+
+@pytest.mark.parametrize("appended", ["vnp_New=%FF", "vnp_%FF=1", "vnp_New=%C0%AF", "vnp_New=\ud800"])
+def test_a_vnp_parameter_that_is_not_utf_8_is_refused(merchant, appended):
+    """Bytes that are no text have no documented encoding."""
+    genuine = merchant.vnpay()
+    request = replace(genuine, query=f"{genuine.query}&{appended}")
+    assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vnp_Amount": amount}
+        for amount in ("0", "-45000000", "45000050", "450000.00", "4.5e7", "٤٥٠٠", " 45000000", "1" * 5000, None)
+    ]
+    + [{"vnp_TxnRef": None}, {"vnp_TxnRef": "a\x00b"}, {"vnp_TxnRef": "a\nb"}]
+    + [{"vnp_ResponseCode": None}, {"vnp_TransactionStatus": None}, {"vnp_TransactionNo": None}]
+    + [{"vnp_TransactionNo": "abc"}, {"vnp_TransactionNo": "-1"}],
+)
+def test_signed_content_that_is_not_well_formed_is_refused(merchant, changes):
+    """A right hash does not make up for a missing field or an amount that is none."""
+    assert reason(merchant.verify("vnpay", merchant.vnpay(**changes))) is RejectReason.MALFORMED
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "md5", "sha1"])
+def test_the_sender_does_not_choose_the_algorithm(merchant, algorithm):
+    """An older or weaker hash is refused whatever vnp_SecureHashType says."""
+    request = merchant.vnpay(algorithm=algorithm)
+    request = replace(request, query=f"{request.query}&vnp_SecureHashType={algorithm.upper()}")
+    assert reason(merchant.verify("vnpay", request)) is RejectReason.SIGNATURE
+
+
+@pytest.mark.parametrize("terminal", ["OTHER", "tbtest01", None])
+def test_a_callback_for_another_terminal_is_refused(merchant, terminal):
+    """The hash holds, but the terminal is not the configured one."""
+    assert reason(merchant.verify("vnpay", merchant.vnpay(vnp_TmnCode=terminal))) is RejectReason.OTHER_MERCHANT
+
+
+@pytest.mark.parametrize(
+    ("response", "status", "outcome"),
+    [
+        ("00", "00", Outcome.COMPLETED),
+        ("00", "01", Outcome.FAILED),
+        ("00", "02", Outcome.FAILED),
+        ("51", "00", Outcome.FAILED),
+        ("24", "02", Outcome.CANCELLED),
+        ("11", "02", Outcome.CANCELLED),
+        ("07", "00", Outcome.IGNORED),
+        ("00", "07", Outcome.IGNORED),
+        ("24", "07", Outcome.IGNORED),
+        ("99", "02", Outcome.FAILED),
+        ("0", "0", Outcome.FAILED),
+    ],
+)
+def test_both_codes_decide(merchant, response, status, outcome):
+    """Paid only if both are 00; 07 in either is held for a person; 24 and 11 are cancellations."""
+    verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
+    assert verdict.outcome is outcome
+    assert verdict.ignored_because is (IgnoredBecause.HELD if outcome is Outcome.IGNORED else None)
+
+
+def test_the_merchants_own_payment_url_is_no_callback(merchant):
+    """A payment URL is signed with the same secret and seen by the customer; it has no result in it."""
+    absent = dict.fromkeys(("vnp_ResponseCode", "vnp_TransactionStatus", "vnp_TransactionNo"))
+    request = merchant.vnpay(**absent, vnp_Command="pay", vnp_CreateDate="20261205100000")
+    assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
+
+
+@pytest.mark.parametrize("number", ["0", "00"])
+def test_a_transaction_number_of_zero_is_none(merchant, number):
+    """0 says that there is no transaction."""
+    assert merchant.verify("vnpay", merchant.vnpay(vnp_TransactionNo=number)).gateway_transaction_id is None
+
+
+def test_a_query_without_end_is_refused(merchant):
+    """Larger than anything VNPAY sends: not read."""
+    assert (
+        reason(merchant.verify("vnpay", replace(merchant.vnpay(), query="vnp_A=1&" * 20_000))) is RejectReason.MALFORMED
+    )

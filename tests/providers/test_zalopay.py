@@ -1,0 +1,116 @@
+import json
+
+import pytest
+
+from ticketbottle_payctl.domain.callback import Callback, IgnoredBecause, Outcome, Rejected, RejectReason, Request
+
+
+def reason(verdict):
+    """Why it was refused, or None."""
+    return verdict.reason if isinstance(verdict, Rejected) else None
+
+
+@pytest.mark.parametrize("absent", ["app_id", "key2"])
+@pytest.mark.parametrize("value", [(), ("",)])
+def test_without_its_keys_the_gateway_is_off(merchant, absent, value):
+    """app_id and key2 are needed; an empty setting is none."""
+    assert reason(merchant.verify("zalopay", merchant.zalopay(), **{absent: value})) is RejectReason.NOT_CONFIGURED
+
+
+def test_key1_is_not_needed(merchant):
+    """key1 signs what the merchant sends; verification does not ask for it."""
+    assert isinstance(merchant.verify("zalopay", merchant.zalopay(), key1=()), Callback)
+
+
+def test_a_key_signs_for_either_of_two_applications(merchant):
+    """During a rotation app_id and key2 have two values each, in any combination."""
+    keys = {"app_id": ("1", "2900"), "key2": ("x", "canary-zalopay-key-2")}
+    assert isinstance(merchant.verify("zalopay", merchant.zalopay(), **keys), Callback)
+
+
+def test_the_payment_is_found_by_the_whole_reference(merchant):
+    """The reference keeps its date: it is what the payment was created with and what a query needs."""
+    verdict = merchant.verify("zalopay", merchant.zalopay())
+    assert (verdict.reference, verdict.order_ref) == ("261205_TB-ROCK-20261205-7K2M9QXA", "TB-ROCK-20261205-7K2M9QXA")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"amount": "450000"},
+        {"amount": True},
+        {"amount": None},
+        {"amount": 0},
+        {"amount": -450000},
+        {"amount": 450000.5},
+        {"amount": [450000]},
+        {"amount": 10**16},
+        {"zp_trans_id": None},
+        {"zp_trans_id": "abc"},
+        {"zp_trans_id": -1},
+        {"zp_trans_id": 1.5},
+        {"app_trans_id": "TB-ROCK"},
+        {"app_trans_id": "261205_"},
+        {"app_trans_id": "2612O5_TB"},
+        {"app_trans_id": "٢٦١٢٠٥_TB"},
+        {"app_trans_id": "261205_TB\n"},
+        {"app_trans_id": "261205_TB\x00"},
+        {"app_trans_id": 261205},
+        {"app_trans_id": None},
+        {"type": 3},
+        {"type": "1"},
+        {"type": True},
+        {"type": None},
+    ],
+)
+def test_signed_content_that_is_not_well_formed_is_refused(merchant, changes):
+    """A right mac does not make up for a wrong type, a missing value or an amount that is none."""
+    assert reason(merchant.verify("zalopay", merchant.zalopay(**changes))) is RejectReason.MALFORMED
+
+
+@pytest.mark.parametrize("app_id", [2901, "2900", True, None, [2900], 2900.5])
+def test_a_callback_for_another_application_is_refused(merchant, app_id):
+    """The mac holds, but the money is somebody else's."""
+    assert reason(merchant.verify("zalopay", merchant.zalopay(app_id=app_id))) is RejectReason.OTHER_MERCHANT
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["", "null", "[]", '"x"', "not json", '{"app_id":2900', '{"amount":1,"amount":2}', '{"amount":NaN}', "[" * 9000],
+)
+def test_signed_text_that_is_no_json_object_is_refused(merchant, data):
+    """Even the gateway's own mac over nonsense leads nowhere."""
+    assert reason(merchant.verify("zalopay", merchant.zalopay(data))) is RejectReason.MALFORMED
+
+
+def test_a_signed_amount_given_twice_is_refused(merchant):
+    """Two readers could each believe another one of the two amounts."""
+    text = merchant.dumps(merchant.zalopay_data)
+    doubled = text.replace('"amount":450000', '"amount":450000,"amount":1')
+    assert reason(merchant.verify("zalopay", merchant.zalopay(doubled))) is RejectReason.MALFORMED
+
+
+@pytest.mark.parametrize("mac", ["", 5, ["x"], {}, True, "é", "\ud800"])
+def test_a_mac_of_any_other_kind_is_refused(merchant, mac):
+    """No mac, a number, half a surrogate pair: refused, never raised."""
+    body = json.dumps({"data": merchant.dumps(merchant.zalopay_data), "mac": mac, "type": 1}).encode()
+    assert reason(merchant.verify("zalopay", Request(body=body))) in {RejectReason.SIGNATURE, RejectReason.MALFORMED}
+
+
+def test_white_space_around_the_mac_is_refused(merchant):
+    """The mac is compared exactly."""
+    mac = merchant.mac("zalopay", merchant.dumps(merchant.zalopay_data))
+    assert reason(merchant.verify("zalopay", merchant.zalopay(mac=f" {mac}"))) is RejectReason.SIGNATURE
+
+
+@pytest.mark.parametrize(("sent", "text"), [(0, None), (9007199254740993, "9007199254740993"), ("77", "77")])
+def test_the_gateways_number_is_exact_text(merchant, sent, text):
+    """Beyond 2^53 exact, also if it comes as text, and 0 is no number."""
+    assert merchant.verify("zalopay", merchant.zalopay(zp_trans_id=sent)).gateway_transaction_id == text
+
+
+def test_an_agreement_is_acknowledged_and_changes_nothing(merchant):
+    """Type 2 binds a wallet: it is about no order, whatever else is in it."""
+    verdict = merchant.verify("zalopay", merchant.zalopay(type=2, amount=None, zp_trans_id=None))
+    assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, IgnoredBecause.AGREEMENT)
+    assert (verdict.amount, verdict.gateway_transaction_id) == (None, None)

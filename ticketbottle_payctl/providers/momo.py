@@ -1,0 +1,185 @@
+"""MoMo AIO v2: a POST of twelve signed fields, joined in a fixed order together with the access key.
+
+Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes"; real results of
+MoMo's sandbox for the details. Values are not escaped in the signed text, so the order id's documented pattern is
+enforced and what stands before it may not pretend to be one: otherwise a customer who may word the order's description
+could have one signature read as the payment of another order.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from ticketbottle_payctl.domain.callback import (
+    Answer,
+    Callback,
+    IgnoredBecause,
+    Outcome,
+    Rejected,
+    RejectReason,
+    Reply,
+    Request,
+)
+from ticketbottle_payctl.providers import mac, payload
+from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
+from ticketbottle_payctl.providers.payload import MalformedError, Real
+from ticketbottle_payctl.providers.wording import json_reply
+
+NAME = "momo"
+NUMBERS = frozenset({"amount", "transId", "resultCode", "responseTime"})
+SIGNED = (
+    "amount",
+    "extraData",
+    "message",
+    "orderId",
+    "orderInfo",
+    "orderType",
+    "partnerCode",
+    "payType",
+    "requestId",
+    "responseTime",
+    "resultCode",
+    "transId",
+)
+"""The signed fields in their order; the access key, which is not in the body, comes before them."""
+
+CANCELLED = frozenset({1003, 1005, 1006, 1017})
+"""Cancelled by MoMo or the merchant, link expired, declined by the customer, cancelled by the merchant."""
+
+PENDING = frozenset({1000, 7000, 7002, 8000, 9000})
+"""Not final: waiting, processing, or authorised and not captured."""
+
+# The documented ^[0-9a-zA-Z]([-_.]*[0-9a-zA-Z]+)*$ without its exponential backtracking.
+_ORDER_ID = re.compile(r"[0-9A-Za-z](?:[-_.0-9A-Za-z]*[0-9A-Za-z])?", re.ASCII)
+_REPLIES: dict[Answer, tuple[int, str | None]] = {
+    Answer.DONE: (204, None),
+    Answer.DUPLICATE: (204, None),
+    Answer.IGNORED: (204, None),
+    Answer.UNKNOWN_ORDER: (204, None),
+    Answer.WRONG_AMOUNT: (204, None),
+    Answer.BAD_SIGNATURE: (400, "invalid signature"),
+    Answer.TRY_AGAIN: (500, "try again"),
+    Answer.NOT_CONFIGURED: (503, "not configured"),
+}
+
+_rejected = partial(Rejected, NAME)
+
+
+def verify(request: Request, credentials: Credentials) -> Callback | Rejected:
+    """Prove a callback, then read it. Never raises."""
+    secrets, access_keys = mac.keys(credentials, "secret_key"), mac.texts(credentials, "access_key")
+    partners = mac.texts(credentials, "partner_code")
+    if not secrets or not access_keys or not partners:
+        detail = "partner_code, access_key or secret_key is not configured"
+        return _rejected(RejectReason.NOT_CONFIGURED, detail)
+    try:
+        body = payload.read_body(request.body)
+        texts = signed_texts(body, access_keys)
+        if not mac.matches("sha256", secrets, mac.presented(body.get("signature")), *texts):
+            return _rejected(RejectReason.SIGNATURE, "the signature is not that of the signed fields under our keys")
+        if body.get("partnerCode") not in partners:
+            return _rejected(RejectReason.OTHER_MERCHANT, "partnerCode is not the configured merchant")
+        return _read(body)
+    except MalformedError as error:
+        return _rejected(RejectReason.MALFORMED, error.detail)
+
+
+def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[bytes]:
+    """What may have been signed, one for each access key.
+
+    A number with a fraction or an exponent that denotes a whole one is taken as that and as it was received: MoMo's
+    own text of it is not documented.
+    """
+    pairs = [pairs_text(body)]
+    if any(isinstance(body.get(name), Real) for name in SIGNED):
+        pairs.append(pairs_text(body, as_received=True))
+    return [f"accessKey={key}&{text}".encode("utf-8", "surrogatepass") for key in access_keys for text in pairs]
+
+
+def pairs_text(body: dict[str, object], *, as_received: bool = False) -> str:
+    """The signed text after the access key: nothing encoded, empty values keep their name."""
+    return "&".join([f"{name}={value_text(body, name, as_received=as_received)}" for name in SIGNED])
+
+
+def value_text(body: dict[str, object], name: str, *, as_received: bool = False) -> str:
+    """One field in the signed text. It must be there; a descriptive one may be null, which is an empty text."""
+    value = body.get(name, ())
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, Real):
+        whole = None if as_received else payload.whole_number(value)
+        return value.text if whole is None else str(whole)
+    if value is None and name not in NUMBERS:
+        return ""
+    detail = f"{name} is missing or neither a text nor a number"
+    raise MalformedError(detail)
+
+
+def _read(body: dict[str, object]) -> Callback:
+    order = payload.text_of(body, "orderId")
+    if not _ORDER_ID.fullmatch(order):
+        detail = "orderId does not have the documented form"
+        raise MalformedError(detail)
+    if "&orderId=" in value_text(body, "extraData") or "&orderId=" in value_text(body, "message"):
+        detail = "a second order id hides before the order id"
+        raise MalformedError(detail)
+    code = _number(body.get("resultCode"))
+    if code is None:
+        detail = "resultCode is not a number"
+        raise MalformedError(detail)
+    outcome = outcome_of(code)
+    return Callback(
+        provider=NAME,
+        outcome=outcome,
+        reference=order,
+        order_ref=order,
+        gateway_transaction_id=payload.transaction_id_of(_number(body.get("transId"))),
+        amount=payload.amount_of(_number(body.get("amount"))),
+        ignored_because=IgnoredBecause.PENDING if outcome is Outcome.IGNORED else None,
+    )
+
+
+def outcome_of(code: int) -> Outcome:
+    """What a result code says about the payment: 0 is paid, and what is neither listed nor 0 is a failure."""
+    if code == 0:
+        return Outcome.COMPLETED
+    if code in PENDING:
+        return Outcome.IGNORED
+    return Outcome.CANCELLED if code in CANCELLED else Outcome.FAILED
+
+
+def _number(value: object) -> int | None:
+    """A number, or the same digits as a text: both give the same signed text."""
+    return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
+
+
+def recognises(request: Request) -> bool:
+    """A JSON object with ``partnerCode`` and ``signature``."""
+    try:
+        body = payload.read_body(request.body)
+    except MalformedError:
+        return False
+    return "partnerCode" in body and "signature" in body
+
+
+def reply(answer: Answer) -> Reply:
+    """204 without a body ends it. MoMo does not publish whether another status brings another call."""
+    status, problem = _REPLIES[answer]
+    return json_reply({"message": problem}, status) if problem else Reply(status)
+
+
+GATEWAY = Gateway(
+    name=NAME,
+    spellings=("momo",),
+    fields=(
+        CredentialField("partner_code", "MOMO_PARTNER_CODE"),
+        CredentialField("access_key", "MOMO_ACCESS_KEY"),
+        CredentialField("secret_key", "MOMO_SECRET_KEY"),
+    ),
+    recognises=recognises,
+    verify=verify,
+    reply=reply,
+)

@@ -1,0 +1,157 @@
+"""Reading what a stranger sent: bounded, strict, exact. Whatever is off ends in one exception with a constant text.
+
+Numbers keep their digits: a whole number is an ``int`` of any length, any other is a :class:`Real` with the
+characters received. Nothing passes through a float on its way to an amount or an id.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from math import isinf
+from typing import NoReturn
+
+from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
+
+MAX_AMOUNT = 10**15
+"""Far above any payment in VND; below it a number is exact in every language that may have signed it."""
+
+_DIGITS = re.compile(r"0|[1-9][0-9]*", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class MalformedError(Exception):
+    """The content is not what the gateway's documentation describes. ``detail`` quotes none of it."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """A JSON number with a fraction or an exponent, as the characters received."""
+
+    text: str
+
+
+def read_body(body: bytes) -> dict[str, object]:
+    """The JSON object in a request body.
+
+    Raises:
+        MalformedError: larger than ``MAX_BODY_BYTES``, not UTF-8, or anything :func:`read_object` refuses.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        _malformed("the body is too large")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        _malformed("the body is not UTF-8")
+    return read_object(text)
+
+
+def read_object(text: str) -> dict[str, object]:
+    """The JSON object in ``text``.
+
+    Raises:
+        MalformedError: not JSON, not an object, nested too deep, a name given twice in one object, NaN, Infinity
+            or a number beyond a double's range, an integer of thousands of digits, half of a surrogate pair.
+    """
+    try:
+        value: object = _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        _malformed("not a JSON document we can read")
+    if not isinstance(value, dict):
+        _malformed("not a JSON object")
+    # Text decoded from UTF-8 has no surrogates; only an escape can smuggle one in.
+    if "\\u" in text and _has_lone_surrogate(value):
+        _malformed("half of a surrogate pair")
+    return value
+
+
+def text_of(fields: dict[str, object], name: str) -> str:
+    """A text that must be there, not empty, without control characters (PostgreSQL stores no NUL)."""
+    value = fields.get(name)
+    if not isinstance(value, str) or not value or _CONTROL.search(value):
+        _malformed(f"{name} is missing or not a usable text")
+    return value
+
+
+def whole_number(value: object) -> int | None:
+    """The whole number that a JSON number denotes (``450000.0`` and ``4.5e5`` are 450000), or None."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, Real):
+        return None
+    try:
+        exact = Decimal(value.text)
+        # The exponent is bounded before it becomes digits: 1e300 would be a number of 301 of them.
+        return int(exact) if exact.adjusted() < len(str(MAX_AMOUNT)) and exact == exact.to_integral_value() else None
+    except ArithmeticError:
+        return None
+
+
+def digits(value: object) -> int | None:
+    """The number in a text of plain digits: no sign, no space, no leading zero, no other script's digits."""
+    return int(value) if isinstance(value, str) and len(value) <= MAX_DIGITS and _DIGITS.fullmatch(value) else None
+
+
+MAX_DIGITS = 64
+
+
+def amount_of(value: int | None) -> int:
+    """``value`` if it is an amount: whole VND, positive."""
+    if value is None or not 0 < value <= MAX_AMOUNT:
+        _malformed("the amount is not a positive whole number of VND")
+    return value
+
+
+def transaction_id_of(value: int | None) -> str | None:
+    """The gateway's own number as exact text; None for 0, which gateways send where there is no transaction."""
+    if value is None or value < 0:
+        _malformed("the gateway's transaction number is missing or not a number")
+    return str(value) if value else None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        # Two readers may each believe another one of them.
+        _malformed("a name is given twice in one object")
+    return fields
+
+
+def _real(text: str) -> Real:
+    if isinf(float(text)):
+        _malformed("a number is out of range")
+    return Real(text)
+
+
+def _has_lone_surrogate(document: object) -> bool:
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                return True
+        elif isinstance(value, dict):
+            waiting.extend(value)
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return False
+
+
+def _malformed(detail: str) -> NoReturn:
+    raise MalformedError(detail)
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    _malformed("NaN and Infinity are not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_real, parse_constant=_refuse_constant)

@@ -1,0 +1,171 @@
+"""PayOS: a POST whose ``data`` object is signed with the checksum key, as ``name=value`` pairs in sorted order.
+
+Sources: payos.vn/docs, "Kiểm tra dữ liệu với signature" and "Webhook"; the official payos-lib-node 2.0.5 for what
+the documentation leaves open (null, numbers, arrays, the order of names). Only ``data`` is signed: the envelope's
+``code`` and ``success`` decide nothing.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ticketbottle_payctl.domain.callback import (
+    Answer,
+    Callback,
+    IgnoredBecause,
+    Outcome,
+    Rejected,
+    RejectReason,
+    Reply,
+    Request,
+)
+from ticketbottle_payctl.providers import javascript, mac, payload
+from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
+from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.wording import json_reply
+
+NAME = "payos"
+PING_ORDER = "123"
+PING_DESCRIPTIONS = frozenset({"VQRIO123", "Ma giao dich thu nghiem"})
+"""What registering a webhook URL sends, validly signed with the merchant's own key; the second is the older text."""
+
+_SIGNED_AS_EMPTY = ("null", "undefined")
+_REPLIES: dict[Answer, tuple[int, str | None]] = {
+    Answer.DONE: (200, None),
+    Answer.DUPLICATE: (200, None),
+    Answer.IGNORED: (200, None),
+    # A signed callback for an order we do not know must get a 2xx: registering the URL fails otherwise.
+    Answer.UNKNOWN_ORDER: (200, None),
+    Answer.WRONG_AMOUNT: (200, None),
+    Answer.BAD_SIGNATURE: (400, "invalid signature"),
+    Answer.TRY_AGAIN: (500, "try again"),
+    Answer.NOT_CONFIGURED: (503, "not configured"),
+}
+
+_rejected = partial(Rejected, NAME)
+
+
+def verify(request: Request, credentials: Credentials) -> Callback | Rejected:
+    """Prove a callback, then read it. Never raises."""
+    keys = mac.keys(credentials, "checksum_key")
+    if not keys:
+        return _rejected(RejectReason.NOT_CONFIGURED, "checksum_key is not configured")
+    try:
+        envelope = payload.read_body(request.body)
+        data = data_of(envelope)
+        if not mac.matches("sha256", keys, mac.presented(envelope.get("signature")), signed_text(data).encode()):
+            return _rejected(RejectReason.SIGNATURE, "the signature is not that of data under the checksum key")
+        return _read(data)
+    except MalformedError as error:
+        return _rejected(RejectReason.MALFORMED, error.detail)
+
+
+def data_of(envelope: dict[str, object]) -> dict[str, object]:
+    """The signed object."""
+    data = envelope.get("data")
+    if not isinstance(data, dict):
+        detail = "data is not an object"
+        raise MalformedError(detail)
+    return data
+
+
+def signed_text(data: dict[str, object]) -> str:
+    """``name=value`` of every field, sorted, joined by ``&``, nothing encoded."""
+    return "&".join([f"{name}={value_text(data[name])}" for name in javascript.sorted_names(list(data))])
+
+
+def value_text(value: object) -> str:
+    """A value as PayOS's server prints it into the signed text. Null, and the words for it, leave an empty value."""
+    if isinstance(value, str):
+        return "" if value in _SIGNED_AS_EMPTY else value
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return javascript.stringify([_sorted_element(element) for element in value])
+    if isinstance(value, dict):
+        return "[object Object]"
+    return javascript.stringify(value)
+
+
+def _sorted_element(element: object) -> object:
+    """An array's element after the server copied its members in sorted order; a text becomes its letters."""
+    if isinstance(element, dict):
+        return {name: element[name] for name in javascript.sorted_names(list(element))}
+    if isinstance(element, str):
+        return {str(index): letter for index, letter in enumerate(element)}
+    if isinstance(element, list):
+        return {str(index): item for index, item in enumerate(element)}
+    if element is None:
+        detail = "an array with null cannot have been signed"
+        raise MalformedError(detail)
+    return {}
+
+
+def _read(data: dict[str, object]) -> Callback:
+    order_ref = _order_code(data)
+    code = _meaningful_text(data, "code")
+    if data.get("currency") not in {None, "", "VND"}:
+        detail = "the currency is not VND"
+        raise MalformedError(detail)
+    callback = partial(
+        Callback,
+        provider=NAME,
+        reference=_meaningful_text(data, "paymentLinkId"),
+        order_ref=order_ref,
+        gateway_transaction_id=_meaningful_text(data, "paymentLinkId"),
+        amount=payload.amount_of(_number(data.get("amount"))),
+    )
+    if order_ref == PING_ORDER and data.get("description") in PING_DESCRIPTIONS:
+        return callback(outcome=Outcome.IGNORED, ignored_because=IgnoredBecause.PING)
+    return callback(outcome=Outcome.COMPLETED if code == "00" else Outcome.FAILED)
+
+
+def _order_code(data: dict[str, object]) -> str:
+    number = _number(data.get("orderCode"))
+    # Above 2^53 the server's text loses digits, so the signature does not prove the ones we received.
+    if number is None or not 0 <= number <= javascript.MAX_SAFE_INTEGER:
+        detail = "orderCode is missing or not a number that can be signed"
+        raise MalformedError(detail)
+    return str(number)
+
+
+def _number(value: object) -> int | None:
+    """A number, or the same digits as a text: both are signed alike."""
+    return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
+
+
+def _meaningful_text(data: dict[str, object], name: str) -> str:
+    value = payload.text_of(data, name)
+    if value in _SIGNED_AS_EMPTY:
+        detail = f"{name} is signed as an empty value"
+        raise MalformedError(detail)
+    return value
+
+
+def recognises(request: Request) -> bool:
+    """A JSON object with ``data`` and ``signature``."""
+    try:
+        envelope = payload.read_body(request.body)
+    except MalformedError:
+        return False
+    return "data" in envelope and "signature" in envelope
+
+
+def reply(answer: Answer) -> Reply:
+    """Any 2xx ends it. Whether another status brings another call is not documented, so nothing may rely on it."""
+    status, problem = _REPLIES[answer]
+    return json_reply({"success": False, "message": problem} if problem else {"success": True}, status)
+
+
+GATEWAY = Gateway(
+    name=NAME,
+    spellings=("payos", "pay-os"),
+    fields=(
+        CredentialField("client_id", "PAYOS_CLIENT_ID", signs_callbacks=False),
+        CredentialField("api_key", "PAYOS_API_KEY", signs_callbacks=False),
+        CredentialField("checksum_key", "PAYOS_CHECKSUM_KEY"),
+    ),
+    recognises=recognises,
+    verify=verify,
+    reply=reply,
+)

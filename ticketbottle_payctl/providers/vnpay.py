@@ -1,0 +1,199 @@
+"""VNPay 2.1.0: a GET whose ``vnp_`` parameters are signed with the hash secret, sorted and form-encoded.
+
+Source: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY" (IPN, response codes, RspCode), and VNPAY's own samples for
+what it leaves open. Which of the samples' encodings the server uses is not documented, so the query is tried first
+as it was received and then as the documented form encoding of its decoded values. Either way the text determines
+the values, so trying both proves no more than one does.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import quote_plus, unquote_plus
+
+from ticketbottle_payctl.domain.callback import (
+    MAX_BODY_BYTES,
+    Answer,
+    Callback,
+    IgnoredBecause,
+    Outcome,
+    Rejected,
+    RejectReason,
+    Reply,
+    Request,
+)
+from ticketbottle_payctl.providers import mac, payload
+from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
+from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.wording import json_reply
+
+NAME = "vnpay"
+HASH, HASH_TYPE = "vnp_SecureHash", "vnp_SecureHashType"
+UNSIGNED = frozenset({HASH, HASH_TYPE})
+HELD = "07"
+CANCELLED = frozenset({"24", "11"})
+"""Response codes: the customer cancelled, the payment window ran out."""
+
+_NUMBER = re.compile(r"[0-9]{1,64}", re.ASCII)
+_REPLIES: dict[Answer, tuple[str, str]] = {
+    Answer.DONE: ("00", "Confirm Success"),
+    Answer.IGNORED: ("00", "Confirm Success"),
+    Answer.DUPLICATE: ("02", "Order already confirmed"),
+    Answer.UNKNOWN_ORDER: ("01", "Order not found"),
+    Answer.WRONG_AMOUNT: ("04", "Invalid amount"),
+    Answer.BAD_SIGNATURE: ("97", "Invalid signature"),
+    Answer.TRY_AGAIN: ("99", "Try again"),
+    Answer.NOT_CONFIGURED: ("99", "Not configured"),
+}
+
+_rejected = partial(Rejected, NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One ``vnp_`` parameter, as received and decoded."""
+
+    raw_name: str
+    raw_value: str
+    name: str
+    value: str
+
+
+def verify(request: Request, credentials: Credentials) -> Callback | Rejected:
+    """Prove a callback, then read it. Never raises. ``vnp_SecureHashType`` never chooses the algorithm."""
+    secrets, terminals = mac.keys(credentials, "hash_secret"), mac.texts(credentials, "tmn_code")
+    if not secrets or not terminals:
+        return _rejected(RejectReason.NOT_CONFIGURED, "tmn_code or hash_secret is not configured")
+    try:
+        parameters = read_query(request.query)
+        values = {parameter.name: parameter.value for parameter in parameters}
+        # Hex digits in any case: VNPAY's own C# sample compares without regard to it.
+        presented = mac.presented(values.get(HASH)).lower()
+        if not (
+            mac.matches("sha512", secrets, presented, received_text(parameters).encode())
+            or mac.matches("sha512", secrets, presented, canonical_text(parameters).encode())
+        ):
+            return _rejected(RejectReason.SIGNATURE, "the hash is not that of the vnp_ parameters under the secret")
+        if values.get("vnp_TmnCode") not in terminals:
+            return _rejected(RejectReason.OTHER_MERCHANT, "vnp_TmnCode is not the configured terminal")
+        return _read(values)
+    except MalformedError as error:
+        return _rejected(RejectReason.MALFORMED, error.detail)
+
+
+def read_query(query: str) -> list[Parameter]:
+    """The ``vnp_`` parameters in name order; any other is not VNPAY's and is passed over.
+
+    Raises:
+        MalformedError: too large, a ``vnp_`` parameter that is not UTF-8, or one given twice however it is spelled.
+    """
+    if len(query) > MAX_BODY_BYTES:
+        detail = "the query is too large"
+        raise MalformedError(detail)
+    parameters: dict[str, Parameter] = {}
+    for pair in query.split("&"):
+        raw_name, _, raw_value = pair.partition("=")
+        if not (raw_name.startswith("vnp_") or unquote_plus(raw_name).startswith("vnp_")):
+            continue
+        parameter = Parameter(raw_name, raw_value, _decoded(raw_name), _decoded(raw_value))
+        if parameter.name in parameters:
+            detail = "a vnp_ parameter is given twice"
+            raise MalformedError(detail)
+        parameters[parameter.name] = parameter
+    return [parameters[name] for name in sorted(parameters)]
+
+
+def received_text(parameters: list[Parameter]) -> str:
+    """The signed parameters that are not empty, spelled as they were received."""
+    return "&".join(f"{one.raw_name}={one.raw_value}" for one in parameters if _is_signed(one))
+
+
+def canonical_text(parameters: list[Parameter]) -> str:
+    """The signed parameters that are not empty, in the documented encoding of their values."""
+    return "&".join(f"{form_encoded(one.name)}={form_encoded(one.value)}" for one in parameters if _is_signed(one))
+
+
+def form_encoded(text: str) -> str:
+    """As an HTML form sends it: space is ``+``, upper-case ``%XX``, bare only letters, digits and ``* - . _``."""
+    return quote_plus(text, safe="*").replace("~", "%7E")
+
+
+def _is_signed(parameter: Parameter) -> bool:
+    return bool(parameter.value) and parameter.name not in UNSIGNED
+
+
+def _decoded(raw: str) -> str:
+    if raw.isascii() and "%" not in raw:
+        return raw.replace("+", " ")
+    try:
+        text = unquote_plus(raw, errors="strict")
+        text.encode()
+    except UnicodeError:
+        detail = "a vnp_ parameter is not UTF-8"
+        raise MalformedError(detail) from None
+    return text
+
+
+def _read(values: dict[str, str]) -> Callback:
+    fields: dict[str, object] = {**values}
+    order = payload.text_of(fields, "vnp_TxnRef")
+    response = payload.text_of(fields, "vnp_ResponseCode")
+    status = payload.text_of(fields, "vnp_TransactionStatus")
+    outcome = outcome_of(response, status)
+    return Callback(
+        provider=NAME,
+        outcome=outcome,
+        reference=order,
+        order_ref=order,
+        gateway_transaction_id=_transaction_id(values.get("vnp_TransactionNo", "")),
+        amount=_amount(values.get("vnp_Amount", "")),
+        ignored_because=IgnoredBecause.HELD if outcome is Outcome.IGNORED else None,
+    )
+
+
+def outcome_of(response: str, status: str) -> Outcome:
+    """Paid only if both codes are 00. 07 in either: the money is taken and held, a person decides."""
+    if HELD in {response, status}:
+        return Outcome.IGNORED
+    if response == status == "00":
+        return Outcome.COMPLETED
+    return Outcome.CANCELLED if response in CANCELLED else Outcome.FAILED
+
+
+def _amount(text: str) -> int:
+    hundredths = int(text) if _NUMBER.fullmatch(text) else 0
+    # vnp_Amount is VND x 100; a remainder would be a part of a VND.
+    return payload.amount_of(None if hundredths % 100 else hundredths // 100)
+
+
+def _transaction_id(text: str) -> str | None:
+    if not _NUMBER.fullmatch(text):
+        detail = "vnp_TransactionNo is missing or not a number"
+        raise MalformedError(detail)
+    return text if text.strip("0") else None
+
+
+def recognises(request: Request) -> bool:
+    """A query with a ``vnp_`` parameter."""
+    return "vnp_" in request.query
+
+
+def reply(answer: Answer) -> Reply:
+    """HTTP 200 with RspCode: 00 and 02 end it; any other brings up to ten calls, five minutes apart.
+
+    A failed payment that was recorded is answered 00 too, and so is a held one: both were received.
+    """
+    code, message = _REPLIES[answer]
+    return json_reply({"RspCode": code, "Message": message})
+
+
+GATEWAY = Gateway(
+    name=NAME,
+    spellings=("vnpay", "vn-pay"),
+    fields=(CredentialField("tmn_code", "VNPAY_TMN_CODE"), CredentialField("hash_secret", "VNPAY_HASH_SECRET")),
+    recognises=recognises,
+    verify=verify,
+    reply=reply,
+)
