@@ -15,8 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from ticketbottle_payctl import providers, telemetry
-from ticketbottle_payctl.providers.gateway import Credentials, Gateway
+from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import Settings
 
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from ticketbottle_payctl.broker.producer import Producer
+    from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
-_SECRET_NAME = re.compile(r"SECRET(?!_ARN)|PASSWORD|TOKEN|_KEY\d?(?:_PREVIOUS)?$")
+_SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|_KEY\d?(?:_PREVIOUS)?$")
 
 
 def utc_now() -> datetime:
@@ -54,7 +54,7 @@ class Services:
         self._open = ExitStack()
         if engine is not None:
             self.__dict__["engine"] = engine
-        _hide_secrets_of(environ)
+        hide_secrets(environ)
 
     @cached_property
     def settings(self) -> Settings:
@@ -96,6 +96,8 @@ class Services:
 
     def credentials(self, gateway: Gateway) -> Credentials:
         """The merchant's values for one gateway; empty tuples where it is off."""
+        from ticketbottle_payctl import providers  # noqa: PLC0415 - most commands never ask
+
         return providers.credentials(gateway, self._secrets or self.settings.secrets)
 
     def close(self) -> None:
@@ -111,10 +113,10 @@ class Services:
         self.close()
 
 
-def _hide_secrets_of(environ: Mapping[str, str]) -> None:
-    """Should one of them ever reach a log line or an error, it is blanked there."""
+def hide_secrets(environ: Mapping[str, str]) -> None:
+    """Blank the secrets of an environment in every log line, error and traceback, should one ever get there."""
     for name, value in environ.items():
-        if value and _SECRET_NAME.search(name):
+        if value and _SECRET_NAME.search(name) and not name.endswith("_ARN"):
             telemetry.register(Secret(value))
     try:
         password = urlsplit(environ.get("DATABASE_URL", "")).password

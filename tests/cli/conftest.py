@@ -1,0 +1,137 @@
+"""Ways to run payctl: as a process, which is what a shell sees, and in this process, where many runs must be quick."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from ticketbottle_payctl.cli.app import app
+from ticketbottle_payctl.providers import GATEWAYS
+
+VECTORS = Path(__file__).parent.parent / "data" / "gateway-vectors"
+KEYS = {
+    "ZALOPAY_APP_ID": "2900",
+    "ZALOPAY_KEY1": "canary-zalopay-key-1",
+    "ZALOPAY_KEY2": "canary-zalopay-key-2",
+    "PAYOS_CLIENT_ID": "canary-payos-client",
+    "PAYOS_API_KEY": "canary-payos-api",
+    "PAYOS_CHECKSUM_KEY": "canary-payos-checksum",
+    "VNPAY_TMN_CODE": "TBTEST01",
+    "VNPAY_HASH_SECRET": "canary-vnpay-hash-secret",
+    "MOMO_PARTNER_CODE": "TBMOMO",
+    "MOMO_ACCESS_KEY": "canary-momo-access",
+    "MOMO_SECRET_KEY": "canary-momo-secret",
+}
+PROCESS = [sys.executable, "-m", "ticketbottle_payctl"]
+
+
+def clean_environment(changes):
+    """The machine's environment (the fixtures took payctl's own variables out of it) with changes."""
+    return {**os.environ, "PYTHONWARNINGS": "error", **changes}
+
+
+@pytest.fixture
+def process():
+    """Run payctl as a process and wait for it; input and output are text."""
+
+    def run(*arguments, stdin="", cwd=None, **environment):
+        return subprocess.run(
+            [*PROCESS, *arguments],
+            input=stdin,
+            env=clean_environment(environment),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def started():
+    """Start payctl as a process whose streams the test holds; it is ended with the test."""
+    processes = []
+
+    def start(*arguments, **environment):
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            [*PROCESS, *arguments], env=clean_environment(environment), stdin=pipe, stdout=pipe, stderr=pipe
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def invoke():
+    """Run payctl in this process, and leave the log as it was."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+
+    def run(*arguments, stdin=None, services=None, **environment):
+        return CliRunner().invoke(app, arguments, input=stdin, env=environment, obj=services, prog_name="payctl")
+
+    yield run
+    root.handlers[:], root.level = before
+
+
+@pytest.fixture
+def answer(invoke):
+    """Run payctl in this process with ``-o json`` and read its document; nothing else may stand on stdout."""
+
+    def run(*arguments, **options):
+        result = invoke(*arguments, "-o", "json", **options)
+        document = json.loads(result.stdout)
+        assert document["exit_code"] == result.exit_code, result.stderr
+        return document
+
+    return run
+
+
+@pytest.fixture
+def keys():
+    """A merchant's keys for every gateway, as environment variables."""
+    return dict(KEYS)
+
+
+def vectors():
+    """Every recorded or documented callback, with its keys as environment variables."""
+    return [
+        _vector(record) for path in sorted(VECTORS.glob("*.json")) for record in json.loads(path.read_text("utf-8"))
+    ]
+
+
+def _vector(record):
+    fields = GATEWAYS[record["gateway"]].fields
+    environment = {field.env: str(record["keys"][field.name]) for field in fields if field.name in record["keys"]}
+    request = record["request"]
+    return SimpleNamespace(
+        name=record["name"],
+        gateway=record["gateway"],
+        environment=environment,
+        path=request["path"],
+        content=request.get("query") or request.get("body", ""),
+        expect={name: value for name, value in record["expect"].items() if name != "note"},
+    )
+
+
+def pytest_generate_tests(metafunc):
+    """``vector`` is every vector."""
+    if "vector" in metafunc.fixturenames:
+        chosen = vectors()
+        metafunc.parametrize("vector", chosen, ids=[one.name for one in chosen])

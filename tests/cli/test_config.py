@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ticketbottle_payctl.cli.profiles import config_path, load
+from ticketbottle_payctl.errors import ConfigError
+
+FILE = """
+[profiles.staging]
+KAFKA_BROKERS = "from-profile:9092"
+OUTBOX_BATCH_SIZE = 77
+KAFKA_SSL = true
+MOMO_SECRET_KEY = "canary-in-profile"
+tz = "Asia/Ho_Chi_Minh"
+
+[profiles.staging.guard]
+protected = true
+max_affected = 5
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A configuration file with one profile."""
+    file = tmp_path / "config.toml"
+    file.write_text(FILE, "utf-8")
+    return str(file)
+
+
+def by_name(document):
+    """The settings shown, by their names."""
+    return {item["name"]: item for item in document["items"]}
+
+
+def test_a_profile_fills_what_the_environment_leaves(config, answer):
+    """A value of the environment comes first, the profile's next, the default last; each says where it is from."""
+    shown = by_name(answer("config", "show", "--config", config, "-p", "staging", KAFKA_BROKERS="from-env:9092"))
+    assert (shown["KAFKA_BROKERS"]["value"], shown["KAFKA_BROKERS"]["origin"]) == ("from-env:9092", "environment")
+    assert (shown["OUTBOX_BATCH_SIZE"]["value"], shown["KAFKA_SSL"]["value"]) == ("77", "true")
+    assert shown["OUTBOX_BATCH_SIZE"]["origin"] == f"profile staging in {config}"
+    assert (shown["OUTBOX_MAX_RETRIES"]["value"], shown["OUTBOX_MAX_RETRIES"]["origin"]) == ("5", "default")
+
+
+def test_no_secret_is_shown(config, answer, keys):
+    """Of a secret it is said that it is set, in every form, and of a database where it is."""
+    url = "postgresql://canary-user:canary-password@db.example:5433/payments?schema=x"
+    document = answer("config", "show", "--config", config, "-p", "staging", DATABASE_URL=url, **keys)
+    shown = by_name(document)
+    assert shown["DATABASE_URL"]["value"] == "db.example:5433/payments"
+    assert (shown["MOMO_SECRET_KEY"]["value"], shown["MOMO_SECRET_KEY"]["is_set"]) == (None, True)
+    assert "canary" not in json.dumps(document)
+
+
+def test_the_profile_is_named_in_the_document(config, answer):
+    """Whoever reads it later knows whose settings were used; PAYCTL_PROFILE names it as well."""
+    assert answer("config", "path", "--config", config, "-p", "staging")["profile"] == "staging"
+    assert answer("config", "path", PAYCTL_CONFIG=config, PAYCTL_PROFILE="staging")["profile"] == "staging"
+
+
+def test_an_unknown_profile_is_refused_by_every_command(config, answer):
+    """Exit 3, with the names there are, also where no setting is needed: an ignored name would mislead."""
+    document = answer("version", "--config", config, "-p", "production")
+    assert document["exit_code"] == 3
+    assert "staging" in document["error"]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[profiles.staging]\nx\ny = 1", "not valid TOML at line"),
+        ("profiles = 3", "profiles in"),
+        ("[profiles]\nstaging = 3", "profiles.staging in"),
+        ('[profiles.staging]\ndatabase_url = "canary"', "profiles.staging.database_url"),
+        ("[profiles.staging]\nDATABASE_URL = []", "profiles.staging.DATABASE_URL"),
+        ("[profiles.staging]\ntz = 7", "profiles.staging.tz"),
+        ("[profiles.staging.guard]\nprotect = true", "profiles.staging.guard.protect"),
+        ('[profiles.staging.guard]\nmax_affected = "9"', "profiles.staging.guard.max_affected"),
+        ("[profiles.staging.guard]\nmax_affected = true", "profiles.staging.guard.max_affected"),
+        ("\xff", "not valid TOML"),
+    ],
+)
+def test_a_file_that_is_not_understood_is_named_with_the_place(text, words, answer, tmp_path):
+    """Exit 3; nothing in it is passed over silently, and no value of it is quoted."""
+    file = tmp_path / "config.toml"
+    file.write_bytes(text.encode("latin-1"))
+    document = answer("version", "--config", str(file), "-p", "staging")
+    assert document["exit_code"] == 3
+    assert words in document["error"]["message"]
+    assert "canary" not in json.dumps(document)
+
+
+@pytest.mark.parametrize("name", ["missing.toml", "", "/dev/zero"])
+def test_a_file_that_cannot_be_read_is_a_matter_of_configuration(name, answer, tmp_path):
+    """Exit 3 for a missing one, a directory, an endless one."""
+    assert answer("version", "--config", str(tmp_path / name), "-p", "staging")["exit_code"] == 3
+
+
+def test_guards_are_read(config):
+    """What later commands ask before they change something."""
+    profile = load("staging", config, {})
+    assert (profile.guard.protected, profile.guard.read_only, profile.guard.max_affected) == (True, False, 5)
+    assert profile.tz == "Asia/Ho_Chi_Minh"
+
+
+@pytest.mark.parametrize(
+    ("environ", "path"),
+    [
+        ({"XDG_CONFIG_HOME": "/x", "HOME": "/h"}, "/x/payctl/config.toml"),
+        ({"HOME": "/h"}, "/h/.config/payctl/config.toml"),
+        ({"XDG_CONFIG_HOME": "relative", "HOME": "/h"}, "/h/.config/payctl/config.toml"),
+    ],
+)
+def test_the_file_is_where_xdg_puts_it(environ, path):
+    """A relative XDG_CONFIG_HOME is ignored, as its specification says."""
+    assert str(config_path(None, environ)) == path
+
+
+def test_no_file_is_read_unasked(tmp_path):
+    """Without a profile the file is not even opened."""
+    assert load(None, None, {"HOME": str(tmp_path)}).name is None
+    with pytest.raises(ConfigError):
+        load(None, str(tmp_path / "missing"), {})
+
+
+def test_validate_lists_all_that_is_wrong(answer):
+    """Every group is checked, not only up to the first fault; exit 3."""
+    document = answer("config", "validate", KAFKA_SASL_MECHANISM="plain", KAFKA_BROKERS="b:1", ZALOPAY_KEY2="canary-1")
+    wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}
+    assert document["exit_code"] == 3
+    assert set(wrong) == {"database", "kafka", "zalopay"}
+    assert wrong["zalopay"] == "some keys are set, but not ZALOPAY_APP_ID"
+    assert document["counts"] == {"checked": 7, "wrong": 3}
+
+
+def test_validate_is_content_with_what_is_right(answer, keys):
+    """Exit 0; a gateway without keys is off, which is no fault."""
+    settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
+    assert answer("config", "validate", **settings)["ok"]
+    assert answer("config", "validate", **settings, **keys)["ok"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOG_LEVEL", "canary-loud"),
+        ("OUTBOX_BATCH_SIZE", "canary-many"),
+        ("OUTBOX_BATCH_SIZE", "0"),
+        ("OUTBOX_BATCH_SIZE", "9" * 5000),
+        ("OUTBOX_MAX_RETRIES", "-1"),
+        ("OUTBOX_RETENTION_DAYS", "7.5"),
+        ("PAYCTL_SHARDS", "٣"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_not_quoted(name, value, answer):
+    """One clear error that names the variable, exit 3; its value is printed nowhere."""
+    document = answer("config", "show", **{name: value})
+    assert document["exit_code"] == 3
+    assert name in document["error"]["message"]
+    assert "canary" not in json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "canary",
+        "mysql://u:canary@h/d",
+        "postgresql://u:canary@h:port/d",
+        "postgresql://u:canary@h",
+        "http://[canary",
+    ],
+)
+def test_a_wrong_database_url_is_named_and_not_quoted(url, answer):
+    """The variable is in the error, nothing of its value."""
+    document = answer("db", "status", DATABASE_URL=url)
+    assert document["exit_code"] == 3
+    assert "DATABASE_URL" in document["error"]["message"]
+    assert "canary" not in json.dumps(document)

@@ -1,0 +1,124 @@
+"""What only a real process shows: signals, closed pipes, exit codes as the shell sees them, bugs."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+SILENT = "postgresql://payctl:canary-password@127.0.0.1:1/payments"
+
+
+def reads_its_stdin(process):
+    """Wait until payctl has taken the first bytes and waits for more, which is where it can be interrupted."""
+    process.stdin.write(b"{")
+    process.stdin.flush()
+    deadline = time.monotonic() + 20
+    while unread(process) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert not unread(process)
+
+
+def unread(process):
+    """How many bytes payctl has not taken yet."""
+    count = fcntl.ioctl(process.stdin, termios.FIONREAD, b"\0\0\0\0")
+    return int.from_bytes(count, sys.byteorder)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("sent", "code", "word"), [(signal.SIGINT, 130, "INTERRUPTED"), (signal.SIGTERM, 143, "TERMINATED")]
+)
+def test_a_signal_ends_it_in_one_document(sent, code, word, started):
+    """Ctrl-C and SIGTERM unwind, say so, and leave with their own codes."""
+    process = started("-o", "json", "verify-signature", "-")
+    reads_its_stdin(process)
+    process.send_signal(sent)
+    stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert json.loads(stdout)["error"]["code"] == word
+    assert b"Traceback" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code"),
+    [
+        (["version"], {}, 0),
+        (["no-such-command"], {}, 2),
+        (["process-webhook", "--query", "vnp_x=1", "-n"], {}, 3),
+        (["process-webhook", "--query", "vnp_x=1"], {"DATABASE_URL": "mysql://x"}, 3),
+        (["db", "status"], {"DATABASE_URL": SILENT}, 4),
+        (["verify-signature", "--example", "momo", "--tamper", "amount"], {}, 5),
+        (["schema", "no-such-schema"], {}, 8),
+    ],
+)
+def test_the_shell_sees_the_code(arguments, environment, code, process):
+    """The number a shell gets, and no traceback whatever happens."""
+    result = process(*arguments, **environment)
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "canary" not in result.stdout + result.stderr
+
+
+def test_an_unreachable_database_says_what_to_do(process):
+    """The error names what is unreachable, and that trying again may help; the password is nowhere."""
+    result = process("db", "status", "-o", "json", DATABASE_URL=SILENT)
+    error = json.loads(result.stdout)["error"]
+    assert (error["code"], error["retryable"]) == ("DATABASE_UNAVAILABLE", True)
+    assert "127.0.0.1" in error["message"]
+    assert "try: check that the server is up" in result.stderr
+
+
+@pytest.mark.parametrize("verbosity", ["-q", "-v", "-vv"])
+def test_a_bug_is_exit_1_and_its_traceback_only_with_vv(verbosity, process, tmp_path):
+    """What payctl did not expect is named as a bug; -vv shows where, without secrets."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import ticketbottle_payctl.cli.version as module\n"
+        "def broken(name):\n    raise ZeroDivisionError('canary-secret-value of the bug')\n"
+        "module._installed = broken\n",
+        "utf-8",
+    )
+    paths = os.pathsep.join([str(tmp_path), str(Path.cwd())])
+    result = process("version", "-o", "json", verbosity, PYTHONPATH=paths, MOMO_SECRET_KEY="canary-secret-value")
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["error"]["code"] == "INTERNAL"
+    assert "error[INTERNAL]: unexpected ZeroDivisionError" in result.stderr
+    assert ("Traceback" in result.stderr) is (verbosity == "-vv")
+    assert "canary-secret-value" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["schema", "version"], ["--help"], ["config", "show", "-o", "json"]])
+def test_a_reader_that_left_is_no_error(arguments, started):
+    """Nobody reads stdout any more: payctl ends quietly with the code of its work."""
+    process = started(*arguments)
+    process.stdout.close()
+    assert process.wait(timeout=30) == 0
+    assert process.stderr.read() == b""
+
+
+def test_a_full_disk_is_an_error():
+    """A result that could not be written is not a success."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "ticketbottle_payctl", "version"]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert result.returncode != 0
+    assert "error[" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_ascii_terminal_gets_ascii(process):
+    """Where the stream knows no more than ASCII, marks become letters and JSON is escaped, and both can be read."""
+    ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    plain = process("verify-signature", "--example", "zalopay", **ascii_only)
+    assert plain.stdout.startswith("+ valid  zalopay")
+    document = process("verify-signature", "--example", "payos", "--explain", "-o", "json", **ascii_only)
+    assert "Thành công" in json.loads(document.stdout)["result"]["canonical"]
+    assert document.stdout.isascii()

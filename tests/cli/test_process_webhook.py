@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from ticketbottle_payctl.cli import process_webhook
+from ticketbottle_payctl.jobs.process_webhook import Alert
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.providers.samples import samples
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+
+SAMPLE = samples()["zalopay"]
+DATA = json.loads(json.loads(SAMPLE.request.body)["data"])
+pytestmark = pytest.mark.postgres
+
+
+def keys_of(sample):
+    """A sample's keys as environment variables."""
+    return {field.env: sample.credentials[field.name][0].reveal() for field in GATEWAYS[sample.gateway].fields}
+
+
+@pytest.fixture
+def pending(engine):
+    """The payment that the sample is about, as it was created."""
+    with engine.begin() as connection:
+        return insert_payment(
+            connection, amount=DATA["amount"], reference=DATA["app_trans_id"], order_code=DATA["app_trans_id"][7:]
+        )
+
+
+@pytest.fixture
+def settle(answer, database_url, tmp_path):
+    """Process the sample's callback against the test's own database."""
+    file = tmp_path / "callback.json"
+    file.write_bytes(SAMPLE.request.body)
+
+    def run(*arguments, **environment):
+        given = arguments if "--receipt" in arguments else (str(file), *arguments)
+        return answer("process-webhook", *given, DATABASE_URL=database_url, **{**keys_of(SAMPLE), **environment})
+
+    return run
+
+
+def rows(engine, table):
+    """How many rows a table has."""
+    with engine.connect() as connection:
+        return connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608
+
+
+def test_a_callback_settles_its_payment(settle, pending, engine):
+    """The document says before and after, the event, the receipt, and what the gateway is answered; the rows agree."""
+    document = settle()
+    result = document["result"]
+    assert (document["exit_code"], document["dry_run"]) == (0, False)
+    assert (result["outcome"], result["status_before"], result["status_after"]) == ("settled", "PENDING", "COMPLETED")
+    assert (result["payment_id"], result["order_code"]) == (pending.id, pending.order_code)
+    assert json.loads(result["reply"]["body"])["return_code"] == 1
+    with engine.connect() as connection:
+        event = connection.execute(text('SELECT id, "aggregateId", payload FROM outbox')).one()
+    assert event == (result["event_id"], pending.id, result["event"]["payload"])
+    assert result["event"]["topic"] == "payment.completed"
+    assert rows(engine, "payctl.webhook_receipts") == 1
+
+
+@pytest.mark.usefixtures("pending")
+def test_a_dry_run_writes_nothing(settle, engine):
+    """-n shows the same change and event, and rolls all of it back."""
+    document = settle("-n")
+    assert document["dry_run"]
+    assert (document["result"]["outcome"], document["result"]["status_after"]) == ("settled", "COMPLETED")
+    assert document["result"]["event"]["event_type"] == "PAYMENT_COMPLETED"
+    assert rows(engine, "outbox") == rows(engine, "payctl.webhook_receipts") == 0
+
+
+@pytest.mark.usefixtures("pending")
+def test_a_stored_callback_is_processed_again(settle, engine):
+    """--receipt takes the request a receipt kept; a second time is harmless."""
+    receipt = settle()["result"]["receipt_id"]
+    again = settle("--receipt", receipt)
+    assert (again["exit_code"], again["result"]["outcome"]) == (0, "already_settled")
+    assert rows(engine, "outbox") == 1
+
+
+@pytest.mark.parametrize("receipt", ["123e4567-e89b-12d3-a456-426614174000", "'; DROP TABLE outbox; --", "%s", "x" * 10_000])
+def test_an_unknown_receipt_does_not_exist(receipt, settle, engine):
+    """Exit 8, whatever the id looks like; the tables are as they were."""
+    document = settle("--receipt", receipt)
+    assert (document["exit_code"], document["error"]["code"]) == (8, "NOT_FOUND")
+    assert rows(engine, "outbox") == 0
+
+
+@pytest.mark.parametrize("other", [["file"], ["--query", "x"], ["--path", "/x"], ["--provider", "momo"]])
+def test_a_receipt_and_something_else_are_one_too_many(other, answer, database_url):
+    """A receipt says all of it; what would be ignored is refused."""
+    document = answer("process-webhook", *other, "--receipt", str(uuid4()), DATABASE_URL=database_url)
+    assert document["exit_code"] == 2
+
+
+def test_an_unknown_order_is_refused_and_warned_of(settle, engine):
+    """Exit 5, nothing changed, and a person is told."""
+    document = settle()
+    assert (document["exit_code"], document["ok"]) == (5, False)
+    assert (document["result"]["outcome"], document["result"]["reason"]) == ("refused", "unknown_order")
+    assert document["result"]["alert"] == "unknown_order"
+    assert document["warnings"]
+    assert rows(engine, "outbox") == 0
+
+
+def test_another_amount_is_refused(settle, engine):
+    """Exit 5, and the payment stays as it was."""
+    with engine.begin() as connection:
+        insert_payment(connection, amount=1, reference=DATA["app_trans_id"])
+    document = settle()
+    assert (document["exit_code"], document["result"]["reason"]) == (5, "wrong_amount")
+    assert document["result"]["status_after"] == "PENDING"
+
+
+@pytest.mark.usefixtures("pending")
+def test_a_forged_callback_touches_nothing(settle, engine):
+    """With another key it is refused before any table is read."""
+    document = settle(ZALOPAY_KEY2="another-key-of-another-merchant")
+    assert (document["exit_code"], document["result"]["reason"]) == (5, "signature")
+    assert document["result"]["receipt_id"] is None
+    assert rows(engine, "payctl.webhook_receipts") == 0
+
+
+def test_a_gateway_without_keys_is_a_matter_of_configuration(settle):
+    """Exit 3 and the name of the variable."""
+    document = settle(ZALOPAY_KEY2="")
+    assert document["exit_code"] == 3
+    assert "ZALOPAY_KEY2" in document["error"]["message"]
+
+
+def test_without_payctl_s_schema_it_says_what_to_run(answer, empty_database_url, tmp_path):
+    """A database that is not the payment service's is a matter of configuration."""
+    file = tmp_path / "callback.json"
+    file.write_bytes(SAMPLE.request.body)
+    document = answer("process-webhook", str(file), DATABASE_URL=empty_database_url, **keys_of(SAMPLE))
+    assert document["exit_code"] == 3
+    assert "payctl db upgrade" in document["error"]["hint"]
+
+
+@pytest.mark.usefixtures("pending")
+def test_people_see_the_change_and_the_target(process, database_url, tmp_path):
+    """On stdout what changed, on stderr the profile and the database, without its password."""
+    file = tmp_path / "callback.json"
+    file.write_bytes(SAMPLE.request.body)
+    environment = {"DATABASE_URL": database_url, **keys_of(SAMPLE)}
+    dry = process("process-webhook", str(file), "-n", **environment)
+    assert "✔ would be settled  zalopay" in dry.stdout
+    assert "dry run:  all of it was rolled back, nothing was written" in dry.stdout
+    done = process("process-webhook", str(file), **environment)
+    assert done.stdout.startswith("✔ settled  zalopay  order TB-LTDTNL-20251213-8D39986M  COMPLETED\n")
+    assert "status\tPENDING → COMPLETED\n" in done.stdout
+    assert done.stderr.startswith("profile none · database 127.0.0.1:")
+    again = process("process-webhook", str(file), "-q", **environment)
+    assert again.stdout.startswith("✔ already settled  zalopay")
+    assert again.stderr == ""
+
+
+@pytest.mark.usefixtures("pending")
+def test_v_logs_the_event(process, database_url, tmp_path):
+    """With -v one JSON line on stderr says what happened, by its name."""
+    file = tmp_path / "callback.json"
+    file.write_bytes(SAMPLE.request.body)
+    result = process("process-webhook", str(file), "-q", "-v", DATABASE_URL=database_url, **keys_of(SAMPLE))
+    (line,) = map(json.loads, result.stderr.splitlines())
+    assert (line["message"], line["level"], line["provider"]) == ("webhook_settled", "INFO", "zalopay")
+    assert line["order_code"] == "TB-LTDTNL-20251213-8D39986M"
+
+
+def test_every_alert_has_its_sentence():
+    """What a person must hear of is said in words."""
+    assert set(process_webhook.ALERTS) == set(Alert)

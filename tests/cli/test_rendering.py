@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from ticketbottle_payctl.cli.documents import Occasion, as_csv, as_json, as_ndjson
+from ticketbottle_payctl.cli.escape import escape
+from ticketbottle_payctl.cli.exit_codes import ExitCode
+from ticketbottle_payctl.cli.human import Surface, as_text
+from ticketbottle_payctl.cli.render import surface_of
+from ticketbottle_payctl.cli.result import Fields, Result, Table, bad, bold, good, line, money
+from ticketbottle_payctl.cli.shared import Colour
+
+OCCASION = Occasion("list outbox", "staging", datetime(2026, 11, 22, 3, 4, 5, 678_000, UTC), 12)
+TERMINAL = Surface(terminal=True, colour=True)
+PIPE = Surface(terminal=False, colour=False)
+HOSTILE = [
+    "\x1b[31mred\x1b[0m",
+    "\x1b]0;title\x07",
+    "\x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\",
+    "\x9b31m",
+    "a\rb\x08c",
+    "two\nlines\tand tab",
+    "\u202egnp.exe",
+    "\u2066\u2069\u200f\u061c",
+    "zero\u200bwidth\ufeff",
+    "line\u2028separator",
+    "\x00\x7f\x85",
+    "\ud800 alone",
+    "\U000e0041tag",
+    "\ue000private",
+]
+HARMLESS = ["Nguyễn Văn Á", "[bold]not markup[/bold]", ":smile:", "✔ 450,000 ₫", "日本", "e\u0301", "a\\x1b"]
+
+
+def is_safe(text):
+    """Whether a text moves no cursor, changes no colour and hides nothing."""
+    forbidden = [*range(0x20), *range(0x7F, 0xA0), 0x61C, *range(0x200B, 0x2010), *range(0x2028, 0x202F)]
+    forbidden += [*range(0x2060, 0x2070), 0xFEFF, *range(0xD800, 0xE000), *range(0xE0000, 0xE0080)]
+    return not set(map(ord, text)) & set(forbidden)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_is_shown_escaped(text):
+    """Control, bidirectional and invisible characters come out as their names."""
+    assert is_safe(escape(text))
+    assert "\\" in escape(text)
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_other_text_is_left_alone(text):
+    """Letters of any script, markup and emoji names are data and stay as they are."""
+    assert escape(text) == text
+
+
+@pytest.mark.parametrize(("text", "shown"), [("\x1b", r"\x1b"), ("\u202e", r"\u202e"), ("\n", r"\n")])
+def test_the_escapes_are_the_known_ones(text, shown):
+    """A person recognises what was there."""
+    assert escape(text) == shown
+
+
+@pytest.mark.parametrize("surface", [TERMINAL, PIPE, Surface(terminal=True, colour=False)])
+@pytest.mark.parametrize("text", HOSTILE + HARMLESS)
+def test_no_block_lets_hostile_text_through(text, surface):
+    """Lines, fields and tables, drawn or not, with colour or not: only our own colour codes and line ends remain."""
+    blocks = [
+        line(text, bad(text)),
+        Fields(((text, text), ("b", bold(text)))),
+        Table(("c", text), (("x", text), (1, good(text)))),
+    ]
+    shown = as_text(Result("payctl.test/1", human=blocks), surface)
+    for ours in ("\x1b[31m", "\x1b[1m", "\x1b[32m", "\x1b[0m", "\n", "\t"):
+        shown = shown.replace(ours, "")
+    assert is_safe(shown)
+
+
+@pytest.mark.parametrize("text", HOSTILE + HARMLESS)
+@pytest.mark.parametrize("form", [as_json, as_ndjson])
+def test_json_gives_back_what_was_put_in_and_is_safe_to_look_at(text, form):
+    """A program reads exactly the text, a terminal sees none of its control characters."""
+    written = form(Result("payctl.test/1", result={"text": text}), OCCASION)
+    assert json.loads(written)["result"]["text"] == text
+    assert is_safe(written.replace("\n", ""))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_csv_is_safe_to_look_at(text):
+    """CSV is shown on terminals too."""
+    assert is_safe(as_csv(Result("payctl.test/1", items=[{"text": text}])).replace("\n", ""))
+
+
+def test_a_table_in_a_pipe_is_tab_separated_and_whole():
+    """Nothing is cut, however long; one row is one line."""
+    long = "x" * 5000
+    table = Table(("id", "error", "at"), ((1, long, None), (2, "a\tb\nc", datetime(2026, 1, 2, tzinfo=UTC))))
+    lines = as_text(Result("payctl.test/1", human=[table]), PIPE).splitlines()
+    assert lines == ["id\terror\tat", f"1\t{long}\t", "2\ta\\tb\\nc\t2026-01-02T00:00:00.000Z"]
+
+
+def test_a_table_on_a_terminal_folds_and_loses_nothing(monkeypatch):
+    """A cell wider than the terminal goes on in the next line."""
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = as_text(Result("payctl.test/1", human=[Table(("id", "error"), ((1, "x" * 200),))]), TERMINAL)
+    assert shown.count("x") == 200
+    plain = shown.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    assert max(map(len, plain.splitlines())) <= 60
+
+
+def test_items_are_a_table_where_nothing_nicer_is_given():
+    """A command that fills only items is readable all the same."""
+    assert as_text(Result("payctl.test/1", items=[{"a": 1, "b": None}, {"a": 2, "c": [1]}]), PIPE) == (
+        "a\tb\tc\n1\t\t\n2\t\t[1]\n"
+    )
+
+
+def test_the_document_has_every_field_in_every_case():
+    """Scripts rely on the names; the instant is UTC with Z; ok is exit code 0."""
+    document = json.loads(as_json(Result("payctl.test/1", ExitCode.PARTIAL, counts={"failed": 1}), OCCASION))
+    assert document == {
+        "schema": "payctl.test/1",
+        "ok": False,
+        "exit_code": 6,
+        "command": "list outbox",
+        "profile": "staging",
+        "dry_run": False,
+        "run_id": None,
+        "started_at": "2026-11-22T03:04:05.678Z",
+        "duration_ms": 12,
+        "counts": {"failed": 1},
+        "result": {},
+        "items": [],
+        "truncated": False,
+        "next": None,
+        "warnings": [],
+        "error": None,
+    }
+
+
+def test_csv_flattens_one_answer_and_lists_items():
+    """Structures become columns by their path; missing values are empty."""
+    one = as_csv(
+        Result("payctl.test/1", counts={"n": 1}, result={"reply": {"status": 200}, "hints": ["a", "b"], "ok": True})
+    )
+    assert list(csv.reader(io.StringIO(one))) == [
+        ["n", "reply.status", "hints", "ok"],
+        ["1", "200", '["a", "b"]', "true"],
+    ]
+    many = as_csv(Result("payctl.test/1", items=[{"a": 'q"uote,'}, {"b": None}]))
+    assert list(csv.reader(io.StringIO(many))) == [["a", "b"], ['q"uote,', ""], ["", ""]]
+
+
+def test_csv_of_nothing_is_empty():
+    """No header without a column."""
+    assert as_csv(Result("payctl.test/1")) == ""
+
+
+class Screen(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        """It is one."""
+        return True
+
+
+@pytest.mark.parametrize(
+    ("colour", "environ", "shown"),
+    [
+        (Colour.AUTO, {}, True),
+        (Colour.AUTO, {"NO_COLOR": "1"}, False),
+        (Colour.AUTO, {"NO_COLOR": ""}, True),
+        (Colour.AUTO, {"TERM": "dumb"}, False),
+        (Colour.ALWAYS, {"NO_COLOR": "1", "TERM": "dumb"}, True),
+        (Colour.NEVER, {}, False),
+    ],
+)
+def test_colour_on_a_terminal(colour, environ, shown):
+    """NO_COLOR and a dumb terminal have none unless --color says always."""
+    assert surface_of(Screen(), colour, environ).colour is shown
+
+
+def test_a_closed_stream_is_no_terminal():
+    """Nobody reads it."""
+    closed = io.StringIO()
+    closed.close()
+    assert not surface_of(closed, Colour.AUTO, {}).terminal
+
+
+@pytest.mark.parametrize(("amount", "shown"), [(450_000, "450,000 VND"), (None, None), (1, "1 VND")])
+def test_money_is_whole_units(amount, shown):
+    """Separated for people, never scaled."""
+    assert money(amount) == shown

@@ -1,0 +1,53 @@
+"""What a command imports is what a person waits for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"sqlalchemy", "psycopg2", "confluent_kafka", "pydantic", "rich", "tenacity", "boto3", "asyncio", "http.client"}
+LOOK = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+RUN = LOOK + "from ticketbottle_payctl.cli.app import main; sys.argv[0] = 'payctl'; main()"
+
+
+def loaded(*arguments, **environment):
+    """The heavy modules a fresh process has loaded when the command is done."""
+    result = subprocess.run(
+        [sys.executable, "-c", RUN, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode in {0, 5}, result.stderr
+    return set(result.stderr.splitlines()[-1].split()) & HEAVY
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["verify-signature", "--help"],
+        ["verify-signature", "--example", "zalopay"],
+        ["verify-signature", "--example", "vnpay", "--tamper", "amount", "-o", "json"],
+        ["config", "show"],
+        ["version"],
+    ],
+)
+def test_quick_commands_load_nothing_heavy(arguments):
+    """No SQLAlchemy, no Kafka client, no rich where nothing is drawn."""
+    assert loaded(*arguments) == set()
+
+
+def test_help_does_not_import_the_commands():
+    """The list of commands is a table, not an import of each."""
+    code = RUN.replace("print(*sys.modules", "print(*[m for m in sys.modules if m.startswith('ticketbottle_payctl')]")
+    result = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
+    modules = result.stderr.split()
+    assert "ticketbottle_payctl.cli.catalog" in modules
+    assert not [name for name in modules if name.startswith("ticketbottle_payctl.jobs")]
+    assert not [name for name in modules if name.endswith(("process_webhook", "verify_signature", "samples"))]

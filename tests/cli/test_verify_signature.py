@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.providers.samples import samples
+
+BARE_KEYS = {
+    "zalopay": "ZALOPAY_KEY2",
+    "payos": "PAYOS_CHECKSUM_KEY",
+    "vnpay": "VNPAY_HASH_SECRET",
+    "momo": "MOMO_SECRET_KEY",
+}
+
+
+def judged(document):
+    """What a vector says of a callback, taken from the command's document."""
+    names = ("valid", "outcome", "order_ref", "provider_transaction_id", "amount")
+    return {name: document["result"][name] for name in names}
+
+
+@pytest.mark.parametrize("how", ["named", "by path"])
+def test_each_vector_is_judged_as_expected(vector, how, answer):
+    """Whether the gateway is named or told by the path, the command says what the vector says, and exits 0 or 5."""
+    told = ["--provider", vector.gateway] if how == "named" else ["--path", vector.path]
+    document = answer("verify-signature", "-", *told, stdin=vector.content, **vector.environment)
+    assert judged(document) == vector.expect
+    assert document["exit_code"] == (0 if vector.expect["valid"] else 5)
+    assert document["ok"] is vector.expect["valid"]
+    assert document["error"] is None
+
+
+@pytest.mark.parametrize("name", samples())
+def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
+    """Every built-in example is proven by the keys beside it, and refused once a field is changed."""
+    assert answer("verify-signature", "--example", name)["exit_code"] == 0
+    changed = answer("verify-signature", "--example", name, "--tamper", "amount")
+    assert changed["exit_code"] == 5
+    assert changed["result"]["hints"]
+
+
+def test_the_line_for_people_says_it_all(process):
+    """Gateway, outcome, amount and order stand in the first line."""
+    result = process("verify-signature", "--example", "zalopay")
+    assert result.stdout.splitlines()[0] == (
+        "✔ valid  zalopay  COMPLETED  7,200,000 VND  order TB-LTDTNL-20251213-8D39986M"
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_line_for_people_says_why_not(process):
+    """What is wrong, a hint, and what to try; exit 5."""
+    result = process("verify-signature", "--example", "zalopay", "--tamper", "amount")
+    assert result.stdout.startswith("✘ not valid  zalopay  the mac is not that of data under key2\n  hint  ")
+    assert "--explain" in result.stdout
+    assert result.returncode == 5
+
+
+def test_explain_shows_the_signed_text_masked(answer):
+    """With --explain the signed text is there, and personal data in it is not."""
+    signed = answer("verify-signature", "--example", "payos", "--explain")["result"]["canonical"]
+    assert "orderCode=123" in signed
+    assert "accountNumber=***" in signed
+
+
+def test_nothing_is_explained_unasked(answer):
+    """Without --explain the signed text is left out, also of a refusal."""
+    assert "canonical" not in answer("verify-signature", "--example", "payos", "--tamper", "amount")["result"]
+
+
+@pytest.mark.parametrize("prefix", ["", "?", "https://shop.example/webhook/vnpay?", "HTTP://shop.example/?", "\n "])
+@pytest.mark.parametrize("provider", ["auto", "vnpay"])
+def test_vnpay_is_read_from_a_query_or_a_url(prefix, provider, answer, tmp_path):
+    """A file or --query holds the query string, with or without the question mark or the URL before it."""
+    sample = samples()["vnpay"]
+    file = tmp_path / "callback"
+    file.write_text(f"{prefix}{sample.request.query}\n", "utf-8")
+    environment = {"VNPAY_TMN_CODE": "TBEXAMPL", "VNPAY_HASH_SECRET": sample.credentials["hash_secret"][0].reveal()}
+    environment["VNPAY_TMN_CODE"] = sample.credentials["tmn_code"][0].reveal()
+    from_file = answer("verify-signature", str(file), "--provider", provider, **environment)
+    from_query = answer("verify-signature", "--query", file.read_text("utf-8"), "--provider", provider, **environment)
+    assert from_file["result"] == from_query["result"]
+    assert from_file["result"]["valid"]
+
+
+def test_an_api_gateway_event_is_read(answer, tmp_path):
+    """--event takes the event a function was given, base64 or not."""
+    sample = samples()["zalopay"]
+    event = {
+        "version": "2.0",
+        "rawPath": "/prod/webhook/zalo-pay",
+        "rawQueryString": "",
+        "requestContext": {"http": {"method": "POST"}},
+        "body": sample.request.body.decode(),
+        "isBase64Encoded": False,
+    }
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(event), "utf-8")
+    keys = {field.env: sample.credentials[field.name][0].reveal() for field in GATEWAYS["zalopay"].fields}
+    assert answer("verify-signature", "--event", str(file), **keys)["result"]["valid"]
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", "[" * 100_000, '{"version": "1.0"}'])
+def test_an_event_that_is_none_is_wrong_input(content, answer, tmp_path):
+    """What is not an event of payload format 2.0 is exit 2 with a clear error."""
+    file = tmp_path / "event.json"
+    file.write_text(content, "utf-8")
+    document = answer("verify-signature", "--event", str(file))
+    assert (document["exit_code"], document["error"]["code"]) == (2, "INPUT")
+
+
+def sample_file(tmp_path, gateway):
+    """A sample's content in a file, its keys by variable, the name of the one that signs."""
+    sample = samples()[gateway]
+    file = tmp_path / "callback"
+    file.write_bytes(sample.request.body or sample.request.query.encode())
+    keys = {field.env: sample.credentials[field.name][0].reveal() for field in GATEWAYS[gateway].fields}
+    return file, keys
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("form", ["env", "short", "bare", "exported"])
+def test_keys_come_from_a_file(gateway, form, answer, tmp_path):
+    """Lines with the variables' or the gateway's names, or nothing but the key that signs."""
+    file, keys = sample_file(tmp_path, gateway)
+    signing = BARE_KEYS[gateway]
+    short = {field.env: field.name for field in GATEWAYS[gateway].fields}
+    texts = {
+        "env": "".join(f"{name}={value}\n" for name, value in keys.items()),
+        "short": "# a comment\n\n" + "".join(f"{short[name]} = {value}\n" for name, value in keys.items()),
+        "exported": "DATABASE_URL=x\n" + "".join(f"export {name}='{value}'\n" for name, value in keys.items()),
+        "bare": keys[signing],
+    }
+    rest = {name: value for name, value in keys.items() if name != signing} if form == "bare" else {}
+    key_file = tmp_path / "keys"
+    key_file.write_text(texts[form], "utf-8")
+    document = answer("verify-signature", str(file), "--provider", gateway, "--key-file", str(key_file), **rest)
+    assert document["result"]["valid"]
+
+
+def test_keys_come_from_stdin(answer, tmp_path):
+    """--key-stdin reads what --key-file would."""
+    file, keys = sample_file(tmp_path, "momo")
+    lines = "".join(f"{name}={value}\n" for name, value in keys.items())
+    assert answer("verify-signature", str(file), "--key-stdin", stdin=lines)["result"]["valid"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "no callback"),
+        (["a", "--query", "b"], "more than one source"),
+        (["--example", "momo", "a"], "brings its own"),
+        (["--example", "momo", "--path", "/x"], "brings its own"),
+        (["--tamper", "amount"], "--example"),
+        (["--example", "momo", "--tamper", "nonsense"], "no such field"),
+        (["-", "--key-stdin", "--provider", "momo"], "stdin cannot hold both"),
+        (["-", "--key-stdin", "--key-file", "x", "--provider", "momo"], "both given"),
+        (["--query", "?"], "empty"),
+        (["--query", "http://[x"], "URL"),
+        (["--query", "a" * 70_000], "larger than 65,536 bytes"),
+    ],
+)
+def test_contradicting_options_are_wrong_usage(arguments, word, answer):
+    """What cannot be meant is said and not guessed: exit 2."""
+    document = answer("verify-signature", *arguments, stdin="{}")
+    assert document["exit_code"] == 2
+    assert word in document["error"]["message"]
+
+
+def test_an_unknown_example_does_not_exist(answer):
+    """Exit 8, with the names there are."""
+    document = answer("verify-signature", "--example", "paypal")
+    assert document["exit_code"] == 8
+    assert "zalopay" in document["error"]["hint"]
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_missing_keys_are_named(gateway, answer, tmp_path):
+    """Without keys nothing can be said of a callback: exit 3, and the variables that are missing."""
+    file, _ = sample_file(tmp_path, gateway)
+    document = answer("verify-signature", str(file), "--provider", gateway)
+    assert (document["exit_code"], document["error"]["code"]) == (3, "CONFIG")
+    assert BARE_KEYS[gateway] in document["error"]["message"]
+
+
+def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
+    """A file that holds no value of the gateway is not what it claims to be."""
+    file, _ = sample_file(tmp_path, "momo")
+    key_file = tmp_path / "keys"
+    key_file.write_text("VNPAY_HASH_SECRET=canary-of-another\nX=y\n", "utf-8")
+    document = answer("verify-signature", str(file), "--key-file", str(key_file))
+    assert document["exit_code"] == 2
+    assert "canary" not in json.dumps(document)
+
+
+def test_what_nobody_sends_is_not_valid(answer):
+    """A callback of no known shape is refused, and the way to name the gateway is shown."""
+    document = answer("verify-signature", "-", stdin="hello")
+    assert (document["exit_code"], document["result"]["provider"]) == (5, None)

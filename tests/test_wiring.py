@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.telemetry import redact
+from ticketbottle_payctl.wiring import Services, utc_now
+
+
+def test_nothing_is_made_before_it_is_used():
+    """An empty environment is no fault until something of it is needed, and then the variable is named."""
+    services = Services({})
+    assert services.settings.batch_size == 1000
+    with pytest.raises(ConfigError, match="DATABASE_URL is not set"):
+        _ = services.engine
+    with pytest.raises(ConfigError, match="KAFKA_BROKERS is not set"):
+        _ = services.producer
+    services.close()
+
+
+@pytest.mark.postgres
+def test_the_engine_is_made_once_and_closed_once(database_url):
+    """The same engine every time; after closing, twice even, no connection is left."""
+    with Services({"DATABASE_URL": database_url}) as services:
+        engine = services.engine
+        assert engine is services.engine
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT 1")).scalar_one() == 1
+        assert engine.pool.checkedin() == 1
+    services.close()
+    assert engine.pool.checkedin() == 0
+
+
+@pytest.mark.postgres
+def test_an_engine_that_was_passed_in_is_left_open(engine):
+    """Whoever opened it closes it."""
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+    with Services({}, engine=engine) as services:
+        assert services.engine is engine
+    assert engine.pool.checkedin() == 1
+
+
+def test_the_producer_is_made_once(mock_kafka):
+    """It connects when first used; closing lets it go."""
+    with Services({"KAFKA_BROKERS": mock_kafka.bootstrap}) as services:
+        assert services.producer is services.producer
+        assert services.producer.probe(10) == {}
+
+
+def test_credentials_come_from_the_environment_or_from_who_knows_them():
+    """The current value first, then the previous one; another source replaces the environment."""
+    momo = GATEWAYS["momo"]
+    environ = {"MOMO_SECRET_KEY": "new-value", "MOMO_SECRET_KEY_PREVIOUS": "old-value"}
+    assert Services(environ).credentials(momo)["secret_key"] == (Secret("new-value"), Secret("old-value"))
+    assert Services(environ).credentials(momo)["access_key"] == ()
+    elsewhere = Services(environ, secrets=lambda name: (Secret(f"{name}-elsewhere"),))
+    assert elsewhere.credentials(momo)["access_key"] == (Secret("MOMO_ACCESS_KEY-elsewhere"),)
+
+
+def test_the_environment_s_secrets_are_blanked_from_then_on():
+    """Should one get into an error or a log line, it is not seen there."""
+    Services(
+        {
+            "ZALOPAY_KEY2": "canary-of-zalopay",
+            "KAFKA_PASSWORD": "canary-of-kafka",
+            "VNPAY_HASH_SECRET_PREVIOUS": "canary-of-vnpay",
+            "DATABASE_URL": "postgresql://u:canary%21of%21db@h/d",
+            "MOMO_SECRET_KEY_SECRET_ARN": "arn:aws:secretsmanager:shown",
+        }
+    )
+    said = (
+        "canary-of-zalopay canary-of-kafka canary-of-vnpay canary%21of%21db canary!of!db arn:aws:secretsmanager:shown"
+    )
+    assert redact(said) == "*** *** *** *** *** arn:aws:secretsmanager:shown"
+
+
+def test_a_url_that_is_none_does_not_stop_it():
+    """What is wrong with it is said when the database is needed."""
+    Services({"DATABASE_URL": "http://[canary"}).close()
+
+
+def test_the_clock_is_utc_and_can_be_replaced():
+    """Jobs are given the clock; nothing else reads one."""
+    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    assert Services({}, now=lambda: noon).now() == noon
+    assert utc_now().utcoffset() == timedelta(0)
+
+
+def test_importing_it_loads_no_driver():
+    """The function that receives webhooks does not load the Kafka client, verify-signature no driver at all."""
+    code = "import sys, ticketbottle_payctl.wiring; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"sqlalchemy", "psycopg2", "confluent_kafka", "typer", "rich"} & set(loaded)

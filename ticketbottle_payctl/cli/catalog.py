@@ -1,0 +1,87 @@
+"""Every command in one line: its words, where it is, what it does. Nothing is imported until one is chosen.
+
+A new command is one file with one function, one line here, and one JSON Schema. A test holds each line against the
+function's own docstring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+_HERE = "ticketbottle_payctl.cli"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command: ``words`` as typed, ``target`` as ``module:function`` in this package, the first line of its help."""
+
+    words: tuple[str, ...]
+    target: str
+    help: str
+
+    @property
+    def name(self) -> str:
+        """As typed: ``db upgrade``."""
+        return " ".join(self.words)
+
+    def load(self) -> Callable[..., None]:
+        """Import the command's module and give its function."""
+        module, _, function = self.target.partition(":")
+        loaded: Callable[..., None] = getattr(import_module(f"{_HERE}.{module}"), function)
+        return loaded
+
+
+def _entry(words: str, target: str, summary: str) -> Entry:
+    return Entry(tuple(words.split()), target, summary)
+
+
+COMMANDS: tuple[Entry, ...] = (
+    _entry(
+        "verify-signature", "verify_signature:verify_signature_command", "Prove a gateway's callback, or say why not."
+    ),
+    _entry("process-webhook", "process_webhook:process_webhook_command", "Settle a payment from a gateway's callback."),
+    _entry(
+        "publish-outbox",
+        "publish_outbox:publish_outbox_command",
+        "Carry pending events to Kafka, in order per payment.",
+    ),
+    _entry(
+        "demo", "demo:demo_command", "Show the whole path in a local world, from signed callbacks to Kafka messages."
+    ),
+    _entry("config show", "config:show_command", "Show every setting with where it came from."),
+    _entry("config path", "config:path_command", "Show where the configuration file is."),
+    _entry("config validate", "config:validate_command", "Check every setting, and list what is wrong."),
+    _entry("db upgrade", "db:upgrade_command", "Bring payctl's own schema up to date."),
+    _entry("db status", "db:status_command", "Show which steps of payctl's schema the database has."),
+    _entry("schema", "schema:schema_command", "Print the JSON Schema of a command's output."),
+    _entry("completion", "completion:completion_command", "Print a shell's completion script."),
+    _entry("version", "version:version_command", "Show what this payctl is made of."),
+)
+
+GROUPS: dict[tuple[str, ...], str] = {
+    ("config",): "What payctl was told, and by whom.",
+    ("db",): "payctl's own schema in the payment service's database.",
+}
+"""Words that stand before others, with their help."""
+
+
+def children(prefix: tuple[str, ...]) -> dict[str, str]:
+    """The words that may follow ``prefix``, with their help, in the catalogue's order."""
+    found: dict[str, str] = {}
+    for entry in COMMANDS:
+        if entry.words[: len(prefix)] == prefix and len(entry.words) > len(prefix):
+            words = entry.words[: len(prefix) + 1]
+            found.setdefault(words[-1], GROUPS.get(words, entry.help))
+    return found
+
+
+def find(words: tuple[str, ...]) -> Entry | None:
+    """The command of exactly these words."""
+    return next((entry for entry in COMMANDS if entry.words == words), None)
+
+
+def schema_name(command: str) -> str:
+    """The first version of the output of a command: ``payctl.db-upgrade/1``."""
+    return f"payctl.{command.replace(' ', '-')}/1"

@@ -1,0 +1,52 @@
+"""Tables on a terminal, drawn by rich. Cells fold, so that nothing is cut; no markup is read."""
+
+from __future__ import annotations
+
+from io import StringIO
+from shutil import get_terminal_size
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ticketbottle_payctl.cli.documents import cell
+from ticketbottle_payctl.cli.human import Surface
+from ticketbottle_payctl.cli.result import Style, Styled, Table
+
+_STYLES = {Style.GOOD: "green", Style.BAD: "red", Style.WARN: "yellow", Style.BOLD: "bold", Style.DIM: "dim"}
+
+
+def draw(table: Table, surface: Surface) -> str:
+    """The table as wide as the terminal, as text."""
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, highlight=False)
+    for place, name in enumerate(table.columns):
+        numbers = bool(table.rows) and all(isinstance(row[place], int | float) for row in table.rows)
+        drawn.add_column(Text(cell(name)), overflow="fold", justify="right" if numbers else "left")
+    for row in table.rows:
+        drawn.add_row(*(_cell(value, surface) for value in row))
+    return _as_text(drawn, surface)
+
+
+def _cell(value: object, surface: Surface) -> Text:
+    if isinstance(value, Styled):
+        return Text(surface.marks(cell(value.text)), style=_STYLES[value.style])
+    return Text(surface.marks(cell(value)))
+
+
+def _as_text(drawn: RichTable, surface: Surface) -> str:
+    page = StringIO()
+    console = Console(
+        file=page,
+        width=get_terminal_size().columns,
+        force_terminal=surface.colour,
+        color_system="standard" if surface.colour else None,
+        no_color=not surface.colour,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        safe_box=not surface.unicode,
+        legacy_windows=False,
+    )
+    console.print(drawn)
+    return page.getvalue()

@@ -1,0 +1,39 @@
+"""Durations and rates as people type them: ``50s``, ``1h30m``, ``7d``, ``500/s``. A bare number is refused."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import typer
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_PART = re.compile(r"(\d{1,9})(ms|[smhdw])")
+_DURATION = re.compile(rf"(?:{_PART.pattern})+")
+_RATE = re.compile(r"(\d{1,7})(?:/(s|m|h))")
+
+
+def duration(text: str) -> timedelta:
+    """A span of time, such as ``50s``, ``90m`` or ``1h30m``.
+
+    Raises:
+        typer.BadParameter: it is not one, or it is nothing at all.
+    """
+    seconds = sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    if not _DURATION.fullmatch(text) or seconds <= 0:
+        message = f"{text!r} is not a duration; examples are 50s, 90m, 1h30m, 7d"
+        raise typer.BadParameter(message)
+    return timedelta(seconds=seconds)
+
+
+def per_second(text: str) -> float:
+    """A rate in events a second, such as ``500/s`` or ``100/m``.
+
+    Raises:
+        typer.BadParameter: it is not one, or it is nothing at all.
+    """
+    found = _RATE.fullmatch(text)
+    if found is None or int(found[1]) == 0:
+        message = f"{text!r} is not a rate; examples are 500/s, 100/m"
+        raise typer.BadParameter(message)
+    return int(found[1]) / _SECONDS[found[2]]

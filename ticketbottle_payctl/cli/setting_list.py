@@ -1,0 +1,99 @@
+"""Every setting by name: what it is, where it came from, and whether it is right. For ``payctl config``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ticketbottle_payctl import providers
+from ticketbottle_payctl.cli import labels
+from ticketbottle_payctl.cli.profiles import Profile
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.settings import Settings
+
+_DEFAULTED: dict[str, Callable[[Settings], object]] = {
+    "ENVIRONMENT": lambda settings: settings.environment,
+    "LOG_LEVEL": lambda settings: settings.log_level,
+    "OUTBOX_BATCH_SIZE": lambda settings: settings.batch_size,
+    "OUTBOX_MAX_RETRIES": lambda settings: settings.max_retries,
+    "OUTBOX_RETENTION_DAYS": lambda settings: settings.retention.days,
+    "PAYCTL_SHARDS": lambda settings: settings.shards,
+}
+_PLAIN = ("KAFKA_BROKERS", "KAFKA_SSL", "KAFKA_SASL_MECHANISM", "KAFKA_CA_FILE", "KAFKA_CLIENT_ID", "PAYCTL_DB_POOL")
+_HIDDEN = ("KAFKA_USERNAME", "KAFKA_PASSWORD")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A setting as it may be seen; ``value`` is None where it is hidden or not set."""
+
+    name: str
+    value: str | None
+    is_set: bool
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Whether one group of settings is right, and what is wrong with it."""
+
+    name: str
+    ok: bool
+    message: str
+
+
+def shown(profile: Profile) -> list[Shown]:
+    """Every setting payctl knows, with where it came from.
+
+    Raises:
+        ConfigError: a value is not of its kind.
+    """
+    settings = Settings.from_env(profile.environ)
+    rows = [_row(profile, "DATABASE_URL", _database(settings))]
+    rows += [_row(profile, name, str(value(settings))) for name, value in _DEFAULTED.items()]
+    rows += [_row(profile, name, profile.environ.get(name) or None) for name in _PLAIN]
+    keys = [field.env for gateway in providers.GATEWAYS.values() for field in gateway.fields]
+    return rows + [_row(profile, name, None) for name in (*_HIDDEN, *keys)]
+
+
+def findings(profile: Profile) -> list[Finding]:
+    """Each group of settings, checked by the code that will read it."""
+    general = _check("general", lambda: f"environment {Settings.from_env(profile.environ).environment}")
+    found = [general]
+    if general.ok:
+        settings = Settings.from_env(profile.environ)
+        found.append(_check("database", lambda: labels.database(settings.database)))
+        found.append(_check("kafka", lambda: settings.kafka.brokers))
+    return found + [_gateway(profile, name) for name in providers.GATEWAYS]
+
+
+def _row(profile: Profile, name: str, value: str | None) -> Shown:
+    is_set = bool(profile.environ.get(name))
+    origin = profile.origins.get(name, "environment") if is_set else "default" if value is not None else "not set"
+    return Shown(name, value, is_set, origin)
+
+
+def _database(settings: Settings) -> str | None:
+    """Where it is; who opens it and with what is nobody's business here."""
+    try:
+        return labels.database(settings.database)
+    except ConfigError:
+        return None
+
+
+def _check(name: str, read: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, ok=True, message=read())
+    except ConfigError as error:
+        return Finding(name, ok=False, message=error.message)
+
+
+def _gateway(profile: Profile, name: str) -> Finding:
+    fields = [field for field in providers.GATEWAYS[name].fields if field.signs_callbacks]
+    there = [bool(profile.environ.get(each.env) or profile.environ.get(f"{each.env}_SECRET_ARN")) for each in fields]
+    if all(there):
+        return Finding(name, ok=True, message="its callbacks can be checked")
+    if not any(there):
+        return Finding(name, ok=True, message="off: no keys are set")
+    absent = ", ".join(field.env for field, present in zip(fields, there, strict=True) if not present)
+    return Finding(name, ok=False, message=f"some keys are set, but not {absent}")
