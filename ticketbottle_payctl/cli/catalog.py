@@ -47,9 +47,7 @@ COMMANDS: tuple[Entry, ...] = (
         "publish_outbox:publish_outbox_command",
         "Carry pending events to Kafka, in order per payment.",
     ),
-    _entry(
-        "demo", "demo:demo_command", "Show the whole path in a local world, from signed callbacks to Kafka messages."
-    ),
+    _entry("demo", "demo:demo_command", "Show the whole path in a local world: callbacks in, messages out."),
     _entry("config show", "config:show_command", "Show every setting with where it came from."),
     _entry("config path", "config:path_command", "Show where the configuration file is."),
     _entry("config validate", "config:validate_command", "Check every setting, and list what is wrong."),

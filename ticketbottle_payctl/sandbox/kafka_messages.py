@@ -95,7 +95,7 @@ def _read_to(consumer: Consumer, ends: dict[tuple[str, int], tuple[int, int]], d
         if time.monotonic() > deadline:
             message = f"read {len(messages)} messages, and {sorted(missing)} not to the end in time"
             raise UnavailableError(message)
-        for received in map(_received, consumer.consume(10_000, 0.05)):
+        for received in map(as_received, consumer.consume(10_000, 0.05)):
             place = (received.topic, received.partition)
             if received.offset < ends[place][1]:
                 messages.append(received)
@@ -104,7 +104,12 @@ def _read_to(consumer: Consumer, ends: dict[tuple[str, int], tuple[int, int]], d
     return messages
 
 
-def _received(message: Message) -> Received:
+def as_received(message: Message) -> Received:
+    """The client's message as our value.
+
+    Raises:
+        KafkaException: it is not a message but an error about its partition.
+    """
     error = message.error()
     if error is not None:
         raise KafkaException(error)

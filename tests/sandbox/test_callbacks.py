@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ticketbottle_payctl.domain.callback import Callback, IgnoredBecause, Outcome, Rejected, RejectReason
+from ticketbottle_payctl.errors import InputError, NotFoundError
+from ticketbottle_payctl.providers import GATEWAYS, credentials, resolve
+from ticketbottle_payctl.providers.samples import samples
+from ticketbottle_payctl.sandbox import signing
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment, scenarios
+from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
+from ticketbottle_payctl.secret import Secret
+
+KEYS = environment()
+VECTORS = Path(__file__).parents[1] / "data" / "gateway-vectors"
+OUTCOMES = {
+    Scenario.PAID: (Outcome.COMPLETED, None),
+    Scenario.WRONG_AMOUNT: (Outcome.COMPLETED, None),
+    Scenario.FAILED: (Outcome.FAILED, None),
+    Scenario.CANCELLED: (Outcome.CANCELLED, None),
+    Scenario.EXPIRED: (Outcome.CANCELLED, None),
+    Scenario.PENDING: (Outcome.IGNORED, IgnoredBecause.PENDING),
+    Scenario.HELD: (Outcome.IGNORED, IgnoredBecause.HELD),
+    Scenario.AGREEMENT: (Outcome.IGNORED, IgnoredBecause.AGREEMENT),
+    Scenario.PING: (Outcome.IGNORED, IgnoredBecause.PING),
+}
+SENT = [(name, scenario) for name in GATEWAYS for scenario in scenarios(name)]
+
+
+def payment_at(provider, **changes):
+    """A payment at a gateway."""
+    made = SandboxPayment("an-id", "TB_1-20261123-AB12CD34", 250_000, provider.upper(), "261123_TB_1-20261123-AB12CD34")
+    return replace(made, **changes)
+
+
+def verified(request, keys=KEYS):
+    """What the gateway that the request is for makes of it."""
+    gateway = resolve(request)
+    return gateway.verify(request, credentials(gateway, lambda name: (Secret(keys[name]),)))
+
+
+@pytest.mark.parametrize(("provider", "scenario"), SENT)
+def test_a_callback_says_what_happened(provider, scenario):
+    """Under the exposed keys each is genuine, with the payment's reference and amount; a forged one is not."""
+    payment = payment_at(provider)
+    verdict = verified(callback(payment, scenario))
+    if scenario is Scenario.BAD_SIGNATURE:
+        assert isinstance(verdict, Rejected)
+        assert verdict.reason is RejectReason.SIGNATURE
+        return
+    assert isinstance(verdict, Callback)
+    assert (verdict.outcome, verdict.ignored_because) == OUTCOMES[scenario]
+    if scenario is not Scenario.PING:
+        assert verdict.reference == payment.reference
+        assert verdict.amount == 250_000 + 1000 * (scenario is Scenario.WRONG_AMOUNT)
+
+
+@pytest.mark.parametrize(("provider", "scenario"), SENT)
+def test_the_same_payment_gives_the_same_bytes(provider, scenario):
+    """So a second call is a duplicate to the letter; another payment's is another."""
+    payment = payment_at(provider)
+    assert callback(payment, scenario) == callback(replace(payment), scenario)
+    if scenario is not Scenario.PING:
+        assert callback(payment, scenario) != callback(replace(payment, reference="261123_X"), scenario)
+
+
+@pytest.mark.parametrize("provider", list(GATEWAYS))
+def test_what_a_gateway_never_sends(provider):
+    """ZaloPay, for one, reports no failure: asking for it is a mistake, told with what there is."""
+    assert set(scenarios(provider)) >= {Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE}
+    for scenario in set(Scenario) - set(scenarios(provider)):
+        with pytest.raises(InputError, match=f"{provider} never sends"):
+            callback(payment_at(provider), scenario)
+
+
+def test_a_gateway_nobody_knows():
+    """A payment of another provider has no callbacks."""
+    with pytest.raises(NotFoundError):
+        callback(payment_at("STRIPE"))
+
+
+@pytest.mark.parametrize("provider", list(GATEWAYS))
+def test_other_keys_sign_otherwise(provider):
+    """A merchant's own keys can be given."""
+    own = {name: value if name.endswith(("_ID", "_CODE")) else f"own-{value}" for name, value in KEYS.items()}
+    request = callback(payment_at(provider), environ=own)
+    assert isinstance(verified(request, own), Callback)
+    assert isinstance(verified(request), Rejected)
+
+
+def test_the_environment_proves_the_built_in_samples():
+    """One set of settings does for made and for genuine callbacks: the gateways' main samples verify under it."""
+    for name in GATEWAYS:
+        assert isinstance(verified(samples()[name].request), Callback)
+
+
+def signed_again(vector):
+    """A vector's content, signed anew with its keys by the local world's own code."""
+    keys, request = vector["keys"], vector["request"]
+    match vector["gateway"]:
+        case "zalopay":
+            envelope = json.loads(request["body"])
+            made = signing.zalopay(envelope["data"], keys["key2"])
+            return json.loads(made.body)["mac"], envelope["mac"]
+        case "payos":
+            envelope = json.loads(request["body"])
+            return json.loads(signing.payos(envelope["data"], keys["checksum_key"]).body)["signature"], envelope[
+                "signature"
+            ]
+        case _:
+            body = json.loads(request["body"])
+            made = signing.momo(body, keys["access_key"], keys["secret_key"])
+            return json.loads(made.body)["signature"], body["signature"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "zalopay-docs-sample",
+        "zalopay-captured-sandbox-callback",
+        "payos-docs-sample-ping",
+        "momo-captured-success",
+        "momo-captured-denied",
+        "momo-h-captured-napas-vietnamese",
+    ],
+)
+def test_it_signs_as_the_gateways_do(name):
+    """What the gateways themselves signed gets the same signature here."""
+    records = [record for path in sorted(VECTORS.glob("*.json")) for record in json.loads(path.read_text("utf-8"))]
+    (vector,) = [record for record in records if record["name"] == name]
+    ours, theirs = signed_again(vector)
+    assert ours == theirs

@@ -1,0 +1,194 @@
+"""What the gateways would call us with for a payment: signed, in every variation a test or a demonstration needs.
+
+The same payment and scenario give the same bytes, so that a second call is a true duplicate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from hashlib import sha256
+
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.providers import GATEWAYS, by_name
+from ticketbottle_payctl.providers.samples import sample
+from ticketbottle_payctl.sandbox import signing
+from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
+
+Environ = Mapping[str, str]
+
+
+class Scenario(StrEnum):
+    """What happened at the gateway. The last two are what a test wants to see refused."""
+
+    PAID = "paid"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    PENDING = "pending"
+    HELD = "held"
+    AGREEMENT = "agreement"
+    PING = "ping"
+    WRONG_AMOUNT = "wrong_amount"
+    BAD_SIGNATURE = "bad_signature"
+
+
+_ALWAYS = (Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE)
+_SENT = {
+    "zalopay": (*_ALWAYS, Scenario.AGREEMENT),
+    "payos": (*_ALWAYS, Scenario.FAILED, Scenario.PING),
+    "vnpay": (*_ALWAYS, Scenario.FAILED, Scenario.CANCELLED, Scenario.EXPIRED, Scenario.HELD),
+    "momo": (*_ALWAYS, Scenario.FAILED, Scenario.CANCELLED, Scenario.EXPIRED, Scenario.PENDING),
+}
+_VNPAY_CODES = {
+    Scenario.FAILED: ("51", "02"),
+    Scenario.CANCELLED: ("24", "02"),
+    Scenario.EXPIRED: ("11", "02"),
+    Scenario.HELD: ("07", "07"),
+}
+_MOMO_CODES = {
+    Scenario.FAILED: (1001, "Insufficient funds."),
+    Scenario.CANCELLED: (1006, "Giao dịch bị từ chối bởi người dùng."),
+    Scenario.EXPIRED: (1005, "The link has expired."),
+    Scenario.PENDING: (9000, "Authorised."),
+}
+_MILLISECONDS = 1_795_400_000_000  # an instant in November 2026
+_WRONG_BY = 1000
+
+
+def environment() -> dict[str, str]:
+    """The settings of a merchant at all four gateways, with the public keys of the built-in samples."""
+    return {
+        field.env: values[0].reveal()
+        for gateway in GATEWAYS.values()
+        for field in gateway.fields
+        if (values := sample(gateway.name).credentials.get(field.name))
+    }
+
+
+def scenarios(provider: str) -> tuple[Scenario, ...]:
+    """What this gateway sends; ZaloPay and PayOS, for one, never call about a cancelled payment.
+
+    Raises:
+        NotFoundError: there is no such gateway.
+    """
+    return _SENT[by_name(provider).name]
+
+
+def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, environ: Environ | None = None) -> Request:
+    """The request with which the payment's gateway reports ``scenario``, signed with the keys in ``environ``.
+
+    By default these are :func:`environment`'s. The amount is the payment's but for ``WRONG_AMOUNT``.
+
+    Raises:
+        InputError: the payment's gateway never sends this.
+        NotFoundError: the payment is of no gateway we know.
+    """
+    name = by_name(payment.provider).name
+    if scenario not in _SENT[name]:
+        message = f"{name} never sends a callback of this kind: {scenario.value}"
+        raise InputError(message, hint=f"one of: {', '.join(_SENT[name])}")
+    keys = dict(environment() if environ is None else environ)
+    if scenario is Scenario.BAD_SIGNATURE:
+        keys |= {variable: "somebody-elses-key" for variable in keys if _is_key(variable)}
+    return _MAKERS[name](payment, scenario, keys)
+
+
+def _is_key(variable: str) -> bool:
+    return variable.endswith(("_KEY1", "_KEY2", "_CHECKSUM_KEY", "_HASH_SECRET", "_SECRET_KEY"))
+
+
+def _zalopay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Request:
+    data: dict[str, object] = {
+        "app_id": int(keys["ZALOPAY_APP_ID"]),
+        "app_trans_id": payment.reference,
+        "app_time": _MILLISECONDS,
+        "app_user": "TicketBottle",
+        "amount": _amount(payment, scenario),
+        "embed_data": "{}",
+        "item": "[]",
+        "zp_trans_id": _number(payment, 15),
+        "server_time": _MILLISECONDS + 20_000,
+        "channel": 41,
+        "merchant_user_id": "4n2LtVGwMfjZhIs7wv82hA",
+        "user_fee_amount": 0,
+        "discount_amount": 0,
+    }
+    return signing.zalopay(data, keys["ZALOPAY_KEY2"], kind=2 if scenario is Scenario.AGREEMENT else 1)
+
+
+def _payos(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Request:
+    failed, ping = scenario is Scenario.FAILED, scenario is Scenario.PING
+    data: dict[str, object] = {
+        "orderCode": 123 if ping else _number(payment, 14),
+        "amount": 3000 if ping else _amount(payment, scenario),
+        "description": "VQRIO123" if ping else "Thanh toán vé",
+        "accountNumber": "00000000",
+        "reference": f"FT{_number(payment, 12)}",
+        "transactionDateTime": "2026-11-23 10:00:00",
+        "currency": "VND",
+        "paymentLinkId": "124c33293c43417ab7879e14c8d9eb18" if ping else payment.reference,
+        "code": "01" if failed else "00",
+        "desc": "Thất bại" if failed else "Thành công",
+        "counterAccountBankId": "",
+        "counterAccountName": None,
+        "virtualAccountNumber": "",
+    }
+    return signing.payos(data, keys["PAYOS_CHECKSUM_KEY"])
+
+
+def _vnpay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Request:
+    response, status = _VNPAY_CODES.get(scenario, ("00", "00"))
+    unpaid = scenario in {Scenario.CANCELLED, Scenario.EXPIRED}
+    parameters = {
+        "vnp_TmnCode": keys["VNPAY_TMN_CODE"],
+        "vnp_Amount": str(_amount(payment, scenario) * 100),
+        "vnp_BankCode": "VNPAY" if unpaid else "NCB",
+        "vnp_BankTranNo": "" if unpaid else f"VNP{_number(payment, 8)}",
+        "vnp_CardType": "QRCODE" if unpaid else "ATM",
+        "vnp_OrderInfo": f"Thanh toan don hang {payment.order_code}",
+        "vnp_PayDate": "20261123100000",
+        "vnp_ResponseCode": response,
+        "vnp_TransactionNo": "0" if unpaid else str(_number(payment, 8)),
+        "vnp_TransactionStatus": status,
+        "vnp_TxnRef": payment.reference,
+    }
+    return signing.vnpay(parameters, keys["VNPAY_HASH_SECRET"])
+
+
+def _momo(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Request:
+    code, message = _MOMO_CODES.get(scenario, (0, "Successful."))
+    fields: dict[str, object] = {
+        "partnerCode": keys["MOMO_PARTNER_CODE"],
+        "orderId": payment.reference,
+        "requestId": payment.id,
+        "amount": _amount(payment, scenario),
+        "orderInfo": f"Thanh toán đơn hàng {payment.order_code}",
+        "orderType": "momo_wallet",
+        "transId": _number(payment, 10),
+        "resultCode": code,
+        "message": message,
+        "payType": "" if code else "qr",
+        "responseTime": _MILLISECONDS,
+        "extraData": "",
+    }
+    return signing.momo(fields, keys["MOMO_ACCESS_KEY"], keys["MOMO_SECRET_KEY"])
+
+
+def _amount(payment: SandboxPayment, scenario: Scenario) -> int:
+    return payment.amount + (_WRONG_BY if scenario is Scenario.WRONG_AMOUNT else 0)
+
+
+def _number(payment: SandboxPayment, digits: int) -> int:
+    """The gateway's own number for a payment: always the same, with this many digits."""
+    least = 10 ** (digits - 1)
+    return least + int.from_bytes(sha256(payment.reference.encode()).digest()) % (9 * least)
+
+
+_MAKERS: dict[str, Callable[[SandboxPayment, Scenario, Environ], Request]] = {
+    "zalopay": _zalopay,
+    "payos": _payos,
+    "vnpay": _vnpay,
+    "momo": _momo,
+}

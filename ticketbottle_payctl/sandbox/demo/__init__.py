@@ -1,0 +1,27 @@
+"""The whole path in a world of its own: signed callbacks in, Kafka messages out, each step held against what must be.
+
+``world`` starts the servers, ``story`` says what the gateways send, ``play`` runs production's jobs on it, ``check``
+compares, ``backlog`` leaves something to repair. Only the servers and the senders are ours; what decides and what
+publishes is what runs in production.
+"""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.sandbox.demo.backlog import leave_backlog
+from ticketbottle_payctl.sandbox.demo.play import follow, play
+from ticketbottle_payctl.sandbox.demo.report import Arrival, Backlog, CallbackStep, DemoReport, MessageStep
+from ticketbottle_payctl.sandbox.demo.world import Started, World, local_world
+
+__all__ = [
+    "Arrival",
+    "Backlog",
+    "CallbackStep",
+    "DemoReport",
+    "MessageStep",
+    "Started",
+    "World",
+    "follow",
+    "leave_backlog",
+    "local_world",
+    "play",
+]

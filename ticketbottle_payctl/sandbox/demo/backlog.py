@@ -1,0 +1,27 @@
+"""Something to repair, for a world that stays."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from ticketbottle_payctl.sandbox.demo.report import Backlog
+from ticketbottle_payctl.sandbox.demo.world import LIMITS, World
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+from ticketbottle_payctl.store.engine import transaction
+
+DEAD_SINCE: Final = timedelta(hours=2)
+PENDING_SINCE: Final = timedelta(hours=3)
+_LAST_ERROR: Final = "KafkaJSConnectionError: Connection timeout"
+
+
+def leave_backlog(world: World) -> Backlog:
+    """Leave an event that an outage of the broker left without retries, and one that has waited for hours.
+
+    The payments of both are COMPLETED: each is a customer without a ticket.
+    """
+    with transaction(world.services.engine, LIMITS) as connection:
+        insert_events(connection, 1, state="dead", age=DEAD_SINCE, last_error=_LAST_ERROR, payload_bytes=0)
+        insert_events(connection, 1, age=PENDING_SINCE, payload_bytes=0)
+        insert_payments_of_events(connection)
+    return Backlog(dead=1, pending=1)

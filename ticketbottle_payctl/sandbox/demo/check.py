@@ -1,0 +1,93 @@
+"""What is, held against what must be. The messages are compared with the database's own text, not with our code's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl import providers
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.jobs.process_webhook import WebhookReport
+from ticketbottle_payctl.sandbox.demo.story import Scene
+from ticketbottle_payctl.sandbox.kafka_messages import Received
+
+_ROWS: Final = """
+    SELECT id, "aggregateId", "aggregateType", "eventType", payload::text AS value,
+           published AND "publishedAt" IS NOT NULL AS published
+    FROM outbox
+"""
+_PAYMENTS: Final = "SELECT id, status::text FROM payments"
+_RECEIPTS: Final = "SELECT count(*) FROM payctl.webhook_receipts"
+
+
+class Row(NamedTuple):
+    """An outbox row, its payload as PostgreSQL prints it."""
+
+    id: str
+    aggregate_id: str
+    aggregate_type: str
+    event_type: str
+    value: str
+    published: bool
+
+
+def read_rows(connection: Connection) -> dict[str, Row]:
+    """The outbox by event id."""
+    return {row[0]: Row(*row) for row in connection.exec_driver_sql(_ROWS)}
+
+
+def of_callback(scene: Scene, report: WebhookReport) -> Iterator[str]:
+    """Whether it was decided as it must be, and answered word for word."""
+    expected = scene.expected
+    yield from _compare("outcome", report.outcome.value, expected.outcome.value)
+    yield from _compare("reason", report.reason, expected.reason)
+    reply = providers.by_name(report.provider).reply(expected.answer)
+    yield from _compare("reply", report.reply.body, reply.body)
+    yield from _compare("reply's status", report.reply.status, reply.status)
+
+
+def of_event(row: Row | None, messages: Sequence[Received], correlation_id: str) -> Iterator[str]:
+    """Whether the event is in its topic exactly once, with its key, its headers, and the payload byte for byte."""
+    if row is None:
+        yield "it is not in the outbox"
+        return
+    if not row.published:
+        yield "it is not marked as published"
+    if len(messages) != 1:
+        yield f"{len(messages)} messages of it arrived, not one"
+    for message in messages:
+        yield from _compare("topic", message.topic, TOPICS[row.event_type])
+        yield from _compare("key", message.key, row.aggregate_id.encode())
+        yield from _compare("value", message.value, row.value.encode())
+        yield from _compare("headers", dict(message.header), _headers(row, correlation_id))
+
+
+def of_database(connection: Connection, scenes: Sequence[Scene], events: int) -> Iterator[str]:
+    """Whether each payment is where it must be, with no event too many, and every authentic callback has a receipt."""
+    statuses: Mapping[str, str] = {row[0]: row[1] for row in connection.exec_driver_sql(_PAYMENTS)}
+    for payment_id, scene in {scene.payment.id: scene for scene in scenes}.items():
+        name = f"the status of {scene.payment.order_code}"
+        yield from _compare(name, statuses.get(payment_id), scene.expected.status)
+    yield from _compare("the number of outbox events", len(read_rows(connection)), events)
+    authentic = sum(scene.expected.reason != "signature" for scene in scenes)
+    yield from _compare("the number of receipts", connection.exec_driver_sql(_RECEIPTS).scalar_one(), authentic)
+
+
+def _headers(row: Row, correlation_id: str) -> dict[str, bytes]:
+    headers = {
+        "id": row.id,
+        "eventId": row.id,
+        "eventType": row.event_type,
+        "aggregateType": row.aggregate_type,
+        "eventVersion": "1.0",
+        "source": "payment-service",
+        "correlationId": correlation_id,
+    }
+    return {name: value.encode() for name, value in headers.items()}
+
+
+def _compare(name: str, found: object, wanted: object) -> Iterator[str]:
+    if found != wanted:
+        yield f"{name} is {found}, not {wanted}"
