@@ -36,11 +36,15 @@ class RefusalReason(StrEnum):
     OTHER_PROVIDER = "other_provider"
     WRONG_AMOUNT = "wrong_amount"
     CONTRADICTS_COMPLETED = "contradicts_completed"
+    UNKNOWN_STATUS = "unknown_status"
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A row of ``payments``, as far as settling it needs. ``amount`` is whole VND, instants are UTC."""
+    """A row of ``payments``, as far as settling it needs. ``amount`` is whole VND, instants are UTC.
+
+    ``status`` is plain text where the payment service has come to know one that payctl does not.
+    """
 
     id: str
     order_code: str
@@ -48,7 +52,7 @@ class Payment:
     currency: str
     provider: str
     reference: str
-    status: Status
+    status: Status | str
     failed_at: datetime | None = None
     cancelled_at: datetime | None = None
 
@@ -90,6 +94,8 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
         return Refusal(RefusalReason.OTHER_PROVIDER)
     if callback.amount != payment.amount or callback.currency != payment.currency:
         return Refusal(RefusalReason.WRONG_AMOUNT)
+    if not isinstance(payment.status, Status):
+        return Refusal(RefusalReason.UNKNOWN_STATUS)
     wanted = Status(callback.outcome.value)
     if payment.status is Status.COMPLETED and callback.outcome is not Outcome.COMPLETED:
         return Refusal(RefusalReason.CONTRADICTS_COMPLETED)
@@ -97,6 +103,11 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
         return Duplicate(payment.status)
     late = payment.status is not Status.PENDING
     return Transition(payment.status, wanted, _after_earlier_transitions(payment, now), late)
+
+
+def status_of(name: str) -> Status | str:
+    """The status of that name; the name itself where it is not one of ours."""
+    return next((status for status in Status if status.value == name), name)
 
 
 def _after_earlier_transitions(payment: Payment, now: datetime) -> datetime:

@@ -52,6 +52,8 @@ class Alert(StrEnum):
     WRONG_AMOUNT = "wrong_amount"
     UNKNOWN_ORDER = "unknown_order"
     CONTRADICTS_COMPLETED = "contradicts_completed"
+    UNKNOWN_STATUS = "unknown_status"
+    MONEY_HELD = "money_held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ _REFUSALS = {
     RefusalReason.OTHER_PROVIDER: (Answer.UNKNOWN_ORDER, Alert.UNKNOWN_ORDER),
     RefusalReason.WRONG_AMOUNT: (Answer.WRONG_AMOUNT, Alert.WRONG_AMOUNT),
     RefusalReason.CONTRADICTS_COMPLETED: (Answer.DUPLICATE, Alert.CONTRADICTS_COMPLETED),
+    RefusalReason.UNKNOWN_STATUS: (Answer.DUPLICATE, Alert.UNKNOWN_STATUS),
 }
 
 
@@ -136,13 +139,13 @@ class _Work:
     dry_run: bool
 
     def ignore(self, connection: Connection) -> WebhookReport:
-        ping = self.callback.ignored_because is IgnoredBecause.PING
-        outcome = WebhookOutcome.TEST_PING if ping else WebhookOutcome.IGNORED
-        reason = self.callback.ignored_because.value if self.callback.ignored_because else None
-        return self._leave(connection, outcome, Answer.IGNORED, reason)
+        because = self.callback.ignored_because
+        outcome = WebhookOutcome.TEST_PING if because is IgnoredBecause.PING else WebhookOutcome.IGNORED
+        alert = Alert.MONEY_HELD if because is IgnoredBecause.HELD else None
+        return self._leave(connection, outcome, Answer.IGNORED, because.value if because else None, None, alert)
 
     def settle(self, connection: Connection) -> WebhookReport:
-        found = payments.lock(connection, self.callback.reference, self.callback.order_ref)
+        found = payments.lock(connection, self.callback)
         if found is None:
             return self._refuse(connection, None, RefusalReason.UNKNOWN_ORDER)
         payment, now = found
@@ -160,7 +163,7 @@ class _Work:
     def _write(self, connection: Connection, payment: Payment, transition: Transition) -> WebhookReport:
         event = event_for(payment, transition.after, transition.at, self.new_id())
         receipt = self._receipt(WebhookOutcome.SETTLED, None, payment, event.id)
-        payments.settle(connection, transition, event, receipt, self.trace.traceparent)
+        payments.settle(connection, transition, event, receipt)
         return self._report(
             WebhookOutcome.SETTLED,
             Answer.DONE,
@@ -187,7 +190,7 @@ class _Work:
         """Leave the payment as it is; keep the receipt."""
         receipt = self._receipt(outcome, reason, payment, None)
         receipts.store(connection, receipt)
-        after = payment.status.value if payment else None
+        after = str(payment.status) if payment else None
         return self._report(outcome, answer, receipt, payment=payment, after=after, alert=alert)
 
     def _receipt(
@@ -202,6 +205,7 @@ class _Work:
             payment_id=payment.id if payment else None,
             event_id=event_id,
             correlation_id=self.trace.correlation_id,
+            traceparent=self.trace.traceparent,
         )
 
     def _report(  # noqa: PLR0913
@@ -222,7 +226,7 @@ class _Work:
             reply=self.gateway.reply(answer),
             payment_id=receipt.payment_id,
             order_code=payment.order_code if payment else None,
-            status_before=payment.status.value if payment else None,
+            status_before=str(payment.status) if payment else None,
             status_after=after,
             event=event,
             receipt_id=receipt.id,

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from ticketbottle_payctl.domain.callback import Callback, Rejected, RejectReason, Request
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.providers import GATEWAYS, resolve
-from ticketbottle_payctl.providers.explain import Explanation
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.secret import Secret
+
+if TYPE_CHECKING:  # explaining is loaded only where it is asked for
+    from ticketbottle_payctl.providers.explain import Explanation
 
 REJECTED = "REJECTED"
 _NO_OTHERS: Mapping[str, tuple[Secret, ...]] = MappingProxyType({})

@@ -182,7 +182,7 @@ def _amount(payment: SandboxPayment, scenario: Scenario) -> int:
 
 def _number(payment: SandboxPayment, digits: int) -> int:
     """The gateway's own number for a payment: always the same, with this many digits."""
-    least = 10 ** (digits - 1)
+    least: int = 10 ** (digits - 1)
     return least + int.from_bytes(sha256(payment.reference.encode()).digest()) % (9 * least)
 
 

@@ -6,24 +6,33 @@ end with the transaction, and so pass through PgBouncer and RDS Proxy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
+import psycopg2
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool
 
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError, PayctlError
 from ticketbottle_payctl.settings import DatabaseSettings
+from ticketbottle_payctl.store import freshness
+from ticketbottle_payctl.store.freshness import READ_ONLY
 
-_LIMITS = "payctl_limits"
+_LIMITS, _SCHEMA = "payctl_limits", "payctl_schema"
 _FRESH = "payctl_fresh"
 _AUTHENTICATION = {"28P01", "28000"}
-_MISSING_OBJECT = {"3F000", "42P01", "42703"}
+_MISSING_OBJECT = {"3F000", "42P01", "42703", "42704"}
 _NO_PRIVILEGE = {"42501"}
+
+# While connecting, the driver has no error code to offer, only libpq's and the server's words.
+_REFUSED = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in")
+_NO_SUCH = ('FATAL:  database "', 'FATAL:  role "')
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +48,11 @@ class Limits:
 def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> Engine:
     """An engine whose transactions carry :class:`Limits`. Connects on first use, never before.
 
-    Pooled connections are checked before use, which is safe only because ``tcp_user_timeout`` bounds the check:
-    a flow lost silently would hold it for minutes.
+    A pooled connection that the server closed is replaced before use, and so is one that lay idle for a minute: no
+    round trip is spent on asking. ``tcp_user_timeout`` bounds what remains, a flow that was lost silently.
     """
     pool: dict[str, Any] = (
-        {"pool_pre_ping": True, "pool_recycle": 240, "pool_size": 4} if settings.pooled else {"poolclass": NullPool}
+        {"pool_size": 4, "pool_recycle": 240, "pool_timeout": 5} if settings.pooled else {"poolclass": NullPool}
     )
     engine = create_engine(
         settings.url.reveal().replace("postgresql://", "postgresql+psycopg2://", 1),
@@ -54,11 +63,14 @@ def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> E
             "tcp_user_timeout": 5000,
             "keepalives_idle": 30,
             "application_name": application,
+            "client_encoding": "UTF8",
         },
+        execution_options={_SCHEMA: settings.schema},
         **pool,
     )
+    freshness.watch(engine)
     event.listen(engine, "begin", _mark_fresh)
-    event.listen(engine, "before_cursor_execute", _prefix_limits(settings.schema), retval=True)
+    event.listen(engine, "before_cursor_execute", _prefix_limits, retval=True)
     return engine
 
 
@@ -81,7 +93,27 @@ def open_connection(engine: Engine, limits: Limits) -> Connection:
 
     Use it inside :func:`translated_errors`.
     """
-    return engine.execution_options(**{_LIMITS: limits}).connect()
+    return engine.connect().execution_options(**{_LIMITS: limits})
+
+
+def fetch(connection: Connection, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    """Run a statement on the driver's own cursor and return its rows, none for one that returns nothing.
+
+    For the webhook's few statements, where SQLAlchemy's own work around a statement takes longer than the statement.
+    Everything else is as usual: the transaction and its limits, a broken connection leaving the pool.
+    """
+    if not connection.in_transaction():
+        connection.begin()
+    driver: Any = connection.connection.dbapi_connection
+    try:
+        with driver.cursor() as cursor:
+            cursor.execute(_with_limits(connection, sql), parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+    except psycopg2.Error as error:
+        useless = bool(driver.closed) or error.pgcode == READ_ONLY
+        if useless:
+            connection.invalidate(error)
+        raise DBAPIError.instance(None, None, error, psycopg2.Error, connection_invalidated=useless) from error
 
 
 @contextmanager
@@ -90,7 +122,13 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise _translate(error) from error
+        translated = _translate(error)
+        if translated is None:
+            raise
+        raise translated from error
+    except PoolTimeoutError as error:
+        message = "every connection of this process is in use"
+        raise DatabaseUnavailableError(message, hint="try again; fewer callbacks at once, or more processes") from error
 
 
 def is_lock_timeout(error: PayctlError) -> bool:
@@ -102,23 +140,25 @@ def _mark_fresh(connection: Connection) -> None:
     connection.info[_FRESH] = True
 
 
-def _prefix_limits(schema: str) -> Any:  # noqa: ANN401 - SQLAlchemy's hook has no public type
-    def prefix(
-        connection: Connection,
-        _cursor: object,
-        statement: str,
-        parameters: object,
-        _context: object,
-        _executemany: bool,  # noqa: FBT001
-    ) -> tuple[str, object]:
-        if connection.info.pop(_FRESH, False):
-            limits = connection.get_execution_options().get(_LIMITS, Limits())
-            statement = f"{_limits_sql(limits, schema)};\n{statement}"
-        return statement, parameters
-
-    return prefix
+def _prefix_limits(
+    connection: Connection,
+    _cursor: object,
+    statement: str,
+    parameters: object,
+    _context: object,
+    _executemany: bool,  # noqa: FBT001
+) -> tuple[str, object]:
+    return _with_limits(connection, statement), parameters
 
 
+def _with_limits(connection: Connection, statement: str) -> str:
+    if not connection.info.pop(_FRESH, False):
+        return statement
+    options = connection.get_execution_options()
+    return f"{_limits_sql(options.get(_LIMITS, Limits()), options[_SCHEMA])};\n{statement}"
+
+
+@lru_cache(maxsize=32)
 def _limits_sql(limits: Limits, schema: str) -> str:
     values = {
         "statement_timeout": _milliseconds(limits.statement),
@@ -142,12 +182,15 @@ def _sqlstate(error: object) -> str | None:
     return getattr(getattr(error, "orig", None), "pgcode", None)
 
 
-def _translate(error: DBAPIError) -> Exception:
+def _translate(error: DBAPIError) -> PayctlError | None:
     state = _sqlstate(error)
-    text = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-    if state in _AUTHENTICATION or "authentication failed" in text:
+    text = str(error.orig).strip().partition("\n")[0] or type(error.orig).__name__
+    if state in _AUTHENTICATION or any(words in text for words in _REFUSED):
         message = "PostgreSQL refused the credentials in DATABASE_URL"
         return ConfigError(message, hint="check the user and password in DATABASE_URL")
+    if state is None and (any(words in text for words in _NO_SUCH) or "invalid connection option" in text):
+        message = f"DATABASE_URL names what is not there: {text.rpartition('FATAL:  ')[2]}"
+        return ConfigError(message, hint="check DATABASE_URL; it is the payment service's own")
     if state in _MISSING_OBJECT:
         message = f"the database has not what payctl needs: {text}"
         return ConfigError(
@@ -159,9 +202,9 @@ def _translate(error: DBAPIError) -> Exception:
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or _is_passing(state):
         message = f"PostgreSQL is not available: {text}"
         return DatabaseUnavailableError(message, hint="check that the server is up and reachable, then try again")
-    return error
+    return None
 
 
 def _is_passing(state: str | None) -> bool:
     """Serialization failures, resource shortage, read-only standby, operator intervention: later it may work."""
-    return state is not None and (state[:2] in {"08", "40", "53", "55", "57", "58"} or state == "25006")
+    return state is not None and (state[:2] in {"08", "40", "53", "55", "57", "58"} or state == READ_ONLY)

@@ -7,35 +7,37 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.domain.callback import Callback
 from ticketbottle_payctl.domain.event import NewEvent
-from ticketbottle_payctl.domain.payment import Payment, Status, Transition
+from ticketbottle_payctl.domain.payment import Payment, Transition, status_of
+from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.store import receipts
+from ticketbottle_payctl.store.engine import fetch
 from ticketbottle_payctl.store.receipts import Receipt
 
-# By reference first, then by order code. The production table has no index on "providerTransactionId", so the row
-# where both agree is looked for first: it is the usual one, and the unique index on "orderCode" finds it.
-# The instant is read outside the locking subquery: after a wait for the row, not before it.
+# By reference first, then by order code; COALESCE stops at the first that finds one. The production table has no index
+# on "providerTransactionId", so the row where both agree is looked for before: it is the usual one, and the unique
+# index on "orderCode" finds it. Of several payments with one reference the choice must not depend on their status, or
+# a repeated callback would settle a second one. The instant is read outside the locking subquery: after a wait for
+# the row, not before it.
 _LOCK = """
 SELECT held.*, date_trunc('milliseconds', clock_timestamp() AT TIME ZONE 'UTC') AS now
 FROM (
     SELECT id, "orderCode", "amountCents", currency::text, provider, "providerTransactionId", status::text,
            "failedAt", "cancelledAt"
     FROM payments
-    WHERE id = (
-        SELECT found.id FROM (
-            SELECT id FROM payments WHERE "orderCode" = %(order_code)s AND "providerTransactionId" = %(reference)s
-            UNION ALL
-            (SELECT id FROM payments WHERE "providerTransactionId" = %(reference)s ORDER BY "createdAt" DESC, id)
-            UNION ALL
-            SELECT id FROM payments WHERE "orderCode" = %(order_code)s
-        ) AS found LIMIT 1)
+    WHERE id = COALESCE(
+        (SELECT id FROM payments WHERE "orderCode" = %(order_code)s AND "providerTransactionId" = %(reference)s),
+        (SELECT id FROM payments WHERE "providerTransactionId" = %(reference)s
+         ORDER BY translate(lower(provider), '-_ ', '') = %(provider)s DESC, "createdAt" DESC, id LIMIT 1),
+        (SELECT id FROM payments WHERE "orderCode" = %(order_code)s))
     FOR NO KEY UPDATE
 ) AS held
 """
 
 # Guard: the status is still what was decided upon. The event, its context and the receipt are written in the same
 # statement, so a change of state without its event cannot be committed.
-_SETTLE = """
+_SETTLE = f"""
 WITH settled AS (
     UPDATE payments
     SET status = %(after)s::"PaymentStatus", "updatedAt" = %(at)s,
@@ -52,18 +54,21 @@ WITH settled AS (
     SELECT %(event_id)s, %(correlation_id)s, %(traceparent)s FROM settled
     WHERE %(correlation_id)s IS NOT NULL OR %(traceparent)s IS NOT NULL
 ), receipt AS (
-"""
-_SETTLED = ") SELECT count(*) FROM settled"
+    {receipts.INSERT}
+) SELECT count(*) FROM settled
+"""  # noqa: S608 - a constant of ours
 
 
-def lock(connection: Connection, reference: str, order_code: str) -> tuple[Payment, datetime] | None:
+def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime] | None:
     """Find the payment a callback is about and hold its row; with it the database's instant (UTC) under the lock.
 
     Looked up by what it was created with, then by its order code. None where there is no such payment.
     """
-    row = connection.exec_driver_sql(_LOCK, {"reference": reference, "order_code": order_code}).one_or_none()
-    if row is None:
+    wanted = {"reference": callback.reference, "order_code": callback.order_ref, "provider": callback.provider}
+    rows = fetch(connection, _LOCK, wanted)
+    if not rows:
         return None
+    (row,) = rows
     payment = Payment(
         id=row[0],
         order_code=row[1],
@@ -71,31 +76,31 @@ def lock(connection: Connection, reference: str, order_code: str) -> tuple[Payme
         currency=row[3],
         provider=row[4],
         reference=row[5],
-        status=Status(row[6]),
+        status=status_of(row[6]),
         failed_at=_utc(row[7]),
         cancelled_at=_utc(row[8]),
     )
     return payment, row[9].replace(tzinfo=UTC)
 
 
-def settle(
-    connection: Connection, transition: Transition, event: NewEvent, receipt: Receipt, traceparent: str | None = None
-) -> bool:
-    """Write the change of state, its one outbox event and the receipt, in one statement.
+def settle(connection: Connection, transition: Transition, event: NewEvent, receipt: Receipt) -> None:
+    """Write the change of state, its one outbox event with its trace, and the receipt, in one statement.
 
-    False where the row no longer was what the transition starts from; then nothing but the receipt was written.
+    Raises:
+        DatabaseUnavailableError: the row was not updated although :func:`lock` holds it, so something in the database
+            forbids it. The transaction must be rolled back.
     """
     parameters = receipts.parameters(receipt) | {
         "before": transition.before.value,
         "after": transition.after.value,
         "at": transition.at.replace(tzinfo=None),
-        "event_id": event.id,
         "aggregate_type": event.aggregate_type,
         "event_type": event.event_type,
         "payload": json.dumps(event.payload),
-        "traceparent": traceparent,
     }
-    return bool(connection.exec_driver_sql(_SETTLE + receipts.INSERT + _SETTLED, parameters).scalar_one())
+    if fetch(connection, _SETTLE, parameters) != [(1,)]:
+        message = "the database kept the payment from being updated"
+        raise DatabaseUnavailableError(message, hint="look for a trigger or a row security policy on payments")
 
 
 def _utc(at: datetime | None) -> datetime | None:

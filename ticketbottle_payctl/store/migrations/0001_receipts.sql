@@ -18,10 +18,12 @@ CREATE TABLE payctl.webhook_receipts (
     body_sha256            bytea NOT NULL,
     payment_id             text,
     event_id               text,
-    correlation_id         text
+    correlation_id         text,
+    traceparent            text
 );
 CREATE INDEX webhook_receipts_received_at ON payctl.webhook_receipts (received_at);
-CREATE INDEX webhook_receipts_reference ON payctl.webhook_receipts (reference);
+-- A hash index takes a text of any length; a genuine callback must not fail because its reference is long.
+CREATE INDEX webhook_receipts_reference ON payctl.webhook_receipts USING hash (reference);
 CREATE INDEX webhook_receipts_payment_id ON payctl.webhook_receipts (payment_id);
 
 -- What travels in an event's message headers and has no column in the owner's table.

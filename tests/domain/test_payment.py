@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ticketbottle_payctl.domain.callback import Callback, Outcome
+from ticketbottle_payctl.domain.payment import (
+    Duplicate,
+    Payment,
+    Refusal,
+    RefusalReason,
+    Status,
+    Transition,
+    settle,
+    status_of,
+)
+
+NOW = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
+PENDING, COMPLETED, FAILED, CANCELLED = Status
+PAYMENT = Payment("an-id", "TB-1", 250_000, "VND", "VNPAY", "TB-1", PENDING)
+CALLBACK = Callback("vnpay", Outcome.COMPLETED, "TB-1", "TB-1", "7", 250_000)
+CONTRADICTION = Refusal(RefusalReason.CONTRADICTS_COMPLETED)
+
+
+def moved(before, after, *, late=False):
+    """A change of state at NOW."""
+    return Transition(before, after, NOW, late)
+
+
+TABLE = [
+    (PENDING, Outcome.COMPLETED, moved(PENDING, COMPLETED)),
+    (PENDING, Outcome.FAILED, moved(PENDING, FAILED)),
+    (PENDING, Outcome.CANCELLED, moved(PENDING, CANCELLED)),
+    (COMPLETED, Outcome.COMPLETED, Duplicate(COMPLETED)),
+    (COMPLETED, Outcome.FAILED, CONTRADICTION),
+    (COMPLETED, Outcome.CANCELLED, CONTRADICTION),
+    (FAILED, Outcome.COMPLETED, moved(FAILED, COMPLETED, late=True)),
+    (FAILED, Outcome.FAILED, Duplicate(FAILED)),
+    (FAILED, Outcome.CANCELLED, Duplicate(FAILED)),
+    (CANCELLED, Outcome.COMPLETED, moved(CANCELLED, COMPLETED, late=True)),
+    (CANCELLED, Outcome.FAILED, Duplicate(CANCELLED)),
+    (CANCELLED, Outcome.CANCELLED, Duplicate(CANCELLED)),
+]
+
+
+@pytest.mark.parametrize(("status", "outcome", "verdict"), TABLE)
+def test_every_state_meets_every_outcome(status, outcome, verdict):
+    """The whole table: money completes whatever was before it, and nothing undoes a completed payment."""
+    assert settle(replace(PAYMENT, status=status), replace(CALLBACK, outcome=outcome), NOW) == verdict
+
+
+def test_the_table_is_whole():
+    """A status or an outcome that comes later has to be decided here first."""
+    outcomes = set(Outcome) - {Outcome.IGNORED}
+    assert {(status, outcome) for status, outcome, _ in TABLE} == {(s, o) for s in Status for o in outcomes}
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED])
+@pytest.mark.parametrize("amount", [None, 0, -250_000, 249_999, 250_001, 25_000_000, 10**30])
+def test_a_wrong_amount_changes_nothing_in_any_state(status, outcome, amount):
+    """Contract 6.4: the amount is compared before the state is looked at."""
+    callback = replace(CALLBACK, outcome=outcome, amount=amount)
+    assert settle(replace(PAYMENT, status=status), callback, NOW) == Refusal(RefusalReason.WRONG_AMOUNT)
+
+
+def test_another_currency_is_another_amount():
+    """250000 of anything else is not 250000 VND."""
+    assert settle(PAYMENT, replace(CALLBACK, currency="USD"), NOW) == Refusal(RefusalReason.WRONG_AMOUNT)
+
+
+@pytest.mark.parametrize("provider", ["MOMO", "ZALOPAY", "", "VNPAY2", "VN"])
+def test_a_payment_of_another_gateway(provider):
+    """A gateway's word counts for its own payments only, and before the amount."""
+    verdict = settle(replace(PAYMENT, provider=provider), replace(CALLBACK, amount=1), NOW)
+    assert verdict == Refusal(RefusalReason.OTHER_PROVIDER)
+
+
+@pytest.mark.parametrize("provider", ["VNPAY", "vnpay", "VnPay", "vn-pay", "VN_PAY", "VN PAY"])
+def test_a_gateway_in_any_spelling(provider):
+    """The column is free text."""
+    assert isinstance(settle(replace(PAYMENT, provider=provider), CALLBACK, NOW), Transition)
+
+
+@pytest.mark.parametrize("status", ["REFUNDED", "", "completed"])
+@pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.FAILED])
+def test_a_status_that_is_not_ours(status, outcome):
+    """What the payment service invented later is left alone."""
+    verdict = settle(replace(PAYMENT, status=status_of(status)), replace(CALLBACK, outcome=outcome), NOW)
+    assert verdict == Refusal(RefusalReason.UNKNOWN_STATUS)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_a_status_that_is_ours(status):
+    """The database's word becomes ours."""
+    assert status_of(status.value) is status
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(milliseconds=1), timedelta(hours=7), timedelta(days=400)])
+@pytest.mark.parametrize("field", ["failed_at", "cancelled_at"])
+def test_a_transition_is_later_than_every_earlier_one(field, ahead):
+    """By a millisecond at least, whatever the clock says now."""
+    payment = replace(PAYMENT, status=FAILED, **{field: NOW + ahead})
+    assert settle(payment, CALLBACK, NOW).at == NOW + ahead + timedelta(milliseconds=1)
+
+
+def test_the_latest_of_several_earlier_instants_counts():
+    """A row may carry more than one."""
+    payment = replace(PAYMENT, status=CANCELLED, failed_at=NOW + timedelta(hours=2), cancelled_at=NOW)
+    assert settle(payment, CALLBACK, NOW).at == NOW + timedelta(hours=2, milliseconds=1)
+
+
+def test_an_instant_in_the_past_leaves_the_clock_alone():
+    """The usual case."""
+    payment = replace(PAYMENT, status=FAILED, failed_at=NOW - timedelta(milliseconds=1))
+    assert settle(payment, CALLBACK, NOW).at == NOW

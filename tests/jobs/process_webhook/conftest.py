@@ -1,0 +1,89 @@
+"""A merchant with payments at all four gateways, in a real database, and what its tables hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from uuid import uuid4
+
+import pytest
+from sqlalchemy.engine import Engine
+
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.jobs.process_webhook import WebhookReport, process_webhook
+from ticketbottle_payctl.providers import by_name, credentials
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
+from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, insert_payment
+from ticketbottle_payctl.secret import Secret
+
+TABLES = ("payments", "outbox", "payctl.webhook_receipts", "payctl.event_context", "payctl.publishers")
+KEYS = environment()
+
+
+def keys_of(provider, **changes):
+    """The merchant's values for one gateway; ``changes`` by variable name, None takes one away."""
+    values = {**KEYS, **changes}
+    return credentials(by_name(provider), lambda name: (Secret(values[name]),) if values.get(name) else ())
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The payment service's side of things, and payctl's job on the same database."""
+
+    engine: Engine
+
+    def payment(self, provider="zalopay", **values) -> SandboxPayment:
+        """A payment as the payment service creates it: with the reference this gateway would be given."""
+        order_code = values.pop("order_code", None) or f"TB-ROCK_HN-20261123-{uuid4().hex[:8].upper()}"
+        references = {"zalopay": f"261123_{order_code}", "payos": uuid4().hex}
+        values.setdefault("reference", references.get(provider, order_code))
+        with self.engine.begin() as connection:
+            return insert_payment(connection, provider=provider.upper(), order_code=order_code, **values)
+
+    def process(self, sent: SandboxPayment | Request, scenario=Scenario.PAID, **options) -> WebhookReport:
+        """Process the callback for a payment; or this very request, at the gateway its path names."""
+        request = sent if isinstance(sent, Request) else callback(sent, scenario)
+        name = options.pop("provider", None) or request.path.rsplit("/", 1)[-1]
+        keys = options.pop("keys", None) or keys_of(name)
+        engine = options.pop("engine", self.engine)
+        return process_webhook(engine, request, by_name(name), keys, **options)
+
+    def query(self, sql, *parameters):
+        """The rows of a statement, as dictionaries, on a connection of its own."""
+        with self.engine.connect() as connection:
+            rows = [dict(row) for row in connection.exec_driver_sql(sql, parameters).mappings()]
+            connection.commit()
+        return rows
+
+    def tables(self):
+        """Everything in every table."""
+        return {table: self.query(f"SELECT t.*, t.xmin::text FROM {table} AS t ORDER BY 1") for table in TABLES}  # noqa: S608
+
+    def row(self, payment):
+        """The payment's row."""
+        return self.query("SELECT * FROM payments WHERE id = %s", payment.id)[0]
+
+    def events(self, payment=None):
+        """The outbox rows, of one payment or all, in their order."""
+        everything = self.query('SELECT * FROM outbox ORDER BY "createdAt", id')
+        return [row for row in everything if payment is None or row["aggregateId"] == payment.id]
+
+    def receipts(self):
+        """The receipts, in the order they were taken."""
+        return self.query("SELECT * FROM payctl.webhook_receipts ORDER BY received_at")
+
+    def now(self):
+        """The database's clock, in UTC."""
+        return self.query("SELECT clock_timestamp() AS at")[0]["at"].astimezone(UTC)
+
+
+@pytest.fixture
+def shop(engine):
+    """A shop on the test's own database."""
+    return Shop(engine)
+
+
+@pytest.fixture
+def keys():
+    """``keys("payos", PAYOS_CHECKSUM_KEY=None)``: a merchant's values for one gateway."""
+    return keys_of

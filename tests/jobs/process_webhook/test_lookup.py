@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback
+from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
+
+ORDER = "TB-ROCK-20261123-7K2M9QXA"
+
+
+def called(payment, **changes):
+    """The callback that the gateway sends for a payment that it knows by other names."""
+    known = {name: getattr(payment, name) for name in ("id", "order_code", "amount", "provider", "reference")}
+    return callback(SandboxPayment(**known | changes))
+
+
+@pytest.mark.parametrize("provider", list(GATEWAYS))
+def test_a_payment_is_found_by_what_it_was_created_with(shop, provider):
+    """The reference decides; the order code in our database may be another."""
+    payment = shop.payment(provider, reference=f"261123_{provider.upper()}-REF")
+    shop.payment(provider)
+    assert shop.process(payment).payment_id == payment.id
+
+
+@pytest.mark.parametrize("provider", ["zalopay", "vnpay", "momo"])
+def test_a_payment_is_found_by_its_order_code_then(shop, provider):
+    """Where no payment was created with the reference, the order code finds it; the stored reference stays."""
+    payment = shop.payment(provider, order_code=ORDER, reference="created-with-another")
+    report = shop.process(called(payment, reference=f"261123_{ORDER}" if provider == "zalopay" else ORDER))
+    assert (report.payment_id, report.outcome) == (payment.id, WebhookOutcome.SETTLED)
+    assert shop.row(payment)["providerTransactionId"] == "created-with-another"
+    assert report.event.payload["transaction_id"] == "created-with-another"
+    assert shop.receipts()[0]["reference"] != "created-with-another"
+
+
+def test_the_reference_outweighs_the_order_code(shop):
+    """Two payments, one found by either: the one created with the reference is meant."""
+    by_order = shop.payment("vnpay", order_code=ORDER, reference="something else")
+    by_reference = shop.payment("vnpay", order_code="TB-OTHER", reference=ORDER)
+    report = shop.process(by_reference)
+    assert report.payment_id == by_reference.id
+    assert shop.row(by_order)["status"] == "PENDING"
+
+
+def test_of_several_with_one_reference_the_order_code_decides(shop):
+    """The production table does not make references unique."""
+    wanted = shop.payment("zalopay", order_code=ORDER, reference=f"261123_{ORDER}", age=timedelta(days=1))
+    shop.payment("zalopay", reference=f"261123_{ORDER}")
+    assert shop.process(wanted).payment_id == wanted.id
+
+
+def test_of_several_with_one_reference_and_no_order_code_the_newest_of_the_gateway_is_meant(shop):
+    """And it stays the same one for every repeat: one payment of money settles one payment."""
+    old, newest = [shop.payment("payos", reference="one-link", age=timedelta(hours=age)) for age in (2, 1)]
+    other_gateway = shop.payment("momo", reference="one-link")
+    reports = [shop.process(newest) for _ in range(3)]
+    assert {report.payment_id for report in reports} == {newest.id}
+    assert [report.outcome.value for report in reports] == ["settled", "already_settled", "already_settled"]
+    assert {shop.row(payment)["status"] for payment in (old, other_gateway)} == {"PENDING"}
+    assert len(shop.events()) == 1
+
+
+@pytest.mark.parametrize("spelling", ["ZALOPAY", "ZaloPay", "zalopay", "ZALO_PAY", "zalo-pay"])
+def test_a_provider_is_the_same_in_every_spelling(shop, spelling):
+    """The column is text, and its spelling is the payment service's."""
+    payment = shop.payment("zalopay")
+    shop.query("UPDATE payments SET provider = %s WHERE id = %s RETURNING id", spelling, payment.id)
+    report = shop.process(payment)
+    assert (report.status_after, report.event.payload["provider"]) == ("COMPLETED", spelling)
+
+
+def test_a_payment_of_another_gateway_is_not_settled(shop):
+    """A genuine MoMo callback that names a VNPay payment is an unknown order to MoMo, and a person is told."""
+    payment = shop.payment("vnpay")
+    report = shop.process(called(payment, provider="momo"))
+    assert (report.outcome, report.reason) == (WebhookOutcome.REFUSED, "other_provider")
+    assert (report.alert, report.reply.status) == (Alert.UNKNOWN_ORDER, 204)
+    assert (shop.row(payment)["status"], shop.events()) == ("PENDING", [])
+
+
+def test_a_status_the_payment_service_invented_later_is_left_alone(shop):
+    """A refunded payment is not paid again by a repeated callback; a person is told."""
+    shop.query("ALTER TYPE \"PaymentStatus\" ADD VALUE 'REFUNDED'; SELECT 1 AS done")
+    payment = shop.payment("vnpay", status="REFUNDED")
+    before = shop.row(payment)
+    report = shop.process(payment)
+    assert (report.outcome, report.reason) == (WebhookOutcome.REFUSED, "unknown_status")
+    assert (report.status_before, report.status_after) == ("REFUNDED", "REFUNDED")
+    assert (report.alert, report.reply.body) == (
+        Alert.UNKNOWN_STATUS,
+        '{"RspCode":"02","Message":"Order already confirmed"}',
+    )
+    assert (shop.row(payment), shop.events()) == (before, [])
+
+
+@pytest.mark.parametrize("amount", [1, 249_999, 250_001, 25_000_000])
+def test_every_other_amount_is_wrong(shop, amount):
+    """Contract 6.4: one VND less, one more, a hundred times as much: the payment waits."""
+    payment = shop.payment("momo", amount=250_000)
+    report = shop.process(called(payment, amount=amount))
+    assert (report.reason, shop.row(payment)["status"], shop.events()) == ("wrong_amount", "PENDING", [])
+    assert shop.receipts()[0]["amount"] == amount
+
+
+def test_the_amount_comes_before_the_state(shop):
+    """Another amount for a payment that is settled is no duplicate: somebody may have paid a second time."""
+    payment = shop.payment("vnpay", status="COMPLETED")
+    assert shop.process(payment, Scenario.WRONG_AMOUNT).alert is Alert.WRONG_AMOUNT

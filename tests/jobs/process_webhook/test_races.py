@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.sandbox.callbacks import Scenario
+
+ROUNDS = 12
+
+
+def at_once(*calls):
+    """Let all calls begin together; their results, in their order."""
+    barrier = Barrier(len(calls))
+
+    def run(call):
+        barrier.wait(20)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+@pytest.mark.parametrize("provider", list(GATEWAYS))
+def test_fifty_identical_callbacks_write_one_event(shop, provider):
+    """Contract 6.1: one is settled, 49 are duplicates, all are answered well and leave their receipt."""
+    payment = shop.payment(provider)
+    reports = at_once(*[lambda: shop.process(payment)] * 50)
+    outcomes = [report.outcome for report in reports]
+    assert outcomes.count(WebhookOutcome.SETTLED) == 1
+    assert outcomes.count(WebhookOutcome.ALREADY_SETTLED) == 49
+    assert {report.alert for report in reports} == {None}
+    assert len(shop.events(payment)) == 1
+    assert len({receipt["id"] for receipt in shop.receipts()}) == 50
+    assert {report.reply.status for report in reports} == {204 if provider == "momo" else 200}
+    assert len({report.reply.body for report in reports}) == (2 if provider == "vnpay" else 1)
+
+
+@pytest.mark.parametrize("provider", ["vnpay", "momo"])
+@pytest.mark.parametrize("other", [Scenario.FAILED, Scenario.CANCELLED])
+def test_a_success_and_a_failure_at_once(shop, provider, other):
+    """Contract 6.1: whoever comes first, the payment ends completed and its events say how it went."""
+    for _ in range(ROUNDS):
+        payment = shop.payment(provider)
+        paid, failed = at_once(lambda: shop.process(payment), lambda: shop.process(payment, other))  # noqa: B023
+        events = shop.events(payment)
+        types = [event["eventType"] for event in events]
+        if failed.outcome is WebhookOutcome.SETTLED:
+            assert (paid.alert, types[1:]) == (Alert.LATE_MONEY, ["PAYMENT_COMPLETED"])
+            assert events[0]["createdAt"] < events[1]["createdAt"]
+        else:
+            assert (failed.alert, types) == (Alert.CONTRADICTS_COMPLETED, ["PAYMENT_COMPLETED"])
+        assert (paid.outcome, shop.row(payment)["status"]) == (WebhookOutcome.SETTLED, "COMPLETED")
+
+
+def test_different_payments_do_not_wait_for_each_other(shop):
+    """A callback is settled while another payment's row is held."""
+    held, free = shop.payment("vnpay"), shop.payment("vnpay")
+    with shop.engine.begin() as connection:
+        connection.exec_driver_sql("SELECT 1 FROM payments WHERE id = %s FOR UPDATE", (held.id,))
+        assert shop.process(free).outcome is WebhookOutcome.SETTLED
+
+
+def test_who_only_reads_the_payment_is_not_in_the_way(shop):
+    """Nor is a row that refers to it: the payment is locked against writers only."""
+    payment = shop.payment("vnpay")
+    with shop.engine.begin() as connection:
+        connection.exec_driver_sql("SELECT 1 FROM payments WHERE id = %s FOR KEY SHARE", (payment.id,))
+        assert shop.process(payment).outcome is WebhookOutcome.SETTLED

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
+
+import pytest
+
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.jobs.process_webhook import Trace
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback
+from ticketbottle_payctl.store import receipts
+from ticketbottle_payctl.store.engine import Limits, transaction
+
+TRACE = Trace("request-1", "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01")
+SETTLED_COLUMNS = {"status", "updatedAt", "completedAt"}
+FORGERIES = {
+    "another key": lambda request: request,
+    "no body": lambda request: replace(request, body=b"", query=""),
+    "truncated": lambda request: replace(request, body=request.body[:-30], query=request.query[:-30]),
+    "byte order mark": lambda request: replace(request, body=b"\xef\xbb\xbf" + request.body, query="\ufeffvnp_x=1"),
+    "utf-16": lambda request: replace(request, body=request.body.decode().encode("utf-16"), query="vnp_%FF%FE=1"),
+    "an array": lambda request: replace(request, body=b"[1, 2]", query="&&&==&"),
+    "nested deep": lambda request: replace(request, body=b'{"data":' + b"[" * 30_000, query="vnp_" * 9_000),
+    "too large": lambda request: replace(request, body=b'{"data":"' + b"x" * 65_536 + b'"}', query="x" * 65_537),
+}
+
+
+def stored(receipt_id, engine):
+    """What a receipt kept of its request."""
+    with transaction(engine, Limits()) as connection:
+        return receipts.find_request(connection, receipt_id)
+
+
+@pytest.mark.parametrize("provider", list(GATEWAYS))
+def test_a_receipt_keeps_what_arrived_and_what_was_decided(shop, provider):
+    """Bytes, digest, both transaction ids, amount, outcome, result, payment, event and trace are on record."""
+    payment = shop.payment(provider, amount=123_000)
+    request = callback(payment)
+    report = shop.process(request, trace=TRACE)
+    (receipt,) = shop.receipts()
+    content = request.body or request.query.encode()
+    assert bytes(receipt.pop("body")) == request.body
+    assert bytes(receipt.pop("body_sha256")) == sha256(content).digest()
+    assert abs(receipt.pop("received_at") - shop.now()) < timedelta(seconds=30)
+    gateway_id, order_ref = receipt.pop("gateway_transaction_id"), receipt.pop("order_ref")
+    assert gateway_id == payment.reference if provider == "payos" else gateway_id.isdecimal()
+    assert order_ref.isdecimal() if provider == "payos" else order_ref == payment.order_code
+    assert str(receipt.pop("id")) == report.receipt_id
+    assert receipt == {
+        "provider": provider,
+        "reference": payment.reference,
+        "amount": 123_000,
+        "currency": "VND",
+        "outcome": "COMPLETED",
+        "result": "settled",
+        "reason": None,
+        "method": request.method,
+        "path": f"/webhook/{provider}",
+        "query": request.query,
+        "payment_id": payment.id,
+        "event_id": report.event.id,
+        "correlation_id": TRACE.correlation_id,
+        "traceparent": TRACE.traceparent,
+    }
+
+
+@pytest.mark.parametrize(
+    ("scenario", "result", "reason", "has_payment"),
+    [
+        (Scenario.PAID, "already_settled", None, True),
+        (Scenario.WRONG_AMOUNT, "refused", "wrong_amount", True),
+        (Scenario.FAILED, "refused", "contradicts_completed", True),
+        (Scenario.HELD, "ignored", "held", False),
+    ],
+)
+def test_every_genuine_callback_leaves_one_receipt(shop, scenario, result, reason, has_payment):
+    """Also the ones that change nothing: without an event, with the reason."""
+    payment = shop.payment("vnpay")
+    shop.process(payment)
+    report = shop.process(payment, scenario)
+    _, receipt = shop.receipts()
+    assert (receipt["result"], receipt["reason"], receipt["event_id"]) == (result, reason, None)
+    assert receipt["payment_id"] == (payment.id if has_payment else None)
+    assert str(receipt["id"]) == report.receipt_id
+
+
+@pytest.mark.parametrize("provider", list(GATEWAYS))
+@pytest.mark.parametrize("forgery", list(FORGERIES))
+def test_what_is_not_genuine_leaves_no_trace(shop, provider, forgery):
+    """A forgery is refused, and afterwards every table is as it was, to the row version."""
+    payment = shop.payment(provider)
+    before = shop.tables()
+    report = shop.process(FORGERIES[forgery](callback(payment, Scenario.BAD_SIGNATURE)), trace=TRACE)
+    assert (report.outcome.value, report.receipt_id, report.event) == ("refused", None, None)
+    assert shop.tables() == before
+
+
+def test_a_genuine_callback_of_another_gateway_proves_nothing(shop):
+    """Sent to another gateway's path, the same bytes are refused."""
+    request = callback(shop.payment("zalopay"))
+    before = shop.tables()
+    outcomes = {shop.process(request, provider=other).outcome.value for other in ("payos", "vnpay", "momo")}
+    assert outcomes == {"refused"}
+    assert shop.tables() == before
+
+
+@pytest.mark.parametrize("provider", list(GATEWAYS))
+def test_settling_touches_three_columns(shop, provider):
+    """The reference the payment was created with stays, and so does everything but status and its instants."""
+    payment = shop.payment(provider, metadata={"seat": "A1"})
+    before = shop.row(payment)
+    shop.process(payment)
+    after = shop.row(payment)
+    assert {name for name in before if before[name] != after[name]} == SETTLED_COLUMNS
+    assert after["updatedAt"] == after["completedAt"]
+    assert after["providerTransactionId"] == payment.reference
+
+
+def test_the_trace_follows_the_event(shop):
+    """Correlation id and traceparent wait beside the event for its message's headers."""
+    report = shop.process(shop.payment(), trace=TRACE)
+    (context,) = shop.query("SELECT * FROM payctl.event_context")
+    assert context == {
+        "event_id": report.event.id,
+        "correlation_id": TRACE.correlation_id,
+        "traceparent": TRACE.traceparent,
+        "replay_run_id": None,
+    }
+
+
+def test_without_a_trace_there_is_no_context_row(shop):
+    """A callback nobody traces, and a repeat that writes no event, leave that table empty."""
+    payment = shop.payment()
+    shop.process(payment)
+    shop.process(payment, trace=TRACE)
+    assert shop.query("SELECT * FROM payctl.event_context") == []
+    assert [receipt["correlation_id"] for receipt in shop.receipts()] == [None, TRACE.correlation_id]
+
+
+@pytest.mark.parametrize("provider", list(GATEWAYS))
+def test_a_receipt_can_be_run_again(shop, provider):
+    """The stored request is the one that arrived, byte for byte, and proves genuine once more."""
+    request = callback(shop.payment(provider))
+    first = shop.process(request)
+    again = stored(first.receipt_id.upper(), shop.engine)
+    assert (again.provider, again.request) == (provider, request)
+    assert shop.process(again.request, provider=again.provider).outcome.value == "already_settled"
+
+
+@pytest.mark.parametrize("receipt_id", ["", "1", "' OR true --", "\x00", "é", "00000000-0000-0000-0000-000000000000"])
+def test_an_id_that_is_no_receipt(shop, receipt_id):
+    """Whatever is typed for an id, the answer is that there is none."""
+    shop.process(shop.payment())
+    assert stored(receipt_id, shop.engine) is None
+
+
+def test_what_is_not_signed_cannot_spoil_the_receipt(shop):
+    """NUL and half of a surrogate pair in path, method, foreign parameters or trace do not stop a genuine callback."""
+    payment = shop.payment("vnpay")
+    signed = callback(payment)
+    bad = "\x00\ud800"
+    request = Request(f"GET{bad}", f"/webhook{bad}/vnpay", f"utm={bad}&{signed.query}")
+    report = shop.process(request, trace=Trace(bad, bad))
+    (receipt,) = shop.receipts()
+    assert report.outcome.value == "settled"
+    assert receipt["query"] == f"utm=\ufffd?&{signed.query}"
+    assert stored(report.receipt_id, shop.engine).request.query.endswith(signed.query)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import pytest
+
+from ticketbottle_payctl.domain.callback import Answer
+from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, scenarios
+from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings
+from ticketbottle_payctl.store.engine import make_engine
+
+ZALOPAY_DONE = (200, '{"return_code":1,"return_message":"success"}')
+PAYOS_DONE = (200, '{"success":true}')
+MOMO_DONE = (204, "")
+WORDS = {
+    "zalopay": {
+        "done": ZALOPAY_DONE,
+        "duplicate": ZALOPAY_DONE,
+        "unknown_order": (200, '{"return_code":-1,"return_message":"order not found"}'),
+        "wrong_amount": (200, '{"return_code":-1,"return_message":"invalid amount"}'),
+        "bad_signature": (200, '{"return_code":-1,"return_message":"mac not equal"}'),
+        "not_configured": (200, '{"return_code":0,"return_message":"not configured"}'),
+        "try_again": (200, '{"return_code":0,"return_message":"try again"}'),
+        "agreement": ZALOPAY_DONE,
+    },
+    "payos": {
+        "done": PAYOS_DONE,
+        "duplicate": PAYOS_DONE,
+        "unknown_order": PAYOS_DONE,
+        "wrong_amount": PAYOS_DONE,
+        "bad_signature": (400, '{"success":false,"message":"invalid signature"}'),
+        "not_configured": (503, '{"success":false,"message":"not configured"}'),
+        "try_again": (500, '{"success":false,"message":"try again"}'),
+        "ping": PAYOS_DONE,
+    },
+    "vnpay": {
+        "done": (200, '{"RspCode":"00","Message":"Confirm Success"}'),
+        "duplicate": (200, '{"RspCode":"02","Message":"Order already confirmed"}'),
+        "unknown_order": (200, '{"RspCode":"01","Message":"Order not found"}'),
+        "wrong_amount": (200, '{"RspCode":"04","Message":"Invalid amount"}'),
+        "bad_signature": (200, '{"RspCode":"97","Message":"Invalid signature"}'),
+        "not_configured": (200, '{"RspCode":"99","Message":"Not configured"}'),
+        "try_again": (200, '{"RspCode":"99","Message":"Try again"}'),
+        "held": (200, '{"RspCode":"00","Message":"Confirm Success"}'),
+    },
+    "momo": {
+        "done": MOMO_DONE,
+        "duplicate": MOMO_DONE,
+        "unknown_order": MOMO_DONE,
+        "wrong_amount": MOMO_DONE,
+        "bad_signature": (400, '{"message":"invalid signature"}'),
+        "not_configured": (503, '{"message":"not configured"}'),
+        "try_again": (500, '{"message":"try again"}'),
+        "pending": MOMO_DONE,
+    },
+}
+EVERY_GATEWAY = pytest.mark.parametrize("provider", list(GATEWAYS))
+OUTCOMES = (Scenario.FAILED, Scenario.CANCELLED, Scenario.EXPIRED)
+FAILURES = [(name, scenario) for name in GATEWAYS for scenario in scenarios(name) if scenario in OUTCOMES]
+IGNORED = [
+    ("zalopay", Scenario.AGREEMENT, WebhookOutcome.IGNORED, None),
+    ("vnpay", Scenario.HELD, WebhookOutcome.IGNORED, Alert.MONEY_HELD),
+    ("momo", Scenario.PENDING, WebhookOutcome.IGNORED, None),
+]
+SECRETS = {
+    "zalopay": "ZALOPAY_KEY2",
+    "payos": "PAYOS_CHECKSUM_KEY",
+    "vnpay": "VNPAY_HASH_SECRET",
+    "momo": "MOMO_SECRET_KEY",
+}
+
+
+def said(report):
+    """The status and body of a reply."""
+    return report.reply.status, report.reply.body
+
+
+@EVERY_GATEWAY
+def test_a_payment_is_confirmed_once_and_then_again_as_a_duplicate(shop, provider):
+    """The first callback is answered "done", its repeats as this gateway wants repeats answered."""
+    payment = shop.payment(provider)
+    first, second = shop.process(payment), shop.process(payment)
+    assert (first.outcome, said(first)) == (WebhookOutcome.SETTLED, WORDS[provider]["done"])
+    assert (second.outcome, said(second)) == (WebhookOutcome.ALREADY_SETTLED, WORDS[provider]["duplicate"])
+    assert (first.status_before, first.status_after) == ("PENDING", "COMPLETED")
+    assert (second.status_before, second.status_after) == ("COMPLETED", "COMPLETED")
+    assert (first.alert, second.alert, second.event) == (None, None, None)
+
+
+@pytest.mark.parametrize(("provider", "scenario"), FAILURES)
+def test_a_failure_that_was_recorded_is_answered_as_done(shop, provider, scenario):
+    """The gateway wants to know that we received it, not that we like it."""
+    report = shop.process(shop.payment(provider), scenario)
+    assert report.status_after == ("FAILED" if scenario is Scenario.FAILED else "CANCELLED")
+    assert said(report) == WORDS[provider]["done"]
+
+
+@EVERY_GATEWAY
+def test_an_unknown_order(shop, provider):
+    """A genuine callback for an order that is not here is refused in the gateway's words, and a person is told."""
+    shop.payment(provider)
+    report = shop.process(SandboxPayment("an-id", "TB-X-20261123-1", 250_000, provider, "261123_TB-X-20261123-1"))
+    assert (report.outcome, report.reason) == (WebhookOutcome.REFUSED, "unknown_order")
+    assert (said(report), report.alert) == (WORDS[provider]["unknown_order"], Alert.UNKNOWN_ORDER)
+
+
+@EVERY_GATEWAY
+def test_a_wrong_amount(shop, provider):
+    """Contract 6.4: an amount other than the payment's changes nothing, and a person is told."""
+    payment = shop.payment(provider)
+    before = shop.tables()
+    report = shop.process(payment, Scenario.WRONG_AMOUNT)
+    assert (report.outcome, report.reason) == (WebhookOutcome.REFUSED, "wrong_amount")
+    assert (said(report), report.alert) == (WORDS[provider]["wrong_amount"], Alert.WRONG_AMOUNT)
+    after = shop.tables()
+    assert (after["payments"], after["outbox"]) == (before["payments"], before["outbox"])
+
+
+@EVERY_GATEWAY
+def test_a_bad_signature(shop, provider, caplog):
+    """Contract 6.5: a forged callback is refused without a word of what the signature should have been."""
+    payment = shop.payment(provider)
+    before = shop.tables()
+    report = shop.process(payment, Scenario.BAD_SIGNATURE)
+    genuine = callback(payment)
+    expected = genuine.query.rpartition("=")[2] if genuine.query else genuine.body.decode()
+    macs = [word for word in expected.replace('"', " ").split() if len(word) in {64, 128}]
+    assert macs
+    assert (report.outcome, said(report)) == (WebhookOutcome.REFUSED, WORDS[provider]["bad_signature"])
+    assert not any(mac in f"{report!r}{caplog.text}" for mac in macs)
+    assert shop.tables() == before
+
+
+@EVERY_GATEWAY
+def test_a_gateway_without_keys_is_off(shop, keys, provider):
+    """Its webhooks are answered "not configured", nothing is written, and the other gateways work."""
+    payment = shop.payment(provider)
+    before = shop.tables()
+    report = shop.process(payment, keys=keys(provider, **{SECRETS[provider]: None}))
+    assert (report.outcome, report.reason) == (WebhookOutcome.REFUSED, "not_configured")
+    assert said(report) == WORDS[provider]["not_configured"]
+    assert shop.tables() == before
+    for other in set(GATEWAYS) - {provider}:
+        assert shop.process(shop.payment(other)).outcome is WebhookOutcome.SETTLED
+
+
+def test_the_registration_ping(shop):
+    """Contract 6.12: PayOS tries a new URL with a signed order of its own invention, which must get a 2xx."""
+    report = shop.process(shop.payment("payos"), Scenario.PING)
+    assert (report.outcome, report.reason) == (WebhookOutcome.TEST_PING, "ping")
+    assert (said(report), report.alert) == (WORDS["payos"]["ping"], None)
+    assert (shop.events(), [receipt["result"] for receipt in shop.receipts()]) == ([], ["test_ping"])
+
+
+@pytest.mark.parametrize(("provider", "scenario", "outcome", "alert"), IGNORED)
+def test_what_is_not_about_a_result_is_acknowledged(shop, provider, scenario, outcome, alert):
+    """An agreement, a code that is not final and held money change no payment; held money needs a person."""
+    payment = shop.payment(provider)
+    before = shop.row(payment)
+    report = shop.process(payment, scenario)
+    assert (report.outcome, report.reason, report.alert) == (outcome, scenario.value, alert)
+    assert said(report) == WORDS[provider][scenario.value]
+    assert (shop.row(payment), shop.events()) == (before, [])
+    assert shop.process(payment, Scenario.PAID).outcome is WebhookOutcome.SETTLED
+
+
+@EVERY_GATEWAY
+def test_an_unreachable_database(shop, provider):
+    """The job raises, and the gateway is told to call again."""
+    payment = shop.payment(provider)
+    nobody = make_engine(DatabaseSettings(Secret("postgresql://nobody:nothing@127.0.0.1:1/payments")))
+    with pytest.raises(DatabaseUnavailableError, match="not available") as failure:
+        shop.process(payment, engine=nobody)
+    assert "nothing" not in f"{failure.value}{failure.value.hint}"
+    reply = GATEWAYS[provider].reply(Answer.TRY_AGAIN)
+    assert (reply.status, reply.body) == WORDS[provider]["try_again"]
+    assert shop.process(payment, Scenario.BAD_SIGNATURE, engine=nobody).reason == "signature"
+
+
+@EVERY_GATEWAY
+def test_no_reply_is_left_without_its_words(provider):
+    """Every answer there is has wording at every gateway, with a content type where there is a body."""
+    for answer in Answer:
+        reply = GATEWAYS[provider].reply(answer)
+        assert bool(reply.body) == ("content-type" in reply.headers)

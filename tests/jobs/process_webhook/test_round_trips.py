@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+
+import pytest
+
+from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome
+from ticketbottle_payctl.sandbox.callbacks import Scenario
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings
+from ticketbottle_payctl.store.engine import make_engine
+
+_HANDSHAKE_REQUESTS = {80_877_103, 80_877_104}  # may we use TLS, may we use GSSAPI
+
+
+class Wire:
+    """A proxy in front of a server that writes down each query message: with libpq's simple queries, a round trip.
+
+    ``break_at`` is a beginning of a query. The connection is cut when it comes: before the server sees it, or with
+    ``after`` once the server has answered, so that only the answer is lost.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.queries: list[str] = []
+        self.break_at: str | None = None
+        self.after = False
+        self._server = ("127.0.0.1", port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._sockets: list[socket.socket] = [self._listener]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def close(self):
+        """Cut everything and wait for the threads to end."""
+        for one in self._sockets:
+            _cut(one)
+        for thread in self._threads:
+            thread.join(10)
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._server)
+                self._sockets += [client, server]
+                link = _Link(self, client, server)
+                for work in (link.upward, link.downward):
+                    thread = threading.Thread(target=work, daemon=True)
+                    self._threads.append(thread)
+                    thread.start()
+
+
+class _Link:
+    """One connection through the wire."""
+
+    def __init__(self, wire, client, server) -> None:
+        self.wire, self.client, self.server = wire, client, server
+        self.swallow = False
+
+    def upward(self):
+        """From the client to the server, message by message."""
+        with suppress(OSError, EOFError), self.client.makefile("rb") as stream:
+            self._greet(stream)
+            while True:
+                kind, length = _exactly(stream, 1), _exactly(stream, 4)
+                content = _exactly(stream, int.from_bytes(length) - 4)
+                if kind == b"Q":
+                    self._query(content[:-1].decode())
+                self.server.sendall(kind + length + content)
+        self._end()
+
+    def _greet(self, stream):
+        while True:
+            length = _exactly(stream, 4)
+            content = _exactly(stream, int.from_bytes(length) - 4)
+            if int.from_bytes(content[:4]) not in _HANDSHAKE_REQUESTS:
+                self.server.sendall(length + content)
+                return
+            self.client.sendall(b"N")
+
+    def _query(self, text):
+        self.wire.queries.append(text)
+        if self.wire.break_at is not None and self.wire.break_at in text:
+            self.wire.break_at = None
+            if not self.wire.after:
+                raise EOFError
+            self.swallow = True
+
+    def downward(self):
+        """From the server to the client."""
+        with suppress(OSError):
+            while content := self.server.recv(65_536):
+                if self.swallow:
+                    break
+                self.client.sendall(content)
+        self._end()
+
+    def _end(self):
+        _cut(self.client)
+        _cut(self.server)
+
+
+def _exactly(stream, size):
+    content = stream.read(size)
+    if len(content) < size:
+        raise EOFError
+    return content
+
+
+def _cut(one):
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
+
+
+@pytest.fixture
+def wire(postgres):
+    """A wire to the server."""
+    with_ends = Wire(postgres.port)
+    yield with_ends
+    with_ends.close()
+
+
+@pytest.fixture(params=[True, False], ids=["pooled", "unpooled"])
+def wired(wire, postgres, database_url, request):
+    """An engine on the test's own database, through the wire."""
+    url = database_url.replace(f":{postgres.port}/", f":{wire.port}/")
+    engine = make_engine(DatabaseSettings(Secret(url), pooled=request.param))
+    yield engine
+    engine.dispose()
+
+
+def words(queries):
+    """The first word of each query message, the limits in front of the first statement skipped."""
+    return [query.split(";\n")[-1].split()[0] for query in queries]
+
+
+@pytest.mark.parametrize(
+    ("calls", "statements"),
+    [
+        ([Scenario.PAID], ["BEGIN", "SELECT", "WITH", "COMMIT"]),
+        ([Scenario.PAID, Scenario.PAID], ["BEGIN", "SELECT", "INSERT", "COMMIT"]),
+        ([Scenario.WRONG_AMOUNT], ["BEGIN", "SELECT", "INSERT", "COMMIT"]),
+        ([Scenario.HELD], ["BEGIN", "INSERT", "COMMIT"]),
+        ([Scenario.BAD_SIGNATURE], []),
+    ],
+)
+def test_a_callback_takes_four_round_trips(shop, wire, wired, calls, statements):
+    """BEGIN and COMMIT included, on a connection that was used before and on a new one; a forgery takes none."""
+    shop.process(shop.payment("vnpay"), engine=wired)  # the driver asks a new server a few questions
+    payment = shop.payment("vnpay")
+    for scenario in calls:
+        wire.queries.clear()
+        shop.process(payment, scenario, engine=wired)
+    sent = [query for query in wire.queries if query != "ROLLBACK"]
+    assert words(sent) == statements
+    assert len(wire.queries) - len(sent) <= (0 if wired.pool.__class__.__name__ == "QueuePool" else 1)
+
+
+def test_the_limits_travel_with_the_first_statement(shop, wire, wired):
+    """They are set for the transaction only, in the message that finds the payment."""
+    shop.process(shop.payment("vnpay"), engine=wired)
+    (first,) = [query for query in wire.queries if "set_config" in query]
+    assert "FOR NO KEY UPDATE" in first
+    assert first.startswith("SELECT set_config('statement_timeout', '4000', true), set_config('lock_timeout', '3000'")
+    assert not [query for query in wire.queries if query.startswith("SET ")]
+
+
+@pytest.mark.parametrize("statement", ["BEGIN", "FOR NO KEY UPDATE", "WITH settled", "COMMIT"])
+def test_a_connection_that_breaks(shop, wire, wired, statement, caplog):
+    """Wherever it breaks before the commit, nothing is half done, and the next call settles, without any noise."""
+    payment = shop.payment("vnpay")
+    shop.process(shop.payment("vnpay"), engine=wired)
+    before = shop.tables()
+    wire.break_at = statement
+    with pytest.raises(DatabaseUnavailableError, match="not available"):
+        shop.process(payment, engine=wired)
+    assert shop.tables() == before
+    assert shop.process(payment, engine=wired).outcome is WebhookOutcome.SETTLED
+    assert caplog.text == ""
+
+
+def test_a_commit_whose_answer_is_lost(shop, wire, wired):
+    """The gateway is asked to call again and finds the payment settled: one event, and no success was promised."""
+    payment = shop.payment("vnpay")
+    wire.break_at, wire.after = "COMMIT", True
+    with pytest.raises(DatabaseUnavailableError):
+        shop.process(payment, engine=wired)
+    assert shop.process(payment, engine=wired).outcome is WebhookOutcome.ALREADY_SETTLED
+    assert (shop.row(payment)["status"], len(shop.events(payment))) == ("COMPLETED", 1)

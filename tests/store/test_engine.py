@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from datetime import timedelta
+
+import psycopg2
+import pytest
+from sqlalchemy import event
+
+from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.sandbox.server import wait_until
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings, Settings
+from ticketbottle_payctl.store.engine import Limits, is_lock_timeout, make_engine, transaction
+
+SHOWN = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone", "search_path")
+LIMITS = Limits(
+    statement=timedelta(milliseconds=150), lock=timedelta(milliseconds=100), idle=timedelta(milliseconds=250)
+)
+
+
+def settings_of(connection):
+    """What the session says of its settings."""
+    return {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in SHOWN}
+
+
+def backend(connection):
+    """The server process behind a connection, read without a round trip."""
+    return connection.connection.dbapi_connection.info.backend_pid
+
+
+def outside(url, sql, *parameters):
+    """A statement of another session's."""
+    session = psycopg2.connect(url)
+    session.autocommit = True
+    try:
+        with session.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall()
+    finally:
+        session.close()
+
+
+def test_a_transaction_carries_its_limits(engine):
+    """From its first statement on, with the session in UTC."""
+    with transaction(engine, LIMITS) as connection:
+        shown = settings_of(connection)
+    assert shown["statement_timeout"] == "150ms"
+    assert shown["lock_timeout"] == "100ms"
+    assert shown["idle_in_transaction_session_timeout"] == "250ms"
+    assert shown["timezone"] == "UTC"
+
+
+def test_the_limits_end_with_the_transaction(engine):
+    """So whoever gets the connection next, behind a pooler too, finds it as the server made it."""
+    with transaction(engine, LIMITS) as connection:
+        first = backend(connection)
+    with engine.connect() as connection:
+        session = connection.connection.dbapi_connection
+        session.autocommit = True
+        with session.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert (cursor.fetchone(), session.info.backend_pid) == (("0",), first)
+        session.autocommit = False
+
+
+def test_every_transaction_of_a_connection_carries_them(engine):
+    """Also the second, and one after a rollback."""
+    with engine.execution_options(payctl_limits=LIMITS).connect() as connection:
+        for end in (connection.commit, connection.rollback, connection.commit):
+            assert settings_of(connection)["lock_timeout"] == "100ms"
+            end()
+
+
+def test_the_first_statement_is_limited_already(engine):
+    """The limits in its own message count for it."""
+    began = time.monotonic()
+    with pytest.raises(DatabaseUnavailableError, match="statement timeout"), transaction(engine, LIMITS) as connection:
+        connection.exec_driver_sql("SELECT pg_sleep(30)")
+    assert time.monotonic() - began < 5
+
+
+def test_a_lock_is_waited_for_that_long(engine):
+    """A lock timeout can be told from a database that is away."""
+    with transaction(engine, Limits()) as holder:
+        holder.exec_driver_sql("LOCK TABLE payments")
+        with pytest.raises(DatabaseUnavailableError) as failure, transaction(engine, LIMITS) as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM payments")
+    assert is_lock_timeout(failure.value)
+    with pytest.raises(DatabaseUnavailableError) as failure, transaction(engine, LIMITS) as connection:
+        connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert not is_lock_timeout(failure.value)
+
+
+def test_the_schema_of_the_url_is_searched(engine, database_url):
+    """Prisma's schema parameter decides where payments and outbox are; payctl's own schema is always named."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA shop; CREATE TABLE shop.payments (here text)")
+    settings = Settings.from_env({"DATABASE_URL": f"{database_url}?schema=shop&connection_limit=5"}).database
+    other = make_engine(settings)
+    with transaction(other, LIMITS) as connection:
+        assert connection.exec_driver_sql("SELECT here FROM payments").all() == []
+    other.dispose()
+
+
+def test_a_connection_is_used_again(engine):
+    """The second transaction needs no new one."""
+    pids = []
+    for _ in range(2):
+        with transaction(engine, LIMITS) as connection:
+            connection.exec_driver_sql("SELECT 1")
+            pids.append(backend(connection))
+    assert pids[0] == pids[1]
+
+
+def test_a_connection_that_the_server_closed_is_replaced(engine, database_url, caplog):
+    """Whoever comes after a restart notices nothing, and no question was asked to find out."""
+    statements = []
+    event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    with transaction(engine, LIMITS) as connection:
+        connection.exec_driver_sql("SELECT 1")
+        first = backend(connection)
+    outside(database_url, "SELECT pg_terminate_backend(%s, 5000)", first)
+    statements.clear()
+    with transaction(engine, LIMITS) as connection:
+        connection.exec_driver_sql("SELECT 1")
+        assert backend(connection) != first
+    assert len(statements) == 1
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("seconds", [61, 86_400, -86_400])
+def test_a_connection_that_lay_idle_is_replaced(engine, monkeypatch, seconds):
+    """A firewall may have forgotten it; a clock that jumps, either way, only costs a new connection."""
+    with transaction(engine, LIMITS) as connection:
+        connection.exec_driver_sql("SELECT 1")
+        first = backend(connection)
+    clock = time.time
+    monkeypatch.setattr("ticketbottle_payctl.store.freshness.time.time", lambda: clock() + seconds)
+    with transaction(engine, LIMITS) as connection:
+        connection.exec_driver_sql("SELECT 1")
+        assert backend(connection) != first
+
+
+def test_a_process_with_every_connection_in_use(engine, monkeypatch):
+    """Whoever gets none within the limit is told that the database is unavailable."""
+    monkeypatch.setattr(engine.pool, "_timeout", 0.05)
+    with ExitStack() as stack:
+        for _ in range(14):
+            stack.enter_context(engine.connect())
+        with pytest.raises(DatabaseUnavailableError, match="in use"), transaction(engine, LIMITS):
+            pass
+
+
+def test_an_idle_transaction_is_ended_by_the_server(engine, database_url):
+    """A process that hangs with a row locked does not keep it."""
+
+    def hang(connection):
+        connection.exec_driver_sql("LOCK TABLE payments")
+        gone = "SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)"
+        pid = backend(connection)
+        wait_until(lambda: outside(database_url, gone, pid) or None, what="the server ended the session", timeout=10)
+        assert outside(database_url, "SELECT count(*) FROM payments") == [(0,)]
+        connection.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(DatabaseUnavailableError), transaction(engine, LIMITS) as connection:
+        hang(connection)
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_the_client_speaks_utf8(database_url, monkeypatch, pooled):
+    """Whatever encoding the machine or the database prefers for its clients."""
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    engine = make_engine(DatabaseSettings(Secret(database_url), pooled=pooled))
+    with transaction(engine, LIMITS) as connection:
+        assert connection.exec_driver_sql("SELECT %(text)s", {"text": "Đêm 🎸"}).scalar_one() == "Đêm 🎸"
+    engine.dispose()
+
+
+def test_an_engine_shows_no_password(engine, database_url):
+    """Neither printed nor in an error, and no statement's values either."""
+    assert database_url.split(":")[2].split("@")[0] not in repr(engine)
+    with pytest.raises(Exception, match="division") as failure, transaction(engine, LIMITS) as connection:
+        connection.exec_driver_sql("SELECT 1 / 0, %(value)s", {"value": "a-canary"})
+    assert "canary" not in f"{failure.value}{failure.value.__cause__}"

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from ticketbottle_payctl.domain.callback import Callback, Outcome, Request
+from ticketbottle_payctl.domain.event import event_for
+from ticketbottle_payctl.domain.payment import Payment, Status, Transition
+from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+from ticketbottle_payctl.store import payments
+from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.receipts import Receipt
+
+AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
+CALLBACK = Callback("vnpay", Outcome.COMPLETED, "a-reference", "TB-1", "7", 250_000)
+REQUEST = Request("GET", "/webhook/vnpay", "vnp_x=1")
+RECEIPT = Receipt("6a1f0d50-0000-4000-8000-000000000001", CALLBACK, REQUEST, "settled")
+COUNTS = """
+    SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM payctl.webhook_receipts),
+           (SELECT count(*) FROM payctl.event_context), (SELECT count(*) FROM payments WHERE status <> 'PENDING')
+"""
+
+
+@pytest.fixture
+def payment(engine):
+    """A pending payment at VNPay, created an hour ago."""
+    with engine.begin() as connection:
+        return insert_payment(
+            connection, provider="VNPAY", order_code="TB-1", reference="a-reference", age=timedelta(hours=1)
+        )
+
+
+def nodes_of(plan):
+    """Every node of a query plan."""
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes_of(part)
+
+
+def counts(engine):
+    """Events, receipts, contexts, payments that are not pending."""
+    with engine.connect() as connection:
+        return tuple(connection.exec_driver_sql(COUNTS).one())
+
+
+def written(engine, payment, transition, receipt=RECEIPT, event_id="an-event"):
+    """Write a transition."""
+    row = Payment(payment.id, "TB-1", 250_000, "VND", "VNPAY", "a-reference", transition.before)
+    event = event_for(row, transition.after, transition.at, event_id)
+    with transaction(engine, Limits()) as connection:
+        payments.settle(connection, transition, event, replace(receipt, payment_id=payment.id, event_id=event_id))
+
+
+def test_a_lock_reads_the_row_and_the_clock(engine, payment):
+    """What settling needs, with instants in UTC; the clock is the database's, in whole milliseconds."""
+    with transaction(engine, Limits()) as connection:
+        row, now = payments.lock(connection, CALLBACK)
+        clock = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+    assert row == Payment(payment.id, "TB-1", 250_000, "VND", "VNPAY", "a-reference", Status.PENDING)
+    assert timedelta(0) <= clock - now < timedelta(seconds=5)
+    assert now.microsecond % 1000 == 0
+
+
+def test_earlier_transitions_are_read_in_utc(engine, payment):
+    """They decide how late the next one must be."""
+    with engine.begin() as connection:
+        sql = "UPDATE payments SET \"failedAt\" = '2026-11-22 03:04:05.678', \"cancelledAt\" = '2026-11-22 03:04:06'"
+        connection.exec_driver_sql(sql)
+    with transaction(engine, Limits()) as connection:
+        row, _ = payments.lock(connection, CALLBACK)
+    assert (row.id, row.failed_at, row.cancelled_at) == (payment.id, AT, AT + timedelta(milliseconds=322))
+
+
+@pytest.mark.usefixtures("payment")
+def test_an_unknown_payment_is_none(engine):
+    """No payment, no clock."""
+    with transaction(engine, Limits()) as connection:
+        assert payments.lock(connection, replace(CALLBACK, reference="x", order_ref="y")) is None
+
+
+def test_the_usual_payment_is_found_by_an_index(engine):
+    """Where reference and order code agree, the table is not read through, however long it is."""
+    with engine.begin() as connection:
+        for _ in range(50):
+            insert_payment(connection, provider="VNPAY")
+        insert_payment(connection, provider="VNPAY", order_code="TB-1", reference="a-reference")
+        connection.exec_driver_sql("ANALYZE payments")
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        wanted = {"reference": "a-reference", "order_code": "TB-1", "provider": "vnpay"}
+        sql = f"EXPLAIN (ANALYZE, FORMAT json) {payments._LOCK}"  # noqa: SLF001
+        nodes = list(nodes_of(connection.exec_driver_sql(sql, wanted).scalar_one()[0]["Plan"]))
+    lookups = [node for node in nodes if node.get("Parent Relationship") == "InitPlan"]
+    assert [node["Actual Loops"] for node in lookups] == [1, 0, 0]
+    assert {node["Node Type"] for node in nodes if node["Actual Loops"]} & {"Seq Scan", "Bitmap Heap Scan"} == set()
+    assert lookups[0]["Index Name"].startswith("payments_orderCode")
+
+
+def test_writing_is_all_or_nothing(engine, payment):
+    """Payment, event, context and receipt come together; a second event of the same id takes all of it back."""
+    traced = replace(RECEIPT, correlation_id="one")
+    written(engine, payment, Transition(Status.PENDING, Status.FAILED, AT, late=False), traced)
+    assert counts(engine) == (1, 1, 1, 1)
+    again = replace(traced, id="6a1f0d50-0000-4000-8000-000000000002")
+    with pytest.raises(IntegrityError):
+        written(engine, payment, Transition(Status.FAILED, Status.COMPLETED, AT, late=True), again)
+    assert counts(engine) == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("before", [Status.FAILED, Status.COMPLETED])
+def test_the_status_is_still_what_was_decided_upon(engine, payment, before):
+    """The guard stands in the statement itself: otherwise nothing is written, no receipt and no event."""
+    with pytest.raises(DatabaseUnavailableError, match="kept the payment"):
+        written(engine, payment, Transition(before, Status.COMPLETED, AT, late=True))
+    assert counts(engine) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("after", "column"),
+    [(Status.COMPLETED, "completedAt"), (Status.FAILED, "failedAt"), (Status.CANCELLED, "cancelledAt")],
+)
+def test_a_transition_sets_its_own_instant(engine, payment, after, column):
+    """And leaves the others alone."""
+    written(engine, payment, Transition(Status.PENDING, after, AT, late=False))
+    with engine.connect() as connection:
+        row = connection.exec_driver_sql("SELECT * FROM payments").mappings().one()
+    instants = {name: row[name] for name in ("completedAt", "failedAt", "cancelledAt", "updatedAt")}
+    plain = AT.replace(tzinfo=None)
+    assert instants == dict.fromkeys(instants) | {column: plain, "updatedAt": plain}
+    assert row["createdAt"] < datetime.now(UTC).replace(tzinfo=None) - timedelta(minutes=59)
