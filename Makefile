@@ -1,0 +1,136 @@
+# Everything one can do here. Each target sets up what it needs, from nothing but CPython 3.11+ and pip.
+#
+#   PYTHON=python3.12   the interpreter of .venv, instead of the first suitable one
+#   ARGS="..."          more arguments for what the target runs
+#   WORKERS=2           how many processes the tests use
+
+PYTHON  ?=
+VENV    ?= .venv
+WORKERS ?= 2
+ARGS    ?=
+
+# Prints "3.13.0 /path/to/python" for the first of some commands that is a CPython we support.
+ASK  := import sys; v = sys.version_info; sys.exit(1) if sys.implementation.name != "cpython" or not (3, 11) <= v[:2] <= (3, 14) else print("%d.%d.%d" % v[:3], sys.executable)
+FIND  = $(shell for name in $(1); do "$$name" -c '$(ASK)' 2>/dev/null && break; done)
+
+CHOSEN      := $(call FIND,$(or $(PYTHON),python3.13 python3.12 python3.11 python3.14 python3 python))
+VERSION     := $(firstword $(CHOSEN))
+INTERPRETER := $(word 2,$(CHOSEN))
+BIN         := $(VENV)/bin
+
+# A virtual environment is ready for a use when a stamp says so. The stamp's name carries what it was made from, so
+# another Python, another lock or another pyproject.toml asks for another stamp.
+READY = $(VENV)/ready/$(1)@$(VERSION)@$(shell cat locks/build.txt locks/$(1).txt pyproject.toml | cksum | cut -d ' ' -f 1)
+DEMO := $(call READY,demo)
+DEV  := $(call READY,dev)
+TEST := $(call READY,test)
+LOCK := $(call READY,lock)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The wheel's server needs no installation. CI asks for the system's, which is of production's major version.
+export PAYCTL_TEST_POSTGRES ?= wheel
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help demo functions runtime moto test quick check secrets bench docs kafka lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(DEMO) ## a whole local world: signed callbacks in, Kafka messages out
+	@$(BIN)/payctl demo $(ARGS)
+
+# The interpreters beside the chosen one: on the path, or where pyenv keeps them.
+MINORS := 3.11 3.12 3.13 3.14
+OTHERS = $(foreach minor,$(filter-out $(basename $(VERSION)),$(MINORS)),$(lastword $(call FIND,python$(minor) $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/$(minor).*/bin/python))))
+
+# What the functions are tested with: AWS's runtime with its emulator on the runtime's own Python, and AWS's services.
+FUNCTIONS := .venv-lambda/ready/functions@$(shell cat locks/build.txt locks/runtime.txt locks/emulator.txt locks/moto.txt pyproject.toml | cksum | cut -d ' ' -f 1)
+LAMBDA    := $(lastword $(call FIND,python3.13 $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.13.*/bin/python)))
+
+functions: $(FUNCTIONS) ## what the Lambda functions are tested with: AWS's runtime and services, on loopback
+
+$(FUNCTIONS):
+	@$(MAKE) VENV=.venv-lambda PYTHON="$(or $(LAMBDA),$(INTERPRETER))" runtime
+	@.venv-lambda/bin/python -m pip install --quiet --no-deps --require-hashes -r locks/emulator.txt
+	@$(MAKE) VENV=.venv-moto moto
+	@touch $@
+
+runtime: $(call READY,runtime)
+moto: $(call READY,moto)
+
+test: $(DEV) $(FUNCTIONS) ## every test on one Python, the quick ones on each other Python found
+	@passed=; for python in $(OTHERS); do \
+	  minor=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
+	  $(MAKE) quick PYTHON="$$python" VENV=".venv-$$minor" ARGS= || exit 1; \
+	  passed="$$passed $$minor"; \
+	done; \
+	echo "== every test on CPython $(VERSION); the quick ones passed on:$${passed:- no other} (of $(MINORS))"
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+quick: $(TEST) ## the tests that need no service
+	@echo "== quick tests on CPython $(VERSION)"
+	@$(BIN)/python -m pytest -q -m "not postgres and not kafka" --ignore tests/test_house.py --ignore tests/sandbox $(ARGS)
+
+check: $(DEV) ## lint, format, types, layers, secrets, dependencies
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(SCAN)
+	@$(BIN)/python -m pip check
+
+# What is not ignored by git; in a copy without git, what is not hidden.
+FILES := { git ls-files --cached --others --exclude-standard 2>/dev/null || find . -type f -not -path '*/.*' -not -name '*.egg-info' | cut -c 3-; }
+
+# The hook answers 3 where only line numbers moved; it writes them down, so it gets a copy of the list.
+SCAN = cp .secrets.baseline $(VENV)/ready/secrets && echo "secrets" && \
+  $(BIN)/detect-secrets-hook --baseline $(VENV)/ready/secrets $$($(FILES) | grep -v '^\.secrets\.baseline$$') >&2 || [ $$? -eq 3 ]
+
+secrets: $(DEV) ## take what the secrets scan finds now as public: read the diff of .secrets.baseline
+	@$(BIN)/detect-secrets scan $$($(FILES) | grep -v '^\.secrets\.baseline$$') > $(VENV)/ready/secrets
+	@$(BIN)/python -c 'import json, sys; found = json.load(sys.stdin); del found["generated_at"]; json.dump(found, sys.stdout, indent=1); print()' < $(VENV)/ready/secrets > .secrets.baseline
+
+bench: $(DEV) ## the benchmarks
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(DEV) ## write the reference pages that are made from the code
+	@$(BIN)/python docs/generate.py
+
+kafka: $(DEMO) ## one node of Apache Kafka, until Ctrl-C (needs Java and Maven)
+	@$(BIN)/python -m ticketbottle_payctl.sandbox.apache_kafka $(ARGS)
+
+# dev holds everything; the others are parts of it, so one version of a package stands in all of them. What is locked
+# stays unless pyproject.toml forbids it: ARGS=--upgrade asks for the newest.
+COMPILE = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+  --generate-hashes --custom-compile-command "make lock" $(ARGS)
+PART = $(COMPILE) --constraint locks/dev.txt
+
+lock: $(LOCK) ## write locks/ anew from pyproject.toml (ARGS=--upgrade for newer versions)
+	@$(COMPILE) pyproject.toml --extra demo --extra msk --extra otel --group build --group dev --output-file locks/dev.txt
+	@$(PART) pyproject.toml --extra cli --output-file locks/cli.txt
+	@$(PART) pyproject.toml --extra demo --output-file locks/demo.txt
+	@$(PART) pyproject.toml --extra lambda --output-file locks/lambda.txt
+	@$(PART) pyproject.toml --extra msk --output-file locks/msk.txt
+	@$(PART) pyproject.toml --extra otel --output-file locks/otel.txt
+	@$(PART) pyproject.toml --extra cli --extra msk --extra otel --group test --output-file locks/test.txt
+	@$(PART) pyproject.toml --extra lambda --extra aws --extra otel --output-file locks/runtime.txt
+	@$(COMPILE) --group moto --output-file locks/moto.txt
+	@$(COMPILE) --group emulator --no-deps --output-file locks/emulator.txt
+	@$(PART) --group build --output-file locks/build.txt
+	@$(COMPILE) --group lock --output-file locks/lock.txt
+
+clean: ## remove the virtual environments, caches and build output
+	@rm -rf .venv .venv-3.* .venv-lambda .venv-moto dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .kafka
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An interpreter without ensurepip (Debian's) makes the environment empty and fills it with its own pip.
+$(VENV)/ready/%:
+	@test -n "$(INTERPRETER)" || { echo "no CPython 3.11 to 3.14 found; name one: make PYTHON=/path/to/python" >&2; exit 3; }
+	@test -e $(VENV)/ready/python@$(VERSION) || { \
+	  rm -rf $(VENV) && \
+	  { "$(INTERPRETER)" -m venv $(VENV) 2>/dev/null || "$(INTERPRETER)" -m venv --clear --without-pip $(VENV); } && \
+	  mkdir $(VENV)/ready && touch $(VENV)/ready/python@$(VERSION); }
+	@echo "== installing $(firstword $(subst @, ,$*)) into $(VENV)"
+	@"$(INTERPRETER)" -m pip --python $(BIN)/python install --quiet --require-hashes -r locks/build.txt -r locks/$(firstword $(subst @, ,$*)).txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,135 @@
+"""docs/database-roles.md grants each role what its part of payctl needs, and no more."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.jobs.doctor import Subject
+from ticketbottle_payctl.jobs.doctor.database import grants
+from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookOutcome, process_webhook
+from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.providers import by_name
+from ticketbottle_payctl.providers.samples import sample
+from ticketbottle_payctl.sandbox.payment_service import create_tables, insert_events, insert_payment
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
+from ticketbottle_payctl.store import migrations, receipts
+from ticketbottle_payctl.store.engine import Limits, make_engine, transaction
+
+PAGE = Path(__file__).parents[1] / "docs" / "database-roles.md"
+ROLES = ("owner", "webhook", "publisher", "operator")
+PASSWORD = "a-password-of-this-test"
+NO_SUBJECT = Subject(engine=None, kafka=None, producer=None, credentials=None, now=None)
+
+
+@pytest.fixture(scope="module")
+def engine_as(postgres):
+    """``engine_as("webhook")``: an engine logged in as that role, in a database granted by the page's own words."""
+    url = postgres.create_database("roles")
+    before, after = re.findall(r"```sql\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    engines = {"superuser": make_engine(DatabaseSettings(Secret(url), pooled=False))}
+    for role in ROLES:
+        parts = urlsplit(url)
+        own = parts._replace(netloc=f"payctl_{role}:{PASSWORD}@{parts.hostname}:{parts.port}")
+        engines[role] = make_engine(DatabaseSettings(Secret(urlunsplit(own)), pooled=False))
+    with engines["superuser"].begin() as connection:
+        create_tables(connection)
+        connection.exec_driver_sql(before)
+        for role in ROLES:
+            connection.exec_driver_sql(f"ALTER ROLE payctl_{role} PASSWORD '{PASSWORD}'")
+    migrations.upgrade(engines["owner"])
+    with engines["superuser"].begin() as connection:
+        connection.exec_driver_sql(after)
+    yield engines.__getitem__
+    postgres.drop_database("roles")
+    with make_engine(DatabaseSettings(Secret(postgres.url()), pooled=False)).begin() as connection:
+        connection.exec_driver_sql("; ".join(f"DROP ROLE payctl_{role}" for role in reversed(ROLES)))
+
+
+def test_the_webhook_role_settles_a_payment(engine_as):
+    """A callback and its repeat need no more than the page grants."""
+    callback = sample("zalopay")
+    data = json.loads(json.loads(callback.request.body)["data"])
+    with engine_as("superuser").begin() as connection:
+        insert_payment(connection, amount=data["amount"], reference=data["app_trans_id"])
+    reports = [
+        process_webhook(
+            engine_as("webhook"), callback.request, by_name("zalopay"), callback.credentials, trace=Trace("one")
+        )
+        for _ in range(2)
+    ]
+    assert [report.outcome for report in reports] == [WebhookOutcome.SETTLED, WebhookOutcome.ALREADY_SETTLED]
+    with transaction(engine_as("webhook"), Limits()) as connection:
+        assert receipts.find_request(connection, reports[0].receipt_id).request == callback.request
+
+
+def test_the_publisher_role_publishes(engine_as, mock_kafka):
+    """Claiming, marking, putting back and saying who publishes need no more than the page grants."""
+    with engine_as("superuser").begin() as connection:
+        insert_events(connection, 3)
+        insert_events(connection, 1, event_type="PAYMENT_UNHEARD_OF")
+    producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
+    report = publish_outbox(engine_as("publisher"), producer, PublishOptions())
+    producer.close()
+    assert (report.tally.published >= 3, report.tally.dead) == (True, 1)
+
+
+def test_the_operator_role_deletes_published_events(engine_as):
+    """Whoever looks after the outbox may remove what was sent."""
+    with engine_as("superuser").begin() as connection:
+        insert_events(connection, 2, state="published")
+    with transaction(engine_as("operator"), Limits()) as connection:
+        assert connection.exec_driver_sql("DELETE FROM outbox WHERE published").rowcount >= 2
+
+
+@pytest.mark.parametrize("role", ["webhook", "publisher", "operator"])
+def test_every_role_may_ask_for_the_schemas_state(engine_as, role):
+    """`payctl db status` works as any of them."""
+    assert migrations.status(engine_as(role)).pending == ()
+
+
+@pytest.mark.parametrize(
+    ("role", "tasks"),
+    [
+        ("owner", "db upgrade"),
+        ("webhook", "process-webhook"),
+        ("publisher", "publish-outbox · stats"),
+        ("operator", "publish-outbox · stats · list and show · replay · cleanup"),
+    ],
+)
+def test_the_doctor_finds_nothing_to_mend_in_a_role(engine_as, role, tasks):
+    """What the page grants is what `payctl doctor` looks for, and nothing is missing of it."""
+    with transaction(engine_as(role), Limits()) as connection:
+        (finding,) = grants(connection, NO_SUBJECT)
+    assert (finding.status.value, finding.fact) == ("ok", f"role payctl_{role} may: {tasks}")
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("owner", "SELECT 1 FROM payments"),
+        ("owner", "UPDATE outbox SET published = true"),
+        ("webhook", 'UPDATE payments SET "amountCents" = 1'),
+        ("webhook", "UPDATE outbox SET published = true"),
+        ("webhook", "DELETE FROM outbox"),
+        ("webhook", "UPDATE payctl.webhook_receipts SET body = ''"),
+        ("publisher", "SELECT 1 FROM payments"),
+        ("publisher", "SELECT 1 FROM payctl.webhook_receipts"),
+        ("publisher", "UPDATE outbox SET payload = '{}'"),
+        ("publisher", "DELETE FROM outbox"),
+        ("operator", "UPDATE payments SET status = 'FAILED'"),
+        ("operator", "DELETE FROM payctl.webhook_receipts"),
+    ],
+)
+def test_a_role_may_not_do_what_is_not_its_work(engine_as, role, statement):
+    """What the page withholds is refused by the database and told as a matter of configuration."""
+    with pytest.raises(ConfigError, match="may not do this"), transaction(engine_as(role), Limits()) as connection:
+        connection.exec_driver_sql(statement)
