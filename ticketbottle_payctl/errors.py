@@ -30,53 +30,62 @@ class PayctlError(Exception):
 
     code: ClassVar[str] = "INTERNAL"
     retryable: ClassVar[bool] = False
+    advice: ClassVar[str] = "run it again with -vv and report what that prints"
+    """What to do where nothing better is known: the hint of an error that was raised without one."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.advice
 
 
 class ConfigError(PayctlError):
     """A setting is missing or wrong. The message names the variable, never its value."""
 
     code = "CONFIG"
+    advice = "payctl config validate"
 
 
 class BrokerRefusedError(ConfigError):
     """Kafka answered, and refused our credentials or our trust in its certificate."""
 
     code = "KAFKA_REFUSED"
+    advice = "check KAFKA_SASL_MECHANISM, KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_SSL and KAFKA_CA_FILE"
 
 
 class InputError(PayctlError):
     """A file, an argument or a body is not what it claims to be. Nothing was changed."""
 
     code = "INPUT"
+    advice = "look at the file or the argument that the message names; --help has what is accepted"
 
 
 class BodyTooLargeError(InputError):
     """A request's body or query is larger than ``MAX_BODY_BYTES``. It was not read."""
 
     code = "BODY_TOO_LARGE"
+    advice = "give the callback alone, as the gateway sent it: none sends as much"
 
 
 class NotFoundError(PayctlError):
     """The thing that was named does not exist."""
 
     code = "NOT_FOUND"
+    advice = "check the name; the list command shows what there is"
 
 
 class GuardError(PayctlError):
     """A guard stopped the command before it changed anything."""
 
     code = "GUARD"
+    advice = "look with -n first; then --yes, and what the profile asks for beside it"
 
 
 class LockedError(PayctlError):
     """Somebody else holds the lock that this job needs."""
 
     code = "LOCKED"
+    advice = "wait until the other one has finished, then try again; payctl doctor --only publishers names it"
     retryable = True
 
 
@@ -84,6 +93,7 @@ class DeadlineError(PayctlError):
     """A deadline passed before the job was done; what was done is saved."""
 
     code = "DEADLINE"
+    advice = "run it again: it goes on where it was"
     retryable = True
 
 
@@ -91,6 +101,7 @@ class UnavailableError(PayctlError):
     """A dependency cannot be reached. Nothing is half done, trying again is safe."""
 
     code = "UNAVAILABLE"
+    advice = "try again later; payctl doctor says what is away"
     retryable = True
 
 
@@ -98,9 +109,11 @@ class DatabaseUnavailableError(UnavailableError):
     """PostgreSQL cannot be reached, refused us, or went away in the middle."""
 
     code = "DATABASE_UNAVAILABLE"
+    advice = "check that the server is up and reachable, then try again; payctl doctor --only database"
 
 
 class BrokerUnavailableError(UnavailableError):
     """Kafka cannot be reached, or did not acknowledge in time."""
 
     code = "KAFKA_UNAVAILABLE"
+    advice = "check that the brokers are up and reachable, then try again; payctl doctor --only kafka"

@@ -43,6 +43,22 @@ def test_a_profile_fills_what_the_environment_leaves(config, answer):
     assert (shown["OUTBOX_MAX_RETRIES"]["value"], shown["OUTBOX_MAX_RETRIES"]["origin"]) == ("5", "default")
 
 
+def test_guards_and_zone_are_shown_with_where_they_came_from(config, answer):
+    """What a profile says of them is the profile's, what it leaves out the default's."""
+    shown = by_name(answer("config", "show", "--config", config, "-p", "staging"))
+    seen = {
+        name: (shown[name]["value"], shown[name]["origin"].split()[0]) for name in shown if name.startswith("guard.")
+    }
+    assert seen == {
+        "guard.protected": ("true", "profile"),
+        "guard.read_only": ("false", "default"),
+        "guard.max_affected": ("5", "profile"),
+    }
+    assert (shown["tz"]["value"], shown["tz"]["is_set"]) == ("Asia/Ho_Chi_Minh", True)
+    plain = by_name(answer("config", "show"))
+    assert (plain["guard.max_affected"]["value"], plain["guard.max_affected"]["origin"]) == ("1000", "default")
+
+
 def test_no_secret_is_shown(config, answer, keys):
     """Of a secret it is said that it is set, in every form, and of a database where it is."""
     url = "postgresql://canary-user:canary-password@db.example:5433/payments?schema=x"
@@ -75,6 +91,8 @@ def test_an_unknown_profile_is_refused_by_every_command(config, answer):
         ('[profiles.staging]\ndatabase_url = "canary"', "profiles.staging.database_url"),
         ("[profiles.staging]\nDATABASE_URL = []", "profiles.staging.DATABASE_URL"),
         ("[profiles.staging]\ntz = 7", "profiles.staging.tz"),
+        ('[profiles.staging]\ntz = "Mars/Phobos"', "profiles.staging.tz"),
+        ("[profiles.staging.guard]\nmax_affected = 0", "profiles.staging.guard.max_affected"),
         ("[profiles.staging.guard]\nprotect = true", "profiles.staging.guard.protect"),
         ('[profiles.staging.guard]\nmax_affected = "9"', "profiles.staging.guard.max_affected"),
         ("[profiles.staging.guard]\nmax_affected = true", "profiles.staging.guard.max_affected"),

@@ -37,6 +37,7 @@ def body(tmp_path):
         ["config", "validate"],
         ["version"],
         ["db", "status"],
+        ["doctor", "--only", "database", "--only", "keys"],
         ["process-webhook", "BODY", "--provider", "payos"],
         ["process-webhook", "--query", "vnp_Amount=1&vnp_SecureHash=" + MAC],
         ["verify-signature", "BODY", "--explain"],

@@ -84,7 +84,9 @@ def test_a_stored_callback_is_processed_again(settle, engine):
     assert rows(engine, "outbox") == 1
 
 
-@pytest.mark.parametrize("receipt", ["123e4567-e89b-12d3-a456-426614174000", "'; DROP TABLE outbox; --", "%s", "x" * 10_000])
+@pytest.mark.parametrize(
+    "receipt", ["123e4567-e89b-12d3-a456-426614174000", "'; DROP TABLE outbox; --", "%s", "x" * 10_000]
+)
 def test_an_unknown_receipt_does_not_exist(receipt, settle, engine):
     """Exit 8, whatever the id looks like; the tables are as they were."""
     document = settle("--receipt", receipt)

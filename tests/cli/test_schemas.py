@@ -50,6 +50,7 @@ def test_the_schemas_are_schemas(name):
         ["verify-signature", "--bogus"],
         ["bogus"],
         ["db", "status"],
+        ["doctor"],
         ["process-webhook"],
     ],
     ids=" ".join,
@@ -70,7 +71,7 @@ def test_database_commands_keep_to_their_schemas(answer, database_url, engine, t
     check(answer(*settle, DATABASE_URL=database_url, **keys))
     with engine.begin() as connection:
         insert_payment(connection, amount=data["amount"], reference=data["app_trans_id"])
-    for arguments in ([*settle, "-n"], settle, settle, ["db", "status"], ["db", "upgrade", "-n"]):
+    for arguments in ([*settle, "-n"], settle, settle, ["db", "status"], ["db", "upgrade", "-n"], ["doctor"]):
         check(answer(*arguments, DATABASE_URL=database_url, **keys))
 
 

@@ -5,18 +5,27 @@ from __future__ import annotations
 import typer
 
 from ticketbottle_payctl.cli import options
+from ticketbottle_payctl.cli.guard import Approval, permit
 from ticketbottle_payctl.cli.result import Fields, Result, good, line, warn
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.store import migrations
 
 
-def upgrade_command(ctx: typer.Context, *, dry_run: options.DryRun = False) -> None:
+def upgrade_command(
+    ctx: typer.Context,
+    *,
+    dry_run: options.DryRun = False,
+    reason: options.Reason = None,
+    confirm: options.Confirm = None,
+) -> None:
     """Bring payctl's own schema up to date.
 
     Runs the steps the database lacks, in one transaction. Running it twice, also at once, is the same as once.
     """
     session = Session.of(ctx)
     session.note_target()
+    if not dry_run:
+        permit(session, "db upgrade", Approval(reason=reason, confirm=confirm))
     status = migrations.upgrade(session.services.engine, dry_run=dry_run)
     ran = list(status.pending)
     verb = "would run" if dry_run else "ran"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -53,24 +53,39 @@ def as_json(result: Result, occasion: Occasion) -> str:
 
 def as_ndjson(result: Result, occasion: Occasion) -> str:
     """One ``{"type": "item"}`` line per item, then one ``{"type": "summary"}`` line with all the rest."""
+    return "".join([*map(item_line, result.items), summary_line(result, occasion)])
+
+
+def item_line(item: Mapping[str, object]) -> str:
+    """One item as a typed line."""
+    return _dump({"type": "item", **item})
+
+
+def summary_line(result: Result, occasion: Occasion) -> str:
+    """All of a result but its items, as the last typed line."""
     summary = envelope(result, occasion)
     del summary["items"]
-    lines = [_dump({"type": "item", **item}) for item in result.items]
-    return "".join([*lines, _dump({"type": "summary", **summary})])
+    return _dump({"type": "summary", **summary})
 
 
 def as_csv(result: Result) -> str:
     """The items under a header; a one-answer command gives one row of counts and result. Nothing on failure."""
     rows = [dict(item) for item in result.items] or [{**result.counts, **result.result}]
-    rows = [dict(_flat(row)) for row in rows]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    flat = [dict(_flat(row)) for row in rows]
+    columns = list(dict.fromkeys(name for row in flat for name in row))
     if not columns:
         return ""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return _csv_lines([columns, *[[row.get(name, "") for name in columns] for row in flat]])
+
+
+def csv_header(columns: Iterable[str]) -> str:
+    """The first line."""
+    return _csv_lines([list(columns)])
+
+
+def csv_row(columns: Iterable[str], item: Mapping[str, object]) -> str:
+    """An item under a header of ``columns``."""
+    return _csv_lines([[cell(item.get(name)) for name in columns]])
 
 
 def cell(value: object) -> str:
@@ -94,6 +109,12 @@ def _flat(row: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, st
             yield from _flat(value, f"{prefix}{escape(name)}.")
         else:
             yield f"{prefix}{escape(name)}", cell(value)
+
+
+def _csv_lines(rows: Iterable[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _error(failure: Failure | None) -> dict[str, object] | None:

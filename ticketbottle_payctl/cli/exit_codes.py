@@ -75,6 +75,14 @@ ERRORS: Mapping[type[PayctlError], ExitCode] = {
 }
 
 OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
+    "ReplayOutcome": {
+        "done": ExitCode.DONE,
+        "canary_failed": ExitCode.PARTIAL,
+        "canary_timeout": ExitCode.DEADLINE,
+        "too_many_errors": ExitCode.PARTIAL,
+        "signal": ExitCode.TERMINATED,
+        "cancelled": ExitCode.PARTIAL,
+    },
     "WebhookOutcome": {
         "settled": ExitCode.DONE,
         "already_settled": ExitCode.DONE,
@@ -89,6 +97,11 @@ OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
         "signal": ExitCode.TERMINATED,
         "broker_unavailable": ExitCode.UNAVAILABLE,
         "locked": ExitCode.LOCKED,
+    },
+    "CleanupStoppedBecause": {
+        "empty": ExitCode.DONE,
+        "deadline": ExitCode.DEADLINE,
+        "signal": ExitCode.TERMINATED,
     },
 }
 """By the name of the job's enum, so that nothing is imported to look a code up."""

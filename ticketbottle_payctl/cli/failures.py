@@ -16,6 +16,7 @@ from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.telemetry import redacted_traceback
 
 _TRACEBACK_VERBOSITY = 2
+_AGAIN = "run it again: it goes on where it was"
 
 
 class TerminatedError(BaseException):
@@ -53,7 +54,7 @@ def describe(error: BaseException, help_command: str) -> Failure:
             return _interrupted()
         case TerminatedError():
             message = "stopped by SIGTERM; what was under way was finished or rolled back"
-            return Failure("TERMINATED", message, ExitCode.TERMINATED, retryable=True)
+            return Failure("TERMINATED", message, ExitCode.TERMINATED, _AGAIN, retryable=True)
         case _:
             message = f"unexpected {type(error).__name__}: this is a bug in payctl"
             return Failure("INTERNAL", message, ExitCode.BUG, "run it again with -vv and report what that prints")
@@ -68,7 +69,7 @@ def _abort(error: BaseException) -> Failure:
 
 def _interrupted() -> Failure:
     message = "interrupted; what was under way was finished or rolled back"
-    return Failure("INTERRUPTED", message, ExitCode.INTERRUPTED, retryable=True)
+    return Failure("INTERRUPTED", message, ExitCode.INTERRUPTED, _AGAIN, retryable=True)
 
 
 def _usage_message(error: typer.TyperException) -> str:

@@ -13,7 +13,9 @@ from ticketbottle_payctl.cli.documents import cell
 from ticketbottle_payctl.cli.escape import escape
 from ticketbottle_payctl.cli.result import Block, Fields, Line, Part, Raw, Result, Styled, Table
 
-_PLAIN_MARKS = str.maketrans({"✔": "+", "✘": "x", "→": "->", "·": "-", "…": "..."})
+_PLAIN_MARKS = str.maketrans(
+    {"✔": "+", "✘": "x", "→": "->", "·": "-", "…": "..."} | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True))
+)
 
 
 @dataclass(frozen=True, slots=True)

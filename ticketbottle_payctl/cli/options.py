@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl import providers
+from ticketbottle_payctl.cli import complete
 from ticketbottle_payctl.cli.inputs import AUTO
 from ticketbottle_payctl.errors import NotFoundError
 
@@ -29,8 +30,12 @@ File = Annotated[
     typer.Argument(metavar="[FILE|-]", help="The body as it arrived, or for VNPay the query string; - is stdin."),
 ]
 Provider = Annotated[
-    str, typer.Option(metavar="|".join(NAMES_OF_GATEWAYS), callback=gateway_name, help="Whose callback it is.")
-]
+    str,
+    typer.Option(
+        metavar="|".join(NAMES_OF_GATEWAYS), callback=gateway_name, help="Whose callback it is.",
+        autocompletion=complete.gateways,
+    ),
+]  # fmt: skip
 Query = Annotated[str | None, typer.Option(metavar="STRING", help="VNPay's query string, or the URL it stood in.")]
 EventFile = Annotated[
     str | None, typer.Option(metavar="FILE", help="An API Gateway event (payload format 2.0) that holds the callback.")
@@ -40,3 +45,6 @@ DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Do all of it, sho
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do it without asking.")]
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the record.")]
 MaxAffected = Annotated[int | None, typer.Option(metavar="N", min=1, help="Refuse to change more rows than this.")]
+Confirm = Annotated[
+    str | None, typer.Option(metavar="PROFILE", help="The protected profile's name, instead of typing it when asked.")
+]

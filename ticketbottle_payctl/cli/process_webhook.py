@@ -10,6 +10,7 @@ import typer
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli import exit_codes, options
 from ticketbottle_payctl.cli.gateway_keys import missing_keys
+from ticketbottle_payctl.cli.guard import Approval, permit
 from ticketbottle_payctl.cli.inputs import AUTO, Source, read_request, resolve
 from ticketbottle_payctl.cli.result import Block, Fields, Result, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.session import Session
@@ -44,6 +45,8 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
     path: options.RequestPath = None,
     receipt: ReceiptId = None,
     dry_run: options.DryRun = False,
+    reason: options.Reason = None,
+    confirm: options.Confirm = None,
 ) -> None:
     """Settle a payment from a gateway's callback.
 
@@ -59,6 +62,8 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
         request, gateway = _stored(session, receipt, source, provider)
     credentials = session.services.credentials(gateway)
     session.note_target()
+    if not dry_run:
+        permit(session, "process-webhook", Approval(reason=reason, confirm=confirm))
     report = process_webhook(session.services.engine, request, gateway, credentials, dry_run=dry_run)
     if report.reason == "not_configured":
         raise missing_keys(gateway, credentials)

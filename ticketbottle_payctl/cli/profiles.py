@@ -19,6 +19,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 from ticketbottle_payctl.errors import ConfigError
 
@@ -93,12 +94,23 @@ def _profile(name: str, table: Mapping[str, object], path: Path, environ: Mappin
             raise ConfigError(message, hint="names are those of environment variables, values text or numbers")
         values[key] = str(value).lower() if isinstance(value, bool) else str(value)
     tz = table.get("tz")
-    if tz is not None and not isinstance(tz, str):
-        message = f"profiles.{name}.tz in {path} is not a text"
-        raise ConfigError(message)
+    if tz is not None and not _is_zone(tz):
+        message = f"profiles.{name}.tz in {path} is no time zone"
+        raise ConfigError(message, hint='an example is tz = "Asia/Ho_Chi_Minh"')
     fills = {key: value for key, value in values.items() if not environ.get(key)}
-    guard = _guard(_table(table.get("guard", {}), f"profiles.{name}.guard", path), name, path)
-    return Profile(name, {**environ, **fills}, dict.fromkeys(fills, f"profile {name} in {path}"), guard, tz)
+    guards = _table(table.get("guard", {}), f"profiles.{name}.guard", path)
+    own = [*fills, *(["tz"] if tz else []), *(f"guard.{key}" for key in guards)]
+    origins = dict.fromkeys(own, f"profile {name} in {path}")
+    return Profile(name, {**environ, **fills}, origins, _guard(guards, name, path), tz)
+
+
+def _is_zone(name: object) -> TypeGuard[str]:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only where a profile names one
+
+    try:
+        return isinstance(name, str) and bool(ZoneInfo(name))
+    except (KeyError, ValueError, OSError):  # unknown, no name of a zone at all, a directory
+        return False
 
 
 def _guard(table: Mapping[str, object], name: str, path: Path) -> Guard:
@@ -108,6 +120,9 @@ def _guard(table: Mapping[str, object], name: str, path: Path) -> Guard:
             message = f"profiles.{name}.guard.{key} in {path} is not understood"
             raise ConfigError(message, hint="protected and read_only are true or false, max_affected is a number")
     cap = table.get("max_affected")
+    if isinstance(cap, int) and cap < 1:
+        message = f"profiles.{name}.guard.max_affected in {path} is not at least 1"
+        raise ConfigError(message, hint="read_only = true lets nothing be changed")
     return Guard(
         protected=table.get("protected") is True,
         read_only=table.get("read_only") is True,

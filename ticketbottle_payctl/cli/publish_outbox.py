@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ticketbottle_payctl.cli import complete, options
+from ticketbottle_payctl.cli.guard import Approval, permit
 from ticketbottle_payctl.cli.publish_progress import watched
 from ticketbottle_payctl.cli.publish_result import result_of, result_of_preview
 from ticketbottle_payctl.cli.quantities import duration, per_second
@@ -28,8 +30,12 @@ Deadline = Annotated[
 ]
 Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Publish no faster than this.")]
 EventType = Annotated[
-    list[str] | None, typer.Option("--type", metavar="TYPE", help="Only events of this type; may be given again.")
-]
+    list[str] | None,
+    typer.Option(
+        "--type", metavar="TYPE", help="Only events of this type; may be given again.",
+        autocompletion=complete.event_types,
+    ),
+]  # fmt: skip
 Dead = Annotated[
     OnDead, typer.Option("--on-dead", help="Whether a dead event holds back the later ones of its payment.")
 ]
@@ -48,6 +54,8 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     dry_run: Annotated[
         bool, typer.Option("-n", "--dry-run", help="Show what would be claimed; claim and send nothing.")
     ] = False,
+    reason: options.Reason = None,
+    confirm: options.Confirm = None,
 ) -> None:
     """Carry pending events to Kafka, in order per payment.
 
@@ -71,6 +79,7 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     session.note_target(brokers=True)
     if dry_run:
         session.finish(result_of_preview(preview_outbox(session.services.engine, wanted)))
+    permit(session, "publish-outbox", Approval(reason=reason, confirm=confirm))
     with stop_on_signals() as stop, watched(session, wanted) as observer:
         report = publish_outbox(
             session.services.engine, session.services.producer, wanted, stop=stop.event, observer=observer

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TextIO, assert_never
 
 from ticketbottle_payctl.cli.documents import Occasion, as_csv, as_json, as_ndjson
 from ticketbottle_payctl.cli.escape import ascii_json
 from ticketbottle_payctl.cli.human import Surface, as_text, is_terminal, paint
-from ticketbottle_payctl.cli.result import Failure, Part, Result, Styled, bad, dim, warn
+from ticketbottle_payctl.cli.result import Block, Failure, Part, Result, Styled, bad, dim, warn
 from ticketbottle_payctl.cli.shared import Colour, OutputFormat
 from ticketbottle_payctl.telemetry import redact
 
@@ -34,13 +34,30 @@ def write_stdout(text: str) -> None:
         raise
 
 
+def write_part(text: str, *, json: bool) -> None:
+    """A piece of an answer that is too long to be held; the last one is the answer's end.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+    """
+    whole = json and not Surface.of(sys.stdout, colour=False).unicode
+    _write(sys.stdout, ascii_json(text) if whole else text)
+
+
 def tell(colour: Colour, *parts: Part) -> None:
     """One line of talk, on stderr."""
     surface = surface_of(sys.stderr, colour)
-    try:
-        _write(sys.stderr, " ".join(paint(part, surface) for part in parts) + "\n")
-    except OSError:
-        silence(sys.stderr)
+    _say(" ".join(paint(part, surface) for part in parts) + "\n")
+
+
+def tell_blocks(colour: Colour, blocks: Sequence[Block]) -> None:
+    """What is about to be done, drawn for people, on stderr."""
+    _say(as_text(Result("", human=blocks), surface_of(sys.stderr, colour)))
+
+
+def ask(colour: Colour, question: str) -> None:
+    """A question on stderr, without a line's end: the answer is typed beside it."""
+    _say(f"{paint(question, surface_of(sys.stderr, colour))} ")
 
 
 def tell_failure(failure: Failure, colour: Colour) -> None:
@@ -98,6 +115,13 @@ def _formatted(result: Result, occasion: Occasion, form: OutputFormat, surface: 
             return ""
         case _:
             assert_never(form)
+
+
+def _say(text: str) -> None:
+    try:
+        _write(sys.stderr, text)
+    except OSError:
+        silence(sys.stderr)
 
 
 def _encodable(text: str, surface: Surface) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ticketbottle_payctl.cli import complete
 from ticketbottle_payctl.cli.result import Raw, Result, Table
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.errors import NotFoundError
@@ -18,7 +19,12 @@ _ENVELOPE = "envelope-1.json"
 def schema_command(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A command or a schema's name; none lists them.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="A command or a schema's name; none lists them.",
+            autocompletion=complete.schema_names,
+        ),
     ] = None,
 ) -> None:
     """Print the JSON Schema of a command's output."""

@@ -120,14 +120,15 @@ class Session:
         self._answered = True
         if not self.shared.quiet:
             render.tell_warnings(result, self.shared.color)
-        render.emit(result, self._occasion(), self.shared.output, self.shared.color)
+        render.emit(result, self.occasion(), self.shared.output, self.shared.color)
 
     def close(self) -> None:
         """Close what this session opened."""
         if self._owned and self._services is not None:
             self._services.close()
 
-    def _occasion(self) -> Occasion:
+    def occasion(self) -> Occasion:
+        """Which command this is, as whom, since when."""
         duration = round((time.monotonic() - self._started) * 1000)
         return Occasion(self.command, self.shared.profile, self.started_at, duration)
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli import labels
+from ticketbottle_payctl.cli.guard import DEFAULT_MAX_AFFECTED
 from ticketbottle_payctl.cli.profiles import Profile
+from ticketbottle_payctl.cli.times import machine_zone
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import Settings
 
@@ -53,7 +55,8 @@ def shown(profile: Profile) -> list[Shown]:
     rows += [_row(profile, name, str(value(settings))) for name, value in _DEFAULTED.items()]
     rows += [_row(profile, name, profile.environ.get(name) or None) for name in _PLAIN]
     keys = [field.env for gateway in providers.GATEWAYS.values() for field in gateway.fields]
-    return rows + [_row(profile, name, None) for name in (*_HIDDEN, *keys)]
+    rows += [_row(profile, name, None) for name in (*_HIDDEN, *keys)]
+    return rows + [_of_profile(profile, name, value) for name, value in _guards(profile).items()]
 
 
 def findings(profile: Profile) -> list[Finding]:
@@ -71,6 +74,22 @@ def _row(profile: Profile, name: str, value: str | None) -> Shown:
     is_set = bool(profile.environ.get(name))
     origin = profile.origins.get(name, "environment") if is_set else "default" if value is not None else "not set"
     return Shown(name, value, is_set, origin)
+
+
+def _guards(profile: Profile) -> dict[str, str]:
+    guard = profile.guard
+    cap = DEFAULT_MAX_AFFECTED if guard.max_affected is None else guard.max_affected
+    return {
+        "tz": profile.tz or str(machine_zone()),
+        "guard.protected": str(guard.protected).lower(),
+        "guard.read_only": str(guard.read_only).lower(),
+        "guard.max_affected": str(cap),
+    }
+
+
+def _of_profile(profile: Profile, name: str, value: str) -> Shown:
+    """What only a profile can say."""
+    return Shown(name, value, name in profile.origins, profile.origins.get(name, "default"))
 
 
 def _database(settings: Settings) -> str | None:

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ticketbottle_payctl.cli import complete
+
 PANEL = "Shared options"
 
 
@@ -89,6 +91,7 @@ def declare(  # noqa: PLR0913 - one argument per option
         typer.Option(
             "-p", "--profile", envvar="PAYCTL_PROFILE", metavar="NAME",
             help="Settings of this name in the configuration file.", rich_help_panel=PANEL,
+            autocompletion=complete.profile_names,
         ),
     ] = None,
     config: Annotated[
@@ -99,7 +102,10 @@ def declare(  # noqa: PLR0913 - one argument per option
     ] = None,
     tz: Annotated[
         str | None,
-        typer.Option("--tz", metavar="ZONE", callback=zone, help="Time zone to read times in.", rich_help_panel=PANEL),
+        typer.Option(
+            "--tz", metavar="ZONE", callback=zone, help="Time zone to read times in.", rich_help_panel=PANEL,
+            autocompletion=complete.zones,
+        ),
     ] = None,
 ) -> None:  # fmt: skip
     """Declare the shared options; their values are collected by :func:`collect`."""

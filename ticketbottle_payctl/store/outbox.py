@@ -67,17 +67,28 @@ class Waiting(NamedTuple):
     oldest: datetime
 
 
-def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -> list[OutboxEvent]:
-    """Claim and mark the next pending events, in order.
+class Claimed(NamedTuple):
+    """Claimed events, oldest first. ``complete`` is false where a row changed while it was claimed, and is missing."""
+
+    events: list[OutboxEvent]
+    complete: bool
+
+
+def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False, first: str = "") -> Claimed:
+    """Claim and mark the next pending events.
 
     Guards: still unpublished and still below the retry limit, checked again on the row itself. Rows that another
     session has locked are waited for, within the transaction's lock timeout; ``skip_locked`` leaves them instead.
+    A row that was changed while we waited is not among the events, though it may still be pending: what is behind
+    it would overtake it, so such a claim is given back. ``first`` is a statement to send in the same message.
     """
     sql = _claim_sql(bool(wanted.held), bool(wanted.types), wanted.until is not None, wanted.shards > 1, skip_locked)
-    result = connection.exec_driver_sql(sql, _claim_parameters(wanted))
-    rows: list[OutboxEvent] = list(map(OutboxEvent._make, result.cursor.fetchall() if result.cursor else ()))
-    rows.sort(key=_BY_POSITION)
-    return rows
+    result = connection.exec_driver_sql(f"{first};{sql}" if first else sql, _claim_parameters(wanted))
+    rows = result.cursor.fetchall() if result.cursor else []
+    picked, first_id = rows[0][:2]
+    events: list[OutboxEvent] = [] if first_id is None else list(map(OutboxEvent._make, map(_EVENT, rows)))
+    events.sort(key=_BY_POSITION)
+    return Claimed(events, complete=picked == len(events))
 
 
 def preview(connection: Connection, wanted: Claim) -> list[Waiting]:
@@ -117,10 +128,13 @@ def failed(connection: Connection, *, limit: int = 100_000) -> list[Failed]:
 
 
 def waiting_of_other_types(connection: Connection, types: Sequence[str], max_retries: int) -> list[Failed]:
-    """Pending events of the types left out: later events of their payments must not overtake them."""
+    """Pending events of the types left out whose payments also have one of ``types``, which must not overtake them."""
     sql = f"""
-        SELECT "aggregateId", "createdAt", id, "retryCount" FROM outbox
-        WHERE {_OPEN} AND "retryCount" < %(max)s AND "eventType" <> ALL(%(types)s)
+        WITH pending AS (
+            SELECT "aggregateId", "createdAt", id, "retryCount", "eventType" = ANY(%(types)s) AS wanted
+            FROM outbox WHERE {_OPEN} AND "retryCount" < %(max)s)
+        SELECT "aggregateId", "createdAt", id, "retryCount" FROM pending
+        WHERE NOT wanted AND "aggregateId" IN (SELECT "aggregateId" FROM pending WHERE wanted)
     """  # noqa: S608 - only constants are put in
     rows = connection.exec_driver_sql(sql, {"types": list(types), "max": max_retries})
     return [Failed(aggregate_id, (created_at, event_id), count) for aggregate_id, created_at, event_id, count in rows]
@@ -154,6 +168,7 @@ def oldest_pending(connection: Connection, max_retries: int) -> float | None:
     return None if age is None else max(0.0, float(age))
 
 
+_EVENT = itemgetter(slice(1, None))
 _BY_POSITION = itemgetter(5, 0)
 
 
@@ -181,16 +196,19 @@ def _where(held: bool, types: bool, until: bool, shards: bool) -> str:  # noqa: 
 def _claim_sql(held: bool, types: bool, until: bool, shards: bool, skip_locked: bool) -> str:  # noqa: FBT001
     locking = "FOR NO KEY UPDATE SKIP LOCKED" if skip_locked else ""
     return f"""
-        UPDATE outbox AS o
-        SET published = true, "publishedAt" = clock_timestamp() AT TIME ZONE 'UTC'
-        WHERE o.ctid = ANY (ARRAY(
+        WITH picked AS MATERIALIZED (SELECT ARRAY(
             SELECT ctid FROM outbox WHERE {_where(held, types, until, shards)}
-            ORDER BY {_IN_ORDER} LIMIT %(limit)s {locking}))
-          AND NOT o.published AND o."publishedAt" IS NULL AND o."retryCount" < %(max)s
-        RETURNING o.id, o."aggregateId", o."aggregateType", o."eventType", o.payload::text, o."createdAt",
-            o."retryCount",
-            (SELECT ARRAY[x.correlation_id, x.traceparent, x.replay_run_id]
-             FROM payctl.event_context AS x WHERE x.event_id = o.id)
+            ORDER BY {_IN_ORDER} LIMIT %(limit)s {locking}) AS rows),
+        marked AS (
+            UPDATE outbox AS o
+            SET published = true, "publishedAt" = clock_timestamp() AT TIME ZONE 'UTC'
+            WHERE o.ctid = ANY ((SELECT rows FROM picked)::tid[])
+              AND NOT o.published AND o."publishedAt" IS NULL AND o."retryCount" < %(max)s
+            RETURNING o.id, o."aggregateId", o."aggregateType", o."eventType", o.payload::text, o."createdAt",
+                o."retryCount",
+                (SELECT ARRAY[x.correlation_id, x.traceparent, x.replay_run_id]
+                 FROM payctl.event_context AS x WHERE x.event_id = o.id))
+        SELECT cardinality(picked.rows), marked.* FROM picked LEFT JOIN marked ON true
     """  # noqa: S608 - only constants are put in
 
 

@@ -10,55 +10,73 @@ The locks belong to the transaction (PgBouncer and RDS Proxy keep them intact) a
 
 from __future__ import annotations
 
+from enum import Enum
+
 from sqlalchemy import Connection
 
-_NAMESPACE = 7_262_002
+NAMESPACE = 7_262_002
+"""Of the advisory locks that publishers hold."""
+
 _LOCKS_PER_SHARD = 2
 _LOCKS_PER_COUNT = 1000
 
+# Two statements in one message: the second one's snapshot is younger than the lock, so it sees the owner before us.
 # The second lock is looked at, not taken: taking it would be in the way of our own second transaction.
 # Publishers that were told another number of shards divide the keys otherwise: they exclude each other.
 _ENTER = """
-SELECT CASE WHEN pg_try_advisory_xact_lock(%(space)s, %(own)s) THEN NOT EXISTS (
-    SELECT 1 FROM pg_locks
-    WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = %(space)s::oid
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND (objid = %(other)s::oid OR objid::bigint / %(per_count)s <> %(shards)s)
-) ELSE false END
+SELECT pg_try_advisory_xact_lock(%(space)s, %(own)s);
+SELECT COALESCE(bool_and(pid = pg_backend_pid()), false),
+    (SELECT owner FROM payctl.publishers WHERE shard = %(shard)s)
+FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = %(space)s::oid
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND (objid IN (%(own)s::oid, %(other)s::oid) OR objid::bigint / %(per_count)s <> %(shards)s)
 """
-_KEEP = "SELECT pg_advisory_xact_lock(%(space)s, %(own)s)"
 _TAKE_OVER = """
 INSERT INTO payctl.publishers (shard, owner) VALUES (%(shard)s, %(owner)s)
 ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = clock_timestamp()
-WHERE payctl.publishers.owner <> excluded.owner
-RETURNING owner
 """
 
 
-def enter(connection: Connection, shard: int, shards: int, lane: int) -> bool:
-    """Become the publisher of a free shard. False where another one is at work: leave this transaction at once."""
+class Entry(Enum):
+    """What became of an attempt to enter a shard."""
+
+    REFUSED = "another publisher is at work"
+    UNCHANGED = "ours, and nobody was here since we left"
+    TAKEN_OVER = "ours, and what we remember of it is stale"
+
+
+def enter(connection: Connection, shard: int, shards: int, lane: int, owner: str) -> Entry:
+    """Become the publisher of a free shard. Where that is refused, leave this transaction at once."""
     parameters = {
-        "space": _NAMESPACE,
+        "space": NAMESPACE,
         "own": _lock(shard, shards, lane),
         "other": _lock(shard, shards, 1 - lane),
         "per_count": _LOCKS_PER_COUNT,
         "shards": shards,
+        "shard": shard,
     }
-    return bool(connection.exec_driver_sql(_ENTER, parameters).scalar_one())
+    alone, last_owner = connection.exec_driver_sql(_ENTER, parameters).one()
+    if not alone:
+        return Entry.REFUSED
+    if last_owner == owner:
+        return Entry.UNCHANGED
+    connection.exec_driver_sql(_TAKE_OVER, {"shard": shard, "owner": owner})
+    return Entry.TAKEN_OVER
 
 
-def keep(connection: Connection, shard: int, shards: int, lane: int) -> None:
-    """Take the lane's lock while the other lane holds the other one.
+def keeping(shard: int, shards: int, lane: int) -> str:
+    """The statement that takes a lane's lock while the other lane holds the other one.
 
-    Raises:
-        DatabaseUnavailableError: it was not to be had within the transaction's lock timeout.
+    It waits for a newcomer that is just being refused, within the transaction's lock timeout.
     """
-    connection.exec_driver_sql(_KEEP, {"space": _NAMESPACE, "own": _lock(shard, shards, lane)})
+    return f"SELECT pg_advisory_xact_lock({NAMESPACE}, {_lock(shard, shards, lane)})"
 
 
-def take_over(connection: Connection, shard: int, owner: str) -> bool:
-    """Write our name on the shard. True where another name stood there: what we remember of the shard is stale."""
-    return connection.exec_driver_sql(_TAKE_OVER, {"shard": shard, "owner": owner}).first() is not None
+def shard_of(lock: int) -> tuple[int, int]:
+    """Of which shard, out of how many, a lock is; the reverse of how its number is made."""
+    shards, rest = divmod(lock, _LOCKS_PER_COUNT)
+    return rest // _LOCKS_PER_SHARD, shards
 
 
 def _lock(shard: int, shards: int, lane: int) -> int:

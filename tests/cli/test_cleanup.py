@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from ticketbottle_payctl.cli import schema
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store.archive import read
+
+OLD = timedelta(days=8)
+
+
+@pytest.fixture
+def insert(engine):
+    """``insert(3, state="dead")``: that many events."""
+
+    def run(count, **options):
+        with engine.begin() as connection:
+            insert_events(connection, count, **{"payload_bytes": 0, **options})
+
+    return run
+
+
+@pytest.fixture
+def events(engine):
+    """``events()``: how many there are."""
+
+    def run():
+        with engine.connect() as connection:
+            return connection.exec_driver_sql("SELECT count(*) FROM outbox").scalar_one()
+
+    return run
+
+
+@pytest.fixture
+def clean(answer, database_url):
+    """``clean("-n")``: the document, which keeps to its schema."""
+
+    def run(*arguments, **environment):
+        document = answer("cleanup", *arguments, DATABASE_URL=database_url, **environment)
+        Draft202012Validator(schema.load("cleanup"), format_checker=FormatChecker()).validate(document)
+        known = schema.load("cleanup")["then"]["properties"]
+        assert set(document["result"]) <= set(known["result"]["properties"])
+        assert set(document["counts"]) <= set(known["counts"]["properties"])
+        return document
+
+    return run
+
+
+@pytest.fixture
+def profile(tmp_path, database_url):
+    """``profile("protected = true")``: options that choose a profile with that guard."""
+
+    def run(guard):
+        file = tmp_path / "config.toml"
+        file.write_text(f'[profiles.prod]\nDATABASE_URL = "{database_url}"\n[profiles.prod.guard]\n{guard}\n')
+        return ["--config", str(file), "-p", "prod"]
+
+    return run
+
+
+def test_what_scripts_rely_on(clean, insert, events):
+    """Counts, horizon, bytes and batches; the configured retention needs no yes."""
+    insert(5, state="published", age=OLD)
+    insert(1, state="dead")
+    insert(2)
+    document = clean("--batch-size", "2")
+    wanted = {"matched": 5, "deleted": 5, "archived": 0, "pending": 2, "dead": 1}
+    assert document["exit_code"] == 0
+    assert wanted.items() <= document["counts"].items()
+    assert (document["result"]["batches"], document["result"]["bytes"] > 0) == (3, True)
+    assert document["result"]["horizon"].endswith("Z")
+    assert document["items"][0]["error"] == "unknown event type"
+    assert events() == 3
+
+
+def test_the_retention_is_the_configured_one(clean, insert, events):
+    """OUTBOX_RETENTION_DAYS, in days."""
+    insert(2, state="published", age=OLD)
+    assert clean(OUTBOX_RETENTION_DAYS="9")["counts"]["deleted"] == 0
+    assert clean("--older-than", "9d")["counts"]["deleted"] == 0
+    assert events() == 2
+
+
+def test_a_dry_run_says_rows_and_bytes(clean, invoke, database_url, insert, events):
+    """And deletes nothing, at any retention, without a yes."""
+    insert(3, state="published", age=OLD)
+    document = clean("-n", "--older-than", "1h")
+    assert (document["dry_run"], document["counts"]["matched"], document["counts"]["deleted"]) == (True, 3, 0)
+    assert document["result"]["bytes"] > 0
+    assert invoke("cleanup", "-n", DATABASE_URL=database_url).stdout.startswith("would delete 3 events  about ")
+    assert events() == 3
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--older-than", "6d"], ["--receipts-older-than", "1d"], ["--max-affected", "2"]]
+)
+def test_what_is_not_routine_needs_a_yes(clean, insert, events, arguments):
+    """A shorter retention, proofs of what a gateway said, or more than was allowed: nothing was changed."""
+    insert(3, state="published", age=OLD)
+    document = clean(*arguments)
+    assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")
+    assert events() == 3
+
+
+def test_a_yes_allows_it(clean, insert, events):
+    """Up to the cap."""
+    insert(3, state="published", age=OLD)
+    assert clean("--older-than", "1h", "-y", "--max-affected", "2")["exit_code"] == 7
+    assert clean("--older-than", "1h", "-y")["counts"]["deleted"] == 3
+    assert events() == 0
+
+
+def test_the_configured_retention_has_no_cap_but_a_given_one(clean, insert):
+    """The daily run is not stopped by the size of a day."""
+    insert(1200, state="published", age=OLD)
+    assert clean("--max-affected", "1000")["exit_code"] == 7
+    assert clean()["counts"]["deleted"] == 1200
+
+
+@pytest.mark.parametrize(
+    ("guard", "arguments", "code"),
+    [
+        ("read_only = true", ["-y"], 7),
+        ("read_only = true", ["-n"], 0),
+        ("protected = true", ["-y"], 7),
+        ("protected = true", ["--reason", "disk", "--confirm", "staging"], 7),
+        ("protected = true", ["--reason", "disk", "--confirm", "prod"], 0),
+        ("max_affected = 2", [], 7),
+        ("max_affected = 3", [], 0),
+    ],
+)
+def test_profiles_guard_it(answer, insert, profile, guard, arguments, code):
+    """The same ladder as for every command that changes rows."""
+    insert(3, state="published", age=OLD)
+    assert answer("cleanup", *arguments, *profile(guard))["exit_code"] == code
+
+
+def test_an_archive_is_written_and_told(clean, insert, tmp_path):
+    """Its file and how many events went to it."""
+    insert(3, state="published", age=OLD)
+    path = tmp_path / "gone.ndjson.gz"
+    document = clean("--archive", str(path))
+    assert (document["counts"]["archived"], document["result"]["archive"]) == (3, str(path))
+    assert len(list(read(path))) == 3
+
+
+@pytest.mark.parametrize("name", ["events.ndjson", "missing/events.gz"])
+def test_an_archive_that_cannot_be_is_refused_first(clean, insert, events, tmp_path, name):
+    """Exit 2, and nothing is deleted."""
+    insert(3, state="published", age=OLD)
+    assert clean("--archive", str(tmp_path / name))["exit_code"] == 2
+    assert events() == 3
+
+
+def test_the_time_was_up(clean, insert):
+    """Exit 10; what was deleted stays deleted."""
+    insert(5, state="published", age=OLD)
+    document = clean("--batch-size", "1", "--max-duration", "1ms")
+    assert (document["exit_code"], document["result"]["stopped_because"]) == (10, "deadline")
+
+
+def test_unpublished_events_are_told_to_people(invoke, database_url, insert):
+    """With how many, since when, why, and what to type."""
+    insert(2, state="dead", age=timedelta(days=3, hours=4), last_error="boom \x1b]0;title\x07")
+    insert(1, age=timedelta(hours=2))
+    result = invoke("cleanup", DATABASE_URL=database_url)
+    assert "dead\t2, the oldest for 3 d 4 h\n" in result.stdout
+    assert "boom" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert '"message": "outbox_dead_events"' in result.stderr
+    assert "payctl replay --failed" in result.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_finishes_the_batch(started, database_url, engine, insert, events, number, code):
+    """The document is whole, and says how far it came."""
+    insert(30_000, state="published", age=OLD)
+    process = started("cleanup", "--batch-size", "1", "-o", "json", DATABASE_URL=database_url)
+    deadline = time.monotonic() + 30
+    while events() == 30_000 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=30)
+    document = json.loads(out)
+    assert (process.returncode, document["exit_code"], document["result"]["stopped_because"]) == (code, code, "signal")
+    assert document["counts"]["deleted"] == 30_000 - events() > 0
+
+
+@pytest.mark.parametrize(("typed", "code", "left"), [("y", 0, 0), ("", 7, 3)])
+def test_a_person_is_asked(database_url, insert, events, typed, code, left):
+    """On a terminal, with the plan in front; the default is no."""
+    insert(3, state="published", age=OLD)
+    master, slave = pty.openpty()
+    environment = {**os.environ, "DATABASE_URL": database_url, "TERM": "xterm", "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-m", "ticketbottle_payctl", "cleanup", "--older-than", "1h"]
+    with subprocess.Popen(command, env=environment, stdin=slave, stdout=subprocess.DEVNULL, stderr=slave) as process:
+        os.close(slave)
+        seen = b""
+        while b"[y/N]" not in seen:
+            seen += os.read(master, 65536)
+        os.write(master, f"{typed}\n".encode())
+        while process.poll() is None:
+            try:
+                seen += os.read(master, 65536)
+            except OSError:
+                process.wait(30)
+    os.close(master)
+    assert (process.returncode, events()) == (code, left)
+    assert "Delete 3 published events? [y/N]" in seen.decode()

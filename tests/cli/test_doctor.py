@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from ticketbottle_payctl.jobs.doctor import CHECKS
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+
+KEYS_ONLY = ["doctor", "--only", "keys"]
+
+
+@pytest.mark.postgres
+def test_a_whole_world_is_healthy(database_url, mock_kafka, keys, answer):
+    """Database, brokers and keys: exit 0, every check is in the document."""
+    environment = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **keys}
+    document = answer("doctor", **environment)
+    assert (document["exit_code"], document["result"]["healthy"], document["counts"]["fail"]) == (0, True, 0)
+    assert list(dict.fromkeys(item["check"] for item in document["items"])) == list(CHECKS)
+
+
+def test_without_settings_it_says_what_to_set(invoke):
+    """Exit 5, not a crash: each missing setting is a finding with what mends it."""
+    result = invoke("doctor")
+    assert result.exit_code == 5
+    assert "✘  database     DATABASE_URL is not set" in result.stdout
+    assert "✘  kafka        KAFKA_BROKERS is not set" in result.stdout
+    assert "mend:  export DATABASE_URL" in result.stdout
+    assert result.stderr == ""
+
+
+@pytest.mark.postgres
+def test_a_warning_is_no_failure(database_url, engine, invoke):
+    """Exit 0, the finding stands out, and the command that mends it is there to paste."""
+    with engine.begin() as connection:
+        insert_events(connection, 5, state="sent_unmarked")
+    result = invoke("doctor", "--only", "old-service", DATABASE_URL=database_url)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("!  old-service  5 events have")
+    assert "mend:  payctl doctor --fix-published-flags" in result.stdout
+
+
+@pytest.mark.parametrize("spelled", [["--only", "keys"], ["--only", "keys", "--only", "kafka"]])
+def test_only_looks_only_at_that(spelled, answer):
+    """One check or several, in the usual order."""
+    document = answer("doctor", *spelled)
+    assert {item["check"] for item in document["items"]} == set(spelled) - {"--only"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--only", "everything"], "no such check: everything"),
+        (["--yes"], "--yes"),
+        (["-n"], "--dry-run"),
+        (["--reason", "x"], "--reason"),
+        (["--fix-published-flags", "--only", "keys"], "--only"),
+        (["--fix-published-flags", "--bundle", "x"], "--bundle"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(arguments, words, answer):
+    """Exit 2 names it."""
+    document = answer("doctor", *arguments)
+    assert document["exit_code"] == 2
+    assert words in document["error"]["message"]
+
+
+def test_a_bundle_has_the_findings_and_no_secret(tmp_path, keys, answer):
+    """For a colleague: settings, versions, findings; readable by its owner only."""
+    file = tmp_path / "bundle.json"
+    url = "postgresql://canary-user:canary-password@127.0.0.1:1/payments"
+    document = answer("doctor", "--only", "keys", "--only", "database", "--bundle", str(file), DATABASE_URL=url, **keys)
+    content = file.read_text("utf-8")
+    bundle = json.loads(content)
+    assert document["result"]["bundle"] == str(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert bundle["findings"] == document["items"]
+    assert {"MOMO_SECRET_KEY", "DATABASE_URL"} <= {row["name"] for row in bundle["settings"]}
+    assert "canary" not in content
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "directory"])
+def test_a_bundle_overwrites_nothing(kind, tmp_path, answer):
+    """Not a file, not what a link leads to; and it is said before anything is looked at."""
+    place = tmp_path / "bundle.json"
+    if kind == "file":
+        place.write_text("mine", "utf-8")
+    elif kind == "link":
+        place.symlink_to(tmp_path / "elsewhere")
+    else:
+        place.mkdir()
+    document = answer(*KEYS_ONLY, "--bundle", str(place))
+    assert (document["exit_code"], document["error"]["code"]) == (2, "INPUT")
+    assert not Path(tmp_path / "elsewhere").exists()
+    assert kind != "file" or place.read_text("utf-8") == "mine"
+
+
+def test_a_bundle_that_cannot_be_written_says_why(answer):
+    """Exit 2, with the system's reason."""
+    document = answer(*KEYS_ONLY, "--bundle", "/nonexistent/bundle.json")
+    assert document["exit_code"] == 2
+    assert "No such file or directory" in document["error"]["message"]
+
+
+@pytest.mark.postgres
+def test_the_repair_shows_its_plan_and_changes_nothing_with_n(database_url, engine, invoke):
+    """The plan on stdout, and the rows as they were."""
+    with engine.begin() as connection:
+        insert_events(connection, 5, state="sent_unmarked")
+    repair = ["doctor", "--fix-published-flags"]
+    result = invoke(*repair, "-n", DATABASE_URL=database_url)
+    assert (result.exit_code, result.stdout.split()[0]) == (0, "5")
+    assert "nothing was changed" in result.stdout
+    assert invoke(*repair, "--yes", DATABASE_URL=database_url).stdout.startswith("✔  repaired 5  of 5 events  run ")
+    assert invoke(*repair, DATABASE_URL=database_url).stdout.startswith("✔  no half-marked events")

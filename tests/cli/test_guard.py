@@ -1,0 +1,247 @@
+"""Each rung of the ladder, with the repair of half-marked rows as the act."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import time
+
+import pytest
+from sqlalchemy import text
+
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+
+pytestmark = pytest.mark.postgres
+
+ROWS = 12
+CONFIG = """
+[profiles.dev]
+[profiles.prod.guard]
+protected = true
+[profiles.archive.guard]
+read_only = true
+[profiles.small.guard]
+max_affected = 5
+"""
+REPAIR = ["doctor", "--fix-published-flags"]
+PLAN = f"{ROWS}  events have"
+
+
+@pytest.fixture
+def half_marked(engine, database_url, tmp_path):
+    """A database with twelve half-marked rows, and profiles of every kind; as environment variables."""
+    with engine.begin() as connection:
+        insert_events(connection, ROWS, state="sent_unmarked")
+    file = tmp_path / "config.toml"
+    file.write_text(CONFIG, "utf-8")
+    return {"DATABASE_URL": database_url, "PAYCTL_CONFIG": str(file)}
+
+
+@pytest.fixture
+def left(engine):
+    """How many rows are still half marked."""
+
+    def count():
+        with engine.begin() as connection:
+            return connection.execute(
+                text('SELECT count(*) FROM outbox WHERE NOT published AND "publishedAt" IS NOT NULL')
+            ).scalar_one()
+
+    return count
+
+
+@pytest.fixture
+def on_terminal():
+    """Run payctl with a terminal for stdin and stderr, answering its questions in turn; stdout is a pipe."""
+
+    def run(*arguments, answers=(), **environment):
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "ticketbottle_payctl", *arguments]
+        process = subprocess.Popen(
+            command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, **environment}, text=True
+        )
+        os.close(theirs)
+        talk = _converse(ours, list(answers))
+        stdout, _ = process.communicate(timeout=30)
+        os.close(ours)
+        return process.returncode, stdout, talk
+
+    return run
+
+
+def _converse(terminal, answers):
+    """Everything that is said, each question answered with the next answer; an answer of None ends the input."""
+    said, asked, deadline = "", 0, time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # Linux's way to say that the other side is closed
+            break
+        if not part:
+            break
+        said += part.decode()
+        questions = said.count("[y/N] ") + said.count("to go on: ")
+        while asked < questions and answers:
+            asked += 1
+            answer = answers.pop(0)
+            os.write(terminal, b"\x04" if answer is None else f"{answer}\n".encode())
+    return said
+
+
+@pytest.mark.parametrize("answer", ["y", "YES"])
+def test_a_yes_on_a_terminal_goes_on(answer, half_marked, on_terminal, left):
+    """The plan with its count, a question on stderr; stdout has nothing but the result."""
+    code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
+    assert (code, left()) == (0, 0), talk
+    assert stdout.startswith(f"✔  repaired {ROWS}")
+    assert "events have" in talk
+    assert f"Repair {ROWS} events? [y/N]" in talk
+
+
+@pytest.mark.parametrize("answer", ["", "n", "prod", "yess", None])
+def test_anything_but_yes_is_no(answer, half_marked, on_terminal, left):
+    """Enter alone is No, and so is the end of the input: exit 7, nothing changed, stdout empty."""
+    code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
+    assert (code, stdout, left()) == (7, "", ROWS)
+    assert "error[GUARD]" in talk
+
+
+@pytest.mark.parametrize(
+    ("options", "answers"),
+    [
+        (["--reason", "why"], ["y", "prod"]),
+        (["--reason", "why", "--yes"], ["prod"]),
+        (["--reason", "why", "--yes", "--confirm", "prod"], []),
+        (["--reason", "why", "--confirm", "prod"], ["y"]),
+    ],
+)
+def test_a_protected_profile_goes_on_with_reason_yes_and_name(options, answers, half_marked, on_terminal, left):
+    """What was not given as an option is asked for."""
+    code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
+    assert (code, left()) == (0, 0), talk
+
+
+@pytest.mark.parametrize(
+    ("options", "answers"),
+    [
+        (["--reason", "why"], ["y", "dev"]),
+        (["--reason", "why"], ["y", ""]),
+        (["--reason", "why"], ["n"]),
+        (["--reason", "why", "--confirm", "dev"], ["y"]),
+        ([], []),
+    ],
+)
+def test_a_protected_profile_stops_without_one_of_them(options, answers, half_marked, on_terminal, left):
+    """It wants the reason before it asks anything, then the yes, then its own name and no other."""
+    code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
+    assert (code, left()) == (7, ROWS), talk
+
+
+@pytest.mark.parametrize("more", [["--no-input"], ["-o", "json"], ["-o", "ndjson"], ["-o", "csv"]])
+def test_nobody_is_asked_where_that_was_forbidden(more, half_marked, on_terminal, left):
+    """A terminal does not matter with --no-input or a form for programs: plan, exit 7."""
+    code, _, talk = on_terminal(*REPAIR, *more, **half_marked)
+    assert (code, left()) == (7, ROWS)
+    assert "events have" in talk
+    assert "[y/N]" not in talk
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_without_a_terminal_the_plan_is_printed_and_the_exit_is_7(form, half_marked, invoke, left):
+    """The hint has the option that is missing."""
+    result = invoke(*REPAIR, "-o", form, **half_marked)
+    assert (result.exit_code, left()) == (7, ROWS)
+    assert PLAN in result.stderr
+    assert "add --yes" in result.stderr
+    assert "GUARD" in (result.stdout if form == "json" else result.stderr)
+
+
+def test_yes_needs_no_terminal(half_marked, answer, left):
+    """With --yes it is done, recorded with the reason, and told in the document."""
+    document = answer(*REPAIR, "--yes", "--reason", "left by the old service", **half_marked)
+    assert (document["counts"], left()) == ({"matched": ROWS, "repaired": ROWS}, 0)
+    assert document["run_id"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "--yes --reason TEXT --confirm prod"),
+        (["--yes"], "--reason TEXT --confirm prod"),
+        (["--yes", "--reason", " "], "--reason TEXT --confirm prod"),
+        (["--yes", "--reason", "why"], "--confirm prod"),
+        (["--reason", "why", "--confirm", "prod"], "--yes"),
+        (["--yes", "--reason", "why", "--confirm", "dev"], "type prod"),
+    ],
+)
+def test_a_protected_profile_without_a_terminal_names_what_is_missing(options, words, half_marked, answer, left):
+    """All of it at once, ready to paste."""
+    document = answer(*REPAIR, "-p", "prod", *options, **half_marked)
+    assert (document["exit_code"], left()) == (7, ROWS)
+    assert words in document["error"]["hint"]
+
+
+def test_a_protected_profile_that_got_everything_goes_on(half_marked, answer, left):
+    """Reason, name and yes."""
+    given = ["--yes", "--reason", "why", "--confirm", "prod"]
+    assert answer(*REPAIR, "-p", "prod", *given, **half_marked)["exit_code"] == 0
+    assert left() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--max-affected", str(ROWS - 1)], 7),
+        (["--max-affected", str(ROWS)], 0),
+        (["-p", "small"], 7),
+        (["-p", "small", "--max-affected", str(ROWS)], 0),
+    ],
+)
+def test_over_the_cap_is_refused_with_the_number_to_raise(options, code, half_marked, answer, left):
+    """The option's cap, else the profile's; --yes does not help against it."""
+    document = answer(*REPAIR, "--yes", *options, **half_marked)
+    assert (document["exit_code"], left()) == (code, ROWS if code else 0)
+    if code:
+        assert f"--max-affected {ROWS}" in document["error"]["hint"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*REPAIR, "--yes", "--reason", "why", "--confirm", "archive"],
+        ["publish-outbox"],
+        ["process-webhook", "--query", "vnp_x=1", "--provider", "vnpay"],
+        ["db", "upgrade"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_read_only_profile_changes_nothing_ever(arguments, half_marked, answer, left):
+    """Whatever is given, every command that writes ends with 7."""
+    document = answer(*arguments, "-p", "archive", KAFKA_BROKERS="127.0.0.1:1", **half_marked)
+    assert (document["exit_code"], left()) == (7, ROWS)
+    assert "archive is read-only" in document["error"]["message"]
+
+
+@pytest.mark.parametrize("arguments", [[*REPAIR, "-n"], ["doctor", "--only", "columns"], ["db", "upgrade", "-n"]])
+def test_a_read_only_profile_may_be_looked_at(arguments, half_marked, answer):
+    """Reading and dry runs need no leave."""
+    assert answer(*arguments, "-p", "archive", **half_marked)["exit_code"] == 0
+
+
+@pytest.mark.parametrize("arguments", [["publish-outbox"], ["db", "upgrade"]], ids=" ".join)
+def test_a_routine_act_on_a_protected_profile_wants_a_reason_and_the_name(arguments, half_marked, answer):
+    """No question, but both of them; without either, the hint has what is missing."""
+    environment = {**half_marked, "KAFKA_BROKERS": "127.0.0.1:1"}
+    refused = answer(*arguments, "-p", "prod", **environment)
+    assert refused["exit_code"] == 7
+    assert "--reason TEXT --confirm prod" in refused["error"]["hint"]
+    allowed = answer("db", "upgrade", "-p", "prod", "--reason", "why", "--confirm", "prod", **environment)
+    assert allowed["exit_code"] == 0
+
+
+def test_nothing_to_do_needs_no_leave(database_url, answer):
+    """No question, no run: there is nothing that could go wrong."""
+    document = answer(*REPAIR, DATABASE_URL=database_url)
+    assert (document["exit_code"], document["run_id"], document["counts"]["matched"]) == (0, None, 0)

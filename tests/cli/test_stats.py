@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from ticketbottle_payctl.cli import schema
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+
+LINE = re.compile(r"^payctl_outbox_\w+(\{\w+=\"[^\"\n]*\"(,\w+=\"[^\"\n]*\")*\})? -?[0-9.e+-]+$")
+
+
+@pytest.fixture
+def insert(engine):
+    """``insert(3, state="dead")``: that many events."""
+
+    def run(count, **options):
+        with engine.begin() as connection:
+            insert_events(connection, count, payload_bytes=0, **options)
+
+    return run
+
+
+@pytest.fixture
+def stats(answer, database_url):
+    """``stats("--check")``: the document, which keeps to its schema."""
+
+    def run(*arguments):
+        document = answer("stats", *arguments, DATABASE_URL=database_url)
+        Draft202012Validator(schema.load("stats"), format_checker=FormatChecker()).validate(document)
+        known = schema.load("stats")["then"]["properties"]["result"]["properties"]
+        assert set(document["result"]) <= set(known)
+        return document
+
+    return run
+
+
+@pytest.fixture
+def shown(invoke, database_url):
+    """``shown("--by", "type")``: what people see."""
+    return lambda *arguments: invoke("stats", *arguments, DATABASE_URL=database_url)
+
+
+def test_what_scripts_rely_on(stats, insert):
+    """The names of the contract, with units in them."""
+    insert(2, age=timedelta(minutes=3))
+    insert(1, state="dead")
+    insert(4, state="published")
+    result = stats()["result"]
+    assert (result["pending"], result["dead"], result["published"], result["total"]) == (2, 1, 4, 7)
+    assert 180 <= result["oldest_pending_age_s"] < 240
+    assert re.fullmatch(r"[0-9a-f-]{36}", result["oldest_pending_id"])
+    assert (set(result["lag_s"]), set(result["rate"])) == ({"p50", "p95", "p99"}, {"in_per_s", "out_per_s"})
+    assert "drain_eta_s" in result
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("type", {"event_type": "PAYMENT_COMPLETED", "pending": 0, "dead": 2, "published": 0}),
+        ("status", {"status": "dead", "events": 2}),
+        ("provider", {"provider": "ZALOPAY", "pending": 0, "dead": 2, "published": 0}),
+        ("error", {"error": "unknown event type", "pending": 0, "dead": 2}),
+    ],
+)
+def test_breakdowns(stats, shown, insert, by, expected):
+    """In items for programs, as a table for people."""
+    insert(2, state="dead")
+    items = stats("--by", by)["items"]
+    assert any(expected.items() <= item.items() for item in items)
+    assert next(iter(expected.values())) in shown("--by", by).stdout
+
+
+def test_a_line_of_a_breakdown_stays_an_item(invoke, database_url, insert):
+    """No label takes the name that tells ndjson's lines apart."""
+    insert(2, state="dead")
+    printed = invoke("stats", "--by", "type", "-o", "ndjson", DATABASE_URL=database_url).stdout
+    assert [json.loads(line)["type"] for line in printed.splitlines()] == ["item", "summary"]
+
+
+def test_the_headline_is_how_long_the_oldest_waits(shown, insert):
+    """The first line answers what is asked at 3 a.m."""
+    assert shown().stdout.splitlines()[0] == "✔ nothing waits"
+    insert(1, age=timedelta(minutes=42, seconds=10))
+    insert(3, state="dead")
+    assert re.match(r"oldest pending event: 42 min 1\d s  3 dead\n", shown().stdout)
+
+
+def test_what_a_row_says_moves_no_cursor(shown, insert):
+    """An error's text comes from elsewhere."""
+    insert(1, state="dead", last_error="odd \x1b[2J[red]text")
+    printed = shown("--by", "error").stdout
+    assert "\\x1b[#J[red]text" in printed or "\\x1b" in printed
+    assert "\x1b" not in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reasons"),
+    [
+        (["--check"], 5, 2),
+        (["--check", "--max-age", "1h"], 5, 1),
+        (["--check", "--max-failed", "2"], 5, 1),
+        (["--check", "--max-age", "1h", "--max-failed", "2"], 0, 0),
+    ],
+)
+def test_a_check_answers_yes_or_no(stats, insert, arguments, code, reasons):
+    """By the age of the oldest pending event, and by how many are dead."""
+    insert(1, age=timedelta(minutes=10))
+    insert(2, state="dead")
+    document = stats(*arguments)
+    assert (document["exit_code"], document["error"]) == (code, None)
+    assert (document["result"]["healthy"], len(document["result"]["reasons"])) == (code == 0, reasons)
+
+
+def test_an_empty_outbox_is_healthy(shown):
+    """Nothing waits."""
+    result = shown("--check")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "✔ healthy")
+
+
+@pytest.mark.parametrize("condition", ["pending=0", "pending<1,dead<=0", "age<1s"])
+def test_a_wait_ends_when_it_is_so(stats, condition):
+    """At once, where it is so already."""
+    document = stats("--wait", condition)
+    assert (document["exit_code"], document["result"]["reached"]) == (0, True)
+
+
+def test_a_wait_that_is_not_fulfilled_in_time(stats, insert):
+    """Exit 10, with the last state."""
+    insert(2)
+    document = stats("--wait", "pending=0", "--timeout", "300ms", "--interval", "200ms")
+    assert (document["exit_code"], document["result"]["reached"], document["result"]["pending"]) == (10, False, 2)
+
+
+def test_a_wait_sees_what_happens_meanwhile(started, database_url, engine, insert):
+    """It looks again until the backlog is gone."""
+    insert(2)
+    process = started("stats", "--wait", "pending=0", "--interval", "200ms", "-o", "json", DATABASE_URL=database_url)
+    assert b"waiting for" in process.stderr.readline()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM outbox")
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, json.loads(out)["result"]["pending"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--wait", "pending<>0"],
+        ["--wait", "everything=0"],
+        ["--wait", "pending=5m"],
+        ["--wait", "age<30"],
+        ["--max-age", "3m"],
+        ["--max-failed", "0"],
+        ["--timeout", "3m"],
+        ["--interval", "3s"],
+        ["-w", "--check"],
+        ["--prometheus", "--wait", "pending=0"],
+        ["-w", "--interval", "1ms"],
+        ["-w"],
+        ["--by", "colour"],
+        ["--since", "3"],
+    ],
+)
+def test_what_would_be_ignored_or_misread_is_refused(stats, arguments):
+    """No option is silently without effect; one JSON document cannot be a watch."""
+    assert (document := stats(*arguments))["exit_code"] == 2, document
+
+
+def test_metrics_are_prometheus_text(shown, insert):
+    """Help, type and samples of each metric, and nothing else on stdout."""
+    insert(3)
+    insert(2, state="dead", last_error='a "quoted" back\\slash')
+    lines = shown("--prometheus", "--by", "error").stdout.splitlines()
+    assert "payctl_outbox_pending_events 3" in lines
+    assert "payctl_outbox_dead_events 2" in lines
+    assert '{error="a \\"quoted\\" back\\\\slash",status="dead"} 2' in "\n".join(lines)
+    samples = [line for line in lines if not line.startswith("#") and "\\" not in line]
+    assert [line for line in samples if not LINE.match(line)] == []
+    named = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    assert {re.match(r"\w+", line)[0] for line in samples} <= named
+
+
+def test_an_empty_outbox_keeps_its_age_metric(shown):
+    """An alert on age must not lose its series when all is well."""
+    assert "payctl_outbox_oldest_pending_age_seconds 0\n" in shown("--prometheus").stdout
+
+
+def watched(started, database_url, *arguments, lines):
+    """Watch until that many lines were printed, then press Ctrl-C."""
+    process = started("stats", "-w", "--interval", "200ms", *arguments, DATABASE_URL=database_url)
+    printed = [process.stdout.readline().decode() for _ in range(lines)]
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=30)
+    return process.returncode, [*printed, *rest.decode().splitlines(keepends=True)], errors.decode()
+
+
+def test_a_watch_in_a_pipe_prints_a_line_for_each_look(started, database_url, insert):
+    """Under one header, the same columns each time; Ctrl-C is exit 130 without an error."""
+    insert(2)
+    code, lines, errors = watched(started, database_url, lines=3)
+    rows = [line.rstrip("\n").split("\t") for line in lines]
+    assert (code, errors) == (130, "")
+    assert rows[0][:3] == ["at", "pending", "dead"]
+    assert {(len(row), row[1]) for row in rows[1:]} == {(len(rows[0]), "2")}
+
+
+def test_a_watch_as_ndjson_ends_in_a_summary(started, database_url):
+    """One typed line for each look."""
+    code, lines, _ = watched(started, database_url, "-o", "ndjson", lines=2)
+    kinds = [json.loads(line)["type"] for line in lines]
+    assert (code, set(kinds[:-1]), kinds[-1]) == (130, {"item"}, "summary")
+
+
+def test_a_watch_on_a_terminal_draws_over_itself(database_url, insert):
+    """One picture that changes, not a page that grows."""
+    insert(2)
+    master, slave = pty.openpty()
+    environment = {**os.environ, "DATABASE_URL": database_url, "TERM": "xterm-256color", "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-m", "ticketbottle_payctl", "stats", "-w", "--interval", "200ms"]
+    with subprocess.Popen(command, env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        seen, deadline = b"", time.monotonic() + 30
+        while seen.count(b"oldest pending event") < 3 and time.monotonic() < deadline:
+            seen += os.read(master, 65536)
+        process.send_signal(signal.SIGINT)
+        while process.poll() is None and time.monotonic() < deadline:
+            drain(master)
+    os.close(master)
+    assert process.returncode == 130
+    assert b"\x1b[1A" in seen
+    assert "Ctrl-C ends" in seen.decode()
+
+
+def drain(descriptor):
+    """Read what is there; a terminal whose other side is closed answers with an error."""
+    try:
+        os.read(descriptor, 65536)
+    except OSError:
+        return
+
+
+def test_a_watch_outlives_its_database(started, database_url, postgres):
+    """After the first look a restart is waited for, and said on stderr."""
+    process = started("stats", "-w", "--interval", "200ms", DATABASE_URL=database_url)
+    for _ in range(2):
+        process.stdout.readline()
+    postgres.stop("immediate")
+    try:
+        assert b"waiting:" in process.stderr.readline()
+    finally:
+        postgres.restart()
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130

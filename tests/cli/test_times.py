@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+import typer
+
+from ticketbottle_payctl.cli.session import Session
+from ticketbottle_payctl.cli.shared import Shared
+from ticketbottle_payctl.cli.times import age, instant, machine_zone, note_window, shown, zone_of
+from ticketbottle_payctl.wiring import Services
+
+SAIGON = ZoneInfo("Asia/Ho_Chi_Minh")
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(2026, 11, 22, 20, 30, tzinfo=UTC)  # the 23rd, half past three in the morning, in Saigon
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("now", "2026-11-22T20:30:00"),
+        ("2h", "2026-11-22T18:30:00"),
+        ("90m", "2026-11-22T19:00:00"),
+        ("3d", "2026-11-19T20:30:00"),
+        ("2h ago", "2026-11-22T18:30:00"),
+        ("1h30m ago", "2026-11-22T19:00:00"),
+        ("today", "2026-11-22T17:00:00"),
+        ("Yesterday", "2026-11-21T17:00:00"),
+        ("09:00", "2026-11-23T02:00:00"),
+        ("2026-11-22", "2026-11-21T17:00:00"),
+        ("2026-11-22T10:00", "2026-11-22T03:00:00"),
+        ("2026-11-22 10:00:05", "2026-11-22T03:00:05"),
+        ("2026-11-22T10:00:00Z", "2026-11-22T10:00:00"),
+        ("2026-11-22t10:00:00z", "2026-11-22T10:00:00"),
+        ("2026-11-22T10:00:00.5+01:00", "2026-11-22T09:00:00.500000"),
+        ("  2h  ", "2026-11-22T18:30:00"),
+    ],
+)
+def test_an_instant_is_read_in_the_zone(text, meant):
+    """Days and clock times are the zone's, the answer is UTC."""
+    assert instant(text, SAIGON, NOW) == datetime.fromisoformat(meant).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("03/04/2026", "which is the day"),
+        ("3.4.26", "which is the day"),
+        ("2026/11/22", "which is the day"),
+        ("7", "could be seconds"),
+        ("20261122", "could be seconds"),
+        ("", "no instant"),
+        ("tomorrow", "no instant"),
+        ("2026-13-01", "no instant"),
+        ("2026-02-30", "no instant"),
+        ("25:00", "no instant"),
+        ("9:00", "no instant"),
+        ("-2h", "no instant"),
+        ("2 h", "no instant"),
+        ("2y", "not a duration"),
+        ("0001-01-01T00:00", "no instant"),
+        ("999999999d", "no instant"),
+    ],
+)
+def test_what_is_ambiguous_or_wrong_is_refused(text, words):
+    """The error names the option and has examples; nothing is guessed."""
+    with pytest.raises(typer.BadParameter, match=words) as error:
+        instant(text, SAIGON, NOW, option="--since")
+    assert "--since" in error.value.format_message()
+
+
+@pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"])
+def test_an_hour_that_clocks_skip_or_repeat_is_refused(text):
+    """It is no instant, or two; an offset makes it one."""
+    with pytest.raises(typer.BadParameter, match="not one instant"):
+        instant(text, BERLIN, NOW)
+    assert instant(f"{text}:00+01:00", BERLIN, NOW).tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("2h", timedelta(hours=2)), ("2h ago", timedelta(hours=2)), ("1d12h", timedelta(days=1.5))]
+)
+def test_an_age_is_a_duration(text, meant):
+    """With ``ago`` or without."""
+    assert age(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "5", "0s", "now", "ago"])
+def test_an_age_that_is_none_is_refused(text):
+    """A bare number has no unit."""
+    with pytest.raises(typer.BadParameter):
+        age(text)
+
+
+@pytest.fixture
+def session(tmp_path):
+    """``session(tz=None)``: a session whose profile is in Saigon, with ``--tz`` where one is given."""
+    file = tmp_path / "config.toml"
+    file.write_text('[profiles.shop]\ntz = "Asia/Ho_Chi_Minh"\n', "utf-8")
+
+    def make(*, tz=None, profile="shop"):
+        shared = Shared(tz=tz, profile=profile, config=str(file))
+        return Session("stats", shared, Services({}))
+
+    return make
+
+
+def test_the_zone_is_the_option_s_then_the_profile_s_then_the_machine_s(session, monkeypatch):
+    """The nearest one counts."""
+    assert zone_of(session(tz="Europe/Berlin")) == BERLIN
+    assert zone_of(session()) == SAIGON
+    monkeypatch.setenv("TZ", "America/New_York")
+    assert zone_of(session(profile=None)) == ZoneInfo("America/New_York")
+    assert machine_zone() == ZoneInfo("America/New_York")
+
+
+def test_an_instant_is_shown_in_both():
+    """Local time with its offset, and UTC."""
+    assert shown(NOW, SAIGON) == "2026-11-23 03:30:00 +07:00 (2026-11-22T20:30:00.000Z)"
+
+
+def test_the_window_that_was_understood_is_echoed(session, capsys):
+    """In local time and UTC, on stderr; without a bound there is nothing to echo."""
+    note_window(session(), NOW - timedelta(hours=2), None, by="created")
+    note_window(session(), None, None)
+    assert capsys.readouterr().err.splitlines() == [
+        "window 2026-11-23 01:30:00 +07:00 (2026-11-22T18:30:00.000Z) → now by created"
+    ]

@@ -1,0 +1,241 @@
+"""What the doctor finds in databases that are broken on purpose."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import pytest
+from sqlalchemy import text
+
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.jobs.doctor import CHECKS, Status, Subject, diagnose
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings
+from ticketbottle_payctl.store import ownership
+from ticketbottle_payctl.store.engine import Limits, make_engine, transaction
+from ticketbottle_payctl.store.health import sessions
+from ticketbottle_payctl.store.ownership import Entry
+
+pytestmark = pytest.mark.postgres
+
+IN_DATABASE = [name for name in CHECKS if name not in {"kafka", "keys"}]
+
+
+def absent():
+    """A supplier of what is not configured."""
+    message = "not configured"
+    raise ConfigError(message)
+
+
+def subject_of(engine, **changes):
+    """Only a database to look at."""
+    known = {
+        "engine": lambda: engine,
+        "kafka": absent,
+        "producer": absent,
+        "credentials": lambda _: {},
+        "now": lambda: datetime.now(UTC),
+    }
+    return Subject(**{**known, **changes})
+
+
+@pytest.fixture
+def found(engine):
+    """``found("index", **changes)``: the findings of one check."""
+
+    def look(*only, **changes):
+        return diagnose(subject_of(engine, **changes), only).findings
+
+    return look
+
+
+@pytest.fixture
+def broken(engine):
+    """Run SQL as the tables' owner."""
+
+    def run(*statements):
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+    return run
+
+
+def test_a_healthy_database_has_nothing_to_mend(engine):
+    """Every check has at least one finding, and each is ok."""
+    report = diagnose(subject_of(engine), IN_DATABASE)
+    assert [finding for finding in report.findings if finding.status is not Status.OK] == []
+    assert list(dict.fromkeys(finding.check for finding in report.findings)) == IN_DATABASE
+    assert report.healthy
+
+
+def test_looking_changes_nothing(engine):
+    """Even on a connection that may not write."""
+    read_only = engine.execution_options(postgresql_readonly=True)
+    assert diagnose(subject_of(read_only), IN_DATABASE).healthy
+
+
+@pytest.mark.parametrize(
+    ("statement", "check", "status", "words"),
+    [
+        ('ALTER TABLE outbox DROP COLUMN "lastError"', "columns", "fail", 'outbox."lastError" is not there'),
+        ('ALTER TABLE outbox ALTER "publishedAt" TYPE timestamptz', "columns", "fail", "timestamp with time zone"),
+        ("ALTER TABLE outbox ADD tenant text NOT NULL", "columns", "fail", "outbox.tenant must be filled"),
+        ("ALTER TABLE outbox RENAME TO outbox_v1", "columns", "fail", "there is no table outbox"),
+        ("ALTER TYPE \"PaymentStatus\" RENAME VALUE 'FAILED' TO 'REFUSED'", "columns", "fail", "cannot be FAILED"),
+        ('DROP INDEX "outbox_published_createdAt_idx"', "index", "fail", "has no index"),
+        (
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"outbox_published_createdAt_idx\"'::regclass",
+            "index",
+            "fail",
+            "is not valid",
+        ),
+        ("ALTER TABLE outbox SET (autovacuum_enabled = false)", "vacuum", "warn", "rows"),
+        ("DELETE FROM payctl.migrations WHERE version = 2", "schema", "fail", "lacks 0002_publishers"),
+        ("INSERT INTO payctl.migrations VALUES (9999, '9999_x')", "schema", "warn", "9999_x, unknown here"),
+    ],
+)
+def test_what_is_broken_is_named_with_what_mends_it(statement, check, status, words, broken, found):  # noqa: PLR0913, PLR0917
+    """The fact, what it means, and a command or SQL."""
+    broken(statement)
+    findings = [finding for finding in found(check) if finding.status is not Status.OK]
+    assert [finding.status.value for finding in findings] == [status]
+    assert words in findings[0].fact
+    assert findings[0].meaning
+    assert findings[0].remedy
+
+
+def test_the_sql_that_mends_an_index_mends_it(broken, found, database_url):
+    """The remedy can be pasted."""
+    broken('DROP INDEX "outbox_published_createdAt_idx"')
+    remedy = found("index")[0].remedy.partition(": ")[2]
+    with closing(psycopg2.connect(database_url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(remedy)
+    assert found("index")[0].status is Status.OK
+
+
+def test_rows_left_by_the_old_service_are_counted(engine, found):
+    """They were sent; the command that mends them is named."""
+    with engine.begin() as connection:
+        insert_events(connection, 7, state="sent_unmarked")
+        insert_events(connection, 3)
+        insert_events(connection, 3, state="published")
+    (finding,) = found("old-service")
+    assert finding.fact.startswith("7 events")
+    assert finding.remedy == "payctl doctor --fix-published-flags"
+
+
+def test_events_dated_in_the_future_betray_a_writer_in_local_time(engine, found):
+    """Seven hours ahead is what a session in Vietnam leaves behind."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, age=timedelta(hours=-7))
+    (finding,) = found("time-zone")
+    assert (finding.status, "7 h in the future" in finding.fact) == (Status.FAIL, True)
+
+
+def test_a_role_in_local_time_is_named(database_url, engine, found):
+    """Its rows would carry local time; the SQL that mends it can be pasted."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE shop_{urlsplit(database_url).path[1:]}")
+        role = f"shop_{urlsplit(database_url).path[1:]}"
+        connection.exec_driver_sql(f"ALTER ROLE {role} SET timezone TO 'Asia/Ho_Chi_Minh'")
+    (finding,) = found("time-zone")
+    assert finding.fact == f"sessions of {role} begin in Asia/Ho_Chi_Minh"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(finding.remedy)
+    assert found("time-zone")[0].status is Status.OK
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize(("hours", "status"), [(0, "ok"), (0.002, "warn"), (1, "fail"), (-1, "fail")])
+def test_a_clock_that_differs_is_named(hours, status, found):
+    """Seconds are a warning, half a minute is a failure."""
+    (finding,) = found("clock", now=lambda: datetime.now(UTC) + timedelta(hours=hours))
+    assert finding.status.value == status
+
+
+def test_a_publisher_at_work_is_named(engine, found):
+    """By its shard and its process; one that divides the payments otherwise is a warning."""
+    with transaction(engine, Limits()) as connection:
+        assert ownership.enter(connection, 1, 2, 0, "us") is Entry.TAKEN_OVER
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        (other,) = found("publishers")
+        (same,) = found("publishers", shards=2)
+    assert f"shard 1 of 2: pid {pid}" in same.fact
+    assert (same.status, other.status) == (Status.OK, Status.WARN)
+    assert "PAYCTL_SHARDS=2" in other.remedy
+
+
+def test_the_holder_of_an_old_snapshot_is_named(engine):
+    """With process, state and application; one in the middle of its work counts, ourselves do not."""
+    with transaction(engine, Limits()) as holder:
+        holder.exec_driver_sql("CREATE TEMPORARY TABLE t ()")
+        pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        with transaction(engine, Limits()) as connection:
+            (found,) = sessions.snapshot_holders(connection, older_than=0)
+    assert (found.kind, found.pid, found.state) == ("session", pid, "idle in transaction")
+    assert found.name.startswith("payctl (")
+
+
+def test_an_unreachable_database_is_one_finding():
+    """The other checks of the database are named and left out, not failed one by one."""
+    engine = make_engine(DatabaseSettings(Secret("postgresql://payctl:canary@127.0.0.1:1/payments")))
+    report = diagnose(subject_of(engine))
+    failed = [finding.check for finding in report.findings if finding.status is Status.FAIL]
+    assert failed == ["database", "kafka"]
+    assert "not looked at: columns, grants" in report.findings[0].meaning
+    assert "canary" not in str(report)
+
+
+@pytest.fixture
+def engine_as(engine, database_url):
+    """An engine logged in as a role with some grants, which are gone after the test."""
+    role = f"role_{urlsplit(database_url).path[1:]}"
+    opened = []
+
+    def log_in(*grants):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD 'of-this-test'")
+            for grant in grants:
+                connection.exec_driver_sql(grant.format(role=role))
+        parts = urlsplit(database_url)
+        own = parts._replace(netloc=f"{role}:of-this-test@{parts.hostname}:{parts.port}")
+        opened.append(make_engine(DatabaseSettings(Secret(urlunsplit(own)), pooled=False)))
+        return opened[-1]
+
+    yield log_in
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_a_role_that_may_do_one_thing_wholly_is_as_it_should_be(engine_as):
+    """What it may is named; what nobody meant it to do is no finding."""
+    limited = engine_as("GRANT SELECT ON outbox TO {role}")
+    (finding,) = diagnose(subject_of(limited), ["grants"]).findings
+    assert (finding.status, finding.fact.endswith("may: stats")) == (Status.OK, True)
+
+
+def test_a_right_that_is_missing_is_named_and_the_grant_gives_it(engine_as, engine):
+    """A role that may do part of its work gets the statements that make it whole."""
+    limited = engine_as("GRANT SELECT ON outbox TO {role}", "GRANT UPDATE (published) ON outbox TO {role}")
+    findings = diagnose(subject_of(limited), ["grants"]).findings
+    publish = next(finding for finding in findings if "publish-outbox" in finding.fact)
+    assert 'it lacks UPDATE on outbox ("publishedAt")' in publish.fact
+    with engine.begin() as connection:
+        connection.exec_driver_sql(publish.remedy)
+    (mended,) = diagnose(subject_of(limited), ["grants"]).findings
+    assert mended.fact.endswith("may: publish-outbox · stats")
+
+
+def test_a_role_without_rights_may_nothing(engine_as):
+    """That is a failure, and the other checks say what they could not look at."""
+    report = diagnose(subject_of(engine_as()), ["grants", "schema", "publishers", "index", "snapshot"])
+    status = {finding.check: finding.status for finding in report.findings}
+    assert (status["grants"], status["schema"]) == (Status.FAIL, Status.FAIL)
+    assert (status["index"], status["publishers"], status["snapshot"]) == (Status.OK, Status.OK, Status.WARN)

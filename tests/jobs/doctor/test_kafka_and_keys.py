@@ -1,0 +1,133 @@
+"""What the doctor finds in brokers and keys."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.domain.callback import Callback
+from ticketbottle_payctl.jobs.doctor import Status, Subject, diagnose
+from ticketbottle_payctl.jobs.doctor.signing import signed_callback
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import KafkaSettings
+
+VALUES = {
+    "zalopay": {"app_id": "2554", "key1": "canary-1", "key2": "canary-2"},
+    "payos": {"client_id": "canary-c", "api_key": "canary-a", "checksum_key": "canary-3"},
+    "vnpay": {"tmn_code": "TBTEST01", "hash_secret": "canary-4"},
+    "momo": {"partner_code": "TBMOMO", "access_key": "canary-5", "secret_key": "canary-6"},
+}
+NAMES = pytest.mark.parametrize("gateway", VALUES)
+
+
+def keys_of(gateway, **changes):
+    """What is found with one gateway configured."""
+
+    def credentials(asked):
+        values = VALUES[gateway] | changes if asked.name == gateway else {}
+        return {
+            field.name: tuple(Secret(value) for value in values.get(field.name, "").split("|") if value)
+            for field in asked.fields
+        }
+
+    found = diagnose(subject(credentials=credentials), ["keys"]).findings
+    return [finding for finding in found if finding.fact.startswith(gateway)]
+
+
+def subject(bootstrap="", credentials=lambda _: {}):
+    """Brokers and keys to look at, no database."""
+    settings = KafkaSettings(bootstrap)
+    return Subject(
+        engine=lambda: None,
+        kafka=lambda: settings,
+        producer=lambda: Producer(producer_config(settings)),
+        credentials=credentials,
+        now=lambda: datetime.now(UTC),
+    )
+
+
+@NAMES
+def test_a_test_callback_is_genuine(gateway):
+    """What is signed here, apart from the code that verifies, is accepted by it."""
+    credentials = {name: (Secret(value),) for name, value in VALUES[gateway].items()}
+    verdict = GATEWAYS[gateway].verify(signed_callback(gateway, VALUES[gateway]), credentials)
+    assert isinstance(verdict, Callback)
+    assert (verdict.amount, verdict.outcome.value) == (10_000, "COMPLETED")
+
+
+@NAMES
+def test_configured_keys_are_proven(gateway):
+    """Signed, verified, and a changed one refused."""
+    (finding,) = keys_of(gateway)
+    assert (finding.status, finding.fact) == (
+        Status.OK,
+        f"{gateway}: 1 signed and verified, a changed one refused",
+    )
+
+
+def test_each_key_of_a_rotation_is_proven():
+    """The current and the previous one, each alone."""
+    (finding,) = keys_of("momo", secret_key="canary-new|canary-old")
+    assert finding.fact.endswith("2 signed and verified, a changed one refused, 1 of a rotation among them")
+
+
+@pytest.mark.parametrize(
+    ("gateway", "changes", "status", "words"),
+    [
+        ("zalopay", {"app_id": "canary"}, "fail", "app_id is not the configured application"),
+        ("zalopay", {"app_id": ""}, "fail", "ZALOPAY_APP_ID not set"),
+        ("momo", {"access_key": "", "partner_code": ""}, "fail", "MOMO_PARTNER_CODE, MOMO_ACCESS_KEY not set"),
+        ("vnpay", {"hash_secret": " canary"}, "warn", "VNPAY_HASH_SECRET begins or ends with white space"),
+        ("payos", {"checksum_key": "'canary'"}, "warn", "PAYOS_CHECKSUM_KEY begins or ends with"),
+        ("payos", {"checksum_key": ""}, "ok", "payos is off"),
+    ],
+)
+def test_what_is_wrong_with_keys_is_named_by_the_variable(gateway, changes, status, words):
+    """Never by the value."""
+    (finding,) = keys_of(gateway, **changes)
+    assert (finding.status.value, words in finding.fact) == (status, True)
+    assert "canary" not in str(finding)
+
+
+def test_brokers_and_topics_are_described(mock_kafka):
+    """The brokers answer, and each topic has partitions and replicas."""
+    report = diagnose(subject(mock_kafka.bootstrap), ["kafka"])
+    assert report.healthy
+    assert [finding.fact.split(":")[0] for finding in report.findings[1:]] == [
+        "topic payment.completed",
+        "topic payment.failed",
+        "topic payment.cancelled",
+    ]
+
+
+def test_a_topic_with_one_partition_is_a_warning_and_a_missing_one_a_failure():
+    """Each says which events it is about."""
+    with MockKafka().start() as cluster:
+        cluster.create_topic("payment.completed", partitions=1)
+        cluster.create_topic("payment.failed")
+        found = {
+            finding.fact.split(":")[0]: finding for finding in diagnose(subject(cluster.bootstrap), ["kafka"]).findings
+        }
+    assert found["topic payment.completed"].status is Status.WARN
+    missing = found["topic payment.cancelled"]
+    assert missing.status is Status.FAIL
+    assert missing.meaning == "PAYMENT_CANCELLED cannot be published and waits"
+
+
+def test_a_cluster_without_our_topics_may_be_another_one():
+    """One finding, not three."""
+    with MockKafka().start() as cluster:
+        (finding,) = diagnose(subject(cluster.bootstrap), ["kafka"]).findings
+    assert finding.status is Status.FAIL
+    assert "another cluster" in finding.meaning
+
+
+def test_brokers_that_are_away_are_a_failure():
+    """Named with the address, and what to check."""
+    (finding,) = diagnose(subject("127.0.0.1:1"), ["kafka"]).findings
+    assert (finding.status, "127.0.0.1:1" in finding.fact, bool(finding.remedy)) == (Status.FAIL, True, True)

@@ -1,0 +1,98 @@
+"""Rows that the replaced service left half marked become published; nothing is sent, nothing else changes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from ticketbottle_payctl.jobs.fix_published_flags import fix_published_flags, preview_published_flags
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store import runs
+from ticketbottle_payctl.store.runs import NewRun, Who
+
+pytestmark = pytest.mark.postgres
+
+
+def new_run():
+    """A run of somebody."""
+    return NewRun(str(uuid4()), "doctor --fix-published-flags", Who("me", "here"), reason="why")
+
+
+@pytest.fixture
+def half_marked(engine):
+    """Twenty-five half-marked rows, three of each other kind."""
+    with engine.begin() as connection:
+        insert_events(connection, 25, state="sent_unmarked", age=timedelta(days=3))
+        for state in ("pending", "published", "dead"):
+            insert_events(connection, 3, state=state)
+
+
+@pytest.fixture
+def rows(engine):
+    """Every row's flag, and every row without it."""
+
+    def read():
+        sql = "SELECT published, to_jsonb(o) - 'published' FROM outbox o ORDER BY id"
+        with engine.begin() as connection:
+            found = connection.exec_driver_sql(sql).all()
+        return [row[0] for row in found], [row[1] for row in found]
+
+    return read
+
+
+@pytest.mark.usefixtures("half_marked")
+def test_only_the_flag_of_those_rows_changes(engine, rows):
+    """Whatever the size of a batch, every half-marked row is repaired and no other is touched."""
+    flags_before, others_before = rows()
+    report = fix_published_flags(engine, new_run(), batch_size=10)
+    assert (report.matched, report.repaired) == (25, 25)
+    flags, others = rows()
+    assert others == others_before
+    assert (flags_before.count(True), flags.count(True)) == (3, 28)
+    assert preview_published_flags(engine).matched == 0
+
+
+@pytest.mark.usefixtures("half_marked")
+def test_the_run_and_each_row_are_recorded(engine):
+    """Who, why, and before and after of each row, in order."""
+    run = new_run()
+    fix_published_flags(engine, run, batch_size=10)
+    with engine.begin() as connection:
+        (recorded,) = runs.find(connection, run.id)
+        items = runs.items(connection, run.id, 100)
+    assert (recorded.status, recorded.reason, recorded.counts) == ("done", "why", {"matched": 25, "repaired": 25})
+    assert len({item.item_id for item in items}) == 25
+    assert all((item.before, item.after) == ({"published": False}, {"published": True}) for item in items)
+
+
+@pytest.mark.usefixtures("half_marked")
+def test_stopped_it_goes_on_when_run_again(engine):
+    """What was committed stays; the next run repairs the rest."""
+    batches = []
+    first = fix_published_flags(engine, new_run(), batch_size=10, done=batches.append, stopping=lambda: bool(batches))
+    assert (first.repaired, batches) == (10, [10])
+    with engine.begin() as connection:
+        (recorded,) = runs.find(connection, first.run_id)
+    assert recorded.status == "cancelled"
+    assert fix_published_flags(engine, new_run(), batch_size=10).repaired == 15
+
+
+@pytest.mark.usefixtures("half_marked")
+def test_a_row_that_somebody_holds_is_left_for_later(engine):
+    """Nobody is waited for, and the others are repaired."""
+    with engine.begin() as holder:
+        holder.exec_driver_sql(
+            'SELECT 1 FROM outbox WHERE NOT published AND "publishedAt" IS NOT NULL ORDER BY id LIMIT 2 FOR UPDATE'
+        )
+        assert fix_published_flags(engine, new_run(), batch_size=10).repaired == 23
+    assert preview_published_flags(engine).matched == 2
+
+
+def test_nothing_to_repair_leaves_no_run(engine):
+    """A run that did nothing is not worth a record."""
+    report = fix_published_flags(engine, new_run())
+    assert (report.matched, report.run_id) == (0, None)
+    with engine.begin() as connection:
+        assert runs.page(connection, 10) == []

@@ -1,0 +1,139 @@
+"""``payctl cleanup``: the very job that the scheduled function runs, by hand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ticketbottle_payctl.cli import options
+from ticketbottle_payctl.cli.cleanup_result import plan_of, result_of
+from ticketbottle_payctl.cli.guard import Act, Approval, approve, permit
+from ticketbottle_payctl.cli.human import is_terminal
+from ticketbottle_payctl.cli.quantities import duration
+from ticketbottle_payctl.cli.session import Session
+from ticketbottle_payctl.cli.signals import stop_on_signals
+from ticketbottle_payctl.cli.times import age, zone_of
+from ticketbottle_payctl.jobs.cleanup import CleanupPreview, Swept, cleanup, preview_cleanup
+
+OlderThan = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=age, metavar="30d", help="Delete what was published before this [default: OUTBOX_RETENTION_DAYS]."
+    ),
+]
+KeepNewest = Annotated[
+    timedelta | None, typer.Option(parser=age, metavar="6h", help="Keep what was published within this in any case.")
+]
+BatchSize = Annotated[int, typer.Option(min=1, max=50_000, help="Events deleted in one transaction.")]
+MaxDuration = Annotated[
+    timedelta | None, typer.Option(parser=duration, metavar="50s", help="Stop after this long, between two batches.")
+]
+ArchiveFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive", metavar="FILE.ndjson.gz", help="Add the events to this file first; kept, or not deleted."
+    ),
+]
+Receipts = Annotated[
+    timedelta | None,
+    typer.Option(parser=age, metavar="400d", help="Also delete kept callbacks received before this [default: none]."),
+]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show how many rows and bytes would go; delete nothing.")]
+
+
+def cleanup_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    *,
+    older_than: OlderThan = None,
+    keep_newest: KeepNewest = None,
+    batch_size: BatchSize = 2000,
+    max_duration: MaxDuration = None,
+    archive: ArchiveFile = None,
+    receipts_older_than: Receipts = None,
+    dry_run: DryRun = False,
+    yes: options.Yes = False,
+    reason: options.Reason = None,
+    max_affected: options.MaxAffected = None,
+    confirm: options.Confirm = None,
+) -> None:
+    """Delete events that were published longer ago than the retention.
+
+    Pending and dead events are never deleted; they are counted, with the reasons. Ctrl-C and SIGTERM finish the batch
+    first; run it again and it goes on. A retention shorter than the configured one, and callbacks, need a yes.
+    """
+    session = Session.of(ctx)
+    if archive is not None and archive.suffix != ".gz":
+        message = f"{archive} does not end in .gz, and zcat would not read it"
+        raise typer.BadParameter(message, param_hint="--archive")
+    settings = session.settings
+    retention = settings.retention if older_than is None else older_than
+    session.note_target()
+
+    def preview() -> CleanupPreview:
+        return preview_cleanup(
+            session.services.engine,
+            retention=retention,
+            keep_newest=keep_newest,
+            receipts_older_than=receipts_older_than,
+        )
+
+    if not dry_run:
+        approval = Approval(yes=yes, reason=reason, max_affected=max_affected, confirm=confirm)
+        routine = retention >= settings.retention and receipts_older_than is None
+        _allow(session, approval, preview, routine=routine)
+    with stop_on_signals() as stop, _watched(session, preview, hidden=dry_run) as done:
+        report = cleanup(
+            session.services.engine,
+            retention=retention,
+            max_retries=settings.max_retries,
+            batch_size=batch_size,
+            max_duration=max_duration,
+            keep_newest=keep_newest,
+            receipts_older_than=receipts_older_than,
+            archive=archive,
+            dry_run=dry_run,
+            stop=stop.event,
+            done=done,
+        )
+    result = result_of(report, archive=archive, zone=zone_of(session))
+    session.finish(replace(result, exit_code=stop.exit_code or result.exit_code))
+
+
+def _allow(session: Session, approval: Approval, preview: Callable[[], CleanupPreview], *, routine: bool) -> None:
+    """What the configured retention deletes is routine, up to a cap where one was set; the rest is asked for."""
+    cap = session.profile.guard.max_affected if approval.max_affected is None else approval.max_affected
+    if routine and cap is None:
+        permit(session, "cleanup", approval)
+        return
+    found = preview()
+    affected = found.matched + found.receipts
+    if routine and cap is not None and affected <= cap:
+        permit(session, "cleanup", approval)
+        return
+    noun = "published events and kept callbacks" if found.receipts else "published events"
+    approve(session, Act("delete", affected, noun, plan_of(found, zone_of(session))), approval)
+
+
+@contextmanager
+def _watched(
+    session: Session, preview: Callable[[], CleanupPreview], *, hidden: bool
+) -> Iterator[Callable[[Swept], None]]:
+    """Who hears of each batch: a progress bar on a terminal, else nobody."""
+    if hidden or session.shared.quiet or not is_terminal(sys.stderr):
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - rich, only where a bar is drawn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    found = preview()
+    columns = (TextColumn("deleting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("deleting", total=found.matched + found.receipts or None)
+        yield lambda swept: progress.update(bar, completed=swept.deleted + swept.receipts)

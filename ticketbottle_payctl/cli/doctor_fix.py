@@ -1,0 +1,101 @@
+"""``payctl doctor --fix-published-flags``: plan, guard, and the rows that the replaced service left half marked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NoReturn
+from uuid import uuid4
+
+from ticketbottle_payctl.cli.doctor_result import SCHEMA
+from ticketbottle_payctl.cli.exit_codes import ExitCode
+from ticketbottle_payctl.cli.guard import Act, Approval, approve
+from ticketbottle_payctl.cli.human import is_terminal
+from ticketbottle_payctl.cli.result import Block, Fields, Result, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.session import Session
+from ticketbottle_payctl.cli.signals import stop_on_signals
+from ticketbottle_payctl.cli.who import who_runs
+from ticketbottle_payctl.jobs.fix_published_flags import FlagsReport, fix_published_flags, preview_published_flags
+from ticketbottle_payctl.store.runs import NewRun
+
+
+def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
+    """Show what would be repaired, ask, repair it.
+
+    Raises:
+        GuardError: not confirmed, or the profile does not allow it.
+    """
+    session.note_target()
+    engine = session.services.engine
+    before = preview_published_flags(engine)
+    if dry_run:
+        session.finish(_result(before, dry_run=True))
+    approve(session, Act("repair", before.matched, "events", _plan(before)), approval)
+    with stop_on_signals() as stop, _progress(session, before.matched) as done:
+        report = fix_published_flags(engine, _run(session, approval), stopping=stop.event.is_set, done=done)
+    result = _result(report, dry_run=False)
+    session.finish(replace(result, exit_code=stop.exit_code or result.exit_code))
+
+
+@contextmanager
+def _progress(session: Session, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr where that is a terminal."""
+    if session.shared.quiet or not is_terminal(sys.stderr):
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - rich, only where a bar is drawn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("repairing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("repairing", total=total)
+        yield lambda repaired: progress.update(bar, completed=repaired)
+
+
+def _run(session: Session, approval: Approval) -> NewRun:
+    return NewRun(
+        str(uuid4()),
+        "doctor --fix-published-flags",
+        who_runs(session),
+        reason=approval.reason,
+        profile=session.profile.name,
+    )
+
+
+def _plan(report: FlagsReport) -> list[Block]:
+    return [
+        line(bold(f"{report.matched:,}"), 'events have "publishedAt" and published = false: they were sent'),
+        Fields(
+            (
+                ("made between", report.oldest),
+                ("and", report.newest),
+                ("would become", "published = true; nothing else changes, nothing is sent"),
+            )
+        ),
+    ]
+
+
+def _result(report: FlagsReport, *, dry_run: bool) -> Result:
+    left = report.matched - report.repaired
+    human: list[Block] = _plan(report) if dry_run else [_headline(report)]
+    if dry_run:
+        human.append(line(warn("dry run:"), "nothing was changed"))
+    elif left > 0:
+        human.append(line(warn(f"{left:,} left:"), "another session holds them, or this was stopped; run it again"))
+    return Result(
+        SCHEMA,
+        ExitCode.DONE if dry_run or left <= 0 else ExitCode.PARTIAL,
+        counts={"matched": report.matched, "repaired": report.repaired},
+        human=human,
+        dry_run=dry_run,
+        run_id=report.run_id,
+    )
+
+
+def _headline(report: FlagsReport) -> Block:
+    if not report.matched:
+        return line(good("✔"), "no half-marked events", dim("nothing to do"))
+    run = dim(f"run {report.run_id}")
+    return line(good("✔"), bold(f"repaired {report.repaired:,}"), dim(f"of {report.matched:,} events"), run)

@@ -1,0 +1,91 @@
+"""``payctl errors``: why events are not published, kind by kind, each with the command that replays it."""
+
+from __future__ import annotations
+
+import typer
+
+from ticketbottle_payctl.cli import selector_options as select
+from ticketbottle_payctl.cli.result import Block, Fields, Result, bold, dim, good, line
+from ticketbottle_payctl.cli.selecting import Given, selector_of
+from ticketbottle_payctl.cli.session import Session
+from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
+from ticketbottle_payctl.store.error_groups import ErrorGroup
+from ticketbottle_payctl.telemetry import redact, rfc3339
+
+_DEFAULT_LIMIT = 50
+
+
+def errors_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    *,
+    failed: select.Failed = False,
+    types: select.Types = None,
+    provider: select.Provider = None,
+    since: select.Since = None,
+    until: select.Until = None,
+    error: select.ErrorPattern = None,
+    limit: select.Limit = None,
+) -> None:
+    """Show why events are not published: their last errors, grouped.
+
+    Errors that differ only in ids, numbers and addresses are one group. Counted are unpublished events that failed at
+    least once; --failed counts the dead ones alone.
+    """
+    session = Session.of(ctx)
+    given = Given(failed=failed, types=types, provider=provider, since=since, until=until, error=error)
+    selector = selector_of(session, given)
+    session.note_target()
+    report = group_errors(
+        session.services.engine, selector, max_retries=session.settings.max_retries, limit=limit or _DEFAULT_LIMIT
+    )
+    session.finish(
+        Result(
+            "payctl.errors/1",
+            counts={"groups": len(report.groups), "events": report.events},
+            items=[_item(group) for group in report.groups],
+            truncated=report.truncated,
+            human=_human(report),
+        )
+    )
+
+
+def _item(group: ErrorGroup) -> dict[str, object]:
+    return {
+        "group": group.group,
+        "pattern": redact(group.pattern) or None,
+        "count": group.count,
+        "dead": group.dead,
+        "first": group.first,
+        "last": group.last,
+        "event_types": list(group.event_types),
+        "sample": redact(group.sample) if group.sample else None,
+        "sample_id": group.sample_id,
+        "replay": _replay(group),
+    }
+
+
+def _replay(group: ErrorGroup) -> str:
+    return f"payctl replay --error-group {group.group}"
+
+
+def _human(report: ErrorsReport) -> list[Block]:
+    if not report.groups:
+        return [line(good("✔"), "no unpublished event has failed")]
+    kinds = "kind" if len(report.groups) == 1 else "kinds"
+    blocks: list[Block] = [line(bold(f"{report.events:,} events"), f"{len(report.groups)} {kinds} of error")]
+    for group in report.groups:
+        blocks += [
+            line(),
+            line(bold(f"{group.count:,} times"), redact(group.pattern) or "(no error was recorded)", dim(group.group)),
+            Fields(
+                (
+                    ("dead", f"{group.dead:,} of {group.count:,}"),
+                    ("created", f"{rfc3339(group.first)} → {rfc3339(group.last)}"),
+                    ("types", ", ".join(group.event_types)),
+                    ("sample", redact(group.sample) if group.sample else None),
+                    ("event", f"payctl show {group.sample_id}"),
+                    ("replay", _replay(group)),
+                )
+            ),
+        ]
+    return blocks

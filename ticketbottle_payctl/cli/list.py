@@ -1,0 +1,161 @@
+"""``payctl list``: events, payments and kept callbacks, newest first."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ticketbottle_payctl.cli import selector_options as select
+from ticketbottle_payctl.cli.archived import list_archived
+from ticketbottle_payctl.cli.id_files import named_ids
+from ticketbottle_payctl.cli.listed import OUTBOX, PAYMENTS, RECEIPTS, columns_of, finish_list, limit_of, position_of
+from ticketbottle_payctl.cli.selecting import Given, selector_of, stuck_for, window
+from ticketbottle_payctl.cli.session import Session
+from ticketbottle_payctl.jobs.listing import list_rows
+from ticketbottle_payctl.store import listing
+from ticketbottle_payctl.store.listing import PaymentSelector, ReceiptSelector
+from ticketbottle_payctl.store.selection import By
+
+After = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on where a page ended: its `next`.")]
+Fields = Annotated[str | None, typer.Option("--fields", metavar="A,B", help="Only these fields, in this order.")]
+FromArchive = Annotated[
+    Path | None, typer.Option("--from-archive", metavar="FILE", help="Read an archive of cleanup, not the database.")
+]
+Status = Annotated[
+    list[str] | None, typer.Option("--status", metavar="STATUS", parser=str.upper, help="PENDING, COMPLETED, ...")
+]
+Outcomes = Annotated[
+    list[str] | None,
+    typer.Option("--result", metavar="RESULT", parser=str.lower, help="settled, refused, ignored, ..."),
+]
+
+
+def outbox_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    ids: select.Ids = None,
+    *,
+    from_file: select.FromFile = None,
+    failed: select.Failed = False,
+    stuck: select.Stuck = False,
+    age: select.Age = None,
+    published: select.Published = False,
+    types: select.Types = None,
+    aggregates: select.Aggregates = None,
+    order_codes: select.OrderCodes = None,
+    provider: select.Provider = None,
+    since: select.Since = None,
+    until: select.Until = None,
+    by: select.ByInstant = By.CREATED,
+    error: select.ErrorPattern = None,
+    error_group: select.ErrorGroup = None,
+    limit: select.Limit = None,
+    everything: select.Everything = False,
+    after: After = None,
+    fields: Fields = None,
+    from_archive: FromArchive = None,
+) -> None:
+    """Show events of the outbox, newest first.
+
+    Different selectors narrow each other; --failed, --stuck and --published widen. 50 events, unless --limit or --all
+    says otherwise. As ndjson and csv any number is written as it is read.
+    """
+    session = Session.of(ctx)
+    given = Given(
+        ids, from_file, failed, stuck, age, published, types, aggregates, order_codes, provider, since, until, by,
+        error, error_group,
+    )  # fmt: skip
+    selector = selector_of(session, given)
+    columns = columns_of(session, OUTBOX, fields)
+    most = limit_of(limit, everything=everything)
+    if from_archive is not None:
+        finish_list(session, OUTBOX, list_archived(from_archive, selector, most, after), columns)
+    session.note_target()
+    fetch = partial(listing.outbox, selector=selector, max_retries=session.settings.max_retries)
+    rows = list_rows(session.services.engine, fetch, limit=most, after=position_of(after))
+    finish_list(session, OUTBOX, rows, columns)
+
+
+def payments_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    ids: select.Ids = None,
+    *,
+    from_file: select.FromFile = None,
+    status: Status = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Failed ones; the same as --status FAILED.")] = False,
+    stuck: Annotated[bool, typer.Option("--stuck", help="PENDING for longer than --age.")] = False,
+    age: select.Age = None,
+    order_codes: select.OrderCodes = None,
+    provider: select.Provider = None,
+    since: select.Since = None,
+    until: select.Until = None,
+    limit: select.Limit = None,
+    everything: select.Everything = False,
+    after: After = None,
+    fields: Fields = None,
+) -> None:
+    """Show payments, newest first.
+
+    Selectors narrow each other. 50 payments, unless --limit or --all says otherwise.
+    """
+    session = Session.of(ctx)
+    first, last = window(session, since, until, by="created")
+    selector = PaymentSelector(
+        ids=named_ids(ids, from_file),
+        order_codes=tuple(order_codes or ()),
+        provider=provider,
+        statuses=(*(status or ()), *(["FAILED"] if failed else [])),
+        stuck=stuck_for(stuck=stuck, age=age),
+        since=first,
+        until=last,
+    )
+    columns = columns_of(session, PAYMENTS, fields)
+    most = limit_of(limit, everything=everything)
+    session.note_target()
+    fetch = partial(listing.payments, selector=selector)
+    finish_list(
+        session, PAYMENTS, list_rows(session.services.engine, fetch, limit=most, after=position_of(after)), columns
+    )
+
+
+def receipts_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    ids: select.Ids = None,
+    *,
+    from_file: select.FromFile = None,
+    results: Outcomes = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Refused ones; the same as --result refused.")] = False,
+    aggregates: select.Aggregates = None,
+    order_codes: select.OrderCodes = None,
+    provider: select.Provider = None,
+    since: select.Since = None,
+    until: select.Until = None,
+    limit: select.Limit = None,
+    everything: select.Everything = False,
+    after: After = None,
+    fields: Fields = None,
+) -> None:
+    """Show the callbacks that were kept, newest first.
+
+    What they carried stays in the database. Selectors narrow each other. 50 callbacks, unless --limit or --all says otherwise.
+    """
+    session = Session.of(ctx)
+    first, last = window(session, since, until, by="received")
+    selector = ReceiptSelector(
+        ids=named_ids(ids, from_file),
+        order_codes=tuple(order_codes or ()),
+        payments=tuple(aggregates or ()),
+        provider=provider,
+        results=(*(results or ()), *(["refused"] if failed else [])),
+        since=first,
+        until=last,
+    )
+    columns = columns_of(session, RECEIPTS, fields)
+    most = limit_of(limit, everything=everything)
+    session.note_target()
+    fetch = partial(listing.receipts, selector=selector)
+    finish_list(
+        session, RECEIPTS, list_rows(session.services.engine, fetch, limit=most, after=position_of(after)), columns
+    )

@@ -1,0 +1,110 @@
+"""What the listings share: which fields, how many rows, where a page goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NoReturn
+
+import typer
+
+from ticketbottle_payctl.cli.result import Result, dim
+from ticketbottle_payctl.cli.session import Session
+from ticketbottle_payctl.cli.shared import OutputFormat
+from ticketbottle_payctl.cli.streaming import finish_stream
+from ticketbottle_payctl.jobs.listing import Listing
+from ticketbottle_payctl.store.listing import OUTBOX_FIELDS, PAYMENT_FIELDS, RECEIPT_FIELDS, Position
+from ticketbottle_payctl.telemetry import redact
+
+_DEFAULT_LIMIT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A listing: its output's name, every field it has, and those a person sees unasked."""
+
+    schema: str
+    fields: tuple[str, ...]
+    shown: tuple[str, ...]
+
+
+OUTBOX = Kind(
+    "payctl.list-outbox/1",
+    OUTBOX_FIELDS,
+    ("id", "event_type", "state", "order_code", "created_at", "retry_count", "last_error"),
+)
+PAYMENTS = Kind(
+    "payctl.list-payments/1",
+    PAYMENT_FIELDS,
+    ("order_code", "status", "amount", "currency", "provider", "created_at", "updated_at", "id"),
+)
+RECEIPTS = Kind(
+    "payctl.list-receipts/1",
+    RECEIPT_FIELDS,
+    ("id", "received_at", "provider", "outcome", "result", "reason", "order_ref", "amount"),
+)
+
+
+def columns_of(session: Session, kind: Kind, given: str | None) -> tuple[str, ...]:
+    """The fields as given, else all of them, else (for people) the usual ones.
+
+    Raises:
+        typer.BadParameter: there is no such field.
+    """
+    if given is None:
+        return kind.shown if session.shared.output is OutputFormat.TABLE else kind.fields
+    names = tuple(dict.fromkeys(name.strip() for name in given.split(",")))
+    unknown = [name for name in names if name not in kind.fields]
+    if unknown:
+        message = f"no such field: {', '.join(unknown)}; there are {', '.join(kind.fields)}"
+        raise typer.BadParameter(message, param_hint="--fields")
+    return names
+
+
+def limit_of(given: int | None, *, everything: bool) -> int | None:
+    """How many rows; None is all.
+
+    Raises:
+        typer.BadParameter: a limit and everything.
+    """
+    if everything and given is not None:
+        message = "--all and --limit contradict each other"
+        raise typer.BadParameter(message)
+    return None if everything else given or _DEFAULT_LIMIT
+
+
+def position_of(after: str | None) -> Position | None:
+    """The position that a page's ``next`` means.
+
+    Raises:
+        typer.BadParameter: it is no such cursor.
+    """
+    if after is None:
+        return None
+    at, found, row_id = after.partition("~")
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        moment = None
+    if not found or not row_id.isprintable() or not row_id or moment is None or moment.tzinfo is None:
+        message = "it is not the `next` of an earlier page"
+        raise typer.BadParameter(message, param_hint="--after")
+    return Position(moment, row_id)
+
+
+def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[str]) -> NoReturn:
+    """Write the rows as they come, and where to go on."""
+
+    def close() -> Result:
+        after = f"{rows.next.at.isoformat().replace('+00:00', 'Z')}~{rows.next.id}" if rows.next else None
+        if rows.more:
+            session.note(dim(f"{rows.count:,} shown, there are more: --all{f', or --after {after}' if after else ''}"))
+        return Result(kind.schema, counts={"listed": rows.count}, truncated=rows.more, next=after)
+
+    finish_stream(session, ({name: _safe(name, row[name]) for name in columns} for row in rows), columns, close)
+
+
+def _safe(name: str, value: object) -> object:
+    """An error's text may quote what it was about."""
+    return redact(value) if name == "last_error" and isinstance(value, str) else value

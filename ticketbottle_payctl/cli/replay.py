@@ -1,0 +1,201 @@
+"""``payctl replay``: put events back to pending, so that the publisher sends them again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from ticketbottle_payctl.cli import labels, options
+from ticketbottle_payctl.cli import selector_options as select
+from ticketbottle_payctl.cli.guard import Act, Approval, approve
+from ticketbottle_payctl.cli.plan_files import StoredPlan, read_plan, write_plan
+from ticketbottle_payctl.cli.quantities import duration, per_second
+from ticketbottle_payctl.cli.replay_plan import plan_blocks
+from ticketbottle_payctl.cli.replay_progress import watched
+from ticketbottle_payctl.cli.replay_result import result_of, result_of_plan
+from ticketbottle_payctl.cli.selecting import Given, selector_of
+from ticketbottle_payctl.cli.session import Session
+from ticketbottle_payctl.cli.signals import stop_on_signals
+from ticketbottle_payctl.cli.who import who_runs
+from ticketbottle_payctl.errors import GuardError, InputError
+from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay
+from ticketbottle_payctl.jobs.replay import replay as apply_replay
+from ticketbottle_payctl.store.runs import NewRun
+from ticketbottle_payctl.store.selection import By
+
+Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Requeue no faster than this.")]
+Canary = Annotated[
+    int | None, typer.Option(metavar="N", min=1, max=1000, help="First this many; the rest once they are published.")
+]
+CanaryPatience = Annotated[
+    timedelta | None, typer.Option(parser=duration, metavar="5m", help="How long they may take [default: 5m].")
+]
+MaxErrors = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after this many failures.")]
+PlanOut = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan to a file, and change nothing.")]
+PlanIn = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Apply a plan that was written before.")]
+SELECTORS = (
+    "ids, - (stdin), --from-file, --failed, --stuck, --published, --type, --aggregate, --order-code, --provider, "
+    "--since, --until, --error, --error-group; everything unpublished: --all"
+)
+
+
+def replay_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    ids: select.Ids = None,
+    *,
+    from_file: select.FromFile = None,
+    failed: select.Failed = False,
+    stuck: select.Stuck = False,
+    age: select.Age = None,
+    published: select.Published = False,
+    allow_published: Annotated[
+        bool, typer.Option("--allow-published", help="Send again what was sent: consumers see it twice.")
+    ] = False,
+    types: select.Types = None,
+    aggregates: select.Aggregates = None,
+    order_codes: select.OrderCodes = None,
+    provider: select.Provider = None,
+    since: select.Since = None,
+    until: select.Until = None,
+    by: select.ByInstant = By.CREATED,
+    error: select.ErrorPattern = None,
+    error_group: select.ErrorGroup = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the oldest N.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that is not published.")] = False,
+    allow_superseded: Annotated[
+        bool,
+        typer.Option("--allow-superseded", help="Also failures of payments that are COMPLETED now: harmful."),
+    ] = False,
+    rate: Rate = None,
+    canary: Canary = None,
+    canary_timeout: CanaryPatience = None,
+    max_errors: MaxErrors = None,
+    plan_out: PlanOut = None,
+    plan: PlanIn = None,
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan, and change nothing.")] = False,
+    yes: options.Yes = False,
+    reason: options.Reason = None,
+    max_affected: options.MaxAffected = None,
+    confirm: options.Confirm = None,
+) -> None:
+    """Put events back to pending, to be published again.
+
+    Different selectors narrow each other; --failed, --stuck and --published widen. Shows a plan and asks first. A row
+    that changed since the plan is skipped. Failed and cancelled events of a payment that is COMPLETED now are left
+    out: sent again, they would take a paid customer's tickets away. The run is recorded: `payctl runs`.
+    """
+    session = Session.of(ctx)
+    if canary_timeout is not None and canary is None:
+        message = "--canary-timeout goes with --canary"
+        raise typer.BadParameter(message)
+    given = Given(
+        ids, from_file, failed, stuck, age, published, types, aggregates, order_codes, provider, since, until, by,
+        error, error_group, limit,
+    )  # fmt: skip
+    allowed = _Allowed(allow_published, allow_superseded)
+    stored = _planned(session, given, allowed, everything=everything) if plan is None else _read(session, given, plan)
+    wanted = ReplayOptions(
+        allow_superseded=stored.allow_superseded,
+        rate=rate,
+        canary=canary,
+        canary_patience=canary_timeout or ReplayOptions().canary_patience,
+        max_errors=max_errors,
+    )
+    if plan_out is not None:
+        write_plan(plan_out, stored)
+    if plan_out is not None or dry_run:
+        session.finish(result_of_plan(stored.plan, wanted, named=given.names_ids, plan_file=plan_out))
+    approve(
+        session,
+        Act(
+            "replay",
+            len(stored.plan.events),
+            "event" if len(stored.plan.events) == 1 else "events",
+            plan_blocks(stored.plan, wanted),
+        ),
+        Approval(yes, reason, max_affected, confirm),
+    )
+    if not stored.plan.events:
+        session.finish(result_of_plan(stored.plan, wanted, named=given.names_ids, nothing=True))
+    _run(session, stored, wanted, reason, named=given.names_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    published: bool
+    superseded: bool
+
+
+def _planned(session: Session, given: Given, allowed: _Allowed, *, everything: bool) -> StoredPlan:
+    """Select now.
+
+    Raises:
+        InputError: nothing was selected.
+        GuardError: published events were selected and not allowed.
+    """
+    selector = selector_of(session, given)
+    if selector.is_empty and not everything:
+        message = "which events? nothing was selected"
+        raise InputError(message, hint=f"select by {SELECTORS}")
+    if selector.published and not allowed.published:
+        message = "published events would be sent again: their consumers would see them twice"
+        raise GuardError(message, hint="say so with --allow-published as well")
+    session.note_target()
+    made = plan_replay(
+        session.services.engine,
+        selector,
+        max_retries=session.settings.max_retries,
+        allow_published=allowed.published,
+        allow_superseded=allowed.superseded,
+    )
+    return StoredPlan(made, _database(session), selector.described(), allowed.superseded)
+
+
+def _read(session: Session, given: Given, path: Path) -> StoredPlan:
+    """Take the plan from a file.
+
+    Raises:
+        InputError: selectors were given beside it, it is no plan, or it is another database's.
+    """
+    if given != Given():
+        message = "--plan is a whole selection: give no selectors beside it"
+        raise InputError(message)
+    stored = read_plan(path)
+    if stored.database != _database(session):
+        message = f"the plan is for {stored.database}, DATABASE_URL is {_database(session)}"
+        raise InputError(message, hint="use the profile or DATABASE_URL that it was made with")
+    session.note_target()
+    return stored
+
+
+def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: str | None, *, named: bool) -> None:
+    run = NewRun(
+        id=str(uuid4()),
+        command="replay",
+        who=who_runs(session),
+        reason=reason,
+        profile=session.profile.name,
+        selector=stored.selector,
+        options=wanted.stored(),
+    )
+    with stop_on_signals() as stop, watched(session, len(stored.plan.events), wanted) as tell:
+        report = apply_replay(
+            session.services.engine,
+            stored.plan,
+            run,
+            wanted,
+            max_retries=session.settings.max_retries,
+            stop=stop.event,
+            tell=tell,
+        )
+    result = result_of(report, plan=stored.plan, named=named)
+    session.finish(replace(result, exit_code=stop.exit_code) if stop.exit_code and report.remaining else result)
+
+
+def _database(session: Session) -> str:
+    return labels.database(session.settings.database)

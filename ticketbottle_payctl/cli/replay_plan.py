@@ -1,0 +1,73 @@
+"""A replay's plan for people: what it would touch, what that means, and what is left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from ticketbottle_payctl.cli.result import Block, Fields, Table, bold, line, warn
+from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, ReplayOptions, ReplayPlan
+from ticketbottle_payctl.telemetry import rfc3339
+
+_MOST_SHOWN = 20
+WHY = {
+    "published": "published already; again only with --allow-published",
+    "superseded": "superseded: its payment is COMPLETED now",
+    "not_found": "there is no such event",
+    "not_selected": "named, but not what the other selectors ask for, or gone",
+    "changed": "changed since the plan",
+    "gone": "deleted since the plan",
+    "locked": "held by another session, such as a publisher",
+}
+"""Why a row was left alone, in words."""
+
+
+def plan_blocks(plan: ReplayPlan, options: ReplayOptions) -> list[Block]:
+    """The plan with its counts and its forecast."""
+    return [line(bold("Plan"), f"put {events(len(plan.events))} back to pending"), _forecast(plan, options),
+            *left_out_blocks(plan.left_out)]  # fmt: skip
+
+
+def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
+    """The first of what is left out, by name and reason."""
+    if not left_out:
+        return
+    rows = tuple((left.id, left.event_type, WHY[left.reason]) for left in left_out[:_MOST_SHOWN])
+    yield Table(("left out", "type", "why"), rows)
+    if len(left_out) > len(rows):
+        yield line(f"and {len(left_out) - len(rows):,} more, all of them with -o json")
+
+
+def events(number: int) -> str:
+    """So many events, in words."""
+    return f"{number:,} {'event' if number == 1 else 'events'}"
+
+
+def seconds(duration: float) -> str:
+    """A span of time as people say it."""
+    if duration < 1:
+        return "less than a second"
+    minutes, rest = divmod(round(duration), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
+
+
+def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
+    states = plan.by_state
+    published, newer = states["published"], plan.keys_with_newer
+    left = Counter(left.reason for left in plan.left_out)
+    pace = f", at {options.rate:g} a second" if options.rate else ""
+    window = f"{rfc3339(plan.oldest)} → {rfc3339(plan.newest)}" if plan.oldest and plan.newest else None
+    return Fields(
+        (
+            ("now", ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or None),
+            ("types", ", ".join(f"{count:,} {name}" for name, count in plan.by_type.items()) or None),
+            ("created", window),
+            ("already published", warn(f"{published:,}: consumers will see them twice") if published else "none"),
+            ("payments with newer events", warn(f"{newer:,}: the older comes after the newer") if newer else "none"),
+            *((f"left out, {reason.value}", f"{left[reason]:,}") for reason in LeftOutReason if left[reason]),
+            ("canary", f"{options.canary:,} first" if options.canary else None),
+            ("takes about", f"{seconds(plan.seconds(options.rate))}{pace}; publishing follows"),
+        )
+    )

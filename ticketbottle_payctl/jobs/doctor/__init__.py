@@ -1,0 +1,86 @@
+"""Prove that everything payctl needs is there and works; what does not is named with what mends it.
+
+Nothing is changed. Each check stands alone: one that cannot be made is a finding itself and keeps no other from being
+made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.jobs.doctor import database, housekeeping, kafka, keys
+from ticketbottle_payctl.jobs.doctor.model import DoctorReport, Finding, Status, Subject, fail
+from ticketbottle_payctl.store.engine import Limits, transaction
+
+__all__ = ["CHECKS", "DoctorReport", "Finding", "Status", "Subject", "diagnose"]
+
+_LIMITS = Limits()
+_IN_DATABASE: dict[str, Callable[[Connection, Subject], list[Finding]]] = {
+    "database": database.server,
+    "columns": database.columns,
+    "grants": database.grants,
+    "time-zone": database.time_zone,
+    "clock": database.clock,
+    "old-service": housekeeping.old_service,
+    "index": housekeeping.index,
+    "vacuum": housekeeping.vacuum,
+    "snapshot": housekeeping.snapshot,
+    "publishers": housekeeping.publishers,
+}
+_ELSEWHERE: dict[str, Callable[[Subject], list[Finding]]] = {
+    "schema": database.own_schema,
+    "kafka": kafka.check,
+    "keys": keys.check,
+}
+CHECKS = (
+    "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index", "vacuum",
+    "snapshot", "publishers",
+)  # fmt: skip
+"""What is looked at, in this order."""
+
+_NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema"})
+
+
+def diagnose(
+    subject: Subject, only: Sequence[str] = (), *, looking: Callable[[str], None] = lambda _: None
+) -> DoctorReport:
+    """Look at everything, or only at some of :data:`CHECKS`. Never raises on account of what it looks at.
+
+    ``looking`` hears the name of each check before it is made.
+    """
+    chosen = [name for name in CHECKS if not only or name in only]
+    findings: list[Finding] = []
+    looking("database")
+    unreachable = _unreachable(subject) if _NEEDS_DATABASE & set(chosen) else None
+    if unreachable is not None:
+        left_out = ", ".join(name for name in chosen if name in _NEEDS_DATABASE and name != "database")
+        meaning = "nothing works without the database"
+        also = f"{meaning}; not looked at: {left_out}" if left_out else meaning
+        findings.append(fail("database", unreachable.message, also, unreachable.hint))
+        chosen = [name for name in chosen if name not in _NEEDS_DATABASE]
+    for name in chosen:
+        looking(name)
+        findings.extend(_look(name, subject))
+    return DoctorReport(tuple(findings))
+
+
+def _unreachable(subject: Subject) -> PayctlError | None:
+    try:
+        with transaction(subject.engine(), _LIMITS, commit=False) as connection:
+            connection.exec_driver_sql("SELECT 1")
+    except PayctlError as error:
+        return error
+    return None
+
+
+def _look(name: str, subject: Subject) -> list[Finding]:
+    try:
+        if name in _ELSEWHERE:
+            return _ELSEWHERE[name](subject)
+        with transaction(subject.engine(), _LIMITS, commit=False) as connection:
+            return _IN_DATABASE[name](connection, subject)
+    except PayctlError as error:
+        return [fail(name, error.message, "this could not be looked at", error.hint)]

@@ -1,0 +1,187 @@
+"""The database itself: is it the right one, may we do our work in it, and does it agree with us on what time it is."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.jobs.doctor.expected import COLUMNS, PRIVILEGES, SAME_TYPE, STATUSES, WRITTEN
+from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, span, warn
+from ticketbottle_payctl.store import migrations
+from ticketbottle_payctl.store.health import server as servers
+from ticketbottle_payctl.store.health import tables
+from ticketbottle_payctl.store.health.tables import Privilege
+
+_OLDEST_VERSION = 150_000
+_UTC = frozenset(
+    {"utc", "etc/utc", "gmt", "etc/gmt", "uct", "etc/uct", "zulu", "etc/zulu", "universal", "etc/universal"}
+)
+_CLOCK_WARN, _CLOCK_FAIL = 1.0, 30.0
+_FUTURE = 60.0
+
+
+def server(connection: Connection, _: Subject) -> list[Finding]:
+    """Reachable, new enough, and one that takes writes."""
+    found = servers.server(connection)
+    name = f"PostgreSQL {found.version // 10_000}.{found.version % 10_000}, database {found.database} as {found.role}"
+    findings = [ok("database", name)]
+    if found.version < _OLDEST_VERSION:
+        findings = [warn("database", name, "payctl is tried on PostgreSQL 15 and later")]
+    if found.standby:
+        meaning = "callbacks cannot be settled and nothing can be published through it"
+        remedy = "let DATABASE_URL name the primary (for a failover pair, its cluster address)"
+        findings.append(fail("database", "the server is a read-only standby", meaning, remedy))
+    return findings
+
+
+def columns(connection: Connection, _: Subject) -> list[Finding]:
+    """The payment service's two tables have what payctl reads and writes."""
+    findings = [finding for table in COLUMNS for finding in _table(connection, table)]
+    labels = tables.labels(connection, "payments", "status")
+    absent = [status for status in STATUSES if labels and status not in labels]
+    if absent:
+        meaning = "a callback with that outcome cannot be settled"
+        findings.append(fail("columns", f"payments.status cannot be {', '.join(absent)}", meaning, _MIGRATE))
+    total = sum(map(len, COLUMNS.values()))
+    return findings or [ok("columns", f"payments and outbox have all {total} columns that payctl uses")]
+
+
+_MIGRATE = "run the payment service's own migrations: payctl changes nothing about its tables"
+
+
+def _table(connection: Connection, table: str) -> list[Finding]:
+    there = {column.name: column for column in tables.columns(connection, table)}
+    if not there:
+        meaning = "DATABASE_URL names another database, or the payment service's migrations were not run"
+        remedy = "check DATABASE_URL, its ?schema= parameter too"
+        return [fail("columns", f"there is no table {table}", meaning, remedy)]
+    findings = []
+    for name, wanted in COLUMNS[table].items():
+        if name not in there:
+            findings.append(fail("columns", f'{table}."{name}" is not there', "payctl's statements name it", _MIGRATE))
+        elif SAME_TYPE.get(there[name].type, there[name].type) != wanted:
+            fact = f'{table}."{name}" is {there[name].type}, not {wanted}'
+            findings.append(fail("columns", fact, "values would be read or written wrongly", _MIGRATE))
+    if table == "outbox":
+        extra = [one.name for one in there.values() if one.required and one.name not in WRITTEN]
+        if extra:
+            fact = f"outbox.{', '.join(extra)} must be filled, and payctl knows nothing to fill it with"
+            findings.append(fail("columns", fact, "no event can be written", "give the column a default"))
+    return findings
+
+
+def grants(connection: Connection, subject: Subject) -> list[Finding]:
+    """What the current role may do. A role that may do one thing wholly and another not at all is as it should be."""
+    role = servers.server(connection).role
+    held = {task: tables.privileges(connection, wanted) for task, wanted in PRIVILEGES.items()}
+    may = [
+        task
+        for task, wanted in PRIVILEGES.items()
+        # payctl's own tables may not be there yet; the check of its schema says so
+        if all(held[task].get(one, "." in one.table) for one in wanted)
+    ]
+    explained = {one for task in may for one in held[task]}
+    partly = [
+        _lacks(task, role, [one for one, has in held[task].items() if not has], subject.schema)
+        for task in held
+        if task not in may and _is_meant(held[task], explained)
+    ]
+    if tables.may_create(connection):
+        may.append("db upgrade")
+    if may:
+        return [ok("grants", f"role {role} may: {' · '.join(may)}"), *partly]
+    meaning = "no command that uses the database will work"
+    none = fail("grants", f"role {role} may do nothing wholly", meaning, "grant it what docs/database-roles.md lists")
+    return [none, *partly]
+
+
+def _is_meant(held: dict[Privilege, bool], explained: set[Privilege]) -> bool:
+    """Whether somebody meant the role to do this: it may write something for it that no other task explains."""
+    of_service = {one: has for one, has in held.items() if "." not in one.table and one.kind != "SELECT"}
+    return any(has and one not in explained for one, has in of_service.items())
+
+
+def _lacks(task: str, role: str, missing: list[Privilege], schema: str) -> Finding:
+    first = missing[0]
+    lacks = f"{first.kind} on {first.table}" + (f' ("{first.column}")' if first.column else "")
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    meaning = "it will end with exit code 3 where that is needed"
+    fact = f"role {role} may do part of {task}; it lacks {lacks}{more}"
+    tables_of = list(dict.fromkeys(one.table for one in missing))
+    statements = [_grant(role, table, [one for one in missing if one.table == table], schema) for table in tables_of]
+    if any("." in table for table in tables_of):
+        statements.append(f'GRANT USAGE ON SCHEMA payctl TO "{role}"')
+    return warn("grants", fact, meaning, "; ".join(statements))
+
+
+def _grant(role: str, table: str, missing: list[Privilege], schema: str) -> str:
+    columns: dict[str, list[str]] = {}
+    for one in missing:
+        columns.setdefault(one.kind, []).extend([f'"{one.column}"'] if one.column else [])
+    kinds = ", ".join(f"{kind} ({', '.join(names)})" if names else kind for kind, names in columns.items())
+    on = table if "." in table else f'"{schema}".{table}'
+    return f'GRANT {kinds} ON {on} TO "{role}"'
+
+
+def own_schema(subject: Subject) -> list[Finding]:
+    """Schema ``payctl`` has every step that this payctl brings."""
+    status = migrations.status(subject.engine())
+    unknown = sorted(set(status.applied) - {step.name for step in migrations.known()})
+    if status.pending:
+        meaning = "callbacks, publishing or runs fail for want of their tables"
+        fact = f"schema payctl lacks {', '.join(status.pending)}"
+        return [fail("schema", fact, meaning, "payctl db upgrade")]
+    if unknown:
+        meaning = "a newer payctl was here; this one may not know its tables"
+        return [warn("schema", f"schema payctl has {', '.join(unknown)}, unknown here", meaning, "update this payctl")]
+    return [ok("schema", f"schema payctl is at {status.applied[-1]}")]
+
+
+def time_zone(connection: Connection, _: Subject) -> list[Finding]:
+    """Sessions that write events keep UTC: the default of ``"createdAt"`` follows the session's zone."""
+    found = servers.server(connection)
+    settings = servers.zone_settings(connection)
+    findings = []
+    if found.zone.lower() not in _UTC and found.role not in {one.role for one in settings}:
+        fact = f"sessions of {found.role} begin in {found.zone}"
+        remedy = f"ALTER DATABASE \"{found.database}\" SET timezone TO 'UTC'"
+        findings.append(warn("time-zone", fact, _DEFAULT_FOLLOWS, remedy))
+    for setting in settings:
+        if setting.zone.lower() not in _UTC and setting.role is not None:
+            fact = f"sessions of {setting.role} begin in {setting.zone}"
+            findings.append(
+                warn(
+                    "time-zone",
+                    fact,
+                    _DEFAULT_FOLLOWS,
+                    f"ALTER ROLE {setting.role}{_where(setting)} SET timezone TO 'UTC'",
+                )
+            )
+    ahead = servers.seconds_ahead(connection)
+    if ahead > _FUTURE:
+        meaning = "somebody writes events in local time; they are published late and their age is wrong"
+        remedy = 'find the writer: its sessions must be in UTC, or write "createdAt" in UTC themselves'
+        findings.append(fail("time-zone", f"the newest event is dated {span(ahead)} in the future", meaning, remedy))
+    return findings or [ok("time-zone", f"sessions begin in {found.zone}, no event is dated in the future")]
+
+
+def _where(setting: servers.ZoneSetting) -> str:
+    return f' IN DATABASE "{setting.database}"' if setting.database else ""
+
+
+_DEFAULT_FOLLOWS = (
+    'a row whose "createdAt" is left to its default would carry local time; payctl itself always writes UTC'
+)
+
+
+def clock(connection: Connection, subject: Subject) -> list[Finding]:
+    """This machine's clock and the server's agree, half the round trip allowed for."""
+    before = subject.now()
+    there = servers.clock(connection)
+    after = subject.now()
+    gap = (there - (before + (after - before) / 2)).total_seconds()
+    if abs(gap) < _CLOCK_WARN:
+        return [ok("clock", f"this machine and the database are {abs(gap) * 1000:.0f} ms apart")]
+    fact = f"the database's clock is {span(abs(gap))} {'ahead of' if gap > 0 else 'behind'} this machine's"
+    meaning = "times given as `2h ago` select other rows than meant, and retries are due at another moment"
+    remedy = "let both machines keep time by NTP (timedatectl status)"
+    return [(fail if abs(gap) >= _CLOCK_FAIL else warn)("clock", fact, meaning, remedy)]

@@ -1,0 +1,86 @@
+"""What payctl relies on in the payment service's tables, and what each of its commands needs of a database role."""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.store.health.tables import Privilege
+
+_TEXT, _TIME, _WHOLE = "text", "timestamp without time zone", "integer"
+COLUMNS: dict[str, dict[str, str]] = {
+    "payments": {
+        "id": _TEXT,
+        "orderCode": _TEXT,
+        "amountCents": _WHOLE,
+        "currency": "Currency",
+        "provider": _TEXT,
+        "providerTransactionId": _TEXT,
+        "status": "PaymentStatus",
+        "createdAt": _TIME,
+        "updatedAt": _TIME,
+        "completedAt": _TIME,
+        "failedAt": _TIME,
+        "cancelledAt": _TIME,
+    },
+    "outbox": {
+        "id": _TEXT,
+        "aggregateId": _TEXT,
+        "aggregateType": _TEXT,
+        "eventType": _TEXT,
+        "payload": "jsonb",
+        "published": "boolean",
+        "publishedAt": _TIME,
+        "createdAt": _TIME,
+        "retryCount": _WHOLE,
+        "lastError": _TEXT,
+    },
+}
+SAME_TYPE = {"character varying": _TEXT, "bigint": _WHOLE}
+"""Types that serve as well."""
+
+STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
+WRITTEN = ("id", "aggregateId", "aggregateType", "eventType", "payload", "createdAt")
+"""The columns of a new event that payctl fills; every other one must be able to do without."""
+
+_SETTLED = ("status", "updatedAt", "completedAt", "failedAt", "cancelledAt")
+_MARKED = ("published", "publishedAt", "retryCount", "lastError")
+
+
+def _all(table: str, *kinds: str) -> tuple[Privilege, ...]:
+    return tuple(Privilege(table, kind) for kind in kinds)
+
+
+def _each(table: str, kind: str, columns: tuple[str, ...]) -> tuple[Privilege, ...]:
+    return tuple(Privilege(table, kind, column) for column in columns)
+
+
+PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
+    "process-webhook": (
+        *_all("payments", "SELECT"),
+        *_each("payments", "UPDATE", _SETTLED),
+        *_each("outbox", "INSERT", WRITTEN),
+        *_all("payctl.webhook_receipts", "SELECT", "INSERT"),
+        *_all("payctl.event_context", "INSERT"),
+    ),
+    "publish-outbox": (
+        *_all("outbox", "SELECT"),
+        *_each("outbox", "UPDATE", _MARKED),
+        *_all("payctl.event_context", "SELECT"),
+        *_all("payctl.publishers", "SELECT", "INSERT", "UPDATE"),
+    ),
+    "stats": _all("outbox", "SELECT"),
+    "list and show": (
+        *_all("outbox", "SELECT"),
+        *_all("payments", "SELECT"),
+        *_all("payctl.webhook_receipts", "SELECT"),
+    ),
+    "replay": (
+        *_all("outbox", "SELECT"),
+        *_all("payments", "SELECT"),
+        *_each("outbox", "UPDATE", _MARKED),
+        *_all("payctl.event_context", "SELECT", "INSERT", "UPDATE"),
+        *_all("payctl.runs", "SELECT", "INSERT", "UPDATE"),
+        *_all("payctl.run_chunks", "SELECT", "INSERT", "UPDATE"),
+        *_all("payctl.run_items", "SELECT", "INSERT", "UPDATE"),
+    ),
+    "cleanup": _all("outbox", "SELECT", "DELETE"),
+}
+"""By what is done: everything its statements need. Tables that do not exist yet are left out of the question."""

@@ -1,0 +1,139 @@
+"""What makes a healthy outbox slow: a missing index, rows that vacuum cannot remove, and what the old service left."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, span, warn
+from ticketbottle_payctl.store import published_flags
+from ticketbottle_payctl.store.health import sessions, tables
+from ticketbottle_payctl.store.health.tables import OUTBOX_INDEX, Housekeeping, Index
+
+_OLD_SNAPSHOT = 300.0
+_SMALL = 10_000
+_DEAD_SHARE = 0.2
+_STALE = timedelta(days=7)
+_LISTED = 3
+_OFF = "autovacuum_enabled=false"
+_SETTINGS = (
+    "autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05,"
+    " autovacuum_analyze_scale_factor = 0.02"
+)
+
+
+def old_service(connection: Connection, _: Subject) -> list[Finding]:
+    """Rows with ``"publishedAt"`` and without ``published`` were sent by the service that payctl replaced."""
+    half = published_flags.count(connection)
+    if not half.events:
+        return [ok("old-service", "the replaced service left no half-marked rows")]
+    fact = f'{half.events:,} events have "publishedAt" and published = false, the newest of {half.newest:%Y-%m-%d}'
+    meaning = "they were sent; payctl counts them as published and never sends them unasked, but every claim reads them"
+    return [warn("old-service", fact, meaning, "payctl doctor --fix-published-flags")]
+
+
+def index(connection: Connection, subject: Subject) -> list[Finding]:
+    """The claim goes through an index on (published, "createdAt"); a callback through one on its reference."""
+    findings = [_claims(tables.indexes(connection, "outbox"), subject.schema)]
+    size = tables.housekeeping(connection, "payments")
+    found = tables.indexes(connection, "payments")
+    if size and size.live > _SMALL and not _serves(found, ("providerTransactionId",)):
+        fact = f'payments ({size.live:,} rows) has no index on "providerTransactionId"'
+        remedy = f'CREATE INDEX CONCURRENTLY ON "{subject.schema}".payments ("providerTransactionId")'
+        findings.append(warn("index", fact, "each callback reads the whole table to find its payment", remedy))
+    return findings
+
+
+def _claims(found: list[Index], schema: str) -> Finding:
+    good = _serves(found, ("published", "createdAt"))
+    if good:
+        return ok("index", f"{good.name} is there and valid")
+    broken = next((one for one in found if one.columns[:2] == ("published", "createdAt") and not one.valid), None)
+    if broken:
+        fact, remedy = f"{broken.name} is not valid", f'REINDEX INDEX CONCURRENTLY "{schema}"."{broken.name}"'
+    else:
+        fact = 'outbox has no index on (published, "createdAt")'
+        remedy = f'CREATE INDEX CONCURRENTLY "{OUTBOX_INDEX}" ON "{schema}".outbox (published, "createdAt")'
+    return fail("index", fact, "every claim reads the whole outbox", f"as the tables' owner: {remedy}")
+
+
+def _serves(found: list[Index], names: tuple[str, ...]) -> Index | None:
+    usable = (one for one in found if one.columns[: len(names)] == names and one.valid and not one.partial)
+    return next(usable, None)
+
+
+def vacuum(connection: Connection, subject: Subject) -> list[Finding]:
+    """Dead rows are few and the statistics fresh, or the table is small."""
+    found = tables.housekeeping(connection, "outbox")
+    if found is None:
+        return [fail("vacuum", "there is no table outbox", "see the finding on columns")]
+    about = f"outbox has {found.live:,} rows, {found.dead:,} dead, {found.size / 1_048_576:,.0f} MB"
+    advice = _advice(found, subject)
+    if advice:
+        table = f'"{subject.schema}".outbox'
+        on = "autovacuum_enabled = true, " if _OFF in found.options else ""
+        remedy = f"VACUUM (ANALYZE) {table}; ALTER TABLE {table} SET ({on}{_SETTINGS})"
+        if not found.autovacuum:
+            remedy += "; and for the whole server: ALTER SYSTEM SET autovacuum = on"
+        return [warn("vacuum", about, advice, f"as the tables' owner: {remedy}")]
+    return [ok("vacuum", about)]
+
+
+def _advice(found: Housekeeping, subject: Subject) -> str | None:
+    if not found.autovacuum or _OFF in found.options:
+        return "autovacuum is off: dead rows are never removed, and claims slow down"
+    if found.dead > _SMALL and found.dead > _DEAD_SHARE * found.live:
+        return "autovacuum does not keep up: claims and clean-ups walk the dead rows"
+    if found.live <= _SMALL:
+        return None
+    if found.last_analyze is None:
+        return "the table was never analysed: the planner guesses"
+    behind = subject.now() - found.last_analyze
+    return f"the statistics are {behind.days} days old: the planner guesses" if behind > _STALE else None
+
+
+def snapshot(connection: Connection, _: Subject) -> list[Finding]:
+    """Nobody holds a snapshot so old that vacuum cannot remove what was published since."""
+    holders = sessions.snapshot_holders(connection, _OLD_SNAPSHOT)
+    findings = []
+    for holder in holders[:_LISTED]:
+        since = f", for {span(holder.seconds)}" if holder.seconds is not None else ""
+        pid = f", pid {holder.pid}" if holder.pid else ""
+        state = f", {holder.state}" if holder.state else ""
+        fact = f"{holder.kind} {holder.name}{pid}{since}{state} holds an old snapshot"
+        meaning = "rows that died since cannot be vacuumed: claims and clean-ups slow down"
+        findings.append(warn("snapshot", fact, meaning, _release(holder)))
+    if not sessions.sees_other_sessions(connection):
+        fact = "other roles' sessions cannot be seen"
+        remedy = "GRANT pg_read_all_stats TO the role in DATABASE_URL"
+        findings.append(warn("snapshot", fact, "a holder of an old snapshot, or a publisher, may go unnamed", remedy))
+    return findings or [ok("snapshot", f"nobody holds a snapshot older than {span(_OLD_SNAPSHOT)}")]
+
+
+def _release(holder: sessions.SnapshotHolder) -> str:
+    match holder.kind:
+        case "session":
+            return f"ask its owner to end it, or: SELECT pg_terminate_backend({holder.pid})"
+        case "prepared transaction":
+            return f"ROLLBACK PREPARED '{holder.name}' (or COMMIT PREPARED), as its owner decides"
+        case _:
+            return f"start its consumer, or: SELECT pg_drop_replication_slot('{holder.name}')"
+
+
+def publishers(connection: Connection, subject: Subject) -> list[Finding]:
+    """Who publishes at this moment, and whether they divide the payments as we would."""
+    at_work = sessions.publishers(connection)
+    if not at_work:
+        last = sessions.last_publishers(connection)
+        ago = f"; the last one took over {span(min(one.seconds for one in last))} ago" if last else ""
+        return [ok("publishers", f"nobody publishes at this moment{ago}")]
+    findings = []
+    for one in at_work:
+        fact = f"shard {one.shard} of {one.shards}: pid {one.pid}, {one.application or 'unnamed'}"
+        if one.shards == subject.shards:
+            findings.append(ok("publishers", fact))
+        else:
+            meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher started here would wait for that one"
+            findings.append(warn("publishers", fact, meaning, f"give every publisher PAYCTL_SHARDS={one.shards}"))
+    return findings

@@ -1,0 +1,54 @@
+"""The brokers: there, willing, and with the topics that events go to."""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.broker import topics
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
+
+_PATIENCE = 5.0
+
+
+def check(subject: Subject) -> list[Finding]:
+    """Ask as the publisher would, then look at each topic.
+
+    Raises:
+        ConfigError: Kafka is not configured, or refused us.
+        BrokerUnavailableError: no broker answered.
+    """
+    settings = subject.kafka()
+    refused = subject.producer().probe(_PATIENCE)
+    if len(refused) == len(TOPICS) and all(one.code == "UNKNOWN_TOPIC_OR_PART" for one in refused.values()):
+        absent = ", ".join(dict.fromkeys(TOPICS.values()))
+        meaning = "nothing can be published; KAFKA_BROKERS may name another cluster"
+        return [
+            fail("kafka", f"{settings.brokers} has none of {absent}", meaning, "create them, or check KAFKA_BROKERS")
+        ]
+    cluster = topics.describe(settings, _PATIENCE)
+    about = ok("kafka", f"{settings.brokers} answers, {cluster.brokers} broker{'s' if cluster.brokers != 1 else ''}")
+    return [about, *(_topic(one, cluster.brokers) for one in cluster.topics)]
+
+
+def _topic(topic: topics.Topic, brokers: int) -> Finding:
+    events = " and ".join(kind for kind, name in TOPICS.items() if name == topic.name)
+    if topic.problem is not None or not topic.partitions:
+        why = topic.problem or "it has no partitions"
+        remedy = f"create it, or grant Write and Describe on it: kafka-topics.sh --create --topic {topic.name}"
+        return fail("kafka", f"topic {topic.name}: {why}", f"{events} cannot be published and waits", remedy)
+    about = f"topic {topic.name}: {topic.partitions} partition{'s' if topic.partitions != 1 else ''}"
+    about += f", {topic.replicas} replica{'s' if topic.replicas != 1 else ''}"
+    if topic.leaderless:
+        meaning = f"{events} of some payments cannot be published until the brokers elect one"
+        return fail(
+            "kafka", f"{about}, {topic.leaderless} without a leader", meaning, "see to the brokers that are down"
+        )
+    if topic.lagging:
+        meaning = "one more broker down, and acks=all may refuse every message"
+        return warn("kafka", f"{about}, {topic.lagging} with replicas behind", meaning, "see to the brokers")
+    if topic.replicas == 1 and brokers > 1:
+        meaning = "the loss of one broker loses events that were acknowledged"
+        return warn("kafka", about, meaning, f"give {topic.name} three replicas and min.insync.replicas=2")
+    if topic.partitions == 1:
+        meaning = "one consumer at a time can read it; more partitions later move payments to other partitions"
+        return warn("kafka", about, meaning, "choose the number of partitions while the topic is still empty")
+    return ok("kafka", about)

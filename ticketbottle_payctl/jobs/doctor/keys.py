@@ -1,0 +1,104 @@
+"""The gateways' keys: each one present signs a test callback of its own, which must be accepted with that key alone.
+
+That proves that the value can be used and that signing and verifying agree. Only a genuine callback can prove that it
+is the gateway's key: ``payctl verify-signature`` with one that arrived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+from ticketbottle_payctl.domain.callback import Callback, Request
+from ticketbottle_payctl.jobs.doctor.model import Finding, Status, Subject, fail, ok, warn
+from ticketbottle_payctl.jobs.doctor.signing import signed_callback
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
+from ticketbottle_payctl.providers.samples import samples
+from ticketbottle_payctl.secret import Secret
+
+_QUOTES = ("'", '"', "`")
+
+
+def check(subject: Subject) -> list[Finding]:
+    """Every gateway: its built-in example, then its configured keys.
+
+    Raises:
+        ConfigError: a secret cannot be read.
+    """
+    return [finding for gateway in GATEWAYS.values() for finding in _gateway(gateway, subject.credentials(gateway))]
+
+
+def _gateway(gateway: Gateway, credentials: Credentials) -> list[Finding]:
+    if not _examples_hold(gateway):
+        meaning = "no callback of it can be trusted"
+        return [fail("keys", f"{gateway.name}: the built-in example is not verified", meaning, "reinstall payctl")]
+    needed = [field for field in gateway.fields if field.signs_callbacks]
+    absent = [field.env for field in needed if not any(credentials.get(field.name, ()))]
+    if len(absent) == len(needed):
+        return [ok("keys", f"{gateway.name} is off: no keys are set")]
+    if absent:
+        meaning = "its callbacks are answered `not configured`"
+        return [fail("keys", f"{gateway.name}: {', '.join(absent)} not set", meaning, f"export {absent[0]}")]
+    findings = [_combination(gateway, needed, values) for values in _combinations(needed, credentials)]
+    return _worst_first(_spoiled(gateway, credentials)) or _merged(gateway, findings)
+
+
+def _examples_hold(gateway: Gateway) -> bool:
+    mine = [one for one in samples().values() if one.gateway == gateway.name]
+    return bool(mine) and all(isinstance(gateway.verify(one.request, one.credentials), Callback) for one in mine)
+
+
+def _combinations(needed: list[CredentialField], credentials: Credentials) -> list[tuple[Secret, ...]]:
+    """Each value of each field together with the current ones of the others, the previous values of a rotation too."""
+    every = product(*(credentials[field.name] for field in needed))
+    current = tuple(credentials[field.name][0] for field in needed)
+    return [one for one in every if sum(a is not b for a, b in zip(one, current, strict=True)) <= 1]
+
+
+def _combination(gateway: Gateway, needed: list[CredentialField], values: tuple[Secret, ...]) -> Finding:
+    alone = {field.name: (value,) for field, value in zip(needed, values, strict=True)}
+    request = signed_callback(gateway.name, {name: value[0].reveal() for name, value in alone.items()})
+    verdict = gateway.verify(request, alone)
+    if not isinstance(verdict, Callback):
+        remedy = f"check {', '.join(field.env for field in needed)} against the gateway's merchant page"
+        meaning = f"callbacks of {gateway.name} will be refused"
+        return fail(
+            "keys", f"{gateway.name}: a test callback of its own keys is refused: {verdict.detail}", meaning, remedy
+        )
+    if isinstance(gateway.verify(_tampered(request), alone), Callback):
+        return fail(
+            "keys", f"{gateway.name}: a changed callback is accepted", "anybody can forge one", "stop, and tell us"
+        )
+    return ok("keys", gateway.name)
+
+
+def _tampered(request: Request) -> Request:
+    return replace(
+        request, body=request.body.replace(b"10000", b"10001"), query=request.query.replace("1000000", "1000100")
+    )
+
+
+def _spoiled(gateway: Gateway, credentials: Credentials) -> list[Finding]:
+    """Values that carry what a copy and paste brings along."""
+    findings = []
+    for field in gateway.fields:
+        for value in credentials.get(field.name, ()):
+            text = value.reveal()
+            if text != text.strip() or text.startswith(_QUOTES) or text.endswith(_QUOTES):
+                meaning = "it is taken as part of the value, and signatures will not match"
+                fact = f"{gateway.name}: {field.env} begins or ends with white space or a quotation mark"
+                findings.append(warn("keys", fact, meaning, f"set {field.env} again without it"))
+    return findings
+
+
+def _worst_first(findings: list[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: finding.status is not Status.FAIL)
+
+
+def _merged(gateway: Gateway, findings: list[Finding]) -> list[Finding]:
+    wrong = [finding for finding in findings if finding.status is not Status.OK]
+    if wrong:
+        return wrong
+    also = f", {len(findings) - 1} of a rotation among them" if len(findings) > 1 else ""
+    return [ok("keys", f"{gateway.name}: {len(findings)} signed and verified, a changed one refused{also}")]

@@ -1,0 +1,79 @@
+"""Mark as published what the replaced service sent and marked by ``"publishedAt"`` alone. Nothing is sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.store import published_flags, runs
+from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.runs import NewRun, RunStatus
+
+_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsReport:
+    """How many were half marked before, and how many were repaired; the rest was locked by others, or we were stopped.
+
+    ``oldest`` and ``newest`` are when they were made (UTC); ``run_id`` the recorded run, None where there was none.
+    """
+
+    matched: int
+    repaired: int
+    oldest: datetime | None
+    newest: datetime | None
+    run_id: str | None = None
+
+
+def preview_published_flags(engine: Engine) -> FlagsReport:
+    """How many there are. Changes nothing.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached.
+        ConfigError: the role may not read the outbox.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        found = published_flags.count(connection)
+    return FlagsReport(found.events, 0, found.oldest, found.newest)
+
+
+def fix_published_flags(
+    engine: Engine,
+    run: NewRun,
+    *,
+    batch_size: int = 1000,
+    stopping: Callable[[], bool] = lambda: False,
+    done: Callable[[int], None] = lambda _: None,
+) -> FlagsReport:
+    """Repair them, oldest first, one short transaction per ``batch_size``. Stopped, it goes on when run again.
+
+    The run and each row it changes are recorded; where there is nothing to repair, nothing is.
+    ``done`` hears after each batch how many are repaired so far.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached; what was committed stays repaired.
+        ConfigError: the role may not update the outbox.
+    """
+    before = preview_published_flags(engine)
+    if not before.matched:
+        return before
+    with transaction(engine, _LIMITS) as connection:
+        runs.start(connection, run)
+    repaired = number = 0
+    after: tuple[datetime, str] | None = None
+    status = RunStatus.CANCELLED  # not one to resume: the next run finds by itself what is left
+    while not stopping():
+        with transaction(engine, _LIMITS) as connection:
+            events, after = published_flags.repair(connection, run.id, number, batch_size, after)
+        repaired, number = repaired + events, number + 1
+        done(repaired)
+        if events < batch_size:
+            status = RunStatus.DONE
+            break
+    with transaction(engine, _LIMITS) as connection:
+        runs.update(connection, run.id, status, {"matched": before.matched, "repaired": repaired})
+    return FlagsReport(before.matched, repaired, before.oldest, before.newest, run.id)

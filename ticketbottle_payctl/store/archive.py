@@ -1,0 +1,197 @@
+"""Events kept in a file after they left the outbox: NDJSON, gzip, one member per batch.
+
+A batch that was added is on the disk when :meth:`Archive.add` returns, so its rows may be deleted then. A crash
+before that leaves half a member at the end, whose rows are still in the outbox: the next opening cuts it off. A crash
+after it leaves rows that are in both: the archive may hold an event twice, it never lacks one.
+
+Each line is a row with the columns' own names, as ``json_populate_record(NULL::outbox, line)`` takes it back;
+instants are UTC, without a zone as in the table.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import json
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, NoReturn, Self
+
+from ticketbottle_payctl.errors import InputError, LockedError, UnavailableError
+
+_CHUNK = 1 << 20
+_GZIP = 31
+
+
+class Archive:
+    """A file that is added to. One process at a time; only its owner may read it: payloads name customers' orders.
+
+    Raises:
+        InputError: it cannot be opened, is no regular file, or is not an archive.
+        LockedError: another process is adding to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = _open(path)
+        try:
+            _lock(self._file, path)
+            self._end = max((member.end for member in _members(self._file, path, keep=False)), default=0)
+            _only(path, self._cut)
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._file)
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Append a batch and return once it is on the disk.
+
+        Raises:
+            UnavailableError: it could not be written, as on a full disk; the file is as it was before.
+        """
+        member = gzip.compress("".join(f"{line}\n" for line in lines).encode(), compresslevel=6, mtime=0)
+        try:
+            _write(self._file, member, self._end)
+            os.fsync(self._file)
+        except OSError as error:
+            with suppress(OSError):
+                self._cut()
+            _cannot_write(self.path, error)
+        self._end += len(member)
+
+    def _cut(self) -> None:
+        os.ftruncate(self._file, self._end)
+        os.fsync(self._file)
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The events of an archive, in the order they were added, one at a time. Half a batch at the end is left out.
+
+    Raises:
+        InputError: it cannot be read, or is not an archive.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        _cannot_open(path, error)
+    try:
+        for member in _members(file, path):
+            for line in member.content.splitlines():
+                yield _event(line, path)
+    finally:
+        os.close(file)
+
+
+def _event(line: bytes, path: Path) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError as error:
+        message = f"{path} holds a line that is not JSON"
+        raise InputError(message) from error
+    if not isinstance(event, dict):
+        message = f"{path} holds a line that is no event"
+        raise InputError(message)
+    return event
+
+
+def _open(path: Path) -> int:
+    try:
+        existed = path.exists()
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        _cannot_open(path, error)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        message = f"{path} is not a regular file"
+        raise InputError(message, hint="an archive must be a file that can be synced to the disk")
+    if not existed:
+        _only(path, lambda: _sync_directory(path.parent))
+    return file
+
+
+def _sync_directory(path: Path) -> None:
+    """Without it the file's name may be lost in a power cut, and with it the file."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _lock(file: int, path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        message = f"another cleanup is writing to {path}"
+        raise LockedError(message, hint="wait for it, or give another file") from error
+
+
+class _Member(NamedTuple):
+    """A complete gzip member: what is in it, and where it ends in the file."""
+
+    content: bytes
+    end: int
+
+
+def _members(file: int, path: Path, *, keep: bool = True) -> Iterator[_Member]:
+    """The complete members, one at a time; without ``keep`` they are checked and their content is let go.
+
+    Raises:
+        InputError: what stands there is not gzip, or is damaged. It is left as it is.
+    """
+    end = at = 0
+    member, content = zlib.decompressobj(_GZIP), bytearray()
+    while chunk := os.pread(file, _CHUNK, at):
+        at += len(chunk)
+        while chunk:
+            try:
+                content += member.decompress(chunk, _CHUNK)
+            except zlib.error as error:
+                message = f"{path} is not an archive, or is damaged after its first {end:,} bytes"
+                raise InputError(message, hint="it was left as it is; give another file") from error
+            chunk = member.unused_data or member.unconsumed_tail
+            if not keep:
+                content.clear()
+            if member.eof:
+                end = at - len(chunk)
+                yield _Member(bytes(content), end)
+                member, content = zlib.decompressobj(_GZIP), bytearray()
+
+
+def _write(file: int, data: bytes, at: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, at)
+        view, at = view[written:], at + written
+
+
+def _only(path: Path, act: Callable[[], None]) -> None:
+    """Do it, or say that the file cannot be written."""
+    try:
+        act()
+    except OSError as error:
+        _cannot_write(path, error)
+
+
+def _cannot_open(path: Path, error: OSError) -> NoReturn:
+    message = f"{path} cannot be opened: {error.strerror or type(error).__name__}"
+    raise InputError(message) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> NoReturn:
+    message = f"{path} cannot be written: {error.strerror or type(error).__name__}"
+    raise UnavailableError(
+        message, hint="nothing was deleted that is not in it; make room, then run it again"
+    ) from error

@@ -1,0 +1,1 @@
+"""What PostgreSQL says of itself, its tables and its sessions: catalogues and statistics, and few rows of data."""

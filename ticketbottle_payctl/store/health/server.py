@@ -1,0 +1,75 @@
+"""The server and the session: who we are there, which clock and which time zone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+
+class Server(NamedTuple):
+    """``version`` is PostgreSQL's number, 150004. ``zone`` is what a session of this role begins with."""
+
+    version: int
+    role: str
+    database: str
+    standby: bool
+    zone: str
+
+
+class ZoneSetting(NamedTuple):
+    """A time zone that is set for sessions of a role, of a database, or of both."""
+
+    role: str | None
+    database: str | None
+    zone: str
+
+
+def server(connection: Connection) -> Server:
+    """What we are connected to, and as whom."""
+    row = connection.exec_driver_sql(
+        """
+        SELECT current_setting('server_version_num')::int, current_user::text, current_database()::text,
+            pg_is_in_recovery(),
+            -- what a session begins with; ours was set to UTC for this transaction
+            (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')
+        """
+    ).one()
+    return Server(*row)
+
+
+def zone_settings(connection: Connection) -> list[ZoneSetting]:
+    """Time zones that sessions of other roles get in this database."""
+    rows = connection.exec_driver_sql(
+        """
+        SELECT nullif(s.setrole, 0)::regrole::text, d.datname::text, split_part(c.setting, '=', 2)
+        FROM pg_db_role_setting s
+        LEFT JOIN pg_database d ON d.oid = s.setdatabase
+        CROSS JOIN unnest(s.setconfig) AS c (setting)
+        WHERE lower(split_part(c.setting, '=', 1)) = 'timezone'
+          AND (s.setdatabase = 0 OR d.datname = current_database())
+        ORDER BY 1 NULLS FIRST, 2 NULLS FIRST
+        """
+    )
+    return [ZoneSetting(*row) for row in rows]
+
+
+def clock(connection: Connection) -> datetime:
+    """The server's clock, in UTC."""
+    at = connection.exec_driver_sql("SELECT clock_timestamp() AT TIME ZONE 'UTC'").scalar_one()
+    assert isinstance(at, datetime)  # noqa: S101 - for the type checker
+    return at.replace(tzinfo=UTC)
+
+
+def seconds_ahead(connection: Connection) -> float:
+    """How far in the future the newest event is dated, in seconds; at most 0 where none is. Two index look-ups."""
+    ahead = connection.exec_driver_sql(
+        """
+        SELECT EXTRACT(epoch FROM greatest(
+            (SELECT "createdAt" FROM outbox WHERE published = false ORDER BY "createdAt" DESC LIMIT 1),
+            (SELECT "createdAt" FROM outbox WHERE published = true ORDER BY "createdAt" DESC LIMIT 1)
+        ) - clock_timestamp() AT TIME ZONE 'UTC')
+        """
+    ).scalar_one()
+    return 0.0 if ahead is None else float(ahead)

@@ -1,0 +1,143 @@
+"""The tables: their columns, what the current role may do with them, their indexes and their housekeeping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+OUTBOX_INDEX = "outbox_published_createdAt_idx"
+
+
+class Column(NamedTuple):
+    """A column; ``required`` means that an INSERT which leaves it out fails."""
+
+    name: str
+    type: str
+    required: bool
+
+
+class Privilege(NamedTuple):
+    """``kind`` on a table, or on one column of it. ``table`` is ``outbox``, or ``payctl.runs``."""
+
+    table: str
+    kind: str
+    column: str | None = None
+
+
+class Index(NamedTuple):
+    """An index by its name, its column names in order, and whether it can be used."""
+
+    name: str
+    columns: tuple[str, ...]
+    valid: bool
+    partial: bool
+
+
+class Housekeeping(NamedTuple):
+    """What vacuum and analyse did last, as the statistics say; sizes are estimates of rows, and bytes."""
+
+    live: int
+    dead: int
+    size: int
+    last_vacuum: datetime | None
+    last_analyze: datetime | None
+    options: tuple[str, ...]
+    autovacuum: bool
+
+
+def columns(connection: Connection, table: str) -> list[Column]:
+    """The columns of a table of the payment service; none where there is no such table."""
+    rows = connection.exec_driver_sql(
+        """
+        SELECT attname::text, replace(format_type(atttypid, NULL), '"', ''),
+            attnotnull AND NOT atthasdef AND attidentity = ''
+        FROM pg_attribute
+        WHERE attrelid = to_regclass(quote_ident(%(table)s)) AND attnum > 0 AND NOT attisdropped
+        ORDER BY attnum
+        """,
+        {"table": table},
+    )
+    return [Column(name, kind.rpartition(".")[2], required) for name, kind, required in rows]
+
+
+def labels(connection: Connection, table: str, column: str) -> list[str]:
+    """The labels of an enum column; none where it is no enum."""
+    rows = connection.exec_driver_sql(
+        """
+        SELECT e.enumlabel::text FROM pg_attribute a JOIN pg_enum e ON e.enumtypid = a.atttypid
+        WHERE a.attrelid = to_regclass(quote_ident(%(table)s)) AND a.attname = %(column)s ORDER BY e.enumsortorder
+        """,
+        {"table": table, "column": column},
+    )
+    return [label for (label,) in rows]
+
+
+def privileges(connection: Connection, wanted: Sequence[Privilege]) -> dict[Privilege, bool]:
+    """Which of ``wanted`` the current role has. A privilege on what does not exist is not among them."""
+    rows = connection.exec_driver_sql(
+        """
+        SELECT w.name, w.kind, w.attribute, has_schema_privilege(t.schema, 'USAGE') AND CASE
+            WHEN w.attribute IS NULL THEN has_table_privilege(t.oid, w.kind)
+            ELSE has_column_privilege(t.oid, a.attnum, w.kind) END
+        FROM unnest(%(tables)s::text[], %(kinds)s::text[], %(columns)s::text[]) AS w (name, kind, attribute)
+        CROSS JOIN LATERAL (
+            -- not by to_regclass: it raises where the role may not look into the schema
+            SELECT c.oid, n.oid AS schema FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE CASE WHEN w.name LIKE 'payctl.%%' THEN n.nspname = 'payctl' AND c.relname = substr(w.name, 8)
+                  ELSE c.oid = to_regclass(quote_ident(w.name)) END
+        ) AS t
+        LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = w.attribute
+        WHERE w.attribute IS NULL OR a.attnum IS NOT NULL
+        """,
+        {
+            "tables": [one.table for one in wanted],
+            "kinds": [one.kind for one in wanted],
+            "columns": [one.column for one in wanted],
+        },
+    )
+    return {Privilege(table, kind, column): held for table, kind, column, held in rows}
+
+
+def may_create(connection: Connection) -> bool:
+    """Whether the current role may make tables in schema ``payctl``, or the schema itself where it is not there."""
+    sql = """
+        SELECT COALESCE((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'payctl'),
+                        has_database_privilege(current_database(), 'CREATE'))
+    """
+    return bool(connection.exec_driver_sql(sql).scalar_one())
+
+
+def indexes(connection: Connection, table: str) -> list[Index]:
+    """The indexes of a table of the payment service. An index on an expression has fewer columns than it has keys."""
+    rows = connection.exec_driver_sql(
+        """
+        SELECT c.relname::text, i.indisvalid AND i.indisready, i.indpred IS NOT NULL,
+            ARRAY(SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
+                  JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place)
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+        WHERE i.indrelid = to_regclass(quote_ident(%(table)s)) ORDER BY 1
+        """,
+        {"table": table},
+    )
+    return [Index(name, tuple(keys), valid, partial) for name, valid, partial, keys in rows]
+
+
+def housekeeping(connection: Connection, table: str) -> Housekeeping | None:
+    """What the statistics say of a table; None where there is no such table."""
+    row = connection.exec_driver_sql(
+        """
+        SELECT s.n_live_tup, s.n_dead_tup, pg_table_size(s.relid),
+            greatest(s.last_vacuum, s.last_autovacuum), greatest(s.last_analyze, s.last_autoanalyze),
+            COALESCE(c.reloptions, '{}'), current_setting('autovacuum')::bool
+        FROM pg_stat_all_tables s JOIN pg_class c ON c.oid = s.relid
+        WHERE s.relid = to_regclass(quote_ident(%(table)s))
+        """,
+        {"table": table},
+    ).first()
+    if row is None:
+        return None
+    live, dead, size, vacuum, analyze, options, autovacuum = row
+    return Housekeeping(live, dead, size, vacuum, analyze, tuple(options), autovacuum)

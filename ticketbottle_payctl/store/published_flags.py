@@ -1,0 +1,63 @@
+"""Rows that the replaced service left half marked: ``"publishedAt"`` set, ``published`` false. They were sent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+_HALF_MARKED = 'published = false AND "publishedAt" IS NOT NULL'
+
+
+class HalfMarked(NamedTuple):
+    """How many there are, and from when to when they were made (UTC); None where there are none."""
+
+    events: int
+    oldest: datetime | None
+    newest: datetime | None
+
+
+class Repaired(NamedTuple):
+    """How many one batch repaired, and where the next one begins."""
+
+    events: int
+    after: tuple[datetime, str] | None
+
+
+def count(connection: Connection) -> HalfMarked:
+    """Count them through the index on (published, "createdAt"): it reads unpublished rows only."""
+    sql = f'SELECT count(*), min("createdAt"), max("createdAt") FROM outbox WHERE {_HALF_MARKED}'  # noqa: S608
+    events, oldest, newest = connection.exec_driver_sql(sql).one()
+    return HalfMarked(events, oldest and oldest.replace(tzinfo=UTC), newest and newest.replace(tzinfo=UTC))
+
+
+def repair(
+    connection: Connection, run_id: str, number: int, limit: int, after: tuple[datetime, str] | None
+) -> Repaired:
+    """Set ``published`` on the next ``limit`` of them, in order, and record each under the run. All else stays.
+
+    Guards: still half marked, checked on the row itself; rows that another session has locked are left for later.
+    ``after`` is where the batch before ended: without it every batch would walk the dead entries of the others.
+    """
+    bound = '("createdAt", id COLLATE "C") > (%(at)s, %(id)s) AND "createdAt" >= %(at)s' if after else "true"
+    sql = f"""
+        WITH repaired AS (
+            UPDATE outbox AS o SET published = true
+            WHERE o.ctid = ANY (ARRAY(
+                SELECT ctid FROM outbox WHERE {_HALF_MARKED} AND {bound}
+                ORDER BY "createdAt", id COLLATE "C" LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
+              AND NOT o.published AND o."publishedAt" IS NOT NULL
+            RETURNING o.id, o."createdAt"
+        ), recorded AS (
+            INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before, after)
+            SELECT %(run)s::uuid, %(number)s, row_number() OVER (ORDER BY "createdAt", id COLLATE "C") - 1, id,
+                'repaired', '{{"published": false}}', '{{"published": true}}'
+            FROM repaired
+        )
+        SELECT id, "createdAt" FROM repaired ORDER BY "createdAt", id COLLATE "C"
+    """  # noqa: S608 - only constants are put in
+    at, last = after or (None, None)
+    parameters = {"run": run_id, "number": number, "limit": limit, "at": at, "id": last}
+    rows = connection.exec_driver_sql(sql, parameters).all()
+    return Repaired(len(rows), (rows[-1][1], rows[-1][0]) if rows else after)
