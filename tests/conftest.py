@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 IN_CI = os.environ.get("CI") == "true"
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
-SERVICES = ("postgres", "mock_kafka", "kafka")
+SERVICES = ("postgres", "mock_kafka", "kafka", "buildah")
 CLEARED_PREFIXES = ("DATABASE_", "KAFKA_", "OUTBOX_", "PAYCTL_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_", "AWS_", "PG")
 CLEARED_NAMES = ("LOG_LEVEL", "ENVIRONMENT")
 
@@ -49,6 +49,12 @@ def started_or_skipped(make):
     if IN_CI:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def made() -> Callable:
+    """``made(make)``: a test file's own service, started; a skip at home and a failure in CI where it is missing."""
+    return started_or_skipped
 
 
 @pytest.fixture(autouse=True)

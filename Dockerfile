@@ -1,0 +1,39 @@
+# One image, three uses: the command line, the publisher as a service, and the Lambda functions.
+#
+#   docker run --rm --env-file prod.env payctl stats
+#   docker run -d   --env-file prod.env payctl publish-outbox --loop --health-file /tmp/payctl-alive
+#   Lambda          ENTRYPOINT ["/opt/payctl/bin/python", "-m", "awslambdaric"], CMD ["lambda_entrypoints.webhook.handler"]
+#
+# The base is pinned to a patch release. Pin it to a digest too in your own pipeline (PYTHON_IMAGE=...@sha256:...):
+# which digest is yours depends on the registry you mirror it from.
+ARG PYTHON_IMAGE=python:3.13.7-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+WORKDIR /build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+COPY locks/build.txt locks/cli.txt locks/lambda.txt locks/
+RUN python -m venv tools \
+ && tools/bin/python -m pip install --quiet --require-hashes -r locks/build.txt \
+ && python -m venv /opt/payctl \
+ && /opt/payctl/bin/python -m pip install --quiet --require-hashes --only-binary=:all: \
+      -r locks/cli.txt -r locks/lambda.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY ticketbottle_payctl ticketbottle_payctl
+COPY lambda_entrypoints lambda_entrypoints
+# Bytecode goes in with the code: the image is read-only where it runs, and would compile at every start otherwise.
+RUN tools/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir wheels . \
+ && /opt/payctl/bin/python -m pip install --quiet --no-deps --no-compile wheels/*.whl \
+ && /opt/payctl/bin/python -m pip uninstall --quiet --yes pip \
+ && python -m compileall -q --invalidation-mode unchecked-hash /opt/payctl/lib
+
+FROM ${PYTHON_IMAGE}
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin payctl
+COPY --from=build /opt/payctl /opt/payctl
+ENV PATH=/opt/payctl/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 10001
+WORKDIR /tmp
+# Only the publisher writes the file, at least every 30 s while it is well; for a command that ends it says nothing.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["sh", "-c", "test -n \"$(find /tmp/payctl-alive -mmin -2 2>/dev/null)\""]
+ENTRYPOINT ["payctl"]
+CMD ["--help"]

@@ -1,0 +1,133 @@
+"""The image is built for real, without a container engine, and used in each of its three ways.
+
+No image registry is asked: Debian's own packages, put together by debootstrap, stand under the base image's name.
+Needs root, buildah and debootstrap; the base is kept in the cache and made once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.sandbox.postgres_binaries import cache_home
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+BASE = re.search(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)[1]
+PACKAGES = "python3,python3-venv,python3-pip,ca-certificates,findutils"
+CERTIFICATES = "/etc/ssl/certs:/etc/ssl/certs:ro"
+SETTINGS = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot", "BUILDAH_FORMAT": "docker"}
+
+pytestmark = [pytest.mark.container, pytest.mark.timeout(900), pytest.mark.xdist_group("container")]
+
+
+class Buildah:
+    """buildah with a storage of its own."""
+
+    def __init__(self, storage: Path) -> None:
+        missing = [name for name in ("buildah", "debootstrap") if shutil.which(name) is None]
+        if missing or os.geteuid() != 0:
+            message = f"no container can be built here: {', '.join(missing) or 'not root'}"
+            raise ConfigError(message, hint="apt-get install buildah debootstrap, and run as root")
+        self._storage = ["--root", str(storage / "storage"), "--runroot", str(storage / "run")]
+
+    def __str__(self) -> str:
+        return "buildah"
+
+    def start(self) -> Buildah:
+        """Nothing runs between two calls."""
+        return self
+
+    def __call__(self, *words: str) -> str:
+        environ = {**os.environ, **SETTINGS}
+        ran = subprocess.run(
+            ["buildah", *self._storage, *words], check=False, capture_output=True, text=True, env=environ, cwd=ROOT
+        )
+        assert ran.returncode == 0, f"buildah {words[0]}: {ran.stderr[-2000:]}"
+        return ran.stdout.strip()
+
+    def run(self, container: str, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """A command in a container, whatever it ends with."""
+        variables = [f"--env={name}={value}" for name, value in (env or {}).items()]
+        command = ["buildah", *self._storage, "run", *variables, container, "--", *words]
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, env={**os.environ, **SETTINGS}, cwd="/"
+        )
+
+
+@pytest.fixture(scope="module")
+def buildah(made) -> Buildah:
+    """buildah, with the base image in its storage."""
+    tool = made(lambda: Buildah(cache_home() / "containers"))
+    if BASE not in tool("images", "--format", "{{.Name}}:{{.Tag}}").replace("docker.io/library/", ""):
+        base = cache_home() / "containers" / "base"
+        shutil.rmtree(base, ignore_errors=True)
+        subprocess.run(
+            ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(base)],
+            check=True,
+            capture_output=True,
+        )
+        (base / "usr/local/bin/python").symlink_to("/usr/bin/python3")
+        container = tool("from", "scratch")
+        tool("add", "-q", container, str(base), "/")
+        tool("config", "--env", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", container)
+        tool("commit", "-q", "--rm", container, f"docker.io/library/{BASE}")
+        shutil.rmtree(base)
+    return tool
+
+
+@pytest.fixture(scope="module")
+def container(buildah: Buildah):
+    """A container of the image that the Dockerfile makes."""
+    buildah("bud", "--pull-never", "--layers=false", "-t", "payctl-test", "-v", CERTIFICATES, ".")
+    name = buildah("from", "--pull-never", "payctl-test")
+    yield name
+    buildah("rm", name)
+    buildah("rmi", "payctl-test")
+
+
+def test_the_image_is_the_command_line(buildah: Buildah, container: str):
+    """``docker run payctl verify-signature --example zalopay`` proves a callback, as a user without rights."""
+    answer = buildah.run(container, "payctl", "verify-signature", "--example", "zalopay", "-o", "json")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["result"]["valid"] is True
+    assert buildah.run(container, "id", "-u").stdout.strip() == "10001"
+
+
+def test_the_image_brings_its_bytecode(buildah: Buildah, container: str):
+    """Nothing is compiled at the start: every module of ours has its bytecode beside it."""
+    found = buildah.run(
+        container, "sh", "-c", "cd /opt/payctl/lib/python3*/site-packages/ticketbottle_payctl && find . -name '*.py' | "
+        "wc -l && find . -name '*.pyc' | wc -l"
+    )  # fmt: skip
+    sources, compiled = map(int, found.stdout.split())
+    assert sources == compiled > 100
+
+
+def test_the_image_is_a_lambda_function(buildah: Buildah, container: str):
+    """Lambda's runtime client and the three handlers are there; neither pip nor a compiler is."""
+    script = (
+        "import awslambdaric, importlib.util as u;"
+        "import lambda_entrypoints.webhook as w, lambda_entrypoints.publish_outbox as p, lambda_entrypoints.cleanup as c;"
+        "assert callable(w.handler) and callable(p.handler) and callable(c.handler);"
+        "print(u.find_spec('pip'))"
+    )
+    answer = buildah.run(container, "/opt/payctl/bin/python", "-c", script, env={"AWS_REGION": "ap-southeast-1"})
+    assert (answer.returncode, answer.stdout.strip()) == (0, "None"), answer.stderr
+
+
+def test_the_health_check_knows_a_publisher_that_lives(buildah: Buildah, container: str):
+    """Without a fresh sign of life the check fails; with one it passes."""
+    settings = json.loads(buildah("inspect", "--type", "image", "payctl-test"))
+    check = settings["Docker"]["config"]["Healthcheck"]["Test"]
+    assert check[:3] == ["CMD", "sh", "-c"]
+    assert buildah.run(container, *check[1:]).returncode == 1
+    alive = buildah.run(container, "sh", "-c", f"touch /tmp/payctl-alive && {check[3]}")
+    assert alive.returncode == 0, alive.stderr
