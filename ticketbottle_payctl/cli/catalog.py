@@ -59,6 +59,18 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("runs cancel", "runs:cancel_command", "End a run for good: what it did not reach stays as it is."),
     _entry("cleanup", "cleanup:cleanup_command", "Delete events that were published longer ago than the retention."),
     _entry("stats", "stats:stats_command", "Show what waits in the outbox, since when, and when it will be empty."),
+    _entry(
+        "reconcile payments",
+        "reconcile:payments_command",
+        "Ask the gateways what became of payments, and settle them.",
+    ),
+    _entry("reconcile outbox", "reconcile:outbox_command", "Compare the outbox with what lies in Kafka."),
+    _entry(
+        "simulate",
+        "simulate:simulate_command",
+        "Make a gateway's callback for a payment, signed with the configured keys.",
+    ),
+    _entry("listen", "listen:listen_command", "Answer gateways' callbacks on this machine, as production would."),
     _entry("demo", "demo:demo_command", "Show the whole path in a local world: callbacks in, messages out."),
     _entry("doctor", "doctor:doctor_command", "Prove that everything payctl needs is there, and say what mends it."),
     _entry("config show", "config:show_command", "Show every setting with where it came from."),
@@ -86,6 +98,7 @@ COMMANDS: tuple[Entry, ...] = (
 GROUPS: dict[tuple[str, ...], str] = {
     ("list",): "Events, payments and kept callbacks, by selectors.",
     ("runs",): "What operators ran: who, when, why, and what it touched.",
+    ("reconcile",): "Compare what is known here with what the gateways and Kafka know.",
     ("config",): "What payctl was told, and by whom.",
     ("cdc",): "Let Debezium publish the outbox, and take it back.",
     ("db",): "payctl's own schema in the payment service's database.",

@@ -6,7 +6,7 @@ from io import StringIO
 from shutil import get_terminal_size
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -14,18 +14,41 @@ from ticketbottle_payctl.cli.documents import cell
 from ticketbottle_payctl.cli.human import Surface
 from ticketbottle_payctl.cli.result import Style, Styled, Table
 
+_BETWEEN = 3
+_NARROWEST = 9
 _STYLES = {Style.GOOD: "green", Style.BAD: "red", Style.WARN: "yellow", Style.BOLD: "bold", Style.DIM: "dim"}
 
 
 def draw(table: Table, surface: Surface) -> str:
     """The table as wide as the terminal, as text."""
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, highlight=False)
+    whole = _kept_whole(table, get_terminal_size().columns)
     for place, name in enumerate(table.columns):
         numbers = bool(table.rows) and all(isinstance(row[place], int | float) for row in table.rows)
-        drawn.add_column(Text(cell(name)), overflow="fold", justify="right" if numbers else "left")
+        justify: JustifyMethod = "right" if numbers else "left"
+        drawn.add_column(Text(cell(name)), overflow="fold", justify=justify, no_wrap=place in whole)
     for row in table.rows:
         drawn.add_row(*(_cell(value, surface) for value in row))
     return _as_text(drawn, surface)
+
+
+def _kept_whole(table: Table, width: int) -> set[int]:
+    """Columns of single words (ids, instants) that are not folded, from the left, as far as there is room for the rest.
+
+    An id that is broken over two lines cannot be copied.
+    """
+    columns = [[name, *(_word(row[place]) for row in table.rows)] for place, name in enumerate(table.columns)]
+    needs = [max(map(len, words)) + _BETWEEN for words in columns]
+    kept: set[int] = set()
+    for place, words in enumerate(columns):
+        others = _NARROWEST * (len(columns) - len(kept) - 1)
+        if " " not in "".join(words[1:]) and sum(needs[each] for each in kept) + needs[place] + others <= width:
+            kept.add(place)
+    return kept
+
+
+def _word(value: object) -> str:
+    return cell(value.text if isinstance(value, Styled) else value)
 
 
 def _cell(value: object, surface: Surface) -> Text:

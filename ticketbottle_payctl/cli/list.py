@@ -139,7 +139,8 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Show the callbacks that were kept, newest first.
 
-    What they carried stays in the database. Selectors narrow each other. 50 callbacks, unless --limit or --all says otherwise.
+    What they carried stays in the database. Selectors narrow each other. 50 callbacks, unless --limit or --all says
+    otherwise.
     """
     session = Session.of(ctx)
     first, last = window(session, since, until, by="received")

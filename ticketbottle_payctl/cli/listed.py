@@ -32,12 +32,12 @@ class Kind:
 OUTBOX = Kind(
     "payctl.list-outbox/1",
     OUTBOX_FIELDS,
-    ("id", "event_type", "state", "order_code", "created_at", "retry_count", "last_error"),
+    ("id", "event_type", "state", "created_at", "last_error"),
 )
 PAYMENTS = Kind(
     "payctl.list-payments/1",
     PAYMENT_FIELDS,
-    ("order_code", "status", "amount", "currency", "provider", "created_at", "updated_at", "id"),
+    ("order_code", "status", "amount", "currency", "provider", "created_at", "id"),
 )
 RECEIPTS = Kind(
     "payctl.list-receipts/1",

@@ -1,0 +1,145 @@
+"""``payctl list`` and ``payctl show`` as they are typed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from ticketbottle_payctl.cli import schema
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
+from ticketbottle_payctl.store.listing import OUTBOX_FIELDS
+
+pytestmark = pytest.mark.postgres
+PERSONAL = '{"buyer": {"phone": "0901"}, "memo": "x"}'
+
+
+@pytest.fixture
+def ask(answer, database_url):
+    """Run a command against the test's database; its document keeps to its schema."""
+
+    def run(*arguments, **environment):
+        document = answer(*arguments, DATABASE_URL=database_url, **environment)
+        found = schema.load(document["schema"])
+        Draft202012Validator(found, format_checker=FormatChecker()).validate(document)
+        assert all(set(item) <= set(found["properties"]["items"]["items"]["properties"]) for item in document["items"])
+        return document
+
+    return run
+
+
+@pytest.fixture
+def events(engine):
+    """Some of each kind, with their payments."""
+    with engine.begin() as connection:
+        insert_events(connection, 60, state="published", age=timedelta(hours=2))
+        insert_events(connection, 3, state="dead", last_error="\x1b[2J password=hunter2 \u202e")
+        insert_payments_of_events(connection)
+
+
+@pytest.mark.usefixtures("events")
+def test_a_page_and_the_next(ask):
+    """Fifty unless said otherwise; `next` goes on where it ended."""
+    first = ask("list", "outbox")
+    assert (first["counts"], first["truncated"]) == ({"listed": 50}, True)
+    second = ask("list", "outbox", "--after", first["next"])
+    assert (second["counts"], second["truncated"], second["next"]) == ({"listed": 13}, False, None)
+    assert len({item["id"] for item in (*first["items"], *second["items"])}) == 63
+    assert set(first["items"][0]) == set(OUTBOX_FIELDS)
+
+
+@pytest.mark.usefixtures("events")
+def test_every_kind_of_row_is_listed(ask, engine):
+    """Payments and kept callbacks in their own shape."""
+    with engine.begin() as connection:
+        insert_payment(connection, provider="MOMO", age=timedelta(hours=1))
+    assert ask("list", "payments", "--provider", "momo", "--stuck")["counts"] == {"listed": 1}
+    assert ask("list", "payments", "--status", "pending", "--failed")["counts"] == {"listed": 1}
+    assert ask("list", "receipts", "--failed", "--provider", "zalo-pay")["counts"] == {"listed": 0}
+
+
+@pytest.mark.usefixtures("events")
+def test_ndjson_is_typed_lines_with_a_summary(invoke, database_url):
+    """And csv a header with the fields that were asked for, in that order."""
+    lines = invoke("list", "outbox", "--all", "-o", "ndjson", DATABASE_URL=database_url).stdout.splitlines()
+    documents = [json.loads(line) for line in lines]
+    assert [document["type"] for document in documents] == ["item"] * 63 + ["summary"]
+    assert documents[-1]["counts"] == {"listed": 63}
+    table = invoke("list", "outbox", "--failed", "--fields", "state,id", "-o", "csv", DATABASE_URL=database_url).stdout
+    rows = list(csv.reader(table.splitlines()))
+    assert (rows[0], len(rows), {row[0] for row in rows[1:]}) == (["state", "id"], 4, {"dead"})
+
+
+@pytest.mark.usefixtures("events")
+@pytest.mark.parametrize("form", ["table", "json", "ndjson", "csv"])
+def test_what_a_row_holds_moves_no_cursor_and_tells_no_secret(invoke, database_url, form):
+    """An error's text came from elsewhere."""
+    shown = invoke("list", "outbox", "--failed", "-o", form, DATABASE_URL=database_url).stdout
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "hunter2" not in shown
+
+
+def test_an_error_in_the_middle_ends_the_lines_with_a_summary(invoke, database_url, engine):
+    """A database that lacks what is asked for: the summary holds the error, the exit code says so."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
+    result = invoke("list", "receipts", "-o", "ndjson", DATABASE_URL=database_url)
+    (summary,) = map(json.loads, result.stdout.splitlines())
+    assert (summary["type"], summary["error"]["code"], result.exit_code) == ("summary", "CONFIG", 3)
+
+
+@pytest.mark.usefixtures("events")
+def test_a_reader_that_goes_away_is_not_an_error(database_url):
+    """As with head."""
+    command = (
+        f'"{sys.executable}" -m ticketbottle_payctl list outbox --all -q -o csv | head -n 1; exit ${{PIPESTATUS[0]}}'
+    )
+    result = subprocess.run(
+        ["bash", "-c", command],  # noqa: S607
+        env={"DATABASE_URL": database_url, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr, result.stdout.count("\n")) == (0, "", 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--fields", "id,nope"], ["--after", "yesterday"], ["--all", "--limit", "2"], ["--limit", "0"], ["--after", "~"]],
+    ids=" ".join,
+)
+def test_what_cannot_be_meant_is_refused(ask, arguments):
+    """Exit 2."""
+    assert ask("list", "outbox", *arguments)["exit_code"] == 2
+
+
+def test_show_masks_what_may_be_personal(ask, engine):
+    """Of a payload only the names known to be harmless keep their value, unless it is asked for."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead")
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql(
+            """UPDATE outbox SET payload = payload || '{"buyer": {"phone": "0901"}, "memo": "x"}'"""
+        )
+        code = connection.exec_driver_sql('SELECT "orderCode" FROM payments').scalar_one()
+    shown = {}
+    for unmask in ([], ["--unmask"]):
+        document = ask("show", code, *unmask)
+        (event,) = [item for item in document["items"] if item["kind"] == "event_written"]
+        shown[bool(unmask)] = event["facts"]["payload"]
+    assert (shown[False]["buyer"], shown[False]["memo"], shown[False]["order_code"]) == ("***", "***", code)
+    assert shown[True]["buyer"] == {"phone": "0901"}
+    assert document["result"]["next"][0]["command"].startswith("payctl replay ")
+
+
+def test_show_what_is_not_there(ask):
+    """Exit 8, with where to look."""
+    document = ask("show", "nope")
+    assert (document["exit_code"], "payctl list" in document["error"]["hint"]) == (8, True)

@@ -1,0 +1,279 @@
+"""``payctl replay`` and ``payctl runs`` as they are typed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from ticketbottle_payctl.cli import schema
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+from ticketbottle_payctl.sandbox.server import wait_until
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def ask(answer, database_url):
+    """Run a command against the test's database; its document keeps to its schema."""
+
+    def run(*arguments, **environment):
+        document = answer(*arguments, DATABASE_URL=database_url, **environment)
+        found = schema.load(document["schema"])
+        Draft202012Validator(found, format_checker=FormatChecker()).validate(document)
+        if document["error"] is None:
+            assert set(document["result"]) <= set(found["then"]["properties"].get("result", {}).get("properties", {}))
+        return document
+
+    return run
+
+
+@pytest.fixture
+def dead(engine):
+    """Ids of four dead events, the last of them superseded."""
+    with engine.begin() as connection:
+        insert_events(connection, 3, state="dead", last_error="Connection timeout to broker-1:9092")
+        insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", last_error="x")
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+        return list(connection.exec_driver_sql('SELECT id FROM outbox ORDER BY "createdAt"').scalars())
+
+
+def pending(engine):
+    """How many are pending."""
+    with engine.connect() as connection:
+        return connection.exec_driver_sql('SELECT count(*) FROM outbox WHERE "retryCount" = 0').scalar_one()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--limit", "5"], ["--allow-superseded"], ["-y", "--rate", "5/s"]])
+def test_nothing_selected_lists_the_selectors(ask, arguments):
+    """A forgotten selector never means everything; that needs --all."""
+    document = ask("replay", *arguments)
+    assert document["exit_code"] == 2
+    assert "--failed" in document["error"]["hint"]
+    assert "--all" in document["error"]["hint"]
+
+
+def test_without_yes_the_plan_is_shown_and_nothing_changes(invoke, database_url, dead, engine):
+    """Exit 7 where nobody can be asked."""
+    result = invoke("replay", "--failed", DATABASE_URL=database_url)
+    assert result.exit_code == 7
+    assert "put 3 events back to pending" in result.stderr
+    assert f"{dead[3]}\tPAYMENT_FAILED\tsuperseded" in result.stderr
+    assert "--yes" in result.stderr
+    assert (result.stdout, pending(engine)) == ("", 0)
+
+
+def test_a_replay_in_one_document(ask, dead, engine):
+    """Counts, the run, and each event that was left out with its reason."""
+    document = ask("replay", "--failed", "-y", "--reason", "it is back", PAYCTL_ACTOR="Linh")
+    assert document["exit_code"] == 0
+    assert document["counts"] == {"matched": 4, "requeued": 3, "skipped": 1, "failed": 0, "already_published": 0}
+    assert [(item["id"], item["reason"]) for item in document["items"]] == [(dead[3], "superseded")]
+    assert "COMPLETED" in document["warnings"][0]
+    assert pending(engine) == 3
+    (run,) = ask("runs", "list")["items"]
+    assert (run["id"], run["actor"], run["reason"], run["status"]) == (document["run_id"], "Linh", "it is back", "done")
+    shown = ask("runs", "show", run["id"][:8])
+    assert [item["outcome"] for item in shown["items"]] == ["skipped", "requeued", "requeued", "requeued"]
+    assert shown["items"][1]["before"]["retry_count"] == 5
+
+
+def test_a_dry_run_changes_nothing(ask, dead, engine):
+    """The plan with its forecast, exit 0."""
+    document = ask("replay", *dead[:3], "-n")
+    assert (document["exit_code"], document["dry_run"], document["result"]["planned"]) == (0, True, 3)
+    assert (document["counts"]["requeued"], document["run_id"], pending(engine)) == (0, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("which", "code", "requeued"),
+    [([0, "nope"], 6, 1), (["nope"], 8, 0), ([3], 7, 0), ([0, 3], 6, 1), ([0], 0, 1)],
+    ids=["some", "none", "superseded", "one of two", "all"],
+)
+def test_an_event_that_was_named_and_left_out_changes_the_exit_code(ask, dead, which, code, requeued):
+    """Missing is 8, guarded is 7, partly is 6."""
+    named = [each if isinstance(each, str) else dead[each] for each in which]
+    document = ask("replay", *named, "-y")
+    assert (document["exit_code"], document["counts"]["requeued"]) == (code, requeued)
+
+
+def test_published_events_need_to_be_asked_for_twice(ask, engine):
+    """Selecting them alone stops at a guard."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="published")
+    refused = ask("replay", "--published", "-y")
+    assert (refused["exit_code"], "--allow-published" in refused["error"]["hint"]) == (7, True)
+    document = ask("replay", "--published", "--allow-published", "-y")
+    assert (document["counts"]["requeued"], document["counts"]["already_published"]) == (2, 2)
+
+
+def test_more_than_the_cap_is_refused_with_the_number(ask, dead, engine):
+    """The plan knows how many."""
+    document = ask("replay", "--failed", "-y", "--max-affected", "2")
+    assert (document["exit_code"], "--max-affected 3" in document["error"]["hint"]) == (7, True)
+    assert (pending(engine), len(dead)) == (0, 4)
+
+
+def test_a_plan_is_written_and_applied_later(ask, dead, engine, tmp_path):
+    """What changed in between is skipped and reported, exit 6."""
+    plan = tmp_path / "plan"
+    written = ask("replay", "--failed", "--plan-out", str(plan))
+    assert (written["exit_code"], written["result"]["plan_file"], pending(engine)) == (0, str(plan), 0)
+    assert plan.stat().st_mode & 0o777 == 0o600
+    assert ask("replay", "--failed", "--plan-out", str(plan))["exit_code"] == 2
+    with engine.begin() as connection:
+        connection.exec_driver_sql('UPDATE outbox SET "retryCount" = 6 WHERE id = %(id)s', {"id": dead[1]})
+    document = ask("replay", "--plan", str(plan), "-y")
+    assert (document["exit_code"], document["counts"]["requeued"]) == (6, 2)
+    assert {item["id"]: item["reason"] for item in document["items"]} == {dead[1]: "changed", dead[3]: "superseded"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "hello", "{}", "[1]\n[2]", '{"schema": "payctl.replay-plan/1"}', "\x00", '{"events": ', "null"],
+)
+def test_a_file_that_is_no_plan_is_refused(ask, tmp_path, content):
+    """Whatever it is, exit 2 and not a bug."""
+    file = tmp_path / "plan"
+    file.write_text(content)
+    assert ask("replay", "--plan", str(file), "-y")["exit_code"] == 2
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_plan_that_is_not_whole_or_another_database_s_is_refused(ask, tmp_path, engine):
+    """A line too few, a place that is none, another host."""
+    plan = tmp_path / "plan"
+    ask("replay", "--failed", "--plan-out", str(plan))
+    text = plan.read_text()
+    for changed in (
+        text.rpartition("[")[0],
+        text.replace('"(0,1)"', '"(0,1); DROP"'),
+        text.replace("127.0.0.1:", "db.internal:"),
+        text.replace('"dead"]', '"alive"]'),
+    ):
+        plan.write_text(changed)
+        assert ask("replay", "--plan", str(plan), "-y")["exit_code"] == 2
+    assert ask("replay", "--plan", str(plan), "--failed", "-y")["exit_code"] == 2
+    assert pending(engine) == 0
+
+
+def test_ids_come_from_a_list_s_ndjson(invoke, ask, database_url, dead, tmp_path):
+    """Through a pipe or a file; the summary line is no id."""
+    listed = invoke(
+        "list", "outbox", "--failed", "--type", "PAYMENT_COMPLETED", "-o", "ndjson", DATABASE_URL=database_url
+    )
+    piped = invoke("replay", "-", "-y", "-o", "json", stdin=listed.stdout, DATABASE_URL=database_url)
+    assert json.loads(piped.stdout)["counts"]["requeued"] == 3
+    file = tmp_path / "ids"
+    file.write_text(f"# of a colleague\n{dead[0]}\n\n{dead[0]}\n")
+    assert ask("replay", "--from-file", str(file), "-n")["result"]["planned"] == 1
+
+
+@pytest.mark.parametrize("content", ["", "# nothing\n", "{}\n", "{broken\n", "two words\n", "x" * 500, "\x1b[31m\n"])
+def test_a_file_without_ids_is_refused(ask, tmp_path, content):
+    """Rather than taken for no selection."""
+    file = tmp_path / "ids"
+    file.write_text(content)
+    assert ask("replay", "--from-file", str(file), "-y")["exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--age", "5m"],
+        ["--failed", "--error", "("],
+        ["--failed", "--since", "03/04/2026"],
+        ["--failed", "--since", "1h", "--until", "2h"],
+        ["--failed", "--by", "published"],
+        ["--failed", "--canary-timeout", "5s"],
+        ["--failed", "--canary", "0"],
+        ["--failed", "--rate", "5"],
+        ["--type", ""],
+        ["--provider", "paypal"],
+        ["--failed", "--limit", "0"],
+        ["--stuck", "--age", "soon"],
+        ["one", "--from-file", "x"],
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_meant_is_refused(ask, arguments):
+    """Exit 2 before anything is read or changed."""
+    assert ask("replay", *arguments, "-y")["exit_code"] == 2
+
+
+@pytest.mark.usefixtures("dead")
+def test_an_error_group_leads_from_errors_to_replay(ask, engine):
+    """The command that `errors` prints selects what it counted."""
+    group = ask("errors", "--type", "PAYMENT_COMPLETED")["items"][0]
+    assert (group["count"], group["pattern"]) == (3, "Connection timeout to #:#")
+    document = ask(*group["replay"].split()[1:], "-y")
+    assert (document["counts"]["requeued"], pending(engine)) == (3, 3)
+    assert [left["pattern"] for left in ask("errors")["items"]] == ["x"]
+
+
+def test_a_signal_leaves_a_run_that_can_be_resumed(started, database_url, engine, ask):
+    """The transaction under way is finished, the shell sees 143, and nothing is requeued twice."""
+    with engine.begin() as connection:
+        insert_events(connection, 40, state="dead")
+    process = started("replay", "--failed", "-y", "--rate", "5/s", "-o", "json", DATABASE_URL=database_url)
+    wait_until(lambda: pending(engine) or None, what="the first events to be requeued", timeout=20)
+    process.send_signal(signal.SIGTERM)
+    document = json.loads(process.communicate(timeout=20)[0])
+    assert (process.returncode, document["exit_code"], document["result"]["outcome"]) == (143, 143, "signal")
+    assert document["counts"]["requeued"] == pending(engine) < 40
+    run_id = document["run_id"]
+    assert ask("runs", "show", run_id)["result"]["status"] == "interrupted"
+    assert ask("runs", "resume", run_id)["exit_code"] == 7
+    assert ask("runs", "cancel", run_id)["counts"]["remaining"] == 40 - pending(engine)
+    assert ask("runs", "resume", run_id, "-y")["exit_code"] == 7
+
+
+def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
+    """To its end, in one record."""
+    with engine.begin() as connection:
+        insert_events(connection, 6, state="dead")
+    process = started("replay", "--failed", "-y", "--rate", "3/s", "-o", "json", DATABASE_URL=database_url)
+    wait_until(lambda: pending(engine) or None, what="the first events to be requeued", timeout=20)
+    process.send_signal(signal.SIGINT)
+    document = json.loads(process.communicate(timeout=20)[0])
+    assert process.returncode == 130
+    resumed = ask("runs", "resume", document["run_id"], "-y")
+    assert (resumed["exit_code"], resumed["counts"]["requeued"], resumed["counts"]["remaining"]) == (0, 6, 0)
+    assert pending(engine) == 6
+
+
+@pytest.mark.parametrize(("name", "code"), [("00000000-0000-4000-8000-000000000000", 8), ("zz", 2), ("%%%%", 2)])
+@pytest.mark.parametrize("verb", ["show", "resume", "cancel"])
+def test_a_run_that_is_not_there(ask, verb, name, code):
+    """Not found, or no id at all."""
+    assert ask("runs", verb, name)["exit_code"] == code
+
+
+def test_an_archive_is_listed_without_a_database(answer, tmp_path):
+    """What cleanup wrote can be read back, filtered, as rows of the same shape."""
+    rows = [
+        {"id": f"e{number}", "aggregateId": f"p{number}", "aggregateType": "payment", "eventType": event_type,
+         "payload": {"order_code": f"TB-{number}", "provider": "ZALOPAY"}, "published": True,
+         "publishedAt": f"2026-11-0{number}T00:00:01", "createdAt": f"2026-11-0{number}T00:00:00.5",
+         "retryCount": 0, "lastError": None}
+        for number, event_type in ((1, "PAYMENT_COMPLETED"), (2, "PAYMENT_FAILED"), (3, "PAYMENT_COMPLETED"))
+    ]  # fmt: skip
+    archive = tmp_path / "outbox.ndjson.gz"
+    archive.write_bytes(b"".join(gzip.compress(f"{json.dumps(row)}\n".encode()) for row in rows))
+
+    def listed(*arguments):
+        document = answer("list", "outbox", "--from-archive", str(archive), *arguments)
+        assert document["exit_code"] == 0
+        return [item["id"] for item in document["items"]]
+
+    assert listed() == ["e1", "e2", "e3"]
+    assert listed("--type", "PAYMENT_FAILED") == ["e2"]
+    assert listed("--order-code", "TB-3", "--provider", "zalo-pay") == ["e3"]
+    assert listed("--since", "2026-11-02T00:00:00Z", "--until", "2026-11-03T00:00:00Z") == ["e2"]
+    assert listed("--limit", "1") == ["e1"]
+    for arguments in (["--failed"], ["--error", "x"], ["--after", "2026-01-01T00:00:00Z~x"]):
+        assert answer("list", "outbox", "--from-archive", str(archive), *arguments)["exit_code"] == 2

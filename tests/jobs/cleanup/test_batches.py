@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Event
+
+import pytest
+from sqlalchemy import event
+
+from ticketbottle_payctl.jobs.cleanup import CleanupStoppedBecause
+from ticketbottle_payctl.jobs.cleanup.sweep import Rest
+
+OLD = timedelta(days=8)
+
+
+def test_batches_are_short_transactions(clean, insert, engine):
+    """As many commits as batches, each of no more than its size."""
+    insert(25, state="published", age=OLD)
+    commits, sizes = [], []
+    event.listen(engine, "commit", commits.append)
+    report = clean(batch_size=10, done=lambda swept: sizes.append(swept.deleted))
+    assert (report.batches, sizes) == (3, [10, 20, 25])
+    assert len(commits) == 4
+
+
+def test_every_row_is_deleted_though_all_were_made_at_once(clean, insert, engine, events):
+    """Where one batch ended the next begins, also between events of one instant."""
+    insert(25, state="published", age=OLD)
+    with engine.begin() as connection:
+        connection.exec_driver_sql('UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox)')
+    assert clean(batch_size=4).deleted == 25
+    assert events() == 0
+
+
+def test_locked_rows_are_left_and_nobody_is_waited_for(clean, insert, engine, events):
+    """They are counted, and the next run takes them."""
+    insert(6, state="published", age=OLD)
+    with engine.connect() as other:
+        other.exec_driver_sql('SELECT FROM outbox ORDER BY "createdAt" LIMIT 2 FOR UPDATE')
+        report = clean(batch_size=3)
+        assert (report.deleted, report.remaining, report.matched) == (4, 2, 6)
+    assert clean().deleted == 2
+    assert events() == 0
+
+
+def test_a_signal_ends_it_after_the_batch(clean, insert, events):
+    """What was committed is gone, the rest is still there, and a second run goes on."""
+    insert(10, state="published", age=OLD)
+    stop = Event()
+    report = clean(batch_size=2, stop=stop, done=lambda swept: stop.set() if swept.deleted >= 4 else None)
+    assert (report.stopped_because, report.deleted, report.remaining) == (CleanupStoppedBecause.SIGNAL, 4, 6)
+    assert clean().deleted == 6
+    assert events() == 0
+
+
+def test_the_time_budget_ends_it_between_two_batches(clean, insert):
+    """By the clock that is given."""
+    insert(10, state="published", age=OLD)
+    seconds = [0.0]
+
+    def tick(_):
+        seconds[0] += 1.0
+
+    report = clean(batch_size=2, max_duration=timedelta(seconds=3), clock=lambda: seconds[0], done=tick)
+    assert (report.stopped_because, report.deleted) == (CleanupStoppedBecause.DEADLINE, 6)
+
+
+def test_what_changes_meanwhile_is_not_deleted(clean, insert, engine, events):
+    """An event that is replayed between two batches is pending again, and stays."""
+    insert(4, state="published", age=OLD)
+
+    def replay(swept):
+        if swept.batches == 1:
+            with engine.begin() as connection:
+                connection.exec_driver_sql('UPDATE outbox SET published = false, "publishedAt" = NULL')
+
+    assert clean(batch_size=2, done=replay).deleted == 2
+    assert events() == 2
+
+
+def test_the_walk_is_through_the_index_and_never_starts_over(clean, insert, engine):
+    """On a table of mostly other rows, each batch is an index scan that begins where the last one ended."""
+    insert(2000, state="published", age=OLD)
+    insert(3000, state="published", age=timedelta(days=1))
+    plans = []
+
+    def explain(_connection, cursor, statement, parameters, _context, _many):
+        if "SKIP LOCKED" in statement:
+            limits, semicolon, select = statement.rpartition(";\n")
+            cursor.execute(f"{limits}{semicolon} EXPLAIN (ANALYZE) {select}", parameters)
+            plans.append("\n".join(row[0] for row in cursor.fetchall()))
+
+    event.listen(engine, "before_cursor_execute", explain)
+    try:
+        clean(batch_size=500)
+    finally:
+        event.remove(engine, "before_cursor_execute", explain)
+    assert len(plans) == 6  # five of marked ones, of which the last finds none, and one of half marked ones
+    assert all("Index Scan using" in plan and "Seq Scan" not in plan for plan in plans)
+    removed = [int(line.rpartition(" ")[2]) for plan in plans for line in plan.splitlines() if "Rows Removed" in line]
+    assert max(removed, default=0) <= 1
+
+
+@pytest.mark.parametrize(("slow", "share"), [(1.0, 0.1), (10.0, 0.8)])
+def test_the_rest_grows_while_the_server_is_slow(slow, share):
+    """A batch that takes much longer than the best one is followed by a longer pause, within bounds."""
+    rest = Rest()
+    rest.after(0.1, 1000)
+    pauses = [rest.after(0.1 * slow, 1000) for _ in range(3)]
+    assert pauses[-1] == pytest.approx(min(1.0, 0.1 * slow * share))

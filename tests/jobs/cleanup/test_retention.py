@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ticketbottle_payctl.jobs.cleanup import CleanupStoppedBecause, preview_cleanup
+
+OLD, NEW = timedelta(days=8), timedelta(days=6)
+
+
+@pytest.mark.parametrize("state", ["published", "sent_unmarked"])
+def test_published_events_go_after_the_retention(clean, insert, events, state):
+    """Those of the replaced service, which lack a mark, too."""
+    insert(5, state=state, age=OLD)
+    insert(3, state=state, age=NEW)
+    report = clean()
+    assert (report.matched, report.deleted, report.remaining, events()) == (5, 5, 0, 3)
+    assert report.stopped_because is CleanupStoppedBecause.EMPTY
+    assert abs(datetime.now(UTC) - timedelta(days=7) - report.horizon) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("state", ["pending", "dead"])
+def test_what_was_not_published_stays_at_any_age(clean, insert, events, state):
+    """Retention is for what arrived."""
+    insert(4, state=state, age=timedelta(days=900))
+    report = clean(retention=timedelta(microseconds=1))
+    assert (report.deleted, events()) == (0, 4)
+    assert getattr(report, state) == 4
+
+
+def test_the_age_is_that_of_publishing(clean, insert, engine, events):
+    """An event created long ago and published just now stays."""
+    insert(4, state="published", age=timedelta(days=90))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE outbox SET \"publishedAt\" = clock_timestamp() AT TIME ZONE 'UTC'")
+    assert clean().deleted == 0
+    assert events() == 4
+
+
+@pytest.mark.parametrize(("age", "left"), [(OLD, 0), (NEW, 2)])
+def test_without_an_instant_of_publishing_creation_counts(clean, insert, engine, age, left):
+    """A published row that lost its instant does not stay forever, nor go at once."""
+    insert(2, state="published", age=age)
+    with engine.begin() as connection:
+        connection.exec_driver_sql('UPDATE outbox SET "publishedAt" = NULL')
+    assert clean().deleted == 2 - left
+
+
+def test_a_creation_in_another_zone_s_clock_hides_no_event(clean, insert, engine, events):
+    """The replaced service's default followed its session's zone: up to 14 hours ahead."""
+    insert(2, state="published", age=timedelta(days=7, hours=1))
+    with engine.begin() as connection:
+        connection.exec_driver_sql('UPDATE outbox SET "createdAt" = "createdAt" + interval \'14 hours\'')
+    clean()
+    assert events() == 0
+
+
+def test_the_newest_are_kept_under_a_short_retention(clean, insert, events):
+    """``keep_newest`` is a floor."""
+    insert(2, state="published", age=timedelta(hours=2))
+    insert(3, state="published", age=timedelta(hours=7))
+    report = clean(retention=timedelta(minutes=1), keep_newest=timedelta(hours=6))
+    assert (report.deleted, events()) == (3, 2)
+
+
+def test_a_floor_below_the_retention_changes_nothing(clean, insert):
+    """The longer of the two holds."""
+    insert(3, state="published", age=NEW)
+    assert clean(keep_newest=timedelta(hours=6)).deleted == 0
+
+
+def test_a_preview_counts_what_a_run_deletes(clean, insert, events, engine):
+    """Rows and bytes, and nothing is changed."""
+    insert(5, state="published", age=OLD)
+    insert(2, state="sent_unmarked", age=OLD)
+    insert(9, state="dead", age=OLD)
+    preview = preview_cleanup(engine, retention=timedelta(days=7))
+    dry = clean(dry_run=True)
+    assert (dry.matched, dry.bytes, dry.deleted, dry.dry_run) == (preview.matched, preview.bytes, 0, True)
+    assert events() == 16
+    real = clean()
+    assert (real.deleted, real.bytes) == (preview.matched, preview.bytes)
+    assert 7 * 100 < real.bytes < 7 * 1000
+
+
+def test_the_context_of_deleted_events_goes_with_them(clean, insert, engine, scalar):
+    """What is remembered of others stays."""
+    insert(2, state="published", age=OLD)
+    insert(1, state="dead", age=OLD)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO payctl.event_context (event_id) SELECT id FROM outbox")
+    clean()
+    assert scalar("SELECT count(*) FROM payctl.event_context") == 1
+
+
+@pytest.mark.parametrize(("older_than", "left"), [(None, 3), (timedelta(days=100), 1)])
+def test_kept_callbacks_go_only_when_asked(clean, engine, scalar, older_than, left):
+    """They are the proof of what a gateway said."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            """
+            INSERT INTO payctl.webhook_receipts (id, received_at, provider, order_ref, reference, currency, outcome,
+                result, method, path, query, body, body_sha256)
+            SELECT gen_random_uuid(), clock_timestamp() - days * interval '1 day', 'vnpay', 'a', 'b', 'VND',
+                'COMPLETED', 'settled', 'GET', '/', '', '', '' FROM unnest(ARRAY[1, 101, 102]) AS days
+            """
+        )
+    report = clean(receipts_older_than=older_than, batch_size=1)
+    assert (report.receipts, scalar("SELECT count(*) FROM payctl.webhook_receipts")) == (3 - left, left)

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event
+
+from ticketbottle_payctl.jobs.stats import By, Drain, Lag, collect_stats
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store.stats import NEWEST
+
+
+@pytest.fixture
+def insert(engine):
+    """``insert(3, state="dead", age=...)``: that many events."""
+
+    def run(count, **options):
+        with engine.begin() as connection:
+            insert_events(connection, count, **{"payload_bytes": 0, **options})
+
+    return run
+
+
+@pytest.fixture
+def execute(engine):
+    """``execute(sql)``: run it and commit."""
+
+    def run(sql):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(sql)
+
+    return run
+
+
+@pytest.fixture
+def backlog(insert, execute):
+    """``backlog(600, 60)``: so many events published five seconds ago, so many made ten seconds ago."""
+
+    def run(published, pending):
+        insert(published, state="published", age=timedelta(minutes=30))
+        execute("UPDATE outbox SET \"publishedAt\" = clock_timestamp() AT TIME ZONE 'UTC' - interval '5 seconds'")
+        insert(pending, age=timedelta(seconds=10))
+
+    return run
+
+
+@pytest.fixture
+def stats(engine):
+    """``stats(by=...)``: how the outbox is."""
+    return lambda **options: collect_stats(engine, **{"max_retries": 5, **options})
+
+
+def test_an_empty_outbox(stats):
+    """Nothing waits, nothing is known of lags, and there is nothing to drain."""
+    report = stats()
+    assert (report.pending, report.dead, report.published, report.total, report.exact) == (0, 0, 0, 0, True)
+    assert (report.oldest_pending_age_s, report.oldest_pending_id) == (None, None)
+    assert (report.lag, report.drain, report.drain_eta_s) == (Lag(None, None, None), Drain.EMPTY, 0.0)
+    assert sum(report.created) == sum(report.sent) == 0
+
+
+def test_states_are_counted(stats, insert):
+    """What the replaced service sent without marking it counts as published."""
+    insert(7, state="published")
+    insert(5, state="sent_unmarked")
+    insert(3, state="dead")
+    insert(2)
+    report = stats()
+    assert (report.pending, report.dead, report.published, report.total) == (2, 3, 12, 17)
+    assert report.sent_unmarked == 5
+
+
+def test_the_oldest_pending_event_is_named(stats, insert, engine):
+    """Neither a dead one nor a half marked one, however old; of one instant's the first by id."""
+    insert(1, state="dead", age=timedelta(days=3))
+    insert(1, state="sent_unmarked", age=timedelta(days=3))
+    insert(4, event_type="PAYMENT_FAILED", age=timedelta(hours=2))
+    with engine.begin() as connection:
+        sql = """UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox WHERE "eventType" LIKE '%%FAILED')
+                 WHERE "eventType" LIKE '%%FAILED' RETURNING id"""
+        first = min(connection.exec_driver_sql(sql).scalars())
+    insert(3)
+    report = stats()
+    assert report.oldest_pending_id == first
+    assert 7200 <= report.oldest_pending_age_s < 7260
+    assert (report.late, report.oldest_dead_age_s > 259_000) == (4, True)
+
+
+def test_the_limit_of_retries_tells_dead_from_pending(stats, insert):
+    """By the setting, not by a mark."""
+    insert(2, retry_count=3)
+    assert (stats(max_retries=4).pending, stats(max_retries=3).dead) == (2, 2)
+
+
+def test_lags_are_percentiles_of_the_window(stats, insert, execute):
+    """From creation to publishing, of what was published within it."""
+    insert(100, state="published", age=timedelta(minutes=10))
+    execute("""UPDATE outbox AS o SET "publishedAt" = o."createdAt" + r.n * interval '1 second'
+               FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM outbox) AS r WHERE r.id = o.id""")
+    insert(50, state="published", age=timedelta(hours=3))
+    assert stats().lag == Lag(50.0, 95.0, 99.0)
+    assert stats(since=timedelta(minutes=1)).lag == Lag(None, None, None)
+
+
+def test_rates_are_of_the_window(stats, insert):
+    """Created and published events a second; unpublished ones were created too."""
+    insert(360, state="published", age=timedelta(minutes=21))
+    insert(360, age=timedelta(minutes=21))
+    insert(999, state="published", age=timedelta(hours=2))
+    report = stats()
+    assert (report.in_per_s, report.out_per_s, report.window_s) == (0.2, 0.1, 3600)
+    assert (sum(report.created), sum(report.sent)) == (720, 360)
+    assert (report.created[19], report.sent[19]) == (720, 360)
+
+
+def test_a_busy_window_is_narrowed(stats, insert):
+    """Where the newest published events do not reach back far enough, rates are of the time they do cover."""
+    insert(NEWEST + 500, state="published", age=timedelta(minutes=1))
+    report = stats(since=timedelta(days=1))
+    assert 60 <= report.window_s < 90
+    assert report.out_per_s == pytest.approx(NEWEST / report.window_s, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("published", "pending", "expected"),
+    [
+        (600, 60, (Drain.DRAINING, pytest.approx(60 / (10 - 1), abs=0.2))),
+        (0, 60, (Drain.GROWING, None)),
+        (60, 0, (Drain.EMPTY, 0.0)),
+    ],
+)
+def test_the_forecast_goes_by_the_last_minute(stats, backlog, published, pending, expected):
+    """More out than in drains; the rest does not."""
+    backlog(published, pending)
+    report = stats()
+    assert (report.drain, report.drain_eta_s) == expected
+
+
+def test_as_much_out_as_in_does_not_shrink_a_backlog(stats, insert):
+    """It neither grows nor drains."""
+    insert(60, state="published", age=timedelta(seconds=10))
+    insert(5, age=timedelta(hours=3))
+    assert stats().drain is Drain.STALLED
+
+
+def test_an_old_backlog_that_nobody_touches_is_stalled(stats, insert):
+    """Nothing comes in and nothing goes out."""
+    insert(3, age=timedelta(hours=3))
+    assert (stats().drain, stats().drain_eta_s) == (Drain.STALLED, None)
+
+
+def rows(report):
+    """A breakdown without its ages."""
+    return [(row.label, row.pending, row.dead, row.published) for row in report.items]
+
+
+@pytest.fixture
+def mixed(insert):
+    """Some of each."""
+    insert(5, state="published")
+    insert(4, event_type="PAYMENT_FAILED")
+    insert(2, state="dead", last_error="MSG_SIZE_TOO_LARGE: 1001 bytes")
+    insert(1, state="dead", last_error="MSG_SIZE_TOO_LARGE: 2002 bytes")
+
+
+@pytest.mark.usefixtures("mixed")
+def test_by_type(stats):
+    """Dead ones first."""
+    report = stats(by=By.TYPE)
+    assert rows(report) == [("PAYMENT_COMPLETED", 0, 3, 5), ("PAYMENT_FAILED", 4, 0, 0)]
+    assert report.by is By.TYPE
+
+
+@pytest.mark.usefixtures("mixed")
+def test_by_error(stats):
+    """One row for a kind of error, whatever number stood in it."""
+    report = stats(by=By.ERROR)
+    assert rows(report) == [("MSG_SIZE_TOO_LARGE: # bytes", 0, 3, None), (None, 4, 0, None)]
+    assert re.fullmatch(r"[0-9a-f]{8}", report.items[0].error_group)
+
+
+@pytest.mark.usefixtures("mixed")
+def test_by_status(stats):
+    """The three states."""
+    assert rows(stats(by=By.STATUS)) == [("pending", 4, 0, None), ("dead", 0, 3, None), ("published", 0, 0, 5)]
+
+
+@pytest.mark.usefixtures("mixed")
+def test_by_provider(stats, execute):
+    """As the payload says, else as the payment does, else unknown."""
+    execute("""
+        UPDATE outbox SET payload = '{"paymentId": "a"}' WHERE "eventType" = 'PAYMENT_FAILED';
+        INSERT INTO payments (id, "orderCode", "amountCents", currency, provider, "providerTransactionId",
+            "idempotencyKey", "redirectUrl", "paymentUrl", status, "updatedAt")
+        SELECT "aggregateId", 'TB-1', 1, 'VND', 'momo', 'r', 'i', '', '', 'PENDING', now() FROM outbox
+        WHERE "eventType" = 'PAYMENT_FAILED' LIMIT 1
+    """)
+    assert rows(stats(by=By.PROVIDER)) == [("ZALOPAY", 0, 3, 5), (None, 3, 0, 0), ("MOMO", 1, 0, 0)]
+
+
+def test_a_look_at_a_large_table_reads_a_bounded_part_of_it(stats, insert, engine, execute):
+    """Through the index, the newest published and the unpublished rows alone: no sequential scan, buffers to match."""
+    for hours in (5, 4, 3):
+        insert(25_000, state="published", age=timedelta(hours=hours), payload_bytes=300)
+    insert(300, age=timedelta(minutes=1))
+    execute("ANALYZE outbox")
+    plans, counts = [], []
+
+    def explain(_connection, cursor, statement, parameters, _context, _many):
+        counts.append(statement)
+        if "WITH" in statement:
+            limits, semicolon, select = statement.rpartition(";\n")
+            cursor.execute(f"{limits}{semicolon} EXPLAIN (ANALYZE, BUFFERS) {select}", parameters)
+            plans.append("\n".join(row[0] for row in cursor.fetchall()))
+
+    event.listen(engine, "before_cursor_execute", explain)
+    report = stats()
+    event.remove(engine, "before_cursor_execute", explain)
+    assert (report.pending, report.total, report.exact) == (300, 75_300, False)
+    assert (len(counts), len(plans)) == (3, 2)
+    assert not any("SELECT count(*) FROM outbox" in statement for statement in counts)
+    assert all("Index Scan" in plan and "Seq Scan" not in plan and "Bitmap" not in plan for plan in plans)
+    with engine.connect() as connection:
+        pages = connection.exec_driver_sql("SELECT pg_relation_size('outbox') / 8192").scalar_one()
+    read = sum(int(re.search(r"shared hit=(\d+)", plan)[1]) for plan in plans)
+    assert read < pages / 4
+
+
+def test_a_large_table_that_was_never_analysed_is_sampled(stats, insert, engine):
+    """The estimate is near, and comes from a few pages."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE outbox SET (autovacuum_enabled = false)")
+    insert(60_000, state="published", age=timedelta(hours=3), payload_bytes=300)
+    report = stats()
+    assert not report.exact
+    assert report.total == pytest.approx(60_000, rel=0.2)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import gzip
+import resource
+import stat
+import subprocess
+
+import pytest
+
+from ticketbottle_payctl.errors import InputError, LockedError, UnavailableError
+from ticketbottle_payctl.store.archive import Archive, read
+
+
+def added(path, *batches):
+    """Open, add each batch, close."""
+    with Archive(path) as archive:
+        for batch in batches:
+            archive.add(f'{{"id": "{name}"}}' for name in batch)
+
+
+def ids(path):
+    """What is read back."""
+    return [event["id"] for event in read(path)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where an archive will be."""
+    return tmp_path / "events.ndjson.gz"
+
+
+def test_what_is_added_is_read_back_in_order(path):
+    """Across batches and across openings."""
+    added(path, "ab", "c")
+    added(path, "de")
+    assert ids(path) == ["a", "b", "c", "d", "e"]
+
+
+def test_zcat_reads_it(path):
+    """It is plain gzip, one event a line."""
+    added(path, "ab", "c")
+    printed = subprocess.run(["/bin/zcat", path], check=True, capture_output=True, text=True).stdout
+    assert printed == '{"id": "a"}\n{"id": "b"}\n{"id": "c"}\n'
+
+
+def test_only_its_owner_may_read_it(path):
+    """Payloads name customers' orders."""
+    added(path, "a")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kept", [1, 10, 17, -1, -8])
+def test_half_a_batch_at_the_end_is_cut_off(path, kept):
+    """A crash in the middle of a batch leaves what was whole, and later batches can be read."""
+    added(path, "ab")
+    whole = path.read_bytes()
+    path.write_bytes(whole + gzip.compress(b'{"id": "lost"}\n')[:kept])
+    assert ids(path) == ["a", "b"]
+    added(path, "c")
+    assert ids(path) == ["a", "b", "c"]
+    assert path.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize("content", [b"not gzip at all", gzip.compress(b"x")[:-8] + b"12345678", b"\0" * 50])
+def test_another_file_is_left_alone(path, content):
+    """What is no archive is neither cut nor added to."""
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not an archive"):
+        Archive(path)
+    assert path.read_bytes() == content
+
+
+def test_damage_in_the_middle_is_told(path):
+    """Nothing is added behind what cannot be read."""
+    added(path, "ab", "cd")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 - 6] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        Archive(path)
+
+
+def test_two_writers_at_once_are_refused(path):
+    """Their batches would be mixed."""
+    with Archive(path), pytest.raises(LockedError):
+        Archive(path)
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(path):
+    """What was whole before stays whole, and nothing of the failed batch is in it."""
+    added(path, "ab")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Archive(path) as archive:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, limits[1]))
+        try:
+            with pytest.raises(UnavailableError, match="cannot be written"):
+                archive.add(["x" * 500])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert ids(path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("place", ["missing/events.gz", "."])
+def test_a_place_that_is_no_file_is_refused(tmp_path, place):
+    """A folder, or a folder that is not there."""
+    with pytest.raises(InputError, match="cannot be opened"):
+        Archive(tmp_path / place)
+
+
+def test_a_device_is_refused(tmp_path):
+    """What cannot be synced keeps nothing."""
+    (tmp_path / "null.gz").symlink_to("/dev/null")
+    with pytest.raises(InputError, match="not a regular file"):
+        Archive(tmp_path / "null.gz")
+
+
+@pytest.mark.parametrize("line", [b"not json\n", b"[1]\n"])
+def test_a_line_that_is_no_event_is_told(path, line):
+    """A gzip of something else."""
+    path.write_bytes(gzip.compress(line))
+    with pytest.raises(InputError, match="holds a line"):
+        ids(path)
+
+
+def test_a_missing_archive_is_told(path):
+    """Reading makes no file."""
+    with pytest.raises(InputError, match="cannot be opened"):
+        ids(path)
+    assert not path.exists()

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+from ticketbottle_payctl.store import error_groups, listing, replay
+from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.selection import By, Selector
+
+pytestmark = pytest.mark.postgres
+HOUR = timedelta(hours=1)
+MOVED_TO_MOMO = """
+    UPDATE payments SET provider = 'MOMO' WHERE id = (SELECT "aggregateId" FROM outbox WHERE id = %(id)s)
+"""
+TIMEOUT = "_MSG_TIMED_OUT: Local: Message timed out on broker-{}:9092 for 8b1f6c1e-0000-4000-8000-00000000000{}"
+
+
+@pytest.fixture
+def events(engine):
+    """Ids by what they are: one event each, of its own payment, with its payment."""
+    made = [
+        ("pending_now", {}),
+        ("pending_old", {"age": HOUR}),
+        ("dead_new", {"state": "dead", "age": HOUR, "last_error": TIMEOUT.format(1, 1)}),
+        ("dead_other", {"state": "dead", "age": 2 * HOUR, "last_error": "UNKNOWN_EVENT_TYPE: no topic"}),
+        ("dead_old", {"state": "dead", "age": 9 * HOUR, "last_error": TIMEOUT.format(22, 2)}),
+        ("failed_dead", {"state": "dead", "event_type": "PAYMENT_FAILED", "age": 3 * HOUR, "last_error": "x"}),
+        ("sent", {"state": "published", "age": 5 * HOUR}),
+        ("sent_by_old", {"state": "sent_unmarked", "age": 6 * HOUR}),
+    ]
+    ids = {}
+    with engine.begin() as connection:
+        for name, what in made:
+            insert_events(connection, 1, **what)
+            known = list(ids.values())
+            ids[name] = connection.exec_driver_sql(
+                "SELECT id FROM outbox WHERE id <> ALL(%(known)s)", {"known": known}
+            ).scalar_one()
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql(MOVED_TO_MOMO, {"id": ids["dead_new"]})
+    return ids
+
+
+def of(engine, event_id, column):
+    """One column of one event."""
+    with engine.connect() as connection:
+        sql = f'SELECT {column} FROM outbox AS o JOIN payments AS p ON p.id = o."aggregateId" WHERE o.id = %(id)s'  # noqa: S608
+        return connection.exec_driver_sql(sql, {"id": event_id}).scalar_one()
+
+
+def listed(engine, selector):
+    """What a listing shows for a selector, newest first."""
+    with transaction(engine, Limits(), commit=False) as connection:
+        return [row.row["id"] for row in listing.outbox(connection, 100, None, selector=selector, max_retries=5)]
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        (Selector(failed=True), ["dead_new", "dead_other", "failed_dead", "dead_old"]),
+        (Selector(stuck=timedelta(minutes=5)), ["pending_old"]),
+        (Selector(published=True), ["sent", "sent_by_old"]),
+        (Selector(failed=True, stuck=timedelta(0)), ["pending_now", "dead_new", "pending_old", "dead_other",
+                                                     "failed_dead", "dead_old"]),
+        (Selector(types=("PAYMENT_FAILED",)), ["failed_dead"]),
+        (Selector(provider="momo"), ["dead_new"]),
+        (Selector(error="timed out"), ["dead_new", "dead_old"]),
+        (Selector(error="^UNKNOWN.*topic$", failed=True), ["dead_other"]),
+        (Selector(failed=True, types=("PAYMENT_COMPLETED",), provider="Zalo-Pay"), ["dead_other", "dead_old"]),
+        (Selector(ids=()), []),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, list) else None,
+)  # fmt: skip
+def test_selectors_narrow_and_states_widen(engine, events, selector, expected):
+    """Each selector is what it says; two states are either of them; anything else beside them narrows."""
+    assert sorted(listed(engine, selector)) == sorted(events[name] for name in expected)
+
+
+def test_rows_by_name(engine, events):
+    """By event, by payment and by order code."""
+    wanted = events["dead_old"]
+    payment, code = of(engine, wanted, 'o."aggregateId"'), of(engine, wanted, 'p."orderCode"')
+    for selector in (Selector(ids=(wanted, "nope")), Selector(aggregates=(payment,)), Selector(order_codes=(code,))):
+        assert listed(engine, selector) == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("by", "window", "expected"),
+    [
+        (By.CREATED, (7, 4), {"sent", "sent_by_old"}),
+        (By.PUBLISHED, (7, 4), {"sent", "sent_by_old"}),
+        (By.CREATED, (3.5, None), {"pending_now", "pending_old", "dead_new", "dead_other", "failed_dead"}),
+        (By.PUBLISHED, (None, 5.5), {"sent_by_old"}),
+    ],
+)
+def test_windows_are_half_open_and_by_either_instant(engine, events, by, window, expected):
+    """From the first instant on, up to and without the second; events that were never published have no second one."""
+    now = datetime.now(UTC)
+    since, until = window
+    selector = Selector(
+        by=by,
+        since=now - since * HOUR if since else None,
+        until=now - until * HOUR if until else None,
+    )
+    assert set(listed(engine, selector)) == {events[name] for name in expected}
+
+
+def test_errors_that_differ_in_ids_and_numbers_are_one_group(engine, events):
+    """The group's id selects exactly its events."""
+    with transaction(engine, Limits(), commit=False) as connection:
+        found = error_groups.groups(connection, Selector(), 5, 10)
+    assert [(group.count, group.dead) for group in found] == [(2, 2), (1, 1), (1, 1)]
+    assert found[0].pattern == "_MSG_TIMED_OUT: Local: Message timed out on #:# for #"
+    assert found[0].sample == TIMEOUT.format(1, 1)
+    assert found[0].sample_id == events["dead_new"]
+    selected = listed(engine, Selector(error_group=found[0].group))
+    assert selected == [events["dead_new"], events["dead_old"]]
+
+
+@pytest.mark.parametrize("pattern", ["(", "[", "a{9999}", "(?<", "*"])
+@pytest.mark.parametrize("read", [
+    lambda connection, selector: listing.outbox(connection, 9, None, selector=selector, max_retries=5),
+    lambda connection, selector: replay.candidates(connection, selector, 5),
+    lambda connection, selector: error_groups.groups(connection, selector, 5, 9),
+], ids=["list", "replay", "errors"])  # fmt: skip
+def test_a_pattern_that_is_none_is_the_caller_s_mistake(engine, read, pattern):
+    """Also on an empty outbox, where no row would be compared with it."""
+    with (
+        pytest.raises(InputError, match="not a regular expression"),
+        transaction(engine, Limits(), commit=False) as connection,
+    ):
+        read(connection, Selector(error=pattern))
+
+
+def test_a_pattern_that_takes_too_long_is_the_caller_s_mistake(engine):
+    """The statement's time ends it, and the error says so instead of calling the database unavailable."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", last_error="a" * 301 + "b")
+    limits = Limits(statement=timedelta(milliseconds=300))
+    with (
+        pytest.raises(InputError, match="took too long"),
+        transaction(engine, limits, commit=False) as connection,
+    ):
+        replay.candidates(connection, Selector(error=r"^(a*)(a*)(a*)(a*)\1\2\3\4b$"), 5)
+
+
+def test_hostile_values_are_values(engine, events):
+    """Nothing that is selected by becomes SQL."""
+    hostile = "x'; DROP TABLE outbox; -- %s %(ids)s"
+    for selector in (
+        Selector(ids=(hostile,)),
+        Selector(types=(hostile,)),
+        Selector(aggregates=(hostile,)),
+        Selector(order_codes=(hostile,)),
+        Selector(provider=hostile),
+        Selector(error_group=hostile),
+    ):
+        assert listed(engine, selector) == []
+    assert len(listed(engine, Selector())) == len(events)
+
+
+@pytest.mark.parametrize("selector", [Selector(failed=True), Selector(stuck=HOUR)], ids=["failed", "stuck"])
+def test_unpublished_events_are_found_by_the_index(engine, selector):
+    """Whatever was published beside them is not read."""
+    with engine.begin() as connection:
+        insert_events(connection, 20_000, state="published", age=9 * HOUR)
+        insert_events(connection, 20, state="dead", age=2 * HOUR)
+        connection.exec_driver_sql("ANALYZE outbox")
+        wanted = listing.predicate(selector, 5)
+        sql = f"EXPLAIN (FORMAT JSON) SELECT o.id FROM outbox AS o WHERE {wanted.sql}"  # noqa: S608
+        plan = str(connection.exec_driver_sql(sql, wanted.parameters).scalar_one())
+    assert "outbox_published_createdAt_idx" in plan
+    assert "Seq Scan" not in plan
+
+
+def test_only_what_says_which_events_counts_as_a_selector():
+    """A limit or the choice of an instant selects nothing."""
+    assert Selector(limit=5, by=By.PUBLISHED).is_empty
+    assert not Selector(ids=()).is_empty
+    assert not Selector(stuck=timedelta(0)).is_empty

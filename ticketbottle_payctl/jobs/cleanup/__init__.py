@@ -1,0 +1,207 @@
+"""Apply retention to the outbox, in short transactions beside whoever publishes. Pending and dead events stay.
+
+What is deleted was published before the horizon. With an archive, a batch is deleted only after it is on the disk.
+Stopped or killed, what was committed is gone and the rest is left to the next run: it just starts again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.jobs.cleanup.sweep import CleanupStoppedBecause, Sweep, Swept, kinds
+from ticketbottle_payctl.store import cleanup as store
+from ticketbottle_payctl.store import outbox, stats
+from ticketbottle_payctl.store.archive import Archive
+from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.stats import By, Group, Unpublished
+from ticketbottle_payctl.telemetry import log_event
+
+__all__ = ["CleanupPreview", "CleanupReport", "CleanupStoppedBecause", "Swept", "cleanup", "preview_cleanup"]
+
+LATE_AFTER = timedelta(hours=1)
+"""Events that are pending for longer than this are reported as late: a publisher should have sent them."""
+
+_READING = Limits(statement=timedelta(minutes=5))
+_MOST_LOGGED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupPreview:
+    """What a clean-up would delete: events, about how many bytes, kept callbacks. ``horizon`` is UTC."""
+
+    horizon: datetime
+    matched: int
+    bytes: int
+    receipts: int
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupReport:
+    """What was deleted, and what must not be forgotten because it was not.
+
+    ``horizon`` (UTC): events published before it were meant. ``matched`` are the events that were found expired,
+    ``remaining`` those still there at the end (counted to 100,000 and no further), locked by others or not come to.
+    ``bytes`` is about what the rows took, ``receipts`` the kept callbacks that were deleted. ``unpublished`` counts
+    what is pending and dead, ``groups`` says of which type and why.
+    """
+
+    horizon: datetime
+    stopped_because: CleanupStoppedBecause
+    matched: int
+    deleted: int
+    archived: int
+    bytes: int
+    batches: int
+    remaining: int
+    receipts: int
+    unpublished: Unpublished
+    groups: tuple[Group, ...]
+    seconds: float
+    dry_run: bool = False
+
+    @property
+    def pending(self) -> int:
+        """Events that wait to be published."""
+        return self.unpublished.pending
+
+    @property
+    def dead(self) -> int:
+        """Events out of retries."""
+        return self.unpublished.dead
+
+
+def cleanup(  # noqa: PLR0913 - the honest list of what the job needs
+    engine: Engine,
+    *,
+    retention: timedelta,
+    max_retries: int,
+    batch_size: int = 2000,
+    max_duration: timedelta | None = None,
+    keep_newest: timedelta | None = None,
+    receipts_older_than: timedelta | None = None,
+    archive: Path | None = None,
+    dry_run: bool = False,
+    stop: Event | None = None,
+    done: Callable[[Swept], None] = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> CleanupReport:
+    """Delete events that were published longer than ``retention`` ago, by the database's clock.
+
+    ``keep_newest`` is a floor under the retention: what was published within it stays in any case. Kept callbacks
+    are deleted only where ``receipts_older_than`` says how old they must be. ``max_duration`` ends the run between two
+    batches, ``stop`` does so on a signal. ``done`` hears of each committed batch. ``dry_run`` counts and deletes
+    nothing. Dead and late events are logged as ``outbox_dead_events`` and ``outbox_late_events``.
+
+    Raises:
+        InputError: ``archive`` cannot be opened, or is no archive. Nothing was deleted.
+        LockedError: another process is adding to ``archive``. Nothing was deleted.
+        UnavailableError: ``archive`` cannot be written, or (its subclass) the database is away. What was committed
+            stays deleted, and is in the archive.
+        ConfigError: payctl's schema or a privilege is missing.
+    """
+    began = clock()
+    with transaction(engine, _READING, commit=False) as connection:
+        now = outbox.now(connection).replace(tzinfo=UTC)
+        found = stats.unpublished(connection, max_retries, late_after_s=LATE_AFTER.total_seconds())
+        groups = stats.groups(connection, max_retries, (By.TYPE, By.ERROR))
+    _alert(found, groups)
+    if dry_run:
+        preview = preview_cleanup(
+            engine, retention=retention, keep_newest=keep_newest, receipts_older_than=receipts_older_than
+        )
+        return _previewed(preview, found, groups, clock() - began)
+    horizon = _horizon(now, retention, keep_newest)
+    deadline = None if max_duration is None else began + max_duration.total_seconds()
+    sweep = Sweep(engine, horizon, batch_size, stop or Event(), done, clock, deadline)
+    with Archive(archive) if archive else nullcontext() as kept:
+        reason = sweep.run(kept, now - receipts_older_than if receipts_older_than else None)
+    remaining, swept = sweep.remaining(), sweep.swept
+    return CleanupReport(
+        horizon=horizon,
+        stopped_because=reason,
+        matched=swept.deleted + remaining,
+        deleted=swept.deleted,
+        archived=swept.archived,
+        bytes=swept.bytes,
+        batches=swept.batches,
+        remaining=remaining,
+        receipts=swept.receipts,
+        unpublished=found,
+        groups=tuple(groups),
+        seconds=clock() - began,
+    )
+
+
+def preview_cleanup(
+    engine: Engine,
+    *,
+    retention: timedelta,
+    keep_newest: timedelta | None = None,
+    receipts_older_than: timedelta | None = None,
+) -> CleanupPreview:
+    """What a clean-up would delete now. Reads every row that it counts, and changes nothing.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached, or counting took longer than five minutes.
+        ConfigError: a table or a privilege is missing.
+    """
+    with transaction(engine, _READING, commit=False) as connection:
+        now = outbox.now(connection).replace(tzinfo=UTC)
+        horizon = _horizon(now, retention, keep_newest)
+        amounts = [store.measure(connection, kind) for kind in kinds(horizon)]
+        receipts = store.count_receipts(connection, now - receipts_older_than) if receipts_older_than else 0
+    return CleanupPreview(
+        horizon, sum(amount.rows for amount in amounts), sum(amount.bytes for amount in amounts), receipts
+    )
+
+
+def _horizon(now: datetime, retention: timedelta, keep_newest: timedelta | None) -> datetime:
+    return now - max(retention, keep_newest or retention)
+
+
+def _previewed(preview: CleanupPreview, found: Unpublished, groups: Sequence[Group], seconds: float) -> CleanupReport:
+    return CleanupReport(
+        horizon=preview.horizon,
+        stopped_because=CleanupStoppedBecause.EMPTY,
+        matched=preview.matched,
+        deleted=0,
+        archived=0,
+        bytes=preview.bytes,
+        batches=0,
+        remaining=preview.matched,
+        receipts=preview.receipts,
+        unpublished=found,
+        groups=tuple(groups),
+        seconds=seconds,
+        dry_run=True,
+    )
+
+
+def _alert(found: Unpublished, groups: Sequence[Group]) -> None:
+    """One line each for what no retention will ever solve."""
+    if found.dead:
+        reasons = [
+            f"{group.events} {group.event_type}: {group.error or 'no reason noted'}" for group in groups if group.dead
+        ]
+        log_event(
+            "outbox_dead_events",
+            level="error",
+            events=found.dead,
+            oldest_age_s=round(found.oldest_dead_age_s or 0),
+            reasons=reasons[:_MOST_LOGGED],
+        )
+    if found.late:
+        log_event(
+            "outbox_late_events",
+            level="error",
+            events=found.late,
+            oldest_age_s=round(found.oldest_pending_age_s or 0),
+        )

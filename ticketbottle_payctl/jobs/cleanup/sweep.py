@@ -1,0 +1,145 @@
+"""Batch after batch until nothing expired is left: lock, archive, delete, commit, rest a little."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from threading import Event
+
+from sqlalchemy import Connection, Engine
+
+from ticketbottle_payctl.domain.cursor import START, Position
+from ticketbottle_payctl.store import cleanup as store
+from ticketbottle_payctl.store.archive import Archive
+from ticketbottle_payctl.store.cleanup import Expired
+from ticketbottle_payctl.store.engine import Limits, open_connection, transaction, translated_errors
+
+LIMITS = Limits(
+    statement=timedelta(seconds=10), lock=timedelta(seconds=1), idle=timedelta(seconds=60), careful_plan=True
+)
+"""Of one batch. No event is waited for; the idle limit leaves time to bring a batch to the archive's disk."""
+
+_COUNTING = Limits(statement=timedelta(minutes=1), careful_plan=True)
+_MOST_COUNTED = 100_000
+_SHORTEST_REST, _LONGEST_REST = 0.001, 1.0
+_LEAST_SHARE, _LARGEST_SHARE = 0.1, 1.0
+_SLOW = 2.0
+
+
+class CleanupStoppedBecause(StrEnum):
+    """Why a clean-up ended."""
+
+    EMPTY = "empty"
+    DEADLINE = "deadline"
+    SIGNAL = "signal"
+
+
+@dataclass(slots=True)
+class Swept:
+    """Counts as they grow: events deleted and archived, about how many bytes, committed batches, kept callbacks."""
+
+    deleted: int = 0
+    archived: int = 0
+    bytes: int = 0
+    batches: int = 0
+    receipts: int = 0
+
+
+def kinds(horizon: datetime) -> tuple[Expired, Expired]:
+    """Both forms of published: marked, and left half marked by the replaced service."""
+    return Expired(horizon), Expired(horizon, half_marked=True)
+
+
+@dataclass(slots=True)
+class Rest:
+    """How long to pause after a batch: a share of the time it took, more while the server is slower than it can be."""
+
+    share: float = _LEAST_SHARE
+    _best: float = float("inf")
+
+    def after(self, seconds: float, rows: int) -> float:
+        """The pause, in seconds, after a batch of ``rows`` that took ``seconds``."""
+        per_row = seconds / max(rows, 1)
+        self._best = min(self._best, per_row)
+        slow = per_row > _SLOW * self._best
+        self.share = min(_LARGEST_SHARE, self.share * 2) if slow else max(_LEAST_SHARE, self.share / 2)
+        return min(_LONGEST_REST, max(_SHORTEST_REST, seconds * self.share))
+
+
+@dataclass(slots=True)
+class Sweep:
+    """One run. ``deadline`` is an instant of ``clock``; ``done`` hears of each committed batch."""
+
+    engine: Engine
+    horizon: datetime
+    batch_size: int
+    stop: Event
+    done: Callable[[Swept], None]
+    clock: Callable[[], float]
+    deadline: float | None
+    swept: Swept = field(default_factory=Swept)
+    _rest: Rest = field(default_factory=Rest)
+
+    def run(self, archive: Archive | None, receipts_before: datetime | None) -> CleanupStoppedBecause:
+        """Delete what is expired, then kept callbacks where asked for; why it ended."""
+        with translated_errors(), open_connection(self.engine, LIMITS) as connection:
+            for kind in kinds(self.horizon):
+                reason = self._each(self._events(connection, kind, archive))
+                if reason is not None:
+                    return reason
+            if receipts_before is not None:
+                return self._each(self._receipts(connection, receipts_before)) or CleanupStoppedBecause.EMPTY
+        return CleanupStoppedBecause.EMPTY
+
+    def remaining(self) -> int:
+        """Expired events that are still there, counted to 100,000 and no further."""
+        with transaction(self.engine, _COUNTING, commit=False) as connection:
+            found = sum(store.count(connection, kind, _MOST_COUNTED) for kind in kinds(self.horizon))
+        return min(found, _MOST_COUNTED)
+
+    def _each(self, batches: Iterator[int]) -> CleanupStoppedBecause | None:
+        """Let the batches happen, with a rest after each, until one comes back short or the run must end."""
+        while (reason := self._must_stop()) is None:
+            began = self.clock()
+            rows = next(batches)
+            if rows:
+                self.done(self.swept)
+            if rows < self.batch_size:
+                return None
+            self.stop.wait(min(self._rest.after(self.clock() - began, rows), self._time_left()))
+        return reason
+
+    def _events(self, connection: Connection, kind: Expired, archive: Archive | None) -> Iterator[int]:
+        """Each step is one transaction; it gives how many rows were found."""
+        after: Position = START
+        while True:
+            rows = store.lock(connection, kind, after, self.batch_size, whole=archive is not None)
+            if rows:
+                if archive is not None:
+                    archive.add(row.line or "" for row in rows)
+                deleted = store.delete(connection, kind, rows)
+                after = rows[-1].created_at, rows[-1].id
+            connection.commit()
+            if rows:
+                self.swept.deleted += deleted
+                self.swept.archived += len(rows) if archive is not None else 0
+                self.swept.bytes += sum(row.bytes for row in rows)
+                self.swept.batches += 1
+            yield len(rows)
+
+    def _receipts(self, connection: Connection, before: datetime) -> Iterator[int]:
+        while True:
+            deleted = store.delete_receipts(connection, before, self.batch_size)
+            connection.commit()
+            self.swept.receipts += deleted
+            yield deleted
+
+    def _must_stop(self) -> CleanupStoppedBecause | None:
+        if self.stop.is_set():
+            return CleanupStoppedBecause.SIGNAL
+        return CleanupStoppedBecause.DEADLINE if self._time_left() <= 0 else None
+
+    def _time_left(self) -> float:
+        return float("inf") if self.deadline is None else self.deadline - self.clock()

@@ -1,0 +1,199 @@
+"""How the outbox is at this moment: what waits, since when, how fast it goes, when it will be empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import assert_never
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.store import stats as store
+from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.stats import PARTS, By, Group, Recent, Total, Unpublished
+
+__all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats"]
+
+WINDOW = timedelta(hours=1)
+"""What rates and lags are about where nothing else is asked for."""
+
+_LIMITS = Limits(statement=timedelta(seconds=30), careful_plan=True)
+_LATE_AFTER = timedelta(hours=1)
+_SHORTEST_S = 1.0
+_RECENT_S = 60.0
+
+
+class Drain(StrEnum):
+    """Where the backlog is going, judged by the last minute."""
+
+    EMPTY = "empty"
+    DRAINING = "draining"
+    GROWING = "growing"
+    STALLED = "stalled"
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Seconds from the creation of an event to its publishing, at three percentiles; None where nothing was sent."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """One row of a breakdown. ``published`` is of the window; None where the breakdown is about unpublished ones."""
+
+    label: str | None
+    pending: int
+    dead: int
+    published: int | None
+    oldest_age_s: float | None
+    error_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatsReport:
+    """The outbox. Ages, lags and the forecast are seconds by the database's clock, rates events a second.
+
+    ``published`` counts rows that the replaced service left without their mark (``sent_unmarked``). ``published`` and
+    ``total`` are estimates unless ``exact``. ``window_s`` is how far back rates and lags reach; less than was asked
+    for where the newest 10,000 published events do not go back so far. ``created`` and ``sent`` are events in each
+    thirtieth of it, the oldest first.
+    """
+
+    at: datetime
+    pending: int
+    dead: int
+    published: int
+    total: int
+    exact: bool
+    sent_unmarked: int
+    late: int
+    oldest_pending_age_s: float | None
+    oldest_pending_id: str | None
+    oldest_dead_age_s: float | None
+    lag: Lag
+    in_per_s: float
+    out_per_s: float
+    drain: Drain
+    drain_eta_s: float | None
+    window_s: float
+    created: tuple[int, ...]
+    sent: tuple[int, ...]
+    by: By | None = None
+    items: tuple[Tally, ...] = ()
+
+
+def collect_stats(engine: Engine, *, max_retries: int, since: timedelta = WINDOW, by: By | None = None) -> StatsReport:
+    """Read the outbox's state. Reads unpublished rows and the newest published ones, whatever else there is.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached, or did not answer within its time.
+        ConfigError: a table or a privilege is missing.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        recent = store.recent(connection, since.total_seconds())
+        found = store.unpublished(connection, max_retries, late_after_s=_LATE_AFTER.total_seconds(), seen=recent)
+        total = store.total(connection)
+        groups = store.groups(connection, max_retries, (by,)) if by and by is not By.STATUS else []
+        sent = store.sent_by(connection, by, recent.sent_since) if by in {By.TYPE, By.PROVIDER} and by else {}
+    report = _report(recent, found, total)
+    match by:
+        case None:
+            return report
+        case By.STATUS:
+            items = _by_status(report)
+        case By.ERROR:
+            items = _by_error(groups)
+        case By.TYPE | By.PROVIDER:
+            items = _by_label(groups, sent)
+        case _:
+            assert_never(by)
+    return replace(report, by=by, items=tuple(items))
+
+
+def _report(recent: Recent, found: Unpublished, total: Total) -> StatsReport:
+    window_s = _seconds(recent.now - recent.created_since)
+    sent_s = _seconds(recent.now - recent.sent_since)
+    created = recent.created + found.created
+    drain, eta = _forecast(recent, found)
+    return StatsReport(
+        at=recent.now.replace(tzinfo=UTC),
+        pending=found.pending,
+        dead=found.dead,
+        published=max(0, total.rows - found.pending - found.dead),
+        total=max(total.rows, found.pending + found.dead + found.sent_unmarked),
+        exact=total.exact,
+        sent_unmarked=found.sent_unmarked,
+        late=found.late,
+        oldest_pending_age_s=found.oldest_pending_age_s,
+        oldest_pending_id=found.oldest_pending_id,
+        oldest_dead_age_s=found.oldest_dead_age_s,
+        lag=Lag(recent.lag_p50, recent.lag_p95, recent.lag_p99),
+        in_per_s=round(created / window_s, 3),
+        out_per_s=round(recent.sent / sent_s, 3),
+        drain=drain,
+        drain_eta_s=eta,
+        window_s=window_s,
+        created=_parts(recent.created_in, found.created_in),
+        sent=_parts(recent.sent_in),
+    )
+
+
+def _forecast(recent: Recent, found: Unpublished) -> tuple[Drain, float | None]:
+    """When the backlog will be gone if the last minute goes on; None where it will not."""
+    if not found.pending:
+        return Drain.EMPTY, 0.0
+    inward = (recent.recent_created + found.recent_created) / min(
+        _RECENT_S, _seconds(recent.now - recent.created_since)
+    )
+    outward = recent.recent_sent / min(_RECENT_S, _seconds(recent.now - recent.sent_since))
+    if outward > inward:
+        return Drain.DRAINING, round(found.pending / (outward - inward), 1)
+    return (Drain.GROWING if inward > outward else Drain.STALLED), None
+
+
+def _by_status(report: StatsReport) -> list[Tally]:
+    return [
+        Tally("pending", report.pending, 0, None, report.oldest_pending_age_s),
+        Tally("dead", 0, report.dead, None, report.oldest_dead_age_s),
+        Tally("published", 0, 0, report.published, None),
+    ]
+
+
+def _by_error(groups: Sequence[Group]) -> list[Tally]:
+    return _merged([(group.error, group) for group in groups], None)
+
+
+def _by_label(groups: Sequence[Group], sent: Mapping[str | None, int]) -> list[Tally]:
+    return _merged([(group.event_type or group.provider, group) for group in groups], sent)
+
+
+def _merged(labelled: Sequence[tuple[str | None, Group]], sent: Mapping[str | None, int] | None) -> list[Tally]:
+    """One row for each label, the most troubled first."""
+    rows = []
+    for label in dict.fromkeys([*(label for label, _ in labelled), *(sent or ())]):
+        of_it = [group for name, group in labelled if name == label]
+        rows.append(
+            Tally(
+                label=label,
+                pending=sum(group.events for group in of_it if not group.dead),
+                dead=sum(group.events for group in of_it if group.dead),
+                published=None if sent is None else sent.get(label, 0),
+                oldest_age_s=max((group.age_s for group in of_it), default=None),
+                error_group=next((group.error_group for group in of_it), None),
+            )
+        )
+    return sorted(rows, key=lambda row: (-row.dead, -row.pending, row.label or ""))
+
+
+def _parts(*counted: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(sum(each.get(str(part), 0) for each in counted) for part in range(1, PARTS + 1))
+
+
+def _seconds(span: timedelta) -> float:
+    return max(_SHORTEST_S, span.total_seconds())
