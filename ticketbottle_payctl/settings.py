@@ -22,6 +22,7 @@ _PRISMA_ONLY = frozenset(
 )  # fmt: skip
 _MECHANISMS = frozenset({"plain", "scram-sha-256", "scram-sha-512", "aws-iam"})
 _SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
+_TRUSTED_ENVIRONMENTS = frozenset({"dev", "local", "test"})
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
 
 
@@ -45,6 +46,8 @@ class KafkaSettings:
     password: Secret | None = field(default=None)
     ca_file: str | None = None
     client_id: str = "payctl"
+    region: str | None = None
+    """The AWS region, where the brokers' names do not tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,12 @@ class Settings:
     max_retries: int
     retention: timedelta
     shards: int
+    loop: timedelta
+    """How long an invocation of the outbox's processor stays and publishes what comes; none is one pass."""
+    dead_events_queue: str | None
+    """The SQS queue that gets a pointer to each dead event."""
+    alerts_topic: str | None
+    """The SNS topic that gets what a person must look at."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -74,6 +83,9 @@ class Settings:
             max_retries=_whole(environ, "OUTBOX_MAX_RETRIES", 5, 1, 1000),
             retention=timedelta(days=_whole(environ, "OUTBOX_RETENTION_DAYS", 7, 1, 3650)),
             shards=_whole(environ, "PAYCTL_SHARDS", 1, 1, 64),
+            loop=timedelta(seconds=_whole(environ, "PAYCTL_LOOP_SECONDS", 50, 0, 840)),
+            dead_events_queue=environ.get("PAYCTL_DEAD_EVENTS_QUEUE_URL") or None,
+            alerts_topic=environ.get("PAYCTL_ALERTS_TOPIC_ARN") or None,
         )
 
     @property
@@ -90,7 +102,8 @@ class Settings:
         """``KAFKA_*``.
 
         Raises:
-            ConfigError: no brokers, an unknown mechanism, or credentials that contradict it.
+            ConfigError: no brokers, an unknown mechanism, credentials that contradict it, or credentials that would
+                cross a network in the clear.
         """
         return _kafka(self.environ)
 
@@ -130,14 +143,20 @@ def _kafka(environ: Mapping[str, str]) -> KafkaSettings:
     if mechanism not in {None, "aws-iam"} and not (username and password):
         message = f"KAFKA_SASL_MECHANISM is {mechanism}, but KAFKA_USERNAME or KAFKA_PASSWORD is not set"
         raise ConfigError(message)
+    environment = environ.get("ENVIRONMENT", "dev")
+    ssl = _flag(environ, "KAFKA_SSL", default=False) or mechanism == "aws-iam"
+    if mechanism is not None and not ssl and environment not in _TRUSTED_ENVIRONMENTS:
+        message = f"KAFKA_SASL_MECHANISM is {mechanism} without KAFKA_SSL: the credentials would not be encrypted"
+        raise ConfigError(message, hint="set KAFKA_SSL=true; only ENVIRONMENT=dev, local or test may do without")
     return KafkaSettings(
         brokers=brokers,
-        ssl=_flag(environ, "KAFKA_SSL", default=False) or mechanism == "aws-iam",
+        ssl=ssl,
         mechanism=mechanism,
         username=username,
         password=Secret(password) if password else None,
         ca_file=environ.get("KAFKA_CA_FILE") or None,
-        client_id=environ.get("KAFKA_CLIENT_ID") or f"payctl-{environ.get('ENVIRONMENT', 'dev')}",
+        client_id=environ.get("KAFKA_CLIENT_ID") or f"payctl-{environment}",
+        region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
     )
 
 

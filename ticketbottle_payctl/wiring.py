@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from ticketbottle_payctl import telemetry
+from ticketbottle_payctl.domain.cdc import ALL_TOPICS, MARKING_GROUP
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from ticketbottle_payctl.broker.follower import Follower
     from ticketbottle_payctl.broker.producer import Producer
     from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
@@ -93,6 +95,21 @@ class Services:
         producer = Producer(producer_config(kafka))
         self._open.callback(producer.close)
         return producer
+
+    @cached_property
+    def follower(self) -> Follower:
+        """What reads back from Kafka which events lie there. Connects when a job first uses it.
+
+        Raises:
+            ConfigError: ``KAFKA_*`` is absent or wrong.
+        """
+        kafka = self.settings.kafka
+        from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - as above
+        from ticketbottle_payctl.broker.follower import Follower  # noqa: PLC0415
+
+        follower = Follower(connection_config(kafka), MARKING_GROUP, ALL_TOPICS)
+        self._open.callback(follower.close)
+        return follower
 
     def credentials(self, gateway: Gateway) -> Credentials:
         """The merchant's values for one gateway; empty tuples where it is off."""

@@ -1,7 +1,14 @@
-"""Our settings in librdkafka's words."""
+"""Our settings in librdkafka's words.
+
+The names are those of https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md.
+"""
 
 from __future__ import annotations
 
+import ssl
+from typing import Any
+
+from ticketbottle_payctl.broker import msk
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import KafkaSettings
 
@@ -10,14 +17,17 @@ MESSAGE_TIMEOUT_MS = 30_000
 
 _SOCKET_TIMEOUT_MS = 10_000
 
+ClientConfig = dict[str, Any]
+"""Text, numbers, flags; with aws-iam also the function that signs the next token."""
 
-def connection_config(settings: KafkaSettings) -> dict[str, str | int | bool]:
+
+def connection_config(settings: KafkaSettings) -> ClientConfig:
     """How to reach and trust the brokers; the same for a producer, a consumer and an admin client.
 
     Raises:
-        ConfigError: a mechanism that needs an optional package which is not installed.
+        ConfigError: a CA file without certificates, or aws-iam without its extra, a region or AWS credentials.
     """
-    config: dict[str, str | int | bool] = {
+    return {
         "bootstrap.servers": settings.brokers,
         "client.id": settings.client_id,
         "socket.timeout.ms": _SOCKET_TIMEOUT_MS,
@@ -29,20 +39,12 @@ def connection_config(settings: KafkaSettings) -> dict[str, str | int | bool]:
         "allow.auto.create.topics": False,
         "log_level": 0,  # librdkafka would write to stderr itself; its errors reach us through error_cb
         "security.protocol": _protocol(settings),
+        **_trust(settings),
+        **_credentials(settings),
     }
-    if settings.ca_file:
-        config["ssl.ca.location"] = settings.ca_file
-    if settings.mechanism == "aws-iam":
-        message = "KAFKA_SASL_MECHANISM=aws-iam needs the msk extra"
-        raise ConfigError(message, hint="pip install 'payctl[msk]'")
-    if settings.mechanism is not None:
-        config["sasl.mechanism"] = settings.mechanism.upper()
-        config["sasl.username"] = settings.username or ""
-        config["sasl.password"] = settings.password.reveal() if settings.password else ""
-    return config
 
 
-def producer_config(settings: KafkaSettings) -> dict[str, str | int | bool]:
+def producer_config(settings: KafkaSettings) -> ClientConfig:
     """All of it, with what the guarantee rests on: every in-sync replica, idempotent, Java's partitioner."""
     return connection_config(settings) | {
         "acks": "all",
@@ -61,3 +63,30 @@ def _protocol(settings: KafkaSettings) -> str:
     if settings.mechanism is None:
         return "ssl" if settings.ssl else "plaintext"
     return "sasl_ssl" if settings.ssl else "sasl_plaintext"
+
+
+def _trust(settings: KafkaSettings) -> ClientConfig:
+    """Certificates are always checked, with the host's name; without a CA file, against the system's authorities."""
+    if not settings.ssl:
+        return {}
+    checked = {"enable.ssl.certificate.verification": True, "ssl.endpoint.identification.algorithm": "https"}
+    if settings.ca_file is None:
+        return checked
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(settings.ca_file)
+    except (OSError, ValueError) as error:  # OpenSSL's own error is an OSError as well
+        message = "KAFKA_CA_FILE is not a readable file of PEM certificates"
+        raise ConfigError(message, hint="give the certificate of the authority that signed the brokers'") from error
+    return checked | {"ssl.ca.location": settings.ca_file}
+
+
+def _credentials(settings: KafkaSettings) -> ClientConfig:
+    if settings.mechanism is None:
+        return {}
+    if settings.mechanism == "aws-iam":
+        return {"sasl.mechanism": "OAUTHBEARER", "oauth_cb": msk.token_source(settings.brokers, settings.region)}
+    return {
+        "sasl.mechanism": settings.mechanism.upper(),
+        "sasl.username": settings.username or "",
+        "sasl.password": settings.password.reveal() if settings.password else "",
+    }

@@ -6,9 +6,11 @@ message is known to be appended when the queue ran empty and no failure names it
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Message as Report
@@ -17,13 +19,21 @@ from confluent_kafka import Producer as Client
 from ticketbottle_payctl.broker.faults import fault_of
 from ticketbottle_payctl.domain.event import TOPICS, Message
 from ticketbottle_payctl.domain.retry import Fault
-from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError
+from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, ConfigError
 
 _PURGE_PATIENCE = 5.0
 _STEP = 0.25
 _STOP_PATIENCE = 5.0
+_MOST_NEW_CLIENTS = 2
 _CREDENTIALS = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
 _REFUSED = {*_CREDENTIALS, KafkaError._SSL}
+
+# A fatal error of idempotence is raised by whatever serves the callbacks, and where it meets one of ours the
+# interpreter wraps it.
+_FATAL = (KafkaException, SystemError)
+
+# librdkafka says one thing in spite of log_level 0: that it met a fatal error.
+_LOGGER = logging.getLogger(__name__)
 
 
 def _never() -> bool:
@@ -38,10 +48,14 @@ class Failure(NamedTuple):
     reason: str
 
 
+_QUEUE_FULL = Failure(Fault.TRANSPORT, "_QUEUE_FULL", "the client's queue stayed full")
+_UNKNOWN = Failure(Fault.TRANSPORT, "_UNKNOWN", "the client was given up before it said what became of it")
+
+
 class Producer:
     """One idempotent producer, made on first use and made anew after a fatal error or a purge."""
 
-    def __init__(self, config: Mapping[str, str | int | bool], *, new_client: Callable[..., Client] = Client) -> None:
+    def __init__(self, config: Mapping[str, Any], *, new_client: Callable[..., Client] = Client) -> None:
         self._config = dict(config)
         self._new_client = new_client
         self._client: Client | None = None
@@ -51,7 +65,7 @@ class Producer:
     def probe(self, timeout: float, stopping: Callable[[], bool] = _never) -> dict[str, Failure]:
         """Ask the brokers for our topics, within ``timeout`` seconds; the event types that cannot flow, and why.
 
-        A stop that is asked for meanwhile ends it within a second.
+        A stop that is asked for meanwhile ends it within a few seconds.
 
         Raises:
             BrokerUnavailableError: no broker answered.
@@ -75,17 +89,14 @@ class Producer:
         the same event id.
         """
         deadline = time.monotonic() + timeout
-        client = self._connected()
-        self._failures = failures = {}
-        produce, report = client.produce, self._report
-        for topic, key, value, headers in wave:
-            try:
-                produce(topic, value=value, key=key, headers=headers, on_delivery=report)
-            except BufferError:
-                self._produce_when_there_is_room(client, Message(topic, key, value, headers), deadline)
-            except KafkaException as error:
-                failures[key] = _failure(error.args[0])
-        self._settle(client, deadline, stopping)
+        failures, died = self._send_once(wave, deadline, stopping)
+        for _ in range(_MOST_NEW_CLIENTS):
+            if not died or stopping() or time.monotonic() >= deadline:
+                break
+            again = [message for message in wave if _may_pass(failures.get(message.key))]
+            failures = {key: failure for key, failure in failures.items() if not _may_pass(failure)}
+            new_failures, died = self._send_once(again, deadline, stopping)
+            failures |= new_failures
         return failures
 
     def unavailable(self) -> BrokerUnavailableError | BrokerRefusedError:
@@ -100,7 +111,7 @@ class Producer:
             return BrokerRefusedError(message, hint="check KAFKA_SSL and KAFKA_CA_FILE")
         cause = f": {error.str()}" if error is not None else ""
         message = f"Kafka at {servers} is not available{cause}"
-        return BrokerUnavailableError(message, hint="check that the brokers are up and reachable, then try again")
+        return BrokerUnavailableError(message, hint="check that the brokers are up, and that KAFKA_SSL fits their port")
 
     def close(self) -> None:
         """Let the client go. Nothing is in flight between two calls of :meth:`send`, so nothing is lost."""
@@ -111,59 +122,103 @@ class Producer:
     def _connected(self) -> Client:
         if self._client is None:
             self._client_error = None
-            self._client = self._new_client({**self._config, "error_cb": self._on_client_error})
+            try:
+                self._client = self._new_client({**self._config, "error_cb": self._on_client_error}, logger=_LOGGER)
+            except KafkaException as error:
+                message = f"the Kafka client does not accept its settings: {error.args[0].str()}"
+                raise ConfigError(message, hint="check the KAFKA_* variables") from error
         return self._client
 
     def _on_client_error(self, error: KafkaError) -> None:
-        if not self._refused():
-            self._client_error = error
+        """Keep what says most: a refusal stays, and "all brokers are down" never replaces the reason why."""
+        if self._refused() or (self._client_error is not None and error.code() == KafkaError._ALL_BROKERS_DOWN):
+            return
+        self._client_error = error
+
+    def _send_once(
+        self, wave: Sequence[Message], deadline: float, stopping: Callable[[], bool]
+    ) -> tuple[dict[str, Failure], bool]:
+        """The failed ones, and whether the client met a fatal error."""
+        failures: dict[str, Failure] = {}
+        self._failures = failures
+        client = self._healthy()
+        died = False
+        try:
+            self._produce(client, wave, deadline)
+            known = self._flushed(client, deadline, stopping) or self._give_up(client)
+        except _FATAL as error:
+            self._client_error = _kafka_error(error)
+            died, known = True, False  # a report may have been lost with it
+            with suppress(*_FATAL):
+                self._give_up(client)
+        if not known:
+            for message in wave:
+                failures.setdefault(message.key, _UNKNOWN)
+        return failures, died
+
+    def _healthy(self) -> Client:
+        """The client, made anew where the old one met a fatal error since it was last asked."""
+        client = self._connected()
+        try:
+            client.poll(0)
+        except _FATAL:
+            self.close()
+            client = self._connected()
+        return client
+
+    def _produce(self, client: Client, wave: Sequence[Message], deadline: float) -> None:
+        produce, report = client.produce, self._report
+        for topic, key, value, headers in wave:
+            while True:
+                try:
+                    produce(topic, value=value, key=key, headers=headers, on_delivery=report)
+                except BufferError:
+                    if time.monotonic() < deadline:
+                        client.poll(0.05)
+                        continue
+                    self._failures[key] = _QUEUE_FULL
+                except KafkaException as error:
+                    self._failures[key] = _failure(error.args[0])
+                break
 
     def _report(self, error: KafkaError | None, message: Report) -> None:
-        key = message.key()
-        if error is not None and key is not None:
-            self._failures[key.decode()] = _failure(error)
+        if error is not None:
+            self._failures[(message.key() or b"").decode()] = _failure(error)
 
-    def _produce_when_there_is_room(self, client: Client, message: Message, deadline: float) -> None:
-        while time.monotonic() < deadline:
-            client.poll(0.05)
-            try:
-                client.produce(
-                    message.topic,
-                    value=message.value,
-                    key=message.key,
-                    headers=message.headers,
-                    on_delivery=self._report,
-                )
-            except BufferError:
-                continue
-            return
-        self._failures[message.key] = Failure(Fault.TRANSPORT, "_QUEUE_FULL", "the client's queue stayed full")
+    def _flushed(self, client: Client, deadline: float, stopping: Callable[[], bool]) -> bool:
+        """Wait for every delivery, in short steps so that signals are heard; whether every one is known."""
+        while left := client.flush(_STEP):
+            if time.monotonic() >= deadline:
+                break
+            if stopping():
+                deadline = min(deadline, time.monotonic() + _STOP_PATIENCE)
+                stopping = _never
+        return left == 0
 
-    def _settle(self, client: Client, deadline: float, stopping: Callable[[], bool]) -> None:
-        """Wait for every delivery, in short steps so that signals are heard; then give up what is left."""
-        try:
-            while (left := client.flush(_STEP)) and time.monotonic() < deadline:
-                if stopping():
-                    deadline = min(deadline, time.monotonic() + _STOP_PATIENCE)
-                    stopping = _never
-        except KafkaException as error:  # a fatal error of idempotence: the next call starts with a new client
-            self._client_error = error.args[0]
-            left = max(1, len(client))
-        if left:
-            # After a purge this client would fail its next message too: it is thrown away.
-            client.purge()
-            client.flush(_PURGE_PATIENCE)
-            self.close()
+    def _give_up(self, client: Client) -> bool:
+        """Throw away what is left and the client with it: after a purge it would fail its next message too.
+
+        True where by now every delivery is known.
+        """
+        self._client = None
+        client.purge()
+        return client.flush(_PURGE_PATIENCE) == 0
 
     def _topic_problem(self, topic: str, deadline: float, stopping: Callable[[], bool]) -> KafkaError | None:
+        patience = _STEP
         while True:
             try:
-                metadata = self._connected().list_topics(topic, timeout=1.0)
+                metadata = self._connected().list_topics(topic, timeout=patience)
+            except KafkaException as error:
+                self._healthy()  # only a poll calls error_cb, which knows why
+                left = deadline - time.monotonic()
+                if stopping() or left <= 0 or self._refused():
+                    raise self.unavailable() from error
+                patience = min(2 * patience, left)  # brokers may be slow
+            else:
+                self._client_error = None
                 problem: KafkaError | None = metadata.topics[topic].error
                 return problem
-            except KafkaException as error:
-                if stopping() or time.monotonic() >= deadline or self._refused():
-                    raise self.unavailable() from error
 
     def _refused(self) -> bool:
         return self._client_error is not None and self._client_error.code() in _REFUSED
@@ -171,3 +226,12 @@ class Producer:
 
 def _failure(error: KafkaError) -> Failure:
     return Failure(fault_of(error), error.name(), error.str())
+
+
+def _may_pass(failure: Failure | None) -> bool:
+    return failure is not None and failure.fault is Fault.TRANSPORT
+
+
+def _kafka_error(error: BaseException) -> KafkaError | None:
+    cause = error if isinstance(error, KafkaException) else error.__cause__
+    return cause.args[0] if isinstance(cause, KafkaException) else None

@@ -1,29 +1,22 @@
 """Where a publisher stands in a shard, and which payments must wait.
 
-Rules it keeps: a payment's later events wait while an earlier one waits for its retry, is dead (unless dead ones
-are released), or is of a type that cannot flow. Other payments never wait. Pure: instants are given, none is read.
+Rules it keeps: a payment's later events wait while an earlier one waits for its turn or its retry, is dead (unless
+dead ones are released), or is of a type that cannot flow. Other payments never wait. Pure: instants are given, none
+is read.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from ticketbottle_payctl.domain.event import OutboxEvent
 
 Position = tuple[datetime, str]
 START: Position = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the owner's columns have no zone, they are UTC by contract
 LATE_COMMITS = timedelta(seconds=2)
-"""How far behind its last event a publisher looks again, for transactions that commit later than they wrote."""
+"""How much later than it wrote an event its transaction may commit, and still be published in its place."""
 
 _MOST_HELD_KEYS = 1000
-
-
-class Block(NamedTuple):
-    """A payment that waits behind the event at ``position``; until ``due`` (monotonic seconds), or for good."""
-
-    position: Position
-    due: float | None
 
 
 class Cursor:
@@ -33,7 +26,8 @@ class Cursor:
         self.position: Position = START
         self.until: datetime | None = None
         self._last: Position | None = None
-        self._blocks: dict[str, Block] = {}
+        self._blocks: dict[str, set[Position]] = {}
+        self._due: dict[tuple[str, Position], float] = {}
         self._held: dict[str, None] = {}
 
     @property
@@ -41,51 +35,65 @@ class Cursor:
         """Keys seen waiting; not worth claiming until their block is gone."""
         return list(self._held)
 
-    def restart(self) -> None:
-        """Forget everything and begin at the oldest event."""
+    def restart(self, now: datetime | None = None) -> None:
+        """Forget everything and begin at the oldest event. ``now`` is the database's instant, where it is known."""
         self.__init__()  # type: ignore[misc]
+        if now is not None:
+            self._last = (now, "")
 
     def advance(self, last: Position) -> None:
         """The next claim begins after ``last``."""
-        self.position = self._last = last
+        self.position = last
+        if self._last is None or last > self._last:
+            self._last = last
 
-    def look_back(self) -> None:
-        """Caught up: look at the last moments again, where a late commit may appear."""
-        if self._last is not None:
-            self.position = (self._last[0] - LATE_COMMITS, "")
+    def look_back(self, *, caught_up: bool) -> None:
+        """Look at the last moments again: an event that commits late must not be overtaken by one written later.
+
+        ``caught_up`` means that nothing was left to claim, so that the last moments are those before the newest
+        event seen; otherwise they are those before the event claimed last.
+        """
+        newest = self._last if caught_up and self._last is not None else self.position
+        if newest != START:
+            self.position = (newest[0] - LATE_COMMITS, "")
 
     def block(self, key: str, position: Position, due: float | None) -> None:
-        """Let ``key`` wait behind the event at ``position``; the earliest block of a key counts."""
-        known = self._blocks.get(key)
-        if known is None or position <= known.position:
-            self._blocks[key] = Block(position, due)
+        """Let ``key`` wait behind the event at ``position``: until ``due`` (monotonic seconds), or for good."""
+        self._blocks.setdefault(key, set()).add(position)
+        if due is None:
+            self._due.pop((key, position), None)
+        else:
+            self._due[key, position] = due
+
+    def hold(self, key: str) -> None:
+        """Do not claim ``key`` again for now. Only so many keys are kept out; the others are claimed and put back."""
+        if len(self._held) < _MOST_HELD_KEYS:
+            self._held[key] = None
 
     def must_wait(self, event: OutboxEvent) -> bool:
-        """True for an event behind its key's block, and for the blocking event itself while it is not due."""
-        if not self._blocks:
+        """True for an event behind a block of its key, and for the blocking event itself while it is not due."""
+        blocks = self._blocks.get(event.aggregate_id)
+        if blocks is None:
             return False
-        block = self._blocks.get(event.aggregate_id)
-        if block is None or event.position < block.position:
-            return False
-        if event.position == block.position and block.due is None:
-            return False  # it was dead or stopped; that it is pending again means somebody wants it sent
-        if len(self._held) < _MOST_HELD_KEYS:
-            self._held[event.aggregate_id] = None
-        return True
+        key, here = event.aggregate_id, event.position
+        # Dead or stopped when it was blocked and pending now: somebody wants it sent. So only one with a due waits.
+        waits = any(position < here for position in blocks) or (key, here) in self._due
+        if waits:
+            self.hold(key)
+        return waits
 
-    def release_due(self, now: float) -> bool:
-        """Let keys go whose time has come, and step back before the earliest of them. True where there was one."""
-        due = [key for key, block in self._blocks.items() if block.due is not None and block.due <= now]
-        if not due:
-            return False
-        earliest = min(self._blocks[key].position for key in due)
-        for key in due:
-            del self._blocks[key]
+    def release_due(self, now: float) -> None:
+        """Lift the blocks whose time has come, and step back before the earliest of them."""
+        due = [place for place, at in self._due.items() if at <= now]
+        for key, position in due:
+            del self._due[key, position]
+            self._blocks[key].discard(position)
+            if not self._blocks[key]:
+                del self._blocks[key]
             self._held.pop(key, None)
-        if earliest <= self.position:
-            self.position = (earliest[0], "")
-        return True
+            if position <= self.position:
+                self.position = (position[0], "")
 
     def next_due(self) -> float | None:
-        """When the next key may go on (monotonic seconds); None where none waits for a time."""
-        return min((block.due for block in self._blocks.values() if block.due is not None), default=None)
+        """When the next block is lifted (monotonic seconds); None where none waits for a time."""
+        return min(self._due.values(), default=None)

@@ -28,6 +28,9 @@ EVENT_TYPES = {
 }
 
 AGGREGATE_TYPE = "payment"
+SOURCE = "payment-service"
+"""Header ``source`` of every message, whoever sends it."""
+
 _CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
 
 
@@ -112,7 +115,7 @@ def _constant_headers(event_type: str, aggregate_type: str) -> tuple[Header, ...
         ("eventType", event_type),
         ("aggregateType", aggregate_type),
         ("eventVersion", "1.0"),
-        ("source", "payment-service"),
+        ("source", SOURCE),
     )
 
 

@@ -22,6 +22,11 @@ class Fault(StrEnum):
     EVENT = "event"
     PERMANENT = "permanent"
 
+    @property
+    def is_the_events_own(self) -> bool:
+        """True where the event itself is to blame, and charged."""
+        return self in {Fault.EVENT, Fault.PERMANENT}
+
 
 def backoff(retry_count: int) -> timedelta:
     """How long after its last failure an event that failed ``retry_count`` times is due: 5 s, 10 s, ... 10 min."""
@@ -41,5 +46,5 @@ def retry_count_after(fault: Fault, retry_count: int, max_retries: int) -> int:
 
 
 def error_text(code: str, reason: str) -> str:
-    """What ``"lastError"`` says: the class and the broker's words, never the payload, bounded."""
-    return f"{code}: {reason}"[:_LONGEST_ERROR]
+    """What ``"lastError"`` says: the class and the broker's words on one line, never the payload, bounded."""
+    return " ".join(f"{code}: {reason}".split())[:_LONGEST_ERROR]

@@ -91,8 +91,13 @@ def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, enviro
         raise InputError(message, hint=f"one of: {', '.join(_SENT[name])}")
     keys = dict(environment() if environ is None else environ)
     if scenario is Scenario.BAD_SIGNATURE:
-        keys |= {variable: "somebody-elses-key" for variable in keys if _is_key(variable)}
+        keys = somebody_elses(keys)
     return _MAKERS[name](payment, scenario, keys)
+
+
+def somebody_elses(keys: Environ) -> dict[str, str]:
+    """The same merchant with keys that nobody gave it: what is signed with them must be refused."""
+    return {**keys, **{variable: "somebody-elses-key" for variable in keys if _is_key(variable)}}
 
 
 def _is_key(variable: str) -> bool:

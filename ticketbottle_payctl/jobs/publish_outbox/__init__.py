@@ -1,6 +1,6 @@
 """Carry pending events to Kafka: at least once, in order per payment, never lost.
 
-``run`` visits shards, ``visit`` drains one, ``lane`` claims a batch, ``batch`` sends it, ``restart`` begins anew.
+``run`` visits shards, ``shard`` drains one, ``lane`` claims a batch, ``batch`` sends it, ``sweep`` begins anew.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ticketbottle_payctl.domain.cursor import START
 from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
 from ticketbottle_payctl.jobs.publish_outbox.report import (
     DeadEvent,
+    Lag,
     OnDead,
     PublishOptions,
     PublishReport,
@@ -27,6 +28,7 @@ from ticketbottle_payctl.store.outbox import Claim, Waiting
 
 __all__ = [
     "DeadEvent",
+    "Lag",
     "Observer",
     "OnDead",
     "PublishOptions",
@@ -48,8 +50,11 @@ def publish_outbox(
 ) -> PublishReport:
     """Publish pending events until none is left, or in a loop until ``stop`` is set.
 
-    An event is marked published in the transaction that is committed after the broker acknowledged it. A crash
-    anywhere sends at most two batches again, each event with the same id. A broker that is away changes no row.
+    An event is marked published in the transaction that is committed after the broker acknowledged it, and only
+    then the next event of its payment is sent. A crash anywhere sends at most two batches again, each event with the
+    same id, and none behind a later one of its payment. A broker that is away changes no row.
+
+    It ends within some fifteen seconds of a stop or of its budget, whatever the broker does.
 
     Raises:
         DatabaseUnavailableError: the database is away (a loop waits for it instead).

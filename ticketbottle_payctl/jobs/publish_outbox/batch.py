@@ -1,14 +1,14 @@
-"""One claimed batch: sent in waves, at most one event in flight per payment, every outcome decided.
+"""One claimed batch: sent, every outcome decided.
 
-A payment's next event is sent only after the broker has acknowledged the one before. What was not acknowledged,
-and everything behind it, is put back in the transaction that claimed it.
+A payment's event is sent only after every earlier one of it is committed as published. So after a crash only the
+last event that a payment's consumer saw can come again, never an older one: a late PAYMENT_FAILED would take a paid
+customer's tickets away. What was not acknowledged is put back in the transaction that claimed it.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ticketbottle_payctl.broker.producer import Failure, Producer
@@ -18,22 +18,30 @@ from ticketbottle_payctl.domain.retry import Fault, backoff, error_text, retry_c
 from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, OnDead, PublishOptions
 from ticketbottle_payctl.store.outbox import PutBack
 
-SEND_TIMEOUT = 35.0
-"""Longer than a message may take, shorter than the transaction may idle; in seconds."""
+SEND_WITHIN = 45.0
+"""Seconds from the claim to the last delivery: a message may take 30, the claim's transaction may idle for 60.
+
+So who was frozen for a minute, and lost the claim to somebody else meanwhile, does not send it any more.
+"""
 
 _TRANSPORT_PAUSE = 1.0
 _UNKNOWN_TYPE = Failure(Fault.PERMANENT, "UNKNOWN_EVENT_TYPE", "no topic is known for this event type")
+_NO_TIME_LEFT = Failure(Fault.TRANSPORT, "_TIMED_OUT", "the batch's time was over")
 
 
 @dataclass(slots=True)
 class BatchOutcome:
-    """What became of a batch. ``unsent`` were the network's fault, ``stopped`` a setting's, ``retried`` their own."""
+    """What became of a batch. ``unsent`` were the network's fault, ``stopped`` a setting's, ``retried`` their own.
 
-    published: Counter[str] = field(default_factory=Counter)
+    ``held`` wait for their payment or their topic, ``postponed`` only for the commit of this batch.
+    """
+
+    published: list[OutboxEvent] = field(default_factory=list)
     unsent: int = 0
     stopped: dict[str, Failure] = field(default_factory=dict)
     retried: int = 0
     held: int = 0
+    postponed: int = 0
     dead: list[DeadEvent] = field(default_factory=list)
     put_back: list[PutBack] = field(default_factory=list)
 
@@ -42,12 +50,34 @@ class BatchOutcome:
         """Not one delivery, and the network is why: the run should stop rather than try the next batch."""
         return not self.published and self.unsent > 0
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What became of the events, in numbers."""
+        return {
+            "published": len(self.published),
+            "unsent": self.unsent,
+            "retried": self.retried,
+            "held": self.held,
+            "dead": len(self.dead),
+        }
+
+    @property
+    def payments(self) -> Collection[str]:
+        """Whose events were published here."""
+        return {event.aggregate_id for event in self.published}
+
+
+def nothing_in_doubt() -> bool:
+    """There was no batch before, or it is committed."""
+    return True
+
 
 @dataclass(frozen=True, slots=True)
 class Sender:
     """Sends batches of one shard and writes to its cursor which payments must wait.
 
-    ``stopped_types`` are event types whose topic cannot be written to; they are held until the next sweep.
+    ``stopped_types`` are event types whose topic cannot be written to; they are held until the topics are looked
+    at again.
     """
 
     producer: Producer
@@ -57,20 +87,34 @@ class Sender:
     stopping: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
 
-    def send(self, events: Sequence[OutboxEvent]) -> BatchOutcome:
-        """Send one batch, oldest first, and decide every event."""
+    def send(
+        self,
+        events: Sequence[OutboxEvent],
+        claimed_at: float,
+        in_doubt: Collection[str] = frozenset(),
+        committed: Callable[[], bool] = nothing_in_doubt,
+    ) -> BatchOutcome:
+        """Send one batch, oldest first, and decide every event.
+
+        ``in_doubt`` are the payments of the batch before, whose commit is under way. Their events are sent last,
+        once ``committed`` has waited for it and said that it succeeded.
+        """
         outcome = BatchOutcome()
-        deadline = self.clock() + SEND_TIMEOUT
-        remaining: Sequence[OutboxEvent] = events
-        while remaining:
-            wave, remaining = self._next_wave(remaining, outcome)
-            self._send_wave(wave, deadline, outcome)
+        deadline = claimed_at + SEND_WITHIN
+        later = self._send_first_of_each([e for e in events if e.aggregate_id not in in_doubt], deadline, outcome)
+        doubtful = [e for e in events if e.aggregate_id in in_doubt] if in_doubt else []
+        if doubtful and committed():
+            later += self._send_first_of_each(doubtful, deadline, outcome)
+        else:
+            later += doubtful
+        for event, waits in [(event, self.cursor.must_wait(event)) for event in later]:
+            (self._hold if waits else self._postpone)(event, outcome)
         return outcome
 
-    def _next_wave(
-        self, events: Sequence[OutboxEvent], outcome: BatchOutcome
-    ) -> tuple[dict[str, OutboxEvent], list[OutboxEvent]]:
-        """Each key's first event that may go; then what is left for the waves after."""
+    def _send_first_of_each(
+        self, events: Iterable[OutboxEvent], deadline: float, outcome: BatchOutcome
+    ) -> list[OutboxEvent]:
+        """Send each payment's first event, if it may go; what is left are the events behind one of this batch."""
         wave: dict[str, OutboxEvent] = {}
         later: list[OutboxEvent] = []
         for event in events:
@@ -78,24 +122,44 @@ class Sender:
             if key in wave:
                 later.append(event)
             elif self.cursor.must_wait(event):
-                outcome.held += 1
-                outcome.put_back.append(PutBack(event.id, event.retry_count, None))
+                self._hold(event, outcome)
             elif event.event_type not in TOPICS:
                 self._decide(event, _UNKNOWN_TYPE, outcome)
             elif event.event_type in self.stopped_types:
                 self._decide(event, self.stopped_types[event.event_type], outcome)
             else:
                 wave[key] = event
-        return wave, later
+        if wave:
+            self._send_wave(wave, deadline, outcome)
+        return later
 
     def _send_wave(self, wave: dict[str, OutboxEvent], deadline: float, outcome: BatchOutcome) -> None:
-        if not wave:
-            return
-        messages = [to_message(event) for event in wave.values()]
-        failures = self.producer.send(messages, max(0.0, deadline - self.clock()), self.stopping)
+        failures = self._send_messages(wave, deadline)
+        if len(wave) > 1:
+            # The broker refuses messages by the bundle: only one that is refused alone is to blame for it.
+            for key in [key for key, failure in failures.items() if failure.fault.is_the_events_own]:
+                del failures[key]
+                failures |= self._send_messages({key: wave[key]}, 0.0 if self.stopping() else deadline)
         for key, failure in failures.items():
             self._decide(wave.pop(key), failure, outcome)
-        outcome.published.update(event.event_type for event in wave.values())
+        outcome.published.extend(wave.values())
+
+    def _send_messages(self, wave: dict[str, OutboxEvent], deadline: float) -> dict[str, Failure]:
+        messages = [to_message(event) for event in wave.values()]
+        left = deadline - self.clock()
+        if left <= 0:
+            return dict.fromkeys(wave, _NO_TIME_LEFT)
+        return self.producer.send(messages, left, self.stopping)
+
+    def _hold(self, event: OutboxEvent, outcome: BatchOutcome) -> None:
+        outcome.held += 1
+        outcome.put_back.append(PutBack(event.id, event.retry_count, None))
+
+    def _postpone(self, event: OutboxEvent, outcome: BatchOutcome) -> None:
+        """Put back what is behind an event of this batch; it is next as soon as that one is committed."""
+        outcome.postponed += 1
+        outcome.put_back.append(PutBack(event.id, event.retry_count, None))
+        self.cursor.block(event.aggregate_id, event.position, self.clock())
 
     def _decide(self, event: OutboxEvent, failure: Failure, outcome: BatchOutcome) -> None:
         """Charge a failure to its budget, let the payment wait, and put the event back."""
@@ -106,15 +170,18 @@ class Sender:
         if retry_count >= self.options.max_retries:
             outcome.dead.append(DeadEvent(event.id, event.aggregate_id, event.event_type, error))
             if self.options.on_dead is OnDead.BLOCK:
-                self.cursor.block(event.aggregate_id, event.position, None)
+                self._block(event, None)
         elif failure.fault is Fault.CONFIGURATION:
             outcome.held += 1
             outcome.stopped[event.event_type] = self.stopped_types[event.event_type] = failure
-            self.cursor.block(event.aggregate_id, event.position, None)
+            self._block(event, None)
         elif failure.fault is Fault.TRANSPORT:
             outcome.unsent += 1
-            self.cursor.block(event.aggregate_id, event.position, self.clock() + _TRANSPORT_PAUSE)
+            self._block(event, _TRANSPORT_PAUSE)
         else:
             outcome.retried += 1
-            due = self.clock() + backoff(retry_count).total_seconds()
-            self.cursor.block(event.aggregate_id, event.position, due)
+            self._block(event, backoff(retry_count).total_seconds())
+
+    def _block(self, event: OutboxEvent, seconds: float | None) -> None:
+        self.cursor.block(event.aggregate_id, event.position, None if seconds is None else self.clock() + seconds)
+        self.cursor.hold(event.aggregate_id)

@@ -5,15 +5,16 @@ Whoever holds a lane's open transaction owns the events claimed in it; closing t
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.domain.event import OutboxEvent
+from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.store import outbox, ownership
 from ticketbottle_payctl.store.engine import Limits, open_connection, translated_errors
-from ticketbottle_payctl.store.outbox import Claim, PutBack
+from ticketbottle_payctl.store.outbox import Claim, Claimed, PutBack
+from ticketbottle_payctl.store.ownership import Entry
 
 LIMITS = Limits(
     statement=timedelta(seconds=30), lock=timedelta(seconds=2), idle=timedelta(seconds=60), careful_plan=True
@@ -36,24 +37,24 @@ class Lane:
             self._connection = self._stack.enter_context(open_connection(self._engine, LIMITS))
         return self._connection
 
-    def enter(self, owner: str) -> tuple[bool, bool]:
-        """Try to become the shard's publisher: whether we are, and whether another one was before us."""
+    def enter(self, owner: str) -> Entry:
+        """Try to become the shard's publisher; refused, nothing is held."""
         with translated_errors():
-            if not ownership.enter(self.connection, self._shard, self._shards, self._number):
+            entry = ownership.enter(self.connection, self._shard, self._shards, self._number, owner)
+            if entry is Entry.REFUSED:
                 self.connection.rollback()
-                return False, False
-            return True, ownership.take_over(self.connection, self._shard, owner)
+            return entry
 
-    def claim(self, wanted: Claim, *, skip_locked: bool = False) -> list[OutboxEvent]:
+    def claim(self, wanted: Claim, *, skip_locked: bool = False) -> Claimed:
         """Claim in the transaction that :meth:`enter` opened."""
         with translated_errors():
             return outbox.claim(self.connection, wanted, skip_locked=skip_locked)
 
-    def claim_next(self, wanted: Claim) -> list[OutboxEvent]:
+    def claim_next(self, wanted: Claim) -> Claimed:
         """Claim in a new transaction, while the other lane still holds the shard."""
+        keeping = ownership.keeping(self._shard, self._shards, self._number)
         with translated_errors():
-            ownership.keep(self.connection, self._shard, self._shards, self._number)
-            return outbox.claim(self.connection, wanted)
+            return outbox.claim(self.connection, wanted, first=keeping)
 
     def commit(self, put_back: list[PutBack]) -> None:
         """What was published stays marked, the rest is put back; nothing counts before this returns."""
@@ -70,4 +71,5 @@ class Lane:
     def close(self) -> None:
         """Give back what is open and let the connection go."""
         self._connection = None
-        self._stack.close()
+        with suppress(DatabaseUnavailableError), translated_errors():  # what is away has nothing of ours open
+            self._stack.close()

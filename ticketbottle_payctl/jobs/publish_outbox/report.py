@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from ticketbottle_payctl.errors import PayctlError
+
+_MOST_SAMPLES = 8192
 
 
 class OnDead(StrEnum):
@@ -53,6 +58,50 @@ class DeadEvent:
     error: str
 
 
+class Lag(NamedTuple):
+    """Seconds from ``"createdAt"`` to the broker's acknowledgement, by the database's clock."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+class LagSample:
+    """Every n-th published event's lag; n doubles whenever the sample is full, so that memory stays bounded."""
+
+    def __init__(self) -> None:
+        self._seconds: list[float] = []
+        self._every, self._seen = 1, 0
+
+    def pick(self, count: int) -> slice:
+        """Which of the next ``count`` events to look at."""
+        picked = slice(-self._seen % self._every, count, self._every)
+        self._seen += count
+        return picked
+
+    def add(self, seconds: Iterable[float]) -> None:
+        """Keep what was picked."""
+        self._seconds.extend(seconds)
+        while len(self._seconds) > _MOST_SAMPLES:
+            self._seconds = self._seconds[::2]
+            self._every *= 2
+
+    def spread(self, most: int) -> list[float]:
+        """At most ``most`` of the sampled seconds, evenly from the least to the greatest, both of them included."""
+        ordered = sorted(self._seconds)
+        if len(ordered) <= most:
+            return ordered
+        return [ordered[number * (len(ordered) - 1) // (most - 1)] for number in range(most)]
+
+    def percentiles(self) -> Lag | None:
+        """By nearest rank, to the millisecond; None where nothing was published."""
+        ordered = sorted(self._seconds)
+        if not ordered:
+            return None
+        p50, p95, p99 = (ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.95, 0.99))
+        return Lag(round(p50, 3), round(p95, 3), round(p99, 3))
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts as they grow. ``held`` events wait behind an earlier event of their payment, or for their topic."""
@@ -64,10 +113,11 @@ class Tally:
     published_by_type: Counter[str] = field(default_factory=Counter)
     stopped_types: dict[str, str] = field(default_factory=dict)
     dead_events: list[DeadEvent] = field(default_factory=list)
+    lag: LagSample = field(default_factory=LagSample)
 
     @property
     def published(self) -> int:
-        """Events that the broker acknowledged."""
+        """Events that the broker acknowledged, and that are committed as published."""
         return self.published_by_type.total()
 
     @property
@@ -75,15 +125,13 @@ class Tally:
         """Events that this run gave up."""
         return len(self.dead_events)
 
-    @property
-    def decided(self) -> int:
-        """Events that something happened to; a run that decides nothing more has nothing more to do."""
-        return self.published + self.retried + self.dead
-
 
 @dataclass(frozen=True, slots=True)
 class PublishReport:
-    """What the run did. ``failure`` is why the broker could not be used, where that ended the run."""
+    """What the run did. ``failure`` is why the broker could not be used, where that ended the run.
+
+    ``oldest_pending_age_s`` is None where nothing is pending, and where the database could not be asked any more.
+    """
 
     tally: Tally
     stopped_because: StoppedBecause
@@ -95,6 +143,11 @@ class PublishReport:
     def events_per_second(self) -> float:
         """Published events by the run's wall clock."""
         return round(self.tally.published / self.seconds, 1) if self.seconds > 0 else 0.0
+
+    @property
+    def lag(self) -> Lag | None:
+        """How long the events of this run had waited; None where none was published."""
+        return self.tally.lag.percentiles()
 
     @property
     def partial(self) -> bool:

@@ -18,30 +18,36 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from sqlalchemy import Engine
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from ticketbottle_payctl.broker.producer import Failure, Producer
 from ticketbottle_payctl.domain.retry import error_text
 from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, PayctlError, UnavailableError
 from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
 from ticketbottle_payctl.jobs.publish_outbox.report import PublishOptions, PublishReport, StoppedBecause, Tally
-from ticketbottle_payctl.jobs.publish_outbox.shard import Context, Sent, Shard
+from ticketbottle_payctl.jobs.publish_outbox.shard import Context, Sent, Shard, Visit
 from ticketbottle_payctl.store import outbox
 from ticketbottle_payctl.store.engine import transaction
+from ticketbottle_payctl.tracing import BatchSpan, batch_span
+
+PROBE_EVERY = 30.0
+"""How often the topics are looked at, in seconds: an event type that could not flow is tried again then."""
 
 _PROBE_TIMEOUT = 10.0
 _LOCKED_PATIENCE = 2.0
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
-_PASSING = (UnavailableError, BrokerRefusedError)
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+_AWAY = (UnavailableError, BrokerRefusedError)
 
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Who wants to hear of a run while it lasts. Called between transactions, on the run's own thread."""
+    """Who wants to hear of a run while it lasts. Called on the run's own thread, which waits for the answer."""
 
     ready: Callable[[], None] = lambda: None
     batch: Callable[[Tally], None] = lambda _tally: None
     waiting: Callable[[PayctlError, float], None] = lambda _error, _seconds: None
+    span: BatchSpan = batch_span
 
 
 @dataclass(slots=True)
@@ -58,6 +64,9 @@ class Run:
     _shards: list[Shard] = field(default_factory=list)
     _stopped_types: dict[str, Failure] = field(default_factory=dict)
     _began: float = 0.0
+    _probed: float | None = None
+    _failures_in_a_row: int = 0
+    _paced_until: float = 0.0
 
     def to_the_end(self) -> PublishReport:
         """Run, and report; raises only where there is no database to report on, or payctl has a bug."""
@@ -68,9 +77,14 @@ class Run:
             self._shards = [Shard(context, number) for number in range(self.options.shards)]
             try:
                 reason = self._loop() if self.options.loop else self._once()
-            except (BrokerUnavailableError, BrokerRefusedError) as error:
-                failure, reason = error, StoppedBecause.BROKER_UNAVAILABLE
-        return PublishReport(self.tally, reason, self.clock() - self._began, self._oldest_pending(), failure)
+            except _AWAY as error:
+                if self.stop.is_set():
+                    reason = StoppedBecause.SIGNAL  # what was under way was cut short, and given back
+                elif isinstance(error, BrokerUnavailableError | BrokerRefusedError):
+                    failure, reason = error, StoppedBecause.BROKER_UNAVAILABLE
+                else:
+                    raise
+        return PublishReport(self.tally, reason, self.clock() - self._began, self._oldest_pending_if_known(), failure)
 
     def _context(self, pool: ThreadPoolExecutor) -> Context:
         return Context(
@@ -80,44 +94,61 @@ class Run:
             owner=f"{socket.gethostname()}:{os.getpid()}:{random.getrandbits(48):012x}",
             may_go_on=lambda batches: self._must_stop(batches) is None,
             committed=self._committed,
-            probe=self._probe,
-            stopping=self.stop.is_set,
+            stopping=self._time_is_up,
             pool=pool,
             stopped_types=self._stopped_types,
             clock=self.clock,
+            span=self.observer.span,
         )
 
     def _once(self) -> StoppedBecause:
+        reason = self._must_stop()
+        if reason is not None:
+            return reason
         self._probe()
         self.observer.ready()
         return self._passes()
 
     def _loop(self) -> StoppedBecause:
-        """As once, but a dependency that is away is waited for: 0.5 to 30 s with jitter, without a claim."""
+        """As once, but a dependency that is away is waited for: up to 30 s between two looks, without a claim."""
         ready = False
-        while True:
-            try:
-                if not ready:
-                    self._probe()
-                    self.observer.ready()
-                    ready = True
-                return self._passes()
-            except _PASSING as error:
-                reason = self._wait_until_back(error)
-                if reason is not None:
-                    return reason
+
+        def attempt() -> StoppedBecause:
+            nonlocal ready
+            reason = self._must_stop()
+            if reason is not None:
+                return reason
+            self._oldest_pending()
+            self._probe()
+            if not ready:
+                self.observer.ready()
+                ready = True
+            return self._passes()
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(_AWAY),
+            wait=self._next_wait,
+            sleep=self._sleep_outside,
+            stop=lambda _state: self._must_stop() is not None,
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        return retrying(attempt)
 
     def _passes(self) -> StoppedBecause:
         pause = _SHORTEST_PAUSE
         locked_since: float | None = None
         while (reason := self._must_stop()) is None:
-            before = self.tally.decided
-            entered = self._pass()
-            if self.tally.decided > before:
+            if self._probed is None or self.clock() - self._probed >= PROBE_EVERY:
+                self._probe()
+            batches = self.tally.batches
+            visits = self._pass()
+            if self.tally.batches > batches:
                 pause, locked_since = _SHORTEST_PAUSE, None
+            if Visit.MORE in visits:
                 continue
             if not self.options.loop:
-                if entered:
+                if Visit.DRAINED in visits:
                     return self._must_stop() or StoppedBecause.EMPTY
                 locked_since = locked_since or self.clock()
                 if self.clock() - locked_since > _LOCKED_PATIENCE:
@@ -126,86 +157,92 @@ class Run:
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return reason
 
-    def _pass(self) -> bool:
-        """Visit each shard once, in an order of chance; whether any of them was ours to visit."""
+    def _pass(self) -> list[Visit]:
+        """Visit each shard once, in an order of chance, so that two publishers do not chase each other."""
         order = random.sample(self._shards, len(self._shards))
-        visited = [shard.visit() for shard in order if self._must_stop() is None]
-        return any(visited)
+        return [shard.visit() for shard in order if self._must_stop() is None]
 
     def _committed(self, sent: Sent) -> None:
         outcome, tally = sent.outcome, self.tally
+        published = outcome.published
+        self._failures_in_a_row = 0
         tally.batches += 1
-        tally.claimed += sent.claimed
-        tally.published_by_type.update(outcome.published)
+        tally.claimed += len(published) + len(outcome.put_back) - outcome.postponed
+        tally.published_by_type.update(event.event_type for event in published)
         tally.retried += outcome.retried + outcome.unsent
         tally.held += outcome.held
         tally.dead_events += outcome.dead
         for event_type, failure in outcome.stopped.items():
             tally.stopped_types[event_type] = error_text(failure.code, failure.reason)
+        sample = published[tally.lag.pick(len(published))]
+        tally.lag.add((sent.acknowledged_at - event.created_at).total_seconds() for event in sample)
         self.observer.batch(tally)
-        if self.options.rate is not None:
-            self._sleep(self._began + tally.published / self.options.rate - self.clock())
+        self._keep_to_the_rate(len(published))
 
-    def _must_stop(self, coming: int = 0) -> StoppedBecause | None:
+    def _must_stop(self, coming: int = 1) -> StoppedBecause | None:
         """Why the run may not do ``coming`` batches more, counted from what is committed; None where it may."""
         if self.stop.is_set():
             return StoppedBecause.SIGNAL
-        if self.options.max_batches is not None and self.tally.batches + max(coming, 1) > self.options.max_batches:
+        if self.options.max_batches is not None and self.tally.batches + coming > self.options.max_batches:
             return StoppedBecause.MAX_BATCHES
         if self._time_left() <= 0:
             return StoppedBecause.DEADLINE
         return None
+
+    def _time_is_up(self) -> bool:
+        return self.stop.is_set() or self._time_left() <= 0
 
     def _time_left(self) -> float:
         if self.options.budget is None:
             return float("inf")
         return self._began + self.options.budget.total_seconds() - self.clock()
 
+    def _keep_to_the_rate(self, published: int) -> None:
+        """Time that went by unused is not made up for: an idle hour allows no burst."""
+        if self.options.rate is not None:
+            self._paced_until = max(self._paced_until, self.clock()) + published / self.options.rate
+            self._sleep_outside(self._paced_until - self.clock())
+
     def _sleep(self, seconds: float) -> None:
-        """Wait, but not past a stop, a retry that comes due, or the run's own end."""
+        """Wait for work, but not past a retry that comes due."""
         dues = [shard.cursor.next_due() for shard in self._shards]
         soonest = min((due - self.clock() for due in dues if due is not None), default=seconds)
-        self.stop.wait(max(0.001, min(seconds, self._time_left(), soonest)))
+        self._sleep_outside(max(0.001, min(seconds, soonest)))
+
+    def _sleep_outside(self, seconds: float) -> None:
+        """Wait, but not past a stop or the run's own end."""
+        self.stop.wait(max(0.0, min(seconds, self._time_left())))
 
     def _probe(self) -> None:
         """See that the brokers answer, and which event types cannot flow, so that no message waits for them."""
-        stopped = self.producer.probe(_PROBE_TIMEOUT, self.stop.is_set)
+        stopped = self.producer.probe(min(_PROBE_TIMEOUT, self._time_left()), self._time_is_up)
+        self._probed = self.clock()
+        if self._stopped_types:
+            for shard in self._shards:
+                shard.forget()  # it holds payments back for types that may flow again
         self._stopped_types.clear()
         self._stopped_types.update(stopped)
 
-    def _wait_until_back(self, error: PayctlError) -> StoppedBecause | None:
-        """Probe until both dependencies answer. A run that must end while they are away ends with their error."""
+    def _next_wait(self, _state: RetryCallState) -> float:
+        """Half a second to 30, doubling from failure to failure, with jitter; anew after a batch went through."""
+        self._failures_in_a_row += 1
+        longest = min(_FIRST_WAIT * 2.0 ** min(self._failures_in_a_row, 10), _LONGEST_WAIT)
+        return random.uniform(longest / 2, longest)  # noqa: S311 - not for secrets
 
-        def still_away(_state: RetryCallState) -> bool:
-            return self._must_stop() is not None
-
-        retrying = Retrying(
-            retry=retry_if_exception_type(_PASSING),
-            wait=wait_random_exponential(multiplier=0.5, max=30),
-            sleep=self._sleep_outside,
-            stop=still_away,
-            before_sleep=lambda state: self.observer.waiting(error, state.upcoming_sleep),
-            reraise=True,
-        )
-        try:
-            retrying(self._both_answer)
-        except _PASSING:
-            reason = self._must_stop()
-            if reason is StoppedBecause.SIGNAL:
-                return reason
-            raise
-        return None
-
-    def _sleep_outside(self, seconds: float) -> None:
-        self.stop.wait(min(seconds, max(0.0, self._time_left())))
-
-    def _both_answer(self) -> None:
-        self._oldest_pending()
-        self._probe()
+    def _tell(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, PayctlError):
+            self.observer.waiting(error, state.upcoming_sleep)
 
     def _oldest_pending(self) -> float | None:
         with transaction(self.engine, LIMITS, commit=False) as connection:
             return outbox.oldest_pending(connection, self.options.max_retries)
+
+    def _oldest_pending_if_known(self) -> float | None:
+        try:
+            return self._oldest_pending()
+        except UnavailableError:
+            return None
 
 
 @contextmanager

@@ -7,38 +7,67 @@ sent before every delivery of this one is known, so a payment's events keep thei
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
 from typing import NamedTuple
 
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.broker.producer import Failure, Producer
-from ticketbottle_payctl.domain.cursor import Cursor
+from ticketbottle_payctl.domain.cursor import LATE_COMMITS, Cursor
 from ticketbottle_payctl.domain.event import OutboxEvent
-from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome, Sender
 from ticketbottle_payctl.jobs.publish_outbox.lane import Lane
-from ticketbottle_payctl.jobs.publish_outbox.report import OnDead, PublishOptions
-from ticketbottle_payctl.store import outbox
-from ticketbottle_payctl.store.engine import is_lock_timeout, translated_errors
-from ticketbottle_payctl.store.outbox import Claim
+from ticketbottle_payctl.jobs.publish_outbox.report import PublishOptions
+from ticketbottle_payctl.jobs.publish_outbox.sweep import SWEEP_EVERY, block_locked, next_claim, sweep
+from ticketbottle_payctl.store.engine import is_lock_timeout
+from ticketbottle_payctl.store.outbox import Claim, Claimed
+from ticketbottle_payctl.store.ownership import Entry
+from ticketbottle_payctl.tracing import BatchSpan, batch_span
 
-SWEEP_EVERY = 30.0
-"""How often a shard is begun again at its oldest event, in seconds: what committed late is never lost."""
-
-_LOCKED_ROW_PAUSE = 2.0
+_OLDEST_CLAIM = 10.0
+_AROUND_LOCKED_ROWS = 10.0
 _SLICE = 1.0
-_BATCHES_PER_SECOND = 4
+_NOBODY: frozenset[str] = frozenset()
 
 
-class Sent(NamedTuple):
-    """A batch of ``claimed`` events whose every delivery is known, not yet committed."""
+class Visit(Enum):
+    """What became of a visit."""
+
+    LOCKED = "another publisher has the shard"
+    MORE = "left while there may be more to publish"
+    DRAINED = "nothing that may go was left"
+
+
+class Batch(NamedTuple):
+    """Claimed events, in a lane's open transaction. ``full`` means that there may be more behind them."""
+
+    claimed: Claimed
+    full: bool
+    claimed_at: float
+
+    @property
+    def events(self) -> list[OutboxEvent]:
+        """The events, oldest first."""
+        return self.claimed.events
+
+
+@dataclass(slots=True)
+class Sent:
+    """A batch whose every delivery is known: in doubt until it is committed."""
 
     outcome: BatchOutcome
-    claimed: int
+    acknowledged_at: datetime
+    committed: bool = False
+
+    @property
+    def payments(self) -> Collection[str]:
+        """Whose later events wait for the commit."""
+        return self.outcome.payments
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +80,11 @@ class Context:
     owner: str
     may_go_on: Callable[[int], bool]
     committed: Callable[[Sent], None]
-    probe: Callable[[], None]
     stopping: Callable[[], bool]
     pool: ThreadPoolExecutor
     stopped_types: dict[str, Failure]
     clock: Callable[[], float] = time.monotonic
+    span: BatchSpan = batch_span
 
 
 class Shard:
@@ -63,169 +92,176 @@ class Shard:
 
     def __init__(self, context: Context, number: int) -> None:
         self._context, self._number = context, number
+        self._clock = context.clock
         self.cursor = Cursor()
         self._sender = Sender(
             context.producer, self.cursor, context.options, context.stopped_types, context.stopping, context.clock
         )
         self._swept: float | None = None
+        self._swept_at = datetime.min  # noqa: DTZ901 - the owner's columns have no zone
+        self._around_locked_rows_until = 0.0
         self._entered = 0.0
         self._lanes: list[Lane] = []
 
-    def visit(self) -> bool:
-        """Drain the shard. False where another publisher has it.
+    def forget(self) -> None:
+        """Begin again at the oldest event with the next visit."""
+        self.cursor.restart()
+        self._swept = None
+
+    def visit(self) -> Visit:
+        """Drain the shard, or as much of it as is this visit's share.
 
         Raises:
             BrokerUnavailableError, BrokerRefusedError: not one message of a batch went through; it was given back.
             DatabaseUnavailableError: the database went away; what was not committed is pending again.
         """
         shards = self._context.options.shards
-        self._entered = self._context.clock()
+        self._entered = self._clock()
         self._lanes = [Lane(self._context.engine, lane, self._number, shards) for lane in (0, 1)]
         try:
             return self._drain_around_locked_rows()
         except BaseException:
-            self._swept = None
+            self.forget()
             raise
         finally:
             for lane in self._lanes:
                 lane.close()
 
-    def _drain_around_locked_rows(self) -> bool:
+    def _drain_around_locked_rows(self) -> Visit:
+        if self._clock() < self._around_locked_rows_until:
+            return self._drain(skip_locked=True)
         try:
             return self._drain(skip_locked=False)
         except DatabaseUnavailableError as error:
             if not is_lock_timeout(error):
                 raise
             # Another session holds a row and nothing of its batch was sent: go on without it and its payment.
+            self._around_locked_rows_until = self._clock() + _AROUND_LOCKED_ROWS
             for lane in self._lanes:
                 lane.rollback()
-            self._swept = None
             return self._drain(skip_locked=True)
 
-    def _drain(self, *, skip_locked: bool) -> bool:
-        entered, taken_over = self._lanes[0].enter(self._context.owner)
-        if not entered:
-            return False
-        if taken_over or self._must_sweep():
+    def _drain(self, *, skip_locked: bool) -> Visit:
+        entry = self._lanes[0].enter(self._context.owner)
+        if entry is Entry.REFUSED:
+            self.forget()
+            return Visit.LOCKED
+        if entry is Entry.TAKEN_OVER or self._must_sweep():
             self._begin_again()
         else:
-            self.cursor.release_due(self._context.clock())
-        events = self._lanes[0].claim(self._wanted(), skip_locked=skip_locked)
-        if skip_locked and events:
-            self._block_locked(events)
-        self._publish(events, ahead=not skip_locked)
-        return True
+            self.cursor.release_due(self._clock())
+        wanted, now = self._wanted(), self._clock()
+        batch = _batch(self._lanes[0].claim(wanted, skip_locked=skip_locked), wanted, now)
+        if skip_locked and batch.events:
+            block_locked(self._lanes[0].connection, self.cursor, wanted, batch.events[-1], now)
+        drained = self._publish(batch, ahead=not skip_locked)
+        due = self.cursor.next_due()
+        return Visit.DRAINED if drained and (due is None or due > self._clock()) else Visit.MORE
 
-    def _publish(self, events: list[OutboxEvent], *, ahead: bool) -> None:
-        """Send batch after batch; the database's part of the batches around it is done on the other lane meanwhile.
+    def _publish(self, batch: Batch, *, ahead: bool) -> bool:
+        """Send this batch and those behind it; whether there was nothing more to claim.
 
-        At each moment one lane's transaction holds the batch that is being sent, and with it the shard.
+        While a batch is sent on ``lane``, the database's part of the batches around it is done on ``other``. At
+        each moment one lane's transaction holds the batch that is being sent, and with it the shard.
         """
         lane, other = self._lanes
         behind: Sent | None = None
-        while events:
-            full = self._pass_over(events)
-            settling = self._context.pool.submit(other.commit, behind.outcome.put_back) if behind else None
-            claiming = None
-            if ahead and full and self._may_claim_ahead(in_flight=2 if behind else 1):
-                claiming = self._context.pool.submit(other.claim_next, self._wanted())
-            try:
-                sent = Sent(self._sender.send(events), len(events))
-            finally:
-                for job in (settling, claiming):  # a lane is never left while a thread uses it
-                    if job is not None:
-                        job.exception()
-            if sent.outcome.broker_away:
-                raise self._context.producer.unavailable()
-            try:
-                if settling and behind:
-                    settling.result()
-                    self._context.committed(behind)
-                events = claiming.result() if claiming else []
-            except BaseException:
-                self._settle(lane, sent)
-                raise
-            lane, other, behind = other, lane, sent
-            if events and not self._context.may_go_on(2):
-                self.cursor.position = (events[0].created_at, "")
+        drained = batch.claimed.complete
+        while batch.events:
+            if not self._may_send(batch, in_flight=1 if behind else 0):
                 lane.rollback()
+                drained = False
                 break
-        if behind:
-            self._settle(other, behind)
-        else:
+            drained = not batch.full
+            self.cursor.advance(batch.events[-1].position)
+            next_claim = self._next_claim(batch, in_flight=2 if behind else 1) if ahead else None
+            turn = self._context.pool.submit(self._turn_over, other, behind, next_claim)
+            try:
+                sent = self._send(batch, behind, turn)
+            finally:
+                error = turn.exception()  # a lane is never left while a thread uses it
+                self._count(behind)
+            if error is not None:
+                self._settle(lane, sent)
+                raise error
+            lane, other, behind, batch = other, lane, sent, turn.result()
+        if behind is None:
             lane.commit([])
-            self.cursor.look_back()
+        else:
+            self._settle(other, behind)
+        self.cursor.look_back(caught_up=drained)
+        return drained
 
-    def _pass_over(self, events: list[OutboxEvent]) -> bool:
-        """The next claim begins after these events; whether there may be more of them."""
-        full = len(events) == self._wanted().limit
-        self.cursor.advance(events[-1].position)
-        if not full:
-            self.cursor.look_back()
-        return full
+    def _turn_over(self, lane: Lane, behind: Sent | None, wanted: Claim | None) -> Batch:
+        """On the pool's thread: commit the batch before, claim the next."""
+        if behind is not None:
+            lane.commit(behind.outcome.put_back)
+            behind.committed = True
+        now = self._clock()
+        if wanted is None:
+            return Batch(Claimed([], complete=True), full=False, claimed_at=now)
+        return _batch(lane.claim_next(wanted), wanted, now)
+
+    def _send(self, batch: Batch, behind: Sent | None, turn: Future[Batch]) -> Sent:
+        def committed() -> bool:
+            turn.exception()
+            return behind is None or behind.committed
+
+        in_doubt = behind.payments if behind else _NOBODY
+        with self._context.span(batch.events) as ended:
+            outcome = self._sender.send(batch.events, batch.claimed_at, in_doubt, committed)
+            ended(outcome.counts)
+        if outcome.broker_away:
+            raise self._context.producer.unavailable()
+        return Sent(outcome, self._database_now())
 
     def _settle(self, lane: Lane, sent: Sent) -> None:
         lane.commit(sent.outcome.put_back)
-        self._context.committed(sent)
+        sent.committed = True
+        self._count(sent)
+
+    def _count(self, sent: Sent | None) -> None:
+        if sent is not None and sent.committed:
+            self._context.committed(sent)
+
+    def _may_send(self, batch: Batch, *, in_flight: int) -> bool:
+        """Not where the run ends, nor a batch with a gap, nor one so old that its claim could end while it is sent."""
+        fresh = self._clock() - batch.claimed_at < _OLDEST_CLAIM
+        return fresh and batch.claimed.complete and self._context.may_go_on(in_flight + 1)
 
     def _begin_again(self) -> None:
-        """Forget, and read again which payments wait: behind a dead event, a retry not due, a type left out.
+        self._swept = self._clock()
+        self._swept_at = sweep(self._lanes[0].connection, self.cursor, self._context.options, self._swept)
 
-        A retry is due its backoff after the event was created; a run that saw the failure counts from there.
-        """
-        cursor, options, connection = self.cursor, self._context.options, self._lanes[0].connection
-        cursor.restart()
-        self._context.probe()
-        with translated_errors():
-            database_now = outbox.now(connection)
-            for row in outbox.failed(connection):
-                wait = (row.position[0] + backoff(row.retry_count) - database_now).total_seconds()
-                if row.retry_count < options.max_retries:
-                    if wait > 0:
-                        cursor.block(row.aggregate_id, row.position, self._context.clock() + wait)
-                elif options.on_dead is OnDead.BLOCK:
-                    cursor.block(row.aggregate_id, row.position, None)
-            if options.types:
-                # Only what is there now: an event written later could be behind one of a type left out.
-                cursor.until = database_now
-                for row in outbox.waiting_of_other_types(connection, options.types, options.max_retries):
-                    cursor.block(row.aggregate_id, row.position, None)
-        self._swept = self._context.clock()
+    def _database_now(self) -> datetime:
+        """By the clock that wrote the events, read at the last sweep and carried on by ours."""
+        return self._swept_at + timedelta(seconds=self._clock() - (self._swept or 0.0))
 
     def _must_sweep(self) -> bool:
-        return self._swept is None or self._context.clock() - self._swept >= SWEEP_EVERY
+        return self._swept is None or self._clock() - self._swept >= SWEEP_EVERY
 
-    def _may_claim_ahead(self, *, in_flight: int) -> bool:
-        """Not where the run ends, is throttled, owes a retry or a sweep, or should look at another shard."""
-        context = self._context
-        due = self.cursor.next_due()
-        return (
-            context.may_go_on(in_flight + 1)
-            and context.options.rate is None
-            and (due is None or due > context.clock())
+    def _next_claim(self, batch: Batch, *, in_flight: int) -> Claim | None:
+        """What to claim behind this batch while it is sent.
+
+        None where the run ends, is throttled, owes a retry or a sweep, or should look at another shard. And none
+        behind events so new that an older one may still commit: that one is found by looking back first.
+        """
+        options, due = self._context.options, self.cursor.next_due()
+        settled = batch.events[-1].created_at < self._database_now() - LATE_COMMITS
+        ahead = (
+            batch.full
+            and settled
+            and self._context.may_go_on(in_flight + 1)
+            and options.rate is None
+            and (due is None or due > self._clock())
             and not self._must_sweep()
-            and (context.options.shards == 1 or context.clock() - self._entered < _SLICE)
+            and (options.shards == 1 or self._clock() - self._entered < _SLICE)
         )
+        return self._wanted() if ahead else None
 
     def _wanted(self) -> Claim:
-        options = self._context.options
-        limit = options.batch_size
-        if options.rate is not None:
-            limit = max(1, min(limit, int(options.rate / _BATCHES_PER_SECOND)))
-        return Claim(
-            after=self.cursor.position,
-            limit=limit,
-            max_retries=options.max_retries,
-            held=self.cursor.held,
-            types=options.types,
-            until=self.cursor.until,
-            shard=self._number,
-            shards=options.shards,
-        )
+        return next_claim(self.cursor, self._context.options, self._number)
 
-    def _block_locked(self, events: list[OutboxEvent]) -> None:
-        """The payments of rows that another session holds wait, so that nothing overtakes them."""
-        with translated_errors():
-            left = outbox.locked_by_others(self._lanes[0].connection, self._wanted(), events[-1].position)
-        for key, position in left:
-            self.cursor.block(key, position, self._context.clock() + _LOCKED_ROW_PAUSE)
+
+def _batch(claimed: Claimed, wanted: Claim, at: float) -> Batch:
+    return Batch(claimed, full=len(claimed.events) == wanted.limit, claimed_at=at)

@@ -193,7 +193,7 @@ class ApacheKafka:
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
         home = self._started.home
-        arguments = ["format", "--standalone", "-t", cluster, "-c", str(home / "server.properties")]
+        arguments = ["format", "--standalone", f"--cluster-id={cluster}", "-c", str(home / "server.properties")]
         if self._secure:
             for mechanism in SCRAM:
                 arguments += ["--add-scram", f"{mechanism}=[name={self.username},password={self.password}]"]

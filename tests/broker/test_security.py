@@ -1,0 +1,228 @@
+import logging
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from socket import create_connection, create_server
+from threading import Thread
+
+import pytest
+from confluent_kafka import KafkaError
+
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.cli.exit_codes import ExitCode, of_error
+from ticketbottle_payctl.domain.event import Message
+from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, PayctlError
+from ticketbottle_payctl.settings import Settings
+
+MECHANISMS = ("plain", "scram-sha-256", "scram-sha-512")
+PROBE_SECONDS = 3.0
+WRONG_PASSWORD = "not-the-one-canary"  # pragma: allowlist secret
+
+
+def producer_of(environment):
+    """The producer that payctl makes of these variables, and of nothing else."""
+    return Producer(producer_config(Settings.from_env(environment).kafka))
+
+
+def outcome(environment, stopping=lambda: False):
+    """Probe and send one message; the error that either ended with, and how long it took in seconds."""
+    producer, began = producer_of(environment), time.monotonic()
+    try:
+        producer.probe(PROBE_SECONDS, stopping)
+        failures = producer.send([Message("payment.completed", "key", "value", [])], timeout=20)
+    except PayctlError as error:
+        return error, time.monotonic() - began
+    finally:
+        producer.close()
+    assert failures == {}
+    return None, time.monotonic() - began
+
+
+def tls(kafka, **changed):
+    """The variables for the TLS listener, which asks for no password."""
+    return {"KAFKA_BROKERS": kafka.ssl_bootstrap, "KAFKA_SSL": "true", "KAFKA_CA_FILE": kafka.ca_file} | changed
+
+
+@pytest.mark.parametrize("way", ["plaintext", "tls", *MECHANISMS])
+def test_each_way_in_delivers(way, kafka, read_all):
+    """The message that is acknowledged over each kind of connection lies in Kafka."""
+    ways = {"plaintext": {"KAFKA_BROKERS": kafka.bootstrap}, "tls": tls(kafka)}
+    error, _ = outcome(ways[way] if way in ways else kafka.environment(way))
+    assert error is None
+    assert [(message.key, message.value) for message in read_all(kafka.bootstrap)] == [(b"key", b"value")]
+
+
+def without_ca(environment):
+    """As before, but trusting only the authorities that the system knows."""
+    return {name: value for name, value in environment.items() if name != "KAFKA_CA_FILE"}
+
+
+REFUSED = {
+    "wrong password, plain": lambda kafka: kafka.environment("plain") | {"KAFKA_PASSWORD": WRONG_PASSWORD},
+    "wrong password, scram-sha-256": lambda kafka: (
+        kafka.environment("scram-sha-256") | {"KAFKA_PASSWORD": WRONG_PASSWORD}
+    ),
+    "wrong password, scram-sha-512": lambda kafka: (
+        kafka.environment("scram-sha-512") | {"KAFKA_PASSWORD": WRONG_PASSWORD}
+    ),
+    "unknown user, plain": lambda kafka: kafka.environment("plain") | {"KAFKA_USERNAME": "nobody"},
+    "unknown user, scram-sha-512": lambda kafka: kafka.environment("scram-sha-512") | {"KAFKA_USERNAME": "nobody"},
+    "wrong CA": lambda kafka: tls(kafka, KAFKA_CA_FILE=str(kafka.certificates.stranger_ca)),
+    "wrong CA with SASL": lambda kafka: (
+        kafka.environment("scram-sha-256") | {"KAFKA_CA_FILE": str(kafka.certificates.stranger_ca)}
+    ),
+    "no CA": lambda kafka: without_ca(tls(kafka)),
+    "SASL where none is spoken": lambda kafka: (
+        kafka.environment("scram-sha-256") | {"KAFKA_BROKERS": kafka.ssl_bootstrap}
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refusal_is_one_clear_error(case, kafka_server, caplog):
+    """Credentials or a certificate that are not accepted end in exit code 3 within the probe, without the password."""
+    caplog.set_level(logging.DEBUG)
+    error, seconds = outcome(REFUSED[case](kafka_server))
+    assert isinstance(error, BrokerRefusedError)
+    assert of_error(error) is ExitCode.CONFIG
+    assert ("certificate" if "CA" in case else "refused the credentials") in error.message
+    assert seconds < PROBE_SECONDS + 2
+    told = f"{error!r} {error.message} {error.hint} {error.__cause__} {caplog.text}"
+    assert WRONG_PASSWORD not in told
+    assert kafka_server.password not in told
+
+
+@pytest.mark.parametrize("sasl", [False, True])
+def test_tls_to_a_port_without_it_is_unavailable(sasl, kafka_server):
+    """A listener that does not answer the handshake could be anything: exit code 4, within the probe."""
+    environment = kafka_server.environment("scram-sha-256") if sasl else tls(kafka_server)
+    error, seconds = outcome(environment | {"KAFKA_BROKERS": kafka_server.bootstrap})
+    assert type(error) is BrokerUnavailableError
+    assert of_error(error) is ExitCode.UNAVAILABLE
+    assert "SSL" in error.message
+    assert "KAFKA_SSL" in error.hint
+    assert seconds < PROBE_SECONDS + 2
+
+
+@pytest.mark.parametrize("listener", ["ssl_bootstrap", "secure_bootstrap"])
+def test_no_tls_to_a_port_with_it_is_unavailable(listener, kafka_server):
+    """The other way round too, and nothing is sent in the clear that would have had to be encrypted."""
+    error, seconds = outcome({"KAFKA_BROKERS": getattr(kafka_server, listener)})
+    assert type(error) is BrokerUnavailableError
+    assert seconds < PROBE_SECONDS + 2
+
+
+def test_a_certificate_of_another_host_is_refused(kafka_server):
+    """The authority is right, the name is not: whoever took over an address cannot pass for the broker."""
+    with relay("127.0.0.2", int(kafka_server.ssl_bootstrap.rpartition(":")[2])) as address:
+        error, _ = outcome(tls(kafka_server, KAFKA_BROKERS=address))
+    assert isinstance(error, BrokerRefusedError)
+    assert "certificate" in error.message
+
+
+@pytest.mark.parametrize("wrong", ["missing", "empty", "directory"])
+def test_a_ca_file_without_certificates_is_named(wrong, tmp_path):
+    """The variable is named before any broker is asked."""
+    paths = {"missing": tmp_path / "none.pem", "empty": tmp_path / "empty.pem", "directory": tmp_path}
+    (tmp_path / "empty.pem").write_text("")
+    error, seconds = _raised({"KAFKA_BROKERS": "127.0.0.1:1", "KAFKA_SSL": "true", "KAFKA_CA_FILE": str(paths[wrong])})
+    assert of_error(error) is ExitCode.CONFIG
+    assert "KAFKA_CA_FILE" in error.message
+    assert seconds < 1
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize(
+    ("environment", "allowed"),
+    [("production", False), ("staging", False), ("dev", True), ("local", True), ("test", True)],
+)
+def test_credentials_do_not_cross_a_network_in_the_clear(mechanism, environment, allowed):
+    """SASL without TLS is for one's own machine; elsewhere it is refused before a connection is made."""
+    variables = {
+        "KAFKA_BROKERS": "127.0.0.1:1",
+        "KAFKA_SASL_MECHANISM": mechanism.upper(),
+        "KAFKA_USERNAME": "payctl",
+        "KAFKA_PASSWORD": WRONG_PASSWORD,
+        "ENVIRONMENT": environment,
+    }
+    if allowed:
+        assert producer_config(Settings.from_env(variables).kafka)["security.protocol"] == "sasl_plaintext"
+        return
+    error, _ = _raised(variables)
+    assert of_error(error) is ExitCode.CONFIG
+    assert "KAFKA_SSL" in error.message
+    assert WRONG_PASSWORD not in f"{error.message} {error.hint}"
+    encrypted = producer_config(Settings.from_env(variables | {"KAFKA_SSL": "true"}).kafka)
+    assert encrypted["security.protocol"] == "sasl_ssl"
+
+
+def test_a_refusal_passes_when_the_broker_accepts_again(kafka):
+    """What was refused once is not remembered against a client that is let in later."""
+    producer = producer_of(kafka.environment("scram-sha-256"))
+    producer._on_client_error(KafkaError(KafkaError._AUTHENTICATION))  # noqa: SLF001
+    assert isinstance(producer.unavailable(), BrokerRefusedError)
+    assert producer.probe(PROBE_SECONDS) == {}
+    assert isinstance(producer.unavailable(), BrokerUnavailableError)
+    producer.close()
+
+
+def test_the_password_stands_in_no_repr(kafka_server):
+    """Neither the settings nor the producer show it."""
+    settings = Settings.from_env(kafka_server.environment("plain"))
+    shown = f"{settings!r} {settings.kafka!r} {settings.kafka.password} {producer_of(settings.environ)!r}"
+    assert kafka_server.password not in shown
+
+
+def test_the_command_says_who_refused(kafka, database_url):
+    """``payctl publish-outbox`` ends with 3, names the variables, and its loudest log holds no password."""
+    variables = {"DATABASE_URL": database_url, **kafka.environment("plain"), "KAFKA_PASSWORD": WRONG_PASSWORD}
+    command = [sys.executable, "-m", "ticketbottle_payctl", "publish-outbox", "-vv", "-o", "json"]
+    done = subprocess.run(
+        command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert "refused the credentials" in done.stderr
+    assert "KAFKA_PASSWORD" in done.stderr
+    assert WRONG_PASSWORD not in done.stdout + done.stderr
+
+
+def _raised(environment):
+    began = time.monotonic()
+    with pytest.raises(PayctlError) as raised:
+        producer_of(environment)
+    return raised.value, time.monotonic() - began
+
+
+@contextmanager
+def relay(host, port):
+    """Another address that leads to ``port`` of 127.0.0.1."""
+    with create_server((host, 0)) as server:
+
+        def serve():
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                upstream = create_connection(("127.0.0.1", port))
+                for source, target in ((client, upstream), (upstream, client)):
+                    Thread(target=pump, args=(source, target), daemon=True).start()
+
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"{host}:{server.getsockname()[1]}"
+        server.shutdown(2)
+    thread.join(5)
+
+
+def pump(source, target):
+    """Copy until either end is gone."""
+    with source, target:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            return

@@ -1,0 +1,73 @@
+"""A publisher in a process of its own that is killed by itself at a named point, or waits to be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from threading import Event
+
+from confluent_kafka import Producer as Client
+
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, batch, publish_outbox
+from ticketbottle_payctl.jobs.publish_outbox.lane import Lane
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
+from ticketbottle_payctl.store.engine import make_engine
+
+POINTS = ("fetched", "claimed", "produced", "acknowledged", "before_commit", "after_commit")
+
+
+class Fuse:
+    """Kills this process, or freezes it, the n-th time that it is at the point."""
+
+    def __init__(self, point, number, signal_number):
+        self.point, self.left, self.signal_number = point, number, signal_number
+
+    def at(self, point):
+        """Called wherever a publisher could die."""
+        if point == self.point:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), self.signal_number)
+
+
+def run(url, bootstrap, options, point=None, number=1, ready=None, *, freeze=False):  # noqa: PLR0913
+    """Publish until the fuse blows; ``ready`` is a connection that is told when the run begins."""
+    fuse = Fuse(point, number, signal.SIGSTOP if freeze else signal.SIGKILL)
+    if freeze:
+        batch.SEND_WITHIN = 0.5
+
+    class Fused(Producer):
+        def send(self, wave, *arguments):
+            fuse.at("claimed")
+            failures = super().send(wave, *arguments)
+            fuse.at("acknowledged")
+            return failures
+
+    class FusedClient(Client):
+        def flush(self, *arguments):
+            fuse.at("produced")
+            return super().flush(*arguments)
+
+    commit, claim = Lane.commit, Lane.claim
+
+    def fused_commit(self, put_back):
+        if put_back or self.connection.in_transaction():
+            fuse.at("before_commit")
+        commit(self, put_back)
+        fuse.at("after_commit")
+
+    def fused_claim(self, *arguments, **named):
+        claimed = claim(self, *arguments, **named)
+        fuse.at("fetched")
+        return claimed
+
+    Lane.commit, Lane.claim = fused_commit, fused_claim
+    engine = make_engine(DatabaseSettings(Secret(url)))
+    producer = Fused(producer_config(KafkaSettings(bootstrap)), new_client=FusedClient)
+    tell = (lambda: ready.send(True)) if ready else (lambda: None)
+    publish_outbox(engine, producer, PublishOptions(**options), stop=Event(), observer=Observer(ready=tell))
+    producer.close()
+    engine.dispose()

@@ -1,0 +1,197 @@
+"""What publishing costs, counted: round trips, log written, rows read, memory. No test looks at a clock."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from dataclasses import replace
+from datetime import timedelta
+
+import psycopg2
+import pytest
+from sqlalchemy import event
+
+from tests.jobs.publish_outbox.conftest import Clockwork
+from ticketbottle_payctl.domain.cursor import START
+from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
+from ticketbottle_payctl.store import outbox as store
+from ticketbottle_payctl.store.engine import transaction
+from ticketbottle_payctl.store.outbox import Claim
+
+INDEX = "outbox_published_createdAt_idx"
+PENDING = Claim(after=START, limit=1000, max_retries=5)
+
+
+@pytest.fixture
+def administer(database_url):
+    """Run a statement outside of any transaction."""
+    session = psycopg2.connect(database_url)
+    session.autocommit = True
+
+    def run(sql):
+        with session.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchone()[0] if cursor.description else None
+
+    yield run
+    session.close()
+
+
+@pytest.fixture
+def round_trips(engine):
+    """How many messages went to the server, begin, commit and rollback included."""
+    counted = []
+    for name in ("begin", "commit", "rollback", "before_cursor_execute"):
+        event.listen(engine, name, lambda *_, name=name: counted.append(name))
+    return counted
+
+
+def test_round_trips(outbox, round_trips):
+    """Three a batch, which is 0.003 an event at batches of 1,000, and a handful a run."""
+    outbox.insert(12_000)
+    counts = []
+    for batches in (4, 8):
+        round_trips.clear()
+        outbox.publish(max_batches=batches)
+        counts.append(len(round_trips))
+    assert counts[1] - counts[0] == 3 * 4
+    assert counts[0] - 3 * 4 <= 12
+
+
+def test_round_trips_of_a_look(outbox, round_trips):
+    """An idle loop asks four times a look and writes nothing: no transaction id, no log record."""
+    looks = {}
+    clockwork = Clockwork(waits=20)
+
+    def note(name):
+        looks[name] = (len(round_trips), outbox.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())")[0][0])
+
+    clockwork.at = {5: lambda: note("before"), 15: lambda: note("after")}
+    outbox.run(clockwork, loop=True)
+    asking = 3  # what note() itself sends
+    assert looks["after"][0] - looks["before"][0] == 10 * 4 + asking
+    assert looks["after"][1] == looks["before"][1]
+
+
+def test_log_written(outbox, administer):
+    """No more than a tenth above the bare UPDATE of the same rows: nothing is written twice."""
+    outbox.insert(6000)
+    administer("CREATE TABLE bare (LIKE outbox INCLUDING ALL)")
+    administer("INSERT INTO bare SELECT * FROM outbox")
+    administer("VACUUM (ANALYZE, FREEZE) outbox")
+    administer("VACUUM (ANALYZE, FREEZE) bare")
+
+    def written(work):
+        administer("CHECKPOINT")  # both log the whole of each page at its first change
+        before = administer("SELECT pg_current_wal_insert_lsn()")
+        work()
+        return administer(f"SELECT pg_current_wal_insert_lsn() - '{before}'::pg_lsn")
+
+    bare = written(
+        lambda: administer("UPDATE bare SET published = true, \"publishedAt\" = clock_timestamp() AT TIME ZONE 'UTC'")
+    )
+    ours = written(lambda: outbox.publish())
+    assert ours <= bare * 11 / 10
+
+
+def test_memory_is_flat(outbox):
+    """Eight times the events need no more memory: a batch is forgotten when it is committed."""
+    outbox.insert(2000)
+    outbox.publish(batch_size=200)  # what is imported and cached once
+    peaks = []
+    for count in (2000, 16_000):
+        outbox.insert(count)
+        tracemalloc.start()
+        outbox.publish(batch_size=200)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] * 1.5
+
+
+def plan_of(outbox, wanted):
+    """The plan of a claim as it was carried out, in a transaction with the publisher's limits; rolled back."""
+    sql = store._claim_sql(bool(wanted.held), bool(wanted.types), False, wanted.shards > 1, False)  # noqa: SLF001, FBT003
+    with transaction(outbox.engine, LIMITS, commit=False) as connection:
+        rows = connection.exec_driver_sql(
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}",
+            store._claim_parameters(wanted),  # noqa: SLF001
+        ).scalar_one()
+    plan = rows[0] if isinstance(rows, list) else json.loads(rows)[0]
+    return list(nodes(plan["Plan"]))
+
+
+def nodes(plan):
+    """A plan's nodes, from the top."""
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def looked_at(plan):
+    """How many index entries and blocks the search for pending events went over; the rows are then gone to directly."""
+    kinds = {node["Node Type"] for node in plan}
+    assert "Tid Scan" in kinds
+    assert not kinds & {"Seq Scan", "Bitmap Heap Scan", "Sort"}
+    (scan,) = [node for node in plan if node.get("Index Name") == INDEX]
+    return (
+        scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0),
+        scan["Shared Hit Blocks"] + scan["Shared Read Blocks"],
+    )
+
+
+def test_the_plan_with_fresh_statistics(outbox, administer):
+    """The index finds the pending ones, in order, and no more than are wanted."""
+    outbox.insert(5000, state="published")
+    outbox.insert(5000)
+    administer("ANALYZE outbox")
+    rows, _ = looked_at(plan_of(outbox, PENDING))
+    assert rows <= 1001
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        PENDING,
+        replace(PENDING, held=[f"k{n}" for n in range(1000)]),
+        replace(PENDING, types=("PAYMENT_COMPLETED",)),
+        replace(PENDING, shards=4),
+    ],
+    ids=["plain", "held", "types", "shards"],
+)
+def test_the_plan_with_stale_statistics(outbox, administer, wanted):
+    """Statistics say that nothing is pending and the table is small: still the index, still no sort of everything."""
+    outbox.insert(200, state="published")
+    administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
+    administer("ANALYZE outbox")
+    outbox.insert(8000)
+    rows, _ = looked_at(plan_of(outbox, wanted))
+    assert rows <= 1100 * wanted.shards
+
+
+def test_the_plan_behind_ten_thousand_dead_events(outbox, administer):
+    """They are gone over once; after that a claim begins behind them."""
+    outbox.insert(10_000, state="dead", age=timedelta(hours=1), payload_bytes=0)
+    outbox.insert(3000)
+    administer("ANALYZE outbox")
+    first, _ = looked_at(plan_of(outbox, PENDING))
+    assert first >= 10_000
+    with transaction(outbox.engine, LIMITS, commit=False) as connection:
+        claimed = store.claim(connection, PENDING).events
+    rows, buffers = looked_at(plan_of(outbox, replace(PENDING, after=claimed[-1].position)))
+    assert rows <= 1010
+    assert buffers < 1500
+
+
+def test_the_plan_beside_an_old_snapshot(outbox, administer, database_url):
+    """Another session keeps vacuum from removing anything: a claim still does not walk over what was published."""
+    outbox.insert(6000)
+    administer("ANALYZE outbox")
+    old = psycopg2.connect(database_url)
+    old.set_session(isolation_level="REPEATABLE READ")
+    old.cursor().execute("SELECT count(*) FROM outbox")
+    outbox.publish(max_batches=4)
+    last = [row for row in outbox.rows() if row.published][-1]
+    rows, buffers = looked_at(plan_of(outbox, replace(PENDING, after=(last.created_at, last.id))))
+    old.close()
+    assert rows <= 1010
+    assert buffers < 1500

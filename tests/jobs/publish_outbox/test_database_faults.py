@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import psycopg2
+import pytest
+
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, Clockwork
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
+from ticketbottle_payctl.jobs.publish_outbox import Observer
+from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
+from ticketbottle_payctl.settings import KafkaSettings
+
+TERMINATE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle in transaction'
+      AND query ILIKE %(like)s
+"""
+
+
+@pytest.fixture
+def limits(monkeypatch):
+    """Set other limits for the publisher's transactions than production's."""
+
+    def limit(**values):
+        changed = replace(LIMITS, **{name: timedelta(seconds=seconds) for name, seconds in values.items()})
+        for module in ("lane", "run"):
+            monkeypatch.setattr(f"ticketbottle_payctl.jobs.publish_outbox.{module}.LIMITS", changed)
+
+    return limit
+
+
+@contextmanager
+def another_session(outbox, sql, **values):
+    """A transaction of somebody else's, open as long as the block."""
+    with outbox.engine.connect() as connection:
+        connection.exec_driver_sql(sql, values)
+        yield connection
+        connection.rollback()
+
+
+def only_copies(verdict, most):
+    """Nothing but repetitions, each of the very same message and never behind a later event of its payment."""
+    assert sum(verdict.duplicates.values()) <= most
+    return verdict == replace(GOOD, duplicates=verdict.duplicates)
+
+
+@pytest.mark.parametrize("mode", ["immediate", "fast"])
+def test_a_restart_of_the_database_in_the_middle_of_a_drain(outbox, postgres, mode):
+    """Nothing is lost; at most the two batches under way come twice; the loop goes on by itself."""
+    outbox.insert(400, aggregates=150)
+    restarted = []
+
+    def batch(tally):
+        if tally.batches == 3 and not restarted:
+            restarted.append(postgres.restart(mode))
+
+    clockwork = Clockwork(waits=30)
+    report = outbox.run(clockwork, observer=Observer(batch=batch), loop=True, batch_size=20)
+    assert restarted
+    assert set(outbox.states()) == {"published"}
+    assert report.stopped_because == "signal"
+    assert only_copies(outbox.verdict(), most=40)
+
+
+class Sabotage(Producer):
+    """Calls something before or after the n-th wave is sent."""
+
+    def __init__(self, bootstrap, number, *, before=None, after=None):
+        super().__init__(producer_config(KafkaSettings(bootstrap)))
+        self.left, self.before, self.after = number, before, after
+
+    def send(self, wave, *arguments):
+        """Send, and do harm."""
+        self.left -= 1
+        if self.left == 0 and self.before:
+            self.before()
+        failures = super().send(wave, *arguments)
+        if self.left == 0 and self.after:
+            self.after()
+        return failures
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 6])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_backend_that_is_terminated_with_a_claim(outbox, number, when):
+    """The claim is gone with its connection: the batch is pending again and comes twice at most."""
+    outbox.insert(60, aggregates=25)
+    harm = {when: lambda: outbox.execute(TERMINATE, like="%UPDATE outbox%")}
+    producer = Sabotage(outbox.bootstrap, number, **harm)
+    with pytest.raises(DatabaseUnavailableError):
+        outbox.publish(producer=producer, batch_size=10)
+    producer.close()
+    assert {row.retry_count for row in outbox.rows()} == {0}
+    assert outbox.publish(batch_size=10).stopped_because == "empty"
+    assert set(outbox.states()) == {"published"}
+    assert only_copies(outbox.verdict(), most=20)
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 1000])
+def test_a_row_that_another_session_holds(outbox, limits, batch_size):
+    """Its payment waits, the others flow; once it is free it is published, in order and once."""
+    limits(lock=0.1)
+    outbox.insert(15)
+    held = outbox.add("k", FAILED, age=9)
+    behind = outbox.add("k", COMPLETED, age=8)
+    outbox.insert(15)
+    with another_session(outbox, "SELECT 1 FROM outbox WHERE id = %(id)s FOR UPDATE", id=held):
+        report = outbox.publish(batch_size=batch_size)
+        assert (report.stopped_because, report.tally.published) == ("empty", 30)
+    assert (outbox.row(held).state, outbox.row(behind).state) == ("pending", "pending")
+    assert outbox.publish().tally.published == 2
+    assert outbox.verdict() == GOOD
+
+
+def test_a_loop_looks_for_a_held_row_again(outbox, limits):
+    """It is published within seconds of being free, and the loop does not stand still for it meanwhile."""
+    limits(lock=0.05)
+    held = outbox.add("k")
+    with outbox.engine.connect() as other:
+        other.exec_driver_sql("SELECT 1 FROM outbox WHERE id = %s FOR UPDATE", (held,))
+        at = {n: lambda: outbox.insert(3) for n in (3, 6, 9)} | {40: other.rollback}
+        clockwork = Clockwork(waits=60, at=at)
+        noted = {}
+        observer = Observer(batch=lambda tally: noted.setdefault(tally.published, clockwork.now))
+        report = outbox.run(clockwork, observer=observer, loop=True)
+    assert (report.tally.published, outbox.verdict()) == (10, GOOD)
+    assert noted[9] - 1000 < 2
+
+
+def test_a_short_lock_is_waited_for(outbox):
+    """A transaction that ends in time costs its payment no detour."""
+    outbox.insert(5)
+    held = outbox.add("k")
+    with outbox.engine.connect() as other:
+        other.exec_driver_sql("SELECT 1 FROM outbox WHERE id = %s FOR UPDATE", (held,))
+        timer = threading.Timer(0.3, other.rollback)
+        timer.start()
+        report = outbox.publish()
+        timer.join()
+    assert (report.tally.published, report.tally.batches, outbox.verdict()) == (6, 1, GOOD)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 1000])
+def test_a_row_that_changes_while_it_is_claimed(outbox, batch_size):
+    """PostgreSQL leaves it out of the claim; what is behind it must not overtake it."""
+    first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
+    outbox.insert(3)
+    with outbox.engine.connect() as other:
+        other.exec_driver_sql("""UPDATE outbox SET "lastError" = 'touched' WHERE id = %s""", (first,))
+        timer = threading.Timer(0.3, other.commit)
+        timer.start()
+        report = outbox.publish(batch_size=batch_size)
+        timer.join()
+    assert (report.tally.published, outbox.verdict()) == (5, GOOD)
+    assert outbox.sent().index(first) < outbox.sent().index(second)
+
+
+def test_a_row_that_somebody_marks_while_it_is_claimed(outbox):
+    """A repair that marks it as published wins: it is not sent."""
+    outbox.insert(2)
+    marked = outbox.add("k")
+    with outbox.engine.connect() as other:
+        other.exec_driver_sql("UPDATE outbox SET published = true WHERE id = %s", (marked,))
+        timer = threading.Timer(0.3, other.commit)
+        timer.start()
+        outbox.publish()
+        timer.join()
+    assert marked not in outbox.sent()
+    assert outbox.verdict(sent_before=[marked]) == GOOD
+
+
+def test_a_statement_that_takes_too_long_is_given_up(outbox, limits):
+    """Every statement has a limit; nothing is sent of what was not claimed."""
+    outbox.insert(200)
+    limits(statement=0.001)
+    with pytest.raises(DatabaseUnavailableError):
+        outbox.publish()
+    limits()
+    assert outbox.messages() == []
+    assert outbox.publish().tally.published == 200
+    assert outbox.verdict() == GOOD
+
+
+def test_a_database_that_turns_read_only(outbox, database_url):
+    """As in a failover: the loop waits, and drains when it may write again."""
+    outbox.insert(30)
+    name = database_url.rpartition("/")[2]
+
+    def read_only(on, *statements):
+        with psycopg2.connect(database_url, options="-c default_transaction_read_only=off") as session:
+            for statement in (f"ALTER DATABASE {name} SET default_transaction_read_only = {on}", *statements):
+                session.cursor().execute(statement)
+        session.close()
+        outbox.engine.dispose()
+
+    three_more = """
+        INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload)
+        SELECT gen_random_uuid(), i, 'payment', 'PAYMENT_COMPLETED', '{}' FROM generate_series(1, 3) AS i
+    """
+    said = []
+    clockwork = Clockwork(waits=12, at={1: lambda: read_only("on", three_more), 6: lambda: read_only("off")})
+    observer = Observer(waiting=lambda error, _: said.append(error.code))
+    report = outbox.run(clockwork, observer=observer, loop=True)
+    assert "DATABASE_UNAVAILABLE" in said
+    assert (report.tally.published, outbox.verdict()) == (33, GOOD)
+
+
+def test_without_payctl_s_schema_it_says_what_to_do(outbox):
+    """The error names the command that makes it."""
+    outbox.execute("DROP SCHEMA payctl CASCADE")
+    outbox.insert(1)
+    with pytest.raises(ConfigError) as caught:
+        outbox.publish()
+    assert "payctl db upgrade" in caught.value.hint
+    assert outbox.messages() == []

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import KafkaError
+
+from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOOD, Clockwork, new_producer
+from ticketbottle_payctl.jobs.publish_outbox import StoppedBecause
+
+LONG_AGO = 7200.0
+SECRETS = "not for any log"
+
+
+def untouched(rows):
+    """No row was charged for anything."""
+    return all((row.retry_count, row.last_error, row.published_at) == (0, None, None) for row in rows)
+
+
+@pytest.fixture
+def hasty(mock_kafka):
+    """A producer that gives a message up after 300 ms."""
+    producer = new_producer(mock_kafka.bootstrap, message_timeout_ms=300, socket_timeout_ms=300)
+    yield producer
+    producer.close()
+
+
+def test_a_broker_that_is_away_costs_nothing(outbox, mock_kafka, monkeypatch):
+    """No claim is made, no row is changed, and the report says why it ended."""
+    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.5)
+    outbox.insert(20)
+    mock_kafka.down()
+    before = outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id")
+    report = outbox.publish()
+    assert (report.stopped_because, report.failure.code) == ("broker_unavailable", "KAFKA_UNAVAILABLE")
+    assert (report.tally.claimed, report.tally.batches, report.partial) == (0, 0, False)
+    assert report.oldest_pending_age_s >= 0
+    assert outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id") == before
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 1000])
+def test_a_broker_that_acknowledges_nothing_costs_nothing(outbox, mock_kafka, hasty, batch_size):
+    """The first batch of which nothing goes through is given back and ends the run; later it all drains."""
+    outbox.insert(8, aggregates=3)
+    mock_kafka.fail_next(*[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
+    report = outbox.publish(producer=hasty, batch_size=batch_size)
+    assert (report.stopped_because, report.tally.published) == (StoppedBecause.BROKER_UNAVAILABLE, 0)
+    assert untouched(outbox.rows())
+    mock_kafka.forget_failures()
+    assert outbox.publish().tally.published == 8
+    assert outbox.verdict() == GOOD
+
+
+def test_what_was_committed_before_the_broker_went_away_is_counted(outbox, mock_kafka, hasty):
+    """The report agrees with the table, whichever batch was the last that went through."""
+    outbox.insert(40)
+    hasty.probe(5)
+    mock_kafka.fail_next(*[KafkaError.NO_ERROR] * 12, *[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
+    report = outbox.publish(producer=hasty, batch_size=4)
+    assert report.stopped_because is StoppedBecause.BROKER_UNAVAILABLE
+    assert 0 < report.tally.published == outbox.states().count("published")
+    assert untouched([row for row in outbox.rows() if not row.published])
+    assert outbox.verdict().lost == []
+
+
+def test_a_part_that_did_not_go_through_costs_nothing(outbox, mock_kafka, hasty):
+    """Some partition has no leader: its payments wait, untouched, the others flow, and the run goes on."""
+    outbox.insert(30)
+    mock_kafka.set_leader("payment.completed", 1, -1)
+    report = outbox.publish(producer=hasty)
+    waiting = [row for row in outbox.rows() if not row.published]
+    assert 0 < len(waiting) == report.tally.retried < 30
+    assert report.partial
+    assert untouched(waiting)
+    mock_kafka.set_leader("payment.completed", 1, 1)
+    outbox.publish()
+    assert outbox.verdict() == GOOD
+
+
+def test_a_setting_stops_its_type_only(outbox, mock_kafka):
+    """The topic may not be written: its events wait untouched, the other types flow, the report names it."""
+    outbox.insert(5, event_type=FAILED)
+    outbox.insert(5, event_type=COMPLETED)
+    mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    report = outbox.publish(batch_size=3)
+    assert (report.stopped_because, dict(report.tally.published_by_type)) == ("empty", {COMPLETED: 5})
+    assert report.tally.stopped_types[FAILED].startswith("TOPIC_AUTHORIZATION_FAILED: ")
+    assert (report.partial, report.tally.held) == (True, 5)
+    assert untouched([row for row in outbox.rows() if row.event_type == FAILED])
+    mock_kafka.fail_topic("payment.failed", 0)
+    assert (outbox.publish().tally.published, outbox.verdict()) == (5, GOOD)
+
+
+@pytest.mark.parametrize("error", ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART"])
+def test_a_setting_that_shows_only_when_writing(outbox, mock_kafka, hasty, error):
+    """The topic looks well and its messages are refused: nothing is charged."""
+    outbox.add("k", FAILED, age=9)
+    outbox.add("k", COMPLETED, age=8)
+    outbox.insert(4)
+    hasty.probe(5)
+    mock_kafka.fail_next(*[getattr(KafkaError, error)] * 50)
+    outbox.publish(producer=hasty, batch_size=1)
+    rows = outbox.rows()
+    assert untouched([row for row in rows if not row.published])
+    assert [row.state for row in rows if row.key == "k"] == ["pending", "pending"]
+
+
+def test_a_missing_topic_holds_its_payments(outbox, mock_kafka):
+    """A completed event does not overtake the failed one whose topic is missing."""
+    mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
+    first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
+    other = outbox.add("m", COMPLETED, age=7)
+    outbox.publish()
+    assert outbox.sent() == [other]
+    mock_kafka.fail_topic("payment.failed", 0)
+    outbox.publish()
+    assert (outbox.sent(), outbox.verdict()) == ([other, first, second], GOOD)
+
+
+def test_held_events_are_not_claimed_over_and_over(outbox, mock_kafka):
+    """What waits for its topic is left alone until the next sweep: no row is written with each look."""
+    mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
+    outbox.insert(5, event_type=FAILED)
+    report = outbox.run(Clockwork(waits=5), loop=True)
+    assert (report.tally.batches, report.tally.held) == (1, 5)
+
+
+def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
+    """With its class and text in ``"lastError"``; tried again when due, dead at the limit, its payment waits."""
+    poison = outbox.add("k", COMPLETED, age=LONG_AGO, payload={"secret": SECRETS})
+    behind = outbox.add("k", COMPLETED, age=LONG_AGO - 1)
+    for failures in range(1, 6):
+        mock_kafka.fail_next(KafkaError.INVALID_TIMESTAMP)
+        report = outbox.publish()
+        row = outbox.row(poison)
+        assert (row.retry_count, row.published) == (failures, False)
+        assert row.last_error == "INVALID_TIMESTAMP: Broker: Invalid timestamp"
+        assert (report.tally.retried, report.tally.dead) == ((1, 0) if failures < 5 else (0, 1))
+    assert (outbox.row(poison).state, outbox.row(behind).state) == ("dead", "pending")
+    outbox.publish()
+    assert outbox.messages() == []
+
+
+def test_a_retry_waits_for_its_time(outbox, mock_kafka):
+    """A publisher that was not there counts from the event's creation: five seconds after the first failure."""
+    outbox.add("k", age=1.0, retry_count=1)
+    assert outbox.publish().tally.claimed == 1
+    assert outbox.messages() == []
+    outbox.execute("""UPDATE outbox SET "createdAt" = "createdAt" - interval '5 seconds'""")
+    assert outbox.publish().tally.published == 1
+
+
+def test_a_message_too_large_is_dead_at_once(outbox):
+    """The client refuses it before it is sent; the neighbours flow, the error holds no payload."""
+    outbox.insert(5)
+    large = outbox.add("k", payload={"secret": SECRETS * 100_000})
+    outbox.insert(5)
+    report = outbox.publish(batch_size=1000)
+    row = outbox.row(large)
+    assert (report.tally.published, report.tally.dead, row.state) == (10, 1, "dead")
+    assert row.last_error.startswith("MSG_SIZE_TOO_LARGE: ")
+    assert len(row.last_error) <= 500
+    assert SECRETS not in row.last_error
+    assert [event.id for event in report.tally.dead_events] == [large]
+    assert SECRETS not in str(report)
+
+
+def test_neighbours_do_not_die_with_a_poisoned_bundle(outbox, mock_kafka):
+    """A broker refuses messages by the bundle; each is sent alone before one is blamed."""
+    outbox.insert(20)
+    mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 3)  # a bundle for each of the three partitions
+    report = outbox.publish()
+    assert (report.tally.published, report.tally.dead) == (20, 0)
+    assert outbox.verdict() == GOOD
+
+
+def test_only_the_one_that_is_refused_alone_is_dead(outbox, mock_kafka):
+    """Both went in one bundle that was refused: the first is refused again, the second goes through."""
+    poison, innocent = outbox.add("a", age=2), outbox.add("c", age=1)  # of one partition
+    producer = new_producer(mock_kafka.bootstrap, linger_ms=200)
+    producer.probe(5)
+    mock_kafka.fail_next(KafkaError.INVALID_RECORD, KafkaError.INVALID_RECORD)
+    report = outbox.publish(producer=producer)
+    producer.close()
+    assert (report.tally.published, [event.id for event in report.tally.dead_events]) == (1, [poison])
+    assert (outbox.row(innocent).state, outbox.verdict()) == ("published", GOOD)
+
+
+def test_an_unknown_type_is_dead_with_the_reason(outbox):
+    """Never guessed: nothing is sent for it, and its neighbours flow."""
+    outbox.insert(3)
+    unknown = outbox.add("k", "PAYMENT_REFUNDED")
+    lower = outbox.add("m", "payment_completed")
+    outbox.insert(3)
+    report = outbox.publish()
+    assert (report.tally.published, report.tally.dead, report.stopped_because) == (6, 2, "empty")
+    for id_ in (unknown, lower):
+        assert (outbox.row(id_).retry_count, outbox.row(id_).last_error) == (
+            5, "UNKNOWN_EVENT_TYPE: no topic is known for this event type",
+        )  # fmt: skip
+    assert outbox.verdict() == GOOD
+
+
+def test_the_limit_of_retries_is_the_run_s(outbox, mock_kafka):
+    """OUTBOX_MAX_RETRIES says what is dead, and what an event that dies at once is marked with."""
+    outbox.add("a", age=LONG_AGO, retry_count=6)
+    unknown = outbox.add("b", "REFUND_MADE")
+    assert outbox.publish(max_retries=9).tally.published == 1
+    assert outbox.row(unknown).retry_count == 9
+
+
+def test_a_count_beyond_the_limit_is_no_trouble(outbox):
+    """Rows of the replaced service may have failed more often than any limit."""
+    outbox.add("a", retry_count=50)
+    outbox.add("b", retry_count=2_147_483_647)
+    outbox.insert(1)
+    assert outbox.publish().tally.claimed == 1
+
+
+def test_an_error_that_was_there_stays_when_nothing_new_is_known(outbox, mock_kafka, hasty):
+    """A transport failure does not overwrite what the event's own failure said."""
+    id_ = outbox.add("a", age=LONG_AGO, retry_count=2, last_error="INVALID_RECORD: before")
+    mock_kafka.fail_next(*[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
+    outbox.publish(producer=hasty)
+    assert (outbox.row(id_).retry_count, outbox.row(id_).last_error) == (2, "INVALID_RECORD: before")
+
+
+def test_a_fatal_error_of_the_client_loses_nothing(outbox, mock_kafka):
+    """Idempotence met what it cannot repair: the client is made anew, at worst something comes twice."""
+    outbox.insert(10)
+    outbox.producer.probe(5)
+    mock_kafka.fail_next(*[KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER] * 2)
+    report = outbox.publish()
+    verdict = outbox.verdict()
+    assert (report.stopped_because, report.tally.published) == ("empty", 10)
+    assert (verdict.lost, verdict.phantom, verdict.altered, verdict.overtaken) == ([], [], [], [])
+
+
+def test_a_client_that_dies_again_and_again_ends_the_run(outbox, mock_kafka):
+    """New clients are not made without end; nothing is charged to the events."""
+    outbox.insert(1)
+    outbox.producer.probe(5)
+    mock_kafka.fail_next(*[KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER] * 20)
+    report = outbox.publish()
+    assert (report.stopped_because, report.failure.code) == ("broker_unavailable", "KAFKA_UNAVAILABLE")
+    assert untouched(outbox.rows())
+
+
+def test_types_of_three_kinds_in_one_run(outbox, mock_kafka):
+    """Each failure is charged to its own budget, in one batch."""
+    mock_kafka.fail_topic("payment.cancelled", KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    held = outbox.add("a", CANCELLED)
+    dead = outbox.add("b", "NO_SUCH")
+    sent = outbox.add("c", COMPLETED)
+    report = outbox.publish()
+    tally = report.tally
+    assert (tally.published, tally.dead, tally.held, tally.retried, tally.claimed) == (1, 1, 1, 0, 3)
+    assert [outbox.row(id_).state for id_ in (held, dead, sent)] == ["pending", "dead", "published"]

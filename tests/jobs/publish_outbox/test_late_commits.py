@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, Clockwork
+from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions
+from ticketbottle_payctl.jobs.publish_outbox.run import Run
+
+
+def arrivals(clockwork):
+    """An observer that notes when how many events had been published."""
+    noted = {}
+    return noted, Observer(batch=lambda tally: noted.setdefault(tally.published, clockwork.now - 1000))
+
+
+@pytest.mark.parametrize(("behind", "least", "most"), [(1.5, 0.0, 1.0), (10.0, 1.0, 35.0), (7200.0, 1.0, 35.0)])
+def test_what_commits_late_is_published(outbox, behind, least, most):
+    """Within two seconds of the newest event with the next look, older at the latest with the sweep."""
+    outbox.insert(3)
+    clockwork = Clockwork(waits=80, at={3: lambda: outbox.add("late", age=behind)})
+    noted, observer = arrivals(clockwork)
+    report = outbox.run(clockwork, observer=observer, loop=True)
+    assert (report.tally.published, outbox.verdict().lost) == (4, [])
+    assert least <= noted[4] <= most
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
+@pytest.mark.parametrize("age", [0.75, 1.2])
+def test_what_commits_late_is_not_overtaken(outbox, batch_size, age):
+    """An event older than the last one claimed appears with the next one of its payment: they keep their order."""
+    for number in range(6):
+        outbox.add(f"n{number}", age=1 - number / 10)
+    ids = []
+
+    def commit_late(_tally):
+        if not ids:
+            ids.append(outbox.add("k", FAILED, age=age))
+            ids.append(outbox.add("k", COMPLETED))
+
+    outbox.publish(observer=Observer(batch=commit_late), batch_size=batch_size)
+    assert [id_ for id_ in outbox.sent() if id_ in ids] in (ids, [])
+    outbox.publish()
+    assert outbox.verdict() == GOOD
+
+
+def test_a_row_from_the_future_delays_others_no_longer_than_a_sweep(outbox):
+    """A writer whose session had another time zone puts its event hours ahead; what comes after it still flows."""
+    outbox.add("ahead", age=-7 * 3600)
+    clockwork = Clockwork(waits=80, at={5: lambda: outbox.insert(2)})
+    noted, observer = arrivals(clockwork)
+    outbox.run(clockwork, observer=observer, loop=True)
+    assert noted[3] <= 35
+    assert outbox.verdict() == GOOD
+
+
+def test_an_idle_outbox_is_not_walked_over_dead_events(outbox):
+    """After the sweep a look begins behind the dead ones at the head, though nothing was published."""
+    outbox.insert(30, state="dead", age=timedelta(hours=1))
+    clockwork = Clockwork(waits=5)
+    run = Run(outbox.engine, outbox.producer, PublishOptions(loop=True), clockwork, Observer(), clockwork)
+    run.to_the_end()
+    (shard,) = run._shards  # noqa: SLF001
+    assert shard.cursor.position[0] > max(row.created_at for row in outbox.rows())
+
+
+def test_events_that_come_while_a_backlog_drains_are_not_passed_by(outbox):
+    """New ones at the end, and late ones before where the publisher stands: all are published."""
+    outbox.insert(60)
+    added = []
+
+    def come(_tally):
+        if len(added) < 5:
+            added.append(outbox.add("new"))
+            added.append(outbox.add("older", age=60))
+
+    clockwork = Clockwork(waits=60)
+    report = outbox.run(clockwork, observer=Observer(batch=come), loop=True, batch_size=10)
+    assert report.tally.published == 60 + len(added)
+    assert outbox.verdict().lost == []

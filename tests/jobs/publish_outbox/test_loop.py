@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from confluent_kafka import KafkaError
+
+from tests.jobs.publish_outbox.conftest import GOOD, Clockwork
+from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.jobs.publish_outbox import Observer
+
+LONG_AGO = 7200.0
+
+
+class Heard:
+    """What an observer was told, in order."""
+
+    def __init__(self):
+        self.said, self.waits = [], []
+        self.observer = Observer(
+            ready=lambda: self.said.append("ready"),
+            batch=lambda tally: self.said.append(tally.published),
+            waiting=self._waiting,
+        )
+
+    def _waiting(self, error, seconds):
+        self.said.append(error.code)
+        self.waits.append(seconds)
+
+
+@pytest.fixture
+def short_probe(monkeypatch):
+    """Do not look for an absent broker for ten seconds each time."""
+    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.3)
+
+
+def test_a_loop_publishes_what_comes_until_it_is_stopped(outbox):
+    """It says when it is ready, tells of each batch, and ends with a report."""
+    heard = Heard()
+    clockwork = Clockwork(waits=6, at={n: lambda: outbox.insert(2) for n in (1, 3, 5)})
+    report = outbox.run(clockwork, observer=heard.observer, loop=True)
+    assert heard.said == ["ready", 2, 4, 6]
+    assert (report.stopped_because, report.tally.published, outbox.verdict()) == ("signal", 6, GOOD)
+
+
+def test_an_idle_loop_looks_ever_more_rarely(outbox):
+    """From five milliseconds to a second, each with jitter."""
+    clockwork = Clockwork(waits=25)
+    outbox.run(clockwork, loop=True)
+    waited = clockwork.waited
+    assert 0.004 <= waited[0] <= 0.006
+    assert all(0.8 <= seconds <= 1.2 for seconds in waited[-8:])
+    assert len(set(waited)) == len(waited)
+
+
+def test_work_makes_a_loop_look_sooner(outbox):
+    """After an event the pauses begin anew at the shortest."""
+    clockwork = Clockwork(waits=24, at={20: lambda: outbox.insert(1)})
+    outbox.run(clockwork, loop=True)
+    assert clockwork.waited[19] > 0.8
+    assert clockwork.waited[20] < 0.01
+
+
+def test_a_loop_waits_while_the_broker_is_away(outbox, mock_kafka, short_probe):
+    """Longer and longer, never more than half a minute, and without a claim; when it is back the backlog drains."""
+    heard = Heard()
+    outbox.insert(5)
+    mock_kafka.down()
+    clockwork = Clockwork(waits=12, at={9: mock_kafka.up})
+    report = outbox.run(clockwork, observer=heard.observer, loop=True)
+    assert heard.said[:9] == ["KAFKA_UNAVAILABLE"] * 9
+    assert heard.said[9:11] == ["ready", 5]
+    assert 0.5 <= heard.waits[0] <= 1
+    assert all(15 <= seconds <= 30 for seconds in heard.waits[6:9])
+    assert (report.failure, report.tally.claimed, outbox.verdict()) == (None, 5, GOOD)
+
+
+def test_a_broker_that_leaves_an_idle_loop_is_noticed(outbox, mock_kafka, short_probe):
+    """The topics are looked at every 30 seconds, also while there is nothing to publish."""
+    clockwork = Clockwork(at={1: mock_kafka.down})
+    noticed = []
+
+    def waiting(error, _seconds):
+        noticed.append((error.code, clockwork.now))
+        clockwork.set()
+
+    outbox.run(clockwork, observer=Observer(waiting=waiting), loop=True)
+    assert noticed[0][0] == "KAFKA_UNAVAILABLE"
+    assert 30 <= noticed[0][1] - 1000 <= 32
+
+
+def test_a_broker_that_answers_and_takes_nothing_is_not_tried_in_a_hurry(outbox, mock_kafka):
+    """Each failed batch makes the next wait longer, although the probe between them succeeds."""
+    heard = Heard()
+    outbox.insert(1)
+    outbox.producer.probe(5)
+    mock_kafka.fail_next(*[KafkaError.INVALID_PRODUCER_EPOCH] * 200)
+    outbox.run(Clockwork(waits=5), observer=heard.observer, loop=True)
+    assert len(heard.waits) >= 4
+    assert all(a < b for a, b in pairwise([heard.waits[0], heard.waits[2], heard.waits[3]]))
+    assert outbox.row(outbox.rows()[0].id).retry_count == 0
+
+
+def test_a_loop_rides_out_an_absent_database(outbox, postgres):
+    """It waits, and goes on with what it had not committed."""
+    heard = Heard()
+    outbox.insert(3)
+
+    def restart():
+        postgres.restart("fast")
+        outbox.insert(2)
+
+    clockwork = Clockwork(waits=8, at={1: lambda: postgres.stop("immediate"), 4: restart})
+    report = outbox.run(clockwork, observer=heard.observer, loop=True)
+    assert "DATABASE_UNAVAILABLE" in heard.said
+    assert (report.stopped_because, report.tally.published, outbox.verdict()) == ("signal", 5, GOOD)
+
+
+def test_a_stop_while_the_database_is_away_is_a_clean_end(outbox, postgres):
+    """The report has the counts; the age of what is pending is unknown."""
+    outbox.insert(3)
+    clockwork = Clockwork(waits=3, at={1: lambda: postgres.stop("immediate")})
+    try:
+        report = outbox.run(clockwork, loop=True)
+    finally:
+        postgres.restart()
+    assert (report.stopped_because, report.tally.published, report.oldest_pending_age_s) == ("signal", 3, None)
+
+
+def test_one_run_does_not_wait_for_a_database(outbox, postgres):
+    """Without ``--loop`` an absent database is an error at once."""
+    postgres.stop("immediate")
+    try:
+        with pytest.raises(DatabaseUnavailableError):
+            outbox.run(Clockwork())
+    finally:
+        postgres.restart()
+
+
+def test_a_failed_event_is_tried_again_after_its_backoff(outbox, mock_kafka):
+    """Five seconds after its first failure, though it is hours old; nothing is claimed meanwhile."""
+    id_ = outbox.add("k", age=LONG_AGO)
+    mock_kafka.fail_next(KafkaError.INVALID_TIMESTAMP)
+    clockwork = Clockwork()
+    times = []
+    heard = Observer(batch=lambda tally: times.append((clockwork.now, tally.published)))
+    clockwork.at = {n: lambda: clockwork.set() if len(times) > 1 else None for n in range(1000)}
+    outbox.run(clockwork, observer=heard, loop=True)
+    (failed_at, none), (sent_at, one) = times
+    assert (none, one) == (0, 1)
+    assert 5.0 <= sent_at - failed_at <= 5.1
+    assert outbox.row(id_).retry_count == 1
+
+
+def test_a_missing_topic_that_appears_is_used_within_a_minute(outbox, mock_kafka):
+    """The loop needs no restart after the topic was made."""
+    mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
+    outbox.insert(4)
+    clockwork = Clockwork(waits=100, at={5: lambda: mock_kafka.fail_topic("payment.completed", 0)})
+    began = clockwork.now
+    sent = []
+    report = outbox.run(
+        clockwork,
+        observer=Observer(batch=lambda tally: sent.append(clockwork.now) if tally.published else None),
+        loop=True,
+    )
+    assert (report.tally.published, outbox.verdict()) == (4, GOOD)
+    assert sent[0] - began < 60
+
+
+def test_a_rate_is_kept_and_idle_time_allows_no_burst(outbox):
+    """Events a second, counted from when there was work."""
+    outbox.insert(20)
+    first = Clockwork()
+    outbox.run(first, rate=10)
+    assert 1.6 <= first.now - 1000 <= 2.6
+    idle = Clockwork(waits=60)
+    began = []
+
+    def come():
+        began.append(idle.now)
+        outbox.insert(20)
+
+    idle.at = {30: come}
+    finished = []
+    outbox.run(
+        idle,
+        observer=Observer(batch=lambda tally: finished.append(idle.now) if tally.published == 20 else None),
+        rate=10,
+        loop=True,
+    )
+    assert began[0] - 1000 > 10
+    assert finished[0] - began[0] >= 1.5
+
+
+def test_a_rate_does_not_hold_back_what_follows_a_held_batch(outbox):
+    """One run goes on behind events that wait, also when it claims in small portions."""
+    for number in range(9):
+        outbox.add(f"dead{number}", age=60, retry_count=5)
+        outbox.add(f"dead{number}", age=50)
+    outbox.insert(9)
+    report = outbox.run(Clockwork(), rate=12)
+    assert (report.stopped_because, report.tally.published, outbox.verdict()) == ("empty", 9, GOOD)

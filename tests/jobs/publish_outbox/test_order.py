@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+from confluent_kafka import KafkaError
+
+from tests.checker import rows_of
+from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOOD, new_producer
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.jobs.publish_outbox import OnDead
+from ticketbottle_payctl.settings import KafkaSettings
+
+TYPES = (COMPLETED, FAILED, CANCELLED)
+BATCH_SIZES = (1, 2, 3, 1000)
+LONG_AGO = 7200.0  # so that every retry is due
+
+
+class Watching(Producer):
+    """A producer that looks, before it sends, whether everything earlier of each payment is committed."""
+
+    def __init__(self, engine, bootstrap):
+        super().__init__(producer_config(KafkaSettings(bootstrap)))
+        self.engine, self.too_early, self.waves = engine, [], []
+
+    def send(self, wave, *arguments):
+        """Note what is sent before its time, then send."""
+        rows = rows_of(self.engine)
+        for message in wave:
+            ids = [row.id for row in rows if row.key == message.key]
+            earlier = ids[: ids.index(dict(message.headers)["id"])]
+            self.too_early += [row.id for row in rows if row.id in earlier and not row.published]
+        self.waves.append(len(wave))
+        return super().send(wave, *arguments)
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_a_payment_s_events_arrive_in_order(outbox, batch_size):
+    """In one batch and across batches, in one topic and across topics."""
+    for second in range(6):
+        for key in ("a", "b", "c"):
+            outbox.add(key, TYPES[second % 3], age=10 - second)
+    report = outbox.publish(batch_size=batch_size)
+    assert (report.stopped_because, report.tally.published, outbox.verdict()) == ("empty", 18, GOOD)
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_an_event_is_sent_when_all_before_it_are_committed(outbox, batch_size):
+    """Were it sent earlier, a crash would let PAYMENT_FAILED come again behind PAYMENT_COMPLETED."""
+    for key in ("a", "b"):
+        for age, event_type in ((9, FAILED), (8, CANCELLED), (7, COMPLETED)):
+            outbox.add(key, event_type, age=age)
+    outbox.insert(10, aggregates=4)
+    producer = Watching(outbox.engine, outbox.bootstrap)
+    report = outbox.publish(batch_size=batch_size, producer=producer)
+    producer.close()
+    assert (report.tally.published, producer.too_early, outbox.verdict()) == (16, [], GOOD)
+
+
+def test_payments_with_one_event_share_one_wave(outbox):
+    """The rule costs nothing where it does not apply: a batch is sent at once."""
+    outbox.insert(50)
+    producer = Watching(outbox.engine, outbox.bootstrap)
+    outbox.publish(producer=producer)
+    producer.close()
+    assert producer.waves == [50]
+
+
+def test_events_that_only_waited_for_a_commit_are_no_trouble(outbox):
+    """The report counts each event once, however often it was claimed on the way."""
+    outbox.insert(30, aggregates=3)
+    report = outbox.publish()
+    assert (report.tally.claimed, report.tally.published, report.tally.held, report.partial) == (30, 30, 0, False)
+
+
+ERRORS = (
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.INVALID_RECORD,
+    KafkaError.INVALID_TIMESTAMP,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.NOT_ENOUGH_REPLICAS,
+    KafkaError._TRANSPORT,  # noqa: SLF001 - the client's name for a cut connection
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("on_dead", list(OnDead))
+def test_order_survives_failures(outbox, mock_kafka, seed, on_dead):
+    """Whatever single deliveries meet, nothing overtakes, is lost or made up; the seed is in the test's name."""
+    chance = random.Random(seed)
+    for number in range(30):
+        outbox.add(f"k{chance.randrange(6)}", chance.choice(TYPES), age=LONG_AGO - number)
+    for _ in range(10):
+        mock_kafka.fail_next(*(chance.choice((KafkaError.NO_ERROR, *ERRORS)) for _ in range(chance.randrange(8))))
+        outbox.publish(batch_size=chance.choice(BATCH_SIZES), on_dead=on_dead)
+    mock_kafka.forget_failures()
+    report = outbox.publish(on_dead=on_dead)
+    verdict = outbox.verdict()
+    assert report.stopped_because == "empty"
+    assert (verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken) == ([], [], [], [], [])
+    rows = outbox.rows()
+    first_dead = {row.key: row for row in reversed(rows) if row.state == "dead"}
+    for row in rows:
+        behind_dead = row.key in first_dead and row.created_at > first_dead[row.key].created_at
+        waits = behind_dead and on_dead is OnDead.BLOCK
+        assert row.state in ({"pending", "published", "dead"} if waits else {"published", "dead"})
+
+
+def dead_then_two(outbox, key):
+    """A dead event and two behind it."""
+    return [
+        outbox.add(key, FAILED, age=30, retry_count=5),
+        outbox.add(key, COMPLETED, age=20),
+        outbox.add(key, COMPLETED, age=10),
+    ]
+
+
+@pytest.mark.parametrize(("on_dead", "expected"), [(OnDead.BLOCK, 0), (OnDead.RELEASE, 2)])
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_a_dead_event_blocks_its_payment_or_lets_it_go(outbox, on_dead, expected, batch_size):
+    """As ``--on-dead`` says; other payments flow either way."""
+    _, *behind = dead_then_two(outbox, "k")
+    outbox.insert(7)
+    report = outbox.publish(on_dead=on_dead, batch_size=batch_size)
+    assert (report.stopped_because, report.tally.published) == ("empty", 7 + expected)
+    assert [outbox.row(id_).state for id_ in behind] == ["published" if expected else "pending"] * 2
+    assert outbox.verdict() == GOOD
+
+
+@pytest.mark.parametrize("on_dead", list(OnDead))
+def test_an_event_that_dies_in_this_run_counts_at_once(outbox, on_dead):
+    """The unknown type is dead, the event behind it in the same batch waits or goes."""
+    first = outbox.add("k", "REFUND_MADE", age=30)
+    second = outbox.add("k", COMPLETED, age=20)
+    outbox.publish(on_dead=on_dead)
+    assert outbox.row(first).state == "dead"
+    assert outbox.row(second).state == ("published" if on_dead is OnDead.RELEASE else "pending")
+
+
+def test_a_replayed_dead_event_goes_before_what_waited_behind_it(outbox):
+    """Once somebody sets it back to pending, its payment goes on in order."""
+    ids = dead_then_two(outbox, "k")
+    outbox.publish()
+    outbox.execute('UPDATE outbox SET "retryCount" = 0 WHERE id = %(id)s', id=ids[0])
+    outbox.publish()
+    assert (outbox.sent(), outbox.verdict()) == (ids, GOOD)
+
+
+def test_an_event_behind_two_kinds_of_trouble_waits_for_both(outbox, mock_kafka):
+    """The retry before it went through, the dead one between still blocks."""
+    retried = outbox.add("k", COMPLETED, age=LONG_AGO, retry_count=1)
+    dead = outbox.add("k", FAILED, age=LONG_AGO - 1, retry_count=5)
+    last = outbox.add("k", COMPLETED, age=LONG_AGO - 2)
+    mock_kafka.fail_next(KafkaError.INVALID_TIMESTAMP)
+    outbox.publish()
+    outbox.publish()
+    assert [outbox.row(id_).state for id_ in (retried, dead, last)] == ["published", "dead", "pending"]
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_a_type_left_out_holds_its_payments(outbox, batch_size):
+    """``--type PAYMENT_COMPLETED`` sends no completed event whose failed one is still to come."""
+    held_back = outbox.add("k", FAILED, age=30)
+    behind = outbox.add("k", COMPLETED, age=20)
+    before = outbox.add("m", COMPLETED, age=30)
+    outbox.add("m", FAILED, age=20)
+    free = outbox.add("n", COMPLETED, age=10)
+    report = outbox.publish(types=(COMPLETED,), batch_size=batch_size)
+    assert (report.stopped_because, set(outbox.sent())) == ("empty", {before, free})
+    assert {outbox.row(id_).state for id_ in (held_back, behind)} == {"pending"}
+    outbox.publish()
+    assert outbox.verdict() == GOOD
+
+
+def test_with_a_type_only_what_is_there_is_sent(outbox):
+    """An event that is written after the look at the other types could be behind one of them."""
+    late = outbox.add("k", COMPLETED, age=-5)
+    assert outbox.publish(types=(COMPLETED,)).tally.published == 0
+    assert outbox.row(late).state == "pending"
+
+
+def test_the_replaced_service_s_rows_are_not_sent_again(outbox):
+    """``"publishedAt"`` without ``published`` means that they were sent."""
+    outbox.insert(20, state="sent_unmarked")
+    outbox.insert(3)
+    report = outbox.publish()
+    assert (report.tally.claimed, len(outbox.messages())) == (3, 3)
+    assert sum(row.published for row in outbox.rows()) == 3
+
+
+def test_a_replayed_event_keeps_its_name(outbox):
+    """Same event id, key, value, topic and partition; a header names the replay."""
+    id_ = outbox.add("k")
+    outbox.publish()
+    outbox.execute('UPDATE outbox SET published = false, "publishedAt" = NULL WHERE id = %(id)s', id=id_)
+    outbox.execute("INSERT INTO payctl.event_context (event_id, replay_run_id) VALUES (%(id)s, 'run-1')", id=id_)
+    outbox.publish()
+    first, second = outbox.messages()
+    assert (first.topic, first.partition, first.key, first.value) == (
+        second.topic, second.partition, second.key, second.value,
+    )  # fmt: skip
+    assert second.headers == (*first.headers, ("replayRunId", b"run-1"))
+
+
+def test_ties_are_broken_by_id_in_code_points(outbox):
+    """Within a millisecond the order is the id's, the same for PostgreSQL and for us, whatever the collation."""
+    ids = ["a", "B", "_", "é", "Z", "z", "0"]
+    for id_ in ids:
+        outbox.add("k", id=id_)
+    outbox.execute("""UPDATE outbox SET "createdAt" = '2026-11-22 03:04:05.678'""")
+    outbox.publish(batch_size=2)
+    assert outbox.sent() == sorted(ids)
+
+
+def test_an_order_longer_than_a_batch(outbox):
+    """Many events of few payments, claimed again and again, end in order and exactly once."""
+    outbox.insert(60, aggregates=2, age=timedelta(minutes=5))
+    producer = new_producer(outbox.bootstrap)
+    report = outbox.publish(batch_size=7, producer=producer)
+    producer.close()
+    assert (report.tally.published, outbox.verdict()) == (60, GOOD)

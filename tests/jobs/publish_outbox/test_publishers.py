@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from confluent_kafka import KafkaError
+
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, Clockwork, new_producer
+from ticketbottle_payctl.jobs.publish_outbox import Observer
+from ticketbottle_payctl.store import ownership
+from ticketbottle_payctl.store.ownership import Entry
+
+TYPES = (FAILED, COMPLETED)
+
+
+def enter(connection, shard=0, shards=1, lane=0, owner="somebody"):
+    """Hold a shard as a publisher at work does."""
+    assert ownership.enter(connection, shard, shards, lane, owner) is not Entry.REFUSED
+
+
+@pytest.mark.parametrize("lane", [0, 1])
+def test_a_second_publisher_reports_locked(outbox, lane):
+    """After two seconds of trying; whichever lane the first one is on, nothing is claimed."""
+    outbox.insert(5)
+    clockwork = Clockwork()
+    with outbox.engine.connect() as other:
+        enter(other, lane=lane)
+        report = outbox.run(clockwork)
+        other.rollback()
+    assert (report.stopped_because, report.tally.claimed) == ("locked", 0)
+    assert 2 < clockwork.now - 1000 < 3.5
+    assert set(outbox.states()) == {"pending"}
+
+
+def test_the_next_publisher_enters_as_soon_as_the_first_is_gone(outbox):
+    """However that one ended: its locks end with its connection."""
+    outbox.insert(5)
+    with outbox.engine.connect() as other:
+        enter(other)
+        gone = Clockwork(at={3: other.invalidate})
+        report = outbox.run(gone)
+    assert (report.stopped_because, report.tally.published) == ("empty", 5)
+    assert gone.now - 1000 < 0.1
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(1, 2), (2, 1), (4, 2), (64, 1)])
+def test_publishers_that_divide_the_keys_otherwise_exclude_each_other(outbox, theirs, ours):
+    """One key could be in shard 0 of two and in shard 3 of four."""
+    outbox.insert(5)
+    with outbox.engine.connect() as other:
+        enter(other, shard=theirs - 1, shards=theirs)
+        report = outbox.run(Clockwork(), shards=ours)
+        other.rollback()
+    assert (report.stopped_because, report.tally.claimed) == ("locked", 0)
+    assert outbox.run(Clockwork(), shards=ours).tally.published == 5
+
+
+def test_a_shard_that_is_taken_does_not_stop_the_others(outbox):
+    """The keys of three shards flow while somebody else has the fourth."""
+    outbox.insert(200)
+    with outbox.engine.connect() as other:
+        enter(other, shard=2, shards=4)
+        report = outbox.run(Clockwork(), shards=4)
+        other.rollback()
+    assert report.stopped_because == "empty"
+    assert 100 < report.tally.published < 200
+    assert outbox.run(Clockwork(), shards=4).tally.published == 200 - report.tally.published
+    assert outbox.verdict() == GOOD
+
+
+def test_a_loop_that_is_kept_out_is_patient(outbox):
+    """It looks ever more rarely, also where it remembers a retry that is due meanwhile."""
+    outbox.add("k", age=3.0, retry_count=1)
+    with outbox.engine.connect() as other:
+        clockwork = Clockwork(waits=40, at={1: lambda: enter(other)})
+        outbox.run(clockwork, loop=True)
+        other.rollback()
+    assert all(seconds > 0.5 for seconds in clockwork.waited[-10:])
+
+
+@pytest.mark.parametrize("publishers", [1, 2, 4])
+@pytest.mark.parametrize("shards", [1, 2, 4])
+def test_publishers_at_once_send_everything_once_and_in_order(outbox, mock_kafka, publishers, shards):
+    """However many there are, and whatever single deliveries meet."""
+    for _ in range(4):
+        outbox.insert(20, event_type=FAILED, aggregates=9)
+        outbox.insert(20, event_type=COMPLETED, aggregates=7)
+    mock_kafka.fail_next(*[KafkaError.NO_ERROR, KafkaError.NO_ERROR, KafkaError.NOT_ENOUGH_REPLICAS] * 4)
+    together = threading.Barrier(publishers)
+    producers = [new_producer(mock_kafka.bootstrap) for _ in range(publishers)]
+
+    def run(producer):
+        ready = Observer(ready=lambda: together.wait(20))
+        return outbox.publish(producer=producer, observer=ready, shards=shards, batch_size=15)
+
+    with ThreadPoolExecutor(publishers) as pool:
+        reports = list(pool.map(run, producers))
+    for producer in producers:
+        producer.close()
+    outbox.publish(shards=shards)
+    assert sum(report.tally.published for report in reports) <= 160
+    assert {report.stopped_because for report in reports} <= {"empty", "locked"}
+    assert outbox.verdict() == GOOD
+    assert set(outbox.states()) == {"published"}
+
+
+def test_two_loops_share_the_shards(outbox, mock_kafka):
+    """Both get work while there is work."""
+    outbox.insert(1500)
+    stop = threading.Event()
+    together = threading.Barrier(2)
+    producers = [new_producer(mock_kafka.bootstrap) for _ in range(2)]
+    tallies = [0, 0]
+
+    def run(number):
+        def batch(tally):
+            tallies[number] = tally.published
+            if sum(tallies) == 1500:
+                stop.set()
+
+        observer = Observer(ready=lambda: together.wait(20), batch=batch)
+        return outbox.publish(
+            producer=producers[number], observer=observer, stop=stop, loop=True, shards=4, batch_size=10
+        )
+
+    threading.Timer(30, stop.set).start()
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(run, (0, 1)))
+    for producer in producers:
+        producer.close()
+    shares = [report.tally.published for report in reports]
+    assert sum(shares) == 1500
+    assert min(shares) > 0
+    assert outbox.verdict() == GOOD
+
+
+def test_who_comes_back_reads_again_what_happened_meanwhile(outbox, mock_kafka):
+    """Another publisher was here and an event died: the returning one does not send what is behind it."""
+    poison, behind = [], []
+
+    def interlude():
+        poison.append(outbox.add("k", "NO_SUCH_TYPE", age=5))
+        other = new_producer(mock_kafka.bootstrap)
+        outbox.publish(producer=other)
+        other.close()
+        behind.append(outbox.add("k", COMPLETED))
+
+    outbox.insert(1)
+    report = outbox.run(Clockwork(waits=12, at={4: interlude}), loop=True)
+    assert report.tally.published == 1
+    assert (outbox.row(poison[0]).state, outbox.row(behind[0]).state) == ("dead", "pending")
+
+
+def test_alternating_publishers_keep_the_order(outbox, mock_kafka):
+    """Two loops that come and go: whoever enters begins with what is pending, not with what it remembers."""
+    stop = threading.Event()
+    producers = [new_producer(mock_kafka.bootstrap) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(outbox.publish, producer=producer, stop=stop, loop=True, batch_size=3) for producer in producers
+        ]
+        for number in range(40):
+            outbox.add(f"k{number % 3}", TYPES[number % 2])
+        deadline = time.monotonic() + 20
+        while "pending" in outbox.states() and time.monotonic() < deadline:
+            stop.wait(0.02)
+        stop.set()
+        assert sum(run.result(20).tally.published for run in runs) == 40
+    for producer in producers:
+        producer.close()
+    assert outbox.verdict() == GOOD

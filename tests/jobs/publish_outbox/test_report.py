@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED
+from ticketbottle_payctl.jobs.publish_outbox import Lag, PublishOptions, preview_outbox
+from ticketbottle_payctl.jobs.publish_outbox.report import LagSample
+
+
+def test_a_report_counts_by_type(outbox):
+    """Published by type, batches, rate, what is left, and why it ended."""
+    outbox.insert(3, event_type=FAILED)
+    outbox.insert(5, event_type=COMPLETED)
+    outbox.insert(2, event_type=CANCELLED)
+    report = outbox.publish(batch_size=4)
+    tally = report.tally
+    assert dict(tally.published_by_type) == {FAILED: 3, COMPLETED: 5, CANCELLED: 2}
+    assert (tally.claimed, tally.published, tally.batches, report.stopped_because) == (10, 10, 3, "empty")
+    assert report.events_per_second == pytest.approx(10 / report.seconds, rel=0.01)
+    assert report.oldest_pending_age_s is None
+
+
+def test_nothing_to_do_is_a_report_too(outbox):
+    """An empty outbox is no failure."""
+    report = outbox.publish()
+    assert (report.stopped_because, report.tally.claimed, report.tally.batches, report.lag) == ("empty", 0, 0, None)
+    assert (report.partial, report.failure, report.events_per_second) == (False, None, 0.0)
+
+
+def test_lag_is_the_time_from_writing_to_the_acknowledgement(outbox):
+    """By the database's clock, in seconds."""
+    outbox.insert(100, age=timedelta(seconds=60))
+    lag = outbox.publish().lag
+    assert 60 <= lag.p50 <= lag.p95 <= lag.p99 < 75
+
+
+def test_the_age_of_what_is_left_is_reported(outbox):
+    """Of the oldest pending event; dead ones do not count."""
+    outbox.add("dead", age=500, retry_count=5)
+    outbox.add("dead", age=100)
+    report = outbox.publish()
+    assert 100 <= report.oldest_pending_age_s < 115
+
+
+def test_a_preview_counts_and_changes_nothing(outbox):
+    """By event type, with the age of the oldest; what is dead or published is not counted."""
+    outbox.insert(3, event_type=FAILED)
+    outbox.insert(2)
+    outbox.insert(4, state="dead")
+    outbox.insert(4, state="published")
+    outbox.insert(4, state="sent_unmarked")
+    before = outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id")
+    waiting = preview_outbox(outbox.engine, PublishOptions())
+    assert [(row.event_type, row.events) for row in waiting] == [(COMPLETED, 2), (FAILED, 3)]
+    assert preview_outbox(outbox.engine, PublishOptions(types=(FAILED,)))[0].events == 3
+    assert outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id") == before
+
+
+@given(st.lists(st.integers(0, 5000), max_size=30))
+def test_a_sample_of_lags_is_bounded_and_fair(batches):
+    """However many events there are, at most some thousands are kept, each n-th of them."""
+    sample, number = LagSample(), 0
+    for count in batches:
+        events = range(number, number + count)
+        number += count
+        sample.add(float(event) for event in events[sample.pick(count)])
+    kept = sample._seconds  # noqa: SLF001
+    assert len(kept) <= 8192
+    assert number <= 8192 or len(kept) > 4000
+    gaps = {b - a for a, b in zip(kept, kept[1:], strict=False)}
+    assert len(gaps) <= 1
+
+
+def test_percentiles_are_by_nearest_rank():
+    """Of a hundred values, the 50th, 95th and 99th."""
+    sample = LagSample()
+    sample.add(number / 10 for number in range(100, 0, -1))
+    assert sample.percentiles() == Lag(5.0, 9.5, 9.9)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from tests.jobs.publish_outbox.conftest import GOOD, Clockwork, new_producer
+from ticketbottle_payctl.jobs.publish_outbox import Observer
+
+
+@pytest.fixture
+def patience(monkeypatch):
+    """Seconds that a batch is given once a stop is asked for; five in production."""
+    monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 1.0)
+    return 1.0
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_stop_before_the_start_does_nothing(outbox, mock_kafka, loop):
+    """Not even the broker is asked."""
+    mock_kafka.down()
+    outbox.insert(3)
+    stop = threading.Event()
+    stop.set()
+    report = outbox.publish(stop=stop, loop=loop)
+    assert (report.stopped_because, report.tally.claimed, report.failure) == ("signal", 0, None)
+    assert report.seconds < 1
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_stop_between_batches_finishes_what_was_begun(outbox, loop):
+    """What was sent is committed; nothing further is sent."""
+    outbox.insert(50)
+    stop = threading.Event()
+    report = outbox.publish(stop=stop, loop=loop, batch_size=5, observer=Observer(batch=lambda _: stop.set()))
+    assert report.stopped_because == "signal"
+    assert report.tally.published == outbox.states().count("published") == len(outbox.messages())
+    assert report.tally.batches <= 2
+
+
+def test_a_stop_ends_a_wait_at_once(outbox):
+    """An idle loop does not finish its pause first."""
+    stop = threading.Event()
+    threading.Timer(1.5, stop.set).start()
+    began = time.monotonic()
+    report = outbox.publish(stop=stop, loop=True)
+    assert report.stopped_because == "signal"
+    assert time.monotonic() - began < 1.5 + 1
+
+
+def stop_once_sent(outbox, stop, trouble):
+    """When the batch is claimed and on its way, make trouble and ask for the stop."""
+
+    def wait_and_stop():
+        deadline = time.monotonic() + 20
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query ILIKE '%%UPDATE outbox%%'"
+        while not outbox.execute(sql)[0][0] and time.monotonic() < deadline:
+            pass
+        trouble()
+        stop.set()
+
+    thread = threading.Thread(target=wait_and_stop)
+    thread.start()
+    return thread
+
+
+def test_a_stop_in_the_middle_of_a_slow_batch_lets_it_finish(outbox, mock_kafka):
+    """The broker needs a second to answer: the batch is acknowledged and committed."""
+    outbox.insert(5)
+    stop = threading.Event()
+    thread = stop_once_sent(outbox, stop, lambda: None)
+    report = outbox.publish(stop=stop, observer=Observer(ready=lambda: mock_kafka.set_rtt(1000)))
+    thread.join()
+    mock_kafka.set_rtt(0)
+    assert (report.stopped_because, report.tally.published, report.failure) == ("signal", 5, None)
+    assert outbox.verdict() == GOOD
+
+
+def test_a_stop_in_the_middle_of_a_lost_batch_gives_it_back(outbox, mock_kafka, patience):
+    """The broker went away: after a short patience everything is pending again, untouched, and the run ends."""
+    outbox.insert(5)
+    stop = threading.Event()
+    thread = stop_once_sent(outbox, stop, mock_kafka.down)
+    report = outbox.publish(stop=stop, observer=Observer(ready=lambda: mock_kafka.set_rtt(60_000)))
+    thread.join()
+    assert report.seconds < patience + 4
+    assert (report.stopped_because, report.tally.published, report.failure) == ("signal", 0, None)
+    assert {(row.state, row.retry_count, row.last_error) for row in outbox.rows()} == {("pending", 0, None)}
+
+
+def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
+    """Also where the broker hangs: the function that called us has a time limit of its own."""
+    outbox.insert(5)
+    report = outbox.publish(
+        budget=timedelta(seconds=0.5), observer=Observer(ready=lambda: mock_kafka.set_rtt(60_000))
+    )
+    assert report.seconds < 0.5 + patience + 4
+    assert report.stopped_because == "broker_unavailable"
+    assert set(outbox.states()) == {"pending"}
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_deadline_is_kept_between_batches(outbox, loop):
+    """The batch under way is finished, no other one is begun."""
+    outbox.insert(30)
+    clockwork = Clockwork()
+
+    def tick(_tally):
+        clockwork.now += 4
+
+    report = outbox.run(
+        clockwork, observer=Observer(batch=tick), budget=timedelta(seconds=10), batch_size=5, loop=loop
+    )
+    assert report.stopped_because == "deadline"
+    assert report.tally.published in (15, 20)
+    assert report.tally.published == outbox.states().count("published") == len(outbox.messages())
+
+
+def test_a_loop_with_a_budget_ends_with_it(outbox):
+    """As the scheduled function runs it."""
+    outbox.insert(3)
+    report = outbox.run(Clockwork(), budget=timedelta(seconds=50), loop=True)
+    assert (report.stopped_because, report.tally.published, report.failure) == ("deadline", 3, None)
+    assert report.seconds == pytest.approx(50)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7])
+@pytest.mark.parametrize("loop", [False, True])
+def test_max_batches_is_exact(outbox, most, loop):
+    """So many, though the next one is claimed while one is sent; nothing more is sent or marked."""
+    outbox.insert(50)
+    report = outbox.publish(max_batches=most, batch_size=5, loop=loop)
+    assert (report.stopped_because, report.tally.batches, report.tally.published) == ("max_batches", most, most * 5)
+    assert outbox.states() == ["published"] * most * 5 + ["pending"] * (50 - most * 5)
+    assert len(outbox.messages()) == most * 5
+
+
+def test_a_slow_broker_is_no_failure(outbox, mock_kafka):
+    """Answers that take their time are waited for, by the first probe too."""
+    mock_kafka.set_rtt(300)
+    outbox.insert(5)
+    producer = new_producer(mock_kafka.bootstrap)
+    report = outbox.publish(producer=producer)
+    producer.close()
+    assert (report.stopped_because, report.tally.published) == ("empty", 5)

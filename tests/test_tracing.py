@@ -1,0 +1,276 @@
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from uuid import uuid4
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.errors import BrokerUnavailableError
+from ticketbottle_payctl.jobs.process_webhook import Trace, process_webhook
+from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, publish_outbox
+from ticketbottle_payctl.providers import by_name, credentials
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
+from ticketbottle_payctl.sandbox.server import free_port
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import KafkaSettings
+from ticketbottle_payctl.tracing import MOST_LINKS, span_context, traced_batch
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
+MALFORMED = (
+    None,
+    "",
+    "nonsense",
+    f"00-{TRACE}-{PARENT}",
+    f"00-{TRACE.upper()}-{PARENT}-01",
+    f"ff-{TRACE}-{PARENT}-01",
+    f"00-{'0' * 32}-{PARENT}-01",
+    f"00-{TRACE}-{'0' * 16}-01",
+    f"00-{TRACE}-{PARENT}-01\n",
+    f"00-{TRACE}-{PARENT}-zz",
+    "x" * 1000,
+)
+
+
+@pytest.fixture
+def spans():
+    """What the SDK exported, and a tracer that exports there at once."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    exporter.tracer = provider.get_tracer("test")
+    yield exporter
+    provider.shutdown()
+
+
+@pytest.fixture
+def publish(engine, mock_kafka, spans):
+    """Publish what is pending, traced."""
+    producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
+
+    def run(**options):
+        observer = Observer(span=lambda events: traced_batch(spans.tracer, events))
+        return publish_outbox(engine, producer, PublishOptions(**options), observer=observer)
+
+    yield run
+    producer.close()
+
+
+def settle(engine, traceparent):
+    """A customer pays, and the gateway calls with a trace of its own."""
+    with engine.begin() as connection:
+        payment = insert_payment(connection, order_code=f"TB-ROCK-20261123-{uuid4().hex[:8].upper()}")
+    request = callback(payment, Scenario.PAID)
+    keys = credentials(by_name("zalopay"), lambda name: tuple(map(Secret, filter(None, [environment().get(name)]))))
+    return process_webhook(engine, request, by_name("zalopay"), keys, trace=Trace("correlation-1", traceparent))
+
+
+def trace_events(engine, traceparent):
+    """Give every outbox row the trace it came from; ``%`` stands for a number of its own."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO payctl.event_context (event_id, traceparent) "
+            "SELECT id, replace(%s, '%%', lpad(to_hex(row_number() OVER ()), 16, '0')) FROM outbox",
+            (traceparent,),
+        )
+
+
+def test_a_callbacks_trace_reaches_kafka_and_the_span(engine, publish, spans, mock_kafka, read_all):
+    """The traceparent that came with the callback is the message's header, and the batch's span links to it."""
+    event = settle(engine, TRACEPARENT).event
+    publish()
+    (message,) = read_all(mock_kafka.bootstrap)
+    assert message.header["id"].decode() == event.id
+    assert message.header["traceparent"].decode() == TRACEPARENT
+    assert message.header["correlationId"] == b"correlation-1"
+    (span,) = spans.get_finished_spans()
+    (link,) = span.links
+    assert (f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}") == (TRACE, PARENT)
+    assert link.context.is_remote
+    assert link.attributes["messaging.message.id"] == event.id
+    assert span.parent is None
+    assert f"{span.context.trace_id:032x}" != TRACE
+
+
+@pytest.mark.parametrize("traceparent", MALFORMED)
+def test_a_bad_traceparent_changes_nothing(traceparent, engine, publish, spans):
+    """Absent or malformed, the payment settles, the event is published, and the span has no link."""
+    settle(engine, traceparent)
+    assert publish().tally.published == 1
+    (span,) = spans.get_finished_spans()
+    assert span.links == ()
+    assert span_context(traceparent) is None
+
+
+def test_one_span_for_each_batch_with_its_counts(engine, publish, spans):
+    """A span says how many events, of which topics, and what became of them."""
+    with engine.begin() as connection:
+        insert_events(connection, 25, event_type="PAYMENT_FAILED")
+        insert_events(connection, 5, event_type="PAYMENT_REFUNDED")
+    publish(batch_size=20)
+    found = spans.get_finished_spans()
+    total = {"published": 0, "dead": 0, "messaging.batch.message_count": 0}
+    for span in found:
+        assert (span.name, span.kind) == ("publish_outbox", SpanKind.PRODUCER)
+        assert span.attributes["messaging.system"] == "kafka"
+        assert span.status.status_code is not StatusCode.ERROR
+        for name in ("published", "dead"):
+            total[name] += span.attributes[f"payctl.outbox.{name}"]
+        total["messaging.batch.message_count"] += span.attributes["messaging.batch.message_count"]
+    assert len(found) == 2
+    assert total == {"published": 25, "dead": 5, "messaging.batch.message_count": 30}
+    assert found[0].attributes["messaging.destination.name"] == "payment.failed"
+    assert "messaging.destination.name" not in found[1].attributes
+    assert found[1].attributes["payctl.topic.payment.failed"] == 5
+
+
+def test_links_are_bounded(engine, publish, spans):
+    """A batch of a thousand has no more links than the SDK keeps, all of them different."""
+    with engine.begin() as connection:
+        insert_events(connection, 1000)
+    trace_events(engine, f"00-{TRACE}-%-01")
+    assert publish(batch_size=1000).tally.published == 1000
+    (span,) = spans.get_finished_spans()
+    assert len({link.context.span_id for link in span.links}) == len(span.links) == MOST_LINKS
+    assert span.dropped_links == 0
+
+
+def test_an_error_ends_the_span_and_goes_on(spans):
+    """The span says which kind of error it was, without its text; the error itself is untouched."""
+    message = "canary"
+    with pytest.raises(BrokerUnavailableError, match=message), traced_batch(spans.tracer, []):
+        raise BrokerUnavailableError(message)
+    (span,) = spans.get_finished_spans()
+    assert span.status.status_code is StatusCode.ERROR
+    assert span.attributes["error.type"] == "BrokerUnavailableError"
+    assert message not in span.to_json()
+
+
+def test_a_batch_that_nobody_acknowledged_is_an_error(spans):
+    """Nothing published and something unsent is what the span's status tells."""
+    with traced_batch(spans.tracer, []) as ended:
+        ended({"published": 0, "unsent": 3})
+    with traced_batch(spans.tracer, []) as ended:
+        ended({"published": 1, "unsent": 3})
+    assert [span.status.is_ok for span in spans.get_finished_spans()] == [False, True]
+
+
+OFF = """
+import sys
+from ticketbottle_payctl import tracing
+from ticketbottle_payctl.jobs import publish_outbox
+with tracing.batch_span([]) as ended:
+    ended({"published": 1})
+tracing.flush()
+print(any(name.startswith("opentelemetry") for name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
+        {"OTEL_SDK_DISABLED": "true", "OTEL_TRACES_EXPORTER": "otlp"},
+        {"OTEL_SERVICE_NAME": "payctl"},
+    ],
+)
+def test_nothing_is_imported_where_nobody_asks(variables):
+    """Without OpenTelemetry's variables, or where they say so, the installed extra costs nothing."""
+    done = subprocess.run(
+        [sys.executable, "-c", OFF], env=os.environ | variables, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "cause", [{"without": "opentelemetry"}, {"OTEL_TRACES_EXPORTER": "bogus"}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}]
+)
+def test_what_cannot_be_traced_is_still_published(cause):
+    """A missing extra or exporter is one warning, never an error."""
+    code = "from ticketbottle_payctl.telemetry import setup_logging; setup_logging('info')\n" + OFF
+    if cause.get("without"):
+        code = "import sys; sys.modules['opentelemetry'] = None\n" + code
+    variables = {"OTEL_TRACES_EXPORTER": "otlp", **cause}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.count("tracing_is_off") == 1
+
+
+def publish_command(database_url, mock_kafka, **variables):
+    """Run ``payctl publish-outbox`` as a process."""
+    own = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-m", "ticketbottle_payctl", "publish-outbox"]
+    return subprocess.run(
+        command, env={**os.environ, **own, **variables}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_spans_leave_by_otlp(engine, database_url, mock_kafka):
+    """The command's spans arrive at an OTLP receiver over HTTP before it has ended, named by the usual variables."""
+    with engine.begin() as connection:
+        insert_events(connection, 30)
+    trace_events(engine, f"00-{TRACE}-%-01")
+    with receiver() as (url, requests):
+        done = publish_command(
+            database_url, mock_kafka, OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_RESOURCE_ATTRIBUTES="team=payments"
+        )
+    assert done.returncode == 0, done.stderr
+    (received,) = requests
+    resource = {one.key: one.value.string_value for one in received.resource_spans[0].resource.attributes}
+    assert (resource["service.name"], resource["team"]) == ("payctl", "payments")
+    (span,) = received.resource_spans[0].scope_spans[0].spans
+    assert span.name == "publish_outbox"
+    assert {link.trace_id.hex() for link in span.links} == {TRACE}
+    assert len(span.links) == 30
+
+
+def test_a_collector_that_is_away_costs_little(engine, database_url, mock_kafka):
+    """The events are published, the exit code is 0, and the process ends within the exporter's own time limit."""
+    with engine.begin() as connection:
+        insert_events(connection, 3)
+    began = time.monotonic()
+    done = publish_command(
+        database_url,
+        mock_kafka,
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
+        OTEL_EXPORTER_OTLP_TIMEOUT="1",
+    )
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 20
+
+
+@contextmanager
+def receiver():
+    """An OTLP receiver: its address, and what it was sent."""
+    requests = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            assert self.path == "/v1/traces"
+            requests.append(ExportTraceServiceRequest.FromString(body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", requests
+        server.shutdown()
+        thread.join()

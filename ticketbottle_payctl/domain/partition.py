@@ -1,0 +1,31 @@
+"""Which partition a key belongs to, as Java's client, kafkajs and librdkafka's ``murmur2_random`` compute it.
+
+Source: Kafka's ``Utils.murmur2`` and ``BuiltInPartitioner.partitionForKey`` (32-bit murmur2, seed 0x9747b28c, the
+sign bit cleared, modulo the number of partitions).
+"""
+
+from __future__ import annotations
+
+_SEED = 0x9747B28C
+_M = 0x5BD1E995
+_R = 24
+_WORD = 0xFFFFFFFF
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition, from 0 to ``partitions`` - 1, of a message with this key."""
+    return (_murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def _murmur2(data: bytes) -> int:
+    length = len(data)
+    whole = length - length % 4
+    value = (_SEED ^ length) & _WORD
+    for at in range(0, whole, 4):
+        word = int.from_bytes(data[at : at + 4], "little") * _M & _WORD
+        word = (word ^ (word >> _R)) * _M & _WORD
+        value = (value * _M & _WORD) ^ word
+    if length > whole:
+        value = (value ^ int.from_bytes(data[whole:], "little")) * _M & _WORD
+    value = (value ^ (value >> 13)) * _M & _WORD
+    return value ^ (value >> 15)
