@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,10 +13,12 @@ import pytest
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.jobs.cleanup import cleanup
 from ticketbottle_payctl.jobs.doctor import Subject
 from ticketbottle_payctl.jobs.doctor.database import grants
 from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookOutcome, process_webhook
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.jobs.stats import By, collect_stats
 from ticketbottle_payctl.providers import by_name
 from ticketbottle_payctl.providers.samples import sample
 from ticketbottle_payctl.sandbox.payment_service import create_tables, insert_events, insert_payment
@@ -25,7 +28,7 @@ from ticketbottle_payctl.store import migrations, receipts
 from ticketbottle_payctl.store.engine import Limits, make_engine, transaction
 
 PAGE = Path(__file__).parents[1] / "docs" / "database-roles.md"
-ROLES = ("owner", "webhook", "publisher", "operator")
+ROLES = ("owner", "webhook", "publisher", "cleanup", "operator")
 PASSWORD = "a-password-of-this-test"
 NO_SUBJECT = Subject(engine=None, kafka=None, producer=None, credentials=None, now=None)
 
@@ -82,15 +85,22 @@ def test_the_publisher_role_publishes(engine_as, mock_kafka):
     assert (report.tally.published >= 3, report.tally.dead) == (True, 1)
 
 
-def test_the_operator_role_deletes_published_events(engine_as):
-    """Whoever looks after the outbox may remove what was sent."""
+@pytest.mark.parametrize("role", ["cleanup", "operator"])
+def test_a_role_cleans_up(engine_as, role, tmp_path):
+    """Counting, locking, archiving and deleting need no more than the page grants."""
     with engine_as("superuser").begin() as connection:
-        insert_events(connection, 2, state="published")
-    with transaction(engine_as("operator"), Limits()) as connection:
-        assert connection.exec_driver_sql("DELETE FROM outbox WHERE published").rowcount >= 2
+        insert_events(connection, 2, state="published", age=timedelta(days=8))
+    report = cleanup(engine_as(role), retention=timedelta(days=7), max_retries=5, archive=tmp_path / "events.ndjson.gz")
+    assert (report.deleted, report.archived) == (2, 2)
 
 
-@pytest.mark.parametrize("role", ["webhook", "publisher", "operator"])
+@pytest.mark.parametrize("role", ["publisher", "cleanup", "operator"])
+def test_a_role_sees_the_outboxs_state(engine_as, role):
+    """The numbers need no more than the page grants."""
+    assert collect_stats(engine_as(role), max_retries=5, by=By.ERROR).total >= 0
+
+
+@pytest.mark.parametrize("role", ["webhook", "publisher", "cleanup", "operator"])
 def test_every_role_may_ask_for_the_schemas_state(engine_as, role):
     """`payctl db status` works as any of them."""
     assert migrations.status(engine_as(role)).pending == ()
@@ -102,6 +112,7 @@ def test_every_role_may_ask_for_the_schemas_state(engine_as, role):
         ("owner", "db upgrade"),
         ("webhook", "process-webhook"),
         ("publisher", "publish-outbox · stats"),
+        ("cleanup", "stats · cleanup"),
         ("operator", "publish-outbox · stats · list and show · replay · cleanup"),
     ],
 )
@@ -125,6 +136,9 @@ def test_the_doctor_finds_nothing_to_mend_in_a_role(engine_as, role, tasks):
         ("publisher", "SELECT 1 FROM payctl.webhook_receipts"),
         ("publisher", "UPDATE outbox SET payload = '{}'"),
         ("publisher", "DELETE FROM outbox"),
+        ("cleanup", "SELECT 1 FROM payments"),
+        ("cleanup", "SELECT 1 FROM payctl.webhook_receipts"),
+        ("cleanup", "UPDATE outbox SET published = true"),
         ("operator", "UPDATE payments SET status = 'FAILED'"),
         ("operator", "DELETE FROM payctl.webhook_receipts"),
     ],

@@ -81,6 +81,10 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
         *_all("payctl.run_chunks", "SELECT", "INSERT", "UPDATE"),
         *_all("payctl.run_items", "SELECT", "INSERT", "UPDATE"),
     ),
-    "cleanup": _all("outbox", "SELECT", "DELETE"),
+    "cleanup": (
+        *_all("outbox", "SELECT", "DELETE"),
+        *_each("outbox", "UPDATE", ("lastError",)),  # without one, no row can be locked
+        *_all("payctl.event_context", "SELECT", "DELETE"),
+    ),
 }
 """By what is done: everything its statements need. Tables that do not exist yet are left out of the question."""

@@ -1,0 +1,154 @@
+"""PostgreSQL with a logical log, and real Kafka Connect run with exactly what payctl prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.broker.config import connection_config, producer_config
+from ticketbottle_payctl.broker.follower import Follower
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.domain.cdc import ALL_TOPICS, HEARTBEATS, MARKING_GROUP, ROLE, UNROUTABLE
+from ticketbottle_payctl.jobs.cdc.config import CdcConfig, as_properties, cdc_config
+from ticketbottle_payctl.jobs.cdc.cut_back import cdc_cut_back
+from ticketbottle_payctl.jobs.cdc.cut_over import CutOverReport, cdc_cut_over
+from ticketbottle_payctl.jobs.cdc.mark import MarkReport, cdc_mark
+from ticketbottle_payctl.sandbox.apache_kafka import ApacheKafka
+from ticketbottle_payctl.sandbox.kafka_connect import KafkaConnect
+from ticketbottle_payctl.sandbox.kafka_messages import Received, read_all
+from ticketbottle_payctl.sandbox.server import wait_until
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
+
+PASSWORD = "canary-of-the-connector"  # pragma: allowlist secret
+PUBLISHER = "payctl_publisher"
+MAX_RETRIES = 5
+PROVIDER = "org.apache.kafka.common.config.provider.FileConfigProvider"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One outbox, one Kafka, and what payctl may do to both."""
+
+    engine: Engine
+    kafka: ApacheKafka
+    producer: Producer
+    follower: Follower
+    config: CdcConfig
+
+    def connect(self, changes: Mapping[str, str] | None = None) -> KafkaConnect:
+        """A worker that runs the printed properties, read back from their text; to be entered."""
+        worker = {
+            "config.providers": "file",
+            "config.providers.file.class": PROVIDER,
+            # The worker's own converters are others: the connector must not depend on them.
+            "key.converter": "org.apache.kafka.connect.json.JsonConverter",
+            "value.converter": "org.apache.kafka.connect.json.JsonConverter",
+        }
+        printed = read_properties(as_properties(self.config.connector))
+        return KafkaConnect(self.kafka.bootstrap, {**printed, **(changes or {})}, worker=worker)
+
+    def cut_over(self, **options) -> CutOverReport:
+        """Hand over."""
+        options = {"max_retries": MAX_RETRIES, "shards": 1, **options}
+        return cdc_cut_over(self.engine, self.producer, self.follower, **options)
+
+    def mark(self, **options) -> MarkReport:
+        """Mark what Debezium has sent."""
+        return cdc_mark(self.engine, self.follower, MAX_RETRIES, **options)
+
+    def cut_back(self, **options) -> MarkReport:
+        """Take back."""
+        return cdc_cut_back(self.engine, self.follower, MAX_RETRIES, **options)
+
+    def messages(self) -> list[Received]:
+        """Everything in the events' topics."""
+        return read_all(self.kafka.bootstrap, ALL_TOPICS)
+
+    def wait_for(self, count: int) -> None:
+        """Until there are so many messages."""
+        wait_until(lambda: len(self.messages()) >= count, what=f"{count} messages", timeout=40, pause=0.1)
+
+    def query(self, sql: str, *parameters: object):
+        """Run a statement and commit it; the first value of each row."""
+        with self.engine.begin() as connection:
+            result = connection.exec_driver_sql(sql, parameters)
+            return list(result.scalars()) if result.returns_rows else []
+
+    def slots(self, condition: str = "true") -> list[str]:
+        """The replication slots."""
+        return self.query(f"SELECT slot_name FROM pg_replication_slots WHERE {condition}")  # noqa: S608
+
+    def wait_until_the_connector_is_gone(self) -> None:
+        """Until PostgreSQL has noticed."""
+        wait_until(lambda: not self.slots("active"), what="the connector is gone", timeout=20)
+
+
+@pytest.fixture(scope="module")
+def logical(postgres):
+    """The write-ahead log that Debezium reads, for the tests of one file."""
+    postgres.restart(settings={"wal_level": "logical"})
+    yield postgres
+    postgres.restart(settings={"wal_level": "replica"})
+
+
+@pytest.fixture
+def config(logical, database_url, tmp_path):  # noqa: ARG001 - restarts the server that the database is in
+    """What ``payctl cdc config`` says for the test's database, the connector's password lying where it says."""
+    secrets = tmp_path / "cdc.properties"
+    secrets.write_text(f"password={PASSWORD}\n")
+    return cdc_config(DatabaseSettings(Secret(database_url)), password=f"${{file:{secrets}:password}}")
+
+
+@pytest.fixture
+def scene(config, engine, kafka):
+    """Everything set up as ``payctl cdc config`` says: its SQL run, its topics there. Nothing is left of it."""
+    set_up_roles(engine, config)
+    kafka.recreate_topics((UNROUTABLE, HEARTBEATS))
+    settings = KafkaSettings(kafka.bootstrap)
+    producer = Producer(producer_config(settings))
+    follower = Follower(connection_config(settings), MARKING_GROUP, ALL_TOPICS)
+    made = Scene(engine, kafka, producer, follower, config)
+    yield made
+    made.wait_until_the_connector_is_gone()
+    made.query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+    made.query("; ".join(f"DROP OWNED BY {role}; DROP ROLE {role}" for role in (ROLE, PUBLISHER)))
+    producer.close()
+    follower.close()
+
+
+def set_up_roles(engine: Engine, config: CdcConfig) -> None:
+    """Run the page's grants for the publisher, then the printed SQL."""
+    page = Path(__file__).parents[2] / "docs" / "database-roles.md"
+    statements = re.findall(rf"^(?:GRANT [^;]*) TO [^;]*{PUBLISHER}[^;]*;", page.read_text("utf-8"), re.MULTILINE)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {PUBLISHER}")
+        for statement in statements:
+            connection.exec_driver_sql(re.sub(r"TO [^;]*;", f"TO {PUBLISHER};", statement))
+        connection.exec_driver_sql(config.sql)
+        connection.exec_driver_sql(f"ALTER ROLE {ROLE} PASSWORD '{PASSWORD}'")
+
+
+@pytest.fixture
+def own_url(scene, database_url):  # noqa: ARG001 - which makes the role
+    """The database, logged in to as the role that the printed SQL makes."""
+    parts = urlsplit(database_url)
+    return parts._replace(netloc=f"{ROLE}:{PASSWORD}@{parts.hostname}:{parts.port}").geturl()
+
+
+@pytest.fixture
+def properties() -> Callable[[str], dict[str, str]]:
+    """Read a Java properties file as Java does."""
+    return read_properties
+
+
+def read_properties(content: str) -> dict[str, str]:
+    """A Java properties file as Java reads it."""
+    lines = [line for line in content.splitlines() if line and not line.startswith("#")]
+    return {name: value.replace("\\\\", "\\") for name, value in (line.split("=", 1) for line in lines)}

@@ -1,0 +1,103 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from ticketbottle_payctl.cli.app import app
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.jobs.cdc.config import PASSWORD, as_properties, cdc_config
+from ticketbottle_payctl.settings import Settings
+
+CANARY = "canary-password"  # pragma: allowlist secret
+URL = f"postgresql://payments:{CANARY}@pooler.internal:6432/pay%20ments?schema=pay$ments&sslmode=verify-full"
+ROUTER = "org.apache.kafka.connect.transforms.RegexRouter"
+DESIGN = {
+    "plugin.name": "pgoutput",
+    "slot.name": "payctl_outbox",
+    "publication.name": "payctl_outbox",
+    "snapshot.mode": "no_data",
+    "publication.autocreate.mode": "disabled",
+    "tombstones.on.delete": "false",
+    "time.precision.mode": "adaptive",
+    "key.converter": "org.apache.kafka.connect.storage.StringConverter",
+    "value.converter": "org.apache.kafka.connect.storage.StringConverter",
+    "header.converter": "org.apache.kafka.connect.storage.StringConverter",
+    "heartbeat.interval.ms": "10000",
+    "extended.headers.enabled": "false",
+    "transforms.outbox.type": "io.debezium.transforms.outbox.EventRouter",
+    "transforms.outbox.route.topic.regex": "PAYMENT_(?<tail>COMPLETED|FAILED|CANCELLED)",
+    "transforms.outbox.route.topic.replacement": "payment.${tail}",
+    "transforms.failed.type": ROUTER,
+    "transforms.failed.regex": r"payment\.FAILED",
+    "transforms.failed.replacement": "payment.failed",
+    "transforms.unroutable.replacement": "payment.unroutable",
+    "transforms.source.value.literal": "payment-service",
+}
+
+
+def made(url=URL, **options):
+    """The configuration for a database's address."""
+    return cdc_config(Settings.from_env({"DATABASE_URL": url}).database, **options)
+
+
+def test_it_is_made_from_this_installations_settings():
+    """Host, port, database, schema and TLS are DATABASE_URL's; the role and its password are the connector's own."""
+    connector = made().connector
+    assert connector["database.hostname"] == "pooler.internal"
+    assert connector["database.port"] == "6432"
+    assert connector["database.dbname"] == "pay ments"
+    assert connector["database.sslmode"] == "verify-full"
+    assert connector["database.user"] == "payctl_cdc"
+    assert connector["database.password"] == PASSWORD
+    assert connector["table.include.list"] == r"pay\$ments.outbox"
+    assert connector.items() >= DESIGN.items()
+
+
+@pytest.mark.parametrize(
+    ("server", "place"), [("pg.internal", ("pg.internal", "5432")), ("pg.internal:5433", ("pg.internal", "5433"))]
+)
+def test_replication_goes_to_the_server_itself(server, place):
+    """A pooler cannot replicate, so the server is named where DATABASE_URL leads to one."""
+    connector = made(server=server).connector
+    assert (connector["database.hostname"], connector["database.port"]) == place
+
+
+@pytest.mark.parametrize("password", ["hunter2", "", "${tail}", "${file:/a b:c}", "x${file:/a:b}"])
+def test_a_password_is_never_taken(password):
+    """Only a placeholder is; the error does not repeat what was given."""
+    with pytest.raises(InputError) as raised:
+        made(password=password)
+    assert not password or password not in raised.value.message
+
+
+@pytest.mark.parametrize("options", [{"role": 'x"; DROP'}, {"role": "Payctl"}, {"server": "h:port"}])
+def test_a_name_is_a_name(options):
+    """What goes into SQL and properties is checked."""
+    with pytest.raises(InputError):
+        made(**options)
+
+
+def test_the_text_is_read_back_as_it_was(properties):
+    """A properties file doubles its backslashes, and nothing else."""
+    connector = made().connector
+    assert properties(as_properties(connector)) == connector
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_the_command_prints_it_in_both_forms(form, properties):
+    """The properties are the default, with SQL and topics as comments; JSON holds the same; neither a password."""
+    result = CliRunner().invoke(app, ["cdc", "config", "-o", form], env={"DATABASE_URL": URL})
+    assert result.exit_code == 0
+    assert CANARY not in result.stdout + result.stderr
+    if form == "json":
+        document = json.loads(result.stdout)["result"]
+        assert document == {"connector": made().connector, "sql": made().sql, "topics": list(made().topics)}
+    else:
+        assert properties(result.stdout) == made().connector
+        assert all(f"# {line}" in result.stdout for line in made().sql.splitlines())
+
+
+def test_the_sql_can_be_piped():
+    """``--sql`` prints it alone."""
+    result = CliRunner().invoke(app, ["cdc", "config", "--sql", "--role", "debezium"], env={"DATABASE_URL": URL})
+    assert result.stdout == made(role="debezium").sql

@@ -1,0 +1,23 @@
+import pytest
+
+from ticketbottle_payctl.broker.config import connection_config, producer_config
+from ticketbottle_payctl.broker.follower import Follower
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.domain.cdc import ALL_TOPICS, MARKING_GROUP
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over
+from ticketbottle_payctl.settings import KafkaSettings
+
+
+def test_a_server_without_a_logical_log_says_so(engine, mock_kafka):
+    """Before anything is handed over, and with what to set."""
+    settings = KafkaSettings(mock_kafka.bootstrap)
+    producer = Producer(producer_config(settings))
+    follower = Follower(connection_config(settings), MARKING_GROUP, ALL_TOPICS)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = 'insert')")
+    with pytest.raises(ConfigError, match="wal_level") as raised:
+        cdc_cut_over(engine, producer, follower, max_retries=5, shards=1)
+    assert "wal_level = logical" in raised.value.hint
+    producer.close()
+    follower.close()

@@ -1,0 +1,180 @@
+import json
+from contextlib import contextmanager
+
+import pytest
+from typer.testing import CliRunner
+
+from ticketbottle_payctl.cli.app import app
+from ticketbottle_payctl.domain.cdc import SLOT, UNROUTABLE
+from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError, GuardError, LockedError
+from ticketbottle_payctl.jobs.cdc import cut_over
+from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store import ownership
+
+
+def states(scene):
+    """How many rows are in each state."""
+    sql = """
+        SELECT CASE WHEN published AND "publishedAt" IS NOT NULL THEN 'published'
+                    WHEN "retryCount" >= 5 THEN 'dead' ELSE 'pending' END AS state FROM outbox
+    """
+    found = scene.query(sql)
+    return {state: found.count(state) for state in sorted(set(found))}
+
+
+def insert(scene, count, **options):
+    """Insert events and commit."""
+    with scene.engine.begin() as connection:
+        insert_events(connection, count, **options)
+
+
+def test_the_last_events_are_sent_while_the_outbox_changes_hands(scene):
+    """What is pending before the slot is payctl's: sent in order, marked, and not Debezium's any more."""
+    insert(scene, 30, aggregates=10)
+    insert(scene, 2, event_type="PAYMENT_REFUNDED")
+    report = scene.cut_over()
+    assert (report.sent, report.dead, report.failed, report.failure) == (30, 2, 0, None)
+    assert states(scene) == {"dead": 2, "published": 30}
+    assert (len(scene.messages()), scene.slots()) == (30, [SLOT])
+
+
+def test_a_dry_run_makes_no_slot(scene):
+    """It checks, counts, and changes nothing."""
+    insert(scene, 3)
+    assert scene.cut_over(dry_run=True).sent == 3
+    assert (states(scene), scene.messages(), scene.slots()) == ({"pending": 3}, [], [])
+
+
+def test_an_event_that_is_not_accepted_keeps_the_outbox_with_payctl(scene):
+    """What was sent is marked, the rest is pending as before, and there is no slot."""
+    insert(scene, 5)
+    insert(scene, 1, payload_bytes=2_000_000)
+    report = scene.cut_over()
+    assert (report.sent, report.failed) == (5, 1)
+    assert isinstance(report.failure, GuardError)
+    assert "MSG_SIZE_TOO_LARGE" in report.failure.message
+    assert (states(scene), scene.slots()) == ({"pending": 1, "published": 5}, [])
+
+
+@contextmanager
+def publisher_at_work(scene):
+    """Somebody holds the shard."""
+    with scene.engine.connect() as connection:
+        ownership.enter(connection, 0, 1, 0, "somebody")
+        yield
+
+
+def test_a_publisher_at_work_is_not_interrupted(scene):
+    """While one holds a shard nothing is handed over."""
+    with publisher_at_work(scene), pytest.raises(LockedError):
+        scene.cut_over()
+    assert scene.slots() == []
+
+
+def test_events_behind_a_dead_one_are_not_let_loose(scene):
+    """Debezium would send what payctl holds back, so the dead one comes first."""
+    insert(scene, 1, aggregates=1, state="dead")
+    key = scene.query('SELECT "aggregateId" FROM outbox')[0]
+    insert(scene, 1)
+    scene.query('UPDATE outbox SET "aggregateId" = %s', key)
+    with pytest.raises(GuardError, match="1 events wait behind a dead one"):
+        scene.cut_over()
+    assert scene.slots() == []
+
+
+def test_a_backlog_is_drained_first(scene, monkeypatch):
+    """So that the outbox changes hands within seconds."""
+    monkeypatch.setattr(cut_over, "MOST_PENDING", 4)
+    insert(scene, 5)
+    with pytest.raises(GuardError, match="more than 4"):
+        scene.cut_over()
+    assert (states(scene), scene.slots()) == ({"pending": 5}, [])
+
+
+@pytest.mark.parametrize("publish", [None, "insert, update"])
+def test_the_publication_must_be_for_inserts(publish, scene):
+    """Without it Debezium would get nothing; with updates, payctl's own marks."""
+    scene.query("DROP PUBLICATION payctl_outbox")
+    if publish:
+        scene.query(f"CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = '{publish}')")
+    with pytest.raises(ConfigError, match="publication"):
+        scene.cut_over()
+    assert scene.slots() == []
+
+
+def test_a_transaction_that_never_ends_is_named(scene, monkeypatch):
+    """A slot begins where nobody writes; waiting for that has an end, and leaves nothing behind."""
+    monkeypatch.setattr(cut_over, "PATIENCE", cut_over.PATIENCE / 60)
+    with scene.engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE another (id int)")
+        with pytest.raises(DatabaseUnavailableError, match="writing for too long"):
+            scene.cut_over()
+    assert scene.slots() == []
+
+
+def test_the_outbox_is_handed_over_once(scene):
+    """A second time there is a slot already, and publishers stay out until it is taken back."""
+    scene.cut_over()
+    with pytest.raises(GuardError, match="there already"):
+        scene.cut_over()
+    with pytest.raises(GuardError, match="Debezium publishes"):
+        publish_outbox(scene.engine, scene.producer, PublishOptions())
+    scene.cut_back()
+    insert(scene, 2)
+    assert publish_outbox(scene.engine, scene.producer, PublishOptions()).tally.published == 2
+
+
+def test_without_a_slot_there_is_nothing_to_mark_or_take_back(scene):
+    """Where payctl publishes, its own publisher marks."""
+    for command in (scene.mark, scene.cut_back):
+        with pytest.raises(GuardError, match="no replication slot"):
+            command()
+
+
+@pytest.mark.timeout(120)
+def test_marking_follows_kafka(scene):
+    """What lies in Kafka is marked with its time there, what is unroutable is dead, twice is as once.
+
+    While a connector reads, the outbox is not taken back.
+    """
+    scene.cut_over()
+    with scene.connect():
+        insert(scene, 20)
+        insert(scene, 3, event_type="PAYMENT_REFUNDED")
+        scene.wait_for(23)
+        assert scene.mark(dry_run=True).marked == 20
+        assert states(scene) == {"pending": 23}
+        first, second = scene.mark(), scene.mark()
+        with pytest.raises(GuardError, match="still reading"):
+            scene.cut_back()
+    assert (first.read, first.marked, first.dead, first.pending) == (23, 20, 3, 0)
+    assert (second.read, second.marked, second.dead) == (0, 0, 0)
+    assert states(scene) == {"dead": 3, "published": 20}
+    assert all(UNROUTABLE in error for error in scene.query('SELECT "lastError" FROM outbox WHERE NOT published'))
+    late = scene.query("""SELECT id FROM outbox WHERE "publishedAt" NOT BETWEEN "createdAt" - interval '1 s'
+                          AND clock_timestamp() AT TIME ZONE 'UTC' + interval '1 s'""")
+    assert late == []
+
+
+def test_the_commands_need_no_more_than_the_printed_role(scene, cdc):
+    """``payctl cdc`` works logged in as that role, counts, and ends with 7 where a guard stops it."""
+    insert(scene, 4)
+    assert cdc("cut-over", "-n")["dry_run"]
+    handed_over = cdc("cut-over")
+    assert (handed_over["exit_code"], handed_over["counts"]) == (0, {"sent": 4, "dead": 0, "failed": 0})
+    assert cdc("cut-over")["exit_code"] == 7
+    assert cdc("mark")["counts"] == {"marked": 0, "dead": 0, "read": 4, "pending": 0}
+    assert cdc("cut-back")["exit_code"] == 0
+    assert cdc("cut-back")["error"]["code"] == "GUARD"
+
+
+@pytest.fixture
+def cdc(scene, own_url):
+    """Run ``payctl cdc`` as the connector's role and read its document."""
+    environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
+
+    def run(*words):
+        return json.loads(CliRunner().invoke(app, ["cdc", *words, "-o", "json"], env=environment).stdout)
+
+    return run

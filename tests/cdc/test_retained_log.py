@@ -1,0 +1,30 @@
+import pytest
+
+from ticketbottle_payctl.domain.cdc import HEARTBEATS, UNROUTABLE
+from ticketbottle_payctl.sandbox.kafka_messages import read_all
+from ticketbottle_payctl.sandbox.server import wait_until
+
+LAG = "SELECT (pg_current_wal_insert_lsn() - confirmed_flush_lsn)::bigint FROM pg_replication_slots"
+A_LOT = 1_000_000
+
+
+@pytest.mark.timeout(120)
+def test_a_quiet_outbox_does_not_hold_the_log_of_a_busy_database(scene):
+    """Where only other tables are written the slot still moves, so the server can let go of its log.
+
+    Heartbeats go to a topic of their own and not to where somebody looks for lost events. Only their pace is changed.
+    """
+    scene.cut_over()
+    scene.query("CREATE TABLE other (line text)")
+    with scene.connect({"heartbeat.interval.ms": "300", "status.update.interval.ms": "300"}):
+        wait_until(lambda: scene.slots("active"), what="the connector reads", timeout=20)
+        scene.query("INSERT INTO other SELECT repeat('x', 1000) FROM generate_series(1, 2000)")
+        assert scene.query(LAG)[0] > A_LOT
+
+        def has_moved():
+            scene.query("INSERT INTO other VALUES ('y')")
+            return scene.query(LAG)[0] < A_LOT
+
+        wait_until(has_moved, what="the slot has moved", timeout=30, pause=0.1)
+    assert read_all(scene.kafka.bootstrap, [HEARTBEATS])
+    assert read_all(scene.kafka.bootstrap, [UNROUTABLE]) == []

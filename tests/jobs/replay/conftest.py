@@ -1,0 +1,84 @@
+"""Replays against a real outbox, and a publisher that carries on with what they requeue."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
+from ticketbottle_payctl.settings import KafkaSettings
+from ticketbottle_payctl.store import runs
+from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.runs import NewRun, Who
+from ticketbottle_payctl.store.selection import Selector
+
+WHO = Who("ops", "bastion", "Linh")
+
+
+class Outbox:
+    """The events of a database, and replays of them."""
+
+    def __init__(self, engine) -> None:
+        self.engine = engine
+
+    def rows(self, columns="id", where="true"):
+        """Rows in order of creation."""
+        sql = f'SELECT {columns} FROM outbox WHERE {where} ORDER BY "createdAt", id COLLATE "C"'  # noqa: S608
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(sql)]
+
+    def ids(self, where="true"):
+        """Ids in order of creation."""
+        return [row[0] for row in self.rows(where=where)]
+
+    def execute(self, sql, **parameters):
+        """Another session changes something."""
+        with self.engine.begin() as connection:
+            return connection.exec_driver_sql(sql, parameters).rowcount
+
+    def states(self):
+        """How many are pending, dead and published."""
+        dead = '"retryCount" >= 5'
+        return tuple(
+            len(self.ids(where))
+            for where in (f"NOT published AND NOT {dead}", f"NOT published AND {dead}", "published")
+        )
+
+    def plan(self, selector=None, **allowed):
+        """What a selector means now; all dead ones unless said otherwise."""
+        return plan_replay(self.engine, selector or Selector(failed=True), max_retries=5, **allowed)
+
+    def replay(self, plan=None, options=None, *, run_id=None, **more):
+        """Apply a plan, as a recorded run."""
+        run = NewRun(
+            run_id or str(uuid4()), "replay", WHO, reason="of a test", options=(options or ReplayOptions()).stored()
+        )
+        return replay(self.engine, plan or self.plan(), run, options or ReplayOptions(), max_retries=5, **more)
+
+    def run(self, run_id):
+        """A recorded run."""
+        with transaction(self.engine, Limits(), commit=False) as connection:
+            return runs.find(connection, run_id)[0]
+
+    def items(self, run_id):
+        """Its rows."""
+        with transaction(self.engine, Limits(), commit=False) as connection:
+            return runs.items(connection, run_id, 10_000)
+
+
+@pytest.fixture
+def outbox(engine):
+    """The outbox of the test's own database."""
+    return Outbox(engine)
+
+
+@pytest.fixture
+def publish(engine, mock_kafka):
+    """Publish what is pending; returns the report."""
+    producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
+    yield lambda **options: publish_outbox(engine, producer, PublishOptions(**options))
+    producer.close()

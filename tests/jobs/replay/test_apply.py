@@ -1,0 +1,215 @@
+"""A plan is applied to exactly the rows it was made of, once, and everything is on record."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from sqlalchemy import event
+
+from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.jobs.replay import ReplayOptions, ReplayOutcome, resume_run
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+from ticketbottle_payctl.store.selection import Selector
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def dead(engine):
+    """Five dead events with their payments."""
+    with engine.begin() as connection:
+        insert_events(connection, 5, state="dead", last_error="it was away")
+        insert_payments_of_events(connection)
+
+
+@pytest.mark.usefixtures("dead")
+def test_dead_events_are_pending_again(outbox):
+    """Same id, no retries counted, the last error kept as the reason why."""
+    ids = outbox.ids()
+    report = outbox.replay()
+    assert (report.outcome, report.requeued, report.skipped, report.failed) == (ReplayOutcome.DONE, 5, 0, 0)
+    expected = [(event_id, False, None, 0, "it was away") for event_id in ids]
+    assert outbox.rows('id, published, "publishedAt", "retryCount", "lastError"') == expected
+
+
+def test_published_events_lose_both_marks(outbox, engine):
+    """In either form of published."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="published")
+        insert_events(connection, 1, state="sent_unmarked")
+    plan = outbox.plan(Selector(published=True), allow_published=True)
+    assert outbox.replay(plan).requeued == 2
+    assert outbox.rows('published, "publishedAt"') == [(False, None)] * 2
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_run_and_each_row_are_on_record(outbox):
+    """Who, why, with what; each row as it was and as it became."""
+    report = outbox.replay()
+    run = outbox.run(report.run_id)
+    assert (run.status, run.who.os_user, run.who.actor, run.reason) == ("done", "ops", "Linh", "of a test")
+    assert (run.counts["requeued"], run.finished_at is None, run.db_role) == (5, False, "postgres")
+    items = outbox.items(report.run_id)
+    assert [item.item_id for item in items] == outbox.ids()
+    before = {"published": False, "published_at": None, "retry_count": 5, "last_error": "it was away"}
+    assert items[0].before == before
+    assert items[0].after == {**before, "retry_count": 0}
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_message_carries_the_run_that_asked_for_it(outbox, publish, mock_kafka, read_all):
+    """With the id it always had; a second replay of the same event carries the second run."""
+    event_id = outbox.ids()[0]
+    run_ids = []
+    for _ in range(2):
+        plan = outbox.plan(Selector(ids=(event_id,)), allow_published=True)
+        run_ids.append(outbox.replay(plan).run_id)
+        publish()
+    headers = [message.header for message in read_all(mock_kafka.bootstrap)]
+    found = [(header["eventId"].decode(), header["replayRunId"].decode()) for header in headers]
+    assert sorted(found) == sorted((event_id, run_id) for run_id in run_ids)
+
+
+@pytest.mark.usefixtures("dead")
+@pytest.mark.parametrize(
+    ("meanwhile", "outcome", "reason"),
+    [
+        ('UPDATE outbox SET "retryCount" = 6 WHERE id = %(id)s', "skipped", "changed"),
+        ('UPDATE outbox SET "retryCount" = "retryCount" WHERE id = %(id)s', "skipped", "changed"),
+        ('UPDATE outbox SET published = true, "publishedAt" = now() WHERE id = %(id)s', "skipped", "changed"),
+        ("DELETE FROM outbox WHERE id = %(id)s", "skipped", "gone"),
+    ],
+)  # fmt: skip
+def test_a_row_that_changed_since_the_plan_is_skipped_and_reported(outbox, meanwhile, outcome, reason):
+    """Even if it looks the same again: nobody guesses what happened to it."""
+    plan, event_id = outbox.plan(), outbox.ids()[2]
+    outbox.execute(meanwhile, id=event_id)
+    before = outbox.rows("*", f"id = '{event_id}'")
+    report = outbox.replay(plan)
+    assert (report.requeued, report.outcomes[outcome, reason]) == (4, 1)
+    assert [(item.item_id, item.reason) for item in report.left_alone] == [(event_id, reason)]
+    assert outbox.rows("*", f"id = '{event_id}'") == before
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_changed_row_whose_place_was_taken_by_another_is_not_mistaken(outbox, engine, database_url):
+    """After vacuum an event may stand where another one stood."""
+    plan, ids = outbox.plan(), outbox.ids()
+    outbox.execute("DELETE FROM outbox WHERE id = ANY(%(ids)s)", ids=ids)
+    session = psycopg2.connect(database_url)
+    session.autocommit = True
+    session.cursor().execute("VACUUM outbox")
+    session.close()
+    with engine.begin() as connection:
+        insert_events(connection, 5, state="dead")
+    report = outbox.replay(plan)
+    assert (report.requeued, report.outcomes) == (0, {("skipped", "gone"): 5})
+    assert outbox.states() == (0, 5, 0)
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_row_that_another_session_holds_is_a_failure_not_a_wait(outbox, engine):
+    """Such as one that a publisher has claimed; a later replay gets it."""
+    plan, event_id = outbox.plan(), outbox.ids()[1]
+    with engine.connect() as holder, holder.begin():
+        holder.exec_driver_sql("UPDATE outbox SET published = true WHERE id = %(id)s", {"id": event_id})
+        report = outbox.replay(plan)
+        holder.get_transaction().rollback()
+    assert (report.requeued, report.failed, report.outcomes["failed", "locked"]) == (4, 1, 1)
+    assert outbox.replay().requeued == 1
+
+
+def test_an_event_superseded_after_the_plan_is_skipped(outbox, engine):
+    """The payment's money arrived between plan and apply."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED")
+        insert_payments_of_events(connection)
+    plan = outbox.plan()
+    outbox.execute("UPDATE payments SET status = 'COMPLETED'")
+    assert outbox.replay(plan).outcomes == {("skipped", "superseded"): 2}
+    allowed = ReplayOptions(allow_superseded=True)
+    assert outbox.replay(plan, allowed).requeued == 2
+
+
+def test_what_the_plan_left_out_is_on_record_too(outbox, engine):
+    """With its reason, before the rows that were changed."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead")
+    report = outbox.replay(outbox.plan(Selector(ids=(*outbox.ids(), "nowhere"))))
+    assert [(item.item_id, item.reason) for item in outbox.items(report.run_id) if item.reason] == [
+        ("nowhere", "not_found")
+    ]
+    assert (report.requeued, report.skipped) == (1, 1)
+
+
+def test_transactions_are_bounded_and_keep_the_order(outbox, engine):
+    """No transaction changes more than a thousand rows; statements grow with transactions, not with events."""
+    with engine.begin() as connection:
+        insert_events(connection, 3500, state="dead", aggregates=100)
+    plan = outbox.plan()
+    statements = []
+    event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    report = outbox.replay(plan)
+    assert (report.requeued, outbox.states()) == (3500, (3500, 0, 0))
+    written = outbox.rows("xmin::text")
+    assert len(set(written)) == 4
+    assert max(map(written.count, set(written))) == 1000
+    assert [item.item_id for item in outbox.items(report.run_id)] == outbox.ids()
+    assert len(statements) < 30
+
+
+def test_two_replays_of_one_plan_requeue_each_event_once(outbox, engine):
+    """Whoever comes second finds the rows changed."""
+    with engine.begin() as connection:
+        insert_events(connection, 2000, state="dead")
+    plan = outbox.plan()
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(lambda _: outbox.replay(plan), range(2)))
+    assert sum(report.requeued for report in reports) == 2000
+    assert outbox.states() == (2000, 0, 0)
+
+
+def test_replaying_beside_a_publisher_loses_and_doubles_nothing(outbox, engine, publish, mock_kafka, read_all):
+    """Each dead event is sent once, in the order of its payment."""
+    with engine.begin() as connection:
+        insert_events(connection, 1500, state="dead", aggregates=300)
+    with ThreadPoolExecutor(1) as pool:
+        replayed = pool.submit(outbox.replay)
+        while not replayed.done():
+            publish()
+    assert replayed.result().requeued == 1500
+    publish()
+    assert outbox.states() == (0, 0, 1500)
+    sent = read_all(mock_kafka.bootstrap)
+    by_key = {}
+    for message in sent:
+        by_key.setdefault(message.key.decode(), []).append(message.header["eventId"].decode())
+    created = {}
+    for event_id, key in outbox.rows('id, "aggregateId"'):
+        created.setdefault(key, []).append(event_id)
+    assert by_key == created
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_database_that_goes_away_says_how_to_go_on(outbox, engine):
+    """The run is on record with its plan; resuming does the rest."""
+    run_id = str(uuid4())
+
+    def cut(connection, _cursor, statement, *_more):
+        if "WITH chunk" in statement and not cut.done:
+            cut.done = True
+            with engine.connect() as other:
+                pid = connection.connection.dbapi_connection.info.backend_pid
+                other.exec_driver_sql("SELECT pg_terminate_backend(%(pid)s)", {"pid": pid})
+
+    cut.done = False
+    event.listen(engine, "before_cursor_execute", cut)
+    with pytest.raises(DatabaseUnavailableError) as failure:
+        outbox.replay(run_id=run_id)
+    assert f"payctl runs resume {run_id}" in failure.value.hint
+    assert outbox.states() == (0, 5, 0)
+    report = resume_run(engine, outbox.run(run_id), max_retries=5)
+    assert (report.outcome, report.requeued, outbox.states()) == (ReplayOutcome.DONE, 5, (5, 0, 0))

@@ -1,0 +1,110 @@
+"""What a selector would requeue, what it would mean, and what stays out of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from ticketbottle_payctl.jobs.replay import LeftOutReason
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+from ticketbottle_payctl.store.selection import Selector
+
+pytestmark = pytest.mark.postgres
+HOUR = timedelta(hours=1)
+
+
+def reasons(plan):
+    """Why what was left out."""
+    return {left.id: left.reason for left in plan.left_out}
+
+
+@pytest.fixture
+def some(engine):
+    """Two dead, one pending, one sent, one sent by the replaced service."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="dead", age=3 * HOUR)
+        insert_events(connection, 1, age=2 * HOUR)
+        insert_events(connection, 1, state="published", age=4 * HOUR)
+        insert_events(connection, 1, state="sent_unmarked", age=5 * HOUR)
+        insert_payments_of_events(connection)
+
+
+@pytest.mark.usefixtures("some")
+def test_a_predicate_never_means_what_was_sent(outbox):
+    """Everything is everything that is not published, in either form of published."""
+    plan = outbox.plan(Selector())
+    assert plan.by_state == {"dead": 2, "pending": 1}
+    assert plan.left_out == ()
+    assert (plan.matched, plan.by_type, plan.keys_with_newer) == (3, {"PAYMENT_COMPLETED": 3}, 0)
+
+
+@pytest.mark.usefixtures("some")
+def test_published_events_are_meant_only_when_it_is_said_twice(outbox):
+    """Selected alone they are left out and named; allowed as well they are counted."""
+    selected = Selector(published=True)
+    assert set(reasons(outbox.plan(selected)).values()) == {LeftOutReason.PUBLISHED}
+    allowed = outbox.plan(selected, allow_published=True)
+    assert (allowed.by_state, allowed.left_out) == ({"published": 2}, ())
+
+
+@pytest.mark.usefixtures("some")
+def test_an_event_that_was_named_is_never_left_out_silently(outbox):
+    """Sent already, not there, or not what the other selectors ask for."""
+    sent, dead = outbox.ids("published")[0], outbox.ids('"retryCount" = 5')[0]
+    named = outbox.plan(Selector(ids=(sent, dead, "nowhere", dead)))
+    assert [event.row.id for event in named.events] == [dead]
+    assert reasons(named) == {sent: LeftOutReason.PUBLISHED, "nowhere": LeftOutReason.NOT_FOUND}
+    narrowed = outbox.plan(Selector(ids=(dead,), types=("PAYMENT_FAILED",)))
+    assert reasons(narrowed) == {dead: LeftOutReason.NOT_SELECTED}
+
+
+@pytest.mark.parametrize("event_type", ["PAYMENT_FAILED", "PAYMENT_CANCELLED"])
+def test_a_superseded_event_is_left_out_and_named(outbox, engine, event_type):
+    """Its payment is COMPLETED now: sent again, it would release a paid customer's tickets."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="dead", event_type=event_type)
+        insert_payments_of_events(connection)
+    first, second = outbox.rows('id, "aggregateId"')
+    outbox.execute("UPDATE payments SET status = 'COMPLETED' WHERE id = %(id)s", id=first[1])
+    plan = outbox.plan()
+    assert reasons(plan) == {first[0]: LeftOutReason.SUPERSEDED}
+    assert (plan.left_out[0].event_type, plan.left_out[0].aggregate_id) == (event_type, first[1])
+    assert [event.row.id for event in plan.events] == [second[0]]
+    assert len(outbox.plan(allow_superseded=True).events) == 2
+
+
+def test_a_success_is_never_superseded(outbox, engine):
+    """Its payment is COMPLETED because of it."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead")
+        insert_payments_of_events(connection)
+    assert outbox.plan().left_out == ()
+
+
+def test_payments_with_newer_events_are_forecast(outbox, engine):
+    """Counted are payments whose newer event is not itself in the plan."""
+    with engine.begin() as connection:
+        insert_events(connection, 6, state="dead", aggregates=3, age=HOUR)
+    ids = outbox.ids()
+    assert outbox.plan().keys_with_newer == 0
+    assert outbox.plan(Selector(ids=tuple(ids[:3]))).keys_with_newer == 3
+    assert outbox.plan(Selector(ids=tuple(ids[3:]))).keys_with_newer == 0
+    assert outbox.plan(Selector(failed=True, limit=2)).keys_with_newer == 2
+
+
+def test_a_plan_is_in_the_order_of_publishing(outbox, engine):
+    """Oldest first, and a limit takes the oldest."""
+    with engine.begin() as connection:
+        insert_events(connection, 20, state="dead", age=HOUR)
+    assert [event.row.id for event in outbox.plan().events] == outbox.ids()
+    assert [event.row.id for event in outbox.plan(Selector(failed=True, limit=3)).events] == outbox.ids()[:3]
+
+
+def test_making_a_plan_changes_nothing(outbox, engine):
+    """No row, no lock, no record."""
+    with engine.begin() as connection:
+        insert_events(connection, 3, state="dead")
+    before = outbox.rows("*, xmin::text")
+    outbox.plan()
+    assert outbox.rows("*, xmin::text") == before

@@ -1,0 +1,143 @@
+"""Canary, rate, errors, interruption, resumption, cancellation."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Event
+
+import pytest
+
+from ticketbottle_payctl.errors import GuardError
+from ticketbottle_payctl.jobs.replay import ReplayOptions, ReplayOutcome, cancel_run, resume_run
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.sandbox.server import wait_until
+
+pytestmark = pytest.mark.postgres
+SOON = timedelta(seconds=20)
+
+
+@pytest.fixture
+def dead(engine):
+    """Thirty dead events."""
+    with engine.begin() as connection:
+        insert_events(connection, 30, state="dead")
+
+
+@pytest.mark.usefixtures("dead")
+def test_the_rest_follows_once_the_canary_is_published(outbox, publish):
+    """First the oldest few alone; while they are pending nothing else moves."""
+    with ThreadPoolExecutor(1) as pool:
+        replayed = pool.submit(outbox.replay, None, ReplayOptions(canary=4, canary_patience=SOON))
+        wait_until(lambda: outbox.states() == (4, 26, 0), what="the canary to be requeued", timeout=10)
+        assert publish().tally.published == 4
+        report = replayed.result(20)
+    assert (report.outcome, report.requeued) == (ReplayOutcome.DONE, 30)
+    assert outbox.states() == (26, 0, 4)
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_canary_that_dies_stops_the_run(outbox):
+    """The rest stays as it is, and the run says which is the matter."""
+    with ThreadPoolExecutor(1) as pool:
+        replayed = pool.submit(outbox.replay, None, ReplayOptions(canary=2, canary_patience=SOON))
+        wait_until(lambda: outbox.states()[0] == 2, what="the canary to be requeued", timeout=10)
+        outbox.execute('UPDATE outbox SET "retryCount" = 5 WHERE id = %(id)s', id=outbox.ids()[0])
+        report = replayed.result(20)
+    assert (report.outcome, report.requeued, report.failed) == (ReplayOutcome.CANARY_FAILED, 2, 1)
+    assert (report.remaining, outbox.run(report.run_id).status) == (28, "stopped")
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_canary_that_nobody_publishes_stops_the_run_and_can_be_resumed(outbox, engine, publish):
+    """Resumed, it asks for the canary again before it goes on."""
+    options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
+    report = outbox.replay(None, options)
+    assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.CANARY_TIMEOUT, 3, 27)
+    again = resume_run(engine, outbox.run(report.run_id), max_retries=5)
+    assert (again.outcome, again.requeued) == (ReplayOutcome.CANARY_TIMEOUT, 3)
+    publish()
+    last = resume_run(engine, outbox.run(report.run_id), max_retries=5)
+    assert (last.outcome, last.requeued, outbox.states()) == (ReplayOutcome.DONE, 30, (27, 0, 3))
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_rate_is_kept(outbox):
+    """Twenty at a hundred a second take a fifth of a second at least, in transactions of their own."""
+    began = time.monotonic()
+    report = outbox.replay(None, ReplayOptions(rate=100.0))
+    assert report.requeued == 30
+    assert time.monotonic() - began >= 0.25
+    slow = ReplayOptions(rate=0.5)
+    assert (slow.chunk, ReplayOptions(rate=250.0).chunk, ReplayOptions().chunk) == (1, 250, 1000)
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_run_stops_itself_on_errors(outbox, engine):
+    """Rows that are held elsewhere count, and the rest is not reached."""
+    plan = outbox.plan()
+    with engine.connect() as holder, holder.begin():
+        holder.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")
+        report = outbox.replay(plan, ReplayOptions(rate=10.0, max_errors=5))
+    assert (report.outcome, report.failed, report.remaining) == (ReplayOutcome.TOO_MANY_ERRORS, 10, 20)
+
+
+@pytest.mark.usefixtures("dead")
+def test_events_that_die_again_are_errors(outbox):
+    """They are looked for while the run goes on."""
+
+    def die(_decided):
+        outbox.execute('UPDATE outbox SET "retryCount" = 5 WHERE "retryCount" = 0')
+
+    report = outbox.replay(None, ReplayOptions(rate=5.0, max_errors=1), tell=die)
+    assert (report.outcome, report.remaining > 0) == (ReplayOutcome.TOO_MANY_ERRORS, True)
+    assert report.progress.dead == report.failed == report.requeued
+
+
+@pytest.mark.usefixtures("dead")
+def test_an_interrupted_run_is_resumed_where_it_was(outbox, engine):
+    """A stop is heard between two transactions; nothing is applied twice."""
+    stop = Event()
+    report = outbox.replay(None, ReplayOptions(rate=10.0), stop=stop, tell=lambda _decided: stop.set())
+    assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.SIGNAL, 10, 20)
+    assert outbox.run(report.run_id).status == "interrupted"
+    outbox.execute('UPDATE outbox SET "retryCount" = 4 WHERE id = %(id)s', id=outbox.ids()[0])
+    resumed = resume_run(engine, outbox.run(report.run_id), max_retries=5)
+    assert (resumed.outcome, resumed.requeued, resumed.remaining) == (ReplayOutcome.DONE, 30, 0)
+    assert outbox.rows('"retryCount"')[0] == (4,)
+    assert len(outbox.items(report.run_id)) == 30
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_run_cancelled_elsewhere_stops(outbox, engine):
+    """Before its next transaction, and it cannot be resumed."""
+    seen = []
+
+    def cancel(_decided):
+        if not seen:
+            seen.append(cancel_run(engine, outbox.run("a0000000")))
+
+    report = outbox.replay(None, ReplayOptions(rate=10.0), run_id="a0000000-0000-4000-8000-000000000000", tell=cancel)
+    assert (report.outcome, report.requeued, seen) == (ReplayOutcome.CANCELLED, 10, [20])
+    assert (outbox.run(report.run_id).status, outbox.states()) == ("cancelled", (10, 20, 0))
+    with pytest.raises(GuardError, match="cancelled"):
+        resume_run(engine, outbox.run(report.run_id), max_retries=5)
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_run_that_is_done_stays_done(outbox, engine):
+    """Resuming or cancelling it changes nothing."""
+    report = outbox.replay()
+    assert cancel_run(engine, outbox.run(report.run_id)) == 0
+    assert resume_run(engine, outbox.run(report.run_id), max_retries=5).requeued == 30
+    assert outbox.run(report.run_id).status == "done"
+
+
+def test_options_survive_being_stored():
+    """A resumed run has the options it was begun with."""
+    options = ReplayOptions(
+        allow_superseded=True, rate=7.5, canary=3, canary_patience=timedelta(seconds=9), max_errors=2
+    )
+    assert ReplayOptions.restored(options.stored()) == options
+    assert ReplayOptions.restored({}) == ReplayOptions()

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import tracemalloc
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from ticketbottle_payctl.jobs.error_groups import group_errors
+from ticketbottle_payctl.jobs.listing import list_rows
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
+from ticketbottle_payctl.store import listing
+from ticketbottle_payctl.store.listing import PaymentSelector
+from ticketbottle_payctl.store.selection import Selector
+
+pytestmark = pytest.mark.postgres
+OUTBOX = partial(listing.outbox, selector=Selector(), max_retries=5)
+
+
+def ids_of(rows):
+    """The ids of a listing."""
+    return [row["id"] for row in rows]
+
+
+def in_order(engine):
+    """All ids, newest first, as the database sorts them."""
+    with engine.connect() as connection:
+        sql = 'SELECT id FROM outbox ORDER BY "createdAt" DESC, id COLLATE "C" DESC'
+        return list(connection.exec_driver_sql(sql).scalars())
+
+
+def test_pages_join_without_gap_or_repeat(engine):
+    """Published and unpublished ones in one order, across the listing's own pages and across a caller's."""
+    with engine.begin() as connection:
+        insert_events(connection, 3000, state="published")
+        insert_events(connection, 2500, state="dead")
+    assert ids_of(list_rows(engine, OUTBOX, limit=None)) == in_order(engine)
+    found, after = [], None
+    for size in (1, 2000, 1999, 5000):
+        page = list_rows(engine, OUTBOX, limit=size, after=after)
+        found += ids_of(page)
+        after = page.next
+    assert (found, after, page.more) == (in_order(engine), None, False)
+
+
+def test_rows_of_one_instant_are_told_apart(engine):
+    """Hundreds may be written in one millisecond."""
+    with engine.begin() as connection:
+        insert_events(connection, 50)
+        connection.exec_driver_sql('UPDATE outbox SET "createdAt" = now()')
+    first = list_rows(engine, OUTBOX, limit=20)
+    found = ids_of(first) + ids_of(list_rows(engine, OUTBOX, limit=100, after=first.next))
+    assert found == in_order(engine)
+
+
+def test_a_long_listing_takes_no_more_memory_than_a_short_one(engine):
+    """Ten pages cost what three cost: only the last ones are held."""
+    with engine.begin() as connection:
+        insert_events(connection, 12_000)
+
+    def most(limit):
+        tracemalloc.start()
+        for _ in list_rows(engine, OUTBOX, limit=limit):
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    most(10)
+    assert most(None) < 1.3 * most(6000)
+
+
+def test_payments_are_selected_by_what_they_are(engine):
+    """By status, age, gateway and order."""
+    with engine.begin() as connection:
+        old = insert_payment(connection, age=timedelta(hours=1))
+        insert_payment(connection)
+        done = insert_payment(connection, provider="VNPAY", status="COMPLETED")
+    for selector, expected in (
+        (PaymentSelector(stuck=timedelta(minutes=20)), [old.id]),
+        (PaymentSelector(statuses=("COMPLETED", "FAILED")), [done.id]),
+        (PaymentSelector(provider="vnpay"), [done.id]),
+        (PaymentSelector(order_codes=(old.order_code,)), [old.id]),
+        (PaymentSelector(ids=(old.id, "nope")), [old.id]),
+    ):
+        assert ids_of(list_rows(engine, partial(listing.payments, selector=selector), limit=None)) == expected
+
+
+def test_an_event_tells_its_payment_and_whether_it_is_superseded(engine):
+    """The order's code, the gateway, and the danger of sending it again."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+    (row,) = list_rows(engine, OUTBOX, limit=None)
+    assert (row["state"], row["superseded"], row["provider"]) == ("dead", True, "ZALOPAY")
+    assert row["order_code"].startswith("TB-DEMO-")
+
+
+def test_more_kinds_of_error_than_asked_for_are_said(engine):
+    """The most frequent come first."""
+    with engine.begin() as connection:
+        for count, error in ((1, "alpha"), (3, "beta"), (2, "gamma")):
+            insert_events(connection, count, state="dead", last_error=error)
+    report = group_errors(engine, Selector(), max_retries=5, limit=2)
+    assert [(group.pattern, group.count) for group in report.groups] == [("beta", 3), ("gamma", 2)]
+    assert (report.truncated, report.events) == (True, 5)

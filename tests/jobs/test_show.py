@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ticketbottle_payctl.broker.config import connection_config, producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.errors import NotFoundError
+from ticketbottle_payctl.jobs.process_webhook import process_webhook
+from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.jobs.show import show
+from ticketbottle_payctl.providers import by_name
+from ticketbottle_payctl.providers.samples import sample
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
+from ticketbottle_payctl.settings import KafkaSettings
+
+pytestmark = pytest.mark.postgres
+CALLBACK = sample("zalopay")
+DATA = json.loads(json.loads(CALLBACK.request.body)["data"])
+
+
+def timeline_of(engine, name, **more):
+    """What there is under a name."""
+    return show(engine, name, max_retries=5, now=datetime.now(UTC), **more)
+
+
+@pytest.fixture
+def settled(engine):
+    """A payment that its callback settled, and the report of that."""
+    with engine.begin() as connection:
+        payment = insert_payment(connection, amount=DATA["amount"], reference=DATA["app_trans_id"])
+    report = process_webhook(engine, CALLBACK.request, by_name("zalopay"), CALLBACK.credentials)
+    return payment, report
+
+
+def test_one_timeline_from_callback_to_topic(engine, settled, mock_kafka, read_all):
+    """Under every name it has; the record found is the one that lies there."""
+    payment, report = settled
+    producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
+    publish_outbox(engine, producer, PublishOptions())
+    producer.close()
+    kafka = connection_config(KafkaSettings(mock_kafka.bootstrap))
+    names = (payment.id, payment.order_code, payment.reference, report.event.id, report.receipt_id)
+    timelines = [timeline_of(engine, name) for name in names]
+    assert all(timeline == timelines[0] for timeline in timelines)
+    timeline = timeline_of(engine, payment.id, kafka=kafka)
+    steps = timeline.steps
+    assert [step for step in steps if step.kind != "record"] == list(timelines[0].steps)
+    assert [step.at for step in steps] == sorted(step.at for step in steps)
+    assert {step.kind for step in steps} == {
+        "payment_created", "callback", "payment_settled", "event_written", "event_published", "record",
+    }  # fmt: skip
+    (message,) = read_all(mock_kafka.bootstrap)
+    record = next(step for step in steps if step.kind == "record")
+    assert (record.facts["topic"], record.facts["partition"], record.facts["offset"]) == (
+        message.topic, message.partition, message.offset,
+    )  # fmt: skip
+    assert timeline.warnings == ()
+    assert timeline.advice[0].command == f"payctl replay {report.event.id} --published --allow-published"
+
+
+def test_a_record_that_is_not_there_is_said(engine, mock_kafka):
+    """Published, says the table, but the topic does not have it."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="published")
+        insert_payments_of_events(connection)
+        payment = connection.exec_driver_sql("SELECT id FROM payments").scalar_one()
+    timeline = timeline_of(engine, payment, kafka=connection_config(KafkaSettings(mock_kafka.bootstrap)))
+    assert "never sent, or past the topic's retention" in timeline.warnings[0]
+
+
+def test_a_broker_that_is_away_is_only_a_warning(engine, settled):
+    """The rest of the timeline is shown."""
+    payment, _ = settled
+    with engine.begin() as connection:
+        connection.exec_driver_sql('UPDATE outbox SET published = true, "publishedAt" = "createdAt"')
+    kafka = connection_config(KafkaSettings("127.0.0.1:1"))
+    timeline = timeline_of(engine, payment.id, kafka=kafka)
+    assert "were not looked at" in timeline.warnings[0]
+    assert len(timeline.steps) == 5
+
+
+@pytest.mark.parametrize(
+    ("state", "event_type", "status", "advice"),
+    [
+        ("dead", "PAYMENT_COMPLETED", "COMPLETED", "payctl replay {event}"),
+        ("dead", "PAYMENT_FAILED", "COMPLETED", "payctl publish-outbox --on-dead release"),
+        ("dead", "PAYMENT_FAILED", "FAILED", "payctl replay {event}"),
+        ("pending", "PAYMENT_COMPLETED", "COMPLETED", "payctl doctor"),
+        ("published", "PAYMENT_COMPLETED", "COMPLETED", "payctl replay {event} --published --allow-published"),
+    ],
+)
+def test_the_next_command_fits_the_state(engine, state, event_type, status, advice):
+    """And never sends again what would do harm."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state=state, event_type=event_type, age=timedelta(hours=1))
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql('UPDATE payments SET status = %(status)s::"PaymentStatus"', {"status": status})
+        event, payment = connection.exec_driver_sql('SELECT id, "aggregateId" FROM outbox').one()
+    timeline = timeline_of(engine, payment)
+    assert timeline.advice[0].command == advice.format(event=event)
+
+
+def test_a_payment_that_waits_asks_for_the_gateway(engine):
+    """Nothing came in for it yet."""
+    with engine.begin() as connection:
+        payment = insert_payment(connection)
+    assert timeline_of(engine, payment.order_code).advice[0].command.startswith("payctl reconcile ")
+
+
+def test_an_event_without_a_payment_is_shown_all_the_same(engine):
+    """Its payment may have been deleted."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, aggregates=1)
+        event = connection.exec_driver_sql("SELECT id FROM outbox LIMIT 1").scalar_one()
+    timeline = timeline_of(engine, event)
+    assert (timeline.payment, len(timeline.steps)) == (None, 2)
+
+
+def test_what_does_not_exist_is_not_found(engine):
+    """Whatever is typed."""
+    for name in ("nope", "'; --", "%", "00000000-0000-4000-8000-000000000000"):
+        with pytest.raises(NotFoundError):
+            timeline_of(engine, name)

@@ -1,0 +1,170 @@
+r"""Debezium set up so that its messages are payctl's: same topic, key, partition, value bytes and headers.
+
+Not all headers: correlation id, traceparent and replay run stand in payctl's own tables, and ``eventVersion`` cannot be
+written (Kafka Connect takes ``1.0`` for a number and writes ``1``; an absent header is better than another one).
+
+How the transforms work together: the outbox router takes an event's type apart and names the topic after its tail;
+whatever its expression does not fit keeps its type as topic, and goes to ``payment.unroutable``, which nobody reads;
+no transform lower-cases, so each known tail has a router of its own.
+See https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from ticketbottle_payctl.domain.cdc import (
+    HEARTBEAT_MESSAGE,
+    HEARTBEATS,
+    PUBLICATION,
+    ROLE,
+    SLOT,
+    TOPIC_PREFIX,
+    UNROUTABLE,
+)
+from ticketbottle_payctl.domain.event import SOURCE, TOPICS
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.settings import DatabaseSettings
+
+PASSWORD = "${file:/etc/payctl/cdc.properties:password}"  # noqa: S105 - where the worker finds it, not what it is
+_PLACEHOLDER = re.compile(r"\$\{[^:}\s]+:[^}\s]+\}")
+_ROLE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_STRING = "org.apache.kafka.connect.storage.StringConverter"
+_ROUTER = "org.apache.kafka.connect.transforms.RegexRouter"
+_HEADER = "org.apache.kafka.connect.transforms.InsertHeader"
+_HEADERS = ("id:header:eventId", "eventType:header:eventType", "aggregateType:header:aggregateType")
+
+
+@dataclass(frozen=True, slots=True)
+class CdcConfig:
+    """What to give to whom: the connector's properties, SQL for the table's owner, topics that must exist."""
+
+    connector: dict[str, str]
+    sql: str
+    topics: tuple[str, ...]
+
+
+def cdc_config(
+    database: DatabaseSettings, *, role: str = ROLE, password: str = PASSWORD, server: str | None = None
+) -> CdcConfig:
+    """The configuration for this installation's database. Nothing is connected to, and no password is in it.
+
+    ``password`` is a placeholder that the worker's config provider resolves. ``server`` (``host`` or ``host:port``)
+    is the database server itself, where DATABASE_URL leads to a pooler: replication does not pass through one.
+
+    Raises:
+        InputError: a password where a placeholder belongs, or a name that is not one.
+    """
+    if not _PLACEHOLDER.fullmatch(password):
+        message = "the connector's password is given as a placeholder of Kafka Connect, never itself"
+        raise InputError(message, hint=f"for example '{PASSWORD}' or '${{env:PAYCTL_CDC_PASSWORD}}'")
+    if not _ROLE_NAME.fullmatch(role):
+        message = "a role's name has lower-case letters, digits and underscores"
+        raise InputError(message)
+    connector = {
+        "name": "payctl-outbox",
+        "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+        "tasks.max": "1",
+        **_place(database, server),
+        "database.user": role,
+        "database.password": password,
+        **_capture(database.schema),
+        **_forms(),
+        **_transforms(),
+    }
+    return CdcConfig(connector, _sql(database.schema, role), (*TOPICS.values(), UNROUTABLE, HEARTBEATS))
+
+
+def as_properties(values: dict[str, str]) -> str:
+    """The text of a Java properties file, in which a backslash is written twice."""
+    return "".join("{}={}\n".format(name, value.replace("\\", "\\\\")) for name, value in values.items())
+
+
+def _place(database: DatabaseSettings, server: str | None) -> dict[str, str]:
+    parts = urlsplit(database.url.reveal())
+    where = urlsplit(f"//{server}") if server else parts
+    try:
+        port = where.port or 5432
+    except ValueError as error:
+        message = "the server is given as host or host:port"
+        raise InputError(message) from error
+    query = dict(parse_qsl(parts.query))
+    tls = {f"database.{name}": query[name] for name in ("sslmode", "sslrootcert") if name in query}
+    return {
+        "database.hostname": where.hostname or "",
+        "database.port": str(port),
+        "database.dbname": unquote(parts.path.lstrip("/")),
+        **tls,
+    }
+
+
+def _capture(schema: str) -> dict[str, str]:
+    """What is read: inserts from the slot's position on, never a snapshot. A heartbeat lets go of other tables' log.
+
+    The server keeps its write-ahead log from the slot's position. It moves only when something arrives, so where the
+    outbox is quiet and the rest of the database is not, the connector has to write something itself.
+    """
+    return {
+        "topic.prefix": TOPIC_PREFIX,
+        "plugin.name": "pgoutput",
+        "slot.name": SLOT,
+        "publication.name": PUBLICATION,
+        "publication.autocreate.mode": "disabled",
+        "snapshot.mode": "no_data",
+        "table.include.list": f"{re.escape(schema)}.outbox",
+        "poll.interval.ms": "20",
+        "heartbeat.interval.ms": "10000",
+        "heartbeat.action.query": f"SELECT pg_logical_emit_message(false, '{HEARTBEAT_MESSAGE}', '')",
+        "message.prefix.exclude.list": HEARTBEAT_MESSAGE,
+    }
+
+
+def _forms() -> dict[str, str]:
+    return {
+        "key.converter": _STRING,
+        "value.converter": _STRING,
+        "header.converter": _STRING,
+        "tombstones.on.delete": "false",
+        "time.precision.mode": "adaptive",
+        "extended.headers.enabled": "false",
+    }
+
+
+def _transforms() -> dict[str, str]:
+    tails = [event_type.removeprefix("PAYMENT_") for event_type in TOPICS]
+    steps = {
+        "outbox": {
+            "type": "io.debezium.transforms.outbox.EventRouter",
+            "table.field.event.id": "id",
+            "table.field.event.key": "aggregateId",
+            "table.field.event.payload": "payload",
+            "route.by.field": "eventType",
+            "route.topic.regex": f"PAYMENT_(?<tail>{'|'.join(tails)})",
+            "route.topic.replacement": "payment.${tail}",
+            "table.fields.additional.placement": ",".join(_HEADERS),
+        }
+    }
+    # First of all what is none of ours, so that a type that looks like a topic cannot pass for one.
+    ours = "|".join([*(rf"payment\.{tail}" for tail in tails), HEARTBEATS.replace(".", r"\.")])
+    steps["unroutable"] = {"type": _ROUTER, "regex": f"(?s)(?!(?:{ours})$).*", "replacement": UNROUTABLE}
+    for tail in tails:
+        topic = TOPICS[f"PAYMENT_{tail}"]
+        steps[tail.lower()] = {"type": _ROUTER, "regex": rf"payment\.{tail}", "replacement": topic}
+    steps["source"] = {"type": _HEADER, "header": "source", "value.literal": SOURCE}
+    values = {f"transforms.{step}.{name}": value for step, own in steps.items() for name, value in own.items()}
+    return {"transforms": ",".join(steps), **values}
+
+
+def _sql(schema: str, role: str) -> str:
+    table = f'"{schema}"."outbox"'
+    return f"""\
+-- As the owner of {table} or a superuser, once. SHOW wal_level must say logical.
+CREATE ROLE {role} LOGIN REPLICATION;  -- on Amazon RDS: CREATE ROLE {role} LOGIN; GRANT rds_replication TO {role};
+GRANT payctl_publisher TO {role};  -- for `payctl cdc cut-over`, `mark` and `cut-back`
+GRANT USAGE ON SCHEMA "{schema}" TO {role};
+GRANT SELECT ON {table} TO {role};
+CREATE PUBLICATION {PUBLICATION} FOR TABLE {table} WITH (publish = 'insert');
+-- The replication slot {SLOT} is made by `payctl cdc cut-over`, at the moment the outbox changes hands.
+"""

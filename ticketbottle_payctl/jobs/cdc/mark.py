@@ -1,0 +1,74 @@
+"""While Debezium publishes: mark what it has sent. Kafka itself is asked, so a mark is never a guess.
+
+Debezium reads the table's log and writes nothing back. Without marks its events would count as pending for ever,
+never be cleaned up, and be sent again by the first publisher that is started.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+
+from sqlalchemy import Connection, Engine
+
+from ticketbottle_payctl.broker.follower import Follower, Seen
+from ticketbottle_payctl.domain.cdc import UNROUTABLE
+from ticketbottle_payctl.errors import GuardError
+from ticketbottle_payctl.store import cdc
+from ticketbottle_payctl.store.engine import Limits, transaction
+
+LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5))
+BATCH = 5000
+_UNROUTABLE = f"UNKNOWN_EVENT_TYPE: Debezium sent it to {UNROUTABLE}"
+
+
+@dataclass(frozen=True, slots=True)
+class MarkReport:
+    """``read`` are messages looked at; ``marked`` and ``dead`` rows that had not been so before."""
+
+    read: int
+    marked: int
+    dead: int
+    pending: int
+    dry_run: bool = False
+
+
+def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
+    """Mark as published what lies in Kafka, up to what lies there when this begins. Running it twice is no harm.
+
+    An event in ``payment.unroutable`` becomes dead instead, as payctl's own publisher makes one of an unknown type.
+
+    Raises:
+        GuardError: Debezium does not publish here.
+        BrokerUnavailableError, DatabaseUnavailableError: what was marked until then stays marked.
+    """
+    with transaction(engine, LIMITS, commit=False) as connection:
+        if cdc.slot(connection) is None:
+            message = "there is no replication slot: Debezium does not publish this outbox"
+            raise GuardError(message, hint="payctl publish-outbox marks what it sends itself")
+    return mark_all(engine, follower, max_retries, dry_run=dry_run)
+
+
+def mark_all(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool) -> MarkReport:
+    """Read to the end and mark, batch by batch; the place is kept only after the marks are committed."""
+    read = marked = dead = 0
+    follower.open()
+    while seen := follower.read(BATCH):
+        with transaction(engine, LIMITS, commit=not dry_run) as connection:
+            published, unroutable = _mark(connection, seen, max_retries)
+        if not dry_run:
+            follower.keep()
+        read, marked, dead = read + len(seen), marked + published, dead + unroutable
+    with transaction(engine, LIMITS, commit=False) as connection:
+        return MarkReport(read, marked, dead, cdc.count_pending(connection, max_retries), dry_run)
+
+
+def _mark(connection: Connection, seen: list[Seen], max_retries: int) -> tuple[int, int]:
+    routed = [cdc.Marked(one.event_id, one.at.astimezone(UTC).replace(tzinfo=None)) for one in seen if _is_routed(one)]
+    lost = [one.event_id for one in seen if not _is_routed(one)]
+    published = cdc.mark_published(connection, routed) if routed else 0
+    return published, cdc.mark_dead(connection, lost, max_retries, _UNROUTABLE) if lost else 0
+
+
+def _is_routed(seen: Seen) -> bool:
+    return seen.topic != UNROUTABLE

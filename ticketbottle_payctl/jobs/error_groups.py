@@ -1,0 +1,40 @@
+"""Why events are not published, kind by kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.store import error_groups as store
+from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.error_groups import ErrorGroup
+from ticketbottle_payctl.store.selection import Selector
+
+_LIMITS = Limits(statement=timedelta(seconds=30))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorsReport:
+    """The kinds of error, the most frequent first. ``truncated`` where there are more kinds than were asked for."""
+
+    groups: tuple[ErrorGroup, ...]
+    truncated: bool
+
+    @property
+    def events(self) -> int:
+        """Events in these groups."""
+        return sum(group.count for group in self.groups)
+
+
+def group_errors(engine: Engine, selector: Selector, *, max_retries: int, limit: int) -> ErrorsReport:
+    """Group the unpublished events that failed at least once by their last error, ids and numbers left out.
+
+    Raises:
+        InputError: the selector's pattern is not a regular expression.
+        DatabaseUnavailableError: the database is away.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        found = store.groups(connection, selector, max_retries, limit + 1)
+    return ErrorsReport(tuple(found[:limit]), truncated=len(found) > limit)

@@ -1,0 +1,32 @@
+"""Put events back to pending: plan, apply in bounded transactions, resume, cancel.
+
+``planning`` decides what is meant and what is left out, ``applying`` runs a stored plan, ``report`` is what both say.
+"""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.jobs.replay.applying import cancel_run, replay, resume_run
+from ticketbottle_payctl.jobs.replay.planning import plan_replay
+from ticketbottle_payctl.jobs.replay.report import (
+    LeftOut,
+    LeftOutReason,
+    PlannedEvent,
+    ReplayOptions,
+    ReplayOutcome,
+    ReplayPlan,
+    ReplayReport,
+)
+
+__all__ = [
+    "LeftOut",
+    "LeftOutReason",
+    "PlannedEvent",
+    "ReplayOptions",
+    "ReplayOutcome",
+    "ReplayPlan",
+    "ReplayReport",
+    "cancel_run",
+    "plan_replay",
+    "replay",
+    "resume_run",
+]

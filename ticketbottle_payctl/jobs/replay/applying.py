@@ -1,0 +1,208 @@
+"""Run a plan: a chunk a transaction, canary first, no faster than asked, and stop when it goes wrong.
+
+The plan is stored with the run before the first row changes, so a run that ends early is resumed where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from itertools import pairwise
+from threading import Event
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.errors import GuardError, PayctlError
+from ticketbottle_payctl.jobs.replay.report import PlannedEvent, ReplayOptions, ReplayOutcome, ReplayPlan, ReplayReport
+from ticketbottle_payctl.store import replay as store
+from ticketbottle_payctl.store import runs
+from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.replay import CHUNK, Progress, Row
+from ticketbottle_payctl.store.runs import NewRun, Run, RunStatus
+
+COMMAND = "replay"
+_LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5))
+_LOOK_EVERY = 1.0
+_CANARY_PAUSE = 0.25
+_MOST_NAMED = 100
+_STATUS = {
+    ReplayOutcome.DONE: RunStatus.DONE,
+    ReplayOutcome.CANARY_FAILED: RunStatus.STOPPED,
+    ReplayOutcome.CANARY_TIMEOUT: RunStatus.STOPPED,
+    ReplayOutcome.TOO_MANY_ERRORS: RunStatus.STOPPED,
+    ReplayOutcome.SIGNAL: RunStatus.INTERRUPTED,
+    ReplayOutcome.CANCELLED: RunStatus.CANCELLED,
+}
+Tell = Callable[[int], None]
+"""Hears after each transaction how many events of the plan are decided in all."""
+
+
+def _silent(_decided: int) -> None:
+    pass
+
+
+def replay(  # noqa: PLR0913 - what a run needs, each by its name
+    engine: Engine,
+    plan: ReplayPlan,
+    run: NewRun,
+    options: ReplayOptions,
+    *,
+    max_retries: int,
+    stop: Event | None = None,
+    tell: Tell = _silent,
+) -> ReplayReport:
+    """Record the run with its plan, then apply it. A row that changed since the plan is skipped and recorded so.
+
+    Each transaction changes at most 1,000 events and is committed or rolled back whole.
+
+    Raises:
+        DatabaseUnavailableError: the database went away; the run can be resumed if it was recorded.
+        ConfigError: payctl's schema or a privilege is missing.
+    """
+    with transaction(engine, _LIMITS) as connection:
+        runs.start(connection, run)
+        store.store_plan(connection, run.id, _chunks(plan.events, options))
+        for start in range(0, len(plan.left_out), CHUNK):
+            left = plan.left_out[start : start + CHUNK]
+            runs.left_alone(connection, run.id, [(one.id, one.reason.value) for one in left])
+    return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).to_the_end()
+
+
+def resume_run(
+    engine: Engine, run: Run, *, max_retries: int, stop: Event | None = None, tell: Tell = _silent
+) -> ReplayReport:
+    """Apply what is left of a recorded run's plan, as it was planned and with its own options.
+
+    Raises:
+        GuardError: the run is of another command, or was cancelled.
+        DatabaseUnavailableError: the database went away; the run can be resumed again.
+    """
+    if run.command != COMMAND or run.status == RunStatus.CANCELLED:
+        what = "was cancelled" if run.command == COMMAND else f"is a {run.command}"
+        message = f"run {run.id} {what}: there is nothing to resume"
+        raise GuardError(message, hint="payctl runs list")
+    options = ReplayOptions.restored(run.options)
+    return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).to_the_end()
+
+
+def cancel_run(engine: Engine, run: Run) -> int:
+    """End a run for good, also one that is at work elsewhere; how many events of its plan it did not reach.
+
+    What was requeued stays requeued. A run that is done stays done.
+    """
+    with transaction(engine, _LIMITS) as connection:
+        _, events = store.remaining(connection, run.id)
+        if run.status != RunStatus.DONE:
+            runs.update(connection, run.id, RunStatus.CANCELLED, {"remaining": events})
+    return events
+
+
+def _chunks(events: Sequence[PlannedEvent], options: ReplayOptions) -> Iterator[list[Row]]:
+    first = options.canary or options.chunk
+    bounds = [0, *range(first, len(events), options.chunk), len(events)]
+    for start, end in pairwise(bounds):
+        if end > start:
+            yield [event.row for event in events[start:end]]
+
+
+class _Application:
+    def __init__(  # noqa: PLR0913 - as above
+        self, engine: Engine, run_id: str, options: ReplayOptions, *, max_retries: int, stop: Event | None, tell: Tell
+    ) -> None:
+        self._engine, self._run_id, self._options = engine, run_id, options
+        self._max_retries, self._stop, self._tell = max_retries, stop or Event(), tell
+        self._began = self._looked = time.monotonic()
+        self._decided = self._locked = 0
+
+    def to_the_end(self) -> ReplayReport:
+        try:
+            return self._report(self._apply())
+        except PayctlError as error:
+            way_on = f"then `payctl runs resume {self._run_id}`"
+            error.hint = f"{error.hint}, {way_on}" if error.hint else way_on
+            raise
+
+    def _apply(self) -> ReplayOutcome:
+        if self._options.canary and self._canary_is_out():
+            trouble = self._await_canary()
+            if trouble is not None:
+                return trouble
+        while not self._stop.is_set():
+            with transaction(self._engine, _LIMITS) as connection:
+                chunk = store.apply_next(connection, self._run_id, allow_superseded=self._options.allow_superseded)
+            if chunk is None:
+                return self._end()
+            self._count(chunk)
+            trouble = self._await_canary() if chunk.number == 0 and self._options.canary else self._check()
+            if trouble is not None:
+                return trouble
+            self._pace()
+        return ReplayOutcome.SIGNAL
+
+    def _count(self, chunk: store.Chunk) -> None:
+        self._decided += sum(chunk.outcomes.values())
+        self._locked += sum(count for (outcome, _), count in chunk.outcomes.items() if outcome == "failed")
+        self._tell(self._decided)
+
+    def _end(self) -> ReplayOutcome:
+        with transaction(self._engine, _LIMITS, commit=False) as connection:
+            chunks, _ = store.remaining(connection, self._run_id)
+        return ReplayOutcome.CANCELLED if chunks else ReplayOutcome.DONE
+
+    def _canary_is_out(self) -> bool:
+        """Whether an earlier run of this plan ended between its canary and the rest."""
+        with transaction(self._engine, _LIMITS, commit=False) as connection:
+            return bool(store.outcomes(connection, self._run_id, chunk=0))
+
+    def _await_canary(self) -> ReplayOutcome | None:
+        """Wait until the first events are published; None where all of them were."""
+        deadline = time.monotonic() + self._options.canary_patience.total_seconds()
+        while not self._stop.is_set():
+            now = self._progress(chunk=0)
+            if now.dead:
+                return ReplayOutcome.CANARY_FAILED
+            if now.pending == 0:
+                return None
+            if time.monotonic() >= deadline:
+                return ReplayOutcome.CANARY_TIMEOUT
+            self._stop.wait(_CANARY_PAUSE)
+        return ReplayOutcome.SIGNAL
+
+    def _check(self) -> ReplayOutcome | None:
+        """Count what failed, once a second."""
+        most = self._options.max_errors
+        if most is None:
+            return None
+        failed = self._locked
+        if failed < most and time.monotonic() - self._looked >= _LOOK_EVERY:
+            failed += self._progress().dead
+            self._looked = time.monotonic()
+        return ReplayOutcome.TOO_MANY_ERRORS if failed >= most else None
+
+    def _pace(self) -> None:
+        if self._options.rate:
+            due = self._began + self._decided / self._options.rate
+            self._stop.wait(max(0.0, due - time.monotonic()))
+
+    def _progress(self, chunk: int | None = None) -> Progress:
+        with transaction(self._engine, _LIMITS, commit=False) as connection:
+            return store.progress(connection, self._run_id, self._max_retries, chunk=chunk)
+
+    def _report(self, outcome: ReplayOutcome) -> ReplayReport:
+        with transaction(self._engine, _LIMITS) as connection:
+            _, left = store.remaining(connection, self._run_id)
+            report = ReplayReport(
+                run_id=self._run_id,
+                outcome=outcome,
+                outcomes=store.outcomes(connection, self._run_id),
+                remaining=left,
+                progress=store.progress(connection, self._run_id, self._max_retries),
+                seconds=time.monotonic() - self._began,
+                left_alone=tuple(runs.items(connection, self._run_id, _MOST_NAMED, left=True)),
+            )
+            counts = {
+                "requeued": report.requeued, "skipped": report.skipped, "failed": report.failed, "remaining": left,
+            }  # fmt: skip
+            runs.update(connection, self._run_id, _STATUS[outcome], counts)
+        return report

@@ -1,0 +1,71 @@
+"""What a selector means now: which events would be requeued, and which are left out and why. Reads only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.jobs.replay.report import LeftOut, LeftOutReason, PlannedEvent, ReplayPlan
+from ticketbottle_payctl.store import replay as store
+from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.replay import Candidate
+from ticketbottle_payctl.store.selection import Selector
+
+_LIMITS = Limits(statement=timedelta(minutes=1))
+
+
+def plan_replay(
+    engine: Engine,
+    selector: Selector,
+    *,
+    max_retries: int,
+    allow_published: bool = False,
+    allow_superseded: bool = False,
+) -> ReplayPlan:
+    """Select, and decide of each event whether it goes into the plan.
+
+    A published event is left out unless allowed; so is one that a later success of its payment has superseded. Both
+    are named, and so is an id that does not exist.
+
+    Raises:
+        InputError: the selector's pattern is not a regular expression.
+        DatabaseUnavailableError: the database is away.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        found = store.candidates(connection, selector, max_retries)
+        left_out = list(_left_out(found, allow_published=allow_published, allow_superseded=allow_superseded))
+        away = {left.id for left in left_out}
+        chosen = [event for event in found if event.row.id not in away]
+        newer = store.keys_with_newer_events(connection, chosen)
+    return ReplayPlan(
+        events=tuple(PlannedEvent(event.row, event.state) for event in chosen),
+        left_out=(*left_out, *_missing(selector, found)),
+        by_type=dict(sorted(Counter(event.event_type for event in chosen).items())),
+        keys_with_newer=newer,
+        oldest=chosen[0].created_at if chosen else None,
+        newest=chosen[-1].created_at if chosen else None,
+    )
+
+
+def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_superseded: bool) -> Iterable[LeftOut]:
+    for event in found:
+        if event.superseded and not allow_superseded:
+            yield LeftOut(event.row.id, LeftOutReason.SUPERSEDED, event.event_type, event.aggregate_id)
+        elif event.state == "published" and not allow_published:
+            yield LeftOut(event.row.id, LeftOutReason.PUBLISHED, event.event_type, event.aggregate_id)
+
+
+def _missing(selector: Selector, found: Iterable[Candidate]) -> Iterable[LeftOut]:
+    """Ids that were named and not found; with other selectors beside them they may exist and not fit."""
+    if selector.ids is None:
+        return
+    only_ids = replace(selector, ids=None, limit=None).is_empty
+    reason = LeftOutReason.NOT_FOUND if only_ids and selector.limit is None else LeftOutReason.NOT_SELECTED
+    known = {event.row.id for event in found}
+    for event_id in dict.fromkeys(selector.ids):
+        if event_id not in known:
+            yield LeftOut(event_id, reason)

@@ -1,0 +1,158 @@
+"""What a replay would do, was told to do, and did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from ticketbottle_payctl.store.replay import CHUNK, Progress, Row
+from ticketbottle_payctl.store.runs import RunItem
+
+_EVENTS_PER_SECOND = 20_000
+
+
+class ReplayOutcome(StrEnum):
+    """How a replay ended."""
+
+    DONE = "done"
+    CANARY_FAILED = "canary_failed"
+    CANARY_TIMEOUT = "canary_timeout"
+    TOO_MANY_ERRORS = "too_many_errors"
+    SIGNAL = "signal"
+    CANCELLED = "cancelled"
+
+
+class LeftOutReason(StrEnum):
+    """Why a selected event is not in the plan."""
+
+    PUBLISHED = "published"
+    SUPERSEDED = "superseded"
+    NOT_FOUND = "not_found"
+    NOT_SELECTED = "not_selected"
+
+
+class PlannedEvent(NamedTuple):
+    """An event to be requeued, and the row that it must still be then."""
+
+    row: Row
+    state: str
+
+
+class LeftOut(NamedTuple):
+    """A selected event that stays as it is. Type and payment are None where there is no such event."""
+
+    id: str
+    reason: LeftOutReason
+    event_type: str | None = None
+    aggregate_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """What would be requeued, oldest first, and what it would mean. Instants are UTC.
+
+    ``keys_with_newer`` payments have an event that is newer than those to be requeued: their consumers see the older
+    one again after the newer.
+    """
+
+    events: tuple[PlannedEvent, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    by_type: Mapping[str, int] = field(default_factory=dict)
+    keys_with_newer: int = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
+
+    @property
+    def by_state(self) -> Counter[str]:
+        """How many are published, dead, pending now."""
+        return Counter(event.state for event in self.events)
+
+    @property
+    def matched(self) -> int:
+        """Selected events that there are."""
+        missing = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}
+        return len(self.events) + sum(left.reason not in missing for left in self.left_out)
+
+    def seconds(self, rate: float | None) -> float:
+        """How long requeueing will take, in seconds; publishing comes after it."""
+        return len(self.events) / min(rate or _EVENTS_PER_SECOND, _EVENTS_PER_SECOND)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """How to run. ``rate`` is events a second. ``canary`` events go first and must be published within the patience.
+
+    ``max_errors`` failures (events held by another session, or dead again) end the run.
+    """
+
+    allow_superseded: bool = False
+    rate: float | None = None
+    canary: int | None = None
+    canary_patience: timedelta = timedelta(minutes=5)
+    max_errors: int | None = None
+
+    def stored(self) -> dict[str, object]:
+        """As plain values, for the record and for :meth:`restored`."""
+        return {
+            "allow_superseded": self.allow_superseded,
+            "rate": self.rate,
+            "canary": self.canary,
+            "canary_patience_s": self.canary_patience.total_seconds(),
+            "max_errors": self.max_errors,
+        }
+
+    @classmethod
+    def restored(cls, stored: Mapping[str, object]) -> ReplayOptions:
+        """What :meth:`stored` gave."""
+        rate, canary, errors = (stored.get(name) for name in ("rate", "canary", "max_errors"))
+        patience = stored.get("canary_patience_s")
+        return cls(
+            allow_superseded=stored.get("allow_superseded") is True,
+            rate=float(rate) if isinstance(rate, int | float) else None,
+            canary=canary if isinstance(canary, int) else None,
+            canary_patience=timedelta(seconds=float(patience) if isinstance(patience, int | float) else 300),
+            max_errors=errors if isinstance(errors, int) else None,
+        )
+
+    @property
+    def chunk(self) -> int:
+        """Events of one transaction: fewer where the rate is low, so that it is kept from second to second."""
+        return CHUNK if self.rate is None else max(1, min(CHUNK, int(self.rate)))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What a run did. ``remaining`` events of its plan were not reached; ``progress`` is where the others stand now.
+
+    ``left_alone`` are the first of the rows that were not requeued.
+    """
+
+    run_id: str
+    outcome: ReplayOutcome
+    outcomes: Mapping[tuple[str, str | None], int]
+    remaining: int
+    progress: Progress
+    seconds: float
+    left_alone: tuple[RunItem, ...] = ()
+
+    @property
+    def requeued(self) -> int:
+        """Events that are pending again, or published by now."""
+        return self._count("requeued")
+
+    @property
+    def skipped(self) -> int:
+        """Events that were left alone: changed since the plan, gone, superseded."""
+        return self._count("skipped")
+
+    @property
+    def failed(self) -> int:
+        """Events held by another session, and requeued ones that are dead again."""
+        return self._count("failed") + self.progress.dead
+
+    def _count(self, wanted: str) -> int:
+        return sum(count for (outcome, _), count in self.outcomes.items() if outcome == wanted)

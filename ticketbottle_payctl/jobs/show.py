@@ -1,0 +1,180 @@
+"""Everything about one payment or event in order of time, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.broker.search import Search, Wanted, find_records
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.errors import BrokerUnavailableError, NotFoundError
+from ticketbottle_payctl.store import history
+from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.history import EventRow, History, PaymentRow
+from ticketbottle_payctl.store.runs import Run
+
+_LIMITS = Limits(statement=timedelta(seconds=30))
+# Clocks differ, and the mark of a batch is older than its last message by as long as the batch took.
+_EARLIER, _LATER = timedelta(minutes=1), timedelta(minutes=10)
+_PATIENCE = timedelta(seconds=10)
+_LONG = timedelta(minutes=5)
+
+
+class Step(NamedTuple):
+    """Something that happened, or a state. ``kind`` is a fixed word, ``id`` the row's, ``facts`` what it says."""
+
+    at: datetime
+    kind: str
+    id: str
+    facts: Mapping[str, object]
+
+
+class Advice(NamedTuple):
+    """A command to type next, and why."""
+
+    command: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What is known of a payment, oldest first. ``warnings`` say what could not be looked at."""
+
+    payment: PaymentRow | None
+    steps: tuple[Step, ...]
+    advice: tuple[Advice, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+
+def show(
+    engine: Engine,
+    name: str,
+    *,
+    max_retries: int,
+    kafka: Mapping[str, str | int | bool] | None = None,
+    now: datetime,
+) -> Timeline:
+    """Join callbacks, payment, events, operators' runs and, where ``kafka`` is given, the records in the topics.
+
+    ``name`` is a payment's, event's or callback's id, an order code, or the id the gateway knows the payment by.
+
+    Raises:
+        NotFoundError: nothing has that name.
+        DatabaseUnavailableError: the database is away. A broker that is away is only a warning.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        found = history.find(connection, name, max_retries)
+    if found is None:
+        message = "there is no payment, event or callback of that id or order code"
+        raise NotFoundError(message, hint="look with `payctl list payments` or `payctl list outbox`")
+    records, warnings = _records(found, kafka) if kafka else ([], [])
+    steps = sorted([*_steps(found), *records], key=lambda step: step.at)
+    return Timeline(found.payment, tuple(steps), tuple(_advice(found, now)), tuple(warnings))
+
+
+def _steps(found: History) -> Iterator[Step]:
+    payment = found.payment
+    if payment:
+        facts = {"status": "PENDING", "amount": payment.amount, "currency": payment.currency}
+        yield Step(payment.created_at, "payment_created", payment.id, {**facts, "provider": payment.provider})
+        ends = (("COMPLETED", payment.completed_at), ("FAILED", payment.failed_at), ("CANCELLED", payment.cancelled_at))
+        for status, at in ends:
+            if at:
+                yield Step(at, "payment_settled", payment.id, {"status": status})
+    for receipt in found.receipts:
+        yield Step(receipt.received_at, "callback", receipt.id, {
+            "provider": receipt.provider, "outcome": receipt.outcome, "result": receipt.result,
+            "reason": receipt.reason, "amount": receipt.amount, "currency": receipt.currency,
+            "gateway_transaction_id": receipt.gateway_transaction_id, "bytes": receipt.body_bytes,
+        })  # fmt: skip
+    for event in found.events:
+        yield Step(event.created_at, "event_written", event.id, {
+            "event_type": event.event_type, "state": event.state, "superseded": event.superseded,
+            "retry_count": event.retry_count, "last_error": event.last_error, "payload": event.payload,
+        })  # fmt: skip
+        if event.published_at:
+            yield Step(event.published_at, "event_published", event.id, {"event_type": event.event_type})
+    for event_id, run in found.replays:
+        yield Step(run.started_at, "event_replayed", event_id, _of_run(run))
+
+
+def _of_run(run: Run) -> dict[str, object]:
+    who = run.who.actor or f"{run.who.os_user}@{run.who.host}"
+    return {"run_id": run.id, "command": run.command, "who": who, "reason": run.reason}
+
+
+def _records(found: History, kafka: Mapping[str, str | int | bool]) -> tuple[list[Step], list[str]]:
+    steps: list[Step] = []
+    warnings: list[str] = []
+    for event in found.events:
+        if event.state != "published" or event.event_type not in TOPICS:
+            continue
+        since = min([event.published_at or event.created_at, *(run.started_at for _, run in found.replays)])
+        wanted = Wanted(
+            TOPICS[event.event_type], event.aggregate_id, event.id, since - _EARLIER,
+            (event.published_at or datetime.now(UTC)) + _LATER,
+        )  # fmt: skip
+        try:
+            search = find_records(kafka, wanted, _PATIENCE)
+        except BrokerUnavailableError as error:
+            return steps, [f"{error.message}: the topics were not looked at"]
+        steps += _found(search, event)
+        if not search.records:
+            warnings.append(_not_found(search, wanted))
+    return steps, warnings
+
+
+def _found(search: Search, event: EventRow) -> Iterator[Step]:
+    for record in search.records:
+        run = dict(record.headers).get("replayRunId")
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        yield Step(record.at, "record", event.id, {**place, "replay_run_id": run})
+
+
+def _not_found(search: Search, wanted: Wanted) -> str:
+    where = f"{wanted.topic}, partition {search.partition}"
+    if not search.complete:
+        return f"event {wanted.event_id} was not found in {where} within {_PATIENCE.seconds} seconds of reading"
+    return f"event {wanted.event_id} is not in {where} around its publishing: never sent, or past the topic's retention"
+
+
+def _advice(found: History, now: datetime) -> Iterator[Advice]:
+    """What to type next, most pressing first; nothing where all is well and cannot be better."""
+    yield from _of_events(found, now)
+    payment = found.payment
+    if payment and payment.status == "PENDING":
+        yield Advice(f"payctl reconcile payments {payment.order_code}", "ask the gateway what became of the payment")
+    elif payment and not found.events:
+        yield Advice("payctl doctor", f"the payment is {payment.status} and wrote no event")
+    elif payment is None and not found.events:
+        yield Advice("payctl list payments", "the callback found no payment here")
+    elif all(event.state == "published" for event in found.events):
+        again = f"payctl replay {found.events[-1].id} --published --allow-published"
+        yield Advice(again, "only if the order service did not act on it: it will be seen twice")
+
+
+def _of_events(found: History, now: datetime) -> Iterator[Advice]:
+    blocked = False
+    for event in found.events:
+        if event.state == "dead":
+            blocked = True
+            yield _of_dead(event)
+        elif event.state == "pending" and not blocked:
+            yield _of_waiting(now - event.created_at)
+
+
+def _of_dead(event: EventRow) -> Advice:
+    if event.superseded:
+        why = "this failure is superseded: let the payment's later events pass it, do not replay it"
+        return Advice("payctl publish-outbox --on-dead release", why)
+    return Advice(f"payctl replay {event.id}", "it is out of retries")
+
+
+def _of_waiting(waited: timedelta) -> Advice:
+    if waited > _LONG:
+        return Advice("payctl doctor", "it has waited for long: is a publisher running?")
+    return Advice("payctl publish-outbox", "it waits for a publisher")
