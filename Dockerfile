@@ -11,12 +11,12 @@ ARG PYTHON_IMAGE=python:3.13.7-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-COPY locks/build.txt locks/cli.txt locks/lambda.txt locks/
+COPY locks/build.txt locks/cli.txt locks/lambda.txt locks/msk.txt locks/
 RUN python -m venv tools \
  && tools/bin/python -m pip install --quiet --require-hashes -r locks/build.txt \
  && python -m venv /opt/payctl \
  && /opt/payctl/bin/python -m pip install --quiet --require-hashes --only-binary=:all: \
-      -r locks/cli.txt -r locks/lambda.txt
+      -r locks/cli.txt -r locks/lambda.txt -r locks/msk.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY ticketbottle_payctl ticketbottle_payctl
 COPY lambda_entrypoints lambda_entrypoints

@@ -31,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PAYCTL_TEST_POSTGRES ?= wheel
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo functions runtime moto test quick check secrets bench docs kafka lock clean
+.PHONY: help demo functions test quick check secrets bench docs kafka template package lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,7 +58,12 @@ $(FUNCTIONS):
 runtime: $(call READY,runtime)
 moto: $(call READY,moto)
 
-test: $(DEV) $(FUNCTIONS) ## every test on one Python, the quick ones on each other Python found
+# What makes and checks the template: checkov's pins contradict ours, so an environment of its own. The template is
+# checked again where something it is made of changed.
+TOOLS   := .venv-aws/ready/tools@$(VERSION)@$(shell cksum < deploy/tools.txt | cut -d ' ' -f 1)
+CHECKED := .venv-aws/ready/checked@$(shell cat deploy/*.* ticketbottle_payctl/metrics.py | cksum | cut -d ' ' -f 1)
+
+test: $(DEV) $(FUNCTIONS) $(TOOLS) ## every test on one Python, the quick ones on each other Python found
 	@passed=; for python in $(OTHERS); do \
 	  minor=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
 	  $(MAKE) quick PYTHON="$$python" VENV=".venv-$$minor" ARGS= || exit 1; \
@@ -69,13 +74,14 @@ test: $(DEV) $(FUNCTIONS) ## every test on one Python, the quick ones on each ot
 
 quick: $(TEST) ## the tests that need no service
 	@echo "== quick tests on CPython $(VERSION)"
-	@$(BIN)/python -m pytest -q -m "not postgres and not kafka" --ignore tests/test_house.py --ignore tests/sandbox $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not postgres and not kafka" --ignore tests/test_house.py --ignore tests/sandbox --ignore tests/deploy $(ARGS)
 
-check: $(DEV) ## lint, format, types, layers, secrets, dependencies
+check: $(DEV) $(CHECKED) ## lint, format, types, layers, Dockerfile, secrets, dependencies, the template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/hadolint Dockerfile
 	@$(SCAN)
 	@$(BIN)/python -m pip check
 
@@ -99,6 +105,30 @@ docs: $(DEV) ## write the reference pages that are made from the code
 kafka: $(DEMO) ## one node of Apache Kafka, until Ctrl-C (needs Java and Maven)
 	@$(BIN)/python -m ticketbottle_payctl.sandbox.apache_kafka $(ARGS)
 
+template: $(TOOLS) ## write what is made from deploy/template.yaml: alarms, dashboard, cloudformation.json
+	@.venv-aws/bin/python -m deploy.generate
+
+package: $(TOOLS) ## build/package: what Lambda runs, and its template (ARCH=x86_64, CA=bundle.pem, SPANS=1)
+	@test -n "$(LAMBDA)" || { echo "no CPython 3.13 found: the functions run on it, and so does their bytecode" >&2; exit 3; }
+	@.venv-aws/bin/python -m deploy.package --interpreter "$(LAMBDA)" \
+	  $(if $(ARCH),--arch $(ARCH)) $(if $(CA),--ca "$(CA)") $(if $(SPANS),--lock locks/otel.txt) $(ARGS)
+	@.venv-aws/bin/python -m deploy.generate --release build/package
+
+$(TOOLS):
+	@test -n "$(INTERPRETER)" || { echo "no CPython 3.11 to 3.14 found; name one: make PYTHON=/path/to/python" >&2; exit 3; }
+	@echo "== installing the template's tools into .venv-aws"
+	@rm -rf .venv-aws
+	@"$(INTERPRETER)" -m venv .venv-aws 2>/dev/null || "$(INTERPRETER)" -m venv --clear --without-pip .venv-aws
+	@"$(INTERPRETER)" -m pip --python .venv-aws/bin/python install --quiet --require-hashes -r deploy/tools.txt
+	@mkdir -p $(@D) && touch $@
+
+$(CHECKED): $(TOOLS)
+	@echo "== checking the template"
+	@.venv-aws/bin/python -m deploy.generate --check
+	@.venv-aws/bin/cfn-lint -r ap-southeast-1 -- deploy/template.yaml deploy/cloudformation.json
+	@.venv-aws/bin/checkov -f deploy/cloudformation.json --framework cloudformation --skip-download --quiet --compact
+	@touch $@
+
 # dev holds everything; the others are parts of it, so one version of a package stands in all of them. What is locked
 # stays unless pyproject.toml forbids it: ARGS=--upgrade asks for the newest.
 COMPILE = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
@@ -114,13 +144,15 @@ lock: $(LOCK) ## write locks/ anew from pyproject.toml (ARGS=--upgrade for newer
 	@$(PART) pyproject.toml --extra otel --output-file locks/otel.txt
 	@$(PART) pyproject.toml --extra cli --extra msk --extra otel --group test --output-file locks/test.txt
 	@$(PART) pyproject.toml --extra lambda --extra aws --extra otel --output-file locks/runtime.txt
-	@$(COMPILE) --group moto --output-file locks/moto.txt
+	@$(PART) --group moto --output-file locks/moto.txt
 	@$(COMPILE) --group emulator --no-deps --output-file locks/emulator.txt
 	@$(PART) --group build --output-file locks/build.txt
+	@$(PART) pyproject.toml --output-file locks/layer.txt
 	@$(COMPILE) --group lock --output-file locks/lock.txt
+	@$(COMPILE) deploy/tools.in --output-file deploy/tools.txt
 
 clean: ## remove the virtual environments, caches and build output
-	@rm -rf .venv .venv-3.* .venv-lambda .venv-moto dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .kafka
+	@rm -rf .venv .venv-3.* .venv-lambda .venv-moto .venv-aws dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .kafka
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An interpreter without ensurepip (Debian's) makes the environment empty and fills it with its own pip.

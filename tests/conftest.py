@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 IN_CI = os.environ.get("CI") == "true"
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 SERVICES = ("postgres", "mock_kafka", "kafka", "buildah")
-CLEARED_PREFIXES = ("DATABASE_", "KAFKA_", "OUTBOX_", "PAYCTL_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_", "AWS_", "OTEL_", "PG")
+CLEARED_PREFIXES = (
+    *("DATABASE_", "KAFKA_", "OUTBOX_", "PAYCTL_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_"),
+    *("AWS_", "OTEL_", "PG"),
+)
 CLEARED_NAMES = ("LOG_LEVEL", "ENVIRONMENT")
 
 ran: Counter[str] = Counter()

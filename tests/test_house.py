@@ -60,8 +60,10 @@ def wanted(use: str) -> list[Requirement]:
     """What pyproject.toml asks for by name in a lock: the package's own needs, its extras, the groups."""
     project, groups = PROJECT["project"], PROJECT["dependency-groups"]
     extras = {"cli": ["cli"], "demo": ["demo", "cli"], "lambda": ["lambda"], "msk": ["msk"], "otel": ["otel"]}
-    extras |= {"test": ["cli", "msk", "otel"], "dev": ["demo", "cli", "msk", "otel"]}
-    parts = {"test": ["test"], "dev": ["test", "check", "build"], "build": ["build"], "lock": ["lock"]}
+    extras |= {"test": ["cli", "msk", "otel"], "dev": ["demo", "cli", "msk", "otel"], "layer": []}
+    extras |= {"runtime": ["lambda", "aws", "otel"]}
+    parts = {"moto": ["moto"], "emulator": ["emulator"]}
+    parts |= {"test": ["test"], "dev": ["test", "check", "build"], "build": ["build"], "lock": ["lock"]}
     lines = list(project["dependencies"]) if use in extras else []
     for extra in extras.get(use, []):
         lines += project["optional-dependencies"][extra]

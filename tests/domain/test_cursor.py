@@ -14,10 +14,12 @@ LATER = 1e9
 
 
 def at(second, id_="a"):
+    """A place in the order."""
     return NOON + timedelta(seconds=second), id_
 
 
 def event(key, second, id_="a"):
+    """An event at a place."""
     return OutboxEvent(id_, key, "payment", "PAYMENT_COMPLETED", "{}", NOON + timedelta(seconds=second), 0)
 
 

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from ticketbottle_payctl.errors import BrokerUnavailableError
 
 _READ = {"group.id": "payctl-reconcile", "enable.auto.commit": False, "enable.partition.eof": True}
-_PATIENCE = 10.0
+_PATIENCE = 5.0
 _BATCH = 1000
 
 Place = tuple[str, int]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,6 +40,10 @@ EventType = Annotated[
 Dead = Annotated[
     OnDead, typer.Option("--on-dead", help="Whether a dead event holds back the later ones of its payment.")
 ]
+HealthFile = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="With --loop: touch this file while all is well, for a health check to look at."),
+]
 
 
 def publish_outbox_command(  # noqa: PLR0913 - one argument per option
@@ -51,6 +56,7 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     rate: Rate = None,
     event_type: EventType = None,
     on_dead: Dead = OnDead.BLOCK,
+    health_file: HealthFile = None,
     dry_run: Annotated[
         bool, typer.Option("-n", "--dry-run", help="Show what would be claimed; claim and send nothing.")
     ] = False,
@@ -80,7 +86,7 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     if dry_run:
         session.finish(result_of_preview(preview_outbox(session.services.engine, wanted)))
     permit(session, "publish-outbox", Approval(reason=reason, confirm=confirm))
-    with stop_on_signals() as stop, watched(session, wanted) as observer:
+    with stop_on_signals() as stop, watched(session, wanted, health_file) as observer:
         report = publish_outbox(
             session.services.engine, session.services.producer, wanted, stop=stop.event, observer=observer
         )

@@ -22,6 +22,7 @@ _DEFAULTED: dict[str, Callable[[Settings], object]] = {
     "PAYCTL_SHARDS": lambda settings: settings.shards,
 }
 _PLAIN = ("KAFKA_BROKERS", "KAFKA_SSL", "KAFKA_SASL_MECHANISM", "KAFKA_CA_FILE", "KAFKA_CLIENT_ID", "PAYCTL_DB_POOL")
+_ASKED_AT = ("PAYCTL_ZALOPAY_URL", "PAYCTL_PAYOS_URL", "PAYCTL_VNPAY_URL", "PAYCTL_MOMO_URL")
 _HIDDEN = ("KAFKA_USERNAME", "KAFKA_PASSWORD")
 
 
@@ -54,6 +55,7 @@ def shown(profile: Profile) -> list[Shown]:
     rows = [_row(profile, "DATABASE_URL", _database(settings))]
     rows += [_row(profile, name, str(value(settings))) for name, value in _DEFAULTED.items()]
     rows += [_row(profile, name, profile.environ.get(name) or None) for name in _PLAIN]
+    rows += [_row(profile, name, _address(profile.environ.get(name))) for name in _ASKED_AT]
     keys = [field.env for gateway in providers.GATEWAYS.values() for field in gateway.fields]
     rows += [_row(profile, name, None) for name in (*_HIDDEN, *keys)]
     return rows + [_of_profile(profile, name, value) for name, value in _guards(profile).items()]
@@ -90,6 +92,11 @@ def _guards(profile: Profile) -> dict[str, str]:
 def _of_profile(profile: Profile, name: str, value: str) -> Shown:
     """What only a profile can say."""
     return Shown(name, value, name in profile.origins, profile.origins.get(name, "default"))
+
+
+def _address(value: str | None) -> str | None:
+    """Where a gateway is asked; hidden where a password stands in it, which is refused when it is used."""
+    return value if value and "@" not in value else None
 
 
 def _database(settings: Settings) -> str | None:

@@ -35,6 +35,11 @@ class Cursor:
         """Keys seen waiting; not worth claiming until their block is gone."""
         return list(self._held)
 
+    @property
+    def blocked(self) -> bool:
+        """Whether any payment waits."""
+        return bool(self._blocks)
+
     def restart(self, now: datetime | None = None) -> None:
         """Forget everything and begin at the oldest event. ``now`` is the database's instant, where it is known."""
         self.__init__()  # type: ignore[misc]

@@ -37,6 +37,11 @@ def matches(algorithm: Algorithm, candidates: Iterable[bytes], presented: bytes,
     return found
 
 
+def sign(algorithm: Algorithm, credentials: Credentials, name: str, text: str) -> str:
+    """The lower-case hex HMAC of a request of ours, under the current value of a credential that is there."""
+    return _hex(algorithm, keys(credentials, name)[0], text.encode()).decode()
+
+
 def matches_unkeyed(algorithm: Algorithm, text: bytes, presented: bytes) -> bool:
     """Whether ``presented`` is the bare hash of ``text``; only to recognise VNPay's signatures of before 2.1.0."""
     return hmac.compare_digest(hashlib.new(algorithm, text).hexdigest().encode(), presented)

@@ -188,7 +188,9 @@ def _translate(error: DBAPIError) -> PayctlError | None:
     if state in _AUTHENTICATION or any(words in text for words in _REFUSED):
         message = "PostgreSQL refused the credentials in DATABASE_URL"
         return ConfigError(message, hint="check the user and password in DATABASE_URL")
-    if state is None and (any(words in text for words in _NO_SUCH) or "invalid connection option" in text):
+    if state is None and (
+        any(words in text and "does not exist" in text for words in _NO_SUCH) or "invalid connection option" in text
+    ):
         message = f"DATABASE_URL names what is not there: {text.rpartition('FATAL:  ')[2]}"
         return ConfigError(message, hint="check DATABASE_URL; it is the payment service's own")
     if state in _MISSING_OBJECT:

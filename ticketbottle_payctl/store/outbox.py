@@ -31,7 +31,10 @@ _IN_ORDER = '"createdAt", id COLLATE "C"'
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Which pending events to claim next. ``held`` are keys that must wait; ``types`` empty means all."""
+    """Which pending events to claim next. ``held`` are keys that must wait; ``types`` empty means all.
+
+    With ``end`` everything up to and including it is claimed, and ``limit`` says only how much that should be.
+    """
 
     after: Position
     limit: int
@@ -41,6 +44,7 @@ class Claim:
     until: datetime | None = None
     shard: int = 0
     shards: int = 1
+    end: Position | None = None
 
 
 class PutBack(NamedTuple):
@@ -68,34 +72,49 @@ class Waiting(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """Claimed events, oldest first. ``complete`` is false where a row changed while it was claimed, and is missing."""
+    """Claimed events, oldest first. ``complete`` is false where one that was pending may be missing among them."""
 
     events: list[OutboxEvent]
     complete: bool
 
 
-def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False, first: str = "") -> Claimed:
+def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position | None:
+    """Where the next full claim will end; None where there are too few pending events for one. Reads only.
+
+    A claim up to that place and one behind it never meet on a row, so two connections can do both at once.
+    ``first`` is an expression evaluated before: taking a lock.
+    """
+    sql = f"""
+        SELECT {first}, found.* FROM (SELECT 1) AS one LEFT JOIN LATERAL (
+            SELECT "createdAt", id FROM outbox WHERE {_where(wanted)}
+            ORDER BY {_IN_ORDER} OFFSET %(limit)s - 1 LIMIT 1) AS found ON true
+    """  # noqa: S608 - only constants are put in
+    _, created_at, event_id = connection.exec_driver_sql(sql, _parameters(wanted)).one()
+    return None if event_id is None else (created_at, event_id)
+
+
+def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -> Claimed:
     """Claim and mark the next pending events.
 
     Guards: still unpublished and still below the retry limit, checked again on the row itself. Rows that another
     session has locked are waited for, within the transaction's lock timeout; ``skip_locked`` leaves them instead.
     A row that was changed while we waited is not among the events, though it may still be pending: what is behind
-    it would overtake it, so such a claim is given back. ``first`` is a statement to send in the same message.
+    it would overtake it, so such a claim is given back. So is one of a range in which far more appeared meanwhile.
     """
-    sql = _claim_sql(bool(wanted.held), bool(wanted.types), wanted.until is not None, wanted.shards > 1, skip_locked)
-    result = connection.exec_driver_sql(f"{first};{sql}" if first else sql, _claim_parameters(wanted))
+    most = wanted.limit if wanted.end is None else wanted.limit * _MOST_IN_RANGE
+    parameters = _parameters(wanted) | {"limit": most}
+    result = connection.exec_driver_sql(_claim_sql(_where(wanted), skip_locked), parameters)
     rows = result.cursor.fetchall() if result.cursor else []
     picked, first_id = rows[0][:2]
     events: list[OutboxEvent] = [] if first_id is None else list(map(OutboxEvent._make, map(_EVENT, rows)))
     events.sort(key=_BY_POSITION)
-    return Claimed(events, complete=picked == len(events))
+    return Claimed(events, complete=picked == len(events) and (wanted.end is None or picked < most))
 
 
 def preview(connection: Connection, wanted: Claim) -> list[Waiting]:
     """What claims would take in all, by event type. Reads only."""
-    where = _where(bool(wanted.held), bool(wanted.types), wanted.until is not None, wanted.shards > 1)
-    sql = f'SELECT "eventType", count(*), min("createdAt") FROM outbox WHERE {where} GROUP BY 1 ORDER BY 1'  # noqa: S608
-    rows = connection.exec_driver_sql(sql, _claim_parameters(wanted))
+    sql = f'SELECT "eventType", count(*), min("createdAt") FROM outbox WHERE {_where(wanted)} GROUP BY 1 ORDER BY 1'  # noqa: S608
+    rows = connection.exec_driver_sql(sql, _parameters(wanted))
     return [Waiting(event_type, events, oldest.replace(tzinfo=UTC)) for event_type, events, oldest in rows]
 
 
@@ -142,12 +161,11 @@ def waiting_of_other_types(connection: Connection, types: Sequence[str], max_ret
 
 def locked_by_others(connection: Connection, wanted: Claim, last: Position) -> list[tuple[str, Position]]:
     """After a claim that skipped locked rows: the keys and positions it left behind, up to ``last``."""
-    where = _where(bool(wanted.held), bool(wanted.types), wanted.until is not None, wanted.shards > 1)
     sql = f"""
         SELECT "aggregateId", "createdAt", id FROM outbox
-        WHERE {where} AND ("createdAt", id COLLATE "C") < (%(last_at)s, %(last_id)s)
+        WHERE {_where(wanted)} AND ("createdAt", id COLLATE "C") < (%(last_at)s, %(last_id)s)
     """  # noqa: S608 - only constants are put in
-    parameters = _claim_parameters(wanted) | {"last_at": last[0], "last_id": last[1]}
+    parameters = _parameters(wanted) | {"last_at": last[0], "last_id": last[1]}
     return [(key, (created_at, event_id)) for key, created_at, event_id in connection.exec_driver_sql(sql, parameters)]
 
 
@@ -168,11 +186,22 @@ def oldest_pending(connection: Connection, max_retries: int) -> float | None:
     return None if age is None else max(0.0, float(age))
 
 
+_MOST_IN_RANGE = 4
+"""How many times the usual number of events a range may have come to hold while it was about to be claimed."""
+
 _EVENT = itemgetter(slice(1, None))
 _BY_POSITION = itemgetter(5, 0)
 
 
-def _where(held: bool, types: bool, until: bool, shards: bool) -> str:  # noqa: FBT001
+def _where(wanted: Claim) -> str:
+    """Only the conditions that this claim needs: each of them is looked at for every row."""
+    return _conditions(
+        bool(wanted.held), bool(wanted.types), wanted.until is not None, wanted.end is not None, wanted.shards > 1
+    )
+
+
+@cache
+def _conditions(held: bool, types: bool, until: bool, end: bool, shards: bool) -> str:  # noqa: FBT001
     conditions = [
         _OPEN,
         '"retryCount" < %(max)s',
@@ -185,6 +214,8 @@ def _where(held: bool, types: bool, until: bool, shards: bool) -> str:  # noqa: 
         conditions.append('"eventType" = ANY(%(types)s)')
     if until:
         conditions.append('"createdAt" <= %(until)s')
+    if end:
+        conditions += ['"createdAt" <= %(end_at)s', '("createdAt", id COLLATE "C") <= (%(end_at)s, %(end_id)s)']
     if shards:
         conditions.append(
             '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(shards)s::bigint = %(shard)s::bigint'
@@ -195,11 +226,11 @@ def _where(held: bool, types: bool, until: bool, shards: bool) -> str:  # noqa: 
 # IS NOT TRUE keeps the index away from the second look at a row: with stale statistics the planner would rather
 # search every pending row for the given ones than go to them by ctid.
 @cache
-def _claim_sql(held: bool, types: bool, until: bool, shards: bool, skip_locked: bool) -> str:  # noqa: FBT001
+def _claim_sql(where: str, skip_locked: bool) -> str:  # noqa: FBT001
     locking = "FOR NO KEY UPDATE SKIP LOCKED" if skip_locked else ""
     return f"""
         WITH picked AS MATERIALIZED (SELECT ARRAY(
-            SELECT ctid FROM outbox WHERE {_where(held, types, until, shards)}
+            SELECT ctid FROM outbox WHERE {where}
             ORDER BY {_IN_ORDER} LIMIT %(limit)s {locking}) AS rows),
         marked AS (
             UPDATE outbox AS o
@@ -214,7 +245,7 @@ def _claim_sql(held: bool, types: bool, until: bool, shards: bool, skip_locked: 
     """  # noqa: S608 - only constants are put in
 
 
-def _claim_parameters(wanted: Claim) -> dict[str, object]:
+def _parameters(wanted: Claim) -> dict[str, object]:
     return {
         "max": wanted.max_retries,
         "after_at": wanted.after[0],
@@ -223,6 +254,8 @@ def _claim_parameters(wanted: Claim) -> dict[str, object]:
         "held": list(wanted.held),
         "types": list(wanted.types),
         "until": wanted.until,
+        "end_at": wanted.end[0] if wanted.end else None,
+        "end_id": wanted.end[1] if wanted.end else None,
         "shard": wanted.shard,
         "shards": wanted.shards,
     }

@@ -66,11 +66,11 @@ def enter(connection: Connection, shard: int, shards: int, lane: int, owner: str
 
 
 def keeping(shard: int, shards: int, lane: int) -> str:
-    """The statement that takes a lane's lock while the other lane holds the other one.
+    """The expression that takes a lane's lock while the other lane holds the other one.
 
     It waits for a newcomer that is just being refused, within the transaction's lock timeout.
     """
-    return f"SELECT pg_advisory_xact_lock({NAMESPACE}, {_lock(shard, shards, lane)})"
+    return f"pg_advisory_xact_lock({NAMESPACE}, {_lock(shard, shards, lane)})"
 
 
 def shard_of(lock: int) -> tuple[int, int]:

@@ -27,6 +27,7 @@ def created_between(connection: Connection, since: datetime, until: datetime, li
 
     Rows that the replaced service left half marked count: they were sent. Read through (published, "createdAt").
     """
+    connection.exec_driver_sql("SELECT")  # carries the transaction's limits, which cannot stand before a cursor's query
     rows = connection.execution_options(stream_results=True, max_row_buffer=_BUFFER).exec_driver_sql(
         """
         SELECT id, "aggregateId", "eventType", "createdAt", "publishedAt", sha256(convert_to(payload::text, 'UTF8'))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import count
 from threading import Event
 from uuid import uuid4
 
@@ -35,6 +36,9 @@ def new_producer(bootstrap, **config) -> Producer:
     return Producer(producer_config(KafkaSettings(bootstrap)) | extra)
 
 
+NUMBERS = count()
+
+
 class Clockwork(Event):
     """A run's clock and its stop in one: every wait passes at once and moves the clock by its length.
 
@@ -47,6 +51,7 @@ class Clockwork(Event):
         self.waited: list[float] = []
 
     def __call__(self) -> float:
+        """What time it is."""
         return self.now
 
     def wait(self, timeout=None) -> bool:
@@ -76,8 +81,8 @@ class Outbox:
             insert_events(connection, count, **values)
 
     def add(self, key, event_type=COMPLETED, *, age=0.0, retry_count=0, payload=None, **columns) -> str:
-        """One event that is ``age`` seconds old; its id."""
-        id_ = columns.pop("id", None) or str(uuid4())
+        """One event that is ``age`` seconds old; its id. Of two in one millisecond the later one has the greater id."""
+        id_ = columns.pop("id", None) or f"{next(NUMBERS):08d}-{uuid4()}"
         values = {
             "id": id_,
             "key": key,

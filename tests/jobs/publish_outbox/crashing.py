@@ -33,7 +33,7 @@ class Fuse:
                 os.kill(os.getpid(), self.signal_number)
 
 
-def run(url, bootstrap, options, point=None, number=1, ready=None, *, freeze=False):  # noqa: PLR0913
+def run(url, bootstrap, options, *, point=None, number=1, ready=None, freeze=False):  # noqa: PLR0913
     """Publish until the fuse blows; ``ready`` is a connection that is told when the run begins."""
     fuse = Fuse(point, number, signal.SIGSTOP if freeze else signal.SIGKILL)
     if freeze:
@@ -67,7 +67,7 @@ def run(url, bootstrap, options, point=None, number=1, ready=None, *, freeze=Fal
     Lane.commit, Lane.claim = fused_commit, fused_claim
     engine = make_engine(DatabaseSettings(Secret(url)))
     producer = Fused(producer_config(KafkaSettings(bootstrap)), new_client=FusedClient)
-    tell = (lambda: ready.send(True)) if ready else (lambda: None)
+    tell = (lambda: ready.send("ready")) if ready else (lambda: None)
     publish_outbox(engine, producer, PublishOptions(**options), stop=Event(), observer=Observer(ready=tell))
     producer.close()
     engine.dispose()

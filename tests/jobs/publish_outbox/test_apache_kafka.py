@@ -67,7 +67,13 @@ def test_a_broker_that_is_gone_for_a_while(kafka_outbox, kafka, fault):
         drained(outbox)
     rows, verdict = outbox.rows(), outbox.verdict()
     assert {(row.state, row.retry_count, row.last_error) for row in rows} == {("published", 0, None)}
-    assert (verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken) == ([], [], [], [], [])
+    assert (verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken) == (
+        [],
+        [],
+        [],
+        [],
+        [],
+    )
     assert sum(verdict.duplicates.values()) <= 100
 
 

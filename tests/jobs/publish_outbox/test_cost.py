@@ -47,15 +47,19 @@ def round_trips(engine):
 
 
 def test_round_trips(outbox, round_trips):
-    """Three a batch, which is 0.003 an event at batches of 1,000, and a handful a run."""
+    """Four a batch, begin and commit included, and a handful a run; with three statements in them that do work.
+
+    The three are the transaction's limits, the lock with the end of the next claim, and the claim: 0.003 an event at
+    batches of 1,000.
+    """
     outbox.insert(12_000)
     counts = []
     for batches in (4, 8):
         round_trips.clear()
         outbox.publish(max_batches=batches)
         counts.append(len(round_trips))
-    assert counts[1] - counts[0] == 3 * 4
-    assert counts[0] - 3 * 4 <= 12
+    assert counts[1] - counts[0] == 4 * 4
+    assert counts[0] - 4 * 4 <= 12
 
 
 def test_round_trips_of_a_look(outbox, round_trips):
@@ -90,12 +94,12 @@ def test_log_written(outbox, administer):
     bare = written(
         lambda: administer("UPDATE bare SET published = true, \"publishedAt\" = clock_timestamp() AT TIME ZONE 'UTC'")
     )
-    ours = written(lambda: outbox.publish())
+    ours = written(outbox.publish)
     assert ours <= bare * 11 / 10
 
 
 def test_memory_is_flat(outbox):
-    """Eight times the events need no more memory: a batch is forgotten when it is committed."""
+    """Eight times the events, some ten megabytes more, need no more memory: a batch is forgotten when committed."""
     outbox.insert(2000)
     outbox.publish(batch_size=200)  # what is imported and cached once
     peaks = []
@@ -105,16 +109,16 @@ def test_memory_is_flat(outbox):
         outbox.publish(batch_size=200)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] * 1.5
+    assert peaks[1] < peaks[0] + 1_500_000  # the sample of lags grows to its bound
 
 
 def plan_of(outbox, wanted):
     """The plan of a claim as it was carried out, in a transaction with the publisher's limits; rolled back."""
-    sql = store._claim_sql(bool(wanted.held), bool(wanted.types), False, wanted.shards > 1, False)  # noqa: SLF001, FBT003
+    sql = store._claim_sql(store._where(wanted), False)  # noqa: SLF001, FBT003
     with transaction(outbox.engine, LIMITS, commit=False) as connection:
         rows = connection.exec_driver_sql(
             f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}",
-            store._claim_parameters(wanted),  # noqa: SLF001
+            store._parameters(wanted),  # noqa: SLF001
         ).scalar_one()
     plan = rows[0] if isinstance(rows, list) else json.loads(rows)[0]
     return list(nodes(plan["Plan"]))

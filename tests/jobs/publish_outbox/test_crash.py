@@ -41,7 +41,13 @@ def start(outbox, database_url):
 def unharmed(verdict, most):
     """Nothing lost, made up, changed or out of order; so many copies at most, each with its own event's id."""
     assert sum(verdict.duplicates.values()) <= most
-    return (verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken) == ([], [], [], [], [])
+    return (verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken) == (
+        [],
+        [],
+        [],
+        [],
+        [],
+    )
 
 
 @pytest.mark.parametrize("number", [1, 3])
@@ -65,7 +71,7 @@ def test_a_publisher_that_is_killed_at_a_named_point(outbox, start, point, numbe
 @pytest.mark.parametrize("shards", [1, 4])
 def test_publishers_that_are_killed_at_random(outbox, start, seed, shards):
     """Again and again, while events come and another publisher is at work; the seed is in the test's name."""
-    chance, batch_size, kills = random.Random(seed), 10, 4
+    chance, batch_size, kills = random.Random(seed), 10, 4  # noqa: S311 - not for secrets
     options = {"batch_size": batch_size, "shards": shards, "loop": True}
     survivor = start(options=options)
     for _ in range(kills):
@@ -110,6 +116,7 @@ def test_a_publisher_that_was_frozen_does_not_send_what_is_no_longer_its_own(out
     process = start(options={}, point="fetched", freeze=True)
     deadline = time.monotonic() + 30
     while not is_frozen(process):
+        process.join(0.01)
         assert time.monotonic() < deadline
     assert outbox.run(Clockwork()).stopped_because == "locked"
     outbox.execute(  # as the server does when a transaction idles for a minute

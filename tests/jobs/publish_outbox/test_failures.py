@@ -139,7 +139,7 @@ def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
     assert outbox.messages() == []
 
 
-def test_a_retry_waits_for_its_time(outbox, mock_kafka):
+def test_a_retry_waits_for_its_time(outbox):
     """A publisher that was not there counts from the event's creation: five seconds after the first failure."""
     outbox.add("k", age=1.0, retry_count=1)
     assert outbox.publish().tally.claimed == 1
@@ -199,7 +199,7 @@ def test_an_unknown_type_is_dead_with_the_reason(outbox):
     assert outbox.verdict() == GOOD
 
 
-def test_the_limit_of_retries_is_the_run_s(outbox, mock_kafka):
+def test_the_limit_of_retries_is_the_run_s(outbox):
     """OUTBOX_MAX_RETRIES says what is dead, and what an event that dies at once is marked with."""
     outbox.add("a", age=LONG_AGO, retry_count=6)
     unknown = outbox.add("b", "REFUND_MADE")

@@ -61,7 +61,8 @@ def test_work_makes_a_loop_look_sooner(outbox):
     assert clockwork.waited[20] < 0.01
 
 
-def test_a_loop_waits_while_the_broker_is_away(outbox, mock_kafka, short_probe):
+@pytest.mark.usefixtures("short_probe")
+def test_a_loop_waits_while_the_broker_is_away(outbox, mock_kafka):
     """Longer and longer, never more than half a minute, and without a claim; when it is back the backlog drains."""
     heard = Heard()
     outbox.insert(5)
@@ -75,7 +76,8 @@ def test_a_loop_waits_while_the_broker_is_away(outbox, mock_kafka, short_probe):
     assert (report.failure, report.tally.claimed, outbox.verdict()) == (None, 5, GOOD)
 
 
-def test_a_broker_that_leaves_an_idle_loop_is_noticed(outbox, mock_kafka, short_probe):
+@pytest.mark.usefixtures("short_probe")
+def test_a_broker_that_leaves_an_idle_loop_is_noticed(outbox, mock_kafka):
     """The topics are looked at every 30 seconds, also while there is nothing to publish."""
     clockwork = Clockwork(at={1: mock_kafka.down})
     noticed = []

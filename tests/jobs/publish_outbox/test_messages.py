@@ -61,6 +61,7 @@ def fill(outbox):
 
 
 def assert_every_byte_is_as_agreed(outbox):
+    """What both brokers must show."""
     fill(outbox)
     report = outbox.publish()
     assert (report.stopped_because, report.tally.published) == ("empty", len(outbox.rows()))

@@ -90,7 +90,7 @@ ERRORS = (
 @pytest.mark.parametrize("on_dead", list(OnDead))
 def test_order_survives_failures(outbox, mock_kafka, seed, on_dead):
     """Whatever single deliveries meet, nothing overtakes, is lost or made up; the seed is in the test's name."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - not for secrets
     for number in range(30):
         outbox.add(f"k{chance.randrange(6)}", chance.choice(TYPES), age=LONG_AGO - number)
     for _ in range(10):
@@ -100,7 +100,13 @@ def test_order_survives_failures(outbox, mock_kafka, seed, on_dead):
     report = outbox.publish(on_dead=on_dead)
     verdict = outbox.verdict()
     assert report.stopped_because == "empty"
-    assert (verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken) == ([], [], [], [], [])
+    assert (verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken) == (
+        [],
+        [],
+        [],
+        [],
+        [],
+    )
     rows = outbox.rows()
     first_dead = {row.key: row for row in reversed(rows) if row.state == "dead"}
     for row in rows:

@@ -125,9 +125,11 @@ def test_two_loops_share_the_shards(outbox, mock_kafka):
             producer=producers[number], observer=observer, stop=stop, loop=True, shards=4, batch_size=10
         )
 
-    threading.Timer(30, stop.set).start()
+    at_the_latest = threading.Timer(30, stop.set)
+    at_the_latest.start()
     with ThreadPoolExecutor(2) as pool:
         reports = list(pool.map(run, (0, 1)))
+    at_the_latest.cancel()
     for producer in producers:
         producer.close()
     shares = [report.tally.published for report in reports]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -71,7 +72,7 @@ def test_a_sample_of_lags_is_bounded_and_fair(batches):
     kept = sample._seconds  # noqa: SLF001
     assert len(kept) <= 8192
     assert number <= 8192 or len(kept) > 4000
-    gaps = {b - a for a, b in zip(kept, kept[1:], strict=False)}
+    gaps = {b - a for a, b in pairwise(kept)}
     assert len(gaps) <= 1
 
 

@@ -43,11 +43,13 @@ def test_a_stop_between_batches_finishes_what_was_begun(outbox, loop):
 def test_a_stop_ends_a_wait_at_once(outbox):
     """An idle loop does not finish its pause first."""
     stop = threading.Event()
-    threading.Timer(1.5, stop.set).start()
+    timer = threading.Timer(1.5, stop.set)
+    timer.start()
     began = time.monotonic()
     report = outbox.publish(stop=stop, loop=True)
     assert report.stopped_because == "signal"
     assert time.monotonic() - began < 1.5 + 1
+    timer.join()
 
 
 def stop_once_sent(outbox, stop, trouble):
@@ -55,9 +57,12 @@ def stop_once_sent(outbox, stop, trouble):
 
     def wait_and_stop():
         deadline = time.monotonic() + 20
-        sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query ILIKE '%%UPDATE outbox%%'"
+        sql = """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND state = 'idle in transaction' AND query ILIKE '%%UPDATE outbox%%'
+        """
         while not outbox.execute(sql)[0][0] and time.monotonic() < deadline:
-            pass
+            time.sleep(0.01)
         trouble()
         stop.set()
 
@@ -93,9 +98,7 @@ def test_a_stop_in_the_middle_of_a_lost_batch_gives_it_back(outbox, mock_kafka, 
 def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
     """Also where the broker hangs: the function that called us has a time limit of its own."""
     outbox.insert(5)
-    report = outbox.publish(
-        budget=timedelta(seconds=0.5), observer=Observer(ready=lambda: mock_kafka.set_rtt(60_000))
-    )
+    report = outbox.publish(budget=timedelta(seconds=0.5), observer=Observer(ready=lambda: mock_kafka.set_rtt(60_000)))
     assert report.seconds < 0.5 + patience + 4
     assert report.stopped_because == "broker_unavailable"
     assert set(outbox.states()) == {"pending"}
@@ -110,9 +113,7 @@ def test_a_deadline_is_kept_between_batches(outbox, loop):
     def tick(_tally):
         clockwork.now += 4
 
-    report = outbox.run(
-        clockwork, observer=Observer(batch=tick), budget=timedelta(seconds=10), batch_size=5, loop=loop
-    )
+    report = outbox.run(clockwork, observer=Observer(batch=tick), budget=timedelta(seconds=10), batch_size=5, loop=loop)
     assert report.stopped_because == "deadline"
     assert report.tally.published in (15, 20)
     assert report.tally.published == outbox.states().count("published") == len(outbox.messages())

@@ -8,7 +8,7 @@ customer's tickets away. What was not acknowledged is put back in the transactio
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ticketbottle_payctl.broker.producer import Failure, Producer
@@ -61,16 +61,6 @@ class BatchOutcome:
             "dead": len(self.dead),
         }
 
-    @property
-    def payments(self) -> Collection[str]:
-        """Whose events were published here."""
-        return {event.aggregate_id for event in self.published}
-
-
-def nothing_in_doubt() -> bool:
-    """There was no batch before, or it is committed."""
-    return True
-
 
 @dataclass(frozen=True, slots=True)
 class Sender:
@@ -87,35 +77,28 @@ class Sender:
     stopping: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
 
-    def send(
-        self,
-        events: Sequence[OutboxEvent],
-        claimed_at: float,
-        in_doubt: Collection[str] = frozenset(),
-        committed: Callable[[], bool] = nothing_in_doubt,
-    ) -> BatchOutcome:
-        """Send one batch, oldest first, and decide every event.
-
-        ``in_doubt`` are the payments of the batch before, whose commit is under way. Their events are sent last,
-        once ``committed`` has waited for it and said that it succeeded.
-        """
+    def send(self, events: Sequence[OutboxEvent], claimed_at: float) -> BatchOutcome:
+        """Send one batch, oldest first, and decide every event. The batch before is committed."""
         outcome = BatchOutcome()
-        deadline = claimed_at + SEND_WITHIN
-        later = self._send_first_of_each([e for e in events if e.aggregate_id not in in_doubt], deadline, outcome)
-        doubtful = [e for e in events if e.aggregate_id in in_doubt] if in_doubt else []
-        if doubtful and committed():
-            later += self._send_first_of_each(doubtful, deadline, outcome)
-        else:
-            later += doubtful
+        wave = self._whole(events)
+        later = [] if wave else self._choose(events, wave, outcome)
+        if wave:
+            self._send_wave(wave, claimed_at + SEND_WITHIN, outcome)
         for event, waits in [(event, self.cursor.must_wait(event)) for event in later]:
             (self._hold if waits else self._postpone)(event, outcome)
         return outcome
 
-    def _send_first_of_each(
-        self, events: Iterable[OutboxEvent], deadline: float, outcome: BatchOutcome
+    def _whole(self, events: Sequence[OutboxEvent]) -> dict[str, OutboxEvent]:
+        """All of the batch by payment, if nothing is in the way of any of it, as is usual; else nothing."""
+        if self.cursor.blocked or not {event.event_type for event in events} <= TOPICS.keys() - self.stopped_types:
+            return {}
+        wave = {event.aggregate_id: event for event in events}
+        return wave if len(wave) == len(events) else {}
+
+    def _choose(
+        self, events: Iterable[OutboxEvent], wave: dict[str, OutboxEvent], outcome: BatchOutcome
     ) -> list[OutboxEvent]:
-        """Send each payment's first event, if it may go; what is left are the events behind one of this batch."""
-        wave: dict[str, OutboxEvent] = {}
+        """Fill the wave with each payment's first event, if it may go; what is left are the events behind those."""
         later: list[OutboxEvent] = []
         for event in events:
             key = event.aggregate_id
@@ -129,8 +112,6 @@ class Sender:
                 self._decide(event, self.stopped_types[event.event_type], outcome)
             else:
                 wave[key] = event
-        if wave:
-            self._send_wave(wave, deadline, outcome)
         return later
 
     def _send_wave(self, wave: dict[str, OutboxEvent], deadline: float, outcome: BatchOutcome) -> None:

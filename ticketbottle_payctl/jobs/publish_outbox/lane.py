@@ -1,4 +1,4 @@
-"""A connection that claims batches. A publisher has two, so that one claims while the other's batch is sent.
+"""A connection that claims batches. A publisher has two, so that both can claim while a batch is sent.
 
 Whoever holds a lane's open transaction owns the events claimed in it; closing the lane gives them back.
 """
@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Engine
 
+from ticketbottle_payctl.domain.cursor import Position
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.store import outbox, ownership
 from ticketbottle_payctl.store.engine import Limits, open_connection, translated_errors
@@ -45,16 +46,16 @@ class Lane:
                 self.connection.rollback()
             return entry
 
-    def claim(self, wanted: Claim, *, skip_locked: bool = False) -> Claimed:
-        """Claim in the transaction that :meth:`enter` opened."""
-        with translated_errors():
-            return outbox.claim(self.connection, wanted, skip_locked=skip_locked)
-
-    def claim_next(self, wanted: Claim) -> Claimed:
-        """Claim in a new transaction, while the other lane still holds the shard."""
+    def keep(self, wanted: Claim) -> Position | None:
+        """Hold the shard in a new transaction too, and say where the next full claim will end."""
         keeping = ownership.keeping(self._shard, self._shards, self._number)
         with translated_errors():
-            return outbox.claim(self.connection, wanted, first=keeping)
+            return outbox.end_of_next(self.connection, wanted, keeping)
+
+    def claim(self, wanted: Claim, *, skip_locked: bool = False) -> Claimed:
+        """Claim in the transaction that :meth:`enter` or :meth:`keep` opened."""
+        with translated_errors():
+            return outbox.claim(self.connection, wanted, skip_locked=skip_locked)
 
     def commit(self, put_back: list[PutBack]) -> None:
         """What was published stays marked, the rest is put back; nothing counts before this returns."""

@@ -45,6 +45,7 @@ class Observer:
     """Who wants to hear of a run while it lasts. Called on the run's own thread, which waits for the answer."""
 
     ready: Callable[[], None] = lambda: None
+    alive: Callable[[], None] = lambda: None
     batch: Callable[[Tally], None] = lambda _tally: None
     waiting: Callable[[PayctlError, float], None] = lambda _error, _seconds: None
     span: BatchSpan = batch_span
@@ -72,7 +73,7 @@ class Run:
         """Run, and report; raises only where there is no database to report on, or payctl has a bug."""
         self._began = self.clock()
         failure: PayctlError | None = None
-        with ThreadPoolExecutor(1, "payctl-claim") as pool, _rare_garbage_collection():
+        with ThreadPoolExecutor(2, "payctl-claim") as pool, _rare_garbage_collection():
             context = self._context(pool)
             self._shards = [Shard(context, number) for number in range(self.options.shards)]
             try:
@@ -139,6 +140,7 @@ class Run:
         pause = _SHORTEST_PAUSE
         locked_since: float | None = None
         while (reason := self._must_stop()) is None:
+            self.observer.alive()
             if self._probed is None or self.clock() - self._probed >= PROBE_EVERY:
                 self._probe()
             batches = self.tally.batches
@@ -230,6 +232,7 @@ class Run:
         return random.uniform(longest / 2, longest)  # noqa: S311 - not for secrets
 
     def _tell(self, state: RetryCallState) -> None:
+        self.observer.alive()  # waiting for a broker is what it should do: starting it anew would not help
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, PayctlError):
             self.observer.waiting(error, state.upcoming_sleep)

@@ -1,15 +1,16 @@
 """One shard of the keys: become its publisher, drain it, leave.
 
-While a batch is sent on one lane, the other commits the batch before and claims the next. Nothing of the next is
-sent before every delivery of this one is known, so a payment's events keep their order across batches.
+While a batch is sent, both lanes claim: one the next batch, the other, once its own is committed, the one after.
+Where a claim ends is known before its events are, so the two never meet on a row. Nothing is sent before the batch
+before it is committed, so a payment's events keep their order, and after a crash one batch at most is sent again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.broker.producer import Failure, Producer
-from ticketbottle_payctl.domain.cursor import LATE_COMMITS, Cursor
+from ticketbottle_payctl.domain.cursor import LATE_COMMITS, Cursor, Position
 from ticketbottle_payctl.domain.event import OutboxEvent
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome, Sender
@@ -32,7 +33,6 @@ from ticketbottle_payctl.tracing import BatchSpan, batch_span
 _OLDEST_CLAIM = 10.0
 _AROUND_LOCKED_ROWS = 10.0
 _SLICE = 1.0
-_NOBODY: frozenset[str] = frozenset()
 
 
 class Visit(Enum):
@@ -44,10 +44,10 @@ class Visit(Enum):
 
 
 class Batch(NamedTuple):
-    """Claimed events, in a lane's open transaction. ``full`` means that there may be more behind them."""
+    """Claimed events, in a lane's open transaction. ``end`` is where the next claim begins; None: nothing is left."""
 
     claimed: Claimed
-    full: bool
+    end: Position | None
     claimed_at: float
 
     @property
@@ -56,18 +56,22 @@ class Batch(NamedTuple):
         return self.claimed.events
 
 
-@dataclass(slots=True)
-class Sent:
-    """A batch whose every delivery is known: in doubt until it is committed."""
+class Ahead(NamedTuple):
+    """A claim under way on the other lane. ``end`` is answered first; from then on that lane holds the shard too."""
+
+    end: Future[Position | None]
+    batch: Future[Batch]
+
+    def wait(self) -> None:
+        """A lane is never left while a thread uses it."""
+        self.batch.exception()
+
+
+class Sent(NamedTuple):
+    """A batch whose every delivery is known, and when (by the database's clock) that was."""
 
     outcome: BatchOutcome
     acknowledged_at: datetime
-    committed: bool = False
-
-    @property
-    def payments(self) -> Collection[str]:
-        """Whose later events wait for the commit."""
-        return self.outcome.payments
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,84 +154,91 @@ class Shard:
             self._begin_again()
         else:
             self.cursor.release_due(self._clock())
-        wanted, now = self._wanted(), self._clock()
-        batch = _batch(self._lanes[0].claim(wanted, skip_locked=skip_locked), wanted, now)
+        wanted = self._wanted()
+        batch = self._claim(self._lanes[0], wanted, skip_locked=skip_locked)
         if skip_locked and batch.events:
-            block_locked(self._lanes[0].connection, self.cursor, wanted, batch.events[-1], now)
+            block_locked(self._lanes[0].connection, self.cursor, wanted, batch.events[-1], self._clock())
         drained = self._publish(batch, ahead=not skip_locked)
         due = self.cursor.next_due()
         return Visit.DRAINED if drained and (due is None or due > self._clock()) else Visit.MORE
 
     def _publish(self, batch: Batch, *, ahead: bool) -> bool:
-        """Send this batch and those behind it; whether there was nothing more to claim.
+        """Send this batch and those behind it, each after the one before is committed; whether nothing was left.
 
-        While a batch is sent on ``lane``, the database's part of the batches around it is done on ``other``. At
-        each moment one lane's transaction holds the batch that is being sent, and with it the shard.
+        ``lane`` holds the batch that is sent. Before it is committed the other lane holds the shard too, and as soon
+        as it is, ``lane`` claims behind what the other one is claiming.
         """
         lane, other = self._lanes
-        behind: Sent | None = None
-        drained = batch.claimed.complete
-        while batch.events:
-            if not self._may_send(batch, in_flight=1 if behind else 0):
-                lane.rollback()
-                drained = False
-                break
-            drained = not batch.full
-            self.cursor.advance(batch.events[-1].position)
-            next_claim = self._next_claim(batch, in_flight=2 if behind else 1) if ahead else None
-            turn = self._context.pool.submit(self._turn_over, other, behind, next_claim)
-            try:
-                sent = self._send(batch, behind, turn)
-            finally:
-                error = turn.exception()  # a lane is never left while a thread uses it
-                self._count(behind)
-            if error is not None:
-                self._settle(lane, sent)
-                raise error
-            lane, other, behind, batch = other, lane, sent, turn.result()
-        if behind is None:
-            lane.commit([])
+        coming = self._claim_ahead(other, batch.end) if ahead else None
+        try:
+            while batch.events and self._may_send(batch):
+                sent = self._send(batch)
+                try:
+                    end = coming.end.result() if coming else None
+                finally:
+                    self._settle(lane, sent, batch)
+                if coming is None:
+                    self.cursor.look_back(caught_up=batch.end is None)
+                    return batch.end is None
+                claimed, coming = coming.batch, self._claim_ahead(lane, end)
+                batch = claimed.result()
+                lane, other = other, lane
+            return self._stop_at(batch, lane)
+        finally:
+            if coming is not None:
+                coming.wait()
+
+    def _settle(self, lane: Lane, sent: Sent, batch: Batch) -> None:
+        lane.commit(sent.outcome.put_back)
+        self._context.committed(sent)
+        self.cursor.advance(batch.end or batch.events[-1].position)
+
+    def _stop_at(self, batch: Batch, lane: Lane) -> bool:
+        """Nothing of this batch is sent: either there is none, or the run ends here and it is given back."""
+        if batch.events:
+            lane.rollback()
         else:
-            self._settle(other, behind)
+            lane.commit([])
+        drained = not batch.events and batch.claimed.complete and batch.end is None
         self.cursor.look_back(caught_up=drained)
         return drained
 
-    def _turn_over(self, lane: Lane, behind: Sent | None, wanted: Claim | None) -> Batch:
-        """On the pool's thread: commit the batch before, claim the next."""
-        if behind is not None:
-            lane.commit(behind.outcome.put_back)
-            behind.committed = True
-        now = self._clock()
-        if wanted is None:
-            return Batch(Claimed([], complete=True), full=False, claimed_at=now)
-        return _batch(lane.claim_next(wanted), wanted, now)
+    def _claim_ahead(self, lane: Lane, after: Position | None) -> Ahead | None:
+        """Claim behind ``after`` on a thread of its own; None where that may not be done now."""
+        if after is None or not self._may_claim_behind(after):
+            return None
+        wanted = replace(self._wanted(), after=after)
+        end: Future[Position | None] = Future()
 
-    def _send(self, batch: Batch, behind: Sent | None, turn: Future[Batch]) -> Sent:
-        def committed() -> bool:
-            turn.exception()
-            return behind is None or behind.committed
+        def claim() -> Batch:
+            try:
+                end.set_result(lane.keep(wanted))
+            except BaseException as error:
+                end.set_exception(error)
+                raise
+            return self._claim(lane, replace(wanted, end=end.result()))
 
-        in_doubt = behind.payments if behind else _NOBODY
+        return Ahead(end, self._context.pool.submit(claim))
+
+    def _claim(self, lane: Lane, wanted: Claim, *, skip_locked: bool = False) -> Batch:
+        at = self._clock()
+        claimed = lane.claim(wanted, skip_locked=skip_locked)
+        if wanted.end is None and len(claimed.events) == wanted.limit:
+            return Batch(claimed, claimed.events[-1].position, at)
+        return Batch(claimed, wanted.end, at)
+
+    def _send(self, batch: Batch) -> Sent:
         with self._context.span(batch.events) as ended:
-            outcome = self._sender.send(batch.events, batch.claimed_at, in_doubt, committed)
+            outcome = self._sender.send(batch.events, batch.claimed_at)
             ended(outcome.counts)
         if outcome.broker_away:
             raise self._context.producer.unavailable()
         return Sent(outcome, self._database_now())
 
-    def _settle(self, lane: Lane, sent: Sent) -> None:
-        lane.commit(sent.outcome.put_back)
-        sent.committed = True
-        self._count(sent)
-
-    def _count(self, sent: Sent | None) -> None:
-        if sent is not None and sent.committed:
-            self._context.committed(sent)
-
-    def _may_send(self, batch: Batch, *, in_flight: int) -> bool:
+    def _may_send(self, batch: Batch) -> bool:
         """Not where the run ends, nor a batch with a gap, nor one so old that its claim could end while it is sent."""
         fresh = self._clock() - batch.claimed_at < _OLDEST_CLAIM
-        return fresh and batch.claimed.complete and self._context.may_go_on(in_flight + 1)
+        return fresh and batch.claimed.complete and self._context.may_go_on(1)
 
     def _begin_again(self) -> None:
         self._swept = self._clock()
@@ -240,28 +251,20 @@ class Shard:
     def _must_sweep(self) -> bool:
         return self._swept is None or self._clock() - self._swept >= SWEEP_EVERY
 
-    def _next_claim(self, batch: Batch, *, in_flight: int) -> Claim | None:
-        """What to claim behind this batch while it is sent.
+    def _may_claim_behind(self, end: Position) -> bool:
+        """Not where the run ends, is throttled, owes a retry or a sweep, or should look at another shard.
 
-        None where the run ends, is throttled, owes a retry or a sweep, or should look at another shard. And none
-        behind events so new that an older one may still commit: that one is found by looking back first.
+        And not behind events so new that an older one may still commit: that one is found by looking back first.
         """
         options, due = self._context.options, self.cursor.next_due()
-        settled = batch.events[-1].created_at < self._database_now() - LATE_COMMITS
-        ahead = (
-            batch.full
-            and settled
-            and self._context.may_go_on(in_flight + 1)
+        return (
+            end[0] < self._database_now() - LATE_COMMITS
+            and self._context.may_go_on(2)
             and options.rate is None
             and (due is None or due > self._clock())
             and not self._must_sweep()
             and (options.shards == 1 or self._clock() - self._entered < _SLICE)
         )
-        return self._wanted() if ahead else None
 
     def _wanted(self) -> Claim:
         return next_claim(self.cursor, self._context.options, self._number)
-
-
-def _batch(claimed: Claimed, wanted: Claim, at: float) -> Batch:
-    return Batch(claimed, full=len(claimed.events) == wanted.limit, claimed_at=at)

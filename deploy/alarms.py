@@ -1,0 +1,280 @@
+"""The alarms: what each looks at, and when a person is told. Dashboard and alarms are made from the code's own list.
+
+A metric of ours that no function emits cannot be named here: the list in ``ticketbottle_payctl.metrics`` is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from deploy.dashboard import dashboard
+from ticketbottle_payctl.metrics import BY_NAME, NAMESPACE, Function
+
+Json = dict[str, Any]
+
+LOGICAL = {
+    Function.WEBHOOK: "WebhookFunction",
+    Function.PUBLISH_OUTBOX: "PublishOutboxFunction",
+    Function.CLEANUP: "CleanupFunction",
+}
+"""The functions' names in the template."""
+
+
+class Silence(StrEnum):
+    """What it means that there is no value: nothing happened, or nothing works."""
+
+    IS_FINE = "notBreaching"
+    IS_A_FAULT = "breaching"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One metric, along its dimensions, made into one value a period."""
+
+    namespace: str | Json
+    name: str
+    dimensions: Json
+    statistic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Told when ``watch`` is above ``above`` (or below ``below``) in ``bad`` of ``of`` periods of ``period`` seconds.
+
+    With ``share_of``, the value is ``watch`` in percent of it. ``pages`` marks those that cannot wait for morning.
+    """
+
+    name: str
+    meaning: str
+    watch: Watch
+    above: float | None = None
+    below: float | None = None
+    period: int = 60
+    bad: int = 1
+    of: int = 1
+    silence: Silence = Silence.IS_FINE
+    share_of: Watch | None = None
+    pages: bool = False
+
+    @property
+    def logical_id(self) -> str:
+        """Its name in the template."""
+        return f"{self.name}Alarm"
+
+
+def ours(function: Function, name: str) -> Watch:
+    """A metric that a function emits, by the statistic that the list has for it.
+
+    Raises:
+        KeyError: there is no such metric.
+        ValueError: this function does not emit it.
+    """
+    metric = BY_NAME[name]
+    if function not in metric.functions:
+        message = f"{function} does not emit {name}"
+        raise ValueError(message)
+    return Watch(NAMESPACE, name, {"env": {"Ref": "Environment"}, "function": function.value}, metric.statistic.value)
+
+
+def of_lambda(function: Function, name: str, statistic: str = "Sum") -> Watch:
+    """A metric that Lambda has of a function."""
+    return Watch("AWS/Lambda", name, {"FunctionName": {"Ref": LOGICAL[function]}}, statistic)
+
+
+def _waiting_in(queue: str) -> Watch:
+    name = "ApproximateNumberOfMessagesVisible"
+    return Watch("AWS/SQS", name, {"QueueName": {"Fn::GetAtt": [queue, "QueueName"]}}, "Maximum")
+
+
+_WEBHOOK, _OUTBOX, _CLEANUP = Function.WEBHOOK, Function.PUBLISH_OUTBOX, Function.CLEANUP
+_AGE = ours(_OUTBOX, "OutboxOldestPendingAge")
+_OWN = {"Fn::Sub": f"{NAMESPACE}/${{AWS::StackName}}"}
+
+ALARMS: tuple[Alarm, ...] = (
+    Alarm("OutboxLate", "events wait for more than two minutes", _AGE, 120, bad=3, of=5, silence=Silence.IS_A_FAULT),
+    Alarm(
+        "OutboxStuck",
+        "events wait for more than ten minutes: tickets are not made",
+        _AGE,
+        600,
+        bad=3,
+        of=5,
+        silence=Silence.IS_A_FAULT,
+        pages=True,
+    ),
+    Alarm("DeadEvents", "events are out of retries", ours(_OUTBOX, "OutboxDeadTotal"), 0, pages=True),
+    Alarm("Money", "a genuine callback that a person must look at", ours(_WEBHOOK, "WebhookMoneyAlert"), 0, pages=True),
+    Alarm(
+        "ForgedCallbacks",
+        "many callbacks are not genuine: an attack, or a key that was rotated",
+        ours(_WEBHOOK, "WebhookRejectedSignature"),
+        20,
+        period=300,
+    ),
+    Alarm(
+        "NotConfigured", "callbacks of a gateway without keys", ours(_WEBHOOK, "WebhookNotConfigured"), 0, period=300
+    ),
+    Alarm(
+        "WebhookTryAgain",
+        "more than 1 % of the callbacks are answered with: try again",
+        ours(_WEBHOOK, "WebhookTransientError"),
+        1,
+        bad=3,
+        of=5,
+        share_of=ours(_WEBHOOK, "WebhookReceived"),
+        pages=True,
+    ),
+    Alarm(
+        "WebhookErrors",
+        "the webhook itself fails or is ended",
+        of_lambda(_WEBHOOK, "Errors"),
+        1,
+        bad=3,
+        of=5,
+        share_of=of_lambda(_WEBHOOK, "Invocations"),
+        pages=True,
+    ),
+    Alarm(
+        "ApiErrors",
+        "the API answers with 5xx",
+        Watch("AWS/ApiGateway", "5xx", {"ApiId": {"Ref": "Api"}}, "Sum"),
+        0,
+        bad=2,
+        of=5,
+    ),
+    Alarm("WebhookThrottled", "Lambda turns callbacks away", of_lambda(_WEBHOOK, "Throttles"), 0, bad=2, of=3),
+    Alarm("ApiThrottled", "the API turns callbacks away (429)", Watch(_OWN, "ApiThrottled", {}, "Sum"), 0, period=300),
+    Alarm("WebhookSlow", "near its timeout of 10 s", of_lambda(_WEBHOOK, "Duration", "p99"), 8_000, bad=3, of=5),
+    Alarm(
+        "PublishOutboxSlow",
+        "near its timeout of 120 s",
+        of_lambda(_OUTBOX, "Duration", "p99"),
+        96_000,
+        bad=3,
+        of=5,
+    ),
+    Alarm(
+        "CleanupSlow",
+        "near its timeout of 300 s, though it ends itself at 270",
+        of_lambda(_CLEANUP, "Duration", "p99"),
+        297_000,
+        period=300,
+    ),
+    Alarm(
+        "PublishOutboxSilent",
+        "the outbox's processor does not run",
+        of_lambda(_OUTBOX, "Invocations"),
+        below=1,
+        period=300,
+        silence=Silence.IS_A_FAULT,
+        pages=True,
+    ),
+    Alarm("PublishOutboxFails", "the processor fails again and again", of_lambda(_OUTBOX, "Errors"), 2, period=300),
+    Alarm(
+        "CleanupSilent",
+        "the cleanup did not run last night",
+        of_lambda(_CLEANUP, "Invocations"),
+        below=1,
+        period=3600,
+        bad=27,  # a day, and what the schedule's window may add
+        of=27,
+        silence=Silence.IS_A_FAULT,
+    ),
+    Alarm("CleanupFails", "the cleanup fails", of_lambda(_CLEANUP, "Errors"), 0, period=300),
+    Alarm("InvocationsLost", "ticks that failed for good", _waiting_in("InvocationDlq"), 0, period=300),
+    Alarm(
+        "DeadEventsWaiting", "pointers to dead events wait in the queue", _waiting_in("DeadEventQueue"), 0, period=300
+    ),
+    Alarm("PublishOutboxDropped", "ticks that Lambda dropped", of_lambda(_OUTBOX, "AsyncEventsDropped"), 0, period=300),
+    Alarm("CleanupDropped", "ticks that Lambda dropped", of_lambda(_CLEANUP, "AsyncEventsDropped"), 0, period=300),
+    Alarm(
+        "SchedulerDropped",
+        "ticks that the scheduler dropped",
+        Watch("AWS/Scheduler", "InvocationDroppedCount", {"ScheduleGroup": {"Ref": "ScheduleGroup"}}, "Sum"),
+        0,
+        period=300,
+    ),
+    Alarm(
+        "NobodyTold",
+        "the topic could not deliver",
+        Watch(
+            "AWS/SNS", "NumberOfNotificationsFailed", {"TopicName": {"Fn::GetAtt": ["AlarmTopic", "TopicName"]}}, "Sum"
+        ),
+        0,
+        period=300,
+    ),
+    *(
+        Alarm(f"{name}AlertFailed", "messages to SQS or SNS that were not sent", ours(function, "AlertFailed"), 0)
+        for name, function in (("Webhook", _WEBHOOK), ("PublishOutbox", _OUTBOX), ("Cleanup", _CLEANUP))
+    ),
+    *(
+        Alarm(
+            f"{name}Metrics",
+            "metric lines that CloudWatch does not understand",
+            Watch("AWS/Logs", "EMFParsingErrors", {"LogGroupName": {"Ref": f"{name}LogGroup"}}, "Sum"),
+            0,
+            period=300,
+        )
+        for name in ("Webhook", "PublishOutbox", "Cleanup")
+    ),
+)
+
+
+def resources() -> dict[str, Json]:
+    """The part of the template that is made from this list: the alarms, the one that pages, the dashboard."""
+    made = {alarm.logical_id: _alarm(alarm) for alarm in ALARMS}
+    made["PaymentsUnhealthyAlarm"] = _composite([alarm for alarm in ALARMS if alarm.pages])
+    made["Dashboard"] = dashboard([alarm.logical_id for alarm in ALARMS])
+    return made
+
+
+def _alarm(alarm: Alarm) -> Json:
+    """An alarm tells when it starts and when it is over."""
+    topic = [{"Ref": "AlarmTopic"}]
+    properties: Json = {
+        "AlarmName": {"Fn::Sub": f"${{AWS::StackName}}-{alarm.name}"},
+        "AlarmDescription": f"payctl: {alarm.meaning}. What to do: docs/runbook.md, {alarm.name}.",
+        "ComparisonOperator": "GreaterThanThreshold" if alarm.above is not None else "LessThanThreshold",
+        "Threshold": alarm.above if alarm.above is not None else alarm.below,
+        "DatapointsToAlarm": alarm.bad,
+        "EvaluationPeriods": alarm.of,
+        "TreatMissingData": alarm.silence.value,
+        "AlarmActions": topic,
+        "OKActions": topic,
+    }
+    if alarm.share_of is None:
+        kind = "Statistic" if alarm.watch.statistic in {"Sum", "Maximum"} else "ExtendedStatistic"
+        properties |= _metric(alarm.watch) | {kind: alarm.watch.statistic, "Period": alarm.period}
+    else:
+        properties["Metrics"] = [
+            {"Id": "share", "Label": alarm.meaning, "Expression": "IF(all > 0, 100 * part / all, 0)"},
+            _series("part", alarm.watch, alarm.period),
+            _series("all", alarm.share_of, alarm.period),
+        ]
+    return {"Type": "AWS::CloudWatch::Alarm", "Properties": properties}
+
+
+def _metric(watch: Watch) -> Json:
+    dimensions = [{"Name": name, "Value": value} for name, value in watch.dimensions.items()]
+    found: Json = {"Namespace": watch.namespace, "MetricName": watch.name}
+    return found | {"Dimensions": dimensions} if dimensions else found
+
+
+def _series(name: str, watch: Watch, period: int) -> Json:
+    stat = {"Metric": _metric(watch), "Period": period, "Stat": watch.statistic}
+    return {"Id": name, "MetricStat": stat, "ReturnData": False}
+
+
+def _composite(alarms: list[Alarm]) -> Json:
+    """The one to send to a pager: any of those that cannot wait."""
+    rule = " OR ".join(f'ALARM("${{{alarm.logical_id}}}")' for alarm in alarms)
+    properties = {
+        "AlarmName": {"Fn::Sub": "${AWS::StackName}-PaymentsUnhealthy"},
+        "AlarmDescription": "payctl: people pay and may get no ticket. What to do: docs/runbook.md, PaymentsUnhealthy.",
+        "AlarmRule": {"Fn::Sub": rule},
+        "AlarmActions": [{"Ref": "AlarmTopic"}],
+        "OKActions": [{"Ref": "AlarmTopic"}],
+    }
+    return {"Type": "AWS::CloudWatch::CompositeAlarm", "Properties": properties}

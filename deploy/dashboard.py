@@ -1,0 +1,43 @@
+"""The dashboard: one graph for each metric that the code emits, by function and by gateway, and the alarms' state."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ticketbottle_payctl.metrics import BY_PROVIDER, METRICS, NAMESPACE, Metric
+from ticketbottle_payctl.providers import GATEWAYS
+
+_WIDTH, _HEIGHT, _COLUMNS = 8, 5, 3
+_ABOVE = 4
+"""The height of the alarms' row."""
+
+
+def dashboard(alarms: list[str]) -> dict[str, Any]:
+    """The resource; ``alarms`` are their names in the template."""
+    state = {"title": "Alarms", "alarms": [f"${{{name}.Arn}}" for name in alarms]}
+    widgets = [{"type": "alarm", "x": 0, "y": 0, "width": 24, "height": _ABOVE, "properties": state}]
+    widgets += [_graph(metric, number) for number, metric in enumerate(METRICS)]
+    body = json.dumps({"widgets": widgets}, separators=(",", ":"))
+    properties = {"DashboardName": {"Fn::Sub": "${AWS::StackName}"}, "DashboardBody": {"Fn::Sub": body}}
+    return {"Type": "AWS::CloudWatch::Dashboard", "Properties": properties}
+
+
+def _graph(metric: Metric, number: int) -> dict[str, Any]:
+    lines = [[NAMESPACE, metric.name, "env", "${Environment}", "function", name.value] for name in metric.functions]
+    if BY_PROVIDER in metric.dimensions:
+        lines += [[NAMESPACE, metric.name, "env", "${Environment}", "provider", name] for name in GATEWAYS]
+    return {
+        "type": "metric",
+        "x": number % _COLUMNS * _WIDTH,
+        "y": _ABOVE + number // _COLUMNS * _HEIGHT,
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "properties": {
+            "title": f"{metric.name}: {metric.meaning}",
+            "region": "${AWS::Region}",
+            "stat": metric.statistic.value,
+            "period": 60,
+            "metrics": lines,
+        },
+    }

@@ -1,0 +1,143 @@
+"""Build what Lambda runs: a zip of the dependencies (the layer) and a zip of the code.
+
+    python -m deploy.package --interpreter python3.13 [--arch x86_64] [--lock locks/otel.txt] [--ca bundle.pem]
+
+The dependencies are the locked wheels for Amazon Linux 2023, by hash. Both zips hold bytecode of the runtime's own
+Python, because the folders are read-only there and every cold start would compile anew. The same sources give the
+same bytes: names are sorted, times are fixed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNTIME = "3.13"
+ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
+GLIBC = ("manylinux_2_28", "manylinux2014", "manylinux_2_17")
+"""Every tag is named: with an older one alone pip silently takes a much older Kafka client, or none."""
+
+LAYER, CODE = "dependencies.zip", "code.zip"
+CA_FILE = "payctl-ca.pem"
+"""Where ``--ca`` ends: ``/opt/payctl-ca.pem`` in the function."""
+
+BUDGETS = {LAYER: (25_000_000, 75_000_000), CODE: (900_000, 2_000_000)}
+"""The most bytes, zipped and unzipped, with spans. Lambda takes 50 MB in one request, and 250 MB unzipped in all."""
+
+LEFT_OUT = tuple(f"ticketbottle_payctl/{name}" for name in ("cli", "sandbox", "schemas", "__main__.py"))
+"""The command line with the schemas of its output, and the local world; no function reaches them."""
+
+_PACKAGES = ("ticketbottle_payctl", "lambda_entrypoints")
+_TEST_FOLDERS = {"test", "tests", "testing"}
+_DEVELOPMENT = {".pyi", ".pyx", ".pxd", ".c", ".h"}
+_INSTALLER = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class Artifact(NamedTuple):
+    """A zip, and how large it is; ``sha256`` is of the whole file."""
+
+    path: Path
+    zipped: int
+    unzipped: int
+    sha256: str
+
+
+class OverBudgetError(Exception):
+    """A zip is larger than its budget."""
+
+
+def build(  # noqa: PLR0913 - each is a choice of whoever builds
+    target: Path,
+    *,
+    interpreter: str,
+    arch: str = "arm64",
+    lock: Path = ROOT / "locks" / "layer.txt",
+    ca: Path | None = None,
+    source: Path = ROOT,
+) -> tuple[Artifact, ...]:
+    """Make both zips anew in ``target`` from the packages in ``source``; ``interpreter`` is the runtime's CPython.
+
+    Raises:
+        OverBudgetError: one is larger than it may be.
+        subprocess.CalledProcessError: a wheel is missing or has another hash, or the interpreter cannot compile.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    layer, code = target / "layer", target / "code"
+    _install(layer / "python", interpreter, arch, lock)
+    if ca is not None:
+        shutil.copyfile(ca, layer / CA_FILE)
+    for package in _PACKAGES:
+        shutil.copytree(source / package, code / package, ignore=partial(_ignored, source))
+    _compile(layer / "python", interpreter, "/opt/python")
+    _compile(code, interpreter, "/var/task")
+    return _zipped(layer, target / LAYER), _zipped(code, target / CODE)
+
+
+def _install(folder: Path, interpreter: str, arch: str, lock: Path) -> None:
+    machine = ARCHITECTURES[arch]
+    platforms = [word for tag in GLIBC for word in ("--platform", f"{tag}_{machine}")]
+    pip = [sys.executable, "-m", "pip", "--python", interpreter, "install", "--quiet", "--root-user-action=ignore"]
+    kinds = ["--no-compile", "--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", RUNTIME]
+    wanted = ["--target", str(folder), "--require-hashes", "-r", str(lock)]
+    subprocess.run([*pip, *kinds, *platforms, *wanted], check=True)  # noqa: S603
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and path.name in _TEST_FOLDERS:
+            shutil.rmtree(path)
+        elif path.suffix in _DEVELOPMENT or path.name in _INSTALLER:
+            path.unlink()
+    shutil.rmtree(folder / "bin", ignore_errors=True)
+
+
+def _ignored(source: Path, folder: str, names: list[str]) -> set[str]:
+    here = Path(folder).relative_to(source)
+    return {name for name in names if name == "__pycache__" or (here / name).as_posix() in LEFT_OUT}
+
+
+def _compile(folder: Path, interpreter: str, seen_as: str) -> None:
+    """Unchecked: the bytecode is used without a look at the source's time, which the zip does not keep."""
+    command = [interpreter, "-I", "-m", "compileall", "-qq", "-j", "1", "--invalidation-mode", "unchecked-hash"]
+    subprocess.run([*command, "-s", str(folder), "-p", seen_as, str(folder)], check=True)  # noqa: S603
+
+
+def _zipped(folder: Path, target: Path) -> Artifact:
+    unzipped = 0
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
+            entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o100644 << 16
+            content = path.read_bytes()
+            unzipped += len(content)
+            archive.writestr(entry, content)
+    zipped, budget = target.stat().st_size, BUDGETS[target.name]
+    if zipped > budget[0] or unzipped > budget[1]:
+        message = f"{target.name} has {zipped} bytes, {unzipped} unzipped; its budget is {budget[0]} and {budget[1]}"
+        raise OverBudgetError(message)
+    return Artifact(target, zipped, unzipped, hashlib.sha256(target.read_bytes()).hexdigest())
+
+
+def main() -> None:
+    """Build, and print what came of it."""
+    parser = argparse.ArgumentParser(prog="make package", description="Build the zips for AWS Lambda.")
+    parser.add_argument("--interpreter", required=True, help=f"a CPython {RUNTIME}")
+    parser.add_argument("--arch", choices=sorted(ARCHITECTURES), default="arm64")
+    parser.add_argument("--lock", type=Path, default=ROOT / "locks" / "layer.txt", help="locks/otel.txt for spans")
+    parser.add_argument("--ca", type=Path, help="PEM certificates to trust; /opt/payctl-ca.pem in the functions")
+    parser.add_argument("--target", type=Path, default=ROOT / "build" / "package")
+    given = parser.parse_args()
+    made = build(given.target.resolve(), interpreter=given.interpreter, arch=given.arch, lock=given.lock, ca=given.ca)
+    for one in made:
+        share = f"{one.zipped / 1e6:.1f} of {BUDGETS[one.path.name][0] / 1e6:.1f} MB"
+        print(f"{one.path}  {share}, {one.unzipped / 1e6:.1f} MB unzipped, sha256 {one.sha256}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The Lambda functions: a second, thin door to the same jobs."""

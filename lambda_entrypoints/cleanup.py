@@ -1,0 +1,52 @@
+"""The daily function: apply the retention to the outbox, and tell what no retention will ever solve."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from lambda_entrypoints import runtime
+from lambda_entrypoints.warm import Warm
+from ticketbottle_payctl.aws.alerts import EVENT_DEAD
+from ticketbottle_payctl.jobs.cleanup import CleanupReport, cleanup
+from ticketbottle_payctl.metrics import Amount, Function, emit, of_outbox
+from ticketbottle_payctl.wiring import Services
+
+RESERVE_SECONDS = 30.0
+"""For the batch that is under way when the time is over, and for counting what remains."""
+
+
+def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
+    """One tick. What it does not come to, the next one does.
+
+    Raises:
+        UnavailableError: the database is away; what was committed stays deleted.
+        ConfigError: a setting is wrong, or payctl's schema or a privilege is missing.
+    """
+    with runtime.invocation(Function.CLEANUP, context) as warm:
+        report = warm.attempt(lambda services: _clean(services, context), "DATABASE_URL")
+        emit(Function.CLEANUP, _amounts(report) | {"AlertFailed": _told(warm, report)}, env=warm.env)
+        return {"stopped_because": report.stopped_because.value, "deleted": report.deleted, "dead": report.dead}
+
+
+def _clean(services: Services, context: object) -> CleanupReport:
+    settings = services.settings
+    return cleanup(
+        services.engine,
+        retention=settings.retention,
+        max_retries=settings.max_retries,
+        max_duration=timedelta(seconds=runtime.seconds_left(context, RESERVE_SECONDS)),
+    )
+
+
+def _amounts(report: CleanupReport) -> dict[str, Amount]:
+    found = report.unpublished
+    return {
+        "CleanupDeleted": report.deleted,
+        "CleanupRemaining": report.remaining,
+    } | of_outbox(report.pending, report.dead, found.oldest_pending_age_s)
+
+
+def _told(warm: Warm, report: CleanupReport) -> int:
+    """How many messages about events that are dead and still there could not be sent."""
+    age = round(report.unpublished.oldest_dead_age_s or 0)
+    return int(report.dead > 0 and not warm.topic.tell(EVENT_DEAD, events=report.dead, oldest_age_s=age))

@@ -1,0 +1,60 @@
+"""What an HTTP API's event is about: a request for a gateway, or something that is refused here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from http import HTTPStatus
+from typing import NamedTuple
+
+from ticketbottle_payctl import providers
+from ticketbottle_payctl.aws.xray import traceparent_of
+from ticketbottle_payctl.domain.api_gateway import to_request
+from ticketbottle_payctl.domain.callback import Reply, Request
+from ticketbottle_payctl.errors import BodyTooLargeError, InputError
+from ticketbottle_payctl.providers.gateway import Gateway
+
+_CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+
+
+class Call(NamedTuple):
+    """A request, and the gateway that its path or its shape names; nothing is proven by that."""
+
+    request: Request
+    gateway: Gateway
+
+
+def read(event: object) -> Call | Reply:
+    """The request and whose it is, or the reply where it is nobody's. Never raises, whatever the event is."""
+    try:
+        request = to_request(event)
+    except BodyTooLargeError:
+        return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    except InputError:
+        return refusal(HTTPStatus.BAD_REQUEST)
+    gateway = providers.resolve(request)
+    return Call(request, gateway) if gateway is not None else refusal(HTTPStatus.NOT_FOUND)
+
+
+def refusal(status: HTTPStatus) -> Reply:
+    """A reply of our own: the same words for everybody, nothing about why."""
+    body = json.dumps({"message": status.phrase})
+    return Reply(status.value, body, {"content-type": "application/json"})
+
+
+def correlation_id(event: object) -> str | None:
+    """``x-correlation-id`` where it is harmless, else API Gateway's own id of the request."""
+    fields = event if isinstance(event, dict) else {}
+    headers, context = fields.get("headers"), fields.get("requestContext")
+    sent = headers.get("x-correlation-id") if isinstance(headers, dict) else None
+    if isinstance(sent, str) and _CORRELATION_ID.fullmatch(sent):
+        return sent
+    own = context.get("requestId") if isinstance(context, dict) else None
+    return own if isinstance(own, str) and _REQUEST_ID.fullmatch(own) else None
+
+
+def traceparent() -> str | None:
+    """Where this invocation stands in X-Ray's trace, which Lambda says anew for each."""
+    return traceparent_of(os.environ.get("_X_AMZN_TRACE_ID"))

@@ -1,0 +1,53 @@
+"""From a run's report to what is counted, logged and told. Ids and counts only."""
+
+from __future__ import annotations
+
+from lambda_entrypoints.warm import Warm
+from ticketbottle_payctl.aws.alerts import EVENT_DEAD, DeadEventQueue, Pointer
+from ticketbottle_payctl.jobs.publish_outbox import PublishReport, Tally
+from ticketbottle_payctl.metrics import MOST_VALUES, Amount
+from ticketbottle_payctl.telemetry import log_event
+
+
+class NewlyDead:
+    """Who dies while the outbox is published: told after each commit, once each, by queue and topic."""
+
+    def __init__(self, warm: Warm, queue_url: str | None, max_retries: int) -> None:
+        self._topic = warm.topic
+        self._queue = DeadEventQueue(queue_url)
+        self._attempts = max_retries
+        self._told = 0
+        self._not_told = 0
+
+    @property
+    def failed(self) -> int:
+        """Messages that could not be sent."""
+        return self._queue.failed + self._not_told
+
+    def tell(self, tally: Tally) -> None:
+        """Tell of those that the last committed batch added."""
+        dead, self._told = tally.dead_events[self._told :], len(tally.dead_events)
+        if not dead:
+            return
+        pointers = [
+            Pointer(event.id, event.aggregate_id, event.event_type, self._attempts, event.error.partition(":")[0])
+            for event in dead
+        ]
+        for pointer in pointers:
+            log_event("event_dead", level="error", **pointer._asdict())
+        self._queue.send(pointers)
+        self._not_told += not self._topic.tell(EVENT_DEAD, events=len(dead), **pointers[0]._asdict())
+
+
+def of_publishing(report: PublishReport | None, failed_alerts: int) -> dict[str, Amount]:
+    """What a run adds up to, all of it zero where there was none to speak of."""
+    tally = report.tally if report else Tally()
+    return {
+        "OutboxPublished": tally.published,
+        "OutboxFailed": tally.retried + tally.held,
+        "OutboxRetried": tally.retried,
+        "OutboxDead": tally.dead,
+        "OutboxBatches": tally.batches,
+        "PublishLatency": [round(seconds * 1000, 3) for seconds in tally.lag.spread(MOST_VALUES)],
+        "AlertFailed": failed_alerts,
+    }

@@ -1,0 +1,62 @@
+"""The function behind the schedule: carry events to Kafka as they come, leave before Lambda ends it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Event
+
+from lambda_entrypoints import outbox_measures, runtime
+from lambda_entrypoints.warm import Warm
+from ticketbottle_payctl.errors import ConfigError, PayctlError
+from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, PublishReport, publish_outbox
+from ticketbottle_payctl.jobs.stats import collect_stats
+from ticketbottle_payctl.metrics import Amount, Function, emit, of_outbox
+from ticketbottle_payctl.wiring import Services
+
+RESERVE_SECONDS = 20.0
+"""Longer than a run may go on after its budget is spent."""
+
+_SECRETS = ("DATABASE_URL", "KAFKA_USERNAME", "KAFKA_PASSWORD")
+
+
+def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
+    """One tick. What went through is counted, also where the rest then fails.
+
+    Raises:
+        UnavailableError: the database or the brokers are away.
+        ConfigError: a setting is wrong, or somebody refused our credentials.
+    """
+    with runtime.invocation(Function.PUBLISH_OUTBOX, context) as warm:
+        report = warm.attempt(lambda services: _publish(warm, services, context), *_SECRETS)
+        return {"stopped_because": report.stopped_because.value, "published": report.tally.published}
+
+
+def _publish(warm: Warm, services: Services, context: object) -> PublishReport:
+    settings, stop = services.settings, Event()
+    left = runtime.seconds_left(context, RESERVE_SECONDS)
+    budget = min(settings.loop, timedelta(seconds=left)) or timedelta(seconds=left)
+    options = PublishOptions(
+        settings.batch_size, settings.max_retries, budget=budget, loop=bool(settings.loop), shards=settings.shards
+    )
+    dead = outbox_measures.NewlyDead(warm, settings.dead_events_queue, settings.max_retries)
+
+    def waiting(error: PayctlError, _seconds: float) -> None:
+        if isinstance(error, ConfigError) and warm.environ.renew(_SECRETS):
+            stop.set()  # what refused us may accept the credentials that hold now
+
+    amounts: dict[str, Amount] = outbox_measures.of_publishing(None, 0)
+    try:
+        # A producer of the run's own: a frozen one's connections and tokens are dead when it wakes.
+        with Services(warm.environ, engine=services.engine) as run:
+            observer = Observer(batch=dead.tell, waiting=waiting)
+            report = publish_outbox(run.engine, run.producer, options, stop=stop, observer=observer)
+        amounts = outbox_measures.of_publishing(report, dead.failed)
+        stats = collect_stats(services.engine, max_retries=settings.max_retries)
+        amounts |= of_outbox(stats.pending, stats.dead, stats.oldest_pending_age_s)
+    finally:
+        emit(Function.PUBLISH_OUTBOX, amounts, env=warm.env)
+    if stop.is_set():
+        return _publish(warm, warm.services(*_SECRETS), context)
+    if report.failure is not None:
+        raise report.failure
+    return report

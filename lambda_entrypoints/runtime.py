@@ -1,0 +1,50 @@
+"""What stands around each invocation: the log's context, the count of cold starts, what an error leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lambda_entrypoints import warm
+from lambda_entrypoints.warm import Warm
+from ticketbottle_payctl import metrics, tracing
+from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.metrics import Function
+from ticketbottle_payctl.telemetry import log_context, log_event, redact
+
+
+class FunctionFailedError(Exception):
+    """Something nobody expected; the log has the traceback, this has no secret."""
+
+
+@contextmanager
+def invocation(function: Function, context: object, **on_every_line: object) -> Iterator[Warm]:
+    """Give what is warm. An error is logged and raised on, so that Lambda counts it.
+
+    Raises:
+        FunctionFailedError: instead of any error that is not payctl's own. No connection outlives it.
+    """
+    kept = warm.kept(function)
+    cold, kept.cold = kept.cold, False
+    request = getattr(context, "aws_request_id", None)
+    with log_context(function_request_id=request, cold_start=cold, **on_every_line):
+        if cold:
+            metrics.emit(function, {"ColdStart": 1}, env=kept.env)
+        try:
+            yield kept
+        except Exception as error:
+            log_event(f"{function.value}_failed", level="error", error=error)
+            if isinstance(error, PayctlError):
+                raise
+            kept.close()
+            message = redact(f"{type(error).__name__}: {error}")
+            raise FunctionFailedError(message) from None
+        finally:
+            tracing.flush()
+
+
+def seconds_left(context: Any, reserve: float) -> float:  # noqa: ANN401 - Lambda's context has no type
+    """The time until Lambda ends the invocation, less the ``reserve``; never less than a second."""
+    left: float = context.get_remaining_time_in_millis() / 1000
+    return max(1.0, left - reserve)

@@ -1,0 +1,76 @@
+"""What outlives an invocation: connections, secrets that were read, and which alerts were sent a moment ago."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from ticketbottle_payctl.aws.alerts import AlertTopic
+from ticketbottle_payctl.aws.secrets import SecretEnvironment
+from ticketbottle_payctl.aws.xray import tracer_of
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.metrics import Function
+from ticketbottle_payctl.telemetry import LEVELS, setup_logging
+from ticketbottle_payctl.wiring import Services
+
+T = TypeVar("T")
+
+_OF_EACH_INVOCATION = {"_X_AMZN_TRACE_ID"}
+_kept: dict[Function, Warm] = {}
+
+
+class Warm:
+    """Made from the environment as it is; ``cold`` until the first invocation has begun."""
+
+    def __init__(self, environ: Mapping[str, str], *, cold: bool) -> None:
+        self.given = environ
+        self.cold = cold
+        self.environ = SecretEnvironment(environ)
+        self.env = environ.get("ENVIRONMENT") or "dev"
+        self.topic = AlertTopic(environ.get("PAYCTL_ALERTS_TOPIC_ARN") or None, env=self.env)
+        self.tracer = tracer_of(environ)
+        self._services: Services | None = None
+        self._made_from: dict[str, str | None] = {}
+
+    def services(self, *names: str) -> Services:
+        """Engine and keys; made anew where one of these variables, which may be secrets, is another one by now.
+
+        Raises:
+            ConfigError: a secret must not be read, or is not there.
+            UnavailableError: Secrets Manager is away and no earlier value is known.
+        """
+        found = {name: self.environ.get(name) for name in names}
+        if self._services is None or found != self._made_from:
+            self.close()
+            self._services, self._made_from = Services(self.environ), found
+        return self._services
+
+    def attempt(self, job: Callable[[Services], T], *names: str) -> T:
+        """Do it; where that fails for a setting, and one of these secrets is another one by now, do it once more."""
+        try:
+            return job(self.services(*names))
+        except ConfigError:
+            if not self.environ.renew(names):
+                raise
+            return job(self.services(*names))
+
+    def close(self) -> None:
+        """Close every connection."""
+        services, self._services = self._services, None
+        if services is not None:
+            services.close()
+
+
+def kept(function: Function) -> Warm:
+    """What this function's last invocation left; made anew where the environment is another one."""
+    environ = {name: value for name, value in os.environ.items() if name not in _OF_EACH_INVOCATION}
+    last = _kept.get(function)
+    if last is not None and last.given == environ:
+        return last
+    fresh = _kept[function] = Warm(environ, cold=last is None)
+    level = environ.get("LOG_LEVEL", "").lower()
+    setup_logging(level if level in LEVELS else "info", service="payctl", env=fresh.env, function=function.value)
+    if last is not None:
+        last.close()
+    return fresh

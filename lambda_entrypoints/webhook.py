@@ -1,0 +1,57 @@
+"""The function behind the webhook's routes: one callback in, the gateway's own reply out, whatever comes."""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+
+from lambda_entrypoints import http_api, runtime, webhook_measures
+from lambda_entrypoints.http_api import Call
+from lambda_entrypoints.warm import Warm
+from ticketbottle_payctl.aws.xray import request_span
+from ticketbottle_payctl.domain.api_gateway import to_response
+from ticketbottle_payctl.domain.callback import Answer, RejectReason, Reply
+from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookReport, process_webhook
+from ticketbottle_payctl.metrics import Amount, Function, emit
+
+
+def handler(event: object, context: object) -> dict[str, object]:
+    """Answer one HTTP request. Never raises: what goes wrong on our side is logged, counted, answered "try again"."""
+    found, correlation_id = http_api.read(event), http_api.correlation_id(event)
+    try:
+        with runtime.invocation(Function.WEBHOOK, context, correlation_id=correlation_id) as warm:
+            return to_response(_reply(warm, found, correlation_id))
+    except Exception:  # noqa: BLE001 - it is logged; Lambda's own answer would be in no gateway's words
+        busy = http_api.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+        return to_response(busy if isinstance(found, Reply) else found.gateway.reply(Answer.TRY_AGAIN))
+
+
+def _reply(warm: Warm, found: Call | Reply, correlation_id: str | None) -> Reply:
+    began = time.monotonic()
+    if isinstance(found, Reply):
+        emit(Function.WEBHOOK, {"WebhookReceived": 1, "WebhookMalformed": 1}, env=warm.env)
+        return found
+    amounts: dict[str, Amount] = {"WebhookReceived": 1, "WebhookTransientError": 1}
+    try:
+        with request_span(warm.tracer, f"webhook {found.gateway.name}", http_api.traceparent()) as traceparent:
+            report = _processed(warm, found, Trace(correlation_id, traceparent))
+        amounts = webhook_measures.tell(warm, report, time.monotonic() - began, correlation_id)
+        return report.reply
+    finally:
+        amounts["WebhookLatency"] = round((time.monotonic() - began) * 1000, 3)
+        emit(Function.WEBHOOK, amounts, env=warm.env, provider=found.gateway.name)
+
+
+def _processed(warm: Warm, call: Call, trace: Trace) -> WebhookReport:
+    def process() -> WebhookReport:
+        return warm.attempt(
+            lambda it: process_webhook(
+                it.engine, call.request, call.gateway, it.credentials(call.gateway), trace=trace
+            ),
+            "DATABASE_URL",
+        )
+
+    report = process()
+    if report.reason == RejectReason.SIGNATURE and warm.environ.renew(field.env for field in call.gateway.fields):
+        return process()  # the gateway signs with a key that is newer than ours was
+    return report

@@ -1,0 +1,57 @@
+"""From a callback's report to what is counted, logged and told. Ids and counts only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lambda_entrypoints.warm import Warm
+from ticketbottle_payctl.domain.callback import RejectReason
+from ticketbottle_payctl.domain.payment import RefusalReason
+from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome, WebhookReport
+from ticketbottle_payctl.metrics import Amount
+from ticketbottle_payctl.telemetry import log_event
+
+ACCEPTED = {
+    WebhookOutcome.SETTLED: "WebhookAccepted",
+    WebhookOutcome.ALREADY_SETTLED: "WebhookDuplicate",
+    WebhookOutcome.TEST_PING: "WebhookAccepted",
+    WebhookOutcome.IGNORED: "WebhookAccepted",
+}
+REFUSED = {
+    RejectReason.SIGNATURE.value: "WebhookRejectedSignature",
+    RejectReason.OTHER_MERCHANT.value: "WebhookRejectedSignature",
+    RejectReason.MALFORMED.value: "WebhookMalformed",
+    RejectReason.NOT_CONFIGURED.value: "WebhookNotConfigured",
+    RefusalReason.WRONG_AMOUNT.value: "WebhookRejectedAmount",
+    RefusalReason.UNKNOWN_ORDER.value: "WebhookUnknownOrder",
+    RefusalReason.OTHER_PROVIDER.value: "WebhookUnknownOrder",
+    RefusalReason.CONTRADICTS_COMPLETED.value: "WebhookDuplicate",
+    RefusalReason.UNKNOWN_STATUS.value: "WebhookDuplicate",
+}
+"""One counter for each answer; a test walks the outcomes and reasons."""
+
+
+def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str | None) -> dict[str, Amount]:
+    """Log a callback, alert a person where one must look, and give what it adds up to."""
+    facts: dict[str, Any] = {
+        "provider": report.provider,
+        "outcome": report.outcome.value,
+        "reason": report.reason,
+        "order_code": report.order_code,
+        "payment_id": report.payment_id,
+        "event_id": report.event.id if report.event else None,
+        "receipt_id": report.receipt_id,
+    }
+    alert = report.alert.value if report.alert else None
+    level = "error" if alert else "info"
+    log_event(
+        f"webhook_{report.outcome.value}", level=level, alert=alert, duration_ms=round(seconds * 1000, 3), **facts
+    )
+    counter = ACCEPTED.get(report.outcome) or REFUSED[report.reason or ""]
+    amounts: dict[str, Amount] = {"WebhookReceived": 1, counter: 1}
+    if report.receipt_id is not None:
+        amounts["DbLatency"] = round(seconds * 1000, 3)
+    if alert is not None:
+        amounts["WebhookMoneyAlert"] = 1
+        amounts["AlertFailed"] = int(not warm.topic.tell(alert, **facts, correlation_id=correlation_id))
+    return amounts

@@ -1,0 +1,127 @@
+"""AWS's services on loopback: moto's server, in an environment of its own (``make functions``)."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import botocore.session
+import pytest
+
+from tests.conftest import IN_CI
+from ticketbottle_payctl.sandbox.server import Server, free_port
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-moto/bin/python"
+REGION = "ap-southeast-1"
+
+
+@dataclass
+class Cloud:
+    """The services, and the variables that lead payctl to them."""
+
+    url: str
+
+    @property
+    def environ(self):
+        """What a function's environment would say."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
+    def client(self, service):
+        """A client of the test's own."""
+        return botocore.session.Session().create_client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.url,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    def secret(self, value, name="payctl/test"):
+        """Store a secret, or change it; its ARN."""
+        client, text = self.client("secretsmanager"), value if isinstance(value, str) else json.dumps(value)
+        try:
+            return client.put_secret_value(SecretId=name, SecretString=text)["ARN"]
+        except client.exceptions.ResourceNotFoundException:
+            return client.create_secret(Name=name, SecretString=text)["ARN"]
+
+    def queue(self, name="dead-events"):
+        """A queue's address."""
+        return self.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+
+    def messages(self, queue):
+        """What lies on a queue; taken off it."""
+        client, found = self.client("sqs"), []
+        while batch := client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+            found += [json.loads(message["Body"]) for message in batch]
+            for message in batch:
+                client.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+    def topic(self):
+        """A topic, and the queue that gets what is published to it."""
+        queue = self.queue("alerts")
+        arn = self.client("sns").create_topic(Name="alerts")["TopicArn"]
+        endpoint = f"arn:aws:sqs:{REGION}:123456789012:alerts"
+        self.client("sns").subscribe(TopicArn=arn, Protocol="sqs", Endpoint=endpoint)
+        return arn, queue
+
+    def reset(self):
+        """Leave nothing."""
+        request = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")  # noqa: S310 - our own server
+        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+
+
+@pytest.fixture(scope="session")
+def cloud_server():
+    """Moto's server, one a run."""
+    if not PYTHON.exists():
+        (pytest.fail if IN_CI else pytest.skip)("AWS's services are not there; make functions")
+    port, server = free_port(), Server("moto")
+    url = f"http://127.0.0.1:{port}"
+    server.run([str(PYTHON), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
+
+    def answers():
+        try:
+            urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=5).close()  # noqa: S310 - our own server
+        except OSError:
+            return False
+        return True
+
+    server.wait_until(answers, what="moto's server answers", timeout=60)
+    yield Cloud(url)
+    server.close()
+
+
+@pytest.fixture
+def cloud(cloud_server, monkeypatch):
+    """The services with nothing in them, and this process led to them."""
+    cloud_server.reset()
+    for name, value in cloud_server.environ.items():
+        monkeypatch.setenv(name, value)
+    return cloud_server
+
+
+class Clock:
+    """A clock that is set by hand, in seconds."""
+
+    def __init__(self):
+        self.now = 1_000_000.0
+
+    def __call__(self):
+        """The time."""
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    """The wall's clock, as the test wants it."""
+    return Clock()

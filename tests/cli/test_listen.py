@@ -1,0 +1,153 @@
+"""The webhook on real HTTP: a process that listens, and callbacks that come over a socket."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+
+import pytest
+
+from tests.cli.test_schemas import check
+from ticketbottle_payctl.domain.callback import Answer
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+from ticketbottle_payctl.sandbox.webhook_server import webhook_server
+
+pytestmark = pytest.mark.postgres
+
+KEYS = environment()
+LONG_QUERY = "/webhook/vnpay?" + "x" * 70_000
+
+
+@pytest.fixture
+def listening(started, database_url):
+    """Start it on a free port in a form; gives the process and the port."""
+
+    def start(form="ndjson"):
+        process = started("listen", "--port", "0", "-o", form, DATABASE_URL=database_url, **KEYS)
+        for line in process.stderr:
+            if found := re.search(rb"http://127\.0\.0\.1:(\d+)/", line):
+                return process, int(found[1])
+        pytest.fail("it ended before it listened")
+
+    return start
+
+
+@pytest.fixture
+def pending(engine):
+    """A payment at MoMo that waits for its callback."""
+    with engine.begin() as connection:
+        return insert_payment(connection, provider="MOMO")
+
+
+def ended(process, sent=signal.SIGTERM):
+    """Ask it to end; what it wrote, and its code."""
+    process.send_signal(sent)
+    stdout, _ = process.communicate(timeout=20)
+    return stdout.decode(), process.returncode
+
+
+def ask(port, method, target, body=None, headers=None):
+    """One request; status, headers and body of the reply."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=15)
+    connection.request(method, target, body, headers or {})
+    response = connection.getresponse()
+    return response.status, dict(response.getheaders()), response.read()
+
+
+def deliver(port, request):
+    """Send a callback as its gateway would."""
+    query = f"?{request.query}" if request.query else ""
+    return ask(port, request.method, request.path + query, request.body or None)
+
+
+def test_callbacks_are_settled_and_told_line_by_line(listening, pending):
+    """The gateway gets its own words; each request is one line, and the end a summary."""
+    process, port = listening()
+    request = callback(pending)
+    assert deliver(port, request)[0] == 204
+    assert deliver(port, request)[0] == 204
+    assert deliver(port, callback(pending, Scenario.BAD_SIGNATURE))[0] == 400
+    stdout, code = ended(process)
+    *items, summary = map(json.loads, stdout.splitlines())
+    assert [item["outcome"] for item in items] == ["settled", "already_settled", "refused"]
+    assert items[0]["order_code"] == pending.order_code
+    assert (code, summary["type"], summary["counts"]) == (143, "summary", {"requests": 3})
+
+
+def test_its_one_document_keeps_to_its_schema(listening, pending):
+    """As JSON there is one document, at the end."""
+    process, port = listening("json")
+    deliver(port, callback(pending))
+    stdout, code = ended(process, signal.SIGINT)
+    document = json.loads(stdout)
+    check(document)
+    assert (code, document["exit_code"], len(document["items"])) == (130, 130, 1)
+
+
+def test_twenty_at_once_write_one_event(listening, pending, engine):
+    """The same callback over twenty connections: one settles, the others find it settled."""
+    process, port = listening()
+    request = callback(pending)
+    with ThreadPoolExecutor(20) as threads:
+        replies = list(threads.map(lambda _: deliver(port, request)[0], range(20)))
+    assert replies == [204] * 20
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM outbox").scalar_one() == 1
+    outcomes = [json.loads(line).get("outcome") for line in ended(process)[0].splitlines()]
+    assert outcomes.count("settled") == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (("GET", "/", None, {}), 404),
+        (("POST", "/favicon.ico", b"{}", {}), 404),
+        (("PUT", "/webhook/momo", b"{}", {}), 405),
+        (("GET", "/webhook/momo", None, {}), 405),
+        (("POST", "/webhook/vnpay", b"{}", {}), 405),
+        (("HEAD", "/webhook/vnpay", None, {}), 405),
+        (("POST", "/webhook/momo", b"x" * 70_000, {}), 413),
+        (("POST", "/webhook/momo", None, {"Content-Length": "9" * 400}), 413),
+        (("POST", "/webhook/momo", None, {"Content-Length": "-1"}), 400),
+        (("POST", "/webhook/momo", None, {"Transfer-Encoding": "chunked"}), 411),
+        (("POST", "/webhook/momo", b"{}", {}), 400),
+        (("GET", LONG_QUERY, None, {}), 414),
+    ],
+    ids=lambda each: str(each)[:40],
+)
+def test_what_is_no_callback_is_refused(asked, status, shared_port):
+    """With the status that says why, and without being processed."""
+    assert ask(shared_port, *asked)[0] == status
+
+
+@pytest.fixture(scope="module")
+def shared_port():
+    """One server for the requests that reach no database."""
+
+    def handle(_request, gateway):
+        return gateway.reply(Answer.BAD_SIGNATURE)
+
+    with webhook_server(handle, lambda *_: None) as base:
+        yield int(base.rpartition(":")[2])
+
+
+def test_a_port_that_is_taken_is_said(answer, database_url):
+    """Exit 4, with the port in the message."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        document = answer("listen", "--port", port, DATABASE_URL=database_url, **KEYS)
+    assert document["exit_code"] == 4
+    assert port in document["error"]["message"]
+
+
+def test_without_payctl_s_schema_it_does_not_start(answer, empty_database_url):
+    """Better now than at the first callback."""
+    document = answer("listen", "--port", "0", DATABASE_URL=empty_database_url, **KEYS)
+    assert document["exit_code"] == 3

@@ -1,0 +1,126 @@
+"""``payctl publish-outbox`` as a shell and a supervisor see it: real processes, a real database, a mock cluster."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+
+from ticketbottle_payctl.sandbox import payment_service
+from ticketbottle_payctl.store.engine import Limits, transaction
+
+NOBODY = "127.0.0.1:1"
+
+
+@pytest.fixture
+def places(database_url, mock_kafka):
+    """The settings of a database of the test's own and of the mock cluster."""
+    return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+
+
+@pytest.fixture
+def insert(engine):
+    """Insert events as the sandbox's factory does."""
+
+    def make(count, **columns):
+        with transaction(engine, Limits()) as connection:
+            payment_service.insert_events(connection, count, **columns)
+
+    return make
+
+
+def answer(ran):
+    return json.loads(ran.stdout)
+
+
+def wait_for(condition, *, within=20.0):
+    """Until ``condition`` holds; a test that waits in vain fails."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        signal.sigtimedwait([], 0.02)
+
+
+def test_a_drain(process, places, insert, read_all):
+    """Everything pending is published, counted by type, and the process ends with 0."""
+    insert(30)
+    insert(5, event_type="PAYMENT_FAILED")
+    ran = process("publish-outbox", "-o", "json", **places)
+    document = answer(ran)
+    assert (ran.returncode, document["counts"]["published"]) == (0, 35), ran.stderr
+    assert document["result"]["published_by_type"] == {"PAYMENT_COMPLETED": 30, "PAYMENT_FAILED": 5}
+    assert document["result"]["stopped_because"] == "empty"
+    assert len(read_all(places["KAFKA_BROKERS"])) == 35
+    assert answer(process("publish-outbox", "-o", "json", **places))["counts"]["published"] == 0
+
+
+def test_what_would_be_claimed(process, places, insert, read_all):
+    """``-n`` says how many of each type, and neither claims nor sends."""
+    insert(3)
+    insert(2, event_type="PAYMENT_REFUNDED")
+    document = answer(process("publish-outbox", "-n", "-o", "json", **places))
+    assert document["counts"] == {"pending": 5}
+    assert [(item["event_type"], item["topic"], item["events"]) for item in document["items"]] == [
+        ("PAYMENT_COMPLETED", "payment.completed", 3),
+        ("PAYMENT_REFUNDED", None, 2),
+    ]
+    assert read_all(places["KAFKA_BROKERS"]) == []
+    assert answer(process("publish-outbox", "-o", "json", **places))["counts"]["published"] == 3
+
+
+def test_a_dead_event_is_partly_done(process, places, insert):
+    """An unknown type is dead and listed with its reason, its neighbours went, and the process ends with 6."""
+    insert(4)
+    insert(1, event_type="PAYMENT_REFUNDED")
+    ran = process("publish-outbox", "-o", "json", **places)
+    document = answer(ran)
+    assert (ran.returncode, document["counts"]["published"], document["counts"]["dead"]) == (6, 4, 1)
+    assert document["items"][0]["error"].startswith("UNKNOWN_EVENT_TYPE")
+    assert "payctl replay" in " ".join(document["warnings"])
+
+
+def test_no_broker(process, places, insert, engine):
+    """A broker that is away: exit 4, one clear error with what to do, and no event's retry is used up."""
+    insert(2)
+    ran = process("publish-outbox", "-o", "json", **{**places, "KAFKA_BROKERS": NOBODY})
+    document = answer(ran)
+    assert (ran.returncode, document["error"]["code"]) == (4, "KAFKA_UNAVAILABLE")
+    assert "error[KAFKA_UNAVAILABLE]" in ran.stderr
+    with engine.connect() as connection:
+        counts = connection.exec_driver_sql('SELECT sum("retryCount"), count(*) FROM outbox WHERE NOT published')
+        assert counts.one() == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--type", "PAYMENT_REFUNDED"], "PAYMENT_COMPLETED"),
+        (["--type", "PAYMENT_FAILED", "--loop"], "--type"),
+        (["--deadline", "5"], "50s"),
+        (["--rate", "fast"], "500/s"),
+        (["--batch-size", "0"], "--batch-size"),
+        (["--health-file", "/nowhere/at/all"], "health file"),
+    ],
+)
+def test_wrong_usage(process, places, arguments, named):
+    """What cannot be meant is refused with 2 and a word on what could be."""
+    ran = process("publish-outbox", *arguments, **places)
+    assert ran.returncode == 2, ran.stderr
+    assert named in ran.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_loop_ends_on_a_signal(started, places, insert, read_all, tmp_path, number, code):
+    """A loop publishes what comes, shows that it lives, and on a signal ends with its report and the shell's code."""
+    health = tmp_path / "alive"
+    process = started("publish-outbox", "--loop", "--health-file", str(health), "-o", "json", **places)
+    insert(7)
+    wait_for(lambda: len(read_all(places["KAFKA_BROKERS"])) == 7)
+    assert health.exists()
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=20)
+    document = json.loads(output)
+    assert (process.returncode, document["exit_code"]) == (code, code)
+    assert (document["counts"]["published"], document["result"]["stopped_because"]) == (7, "signal")

@@ -1,0 +1,147 @@
+"""What the outbox calls published against what lies in Kafka."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from confluent_kafka import Producer
+from sqlalchemy import text
+
+from tests.cli.test_schemas import check
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+
+pytestmark = pytest.mark.postgres
+
+SENT = 5
+
+
+@pytest.fixture
+def world(database_url, kafka):
+    """The test's own database, and Apache Kafka: the mock cluster knows no offsets by time."""
+    return {"DATABASE_URL": database_url, "KAFKA_BROKERS": kafka.bootstrap}
+
+
+@pytest.fixture
+def compare(answer, world):
+    """Compare; the document keeps to its schema."""
+
+    def run(*arguments):
+        document = answer("reconcile", "outbox", "--deadline", "20s", *arguments, **world)
+        check(document)
+        return document
+
+    return run
+
+
+@pytest.fixture
+def published(engine, answer, world):
+    """Five events, each published by payctl itself, oldest first: id, key, value."""
+    with engine.begin() as connection:
+        insert_events(connection, SENT, age=timedelta(minutes=2))
+    assert answer("publish-outbox", **world)["counts"]["published"] == SENT
+    with engine.begin() as connection:
+        return connection.execute(
+            text('SELECT id, "aggregateId", payload::text FROM outbox ORDER BY "createdAt", id')
+        ).all()
+
+
+@pytest.fixture
+def send(kafka):
+    """Put a record of an event into a topic, behind payctl's back."""
+
+    def put(event_id, key, value, *, topic="payment.completed", **headers):
+        producer = Producer({"bootstrap.servers": kafka.bootstrap, "partitioner": "murmur2_random"})
+        producer.produce(topic, value, key, headers={"id": event_id, "eventId": event_id, **headers})
+        assert producer.flush(10) == 0
+
+    return put
+
+
+def differences(document):
+    """What is the matter with which event."""
+    return {(item["difference"], item["event_id"]) for item in document["items"]}
+
+
+@pytest.mark.usefixtures("published")
+def test_what_payctl_published_agrees(compare):
+    """Nothing to say, exit 0."""
+    document = compare()
+    assert (document["exit_code"], document["counts"]["compared"], document["items"]) == (0, SENT, [])
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize("state", ["published", "sent_unmarked"])
+def test_what_is_not_in_kafka_is_lost(state, compare, engine, tmp_path):
+    """Exit 5, and a file that replay reads; rows that the replaced service left half marked count as sent."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state=state, age=timedelta(minutes=1))
+        lost = connection.execute(text('SELECT id FROM outbox ORDER BY "createdAt" DESC LIMIT 1')).scalar_one()
+    file = tmp_path / "ids"
+    document = compare("--repair-out", str(file))
+    assert (document["exit_code"], differences(document)) == (5, {("lost", lost)})
+    assert [line for line in file.read_text("utf-8").splitlines() if not line.startswith("#")] == [lost]
+    assert compare("--repair-out", str(file))["exit_code"] == 2
+
+
+@pytest.mark.usefixtures("published")
+def test_its_repair_is_a_replay_that_works(compare, answer, world, engine, tmp_path):
+    """The command it prints puts the lost event back to pending."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="published", age=timedelta(minutes=1))
+    file = tmp_path / "ids"
+    command = compare("--repair-out", str(file))["result"]["repair"].split()
+    assert command[0] == "payctl"
+    assert answer(*command[1:], "--yes", **world)["counts"]["requeued"] == 1
+    assert answer("publish-outbox", **world)["counts"]["published"] == 1
+    assert compare()["exit_code"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [({"value": "{}"}, "value"), ({"key": "another"}, "key"), ({"topic": "payment.failed"}, "topic")],
+)
+def test_another_value_key_or_topic_is_wrong(change, word, compare, published, send):
+    """Exit 5, and it is said what differs."""
+    event_id, key, value = published[2]
+    send(event_id, **{"key": key, "value": value, **change})
+    document = compare()
+    assert document["exit_code"] == 5
+    assert ("wrong", event_id) in differences(document)
+    assert word in next(item["detail"] for item in document["items"] if item["difference"] == "wrong")
+
+
+def test_twice_is_said_and_allowed(compare, published, send):
+    """At least once is the promise: exit 0. A replay's copy is not one of them."""
+    event_id, key, value = published[0]
+    send(event_id, key, value, replayRunId="a-run")
+    assert compare()["items"] == []
+    send(event_id, key, value)
+    document = compare()
+    assert (document["exit_code"], differences(document)) == (0, {("double", event_id)})
+
+
+def test_an_overtaken_event_is_out_of_order(compare, engine, send):
+    """A later event of a payment that was sent before an earlier one is named."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="published", aggregates=1, age=timedelta(minutes=1))
+        earlier, later = connection.execute(
+            text('SELECT id, "aggregateId", payload::text FROM outbox ORDER BY "createdAt", id')
+        ).all()
+    send(*later)
+    send(*earlier)
+    document = compare()
+    assert (document["exit_code"], differences(document)) == (5, {("out_of_order", later[0])})
+
+
+@pytest.mark.usefixtures("published")
+def test_only_the_window_is_compared(compare):
+    """Events that were created outside of it are passed over, and their records too."""
+    document = compare("--since", "1m")
+    assert (document["counts"]["compared"], document["counts"]["other"]) == (0, SENT)
+
+
+def test_without_kafka_it_says_so(answer, world):
+    """Exit 4."""
+    document = answer("reconcile", "outbox", **{**world, "KAFKA_BROKERS": "127.0.0.1:1"})
+    assert document["exit_code"] == 4

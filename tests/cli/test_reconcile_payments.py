@@ -1,0 +1,293 @@
+"""Payments and stand-ins of their gateways: what they say, what is settled, what is not believed."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from tests.cli.test_schemas import check
+from tests.stand_ins import KEYS, STATES, Gateways, serving
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+
+pytestmark = pytest.mark.postgres
+
+ENDS = {"paid": "COMPLETED", "failed": "FAILED", "expired": "CANCELLED"}
+HOUR = timedelta(hours=1)
+RECONCILE = ("reconcile", "payments")
+
+
+@pytest.fixture
+def gateways():
+    """All four, answering as the test says."""
+    with serving(Gateways()) as served:
+        yield served
+
+
+@pytest.fixture
+def overdue(engine, gateways):
+    """Make a payment that is PENDING for an hour; ``state`` and ``paid`` are what its gateway will say."""
+
+    def make(provider="momo", reference="order-1", *, state="pending", paid=250_000, **changes):
+        gateways.states[reference], gateways.amounts[reference] = state, paid
+        values = {"age": HOUR, "order_code": f"TB-{reference}", **changes}
+        with engine.begin() as connection:
+            return insert_payment(connection, provider=provider.upper(), reference=reference, **values)
+
+    return make
+
+
+@pytest.fixture
+def reconcile(answer, database_url, gateways):
+    """Run it without pauses against the stand-ins; the document keeps to its schema."""
+
+    def run(*arguments, **environment):
+        document = answer(
+            *RECONCILE, "--rate", "1000/s", *arguments, DATABASE_URL=database_url,
+            **{**gateways.environment, **environment},
+        )  # fmt: skip
+        check(document)
+        return document
+
+    return run
+
+
+def status_of(engine, payment):
+    """The payment's status, how many events and how many receipts it has."""
+    with engine.connect() as connection:
+        return tuple(
+            connection.execute(
+                text(
+                    "SELECT (SELECT status::text FROM payments WHERE id = :id),"
+                    ' (SELECT count(*) FROM outbox WHERE "aggregateId" = :id),'
+                    " (SELECT count(*) FROM payctl.webhook_receipts WHERE payment_id = :id AND method = 'RECONCILE')"
+                ),
+                {"id": payment.id},
+            ).one()
+        )
+
+
+@pytest.mark.parametrize(("gateway", "state"), [(name, state) for name in STATES for state in STATES[name]])
+def test_a_gateway_s_answer_settles_or_settles_not(gateway, state, overdue, reconcile, engine):
+    """An end is written once, with its event and receipt; every other answer leaves the payment as it is."""
+    payment = overdue(gateway, state=state)
+    document = reconcile("--yes", "--timeout", "5s", "--deadline", "2s")
+    (item,) = document["items"]
+    if state in ENDS:
+        assert (document["exit_code"], item["outcome"]) == (0, "settled"), item
+        assert status_of(engine, payment) == (ENDS[state], 1, 1)
+    else:
+        assert item["outcome"] is None
+        assert status_of(engine, payment) == ("PENDING", 0, 0)
+        assert (document["exit_code"] == 0) is (state in {"pending", "unknown"})
+
+
+def test_a_dry_run_asks_and_changes_nothing(gateways, overdue, reconcile, engine):
+    """-n shows the plan."""
+    payment = overdue(state="paid")
+    document = reconcile("-n")
+    assert (document["exit_code"], document["dry_run"], document["counts"]["to_settle"]) == (0, True, 1)
+    assert gateways.asked == [("momo", payment.reference)]
+    assert status_of(engine, payment) == ("PENDING", 0, 0)
+
+
+def test_without_a_yes_nothing_is_settled(overdue, reconcile, engine):
+    """Where nobody can be asked it ends with 7."""
+    payment = overdue(state="paid")
+    assert reconcile()["exit_code"] == 7
+    assert status_of(engine, payment) == ("PENDING", 0, 0)
+
+
+def test_the_run_is_recorded(overdue, reconcile, engine):
+    """Who, why, and the row as it was and as it became."""
+    payment = overdue(state="paid")
+    document = reconcile("--yes", "--reason", "lost callback")
+    with engine.connect() as connection:
+        run = connection.execute(text("SELECT id::text, command, status, reason FROM payctl.runs")).one()
+        item = connection.execute(text("SELECT item_id, outcome, before, after FROM payctl.run_items")).one()
+    assert run == (document["run_id"], "reconcile payments", "done", "lost callback")
+    assert item[:3] == (payment.id, "settled", {"status": "PENDING"})
+    assert item[3]["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("gateway", STATES)
+def test_another_amount_changes_nothing(gateway, overdue, reconcile, engine):
+    """What was paid is compared with the payment, and a person is told."""
+    payment = overdue(gateway, state="paid", paid=1000)
+    document = reconcile("--yes")
+    assert (document["exit_code"], document["counts"]["refused"]) == (6, 1)
+    assert document["items"][0]["reason"] == "wrong_amount"
+    assert document["warnings"]
+    assert status_of(engine, payment) == ("PENDING", 0, 0)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        ("payos", lambda it: it["data"].update(amountPaid=1)),
+        ("payos", lambda it: it["data"].update(status="PAID", id="another")),
+        ("payos", lambda it: it.pop("signature")),
+        ("vnpay", lambda it: it.update(vnp_TransactionStatus="00")),
+        ("vnpay", lambda it: it.pop("vnp_SecureHash")),
+        ("vnpay", lambda it: it.update(vnp_SecureHash=None)),
+        ("momo", lambda it: it.update(resultCode=0, orderId="another")),
+        ("momo", lambda it: it.update(resultCode=0, requestId="another")),
+        ("momo", lambda it: it.update(resultCode=0, partnerCode="ANOTHER")),
+        ("momo", lambda it: it.update(resultCode=True)),
+        ("zalopay", lambda it: it.update(return_code="yes")),
+        ("zalopay", lambda it: it.update(return_code=1, amount="250000.5")),
+        ("zalopay", lambda it: it.update(return_code=1, amount=-1)),
+    ],
+)
+def test_a_forged_answer_is_not_believed(forged, gateways, overdue, reconcile, engine):
+    """Changed after it was signed, without a signature, about another payment, or not in its form: nothing happens."""
+    gateway, gateways.tamper = forged
+    payment = overdue(gateway, state="failed")
+    document = reconcile("--yes")
+    assert (document["exit_code"], document["counts"]["no_answer"]) == (6, 1), document["items"]
+    assert status_of(engine, payment) == ("PENDING", 0, 0)
+
+
+def raw(status, body=b"", *headers):
+    """An answer of these bytes."""
+
+    def reply(handler):
+        handler.send_response(status)
+        for name, value in headers:
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        (raw(200, b"<html>"), "malformed"),
+        (raw(200, b"[]"), "malformed"),
+        (raw(200, b"\xff\xfe"), "malformed"),
+        (raw(200, b'{"resultCode":0,"resultCode":1}'), "malformed"),
+        (raw(200, b"[" * 60_000), "malformed"),
+        (raw(200, b'{"a":"' + b"x" * 5_000_000), "malformed"),
+        (raw(200), "malformed"),
+        (raw(302, b"", ("Location", "http://127.0.0.1:1/")), "query_refused"),
+        (raw(403, b"error code: 1010"), "query_refused"),
+        (raw(500), "busy"),
+        (lambda handler: handler.wfile.write(b"not HTTP\r\n\r\n"), "unreachable"),
+        (lambda handler: handler.connection.close(), "unreachable"),
+    ],
+    ids=["html", "array", "bytes", "twice", "deep", "huge", "empty", "redirect", "403", "500", "no-http", "closed"],
+)
+def test_a_hostile_answer_settles_nothing(hostile, gateways, overdue, reconcile, engine):
+    """Whatever comes back, in time and without a traceback, nothing is changed."""
+    payment = overdue("momo")
+    gateways.hostile, says = hostile
+    document = reconcile("--yes", "--deadline", "3s")
+    assert document["items"][0]["says"] == says
+    assert document["exit_code"] == (4 if says in {"busy", "unreachable"} else 6)
+    assert status_of(engine, payment) == ("PENDING", 0, 0)
+
+
+def test_an_answer_that_drips_is_cut_off(gateways, overdue, reconcile):
+    """A byte now and then does not keep it waiting: the whole answer has one deadline."""
+
+    def drip(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            handler.wfile.write(b" ")
+            time.sleep(0.02)
+
+    overdue()
+    gateways.hostile = drip
+    began = time.monotonic()
+    document = reconcile("--yes", "--timeout", "300ms", "--deadline", "1s")
+    assert time.monotonic() - began < 5
+    assert document["items"][0]["says"] in {"unreachable", "not_asked"}
+
+
+@pytest.mark.parametrize("variable", [name for name in KEYS if name != "ZALOPAY_KEY2"])
+def test_a_key_that_is_wrong_or_absent_gets_no_verdict(variable, overdue, reconcile):
+    """The stand-in refuses what is not signed with its own key; without a key nothing is asked."""
+    gateway = variable.partition("_")[0].lower()
+    overdue(gateway)
+    wrong = reconcile("-n", **{variable: "1111"})
+    assert wrong["items"][0]["says"] in {"query_refused", "signature"}
+    absent = reconcile("-n", **{variable: ""})
+    assert absent["items"][0]["says"] == "off"
+    assert variable in absent["items"][0]["detail"]
+
+
+def test_only_what_is_overdue_is_asked_about(gateways, overdue, reconcile):
+    """Young payments, ended ones and another gateway's are left alone; ZaloPay is asked within 48 hours only."""
+    overdue(reference="young", age=timedelta(minutes=19))
+    overdue(reference="ended", status="FAILED")
+    overdue("vnpay", reference="vnpay-1")
+    overdue(reference="momo-1")
+    overdue("zalopay", reference="261120_old", age=timedelta(hours=49))
+    assert {item["order_code"] for item in reconcile("-n", "--provider", "momo")["items"]} == {"TB-momo-1"}
+    says = {item["order_code"]: item["says"] for item in reconcile("-n")["items"]}
+    assert says == {"TB-momo-1": "pending", "TB-vnpay-1": "pending", "TB-261120_old": "too_old"}
+    assert "261120_old" not in {reference for _, reference in gateways.asked}
+
+
+def test_a_named_payment_is_asked_about_whatever_its_state(overdue, reconcile, engine):
+    """Money that came after the end is recorded, and a person is told; a name that is none is exit 8."""
+    payment = overdue(status="CANCELLED", age=timedelta(0), state="paid")
+    document = reconcile(payment.order_code, "--yes")
+    assert document["items"][0]["status_after"] == "COMPLETED"
+    assert "after the payment had ended" in document["warnings"][0]
+    assert status_of(engine, payment)[0] == "COMPLETED"
+    assert reconcile("no-such-order")["exit_code"] == 8
+
+
+def test_a_callback_that_comes_first_wins(gateways, overdue, reconcile, engine):
+    """A payment that was settled while its gateway was asked is left alone, with one event."""
+    payment = overdue(state="paid")
+
+    def meanwhile(_):
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE payments SET status = 'COMPLETED' WHERE id = :id"), {"id": payment.id})
+
+    gateways.tamper = meanwhile
+    document = reconcile("--yes")
+    assert (document["exit_code"], document["items"][0]["reason"]) == (6, "already_settled")
+    assert status_of(engine, payment) == ("COMPLETED", 0, 0)
+
+
+def test_a_gateway_that_is_away_is_not_asked_for_ever(overdue, reconcile):
+    """After three payments without an answer the rest of that gateway is passed over; the others are asked."""
+    for number in range(6):
+        overdue("vnpay", reference=f"vnpay-{number}")
+    overdue("momo", reference="momo-1", age=2 * HOUR)
+    document = reconcile("-n", PAYCTL_VNPAY_URL="http://127.0.0.1:1")
+    says = [item["says"] for item in document["items"]]
+    assert says == ["unreachable"] * 6 + ["pending"]
+    assert sum("in a row" in item["detail"] for item in document["items"][:6]) == 3
+    assert document["exit_code"] == 6
+
+
+@pytest.mark.parametrize(
+    "url", ["http://gateway.example", "ftp://x", "https://user:secret@x", "nonsense", "https://x/?a=b"]
+)
+def test_an_address_must_be_safe(url, reconcile):
+    """Without TLS only this machine is asked; a password does not belong there and is not shown."""
+    document = reconcile("-n", PAYCTL_MOMO_URL=url)
+    assert document["exit_code"] == 3
+    assert "PAYCTL_MOMO_URL" in document["error"]["message"]
+    assert "secret" not in str(document)
+
+
+def test_no_key_and_no_signature_comes_out(gateways, overdue, invoke, database_url):
+    """Neither in the answer nor in what is said beside it, however loud."""
+    overdue("payos", state="paid")
+    result = invoke(*RECONCILE, "--yes", "-vv", DATABASE_URL=database_url, **gateways.environment)
+    assert result.exit_code == 0, result.stderr
+    for name, value in KEYS.items():
+        if name not in {"ZALOPAY_APP_ID", "VNPAY_TMN_CODE", "MOMO_PARTNER_CODE", "PAYOS_CLIENT_ID"}:
+            assert value not in result.stdout + result.stderr
+    assert "0071" not in result.stdout + result.stderr

@@ -1,0 +1,127 @@
+"""Simulated callbacks: genuine where they should be, refused where they should be, kept away from real money."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from sqlalchemy import text
+
+from tests.cli.test_schemas import check
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.sandbox.callbacks import environment, scenarios
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+
+KEYS = environment()
+SENT = [(name, each.value.replace("_", "-")) for name in GATEWAYS for each in scenarios(name)]
+
+
+@pytest.mark.parametrize(("gateway", "scenario"), SENT)
+def test_what_is_printed_can_be_verified(gateway, scenario, invoke):
+    """Through a pipe into verify-signature it is valid under the configured keys, but for a bad signature."""
+    made = invoke("simulate", gateway, scenario, **KEYS)
+    assert made.exit_code == 0, made.stderr
+    checked = invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)
+    assert checked.exit_code == (5 if scenario == "bad-signature" else 0), checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("gateway", "change"),
+    [
+        ("zalopay", "data.amount=777"),
+        ("payos", "data.amount=777"),
+        ("vnpay", "vnp_Amount=77700"),
+        ("momo", "amount=777"),
+    ],
+)
+def test_a_value_that_is_set_is_signed(gateway, change, invoke, answer):
+    """--set changes what the gateway would have sent, so the signature holds."""
+    made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
+    result = answer("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)["result"]
+    assert (result["valid"], result["amount"]) == (True, 777)
+
+
+@pytest.mark.parametrize(
+    ("gateway", "change"),
+    [("zalopay", "mac=x"), ("payos", "signature=x"), ("vnpay", "vnp_SecureHash=x"), ("momo", "signature=x")],
+)
+def test_the_signature_itself_can_be_set(gateway, change, invoke):
+    """Then it stands as given, and is refused."""
+    made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
+    assert invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS).exit_code == 5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["momo", "paid", "--set", "amonut=1"],
+        ["zalopay", "paid", "--set", "amount=1"],
+        ["zalopay", "paid", "--set", "data=1"],
+        ["vnpay", "paid", "--set", "vnp_Amount"],
+        ["payos", "paid", "--set", "data.amount=[1]"],
+        ["zalopay", "cancelled"],
+        ["momo", "nonsense"],
+        ["nobody", "paid"],
+        ["momo", "paid", "--url", "https://gateway.example/webhook"],
+        ["momo", "paid", "--url", "http://gateway.example/webhook", "--allow-remote"],
+        ["momo", "paid", "--url", "http://127.0.0.1:1/?a=b"],
+        ["momo", "paid", "--url", "http://127.0.0.1:1", "--to", "process-webhook"],
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_simulated_is_an_error(arguments, answer):
+    """A path that matches nothing, a kind that is never sent, an address that is not ours: exit 2, nothing is sent."""
+    document = answer("simulate", *arguments, **KEYS)
+    check(document)
+    assert document["exit_code"] == 2
+
+
+def test_without_keys_it_is_a_matter_of_configuration(answer):
+    """Exit 3 and the names of the variables; an app id that is no number likewise."""
+    assert "MOMO_SECRET_KEY" in answer("simulate", "momo", "paid")["error"]["message"]
+    assert answer("simulate", "zalopay", "paid", **{**KEYS, "ZALOPAY_APP_ID": "x"})["exit_code"] == 3
+
+
+@pytest.mark.parametrize("command", [["simulate", "momo", "paid"], ["listen"]], ids=" ".join)
+def test_it_stays_away_from_real_money(command, answer, tmp_path):
+    """Refused on a protected profile and in production, whatever is given; nothing is signed."""
+    file = tmp_path / "config.toml"
+    file.write_text("[profiles.prod.guard]\nprotected = true\n", "utf-8")
+    for arguments, environ in ((["-p", "prod", "--config", str(file)], {}), ([], {"ENVIRONMENT": "production"})):
+        document = answer(*command, *arguments, **KEYS, **environ)
+        assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")
+        assert "signature" not in json.dumps(document)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_it_settles_a_payment_that_is_there(gateway, answer, database_url, engine):
+    """--order-code takes amount and reference from the row; the second of a duplicate finds it settled."""
+    with engine.begin() as connection:
+        payment = insert_payment(connection, provider=gateway.upper(), amount=123_000)
+    arguments = ["simulate", gateway, "duplicate", "--order-code", payment.order_code, "--to", "process-webhook"]
+    document = answer(*arguments, DATABASE_URL=database_url, **KEYS)
+    check(document)
+    assert [item["outcome"] for item in document["items"]] == ["settled", "already_settled"]
+    assert document["items"][0]["status_after"] == "COMPLETED"
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM outbox")).scalar_one() == 1
+
+
+@pytest.mark.postgres
+def test_an_order_must_be_there_and_of_the_gateway(answer, database_url, engine):
+    """Exit 8 for one that is not, 2 for one of another gateway."""
+    with engine.begin() as connection:
+        payment = insert_payment(connection, provider="VNPAY")
+    environ = {"DATABASE_URL": database_url, **KEYS}
+    assert answer("simulate", "vnpay", "paid", "--order-code", "no-such-order", **environ)["exit_code"] == 8
+    assert answer("simulate", "momo", "paid", "--order-code", payment.order_code, **environ)["exit_code"] == 2
+
+
+def test_nobody_there_is_unavailable(answer):
+    """Exit 4 where nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    assert answer("simulate", "momo", "paid", "--url", url, **KEYS)["exit_code"] == 4

@@ -1,0 +1,95 @@
+"""The stack as CloudFormation gets it, and what builds it. None of these tests talks to AWS."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = ("WebhookFunction", "PublishOutboxFunction", "CleanupFunction")
+
+
+def missing(reason):
+    """Skip at home, fail in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def template():
+    """What is deployed."""
+    return json.loads((ROOT / "deploy" / "cloudformation.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def of_type(template):
+    """``of_type("SQS::Queue")``: the properties of all resources of a type, by logical id."""
+
+    def find(name):
+        return {
+            logical: resource["Properties"]
+            for logical, resource in template["Resources"].items()
+            if resource["Type"] == f"AWS::{name}"
+        }
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def functions(of_type):
+    """The three functions' properties."""
+    found = of_type("Lambda::Function")
+    assert sorted(found) == sorted(FUNCTIONS)
+    return found
+
+
+@pytest.fixture(scope="session")
+def statements(of_type):
+    """Every statement of what a role may do, as ``(logical id, statement)``, conditional ones included."""
+    found = []
+    for logical, role in of_type("IAM::Role").items():
+        for policy in role.get("Policies", []):
+            found += [(logical, each) for each in policy["PolicyDocument"]["Statement"]]
+    for logical, policy in (of_type("IAM::ManagedPolicy") | of_type("IAM::Policy")).items():
+        found += [(logical, each) for each in policy["PolicyDocument"]["Statement"]]
+    return [(logical, each["Fn::If"][1] if "Fn::If" in each else each) for logical, each in found]
+
+
+@pytest.fixture(scope="session")
+def generate():
+    """``generate(*arguments)`` runs the generator in the environment of the template's tools."""
+    python = ROOT / ".venv-aws" / "bin" / "python"
+    if not python.exists():
+        missing("the template's tools are not installed: make template")
+
+    def run(*arguments, **environ):
+        command = [str(python), "-m", "deploy.generate", *arguments]
+        env = {"PATH": os.environ["PATH"], **environ}
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def values():
+    """``values(node)``: every string in a tree."""
+
+    def walk(node):
+        if isinstance(node, dict):
+            node = [*node, *node.values()]
+        if isinstance(node, list):
+            return [text for each in node for text in walk(each)]
+        return [node] if isinstance(node, str) else []
+
+    return walk

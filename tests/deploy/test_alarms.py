@@ -1,0 +1,129 @@
+"""Alarms, dashboard and logs: made from the list of what the code emits."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from deploy.alarms import ALARMS, LOGICAL, of_lambda, ours
+from ticketbottle_payctl.metrics import BY_NAME, METRICS, NAMESPACE, Function
+
+
+def seen(alarm):
+    """What an alarm looks at: its own metric, or those of its expression."""
+    if "Metrics" not in alarm:
+        return [alarm]
+    return [each["MetricStat"]["Metric"] for each in alarm["Metrics"] if "MetricStat" in each]
+
+
+def test_every_alarm_of_ours_looks_at_a_metric_that_the_code_emits(of_type):
+    """An alarm on a metric that nobody emits is silent for ever: name, function and dimensions are the code's."""
+    checked = 0
+    for alarm in of_type("CloudWatch::Alarm").values():
+        for metric in seen(alarm):
+            if metric["Namespace"] == NAMESPACE:
+                dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
+                emitted = BY_NAME[metric["MetricName"]]
+                assert tuple(dimensions) in emitted.dimensions
+                assert Function(dimensions["function"]) in emitted.functions
+                assert dimensions["env"] == {"Ref": "Environment"}
+                checked += 1
+    assert checked > 8
+
+
+def test_a_metric_that_is_not_in_the_list_cannot_be_watched():
+    """The mistake shows when the template is made, not when nobody is woken."""
+    with pytest.raises(KeyError):
+        ours(Function.WEBHOOK, "WebhookAcepted")
+    with pytest.raises(ValueError, match="does not emit"):
+        ours(Function.WEBHOOK, "OutboxPending")
+
+
+def test_every_metric_of_the_list_is_emitted_by_the_functions(root):
+    """The list promises nothing that no function says."""
+    _, _, after_the_list = (root / "ticketbottle_payctl" / "metrics.py").read_text("utf-8").partition("\nBY_NAME = ")
+    code = after_the_list + "".join(path.read_text("utf-8") for path in (root / "lambda_entrypoints").glob("*.py"))
+    assert [metric.name for metric in METRICS if f'"{metric.name}"' not in code] == []
+
+
+def test_a_metric_whose_silence_is_a_fault_is_always_emitted():
+    """Otherwise a quiet night would wake somebody."""
+    strict = [alarm for alarm in ALARMS if alarm.silence == "breaching" and alarm.watch.namespace == NAMESPACE]
+    assert strict
+    assert all(BY_NAME[alarm.watch.name].always for alarm in strict)
+
+
+def test_every_alarm_tells_somebody_and_says_what_silence_means(of_type):
+    """An alarm without an action, or with a default nobody chose, is decoration."""
+    alarms = of_type("CloudWatch::Alarm")
+    assert len(alarms) == len(ALARMS)
+    for logical, alarm in alarms.items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], logical
+        assert alarm["TreatMissingData"] in {"breaching", "notBreaching"}, logical
+        assert alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"], logical
+        assert "${AWS::StackName}" in alarm["AlarmName"]["Fn::Sub"], logical
+        assert alarm.get("Statistic") != "Average", logical
+
+
+def test_durations_alarm_below_the_timeout(functions):
+    """Somebody knows before the function is ended."""
+    slow = {alarm.name: alarm for alarm in ALARMS if alarm.watch.name == "Duration"}
+    assert {alarm.watch.dimensions["FunctionName"]["Ref"] for alarm in slow.values()} == set(functions)
+    for alarm in slow.values():
+        timeout = functions[alarm.watch.dimensions["FunctionName"]["Ref"]]["Timeout"] * 1000
+        assert 0.8 * timeout <= alarm.above < timeout
+        assert alarm.watch.statistic == "p99"
+
+
+def test_silence_of_a_scheduled_function_is_an_alarm():
+    """A schedule that was switched off is noticed."""
+    watched = [alarm.watch for alarm in ALARMS if alarm.below == 1 and alarm.silence == "breaching"]
+    assert watched == [of_lambda(function, "Invocations") for function in (Function.PUBLISH_OUTBOX, Function.CLEANUP)]
+
+
+def test_what_cannot_wait_pages(of_type):
+    """The composite alarm is on whenever one of those is that mean lost money or tickets."""
+    (composite,) = of_type("CloudWatch::CompositeAlarm").values()
+    named = set(re.findall(r"\$\{(\w+)\}", composite["AlarmRule"]["Fn::Sub"]))
+    assert named == {alarm.logical_id for alarm in ALARMS if alarm.pages}
+    assert {"OutboxStuckAlarm", "DeadEventsAlarm", "MoneyAlarm", "PublishOutboxSilentAlarm"} <= named
+
+
+def test_the_dashboard_shows_every_metric(of_type):
+    """What the code emits, somebody can see, with every alarm's state above it."""
+    (board,) = of_type("CloudWatch::Dashboard").values()
+    widgets = json.loads(board["DashboardBody"]["Fn::Sub"])["widgets"]
+    graphs = [each["properties"] for each in widgets if each["type"] == "metric"]
+    assert [graph["metrics"][0][1] for graph in graphs] == [metric.name for metric in METRICS]
+    assert [graph["stat"] for graph in graphs] == [metric.statistic.value for metric in METRICS]
+    (state,) = (each["properties"] for each in widgets if each["type"] == "alarm")
+    assert state["alarms"] == [f"${{{alarm.logical_id}.Arn}}" for alarm in ALARMS]
+
+
+def test_the_functions_are_the_codes(functions):
+    """Each name of the dimension is a function of the template."""
+    assert set(LOGICAL.values()) == set(functions)
+    assert set(LOGICAL) == set(Function)
+
+
+def test_logs_are_kept_as_long_as_the_environment_asks(template, of_type):
+    """Each function's log, and the API's, ends by itself; production's later."""
+    for logical, group in of_type("Logs::LogGroup").items():
+        assert group["RetentionInDays"]["Fn::FindInMap"][1] == {"Ref": "Environment"}, logical
+    days = template["Mappings"]["LogDays"]
+    assert days.keys() == set(template["Parameters"]["Environment"]["AllowedValues"])
+    assert days["prod"]["Functions"] >= 30 > days["dev"]["Functions"]
+
+
+def test_the_access_log_is_json_without_the_query(of_type):
+    """VNPay sends a payer's data in the query; it is never written down."""
+    (stage,) = of_type("ApiGatewayV2::Stage").values()
+    log = stage["AccessLogSettings"]
+    fields = json.loads(log["Format"])
+    assert {"requestId", "routeKey", "status", "sourceIp", "responseLatency"} <= fields.keys()
+    assert not re.search(r"query|authorizer|\$context\.path|requestOverride", log["Format"], re.IGNORECASE)
+    assert log["DestinationArn"]["Fn::GetAtt"][0] == "AccessLogGroup"
+    group = of_type("Logs::LogGroup")["AccessLogGroup"]
+    assert group["LogGroupName"]["Fn::Sub"].startswith("/aws/vendedlogs/")

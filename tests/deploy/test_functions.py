@@ -1,0 +1,172 @@
+"""The functions as they are configured, and what calls them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import tomllib
+
+import pytest
+
+from ticketbottle_payctl import settings
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.providers import GATEWAYS, resolve
+
+RUNTIMES = {"python3.12", "python3.13", "python3.14"}
+"""Those for which the Kafka client has wheels."""
+
+RESERVED = {"AWS_REGION", "AWS_DEFAULT_REGION", "LAMBDA_TASK_ROOT", "PATH", "PYTHONPATH", "_HANDLER", "TZ"}
+
+
+def integrations(of_type):
+    """The API's operations with what they call, as ``(method, path, integration)``."""
+    (api,) = of_type("ApiGatewayV2::Api").values()
+    return [
+        (method.upper(), path, operation["x-amazon-apigateway-integration"])
+        for path, methods in api["Body"]["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_the_basics_are_said(functions):
+    """Nothing that costs or fails is left to a default."""
+    for function in functions.values():
+        assert function["Runtime"] in RUNTIMES
+        assert function["Architectures"] == ["arm64"]
+        assert {"Timeout", "MemorySize", "VpcConfig", "Role", "Layers"} <= function.keys()
+        assert function["LoggingConfig"]["LogFormat"] == "JSON"
+        assert function["LoggingConfig"]["LogGroup"]["Ref"].endswith("LogGroup")
+        assert "SnapStart" not in function
+
+
+def test_the_handlers_are_there(functions):
+    """What Lambda calls can be imported and called."""
+    for function in functions.values():
+        module, name = function["Handler"].rsplit(".", 1)
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_the_layer_is_for_the_functions(functions, of_type):
+    """Layer and functions name one runtime and one architecture."""
+    (layer,) = of_type("Lambda::LayerVersion").values()
+    for function in functions.values():
+        assert layer["CompatibleRuntimes"] == [function["Runtime"]]
+        assert layer["CompatibleArchitectures"] == function["Architectures"]
+
+
+def test_the_environment_holds_no_secret(functions, values):
+    """A variable that is secret is given as the ARN where it can be read, and no value is dynamically resolved."""
+    for function in functions.values():
+        variables = function["Environment"]["Variables"]
+        assert len(json.dumps(variables)) < 4000
+        assert RESERVED.isdisjoint(variables)
+        plain = [name for name in variables if re.search("KEY|SECRET|PASSWORD|DATABASE_URL|USERNAME", name)]
+        assert [name for name in plain if not name.endswith("_SECRET_ARN")] == []
+        assert not any("{{resolve" in text for text in values(variables))
+        assert {text for name in plain for text in values(variables[name])} <= {
+            "Ref", "Fn::If", "AWS::NoValue", "HasKafkaSecret", "WebhookDatabaseSecretArn", "OutboxDatabaseSecretArn",
+            "CleanupDatabaseSecretArn", "GatewaySecretArn", "KafkaSecretArn",
+        }  # fmt: skip
+
+
+def test_the_webhook_knows_every_key_that_signs(functions):
+    """No gateway is forgotten: each field that proves a callback comes from the gateways' secret, and no other does."""
+    signing = {field.env for gateway in GATEWAYS.values() for field in gateway.fields if field.signs_callbacks}
+    variables = functions["WebhookFunction"]["Environment"]["Variables"]
+    given = {name for name, value in variables.items() if value == {"Ref": "GatewaySecretArn"}}
+    assert given == {f"{name}_SECRET_ARN" for name in signing}
+
+
+def test_every_plain_setting_is_one(functions, root):
+    """A misspelt variable would be ignored in silence."""
+    known = "\n".join(path.read_text("utf-8") for path in (root / "ticketbottle_payctl").rglob("*.py"))
+    for function in functions.values():
+        names = {name.removesuffix("_SECRET_ARN") for name in function["Environment"]["Variables"]}
+        assert {name for name in names if f'"{name}"' not in known} <= {"PGSSLMODE", "PGSSLROOTCERT"}
+
+
+def test_the_defaults_are_the_codes(template):
+    """The template has no other opinion on a setting than the code."""
+    parsed = settings.Settings.from_env({})
+    defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
+    assert defaults["BatchSize"] == parsed.batch_size
+    assert defaults["MaxRetries"] == parsed.max_retries
+    assert defaults["RetentionDays"] == parsed.retention.days
+    assert defaults["LoopSeconds"] == parsed.loop.total_seconds()
+
+
+def test_the_loop_ends_long_before_the_function(template, functions):
+    """What is in flight when the loop ends has 60 seconds to ride out a change of Kafka's leader."""
+    assert functions["PublishOutboxFunction"]["Timeout"] - template["Parameters"]["LoopSeconds"]["MaxValue"] >= 60
+
+
+def test_each_gateway_has_its_routes(of_type):
+    """Every route leads to a gateway, every gateway has one, by the method it uses; there is no route for the rest."""
+    called = {(method, path) for method, path, _ in integrations(of_type)}
+    gateways = {(method, resolve(Request(method, path, "", b"")).name) for method, path in called}
+    assert gateways == {("POST", "zalopay"), ("POST", "payos"), ("POST", "momo"), ("GET", "vnpay")}
+    assert {name for _, name in gateways} == set(GATEWAYS)
+    assert {path.rsplit("/", 1)[0] for _, path in called} == {"/webhook"}
+
+
+def test_the_api_waits_for_the_function(of_type, functions):
+    """The function ends before the API gives up, so that the gateway gets our words; both within the API's 30 s."""
+    for _, _, integration in integrations(of_type):
+        assert integration["payloadFormatVersion"] == "2.0"
+        assert functions["WebhookFunction"]["Timeout"] * 1000 < integration["timeoutInMillis"] <= 30_000
+        assert "WebhookFunctionAliaslive" in json.dumps(integration)
+
+
+@pytest.mark.parametrize(
+    ("function", "retries", "age"), [("PublishOutboxFunction", 0, 60), ("CleanupFunction", 2, 3600)]
+)
+def test_a_tick_that_fails_for_good_is_kept(of_type, function, retries, age):
+    """Lambda's own retries are bounded, and what they give up on is in the queue."""
+    configs = {each["FunctionName"]["Ref"]: each for each in of_type("Lambda::EventInvokeConfig").values()}
+    assert configs[function]["MaximumRetryAttempts"] == retries
+    assert configs[function]["MaximumEventAgeInSeconds"] == age
+    assert configs[function]["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0] == "InvocationDlq"
+
+
+def test_the_schedules(of_type):
+    """A tick each minute, and one each night in Viet Nam; two stacks in one account do not share a name."""
+    schedules = of_type("Scheduler::Schedule")
+    assert len(schedules) == 2
+    for schedule in schedules.values():
+        assert "${AWS::StackName}" in schedule["Name"]["Fn::Sub"]
+        assert {"MaximumRetryAttempts", "MaximumEventAgeInSeconds"} == schedule["Target"]["RetryPolicy"].keys()
+        assert schedule["Target"]["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0] == "InvocationDlq"
+        assert schedule["GroupName"] == {"Ref": "ScheduleGroup"}
+    when = {each["ScheduleExpression"]: each.get("ScheduleExpressionTimezone") for each in schedules.values()}
+    assert when == {"rate(1 minute)": None, "cron(30 3 * * ? *)": "Asia/Ho_Chi_Minh"}
+
+
+def test_the_processor_may_write_the_topics_it_writes(of_type, values):
+    """With aws-iam, the role names exactly the topics of the code."""
+    (policy,) = of_type("IAM::Policy").values()
+    named = {text for text in values(policy) if "${Topics}" in text}
+    assert named == {",".join(f"${{Topics}}/{topic}" for topic in TOPICS.values())}
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+def test_samconfig_is_complete(root, template, environment):
+    """Each environment gives every parameter without a default, only known ones, and no secret."""
+    config = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))
+    assert config["version"] == 0.1
+    deploy = config[environment]["deploy"]["parameters"]
+    given = dict(each.split("=", 1) for each in deploy["parameter_overrides"])
+    required = {name for name, parameter in template["Parameters"].items() if "Default" not in parameter}
+    assert required - {"CodeBucket", "CodeKey", "LayerKey"} <= given.keys() <= template["Parameters"].keys()
+    assert given["Environment"] == environment
+    for name, value in given.items():
+        parameter = template["Parameters"][name]
+        assert re.fullmatch(parameter.get("AllowedPattern", ".*"), value), name
+        assert value in parameter.get("AllowedValues", [value])
+        assert not name.endswith("SecretArn") or value.startswith("arn:aws:secretsmanager:")
+    assert deploy["confirm_changeset"] is (environment == "prod")
+    assert deploy["capabilities"] == "CAPABILITY_IAM"
+    assert deploy["fail_on_empty_changeset"] is False
+    assert config[environment]["validate"]["parameters"]["lint"] is True
+    assert (root / deploy["template_file"]).is_file()

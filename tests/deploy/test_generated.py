@@ -1,0 +1,57 @@
+"""One source, written by hand; what is made from it is what is there."""
+
+from __future__ import annotations
+
+import json
+import re
+
+ZIPS = ("dependencies.zip", "code.zip")
+
+
+def test_what_is_generated_is_current(generate):
+    """`make template` would change nothing, whatever the region is."""
+    result = generate("--check", AWS_DEFAULT_REGION="eu-central-1")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_build_publishes_a_version_of_its_own(generate, template, tmp_path):
+    """Another layer or other code makes another version, which the alias then points to; else it would stay behind."""
+    versions = set()
+    for number, contents in enumerate([("a", "b"), ("a", "c"), ("d", "b")]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, content in zip(ZIPS, contents, strict=True):
+            (folder / name).write_text(content)
+        assert generate("--release", str(folder)).returncode == 0
+        made = json.loads((folder / "cloudformation.json").read_text())
+        (alias,) = (one for one in made["Resources"].values() if one["Type"] == "AWS::Lambda::Alias")
+        versions.add(alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0])
+        assert made["Parameters"] == template["Parameters"]
+    assert len(versions) == 3
+    assert versions.isdisjoint(template["Resources"])
+
+
+def test_nothing_is_left_of_sam(template):
+    """Plain CloudFormation needs no transformation, and no right to create one."""
+    assert "Transform" not in template
+    assert [one["Type"] for one in template["Resources"].values() if "Serverless" in one["Type"]] == []
+
+
+def test_every_parameter_and_condition_is_used(template):
+    """What nobody reads is a promise that is not kept."""
+    text = json.dumps({part: template[part] for part in ("Conditions", "Resources", "Rules", "Outputs")})
+    unused = [name for name in template["Parameters"] if f'"Ref": "{name}"' not in text and f"${{{name}}}" not in text]
+    assert unused == []
+    resources = json.dumps(template["Resources"])
+    assert [name for name in template["Conditions"] if f'"{name}"' not in resources] == []
+
+
+def test_each_suppressed_finding_has_its_reason(template):
+    """A linter is silenced for a finding only where somebody wrote down why."""
+    skips = [
+        skip
+        for resource in template["Resources"].values()
+        for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", [])
+    ]
+    assert skips
+    assert all(re.fullmatch(r"CKV_AWS_\d+", skip["id"]) and len(skip["comment"].split()) > 3 for skip in skips)

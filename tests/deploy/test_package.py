@@ -1,0 +1,163 @@
+"""What Lambda would unpack: built for both architectures, and run on this one with nothing else on the path."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from deploy.package import BUDGETS, CA_FILE, CODE, LAYER, RUNTIME, build
+from ticketbottle_payctl.metrics import Function
+
+UNWANTED = ("typer", "rich", "pygments", "click", "awslambdaric", "boto3", "botocore", "pip", "pytest", "hypothesis")
+MACHINES = {"x86_64": 62, "arm64": 183}
+"""The ELF header's ``e_machine``."""
+
+FIRST_CALLS = """
+import importlib, json, sys
+sys.path += sys.argv[1:]
+for name in json.loads(sys.stdin.read()):
+    assert callable(importlib.import_module(f"lambda_entrypoints.{name}").handler)
+import confluent_kafka, psycopg2, sqlalchemy.dialects.postgresql.psycopg2
+import ticketbottle_payctl.broker.producer
+from lambda_entrypoints.webhook import handler
+reply = handler({}, None)
+stale = [name for name, module in sys.modules.items()
+         if getattr(module, "__file__", None) and module.__file__.startswith(tuple(sys.argv[1:]))
+         and module.__file__.endswith(".py") and not module.__cached__]
+found = {name.split(".")[0] for name in sys.modules}
+print("RESULT" + json.dumps([reply["statusCode"], stale, sorted(found), importlib.util.MAGIC_NUMBER.hex()]))
+"""
+
+
+def interpreter():
+    """A CPython of the runtime's version: on the path, or where pyenv keeps it."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    candidates = [*sorted(map(str, pyenv.glob(f"{RUNTIME}.*/bin/python"))), shutil.which(f"python{RUNTIME}")]
+    for candidate in filter(None, candidates):
+        probe = [candidate, "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
+        if subprocess.run(probe, capture_output=True, text=True, check=False).stdout.strip() == RUNTIME:
+            return candidate
+    return None
+
+
+@pytest.fixture(scope="session")
+def python():
+    """The runtime's Python."""
+    found = interpreter()
+    if found is not None:
+        return found
+    reason = f"no CPython {RUNTIME} here: the functions run on it"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    return pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def built(python, root, tmp_path_factory):
+    """Both zips for both architectures, in folders of different names."""
+    ca = root / "LICENSE"  # any file: its content is Lambda's business
+    source = tmp_path_factory.mktemp("source")  # nobody edits it between the two builds
+    for package in ("ticketbottle_payctl", "lambda_entrypoints"):
+        shutil.copytree(root / package, source / package)
+    found = {}
+    for arch in MACHINES:
+        made = build(tmp_path_factory.mktemp(arch), interpreter=python, arch=arch, ca=ca, source=source)
+        found[arch] = {artifact.path.name: artifact for artifact in made}
+    return found
+
+
+@pytest.fixture(scope="session")
+def contents(built):
+    """``contents[arch, zip]``: what is in a zip, by name, in its order."""
+    found = {}
+    for arch, artifacts in built.items():
+        for name, made in artifacts.items():
+            with zipfile.ZipFile(made.path) as archive:
+                found[arch, name] = {entry: archive.read(entry) for entry in archive.namelist()}
+    return found
+
+
+def test_every_handler_starts_from_the_zips(built, python, tmp_path):
+    """Unpacked and alone on the path, each handler imports, the drivers load, and a request is answered."""
+    places = {LAYER: tmp_path / "opt", CODE: tmp_path / "task"}
+    for name, place in places.items():
+        with zipfile.ZipFile(built["x86_64"][name].path) as archive:
+            archive.extractall(place)
+    command = [python, "-I", "-S", "-B", "-c", FIRST_CALLS, str(places[CODE]), str(places[LAYER] / "python")]
+    names = json.dumps([function.value for function in Function])
+    result = subprocess.run(command, input=names, capture_output=True, text=True, check=False, cwd=tmp_path, env={})
+    assert result.returncode == 0, result.stderr
+    status, stale, loaded, magic = json.loads(result.stdout.partition("RESULT")[2])
+    assert status == 400
+    assert stale == []
+    assert set(UNWANTED).isdisjoint(loaded)
+    compiled = sorted((tmp_path / "task").rglob("*.pyc"))
+    assert {path.read_bytes()[:8] for path in compiled} == {bytes.fromhex(magic) + b"\1\0\0\0"}
+
+
+def test_every_module_has_its_bytecode(contents):
+    """Nothing is compiled in a cold start."""
+    for entries in contents.values():
+        modules = {name for name in entries if name.endswith(".py")}
+        bytecode = [name.replace("__pycache__/", "") for name in entries if name.endswith(".pyc")]
+        compiled = {name.replace(".cpython-313.pyc", ".py") for name in bytecode}
+        assert modules == compiled
+
+
+def test_the_same_sources_give_the_same_bytes(built, contents):
+    """Built twice, in two folders: the code is one file to the byte, and so is every module of the dependencies."""
+    arm, other = built["arm64"], built["x86_64"]
+    assert arm[CODE].sha256 == other[CODE].sha256
+    ours, theirs = contents["arm64", LAYER], contents["x86_64", LAYER]
+    shared = [name for name in ours if name in theirs and name.endswith((".py", ".pyc"))]
+    assert len(shared) > 500
+    assert [name for name in shared if ours[name] != theirs[name]] == []
+
+
+def test_names_are_sorted_and_times_are_fixed(built):
+    """Nothing in a zip tells when, where or by whom it was made."""
+    for artifacts in built.values():
+        for made in artifacts.values():
+            with zipfile.ZipFile(made.path) as archive:
+                entries = archive.infolist()
+            names = [Path(entry.filename) for entry in entries]
+            assert names == sorted(names)
+            assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
+            assert {entry.external_attr for entry in entries} == {0o100644 << 16}
+
+
+@pytest.mark.parametrize("arch", MACHINES)
+def test_the_wheels_are_for_the_architecture(contents, arch):
+    """Every library is the machine's, however this one is built."""
+    libraries = {name: content for name, content in contents[arch, LAYER].items() if content[:4] == b"\x7fELF"}
+    assert any("librdkafka" in name for name in libraries)
+    assert any("libpq" in name for name in libraries)
+    assert {int.from_bytes(content[18:20], "little") for content in libraries.values()} == {MACHINES[arch]}
+
+
+def test_only_what_a_function_needs_is_in(contents):
+    """No command line, no local world, no tests, no runtime of Lambda's own."""
+    for (_, name), entries in contents.items():
+        folders = {part for entry in entries for part in entry.split("/")[:-1]}
+        assert {"cli", "sandbox", "tests", "test", "testing", "schemas"}.isdisjoint(folders), name
+        tops = {entry.removeprefix("python/").split("/")[0].split("-")[0].lower() for entry in entries}
+        assert set(UNWANTED).isdisjoint(tops), name
+    assert CA_FILE in contents["arm64", LAYER]
+    assert all(entry.startswith("python/") for entry in contents["arm64", LAYER] if entry != CA_FILE)
+
+
+def test_the_sizes_are_within_the_budget(built):
+    """Smaller than what is allowed here, which is far below what Lambda allows."""
+    for artifacts in built.values():
+        for name, made in artifacts.items():
+            assert made.zipped <= BUDGETS[name][0]
+            assert made.unzipped <= BUDGETS[name][1]
+            assert made.zipped == made.path.stat().st_size
+    assert sum(zipped for zipped, _ in BUDGETS.values()) < 50_000_000
+    assert sum(unzipped for _, unzipped in BUDGETS.values()) < 250_000_000

@@ -1,0 +1,65 @@
+"""The runbook misses no alarm, and the operators' pages have a list that misses none of them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from deploy.alarms import ALARMS
+from ticketbottle_payctl.aws.alerts import MEANINGS
+from ticketbottle_payctl.metrics import BY_NAME
+
+PAGING = [alarm.name for alarm in ALARMS if alarm.pages]
+HEADINGS = [*(alarm.name for alarm in ALARMS), "PaymentsUnhealthy", *MEANINGS]
+
+
+@pytest.fixture(scope="module")
+def sections(root):
+    """What stands under each third heading; one without words of its own shares those of the next."""
+    text = (root / "docs" / "runbook.md").read_text("utf-8")
+    found, waiting = {}, []
+    for name, words in re.findall(r"^### (.+)\n((?:(?!#).*\n)*)", text, re.MULTILINE):
+        waiting.append(name)
+        if words.strip():
+            found |= dict.fromkeys(waiting, words.strip())
+            waiting = []
+    return found
+
+
+@pytest.mark.parametrize("name", HEADINGS)
+def test_whoever_is_told_finds_what_to_do(sections, name):
+    """Each alarm and each kind of message has a heading of its own name with words under it."""
+    assert name in sections
+
+
+def test_the_marked_ones_are_those_that_page(sections):
+    """The mark in the runbook is the template's."""
+    marked = {name for name, words in sections.items() if words.startswith("●")}
+    assert marked == set(PAGING)
+
+
+def test_every_page_for_operators_is_in_their_list(root):
+    """No page is found by chance only."""
+    folder = root / "docs" / "operators"
+    index = (folder / "README.md").read_text("utf-8")
+    assert [
+        page.name for page in folder.glob("*.md") if page.name != "README.md" and f"({page.name})" not in index
+    ] == []
+
+
+def test_no_alarm_of_the_runbook_is_forgotten_history(sections):
+    """What looks like an alarm's name in a heading is one."""
+    named = {name for name in sections if re.fullmatch(r"(?:[A-Z][a-z]+)+", name)}
+    assert named <= set(HEADINGS)
+
+
+def test_the_deployment_page_names_what_the_template_has(root, template):
+    """Each parameter and output that the page names is there, by that name."""
+    text = (root / "docs" / "deploy.md").read_text("utf-8")
+    known = {*template["Parameters"], *template["Outputs"], *HEADINGS}
+    words = {word for word in re.findall(r"`([A-Z][A-Za-z]+)(?:=[^`]*)?`", text) if re.search(r"[a-z][A-Z]", word)}
+    assert words - known - BY_NAME.keys() - {"RspCode"} == set()
+    required = {name for name, one in template["Parameters"].items() if "Default" not in one}
+    made_by_the_build = {"CodeBucket", "CodeKey", "LayerKey"}
+    assert {name for name in required - made_by_the_build if name not in text} == set()

@@ -1,0 +1,194 @@
+"""A merchant at all four gateways, and the functions: called in this process, or run by AWS's own runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+
+from lambda_entrypoints import warm
+from tests.aws.conftest import cloud, cloud_server  # noqa: F401 - fixtures
+from tests.conftest import IN_CI, engine_of, started_or_skipped
+from tests.lambda_entrypoints import events
+from tests.lambda_entrypoints.emulator import Function as RuntimeFunction
+from ticketbottle_payctl import telemetry
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.metrics import Function
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
+from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, create_tables, insert_payment
+from ticketbottle_payctl.sandbox.postgres import Postgres
+from ticketbottle_payctl.sandbox.server import in_memory
+from ticketbottle_payctl.store.migrations import upgrade
+
+numbers = count(1)
+
+
+@dataclass
+class Context:
+    """What Lambda hands a handler beside the event."""
+
+    aws_request_id: str = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+    left: float = 120.0
+
+    def get_remaining_time_in_millis(self) -> int:
+        """The time that is left."""
+        return int(self.left * 1000)
+
+
+@dataclass
+class Shop:
+    """The payment service's side of the database, and what is in it."""
+
+    engine: object
+
+    def payment(self, provider="zalopay", **values) -> SandboxPayment:
+        """A payment as it stands before its gateway calls."""
+        number = next(numbers)
+        values.setdefault("reference", f"261123_{number:012d}")
+        with self.engine.begin() as connection:
+            return insert_payment(connection, provider=provider.upper(), **values)
+
+    def known(self) -> None:
+        """The payments that the event files are about."""
+        with self.engine.begin() as connection:
+            for each in events.PAYMENTS.values():
+                insert_payment(
+                    connection,
+                    id=each.id,
+                    order_code=each.order_code,
+                    amount=each.amount,
+                    provider=each.provider,
+                    reference=each.reference,
+                )
+
+    def query(self, sql, *parameters):
+        """The rows of a statement, as dictionaries."""
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.exec_driver_sql(sql, parameters).mappings()]
+
+    def execute(self, sql) -> None:
+        """Run statements and commit them."""
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(sql)
+
+    def pending(self) -> int:
+        """How many events wait."""
+        return self.query("SELECT count(*) AS events FROM outbox WHERE NOT published")[0]["events"]
+
+    def status(self, payment) -> str:
+        """What the payment's row says."""
+        return self.query("SELECT status::text FROM payments WHERE id = %s", payment.id)[0]["status"]
+
+
+@pytest.fixture
+def shop(engine):
+    """A shop on the test's own database."""
+    return Shop(engine)
+
+
+@pytest.fixture
+def own_server():
+    """A PostgreSQL server of the test's own, to be stopped and started; its URL and a shop in it."""
+    server = started_or_skipped(
+        lambda: Postgres(binaries=os.environ.get("PAYCTL_TEST_POSTGRES", "system"), within=in_memory())
+    )
+    engine = engine_of(server.url())
+    with engine.begin() as connection:
+        create_tables(connection)
+    upgrade(engine)
+    yield server, Shop(engine)
+    engine.dispose()
+    server.close()
+
+
+@pytest.fixture
+def called(monkeypatch, capfd):
+    """``called(handler, event, **environ)``: in this process, with what it printed; nothing stays warm."""
+    printed = Printed(capfd)
+
+    def prepare(environ):
+        for name, value in {**environment(), "ENVIRONMENT": "test", **environ}.items():
+            monkeypatch.setenv(name, value)
+
+    def call(handler, event, context=None, **environ):
+        prepare(environ)
+        return handler(event, context or Context())
+
+    def warm_up(function, *secrets, **environ):
+        """As after an invocation a while ago: these secrets were read."""
+        prepare(environ)
+        return [warm.kept(Function(function)).environ.get(name) for name in secrets]
+
+    call.printed, call.warm_up = printed, warm_up
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(warm, "_kept", {})
+        patch.setattr(telemetry, "setup_logging", telemetry.setup_logging)
+        yield call
+        for function in Function:
+            warm.kept(function).close()
+
+
+class Printed:
+    """What a function wrote, read as what CloudWatch makes of it."""
+
+    def __init__(self, capfd) -> None:
+        self._capfd = capfd
+        self.out = ""
+        self.err = ""
+
+    def _read(self):
+        out, err = self._capfd.readouterr()
+        self.out, self.err = self.out + out, self.err + err
+
+    @property
+    def logs(self):
+        """The lines of the log."""
+        self._read()
+        return [json.loads(line) for line in self.err.splitlines()]
+
+    @property
+    def metrics(self):
+        """Each metric by name, added up over the lines of the function's dimension."""
+        self._read()
+        found = {}
+        for line in map(json.loads, self.out.splitlines()):
+            for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"] if "function" in line else []:
+                found[metric["Name"]] = found.get(metric["Name"], 0) + (
+                    sum(value) if isinstance(value := line[metric["Name"]], list) else value
+                )
+        return found
+
+    @property
+    def text(self):
+        """All of it."""
+        self._read()
+        return self.out + self.err
+
+
+@pytest.fixture
+def lambda_():
+    """``lambda_("webhook", timeout=10, **environ)``: an execution environment under AWS's runtime."""
+    started = []
+
+    def start(name, *, timeout=60, **environ) -> RuntimeFunction:
+        try:
+            function = RuntimeFunction(name, {**environment(), "ENVIRONMENT": "test", **environ}, timeout=timeout)
+        except ConfigError as error:
+            reason = f"{error}; {error.hint}"
+            (pytest.fail if IN_CI else pytest.skip)(reason)
+        started.append(function)
+        return function
+
+    start.started = started
+    yield start
+    for function in started:
+        function.close()
+
+
+@pytest.fixture
+def paid():
+    """``paid(payment, scenario)``: the HTTP API's event for the gateway's callback."""
+    return lambda payment, scenario=Scenario.PAID, **options: events.http_event(callback(payment, scenario), **options)

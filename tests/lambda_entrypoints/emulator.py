@@ -1,0 +1,146 @@
+"""AWS's own runtime on loopback: its interface emulator starts its Python client, which calls our handler.
+
+Both come from wheels in an environment of their own (``make functions``), on the Python that Lambda has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.sandbox.server import Server, free_port, wait_until
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-lambda/bin/python"
+ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+_INVOKE = "http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an invocation came to."""
+
+    payload: object
+    size: int
+    seconds: float
+
+
+class Function:
+    """One execution environment of one function, started by its first invocation.
+
+    ``timeout`` is the function's, in whole seconds. What it prints is in :meth:`lines`.
+    """
+
+    def __init__(self, name: str, environ: dict[str, str], *, timeout: int = 60) -> None:
+        binary = next(ROOT.glob(f".venv-lambda/lib/python*/site-packages/samcli/local/rapid/*-{ARCHITECTURE}"), None)
+        if binary is None or not PYTHON.exists():
+            message = "the environment of AWS's runtime is not there"
+            raise ConfigError(message, hint="make functions")
+        self.port = free_port()
+        self.server = Server("lambda", last_signal=signal.SIGTERM)
+        limits = {"AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout), "AWS_LAMBDA_FUNCTION_NAME": f"payctl-{name}"}
+        addresses = ["--runtime-interface-emulator-address", f"127.0.0.1:{self.port}"]
+        addresses += ["--runtime-api-address", f"127.0.0.1:{free_port()}"]
+        self.server.run(
+            [str(binary), *addresses, str(PYTHON), "-m", "awslambdaric", f"lambda_entrypoints.{name}.handler"],
+            {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **_IDENTITY, **limits, **environ},
+        )
+        self.server.wait_until(self._listens, what="the runtime interface emulator listens", timeout=20)
+
+    def invoke(self, event: object, *, patience: float = 90.0) -> Answer:
+        """Invoke it and wait; a handler's error is its payload, as Lambda words it."""
+        request = urllib.request.Request(_INVOKE.format(port=self.port), json.dumps(event).encode())  # noqa: S310 - ours
+        began = time.monotonic()
+        try:
+            with urllib.request.urlopen(request, timeout=patience) as answer:  # noqa: S310
+                data = answer.read()
+        except urllib.error.HTTPError as error:  # the runtime ended without an answer
+            with error:
+                data = error.read()
+        try:
+            payload = json.loads(data)
+        except ValueError:
+            payload = data.decode()
+        return Answer(payload, len(data), time.monotonic() - began)
+
+    def lines(self, **wanted: object) -> list[dict[str, object]]:
+        """The lines of JSON that it printed, logs and metrics alike, or those with these values."""
+        found = [_parsed(line) for line in self.server.log.read_text(errors="replace").splitlines()]
+        return [line for line in found if line is not None and wanted.items() <= line.items()]
+
+    def text(self) -> str:
+        """All that it printed."""
+        return self.server.log.read_text(errors="replace")
+
+    def sums(self, dimension: str = "function") -> dict[str, float]:
+        """Every metric that it emitted along a dimension, added up over the invocations."""
+        found: dict[str, float] = {}
+        for line in self.lines():
+            for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
+                for metric in directive["Metrics"] if dimension in directive["Dimensions"][0] else []:
+                    value = line[metric["Name"]]
+                    found[metric["Name"]] = found.get(metric["Name"], 0) + (
+                        sum(value) if isinstance(value, list) else value
+                    )
+        return found
+
+    @property
+    def pid(self) -> int | None:
+        """The runtime's process, while there is one."""
+        tasks = Path(f"/proc/{self.server.pid}/task")
+        children = [pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+        return int(children[0]) if children else None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the runtime a signal: STOP and CONT are what freezing between two invocations is."""
+        pid = self.pid
+        assert pid is not None
+        os.kill(pid, number)
+
+    def wait_for(self, text: str, *, timeout: float = 30.0) -> None:
+        """Wait until it has printed this."""
+        self.server.wait_until(lambda: text in self.text(), what=f"it prints {text}", timeout=timeout)
+
+    def close(self) -> None:
+        """End it and what it started."""
+        pid = self.pid if self.server.running else None
+        self.server.stop(signal.SIGTERM, timeout=5)
+        if pid is not None:
+            wait_until(lambda: not _runs(pid), what="the runtime has ended", timeout=10)
+        self.server.close()
+
+    def _listens(self) -> bool:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=1).close()
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+_IDENTITY = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "ap-southeast-1"}
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process is there, and not only its name in the table."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _parsed(line: str) -> dict[str, object] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

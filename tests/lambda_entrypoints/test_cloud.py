@@ -1,0 +1,182 @@
+"""The functions with AWS's services beside them: secrets that rotate, and who is told of what went wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from lambda_entrypoints import cleanup, publish_outbox, webhook
+from tests.lambda_entrypoints import events
+from tests.lambda_entrypoints.conftest import Context
+from ticketbottle_payctl.aws.alerts import MEANINGS
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+
+KEYS = {
+    "zalopay": "ZALOPAY_KEY2",
+    "payos": "PAYOS_CHECKSUM_KEY",
+    "vnpay": "VNPAY_HASH_SECRET",
+    "momo": "MOMO_SECRET_KEY",
+}
+SCHEDULED = events.read("scheduler-publish-outbox.json")
+
+
+def with_key(payment, name, value):
+    """The event of a callback that is signed with this key."""
+    return events.http_event(callback(payment, Scenario.PAID, environment() | {name: value}))
+
+
+@pytest.mark.parametrize("provider", KEYS)
+def test_a_key_that_rotates_between_two_callbacks_loses_none(called, shop, cloud, database_url, provider):
+    """The first callback with the new key makes us ask again; one with the old key is still believed meanwhile."""
+    name = KEYS[provider]
+    environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: "the-old-key"}), "DATABASE_URL": database_url}
+    first, second, late = (shop.payment(provider) for _ in range(3))
+    called(webhook.handler, with_key(first, name, "the-old-key"), **environ)
+    cloud.secret({name: "the-new-key", f"{name}_PREVIOUS": "the-old-key"})
+    called(webhook.handler, with_key(second, name, "the-new-key"), **environ)
+    called(webhook.handler, with_key(late, name, "the-old-key"), **environ)
+    assert {shop.status(payment) for payment in (first, second, late)} == {"COMPLETED"}
+    assert {"WebhookRejectedSignature"} & called.printed.metrics.keys() == set()
+    assert [key for key in ("the-old-key", "the-new-key") if key in called.printed.text] == []
+
+
+def test_a_forged_callback_is_refused_after_one_look(called, shop, cloud, database_url):
+    """Asking again changes nothing for who has no key."""
+    arn = cloud.secret({"ZALOPAY_KEY2": "the-key"})
+    environ = {"ZALOPAY_KEY2": "", "ZALOPAY_KEY2_SECRET_ARN": arn, "DATABASE_URL": database_url}
+    payment = shop.payment("zalopay")
+    for _ in range(3):
+        answer = called(webhook.handler, with_key(payment, "ZALOPAY_KEY2", "forged"), **environ)
+        assert '"return_code":-1' in answer["body"]
+    assert shop.status(payment) == "PENDING"
+
+
+@pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup"])
+def test_a_database_password_that_rotates_is_noticed(  # noqa: PLR0913, PLR0917 - what it is played with
+    called, shop, cloud, database_url, mock_kafka, paid, name
+):
+    """The connections are gone and the old password is refused: the new one is fetched, and the work is done."""
+    role = f"rotating_{name}"
+    shop.execute(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'the-old-password'")
+    url = "postgresql://{role}:{password}@{place}".format(
+        role=role, password="{password}", place=database_url.partition("@")[2]
+    )
+    environ = {"DATABASE_URL_SECRET_ARN": cloud.secret(url.format(password="the-old-password")), "DATABASE_URL": ""}
+    environ |= {"KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_LOOP_SECONDS": "0"}
+
+    def work():
+        if name == "webhook":
+            return called(webhook.handler, paid(shop.payment("momo")), **environ)["statusCode"] == 204
+        handler = publish_outbox.handler if name == "publish_outbox" else cleanup.handler
+        return called(handler, SCHEDULED, **environ)["stopped_because"] == "empty"
+
+    assert work()
+    shop.execute(f"ALTER ROLE {role} PASSWORD 'the-new-password'")
+    shop.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'")  # noqa: S608 - a constant
+    cloud.secret(url.format(password="the-new-password"))
+    assert work()
+    assert "-password" not in called.printed.text
+
+
+@pytest.mark.parametrize(
+    ("scenario", "status", "kind"),
+    [
+        (Scenario.WRONG_AMOUNT, "PENDING", "wrong_amount"),
+        (Scenario.PAID, "CANCELLED", "late_money"),
+        (Scenario.PAID, "FAILED", "late_money"),
+        (Scenario.HELD, "PENDING", "money_held"),
+        (Scenario.FAILED, "COMPLETED", "contradicts_completed"),
+    ],
+)
+def test_what_touches_money_is_told_once(  # noqa: PLR0913, PLR0917 - what it is played with
+    called, shop, cloud, database_url, paid, scenario, status, kind
+):
+    """With the ids that lead to it, and only where the signature is genuine."""
+    arn, queue = cloud.topic()
+    payment = shop.payment("vnpay", status=status)
+    environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": arn}
+    called(webhook.handler, paid(payment, Scenario.BAD_SIGNATURE), **environ)
+    for _ in range(3):
+        called(webhook.handler, paid(payment, scenario), **environ)
+    (message,) = cloud.messages(queue)
+    assert message["Subject"] == f"[payctl test] {kind}"
+    known = (f"order_code: {payment.order_code}", f"payment_id: {payment.id}") if kind != "money_held" else ()
+    assert [fact for fact in (MEANINGS[kind], "receipt_id: ", *known) if fact not in message["Message"]] == []
+    assert called.printed.metrics["AlertFailed"] == 0
+
+
+def test_an_unknown_order_with_a_genuine_signature_is_told(called, cloud, database_url):
+    """Somebody may have paid for nothing."""
+    arn, queue = cloud.topic()
+    called(webhook.handler, events.read("momo.json"), DATABASE_URL=database_url, PAYCTL_ALERTS_TOPIC_ARN=arn)
+    (message,) = cloud.messages(queue)
+    assert message["Subject"] == "[payctl test] unknown_order"
+    assert "correlation_id: JKJaXmPLvHcESHA=" in message["Message"]
+
+
+def test_a_topic_that_is_away_changes_no_answer(called, shop, cloud, database_url, paid):
+    """The gateway hears what it would hear; the failure is counted."""
+    environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": f"{cloud.topic()[0]}-not-there"}
+    answer = called(webhook.handler, paid(shop.payment("vnpay"), Scenario.WRONG_AMOUNT), **environ)
+    assert '"RspCode":"04"' in answer["body"]
+    assert called.printed.metrics["AlertFailed"] == 1
+
+
+def test_each_event_that_dies_is_a_pointer_and_all_are_one_message(called, engine, cloud, database_url, mock_kafka):
+    """After the commit, and not again with the next tick."""
+    with engine.begin() as connection:
+        insert_events(connection, 23, event_type="PAYMENT_UNHEARD_OF")
+        insert_events(connection, 2)
+    (arn, alerts), queue = cloud.topic(), cloud.queue()
+    environ = {
+        "DATABASE_URL": database_url,
+        "KAFKA_BROKERS": mock_kafka.bootstrap,
+        "PAYCTL_LOOP_SECONDS": "0",
+        "PAYCTL_ALERTS_TOPIC_ARN": arn,
+        "PAYCTL_DEAD_EVENTS_QUEUE_URL": queue,
+    }
+    for _ in range(2):
+        called(publish_outbox.handler, SCHEDULED, **environ)
+    found = cloud.messages(queue)
+    assert (len(found), {message["errorClass"] for message in found}) == (23, {"UNKNOWN_EVENT_TYPE"})
+    (message,) = cloud.messages(alerts)
+    assert message["Subject"] == "[payctl test] event_dead"
+    metrics = called.printed.metrics
+    assert (metrics["OutboxDead"], metrics["OutboxPublished"], metrics["AlertFailed"]) == (23, 2, 0)
+
+
+def test_a_queue_that_is_away_fails_no_run(called, engine, cloud, database_url, mock_kafka):
+    """The other events are published; what could not be told is counted and in the log."""
+    with engine.begin() as connection:
+        insert_events(connection, 3, event_type="PAYMENT_UNHEARD_OF")
+        insert_events(connection, 4)
+    environ = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_LOOP_SECONDS": "0"}
+    environ["PAYCTL_DEAD_EVENTS_QUEUE_URL"] = f"{cloud.url}/123456789012/not-there"
+    assert called(publish_outbox.handler, SCHEDULED, **environ)["published"] == 4
+    assert called.printed.metrics["AlertFailed"] == 3
+    assert sum(line["message"] == "event_dead" for line in called.printed.logs) == 3
+
+
+def test_the_daily_run_tells_of_events_that_are_still_dead(called, engine, cloud, database_url):
+    """Until somebody replays them."""
+    with engine.begin() as connection:
+        insert_events(connection, 7, state="dead", age=events.days(2))
+    arn, queue = cloud.topic()
+    called(cleanup.handler, SCHEDULED, DATABASE_URL=database_url, PAYCTL_ALERTS_TOPIC_ARN=arn)
+    (message,) = cloud.messages(queue)
+    assert ("events: 7" in message["Message"], "oldest_age_s: " in message["Message"]) == (True, True)
+
+
+@pytest.mark.kafka
+def test_a_kafka_password_that_rotates_is_noticed_while_the_run_lasts(called, engine, cloud, database_url, kafka):
+    """The broker refuses the old one; the run asks again and goes on with the new one."""
+    with engine.begin() as connection:
+        insert_events(connection, 5)
+    right = kafka.environment("scram-sha-512")
+    arn = cloud.secret({"username": right["KAFKA_USERNAME"], "password": "the-password-of-yesterday"})
+    environ = right | {"KAFKA_USERNAME": "", "KAFKA_PASSWORD": "", "DATABASE_URL": database_url}
+    environ |= {"KAFKA_USERNAME_SECRET_ARN": arn, "KAFKA_PASSWORD_SECRET_ARN": arn, "PAYCTL_LOOP_SECONDS": "3"}
+    called.warm_up("publish_outbox", "KAFKA_USERNAME", "KAFKA_PASSWORD", **environ)
+    cloud.secret({"username": right["KAFKA_USERNAME"], "password": right["KAFKA_PASSWORD"]})
+    answer = called(publish_outbox.handler, SCHEDULED, Context(left=60), **environ)
+    assert answer["published"] == 5

@@ -1,0 +1,144 @@
+"""The whole path: HTTP, API Gateway's event, AWS's runtime, PostgreSQL, the runtime again, Kafka, a consumer."""
+
+from __future__ import annotations
+
+import json
+import signal
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
+from threading import Thread
+
+import pytest
+
+from tests.checker import Verdict, judge, rows_of
+from tests.lambda_entrypoints import events
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.sandbox.callbacks import callback
+from ticketbottle_payctl.sandbox.server import wait_until
+
+PROVIDERS = ("zalopay", "payos", "vnpay", "momo")
+ACCEPTED = {
+    "zalopay": (200, {"return_code": 1, "return_message": "success"}),
+    "payos": (200, {"success": True}),
+    "vnpay": (200, {"RspCode": "00", "Message": "Confirm Success"}),
+    "momo": (204, None),
+}
+SCHEDULED = events.read("scheduler-publish-outbox.json")
+
+
+@pytest.fixture
+def http_api():
+    """``http_api(*environments)``: the address of an HTTP API; each environment has one invocation at a time."""
+    servers = []
+
+    def start(*environments):
+        free = Queue()
+        for environment in environments:
+            free.put(environment)
+
+        class Gateway(BaseHTTPRequestHandler):
+            def do_POST(self):
+                path, _, query = self.path.partition("?")
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                event = events.http_event(Request(self.command, path, query, body), encoded=True, headers=headers)
+                environment = free.get()
+                try:
+                    answer = environment.invoke(event).payload
+                finally:
+                    free.put(environment)
+                self.send_response(answer["statusCode"])
+                for name, value in answer["headers"].items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(answer["body"].encode())))
+                self.end_headers()
+                self.wfile.write(answer["body"].encode())
+
+            do_GET = do_POST  # noqa: N815 - the base class's names
+
+            def log_message(self, *_):
+                """Nothing."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def call(address, request, correlation_id):
+    """Send it as the gateway does; status and what the body says."""
+    url = f"{address}{request.path}" + (f"?{request.query}" if request.query else "")
+    headers = {"content-type": "application/json", "x-correlation-id": correlation_id}
+    sent = urllib.request.Request(url, request.body or None, headers, method=request.method)  # noqa: S310
+    try:
+        with urllib.request.urlopen(sent, timeout=30) as answer:  # noqa: S310 - our own server
+            status, body = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            status, body = error.code, error.read()
+    return status, json.loads(body) if body else None
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("killed", [False, True], ids=["undisturbed", "the processor killed in the middle"])
+def test_a_callback_becomes_a_message(lambda_, http_api, shop, engine, database_url, kafka, read_all, killed):  # noqa: PLR0913, PLR0917
+    """For all four gateways, each callback sent three times at once: one event each, and the gateway's own answer."""
+    address = http_api(*(lambda_("webhook", timeout=10, DATABASE_URL=database_url) for _ in range(2)))
+    settings = {"DATABASE_URL": database_url, **kafka.environment()}
+    payments = {f"{provider}-{number}": shop.payment(provider) for provider in PROVIDERS for number in range(5)}
+    with ThreadPoolExecutor(8) as pool:
+        if killed:
+            processor = lambda_("publish_outbox", PAYCTL_LOOP_SECONDS="40", OUTBOX_BATCH_SIZE="7", **settings)
+            tick = pool.submit(processor.invoke, SCHEDULED)
+            payments["momo-first"] = shop.payment("momo")
+            call(address, callback(payments["momo-first"]), "momo-first")
+            wait_until(lambda: shop.pending() == 0, what="the processor publishes", timeout=30)
+            kafka.pause()
+        send_all(pool, address, payments)
+        if killed:
+            wait_until(lambda: busy(engine), what="a batch is claimed and being sent", timeout=30)
+            processor.signal(signal.SIGKILL)
+            tick.result(60)
+            kafka.resume()
+            wait_until(lambda: not busy(engine), what="the server has noticed", timeout=30)
+            assert shop.pending() == 20
+    answer = lambda_("publish_outbox", PAYCTL_LOOP_SECONDS="0", **settings).invoke(SCHEDULED).payload
+    assert answer == {"stopped_because": "empty", "published": 20}
+    messages = read_all(kafka.bootstrap)
+    verdict = judge(rows_of(engine), messages)
+    assert (verdict.lost, verdict.phantom, verdict.altered, verdict.overtaken) == ([], [], [], [])
+    assert killed or verdict == Verdict()
+    assert who_called(messages) == {name: payment.id for name, payment in payments.items()}
+    assert {row.state for row in rows_of(engine)} == {"published"}
+
+
+def send_all(pool, address, payments):
+    """Each payment's callback three times at once; one of the answers is the first time's, all are good."""
+    calls = {
+        name: [pool.submit(call, address, callback(payment), name) for _ in range(3)]
+        for name, payment in payments.items()
+    }
+    for name, sent in calls.items():
+        answers, accepted = [each.result() for each in sent], ACCEPTED[name.partition("-")[0]]
+        assert {status for status, _ in answers} == {accepted[0]}
+        assert accepted in answers or name == "momo-first"
+
+
+def who_called(messages):
+    """Whose callback led to which payment's message: the correlation id went all the way."""
+    return {m.header["correlationId"].decode(): json.loads(m.value)["payment_id"] for m in messages}
+
+
+def busy(engine):
+    """Whether a publisher holds claimed rows, on a transaction that is open."""
+    claimed = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(claimed).first() is not None

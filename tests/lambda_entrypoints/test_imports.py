@@ -1,0 +1,55 @@
+"""What each function loads before its first invocation: Lambda's cold start is mostly that."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+COMMAND_LINE = {"typer", "rich", "click", "pygments"}
+SDKS = {"boto3", "botocore", "payos", "httpx", "pydantic", "opentelemetry"}
+
+
+def loaded_by(code):
+    """The top-level modules that a fresh interpreter has after this."""
+    code += "\nimport json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "unwanted"),
+    [
+        ("webhook", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity"}),
+        ("publish_outbox", COMMAND_LINE | SDKS),
+        ("cleanup", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity"}),
+    ],
+)
+def test_a_function_loads_only_what_it_needs(name, unwanted):
+    """No client of a service that it does not talk to, nothing of the command line, no SDK."""
+    loaded = loaded_by(f"import lambda_entrypoints.{name}")
+    assert "sqlalchemy" in loaded
+    assert loaded & unwanted == set()
+
+
+def test_a_webhook_that_answers_loads_no_more_than_that():
+    """Also after it has refused a callback and failed to reach its database: AWS's client loads for a secret only."""
+    code = """
+import os
+os.environ |= {"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d", "PAYOS_CHECKSUM_KEY": "k"}
+from lambda_entrypoints.webhook import handler
+context = {"http": {"method": "POST"}}
+event = {"rawPath": "/webhook/payos", "requestContext": context, "body": "{}"}
+assert handler(event, None)["statusCode"]
+"""
+    assert loaded_by(code) & (COMMAND_LINE | SDKS | {"confluent_kafka"}) == set()
+
+
+@pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup"])
+def test_importing_a_function_says_nothing_and_opens_nothing(name):
+    """What Lambda imports for provisioned concurrency holds no connection, no time and no chance."""
+    code = f"import lambda_entrypoints.{name} as it, lambda_entrypoints.warm as warm; assert not warm._kept"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

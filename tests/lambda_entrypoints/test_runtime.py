@@ -1,0 +1,227 @@
+"""The functions as Lambda runs them: AWS's runtime, a real database, a broker outside of the function's process."""
+
+from __future__ import annotations
+
+import base64
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.checker import Verdict, judge, rows_of
+from tests.lambda_entrypoints import events
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.sandbox.server import wait_until
+
+SCHEDULED = events.read("scheduler-publish-outbox.json")
+DAILY = events.read("scheduler-cleanup.json")
+ONE_PASS = {"PAYCTL_LOOP_SECONDS": "0"}
+
+
+@pytest.fixture
+def in_background():
+    """``in_background(call, ...)``: on a thread of its own; its future."""
+    with ThreadPoolExecutor(2) as pool:
+        yield pool.submit
+
+
+@pytest.fixture
+def in_mid_batch(shop):
+    """Wait until a publisher holds claimed rows, on a transaction that is open."""
+    sql = "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
+    return lambda: wait_until(lambda: shop.query(sql) or None, what="a batch is claimed and being sent", timeout=20)
+
+
+def pending(engine, count, **values):
+    """That many pending events, a payment for each."""
+    with engine.begin() as connection:
+        insert_events(connection, count, **values)
+
+
+@pytest.mark.parametrize("name", ["zalopay", "payos-base64", "vnpay", "momo"])
+def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_url, name):
+    """Cold it settles, warm it is a duplicate; the answer is the same, and one environment was started."""
+    shop.known()
+    webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
+    cold, warm = (webhook.invoke(events.read(f"{name}.json")) for _ in range(2))
+    assert cold.payload["statusCode"] in {200, 204}
+    assert warm.payload["statusCode"] == cold.payload["statusCode"]
+    assert shop.status(events.PAYMENTS[name.partition("-")[0]]) == "COMPLETED"
+    assert shop.pending() == 1
+    sums = webhook.sums()
+    assert (sums["ColdStart"], sums["WebhookReceived"]) == (1, 2)
+    assert (sums["WebhookAccepted"], sums["WebhookDuplicate"]) == (1, 1)
+    assert webhook.sums("provider")["WebhookReceived"] == 2
+
+
+def test_the_processor_publishes_and_says_how_the_outbox_is(lambda_, engine, database_url, mock_kafka, read_all):
+    """The gauges are emitted by every run, zeros too; each run has a producer of its own."""
+    pending(engine, 300)
+    processor = lambda_(
+        "publish_outbox", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap, PAYCTL_LOOP_SECONDS="1"
+    )
+    assert processor.invoke(SCHEDULED).payload == {"stopped_because": "deadline", "published": 300}
+    sums = processor.sums()
+    assert (sums["OutboxPublished"], sums["OutboxPending"], sums["OutboxDeadTotal"]) == (300, 0, 0)
+    assert {"OutboxOldestPendingAge", "PublishLatency", "OutboxFailed", "OutboxBatches"} <= sums.keys()
+    assert processor.invoke(SCHEDULED).payload == {"stopped_because": "deadline", "published": 0}
+    assert judge(rows_of(engine), read_all(mock_kafka.bootstrap)) == Verdict()
+
+
+def test_the_cleanup_deletes_and_says_what_is_left(lambda_, engine, database_url):
+    """What was published longer ago than the retention goes; the dead are counted and stay."""
+    with engine.begin() as connection:
+        for state, count, age in (("published", 50, 30), ("published", 5, 0), ("dead", 3, 30)):
+            insert_events(connection, count, state=state, age=events.days(age))
+    cleaner = lambda_("cleanup", timeout=60, DATABASE_URL=database_url)
+    assert cleaner.invoke(DAILY).payload == {"stopped_because": "empty", "deleted": 50, "dead": 3}
+    sums = cleaner.sums()
+    assert (sums["CleanupDeleted"], sums["CleanupRemaining"], sums["OutboxDeadTotal"]) == (50, 0, 3)
+    assert [line["events"] for line in cleaner.lines(message="outbox_dead_events")] == [3]
+
+
+def test_the_processor_leaves_before_its_deadline(lambda_, engine, database_url, mock_kafka):
+    """However long it was told to stay: what Lambda leaves it, less the reserve, is its budget."""
+    pending(engine, 10)
+    processor = lambda_("publish_outbox", timeout=22, DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
+    answer = processor.invoke(SCHEDULED)
+    assert answer.payload == {"stopped_because": "deadline", "published": 10}
+    assert answer.seconds < 15
+
+
+@pytest.mark.parametrize(("how", "timeout", "words"), [("deadline", 5, "timed out"), ("killed", 60, "exit")])
+def test_a_run_that_ends_in_mid_batch_loses_nothing(  # noqa: PLR0913, PLR0917 - what it is played with
+    lambda_, engine, database_url, mock_kafka, read_all, in_background, in_mid_batch, how, timeout, words
+):
+    """Stuck until Lambda's own deadline, or killed: its rows are pending again, and the next run sends them."""
+    pending(engine, 3000)
+    mock_kafka.set_rtt(30)
+    settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
+    processor = lambda_("publish_outbox", timeout=timeout, OUTBOX_BATCH_SIZE="50", **settings)
+    ended = in_background(processor.invoke, SCHEDULED)
+    in_mid_batch()
+    processor.signal(signal.SIGSTOP if how == "deadline" else signal.SIGKILL)
+    assert words in str(ended.result(30).payload).lower()
+    mock_kafka.set_rtt(0)
+    wait_until(lambda: not busy(engine), what="the server has noticed", timeout=20)
+    left = sum(row.state == "pending" for row in rows_of(engine))
+    assert left > 0
+    processor = lambda_("publish_outbox", **settings)
+    assert processor.invoke(SCHEDULED).payload == {"stopped_because": "empty", "published": left}
+    verdict = judge(rows_of(engine), read_all(mock_kafka.bootstrap))
+    assert (verdict.lost, verdict.phantom, verdict.altered, verdict.overtaken) == ([], [], [], [])
+    assert len(verdict.duplicates) <= 100  # two batches at most
+
+
+def test_what_is_broken_is_raised_after_the_metrics_and_the_next_tick_works(lambda_, engine, database_url, mock_kafka):
+    """Lambda must count the error: brokers that are away raise, and cost no event a retry."""
+    pending(engine, 20)
+    mock_kafka.down()
+    settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
+    processor = lambda_("publish_outbox", timeout=22, **settings)
+    error = processor.invoke(SCHEDULED).payload
+    assert (error["errorType"], "stackTrace" in error) == ("BrokerUnavailableError", True)
+    assert (processor.sums()["OutboxPending"], processor.sums()["OutboxPublished"]) == (20, 0)
+    assert {row.retry_count for row in rows_of(engine)} == {0}
+    mock_kafka.up()
+    assert processor.invoke(SCHEDULED).payload == {"stopped_because": "empty", "published": 20}
+
+
+@pytest.mark.parametrize("name", ["publish_outbox", "cleanup"])
+def test_a_scheduled_function_without_its_database_raises(lambda_, name):
+    """An alarm moves, and no password is in what Lambda is told."""
+    url = "postgresql://somebody:a-password-of-mine@127.0.0.1:1/payments"
+    function = lambda_(name, timeout=22, DATABASE_URL=url, KAFKA_BROKERS="127.0.0.1:1", **ONE_PASS)
+    error = function.invoke(SCHEDULED).payload
+    assert error["errorType"] == "DatabaseUnavailableError"
+    assert "a-password-of-mine" not in function.text() + str(error)
+
+
+def test_a_webhook_without_its_database_asks_the_gateway_to_call_again(lambda_, own_server, paid):
+    """Nothing is half done, and the call after the outage settles the payment."""
+    server, shop = own_server
+    payment = shop.payment("zalopay")
+    webhook = lambda_("webhook", timeout=10, DATABASE_URL=server.url())
+    server.stop()
+    answer = webhook.invoke(paid(payment))
+    assert (answer.payload["statusCode"], '"return_code":0' in answer.payload["body"]) == (200, True)
+    assert webhook.sums()["WebhookTransientError"] == 1
+    server.restart()
+    assert '"return_code":1' in webhook.invoke(paid(payment)).payload["body"]
+    wait_until(lambda: shop.status(payment) == "COMPLETED", what="the payment is settled", timeout=5)
+
+
+def test_a_webhook_whose_connections_were_cut_while_it_was_frozen_answers_at_once(lambda_, shop, database_url, paid):
+    """Frozen between two invocations, as Lambda does it; the server ends its sessions meanwhile."""
+    webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
+    before, after = shop.payment("momo"), shop.payment("momo")
+    webhook.invoke(paid(before))
+    webhook.signal(signal.SIGSTOP)
+    cut = "SELECT pg_terminate_backend(pid) AS cut FROM pg_stat_activity WHERE application_name = 'payctl' "
+    assert shop.query(cut + "AND datname = current_database() AND pid <> pg_backend_pid()") == [{"cut": True}]
+    webhook.signal(signal.SIGCONT)
+    answer = webhook.invoke(paid(after))
+    assert (answer.payload["statusCode"], shop.status(after)) == (204, "COMPLETED")
+    assert answer.seconds < 5
+    assert webhook.sums().keys().isdisjoint({"WebhookTransientError"})
+
+
+def test_a_processor_frozen_while_the_brokers_cut_it_off_publishes_at_once(lambda_, engine, database_url, mock_kafka):
+    """Nothing of Kafka's is kept from one tick to the next, so there is nothing that could be dead."""
+    settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
+    processor = lambda_("publish_outbox", **settings)
+    pending(engine, 5)
+    processor.invoke(SCHEDULED)
+    processor.signal(signal.SIGSTOP)
+    mock_kafka.down()
+    mock_kafka.up()
+    pending(engine, 5)
+    processor.signal(signal.SIGCONT)
+    answer = processor.invoke(SCHEDULED)
+    assert answer.payload == {"stopped_because": "empty", "published": 5}
+    assert answer.seconds < 12
+
+
+def test_a_span_leaves_with_the_reply_and_its_place_goes_with_the_event(lambda_, shop, database_url, paid):
+    """To Lambda's own address, before the function can be frozen; the event's header will lead back to it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{daemon.getsockname()[1]}"
+        settings = {"PAYCTL_TRACES": "xray-udp", "AWS_XRAY_DAEMON_ADDRESS": address}
+        webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url, **settings)
+        webhook.invoke(paid(shop.payment("zalopay")))
+        daemon.settimeout(5)
+        data = daemon.recv(70_000).partition(b"\n")[2]
+    (row,) = shop.query("SELECT traceparent FROM payctl.event_context")
+    _, trace_id, span_id, flags = row["traceparent"].split("-")
+    assert (data[:3], int(flags, 16) & 1) == (b"T1S", 1)
+    sent = base64.b64decode(data[3:])
+    assert bytes.fromhex(trace_id) in sent
+    assert bytes.fromhex(span_id) in sent
+    assert b"webhook zalopay" in sent
+
+
+def test_a_body_of_six_megabytes_is_refused_and_touches_no_database(lambda_):
+    """There is no database at all here; Lambda lets no more than this through to a function."""
+    event = events.read("zalopay.json") | {"body": "x" * 6_000_000}
+    answer = lambda_("webhook", timeout=10).invoke(event)
+    assert (answer.payload["statusCode"], answer.size < 300) == (413, True)
+
+
+def test_what_a_processor_returns_stays_small(lambda_, engine, database_url, mock_kafka):
+    """Thousands of dead events are thousands of log lines and a count, never a reply that Lambda would refuse."""
+    pending(engine, 3000, event_type="PAYMENT_UNHEARD_OF")
+    settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
+    processor = lambda_("publish_outbox", **settings)
+    answer = processor.invoke(SCHEDULED)
+    assert (answer.payload, answer.size < 200) == ({"stopped_because": "empty", "published": 0}, True)
+    assert (processor.sums()["OutboxDead"], processor.sums()["OutboxDeadTotal"]) == (3000, 3000)
+    assert len(processor.lines(message="event_dead")) <= 3000
+
+
+def busy(engine):
+    """Whether a publisher holds claimed rows, on a transaction that is open."""
+    sql = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(sql).first() is not None

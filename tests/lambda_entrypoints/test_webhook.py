@@ -1,0 +1,195 @@
+"""The webhook's function, called in this process."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lambda_entrypoints.webhook import handler
+from lambda_entrypoints.webhook_measures import ACCEPTED, REFUSED
+from tests.lambda_entrypoints import events
+from ticketbottle_payctl.aws.alerts import MEANINGS
+from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, RejectReason
+from ticketbottle_payctl.domain.payment import RefusalReason
+from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome
+from ticketbottle_payctl.metrics import BY_NAME
+from ticketbottle_payctl.sandbox.callbacks import Scenario, environment
+
+NOWHERE = "postgresql://somebody:a-password-of-mine@127.0.0.1:1/payments"
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+TRY_AGAIN = {
+    "zalopay": (200, '"return_code":0'),
+    "payos": (500, ""),
+    "vnpay": (200, '"RspCode":"99"'),
+    "momo": (500, ""),
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=6,
+)
+PATHS = st.sampled_from(["/webhook/zalopay", "/webhook/pay-os", "/webhook/vnpay", "/prod/webhook/momo/", "/", ""])
+EVENTS = JSON | st.fixed_dictionaries(
+    {
+        "rawPath": PATHS | JSON,
+        "requestContext": st.fixed_dictionaries(
+            {"http": st.fixed_dictionaries({"method": st.sampled_from(["GET", "POST"]) | JSON}) | JSON}
+        )
+        | JSON,
+    },
+    optional={
+        "version": st.just("2.0") | JSON,
+        "rawQueryString": st.text(max_size=60) | JSON,
+        "body": st.text(max_size=60) | JSON.map(json.dumps) | JSON,
+        "headers": st.dictionaries(st.sampled_from(["x-correlation-id", "host"]), st.text(max_size=80)) | JSON,
+        "isBase64Encoded": st.booleans() | JSON,
+    },
+)
+
+
+def is_response(answer):
+    """What API Gateway takes for a response and not for a body."""
+    return type(answer["statusCode"]) is int and type(answer["body"]) is str and 200 <= answer["statusCode"] <= 599
+
+
+@pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE])
+@pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
+def test_each_answer_has_its_counter(  # noqa: PLR0913, PLR0917 - what it is played with
+    called, shop, database_url, paid, provider, scenario
+):
+    """One of the counters, the latency, and nothing that is not in the list."""
+    payment = shop.payment(provider)
+    assert is_response(called(handler, paid(payment, scenario), DATABASE_URL=database_url))
+    counter = {
+        Scenario.PAID: "WebhookAccepted",
+        Scenario.WRONG_AMOUNT: "WebhookRejectedAmount",
+        Scenario.BAD_SIGNATURE: "WebhookRejectedSignature",
+    }[scenario]
+    metrics = called.printed.metrics
+    touched = {"DbLatency"} if scenario is not Scenario.BAD_SIGNATURE else set()
+    alerted = {"WebhookMoneyAlert", "AlertFailed"} if scenario is Scenario.WRONG_AMOUNT else set()
+    assert metrics.keys() == {"ColdStart", "WebhookReceived", counter, "WebhookLatency"} | touched | alerted
+    assert metrics[counter] == 1
+
+
+def test_every_outcome_reason_and_alert_has_its_counter_and_its_words():
+    """A new one of them does not go uncounted, nor to a person without saying what it means."""
+    assert {*ACCEPTED, WebhookOutcome.REFUSED} == set(WebhookOutcome)
+    assert set(REFUSED) == {reason.value for kind in (RejectReason, RefusalReason) for reason in kind}
+    assert {*ACCEPTED.values(), *REFUSED.values()} <= BY_NAME.keys()
+    assert {alert.value for alert in Alert} <= MEANINGS.keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"rawPath": "/webhook/unheard-of", "body": "{}"}, 404),
+        ({"rawPath": "/", "body": None}, 404),
+        ({"body": "x" * (MAX_BODY_BYTES + 1)}, 413),
+        ({"rawQueryString": "x" * (MAX_BODY_BYTES + 1)}, 413),
+        ({"body": "not base64!", "isBase64Encoded": True}, 400),
+        ({"version": "1.0"}, 400),
+    ],
+)
+def test_what_is_no_callback_is_refused_in_constant_words(called, changes, status):
+    """There is no database here, and nothing of the request is in the answer."""
+    answer = called(handler, events.read("zalopay.json") | changes)
+    assert (answer["statusCode"], list(json.loads(answer["body"]))) == (status, ["message"])
+    assert called.printed.metrics["WebhookMalformed"] == 1
+
+
+@settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(event=EVENTS)
+def test_whatever_the_event_is_the_answer_is_one(called, event):
+    """A number and a text, always: what is not is sent out by API Gateway as the body of a success."""
+    assert is_response(called(handler, event, DATABASE_URL=NOWHERE))
+
+
+@pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
+@pytest.mark.parametrize("environ", [{"DATABASE_URL": NOWHERE}, {"DATABASE_URL": ""}, {"OUTBOX_BATCH_SIZE": "many"}])
+def test_what_is_our_fault_is_answered_in_the_gateway_s_words_for_try_again(called, provider, environ):
+    """The database is away or a setting is wrong: the gateway calls again, and no password is logged."""
+    status, words = TRY_AGAIN[provider]
+    answer = called(handler, events.read(f"{provider}.json"), **environ)
+    assert (answer["statusCode"], words in answer["body"]) == (status, True)
+    assert called.printed.metrics["WebhookTransientError"] == 1
+    assert [line["message"] for line in called.printed.logs] == ["webhook_failed"]
+    assert "a-password-of-mine" not in called.printed.text
+
+
+@pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
+def test_a_gateway_without_keys_is_off_and_the_others_are_not(called, provider):
+    """It is answered that it is not configured; nothing is asked of the database."""
+    off = {name: "" for name in environment() if name.startswith(provider.upper())}
+    assert is_response(called(handler, events.read(f"{provider}.json"), DATABASE_URL=NOWHERE, **off))
+    assert called.printed.metrics["WebhookNotConfigured"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [("order-7.a_B", "order-7.a_B"), ("x" * 65, None), ("a b", None), ("é", None), ("a\n", None), (["a"], None)],
+)
+def test_a_correlation_id_goes_into_log_receipt_and_event(  # noqa: PLR0913, PLR0917 - what it is played with
+    called, shop, database_url, paid, sent, kept
+):
+    """The sender's where it is harmless, else API Gateway's own; with where the trace stands."""
+    event = paid(shop.payment())
+    event["headers"]["x-correlation-id"] = sent
+    expected = kept or event["requestContext"]["requestId"]
+    called(handler, event, DATABASE_URL=database_url, _X_AMZN_TRACE_ID=TRACE)
+    row = {"correlation_id": expected, "traceparent": "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01"}
+    for table in ("payctl.webhook_receipts", "payctl.event_context"):
+        assert shop.query(f"SELECT correlation_id, traceparent FROM {table}") == [row]  # noqa: S608
+    assert [line["correlation_id"] for line in called.printed.logs] == [expected]
+    assert {line["function_request_id"] for line in called.printed.logs} == {"c6af9ac6-7b61-11e6-9a41-93e8deadbeef"}
+
+
+def test_no_line_has_what_was_sent(called, shop, database_url, paid):
+    """Neither body nor query, neither a MAC nor a key, whatever the outcome."""
+    for provider in ("zalopay", "payos", "vnpay", "momo"):
+        for scenario in (Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE):
+            called(handler, paid(shop.payment(provider), scenario), DATABASE_URL=database_url, LOG_LEVEL="debug")
+    keys = [value for name, value in environment().items() if name.endswith(("KEY", "KEY1", "KEY2", "SECRET"))]
+    text = called.printed.text
+    unseen = [*keys, "mac", "vnp_SecureHash", "signature=", "4n2LtVGwMfjZhIs7wv82hA"]
+    assert [each for each in unseen if each in text] == []
+
+
+def test_nothing_of_an_invocation_is_carried_to_the_next(called, shop, database_url, paid):
+    """Another environment is another merchant: keys, database and log level are those of now."""
+    payment = shop.payment("zalopay")
+    refused = called(handler, paid(payment), DATABASE_URL=database_url, ZALOPAY_KEY2="another-key-entirely")
+    assert '"return_code":-1' in refused["body"]
+    away = called(handler, paid(payment), DATABASE_URL=NOWHERE, ZALOPAY_KEY2=environment()["ZALOPAY_KEY2"])
+    assert '"return_code":0' in away["body"]
+    settled = called(handler, paid(payment), DATABASE_URL=database_url)
+    assert '"return_code":1' in settled["body"]
+    assert called.printed.metrics["ColdStart"] == 1
+
+
+def test_a_bug_is_logged_with_its_place_and_leaves_no_connection(called, shop, database_url, paid, monkeypatch):
+    """The gateway is asked to call again; the next callback is as if nothing had been."""
+    payment = shop.payment("momo")
+    with monkeypatch.context() as patch:
+        patch.setattr("ticketbottle_payctl.store.payments.lock", lambda *_: 1 / 0)
+        assert called(handler, paid(payment), DATABASE_URL=database_url)["statusCode"] == 500
+    (line,) = called.printed.logs
+    assert (line["message"], "ZeroDivisionError" in line["exception"]) == ("webhook_failed", True)
+    assert called(handler, paid(payment), DATABASE_URL=database_url)["statusCode"] == 204
+
+
+def test_the_event_files_are_what_the_builders_make():
+    """Run ``python -m tests.lambda_entrypoints.events`` to write them anew."""
+    made = events.files()
+    assert {path.name for path in events.FOLDER.glob("*.json")} == made.keys()
+    assert {name: events.read(name) for name in made} == made
+
+
+def test_a_request_to_no_gateway_s_path_is_known_by_its_shape(called, shop, database_url, paid):
+    """A custom domain's mapping may swallow the path."""
+    payment = shop.payment("vnpay")
+    event = paid(payment) | {"rawPath": "/"}
+    assert '"RspCode":"00"' in called(handler, event, DATABASE_URL=database_url)["body"]

@@ -1,0 +1,229 @@
+"""The four gateways' status queries on loopback HTTP: they check questions as the gateways would, and sign.
+
+Written from the gateways' pages, and sharing no line with payctl's own code for the same.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import parse_qs
+
+KEYS = {
+    "ZALOPAY_APP_ID": "2553",
+    "ZALOPAY_KEY1": "PcY4iZIKFCIdgZvA6ueMcMHHUbRLYjPL",
+    "ZALOPAY_KEY2": "kLtgPl8HHhfvMuDHPwKfgfsY4Ydm9eIz",
+    "PAYOS_CLIENT_ID": "payos-client",
+    "PAYOS_API_KEY": "payos-api-key",
+    "PAYOS_CHECKSUM_KEY": "payos-checksum-key",
+    "VNPAY_TMN_CODE": "TBTEST01",
+    "VNPAY_HASH_SECRET": "vnpay-hash-secret",
+    "MOMO_PARTNER_CODE": "TBMOMO",
+    "MOMO_ACCESS_KEY": "momo-access-key",
+    "MOMO_SECRET_KEY": "momo-secret-key",
+}
+ASKED_OF_VNPAY = (
+    "RequestId", "Version", "Command", "TmnCode", "TxnRef", "TransactionDate", "CreateDate", "IpAddr", "OrderInfo",
+)  # fmt: skip
+ORDER_OF_VNPAY = (
+    "ResponseId", "Command", "ResponseCode", "Message", "TmnCode", "TxnRef", "Amount", "BankCode", "PayDate",
+    "TransactionNo", "TransactionType", "TransactionStatus", "OrderInfo", "PromotionCode", "PromotionAmount",
+)  # fmt: skip
+STATES = {
+    "zalopay": {
+        "paid": {"return_code": 1},
+        "failed": {"return_code": 2, "sub_return_code": -244},
+        "expired": {"return_code": 2, "sub_return_code": -54},
+        "pending": {"return_code": 3, "is_processing": True},
+        "unknown": {"return_code": 2, "sub_return_code": -101},
+        "busy": {"return_code": 2, "sub_return_code": -429},
+    },
+    "payos": {
+        "paid": {"status": "PAID"},
+        "failed": {"status": "FAILED", "amountPaid": 0},
+        "expired": {"status": "EXPIRED", "amountPaid": 0},
+        "pending": {"status": "PENDING", "amountPaid": 0},
+        "partly": {"status": "UNDERPAID", "amountPaid": 1000},
+    },
+    "vnpay": {
+        "paid": {"TransactionStatus": "00"},
+        "failed": {"TransactionStatus": "02"},
+        "pending": {"TransactionStatus": "01"},
+        "held": {"TransactionStatus": "07"},
+        "refunded": {"TransactionStatus": "00", "TransactionType": "02"},
+        "unknown": {"ResponseCode": "91"},
+        "busy": {"ResponseCode": "94"},
+    },
+    "momo": {
+        "paid": {"resultCode": 0},
+        "failed": {"resultCode": 1001},
+        "expired": {"resultCode": 1005},
+        "pending": {"resultCode": 9000},
+        "refunded": {"resultCode": 0, "refundTrans": [{"orderId": "r", "amount": 1}]},
+        "unknown": {"resultCode": 42},
+        "busy": {"resultCode": 10},
+    },
+}
+
+
+def mac(key, text, algorithm="sha256"):
+    """The lower-case hex HMAC."""
+    return hmac.new(KEYS[key].encode(), text.encode(), algorithm).hexdigest()
+
+
+@dataclass
+class Gateways:
+    """``states`` says of a reference how it stands, ``amounts`` what was paid; ``hostile`` answers instead of us."""
+
+    base: str = ""
+    states: dict[str, str] = field(default_factory=dict)
+    amounts: dict[str, int] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    request_ids: set[str] = field(default_factory=set)
+    hostile: Callable[[BaseHTTPRequestHandler], None] | None = None
+    tamper: Callable[[dict[str, object]], None] = lambda _: None
+
+    @property
+    def environment(self):
+        """Where payctl finds them, and its keys."""
+        return {**KEYS, **{f"PAYCTL_{name.upper()}_URL": self.base for name in STATES}}
+
+    def facts(self, gateway, reference):
+        """How a payment stands, in the gateway's words."""
+        self.asked.append((gateway, reference))
+        state = STATES[gateway][self.states.get(reference, "pending")]
+        return dict(state), self.amounts.get(reference, 250_000)
+
+    def zalopay(self, form):
+        """2 and -402 where the mac is not right."""
+        fields = {name: values[0] for name, values in parse_qs(form).items()}
+        text = f"{KEYS['ZALOPAY_APP_ID']}|{fields.get('app_trans_id')}|{KEYS['ZALOPAY_KEY1']}"
+        if fields.get("mac") != mac("ZALOPAY_KEY1", text) or fields.get("app_id") != KEYS["ZALOPAY_APP_ID"]:
+            return {"return_code": 2, "sub_return_code": -402}
+        state, amount = self.facts("zalopay", fields["app_trans_id"])
+        return {"amount": amount, "zp_trans_id": 261123000000077, "is_processing": False, **state}
+
+    def payos(self, reference, headers):
+        """401 where the client is not known."""
+        if (headers["x-client-id"], headers["x-api-key"]) != (KEYS["PAYOS_CLIENT_ID"], KEYS["PAYOS_API_KEY"]):
+            return None
+        if self.states.get(reference) == "unknown":
+            return {"code": "101", "desc": "no such order", "data": None, "signature": ""}
+        state, amount = self.facts("payos", reference)
+        data = {
+            "id": reference, "orderCode": 2026112312345678, "amount": 250_000, "amountPaid": amount,
+            "amountRemaining": 0, "createdAt": "2026-11-23T10:00:00+07:00", "transactions": [
+                {"reference": "FT1", "amount": amount, "accountNumber": "0071", "description": "vé"}],
+            "canceledAt": None, "cancellationReason": None, **state,
+        }  # fmt: skip
+        return {"code": "00", "desc": "success", "data": data, "signature": mac("PAYOS_CHECKSUM_KEY", _pairs(data))}
+
+    def vnpay(self, body):
+        """97 where the hash is not right, 94 where a request id comes twice."""
+        text = "|".join(body[f"vnp_{name}"] for name in ASKED_OF_VNPAY)
+        assert len(body["vnp_RequestId"]) <= 32
+        assert len(body["vnp_TransactionDate"]) == len(body["vnp_CreateDate"]) == 14
+        if body["vnp_SecureHash"] != mac("VNPAY_HASH_SECRET", text, "sha512"):
+            return {"vnp_ResponseCode": "97", "vnp_Message": "Checksum failed"}
+        if body["vnp_TmnCode"] != KEYS["VNPAY_TMN_CODE"]:
+            return {"vnp_ResponseCode": "02", "vnp_Message": "Invalid merchant"}
+        if not self._first(body["vnp_RequestId"]):
+            return {"vnp_ResponseCode": "94"}
+        state, amount = self.facts("vnpay", body["vnp_TxnRef"])
+        answer = {
+            "ResponseId": "r1", "Command": "querydr", "ResponseCode": "00", "Message": "QueryDR Success",
+            "TmnCode": body["vnp_TmnCode"], "TxnRef": body["vnp_TxnRef"], "Amount": str(amount * 100),
+            "BankCode": "NCB", "PayDate": "20261123100000", "TransactionNo": "14123456", "TransactionType": "01",
+            "OrderInfo": "Thanh toan", **state,
+        }  # fmt: skip
+        text = "|".join(answer.get(name, "") for name in ORDER_OF_VNPAY)
+        hashed = {f"vnp_{name}": value for name, value in answer.items()}
+        return {**hashed, "vnp_SecureHash": mac("VNPAY_HASH_SECRET", text, "sha512")}
+
+    def momo(self, body):
+        """11 where the signature is not right, 40 where a request id comes twice."""
+        text = (
+            f"accessKey={KEYS['MOMO_ACCESS_KEY']}&orderId={body['orderId']}&partnerCode={body['partnerCode']}"
+            f"&requestId={body['requestId']}"
+        )
+        if body["signature"] != mac("MOMO_SECRET_KEY", text):
+            return {"resultCode": 11}
+        if body["partnerCode"] != KEYS["MOMO_PARTNER_CODE"]:
+            return {"resultCode": 13}
+        if not self._first(body["requestId"]):
+            return {"resultCode": 40}
+        state, amount = self.facts("momo", body["orderId"])
+        echoed = {name: body[name] for name in ("partnerCode", "orderId", "requestId")}
+        return {**echoed, "amount": amount, "transId": 4088878653, "message": "…", **state}
+
+    def _first(self, request_id):
+        known = request_id in self.request_ids
+        self.request_ids.add(request_id)
+        return not known
+
+
+def _pairs(data):
+    """PayOS's signed text of an answer: sorted pairs, null as empty, arrays as compact JSON with sorted members."""
+    texts = {name: _payos_text(value) for name, value in data.items()}
+    return "&".join(f"{name}={texts[name]}" for name in sorted(texts))
+
+
+def _payos_text(value):
+    if isinstance(value, list):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return "" if value is None else str(value)
+
+
+@contextmanager
+def serving(gateways: Gateways) -> Iterator[Gateways]:
+    """Serve all four on a free port of 127.0.0.1 while the block runs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 20
+
+        def do_GET(self):
+            if gateways.hostile is not None:
+                gateways.hostile(self)
+                return
+            answer = gateways.payos(self.path.rpartition("/")[2], self.headers)
+            self.answer(answer or {"code": "401"}, 200 if answer else 401)
+
+        def do_POST(self):
+            content = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            if gateways.hostile is not None:
+                gateways.hostile(self)
+                return
+            paths = {"/merchant_webapi/api/transaction": gateways.vnpay, "/v2/gateway/api/query": gateways.momo}
+            if self.path == "/v2/query":
+                self.answer(gateways.zalopay(content))
+            else:
+                self.answer(paths[self.path](json.loads(content)))
+
+        def answer(self, document, status=200):
+            gateways.tamper(document)
+            body = json.dumps(document, ensure_ascii=False).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.handle_error = lambda *_: None
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    gateways.base = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield gateways
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from ticketbottle_payctl.domain.cursor import START
+from ticketbottle_payctl.store import outbox
+from ticketbottle_payctl.store.outbox import Claim, PutBack
+
+NOON = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - the owner's columns have no zone
+ALL = Claim(after=START, limit=100, max_retries=5)
+
+
+@pytest.fixture
+def add(engine):
+    """Insert a row that is so many seconds after noon; its id."""
+
+    def insert(id_, second=0.0, key=None, **columns):
+        values = {
+            "id": id_,
+            "aggregateId": key or f"key of {id_}",
+            "aggregateType": "payment",
+            "eventType": "PAYMENT_COMPLETED",
+            "payload": json.dumps(columns.pop("payload", {})),
+            "createdAt": NOON + timedelta(seconds=second),
+            **columns,
+        }
+        names = ", ".join(f'"{name}"' for name in values)
+        places = ", ".join(f"%({name})s" for name in values)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"INSERT INTO outbox ({names}) VALUES ({places})", values)  # noqa: S608
+        return id_
+
+    return insert
+
+
+@pytest.fixture
+def connection(engine):
+    """A transaction that is rolled back."""
+    with engine.connect() as connection:
+        yield connection
+
+
+def ids(claimed):
+    """Of the claimed events, in their order."""
+    return [event.id for event in claimed.events]
+
+
+def test_a_claim_takes_the_oldest_in_order_and_marks_them(connection, add):
+    """By time, then id; so many as were asked for; marked as published for this transaction only."""
+    for id_, second in (("c", 2), ("a", 1), ("d", 3), ("b", 1)):
+        add(id_, second)
+    assert ids(outbox.claim(connection, replace(ALL, limit=3))) == ["a", "b", "c"]
+    assert ids(outbox.claim(connection, ALL)) == ["d"]
+    assert ids(outbox.claim(connection, ALL)) == []
+    marked = connection.exec_driver_sql('SELECT bool_and(published AND "publishedAt" IS NOT NULL) FROM outbox')
+    assert marked.scalar_one()
+    connection.rollback()
+    assert len(outbox.claim(connection, ALL).events) == 4
+
+
+def test_the_value_is_what_postgresql_prints(connection, add):
+    """Not the bytes that were written, and nothing that was parsed and printed again."""
+    add("a", payload={"b": 1.50, "a": [1, {"đ": "\u0001"}]})
+    (event,) = outbox.claim(connection, ALL).events
+    assert event.payload == connection.exec_driver_sql("SELECT payload::text FROM outbox").scalar_one()
+    assert event.context is None
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"published": True, "publishedAt": NOON},
+        {"published": True},
+        {"publishedAt": NOON},
+        {"retryCount": 5},
+        {"retryCount": 6},
+    ],
+)
+def test_what_is_published_or_dead_is_not_claimed(connection, add, columns):
+    """Also where only half of the mark is there, as the replaced service left it."""
+    add("a", **columns)
+    add("b", retryCount=4)
+    assert ids(outbox.claim(connection, ALL)) == ["b"]
+
+
+def test_a_claim_begins_behind_a_position(connection, add):
+    """Behind this very event, not behind its millisecond."""
+    for id_ in "abc":
+        add(id_, 1)
+    add("0", 2)
+    assert ids(outbox.claim(connection, replace(ALL, after=(NOON + timedelta(seconds=1), "b")))) == ["c", "0"]
+
+
+def test_a_claim_leaves_out_what_it_is_told_to(connection, add):
+    """Keys that wait, other types, what is younger."""
+    add("a", 1, key="k")
+    add("b", 2, eventType="PAYMENT_FAILED")
+    add("c", 3)
+    add("d", 4)
+    wanted = replace(
+        ALL, held=("k",), types=("PAYMENT_COMPLETED", "PAYMENT_CANCELLED"), until=NOON + timedelta(seconds=3)
+    )
+    assert ids(outbox.claim(connection, wanted)) == ["c"]
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 64])
+def test_shards_divide_the_keys(connection, add, shards):
+    """Each key belongs to exactly one, with all its events."""
+    for number in range(40):
+        add(f"{number:02}", number, key=f"k{number % 20}")
+    parts = [outbox.claim(connection, replace(ALL, shard=n, shards=shards)).events for n in range(shards)]
+    keys = [{event.aggregate_id for event in part} for part in parts]
+    assert sum(map(len, parts)) == 40
+    assert sum(map(len, keys)) == 20
+    assert shards == 1 or max(map(len, keys)) < 20
+
+
+def test_a_claim_waits_for_a_locked_row_or_leaves_it(engine, connection, add):
+    """Within the lock timeout; left behind, it is named with its key and place."""
+    add("a", 1)
+    add("b", 2)
+    add("c", 3)
+    with engine.connect() as other:
+        other.exec_driver_sql("SELECT 1 FROM outbox WHERE id = 'b' FOR UPDATE")
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            outbox.claim(connection, ALL)
+        connection.rollback()
+        claimed = outbox.claim(connection, ALL, skip_locked=True)
+        assert (ids(claimed), claimed.complete) == (["a", "c"], True)
+        left = outbox.locked_by_others(connection, ALL, claimed.events[-1].position)
+        assert left == [("key of b", (NOON + timedelta(seconds=2), "b"))]
+        other.rollback()
+
+
+def test_what_is_put_back_is_as_before_but_for_its_count(connection, add):
+    """Pending again; the error stays where there is no new one."""
+    add("a", 1, retryCount=1, lastError="before")
+    add("b", 2)
+    outbox.claim(connection, ALL)
+    outbox.put_back(connection, [PutBack("a", 1, None), PutBack("b", 3, "X: it's 100% wrong")])
+    rows = connection.exec_driver_sql(
+        'SELECT published, "publishedAt", "retryCount", "lastError" FROM outbox ORDER BY id'
+    )
+    assert [tuple(row) for row in rows] == [(False, None, 1, "before"), (False, None, 3, "X: it's 100% wrong")]
+    assert ids(outbox.claim(connection, ALL)) == ["a", "b"]
+
+
+def test_a_statement_can_go_in_front_of_a_claim(connection, add):
+    """In the same message, in the same transaction."""
+    add("a")
+    assert ids(outbox.claim(connection, ALL, first="SELECT pg_advisory_xact_lock(1, 2)")) == ["a"]
+    held = connection.exec_driver_sql(
+        "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+    )
+    assert held.scalar_one() == 2
+
+
+def test_failed_events_are_listed_oldest_first(connection, add):
+    """Those that wait for a retry and the dead, not the published."""
+    add("b", 2, retryCount=9)
+    add("a", 1, retryCount=1)
+    add("c", 3)
+    add("d", 4, retryCount=2, published=True)
+    assert [(row.position[1], row.retry_count) for row in outbox.failed(connection)] == [("a", 1), ("b", 9)]
+
+
+def test_only_types_that_are_in_the_way_are_listed(connection, add):
+    """Pending events of other types, of payments that have a wanted one too; millions of others are not read."""
+    add("a", 1, key="k", eventType="PAYMENT_FAILED")
+    add("b", 2, key="k")
+    add("c", 3, key="m", eventType="PAYMENT_FAILED")
+    add("d", 4, key="n", eventType="PAYMENT_FAILED", retryCount=5)
+    add("e", 5, key="n")
+    rows = outbox.waiting_of_other_types(connection, ("PAYMENT_COMPLETED",), 5)
+    assert [row.position[1] for row in rows] == ["a"]
+
+
+def test_the_age_of_the_oldest_pending(connection, add):
+    """In seconds by the database's clock, never negative; None where nothing is pending."""
+    assert outbox.oldest_pending(connection, 5) is None
+    add("dead", -999_999, retryCount=5)
+    assert outbox.oldest_pending(connection, 5) is None
+    connection.rollback()
+    add("ahead", timedelta(days=36_500).total_seconds())
+    assert outbox.oldest_pending(connection, 5) == 0.0
+    connection.rollback()
+    add("a", 0)
+    real = connection.exec_driver_sql(
+        "SELECT extract(epoch FROM clock_timestamp() AT TIME ZONE 'UTC' - %(noon)s)", {"noon": NOON}
+    ).scalar_one()
+    assert outbox.oldest_pending(connection, 5) == pytest.approx(max(0.0, float(real)), abs=5)
+
+
+def test_the_clock_is_the_database_s_in_utc(connection):
+    """Whatever zone the session has."""
+    connection.exec_driver_sql("SET LOCAL timezone = 'Asia/Ho_Chi_Minh'")
+    epoch = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
+    now = outbox.now(connection)
+    assert now.tzinfo is None
+    assert (now - datetime(1970, 1, 1)).total_seconds() == pytest.approx(float(epoch), abs=5)  # noqa: DTZ001

@@ -1,0 +1,155 @@
+"""Tell people: a pointer to each newly dead event on an SQS queue, and a message to an SNS topic.
+
+Both are optional, and neither is the truth, which is in the database: what cannot be sent is counted and logged and
+never fails the job. No message holds a payload, an account number or a name.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ticketbottle_payctl.aws.client import make_client
+from ticketbottle_payctl.telemetry import log_event, redact
+
+SHORTEST_BETWEEN = 300.0
+"""Seconds between two messages of one kind from one process; the next one says how many were left out."""
+
+EVENT_DEAD = "event_dead"
+
+MEANINGS = {
+    "late_money": "Money arrived after the payment had failed or was cancelled. The order may be gone.",
+    "wrong_amount": "A genuine callback has another amount than its payment. Nothing was changed.",
+    "unknown_order": "A genuine callback is for a payment that is not known. Money may have been paid for nothing.",
+    "contradicts_completed": "The gateway reports a failure of a payment that is completed. Nothing was changed.",
+    "unknown_status": "The payment has a status that payctl does not know. Nothing was changed.",
+    "money_held": "The gateway took the money and holds it as suspicious. A person must decide there.",
+    EVENT_DEAD: "Events ran out of retries: a customer may have paid and have no ticket. They wait in the outbox.",
+}
+"""What a person has to know, by kind. The runbook has a heading for each."""
+
+_MOST_IN_A_BATCH = 10  # SQS takes no more at once
+
+
+class Pointer(NamedTuple):
+    """Which event died, and why in a word; enough to find it, nothing of what it says."""
+
+    event_id: str
+    aggregate_id: str
+    event_type: str
+    attempts: int
+    error_class: str
+
+    @property
+    def body(self) -> str:
+        """The message's text. ``eventId`` tells duplicates apart."""
+        return json.dumps(
+            {
+                "eventId": self.event_id,
+                "aggregateId": self.aggregate_id,
+                "eventType": self.event_type,
+                "attempts": self.attempts,
+                "errorClass": self.error_class,
+            }
+        )
+
+
+def quick_client(service: str) -> Any:  # noqa: ANN401 - botocore has no types
+    """A client that gives up after three seconds: somebody waits for the reply."""
+    return make_client(service, connect_s=1, read_s=2, tries=1)
+
+
+class DeadEventQueue:
+    """The queue of one run. After the first request that fails it asks no more: the run has better things to do."""
+
+    def __init__(self, url: str | None, *, client: Callable[[str], Any] = quick_client) -> None:
+        self._url = url
+        self._make_client = client
+        self._client: Any = None
+        self.failed = 0
+
+    def send(self, pointers: Sequence[Pointer]) -> None:
+        """Send the pointers of committed events; ``failed`` counts those that did not get there."""
+        if self._url is None:
+            return
+        for start in range(0, len(pointers), _MOST_IN_A_BATCH):
+            batch = pointers[start : start + _MOST_IN_A_BATCH]
+            self.failed += len(batch) if self.failed else self._not_sent(batch)
+
+    def _not_sent(self, batch: Sequence[Pointer]) -> int:
+        entries = [{"Id": str(number), "MessageBody": pointer.body} for number, pointer in enumerate(batch)]
+        try:
+            self._client = self._client or self._make_client("sqs")
+            answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the events are dead and the job goes on
+            log_event("dead_event_not_sent", level="error", events=len(batch), reason=type(error).__name__)
+            return len(batch)
+        refused = answer.get("Failed", [])
+        if refused:
+            codes = sorted({str(entry.get("Code")) for entry in refused})
+            log_event("dead_event_not_sent", level="error", events=len(refused), reason=", ".join(codes))
+        return len(refused)
+
+
+class AlertTopic:
+    """The topic, kept for the process's life, so that a storm of one kind is one message in five minutes.
+
+    ``clock`` is the wall's: a frozen function's monotonic clock may stand still.
+    """
+
+    def __init__(
+        self,
+        arn: str | None,
+        *,
+        env: str,
+        client: Callable[[str], Any] = quick_client,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._arn = arn
+        self._env = env
+        self._make_client = client
+        self._client: Any = None
+        self._clock = clock
+        self._tried: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def tell(self, kind: str, **facts: str | int | None) -> bool:
+        """Publish a message of a kind in :data:`MEANINGS`; False where it was due and could not be sent.
+
+        One that could not be sent also waits: a topic that is away must not slow down every callback.
+        """
+        if self._arn is None:
+            return True
+        now, last = self._clock(), self._tried.get(kind)
+        if last is not None and abs(now - last) < SHORTEST_BETWEEN:
+            self._left_out[kind] = self._left_out.get(kind, 0) + 1
+            return True
+        self._tried[kind] = now
+        try:
+            self._client = self._client or self._make_client("sns")
+            self._client.publish(
+                TopicArn=self._arn,
+                Subject=f"[payctl {self._env}] {kind}"[:100],
+                Message=self._message(kind, facts),
+                MessageAttributes={
+                    name: {"DataType": "String", "StringValue": value} for name, value in self._attributes(kind)
+                },
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callback is settled and the log has it
+            log_event("alert_not_sent", level="error", kind=kind, reason=type(error).__name__)
+            return False
+        self._left_out.pop(kind, None)
+        return True
+
+    def _attributes(self, kind: str) -> list[tuple[str, str]]:
+        return [("kind", kind), ("env", self._env)]
+
+    def _message(self, kind: str, facts: dict[str, str | int | None]) -> str:
+        lines = [MEANINGS[kind], "", f"kind: {kind}", f"environment: {self._env}"]
+        lines += [f"{name}: {' '.join(str(value).split())}" for name, value in facts.items() if value is not None]
+        left_out = self._left_out.get(kind)
+        if left_out:
+            lines.append(f"left out since the last message of this kind: {left_out}")
+        return redact("\n".join([*lines, "", f"What to do: the runbook, {kind}."]))

@@ -1,0 +1,47 @@
+"""The AWS client, bounded: a service that does not answer costs seconds, never the invocation."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from ticketbottle_payctl.errors import ConfigError, UnavailableError
+
+_CONFIGURED = frozenset(
+    {
+        "AccessDeniedException", "AuthorizationError", "AccessDenied", "DecryptionFailure", "ExpiredTokenException",
+        "InvalidClientTokenId", "InvalidParameter", "InvalidParameterException", "InvalidRequestException", "NotFound",
+        "ResourceNotFoundException", "UnrecognizedClientException", "ValidationException",
+        "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist",
+    }
+)  # fmt: skip
+
+
+def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries: int = 2) -> Any:  # noqa: ANN401 - botocore has no types
+    """A client of one service. Region and identity are the function's own; AWS_ENDPOINT_URL may name another endpoint.
+
+    Raises:
+        ConfigError: botocore is not installed, or there is no region.
+    """
+    try:
+        config, session = import_module("botocore.config"), import_module("botocore.session")
+    except ModuleNotFoundError as error:
+        message = f"asking AWS ({service}) needs the aws extra"
+        raise ConfigError(message, hint="pip install 'payctl[aws]'; on Lambda the runtime brings it") from error
+    retries = {"total_max_attempts": tries, "mode": "standard"}
+    limits = config.Config(connect_timeout=connect_s, read_timeout=read_s, retries=retries)
+    try:
+        return session.Session().create_client(service, config=limits)
+    except Exception as error:
+        message = f"the AWS client for {service} cannot be made: {type(error).__name__}"
+        raise ConfigError(message, hint="set AWS_REGION") from error
+
+
+def translated(error: Exception, what: str) -> ConfigError | UnavailableError:
+    """Our error for one of botocore's: what AWS refused is a setting, all else is away."""
+    response = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    message = f"{what}: {code or type(error).__name__}"
+    if code in _CONFIGURED or type(error).__name__ == "NoCredentialsError":
+        return ConfigError(message, hint="check the ARN or address, and the role's permissions")
+    return UnavailableError(message, hint="check the VPC endpoint and its security group, then try again")

@@ -1,0 +1,186 @@
+"""Settings whose secrets lie in Secrets Manager: for a secret ``X``, ``X_SECRET_ARN`` says in which one.
+
+A secret is a plain string, or a JSON object with the value under the variable's own name (``X``, during a rotation
+also ``X_PREVIOUS``) or under ``current`` and ``previous``. One object may hold many variables and is fetched once.
+What AWS itself writes is understood too: the user and password of an MSK or RDS secret.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ticketbottle_payctl import telemetry
+from ticketbottle_payctl.aws.client import make_client, translated
+from ticketbottle_payctl.errors import ConfigError, UnavailableError
+from ticketbottle_payctl.secret import Secret
+
+KEPT_SECONDS = 300.0
+"""How long a value is used without asking again."""
+
+SHORTEST_BETWEEN = 30.0
+"""A forged callback makes us ask again; a stream of them must not, so this many seconds lie between two times."""
+
+_ARN, _PREVIOUS = "_SECRET_ARN", "_PREVIOUS"
+_HIDDEN_FIELD = re.compile(r"secret|password|token|key|^current$|^previous$", re.IGNORECASE)
+_MSK_FIELDS = {"KAFKA_USERNAME": "username", "KAFKA_PASSWORD": "password"}
+
+
+@dataclass(slots=True)
+class _Kept:
+    text: Secret
+    fetched: float
+    renewed: float = float("-inf")
+    missed: float = float("-inf")
+
+
+class SecretEnvironment(Mapping[str, str]):
+    """An environment in which a variable that is not set, but has an ARN, is read from Secrets Manager on first use.
+
+    What is set wins. Iteration names only what is set, so that nothing is fetched unasked. ``clock`` is the wall's:
+    a frozen function's monotonic clock may stand still. Lookups raise KeyError where there is no such value,
+    ConfigError where the secret must not or cannot be read, UnavailableError where Secrets Manager is away and no
+    earlier value is known.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        client: Callable[[], Any] = lambda: make_client("secretsmanager", connect_s=1, read_s=2),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._environ = environ
+        self._make_client = client
+        self._client: Any = None
+        self._clock = clock
+        self._kept: dict[str, _Kept] = {}
+
+    def __getitem__(self, name: str) -> str:
+        value = self._environ.get(name)
+        if value:
+            return value
+        found = self._looked_up(name)
+        if found is None:
+            return self._environ[name]
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._environ)
+
+    def __len__(self) -> int:
+        return len(self._environ)
+
+    def renew(self, names: Iterable[str]) -> bool:
+        """Ask again for the secrets of these variables; whether any of them is another one now.
+
+        At most once in :data:`SHORTEST_BETWEEN` seconds for each secret, whoever asks. Never raises: where it cannot
+        be asked, nothing has changed.
+        """
+        changed = False
+        for arn in {arn for name in names if (arn := self._arn(name))}:
+            kept, now = self._kept.get(arn), self._clock()
+            if kept is None or abs(now - kept.renewed) < SHORTEST_BETWEEN:
+                continue
+            kept.renewed = now
+            try:
+                changed |= self._fetch(arn).text != kept.text
+            except (ConfigError, UnavailableError) as error:
+                telemetry.log_event("secret_not_renewed", level="warning", secret_arn=arn, error=error)
+        return changed
+
+    def _arn(self, name: str) -> str | None:
+        return None if self._environ.get(name) else self._environ.get(name + _ARN) or None
+
+    def _looked_up(self, name: str) -> str | None:
+        if name.endswith(_ARN):
+            return None
+        arn = self._arn(name)
+        if arn:
+            return _value(self._text(arn), name, name, "current")
+        variable = name.removesuffix(_PREVIOUS)
+        arn = self._arn(variable) if variable != name else None
+        return _value(self._text(arn), variable, name, "previous") if arn else None
+
+    def _text(self, arn: str) -> str:
+        kept, now = self._kept.get(arn), self._clock()
+        if kept is not None and abs(now - kept.fetched) < KEPT_SECONDS:
+            return kept.text.reveal()
+        if kept is not None and abs(now - kept.missed) < SHORTEST_BETWEEN:
+            return kept.text.reveal()
+        try:
+            return self._fetch(arn).text.reveal()
+        except UnavailableError as error:
+            if kept is None:
+                raise
+            kept.missed = now
+            telemetry.log_event("secret_not_renewed", level="warning", secret_arn=arn, error=error)
+            return kept.text.reveal()
+
+    def _fetch(self, arn: str) -> _Kept:
+        try:
+            if self._client is None:
+                self._client = self._make_client()
+            answer = self._client.get_secret_value(SecretId=arn)
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise translated(error, "a secret cannot be read from Secrets Manager") from error
+        text = answer.get("SecretString")
+        if not isinstance(text, str):
+            message = "a secret in Secrets Manager is not text"
+            raise ConfigError(message, hint="store a string or a JSON object, not binary data")
+        before = self._kept.get(arn)
+        kept = self._kept[arn] = _Kept(Secret(text), self._clock())
+        if before is not None:
+            kept.renewed = before.renewed
+        _hide(text)
+        return kept
+
+
+def _value(text: str, variable: str, name: str, field: str) -> str | None:
+    """What a secret's text says for ``name``, the variable itself or its previous value."""
+    fields = _fields(text)
+    if fields is None:
+        return text if field == "current" else None
+    found = fields.get(name, fields.get(field))
+    if found is None and field == "current":
+        found = _database_url(fields) if variable == "DATABASE_URL" else fields.get(_MSK_FIELDS.get(variable, ""))
+    return str(found) if isinstance(found, str | int) else None
+
+
+def _fields(text: str) -> dict[str, Any] | None:
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _database_url(fields: Mapping[str, Any]) -> str | None:
+    """The URL that an RDS secret amounts to; its ``dbname`` is ``postgres`` where it says none."""
+    user, password, host = (fields.get(name) for name in ("username", "password", "host"))
+    if not (user and password and host):
+        return None
+    port, database = fields.get("port", 5432), fields.get("dbname") or "postgres"
+    return f"postgresql://{quote(str(user), safe='')}:{quote(str(password), safe='')}@{host}:{port}/{database}"
+
+
+def _hide(text: str) -> None:
+    """Blank what is secret in it, and the password in each URL, wherever it would appear from now on."""
+    fields = _fields(text)
+    hidden = {"": text} if fields is None else {name: value for name, value in fields.items() if isinstance(value, str)}
+    for name, value in hidden.items():
+        if fields is None or _HIDDEN_FIELD.search(name):
+            telemetry.register(Secret(value))
+        try:
+            password = urlsplit(value).password
+        except ValueError:
+            continue
+        if password:
+            telemetry.register(Secret(password))

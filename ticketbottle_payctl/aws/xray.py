@@ -1,0 +1,119 @@
+"""Traces on Lambda: its trace header as a ``traceparent``, and OpenTelemetry spans by UDP to Lambda's own address.
+
+What listens there takes a line of JSON, then ``T1S`` (sampled) or ``T1U`` and OTLP in base64, as the exporter of AWS's
+own OpenTelemetry distribution sends it: no collector, no endpoint, and nothing that could hold up a reply.
+https://github.com/aws-observability/aws-otel-python-instrumentation
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from ticketbottle_payctl.telemetry import log_event
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export import SpanExportResult
+    from opentelemetry.trace import Tracer
+
+ASKED_FOR = "PAYCTL_TRACES"
+BY_UDP = "xray-udp"
+"""The value of :data:`ASKED_FOR` that turns spans on; needs the otel extra."""
+
+_HEADER = b'{"format":"json","version":1}\n'
+_DEFAULT_ADDRESS, _DEFAULT_PORT = "127.0.0.1:2000", 2000
+_LARGEST_DATAGRAM = 65_000
+_ROOT = re.compile(r"(?:^|;)Root=1-([0-9a-f]{8})-([0-9a-f]{24})(?:;|$)")
+_PARENT = re.compile(r"(?:^|;)Parent=([0-9a-f]{16})(?:;|$)")
+_SAMPLED = re.compile(r"(?:^|;)Sampled=1(?:;|$)")
+
+
+def traceparent_of(header: str | None) -> str | None:
+    """X-Ray's header as W3C's (https://www.w3.org/TR/trace-context/); None where it is absent or not of its form."""
+    text = header or ""
+    root, parent = _ROOT.search(text), _PARENT.search(text)
+    if root is None or parent is None or set(parent[1]) == {"0"}:
+        return None
+    return f"00-{root[1]}{root[2]}-{parent[1]}-{'01' if _SAMPLED.search(text) else '00'}"
+
+
+def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
+    """Set up tracing for this process, where the environment asks for it; None where not, or where it cannot be."""
+    if environ.get(ASKED_FOR) != BY_UDP:
+        return None
+    try:
+        from opentelemetry import trace  # noqa: PLC0415 - only where tracing is on
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
+
+    except ImportError:
+        log_event("tracing_is_off", level="warning", hint="pip install 'payctl[otel]'")
+        return None
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        name = environ.get("OTEL_SERVICE_NAME") or environ.get("AWS_LAMBDA_FUNCTION_NAME") or "payctl"
+        provider = TracerProvider(resource=Resource.create({"service.name": name, "cloud.provider": "aws"}))
+        # Each span leaves when it ends: a batch in the background would be frozen with the function.
+        exporter: Any = UdpExporter(environ.get("AWS_XRAY_DAEMON_ADDRESS"))
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        trace.set_tracer_provider(provider)
+    return trace.get_tracer("lambda_entrypoints")
+
+
+class UdpExporter:
+    """What the SDK's span processor asks of an exporter. It sends to ``host:port`` and never waits, fails or answers.
+
+    A span that is larger than a datagram is left out.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        host, _, port = (address or _DEFAULT_ADDRESS).rpartition(":")
+        self._address = host, int(port) if port.isdigit() else _DEFAULT_PORT
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)  # noqa: FBT003 - the socket's own signature
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send what ended, the sampled apart from the others."""
+        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415 - only
+        from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415 - where tracing is on
+
+        for sampled, mark in ((True, b"T1S"), (False, b"T1U")):
+            chosen = [span for span in spans if bool(span.context.trace_flags.sampled) is sampled]
+            data = base64.b64encode(encode_spans(chosen).SerializeToString()) if chosen else b""
+            if chosen and len(data) < _LARGEST_DATAGRAM:
+                with suppress(OSError):
+                    self._socket.sendto(_HEADER + mark + data, self._address)
+        return SpanExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: int = 0) -> bool:
+        """Nothing is ever kept back."""
+        return timeout_millis >= 0
+
+    def shutdown(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+@contextmanager
+def request_span(tracer: Tracer | None, name: str, traceparent: str | None) -> Iterator[str | None]:
+    """A span around a request, a child of what called us; gives the ``traceparent`` to hand on.
+
+    Without a tracer it is the caller's own.
+    """
+    if tracer is None:
+        yield traceparent
+        return
+    from opentelemetry.trace import SpanKind  # noqa: PLC0415 - only where tracing is on
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
+
+    words = TraceContextTextMapPropagator()
+    parent = words.extract({"traceparent": traceparent} if traceparent else {})
+    with tracer.start_as_current_span(name, context=parent, kind=SpanKind.SERVER):
+        carrier: dict[str, str] = {}
+        words.inject(carrier)
+        yield carrier.get("traceparent", traceparent)

@@ -1,0 +1,161 @@
+"""Ask the gateways what became of payments: slowly, again where they are busy, and never longer than allowed.
+
+Asking changes nothing, anywhere. An answer that is not believed, or not understood, settles nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Event
+from uuid import uuid4
+
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
+
+from ticketbottle_payctl.domain.callback import Callback
+from ticketbottle_payctl.domain.exchange import Response, Send
+from ticketbottle_payctl.domain.payment import Payment, Transition, Verdict, settle, status_of
+from ticketbottle_payctl.errors import UnavailableError
+from ticketbottle_payctl.providers.gateway import Credentials
+from ticketbottle_payctl.providers.queries.model import Asked, NoVerdict, Silent, StatusQuery
+from ticketbottle_payctl.store.unsettled import Unsettled
+
+_GIVE_UP_AFTER = 3
+"""So many payments of one gateway in a row without an answer, and the rest are not asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where a gateway is asked. Without a ``base`` it is not, and ``closed`` says why."""
+
+    query: StatusQuery
+    credentials: Credentials = field(repr=False)
+    base: str | None
+    closed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskOptions:
+    """``rate`` in requests a second; ``timeout`` for one answer, ``deadline`` for all of them."""
+
+    rate: float = 5.0
+    timeout: timedelta = timedelta(seconds=30)
+    deadline: timedelta = timedelta(minutes=10)
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a gateway says about a payment.
+
+    ``says`` is ``completed``, ``failed`` or ``cancelled``, a word of :class:`NoVerdict`, or why it was not asked:
+    ``off``, ``too_old``, ``unreachable``, ``not_asked``. ``verdict`` is what settling would do now.
+    """
+
+    payment: Unsettled
+    says: str
+    detail: str = ""
+    callback: Callback | None = None
+    verdict: Verdict | None = None
+    response: Response | None = None
+
+    @property
+    def settles(self) -> bool:
+        """Whether the payment would change."""
+        return isinstance(self.verdict, Transition)
+
+
+def ask_gateways(  # noqa: PLR0913 - the honest list of what it needs
+    payments: Sequence[Unsettled],
+    desks: Mapping[str, Desk],
+    send: Send,
+    options: AskOptions,
+    *,
+    now: Callable[[], datetime],
+    stop: Event,
+) -> Iterator[Finding]:
+    """One finding for each payment, in their order, as the answers come."""
+    clerk = _Clerk(send, options, now, stop, time.monotonic() + options.deadline.total_seconds())
+    for payment in payments:
+        yield clerk.find(payment, desks.get(payment.gateway))
+
+
+@dataclass(slots=True)
+class _Clerk:
+    send: Send
+    options: AskOptions
+    now: Callable[[], datetime]
+    stop: Event
+    ends: float
+    free: float = 0.0
+    silent: Counter[str] = field(default_factory=Counter)
+
+    def find(self, payment: Unsettled, desk: Desk | None) -> Finding:
+        if desk is None:
+            return Finding(payment, "off", "no gateway of that name is known")
+        if desk.base is None:
+            return Finding(payment, "off", desk.closed)
+        within = desk.query.within
+        if within is not None and self.now() - payment.created_at > within:
+            hours = within.total_seconds() / 3600
+            return Finding(payment, "too_old", f"known for {hours:g} hours only; look into the merchant portal")
+        if self.silent[payment.gateway] >= _GIVE_UP_AFTER:
+            return Finding(payment, "unreachable", f"not asked: {_GIVE_UP_AFTER} in a row had no answer")
+        found = self._ask_again(payment, desk, desk.base)
+        self.silent[payment.gateway] = self.silent[payment.gateway] + 1 if found.says == "unreachable" else 0
+        return found
+
+    def _ask_again(self, payment: Unsettled, desk: Desk, base: str) -> Finding:
+        """Once more where nobody answered or the gateway is busy."""
+        trying = Retrying(
+            stop=stop_after_attempt(self.options.attempts),
+            wait=wait_random_exponential(multiplier=1, max=4),
+            retry=retry_if_result(lambda found: found.says in {"unreachable", NoVerdict.BUSY.value}),
+            sleep=self._sleep,
+            retry_error_callback=_last,
+        )
+        found: Finding = trying(self._ask, payment, desk, base)
+        return found
+
+    def _ask(self, payment: Unsettled, desk: Desk, base: str) -> Finding:
+        self._sleep(self.free - time.monotonic())
+        left = self.ends - time.monotonic()
+        if self.stop.is_set() or left <= 0:
+            return Finding(payment, "not_asked", "the time was up" if left <= 0 else "stopped")
+        self.free = time.monotonic() + 1 / self.options.rate
+        asked = Asked(
+            payment.reference, payment.order_code, payment.amount, payment.created_at, self.now(), str(uuid4())
+        )
+        question = desk.query.ask(asked, desk.credentials, base)
+        try:
+            response = self.send(question, min(self.options.timeout, timedelta(seconds=left)))
+        except UnavailableError as error:
+            return Finding(payment, "unreachable", error.message)
+        return self._read(payment, asked, desk, response)
+
+    def _read(self, payment: Unsettled, asked: Asked, desk: Desk, response: Response) -> Finding:
+        answer = desk.query.read(response, asked, desk.credentials)
+        if isinstance(answer, Silent):
+            return Finding(payment, answer.because.value, answer.detail, response=response)
+        verdict = settle(_as_payment(payment), answer, self.now())
+        return Finding(payment, answer.outcome.value.lower(), callback=answer, verdict=verdict, response=response)
+
+    def _sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self.stop.wait(min(seconds, max(0.0, self.ends - time.monotonic())))
+
+
+def _last(state: RetryCallState) -> Finding:
+    """What the last attempt found, instead of an error about attempts."""
+    if state.outcome is None:
+        message = "an attempt has an outcome"
+        raise RuntimeError(message)
+    found: Finding = state.outcome.result()
+    return found
+
+
+def _as_payment(row: Unsettled) -> Payment:
+    return Payment(row.id, row.order_code, row.amount, "VND", row.gateway, row.reference, status_of(row.status))

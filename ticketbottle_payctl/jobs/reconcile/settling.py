@@ -1,0 +1,176 @@
+"""Settle payments as their gateways say, each as its callback would have: the same lock, decision and statement.
+
+A payment that changed since it was asked about is decided upon anew, under its lock, and left alone if there is
+nothing to do any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Event
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine
+
+from ticketbottle_payctl.domain.callback import Callback, Request
+from ticketbottle_payctl.domain.event import event_for
+from ticketbottle_payctl.domain.payment import Payment, Refusal, Transition, settle
+from ticketbottle_payctl.errors import PayctlError, UnavailableError
+from ticketbottle_payctl.jobs.reconcile.asking import Finding
+from ticketbottle_payctl.store import payments, runs, unsettled
+from ticketbottle_payctl.store.engine import Limits, is_lock_timeout, transaction
+from ticketbottle_payctl.store.receipts import Receipt
+from ticketbottle_payctl.store.runs import NewRun, RunStatus
+from ticketbottle_payctl.store.unsettled import Unsettled
+
+SOURCE = "RECONCILE"
+"""The method in the receipt of an answer that was asked for: no gateway calls with it."""
+
+_READ = Limits(statement=timedelta(seconds=60))
+_WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=timedelta(seconds=10))
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of one payment. ``reason`` says why it was left alone; ``late`` is money that came after its end."""
+
+    payment_id: str
+    outcome: str
+    reason: str | None = None
+    status_before: str | None = None
+    status_after: str | None = None
+    event_id: str | None = None
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Payments to ask about; ``more`` where the limit cut them off."""
+
+    payments: Sequence[Unsettled]
+    more: bool = False
+    missing: Sequence[str] = ()
+
+
+def find_overdue(engine: Engine, before: datetime, limit: int, gateway: str | None) -> Candidates:
+    """Payments that are PENDING since before ``before``, the latest first.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    with transaction(engine, _READ, commit=False) as connection:
+        found = unsettled.overdue(connection, before, limit + 1, gateway)
+    return Candidates(found[:limit], more=len(found) > limit)
+
+
+def find_named(engine: Engine, names: Sequence[str]) -> Candidates:
+    """The payments of these ids or order codes; ``missing`` names those that do not exist.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    with transaction(engine, _READ, commit=False) as connection:
+        found = unsettled.named(connection, names)
+    known = {name for payment in found for name in (payment.id, payment.order_code)}
+    return Candidates(found, missing=[name for name in names if name not in known])
+
+
+def settle_findings(
+    engine: Engine,
+    findings: Sequence[Finding],
+    run: NewRun,
+    *,
+    stop: Event,
+    tell: Callable[[Settled], None] = lambda _: None,
+) -> list[Settled]:
+    """Settle each finding that would change its payment, in a transaction of its own, recorded under one run.
+
+    Raises:
+        DatabaseUnavailableError: the server went away; what was committed stays settled, another run does the rest.
+        ConfigError: the role may not do this.
+    """
+    wanted = [finding for finding in findings if finding.settles and finding.callback]
+    with transaction(engine, _WRITE) as connection:
+        runs.start(connection, run)
+    done: list[Settled] = []
+    status = RunStatus.CANCELLED  # not one to resume: the next run asks anew
+    try:
+        for place, finding in enumerate(wanted):
+            if stop.is_set():
+                break
+            done.append(_settle(engine, run.id, place, finding))
+            tell(done[-1])
+        else:
+            status = RunStatus.DONE
+    finally:
+        _close(engine, run.id, status, done, len(wanted))
+    return done
+
+
+def _close(engine: Engine, run_id: str, status: RunStatus, done: Sequence[Settled], matched: int) -> None:
+    settled = sum(each.outcome == "settled" for each in done)
+    counts = {"matched": matched, "settled": settled, "skipped": len(done) - settled}
+    try:
+        with transaction(engine, _WRITE) as connection:
+            runs.update(connection, run_id, status, counts)
+    except UnavailableError:
+        if status is RunStatus.DONE:
+            raise
+
+
+def _settle(engine: Engine, run_id: str, place: int, finding: Finding) -> Settled:
+    try:
+        with transaction(engine, _WRITE) as connection:
+            outcome = _decide(connection, finding)
+            before = {"status": outcome.status_before} if outcome.event_id else None
+            after = {"status": outcome.status_after, "event_id": outcome.event_id} if outcome.event_id else None
+            unsettled.record(
+                connection, run_id, place, finding.payment.id, outcome.outcome, outcome.reason, before, after
+            )
+    except PayctlError as error:
+        if not is_lock_timeout(error):
+            raise
+        return Settled(finding.payment.id, "skipped", "locked")
+    return outcome
+
+
+def _decide(connection: Connection, finding: Finding) -> Settled:
+    callback = finding.callback
+    if callback is None:
+        return Settled(finding.payment.id, "skipped", "nothing")
+    found = payments.lock(connection, callback)
+    if found is None or found[0].id != finding.payment.id:
+        return Settled(finding.payment.id, "skipped", "gone")
+    payment, now = found
+    verdict = settle(payment, callback, now)
+    if not isinstance(verdict, Transition):
+        reason = verdict.reason.value if isinstance(verdict, Refusal) else "already_settled"
+        return Settled(payment.id, "skipped", reason, str(payment.status), str(payment.status))
+    return _write(connection, finding, payment, callback, verdict)
+
+
+def _write(
+    connection: Connection, finding: Finding, payment: Payment, callback: Callback, transition: Transition
+) -> Settled:
+    event = event_for(payment, transition.after, transition.at, str(uuid4()))
+    body = finding.response.body if finding.response else b""
+    receipt = Receipt(
+        id=str(uuid4()),
+        callback=callback,
+        request=Request(SOURCE, f"/reconcile/{callback.provider}", body=body),
+        result="settled",
+        reason=None,
+        payment_id=payment.id,
+        event_id=event.id,
+    )
+    payments.settle(connection, transition, event, receipt)
+    return Settled(
+        payment.id,
+        "settled",
+        status_before=transition.before.value,
+        status_after=transition.after.value,
+        event_id=event.id,
+        late=transition.late,
+    )

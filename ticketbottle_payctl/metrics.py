@@ -1,0 +1,170 @@
+"""The one list of metrics. The functions may emit no other; alarms and dashboard of the template are made from it.
+
+A metric is a line of JSON on stdout in CloudWatch's embedded metric format: no call, no agent, no endpoint.
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+NAMESPACE = "Payctl"
+
+Amount = float | Sequence[float]
+"""One value, or up to :data:`MOST_VALUES` of them."""
+
+MOST_VALUES = 100
+"""How many values one metric of one line may carry."""
+
+
+class Function(StrEnum):
+    """The functions, as the ``function`` dimension names them."""
+
+    WEBHOOK = "webhook"
+    PUBLISH_OUTBOX = "publish_outbox"
+    CLEANUP = "cleanup"
+
+
+class Unit(StrEnum):
+    """CloudWatch's words for the units in use."""
+
+    COUNT = "Count"
+    MILLISECONDS = "Milliseconds"
+    SECONDS = "Seconds"
+
+
+class Statistic(StrEnum):
+    """How values of one period are made into one; never the average, which hides what hurts."""
+
+    SUM = "Sum"
+    MAXIMUM = "Maximum"
+    P99 = "p99"
+
+
+BY_FUNCTION = ("env", "function")
+BY_PROVIDER = ("env", "provider")
+"""The only sets of dimensions: each combination of values is billed as a metric of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is measured, who emits it, along which dimensions, and how it is looked at.
+
+    ``always`` metrics are emitted by every run of their function, also as zero: silence is a fault.
+    """
+
+    name: str
+    unit: Unit
+    statistic: Statistic
+    functions: tuple[Function, ...]
+    meaning: str
+    dimensions: tuple[tuple[str, ...], ...] = (BY_FUNCTION,)
+    always: bool = False
+
+
+def _webhook(name: str, meaning: str, unit: Unit = Unit.COUNT, statistic: Statistic = Statistic.SUM) -> Metric:
+    return Metric(name, unit, statistic, (Function.WEBHOOK,), meaning, (BY_FUNCTION, BY_PROVIDER))
+
+
+def _published(name: str, meaning: str) -> Metric:
+    return Metric(name, Unit.COUNT, Statistic.SUM, (Function.PUBLISH_OUTBOX,), meaning, always=True)
+
+
+_EVERY = tuple(Function)
+_WATCHERS = (Function.PUBLISH_OUTBOX, Function.CLEANUP)
+
+METRICS: tuple[Metric, ...] = (
+    _webhook("WebhookReceived", "requests that reached the function"),
+    _webhook("WebhookAccepted", "genuine callbacks that settled a payment, or needed to change none"),
+    _webhook("WebhookDuplicate", "genuine callbacks of payments that were settled before"),
+    _webhook("WebhookRejectedSignature", "callbacks that are not genuine, or not for this merchant"),
+    _webhook("WebhookRejectedAmount", "genuine callbacks whose amount is not the payment's"),
+    _webhook("WebhookUnknownOrder", "genuine callbacks for a payment that is not known"),
+    _webhook("WebhookMoneyAlert", "genuine callbacks that a person must look at: money is involved"),
+    _webhook("WebhookMalformed", "requests that are no callback: no gateway, no such format, too large"),
+    _webhook("WebhookNotConfigured", "callbacks of a gateway whose keys are not set"),
+    _webhook("WebhookTransientError", "callbacks answered with: try again"),
+    _webhook("WebhookLatency", "from the event to the reply", Unit.MILLISECONDS, Statistic.P99),
+    _webhook("DbLatency", "the part of it that is the transaction", Unit.MILLISECONDS, Statistic.P99),
+    _published("OutboxPublished", "events acknowledged by Kafka and committed as published"),
+    _published("OutboxFailed", "events whose turn it was, and that were not published"),
+    _published("OutboxRetried", "events put back to be sent again"),
+    _published("OutboxDead", "events that ran out of retries"),
+    _published("OutboxBatches", "committed batches"),
+    Metric(
+        "PublishLatency",
+        Unit.MILLISECONDS,
+        Statistic.P99,
+        (Function.PUBLISH_OUTBOX,),
+        "from an event's creation to Kafka's acknowledgement",
+    ),
+    Metric("OutboxPending", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events that wait to be published", always=True),
+    Metric("OutboxDeadTotal", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events out of retries", always=True),
+    Metric(
+        "OutboxOldestPendingAge", Unit.SECONDS, Statistic.MAXIMUM, _WATCHERS, "0 where nothing is pending", always=True
+    ),
+    Metric(
+        "CleanupDeleted", Unit.COUNT, Statistic.SUM, (Function.CLEANUP,), "events deleted by the retention", always=True
+    ),
+    Metric(
+        "CleanupRemaining",
+        Unit.COUNT,
+        Statistic.MAXIMUM,
+        (Function.CLEANUP,),
+        "expired events that are still there",
+        always=True,
+    ),
+    Metric("ColdStart", Unit.COUNT, Statistic.SUM, _EVERY, "execution environments that were started"),
+    Metric("AlertFailed", Unit.COUNT, Statistic.SUM, _EVERY, "messages to SQS or SNS that could not be sent"),
+)
+
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+def of_outbox(pending: int, dead: int, oldest_pending_age_s: float | None) -> dict[str, Amount]:
+    """How the outbox is now."""
+    age = round(oldest_pending_age_s or 0.0, 3)
+    return {"OutboxPending": pending, "OutboxDeadTotal": dead, "OutboxOldestPendingAge": age}
+
+
+def emf(
+    function: Function, amounts: Mapping[str, Amount], *, env: str, at: float, provider: str | None = None
+) -> list[str]:
+    """The lines for some amounts: one for each set of dimensions. ``at`` is seconds since 1970.
+
+    Raises:
+        KeyError: an amount has no metric of that name in :data:`METRICS`.
+        ValueError: the function is not among those that the list has for the metric.
+    """
+    values = {"env": env, "function": function.value, "provider": provider}
+    chosen = [BY_NAME[name] for name in amounts]
+    if any(function not in metric.functions for metric in chosen):
+        message = "a function emits only the metrics that the list has for it"
+        raise ValueError(message)
+    lines = []
+    for dimensions in (BY_FUNCTION, BY_PROVIDER):
+        metrics = [metric for metric in chosen if dimensions in metric.dimensions and amounts[metric.name] != []]
+        if not metrics or any(values[name] is None for name in dimensions):
+            continue
+        directive = {
+            "Namespace": NAMESPACE,
+            "Dimensions": [list(dimensions)],
+            "Metrics": [{"Name": metric.name, "Unit": metric.unit.value} for metric in metrics],
+        }
+        line: dict[str, object] = {"_aws": {"Timestamp": int(at * 1000), "CloudWatchMetrics": [directive]}}
+        line |= {name: values[name] for name in dimensions}
+        line |= {metric.name: amounts[metric.name] for metric in metrics}
+        lines.append(json.dumps(line))
+    return lines
+
+
+def emit(function: Function, amounts: Mapping[str, Amount], *, env: str, provider: str | None = None) -> None:
+    """Print the lines to stdout at once: the process may be frozen, or end, right after."""
+    for line in emf(function, amounts, env=env, at=time.time(), provider=provider):
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()

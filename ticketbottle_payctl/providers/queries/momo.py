@@ -1,0 +1,86 @@
+"""MoMo v2's transaction query: signed with the secret key; no signature of the answer is documented.
+
+Source: developers.momo.vn v3, "Check transaction status" and "Result codes". The codes 10 to 47 are about the question;
+a paid order that was refunded later still says 0, and lists the refund.
+"""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.domain.callback import Outcome
+from ticketbottle_payctl.domain.exchange import Question, Response
+from ticketbottle_payctl.providers import mac, momo
+from ticketbottle_payctl.providers.gateway import Credentials
+from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.queries.model import (
+    Answer,
+    Asked,
+    NoVerdict,
+    Silent,
+    StatusQuery,
+    identifier,
+    number,
+    post,
+    read_json,
+    verdict,
+)
+
+NAME = "momo"
+PAID = 0
+_ABOUT_THE_QUESTION = {
+    42: NoVerdict.NOT_FOUND,
+    **dict.fromkeys((10, 43, 45, 47), NoVerdict.BUSY),
+    **dict.fromkeys((11, 12, 13, 20, 21, 22, 40, 41), NoVerdict.QUERY_REFUSED),
+}
+_FAILED = frozenset({98, 1001, 1002, 1004, 1007, 1026, 4001, 4002, 4100})
+"""Final for the payment. 99, an unknown error, may as well be the question's."""
+
+
+def ask(asked: Asked, credentials: Credentials, base: str) -> Question:
+    """The request id is new each time: a repeated one is refused with 40."""
+    partner, access = (mac.texts(credentials, name)[0] for name in ("partner_code", "access_key"))
+    text = f"accessKey={access}&orderId={asked.reference}&partnerCode={partner}&requestId={asked.request_id}"
+    fields = {"partnerCode": partner, "requestId": asked.request_id, "orderId": asked.reference, "lang": "vi"}
+    signature = mac.sign("sha256", credentials, "secret_key", text)
+    return post(f"{base}/v2/gateway/api/query", {**fields, "signature": signature})
+
+
+def read(response: Response, asked: Asked, credentials: Credentials) -> Answer:
+    """It must be about the order and the question that were asked."""
+    fields = read_json(response)
+    if isinstance(fields, Silent):
+        return fields
+    code = number(fields.get("resultCode"))
+    if code is None:
+        return Silent(NoVerdict.MALFORMED, "resultCode is missing or no number")
+    if code in _ABOUT_THE_QUESTION:
+        return Silent(_ABOUT_THE_QUESTION[code], f"resultCode {code}")
+    same = fields.get("orderId") == asked.reference and fields.get("requestId") == asked.request_id
+    if not same or fields.get("partnerCode") not in mac.texts(credentials, "partner_code"):
+        return Silent(NoVerdict.OTHER_PAYMENT, "orderId, requestId or partnerCode is not what was asked with")
+    try:
+        return _read(fields, asked, code)
+    except MalformedError as error:
+        return Silent(NoVerdict.MALFORMED, error.detail)
+
+
+def _read(fields: dict[str, object], asked: Asked, code: int) -> Answer:
+    if code in momo.PENDING:
+        return Silent(NoVerdict.PENDING)
+    amount = number(fields.get("amount"))
+    if code == PAID and fields.get("refundTrans"):
+        return Silent(NoVerdict.REFUNDED, "it was paid and refunded")
+    if code == PAID:
+        return verdict(NAME, asked, Outcome.COMPLETED, amount, identifier(fields.get("transId")))
+    if code in momo.CANCELLED or code in _FAILED:
+        return verdict(NAME, asked, Outcome.CANCELLED if code in momo.CANCELLED else Outcome.FAILED, amount)
+    return Silent(NoVerdict.UNKNOWN_STATE, f"resultCode {code}" if code < 100_000 else "resultCode")  # noqa: PLR2004
+
+
+QUERY = StatusQuery(
+    gateway=NAME,
+    needs=("partner_code", "access_key", "secret_key"),
+    url_variable="PAYCTL_MOMO_URL",
+    hosts=("https://test-payment.momo.vn", "https://payment.momo.vn"),
+    ask=ask,
+    read=read,
+)

@@ -1,0 +1,86 @@
+"""PayOS's payment link: a GET with the client id and the API key; the answer's ``data`` is signed as a webhook's is.
+
+Source: payos.vn/docs, "Lấy thông tin link thanh toán"; the link's states from the official payos-lib-python. There is
+no host for tests. Its edge refuses clients that do not name themselves.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from ticketbottle_payctl.domain.callback import Outcome
+from ticketbottle_payctl.domain.exchange import Question, Response
+from ticketbottle_payctl.providers import mac, payos
+from ticketbottle_payctl.providers.gateway import Credentials
+from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.queries.model import (
+    Answer,
+    Asked,
+    NoVerdict,
+    Silent,
+    StatusQuery,
+    number,
+    read_json,
+    verdict,
+)
+
+NAME = "payos"
+DONE, NO_SUCH = "00", "101"
+_PENDING = frozenset({"PENDING", "PROCESSING"})
+_ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED": Outcome.FAILED}
+
+
+def ask(asked: Asked, credentials: Credentials, base: str) -> Question:
+    """By the payment link's id, which is what the payment was created with."""
+    client_id, api_key = (mac.texts(credentials, name)[0] for name in ("client_id", "api_key"))
+    headers = {"x-client-id": client_id, "x-api-key": api_key, "Accept": "application/json"}
+    return Question("GET", f"{base}/v2/payment-requests/{quote(asked.reference, safe='')}", headers)
+
+
+def read(response: Response, asked: Asked, credentials: Credentials) -> Answer:
+    """Nothing but the code is believed before the signature over ``data`` holds. The amount is what was paid."""
+    envelope = read_json(response)
+    if isinstance(envelope, Silent):
+        return envelope
+    code = envelope.get("code")
+    if code != DONE:
+        return Silent(NoVerdict.NOT_FOUND if code == NO_SUCH else NoVerdict.QUERY_REFUSED, _code(code))
+    try:
+        data = payos.data_of(envelope)
+        keys = mac.keys(credentials, "checksum_key")
+        if not mac.matches(
+            "sha256", keys, mac.presented(envelope.get("signature")), payos.signed_text(data).encode("utf-8")
+        ):
+            return Silent(NoVerdict.SIGNATURE, "the signature is not that of data under the checksum key")
+        return _read(data, asked)
+    except MalformedError as error:
+        return Silent(NoVerdict.MALFORMED, error.detail)
+
+
+def _read(data: dict[str, object], asked: Asked) -> Answer:
+    if data.get("id") != asked.reference:
+        return Silent(NoVerdict.OTHER_PAYMENT, "id is not the payment link that was asked for")
+    status, paid = data.get("status"), number(data.get("amountPaid"))
+    if status == "PAID":
+        return verdict(NAME, asked, Outcome.COMPLETED, paid, asked.reference)
+    if paid != 0:
+        return Silent(NoVerdict.PARTLY_PAID, "money was paid, and the link is not PAID")
+    if status in _PENDING:
+        return Silent(NoVerdict.PENDING)
+    if isinstance(status, str) and status in _ENDED:
+        return verdict(NAME, asked, _ENDED[status], number(data.get("amount")), asked.reference)
+    return Silent(NoVerdict.UNKNOWN_STATE, "a status that is not documented")
+
+
+def _code(code: object) -> str:
+    return f"code {code}" if isinstance(code, str) and code.isascii() and code.isalnum() and len(code) <= 8 else "code"  # noqa: PLR2004
+
+
+QUERY = StatusQuery(
+    gateway=NAME,
+    needs=("client_id", "api_key", "checksum_key"),
+    url_variable="PAYCTL_PAYOS_URL",
+    hosts=("https://api-merchant.payos.vn", "https://api-merchant.payos.vn"),
+    ask=ask,
+    read=read,
+)

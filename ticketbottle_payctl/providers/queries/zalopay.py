@@ -1,0 +1,89 @@
+"""ZaloPay v2's order query: signed with key1; the answer is not signed, so TLS is all that proves it.
+
+Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". An order is known for 48 hours after it was
+created; later only the merchant portal answers.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import urlencode
+
+from ticketbottle_payctl.domain.callback import Outcome
+from ticketbottle_payctl.domain.exchange import Question, Response
+from ticketbottle_payctl.providers import mac
+from ticketbottle_payctl.providers.gateway import Credentials
+from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.queries.model import (
+    Answer,
+    Asked,
+    NoVerdict,
+    Silent,
+    StatusQuery,
+    identifier,
+    number,
+    read_json,
+    verdict,
+)
+
+NAME = "zalopay"
+PAID, FAILED, UNPAID = 1, 2, 3
+EXPIRED = -54
+_ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
+    -101: NoVerdict.NOT_FOUND,
+    **dict.fromkeys((-429, -500, -999), NoVerdict.BUSY),
+    **dict.fromkeys((-401, -402), NoVerdict.QUERY_REFUSED),
+}
+
+
+def ask(asked: Asked, credentials: Credentials, base: str) -> Question:
+    """The mac is over ``app_id|app_trans_id|key1`` with key1."""
+    app_id, key1 = (mac.texts(credentials, name)[0] for name in ("app_id", "key1"))
+    text = f"{app_id}|{asked.reference}|{key1}"
+    fields = {"app_id": app_id, "app_trans_id": asked.reference, "mac": mac.sign("sha256", credentials, "key1", text)}
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    return Question("POST", f"{base}/v2/query", headers, urlencode(fields).encode())
+
+
+def read(response: Response, asked: Asked, _: Credentials) -> Answer:
+    """Only 1 is paid. 2 is the order's failure unless its sub code is about the query itself."""
+    fields = read_json(response)
+    if isinstance(fields, Silent):
+        return fields
+    code, sub = number(fields.get("return_code")), _signed(fields.get("sub_return_code"))
+    if code == UNPAID or fields.get("is_processing") is True:
+        return Silent(NoVerdict.PENDING)
+    if code == FAILED and sub in _ABOUT_THE_QUESTION:
+        return Silent(_ABOUT_THE_QUESTION[sub], f"sub_return_code {sub}")
+    try:
+        return _read(fields, asked, code, sub)
+    except MalformedError as error:
+        return Silent(NoVerdict.MALFORMED, error.detail)
+
+
+def _read(fields: dict[str, object], asked: Asked, code: int | None, sub: int | None) -> Answer:
+    amount = number(fields.get("amount"))
+    if code == PAID:
+        return verdict(NAME, asked, Outcome.COMPLETED, amount, identifier(fields.get("zp_trans_id")))
+    if code == FAILED:
+        return verdict(NAME, asked, Outcome.CANCELLED if sub == EXPIRED else Outcome.FAILED, amount)
+    return Silent(NoVerdict.MALFORMED, "return_code is none of 1, 2, 3")
+
+
+def _signed(value: object) -> int | None:
+    """A number that may be negative, also as a text."""
+    if isinstance(value, str) and value.startswith("-"):
+        found = number(value[1:])
+        return None if found is None else -found
+    return number(value)
+
+
+QUERY = StatusQuery(
+    gateway=NAME,
+    needs=("app_id", "key1"),
+    url_variable="PAYCTL_ZALOPAY_URL",
+    hosts=("https://sb-openapi.zalopay.vn", "https://openapi.zalopay.vn"),
+    ask=ask,
+    read=read,
+    within=timedelta(hours=48),
+)
