@@ -32,6 +32,7 @@ def insert(engine):
 
 
 def answer(ran):
+    """The one document a run printed."""
     return json.loads(ran.stdout)
 
 

@@ -52,9 +52,7 @@ def test_a_forged_callback_is_refused_after_one_look(called, shop, cloud, databa
 
 
 @pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup"])
-def test_a_database_password_that_rotates_is_noticed(  # noqa: PLR0913, PLR0917 - what it is played with
-    called, shop, cloud, database_url, mock_kafka, paid, name
-):
+def test_a_database_password_that_rotates_is_noticed(called, shop, cloud, database_url, mock_kafka, paid, name):
     """The connections are gone and the old password is refused: the new one is fetched, and the work is done."""
     role = f"rotating_{name}"
     shop.execute(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'the-old-password'")
@@ -88,9 +86,7 @@ def test_a_database_password_that_rotates_is_noticed(  # noqa: PLR0913, PLR0917 
         (Scenario.FAILED, "COMPLETED", "contradicts_completed"),
     ],
 )
-def test_what_touches_money_is_told_once(  # noqa: PLR0913, PLR0917 - what it is played with
-    called, shop, cloud, database_url, paid, scenario, status, kind
-):
+def test_what_touches_money_is_told_once(called, shop, cloud, database_url, paid, scenario, status, kind):
     """With the ids that lead to it, and only where the signature is genuine."""
     arn, queue = cloud.topic()
     payment = shop.payment("vnpay", status=status)

@@ -89,7 +89,7 @@ def call(address, request, correlation_id):
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("killed", [False, True], ids=["undisturbed", "the processor killed in the middle"])
-def test_a_callback_becomes_a_message(lambda_, http_api, shop, engine, database_url, kafka, read_all, killed):  # noqa: PLR0913, PLR0917
+def test_a_callback_becomes_a_message(lambda_, http_api, shop, engine, database_url, kafka, read_all, killed):
     """For all four gateways, each callback sent three times at once: one event each, and the gateway's own answer."""
     address = http_api(*(lambda_("webhook", timeout=10, DATABASE_URL=database_url) for _ in range(2)))
     settings = {"DATABASE_URL": database_url, **kafka.environment()}

@@ -91,7 +91,7 @@ def test_the_processor_leaves_before_its_deadline(lambda_, engine, database_url,
 
 
 @pytest.mark.parametrize(("how", "timeout", "words"), [("deadline", 5, "timed out"), ("killed", 60, "exit")])
-def test_a_run_that_ends_in_mid_batch_loses_nothing(  # noqa: PLR0913, PLR0917 - what it is played with
+def test_a_run_that_ends_in_mid_batch_loses_nothing(
     lambda_, engine, database_url, mock_kafka, read_all, in_background, in_mid_batch, how, timeout, words
 ):
     """Stuck until Lambda's own deadline, or killed: its rows are pending again, and the next run sends them."""

@@ -57,9 +57,7 @@ def is_response(answer):
 
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE])
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
-def test_each_answer_has_its_counter(  # noqa: PLR0913, PLR0917 - what it is played with
-    called, shop, database_url, paid, provider, scenario
-):
+def test_each_answer_has_its_counter(called, shop, database_url, paid, provider, scenario):
     """One of the counters, the latency, and nothing that is not in the list."""
     payment = shop.payment(provider)
     assert is_response(called(handler, paid(payment, scenario), DATABASE_URL=database_url))
@@ -132,9 +130,7 @@ def test_a_gateway_without_keys_is_off_and_the_others_are_not(called, provider):
     ("sent", "kept"),
     [("order-7.a_B", "order-7.a_B"), ("x" * 65, None), ("a b", None), ("é", None), ("a\n", None), (["a"], None)],
 )
-def test_a_correlation_id_goes_into_log_receipt_and_event(  # noqa: PLR0913, PLR0917 - what it is played with
-    called, shop, database_url, paid, sent, kept
-):
+def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database_url, paid, sent, kept):
     """The sender's where it is harmless, else API Gateway's own; with where the trace stands."""
     event = paid(shop.payment())
     event["headers"]["x-correlation-id"] = sent

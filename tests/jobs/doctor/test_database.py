@@ -99,7 +99,7 @@ def test_looking_changes_nothing(engine):
         ("INSERT INTO payctl.migrations VALUES (9999, '9999_x')", "schema", "warn", "9999_x, unknown here"),
     ],
 )
-def test_what_is_broken_is_named_with_what_mends_it(statement, check, status, words, broken, found):  # noqa: PLR0913, PLR0917
+def test_what_is_broken_is_named_with_what_mends_it(statement, check, status, words, broken, found):
     """The fact, what it means, and a command or SQL."""
     broken(statement)
     findings = [finding for finding in found(check) if finding.status is not Status.OK]

@@ -33,7 +33,7 @@ class Fuse:
                 os.kill(os.getpid(), self.signal_number)
 
 
-def run(url, bootstrap, options, *, point=None, number=1, ready=None, freeze=False):  # noqa: PLR0913
+def run(url, bootstrap, options, *, point=None, number=1, ready=None, freeze=False):
     """Publish until the fuse blows; ``ready`` is a connection that is told when the run begins."""
     fuse = Fuse(point, number, signal.SIGSTOP if freeze else signal.SIGKILL)
     if freeze:

@@ -1,0 +1,64 @@
+"""``python -m benchmarks [NAME ...]``: run benchmarks, print the page, and keep it under ``docs/benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import drain, latency, rivals, startup, upkeep, verify, webhook
+from benchmarks.machine import facts
+from benchmarks.options import Options
+from benchmarks.processes import ROOT
+from benchmarks.report import Section, markdown, write
+
+BENCHMARKS: dict[str, Callable[[Options], list[Section]]] = {
+    "drain": drain.drain,
+    "disturbed": drain.disturbed,
+    "latency": latency.latency,
+    "webhook": webhook.webhook,
+    "cleanup": upkeep.cleanup,
+    "stats": upkeep.stats,
+    "startup": startup.startup,
+    "verify": verify.verify,
+    "peers": rivals.peers,
+}
+
+
+def main() -> int:
+    """Run what was asked for."""
+    arguments = _parser().parse_args()
+    options = Options.quick() if arguments.quick else Options()
+    given = {name: getattr(arguments, name) for name in ("rows", "beside", "runs") if getattr(arguments, name)}
+    options = replace(options, **given)
+    at = datetime.now(UTC)
+    about = facts()
+    sections: list[Section] = []
+    for name in arguments.names or BENCHMARKS:
+        sys.stderr.write(f"{name}\n")
+        sections += BENCHMARKS[name](options)
+    sys.stdout.write(markdown(sections, about, at))
+    if arguments.keep:
+        sys.stderr.write(f"written: {write(sections, about, at, Path(arguments.keep)).name}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", choices=[*BENCHMARKS, []], help=f"of {', '.join(BENCHMARKS)}; all"
+    )
+    parser.add_argument("--rows", type=int, help="the backlog to drain [200000]")
+    parser.add_argument("--beside", type=int, help="published rows beside it [1000000]")
+    parser.add_argument("--runs", type=int, help="rounds [5]")
+    parser.add_argument("--quick", action="store_true", help="small and once, to see that everything works")
+    parser.add_argument("--keep", metavar="DIR", default=str(ROOT / "docs" / "benchmarks"), help="where to write")
+    parser.add_argument("--no-keep", dest="keep", action="store_const", const="", help="write nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

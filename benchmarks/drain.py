@@ -1,0 +1,143 @@
+"""A backlog is drained: payctl against the limits of the same run, then with what a bad day puts in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from dataclasses import replace
+from functools import partial
+
+import psycopg2
+
+from benchmarks.brokers import Broker, apache_kafka, mock_broker
+from benchmarks.counting_proxy import counting_proxy
+from benchmarks.database import Database, database
+from benchmarks.options import Options
+from benchmarks.processes import python, run
+from benchmarks.report import Section
+from benchmarks.rounds import COLUMNS, Contender, Rounds
+from ticketbottle_payctl.errors import PayctlError
+
+BATCH = 1000
+LIMITS = ("serial", "overlapped-by-id", "overlapped-by-ctid")
+_DEAD = 10_000
+_UNDISTURBED = "undisturbed"
+
+
+def drain(options: Options) -> list[Section]:
+    """One section for each broker."""
+    with database() as server:
+        sections = [_into(server, mock_broker, options, 0.9, "the mock broker")]
+        try:
+            sections.append(_into(server, apache_kafka, options, 0.85, "Apache Kafka"))
+        except PayctlError as error:
+            sections.append(Section("drain-kafka", "Drain into Apache Kafka", notes=[f"Left out: {error.message}."]))
+        return sections
+
+
+def disturbed(options: Options) -> list[Section]:
+    """Payctl with an old snapshot held, with stale statistics, and with dead events before the backlog."""
+    with database() as server, mock_broker() as broker, closing(_Snapshot(server)) as snapshot:
+        fill = partial(server.fill, options.rows, beside=options.beside)
+
+        def hold() -> None:
+            fill()
+            snapshot.hold()
+
+        days: dict[str, Callable[[], None]] = {
+            _UNDISTURBED: fill,
+            "old snapshot held": hold,
+            "stale statistics": partial(fill, analyze=False),
+            "10,000 dead events ahead": partial(fill, dead=_DEAD),
+        }
+        rounds = Rounds(server, broker, options)
+        plain = contender(server, broker, "payctl", options)
+        rounds.run([replace(plain, name=name, prepare=snapshot.released_before(day)) for name, day in days.items()])
+        section = Section("disturbed", "Drain on a bad day (mock broker)", COLUMNS, samples=rounds.records)
+        for name in days:
+            section.rows.append(rounds.row(name, to=_UNDISTURBED))
+            if name != _UNDISTURBED:
+                section.at_least(f"drain with: {name}, of the undisturbed rate", rounds.ratio(name, _UNDISTURBED), 0.9)
+        return [section]
+
+
+def contender(server: Database, broker: Broker, kind: str, options: Options) -> Contender:
+    """A contender of ``contenders.py`` against this database and broker."""
+    return Contender(
+        kind,
+        python("benchmarks.contenders", kind, str(options.rows), str(BATCH)),
+        {"DATABASE_URL": server.url, "KAFKA_BROKERS": broker.bootstrap, "PAYCTL_DB_POOL": "1"},
+        partial(server.fill, options.rows, beside=options.beside),
+        drains=kind != "producer",
+    )
+
+
+def _into(
+    server: Database, start: Callable[[], AbstractContextManager[Broker]], options: Options, wanted: float, title: str
+) -> Section:
+    with start() as broker:
+        rounds = Rounds(server, broker, options)
+        names = (*LIMITS, "producer", "payctl")
+        rounds.warm_up(contender(server, broker, "producer", options))
+        before = broker.messages()
+        rounds.run([contender(server, broker, name, options) for name in names])
+        arrived = broker.messages() - before
+        sent = sum(sample.events for sample in rounds.samples if sample.contender in {"payctl", "producer"})
+        section = Section(f"drain-{broker.name.lower()}", f"Drain into {title}", COLUMNS, samples=rounds.records)
+        section.rows += [rounds.row(name, to="overlapped-by-id") for name in names]
+        section.notes.append(
+            f"{options.rows:,} events of 300 bytes in batches of {BATCH:,}, {options.beside:,} published rows beside;"
+            f" the ratio is to the database alone, reader and marker overlapped, by id. {arrived:,} messages were"
+            f" appended of {sent:,} sent."
+        )
+        section.at_least(
+            f"drain into {title}, of the overlapped limit (by id)", rounds.ratio("payctl", LIMITS[1]), wanted
+        )
+        section.at_least(
+            f"drain into {title}, of the overlapped limit by ctid", rounds.ratio("payctl", LIMITS[2]), wanted
+        )
+        if broker.name == "mock":
+            memory = max(sample.rss for sample in rounds.best("payctl"))
+            section.at_most(f"memory of draining {options.rows:,} (max RSS)", memory, 120, " MiB")
+            wal = [min(sample.wal for sample in rounds.best(name)) for name in ("payctl", LIMITS[2])]
+            section.at_most("WAL per event, of the bare UPDATE's", wal[0] / wal[1], 1.1)
+            section.at_most("messages to PostgreSQL per event", _messages(server, broker, options), 0.003)
+        return section
+
+
+def _messages(server: Database, broker: Broker, options: Options) -> float:
+    """How many times a drain waits for PostgreSQL, counted on the wire."""
+    payctl = contender(server, broker, "payctl", options)
+    payctl.prepare()
+    with counting_proxy(server.server.port) as proxy:
+        through = {**payctl.environ, "DATABASE_URL": server.url.replace(f":{server.server.port}/", f":{proxy.port}/")}
+        run(payctl.command, through)
+        return proxy.turns / options.rows
+
+
+class _Snapshot:
+    """A session that saw the database long ago and has not ended: nothing newer may be vacuumed away."""
+
+    def __init__(self, server: Database) -> None:
+        self._url = server.url
+        self._connection = psycopg2.connect(self._url)
+
+    def hold(self) -> None:
+        """Look, and stay."""
+        self._connection = psycopg2.connect(self._url)
+        self._connection.set_session(isolation_level="REPEATABLE READ")
+        with self._connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM payctl.publishers")
+
+    def close(self) -> None:
+        """Leave."""
+        self._connection.close()
+
+    def released_before(self, prepare: Callable[[], None]) -> Callable[[], None]:
+        """``prepare`` with nobody looking at what was there before."""
+
+        def prepared() -> None:
+            self.close()
+            prepare()
+
+        return prepared

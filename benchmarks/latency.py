@@ -1,0 +1,92 @@
+"""From a writer's commit to the broker's append, with ``payctl publish-outbox --loop`` in between."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from statistics import quantiles
+
+from benchmarks import processes
+from benchmarks.brokers import Broker, apache_kafka
+from benchmarks.database import Database, database
+from benchmarks.options import Options
+from benchmarks.processes import ROOT, python
+from benchmarks.report import Section
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.sandbox.kafka_messages import read_all
+
+RATES = (10, 100, 1000)
+_HALF_A_MILLISECOND = 0.0005  # the broker's stamp is cut to whole milliseconds
+
+
+def latency(options: Options) -> list[Section]:
+    """One row for each rate."""
+    section = Section("latency", "Latency from commit to append (Apache Kafka, acks=all)")
+    section.columns = ("events/s asked", "written", "p50 ms", "p99 ms", "highest ms", "CPU of one core", "others")
+    try:
+        with database() as server, apache_kafka() as broker:
+            server.fill(0, beside=options.beside)
+            for rate in RATES:
+                _measure(section, server, broker, rate, options)
+    except PayctlError as error:
+        section.notes.append(f"Left out: {error.message}.")
+    return [section]
+
+
+def _measure(section: Section, server: Database, broker: Broker, rate: int, options: Options) -> None:
+    environ = {"DATABASE_URL": server.url, "KAFKA_BROKERS": broker.bootstrap}
+    loop = python("ticketbottle_payctl", "publish-outbox", "--loop")
+    processes.wait_for_quiet(options.patience)
+    publisher = subprocess.Popen(  # noqa: S603 - our own command
+        loop, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env={**processes.inherited(), **environ}
+    )
+    try:
+        processes.run(python("benchmarks.writer", "20", "1"), environ)  # by now it has found its pace
+        time.sleep(1)
+        cpu, busy, began = processes.cpu_of(publisher.pid), processes.busy(), time.perf_counter()
+        database_cpu, broker_cpu = server.cpu(), processes.cpu_of(broker.pid)
+        writer = processes.run(python("benchmarks.writer", str(rate), str(options.seconds)), environ)
+        wall = time.perf_counter() - began
+        cpu = processes.cpu_of(publisher.pid) - cpu
+        own = cpu + writer.cpu + server.cpu() - database_cpu + processes.cpu_of(broker.pid) - broker_cpu
+        others = max(0.0, (processes.busy() - busy - own) / wall / processes.CORES)
+        time.sleep(2)
+    finally:
+        publisher.terminate()
+        publisher.wait(60)
+    written: dict[str, float] = json.loads(writer.output)
+    delays = _delays(broker, written)
+    percent = quantiles(delays, n=100)
+    p50, p99, share = percent[49] * 1000, percent[98] * 1000, cpu / wall
+    section.rows.append(
+        (
+            f"{rate:,}",
+            f"{len(written):,}",
+            f"{p50:.1f}",
+            f"{p99:.1f}",
+            f"{max(delays) * 1000:.1f}",
+            f"{share:.0%}",
+            f"{others:.0%}",
+        )
+    )
+    section.samples.append(
+        {"rate": rate, "events": len(written), "p50_ms": p50, "p99_ms": p99, "cpu_share": share, "others": others}
+    )
+    if rate == RATES[-1]:
+        section.at_most("latency at 1,000 events/s, p50", p50, 10, " ms")
+        section.at_most("latency at 1,000 events/s, p99", p99, 25, " ms")
+        section.at_most("CPU at 1,000 events/s, of one core", share * 100, 40, " %")
+    sys.stderr.write(f"  {rate}/s: p50 {p50:.1f} ms, p99 {p99:.1f} ms, CPU {share:.0%}, others {others:.0%}\n")
+
+
+def _delays(broker: Broker, written: dict[str, float]) -> list[float]:
+    """Seconds from each event's commit to its message; every event has one."""
+    appended: dict[str, float] = {}
+    for message in read_all(broker.bootstrap, TOPICS.values(), timeout=60):
+        event_id = (message.header["eventId"] or b"").decode()
+        if event_id in written:
+            appended.setdefault(event_id, message.timestamp / 1000 + _HALF_A_MILLISECOND)
+    return [appended[event_id] - committed for event_id, committed in written.items()]

@@ -1,0 +1,22 @@
+"""What a run of the benchmarks was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``rows`` is the backlog to drain, ``beside`` how many published rows lie around it, ``runs`` how many rounds."""
+
+    rows: int = 200_000
+    beside: int = 1_000_000
+    runs: int = 5
+    many: int = 5_000_000
+    seconds: float = 20.0
+    patience: float = 120.0
+
+    @classmethod
+    def quick(cls) -> Options:
+        """Small enough to see that everything works; its figures mean little."""
+        return cls(rows=20_000, beside=20_000, runs=1, many=50_000, seconds=3.0, patience=2.0)

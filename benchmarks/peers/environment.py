@@ -1,0 +1,41 @@
+"""A virtual environment for each peer, made from its exact requirements when first needed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from benchmarks.processes import ROOT
+
+_HERE = Path(__file__).parent
+
+
+class PeerMissingError(Exception):
+    """A peer cannot be had here; the message says why."""
+
+
+def interpreter(peer: str) -> str:
+    """The Python of the environment of ``requirements-PEER.txt``.
+
+    Raises:
+        PeerMissingError: it could not be installed.
+    """
+    requirements = _HERE / f"requirements-{peer}.txt"
+    name = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    home = Path(os.environ.get("PAYCTL_PEERS_HOME") or ROOT / ".venv-peers") / f"{peer}-{name}"
+    python = home / "bin" / "python"
+    if not (home / "ready").exists():
+        venv.create(home, clear=True)
+        # An interpreter may come without ensurepip: our own pip fills the other environment.
+        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "-r", str(requirements)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+        if done.returncode != 0:
+            said = done.stderr.strip().splitlines() or ["pip failed"]
+            message = f"it could not be installed: {said[-1]}"
+            raise PeerMissingError(message)
+        (home / "ready").touch()
+    return str(python)

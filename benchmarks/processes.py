@@ -1,0 +1,114 @@
+"""What processes cost: a child's wall clock, CPU and memory, a server's CPU, and how busy everybody else was."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PROC = Path("/proc")
+_OURS = re.compile(r"(?:PAYCTL_(?!KAFKA_HOME)|OUTBOX_|KAFKA_|DATABASE_URL|ENVIRONMENT$|LOG_LEVEL$)")
+ROOT = Path(__file__).resolve().parent.parent
+CORES = os.cpu_count() or 1
+
+
+class ChildFailedError(Exception):
+    """A contender did not do its work; the message ends with what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A child that has ended: what it printed and the CPU it took, its own start included, in seconds."""
+
+    output: str
+    cpu: float
+
+
+def inherited() -> dict[str, str]:
+    """The environment without settings of payctl's that this shell may have: every contender gets its own."""
+    return {name: value for name, value in os.environ.items() if not _OURS.match(name)}
+
+
+def run(command: Sequence[str], environ: Mapping[str, str] | None = None, *, check: bool = True) -> Ended:
+    """Run a child to its end. Its CPU is the kernel's own account of it and of its ended children.
+
+    Raises:
+        ChildFailedError: it failed, and ``check`` is true.
+    """
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
+        child = subprocess.Popen(  # noqa: S603 - the commands are our own
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=complained,
+            cwd=ROOT,
+            env={**inherited(), **(environ or {})},
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        complained.seek(0)
+        if check and child.returncode != 0:
+            message = f"exit code {child.returncode}\n{complained.read()[-800:]}"
+            raise ChildFailedError(message)
+        return Ended(said.read(), usage.ru_utime + usage.ru_stime)
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs one of our modules in this environment."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU of a process, its children and theirs, the ended ones included; 0 where there is no /proc."""
+    children = _children()
+    found, waiting = 0.0, [pid]
+    while waiting:
+        each = waiting.pop()
+        waiting += children.get(each, [])
+        found += _seconds(each)
+    return found
+
+
+def busy() -> float:
+    """Seconds of CPU that the whole machine has used since it started."""
+    if not _PROC.joinpath("stat").exists():
+        return 0.0
+    fields = [int(word) for word in _PROC.joinpath("stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / _TICKS
+
+
+def wait_for_quiet(patience: float, *, share: float = 0.1) -> None:
+    """Wait until others use less than ``share`` of the machine, at most ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        before, began = busy(), time.monotonic()
+        time.sleep(0.4)
+        if (busy() - before) / (time.monotonic() - began) / CORES < share:
+            return
+
+
+def _children() -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for place in _PROC.glob("[0-9]*/stat"):
+        try:
+            fields = place.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        found.setdefault(int(fields[1]), []).append(int(place.parent.name))
+    return found
+
+
+def _seconds(pid: int) -> float:
+    try:
+        fields = _PROC.joinpath(str(pid), "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / _TICKS

@@ -1,0 +1,89 @@
+"""What the benchmarks found, as Markdown to read and JSON to compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+_PREFACE = (
+    "How each figure is taken stands in [benchmarks/README.md](../../benchmarks/README.md). Compare the ratios: an"
+    " absolute figure belongs to this machine at this moment."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One figure that was promised. ``met`` None: not to be had in this run."""
+
+    about: str
+    wanted: str
+    measured: str
+    met: bool | None
+
+
+@dataclass(slots=True)
+class Section:
+    """One benchmark: a table, the goals it answers, what was left out and why, and every sample."""
+
+    name: str
+    title: str
+    columns: Sequence[str] = ()
+    rows: list[Sequence[str]] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+    def at_most(self, about: str, value: float | None, limit: float, unit: str = "") -> None:
+        """Record a figure that should be no greater than ``limit``."""
+        self._goal(about, value, f"≤ {limit:g}{unit}", unit, met=value is not None and value <= limit)
+
+    def at_least(self, about: str, value: float | None, limit: float, unit: str = "") -> None:
+        """Record a figure that should be no smaller than ``limit``."""
+        self._goal(about, value, f"≥ {limit:g}{unit}", unit, met=value is not None and value >= limit)
+
+    def _goal(self, about: str, value: float | None, wanted: str, unit: str, *, met: bool) -> None:
+        known = value is not None
+        self.goals.append(
+            Goal(about, wanted, f"{value:.3g}{unit}" if known else "not measured", met if known else None)
+        )
+
+
+def markdown(sections: Sequence[Section], about: dict[str, str], at: datetime) -> str:
+    """The page."""
+    goals = [goal for section in sections for goal in section.goals]
+    parts = [
+        f"# Benchmarks of {at:%Y-%m-%d %H:%M} UTC",
+        _PREFACE,
+        table(("", ""), list(about.items())),
+    ]
+    if goals:
+        verdict = {True: "yes", False: "**no**", None: "-"}
+        parts += ["## Goals", table(("what", "goal", "measured", "met"), [_told(goal, verdict) for goal in goals])]
+    for section in sections:
+        parts += [f"## {section.title}", *([table(section.columns, section.rows)] if section.rows else [])]
+        parts += [f"* {note}" for note in section.notes]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write(sections: Sequence[Section], about: dict[str, str], at: datetime, directory: Path) -> Path:
+    """Write both forms, named by the date, and return the page's place."""
+    directory.mkdir(parents=True, exist_ok=True)
+    page = directory / f"{at:%Y-%m-%d}.md"
+    page.write_text(markdown(sections, about, at), "utf-8")
+    record = {"at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "machine": about, "sections": [asdict(section) for section in sections]}
+    page.with_suffix(".json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return page
+
+
+def _told(goal: Goal, verdict: dict[bool | None, str]) -> tuple[str, ...]:
+    return goal.about, goal.wanted, goal.measured, verdict[goal.met]

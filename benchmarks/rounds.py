@@ -1,0 +1,161 @@
+"""Rounds: every contender once, then again in the reverse order, and so on; medians of what was not disturbed.
+
+What others on the machine take during a sample is measured. A sample in which they took more than a tenth of it counts
+only where there is no better one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+
+from benchmarks import processes
+from benchmarks.brokers import Broker
+from benchmarks.database import Database
+from benchmarks.options import Options
+
+_DISTURBED = 0.1
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One contender's turn. CPU is microseconds an event, ``wal`` bytes an event, ``others`` a share of the machine."""
+
+    contender: str
+    events: int
+    seconds: float
+    cpu: float
+    database_cpu: float
+    broker_cpu: float
+    rss: float
+    wal: float
+    others: float
+
+    @property
+    def rate(self) -> float:
+        """Events a second."""
+        return self.events / self.seconds
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether somebody else had a good part of the machine."""
+        return self.others > _DISTURBED
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Something that drains the outbox: the command, its settings, and how to prepare the table for it."""
+
+    name: str
+    command: Sequence[str]
+    environ: Mapping[str, str]
+    prepare: Callable[[], None]
+    drains: bool = True
+
+
+class Rounds:
+    """All samples of some contenders, taken in turns."""
+
+    def __init__(self, database: Database, broker: Broker, options: Options) -> None:
+        self._database, self._broker, self._options = database, broker, options
+        self.samples: list[Sample] = []
+
+    def warm_up(self, contender: Contender) -> None:
+        """One turn that does not count: a Java broker is slow until it has compiled what it runs."""
+        self._sample(contender)
+
+    def run(self, contenders: Sequence[Contender], runs: int | None = None) -> None:
+        """``runs`` rounds, every second one in the reverse order."""
+        for number in range(runs or self._options.runs):
+            for contender in contenders if number % 2 == 0 else contenders[::-1]:
+                self.samples.append(self._undisturbed(contender))
+
+    def best(self, name: str) -> list[Sample]:
+        """The samples that count: the undisturbed ones, or all where there is none."""
+        found = [sample for sample in self.samples if sample.contender == name]
+        return [sample for sample in found if not sample.disturbed] or found
+
+    def rate(self, name: str) -> float:
+        """Events a second, median."""
+        return median(sample.rate for sample in self.best(name))
+
+    def ratio(self, name: str, to: str) -> float:
+        """How many times the rate of another contender."""
+        return self.rate(name) / self.rate(to)
+
+    def row(self, name: str, *, to: str) -> tuple[str, ...]:
+        """A line of the usual table."""
+        best = self.best(name)
+        costs = [
+            median(values)
+            for values in zip(*((s.cpu, s.database_cpu, s.broker_cpu, s.rss, s.wal) for s in best), strict=True)
+        ]
+        cpu, database_cpu, broker_cpu, rss, wal = (f"{cost:.1f}" if cost < 100 else f"{cost:.0f}" for cost in costs)  # noqa: PLR2004
+        return (
+            name,
+            f"{self.rate(name):,.0f}",
+            f"{self.ratio(name, to):.2f}",
+            cpu,
+            database_cpu,
+            broker_cpu,
+            rss,
+            wal,
+            str(len(best)),
+        )
+
+    @property
+    def records(self) -> list[dict[str, object]]:
+        """Every sample, the disturbed ones too."""
+        return [{"broker": self._broker.name, **asdict(sample)} for sample in self.samples]
+
+    def _undisturbed(self, contender: Contender) -> Sample:
+        sample = self._sample(contender)
+        for _ in range(_ATTEMPTS - 1):
+            if not sample.disturbed or self._options.patience < 10:  # noqa: PLR2004
+                break
+            self.samples.append(sample)
+            sample = self._sample(contender)
+        return sample
+
+    def _sample(self, contender: Contender) -> Sample:
+        contender.prepare()
+        processes.wait_for_quiet(self._options.patience)
+        broker, database, busy, wal = self._costs()
+        began = time.perf_counter()
+        ended = processes.run(contender.command, contender.environ)
+        wall = time.perf_counter() - began
+        spent = [after - before for after, before in zip(self._costs(), (broker, database, busy, wal), strict=True)]
+        told = json.loads(ended.output.splitlines()[-1])
+        events = told["events"]
+        if contender.drains and self._database.pending():
+            message = f"{contender.name} left {self._database.pending()} rows"
+            raise processes.ChildFailedError(message)
+        micro = 1e6 / events
+        own = ended.cpu + spent[0] + spent[1]
+        sample = Sample(
+            contender=contender.name,
+            events=events,
+            seconds=told["seconds"],
+            cpu=told["cpu_s"] * micro,
+            database_cpu=spent[1] * micro,
+            broker_cpu=spent[0] * micro,
+            rss=told["rss_mib"] or 0.0,
+            wal=spent[3] / events,
+            others=max(0.0, (spent[2] - own) / wall / processes.CORES),
+        )
+        sys.stderr.write(f"  {contender.name}: {sample.rate:,.0f}/s, others {sample.others:.0%}\n")
+        return sample
+
+    def _costs(self) -> tuple[float, float, float, float]:
+        return processes.cpu_of(self._broker.pid), self._database.cpu(), processes.busy(), float(self._database.wal())
+
+
+COLUMNS = (
+    "contender", "events/s", "ratio", "CPU µs/event", "PostgreSQL µs/event", "broker µs/event", "max RSS MiB",
+    "WAL bytes/event", "samples",
+)  # fmt: skip

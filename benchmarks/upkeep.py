@@ -1,0 +1,69 @@
+"""What runs beside the publisher: cleanup's effect on it, and ``stats`` over millions of rows."""
+
+from __future__ import annotations
+
+import re
+import time
+from statistics import median
+from typing import Any
+
+from sqlalchemy import event
+
+from benchmarks import processes
+from benchmarks.brokers import mock_broker
+from benchmarks.database import database
+from benchmarks.drain import contender
+from benchmarks.options import Options
+from benchmarks.report import Section
+from benchmarks.rounds import COLUMNS, Rounds
+from ticketbottle_payctl.jobs.stats import collect_stats
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store.engine import Limits, transaction
+
+_TURNS = 15
+_LOCK_WAIT = re.compile(r"still waiting for (\w+) .* after ([\d.]+) ms")
+
+
+def cleanup(options: Options) -> list[Section]:
+    """The publisher drains a backlog, alone and while a million published rows are deleted."""
+    with database(log_lock_waits="on", deadlock_timeout="100ms") as server, mock_broker() as broker:
+        rounds = Rounds(server, broker, options)
+        names = ("payctl", "payctl-beside-cleanup")
+        rounds.run([contender(server, broker, name, options) for name in names])
+        waits = [float(found[1]) for found in _LOCK_WAIT.findall(server.server.log.read_text(errors="replace"))]
+    section = Section("cleanup", "Publishing beside cleanup (mock broker)", COLUMNS, samples=rounds.records)
+    section.rows += [rounds.row(name, to="payctl") for name in names]
+    section.at_least("publisher's rate beside cleanup", rounds.ratio(names[1], names[0]), 0.85)
+    section.at_most("lock waits of more than 100 ms", len(waits), 0)
+    section.notes.append("Both share the machine's cores; the second row's CPU is the publisher's alone.")
+    return [section]
+
+
+def stats(options: Options) -> list[Section]:
+    """Time of the database for one look at the outbox, warm."""
+    section = Section("stats", f"`stats` over {options.many:,} rows", ("what", "median ms", "highest ms"))
+    with database() as server:
+        server.fill(1000, beside=options.many, dead=1000)
+        with transaction(server.engine, Limits()) as connection:
+            insert_events(connection, 1000, state="published")
+        spent: list[float] = []
+        began = 0.0
+
+        @event.listens_for(server.engine, "before_cursor_execute")
+        def start(*_: Any) -> None:  # noqa: ANN401 - SQLAlchemy's six arguments
+            nonlocal began
+            began = time.perf_counter()
+
+        @event.listens_for(server.engine, "after_cursor_execute")
+        def end(*_: Any) -> None:  # noqa: ANN401
+            spent[-1] += time.perf_counter() - began
+
+        processes.wait_for_quiet(options.patience)
+        for _ in range(_TURNS):
+            spent.append(0.0)
+            collect_stats(server.engine, max_retries=5)
+    warm = [each * 1000 for each in spent[1:]]
+    section.rows.append(("database time", f"{median(warm):.1f}", f"{max(warm):.1f}"))
+    section.samples.append({"database_ms": warm})
+    section.at_most(f"`stats` on {options.many:,} rows, database time", median(warm), 40, " ms")
+    return [section]

@@ -1,0 +1,42 @@
+"""Commits events one by one at a steady pace: ``python -m benchmarks.writer EVENTS_A_SECOND SECONDS``.
+
+Prints a JSON object of event id to the instant (seconds since 1970) at which its commit returned. It does not wait for
+its commits to reach the disk: it is the load, not what is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from os import environ
+from uuid import uuid4
+
+import psycopg2
+
+_INSERT = """
+    INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt")
+    VALUES (%s, %s, 'payment', 'PAYMENT_COMPLETED', %s, clock_timestamp() AT TIME ZONE 'UTC')
+"""
+_PAYLOAD = json.dumps({"padding": "x" * 284})
+
+
+def main() -> None:
+    """Write, and tell when."""
+    rate, seconds = float(sys.argv[1]), float(sys.argv[2])
+    connection = psycopg2.connect(environ["DATABASE_URL"])
+    connection.autocommit = True
+    committed = {}
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit = off")
+        began = time.monotonic()
+        for number in range(int(rate * seconds)):
+            time.sleep(max(0.0, began + number / rate - time.monotonic()))
+            event_id = str(uuid4())
+            cursor.execute(_INSERT, (event_id, str(uuid4()), _PAYLOAD))
+            committed[event_id] = time.time()
+    sys.stdout.write(json.dumps(committed))
+
+
+if __name__ == "__main__":
+    main()
