@@ -74,7 +74,7 @@ test: $(DEV) $(FUNCTIONS) $(TOOLS) ## every test on one Python, the quick ones o
 
 quick: $(TEST) ## the tests that need no service
 	@echo "== quick tests on CPython $(VERSION)"
-	@$(BIN)/python -m pytest -q -m "not postgres and not kafka" --ignore tests/test_house.py --ignore tests/sandbox --ignore tests/deploy $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/sandbox --ignore tests/deploy $(ARGS)
 
 check: $(DEV) $(CHECKED) ## lint, format, types, layers, Dockerfile, secrets, dependencies, the template
 	@$(BIN)/ruff check .

@@ -57,9 +57,10 @@ def way_on(settings: Mapping[str, str] | None, backlog: Backlog | None) -> Itera
     yield line(bold("Left to repair"), f"{backlog.dead} dead event, {backlog.pending} pending for hours")
     yield Fields(
         (
-            (_payctl("publish-outbox -n"), dim("what would be published")),
-            (_payctl("publish-outbox"), dim("publish it; it will be seen here")),
-            (_payctl("db status"), dim("payctl's own schema")),
+            (_payctl("stats"), dim("how the outbox is")),
+            (_payctl("errors"), dim("why an event is dead")),
+            (_payctl("replay --failed"), dim("give it another chance")),
+            (_payctl("publish-outbox"), dim("publish; it will be seen here")),
         )
     )
 

@@ -13,7 +13,7 @@ def listed(found: Sequence[Run], *, more: bool) -> Result:
     """A page of runs, and where the next begins."""
     after = f"{found[-1].started_at.isoformat().replace('+00:00', 'Z')}~{found[-1].id}" if found and more else None
     rows = tuple(
-        (run.id, run.started_at, run.command, _styled(run.status), _person(run), run.counts.get("requeued"), run.reason)
+        (run.id, run.started_at, run.command, _styled(run.status), _person(run), _changed(run), run.reason)
         for run in found
     )
     human: list[Block] = [Table(("run", "started", "command", "status", "who", "changed", "reason"), rows)]
@@ -109,6 +109,11 @@ def _word(value: object) -> str:
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _changed(run: Run) -> int | None:
+    """How many rows it changed; each command counts them under a word of its own."""
+    return next((run.counts[word] for word in ("requeued", "settled", "repaired") if word in run.counts), None)
 
 
 def _person(run: Run) -> str:

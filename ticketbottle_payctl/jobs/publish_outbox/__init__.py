@@ -51,8 +51,8 @@ def publish_outbox(
     """Publish pending events until none is left, or in a loop until ``stop`` is set.
 
     An event is marked published in the transaction that is committed after the broker acknowledged it, and only
-    then the next event of its payment is sent. A crash anywhere sends at most two batches again, each event with the
-    same id, and none behind a later one of its payment. A broker that is away changes no row.
+    then the next batch is sent. A crash anywhere sends one batch at most again, each event with the same id, and none
+    behind a later one of its payment. A broker that is away changes no row.
 
     It ends within some fifteen seconds of a stop or of its budget, whatever the broker does.
 
