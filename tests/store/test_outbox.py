@@ -151,14 +151,55 @@ def test_what_is_put_back_is_as_before_but_for_its_count(connection, add):
     assert ids(outbox.claim(connection, ALL)) == ["a", "b"]
 
 
-def test_a_statement_can_go_in_front_of_a_claim(connection, add):
-    """In the same message, in the same transaction."""
-    add("a")
-    assert ids(outbox.claim(connection, ALL, first="SELECT pg_advisory_xact_lock(1, 2)")) == ["a"]
+def place(second, id_):
+    """Where an event stands in the order."""
+    return NOON + timedelta(seconds=second), id_
+
+
+def test_where_a_claim_will_end_is_known_before(connection, add):
+    """The place of its last event, in the order of publishing; nothing where too few are pending for a full one."""
+    for number in range(5):
+        add(str(number), number, retryCount=5 * (number == 1))
+    two = replace(ALL, limit=2)
+    assert outbox.end_of_next(connection, two, "1") == place(2, "2")
+    assert outbox.end_of_next(connection, replace(two, after=place(2, "2")), "1") == place(4, "4")
+    assert outbox.end_of_next(connection, replace(two, after=place(3, "3")), "1") is None
+    assert len(outbox.claim(connection, ALL).events) == 4
+
+
+def test_looking_where_a_claim_ends_can_take_a_lock(connection):
+    """In one statement, before it looks; also where nothing is pending."""
+    assert outbox.end_of_next(connection, ALL, "pg_advisory_xact_lock(1, 2)") is None
     held = connection.exec_driver_sql(
         "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
     )
     assert held.scalar_one() == 2
+
+
+def test_two_claims_side_by_side_never_meet(engine, connection, add):
+    """One up to a place and one behind it: each event belongs to one of them, and neither waits for the other."""
+    for number in range(6):
+        add(str(number), number)
+    end = outbox.end_of_next(connection, replace(ALL, limit=3), "1")
+    with engine.connect() as other:
+        for session in (connection, other):
+            session.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")
+        second = outbox.claim(other, replace(ALL, after=end))
+        first = outbox.claim(connection, replace(ALL, limit=3, end=end))
+        other.rollback()
+    assert (ids(first), ids(second)) == (["0", "1", "2"], ["3", "4", "5"])
+    assert (first.complete, second.complete) == (True, True)
+
+
+@pytest.mark.parametrize(("late", "complete"), [(1, True), (5, True), (6, False), (60, False)])
+def test_a_range_that_filled_up_is_given_back(connection, add, late, complete):
+    """Events may commit into it before it is claimed; where they are far too many, some would be left behind."""
+    end = place(9, "end")
+    for number in range(1, 2 + late):
+        add(f"{number:03}", number / 100)
+    add("end", 9)
+    claimed = outbox.claim(connection, replace(ALL, limit=2, end=end))
+    assert (claimed.complete, len(claimed.events)) == (complete, min(2 + late, 8))
 
 
 def test_failed_events_are_listed_oldest_first(connection, add):

@@ -52,7 +52,7 @@ def test_hand_over_hand_nobody_gets_in(session):
     enter(lanes[0], 0, 1, 0, "a")
     for step in range(1, 6):
         lane, before = step % 2, (step - 1) % 2
-        lanes[lane].exec_driver_sql(keeping(0, 1, lane))
+        lanes[lane].exec_driver_sql(f"SELECT {keeping(0, 1, lane)}")
         assert enter(newcomer, 0, 1, 0, "b") is Entry.REFUSED
         newcomer.rollback()
         lanes[before].commit()
@@ -66,16 +66,16 @@ def test_a_newcomer_that_is_being_refused_is_waited_for(session, engine):
     """It holds the first lock for a moment; the publisher at work gets it as soon as it leaves."""
     worker, other_lane, newcomer = session(), session(), session()
     enter(worker, 0, 1, 0, "a")
-    other_lane.exec_driver_sql(keeping(0, 1, 1))
+    other_lane.exec_driver_sql(f"SELECT {keeping(0, 1, 1)}")
     worker.commit()
     assert enter(newcomer, 0, 1, 0, "b") is Entry.REFUSED
     waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     worker.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")
     with pytest.raises(Exception, match="lock timeout"):
-        worker.exec_driver_sql(keeping(0, 1, 0))
+        worker.exec_driver_sql(f"SELECT {keeping(0, 1, 0)}")
     worker.rollback()
     newcomer.rollback()
-    worker.exec_driver_sql(keeping(0, 1, 0))
+    worker.exec_driver_sql(f"SELECT {keeping(0, 1, 0)}")
     with engine.connect() as connection:
         assert connection.exec_driver_sql(waits).scalar_one() == 0
 
@@ -108,7 +108,7 @@ def test_a_lock_tells_its_shard(session, shard, shards):
     """Both lanes' locks name the shard and of how many it is one."""
     first, second = session(), session()
     enter(first, shard, shards, 0, "a")
-    second.exec_driver_sql(keeping(shard, shards, 1))
+    second.exec_driver_sql(f"SELECT {keeping(shard, shards, 1)}")
     rows = first.exec_driver_sql(
         "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid = %(space)s::oid",
         {"space": NAMESPACE},
