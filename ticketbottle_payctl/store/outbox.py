@@ -82,7 +82,7 @@ def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position |
     """Where the next full claim will end; None where there are too few pending events for one. Reads only.
 
     A claim up to that place and one behind it never meet on a row, so two connections can do both at once.
-    ``first`` is an expression evaluated before: taking a lock.
+    ``first`` is an expression that is evaluated with it: taking a lock, which is held when this returns.
     """
     sql = f"""
         SELECT {first}, found.* FROM (SELECT 1) AS one LEFT JOIN LATERAL (
@@ -101,7 +101,7 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
     A row that was changed while we waited is not among the events, though it may still be pending: what is behind
     it would overtake it, so such a claim is given back. So is one of a range in which far more appeared meanwhile.
     """
-    most = wanted.limit if wanted.end is None else wanted.limit * _MOST_IN_RANGE
+    most = wanted.limit if wanted.end is None else wanted.limit + _MOST_MORE_IN_RANGE
     parameters = _parameters(wanted) | {"limit": most}
     result = connection.exec_driver_sql(_claim_sql(_where(wanted), skip_locked), parameters)
     rows = result.cursor.fetchall() if result.cursor else []
@@ -186,8 +186,8 @@ def oldest_pending(connection: Connection, max_retries: int) -> float | None:
     return None if age is None else max(0.0, float(age))
 
 
-_MOST_IN_RANGE = 4
-"""How many times the usual number of events a range may have come to hold while it was about to be claimed."""
+_MOST_MORE_IN_RANGE = 1000
+"""How many events more than usual a range may have come to hold while it was about to be claimed."""
 
 _EVENT = itemgetter(slice(1, None))
 _BY_POSITION = itemgetter(5, 0)

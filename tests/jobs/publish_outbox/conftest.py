@@ -29,6 +29,10 @@ COMPLETED, FAILED, CANCELLED = "PAYMENT_COMPLETED", "PAYMENT_FAILED", "PAYMENT_C
 READ = ("payment.completed", "payment.failed", "payment.cancelled")
 PARTITIONS = 3
 
+NEW = timedelta(0)
+OLD = timedelta(seconds=30)
+"""So old that nothing older can commit any more: only behind such events the next batches are claimed ahead."""
+
 
 def new_producer(bootstrap, **config) -> Producer:
     """A producer configured as payctl does it; ``config`` are librdkafka's words with ``_`` for ``.``."""

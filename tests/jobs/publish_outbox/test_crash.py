@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.publish_outbox import crashing
-from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, Clockwork
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, OLD, Clockwork
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.jobs.publish_outbox.crashing"])
@@ -73,6 +73,7 @@ def test_publishers_that_are_killed_at_random(outbox, start, seed, shards):
     """Again and again, while events come and another publisher is at work; the seed is in the test's name."""
     chance, batch_size, kills = random.Random(seed), 10, 4  # noqa: S311 - not for secrets
     options = {"batch_size": batch_size, "shards": shards, "loop": True}
+    outbox.insert(500, aggregates=200, age=OLD)
     survivor = start(options=options)
     for _ in range(kills):
         for _ in range(60):
@@ -95,7 +96,7 @@ def test_publishers_that_are_killed_at_random(outbox, start, seed, shards):
 
 def test_a_run_without_a_fault_sends_nothing_twice(outbox, start):
     """Copies are for faults only, also with four publishers in four processes."""
-    outbox.insert(300, aggregates=120)
+    outbox.insert(300, aggregates=120, age=OLD)
     processes = [start(options={"batch_size": 20, "shards": 4}) for _ in range(4)]
     for process in processes:
         process.join(60)

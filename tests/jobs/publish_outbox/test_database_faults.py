@@ -8,7 +8,7 @@ from datetime import timedelta
 import psycopg2
 import pytest
 
-from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, Clockwork
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, OLD, Clockwork
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
@@ -53,7 +53,7 @@ def only_copies(verdict, most):
 @pytest.mark.parametrize("mode", ["immediate", "fast"])
 def test_a_restart_of_the_database_in_the_middle_of_a_drain(outbox, postgres, mode):
     """Nothing is lost; at most the two batches under way come twice; the loop goes on by itself."""
-    outbox.insert(400, aggregates=150)
+    outbox.insert(400, aggregates=150, age=OLD)
     restarted = []
 
     def batch(tally):
@@ -90,7 +90,7 @@ class Sabotage(Producer):
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_backend_that_is_terminated_with_a_claim(outbox, number, when):
     """The claim is gone with its connection: the batch is pending again and comes twice at most."""
-    outbox.insert(60, aggregates=25)
+    outbox.insert(60, aggregates=25, age=OLD)
     harm = {when: lambda: outbox.execute(TERMINATE, like="%UPDATE outbox%")}
     producer = Sabotage(outbox.bootstrap, number, **harm)
     with pytest.raises(DatabaseUnavailableError):
@@ -106,10 +106,10 @@ def test_a_backend_that_is_terminated_with_a_claim(outbox, number, when):
 def test_a_row_that_another_session_holds(outbox, limits, batch_size):
     """Its payment waits, the others flow; once it is free it is published, in order and once."""
     limits(lock=0.1)
-    outbox.insert(15)
+    outbox.insert(15, age=OLD)
     held = outbox.add("k", FAILED, age=9)
     behind = outbox.add("k", COMPLETED, age=8)
-    outbox.insert(15)
+    outbox.insert(15, age=timedelta(seconds=4))
     with another_session(outbox, "SELECT 1 FROM outbox WHERE id = %(id)s FOR UPDATE", id=held):
         report = outbox.publish(batch_size=batch_size)
         assert (report.stopped_because, report.tally.published) == ("empty", 30)
@@ -149,8 +149,9 @@ def test_a_short_lock_is_waited_for(outbox):
 @pytest.mark.parametrize("batch_size", [1, 2, 1000])
 def test_a_row_that_changes_while_it_is_claimed(outbox, batch_size):
     """PostgreSQL leaves it out of the claim; what is behind it must not overtake it."""
+    outbox.insert(2, age=OLD)
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
-    outbox.insert(3)
+    outbox.insert(1, age=timedelta(seconds=4))
     with outbox.engine.connect() as other:
         other.exec_driver_sql("""UPDATE outbox SET "lastError" = 'touched' WHERE id = %s""", (first,))
         timer = threading.Timer(0.3, other.commit)

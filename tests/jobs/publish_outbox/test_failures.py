@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOOD, Clockwork, new_producer
+from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOOD, OLD, Clockwork, new_producer
 from ticketbottle_payctl.jobs.publish_outbox import StoppedBecause
 
 LONG_AGO = 7200.0
@@ -51,7 +51,7 @@ def test_a_broker_that_acknowledges_nothing_costs_nothing(outbox, mock_kafka, ha
 
 def test_what_was_committed_before_the_broker_went_away_is_counted(outbox, mock_kafka, hasty):
     """The report agrees with the table, whichever batch was the last that went through."""
-    outbox.insert(40)
+    outbox.insert(40, age=OLD)
     hasty.probe(5)
     mock_kafka.fail_next(*[KafkaError.NO_ERROR] * 12, *[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
     report = outbox.publish(producer=hasty, batch_size=4)

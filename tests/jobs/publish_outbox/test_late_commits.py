@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import timedelta
+from threading import Event
 
 import pytest
 
@@ -41,6 +43,29 @@ def test_what_commits_late_is_not_overtaken(outbox, batch_size, age):
 
     outbox.publish(observer=Observer(batch=commit_late), batch_size=batch_size)
     assert [id_ for id_ in outbox.sent() if id_ in ids] in (ids, [])
+    outbox.publish()
+    assert outbox.verdict() == GOOD
+
+
+def test_a_slow_broker_does_not_shorten_the_window(outbox):
+    """What counts is how new the last events were when they were looked for, not when the batch before was sent."""
+    clockwork = Clockwork(waits=5)
+    for age, key in ((60.0, "a1"), (60.0, "a2"), (0.7, "b1"), (0.5, "b2")):
+        outbox.add(key, age=age)
+    late = []
+    claiming = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND state = 'idle in transaction' AND query LIKE '%%UPDATE outbox AS o%%'"""
+
+    @contextmanager
+    def span(_events):
+        while not late and outbox.execute(claiming)[0][0] < 2:  # this batch, and the one behind it
+            Event().wait(0.01)
+        if not late:
+            late.extend([outbox.add("k", FAILED, age=0.6), outbox.add("k", COMPLETED), outbox.add("z")])
+            clockwork.now += 2.5
+        yield lambda _counts: None
+
+    outbox.run(clockwork, observer=Observer(span=span), batch_size=2)
     outbox.publish()
     assert outbox.verdict() == GOOD
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, Clockwork, new_producer
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, NEW, OLD, Clockwork, new_producer
 from ticketbottle_payctl.jobs.publish_outbox import Observer
 from ticketbottle_payctl.store import ownership
 from ticketbottle_payctl.store.ownership import Entry
@@ -84,9 +84,9 @@ def test_a_loop_that_is_kept_out_is_patient(outbox):
 @pytest.mark.parametrize("shards", [1, 2, 4])
 def test_publishers_at_once_send_everything_once_and_in_order(outbox, mock_kafka, publishers, shards):
     """However many there are, and whatever single deliveries meet."""
-    for _ in range(4):
-        outbox.insert(20, event_type=FAILED, aggregates=9)
-        outbox.insert(20, event_type=COMPLETED, aggregates=7)
+    for age in (OLD, OLD / 2, OLD / 4, NEW):
+        outbox.insert(20, event_type=FAILED, aggregates=9, age=age)
+        outbox.insert(20, event_type=COMPLETED, aggregates=7, age=age)
     mock_kafka.fail_next(*[KafkaError.NO_ERROR, KafkaError.NO_ERROR, KafkaError.NOT_ENOUGH_REPLICAS] * 4)
     together = threading.Barrier(publishers)
     producers = [new_producer(mock_kafka.bootstrap) for _ in range(publishers)]
@@ -108,7 +108,7 @@ def test_publishers_at_once_send_everything_once_and_in_order(outbox, mock_kafka
 
 def test_two_loops_share_the_shards(outbox, mock_kafka):
     """Both get work while there is work."""
-    outbox.insert(1500)
+    outbox.insert(1500, age=OLD)
     stop = threading.Event()
     together = threading.Barrier(2)
     producers = [new_producer(mock_kafka.bootstrap) for _ in range(2)]

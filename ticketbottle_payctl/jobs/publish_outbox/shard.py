@@ -48,7 +48,10 @@ class Batch(NamedTuple):
 
     claimed: Claimed
     end: Position | None
+    seen_at: float
+    """When the claim began to look (monotonic seconds): no later than the instant whose rows it saw."""
     claimed_at: float
+    """When it was done; from then on its transaction idles."""
 
     @property
     def events(self) -> list[OutboxEvent]:
@@ -61,6 +64,7 @@ class Ahead(NamedTuple):
 
     end: Future[Position | None]
     batch: Future[Batch]
+    since: float
 
     def wait(self) -> None:
         """A lane is never left while a thread uses it."""
@@ -169,7 +173,8 @@ class Shard:
         as it is, ``lane`` claims behind what the other one is claiming.
         """
         lane, other = self._lanes
-        coming = self._claim_ahead(other, batch.end) if ahead else None
+        coming = self._claim_ahead(other, batch.end, batch.seen_at) if ahead else None
+        before: Ahead | None = None
         try:
             while batch.events and self._may_send(batch):
                 sent = self._send(batch)
@@ -180,13 +185,14 @@ class Shard:
                 if coming is None:
                     self.cursor.look_back(caught_up=batch.end is None)
                     return batch.end is None
-                claimed, coming = coming.batch, self._claim_ahead(lane, end)
-                batch = claimed.result()
+                before, coming = coming, self._claim_ahead(lane, end, coming.since)
+                batch = before.batch.result()
                 lane, other = other, lane
             return self._stop_at(batch, lane)
         finally:
-            if coming is not None:
-                coming.wait()
+            for claim in (before, coming):
+                if claim is not None:
+                    claim.wait()
 
     def _settle(self, lane: Lane, sent: Sent, batch: Batch) -> None:
         lane.commit(sent.outcome.put_back)
@@ -203,11 +209,14 @@ class Shard:
         self.cursor.look_back(caught_up=drained)
         return drained
 
-    def _claim_ahead(self, lane: Lane, after: Position | None) -> Ahead | None:
-        """Claim behind ``after`` on a thread of its own; None where that may not be done now."""
-        if after is None or not self._may_claim_behind(after):
+    def _claim_ahead(self, lane: Lane, after: Position | None, seen_at: float) -> Ahead | None:
+        """Claim behind ``after`` on a thread of its own; None where that may not be done now.
+
+        ``seen_at`` is when the claim that ends at ``after`` began to look.
+        """
+        if after is None or not self._may_claim_behind(after, seen_at):
             return None
-        wanted = replace(self._wanted(), after=after)
+        wanted, since = replace(self._wanted(), after=after), self._clock()
         end: Future[Position | None] = Future()
 
         def claim() -> Batch:
@@ -218,14 +227,15 @@ class Shard:
                 raise
             return self._claim(lane, replace(wanted, end=end.result()))
 
-        return Ahead(end, self._context.pool.submit(claim))
+        return Ahead(end, self._context.pool.submit(claim), since)
 
     def _claim(self, lane: Lane, wanted: Claim, *, skip_locked: bool = False) -> Batch:
-        at = self._clock()
+        seen_at = self._clock()
         claimed = lane.claim(wanted, skip_locked=skip_locked)
-        if wanted.end is None and len(claimed.events) == wanted.limit:
-            return Batch(claimed, claimed.events[-1].position, at)
-        return Batch(claimed, wanted.end, at)
+        end = wanted.end
+        if end is None and len(claimed.events) == wanted.limit:
+            end = claimed.events[-1].position
+        return Batch(claimed, end, seen_at, self._clock())
 
     def _send(self, batch: Batch) -> Sent:
         with self._context.span(batch.events) as ended:
@@ -233,32 +243,34 @@ class Shard:
             ended(outcome.counts)
         if outcome.broker_away:
             raise self._context.producer.unavailable()
-        return Sent(outcome, self._database_now())
+        return Sent(outcome, self._database_time(self._clock()))
 
     def _may_send(self, batch: Batch) -> bool:
-        """Not where the run ends, nor a batch with a gap, nor one so old that its claim could end while it is sent."""
+        """Not where the run ends, nor a batch with a gap, nor one that has lain too long to be sent in time."""
         fresh = self._clock() - batch.claimed_at < _OLDEST_CLAIM
         return fresh and batch.claimed.complete and self._context.may_go_on(1)
 
     def _begin_again(self) -> None:
+        self._swept = None  # a sweep that fails half-way has forgotten who must wait
+        self._swept_at = sweep(self._lanes[0].connection, self.cursor, self._context.options, self._clock())
         self._swept = self._clock()
-        self._swept_at = sweep(self._lanes[0].connection, self.cursor, self._context.options, self._swept)
 
-    def _database_now(self) -> datetime:
-        """By the clock that wrote the events, read at the last sweep and carried on by ours."""
-        return self._swept_at + timedelta(seconds=self._clock() - (self._swept or 0.0))
+    def _database_time(self, at: float) -> datetime:
+        """Our instant by the clock that wrote the events: as read at the last sweep, carried on by ours."""
+        return self._swept_at + timedelta(seconds=at - (self._swept or at))
 
     def _must_sweep(self) -> bool:
         return self._swept is None or self._clock() - self._swept >= SWEEP_EVERY
 
-    def _may_claim_behind(self, end: Position) -> bool:
+    def _may_claim_behind(self, end: Position, seen_at: float) -> bool:
         """Not where the run ends, is throttled, owes a retry or a sweep, or should look at another shard.
 
-        And not behind events so new that an older one may still commit: that one is found by looking back first.
+        And not behind events that were so new when they were looked for that an older one could still commit: that
+        one is found by looking back first.
         """
         options, due = self._context.options, self.cursor.next_due()
         return (
-            end[0] < self._database_now() - LATE_COMMITS
+            end[0] < self._database_time(seen_at) - LATE_COMMITS
             and self._context.may_go_on(2)
             and options.rate is None
             and (due is None or due > self._clock())
