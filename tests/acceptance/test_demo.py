@@ -219,7 +219,8 @@ def test_a_given_broker_is_used(demo, mock_kafka, read_all):
 
 def test_what_does_not_arrive_is_named(demo, mock_kafka):
     """A message that the broker refuses is listed as missing, and the exit code is 6."""
-    mock_kafka.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
+    # Once for the bundle; then each message is sent alone, and only one that is refused alone is to blame.
+    mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 8)
     result = demo("-o", "json", KAFKA_BROKERS=mock_kafka.bootstrap)
     document = valid(json.loads(result.stdout))
     assert (result.returncode, document["exit_code"]) == (6, 6)
