@@ -192,8 +192,9 @@ def test_two_claims_side_by_side_never_meet(engine, connection, add):
 
 
 @pytest.mark.parametrize(("late", "complete"), [(1, True), (5, True), (6, False), (60, False)])
-def test_a_range_that_filled_up_is_given_back(connection, add, late, complete):
+def test_a_range_that_filled_up_is_given_back(connection, add, monkeypatch, late, complete):
     """Events may commit into it before it is claimed; where they are far too many, some would be left behind."""
+    monkeypatch.setattr(outbox, "_MOST_MORE_IN_RANGE", 6)
     end = place(9, "end")
     for number in range(1, 2 + late):
         add(f"{number:03}", number / 100)

@@ -12,15 +12,33 @@ import psycopg2
 import pytest
 from sqlalchemy import event
 
-from tests.jobs.publish_outbox.conftest import Clockwork
+from tests.jobs.publish_outbox.conftest import READ, Clockwork, Outbox, new_producer
 from ticketbottle_payctl.domain.cursor import START
 from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
+from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
 from ticketbottle_payctl.store import outbox as store
 from ticketbottle_payctl.store.engine import transaction
 from ticketbottle_payctl.store.outbox import Claim
 
 INDEX = "outbox_published_createdAt_idx"
 PENDING = Claim(after=START, limit=1000, max_retries=5)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """These tests send too much for the cluster whose messages the others read."""
+    with MockKafka() as cluster:
+        for topic in READ:
+            cluster.create_topic(topic)
+        yield cluster
+
+
+@pytest.fixture
+def outbox(engine, cluster, read_all):
+    """An empty outbox, and a producer of its own."""
+    producer = new_producer(cluster.bootstrap)
+    yield Outbox(engine, cluster.bootstrap, producer, read_all, {})
+    producer.close()
 
 
 @pytest.fixture

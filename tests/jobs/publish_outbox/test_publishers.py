@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from confluent_kafka import KafkaError
+from sqlalchemy import event
 
 from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, NEW, OLD, Clockwork, new_producer
 from ticketbottle_payctl.jobs.publish_outbox import Observer
@@ -136,6 +137,29 @@ def test_two_loops_share_the_shards(outbox, mock_kafka):
     assert sum(shares) == 1500
     assert min(shares) > 0
     assert outbox.verdict() == GOOD
+
+
+def test_a_batch_is_committed_only_when_the_next_lane_holds_the_shard(outbox):
+    """A newcomer that is just being refused is in the way of the next lock: until it has left, this one is kept."""
+    outbox.insert(30, age=OLD)
+    lock = ownership.keeping(0, 1, 1)
+    newcomers, reports = [], []
+
+    def come_in_between(_connection, _cursor, statement, *_):
+        if lock in statement and not newcomers:
+            newcomers.append(outbox.engine.connect())
+            newcomers[0].exec_driver_sql(f"SELECT {lock}")
+
+    event.listen(outbox.engine, "before_cursor_execute", come_in_between)
+    publisher = threading.Thread(target=lambda: reports.append(outbox.publish(batch_size=10)))
+    publisher.start()
+    deadline = time.monotonic() + 1.5  # the lock's timeout is two seconds
+    while len(outbox.messages()) < 10 and time.monotonic() < deadline:
+        pass
+    assert set(outbox.states()) == {"pending"}
+    newcomers[0].close()
+    publisher.join(20)
+    assert (reports[0].tally.published, outbox.verdict()) == (30, GOOD)
 
 
 def test_who_comes_back_reads_again_what_happened_meanwhile(outbox, mock_kafka):

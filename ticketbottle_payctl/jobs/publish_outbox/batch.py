@@ -19,7 +19,7 @@ from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, OnDead, Pu
 from ticketbottle_payctl.store.outbox import PutBack
 
 SEND_WITHIN = 45.0
-"""Seconds from the claim to the last delivery: a message may take 30, the claim's transaction may idle for 60.
+"""Seconds from the claim's begin to the last delivery: a message may take 30, the claim's transaction may idle for 60.
 
 So who was frozen for a minute, and lost the claim to somebody else meanwhile, does not send it any more.
 """
@@ -77,13 +77,13 @@ class Sender:
     stopping: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
 
-    def send(self, events: Sequence[OutboxEvent], claimed_at: float) -> BatchOutcome:
+    def send(self, events: Sequence[OutboxEvent], claimed_since: float) -> BatchOutcome:
         """Send one batch, oldest first, and decide every event. The batch before is committed."""
         outcome = BatchOutcome()
         wave = self._whole(events)
         later = [] if wave else self._choose(events, wave, outcome)
         if wave:
-            self._send_wave(wave, claimed_at + SEND_WITHIN, outcome)
+            self._send_wave(wave, claimed_since + SEND_WITHIN, outcome)
         for event, waits in [(event, self.cursor.must_wait(event)) for event in later]:
             (self._hold if waits else self._postpone)(event, outcome)
         return outcome

@@ -239,7 +239,7 @@ class Shard:
 
     def _send(self, batch: Batch) -> Sent:
         with self._context.span(batch.events) as ended:
-            outcome = self._sender.send(batch.events, batch.claimed_at)
+            outcome = self._sender.send(batch.events, batch.seen_at)
             ended(outcome.counts)
         if outcome.broker_away:
             raise self._context.producer.unavailable()
