@@ -91,7 +91,7 @@ def container(buildah: Buildah):
     name = buildah("from", "--pull-never", "payctl-test")
     yield name
     buildah("rm", name)
-    buildah("rmi", "payctl-test")
+    buildah("rmi", "--force", "payctl-test")  # also where a run that was killed left a container of it
 
 
 def test_the_image_is_the_command_line(buildah: Buildah, container: str):
