@@ -70,11 +70,11 @@ test: $(DEV) $(FUNCTIONS) $(TOOLS) ## every test on one Python, the quick ones o
 	  passed="$$passed $$minor"; \
 	done; \
 	echo "== every test on CPython $(VERSION); the quick ones passed on:$${passed:- no other} (of $(MINORS))"
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 quick: $(TEST) ## the tests that need no service
 	@echo "== quick tests on CPython $(VERSION)"
-	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/sandbox --ignore tests/deploy $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/sandbox --ignore tests/deploy $(ARGS)
 
 check: $(DEV) $(CHECKED) ## lint, format, types, layers, Dockerfile, secrets, dependencies, the template
 	@$(BIN)/ruff check .

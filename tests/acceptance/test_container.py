@@ -6,6 +6,7 @@ Needs root, buildah and debootstrap; the base is kept in the cache and made once
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -25,7 +26,10 @@ PACKAGES = "python3,python3-venv,python3-pip,ca-certificates,findutils"
 CERTIFICATES = "/etc/ssl/certs:/etc/ssl/certs:ro"
 SETTINGS = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot", "BUILDAH_FORMAT": "docker"}
 
-pytestmark = [pytest.mark.container, pytest.mark.timeout(900), pytest.mark.xdist_group("container")]
+IMAGE = f"payctl-test-{os.getpid()}"
+"""Of this process: another worker may build its own at the same time."""
+
+pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 
 
 class Buildah:
@@ -67,31 +71,38 @@ class Buildah:
 def buildah(made) -> Buildah:
     """buildah, with the base image in its storage."""
     tool = made(lambda: Buildah(cache_home() / "containers"))
-    if BASE not in tool("images", "--format", "{{.Name}}:{{.Tag}}").replace("docker.io/library/", ""):
-        base = cache_home() / "containers" / "base"
-        shutil.rmtree(base, ignore_errors=True)
-        subprocess.run(
-            [shutil.which("debootstrap"), "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(base)],
-            check=True,
-            capture_output=True,
-        )
-        (base / "usr/local/bin/python").symlink_to("/usr/bin/python3")
-        container = tool("from", "scratch")
-        tool("add", "-q", container, str(base), "/")
-        tool("config", "--env", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", container)
-        tool("commit", "-q", "--rm", container, f"docker.io/library/{BASE}")
-        shutil.rmtree(base)
+    with (cache_home() / "containers.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if BASE not in tool("images", "--format", "{{.Name}}:{{.Tag}}").replace("docker.io/library/", ""):
+            make_base(tool, cache_home() / "containers" / "base")
     return tool
+
+
+def make_base(tool: Buildah, base: Path) -> None:
+    """Debian with its own Python, under the name of the image that the Dockerfile begins with."""
+    shutil.rmtree(base, ignore_errors=True)
+    packages = f"--include={PACKAGES}"
+    subprocess.run(
+        ["debootstrap", "--variant=minbase", packages, "bookworm", str(base)],
+        check=True,
+        capture_output=True,  # noqa: S607 - where Debian puts it
+    )
+    (base / "usr/local/bin/python").symlink_to("/usr/bin/python3")
+    container = tool("from", "scratch")
+    tool("add", "-q", container, str(base), "/")
+    tool("config", "--env", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", container)
+    tool("commit", "-q", "--rm", container, f"docker.io/library/{BASE}")
+    shutil.rmtree(base)
 
 
 @pytest.fixture(scope="module")
 def container(buildah: Buildah):
     """A container of the image that the Dockerfile makes."""
-    buildah("bud", "--pull-never", "--layers=false", "-t", "payctl-test", "-v", CERTIFICATES, ".")
-    name = buildah("from", "--pull-never", "payctl-test")
+    buildah("bud", "--pull-never", "--layers=false", "-t", IMAGE, "-v", CERTIFICATES, ".")
+    name = buildah("from", "--pull-never", IMAGE)
     yield name
     buildah("rm", name)
-    buildah("rmi", "--force", "payctl-test")  # also where a run that was killed left a container of it
+    buildah("rmi", "--force", IMAGE)  # also where a run that was killed left a container of it
 
 
 def test_the_image_is_the_command_line(buildah: Buildah, container: str):
@@ -127,7 +138,7 @@ def test_the_image_is_a_lambda_function(buildah: Buildah, container: str):
 
 def test_the_health_check_knows_a_publisher_that_lives(buildah: Buildah, container: str):
     """Without a fresh sign of life the check fails; with one it passes."""
-    settings = json.loads(buildah("inspect", "--type", "image", "payctl-test"))
+    settings = json.loads(buildah("inspect", "--type", "image", IMAGE))
     check = settings["Docker"]["config"]["Healthcheck"]["Test"]
     assert check[:3] == ["CMD", "sh", "-c"]
     assert buildah.run(container, *check[1:]).returncode == 1
