@@ -81,12 +81,8 @@ def buildah(made) -> Buildah:
 def make_base(tool: Buildah, base: Path) -> None:
     """Debian with its own Python, under the name of the image that the Dockerfile begins with."""
     shutil.rmtree(base, ignore_errors=True)
-    packages = f"--include={PACKAGES}"
-    subprocess.run(
-        ["debootstrap", "--variant=minbase", packages, "bookworm", str(base)],
-        check=True,
-        capture_output=True,  # noqa: S607 - where Debian puts it
-    )
+    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(base)]
+    subprocess.run(command, check=True, capture_output=True)
     (base / "usr/local/bin/python").symlink_to("/usr/bin/python3")
     container = tool("from", "scratch")
     tool("add", "-q", container, str(base), "/")
