@@ -44,8 +44,7 @@ def _measure(section: Section, server: Database, broker: Broker, rate: int, opti
         loop, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env={**processes.inherited(), **environ}
     )
     try:
-        processes.run(python("benchmarks.writer", "20", "1"), environ)  # by now it has found its pace
-        time.sleep(1)
+        processes.run(python("benchmarks.writer", "20", "1"), environ)  # it has started and its connections are open
         cpu, busy, began = processes.cpu_of(publisher.pid), processes.busy(), time.perf_counter()
         database_cpu, broker_cpu = server.cpu(), processes.cpu_of(broker.pid)
         writer = processes.run(python("benchmarks.writer", str(rate), str(options.seconds)), environ)

@@ -1,7 +1,8 @@
 """Commits events one by one at a steady pace: ``python -m benchmarks.writer EVENTS_A_SECOND SECONDS``.
 
-Prints a JSON object of event id to the instant (seconds since 1970) at which its commit returned. It does not wait for
-its commits to reach the disk: it is the load, not what is measured.
+It writes for two seconds before what counts, for as long as a publisher needs to see that there is work again. Prints a
+JSON object of event id to the instant (seconds since 1970) at which its commit returned. It does not wait for its
+commits to reach the disk: it is the load, not what is measured.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _INSERT = """
     INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt")
     VALUES (%s, %s, 'payment', 'PAYMENT_COMPLETED', %s, clock_timestamp() AT TIME ZONE 'UTC')
 """
+_LEAD_IN = 2.0
 _PAYLOAD = json.dumps({"padding": "x" * 284})
 
 
@@ -29,12 +31,13 @@ def main() -> None:
     committed = {}
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
-        began = time.monotonic()
-        for number in range(int(rate * seconds)):
+        began = time.monotonic() + _LEAD_IN
+        for number in range(-int(rate * _LEAD_IN), int(rate * seconds)):
             time.sleep(max(0.0, began + number / rate - time.monotonic()))
             event_id = str(uuid4())
             cursor.execute(_INSERT, (event_id, str(uuid4()), _PAYLOAD))
-            committed[event_id] = time.time()
+            if number >= 0:
+                committed[event_id] = time.time()
     sys.stdout.write(json.dumps(committed))
 
 
