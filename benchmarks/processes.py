@@ -15,6 +15,7 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
 _OURS = re.compile(r"(?:PAYCTL_(?!KAFKA_HOME)|OUTBOX_|KAFKA_|DATABASE_URL|ENVIRONMENT$|LOG_LEVEL$)")
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 ROOT = Path(__file__).resolve().parent.parent
 CORES = os.cpu_count() or 1
 
@@ -32,8 +33,11 @@ class Ended:
 
 
 def inherited() -> dict[str, str]:
-    """The environment without settings of payctl's that this shell may have: every contender gets its own."""
-    return {name: value for name, value in os.environ.items() if not _OURS.match(name)}
+    """The environment without settings of payctl's that this shell may have: every contender gets its own.
+
+    Nor does a shell decide that modules are compiled again at each start: an installed package has its bytecode.
+    """
+    return {name: value for name, value in os.environ.items() if not _OURS.match(name) and name != _NO_BYTECODE}
 
 
 def run(command: Sequence[str], environ: Mapping[str, str] | None = None, *, check: bool = True) -> Ended:
