@@ -43,6 +43,14 @@ def test_quick_commands_load_nothing_heavy(arguments):
     assert loaded(*arguments) == set()
 
 
+@pytest.mark.parametrize("command", ["publish-outbox", "stats", "cleanup"])
+def test_no_gateway_is_loaded_for_who_asks_none(command):
+    """What proves a callback is loaded by the commands that are given one."""
+    code = RUN.replace("print(*sys.modules", "print(*[m for m in sys.modules if '.providers.' in m]")
+    result = subprocess.run([sys.executable, "-c", code, command, "--help"], capture_output=True, text=True, check=True)
+    assert result.stderr.split() == []
+
+
 def test_help_does_not_import_the_commands():
     """The list of commands is a table, not an import of each."""
     code = RUN.replace("print(*sys.modules", "print(*[m for m in sys.modules if m.startswith('ticketbottle_payctl')]")

@@ -30,7 +30,7 @@ def event_types(incomplete: str) -> list[str]:
 
 def gateways(incomplete: str) -> list[str]:
     """``auto`` and the gateways' names."""
-    from ticketbottle_payctl.cli.options import NAMES_OF_GATEWAYS  # noqa: PLC0415 - as above
+    from ticketbottle_payctl.cli.callback_options import NAMES_OF_GATEWAYS  # noqa: PLC0415 - as above
 
     return _beginning(NAMES_OF_GATEWAYS, incomplete)
 

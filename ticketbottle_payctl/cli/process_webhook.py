@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl import providers
-from ticketbottle_payctl.cli import exit_codes, options
+from ticketbottle_payctl.cli import callback_options, exit_codes, options
 from ticketbottle_payctl.cli.gateway_keys import missing_keys
 from ticketbottle_payctl.cli.guard import Approval, permit
 from ticketbottle_payctl.cli.inputs import AUTO, Source, read_request, resolve
@@ -37,12 +37,12 @@ ALERTS = {
 
 def process_webhook_command(  # noqa: PLR0913 - one argument per option
     ctx: typer.Context,
-    file: options.File = None,
+    file: callback_options.File = None,
     *,
-    provider: options.Provider = AUTO,
-    query: options.Query = None,
-    event: options.EventFile = None,
-    path: options.RequestPath = None,
+    provider: callback_options.Provider = AUTO,
+    query: callback_options.Query = None,
+    event: callback_options.EventFile = None,
+    path: callback_options.RequestPath = None,
     receipt: ReceiptId = None,
     dry_run: options.DryRun = False,
     reason: options.Reason = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl import providers
-from ticketbottle_payctl.cli import exit_codes, options
+from ticketbottle_payctl.cli import callback_options, exit_codes
 from ticketbottle_payctl.cli.gateway_keys import CredentialsFor, missing_keys
 from ticketbottle_payctl.cli.inputs import AUTO, Source, read_request
 from ticketbottle_payctl.cli.key_files import read_keys
@@ -27,12 +27,12 @@ Tamper = Annotated[str | None, typer.Option(metavar="FIELD", help="Change this f
 
 def verify_signature_command(  # noqa: PLR0913 - one argument per option
     ctx: typer.Context,
-    file: options.File = None,
+    file: callback_options.File = None,
     *,
-    provider: options.Provider = AUTO,
-    query: options.Query = None,
-    event: options.EventFile = None,
-    path: options.RequestPath = None,
+    provider: callback_options.Provider = AUTO,
+    query: callback_options.Query = None,
+    event: callback_options.EventFile = None,
+    path: callback_options.RequestPath = None,
     key_file: KeyFile = None,
     key_stdin: KeyStdin = False,
     explain: Explain = False,
