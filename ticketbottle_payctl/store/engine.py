@@ -1,7 +1,7 @@
 """The one door to PostgreSQL: how a connection is made, what every transaction begins with, whose fault an error is.
 
-Limits travel inside the first statement of each transaction (``set_config(..., true)``): they cost no round trip,
-end with the transaction, and so pass through PgBouncer and RDS Proxy.
+``BEGIN`` and the limits travel in the message of each transaction's first statement (``set_config(..., true)``): they
+cost no round trip, end with the transaction, and so pass through PgBouncer and RDS Proxy.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError, PayctlError
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store import freshness
+from ticketbottle_payctl.store import driver, freshness
 from ticketbottle_payctl.store.freshness import READ_ONLY
 
 _LIMITS, _SCHEMA = "payctl_limits", "payctl_schema"
@@ -64,13 +64,14 @@ def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> E
             "keepalives_idle": 30,
             "application_name": application,
             "client_encoding": "UTF8",
+            "connection_factory": driver.Connection,
         },
         execution_options={_SCHEMA: settings.schema},
         **pool,
     )
     freshness.watch(engine)
     event.listen(engine, "begin", _mark_fresh)
-    event.listen(engine, "before_cursor_execute", _prefix_limits, retval=True)
+    event.listen(engine, "before_cursor_execute", _open_with_limits, retval=True)
     return engine
 
 
@@ -104,13 +105,13 @@ def fetch(connection: Connection, sql: str, parameters: Mapping[str, object]) ->
     """
     if not connection.in_transaction():
         connection.begin()
-    driver: Any = connection.connection.dbapi_connection
+    session: Any = connection.connection.dbapi_connection
     try:
-        with driver.cursor() as cursor:
-            cursor.execute(_with_limits(connection, sql), parameters)
+        with session.cursor() as cursor:
+            cursor.execute(_opened(connection, sql), parameters)
             return list(cursor.fetchall()) if cursor.description else []
     except psycopg2.Error as error:
-        useless = bool(driver.closed) or error.pgcode == READ_ONLY
+        useless = bool(session.closed) or error.pgcode == READ_ONLY
         if useless:
             connection.invalidate(error)
         raise DBAPIError.instance(None, None, error, psycopg2.Error, connection_invalidated=useless) from error
@@ -140,7 +141,7 @@ def _mark_fresh(connection: Connection) -> None:
     connection.info[_FRESH] = True
 
 
-def _prefix_limits(
+def _open_with_limits(
     connection: Connection,
     _cursor: object,
     statement: str,
@@ -148,14 +149,15 @@ def _prefix_limits(
     _context: object,
     _executemany: bool,  # noqa: FBT001
 ) -> tuple[str, object]:
-    return _with_limits(connection, statement), parameters
+    return _opened(connection, statement), parameters
 
 
-def _with_limits(connection: Connection, statement: str) -> str:
+def _opened(connection: Connection, statement: str) -> str:
+    """The statement, behind what opens its transaction where it is the first one."""
     if not connection.info.pop(_FRESH, False):
         return statement
     options = connection.get_execution_options()
-    return f"{_limits_sql(options.get(_LIMITS, Limits()), options[_SCHEMA])};\n{statement}"
+    return f"{driver.BEGIN}; {_limits_sql(options.get(_LIMITS, Limits()), options[_SCHEMA])};\n{statement}"
 
 
 @lru_cache(maxsize=32)

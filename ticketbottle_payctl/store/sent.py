@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-_BUFFER = 5000
+_AT_ONCE = 5000
 
 
 class SentEvent(NamedTuple):
@@ -27,9 +27,9 @@ def created_between(connection: Connection, since: datetime, until: datetime, li
 
     Rows that the replaced service left half marked count: they were sent. Read through (published, "createdAt").
     """
-    connection.exec_driver_sql("SELECT")  # carries the transaction's limits, which cannot stand before a cursor's query
-    rows = connection.execution_options(stream_results=True, max_row_buffer=_BUFFER).exec_driver_sql(
+    connection.exec_driver_sql(
         """
+        DECLARE sent NO SCROLL CURSOR FOR
         SELECT id, "aggregateId", "eventType", "createdAt", "publishedAt", sha256(convert_to(payload::text, 'UTF8'))
         FROM outbox
         WHERE published = ANY('{t,f}') AND "createdAt" >= %(since)s AND "createdAt" < %(until)s
@@ -38,10 +38,15 @@ def created_between(connection: Connection, since: datetime, until: datetime, li
         """,
         {"since": _naive(since), "until": _naive(until), "limit": limit},
     )
-    for row in rows:
-        event_id, key, event_type, created_at, published_at, digest = row
-        created, published = created_at.replace(tzinfo=UTC), published_at.replace(tzinfo=UTC)
-        yield SentEvent(event_id, key, event_type, created, published, bytes(digest))
+    while rows := connection.exec_driver_sql(f"FETCH {_AT_ONCE} FROM sent").all():
+        yield from map(_event, rows)
+    connection.exec_driver_sql("CLOSE sent")
+
+
+def _event(row: Sequence[Any]) -> SentEvent:
+    event_id, key, event_type, created_at, published_at, digest = row
+    created, published = created_at.replace(tzinfo=UTC), published_at.replace(tzinfo=UTC)
+    return SentEvent(event_id, key, event_type, created, published, bytes(digest))
 
 
 def _naive(at: datetime) -> datetime:
