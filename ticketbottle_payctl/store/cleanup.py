@@ -6,7 +6,6 @@ replaced service (``"publishedAt"`` alone) were sent, so they count. Pending and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.cursor import Position
+from ticketbottle_payctl.store import ownership
 
 # An event is created before it is published, but the replaced service let the session's time zone into "createdAt",
 # and no zone is further from UTC than this. It only bounds the walk through the index.
@@ -32,14 +32,19 @@ class Expired:
     half_marked: bool = False
 
 
-class Doomed(NamedTuple):
-    """A row that this transaction has locked and may delete. ``line`` is the whole row as JSON, where asked for."""
+class Batch(NamedTuple):
+    """Expired events that this transaction deletes when it is committed.
 
-    place: str
-    id: str
-    created_at: datetime
+    ``found`` is how many were found, ``deleted`` how many of them are going, ``last`` where the search ended, ``lines``
+    each whole row as JSON, where asked for. ``publishing``: a publisher was at work at that moment.
+    """
+
+    found: int
+    deleted: int
     bytes: int
-    line: str | None
+    last: Position | None
+    lines: list[str]
+    publishing: bool
 
 
 class Amount(NamedTuple):
@@ -49,38 +54,35 @@ class Amount(NamedTuple):
     bytes: int
 
 
-def lock(connection: Connection, wanted: Expired, after: Position, limit: int, *, whole: bool) -> list[Doomed]:
-    """Lock the next expired rows, in the index's order. Rows that another session has locked are left for later.
+def delete_next(connection: Connection, wanted: Expired, after: Position, limit: int, *, whole: bool) -> Batch:
+    """Delete the next expired rows, in the index's order, and what payctl remembers of them.
 
-    ``after`` is where the batch before ended: without it every batch would walk the dead entries of the others.
-    ``whole`` also reads each row as one line of JSON, the payload as PostgreSQL prints it.
+    Rows that another session has locked are left for later. Guards: each is locked, and looked at again as it is
+    locked. ``after`` is where the batch before ended: without it every batch would walk the dead entries of the others.
+    ``whole`` also gives each row as one line of JSON, in order, the payload as PostgreSQL prints it.
     """
-    line = "row_to_json(o)::text" if whole else "NULL"
+    row, lines = ("row_to_json(o.*)::text", f"array_agg(line ORDER BY {_IN_ORDER})") if whole else ("NULL", "NULL")
     sql = f"""
-        SELECT o.ctid::text, o.id, o."createdAt", pg_column_size(o.*), {line} FROM outbox AS o
-        WHERE {_condition(wanted)} AND "createdAt" >= %(after_at)s AND ("createdAt", id COLLATE "C")
-            > (%(after_at)s, %(after_id)s)
-        ORDER BY {_IN_ORDER} LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-    """  # noqa: S608 - only constants are put in
-    parameters = _parameters(wanted) | {"after_at": after[0], "after_id": after[1], "limit": limit}
-    return [Doomed(*row) for row in connection.exec_driver_sql(sql, parameters)]
-
-
-def delete(connection: Connection, wanted: Expired, rows: Sequence[Doomed]) -> int:
-    """Delete locked rows and what payctl remembers of them; returns how many events went.
-
-    Guards: this transaction holds their locks, and each is still expired.
-    """
-    sql = f"""
-        WITH gone AS (
-            DELETE FROM outbox WHERE ctid = ANY(%(places)s::tid[]) AND {_condition(wanted)} RETURNING id
+        WITH doomed AS MATERIALIZED (
+            SELECT ctid, id, "createdAt" FROM outbox
+            WHERE {_condition(wanted)} AND "createdAt" >= %(after_at)s
+              AND ("createdAt", id COLLATE "C") > (%(after_at)s, %(after_id)s)
+            ORDER BY {_IN_ORDER} LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+        ), gone AS (
+            DELETE FROM outbox AS o WHERE ctid = ANY (ARRAY(SELECT ctid FROM doomed)) AND {_condition(wanted)}
+            RETURNING id, "createdAt", pg_column_size(o.*) AS bytes, {row} AS line
         ), context AS (
             DELETE FROM payctl.event_context WHERE event_id IN (SELECT id FROM gone)
+        ), last AS (
+            SELECT id, "createdAt" FROM doomed ORDER BY "createdAt" DESC, id COLLATE "C" DESC LIMIT 1
         )
-        SELECT count(*) FROM gone
+        SELECT (SELECT count(*) FROM doomed), count(*), COALESCE(sum(bytes), 0), (SELECT "createdAt" FROM last),
+            (SELECT id FROM last), {lines}, {ownership.AT_WORK} FROM gone
     """  # noqa: S608 - only constants are put in
-    parameters = _parameters(wanted) | {"places": [row.place for row in rows]}
-    return int(connection.exec_driver_sql(sql, parameters).scalar_one())
+    parameters = _parameters(wanted) | {"after_at": after[0], "after_id": after[1], "limit": limit}
+    found, deleted, size, last_at, last_id, kept, publishing = connection.exec_driver_sql(sql, parameters).one()
+    last = None if last_at is None else (last_at, last_id)
+    return Batch(found, deleted, int(size), last, kept or [], publishing)
 
 
 def measure(connection: Connection, wanted: Expired) -> Amount:

@@ -37,6 +37,11 @@ INSERT INTO payctl.publishers (shard, owner) VALUES (%(shard)s, %(owner)s)
 ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = clock_timestamp()
 """
 
+AT_WORK = f"""EXISTS (
+    SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = {NAMESPACE}::oid
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""  # noqa: S608 - a constant
+"""An expression: whether some publisher has a batch open at this moment."""
+
 
 class Entry(Enum):
     """What became of an attempt to enter a shard."""

@@ -1,4 +1,4 @@
-"""Batch after batch until nothing expired is left: lock, archive, delete, commit, rest a little."""
+"""Batch after batch until nothing expired is left: delete, archive, commit, rest a little."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _COUNTING = Limits(statement=timedelta(minutes=1), careful_plan=True)
 _MOST_COUNTED = 100_000
 _SHORTEST_REST, _LONGEST_REST = 0.001, 1.0
 _LEAST_SHARE, _LARGEST_SHARE = 0.1, 1.0
+_BESIDE_A_PUBLISHER = 2.0
 _SLOW = 2.0
 
 
@@ -54,18 +55,22 @@ def kinds(horizon: datetime) -> tuple[Expired, Expired]:
 
 @dataclass(slots=True)
 class Rest:
-    """How long to pause after a batch: a share of the time it took, more while the server is slower than it can be."""
+    """How long to pause after a batch: a share of the time it took, more while the server is slower than it can be.
+
+    While somebody publishes it is twice the time it took: tickets do not wait for old rows to go.
+    """
 
     share: float = _LEAST_SHARE
     _best: float = float("inf")
 
-    def after(self, seconds: float, rows: int) -> float:
+    def after(self, seconds: float, rows: int, *, publishing: bool = False) -> float:
         """The pause, in seconds, after a batch of ``rows`` that took ``seconds``."""
         per_row = seconds / max(rows, 1)
         self._best = min(self._best, per_row)
         slow = per_row > _SLOW * self._best
         self.share = min(_LARGEST_SHARE, self.share * 2) if slow else max(_LEAST_SHARE, self.share / 2)
-        return min(_LONGEST_REST, max(_SHORTEST_REST, seconds * self.share))
+        share = max(self.share, _BESIDE_A_PUBLISHER) if publishing else self.share
+        return min(_LONGEST_REST, max(_SHORTEST_REST, seconds * share))
 
 
 @dataclass(slots=True)
@@ -81,6 +86,7 @@ class Sweep:
     deadline: float | None
     swept: Swept = field(default_factory=Swept)
     _rest: Rest = field(default_factory=Rest)
+    _publishing: bool = False
 
     def run(self, archive: Archive | None, receipts_before: datetime | None) -> CleanupStoppedBecause:
         """Delete what is expired, then kept callbacks where asked for; why it ended."""
@@ -108,26 +114,26 @@ class Sweep:
                 self.done(self.swept)
             if rows < self.batch_size:
                 return None
-            self.stop.wait(min(self._rest.after(self.clock() - began, rows), self._time_left()))
+            pause = self._rest.after(self.clock() - began, rows, publishing=self._publishing)
+            self.stop.wait(min(pause, self._time_left()))
         return reason
 
     def _events(self, connection: Connection, kind: Expired, archive: Archive | None) -> Iterator[int]:
         """Each step is one transaction; it gives how many rows were found."""
         after: Position = START
         while True:
-            rows = store.lock(connection, kind, after, self.batch_size, whole=archive is not None)
-            if rows:
-                if archive is not None:
-                    archive.add(row.line or "" for row in rows)
-                deleted = store.delete(connection, kind, rows)
-                after = rows[-1].created_at, rows[-1].id
+            batch = store.delete_next(connection, kind, after, self.batch_size, whole=archive is not None)
+            if archive is not None and batch.lines:
+                archive.add(batch.lines)
             connection.commit()
-            if rows:
-                self.swept.deleted += deleted
-                self.swept.archived += len(rows) if archive is not None else 0
-                self.swept.bytes += sum(row.bytes for row in rows)
+            self._publishing = batch.publishing
+            if batch.last:
+                after = batch.last
+                self.swept.deleted += batch.deleted
+                self.swept.archived += len(batch.lines)
+                self.swept.bytes += batch.bytes
                 self.swept.batches += 1
-            yield len(rows)
+            yield batch.found
 
     def _receipts(self, connection: Connection, before: datetime) -> Iterator[int]:
         while True:
