@@ -40,9 +40,10 @@ def main() -> int:
     for name in arguments.names or BENCHMARKS:
         sys.stderr.write(f"{name}\n")
         sections += BENCHMARKS[name](options)
+        if arguments.keep:  # each time: an hour's work must not be lost with its last minute
+            page = write(sections, about, at, Path(arguments.keep), arguments.label)
+            sys.stderr.write(f"written: {page.name}\n")
     sys.stdout.write(markdown(sections, about, at))
-    if arguments.keep:
-        sys.stderr.write(f"written: {write(sections, about, at, Path(arguments.keep)).name}\n")
     return 0
 
 
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, help="rounds [5]")
     parser.add_argument("--quick", action="store_true", help="small and once, to see that everything works")
     parser.add_argument("--keep", metavar="DIR", default=str(ROOT / "docs" / "benchmarks"), help="where to write")
+    parser.add_argument("--label", default="", help="added to the page's name, for a second run of one day")
     parser.add_argument("--no-keep", dest="keep", action="store_const", const="", help="write nothing")
     return parser
 

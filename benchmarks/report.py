@@ -75,10 +75,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def write(sections: Sequence[Section], about: dict[str, str], at: datetime, directory: Path) -> Path:
-    """Write both forms, named by the date, and return the page's place."""
+def write(sections: Sequence[Section], about: dict[str, str], at: datetime, directory: Path, label: str = "") -> Path:
+    """Write both forms, named by the date (and the label), and return the page's place."""
     directory.mkdir(parents=True, exist_ok=True)
-    page = directory / f"{at:%Y-%m-%d}.md"
+    page = directory / f"{at:%Y-%m-%d}{label and '-'}{label}.md"
     page.write_text(markdown(sections, about, at), "utf-8")
     record = {"at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "machine": about, "sections": [asdict(section) for section in sections]}
     page.with_suffix(".json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")

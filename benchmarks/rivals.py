@@ -43,13 +43,14 @@ def _compare(server: Database, broker: Broker, options: Options) -> Section:
     for name, make in _MAKERS.items():
         try:
             contenders.append(make(server, broker, options))
-        except (PeerMissingError, PayctlError) as error:
+        except (PeerMissingError, PayctlError, processes.ChildFailedError) as error:
             section.notes.append(f"{name} left out: {error}")
     rounds = Rounds(server, broker, options)
     rounds.warm_up(contender(server, broker, "producer", options))
-    rounds.run(contenders)
+    rounds.run(contenders, may_fail=True)
     section.samples = rounds.records
-    for each in contenders:
+    section.notes += [f"{name} left out: {why}" for name, why in rounds.failed.items()]
+    for each in [each for each in contenders if each.name not in rounds.failed]:
         section.rows.append(rounds.row(each.name, to="payctl"))
         if each.name in _GOALS:
             section.at_least(f"drain, times {each.name}", rounds.ratio("payctl", each.name), _GOALS[each.name])

@@ -49,13 +49,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Something that drains the outbox: the command, its settings, and how to prepare the table for it."""
+    """Something that does the work: the command, its settings, and how to prepare the table for it.
+
+    ``drains``: nothing may be pending afterwards. ``sends``: the topics must have grown by what it says it did.
+    """
 
     name: str
     command: Sequence[str]
     environ: Mapping[str, str]
     prepare: Callable[[], None]
     drains: bool = True
+    sends: bool = True
 
 
 class Rounds:
@@ -64,16 +68,27 @@ class Rounds:
     def __init__(self, database: Database, broker: Broker, options: Options) -> None:
         self._database, self._broker, self._options = database, broker, options
         self.samples: list[Sample] = []
+        self.failed: dict[str, str] = {}
 
     def warm_up(self, contender: Contender) -> None:
         """One turn that does not count: a Java broker is slow until it has compiled what it runs."""
         self._sample(contender)
 
-    def run(self, contenders: Sequence[Contender], runs: int | None = None) -> None:
-        """``runs`` rounds, every second one in the reverse order."""
-        for number in range(runs or self._options.runs):
+    def run(self, contenders: Sequence[Contender], *, may_fail: bool = False) -> None:
+        """As many rounds as asked for, every second one in the reverse order.
+
+        With ``may_fail`` one that fails is left out from then on, and :attr:`failed` says why.
+        """
+        for number in range(self._options.runs):
             for contender in contenders if number % 2 == 0 else contenders[::-1]:
-                self.samples.append(self._undisturbed(contender))
+                if contender.name in self.failed:
+                    continue
+                try:
+                    self.samples.append(self._undisturbed(contender))
+                except processes.ChildFailedError as error:
+                    if not may_fail:
+                        raise
+                    self.failed[contender.name] = " ".join(str(error).split())[-200:]
 
     def best(self, name: str) -> list[Sample]:
         """The samples that count: the undisturbed ones, or all where there is none."""
@@ -124,6 +139,7 @@ class Rounds:
 
     def _sample(self, contender: Contender) -> Sample:
         contender.prepare()
+        messages = self._broker.messages() if contender.sends else 0
         processes.wait_for_quiet(self._options.patience)
         broker, database, busy, wal = self._costs()
         began = time.perf_counter()
@@ -134,6 +150,9 @@ class Rounds:
         events = told["events"]
         if contender.drains and self._database.pending():
             message = f"{contender.name} left {self._database.pending()} rows"
+            raise processes.ChildFailedError(message)
+        if contender.sends and self._broker.messages() - messages < events:
+            message = f"{contender.name} says it sent {events}, and the topics grew by less"
             raise processes.ChildFailedError(message)
         micro = 1e6 / events
         own = ended.cpu + spent[0] + spent[1]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -12,7 +15,7 @@ from sqlalchemy import event
 from benchmarks import processes
 from benchmarks.brokers import mock_broker
 from benchmarks.database import database
-from benchmarks.drain import contender
+from benchmarks.drain import Snapshot, contender
 from benchmarks.options import Options
 from benchmarks.report import Section
 from benchmarks.rounds import COLUMNS, Rounds
@@ -21,20 +24,41 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store.engine import Limits, transaction
 
 _TURNS = 15
+_PUBLISHING = ("payctl", "payctl-beside-cleanup")
+_HELD = "cleanup, old snapshot held"
 _LOCK_WAIT = re.compile(r"still waiting for (\w+) .* after ([\d.]+) ms")
 
 
 def cleanup(options: Options) -> list[Section]:
-    """The publisher drains a backlog, alone and while a million published rows are deleted."""
-    with database(log_lock_waits="on", deadlock_timeout="100ms") as server, mock_broker() as broker:
+    """The publisher drains a backlog, alone and while a million published rows are deleted; and the deleting itself."""
+    with (
+        database(log_lock_waits="on", deadlock_timeout="100ms") as server,
+        mock_broker() as broker,
+        closing(Snapshot(server)) as snapshot,
+    ):
         rounds = Rounds(server, broker, options)
-        names = ("payctl", "payctl-beside-cleanup")
-        rounds.run([contender(server, broker, name, options) for name in names])
+        fill = partial(server.fill, options.rows, beside=options.beside)
+
+        def hold() -> None:
+            fill()
+            snapshot.hold()
+
+        alone = contender(server, broker, "cleanup", options)
+        rounds.run(
+            [
+                *(replace(contender(server, broker, name, options), prepare=snapshot.released_before(fill))
+                  for name in _PUBLISHING),
+                replace(alone, prepare=snapshot.released_before(fill)),
+                replace(alone, name=_HELD, prepare=snapshot.released_before(hold)),
+            ]
+        )  # fmt: skip
         waits = [float(found[1]) for found in _LOCK_WAIT.findall(server.server.log.read_text(errors="replace"))]
     section = Section("cleanup", "Publishing beside cleanup (mock broker)", COLUMNS, samples=rounds.records)
-    section.rows += [rounds.row(name, to="payctl") for name in names]
-    section.at_least("publisher's rate beside cleanup", rounds.ratio(names[1], names[0]), 0.85)
+    section.rows += [rounds.row(name, to=_PUBLISHING[0]) for name in _PUBLISHING]
+    section.rows += [rounds.row(name, to="cleanup") for name in ("cleanup", _HELD)]
+    section.at_least("publisher's rate beside cleanup", rounds.ratio(_PUBLISHING[1], _PUBLISHING[0]), 0.85)
     section.at_most("lock waits of more than 100 ms", len(waits), 0)
+    section.at_least("cleanup with an old snapshot held, of its rate alone", rounds.ratio(_HELD, "cleanup"), 0.8)
     section.notes.append("Both share the machine's cores; the second row's CPU is the publisher's alone.")
     return [section]
 
