@@ -28,7 +28,9 @@ from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.http_client import send
 from ticketbottle_payctl.jobs.reconcile.asking import AskOptions, Finding, ask_gateways
 from ticketbottle_payctl.jobs.reconcile.settling import Candidates, find_named, find_overdue, settle_findings
+from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.runs import NewRun
+from ticketbottle_payctl.store.unsettled import Overdue
 
 _OVERDUE = timedelta(minutes=20)
 _LIMIT = 500
@@ -99,17 +101,19 @@ def payments_command(  # noqa: PLR0913 - one argument per option
                 found.append(finding)
                 step()
         if dry_run or stop.event.is_set() or not any(finding.settles for finding in found):
-            it = Reconciled(found, chosen.more, dry_run=dry_run, stopped=stop.exit_code)
+            it = Reconciled(found, chosen.more, chosen.too_old, dry_run=dry_run, stopped=stop.exit_code)
             session.finish(result_of(it))
     act = Act("settle", sum(finding.settles for finding in found), "payments", plan_blocks(found))
     approve(session, act, Approval(yes, reason, max_affected, confirm))
-    _settle(session, found, reason, more=chosen.more)
+    _settle(session, found, reason, chosen)
 
 
 def _chosen(session: Session, names: list[str] | None, older: timedelta, provider: str | None, most: int) -> Candidates:
     engine = session.services.engine
     if not names:
-        return find_overdue(engine, session.services.now() - older, most, provider)
+        now = session.services.now()
+        known_since = {name: now - query.within for name, query in QUERIES.items() if query.within is not None}
+        return find_overdue(engine, Overdue(now - older, known_since, provider), most)
     chosen = find_named(engine, names)
     if chosen.missing:
         message = f"there is no payment of that order code or id: {', '.join(chosen.missing)}"
@@ -117,11 +121,12 @@ def _chosen(session: Session, names: list[str] | None, older: timedelta, provide
     return chosen
 
 
-def _settle(session: Session, found: list[Finding], reason: str | None, *, more: bool) -> None:
+def _settle(session: Session, found: list[Finding], reason: str | None, chosen: Candidates) -> None:
     run = NewRun(str(uuid4()), "reconcile payments", who_runs(session), reason=reason, profile=session.profile.name)
     with stop_on_signals() as stop, _progress(session, "settling", sum(each.settles for each in found)) as step:
         done = settle_findings(session.services.engine, found, run, stop=stop.event, tell=lambda _: step())
-    it = Reconciled(found, more, {each.payment_id: each for each in done}, run_id=run.id, stopped=stop.exit_code)
+    settled = {each.payment_id: each for each in done}
+    it = Reconciled(found, chosen.more, chosen.too_old, settled, run_id=run.id, stopped=stop.exit_code)
     session.finish(result_of(it))
 
 
