@@ -34,7 +34,7 @@ def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
         session.finish(_result(before, dry_run=True))
     approve(session, Act("repair", before.matched, "events", _plan(before)), approval)
     with stop_on_signals() as stop, _progress(session, before.matched) as done:
-        report = fix_published_flags(engine, _run(session, approval), stopping=stop.event.is_set, done=done)
+        report = fix_published_flags(engine, before, _run(session, approval), stopping=stop.event.is_set, done=done)
     result = _result(report, dry_run=False)
     session.finish(replace(result, exit_code=stop.exit_code or result.exit_code))
 
