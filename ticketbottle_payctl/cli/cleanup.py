@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +15,7 @@ import typer
 from ticketbottle_payctl.cli import options
 from ticketbottle_payctl.cli.cleanup_result import plan_of, result_of
 from ticketbottle_payctl.cli.guard import Act, Approval, approve, permit
-from ticketbottle_payctl.cli.human import is_terminal
+from ticketbottle_payctl.cli.progress import bar
 from ticketbottle_payctl.cli.quantities import duration
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.cli.signals import stop_on_signals
@@ -97,7 +96,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
     run = NewRun(
         str(uuid4()), "cleanup", who_runs(session), reason, session.profile.name, options=told | {"archive": archive}
     )
-    with stop_on_signals() as stop, _watched(session, planned, hidden=dry_run) as done:
+    with stop_on_signals() as stop, _watched(session, planned, "counting" if dry_run else "deleting") as done:
         report = cleanup(
             session.services.engine,
             retention=retention,
@@ -139,15 +138,7 @@ def _allow(
 
 
 @contextmanager
-def _watched(session: Session, planned: CleanupPreview | None, *, hidden: bool) -> Iterator[Callable[[Swept], None]]:
-    """Who hears of each batch: a progress bar on a terminal, else nobody. Nothing is counted only to fill a bar."""
-    if hidden or session.shared.quiet or not is_terminal(sys.stderr):
-        yield lambda _: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - rich, only where a bar is drawn
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    columns = (TextColumn("deleting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("deleting", total=planned.matched + planned.receipts if planned else None)
-        yield lambda swept: progress.update(bar, completed=swept.deleted + swept.receipts)
+def _watched(session: Session, planned: CleanupPreview | None, word: str) -> Iterator[Callable[[Swept], None]]:
+    """Who hears of each batch: a bar, with a total where one was planned. Nothing is counted only to fill it."""
+    with bar(session, word, planned.matched + planned.receipts if planned else None) as tell:
+        yield lambda swept: tell(swept.deleted + swept.receipts)

@@ -85,9 +85,11 @@ def settle_findings(
     run: NewRun,
     *,
     stop: Event,
-    tell: Callable[[Settled], None] = lambda _: None,
+    tell: Callable[[int], None] = lambda _: None,
 ) -> list[Settled]:
     """Settle each finding that would change its payment, in a transaction of its own, recorded under one run.
+
+    ``tell`` hears how many are decided.
 
     Raises:
         DatabaseUnavailableError: the server went away; what was committed stays settled, another run does the rest.
@@ -103,7 +105,7 @@ def settle_findings(
             if stop.is_set():
                 break
             done.append(_settle(engine, run.id, place, finding))
-            tell(done[-1])
+            tell(len(done))
         else:
             status = RunStatus.DONE
     finally:
