@@ -113,7 +113,7 @@ def test_every_role_may_ask_for_the_schemas_state(engine_as, role):
         ("webhook", "process-webhook"),
         ("publisher", "publish-outbox · stats"),
         ("cleanup", "stats · cleanup"),
-        ("operator", "publish-outbox · stats · list and show · replay · cleanup"),
+        ("operator", "publish-outbox · stats · stats --by provider · list and show · replay · cleanup"),
     ],
 )
 def test_the_doctor_finds_nothing_to_mend_in_a_role(engine_as, role, tasks):
