@@ -80,12 +80,13 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
     session.note_target()
 
     def preview() -> CleanupPreview:
-        return preview_cleanup(
-            session.services.engine,
-            retention=retention,
-            keep_newest=keep_newest,
-            receipts_older_than=receipts_older_than,
-        )
+        with bar(session, "counting"):
+            return preview_cleanup(
+                session.services.engine,
+                retention=retention,
+                keep_newest=keep_newest,
+                receipts_older_than=receipts_older_than,
+            )
 
     planned = None
     if not dry_run:
