@@ -37,9 +37,11 @@ ORDER_OF_VNPAY = (
 STATES = {
     "zalopay": {
         "paid": {"return_code": 1},
-        "failed": {"return_code": 2, "sub_return_code": -244},
         "expired": {"return_code": 2, "sub_return_code": -54},
+        "abandoned": {"return_code": 3},
         "pending": {"return_code": 3, "is_processing": True},
+        "odd": {"return_code": 2, "sub_return_code": -244},
+        "bare": {"return_code": 2},
         "unknown": {"return_code": 2, "sub_return_code": -101},
         "busy": {"return_code": 2, "sub_return_code": -429},
     },
@@ -48,6 +50,7 @@ STATES = {
         "failed": {"status": "FAILED", "amountPaid": 0},
         "expired": {"status": "EXPIRED", "amountPaid": 0},
         "pending": {"status": "PENDING", "amountPaid": 0},
+        "odd": {"status": "REVIEWING", "amountPaid": 0},
         "partly": {"status": "UNDERPAID", "amountPaid": 1000},
     },
     "vnpay": {
@@ -56,6 +59,8 @@ STATES = {
         "pending": {"TransactionStatus": "01"},
         "held": {"TransactionStatus": "07"},
         "refunded": {"TransactionStatus": "00", "TransactionType": "02"},
+        "odd": {"TransactionStatus": "03"},
+        "bare": {},
         "unknown": {"ResponseCode": "91"},
         "busy": {"ResponseCode": "94"},
     },
@@ -65,6 +70,7 @@ STATES = {
         "expired": {"resultCode": 1005},
         "pending": {"resultCode": 9000},
         "refunded": {"resultCode": 0, "refundTrans": [{"orderId": "r", "amount": 1}]},
+        "odd": {"resultCode": 99},
         "unknown": {"resultCode": 42},
         "busy": {"resultCode": 10},
     },

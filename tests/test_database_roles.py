@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import pytest
 
@@ -26,6 +27,7 @@ from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
 from ticketbottle_payctl.store import migrations, receipts
 from ticketbottle_payctl.store.engine import Limits, make_engine, transaction
+from ticketbottle_payctl.store.runs import NewRun, Who
 
 PAGE = Path(__file__).parents[1] / "docs" / "database-roles.md"
 ROLES = ("owner", "webhook", "publisher", "cleanup", "operator")
@@ -87,11 +89,14 @@ def test_the_publisher_role_publishes(engine_as, mock_kafka):
 
 @pytest.mark.parametrize("role", ["cleanup", "operator"])
 def test_a_role_cleans_up(engine_as, role, tmp_path):
-    """Counting, locking, archiving and deleting need no more than the page grants."""
+    """Counting, locking, archiving and deleting need no more than the page grants; an operator is recorded."""
     with engine_as("superuser").begin() as connection:
         insert_events(connection, 2, state="published", age=timedelta(days=8))
-    report = cleanup(engine_as(role), retention=timedelta(days=7), max_retries=5, archive=tmp_path / "events.ndjson.gz")
+    run = NewRun(str(uuid4()), "cleanup", Who("me", "here"))
+    archive = tmp_path / "events.ndjson.gz"
+    report = cleanup(engine_as(role), retention=timedelta(days=7), max_retries=5, archive=archive, run=run)
     assert (report.deleted, report.archived) == (2, 2)
+    assert report.run_id == (run.id if role == "operator" else None)
 
 
 @pytest.mark.parametrize("role", ["publisher", "cleanup", "operator"])
@@ -113,7 +118,7 @@ def test_every_role_may_ask_for_the_schemas_state(engine_as, role):
         ("webhook", "process-webhook"),
         ("publisher", "publish-outbox · stats"),
         ("cleanup", "stats · cleanup"),
-        ("operator", "publish-outbox · stats · list and show · replay · cleanup"),
+        ("operator", "publish-outbox · stats · stats --by provider · list and show · replay · cleanup"),
     ],
 )
 def test_the_doctor_finds_nothing_to_mend_in_a_role(engine_as, role, tasks):

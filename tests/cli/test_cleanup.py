@@ -181,6 +181,60 @@ def test_unpublished_events_are_told_to_people(invoke, database_url, insert):
     assert "payctl replay --failed" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "deleted"), [([], 3), (["--keep-newest", "200h"], 0), (["--keep-newest", "6h"], 3)]
+)
+def test_the_newest_are_kept_whatever_else_is_said(clean, insert, arguments, deleted):
+    """--keep-newest is a floor under the retention, and not above it."""
+    insert(3, state="published", age=OLD)
+    assert clean(*arguments)["counts"]["deleted"] == deleted
+
+
+def test_a_short_retention_stops_at_the_newest(clean, insert, events):
+    """What --older-than would take is kept by --keep-newest."""
+    insert(2, state="published", age=timedelta(hours=3))
+    insert(3, state="published", age=timedelta(hours=7))
+    assert clean("--older-than", "1h", "--keep-newest", "6h", "-y")["counts"]["deleted"] == 3
+    assert events() == 2
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_batch_is_as_large_as_said(clean, insert, size):
+    """--batch-size is how many events one transaction deletes."""
+    insert(5, state="published", age=OLD)
+    assert clean("--batch-size", str(size))["result"]["batches"] == -(-5 // size)
+
+
+def test_a_run_that_deletes_leaves_a_trace(clean, insert, answer, database_url):
+    """Who, why and how many in payctl.runs; one that deletes nothing leaves none."""
+    insert(3, state="published", age=OLD)
+    for arguments in (["-n"], ["--older-than", "9d"]):
+        assert clean(*arguments)["run_id"] is None
+    document = clean("--older-than", "2d", "-y", "--reason", "disk full", PAYCTL_ACTOR="An")
+    (run,) = answer("runs", "list", DATABASE_URL=database_url)["items"]
+    assert (run["id"], run["command"], run["status"]) == (document["run_id"], "cleanup", "done")
+    assert (run["reason"], run["actor"], run["counts"]["deleted"]) == ("disk full", "An", 3)
+
+
+def test_a_run_whose_time_was_up_is_recorded_so(clean, insert, answer, database_url):
+    """It is over, with what it deleted; the next run goes on by itself, so it is not one to resume."""
+    insert(3000, state="published", age=OLD)
+    assert clean("--batch-size", "1", "--max-duration", "1s")["exit_code"] == 10
+    (run,) = answer("runs", "list", DATABASE_URL=database_url)["items"]
+    assert (run["status"], 0 < run["counts"]["deleted"] < 3000) == ("cancelled", True)
+
+
+@pytest.mark.parametrize(("reason", "warned"), [([], 0), (["--reason", "disk"], 1)])
+def test_without_a_right_to_record_it_cleans_up_all_the_same(clean, insert, engine, reason, warned):
+    """The scheduled role has none; only who gave a reason is told that it is kept nowhere."""
+    insert(3, state="published", age=OLD)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE payctl.runs RENAME TO runs_elsewhere")
+    document = clean(*reason)
+    assert (document["exit_code"], document["counts"]["deleted"], document["run_id"]) == (0, 3, None)
+    assert sum("payctl.runs" in warning for warning in document["warnings"]) == warned
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_the_batch(started, database_url, insert, events, number):
     """The document is whole, and says how far it came."""
@@ -197,10 +251,11 @@ def test_a_signal_finishes_the_batch(started, database_url, insert, events, numb
     assert document["counts"]["deleted"] == 30_000 - events() > 0
 
 
-@pytest.mark.parametrize(("typed", "ends"), [("y", (0, 0)), ("", (7, 3))])
-def test_a_person_is_asked(database_url, insert, events, typed, ends):
-    """On a terminal, with the plan in front; the default is no."""
+@pytest.mark.parametrize(("typed", "ends"), [("y", (0, 1)), ("", (7, 4))])
+def test_a_person_is_asked(database_url, engine, insert, events, typed, ends):
+    """On a terminal, with the plan in front; the default is no, and what expires meanwhile was not asked about."""
     insert(3, state="published", age=OLD)
+    insert(1, state="published", age=timedelta(0))
     master, slave = pty.openpty()
     environment = {**os.environ, "DATABASE_URL": database_url, "TERM": "xterm", "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-m", "ticketbottle_payctl", "cleanup", "--older-than", "1h"]
@@ -209,6 +264,11 @@ def test_a_person_is_asked(database_url, insert, events, typed, ends):
         seen = b""
         while b"[y/N]" not in seen:
             seen += os.read(master, 65536)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "UPDATE outbox SET \"publishedAt\" = clock_timestamp() AT TIME ZONE 'UTC' - interval '1 hour'"
+                " WHERE \"publishedAt\" > clock_timestamp() AT TIME ZONE 'UTC' - interval '1 hour'"
+            )
         os.write(master, f"{typed}\n".encode())
         while process.poll() is None:
             try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from confluent_kafka import Producer
 from sqlalchemy import text
 
 from tests.cli.test_schemas import check
+from ticketbottle_payctl.broker.window import Wanted, read_window
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 pytestmark = pytest.mark.postgres
@@ -139,6 +140,32 @@ def test_only_the_window_is_compared(compare):
     """Events that were created outside of it are passed over, and their records too."""
     document = compare("--since", "1m")
     assert (document["counts"]["compared"], document["counts"]["other"]) == (0, SENT)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_file_that_is_there_is_refused_before_kafka_is_read(answer, database_url, tmp_path, is_there):
+    """Exit 2 at once, not after minutes of reading; here Kafka is away, which would be exit 4."""
+    file = tmp_path / "ids"
+    if is_there:
+        file.touch()
+    world = {"DATABASE_URL": database_url, "KAFKA_BROKERS": "127.0.0.1:1"}
+    assert answer("reconcile", "outbox", "--repair-out", str(file), **world)["exit_code"] == (2 if is_there else 4)
+
+
+def test_records_of_other_events_are_not_kept(kafka, send):
+    """Memory grows with the events that are asked about; the others are counted, and the progress told."""
+    for number in range(10):
+        send(f"event-{number}", "payment", "{}")
+    told = []
+    since = datetime.now(UTC) - timedelta(minutes=5)
+    found = read_window(
+        {"bootstrap.servers": kafka.bootstrap},
+        Wanted(["payment.completed"], since, {"event-3"}),
+        timedelta(seconds=20),
+        tell=lambda *numbers: told.append(numbers),
+    )
+    assert ([copy.event_id for copy in found.copies], found.other, found.complete) == (["event-3"], 9, True)
+    assert told[-1] == (10, 10)
 
 
 def test_without_kafka_it_says_so(answer, world):

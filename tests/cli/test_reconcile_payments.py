@@ -14,7 +14,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_payment
 
 pytestmark = pytest.mark.postgres
 
-ENDS = {"paid": "COMPLETED", "failed": "FAILED", "expired": "CANCELLED"}
+ENDS = {"paid": "COMPLETED", "failed": "FAILED", "expired": "CANCELLED", "abandoned": "CANCELLED"}
 HOUR = timedelta(hours=1)
 RECONCILE = ("reconcile", "payments")
 
@@ -84,6 +84,37 @@ def test_a_gateway_s_answer_settles_or_settles_not(gateway, state, overdue, reco
         assert (document["exit_code"] == 0) is (state in {"pending", "unknown"})
 
 
+@pytest.mark.parametrize(
+    ("gateway", "state"), [(name, state) for name in STATES for state in STATES[name] if state in {"odd", "bare"}]
+)
+def test_a_code_that_is_not_documented_names_the_order_to_a_person(gateway, state, overdue, reconcile, engine):
+    """An unknown or missing code settles nothing, whatever stands beside it: FAILED would release the tickets."""
+    payment = overdue(gateway, state=state)
+    document = reconcile("--yes")
+    assert (document["items"][0]["says"], document["counts"]["for_a_person"]) == ("unknown_state", 1)
+    assert document["exit_code"] == 6
+    assert payment.order_code in document["warnings"][0]
+    assert status_of(engine, payment) == ("PENDING", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "age"),
+    [
+        ({}, timedelta(minutes=40)),
+        ({"is_processing": True}, 5 * HOUR),
+        ({"is_processing": None}, 5 * HOUR),
+        ({"sub_return_code": -500}, 5 * HOUR),
+    ],
+)
+def test_an_unpaid_zalopay_order_is_pending_while_it_may_be_paid(changes, age, gateways, overdue, reconcile):
+    """Within an hour, while it is processed, and where it is not said that it is not."""
+    overdue("zalopay", state="abandoned", age=age)
+    gateways.tamper = lambda it: it.update(changes)
+    document = reconcile("-n", "--deadline", "3s")
+    assert document["items"][0]["says"] in {"pending", "busy"}
+    assert document["counts"]["to_settle"] == 0
+
+
 def test_a_dry_run_asks_and_changes_nothing(gateways, overdue, reconcile, engine):
     """-n shows the plan."""
     payment = overdue(state="paid")
@@ -144,7 +175,7 @@ def test_another_amount_changes_nothing(gateway, overdue, reconcile, engine):
 def test_a_forged_answer_is_not_believed(forged, gateways, overdue, reconcile, engine):
     """Changed after it was signed, without a signature, about another payment, or not in its form: nothing happens."""
     gateway, gateways.tamper = forged
-    payment = overdue(gateway, state="failed")
+    payment = overdue(gateway, state="failed" if "failed" in STATES[gateway] else "expired")
     document = reconcile("--yes")
     assert (document["exit_code"], document["counts"]["no_answer"]) == (6, 1), document["items"]
     assert status_of(engine, payment) == ("PENDING", 0, 0)
@@ -223,7 +254,7 @@ def test_a_key_that_is_wrong_or_absent_gets_no_verdict(variable, overdue, reconc
 
 
 def test_only_what_is_overdue_is_asked_about(gateways, overdue, reconcile):
-    """Young payments, ended ones and another gateway's are left alone; ZaloPay is asked within 48 hours only."""
+    """Young payments, ended ones, another gateway's, and what ZaloPay no longer knows are left alone."""
     overdue(reference="young", age=timedelta(minutes=19))
     overdue(reference="ended", status="FAILED")
     overdue("vnpay", reference="vnpay-1")
@@ -231,8 +262,23 @@ def test_only_what_is_overdue_is_asked_about(gateways, overdue, reconcile):
     overdue("zalopay", reference="261120_old", age=timedelta(hours=49))
     assert {item["order_code"] for item in reconcile("-n", "--provider", "momo")["items"]} == {"TB-momo-1"}
     says = {item["order_code"]: item["says"] for item in reconcile("-n")["items"]}
-    assert says == {"TB-momo-1": "pending", "TB-vnpay-1": "pending", "TB-261120_old": "too_old"}
+    assert says == {"TB-momo-1": "pending", "TB-vnpay-1": "pending"}
     assert "261120_old" not in {reference for _, reference in gateways.asked}
+
+
+def test_what_a_gateway_no_longer_knows_is_counted_and_no_more(overdue, reconcile, invoke, database_url, gateways):
+    """ZaloPay forgets after 48 hours: one line for all of those, exit 0; one that is named needs a person."""
+    for number in range(3):
+        overdue("zalopay", reference=f"old-{number}", age=timedelta(hours=49))
+    overdue("momo", reference="momo-old", age=timedelta(hours=49))
+    document = reconcile("--yes")
+    assert (document["exit_code"], document["warnings"], document["counts"]["too_old"]) == (0, [], 3)
+    assert [item["order_code"] for item in document["items"]] == ["TB-momo-old"]
+    assert reconcile("-n", "--provider", "momo")["counts"]["too_old"] == 0
+    spoken = invoke(*RECONCILE, "-n", DATABASE_URL=database_url, **gateways.environment).stdout
+    assert spoken.count("3 older payments") == 1
+    named = reconcile("TB-old-1")
+    assert (named["exit_code"], named["items"][0]["says"], named["counts"]["for_a_person"]) == (6, "too_old", 1)
 
 
 def test_a_named_payment_is_asked_about_whatever_its_state(overdue, reconcile, engine):

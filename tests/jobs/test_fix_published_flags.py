@@ -20,6 +20,11 @@ def new_run():
     return NewRun(str(uuid4()), "doctor --fix-published-flags", Who("me", "here"), reason="why")
 
 
+def repair(engine, run=None, **options):
+    """Plan and repair at once."""
+    return fix_published_flags(engine, preview_published_flags(engine), run or new_run(), **options)
+
+
 @pytest.fixture
 def half_marked(engine):
     """Twenty-five half-marked rows, three of each other kind."""
@@ -46,7 +51,7 @@ def rows(engine):
 def test_only_the_flag_of_those_rows_changes(engine, rows):
     """Whatever the size of a batch, every half-marked row is repaired and no other is touched."""
     flags_before, others_before = rows()
-    report = fix_published_flags(engine, new_run(), batch_size=10)
+    report = repair(engine, batch_size=10)
     assert (report.matched, report.repaired) == (25, 25)
     flags, others = rows()
     assert others == others_before
@@ -55,10 +60,23 @@ def test_only_the_flag_of_those_rows_changes(engine, rows):
 
 
 @pytest.mark.usefixtures("half_marked")
+def test_what_was_sent_after_the_plan_is_not_in_it(engine):
+    """Rows that become half marked while the question stands were not approved."""
+    planned = preview_published_flags(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE outbox SET \"publishedAt\" = clock_timestamp() AT TIME ZONE 'UTC'"
+            ' WHERE NOT published AND "publishedAt" IS NULL AND "retryCount" = 0'
+        )
+    assert fix_published_flags(engine, planned, new_run(), batch_size=10).repaired == 25
+    assert preview_published_flags(engine).matched == 3
+
+
+@pytest.mark.usefixtures("half_marked")
 def test_the_run_and_each_row_are_recorded(engine):
     """Who, why, and before and after of each row, in order."""
     run = new_run()
-    fix_published_flags(engine, run, batch_size=10)
+    repair(engine, run, batch_size=10)
     with engine.begin() as connection:
         (recorded,) = runs.find(connection, run.id)
         items = runs.items(connection, run.id, 100)
@@ -71,12 +89,12 @@ def test_the_run_and_each_row_are_recorded(engine):
 def test_stopped_it_goes_on_when_run_again(engine):
     """What was committed stays; the next run repairs the rest."""
     batches = []
-    first = fix_published_flags(engine, new_run(), batch_size=10, done=batches.append, stopping=lambda: bool(batches))
+    first = repair(engine, batch_size=10, done=batches.append, stopping=lambda: bool(batches))
     assert (first.repaired, batches) == (10, [10])
     with engine.begin() as connection:
         (recorded,) = runs.find(connection, first.run_id)
     assert recorded.status == "cancelled"
-    assert fix_published_flags(engine, new_run(), batch_size=10).repaired == 15
+    assert repair(engine, batch_size=10).repaired == 15
 
 
 @pytest.mark.usefixtures("half_marked")
@@ -86,13 +104,13 @@ def test_a_row_that_somebody_holds_is_left_for_later(engine):
         holder.exec_driver_sql(
             'SELECT 1 FROM outbox WHERE NOT published AND "publishedAt" IS NOT NULL ORDER BY id LIMIT 2 FOR UPDATE'
         )
-        assert fix_published_flags(engine, new_run(), batch_size=10).repaired == 23
+        assert repair(engine, batch_size=10).repaired == 23
     assert preview_published_flags(engine).matched == 2
 
 
 def test_nothing_to_repair_leaves_no_run(engine):
     """A run that did nothing is not worth a record."""
-    report = fix_published_flags(engine, new_run())
+    report = repair(engine)
     assert (report.matched, report.run_id) == (0, None)
     with engine.begin() as connection:
         assert runs.page(connection, 10) == []

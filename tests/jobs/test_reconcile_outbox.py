@@ -22,7 +22,7 @@ def compare(engine):
     now = datetime.now(UTC)
 
     def run(**window):
-        empty = Window((), **{"partitions": PARTITIONS, "known_from": {}, "complete": True, **window})
+        empty = Window((), 0, **{"partitions": PARTITIONS, "known_from": {}, "complete": True, **window})
         report = compare_outbox(engine, lambda *_: empty, since=now - timedelta(hours=1), until=now)
         return len(report.disagreements), report.unjudged
 

@@ -1,13 +1,14 @@
-"""What lies in topics since an instant, without the values: ids, keys, places and digests.
+"""What lies in topics since an instant of certain events, without the values: ids, keys, places and digests.
 
-A consumer that joins no group and commits nothing reads every partition up to the end it had at the beginning.
+A consumer that joins no group and commits nothing reads every partition up to the end it had at the beginning. Records
+of other events are counted and not kept: memory grows with the events that are asked about.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import NamedTuple
@@ -37,22 +38,36 @@ class Copy(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """What was read. ``partitions`` counts each topic's; ``known_from`` is where retention has cut a partition off.
+class Wanted:
+    """What is read: ``topics`` from ``since`` on (UTC), the records of these ``events``."""
 
-    ``complete`` is false where the time was up first.
+    topics: Sequence[str]
+    since: datetime
+    events: Container[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was read. ``other`` counts the records of other events, ``partitions`` each topic's.
+
+    ``known_from`` is where retention has cut a partition off. ``complete`` is false where the time was up first.
     """
 
     copies: Sequence[Copy]
+    other: int
     partitions: Mapping[str, int]
     known_from: Mapping[Place, datetime]
     complete: bool
 
 
 def read_window(
-    connection: Mapping[str, str | int | bool], topics: Sequence[str], since: datetime, patience: timedelta
+    connection: Mapping[str, str | int | bool],
+    wanted: Wanted,
+    patience: timedelta,
+    *,
+    tell: Callable[[int, int | None], None] = lambda *_: None,
 ) -> Window:
-    """Every record of ``topics`` from ``since`` on, as far as it can be read in ``patience``.
+    """What is wanted, as far as it can be read in ``patience``. ``tell`` hears how many records of how many were read.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer, or a topic may not be read.
@@ -60,7 +75,7 @@ def read_window(
     deadline = time.monotonic() + patience.total_seconds()
     consumer = Consumer({**_READ, **connection})
     try:
-        return _read(consumer, topics, since, deadline)
+        return _read(consumer, wanted, deadline, tell)
     except KafkaException as error:
         message = f"the topics cannot be read: {error.args[0].str()}"
         raise BrokerUnavailableError(message, hint="check KAFKA_BROKERS, and that you may read the topics") from error
@@ -68,28 +83,26 @@ def read_window(
         consumer.close()
 
 
-def _read(consumer: Consumer, topics: Sequence[str], since: datetime, deadline: float) -> Window:
-    partitions = {topic: _partitions(consumer, topic) for topic in topics}
-    stamp = int(since.timestamp() * 1000)
-    wanted = [TopicPartition(topic, number, stamp) for topic in topics for number in range(partitions[topic])]
+def _read(consumer: Consumer, wanted: Wanted, deadline: float, tell: Callable[[int, int | None], None]) -> Window:
+    partitions = {topic: _partitions(consumer, topic) for topic in wanted.topics}
+    stamp = int(wanted.since.timestamp() * 1000)
+    places = [TopicPartition(topic, number, stamp) for topic in wanted.topics for number in range(partitions[topic])]
     begins: list[TopicPartition] = []
-    open_places: set[Place] = set()
+    reading = _Reading(wanted.events)
     cut: set[Place] = set()
-    for begin in consumer.offsets_for_times(wanted, _PATIENCE) if wanted else []:
+    for begin in consumer.offsets_for_times(places, _PATIENCE) if places else []:
         low, high = consumer.get_watermark_offsets(TopicPartition(begin.topic, begin.partition), _PATIENCE)
         place = (begin.topic, begin.partition)
         if low and low in {begin.offset, high}:
             cut.add(place)
         if 0 <= begin.offset < high:
             begins.append(begin)
-            open_places.add(place)
+            reading.open_places.add(place)
+            reading.total += high - begin.offset
     consumer.assign(begins)
-    copies = _consume(consumer, open_places, deadline)
-    first: dict[Place, datetime] = {}
-    for copy in copies:
-        first.setdefault((copy.topic, copy.partition), copy.at)
-    known_from = {place: first.get(place, datetime.now(UTC)) for place in cut}
-    return Window(copies, partitions, known_from, complete=not open_places)
+    _consume(consumer, reading, deadline, tell)
+    known_from = {place: reading.first.get(place, datetime.now(UTC)) for place in cut}
+    return Window(reading.copies, reading.other, partitions, known_from, complete=not reading.open_places)
 
 
 def _partitions(consumer: Consumer, topic: str) -> int:
@@ -100,34 +113,61 @@ def _partitions(consumer: Consumer, topic: str) -> int:
     return len(found.partitions)
 
 
-def _consume(consumer: Consumer, open_places: set[Place], deadline: float) -> list[Copy]:
+@dataclass(slots=True)
+class _Reading:
+    """How far it came: what is kept, what was passed over, each place's first instant, the places not at their end."""
+
+    events: Container[str]
+    copies: list[Copy] = field(default_factory=list)
+    other: int = 0
+    total: int = 0
+    first: dict[Place, datetime] = field(default_factory=dict)
+    open_places: set[Place] = field(default_factory=set)
+
+    def take(self, message: Message) -> None:
+        """Keep a record, or count it."""
+        self.first.setdefault((message.topic() or "", message.partition() or 0), _at(message))
+        event_id = _event_id(message)
+        if event_id in self.events:
+            self.copies.append(_copy(message, event_id))
+        else:
+            self.other += 1
+
+
+def _consume(consumer: Consumer, reading: _Reading, deadline: float, tell: Callable[[int, int | None], None]) -> None:
     """Read until every place has reached its end; those that have are taken out of ``open_places``."""
-    copies: list[Copy] = []
-    while open_places and time.monotonic() < deadline:
+    while reading.open_places and time.monotonic() < deadline:
         for message in consumer.consume(_BATCH, 0.2):
             error = message.error()
             if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                open_places.discard((message.topic() or "", message.partition() or 0))
+                reading.open_places.discard((message.topic() or "", message.partition() or 0))
             elif error is not None:
                 raise KafkaException(error)
             else:
-                copies.append(_copy(message))
-    return copies
+                reading.take(message)
+        tell(len(reading.copies) + reading.other, reading.total)
 
 
-def _copy(message: Message) -> Copy:
-    headers = dict(message.headers() or [])
-    event_id = headers.get("eventId") or headers.get("id")
+def _copy(message: Message, event_id: str) -> Copy:
     return Copy(
-        _text(event_id),
+        event_id,
         message.topic() or "",
         message.partition() or 0,
         message.offset() or 0,
-        datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+        _at(message),
         _text(message.key()),
         sha256(message.value() or b"").digest(),
-        "replayRunId" in headers,
+        "replayRunId" in dict(message.headers() or []),
     )
+
+
+def _event_id(message: Message) -> str:
+    headers = dict(message.headers() or [])
+    return _text(headers.get("eventId") or headers.get("id"))
+
+
+def _at(message: Message) -> datetime:
+    return datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
 
 
 def _text(value: str | bytes | None) -> str:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
+from uuid import uuid4
 
 import typer
 
 from ticketbottle_payctl.cli import options
 from ticketbottle_payctl.cli.cleanup_result import plan_of, result_of
 from ticketbottle_payctl.cli.guard import Act, Approval, approve, permit
-from ticketbottle_payctl.cli.human import is_terminal
+from ticketbottle_payctl.cli.progress import bar
 from ticketbottle_payctl.cli.quantities import duration
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.cli.signals import stop_on_signals
 from ticketbottle_payctl.cli.times import age, zone_of
+from ticketbottle_payctl.cli.who import who_runs
 from ticketbottle_payctl.jobs.cleanup import CleanupPreview, Swept, cleanup, preview_cleanup
+from ticketbottle_payctl.store.runs import NewRun
 
 OlderThan = Annotated[
     timedelta | None,
@@ -66,7 +68,8 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
     """Delete events that were published longer ago than the retention.
 
     Pending and dead events are never deleted; they are counted, with the reasons. Ctrl-C and SIGTERM finish the batch
-    first; run it again and it goes on. A retention shorter than the configured one, and callbacks, need a yes.
+    first; run it again and it goes on. A retention shorter than the configured one, and callbacks, need a yes. A run
+    that deletes is recorded where the role may: `payctl runs`.
     """
     session = Session.of(ctx)
     if archive is not None and archive.suffix != ".gz":
@@ -77,18 +80,24 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
     session.note_target()
 
     def preview() -> CleanupPreview:
-        return preview_cleanup(
-            session.services.engine,
-            retention=retention,
-            keep_newest=keep_newest,
-            receipts_older_than=receipts_older_than,
-        )
+        with bar(session, "counting"):
+            return preview_cleanup(
+                session.services.engine,
+                retention=retention,
+                keep_newest=keep_newest,
+                receipts_older_than=receipts_older_than,
+            )
 
+    planned = None
     if not dry_run:
         approval = Approval(yes=yes, reason=reason, max_affected=max_affected, confirm=confirm)
         routine = retention >= settings.retention and receipts_older_than is None
-        _allow(session, approval, preview, routine=routine)
-    with stop_on_signals() as stop, _watched(session, preview, hidden=dry_run) as done:
+        planned = _allow(session, approval, preview, routine=routine)
+    told = {"older_than": older_than, "keep_newest": keep_newest, "receipts_older_than": receipts_older_than}
+    run = NewRun(
+        str(uuid4()), "cleanup", who_runs(session), reason, session.profile.name, options=told | {"archive": archive}
+    )
+    with stop_on_signals() as stop, _watched(session, planned, "counting" if dry_run else "deleting") as done:
         report = cleanup(
             session.services.engine,
             retention=retention,
@@ -97,43 +106,40 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
             max_duration=max_duration,
             keep_newest=keep_newest,
             receipts_older_than=receipts_older_than,
+            planned=planned,
             archive=archive,
             dry_run=dry_run,
+            run=run,
             stop=stop.event,
             done=done,
         )
-    result = result_of(report, archive=archive, zone=zone_of(session))
+    result = result_of(report, archive=archive, zone=zone_of(session), reason=reason)
     session.finish(replace(result, exit_code=stop.exit_code or result.exit_code))
 
 
-def _allow(session: Session, approval: Approval, preview: Callable[[], CleanupPreview], *, routine: bool) -> None:
-    """What the configured retention deletes is routine, up to a cap where one was set; the rest is asked for."""
+def _allow(
+    session: Session, approval: Approval, preview: Callable[[], CleanupPreview], *, routine: bool
+) -> CleanupPreview | None:
+    """What the configured retention deletes is routine, up to a cap where one was set; the rest is asked for.
+
+    Returns what was planned; None where nothing had to be counted.
+    """
     cap = session.profile.guard.max_affected if approval.max_affected is None else approval.max_affected
     if routine and cap is None:
         permit(session, "cleanup", approval)
-        return
+        return None
     found = preview()
     affected = found.matched + found.receipts
     if routine and cap is not None and affected <= cap:
         permit(session, "cleanup", approval)
-        return
+        return found
     noun = "published events and kept callbacks" if found.receipts else "published events"
     approve(session, Act("delete", affected, noun, plan_of(found, zone_of(session))), approval)
+    return found
 
 
 @contextmanager
-def _watched(
-    session: Session, preview: Callable[[], CleanupPreview], *, hidden: bool
-) -> Iterator[Callable[[Swept], None]]:
-    """Who hears of each batch: a progress bar on a terminal, else nobody."""
-    if hidden or session.shared.quiet or not is_terminal(sys.stderr):
-        yield lambda _: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - rich, only where a bar is drawn
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    found = preview()
-    columns = (TextColumn("deleting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("deleting", total=found.matched + found.receipts or None)
-        yield lambda swept: progress.update(bar, completed=swept.deleted + swept.receipts)
+def _watched(session: Session, planned: CleanupPreview | None, word: str) -> Iterator[Callable[[Swept], None]]:
+    """Who hears of each batch: a bar, with a total where one was planned. Nothing is counted only to fill it."""
+    with bar(session, word, planned.matched + planned.receipts if planned else None) as tell:
+        yield lambda swept: tell(swept.deleted + swept.receipts)

@@ -34,8 +34,11 @@ def plan_of(preview: CleanupPreview, zone: tzinfo) -> list[Block]:
     ]
 
 
-def result_of(report: CleanupReport, *, archive: Path | None, zone: tzinfo) -> Result:
-    """The report; exit 10 where the time was up with expired events left."""
+def result_of(report: CleanupReport, *, archive: Path | None, zone: tzinfo, reason: str | None) -> Result:
+    """The report; exit 10 where the time was up with expired events left.
+
+    Who gave a ``reason`` is told where it could not be recorded.
+    """
     return Result(
         SCHEMA,
         exit_codes.of_outcome(report.stopped_because),
@@ -60,8 +63,9 @@ def result_of(report: CleanupReport, *, archive: Path | None, zone: tzinfo) -> R
         },
         items=[_item(group) for group in report.groups],
         human=[*_human(report, archive, zone)],
-        warnings=[*_warnings(report)],
+        warnings=[*_warnings(report), *_unrecorded(report, reason)],
         dry_run=report.dry_run,
+        run_id=report.run_id,
     )
 
 
@@ -87,6 +91,7 @@ def _human(report: CleanupReport, archive: Path | None, zone: tzinfo) -> Iterato
             ("archived", f"{report.archived:,} to {archive}" if kept else None),
             ("left expired", f"{report.remaining:,}" if report.remaining and not report.dry_run else None),
             ("kept callbacks", f"{report.receipts:,}" if report.receipts else None),
+            ("run", report.run_id),
             ("stopped because", None if report.dry_run else report.stopped_because.value),
             ("pending", _with_age(unpublished.pending, unpublished.oldest_pending_age_s)),
             ("dead", _with_age(unpublished.dead, unpublished.oldest_dead_age_s)),
@@ -132,3 +137,8 @@ def _warnings(report: CleanupReport) -> Iterator[str]:
         yield f"{report.unpublished.late:,} events are pending for more than an hour; is a publisher running?"
     if report.remaining and report.stopped_because is CleanupStoppedBecause.EMPTY and not report.dry_run:
         yield f"{report.remaining:,} expired events are locked by other sessions and were left; run it again"
+
+
+def _unrecorded(report: CleanupReport, reason: str | None) -> Iterator[str]:
+    if reason and report.run_id is None and report.deleted + report.receipts:
+        yield "the reason is not in payctl.runs: that could not be written; docs/database-roles.md has the grant"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import NoReturn
 from uuid import uuid4
@@ -12,7 +9,7 @@ from uuid import uuid4
 from ticketbottle_payctl.cli.doctor_result import SCHEMA
 from ticketbottle_payctl.cli.exit_codes import ExitCode
 from ticketbottle_payctl.cli.guard import Act, Approval, approve
-from ticketbottle_payctl.cli.human import is_terminal
+from ticketbottle_payctl.cli.progress import bar
 from ticketbottle_payctl.cli.result import Block, Fields, Result, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.cli.signals import stop_on_signals
@@ -33,25 +30,10 @@ def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
     if dry_run:
         session.finish(_result(before, dry_run=True))
     approve(session, Act("repair", before.matched, "events", _plan(before)), approval)
-    with stop_on_signals() as stop, _progress(session, before.matched) as done:
-        report = fix_published_flags(engine, _run(session, approval), stopping=stop.event.is_set, done=done)
+    with stop_on_signals() as stop, bar(session, "repairing", before.matched) as done:
+        report = fix_published_flags(engine, before, _run(session, approval), stopping=stop.event.is_set, done=done)
     result = _result(report, dry_run=False)
     session.finish(replace(result, exit_code=stop.exit_code or result.exit_code))
-
-
-@contextmanager
-def _progress(session: Session, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr where that is a terminal."""
-    if session.shared.quiet or not is_terminal(sys.stderr):
-        yield lambda _: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - rich, only where a bar is drawn
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    columns = (TextColumn("repairing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("repairing", total=total)
-        yield lambda repaired: progress.update(bar, completed=repaired)
 
 
 def _run(session: Session, approval: Approval) -> NewRun:

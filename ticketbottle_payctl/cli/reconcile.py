@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +13,7 @@ import typer
 from ticketbottle_payctl.cli import options
 from ticketbottle_payctl.cli import selector_options as select
 from ticketbottle_payctl.cli.guard import Act, Approval, approve
-from ticketbottle_payctl.cli.human import is_terminal
+from ticketbottle_payctl.cli.progress import bar
 from ticketbottle_payctl.cli.quantities import duration, per_second
 from ticketbottle_payctl.cli.reconcile_desks import desks_of
 from ticketbottle_payctl.cli.reconcile_result import Reconciled, plan_blocks, result_of
@@ -28,7 +26,9 @@ from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.http_client import send
 from ticketbottle_payctl.jobs.reconcile.asking import AskOptions, Finding, ask_gateways
 from ticketbottle_payctl.jobs.reconcile.settling import Candidates, find_named, find_overdue, settle_findings
+from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.runs import NewRun
+from ticketbottle_payctl.store.unsettled import Overdue
 
 _OVERDUE = timedelta(minutes=20)
 _LIMIT = 500
@@ -91,25 +91,27 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     default = AskOptions()
     asking = AskOptions(rate or default.rate, timeout or default.timeout, deadline or default.deadline)
     with stop_on_signals() as stop:
-        with _progress(session, "asking", len(chosen.payments)) as step:
+        with bar(session, "asking", len(chosen.payments)) as tell:
             found: list[Finding] = []
             for finding in ask_gateways(
                 chosen.payments, desks, send, asking, now=session.services.now, stop=stop.event
             ):
                 found.append(finding)
-                step()
+                tell(len(found))
         if dry_run or stop.event.is_set() or not any(finding.settles for finding in found):
-            it = Reconciled(found, chosen.more, dry_run=dry_run, stopped=stop.exit_code)
+            it = Reconciled(found, chosen.more, chosen.too_old, dry_run=dry_run, stopped=stop.exit_code)
             session.finish(result_of(it))
     act = Act("settle", sum(finding.settles for finding in found), "payments", plan_blocks(found))
     approve(session, act, Approval(yes, reason, max_affected, confirm))
-    _settle(session, found, reason, more=chosen.more)
+    _settle(session, found, reason, chosen)
 
 
 def _chosen(session: Session, names: list[str] | None, older: timedelta, provider: str | None, most: int) -> Candidates:
     engine = session.services.engine
     if not names:
-        return find_overdue(engine, session.services.now() - older, most, provider)
+        now = session.services.now()
+        known_since = {name: now - query.within for name, query in QUERIES.items() if query.within is not None}
+        return find_overdue(engine, Overdue(now - older, known_since, provider), most)
     chosen = find_named(engine, names)
     if chosen.missing:
         message = f"there is no payment of that order code or id: {', '.join(chosen.missing)}"
@@ -117,27 +119,13 @@ def _chosen(session: Session, names: list[str] | None, older: timedelta, provide
     return chosen
 
 
-def _settle(session: Session, found: list[Finding], reason: str | None, *, more: bool) -> None:
+def _settle(session: Session, found: list[Finding], reason: str | None, chosen: Candidates) -> None:
     run = NewRun(str(uuid4()), "reconcile payments", who_runs(session), reason=reason, profile=session.profile.name)
-    with stop_on_signals() as stop, _progress(session, "settling", sum(each.settles for each in found)) as step:
-        done = settle_findings(session.services.engine, found, run, stop=stop.event, tell=lambda _: step())
-    it = Reconciled(found, more, {each.payment_id: each for each in done}, run_id=run.id, stopped=stop.exit_code)
+    with stop_on_signals() as stop, bar(session, "settling", sum(each.settles for each in found)) as tell:
+        done = settle_findings(session.services.engine, found, run, stop=stop.event, tell=tell)
+    settled = {each.payment_id: each for each in done}
+    it = Reconciled(found, chosen.more, chosen.too_old, settled, run_id=run.id, stopped=stop.exit_code)
     session.finish(result_of(it))
-
-
-@contextmanager
-def _progress(session: Session, word: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr where that is a terminal."""
-    if session.shared.quiet or not is_terminal(sys.stderr):
-        yield lambda: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - rich, only where a bar is drawn
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    columns = (TextColumn(word), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(word, total=total)
-        yield lambda: progress.advance(bar)
 
 
 def outbox_command(
@@ -155,19 +143,22 @@ def outbox_command(
     5 if something is lost, wrong or out of order.
     """
     from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - the Kafka client, only here
-    from ticketbottle_payctl.broker.window import Window, read_window  # noqa: PLC0415
+    from ticketbottle_payctl.broker.window import Wanted, Window, read_window  # noqa: PLC0415
     from ticketbottle_payctl.cli import reconcile_outbox  # noqa: PLC0415
     from ticketbottle_payctl.jobs.reconcile.comparing import compare_outbox  # noqa: PLC0415
 
     session = Session.of(ctx)
+    if repair_out is not None:
+        reconcile_outbox.refuse_existing(repair_out)
     start, end = window(session, since, until, by="created")
     session.note_target(brokers=True)
     now = session.services.now()
     config = connection_config(session.settings.kafka)
     patience = deadline or _READING
 
-    def read(topics: Sequence[str], first: datetime) -> Window:
-        return read_window(config, topics, first, patience)
+    def read(topics: Sequence[str], first: datetime, wanted: Container[str]) -> Window:
+        with bar(session, "reading Kafka") as tell:
+            return read_window(config, Wanted(topics, first, wanted), patience, tell=tell)
 
     report = compare_outbox(session.services.engine, read, since=start or now - timedelta(days=1), until=end or now)
     ids = reconcile_outbox.to_repair(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +25,17 @@ _SHOWN = 1000
 def to_repair(report: OutboxComparison) -> list[str]:
     """The events that a replay repairs, each once, in order."""
     return list(dict.fromkeys(each.event.id for each in report.disagreements if each.difference in REPAIRABLE))
+
+
+def refuse_existing(path: Path) -> None:
+    """Say so before anything is read.
+
+    Raises:
+        InputError: there is something at ``path`` already.
+    """
+    if os.path.lexists(path):
+        message = f"{path} exists; nothing is overwritten"
+        raise InputError(message, hint="name a file that is not there yet")
 
 
 def write_ids(path: Path, ids: Sequence[str]) -> None:

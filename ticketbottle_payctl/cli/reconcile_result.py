@@ -28,21 +28,20 @@ from ticketbottle_payctl.jobs.reconcile.settling import Settled
 from ticketbottle_payctl.telemetry import rfc3339
 
 SCHEMA = "payctl.reconcile-payments/1"
-NO_ANSWER = frozenset(
-    {"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment", "unknown_state"}
-)
+NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment"})
 """Answers that tell nothing about the payment: something is to be mended or tried again."""
 
-FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "too_old"})
+FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "too_old"})
 """Answers that no software should settle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """All of one run. ``done`` is empty where nothing was settled yet."""
+    """All of one run. ``done`` is empty where nothing was settled yet; ``too_old`` were PENDING and not asked about."""
 
     findings: Sequence[Finding]
     more: bool = False
+    too_old: int = 0
     done: Mapping[str, Settled] = field(default_factory=dict)
     dry_run: bool = False
     run_id: str | None = None
@@ -80,6 +79,7 @@ def counts_of(it: Reconciled) -> dict[str, int]:
         "for_a_person": sum(says[word] for word in FOR_A_PERSON),
         "no_answer": sum(says[word] for word in NO_ANSWER),
         "not_asked": says["not_asked"],
+        "too_old": it.too_old,
     }
 
 
@@ -102,15 +102,21 @@ def plan_blocks(findings: Sequence[Finding]) -> list[Block]:
 
 def _human(it: Reconciled, counts: Mapping[str, int]) -> list[Block]:
     if not it.findings:
-        return [line(good("✔"), "no payment is overdue", dim("nothing to ask"))]
+        return [line(good("✔"), "no payment is overdue", dim("nothing to ask")), *_older(it)]
     blocks: list[Block] = [_outcomes(it)] if it.done else plan_blocks(it.findings)
     words: list[Part] = [bold(f"{counts['matched']:,} payments")]
     names = ("to_settle", "settled", "skipped", "pending", "refused", "for_a_person", "no_answer", "not_asked")
     words += [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts[name]]
-    blocks.append(line(*words))
+    blocks += [line(*words), *_older(it)]
     if it.dry_run:
         blocks.append(line(warn("dry run:"), "the gateways were asked, nothing was changed"))
     return blocks
+
+
+def _older(it: Reconciled) -> list[Block]:
+    if not it.too_old:
+        return []
+    return [line(dim(f"{it.too_old:,} older payments are PENDING, and their gateway does not know them any more"))]
 
 
 def _outcomes(it: Reconciled) -> Table:

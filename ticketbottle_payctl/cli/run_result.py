@@ -113,7 +113,9 @@ def _word(value: object) -> str:
 
 def _changed(run: Run) -> int | None:
     """How many rows it changed; each command counts them under a word of its own."""
-    return next((run.counts[word] for word in ("requeued", "settled", "repaired") if word in run.counts), None)
+    return next(
+        (run.counts[word] for word in ("requeued", "settled", "repaired", "deleted") if word in run.counts), None
+    )
 
 
 def _person(run: Run) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -19,13 +19,15 @@ _LIMITS = Limits()
 class FlagsReport:
     """How many were half marked before, and how many were repaired; the rest was locked by others, or we were stopped.
 
-    ``oldest`` and ``newest`` are when they were made (UTC); ``run_id`` the recorded run, None where there was none.
+    ``oldest`` and ``newest`` are when they were made, ``sent_until`` when the last of them was sent (UTC); ``run_id``
+    the recorded run, None where there was none.
     """
 
     matched: int
     repaired: int
     oldest: datetime | None
     newest: datetime | None
+    sent_until: datetime | None
     run_id: str | None = None
 
 
@@ -38,29 +40,30 @@ def preview_published_flags(engine: Engine) -> FlagsReport:
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = published_flags.count(connection)
-    return FlagsReport(found.events, 0, found.oldest, found.newest)
+    return FlagsReport(found.events, 0, found.oldest, found.newest, found.sent_until)
 
 
-def fix_published_flags(
+def fix_published_flags(  # noqa: PLR0913 - the honest list of what it needs
     engine: Engine,
+    planned: FlagsReport,
     run: NewRun,
     *,
     batch_size: int = 1000,
     stopping: Callable[[], bool] = lambda: False,
     done: Callable[[int], None] = lambda _: None,
 ) -> FlagsReport:
-    """Repair them, oldest first, one short transaction per ``batch_size``. Stopped, it goes on when run again.
+    """Repair what was ``planned``, oldest first, one short transaction per ``batch_size``; what was sent since stays.
 
-    The run and each row it changes are recorded; where there is nothing to repair, nothing is.
+    Stopped, it goes on when run again. The run and each row it changes are recorded; where there is nothing to repair,
+    nothing is.
     ``done`` hears after each batch how many are repaired so far.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached; what was committed stays repaired.
         ConfigError: the role may not update the outbox.
     """
-    before = preview_published_flags(engine)
-    if not before.matched:
-        return before
+    if planned.sent_until is None:
+        return planned
     with transaction(engine, _LIMITS) as connection:
         runs.start(connection, run)
     repaired = number = 0
@@ -68,12 +71,12 @@ def fix_published_flags(
     status = RunStatus.CANCELLED  # not one to resume: the next run finds by itself what is left
     while not stopping():
         with transaction(engine, _LIMITS) as connection:
-            events, after = published_flags.repair(connection, run.id, number, batch_size, after)
+            events, after = published_flags.repair(connection, run.id, number, batch_size, planned.sent_until, after)
         repaired, number = repaired + events, number + 1
         done(repaired)
         if events < batch_size:
             status = RunStatus.DONE
             break
     with transaction(engine, _LIMITS) as connection:
-        runs.update(connection, run.id, status, {"matched": before.matched, "repaired": repaired})
-    return FlagsReport(before.matched, repaired, before.oldest, before.newest, run.id)
+        runs.update(connection, run.id, status, {"matched": planned.matched, "repaired": repaired})
+    return replace(planned, repaired=repaired, run_id=run.id)

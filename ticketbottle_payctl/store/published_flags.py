@@ -11,11 +11,12 @@ _HALF_MARKED = 'published = false AND "publishedAt" IS NOT NULL'
 
 
 class HalfMarked(NamedTuple):
-    """How many there are, and from when to when they were made (UTC); None where there are none."""
+    """How many there are, from when to when they were made, and when the last was sent (UTC); None where none are."""
 
     events: int
     oldest: datetime | None
     newest: datetime | None
+    sent_until: datetime | None
 
 
 class Repaired(NamedTuple):
@@ -27,17 +28,23 @@ class Repaired(NamedTuple):
 
 def count(connection: Connection) -> HalfMarked:
     """Count them through the index on (published, "createdAt"): it reads unpublished rows only."""
-    sql = f'SELECT count(*), min("createdAt"), max("createdAt") FROM outbox WHERE {_HALF_MARKED}'  # noqa: S608
-    events, oldest, newest = connection.exec_driver_sql(sql).one()
-    return HalfMarked(events, oldest and oldest.replace(tzinfo=UTC), newest and newest.replace(tzinfo=UTC))
+    sql = f'SELECT count(*), min("createdAt"), max("createdAt"), max("publishedAt") FROM outbox WHERE {_HALF_MARKED}'  # noqa: S608
+    events, *instants = connection.exec_driver_sql(sql).one()
+    return HalfMarked(events, *(at and at.replace(tzinfo=UTC) for at in instants))
 
 
-def repair(
-    connection: Connection, run_id: str, number: int, limit: int, after: tuple[datetime, str] | None
+def repair(  # noqa: PLR0913, PLR0917 - the honest list of what one statement needs
+    connection: Connection,
+    run_id: str,
+    number: int,
+    limit: int,
+    sent_until: datetime,
+    after: tuple[datetime, str] | None,
 ) -> Repaired:
     """Set ``published`` on the next ``limit`` of them, in order, and record each under the run. All else stays.
 
-    Guards: still half marked, checked on the row itself; rows that another session has locked are left for later.
+    Guards: still half marked, checked on the row itself, and sent no later than ``sent_until`` (UTC); rows that another
+    session has locked are left for later.
     ``after`` is where the batch before ended: without it every batch would walk the dead entries of the others.
     """
     bound = '("createdAt", id COLLATE "C") > (%(at)s, %(id)s) AND "createdAt" >= %(at)s' if after else "true"
@@ -45,7 +52,7 @@ def repair(
         WITH repaired AS (
             UPDATE outbox AS o SET published = true
             WHERE o.ctid = ANY (ARRAY(
-                SELECT ctid FROM outbox WHERE {_HALF_MARKED} AND {bound}
+                SELECT ctid FROM outbox WHERE {_HALF_MARKED} AND "publishedAt" <= %(until)s AND {bound}
                 ORDER BY "createdAt", id COLLATE "C" LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
               AND NOT o.published AND o."publishedAt" IS NOT NULL
             RETURNING o.id, o."createdAt"
@@ -58,6 +65,7 @@ def repair(
         SELECT id, "createdAt" FROM repaired ORDER BY "createdAt", id COLLATE "C"
     """  # noqa: S608 - only constants are put in
     at, last = after or (None, None)
-    parameters = {"run": run_id, "number": number, "limit": limit, "at": at, "id": last}
+    until = sent_until.astimezone(UTC).replace(tzinfo=None)
+    parameters = {"run": run_id, "number": number, "limit": limit, "until": until, "at": at, "id": last}
     rows = connection.exec_driver_sql(sql, parameters).all()
     return Repaired(len(rows), (rows[-1][1], rows[-1][0]) if rows else after)

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-_COLUMNS = """id, "orderCode", "amountCents", translate(lower(provider), '-_ ', ''), "providerTransactionId",
-    status::text, "createdAt" """
+_GATEWAY = "translate(lower(provider), '-_ ', '')"
+_COLUMNS = f"""id, "orderCode", "amountCents", {_GATEWAY}, "providerTransactionId", status::text, "createdAt" """
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +27,53 @@ class Unsettled:
     created_at: datetime
 
 
-def overdue(connection: Connection, before: datetime, limit: int, gateway: str | None = None) -> list[Unsettled]:
-    """PENDING ones created before ``before``, the latest first: their gateways still know them."""
+_FORGOTTEN = f"""EXISTS (SELECT FROM unnest(%(gateways)s::text[], %(since)s::timestamp[]) AS known (gateway, since)
+    WHERE known.gateway = {_GATEWAY} AND "createdAt" < known.since)"""
+_OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
+    AND (%(gateway)s::text IS NULL OR {_GATEWAY} = %(gateway)s)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """PENDING payments created before ``before``, of one gateway or of all.
+
+    ``known_since`` has, for each gateway that forgets, the instant before which it no longer knows a payment.
+    """
+
+    before: datetime
+    known_since: Mapping[str, datetime]
+    gateway: str | None = None
+
+
+def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettled]:
+    """Those that their gateways still know, the latest first."""
     rows = connection.exec_driver_sql(
         f"""
-        SELECT {_COLUMNS} FROM payments
-        WHERE status = 'PENDING' AND "createdAt" < %(before)s
-          AND (%(gateway)s::text IS NULL OR translate(lower(provider), '-_ ', '') = %(gateway)s)
+        SELECT {_COLUMNS} FROM payments WHERE {_OVERDUE} AND NOT {_FORGOTTEN}
         ORDER BY "createdAt" DESC, id LIMIT %(limit)s
         """,  # noqa: S608 - only constants are put in
-        {"before": before.astimezone(UTC).replace(tzinfo=None), "gateway": gateway, "limit": limit},
+        {**_parameters(wanted), "limit": limit},
     )
     return [_payment(row) for row in rows]
+
+
+def count_forgotten(connection: Connection, wanted: Overdue) -> int:
+    """How many are so old that asking would tell nothing."""
+    sql = f"SELECT count(*) FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN}"  # noqa: S608 - only constants are put in
+    return int(connection.exec_driver_sql(sql, _parameters(wanted)).scalar_one())
+
+
+def _parameters(wanted: Overdue) -> dict[str, object]:
+    return {
+        "before": _naive(wanted.before),
+        "gateway": wanted.gateway,
+        "gateways": list(wanted.known_since),
+        "since": [_naive(at) for at in wanted.known_since.values()],
+    }
+
+
+def _naive(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(tzinfo=None)
 
 
 def named(connection: Connection, names: Sequence[str]) -> list[Unsettled]:

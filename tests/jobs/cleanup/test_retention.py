@@ -84,6 +84,15 @@ def test_a_preview_counts_what_a_run_deletes(clean, insert, events, engine):
     assert 7 * 100 < real.bytes < 7 * 1000
 
 
+def test_what_expires_after_the_plan_is_not_in_it(clean, insert, events, engine):
+    """The plan's own instants hold, for events and for kept callbacks: what crossed them since was not approved."""
+    insert(3, state="published", age=OLD)
+    insert(2, state="published", age=timedelta(days=7, hours=1))
+    planned = preview_cleanup(engine, retention=timedelta(days=7, hours=2))
+    report = clean(planned=planned, receipts_older_than=timedelta(days=1))
+    assert (report.deleted, report.horizon, events()) == (3, planned.horizon, 2)
+
+
 def test_the_context_of_deleted_events_goes_with_them(clean, insert, engine, scalar):
     """What is remembered of others stays."""
     insert(2, state="published", age=OLD)

@@ -16,11 +16,13 @@ from threading import Event
 
 from sqlalchemy import Engine
 
+from ticketbottle_payctl.jobs.cleanup.record import Record
 from ticketbottle_payctl.jobs.cleanup.sweep import CleanupStoppedBecause, Sweep, Swept, kinds
 from ticketbottle_payctl.store import cleanup as store
 from ticketbottle_payctl.store import outbox, stats
 from ticketbottle_payctl.store.archive import Archive
 from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.runs import NewRun, RunStatus
 from ticketbottle_payctl.store.stats import By, Group, Unpublished
 from ticketbottle_payctl.telemetry import log_event
 
@@ -35,9 +37,13 @@ _MOST_LOGGED = 5
 
 @dataclass(frozen=True, slots=True)
 class CleanupPreview:
-    """What a clean-up would delete: events, about how many bytes, kept callbacks. ``horizon`` is UTC."""
+    """What a clean-up would delete: events, about how many bytes, kept callbacks.
+
+    ``horizon`` is UTC, and so is ``receipts_before``, None where callbacks are kept.
+    """
 
     horizon: datetime
+    receipts_before: datetime | None
     matched: int
     bytes: int
     receipts: int
@@ -50,7 +56,7 @@ class CleanupReport:
     ``horizon`` (UTC): events published before it were meant. ``matched`` are the events that were found expired,
     ``remaining`` those still there at the end (counted to 100,000 and no further), locked by others or not come to.
     ``bytes`` is about what the rows took, ``receipts`` the kept callbacks that were deleted. ``unpublished`` counts
-    what is pending and dead, ``groups`` says of which type and why.
+    what is pending and dead, ``groups`` says of which type and why. ``run_id`` is the recorded run, if one was.
     """
 
     horizon: datetime
@@ -66,6 +72,7 @@ class CleanupReport:
     groups: tuple[Group, ...]
     seconds: float
     dry_run: bool = False
+    run_id: str | None = None
 
     @property
     def pending(self) -> int:
@@ -87,8 +94,10 @@ def cleanup(  # noqa: PLR0913 - the honest list of what the job needs
     max_duration: timedelta | None = None,
     keep_newest: timedelta | None = None,
     receipts_older_than: timedelta | None = None,
+    planned: CleanupPreview | None = None,
     archive: Path | None = None,
     dry_run: bool = False,
+    run: NewRun | None = None,
     stop: Event | None = None,
     done: Callable[[Swept], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
@@ -96,9 +105,11 @@ def cleanup(  # noqa: PLR0913 - the honest list of what the job needs
     """Delete events that were published longer than ``retention`` ago, by the database's clock.
 
     ``keep_newest`` is a floor under the retention: what was published within it stays in any case. Kept callbacks
-    are deleted only where ``receipts_older_than`` says how old they must be. ``max_duration`` ends the run between two
-    batches, ``stop`` does so on a signal. ``done`` hears of each committed batch. ``dry_run`` counts and deletes
-    nothing. Dead and late events are logged as ``outbox_dead_events`` and ``outbox_late_events``.
+    are deleted only where ``receipts_older_than`` says how old they must be. What was ``planned`` is deleted up to the
+    plan's own instants: what expired since is left to the next run. ``max_duration`` ends the run between two batches,
+    ``stop`` does so on a signal. ``done`` hears of each committed batch. A ``run`` that deletes is recorded, where the
+    role may. ``dry_run`` counts and deletes nothing. Dead and late events are logged as ``outbox_dead_events`` and
+    ``outbox_late_events``.
 
     Raises:
         InputError: ``archive`` cannot be opened, or is no archive. Nothing was deleted.
@@ -118,11 +129,19 @@ def cleanup(  # noqa: PLR0913 - the honest list of what the job needs
             engine, retention=retention, keep_newest=keep_newest, receipts_older_than=receipts_older_than
         )
         return _previewed(preview, found, groups, clock() - began)
-    horizon = _horizon(now, retention, keep_newest)
+    horizon, receipts_before = _horizon(now, retention, keep_newest), _before(now, receipts_older_than)
+    if planned is not None:
+        horizon, receipts_before = planned.horizon, planned.receipts_before
     deadline = None if max_duration is None else began + max_duration.total_seconds()
-    sweep = Sweep(engine, horizon, batch_size, stop or Event(), done, clock, deadline)
-    with Archive(archive) if archive else nullcontext() as kept:
-        reason = sweep.run(kept, now - receipts_older_than if receipts_older_than else None)
+    record = Record(engine, run)
+    sweep = Sweep(engine, horizon, batch_size, stop or Event(), _both(record.begin, done), clock, deadline)
+    reason = None
+    try:
+        with Archive(archive) if archive else nullcontext() as kept:
+            reason = sweep.run(kept, receipts_before)
+    finally:  # CANCELLED is not one to resume: the next run finds by itself what is left
+        status = RunStatus.DONE if reason is CleanupStoppedBecause.EMPTY else RunStatus.CANCELLED
+        record.close(status, sweep.swept)
     remaining, swept = sweep.remaining(), sweep.swept
     return CleanupReport(
         horizon=horizon,
@@ -137,6 +156,7 @@ def cleanup(  # noqa: PLR0913 - the honest list of what the job needs
         unpublished=found,
         groups=tuple(groups),
         seconds=clock() - began,
+        run_id=record.id,
     )
 
 
@@ -157,14 +177,26 @@ def preview_cleanup(
         now = outbox.now(connection).replace(tzinfo=UTC)
         horizon = _horizon(now, retention, keep_newest)
         amounts = [store.measure(connection, kind) for kind in kinds(horizon)]
-        receipts = store.count_receipts(connection, now - receipts_older_than) if receipts_older_than else 0
-    return CleanupPreview(
-        horizon, sum(amount.rows for amount in amounts), sum(amount.bytes for amount in amounts), receipts
-    )
+        receipts_before = _before(now, receipts_older_than)
+        receipts = store.count_receipts(connection, receipts_before) if receipts_before else 0
+    rows, size = sum(amount.rows for amount in amounts), sum(amount.bytes for amount in amounts)
+    return CleanupPreview(horizon, receipts_before, rows, size, receipts)
 
 
 def _horizon(now: datetime, retention: timedelta, keep_newest: timedelta | None) -> datetime:
     return now - max(retention, keep_newest or retention)
+
+
+def _before(now: datetime, older_than: timedelta | None) -> datetime | None:
+    return None if older_than is None else now - older_than
+
+
+def _both(begin: Callable[[], None], done: Callable[[Swept], None]) -> Callable[[Swept], None]:
+    def heard(swept: Swept) -> None:
+        begin()
+        done(swept)
+
+    return heard
 
 
 def _previewed(preview: CleanupPreview, found: Unpublished, groups: Sequence[Group], seconds: float) -> CleanupReport:

@@ -67,10 +67,13 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
         *_all("payctl.publishers", "SELECT", "INSERT", "UPDATE"),
     ),
     "stats": _all("outbox", "SELECT"),
+    "stats --by provider": (*_all("outbox", "SELECT"), *_all("payments", "SELECT")),
     "list and show": (
         *_all("outbox", "SELECT"),
         *_all("payments", "SELECT"),
         *_all("payctl.webhook_receipts", "SELECT"),
+        *_all("payctl.runs", "SELECT"),
+        *_all("payctl.run_items", "SELECT"),
     ),
     "replay": (
         *_all("outbox", "SELECT"),

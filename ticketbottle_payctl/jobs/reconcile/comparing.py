@@ -11,7 +11,7 @@ Replaying repairs the first two; the others cannot be taken back.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -71,9 +71,15 @@ class OutboxComparison:
 
 
 def compare_outbox(
-    engine: Engine, read: Callable[[Sequence[str], datetime], Window], *, since: datetime, until: datetime
+    engine: Engine,
+    read: Callable[[Sequence[str], datetime, Container[str]], Window],
+    *,
+    since: datetime,
+    until: datetime,
 ) -> OutboxComparison:
     """Compare the events created from ``since`` until ``until`` (UTC) with the topics, read after the table.
+
+    ``read`` is given topics, an instant, and the ids of the events whose records are needed.
 
     Raises:
         InputError: there are more than a million of them.
@@ -86,19 +92,15 @@ def compare_outbox(
         message = f"more than {MOST_EVENTS:,} events were created in this window"
         raise InputError(message, hint="narrow it with --since and --until")
     # A producer may have been asked before the row's own millisecond, by another clock.
-    window = read(list(TOPICS.values()), since - SLACK)
+    window = read(list(TOPICS.values()), since - SLACK, events.keys())
     copies: defaultdict[str, list[Copy]] = defaultdict(list)
-    other = 0
     for copy in window.copies:
-        if copy.event_id in events:
-            copies[copy.event_id].append(copy)
-        else:
-            other += 1
+        copies[copy.event_id].append(copy)
     gone = [event for event in events.values() if event.id not in copies]
     lost, unjudged = _lost(gone, window)
     found = [*lost, *_of_copies(events, copies), *_out_of_order(events.values(), copies)]
     found.sort(key=lambda each: (each.event.created_at, each.event.id))
-    return OutboxComparison(len(events), unjudged, other, window.complete, found)
+    return OutboxComparison(len(events), unjudged, window.other, window.complete, found)
 
 
 def _lost(gone: Iterable[SentEvent], window: Window) -> tuple[list[Disagreement], int]:

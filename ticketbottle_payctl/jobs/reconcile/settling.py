@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from threading import Event
 from uuid import uuid4
 
@@ -23,7 +23,7 @@ from ticketbottle_payctl.store import payments, runs, unsettled
 from ticketbottle_payctl.store.engine import Limits, is_lock_timeout, transaction
 from ticketbottle_payctl.store.receipts import Receipt
 from ticketbottle_payctl.store.runs import NewRun, RunStatus
-from ticketbottle_payctl.store.unsettled import Unsettled
+from ticketbottle_payctl.store.unsettled import Overdue, Unsettled
 
 SOURCE = "RECONCILE"
 """The method in the receipt of an answer that was asked for: no gateway calls with it."""
@@ -47,22 +47,24 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Payments to ask about; ``more`` where the limit cut them off."""
+    """Payments to ask about; ``more`` where the limit cut them off, ``too_old`` how many no gateway knows any more."""
 
     payments: Sequence[Unsettled]
     more: bool = False
     missing: Sequence[str] = ()
+    too_old: int = 0
 
 
-def find_overdue(engine: Engine, before: datetime, limit: int, gateway: str | None) -> Candidates:
-    """Payments that are PENDING since before ``before``, the latest first.
+def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
+    """Payments that are PENDING for too long and that their gateway still knows, the latest first.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _READ, commit=False) as connection:
-        found = unsettled.overdue(connection, before, limit + 1, gateway)
-    return Candidates(found[:limit], more=len(found) > limit)
+        found = unsettled.overdue(connection, wanted, limit + 1)
+        too_old = unsettled.count_forgotten(connection, wanted)
+    return Candidates(found[:limit], more=len(found) > limit, too_old=too_old)
 
 
 def find_named(engine: Engine, names: Sequence[str]) -> Candidates:
@@ -83,9 +85,11 @@ def settle_findings(
     run: NewRun,
     *,
     stop: Event,
-    tell: Callable[[Settled], None] = lambda _: None,
+    tell: Callable[[int], None] = lambda _: None,
 ) -> list[Settled]:
     """Settle each finding that would change its payment, in a transaction of its own, recorded under one run.
+
+    ``tell`` hears how many are decided.
 
     Raises:
         DatabaseUnavailableError: the server went away; what was committed stays settled, another run does the rest.
@@ -101,7 +105,7 @@ def settle_findings(
             if stop.is_set():
                 break
             done.append(_settle(engine, run.id, place, finding))
-            tell(done[-1])
+            tell(len(done))
         else:
             status = RunStatus.DONE
     finally:

@@ -2,6 +2,9 @@
 
 Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". An order is known for 48 hours after it was
 created; later only the merchant portal answers.
+
+It tells of no end without money but expiry. A failed attempt leaves its order payable, and 2 with a sub code that the
+page of this query does not list is no verdict: calling it FAILED would release tickets that may be paid for.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ from ticketbottle_payctl.providers.queries.model import (
 NAME = "zalopay"
 PAID, FAILED, UNPAID = 1, 2, 3
 EXPIRED = -54
+_PAYABLE = timedelta(hours=1)
+"""An order is created to live for 15 minutes; one that nobody pays is called ended well after that."""
+
 _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
     -101: NoVerdict.NOT_FOUND,
     **dict.fromkeys((-429, -500, -999), NoVerdict.BUSY),
@@ -46,15 +52,17 @@ def ask(asked: Asked, credentials: Credentials, base: str) -> Question:
 
 
 def read(response: Response, asked: Asked, _: Credentials) -> Answer:
-    """Only 1 is paid. 2 is the order's failure unless its sub code is about the query itself."""
+    """Only 1 is paid. Expired is 2 with its sub code, or 3 for an old order that nobody is paying."""
     fields = read_json(response)
     if isinstance(fields, Silent):
         return fields
     code, sub = number(fields.get("return_code")), _signed(fields.get("sub_return_code"))
-    if code == UNPAID or fields.get("is_processing") is True:
+    if fields.get("is_processing") is True:
         return Silent(NoVerdict.PENDING)
-    if code == FAILED and sub in _ABOUT_THE_QUESTION:
+    if code != PAID and sub in _ABOUT_THE_QUESTION:
         return Silent(_ABOUT_THE_QUESTION[sub], f"sub_return_code {sub}")
+    if code == UNPAID and (fields.get("is_processing") is not False or asked.at - asked.created_at < _PAYABLE):
+        return Silent(NoVerdict.PENDING)
     try:
         return _read(fields, asked, code, sub)
     except MalformedError as error:
@@ -65,9 +73,15 @@ def _read(fields: dict[str, object], asked: Asked, code: int | None, sub: int | 
     amount = number(fields.get("amount"))
     if code == PAID:
         return verdict(NAME, asked, Outcome.COMPLETED, amount, identifier(fields.get("zp_trans_id")))
+    if code == UNPAID or (code == FAILED and sub == EXPIRED):
+        return verdict(NAME, asked, Outcome.CANCELLED, amount)
     if code == FAILED:
-        return verdict(NAME, asked, Outcome.CANCELLED if sub == EXPIRED else Outcome.FAILED, amount)
+        return Silent(NoVerdict.UNKNOWN_STATE, _code(sub))
     return Silent(NoVerdict.MALFORMED, "return_code is none of 1, 2, 3")
+
+
+def _code(sub: int | None) -> str:
+    return f"sub_return_code {sub}" if sub is not None and abs(sub) < 100_000 else "sub_return_code"  # noqa: PLR2004
 
 
 def _signed(value: object) -> int | None:
