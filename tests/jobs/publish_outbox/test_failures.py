@@ -1,9 +1,20 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOOD, OLD, Clockwork, new_producer
+from tests.jobs.publish_outbox.conftest import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    GOOD,
+    OLD,
+    PARTITIONS,
+    Clockwork,
+    new_producer,
+)
 from ticketbottle_payctl.jobs.publish_outbox import StoppedBecause
 
 LONG_AGO = 7200.0
@@ -89,6 +100,20 @@ def test_a_setting_stops_its_type_only(outbox, mock_kafka):
     assert (outbox.publish().tally.published, outbox.verdict()) == (5, GOOD)
 
 
+def test_a_wrong_clock_kills_no_backlog(outbox, mock_kafka):
+    """The topic refuses our timestamps: however often that happens, no event is charged, and the report names it."""
+    outbox.insert(10, age=timedelta(hours=1))
+    outbox.producer.probe(5)
+    for _ in range(6):
+        mock_kafka.fail_next(*[KafkaError.INVALID_TIMESTAMP] * PARTITIONS)
+        report = outbox.publish()
+        assert (report.tally.published, report.tally.dead, report.tally.held) == (0, 0, 10)
+        assert report.tally.stopped_types[COMPLETED].startswith("INVALID_TIMESTAMP: ")
+        mock_kafka.forget_failures()
+    assert untouched(outbox.rows())
+    assert (outbox.publish().tally.published, outbox.verdict()) == (10, GOOD)
+
+
 @pytest.mark.parametrize("error", ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART"])
 def test_a_setting_that_shows_only_when_writing(outbox, mock_kafka, hasty, error):
     """The topic looks well and its messages are refused: nothing is charged."""
@@ -128,11 +153,11 @@ def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
     poison = outbox.add("k", COMPLETED, age=LONG_AGO, payload={"secret": SECRETS})
     behind = outbox.add("k", COMPLETED, age=LONG_AGO - 1)
     for failures in range(1, 6):
-        mock_kafka.fail_next(KafkaError.INVALID_TIMESTAMP)
+        mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
         report = outbox.publish()
         row = outbox.row(poison)
         assert (row.retry_count, row.published) == (failures, False)
-        assert row.last_error == "INVALID_TIMESTAMP: Broker: Invalid timestamp"
+        assert row.last_error == "INVALID_REQUEST: Broker: Invalid request"
         assert (report.tally.retried, report.tally.dead) == ((1, 0) if failures < 5 else (0, 1))
     assert (outbox.row(poison).state, outbox.row(behind).state) == ("dead", "pending")
     outbox.publish()

@@ -78,6 +78,7 @@ def test_events_that_only_waited_for_a_commit_are_no_trouble(outbox):
 ERRORS = (
     KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError.INVALID_RECORD,
+    KafkaError.INVALID_REQUEST,
     KafkaError.INVALID_TIMESTAMP,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -160,7 +161,7 @@ def test_an_event_behind_two_kinds_of_trouble_waits_for_both(outbox, mock_kafka)
     retried = outbox.add("k", COMPLETED, age=LONG_AGO, retry_count=1)
     dead = outbox.add("k", FAILED, age=LONG_AGO - 1, retry_count=5)
     last = outbox.add("k", COMPLETED, age=LONG_AGO - 2)
-    mock_kafka.fail_next(KafkaError.INVALID_TIMESTAMP)
+    mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     outbox.publish()
     outbox.publish()
     assert [outbox.row(id_).state for id_ in (retried, dead, last)] == ["published", "dead", "pending"]
