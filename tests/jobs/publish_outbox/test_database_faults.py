@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +10,7 @@ from datetime import timedelta
 import psycopg2
 import pytest
 
-from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, OLD, Clockwork
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, OLD, Clockwork, new_producer
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
@@ -17,7 +19,7 @@ from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
 from ticketbottle_payctl.settings import KafkaSettings
 
 TERMINATE = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle in transaction'
       AND query ILIKE %(like)s
 """
@@ -100,6 +102,24 @@ def test_a_backend_that_is_terminated_with_a_claim(outbox, number, when):
     assert outbox.publish(batch_size=10).stopped_because == "empty"
     assert set(outbox.states()) == {"published"}
     assert only_copies(outbox.verdict(), most=20)
+
+
+def test_who_lost_its_claim_while_the_broker_is_away_sends_nothing_when_it_is_back(outbox, mock_kafka):
+    """Somebody else may publish the payment's next event meanwhile; what was queued must not come behind it."""
+    failed, completed = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
+    producer = new_producer(mock_kafka.bootstrap)
+    producer.probe(5)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(outbox.publish, producer=producer, observer=Observer(ready=mock_kafka.down))
+        deadline = time.monotonic() + 20
+        while not outbox.execute(TERMINATE, like="%UPDATE outbox%"):
+            assert time.monotonic() < deadline
+        with pytest.raises(DatabaseUnavailableError):
+            run.result(10)
+    mock_kafka.up()
+    outbox.publish()
+    producer.close()
+    assert (outbox.sent(), outbox.verdict()) == ([failed, completed], GOOD)
 
 
 @pytest.mark.parametrize("batch_size", [1, 10, 1000])

@@ -15,7 +15,10 @@ from tests.jobs.publish_outbox.conftest import (
     Clockwork,
     new_producer,
 )
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.jobs.publish_outbox import StoppedBecause
+from ticketbottle_payctl.settings import KafkaSettings
 
 LONG_AGO = 7200.0
 SECRETS = "not for any log"
@@ -207,6 +210,36 @@ def test_only_the_one_that_is_refused_alone_is_dead(outbox, mock_kafka):
     producer.close()
     assert (report.tally.published, [event.id for event in report.tally.dead_events]) == (1, [poison])
     assert (outbox.row(innocent).state, outbox.verdict()) == ("published", GOOD)
+
+
+class SlowToRefuse(Producer):
+    """Takes so long to refuse one message alone that the batch's time is over."""
+
+    def __init__(self, bootstrap, clockwork):
+        super().__init__(producer_config(KafkaSettings(bootstrap)) | {"linger.ms": 200})
+        self.clockwork = clockwork
+
+    def send(self, wave, *arguments):
+        """Send, and let the time pass where it is one message alone."""
+        failures = super().send(wave, *arguments)
+        self.clockwork.now += 60.0 if len(wave) == 1 else 0.0
+        return failures
+
+
+def test_a_broker_that_refuses_is_not_away(outbox, mock_kafka):
+    """It refused the first one, and the time was over for the others: what was decided is kept, they are next."""
+    poison, *others = [outbox.add(key, age=9) for key in ("a", "c")]  # of one partition
+    clockwork = Clockwork()
+    producer = SlowToRefuse(mock_kafka.bootstrap, clockwork)
+    producer.probe(5)
+    mock_kafka.fail_next(KafkaError.INVALID_RECORD, KafkaError.INVALID_RECORD)
+    report = outbox.run(clockwork, producer=producer)
+    producer.close()
+    assert (report.failure, report.tally.dead) == (None, 1)
+    assert outbox.row(poison).state == "dead"
+    assert untouched([row for row in outbox.rows() if row.id in others and not row.published])
+    outbox.publish()
+    assert (set(outbox.sent()), outbox.verdict()) == (set(others), GOOD)
 
 
 def test_an_unknown_type_is_dead_with_the_reason(outbox):
