@@ -128,6 +128,29 @@ def test_what_is_broken_is_raised_after_the_metrics_and_the_next_tick_works(lamb
     assert processor.invoke(SCHEDULED).payload == {"stopped_because": "empty", "published": 20}
 
 
+def test_what_went_through_before_the_database_went_away_is_counted(lambda_, own_server, mock_kafka, in_background):
+    """The error is raised, and the metrics and the log still say what was published."""
+    server, shop = own_server
+    pending(shop.engine, 3000)
+    mock_kafka.set_rtt(20)
+    settings = {"DATABASE_URL": server.url(), "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
+    processor = lambda_("publish_outbox", timeout=60, OUTBOX_BATCH_SIZE="20", **settings)
+    ended = in_background(processor.invoke, SCHEDULED)
+    done = "SELECT count(*) AS n FROM outbox WHERE published"
+    wait_until(lambda: shop.query(done)[0]["n"] >= 100, what="some are published", timeout=20)
+    server.stop("immediate")
+    error = ended.result(40).payload
+    server.restart()
+    shop.engine.dispose()
+    assert error["errorType"] == "DatabaseUnavailableError"
+    assert 100 <= processor.sums()["OutboxPublished"] == shop.query(done)[0]["n"] < 3000
+    (line,) = processor.lines(message="publish_outbox_ended")
+    assert (line["stopped_because"], line["counts"]["published"]) == (
+        "database_unavailable",
+        processor.sums()["OutboxPublished"],
+    )
+
+
 @pytest.mark.parametrize("name", ["publish_outbox", "cleanup"])
 def test_a_scheduled_function_without_its_database_raises(lambda_, name):
     """An alarm moves, and no password is in what Lambda is told."""

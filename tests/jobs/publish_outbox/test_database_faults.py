@@ -91,12 +91,17 @@ class Sabotage(Producer):
 @pytest.mark.parametrize("number", [1, 2, 3, 6])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_backend_that_is_terminated_with_a_claim(outbox, number, when):
-    """The claim is gone with its connection: the batch is pending again and comes twice at most."""
+    """The claim is gone with its connection: the batch is pending again, and the report has what was committed."""
     outbox.insert(60, aggregates=25, age=OLD)
     harm = {when: lambda: outbox.execute(TERMINATE, like="%UPDATE outbox%")}
     producer = Sabotage(outbox.bootstrap, number, **harm)
-    with pytest.raises(DatabaseUnavailableError):
-        outbox.publish(producer=producer, batch_size=10)
+    if number == 1:
+        with pytest.raises(DatabaseUnavailableError):
+            outbox.publish(producer=producer, batch_size=10)
+    else:
+        report = outbox.publish(producer=producer, batch_size=10)
+        assert (report.stopped_because, report.failure.code) == ("database_unavailable", "DATABASE_UNAVAILABLE")
+        assert report.tally.published == outbox.states().count("published") == 10 * (number - 1)
     producer.close()
     assert {row.retry_count for row in outbox.rows()} == {0}
     assert outbox.publish(batch_size=10).stopped_because == "empty"
@@ -230,6 +235,19 @@ def test_a_database_that_turns_read_only(outbox, database_url):
     report = outbox.run(clockwork, observer=observer, loop=True)
     assert "DATABASE_UNAVAILABLE" in said
     assert (report.tally.published, outbox.verdict()) == (33, GOOD)
+
+
+def test_what_was_published_before_a_setting_is_wrong_is_reported(outbox):
+    """A table of payctl's is taken away in mid-run: the counts are there, and why it ended."""
+    outbox.insert(30)
+
+    def take_away(_tally):
+        outbox.execute("ALTER TABLE payctl.event_context RENAME TO event_contexts")
+
+    report = outbox.publish(observer=Observer(batch=take_away), batch_size=10)
+    outbox.execute("ALTER TABLE payctl.event_contexts RENAME TO event_context")
+    assert (report.stopped_because, report.failure.code) == ("failed", "CONFIG")
+    assert report.tally.published == outbox.states().count("published") == 10
 
 
 def test_without_payctl_s_schema_it_says_what_to_do(outbox):
