@@ -27,6 +27,7 @@ from ticketbottle_payctl.domain.event import OutboxEvent
 
 _OPEN = 'published = false AND "publishedAt" IS NULL'
 _IN_ORDER = '"createdAt", id COLLATE "C"'
+_IN_SHARD = '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(shards)s::bigint = %(shard)s::bigint'
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +137,13 @@ def put_back(connection: Connection, rows: Sequence[PutBack]) -> None:
     )
 
 
-def failed(connection: Connection, *, limit: int = 100_000) -> list[Failed]:
-    """Every unpublished event that failed before, oldest first."""
+def failed(connection: Connection, *, shard: int, shards: int, limit: int) -> list[Failed]:
+    """A shard's unpublished events that failed before, oldest first."""
     sql = f"""
         SELECT "aggregateId", "createdAt", id, "retryCount" FROM outbox
-        WHERE {_OPEN} AND "retryCount" > 0 ORDER BY {_IN_ORDER} LIMIT %(limit)s
+        WHERE {_OPEN} AND "retryCount" > 0 AND {_of_shard(shards)} ORDER BY {_IN_ORDER} LIMIT %(limit)s
     """  # noqa: S608 - only constants are put in
-    rows = connection.exec_driver_sql(sql, {"limit": limit})
+    rows = connection.exec_driver_sql(sql, {"limit": limit, "shard": shard, "shards": shards})
     return [Failed(aggregate_id, (created_at, event_id), count) for aggregate_id, created_at, event_id, count in rows]
 
 
@@ -217,10 +218,12 @@ def _conditions(held: bool, types: bool, until: bool, end: bool, shards: bool) -
     if end:
         conditions += ['"createdAt" <= %(end_at)s', '("createdAt", id COLLATE "C") <= (%(end_at)s, %(end_id)s)']
     if shards:
-        conditions.append(
-            '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(shards)s::bigint = %(shard)s::bigint'
-        )
+        conditions.append(_IN_SHARD)
     return " AND ".join(conditions)
+
+
+def _of_shard(shards: int) -> str:
+    return _IN_SHARD if shards > 1 else "true"
 
 
 # IS NOT TRUE keeps the index away from the second look at a row: with stale statistics the planner would rather

@@ -255,7 +255,8 @@ class Shard:
 
     def _begin_again(self) -> None:
         self._swept = None  # a sweep that fails half-way has forgotten who must wait
-        self._swept_at = sweep(self._lanes[0].connection, self.cursor, self._context.options, self._clock())
+        connection, options = self._lanes[0].connection, self._context.options
+        self._swept_at = sweep(connection, self.cursor, options, self._number, self._clock())
         self._swept = self._clock()
 
     def _database_time(self, at: float) -> datetime:
