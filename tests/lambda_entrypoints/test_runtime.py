@@ -181,7 +181,7 @@ def test_a_webhook_whose_connections_were_cut_while_it_was_frozen_answers_at_onc
     before, after = shop.payment("momo"), shop.payment("momo")
     webhook.invoke(paid(before))
     webhook.signal(signal.SIGSTOP)
-    cut = "SELECT pg_terminate_backend(pid) AS cut FROM pg_stat_activity WHERE application_name = 'payctl' "
+    cut = "SELECT pg_terminate_backend(pid, 5000) AS cut FROM pg_stat_activity WHERE application_name = 'payctl' "
     assert shop.query(cut + "AND datname = current_database() AND pid <> pg_backend_pid()") == [{"cut": True}]
     webhook.signal(signal.SIGCONT)
     answer = webhook.invoke(paid(after))
