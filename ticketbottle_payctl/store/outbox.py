@@ -85,11 +85,7 @@ def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position |
     A claim up to that place and one behind it never meet on a row, so two connections can do both at once.
     ``first`` is an expression that is evaluated with it: taking a lock, which is held when this returns.
     """
-    sql = f"""
-        SELECT {first}, found.* FROM (SELECT 1) AS one LEFT JOIN LATERAL (
-            SELECT "createdAt", id FROM outbox WHERE {_where(wanted)}
-            ORDER BY {_IN_ORDER} OFFSET %(limit)s - 1 LIMIT 1) AS found ON true
-    """  # noqa: S608 - only constants are put in
+    sql = _end_sql(_where(wanted), first)
     _, created_at, event_id = connection.exec_driver_sql(sql, _parameters(wanted)).one()
     return None if event_id is None else (created_at, event_id)
 
@@ -224,6 +220,14 @@ def _conditions(held: bool, types: bool, until: bool, end: bool, shards: bool) -
 
 def _of_shard(shards: int) -> str:
     return _IN_SHARD if shards > 1 else "true"
+
+
+def _end_sql(where: str, first: str) -> str:
+    return f"""
+        SELECT {first}, found.* FROM (SELECT 1) AS one LEFT JOIN LATERAL (
+            SELECT "createdAt", id FROM outbox WHERE {where}
+            ORDER BY {_IN_ORDER} OFFSET %(limit)s - 1 LIMIT 1) AS found ON true
+    """  # noqa: S608 - only constants are put in
 
 
 # IS NOT TRUE keeps the index away from the second look at a row: with stale statistics the planner would rather
