@@ -44,7 +44,7 @@ HealthFile = Annotated[
     Path | None,
     typer.Option(
         metavar="PATH",
-        help="Touch this file while the publisher works, also while it waits for what is away; not while it hangs.",
+        help="With --loop: touch this file at work and while waiting for what is away, not when it hangs.",
     ),
 ]
 

@@ -21,11 +21,7 @@ def result_of(report: PublishReport, *, loop: bool) -> Result:
         SCHEMA,
         _exit_code(report, loop=loop),
         counts=tally.counts,
-        result=report.measures
-        | {
-            "published_by_type": dict(tally.published_by_type),
-            "stopped_types": dict(tally.stopped_types),
-        },
+        result=report.measures,
         items=[
             {"id": event.id, "aggregate_id": event.aggregate_id, "event_type": event.event_type, "error": event.error}
             for event in dead

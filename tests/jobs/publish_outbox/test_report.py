@@ -54,6 +54,8 @@ def test_a_run_leaves_one_line_in_the_log(outbox, caplog):
         "events_per_second": report.events_per_second,
         "lag_s": {"p50": report.lag.p50, "p95": report.lag.p95, "p99": report.lag.p99},
         "oldest_pending_age_s": None,
+        "published_by_type": {COMPLETED: 10},
+        "stopped_types": {},
     }
 
 

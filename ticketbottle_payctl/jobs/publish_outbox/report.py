@@ -184,6 +184,8 @@ class PublishReport:
             "events_per_second": self.events_per_second,
             "lag_s": self.tally.lag_s,
             "oldest_pending_age_s": self.oldest_pending_age_s,
+            "published_by_type": dict(self.tally.published_by_type),
+            "stopped_types": dict(self.tally.stopped_types),
         }
 
     @property
