@@ -32,7 +32,9 @@ COPY --from=build /opt/payctl /opt/payctl
 ENV PATH=/opt/payctl/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001
 WORKDIR /tmp
-# Only the publisher writes the file, at least every 30 s while it is well; for a command that ends it says nothing.
+# Only the publisher writes the file: before each look for work, after each batch, and while it waits for a broker or a
+# database that is away (starting it anew would not help). A file that grows old means that it hangs. For a command that
+# ends it says nothing.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
   CMD ["sh", "-c", "test -n \"$(find /tmp/payctl-alive -mmin -2 2>/dev/null)\""]
 ENTRYPOINT ["payctl"]

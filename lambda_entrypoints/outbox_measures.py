@@ -16,7 +16,6 @@ class NewlyDead:
         self._topic = warm.topic
         self._queue = DeadEventQueue(queue_url)
         self._attempts = max_retries
-        self._told = 0
         self._not_told = 0
 
     @property
@@ -26,7 +25,7 @@ class NewlyDead:
 
     def tell(self, tally: Tally) -> None:
         """Tell of those that the last committed batch added."""
-        dead, self._told = tally.dead_events[self._told :], len(tally.dead_events)
+        dead = tally.just_died
         if not dead:
             return
         pointers = [

@@ -97,6 +97,56 @@ def test_a_stop_shortens_the_wait(make, mock_kafka, monkeypatch):
     assert time.monotonic() - began < 5
 
 
+def test_a_lost_claim_ends_the_wait_and_nothing_is_sent_later(make, mock_kafka, read_all):
+    """What waits in the client for its broker is given up, so that the broker does not get it when it is back."""
+    producer = make()
+    producer.send(wave("before"), 10)
+    mock_kafka.down()
+    looks = iter([False, False])  # before anything is sent, and once while it is waited for
+    began = time.monotonic()
+    assert set(producer.send(wave("a", "b"), 60, lost=lambda: next(looks, True))) == {"a", "b"}
+    assert time.monotonic() - began < 5
+    mock_kafka.up()
+    assert producer.send(wave("after"), 10) == {}
+    assert keys_in(mock_kafka, read_all) == ["after", "before"]
+
+
+def test_nothing_is_sent_of_a_claim_that_is_lost(make, mock_kafka, read_all):
+    """It is looked at before the first message."""
+    producer = make()
+    failures = producer.send(wave("a"), 10, lost=lambda: True)
+    assert {key: failure.fault for key, failure in failures.items()} == {"a": Fault.TRANSPORT}
+    assert producer.send(wave("b"), 10) == {}
+    assert keys_in(mock_kafka, read_all) == ["b"]
+
+
+def test_what_is_delivered_at_once_is_not_waited_for_in_steps(make):
+    """Nobody asks again whether the claim is still there."""
+
+    class Quick(Client):
+        def flush(self, _step):
+            return super().flush(10)
+
+    producer = make(new_client=Quick)
+    looks = []
+    assert producer.send(wave("a"), 10, lost=lambda: bool(looks.append(1))) == {}
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize("reason", ["stopping", "lost"])
+def test_a_full_queue_is_not_waited_for_once_it_is_to_end(make, mock_kafka, monkeypatch, reason):
+    """A stop and a lost claim are heard there too."""
+    monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 0.5)
+    producer = make(queue_buffering_max_messages=2)
+    producer.send(wave("before"), 10)
+    mock_kafka.down()
+    looks = iter([False, False])
+    began = time.monotonic()
+    failures = producer.send(wave("a", "b", "c", "d"), 60, **{reason: lambda: next(looks, True)})
+    assert set(failures) == {"a", "b", "c", "d"}
+    assert time.monotonic() - began < 6
+
+
 def test_a_full_queue_is_waited_for(make, mock_kafka, read_all):
     """Many more messages than the client holds at once."""
     producer = make(queue_buffering_max_messages=10, linger_ms=0)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
+from collections import defaultdict
+from datetime import timedelta
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from ticketbottle_payctl.cli import schema
 from ticketbottle_payctl.sandbox import payment_service
 from ticketbottle_payctl.store.engine import Limits, transaction
 
@@ -55,6 +60,80 @@ def test_a_drain(process, places, insert, read_all):
     assert document["result"]["stopped_because"] == "empty"
     assert len(read_all(places["KAFKA_BROKERS"])) == 35
     assert answer(process("publish-outbox", "-o", "json", **places))["counts"]["published"] == 0
+
+
+@pytest.fixture
+def loop(invoke, places, monkeypatch):
+    """Run a loop in this process for a little while; its document, and the lines of its log by their name."""
+
+    def run(*arguments):
+        monkeypatch.setattr("ticketbottle_payctl.cli.publish_progress._HEARTBEAT", 0.2)
+        ran = invoke("publish-outbox", "--loop", *arguments, "-o", "json", LOG_LEVEL="info", **places)
+        lines = defaultdict(list)
+        for line in ran.stderr.splitlines():
+            if line.startswith("{"):
+                lines[json.loads(line)["message"]].append(json.loads(line))
+        document = answer(ran)
+        Draft202012Validator(schema.load("publish-outbox")).validate(document)
+        return document, lines
+
+    return run
+
+
+def test_what_a_loop_says_in_the_log(loop, insert):
+    """That it is ready, regularly that it lives, also when there is nothing to do, and in the end what it did."""
+    insert(5, age=timedelta(seconds=60))
+    document, lines = loop("--deadline", "2s")
+    assert len(lines["publish_outbox_ready"]) == 1
+    beats = lines["publish_outbox_heartbeat"]
+    assert len(beats) > 2
+    result = document["result"]
+    assert (beats[-1]["counts"], beats[-1]["batches"]) == (document["counts"], result["batches"])
+    assert beats[-1]["lag_s"] == result["lag_s"]
+    assert set(result["lag_s"]) == {"p50", "p95", "p99"}
+    assert 60 <= result["lag_s"]["p50"] <= result["lag_s"]["p99"] < 75
+    (end,) = lines["publish_outbox_ended"]
+    assert end["counts"] == document["counts"]
+    said = ("batches", "stopped_because", "events_per_second", "lag_s")
+    assert {name: end[name] for name in said} == {name: result[name] for name in said}
+    assert (end["stopped_because"], document["counts"]["published"]) == ("deadline", 5)
+
+
+def test_an_idle_loop_has_no_lag(loop):
+    """Nothing was published: null, and no word of it in the log."""
+    document, lines = loop("--deadline", "1s")
+    assert document["result"]["lag_s"] is None
+    assert all("lag_s" not in line for line in [*lines["publish_outbox_heartbeat"], *lines["publish_outbox_ended"]])
+    assert lines["publish_outbox_heartbeat"]
+
+
+def test_what_people_see_of_the_lag(invoke, places, insert):
+    """Beside why the run ended."""
+    insert(5, age=timedelta(seconds=60))
+    text = " ".join(invoke("publish-outbox", **places).stdout.split())
+    assert re.search(r"publish lag p50 6\d\.\d{3} s · p95 6\d\.\d{3} s · p99 6\d\.\d{3} s", text)
+
+
+def test_a_database_that_goes_away_in_mid_run(started, places, insert, engine, postgres, mock_kafka):
+    """Exit 4 with the error, and what went through before is counted."""
+    insert(3000, age=timedelta(seconds=60))
+    mock_kafka.set_rtt(20)
+    process = started("publish-outbox", "-o", "json", **places, OUTBOX_BATCH_SIZE="20")
+
+    def published():
+        with engine.connect() as connection:
+            return connection.exec_driver_sql("SELECT count(*) FROM outbox WHERE published").scalar_one()
+
+    wait_for(lambda: published() >= 100)
+    postgres.stop("immediate")
+    output, _ = process.communicate(timeout=30)
+    engine.dispose()
+    postgres.restart()
+    document = json.loads(output)
+    Draft202012Validator(schema.load("publish-outbox")).validate(document)
+    assert (process.returncode, document["exit_code"], document["error"]["code"]) == (4, 4, "DATABASE_UNAVAILABLE")
+    assert document["result"]["stopped_because"] == "database_unavailable"
+    assert 100 <= document["counts"]["published"] == published() < 3000
 
 
 def test_what_would_be_claimed(process, places, insert, read_all):

@@ -88,6 +88,45 @@ def test_another_number_of_shards_excludes(session, one, other):
     assert enter(second, *other, 0, "b") is Entry.REFUSED
 
 
+@pytest.mark.parametrize("clock_turned_back", [False, True])
+def test_who_comes_back_is_told_that_somebody_divided_the_keys_otherwise(session, clock_turned_back):
+    """Whichever shard that one had, again and again; and that one learns of the first in turn."""
+    one, two = session(), session()
+    for _ in range(3):
+        for shard in (0, 1):
+            assert enter(two, shard, 2, 0, "b") is Entry.TAKEN_OVER
+            two.commit()
+            assert enter(two, shard, 2, 0, "b") is Entry.UNCHANGED
+            two.commit()
+            if clock_turned_back:
+                one.exec_driver_sql("UPDATE payctl.publishers SET since = since + interval '1 hour'")
+            assert enter(one, 0, 1, 0, "a") is Entry.TAKEN_OVER
+            one.commit()
+            assert enter(one, 0, 1, 0, "a") is Entry.UNCHANGED
+            one.commit()
+
+
+def test_a_visit_with_another_number_that_was_rolled_back_is_no_visit(session):
+    """It published nothing."""
+    one, two = session(), session()
+    enter(one, 0, 1, 0, "a")
+    one.commit()
+    enter(two, 1, 2, 0, "b")
+    two.rollback()
+    assert enter(one, 0, 1, 0, "a") is Entry.UNCHANGED
+
+
+def test_publishers_of_one_number_do_not_disturb_each_other(session):
+    """What each remembers of its own shard holds, whoever took another shard meanwhile."""
+    first, second = session(), session()
+    enter(first, 0, 2, 0, "a")
+    first.commit()
+    enter(second, 1, 2, 0, "b")
+    second.commit()
+    assert enter(first, 0, 2, 0, "a") is Entry.UNCHANGED
+    assert enter(second, 1, 2, 0, "b") is Entry.UNCHANGED
+
+
 def test_shards_of_one_number_do_not_exclude_each_other(session):
     """Four publishers, one shard each."""
     sessions = [session() for _ in range(4)]

@@ -15,7 +15,7 @@ from ticketbottle_payctl.store import payments
 from ticketbottle_payctl.store.engine import Limits, transaction
 from ticketbottle_payctl.store.receipts import Receipt
 
-AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
+AT = datetime(2126, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)  # ahead of the clock, as a payment with a fast writer may be
 CALLBACK = Callback("vnpay", Outcome.COMPLETED, "a-reference", "TB-1", "7", 250_000)
 REQUEST = Request("GET", "/webhook/vnpay", "vnp_x=1")
 RECEIPT = Receipt("6a1f0d50-0000-4000-8000-000000000001", CALLBACK, REQUEST, "settled")
@@ -68,7 +68,7 @@ def test_a_lock_reads_the_row_and_the_clock(engine, payment):
 def test_earlier_transitions_are_read_in_utc(engine, payment):
     """They decide how late the next one must be."""
     with engine.begin() as connection:
-        sql = "UPDATE payments SET \"failedAt\" = '2026-11-22 03:04:05.678', \"cancelledAt\" = '2026-11-22 03:04:06'"
+        sql = "UPDATE payments SET \"failedAt\" = '2126-11-22 03:04:05.678', \"cancelledAt\" = '2126-11-22 03:04:06'"
         connection.exec_driver_sql(sql)
     with transaction(engine, Limits()) as connection:
         row, _ = payments.lock(connection, CALLBACK)
@@ -115,6 +115,14 @@ def test_the_status_is_still_what_was_decided_upon(engine, payment, before):
     """The guard stands in the statement itself: otherwise nothing is written, no receipt and no event."""
     with pytest.raises(DatabaseUnavailableError, match="kept the payment"):
         written(engine, payment, Transition(before, Status.COMPLETED, AT, late=True))
+    assert counts(engine) == (0, 0, 0, 0)
+
+
+def test_an_instant_of_long_ago_is_not_written(engine, payment):
+    """A publisher may have looked past it: nothing is written, neither receipt nor event."""
+    long_ago = datetime.now(UTC) - payments.SETTLE_WITHIN
+    with pytest.raises(DatabaseUnavailableError, match="too slow"):
+        written(engine, payment, Transition(Status.PENDING, Status.COMPLETED, long_ago, late=False))
     assert counts(engine) == (0, 0, 0, 0)
 
 

@@ -48,7 +48,22 @@ class Failure(NamedTuple):
     reason: str
 
 
+class _Patience:
+    """How much longer a wave may take: its own time, a little once a stop is asked for, none once its claim is lost."""
+
+    def __init__(self, timeout: float, stopping: Callable[[], bool], lost: Callable[[], bool]) -> None:
+        self._deadline = time.monotonic() + timeout
+        self._stopping, self._lost = stopping, lost
+
+    def is_over(self) -> bool:
+        if self._stopping():
+            self._deadline = min(self._deadline, time.monotonic() + _STOP_PATIENCE)
+            self._stopping = _never
+        return time.monotonic() >= self._deadline or self._lost()
+
+
 _QUEUE_FULL = Failure(Fault.TRANSPORT, "_QUEUE_FULL", "the client's queue stayed full")
+_LOST = Failure(Fault.TRANSPORT, "CLAIM_LOST", "the database gave the claim up, so somebody else may publish it")
 _UNKNOWN = Failure(Fault.TRANSPORT, "_UNKNOWN", "the client was given up before it said what became of it")
 
 
@@ -80,22 +95,29 @@ class Producer:
         return stopped
 
     def send(
-        self, wave: Sequence[Message], timeout: float, stopping: Callable[[], bool] = _never
+        self,
+        wave: Sequence[Message],
+        timeout: float,
+        stopping: Callable[[], bool] = _never,
+        lost: Callable[[], bool] = _never,
     ) -> dict[str, Failure]:
         """Send messages of distinct keys and wait; the failed ones by key, empty where every one is appended.
 
-        Never longer than ``timeout`` seconds and a short purge; once a stop is asked for, a few seconds.
+        Never longer than ``timeout`` seconds and a short purge; once a stop is asked for, a few seconds. ``lost`` says
+        that the wave is no longer ours: nothing of it is sent then, and what still waits to be sent is given up.
         What is unresolved by then has failed, though the broker may still have it: a later duplicate carries
         the same event id.
         """
-        deadline = time.monotonic() + timeout
-        failures, died = self._send_once(wave, deadline, stopping)
+        if lost():
+            return dict.fromkeys((message.key for message in wave), _LOST)
+        patience = _Patience(timeout, stopping, lost)
+        failures, died = self._send_once(wave, patience)
         for _ in range(_MOST_NEW_CLIENTS):
-            if not died or stopping() or time.monotonic() >= deadline:
+            if not died or stopping() or patience.is_over():
                 break
             again = [message for message in wave if _may_pass(failures.get(message.key))]
             failures = {key: failure for key, failure in failures.items() if not _may_pass(failure)}
-            new_failures, died = self._send_once(again, deadline, stopping)
+            new_failures, died = self._send_once(again, patience)
             failures |= new_failures
         return failures
 
@@ -135,17 +157,15 @@ class Producer:
             return
         self._client_error = error
 
-    def _send_once(
-        self, wave: Sequence[Message], deadline: float, stopping: Callable[[], bool]
-    ) -> tuple[dict[str, Failure], bool]:
+    def _send_once(self, wave: Sequence[Message], patience: _Patience) -> tuple[dict[str, Failure], bool]:
         """The failed ones, and whether the client met a fatal error."""
         failures: dict[str, Failure] = {}
         self._failures = failures
         client = self._healthy()
         died = False
         try:
-            self._produce(client, wave, deadline)
-            known = self._flushed(client, deadline, stopping) or self._give_up(client)
+            self._produce(client, wave, patience)
+            known = self._flushed(client, patience) or self._give_up(client)
         except _FATAL as error:
             self._client_error = _kafka_error(error)
             died, known = True, False  # a report may have been lost with it
@@ -166,14 +186,14 @@ class Producer:
             client = self._connected()
         return client
 
-    def _produce(self, client: Client, wave: Sequence[Message], deadline: float) -> None:
+    def _produce(self, client: Client, wave: Sequence[Message], patience: _Patience) -> None:
         produce, report = client.produce, self._report
         for topic, key, value, headers in wave:
             while True:
                 try:
                     produce(topic, value=value, key=key, headers=headers, on_delivery=report)
                 except BufferError:
-                    if time.monotonic() < deadline:
+                    if not patience.is_over():
                         client.poll(0.05)
                         continue
                     self._failures[key] = _QUEUE_FULL
@@ -185,14 +205,11 @@ class Producer:
         if error is not None:
             self._failures[(message.key() or b"").decode()] = _failure(error)
 
-    def _flushed(self, client: Client, deadline: float, stopping: Callable[[], bool]) -> bool:
+    def _flushed(self, client: Client, patience: _Patience) -> bool:
         """Wait for every delivery, in short steps so that signals are heard; whether every one is known."""
         while left := client.flush(_STEP):
-            if time.monotonic() >= deadline:
+            if patience.is_over():
                 break
-            if stopping():
-                deadline = min(deadline, time.monotonic() + _STOP_PATIENCE)
-                stopping = _never
         return left == 0
 
     def _give_up(self, client: Client) -> bool:

@@ -96,6 +96,8 @@ OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
         "deadline": ExitCode.DEADLINE,
         "signal": ExitCode.TERMINATED,
         "broker_unavailable": ExitCode.UNAVAILABLE,
+        "database_unavailable": ExitCode.UNAVAILABLE,
+        "failed": ExitCode.BUG,  # of an error without a row of its own: otherwise the error's code is taken
         "locked": ExitCode.LOCKED,
     },
     "CleanupStoppedBecause": {

@@ -42,7 +42,10 @@ Dead = Annotated[
 ]
 HealthFile = Annotated[
     Path | None,
-    typer.Option(metavar="PATH", help="With --loop: touch this file while all is well, for a health check to look at."),
+    typer.Option(
+        metavar="PATH",
+        help="With --loop: touch this file at work and while waiting for what is away, not when it hangs.",
+    ),
 ]
 
 

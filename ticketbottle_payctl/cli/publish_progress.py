@@ -60,26 +60,22 @@ class _Lines:
         if self.loop:
             self.session.note(good("ready:"), "publishing what comes, until Ctrl-C or SIGTERM")
 
-    def alive(self) -> None:
+    def alive(self, tally: Tally) -> None:
         if self.health_file is not None and time.monotonic() - self._touched >= _TOUCH_EVERY:
             self._touched = time.monotonic()
             _touch(self.health_file)
+        if time.monotonic() - self._spoken >= _HEARTBEAT:
+            self._spoken = time.monotonic()
+            self._beat(tally)
+
+    def _beat(self, tally: Tally) -> None:
+        lag = tally.lag_s
+        log_event("publish_outbox_heartbeat", counts=tally.counts, batches=tally.batches, lag_s=lag)
+        said = f"published {tally.published:,} · retried {tally.retried:,} · dead {tally.dead:,}"
+        self.session.note(dim("…"), f"{said} · lag p50 {lag['p50']:,.3f} s, p99 {lag['p99']:,.3f} s" if lag else said)
 
     def batch(self, tally: Tally) -> None:
         log_event("publish_outbox_batch", level="debug", published=tally.published, dead=tally.dead)
-        if time.monotonic() - self._spoken >= _HEARTBEAT:
-            self._spoken = time.monotonic()
-            log_event(
-                "publish_outbox_heartbeat",
-                batches=tally.batches,
-                published=tally.published,
-                retried=tally.retried,
-                dead=tally.dead,
-                held=tally.held,
-            )
-            self.session.note(
-                dim("…"), f"published {tally.published:,} · retried {tally.retried:,} · dead {tally.dead:,}"
-            )
 
     def waiting(self, error: PayctlError, seconds: float) -> None:
         log_event("publish_outbox_waiting", level="warning", error=error, code=error.code, seconds=round(seconds, 1))

@@ -14,27 +14,14 @@ _MOST_LISTED = 100
 
 
 def result_of(report: PublishReport, *, loop: bool) -> Result:
-    """The report; exit 6 where some events failed, 4 or 3 where the brokers were the reason to stop."""
+    """The report; exit 6 where some events failed, the error's own code where one was the reason to stop."""
     tally = report.tally
     dead = tally.dead_events[:_MOST_LISTED]
     return Result(
         SCHEMA,
         _exit_code(report, loop=loop),
-        counts={
-            "claimed": tally.claimed,
-            "published": tally.published,
-            "retried": tally.retried,
-            "dead": tally.dead,
-            "held": tally.held,
-        },
-        result={
-            "batches": tally.batches,
-            "stopped_because": report.stopped_because.value,
-            "events_per_second": report.events_per_second,
-            "oldest_pending_age_s": report.oldest_pending_age_s,
-            "published_by_type": dict(tally.published_by_type),
-            "stopped_types": dict(tally.stopped_types),
-        },
+        counts=tally.counts,
+        result=report.measures,
         items=[
             {"id": event.id, "aggregate_id": event.aggregate_id, "event_type": event.event_type, "error": event.error}
             for event in dead
@@ -86,7 +73,7 @@ def _human(report: PublishReport) -> list[Block]:
         )
     ]
     troubled = [("retry later", tally.retried), ("dead", tally.dead), ("held back", tally.held)]
-    age = report.oldest_pending_age_s
+    age, lag = report.oldest_pending_age_s, report.lag
     blocks.append(
         Fields(
             (
@@ -95,6 +82,7 @@ def _human(report: PublishReport) -> list[Block]:
                     for event_type, count in sorted(tally.published_by_type.items())
                 ),
                 *((name, f"{count:,}") for name, count in troubled if count),
+                ("publish lag", lag and f"p50 {lag.p50:,.3f} s · p95 {lag.p95:,.3f} s · p99 {lag.p99:,.3f} s"),
                 ("stopped because", report.stopped_because.value),
                 ("oldest pending", f"{age:.1f} s" if age is not None else "none"),
             )

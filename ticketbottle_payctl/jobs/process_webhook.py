@@ -31,8 +31,12 @@ from ticketbottle_payctl.store import payments, receipts
 from ticketbottle_payctl.store.engine import Limits, transaction
 from ticketbottle_payctl.store.receipts import Receipt
 
-LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=timedelta(seconds=5))
-"""A gateway waits ten seconds at least; a locked payment is answered "try again" before that."""
+LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=timedelta(seconds=1.5))
+"""A gateway waits ten seconds at least; a locked payment is answered "try again" before that.
+
+An event is written within a second of its instant (``SETTLE_WITHIN``), and who then stalls before the commit loses the
+transaction: so it is there before publishers have looked past it (``LATE_COMMITS``).
+"""
 
 
 class WebhookOutcome(StrEnum):

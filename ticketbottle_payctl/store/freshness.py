@@ -32,11 +32,11 @@ def _note_return(connection: Any, record: Any) -> None:  # noqa: ANN401 - the dr
 def _refuse_stale(connection: Any, record: Any, _proxy: object) -> None:  # noqa: ANN401
     """After a minute a firewall on the way may have forgotten the connection, and nobody would tell us."""
     returned = record.info.pop(_RETURNED, None)
-    if returned is not None and (abs(time.time() - returned) > _LONGEST_IDLE or _has_ended(connection)):
+    if returned is not None and (abs(time.time() - returned) > _LONGEST_IDLE or has_ended(connection)):
         raise DisconnectionError
 
 
-def _has_ended(connection: Any) -> bool:  # noqa: ANN401
+def has_ended(connection: Any) -> bool:  # noqa: ANN401
     """A server that waits for us says nothing: what there is to read from an idle connection is its end."""
     if connection.closed:
         return True

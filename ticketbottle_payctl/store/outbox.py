@@ -27,6 +27,7 @@ from ticketbottle_payctl.domain.event import OutboxEvent
 
 _OPEN = 'published = false AND "publishedAt" IS NULL'
 _IN_ORDER = '"createdAt", id COLLATE "C"'
+_IN_SHARD = '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(shards)s::bigint = %(shard)s::bigint'
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,7 @@ def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position |
     A claim up to that place and one behind it never meet on a row, so two connections can do both at once.
     ``first`` is an expression that is evaluated with it: taking a lock, which is held when this returns.
     """
-    sql = f"""
-        SELECT {first}, found.* FROM (SELECT 1) AS one LEFT JOIN LATERAL (
-            SELECT "createdAt", id FROM outbox WHERE {_where(wanted)}
-            ORDER BY {_IN_ORDER} OFFSET %(limit)s - 1 LIMIT 1) AS found ON true
-    """  # noqa: S608 - only constants are put in
+    sql = _end_sql(_where(wanted), first)
     _, created_at, event_id = connection.exec_driver_sql(sql, _parameters(wanted)).one()
     return None if event_id is None else (created_at, event_id)
 
@@ -136,13 +133,13 @@ def put_back(connection: Connection, rows: Sequence[PutBack]) -> None:
     )
 
 
-def failed(connection: Connection, *, limit: int = 100_000) -> list[Failed]:
-    """Every unpublished event that failed before, oldest first."""
+def failed(connection: Connection, *, shard: int, shards: int, limit: int) -> list[Failed]:
+    """A shard's unpublished events that failed before, oldest first."""
     sql = f"""
         SELECT "aggregateId", "createdAt", id, "retryCount" FROM outbox
-        WHERE {_OPEN} AND "retryCount" > 0 ORDER BY {_IN_ORDER} LIMIT %(limit)s
+        WHERE {_OPEN} AND "retryCount" > 0 AND {_of_shard(shards)} ORDER BY {_IN_ORDER} LIMIT %(limit)s
     """  # noqa: S608 - only constants are put in
-    rows = connection.exec_driver_sql(sql, {"limit": limit})
+    rows = connection.exec_driver_sql(sql, {"limit": limit, "shard": shard, "shards": shards})
     return [Failed(aggregate_id, (created_at, event_id), count) for aggregate_id, created_at, event_id, count in rows]
 
 
@@ -217,10 +214,20 @@ def _conditions(held: bool, types: bool, until: bool, end: bool, shards: bool) -
     if end:
         conditions += ['"createdAt" <= %(end_at)s', '("createdAt", id COLLATE "C") <= (%(end_at)s, %(end_id)s)']
     if shards:
-        conditions.append(
-            '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(shards)s::bigint = %(shard)s::bigint'
-        )
+        conditions.append(_IN_SHARD)
     return " AND ".join(conditions)
+
+
+def _of_shard(shards: int) -> str:
+    return _IN_SHARD if shards > 1 else "true"
+
+
+def _end_sql(where: str, first: str) -> str:
+    return f"""
+        SELECT {first}, found.* FROM (SELECT 1) AS one LEFT JOIN LATERAL (
+            SELECT "createdAt", id FROM outbox WHERE {where}
+            ORDER BY {_IN_ORDER} OFFSET %(limit)s - 1 LIMIT 1) AS found ON true
+    """  # noqa: S608 - only constants are put in
 
 
 # IS NOT TRUE keeps the index away from the second look at a row: with stale statistics the planner would rather

@@ -6,6 +6,10 @@ A newcomer must get the first lock *and* see the second one free. It only tries,
 the publisher at work waits those microseconds out.
 
 The locks belong to the transaction (PgBouncer and RDS Proxy keep them intact) and die with it: nothing to reap.
+
+Who comes back trusts what it remembers only if nobody was here since: its name is still on the shard, and no publisher
+that divides the keys otherwise has put its own on any shard later. In ``payctl.publishers`` a shard goes by the number
+of its first lock, which says out of how many it is one.
 """
 
 from __future__ import annotations
@@ -26,15 +30,19 @@ _LOCKS_PER_COUNT = 1000
 _ENTER = """
 SELECT pg_try_advisory_xact_lock(%(space)s, %(own)s);
 SELECT COALESCE(bool_and(pid = pg_backend_pid()), false),
-    (SELECT owner FROM payctl.publishers WHERE shard = %(shard)s)
+    (SELECT owner FROM payctl.publishers AS ours WHERE shard = %(place)s AND NOT EXISTS (
+        SELECT FROM payctl.publishers AS theirs
+        WHERE theirs.shard / %(per_count)s <> %(shards)s AND theirs.since >= ours.since))
 FROM pg_locks
 WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = %(space)s::oid
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND (objid IN (%(own)s::oid, %(other)s::oid) OR objid::bigint / %(per_count)s <> %(shards)s)
 """
+# Later than every other row, whatever the clock did.
 _TAKE_OVER = """
-INSERT INTO payctl.publishers (shard, owner) VALUES (%(shard)s, %(owner)s)
-ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = clock_timestamp()
+INSERT INTO payctl.publishers (shard, owner, since)
+SELECT %(place)s, %(owner)s, GREATEST(clock_timestamp(), max(since) + interval '1 microsecond') FROM payctl.publishers
+ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
 """
 
 AT_WORK = f"""EXISTS (
@@ -59,14 +67,14 @@ def enter(connection: Connection, shard: int, shards: int, lane: int, owner: str
         "other": _lock(shard, shards, 1 - lane),
         "per_count": _LOCKS_PER_COUNT,
         "shards": shards,
-        "shard": shard,
+        "place": _lock(shard, shards, 0),
     }
     alone, last_owner = connection.exec_driver_sql(_ENTER, parameters).one()
     if not alone:
         return Entry.REFUSED
     if last_owner == owner:
         return Entry.UNCHANGED
-    connection.exec_driver_sql(_TAKE_OVER, {"shard": shard, "owner": owner})
+    connection.exec_driver_sql(_TAKE_OVER, parameters | {"owner": owner})
     return Entry.TAKEN_OVER
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -35,16 +35,25 @@ FROM (
 ) AS held
 """
 
-# Guard: the status is still what was decided upon. The event, its context and the receipt are written in the same
-# statement, so a change of state without its event cannot be committed.
+SETTLE_WITHIN = timedelta(seconds=1)
+"""How long after its instant an event may be written.
+
+Publishers look back a few seconds only: one that came later could be overtaken by the payment's next event.
+"""
+
+# Guards: the status is still what was decided upon, and the instant is not long ago (it may lie ahead of the clock,
+# behind an earlier one of the payment). The event, its context and the receipt are written in the same statement, so a
+# change of state without its event cannot be committed.
 _SETTLE = f"""
-WITH settled AS (
+WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AT TIME ZONE 'UTC' < %(at)s::timestamp + %(within)s AS in_time
+), settled AS (
     UPDATE payments
     SET status = %(after)s::"PaymentStatus", "updatedAt" = %(at)s,
         "completedAt" = CASE %(after)s WHEN 'COMPLETED' THEN %(at)s::timestamp ELSE "completedAt" END,
         "failedAt" = CASE %(after)s WHEN 'FAILED' THEN %(at)s::timestamp ELSE "failedAt" END,
         "cancelledAt" = CASE %(after)s WHEN 'CANCELLED' THEN %(at)s::timestamp ELSE "cancelledAt" END
-    WHERE id = %(payment_id)s AND status = %(before)s::"PaymentStatus"
+    WHERE id = %(payment_id)s AND status = %(before)s::"PaymentStatus" AND (SELECT in_time FROM moment)
     RETURNING id
 ), appended AS (
     INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt")
@@ -55,7 +64,7 @@ WITH settled AS (
     WHERE %(correlation_id)s IS NOT NULL OR %(traceparent)s IS NOT NULL
 ), receipt AS (
     {receipts.INSERT}
-) SELECT count(*) FROM settled
+) SELECT (SELECT count(*) FROM settled), in_time FROM moment
 """  # noqa: S608 - a constant of ours
 
 
@@ -87,18 +96,24 @@ def settle(connection: Connection, transition: Transition, event: NewEvent, rece
     """Write the change of state, its one outbox event with its trace, and the receipt, in one statement.
 
     Raises:
-        DatabaseUnavailableError: the row was not updated although :func:`lock` holds it, so something in the database
-            forbids it. The transaction must be rolled back.
+        DatabaseUnavailableError: more than ``SETTLE_WITHIN`` passed since the transition's instant, or the row was not
+            updated although :func:`lock` holds it, so something in the database forbids it. The transaction must be
+            rolled back.
     """
     parameters = receipts.parameters(receipt) | {
         "before": transition.before.value,
         "after": transition.after.value,
         "at": transition.at.replace(tzinfo=None),
+        "within": SETTLE_WITHIN,
         "aggregate_type": event.aggregate_type,
         "event_type": event.event_type,
         "payload": json.dumps(event.payload),
     }
-    if fetch(connection, _SETTLE, parameters) != [(1,)]:
+    ((settled, in_time),) = fetch(connection, _SETTLE, parameters)
+    if not in_time:
+        message = "the database was too slow: the payment's event would be later than publishers look back"
+        raise DatabaseUnavailableError(message, hint="try again; look for what keeps the database or this process busy")
+    if settled != 1:
         message = "the database kept the payment from being updated"
         raise DatabaseUnavailableError(message, hint="look for a trigger or a row security policy on payments")
 

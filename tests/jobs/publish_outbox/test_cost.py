@@ -146,8 +146,19 @@ def test_memory_is_flat(outbox):
 
 
 def plan_of(outbox, wanted):
-    """The plan of a claim as it was carried out, in a transaction with the publisher's limits; rolled back."""
-    sql = store._claim_sql(store._where(wanted), False)  # noqa: SLF001, FBT003
+    """The plan of a claim as it was carried out."""
+    plan = carried_out(outbox, store._claim_sql(store._where(wanted), False), wanted)  # noqa: SLF001, FBT003
+    assert "Tid Scan" in {node["Node Type"] for node in plan}
+    return plan
+
+
+def plan_of_end(outbox, wanted):
+    """The plan of the question where the next claim will end."""
+    return carried_out(outbox, store._end_sql(store._where(wanted), "0"), wanted)  # noqa: SLF001
+
+
+def carried_out(outbox, sql, wanted):
+    """The nodes of a statement's plan, in a transaction with the publisher's limits; rolled back."""
     with transaction(outbox.engine, LIMITS, commit=False) as connection:
         rows = connection.exec_driver_sql(
             f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}",
@@ -166,9 +177,7 @@ def nodes(plan):
 
 def looked_at(plan):
     """How many index entries and blocks the search for pending events went over; the rows are then gone to directly."""
-    kinds = {node["Node Type"] for node in plan}
-    assert "Tid Scan" in kinds
-    assert not kinds & {"Seq Scan", "Bitmap Heap Scan", "Sort"}
+    assert not {node["Node Type"] for node in plan} & {"Seq Scan", "Bitmap Heap Scan", "Sort"}
     (scan,) = [node for node in plan if node.get("Index Name") == INDEX]
     return (
         scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0),
@@ -185,7 +194,7 @@ def test_the_plan_with_fresh_statistics(outbox, administer):
     assert rows <= 1001
 
 
-@pytest.mark.parametrize(
+WANTED = pytest.mark.parametrize(
     "wanted",
     [
         PENDING,
@@ -195,6 +204,44 @@ def test_the_plan_with_fresh_statistics(outbox, administer):
     ],
     ids=["plain", "held", "types", "shards"],
 )
+
+
+def range_of(outbox, wanted):
+    """The claim of the range that the next full claim will cover, as a publisher makes it ahead."""
+    with transaction(outbox.engine, LIMITS, commit=False) as connection:
+        end = store.end_of_next(connection, wanted, "0")
+    assert end is not None
+    return replace(wanted, end=end)
+
+
+@WANTED
+def test_the_plans_of_a_claim_ahead_with_stale_statistics(outbox, administer, wanted):
+    """The look for its end and the claim of that range go by the index too, and over no more than lies in it."""
+    outbox.insert(200, state="published")
+    administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
+    administer("ANALYZE outbox")
+    outbox.insert(8000)
+    for plan in (plan_of_end(outbox, wanted), plan_of(outbox, range_of(outbox, wanted))):
+        rows, _ = looked_at(plan)
+        assert rows <= 1100 * wanted.shards
+
+
+def test_the_plans_of_a_claim_ahead_among_dead_events(outbox, administer):
+    """Those before it are behind where it begins, and those after its end are not looked at."""
+    outbox.insert(10_000, state="dead", age=timedelta(hours=2), payload_bytes=0)
+    outbox.insert(3500, age=timedelta(hours=1))
+    outbox.insert(10_000, state="dead", age=timedelta(minutes=30), payload_bytes=0)
+    administer("ANALYZE outbox")
+    wanted = PENDING
+    for _ in range(2):
+        wanted = replace(wanted, after=range_of(outbox, wanted).end)
+    assert looked_at(plan_of_end(outbox, wanted))[0] <= 1010
+    rows, buffers = looked_at(plan_of(outbox, range_of(outbox, wanted)))
+    assert rows <= 1010
+    assert buffers < 1500
+
+
+@WANTED
 def test_the_plan_with_stale_statistics(outbox, administer, wanted):
     """Statistics say that nothing is pending and the table is small: still the index, still no sort of everything."""
     outbox.insert(200, state="published")

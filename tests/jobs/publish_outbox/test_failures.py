@@ -1,10 +1,24 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOOD, OLD, Clockwork, new_producer
+from tests.jobs.publish_outbox.conftest import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    GOOD,
+    OLD,
+    PARTITIONS,
+    Clockwork,
+    new_producer,
+)
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.jobs.publish_outbox import StoppedBecause
+from ticketbottle_payctl.settings import KafkaSettings
 
 LONG_AGO = 7200.0
 SECRETS = "not for any log"
@@ -89,6 +103,20 @@ def test_a_setting_stops_its_type_only(outbox, mock_kafka):
     assert (outbox.publish().tally.published, outbox.verdict()) == (5, GOOD)
 
 
+def test_a_wrong_clock_kills_no_backlog(outbox, mock_kafka):
+    """The topic refuses our timestamps: however often that happens, no event is charged, and the report names it."""
+    outbox.insert(10, age=timedelta(hours=1))
+    outbox.producer.probe(5)
+    for _ in range(6):
+        mock_kafka.fail_next(*[KafkaError.INVALID_TIMESTAMP] * PARTITIONS)
+        report = outbox.publish()
+        assert (report.tally.published, report.tally.dead, report.tally.held) == (0, 0, 10)
+        assert report.tally.stopped_types[COMPLETED].startswith("INVALID_TIMESTAMP: ")
+        mock_kafka.forget_failures()
+    assert untouched(outbox.rows())
+    assert (outbox.publish().tally.published, outbox.verdict()) == (10, GOOD)
+
+
 @pytest.mark.parametrize("error", ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART"])
 def test_a_setting_that_shows_only_when_writing(outbox, mock_kafka, hasty, error):
     """The topic looks well and its messages are refused: nothing is charged."""
@@ -128,11 +156,11 @@ def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
     poison = outbox.add("k", COMPLETED, age=LONG_AGO, payload={"secret": SECRETS})
     behind = outbox.add("k", COMPLETED, age=LONG_AGO - 1)
     for failures in range(1, 6):
-        mock_kafka.fail_next(KafkaError.INVALID_TIMESTAMP)
+        mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
         report = outbox.publish()
         row = outbox.row(poison)
         assert (row.retry_count, row.published) == (failures, False)
-        assert row.last_error == "INVALID_TIMESTAMP: Broker: Invalid timestamp"
+        assert row.last_error == "INVALID_REQUEST: Broker: Invalid request"
         assert (report.tally.retried, report.tally.dead) == ((1, 0) if failures < 5 else (0, 1))
     assert (outbox.row(poison).state, outbox.row(behind).state) == ("dead", "pending")
     outbox.publish()
@@ -182,6 +210,36 @@ def test_only_the_one_that_is_refused_alone_is_dead(outbox, mock_kafka):
     producer.close()
     assert (report.tally.published, [event.id for event in report.tally.dead_events]) == (1, [poison])
     assert (outbox.row(innocent).state, outbox.verdict()) == ("published", GOOD)
+
+
+class SlowToRefuse(Producer):
+    """Takes so long to refuse one message alone that the batch's time is over."""
+
+    def __init__(self, bootstrap, clockwork):
+        super().__init__(producer_config(KafkaSettings(bootstrap)) | {"linger.ms": 200})
+        self.clockwork = clockwork
+
+    def send(self, wave, *arguments):
+        """Send, and let the time pass where it is one message alone."""
+        failures = super().send(wave, *arguments)
+        self.clockwork.now += 60.0 if len(wave) == 1 else 0.0
+        return failures
+
+
+def test_a_broker_that_refuses_is_not_away(outbox, mock_kafka):
+    """It refused the first one, and the time was over for the others: what was decided is kept, they are next."""
+    poison, *others = [outbox.add(key, age=9) for key in ("a", "c")]  # of one partition
+    clockwork = Clockwork()
+    producer = SlowToRefuse(mock_kafka.bootstrap, clockwork)
+    producer.probe(5)
+    mock_kafka.fail_next(KafkaError.INVALID_RECORD, KafkaError.INVALID_RECORD)
+    report = outbox.run(clockwork, producer=producer)
+    producer.close()
+    assert (report.failure, report.tally.dead) == (None, 1)
+    assert outbox.row(poison).state == "dead"
+    assert untouched([row for row in outbox.rows() if row.id in others and not row.published])
+    outbox.publish()
+    assert (set(outbox.sent()), outbox.verdict()) == (set(others), GOOD)
 
 
 def test_an_unknown_type_is_dead_with_the_reason(outbox):

@@ -7,10 +7,11 @@ import pytest
 from confluent_kafka import KafkaError
 
 from tests.checker import rows_of
-from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOOD, new_producer
+from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOOD, Clockwork, new_producer
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.jobs.publish_outbox import OnDead
+from ticketbottle_payctl.jobs.publish_outbox import Observer, OnDead, PublishOptions
+from ticketbottle_payctl.jobs.publish_outbox.run import Run
 from ticketbottle_payctl.settings import KafkaSettings
 
 TYPES = (COMPLETED, FAILED, CANCELLED)
@@ -78,6 +79,7 @@ def test_events_that_only_waited_for_a_commit_are_no_trouble(outbox):
 ERRORS = (
     KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError.INVALID_RECORD,
+    KafkaError.INVALID_REQUEST,
     KafkaError.INVALID_TIMESTAMP,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -136,6 +138,27 @@ def test_a_dead_event_blocks_its_payment_or_lets_it_go(outbox, on_dead, expected
     assert outbox.verdict() == GOOD
 
 
+def test_a_shard_remembers_its_own_dead_events_only(outbox):
+    """Each of four keeps those of its payments, and together they keep all."""
+    outbox.insert(40, state="dead", age=timedelta(hours=1))
+    clockwork = Clockwork(waits=3)
+    run = Run(outbox.engine, outbox.producer, PublishOptions(loop=True, shards=4), clockwork, Observer(), clockwork)
+    run.to_the_end()
+    blocked = [set(shard.cursor._blocks) for shard in run._shards]  # noqa: SLF001
+    assert all(len(keys) < 40 for keys in blocked)
+    assert sum(map(len, blocked)) == len(set().union(*blocked)) == 40
+
+
+def test_dead_events_are_not_forgotten_in_silence(outbox, monkeypatch, caplog):
+    """Where there are more than a publisher can remember, its log says so."""
+    dead_then_two(outbox, "k")
+    outbox.publish()
+    assert "publish_outbox_too_many_failed" not in caplog.messages
+    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.sweep._MOST_FAILED", 1)
+    outbox.publish()
+    assert "publish_outbox_too_many_failed" in caplog.messages
+
+
 @pytest.mark.parametrize("on_dead", list(OnDead))
 def test_an_event_that_dies_in_this_run_counts_at_once(outbox, on_dead):
     """The unknown type is dead, the event behind it in the same batch waits or goes."""
@@ -160,7 +183,7 @@ def test_an_event_behind_two_kinds_of_trouble_waits_for_both(outbox, mock_kafka)
     retried = outbox.add("k", COMPLETED, age=LONG_AGO, retry_count=1)
     dead = outbox.add("k", FAILED, age=LONG_AGO - 1, retry_count=5)
     last = outbox.add("k", COMPLETED, age=LONG_AGO - 2)
-    mock_kafka.fail_next(KafkaError.INVALID_TIMESTAMP)
+    mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     outbox.publish()
     outbox.publish()
     assert [outbox.row(id_).state for id_ in (retried, dead, last)] == ["published", "dead", "pending"]

@@ -162,19 +162,23 @@ def test_a_batch_is_committed_only_when_the_next_lane_holds_the_shard(outbox):
     assert (reports[0].tally.published, outbox.verdict()) == (30, GOOD)
 
 
-def test_who_comes_back_reads_again_what_happened_meanwhile(outbox, mock_kafka):
-    """Another publisher was here and an event died: the returning one does not send what is behind it."""
+@pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (1, 3), (2, 1), (3, 2)])
+def test_who_comes_back_reads_again_what_happened_meanwhile(outbox, mock_kafka, ours, theirs):
+    """Another publisher was here and an event died: the returning one does not send what is behind it.
+
+    Also where the other one was told another number of shards.
+    """
     poison, behind = [], []
 
     def interlude():
         poison.append(outbox.add("k", "NO_SUCH_TYPE", age=5))
         other = new_producer(mock_kafka.bootstrap)
-        outbox.publish(producer=other)
+        outbox.publish(producer=other, shards=theirs)
         other.close()
         behind.append(outbox.add("k", COMPLETED))
 
     outbox.insert(1)
-    report = outbox.run(Clockwork(waits=12, at={4: interlude}), loop=True)
+    report = outbox.run(Clockwork(waits=12, at={4: interlude}), loop=True, shards=ours)
     assert report.tally.published == 1
     assert (outbox.row(poison[0]).state, outbox.row(behind[0]).state) == ("dead", "pending")
 

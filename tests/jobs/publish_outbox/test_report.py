@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED
-from ticketbottle_payctl.jobs.publish_outbox import Lag, PublishOptions, preview_outbox
+from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, Lag, PublishOptions, Tally, preview_outbox
 from ticketbottle_payctl.jobs.publish_outbox.report import LagSample
 
 
@@ -37,6 +38,38 @@ def test_lag_is_the_time_from_writing_to_the_acknowledgement(outbox):
     outbox.insert(100, age=timedelta(seconds=60))
     lag = outbox.publish().lag
     assert 60 <= lag.p50 <= lag.p95 <= lag.p99 < 75
+
+
+def test_a_run_leaves_one_line_in_the_log(outbox, caplog):
+    """With the report's numbers under the report's names."""
+    caplog.set_level(logging.INFO, logger="ticketbottle_payctl")
+    outbox.insert(10, age=timedelta(seconds=60))
+    outbox.add("k", "NO_SUCH_TYPE")
+    report = outbox.publish()
+    (record,) = [record for record in caplog.records if record.getMessage() == "publish_outbox_ended"]
+    assert record.payctl_fields == {
+        "counts": {"claimed": 11, "published": 10, "retried": 0, "dead": 1, "held": 0},
+        "batches": 1,
+        "stopped_because": "empty",
+        "events_per_second": report.events_per_second,
+        "lag_s": {"p50": report.lag.p50, "p95": report.lag.p95, "p99": report.lag.p99},
+        "oldest_pending_age_s": None,
+        "published_by_type": {COMPLETED: 10},
+        "stopped_types": {},
+    }
+
+
+def test_the_dead_are_counted_without_end_and_listed_within_bounds():
+    """A loop may stay for months; of each batch it is known who died in it."""
+    tally = Tally()
+    for number in range(7):
+        died = [DeadEvent(f"{number}-{index}", "k", COMPLETED, "e") for index in range(300)]
+        tally.died(died)
+        assert tally.just_died == died
+    assert (tally.dead, len(tally.dead_events)) == (2100, 1000)
+    assert tally.dead_events[-1].id == "3-99"
+    tally.died([])
+    assert (tally.dead, tally.just_died) == (2100, [])
 
 
 def test_the_age_of_what_is_left_is_reported(outbox):

@@ -56,9 +56,12 @@ def publish_outbox(
 
     It ends within some fifteen seconds of a stop or of its budget, whatever the broker does.
 
+    What ended a run early is the report's ``failure``. Each run leaves one line, ``publish_outbox_ended``, in the log.
+
     Raises:
-        DatabaseUnavailableError: the database is away (a loop waits for it instead).
-        ConfigError: payctl's schema or a privilege is missing.
+        DatabaseUnavailableError: the database is away (a loop waits for it instead), and nothing was committed yet.
+        ConfigError: payctl's schema or a privilege is missing, and nothing was committed yet.
+        GuardError: Debezium publishes this outbox, and nothing was committed yet.
     """
     return Run(engine, producer, options, stop or Event(), observer or Observer()).to_the_end()
 

@@ -21,7 +21,8 @@ from ticketbottle_payctl.store.outbox import PutBack
 SEND_WITHIN = 45.0
 """Seconds from the claim's begin to the last delivery: a message may take 30, the claim's transaction may idle for 60.
 
-So who was frozen for a minute, and lost the claim to somebody else meanwhile, does not send it any more.
+So who was frozen for a minute, and lost the claim to somebody else meanwhile, does not send it any more. Who can see
+that the claim is lost stops at once.
 """
 
 _TRANSPORT_PAUSE = 1.0
@@ -44,11 +45,13 @@ class BatchOutcome:
     postponed: int = 0
     dead: list[DeadEvent] = field(default_factory=list)
     put_back: list[PutBack] = field(default_factory=list)
+    answered: bool = False
+    """Whether some event was refused for what it is, or for a setting: then somebody was there to refuse it."""
 
     @property
     def broker_away(self) -> bool:
-        """Not one delivery, and the network is why: the run should stop rather than try the next batch."""
-        return not self.published and self.unsent > 0
+        """Not one delivery nor refusal, and the network is why: the run should stop rather than try the next batch."""
+        return not self.published and not self.answered and self.unsent > 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -77,13 +80,16 @@ class Sender:
     stopping: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
 
-    def send(self, events: Sequence[OutboxEvent], claimed_since: float) -> BatchOutcome:
-        """Send one batch, oldest first, and decide every event. The batch before is committed."""
+    def send(self, events: Sequence[OutboxEvent], claimed_since: float, lost: Callable[[], bool]) -> BatchOutcome:
+        """Send one batch, oldest first, and decide every event. The batch before is committed.
+
+        Once ``lost`` says that the claim is gone, nothing more is sent.
+        """
         outcome = BatchOutcome()
         wave = self._whole(events)
         later = [] if wave else self._choose(events, wave, outcome)
         if wave:
-            self._send_wave(wave, claimed_since + SEND_WITHIN, outcome)
+            self._send_wave(wave, claimed_since + SEND_WITHIN, lost, outcome)
         for event, waits in [(event, self.cursor.must_wait(event)) for event in later]:
             (self._hold if waits else self._postpone)(event, outcome)
         return outcome
@@ -114,23 +120,28 @@ class Sender:
                 wave[key] = event
         return later
 
-    def _send_wave(self, wave: dict[str, OutboxEvent], deadline: float, outcome: BatchOutcome) -> None:
-        failures = self._send_messages(wave, deadline)
+    def _send_wave(
+        self, wave: dict[str, OutboxEvent], deadline: float, lost: Callable[[], bool], outcome: BatchOutcome
+    ) -> None:
+        failures = self._send_messages(wave, deadline, lost)
+        outcome.answered = any(failure.fault is not Fault.TRANSPORT for failure in failures.values())
         if len(wave) > 1:
             # The broker refuses messages by the bundle: only one that is refused alone is to blame for it.
             for key in [key for key, failure in failures.items() if failure.fault.is_the_events_own]:
                 del failures[key]
-                failures |= self._send_messages({key: wave[key]}, 0.0 if self.stopping() else deadline)
+                failures |= self._send_messages({key: wave[key]}, 0.0 if self.stopping() else deadline, lost)
         for key, failure in failures.items():
             self._decide(wave.pop(key), failure, outcome)
         outcome.published.extend(wave.values())
 
-    def _send_messages(self, wave: dict[str, OutboxEvent], deadline: float) -> dict[str, Failure]:
+    def _send_messages(
+        self, wave: dict[str, OutboxEvent], deadline: float, lost: Callable[[], bool]
+    ) -> dict[str, Failure]:
         messages = [to_message(event) for event in wave.values()]
         left = deadline - self.clock()
         if left <= 0:
             return dict.fromkeys(wave, _NO_TIME_LEFT)
-        return self.producer.send(messages, left, self.stopping)
+        return self.producer.send(messages, left, self.stopping, lost)
 
     def _hold(self, event: OutboxEvent, outcome: BatchOutcome) -> None:
         outcome.held += 1

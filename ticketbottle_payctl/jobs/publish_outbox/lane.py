@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.domain.cursor import Position
 from ticketbottle_payctl.errors import DatabaseUnavailableError
-from ticketbottle_payctl.store import outbox, ownership
+from ticketbottle_payctl.store import freshness, outbox, ownership
 from ticketbottle_payctl.store.engine import Limits, open_connection, translated_errors
 from ticketbottle_payctl.store.outbox import Claim, Claimed, PutBack
 from ticketbottle_payctl.store.ownership import Entry
@@ -56,6 +56,10 @@ class Lane:
         """Claim in the transaction that :meth:`enter` or :meth:`keep` opened."""
         with translated_errors():
             return outbox.claim(self.connection, wanted, skip_locked=skip_locked)
+
+    def lost(self) -> bool:
+        """Whether the server ended the session, and the claim with it. Asks nobody; only between two statements."""
+        return freshness.has_ended(self.connection.connection.dbapi_connection)
 
     def commit(self, put_back: list[PutBack]) -> None:
         """What was published stays marked, the rest is put back; nothing counts before this returns."""

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ticketbottle_payctl.errors import PayctlError
 
 _MOST_SAMPLES = 8192
+_MOST_DEAD_LISTED = 1000
 
 
 class OnDead(StrEnum):
@@ -30,7 +31,9 @@ class StoppedBecause(StrEnum):
     MAX_BATCHES = "max_batches"
     SIGNAL = "signal"
     BROKER_UNAVAILABLE = "broker_unavailable"
+    DATABASE_UNAVAILABLE = "database_unavailable"
     LOCKED = "locked"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +107,20 @@ class LagSample:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts as they grow. ``held`` events wait behind an earlier event of their payment, or for their topic."""
+    """Counts as they grow. ``held`` events wait behind an earlier event of their payment, or for their topic.
+
+    ``dead_events`` are the first thousand that this run gave up, ``just_died`` those of the batch committed last.
+    """
 
     claimed: int = 0
     retried: int = 0
+    dead: int = 0
     held: int = 0
     batches: int = 0
     published_by_type: Counter[str] = field(default_factory=Counter)
     stopped_types: dict[str, str] = field(default_factory=dict)
     dead_events: list[DeadEvent] = field(default_factory=list)
+    just_died: list[DeadEvent] = field(default_factory=list)
     lag: LagSample = field(default_factory=LagSample)
 
     @property
@@ -121,14 +129,32 @@ class Tally:
         return self.published_by_type.total()
 
     @property
-    def dead(self) -> int:
-        """Events that this run gave up."""
-        return len(self.dead_events)
+    def counts(self) -> dict[str, int]:
+        """What became of the events, under the names of the JSON output."""
+        return {
+            "claimed": self.claimed,
+            "published": self.published,
+            "retried": self.retried,
+            "dead": self.dead,
+            "held": self.held,
+        }
+
+    @property
+    def lag_s(self) -> dict[str, float] | None:
+        """The lag under the names of the JSON output; None where nothing was published."""
+        lag = self.lag.percentiles()
+        return None if lag is None else lag._asdict()
+
+    def died(self, events: list[DeadEvent]) -> None:
+        """Count what the committed batch gave up, and list it while there is room: a loop may stay for months."""
+        self.dead += len(events)
+        self.just_died = events
+        self.dead_events += events[: _MOST_DEAD_LISTED - len(self.dead_events)]
 
 
 @dataclass(frozen=True, slots=True)
 class PublishReport:
-    """What the run did. ``failure`` is why the broker could not be used, where that ended the run.
+    """What the run did. ``failure`` is what ended it early: the broker, the database, a setting or a guard.
 
     ``oldest_pending_age_s`` is None where nothing is pending, and where the database could not be asked any more.
     """
@@ -148,6 +174,19 @@ class PublishReport:
     def lag(self) -> Lag | None:
         """How long the events of this run had waited; None where none was published."""
         return self.tally.lag.percentiles()
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        """How it went and why it ended, under the names that the JSON output and the log share."""
+        return {
+            "batches": self.tally.batches,
+            "stopped_because": self.stopped_because.value,
+            "events_per_second": self.events_per_second,
+            "lag_s": self.tally.lag_s,
+            "oldest_pending_age_s": self.oldest_pending_age_s,
+            "published_by_type": dict(self.tally.published_by_type),
+            "stopped_types": dict(self.tally.stopped_types),
+        }
 
     @property
     def partial(self) -> bool:

@@ -22,12 +22,19 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from ticketbottle_payctl.broker.producer import Failure, Producer
 from ticketbottle_payctl.domain.retry import error_text
-from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, PayctlError, UnavailableError
+from ticketbottle_payctl.errors import (
+    BrokerRefusedError,
+    BrokerUnavailableError,
+    DatabaseUnavailableError,
+    PayctlError,
+    UnavailableError,
+)
 from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
 from ticketbottle_payctl.jobs.publish_outbox.report import PublishOptions, PublishReport, StoppedBecause, Tally
 from ticketbottle_payctl.jobs.publish_outbox.shard import Context, Sent, Shard, Visit
 from ticketbottle_payctl.store import outbox
 from ticketbottle_payctl.store.engine import transaction
+from ticketbottle_payctl.telemetry import log_event
 from ticketbottle_payctl.tracing import BatchSpan, batch_span
 
 PROBE_EVERY = 30.0
@@ -36,7 +43,10 @@ PROBE_EVERY = 30.0
 _PROBE_TIMEOUT = 10.0
 _LOCKED_PATIENCE = 2.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+_FIRST_WAIT = 0.5
+_LONGEST_WAIT = 6.0
+"""Seconds between two looks for what is away. With a look itself no more than ten: so soon a backlog drains again."""
+
 _AWAY = (UnavailableError, BrokerRefusedError)
 
 
@@ -45,7 +55,7 @@ class Observer:
     """Who wants to hear of a run while it lasts. Called on the run's own thread, which waits for the answer."""
 
     ready: Callable[[], None] = lambda: None
-    alive: Callable[[], None] = lambda: None
+    alive: Callable[[Tally], None] = lambda _tally: None
     batch: Callable[[Tally], None] = lambda _tally: None
     waiting: Callable[[PayctlError, float], None] = lambda _error, _seconds: None
     span: BatchSpan = batch_span
@@ -70,7 +80,7 @@ class Run:
     _paced_until: float = 0.0
 
     def to_the_end(self) -> PublishReport:
-        """Run, and report; raises only where there is no database to report on, or payctl has a bug."""
+        """Run, and report; what ended a run that had committed nothing yet is raised, unless it was the broker."""
         self._began = self.clock()
         failure: PayctlError | None = None
         with ThreadPoolExecutor(2, "payctl-claim") as pool, _rare_garbage_collection():
@@ -78,14 +88,22 @@ class Run:
             self._shards = [Shard(context, number) for number in range(self.options.shards)]
             try:
                 reason = self._loop() if self.options.loop else self._once()
-            except _AWAY as error:
-                if self.stop.is_set():
-                    reason = StoppedBecause.SIGNAL  # what was under way was cut short, and given back
-                elif isinstance(error, BrokerUnavailableError | BrokerRefusedError):
-                    failure, reason = error, StoppedBecause.BROKER_UNAVAILABLE
-                else:
-                    raise
-        return PublishReport(self.tally, reason, self.clock() - self._began, self._oldest_pending_if_known(), failure)
+            except PayctlError as error:
+                failure, reason = self._ended_by(error)
+        report = PublishReport(self.tally, reason, self.clock() - self._began, self._oldest_pending_if_known(), failure)
+        log_event("publish_outbox_ended", counts=self.tally.counts, **report.measures)
+        return report
+
+    def _ended_by(self, error: PayctlError) -> tuple[PayctlError | None, StoppedBecause]:
+        if self.stop.is_set() and isinstance(error, _AWAY):
+            return None, StoppedBecause.SIGNAL  # what was under way was cut short, and given back
+        if isinstance(error, BrokerUnavailableError | BrokerRefusedError):
+            return error, StoppedBecause.BROKER_UNAVAILABLE
+        if not self.tally.batches:
+            raise error
+        if isinstance(error, DatabaseUnavailableError):
+            return error, StoppedBecause.DATABASE_UNAVAILABLE
+        return error, StoppedBecause.FAILED
 
     def _context(self, pool: ThreadPoolExecutor) -> Context:
         return Context(
@@ -111,7 +129,7 @@ class Run:
         return self._passes()
 
     def _loop(self) -> StoppedBecause:
-        """As once, but a dependency that is away is waited for: up to 30 s between two looks, without a claim."""
+        """As once, but a dependency that is away is waited for: a few seconds between two looks, without a claim."""
         ready = False
 
         def attempt() -> StoppedBecause:
@@ -140,11 +158,11 @@ class Run:
         pause = _SHORTEST_PAUSE
         locked_since: float | None = None
         while (reason := self._must_stop()) is None:
-            self.observer.alive()
             if self._probed is None or self.clock() - self._probed >= PROBE_EVERY:
                 self._probe()
             batches = self.tally.batches
             visits = self._pass()
+            self._failures_in_a_row = 0
             if self.tally.batches > batches:
                 pause, locked_since = _SHORTEST_PAUSE, None
             if Visit.MORE in visits:
@@ -162,7 +180,11 @@ class Run:
     def _pass(self) -> list[Visit]:
         """Visit each shard once, in an order of chance, so that two publishers do not chase each other."""
         order = random.sample(self._shards, len(self._shards))
-        return [shard.visit() for shard in order if self._must_stop() is None]
+        return [self._visit(shard) for shard in order if self._must_stop() is None]
+
+    def _visit(self, shard: Shard) -> Visit:
+        self.observer.alive(self.tally)
+        return shard.visit()
 
     def _committed(self, sent: Sent) -> None:
         outcome, tally = sent.outcome, self.tally
@@ -173,11 +195,12 @@ class Run:
         tally.published_by_type.update(event.event_type for event in published)
         tally.retried += outcome.retried + outcome.unsent
         tally.held += outcome.held
-        tally.dead_events += outcome.dead
+        tally.died(outcome.dead)
         for event_type, failure in outcome.stopped.items():
             tally.stopped_types[event_type] = error_text(failure.code, failure.reason)
         sample = published[tally.lag.pick(len(published))]
         tally.lag.add((sent.acknowledged_at - event.created_at).total_seconds() for event in sample)
+        self.observer.alive(tally)
         self.observer.batch(tally)
         self._keep_to_the_rate(len(published))
 
@@ -226,13 +249,13 @@ class Run:
         self._stopped_types.update(stopped)
 
     def _next_wait(self, _state: RetryCallState) -> float:
-        """Half a second to 30, doubling from failure to failure, with jitter; anew after a batch went through."""
+        """Half a second to six, doubling from failure to failure, with jitter; anew after a batch or pass went well."""
         self._failures_in_a_row += 1
         longest = min(_FIRST_WAIT * 2.0 ** min(self._failures_in_a_row, 10), _LONGEST_WAIT)
         return random.uniform(longest / 2, longest)  # noqa: S311 - not for secrets
 
     def _tell(self, state: RetryCallState) -> None:
-        self.observer.alive()  # waiting for a broker is what it should do: starting it anew would not help
+        self.observer.alive(self.tally)  # waiting for a broker is what it should do: starting it anew would not help
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, PayctlError):
             self.observer.waiting(error, state.upcoming_sleep)
@@ -244,7 +267,7 @@ class Run:
     def _oldest_pending_if_known(self) -> float | None:
         try:
             return self._oldest_pending()
-        except UnavailableError:
+        except PayctlError:
             return None
 
 

@@ -177,7 +177,7 @@ class Shard:
         before: Ahead | None = None
         try:
             while batch.events and self._may_send(batch):
-                sent = self._send(batch)
+                sent = self._send(batch, lane)
                 try:
                     end = coming.end.result() if coming else None
                 finally:
@@ -237,10 +237,13 @@ class Shard:
             end = claimed.events[-1].position
         return Batch(claimed, end, seen_at, self._clock())
 
-    def _send(self, batch: Batch) -> Sent:
+    def _send(self, batch: Batch, lane: Lane) -> Sent:
         with self._context.span(batch.events) as ended:
-            outcome = self._sender.send(batch.events, batch.seen_at)
+            outcome = self._sender.send(batch.events, batch.seen_at, lane.lost)
             ended(outcome.counts)
+        if lane.lost():
+            message = "the database ended the session that held the claim"
+            raise DatabaseUnavailableError(message, hint="check that the server is up and reachable, then try again")
         if outcome.broker_away:
             raise self._context.producer.unavailable()
         return Sent(outcome, self._database_time(self._clock()))
@@ -252,7 +255,8 @@ class Shard:
 
     def _begin_again(self) -> None:
         self._swept = None  # a sweep that fails half-way has forgotten who must wait
-        self._swept_at = sweep(self._lanes[0].connection, self.cursor, self._context.options, self._clock())
+        connection, options = self._lanes[0].connection, self._context.options
+        self._swept_at = sweep(connection, self.cursor, options, self._number, self._clock())
         self._swept = self._clock()
 
     def _database_time(self, at: float) -> datetime:

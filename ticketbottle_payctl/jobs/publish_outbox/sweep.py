@@ -15,16 +15,18 @@ from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.jobs.publish_outbox.report import OnDead, PublishOptions
 from ticketbottle_payctl.store import cdc, outbox
 from ticketbottle_payctl.store.engine import translated_errors
-from ticketbottle_payctl.store.outbox import Claim
+from ticketbottle_payctl.store.outbox import Claim, Failed
+from ticketbottle_payctl.telemetry import log_event
 
 SWEEP_EVERY = 30.0
 """How often a shard is begun again at its oldest event, in seconds: what committed late is never lost."""
 
+_MOST_FAILED = 1_000_000
 _LOCKED_ROW_PAUSE = 2.0
 _BATCHES_PER_SECOND = 4
 
 
-def sweep(connection: Connection, cursor: Cursor, options: PublishOptions, at: float) -> datetime:
+def sweep(connection: Connection, cursor: Cursor, options: PublishOptions, shard: int, at: float) -> datetime:
     """Forget, and read again which payments wait: behind a dead event, a retry not due, a type left out.
 
     ``at`` is this instant in monotonic seconds; the database's is returned. A retry is due its backoff after the
@@ -37,7 +39,7 @@ def sweep(connection: Connection, cursor: Cursor, options: PublishOptions, at: f
         cdc.refuse_while_debezium_publishes(connection)
         now = outbox.now(connection)
         cursor.restart(now)
-        for row in outbox.failed(connection):
+        for row in _failed(connection, options, shard):
             wait = (row.position[0] + backoff(row.retry_count) - now).total_seconds()
             if row.retry_count < options.max_retries:
                 if wait > 0:
@@ -50,6 +52,16 @@ def sweep(connection: Connection, cursor: Cursor, options: PublishOptions, at: f
             for row in outbox.waiting_of_other_types(connection, options.types, options.max_retries):
                 cursor.block(row.aggregate_id, row.position, None)
     return now
+
+
+def _failed(connection: Connection, options: PublishOptions, shard: int) -> list[Failed]:
+    """Who failed before, and a word in the log where there are too many to remember: those hold nothing back."""
+    failed = outbox.failed(connection, shard=shard, shards=options.shards, limit=_MOST_FAILED)
+    if len(failed) == _MOST_FAILED:
+        log_event(
+            "publish_outbox_too_many_failed", level="error", shard=shard, shards=options.shards, known=len(failed)
+        )
+    return failed
 
 
 def next_claim(cursor: Cursor, options: PublishOptions, shard: int) -> Claim:

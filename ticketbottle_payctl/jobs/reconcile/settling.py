@@ -29,7 +29,7 @@ SOURCE = "RECONCILE"
 """The method in the receipt of an answer that was asked for: no gateway calls with it."""
 
 _READ = Limits(statement=timedelta(seconds=60))
-_WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=timedelta(seconds=10))
+_WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=timedelta(seconds=1.5))
 
 
 @dataclass(frozen=True, slots=True)

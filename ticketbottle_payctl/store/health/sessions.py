@@ -99,7 +99,7 @@ def last_publishers(connection: Connection) -> list[LastPublisher]:
     if not may_read:
         return []
     rows = connection.exec_driver_sql(
-        "SELECT shard, owner, EXTRACT(epoch FROM clock_timestamp() - since)::float8"
+        "SELECT shard, owner, GREATEST(EXTRACT(epoch FROM clock_timestamp() - since)::float8, 0)"
         " FROM payctl.publishers ORDER BY shard"
     )
-    return [LastPublisher(*row) for row in rows]
+    return [LastPublisher(ownership.shard_of(lock)[0], owner, seconds) for lock, owner, seconds in rows]
