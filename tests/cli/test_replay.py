@@ -132,6 +132,50 @@ def test_a_plan_is_written_and_applied_later(ask, dead, engine, tmp_path):
     assert {item["id"]: item["reason"] for item in document["items"]} == {dead[1]: "changed", dead[3]: "superseded"}
 
 
+def test_superseded_events_that_are_let_in_are_counted_and_named(invoke, ask, database_url, dead, engine):
+    """In the plan, in what the question is about, and in the document."""
+    asked = invoke("replay", "--failed", "--allow-superseded", DATABASE_URL=database_url)
+    assert asked.exit_code == 7
+    assert "1 superseded event is INCLUDED" in asked.stderr
+    assert f"{dead[3]}\tPAYMENT_FAILED" in asked.stderr
+    assert "replay 4 events (1 of them superseded: paid customers lose their tickets)" in asked.stderr
+    assert pending(engine) == 0
+    for arguments in (["-n"], ["-y"]):
+        document = ask("replay", "--failed", "--allow-superseded", *arguments)
+        assert (document["result"]["superseded"], document["result"]["superseded_ids"]) == (1, [dead[3]])
+        assert "INCLUDED" in document["warnings"][0]
+    assert pending(engine) == 4
+
+
+def test_a_plan_file_that_lets_superseded_events_in_says_so_when_it_is_applied(
+    invoke, ask, database_url, dead, engine, tmp_path
+):
+    """Also of those that were superseded only after it was made."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            """UPDATE payments SET status = 'FAILED' WHERE id = (SELECT "aggregateId" FROM outbox WHERE id = %(id)s)""",
+            {"id": dead[3]},
+        )
+    plan = tmp_path / "plan"
+    assert ask("replay", "--failed", "--allow-superseded", "--plan-out", str(plan))["result"]["superseded"] == 0
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+    asked = invoke("replay", "--plan", str(plan), DATABASE_URL=database_url)
+    assert (asked.exit_code, "1 of them superseded" in asked.stderr, dead[3] in asked.stderr) == (7, True, True)
+    document = ask("replay", "--plan", str(plan), "-y")
+    assert (document["result"]["superseded_ids"], "INCLUDED" in document["warnings"][0]) == ([dead[3]], True)
+
+
+def test_a_resumed_run_that_lets_superseded_events_in_says_so(invoke, ask, database_url, dead, engine):
+    """Whoever resumes did not type --allow-superseded, and hears of it before a yes."""
+    stopped = ask("replay", "--failed", "--allow-superseded", "-y", "--canary", "1", "--canary-timeout", "1ms")
+    assert (stopped["exit_code"], pending(engine)) == (10, 1)
+    asked = invoke("runs", "resume", stopped["run_id"], DATABASE_URL=database_url)
+    assert (asked.exit_code, "(1 of them superseded" in asked.stderr, dead[3] in asked.stderr) == (7, True, True)
+    document = ask("runs", "resume", stopped["run_id"], "-y")
+    assert (document["result"]["superseded_ids"], "INCLUDED" in document["warnings"][0]) == ([dead[3]], True)
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "hello", "{}", "[1]\n[2]", '{"schema": "payctl.replay-plan/1"}', "\x00", '{"events": ', "null"],

@@ -15,7 +15,7 @@ from ticketbottle_payctl.cli import selector_options as select
 from ticketbottle_payctl.cli.guard import Act, Approval, approve
 from ticketbottle_payctl.cli.plan_files import StoredPlan, read_plan, write_plan
 from ticketbottle_payctl.cli.quantities import duration, per_second
-from ticketbottle_payctl.cli.replay_plan import plan_blocks
+from ticketbottle_payctl.cli.replay_plan import noun, plan_blocks
 from ticketbottle_payctl.cli.replay_progress import watched
 from ticketbottle_payctl.cli.replay_result import result_of, result_of_plan
 from ticketbottle_payctl.cli.selecting import Given, selector_of
@@ -23,7 +23,7 @@ from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.cli.signals import stop_on_signals
 from ticketbottle_payctl.cli.who import who_runs
 from ticketbottle_payctl.errors import GuardError, InputError
-from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay
+from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, superseded_now
 from ticketbottle_payctl.jobs.replay import replay as apply_replay
 from ticketbottle_payctl.store.runs import NewRun
 from ticketbottle_payctl.store.selection import By
@@ -115,7 +115,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         Act(
             "replay",
             len(stored.plan.events),
-            "event" if len(stored.plan.events) == 1 else "events",
+            noun(len(stored.plan.events), stored.plan.superseded),
             plan_blocks(stored.plan, wanted),
         ),
         Approval(yes, reason, max_affected, confirm),
@@ -170,7 +170,9 @@ def _read(session: Session, given: Given, path: Path) -> StoredPlan:
         message = f"the plan is for {stored.database}, DATABASE_URL is {_database(session)}"
         raise InputError(message, hint="use the profile or DATABASE_URL that it was made with")
     session.note_target()
-    return stored
+    if not stored.allow_superseded:
+        return stored
+    return replace(stored, plan=superseded_now(session.services.engine, stored.plan))
 
 
 def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: str | None, *, named: bool) -> None:
@@ -193,7 +195,7 @@ def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: st
             stop=stop.event,
             tell=tell,
         )
-    result = result_of(report, plan=stored.plan, named=named)
+    result = result_of(report, plan=stored.plan, named=named, superseded=stored.plan.superseded)
     session.finish(replace(result, exit_code=stop.exit_code) if stop.exit_code and report.remaining else result)
 
 

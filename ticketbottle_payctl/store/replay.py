@@ -54,6 +54,14 @@ class Candidate(NamedTuple):
     superseded: bool
 
 
+class Superseded(NamedTuple):
+    """An event whose payment is COMPLETED now: sent again, it would take a paid customer's tickets away."""
+
+    id: str
+    event_type: str
+    aggregate_id: str
+
+
 class Chunk(NamedTuple):
     """What one transaction applied: how many events by outcome and reason."""
 
@@ -110,6 +118,26 @@ def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate])
             },
         ).scalar_one()
     )
+
+
+def superseded_among(connection: Connection, ids: Sequence[str]) -> tuple[Superseded, ...]:
+    """Which of these events are superseded now, oldest first."""
+    return _superseded(connection, "o.id = ANY(%(ids)s)", {"ids": list(ids)})
+
+
+def superseded_left(connection: Connection, run_id: str) -> tuple[Superseded, ...]:
+    """Which events of the run's plan that are not applied yet are superseded now, oldest first."""
+    left = """o.id = ANY(ARRAY(SELECT unnest(event_ids) FROM payctl.run_chunks
+        WHERE run_id = %(run)s::uuid AND applied_at IS NULL))"""
+    return _superseded(connection, left, {"run": run_id})
+
+
+def _superseded(connection: Connection, which: str, parameters: dict[str, object]) -> tuple[Superseded, ...]:
+    sql = f"""
+        SELECT o.id, o."eventType", o."aggregateId" FROM outbox AS o
+        WHERE {which} AND {SUPERSEDED} ORDER BY o."createdAt", o.id COLLATE "C"
+    """  # noqa: S608 - only constants are put in
+    return tuple(Superseded(*row) for row in connection.exec_driver_sql(sql, parameters))
 
 
 def store_plan(connection: Connection, run_id: str, chunks: Iterable[Sequence[Row]]) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from ticketbottle_payctl.store.replay import CHUNK, Progress, Row
+from ticketbottle_payctl.store.replay import CHUNK, Progress, Row, Superseded
 from ticketbottle_payctl.store.runs import RunItem
 
 _EVENTS_PER_SECOND = 20_000
@@ -56,7 +56,7 @@ class ReplayPlan:
     """What would be requeued, oldest first, and what it would mean. Instants are UTC.
 
     ``keys_with_newer`` payments have an event that is newer than those to be requeued: their consumers see the older
-    one again after the newer.
+    one again after the newer. ``superseded`` are those of ``events`` that were let in although they do harm.
     """
 
     events: tuple[PlannedEvent, ...] = ()
@@ -65,6 +65,7 @@ class ReplayPlan:
     keys_with_newer: int = 0
     oldest: datetime | None = None
     newest: datetime | None = None
+    superseded: tuple[Superseded, ...] = ()
 
     @property
     def by_state(self) -> Counter[str]:
