@@ -290,6 +290,17 @@ def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
     assert pending(engine) == 6
 
 
+@pytest.mark.usefixtures("dead")
+def test_ctrl_c_while_the_canary_is_all_there_is(started, database_url, engine):
+    """The shell sees 130, not the code of another signal."""
+    arguments = ["replay", "--failed", "-y", "--canary", "9", "-o", "json"]
+    process = started(*arguments, DATABASE_URL=database_url)
+    wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)
+    process.send_signal(signal.SIGINT)
+    document = json.loads(process.communicate(timeout=20)[0])
+    assert (process.returncode, document["exit_code"], document["result"]["outcome"]) == (130, 130, "signal")
+
+
 @pytest.mark.parametrize(("name", "code"), [("00000000-0000-4000-8000-000000000000", 8), ("zz", 2), ("%%%%", 2)])
 @pytest.mark.parametrize("verb", ["show", "resume", "cancel"])
 def test_a_run_that_is_not_there(ask, verb, name, code):

@@ -17,7 +17,7 @@ from ticketbottle_payctl.cli.plan_files import StoredPlan, read_plan, write_plan
 from ticketbottle_payctl.cli.quantities import duration, per_second
 from ticketbottle_payctl.cli.replay_plan import noun, plan_blocks
 from ticketbottle_payctl.cli.replay_progress import watched
-from ticketbottle_payctl.cli.replay_result import result_of, result_of_plan
+from ticketbottle_payctl.cli.replay_result import result_of, result_of_plan, signalled
 from ticketbottle_payctl.cli.selecting import Given, selector_of
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.cli.signals import stop_on_signals
@@ -196,7 +196,7 @@ def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: st
             tell=tell,
         )
     result = result_of(report, plan=stored.plan, named=named, superseded=stored.plan.superseded)
-    session.finish(replace(result, exit_code=stop.exit_code) if stop.exit_code and report.remaining else result)
+    session.finish(signalled(result, report, stop.exit_code))
 
 
 def _database(session: Session) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ticketbottle_payctl.cli import exit_codes
@@ -31,6 +32,7 @@ _MOST_LISTED = 100
 _NOT_THERE = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}
 _ENDED = {
     ReplayOutcome.DONE: "done",
+    ReplayOutcome.CANARY_EMPTY: "stopped: none of the canary events could be requeued, so nothing was proved",
     ReplayOutcome.CANARY_FAILED: "stopped: a canary event is dead again",
     ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time; is a publisher running?",
     ReplayOutcome.TOO_MANY_ERRORS: "stopped: too many failures",
@@ -124,6 +126,11 @@ def result_of(
     )
 
 
+def signalled(result: Result, report: ReplayReport, code: ExitCode | None) -> Result:
+    """With the code that the shell expects of the signal, where it was the signal that ended it."""
+    return replace(result, exit_code=code) if code and report.outcome is ReplayOutcome.SIGNAL else result
+
+
 def _human(report: ReplayReport) -> list[Block]:
     mark = good("✔") if report.outcome is ReplayOutcome.DONE else warn("!")
     now = report.progress
@@ -151,6 +158,8 @@ def _human(report: ReplayReport) -> list[Block]:
 def _next(report: ReplayReport) -> str | None:
     if report.progress.dead:
         return "payctl errors --failed"
+    if report.outcome is ReplayOutcome.CANARY_EMPTY:
+        return "make a new plan: payctl replay with the same selectors"
     if report.remaining and report.outcome is not ReplayOutcome.CANCELLED:
         return f"payctl runs resume {report.run_id}"
     return "payctl publish-outbox, unless a publisher is running" if report.progress.pending else None

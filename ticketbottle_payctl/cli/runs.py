@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from ticketbottle_payctl.cli.guard import Act, Approval, approve, permit
 from ticketbottle_payctl.cli.listed import position_of
 from ticketbottle_payctl.cli.replay_plan import noun, superseded_blocks, superseded_row
 from ticketbottle_payctl.cli.replay_progress import watched
-from ticketbottle_payctl.cli.replay_result import result_of
+from ticketbottle_payctl.cli.replay_result import result_of, signalled
 from ticketbottle_payctl.cli.result import Fields, Result, good, line
 from ticketbottle_payctl.cli.run_result import listed, shown
 from ticketbottle_payctl.cli.session import Session
@@ -83,7 +82,7 @@ def resume_command(  # noqa: PLR0913 - one argument per option
             session.services.engine, found, max_retries=session.settings.max_retries, stop=stop.event, tell=tell
         )
     result = result_of(report, plan=None, named=False, superseded=harm, schema="payctl.runs-resume/1")
-    session.finish(replace(result, exit_code=stop.exit_code) if stop.exit_code and report.remaining else result)
+    session.finish(signalled(result, report, stop.exit_code))
 
 
 def cancel_command(

@@ -50,6 +50,32 @@ def test_a_canary_that_dies_stops_the_run(outbox):
 
 
 @pytest.mark.usefixtures("dead")
+def test_a_canary_of_which_nothing_could_be_requeued_stops_the_run(outbox, engine):
+    """Changed, held or gone: nothing was proved, so the rest is not touched, and resuming does not touch it either."""
+    plan, (changed, held, gone) = outbox.plan(), outbox.ids()[:3]
+    outbox.execute("UPDATE outbox SET \"lastError\" = 'other' WHERE id = %(id)s", id=changed)
+    outbox.execute("DELETE FROM outbox WHERE id = %(id)s", id=gone)
+    with engine.connect() as holder, holder.begin():
+        holder.exec_driver_sql("SELECT id FROM outbox WHERE id = %(id)s FOR UPDATE", {"id": held})
+        report = outbox.replay(plan, ReplayOptions(canary=3, canary_patience=SOON))
+    assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.CANARY_EMPTY, 0, 27)
+    assert (outbox.run(report.run_id).status, outbox.states()) == ("stopped", (0, 29, 0))
+    again = resume_run(engine, outbox.run(report.run_id), max_retries=5)
+    assert (again.outcome, again.remaining) == (ReplayOutcome.CANARY_EMPTY, 27)
+
+
+@pytest.mark.usefixtures("dead")
+def test_errors_among_the_canary_count(outbox, engine):
+    """Held elsewhere, they stop the run before it waits for the others of the canary."""
+    plan = outbox.plan()
+    with engine.connect() as holder, holder.begin():
+        held = {"ids": outbox.ids()[:2]}
+        holder.exec_driver_sql("SELECT id FROM outbox WHERE id = ANY(%(ids)s) FOR UPDATE", held)
+        report = outbox.replay(plan, ReplayOptions(canary=4, canary_patience=SOON, max_errors=2))
+    assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.TOO_MANY_ERRORS, 2, 26)
+
+
+@pytest.mark.usefixtures("dead")
 def test_a_canary_that_nobody_publishes_stops_the_run_and_can_be_resumed(outbox, engine, publish):
     """Resumed, it asks for the canary again before it goes on."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
@@ -71,6 +97,28 @@ def test_a_rate_is_kept(outbox):
     assert time.monotonic() - began >= 0.25
     slow = ReplayOptions(rate=0.5)
     assert (slow.chunk, ReplayOptions(rate=250.0).chunk, ReplayOptions().chunk) == (1, 250, 1000)
+
+
+@pytest.mark.usefixtures("dead")
+def test_time_that_went_by_unused_is_not_made_up_for(outbox):
+    """After a stall the rate is what it was: each ten have a second of their own."""
+    heard = []
+
+    def stall(_decided):
+        if not heard:
+            Event().wait(1.5)
+        heard.append(time.monotonic())
+
+    assert outbox.replay(None, ReplayOptions(rate=10.0), tell=stall).requeued == 30
+    assert heard[2] - heard[1] >= 0.9
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_signal_after_the_last_event_finds_it_done(outbox):
+    """Nothing is left to resume."""
+    stop = Event()
+    report = outbox.replay(stop=stop, tell=lambda _decided: stop.set())
+    assert (report.outcome, outbox.run(report.run_id).status) == (ReplayOutcome.DONE, "done")
 
 
 @pytest.mark.usefixtures("dead")

@@ -28,6 +28,7 @@ _CANARY_PAUSE = 0.25
 _MOST_NAMED = 100
 _STATUS = {
     ReplayOutcome.DONE: RunStatus.DONE,
+    ReplayOutcome.CANARY_EMPTY: RunStatus.STOPPED,
     ReplayOutcome.CANARY_FAILED: RunStatus.STOPPED,
     ReplayOutcome.CANARY_TIMEOUT: RunStatus.STOPPED,
     ReplayOutcome.TOO_MANY_ERRORS: RunStatus.STOPPED,
@@ -129,26 +130,28 @@ class _Application:
             if trouble is not None:
                 return trouble
         while not self._stop.is_set():
+            began = time.monotonic()
             with transaction(self._engine, _LIMITS) as connection:
                 chunk = store.apply_next(connection, self._run_id, allow_superseded=self._options.allow_superseded)
             if chunk is None:
-                return self._end()
+                return ReplayOutcome.CANCELLED if self._some_left() else ReplayOutcome.DONE
             self._count(chunk)
-            trouble = self._await_canary() if chunk.number == 0 and self._options.canary else self._check()
+            trouble = self._check()
+            if trouble is None and chunk.number == 0 and self._options.canary:
+                trouble = self._await_canary()
             if trouble is not None:
                 return trouble
-            self._pace()
-        return ReplayOutcome.SIGNAL
+            self._pace(began, sum(chunk.outcomes.values()))
+        return ReplayOutcome.SIGNAL if self._some_left() else ReplayOutcome.DONE
 
     def _count(self, chunk: store.Chunk) -> None:
         self._decided += sum(chunk.outcomes.values())
         self._locked += sum(count for (outcome, _), count in chunk.outcomes.items() if outcome == "failed")
         self._tell(self._decided)
 
-    def _end(self) -> ReplayOutcome:
+    def _some_left(self) -> bool:
         with transaction(self._engine, _LIMITS, commit=False) as connection:
-            chunks, _ = store.remaining(connection, self._run_id)
-        return ReplayOutcome.CANCELLED if chunks else ReplayOutcome.DONE
+            return store.remaining(connection, self._run_id)[0] > 0
 
     def _canary_is_out(self) -> bool:
         """Whether an earlier run of this plan ended between its canary and the rest."""
@@ -156,14 +159,14 @@ class _Application:
             return bool(store.outcomes(connection, self._run_id, chunk=0))
 
     def _await_canary(self) -> ReplayOutcome | None:
-        """Wait until the first events are published; None where all of them were."""
+        """Wait until the first events are published; None where all of them were, and there was one at least."""
         deadline = time.monotonic() + self._options.canary_patience.total_seconds()
         while not self._stop.is_set():
             now = self._progress(chunk=0)
             if now.dead:
                 return ReplayOutcome.CANARY_FAILED
             if now.pending == 0:
-                return None
+                return None if now.published else ReplayOutcome.CANARY_EMPTY
             if time.monotonic() >= deadline:
                 return ReplayOutcome.CANARY_TIMEOUT
             self._stop.wait(_CANARY_PAUSE)
@@ -180,9 +183,10 @@ class _Application:
             self._looked = time.monotonic()
         return ReplayOutcome.TOO_MANY_ERRORS if failed >= most else None
 
-    def _pace(self) -> None:
+    def _pace(self, began: float, events: int) -> None:
+        """Wait until the next chunk is due, counted from this one: time that went by unused is not made up for."""
         if self._options.rate:
-            due = self._began + self._decided / self._options.rate
+            due = began + events / self._options.rate
             self._stop.wait(max(0.0, due - time.monotonic()))
 
     def _progress(self, chunk: int | None = None) -> Progress:

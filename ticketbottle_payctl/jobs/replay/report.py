@@ -19,6 +19,7 @@ class ReplayOutcome(StrEnum):
     """How a replay ended."""
 
     DONE = "done"
+    CANARY_EMPTY = "canary_empty"
     CANARY_FAILED = "canary_failed"
     CANARY_TIMEOUT = "canary_timeout"
     TOO_MANY_ERRORS = "too_many_errors"
@@ -87,6 +88,7 @@ class ReplayPlan:
 class ReplayOptions:
     """How to run. ``rate`` is events a second. ``canary`` events go first and must be published within the patience.
 
+    Where none of the canary could be requeued the run stops, for nothing was proved.
     ``max_errors`` failures (events held by another session, or dead again) end the run.
     """
 
