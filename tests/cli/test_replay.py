@@ -178,6 +178,14 @@ def test_a_resumed_run_that_lets_superseded_events_in_says_so(invoke, ask, datab
     assert (document["result"]["superseded_ids"], "INCLUDED" in document["warnings"][0]) == ([dead[3]], True)
 
 
+@pytest.mark.usefixtures("dead")
+def test_the_command_that_applies_a_plan_can_be_pasted(invoke, database_url, tmp_path):
+    """Whatever the file is called."""
+    plan = tmp_path / "tonight's plan"
+    shown = invoke("replay", "--failed", "--plan-out", str(plan), DATABASE_URL=database_url).stdout
+    assert shlex.split(shown[shown.index("payctl replay --plan") :]) == ["payctl", "replay", "--plan", str(plan)]
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "hello", "{}", "[1]\n[2]", '{"schema": "payctl.replay-plan/1"}', "\x00", '{"events": ', "null"],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -101,6 +102,39 @@ def test_the_next_command_fits_the_state(engine, state, event_type, status, advi
         event, payment = connection.exec_driver_sql('SELECT id, "aggregateId" FROM outbox').one()
     timeline = timeline_of(engine, payment)
     assert timeline.advice[0].command == advice.format(event=event)
+
+
+def test_a_superseded_event_is_not_proposed_even_where_it_is_the_last(engine):
+    """The order service acts on the success; the failure that came after it would release the tickets."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="published", age=timedelta(hours=2))
+        insert_events(connection, 1, state="published", event_type="PAYMENT_FAILED")
+        success, payment = connection.exec_driver_sql(
+            """SELECT id, "aggregateId" FROM outbox WHERE "eventType" = 'PAYMENT_COMPLETED'"""
+        ).one()
+        connection.exec_driver_sql('UPDATE outbox SET "aggregateId" = %(id)s', {"id": payment})
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+    (advice,) = timeline_of(engine, payment).advice
+    assert advice.command == f"payctl replay {success} --published --allow-published"
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM outbox WHERE id = %(id)s", {"id": success})
+    (advice,) = timeline_of(engine, payment).advice
+    assert advice.command == "payctl doctor"
+
+
+@pytest.mark.parametrize("state", ["dead", "published", None])
+def test_a_command_to_paste_means_what_it_names(engine, state):
+    """Ids and order codes are opaque text, whatever a shell would make of them."""
+    name = "TB $(reboot); 'x'"
+    with engine.begin() as connection:
+        payment = insert_payment(connection, order_code=name, status="COMPLETED" if state else "PENDING")
+        if state:
+            insert_events(connection, 1, state=state)
+            changed = 'UPDATE outbox SET id = %(id)s, "aggregateId" = %(payment)s'
+            connection.exec_driver_sql(changed, {"id": name, "payment": payment.id})
+    (advice,) = timeline_of(engine, name).advice
+    assert name in shlex.split(advice.command)
 
 
 def test_a_payment_that_waits_asks_for_the_gateway(engine):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,11 @@ def result_of_plan(
         human = [line(good("✔"), "nothing to replay"), *left_out_blocks(plan.left_out)]
     elif plan_file is not None:
         human.append(
-            line(good("✔"), "plan written, nothing was changed; to apply it:", f"payctl replay --plan {plan_file}")
+            line(
+                good("✔"),
+                "plan written, nothing was changed; to apply it:",
+                shlex.join(["payctl", "replay", "--plan", str(plan_file)]),
+            )
         )
     else:
         human.append(line(warn("dry run:"), "nothing was changed"))

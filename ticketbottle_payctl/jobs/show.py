@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -147,14 +148,28 @@ def _advice(found: History, now: datetime) -> Iterator[Advice]:
     yield from _of_events(found, now)
     payment = found.payment
     if payment and payment.status == "PENDING":
-        yield Advice(f"payctl reconcile payments {payment.order_code}", "ask the gateway what became of the payment")
+        ask = _command("reconcile", "payments", payment.order_code)
+        yield Advice(ask, "ask the gateway what became of the payment")
     elif payment and not found.events:
         yield Advice("payctl doctor", f"the payment is {payment.status} and wrote no event")
     elif payment is None and not found.events:
         yield Advice("payctl list payments", "the callback found no payment here")
     elif all(event.state == "published" for event in found.events):
-        again = f"payctl replay {found.events[-1].id} --published --allow-published"
-        yield Advice(again, "only if the order service did not act on it: it will be seen twice")
+        yield _again(found.events)
+
+
+def _again(published: Sequence[EventRow]) -> Advice:
+    """Its latest event once more; never one that its success has superseded."""
+    for event in reversed(published):
+        if not event.superseded:
+            again = _command("replay", event.id, "--published", "--allow-published")
+            return Advice(again, "only if the order service did not act on it: it will be seen twice")
+    return Advice("payctl doctor", "the payment is COMPLETED, and no event says so")
+
+
+def _command(*words: str) -> str:
+    """As it is pasted into a shell: ids and order codes are opaque text."""
+    return shlex.join(["payctl", *words])
 
 
 def _of_events(found: History, now: datetime) -> Iterator[Advice]:
@@ -171,7 +186,7 @@ def _of_dead(event: EventRow) -> Advice:
     if event.superseded:
         why = "this failure is superseded: let the payment's later events pass it, do not replay it"
         return Advice("payctl publish-outbox --on-dead release", why)
-    return Advice(f"payctl replay {event.id}", "it is out of retries")
+    return Advice(_command("replay", event.id), "it is out of retries")
 
 
 def _of_waiting(waited: timedelta) -> Advice:
