@@ -370,6 +370,43 @@ def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
 
 
 @pytest.mark.usefixtures("dead")
+def test_a_run_that_was_killed_is_interrupted_and_one_at_work_is_locked(started, database_url, engine, ask):
+    """While it is at work a resume exits 9; once it is gone it is resumed, and the record says who did what."""
+    arguments = ["replay", "--failed", "-y", "--canary", "2", "-o", "json"]
+    process = started(*arguments, DATABASE_URL=database_url)
+    wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)
+    (run,) = ask("runs", "list")["items"]
+    assert run["status"] == "running"
+    assert ask("runs", "resume", run["id"], "-y")["exit_code"] == 9
+    process.kill()
+    process.wait()
+
+    def status():
+        return ask("runs", "show", run["id"])["result"]["status"]
+
+    wait_until(lambda: status() == "interrupted", what="the server to notice", timeout=20)
+    with engine.begin() as connection:
+        connection.exec_driver_sql('UPDATE outbox SET published = true, "publishedAt" = now() WHERE "retryCount" = 0')
+    resumed = ask("runs", "resume", run["id"], "-y", "--reason", "it was killed", PAYCTL_ACTOR="Linh")
+    assert (resumed["exit_code"], resumed["counts"]["requeued"], status()) == (0, 3, "done")
+    (act,) = ask("runs", "show", run["id"])["result"]["acts"]
+    assert (act["deed"], act["actor"], act["reason"]) == ("resumed", "Linh", "it was killed")
+
+
+@pytest.mark.usefixtures("dead")
+def test_who_cancelled_a_run_is_shown(invoke, ask, database_url):
+    """To people and to programs."""
+    run = ask("replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms")["run_id"]
+    ask("runs", "cancel", run, "--reason", "the wrong ones", PAYCTL_ACTOR="Minh")
+    (act,) = ask("runs", "show", run)["result"]["acts"]
+    assert (act["deed"], act["actor"], act["reason"]) == ("cancelled", "Minh", "the wrong ones")
+    shown = invoke("runs", "show", run, DATABASE_URL=database_url).stdout
+    assert "cancelled\t" in shown
+    assert "Minh (" in shown
+    assert "the wrong ones" in shown
+
+
+@pytest.mark.usefixtures("dead")
 def test_ctrl_c_while_the_canary_is_all_there_is(started, database_url, engine):
     """The shell sees 130, not the code of another signal."""
     arguments = ["replay", "--failed", "-y", "--canary", "9", "-o", "json"]

@@ -17,6 +17,7 @@ from ticketbottle_payctl.cli.result import Fields, Result, good, line
 from ticketbottle_payctl.cli.run_result import listed, shown
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.cli.signals import stop_on_signals
+from ticketbottle_payctl.cli.who import who_runs
 from ticketbottle_payctl.errors import InputError, NotFoundError
 from ticketbottle_payctl.jobs.replay import ReplayOptions, cancel_run, resume_run, superseded_in
 from ticketbottle_payctl.store import replay, runs
@@ -79,7 +80,13 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     approve(session, Act("resume", events, noun(events, harm), plan), Approval(yes, reason, max_affected, confirm))
     with stop_on_signals() as stop, watched(session, events, wanted) as tell:
         report = resume_run(
-            session.services.engine, found, max_retries=session.settings.max_retries, stop=stop.event, tell=tell
+            session.services.engine,
+            found,
+            who_runs(session),
+            reason,
+            max_retries=session.settings.max_retries,
+            stop=stop.event,
+            tell=tell,
         )
     result = result_of(report, plan=None, named=False, superseded=harm, schema="payctl.runs-resume/1")
     session.finish(signalled(result, report, stop.exit_code))
@@ -95,12 +102,13 @@ def cancel_command(
 ) -> None:
     """End a run for good: what it did not reach stays as it is.
 
-    Also a run that is at work elsewhere: it stops before its next transaction. What was requeued stays requeued.
+    Also a replay that is at work elsewhere: it stops before its next transaction. What was requeued stays requeued. Any
+    other command at work is stopped where it runs, with Ctrl-C.
     """
     session = Session.of(ctx)
     found = _find(session, run)
     permit(session, "cancel a run", Approval(yes=yes, reason=reason, confirm=confirm))
-    remaining = cancel_run(session.services.engine, found)
+    remaining = cancel_run(session.services.engine, found, who_runs(session), reason)
     over = found.status == runs.RunStatus.DONE
     said = "it was done already" if over else f"cancelled; {remaining:,} events stay as they are"
     status = found.status if over else runs.RunStatus.CANCELLED.value

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from ticketbottle_payctl.store import published_flags, runs
 from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.running import at_work
 from ticketbottle_payctl.store.runs import NewRun, RunStatus
 
 _LIMITS = Limits()
@@ -61,6 +62,18 @@ def fix_published_flags(
     before = preview_published_flags(engine)
     if not before.matched:
         return before
+    with at_work(engine, run.id):
+        return _repair(engine, run, before, batch_size, stopping, done)
+
+
+def _repair(  # noqa: PLR0913, PLR0917 - as above
+    engine: Engine,
+    run: NewRun,
+    before: FlagsReport,
+    batch_size: int,
+    stopping: Callable[[], bool],
+    done: Callable[[int], None],
+) -> FlagsReport:
     with transaction(engine, _LIMITS) as connection:
         runs.start(connection, run)
     repaired = number = 0
