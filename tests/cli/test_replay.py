@@ -10,6 +10,8 @@ from datetime import timedelta
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
+from sqlalchemy import Engine
+from sqlalchemy.event import listen, remove
 
 from ticketbottle_payctl.cli import schema
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
@@ -118,6 +120,23 @@ def test_more_than_the_cap_is_refused_with_the_number(ask, dead, engine):
     document = ask("replay", "--failed", "-y", "--max-affected", "2")
     assert (document["exit_code"], "--max-affected 3" in document["error"]["hint"]) == (7, True)
     assert (pending(engine), len(dead)) == (0, 4)
+
+
+@pytest.mark.parametrize(("ending", "events"), [([], 3), (["--limit", "2"], 2), (["--allow-superseded"], 4)])
+def test_what_is_over_the_cap_is_refused_before_it_is_read(ask, dead, ending, events):
+    """A count of what would be requeued decides; of a million rows none is loaded to be refused."""
+    read = []
+
+    def note(_connection, _cursor, statement, *_more):
+        read.append(statement)
+
+    listen(Engine, "before_cursor_execute", note)
+    try:
+        document = ask("replay", "--failed", *ending, "-y", "--max-affected", "1")
+    finally:
+        remove(Engine, "before_cursor_execute", note)
+    assert (document["exit_code"], f"--max-affected {events}" in document["error"]["hint"]) == (7, True)
+    assert (len(dead), [sql for sql in read if "o.ctid::text" in sql]) == (4, [])
 
 
 def test_a_plan_is_written_and_applied_later(ask, dead, engine, tmp_path):

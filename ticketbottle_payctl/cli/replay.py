@@ -12,7 +12,7 @@ import typer
 
 from ticketbottle_payctl.cli import labels, options
 from ticketbottle_payctl.cli import selector_options as select
-from ticketbottle_payctl.cli.guard import Act, Approval, approve
+from ticketbottle_payctl.cli.guard import Act, Approval, approve, refuse_early
 from ticketbottle_payctl.cli.plan_files import StoredPlan, read_plan, write_plan
 from ticketbottle_payctl.cli.quantities import duration, per_second
 from ticketbottle_payctl.cli.replay_plan import noun, plan_blocks
@@ -23,7 +23,7 @@ from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.cli.signals import stop_on_signals
 from ticketbottle_payctl.cli.who import who_runs
 from ticketbottle_payctl.errors import GuardError, InputError
-from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, superseded_now
+from ticketbottle_payctl.jobs.replay import ReplayOptions, count_replay, plan_replay, superseded_now
 from ticketbottle_payctl.jobs.replay import replay as apply_replay
 from ticketbottle_payctl.store.runs import NewRun
 from ticketbottle_payctl.store.selection import By
@@ -98,7 +98,13 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         error, error_group, limit,
     )  # fmt: skip
     allowed = _Allowed(allow_published, allow_superseded)
-    stored = _planned(session, given, allowed, everything=everything) if plan is None else _read(session, given, plan)
+    approval = Approval(yes, reason, max_affected, confirm)
+    looks = dry_run or plan_out is not None
+    stored = (
+        _planned(session, given, allowed, None if looks else approval, everything=everything)
+        if plan is None
+        else _read(session, given, plan)
+    )
     wanted = ReplayOptions(
         allow_superseded=stored.allow_superseded,
         rate=rate,
@@ -118,7 +124,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
             noun(len(stored.plan.events), stored.plan.superseded),
             plan_blocks(stored.plan, wanted),
         ),
-        Approval(yes, reason, max_affected, confirm),
+        approval,
     )
     if not stored.plan.events:
         session.finish(result_of_plan(stored.plan, wanted, named=given.names_ids, nothing=True))
@@ -131,12 +137,14 @@ class _Allowed:
     superseded: bool
 
 
-def _planned(session: Session, given: Given, allowed: _Allowed, *, everything: bool) -> StoredPlan:
-    """Select now.
+def _planned(
+    session: Session, given: Given, allowed: _Allowed, approval: Approval | None, *, everything: bool
+) -> StoredPlan:
+    """Select now. Without an ``approval`` the plan is only looked at, and may be as long as it is.
 
     Raises:
         InputError: nothing was selected.
-        GuardError: published events were selected and not allowed.
+        GuardError: published events were selected and not allowed, or it is more than the approval is for.
     """
     selector = selector_of(session, given)
     if selector.is_empty and not everything:
@@ -146,13 +154,12 @@ def _planned(session: Session, given: Given, allowed: _Allowed, *, everything: b
         message = "published events would be sent again: their consumers would see them twice"
         raise GuardError(message, hint="say so with --allow-published as well")
     session.note_target()
-    made = plan_replay(
-        session.services.engine,
-        selector,
-        max_retries=session.settings.max_retries,
-        allow_published=allowed.published,
-        allow_superseded=allowed.superseded,
-    )
+    engine, most = session.services.engine, session.settings.max_retries
+    allow = {"allow_published": allowed.published, "allow_superseded": allowed.superseded}
+    if approval is not None:
+        number = count_replay(engine, selector, max_retries=most, **allow)
+        refuse_early(session, Act("replay", number, noun(number, ())), approval)
+    made = plan_replay(engine, selector, max_retries=most, **allow)
     return StoredPlan(made, _database(session), selector.described(), allowed.superseded)
 
 

@@ -96,6 +96,25 @@ def candidates(connection: Connection, selector: Selector, max_retries: int) -> 
         return [Candidate(Row(*row[:3]), row[3], row[4], row[5].replace(tzinfo=UTC), row[6], row[7]) for row in rows]
 
 
+def count_candidates(
+    connection: Connection, selector: Selector, max_retries: int, *, published: bool, superseded: bool
+) -> int:
+    """How many of the selected events would be requeued, with or without those that are left out unless allowed.
+
+    Raises:
+        InputError: the ``error`` pattern is not one.
+    """
+    check_pattern(connection, selector)
+    chosen, parameters = _chosen(selector, max_retries)
+    leave = {"published": published, "superseded": superseded}
+    sql = f"""
+        SELECT count(*) FROM {chosen} AS o
+        WHERE (%(published)s OR {UNPUBLISHED}) AND (%(superseded)s OR NOT {SUPERSEDED})
+    """  # noqa: S608 - only constants are put in
+    with honest_pattern(selector):
+        return int(connection.exec_driver_sql(sql, parameters | leave).scalar_one())
+
+
 def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate]) -> int:
     """How many payments of these events have a newer event that is not among them."""
     if not planned:

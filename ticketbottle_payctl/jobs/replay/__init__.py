@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ticketbottle_payctl.jobs.replay.applying import cancel_run, replay, resume_run
-from ticketbottle_payctl.jobs.replay.planning import plan_replay, superseded_in, superseded_now
+from ticketbottle_payctl.jobs.replay.planning import count_replay, plan_replay, superseded_in, superseded_now
 from ticketbottle_payctl.jobs.replay.report import (
     LeftOut,
     LeftOutReason,
@@ -28,6 +28,7 @@ __all__ = [
     "ReplayReport",
     "Superseded",
     "cancel_run",
+    "count_replay",
     "plan_replay",
     "replay",
     "resume_run",

@@ -55,6 +55,21 @@ def plan_replay(
     )
 
 
+def count_replay(
+    engine: Engine, selector: Selector, *, max_retries: int, allow_published: bool, allow_superseded: bool
+) -> int:
+    """How many events a plan would hold, without holding them: what is far too many is refused before it is read.
+
+    Raises:
+        InputError: the selector's pattern is not a regular expression.
+        DatabaseUnavailableError: the database is away.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        return store.count_candidates(
+            connection, selector, max_retries, published=allow_published, superseded=allow_superseded
+        )
+
+
 def superseded_now(engine: Engine, plan: ReplayPlan) -> ReplayPlan:
     """A plan of before that lets superseded events in, with those that are superseded by now.
 
