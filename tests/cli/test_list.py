@@ -120,6 +120,21 @@ def test_what_cannot_be_meant_is_refused(ask, arguments):
     assert ask("list", "outbox", *arguments)["exit_code"] == 2
 
 
+@pytest.mark.parametrize(
+    ("what", "option", "misspelt", "known"),
+    [
+        ("payments", "--status", "complete", "COMPLETED"),
+        ("payments", "--status", "", "COMPLETED"),
+        ("receipts", "--result", "rejected", "refused"),
+    ],
+)
+def test_a_misspelt_word_is_not_taken_for_an_empty_answer(ask, what, option, misspelt, known):
+    """Exit 2 with the words there are; those are accepted in any case."""
+    refused = ask("list", what, option, misspelt)
+    assert (refused["exit_code"], known in refused["error"]["message"]) == (2, True)
+    assert ask("list", what, option, known.swapcase())["exit_code"] == 0
+
+
 def test_show_masks_what_may_be_personal(ask, engine):
     """Of a payload only the names known to be harmless keep their value, unless it is asked for."""
     with engine.begin() as connection:

@@ -115,6 +115,49 @@ def test_published_events_need_to_be_asked_for_twice(ask, engine):
     assert (document["counts"]["requeued"], document["counts"]["already_published"]) == (2, 2)
 
 
+def test_published_events_that_are_named_need_leave_alone(ask, engine):
+    """Their names say which; --allow-published says that consumers may see them twice."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="published")
+        event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
+    refused = ask("replay", event, "-y")
+    assert (refused["exit_code"], refused["items"][0]["reason"]) == (7, "published")
+    document = ask("replay", event, "--allow-published", "-y")
+    assert (document["exit_code"], document["counts"]["requeued"]) == (0, 1)
+
+
+def test_a_payment_s_events_are_selected_by_its_id(ask, dead, engine):
+    """Of each payment that is named, and of no other."""
+    with engine.begin() as connection:
+        sql = 'SELECT "aggregateId" FROM outbox WHERE id = ANY(%(ids)s)'
+        payments = list(connection.exec_driver_sql(sql, {"ids": dead[:2]}).scalars())
+    named = [word for payment in payments for word in ("--aggregate", payment)]
+    run = ask("replay", *named, "-y")["run_id"]
+    assert {item["id"] for item in ask("runs", "show", run)["items"]} == set(dead[:2])
+    assert ask("replay", "--aggregate", "nobody", "-y")["counts"]["requeued"] == 0
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_plan_says_how_long_it_takes(invoke, ask, database_url):
+    """As many seconds as the rate makes of its events; without a rate next to none."""
+    assert ask("replay", "--failed", "-n", "--rate", "1/s")["result"]["estimated_seconds"] == 3.0
+    assert ask("replay", "--failed", "-n", "--rate", "1/m")["result"]["estimated_seconds"] == 180.0
+    assert ask("replay", "--failed", "-n")["result"]["estimated_seconds"] < 0.01
+    shown = invoke("replay", "--failed", "-n", "--rate", "2/m", DATABASE_URL=database_url).stdout
+    assert "takes about\t1 min 30 s, at 0.0333333 a second; publishing follows" in shown
+    assert "takes about\tless than a second;" in invoke("replay", "--failed", "-n", DATABASE_URL=database_url).stdout
+
+
+def test_failures_end_a_run(ask, dead, engine):
+    """Rows that another session holds, as many as --max-errors; the rest can be resumed."""
+    with engine.connect() as holder, holder.begin():
+        holder.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")
+        document = ask("replay", "--failed", "-y", "--rate", "1/s", "--max-errors", "2")
+    assert (document["exit_code"], document["result"]["outcome"]) == (6, "too_many_errors")
+    assert (document["counts"]["failed"], document["result"]["remaining"], len(dead)) == (2, 1, 4)
+    assert ask("runs", "show", document["run_id"])["result"]["status"] == "stopped"
+
+
 def test_more_than_the_cap_is_refused_with_the_number(ask, dead, engine):
     """The plan knows how many."""
     document = ask("replay", "--failed", "-y", "--max-affected", "2")
@@ -230,7 +273,9 @@ def test_a_plan_that_is_not_whole_or_another_database_s_is_refused(ask, tmp_path
     ):
         plan.write_text(changed)
         assert ask("replay", "--plan", str(plan), "-y")["exit_code"] == 2
-    assert ask("replay", "--plan", str(plan), "--failed", "-y")["exit_code"] == 2
+    for beside in ("--failed", "--all", "--allow-published", "--allow-superseded"):
+        refused = ask("replay", "--plan", str(plan), beside, "-y")
+        assert (refused["exit_code"], beside in f"{refused['error']['message']} --failed") == (2, True)
     assert pending(engine) == 0
 
 
@@ -293,6 +338,10 @@ def test_a_file_without_ids_is_refused(ask, tmp_path, content):
         ["--failed", "--limit", "0"],
         ["--stuck", "--age", "soon"],
         ["one", "--from-file", "x"],
+        ["--all", "--failed"],
+        ["--all", "--stuck"],
+        ["--all", "--published", "--allow-published"],
+        ["--all", "one"],
     ],
     ids=" ".join,
 )

@@ -103,7 +103,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     stored = (
         _planned(session, given, allowed, None if looks else approval, everything=everything)
         if plan is None
-        else _read(session, given, plan)
+        else _read(session, given, allowed, plan, everything=everything)
     )
     wanted = ReplayOptions(
         allow_superseded=stored.allow_superseded,
@@ -133,8 +133,8 @@ def replay_command(  # noqa: PLR0913 - one argument per option
 
 @dataclass(frozen=True, slots=True)
 class _Allowed:
-    published: bool
-    superseded: bool
+    published: bool = False
+    superseded: bool = False
 
 
 def _planned(
@@ -150,6 +150,9 @@ def _planned(
     if selector.is_empty and not everything:
         message = "which events? nothing was selected"
         raise InputError(message, hint=f"select by {SELECTORS}")
+    if everything and given.narrows_all:
+        message = "--all is everything that is not published; ids, --failed, --stuck and --published mean less or other"
+        raise InputError(message, hint="give --all, or those that are meant; --type, --since and the like go with both")
     if selector.published and not allowed.published:
         message = "published events would be sent again: their consumers would see them twice"
         raise GuardError(message, hint="say so with --allow-published as well")
@@ -163,15 +166,19 @@ def _planned(
     return StoredPlan(made, _database(session), selector.described(), allowed.superseded)
 
 
-def _read(session: Session, given: Given, path: Path) -> StoredPlan:
+def _read(session: Session, given: Given, allowed: _Allowed, path: Path, *, everything: bool) -> StoredPlan:
     """Take the plan from a file.
 
     Raises:
-        InputError: selectors were given beside it, it is no plan, or it is another database's.
+        InputError: selectors or leave were given beside it, it is no plan, or it is another database's.
     """
-    if given != Given():
-        message = "--plan is a whole selection: give no selectors beside it"
-        raise InputError(message)
+    if given != Given() or everything or allowed != _Allowed():
+        message = (
+            "--plan is a whole selection: give no selectors, --all, --allow-published or --allow-superseded with it"
+        )
+        raise InputError(
+            message, hint="what may be in the plan was said when it was made; make another to say otherwise"
+        )
     stored = read_plan(path)
     if stored.database != _database(session):
         message = f"the plan is for {stored.database}, DATABASE_URL is {_database(session)}"
