@@ -135,9 +135,9 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     most = limit_of(limit, everything=everything)
     session.note_target()
     fetch = partial(listing.payments, selector=selector)
-    finish_list(
-        session, PAYMENTS, list_rows(session.services.engine, fetch, limit=most, after=position_of(after)), columns
-    )
+    position = position_of(after)
+    rows = list_rows(session.services.engine, fetch, limit=most, after=position, page_size=listing.PAYMENTS_PAGE)
+    finish_list(session, PAYMENTS, rows, columns)
 
 
 def receipts_command(  # noqa: PLR0913 - one argument per option
