@@ -222,16 +222,17 @@ def items(
     return [_item(row) for row in rows]
 
 
-def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run]]:
-    """The runs that changed any of these rows, oldest first, each with the row's id."""
+def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run, datetime | None]]:
+    """The runs that changed any of these rows, oldest first, each with the row's id and when it had been published."""
     rows = connection.exec_driver_sql(
         f"""
-        SELECT i.item_id, {_COLUMNS} FROM payctl.run_items AS i JOIN payctl.runs AS r ON r.id = i.run_id
+        SELECT i.item_id, (i.before->>'published_at')::timestamp, {_COLUMNS}
+        FROM payctl.run_items AS i JOIN payctl.runs AS r ON r.id = i.run_id
         WHERE i.item_id = ANY(%(ids)s) AND i.after IS NOT NULL ORDER BY i.at
         """,  # noqa: S608 - only constants are put in
         {"ids": item_ids},
     )
-    return [(row[0], _run(row[1:])) for row in rows]
+    return [(row[0], _run(row[2:]), row[1] and row[1].replace(tzinfo=UTC)) for row in rows]
 
 
 def _item(row: Sequence[Any]) -> RunItem:
