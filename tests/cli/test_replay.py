@@ -438,13 +438,14 @@ def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_run_that_was_killed_is_interrupted_and_one_at_work_is_locked(started, database_url, engine, ask):
+def test_a_run_that_was_killed_is_interrupted_and_one_at_work_is_locked(started, invoke, database_url, engine, ask):
     """While it is at work a resume exits 9; once it is gone it is resumed, and the record says who did what."""
     arguments = ["replay", "--failed", "-y", "--canary", "2", "-o", "json"]
     process = started(*arguments, DATABASE_URL=database_url)
     wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)
     (run,) = ask("runs", "list")["items"]
     assert run["status"] == "running"
+    assert "runs resume" not in invoke("runs", "show", run["id"], DATABASE_URL=database_url).stdout
     assert ask("runs", "resume", run["id"], "-y")["exit_code"] == 9
     process.kill()
     process.wait()
@@ -453,6 +454,7 @@ def test_a_run_that_was_killed_is_interrupted_and_one_at_work_is_locked(started,
         return ask("runs", "show", run["id"])["result"]["status"]
 
     wait_until(lambda: status() == "interrupted", what="the server to notice", timeout=20)
+    assert f"payctl runs resume {run['id']}" in invoke("runs", "show", run["id"], DATABASE_URL=database_url).stdout
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET published = true, "publishedAt" = now() WHERE "retryCount" = 0')
     resumed = ask("runs", "resume", run["id"], "-y", "--reason", "it was killed", PAYCTL_ACTOR="Linh")

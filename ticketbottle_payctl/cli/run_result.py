@@ -28,7 +28,7 @@ def listed(found: Sequence[Run], *, more: bool) -> Result:
 def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> Result:
     """One run and the first of its rows."""
     rows = tuple((item.item_id, item.outcome, item.reason, _change(item), item.at) for item in items)
-    resumable = remaining and run.status not in {RunStatus.CANCELLED, RunStatus.DONE}
+    resumable = remaining and run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
     human: list[Block] = [
         line(bold(f"{run.command} {run.id}"), _styled(run.status)),
         Fields(

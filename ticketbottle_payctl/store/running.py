@@ -7,13 +7,14 @@ vacuum) and dies with it: a run that was killed, or lost its database, is seen t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from ticketbottle_payctl.errors import LockedError
-from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.engine import Limits, open_connection, translated_errors
 
 _NAMESPACE = 7_262_004
 # Nearly the longest that PostgreSQL can count: a canary may take long, and so may a low rate.
@@ -36,8 +37,19 @@ def at_work(engine: Engine, run_id: str) -> Iterator[None]:
         LockedError: it is at work already.
         DatabaseUnavailableError: the server cannot be reached.
     """
-    with transaction(engine, _LIMITS, commit=False) as connection:
+    connection = _held(engine, run_id)
+    try:
+        yield
+    finally:
+        with suppress(DBAPIError):  # it was lost, and the lock with it: the run's own transactions say how they fared
+            connection.close()
+
+
+def _held(engine: Engine, run_id: str) -> Connection:
+    with translated_errors(), ExitStack() as stack:
+        connection = stack.enter_context(open_connection(engine, _LIMITS))
         if not connection.exec_driver_sql(_HOLD, {"run": run_id}).scalar_one():
             message = f"run {run_id} is at work: somebody runs it now"
             raise LockedError(message, hint=f"wait for it, or end it with `payctl runs cancel {run_id}`")
-        yield
+        stack.pop_all()
+        return connection

@@ -208,6 +208,17 @@ def test_a_run_that_ended_without_a_word_is_not_running(outbox, engine):
 
 
 @pytest.mark.usefixtures("dead")
+def test_a_lost_lock_does_not_hide_what_was_done(outbox):
+    """The run's own transactions went well: it ends as they did, with its report."""
+    idle = "state = 'idle in transaction' AND datname = current_database() AND pid <> pg_backend_pid()"
+    cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {idle}"  # noqa: S608
+    cuts = []
+    report = outbox.replay(None, ReplayOptions(rate=20.0), tell=lambda _decided: cuts.append(outbox.execute(cut)))
+    assert cuts[0] == 1
+    assert (report.outcome, report.requeued, outbox.run(report.run_id).status) == (ReplayOutcome.DONE, 30, "done")
+
+
+@pytest.mark.usefixtures("dead")
 def test_who_resumed_and_who_cancelled_is_recorded(outbox, engine):
     """In order, with when and why; the one who began it stays who began it."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
