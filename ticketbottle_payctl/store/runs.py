@@ -127,19 +127,19 @@ def start(connection: Connection, run: NewRun) -> None:
 
 
 def act(connection: Connection, run_id: str, deed: Deed, who: Who, reason: str | None) -> bool:
-    """Set a run going again, or end it for good, and record who did; False where it was cancelled meanwhile.
+    """Set a run going again, or end it for good, and record who did; False where it was cancelled or done meanwhile.
 
-    A run that is done stays done.
+    A run that is done stays done; looking whether anything is left of it is recorded all the same.
     """
     row = connection.exec_driver_sql(
         """
         UPDATE payctl.runs SET status = CASE status WHEN 'done' THEN status ELSE %(status)s END,
             finished_at = CASE WHEN status = 'done' THEN finished_at
-                WHEN %(status)s = 'cancelled' THEN clock_timestamp() END,
-            acts = acts || jsonb_build_array(jsonb_build_object('deed', %(deed)s::text, 'at', clock_timestamp(),
+                WHEN %(status)s = 'cancelled' THEN statement_timestamp() END,
+            acts = acts || jsonb_build_array(jsonb_build_object('deed', %(deed)s::text, 'at', statement_timestamp(),
                 'os_user', %(os_user)s::text, 'host', %(host)s::text, 'actor', %(actor)s::text,
                 'db_role', session_user, 'reason', %(reason)s::text))
-        WHERE id = %(id)s::uuid AND status <> 'cancelled'
+        WHERE id = %(id)s::uuid AND status <> 'cancelled' AND NOT (status = 'done' AND %(status)s = 'cancelled')
         RETURNING id
         """,
         {
