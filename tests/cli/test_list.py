@@ -10,6 +10,8 @@ from datetime import timedelta
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
+from sqlalchemy import Engine
+from sqlalchemy.event import listen, remove
 
 from ticketbottle_payctl.cli import schema
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
@@ -118,6 +120,40 @@ def test_a_reader_that_goes_away_is_not_an_error(database_url):
 def test_what_cannot_be_meant_is_refused(ask, arguments):
     """Exit 2."""
     assert ask("list", "outbox", *arguments)["exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    ("what", "option", "misspelt", "known"),
+    [
+        ("payments", "--status", "complete", "COMPLETED"),
+        ("payments", "--status", "", "COMPLETED"),
+        ("receipts", "--result", "rejected", "refused"),
+    ],
+)
+def test_a_misspelt_word_is_not_taken_for_an_empty_answer(ask, what, option, misspelt, known):
+    """Exit 2 with the words there are; those are accepted in any case."""
+    refused = ask("list", what, option, misspelt)
+    assert (refused["exit_code"], known in refused["error"]["message"]) == (2, True)
+    assert ask("list", what, option, known.swapcase())["exit_code"] == 0
+
+
+def test_payments_are_listed_in_one_statement_for_thousands(ask, engine):
+    """The table has no index on their creation: a page of two thousand would sort a million rows five hundred times."""
+    with engine.begin() as connection:
+        insert_events(connection, 4500)
+        insert_payments_of_events(connection)
+    read = []
+
+    def note(_connection, _cursor, statement, *_more):
+        read.append(statement)
+
+    listen(Engine, "before_cursor_execute", note)
+    try:
+        document = ask("list", "payments", "--all")
+    finally:
+        remove(Engine, "before_cursor_execute", note)
+    assert document["counts"]["listed"] == 4500
+    assert len([sql for sql in read if "FROM payments" in sql]) == 1
 
 
 def test_show_masks_what_may_be_personal(ask, engine):

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from tests.cli.test_schemas import check
 from tests.stand_ins import KEYS, STATES, Gateways, serving
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
+from ticketbottle_payctl.sandbox.server import wait_until
 
 pytestmark = pytest.mark.postgres
 
@@ -337,3 +338,20 @@ def test_no_key_and_no_signature_comes_out(gateways, overdue, invoke, database_u
         if name not in {"ZALOPAY_APP_ID", "VNPAY_TMN_CODE", "MOMO_PARTNER_CODE", "PAYOS_CLIENT_ID"}:
             assert value not in result.stdout + result.stderr
     assert "0071" not in result.stdout + result.stderr
+
+
+def test_a_run_at_work_is_not_called_cancelled(started, answer, database_url, gateways, overdue, engine):
+    """It would not notice: whoever tries to cancel it from elsewhere is told to stop it where it runs, exit 7."""
+    payment = overdue(state="paid")
+
+    def run():
+        with engine.connect() as connection:
+            return connection.exec_driver_sql("SELECT id::text, status FROM payctl.runs").one_or_none()
+
+    with engine.connect() as holder, holder.begin():
+        holder.exec_driver_sql("SELECT id FROM payments FOR UPDATE")
+        process = started(*RECONCILE, "-y", DATABASE_URL=database_url, **gateways.environment)
+        wait_until(run, what="the run to be recorded", timeout=20)
+        refused = answer("runs", "cancel", run()[0], DATABASE_URL=database_url)
+    assert (refused["exit_code"], process.wait(20)) == (7, 0)
+    assert (run()[1], status_of(engine, payment)[0]) == ("done", "COMPLETED")

@@ -7,7 +7,9 @@ from uuid import uuid4
 
 import pytest
 
+from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.jobs.fix_published_flags import fix_published_flags, preview_published_flags
+from ticketbottle_payctl.jobs.replay import cancel_run
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store import runs
 from ticketbottle_payctl.store.runs import NewRun, Who
@@ -114,3 +116,20 @@ def test_nothing_to_repair_leaves_no_run(engine):
     assert (report.matched, report.run_id) == (0, None)
     with engine.begin() as connection:
         assert runs.page(connection, 10) == []
+
+
+@pytest.mark.usefixtures("half_marked")
+def test_a_repair_at_work_is_not_called_cancelled(engine):
+    """It would not notice: whoever tries is told where it runs, and it goes on to its end."""
+    run = new_run()
+
+    def found():
+        with engine.connect() as connection:
+            return runs.find(connection, run.id)[0]
+
+    def cancel(_repaired):
+        with pytest.raises(GuardError, match="cannot be cancelled from elsewhere"):
+            cancel_run(engine, found(), Who("somebody", "elsewhere"))
+
+    assert fix_published_flags(engine, run, batch_size=10, done=cancel).repaired == 25
+    assert (found().status, found().acts) == ("done", ())

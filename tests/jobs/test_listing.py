@@ -43,6 +43,23 @@ def test_pages_join_without_gap_or_repeat(engine):
     assert (found, after, page.more) == (in_order(engine), None, False)
 
 
+def test_pages_of_payments_join_and_are_few(engine):
+    """Without an index each page sorts the table: thousands are one page, and small ones join all the same."""
+    with engine.begin() as connection:
+        insert_events(connection, 5000)
+        insert_payments_of_events(connection)
+    statements = []
+
+    def payments(connection, size, before):
+        statements.append(size)
+        return listing.payments(connection, size, before, selector=PaymentSelector())
+
+    whole = ids_of(list_rows(engine, payments, limit=None, page_size=listing.PAYMENTS_PAGE))
+    assert (len(set(whole)), len(statements)) == (5000, 1)
+    assert ids_of(list_rows(engine, payments, limit=None, page_size=999)) == whole
+    assert len(statements) == 7
+
+
 def test_rows_of_one_instant_are_told_apart(engine):
     """Hundreds may be written in one millisecond."""
     with engine.begin() as connection:

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
+from confluent_kafka import Producer as KafkaProducer
 
 from ticketbottle_payctl.broker.config import connection_config, producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.jobs.process_webhook import process_webhook
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
 from ticketbottle_payctl.jobs.show import show
 from ticketbottle_payctl.providers import by_name
 from ticketbottle_payctl.providers.samples import sample
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 from ticketbottle_payctl.settings import KafkaSettings
+from ticketbottle_payctl.store.runs import NewRun, Who
+from ticketbottle_payctl.store.selection import Selector
 
 pytestmark = pytest.mark.postgres
 CALLBACK = sample("zalopay")
@@ -61,6 +67,29 @@ def test_one_timeline_from_callback_to_topic(engine, settled, mock_kafka, read_a
     assert timeline.advice[0].command == f"payctl replay {report.event.id} --published --allow-published"
 
 
+@pytest.mark.kafka
+def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
+    """However long ago it was sent: it lies where the replay's record of the row says, not near the replay."""
+    sent_at = datetime.now(UTC) - timedelta(hours=3)
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="published", age=timedelta(hours=3, seconds=1))
+        insert_payments_of_events(connection)
+        event, payment = connection.exec_driver_sql('SELECT id, "aggregateId" FROM outbox').one()
+    settings = KafkaSettings(kafka.bootstrap)
+    first = KafkaProducer({**connection_config(settings), "partitioner": "murmur2_random"})
+    stamp = int(sent_at.timestamp() * 1000)
+    first.produce("payment.completed", b"{}", payment, headers={"eventId": event}, timestamp=stamp)
+    assert first.flush(20) == 0
+    plan = plan_replay(engine, Selector(ids=(event,)), max_retries=5, allow_published=True)
+    replay(engine, plan, NewRun(str(uuid4()), "replay", Who("me", "here")), ReplayOptions(), max_retries=5)
+    producer = Producer(producer_config(settings))
+    publish_outbox(engine, producer, PublishOptions())
+    producer.close()
+    timeline = timeline_of(engine, event, kafka=connection_config(settings))
+    records = [step.facts["replay_run_id"] is not None for step in timeline.steps if step.kind == "record"]
+    assert (records, timeline.warnings) == ([False, True], ())
+
+
 def test_a_record_that_is_not_there_is_said(engine, mock_kafka):
     """Published, says the table, but the topic does not have it."""
     with engine.begin() as connection:
@@ -101,6 +130,39 @@ def test_the_next_command_fits_the_state(engine, state, event_type, status, advi
         event, payment = connection.exec_driver_sql('SELECT id, "aggregateId" FROM outbox').one()
     timeline = timeline_of(engine, payment)
     assert timeline.advice[0].command == advice.format(event=event)
+
+
+def test_a_superseded_event_is_not_proposed_even_where_it_is_the_last(engine):
+    """The order service acts on the success; the failure that came after it would release the tickets."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="published", age=timedelta(hours=2))
+        insert_events(connection, 1, state="published", event_type="PAYMENT_FAILED")
+        success, payment = connection.exec_driver_sql(
+            """SELECT id, "aggregateId" FROM outbox WHERE "eventType" = 'PAYMENT_COMPLETED'"""
+        ).one()
+        connection.exec_driver_sql('UPDATE outbox SET "aggregateId" = %(id)s', {"id": payment})
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+    (advice,) = timeline_of(engine, payment).advice
+    assert advice.command == f"payctl replay {success} --published --allow-published"
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM outbox WHERE id = %(id)s", {"id": success})
+    (advice,) = timeline_of(engine, payment).advice
+    assert advice.command == "payctl doctor"
+
+
+@pytest.mark.parametrize("state", ["dead", "published", None])
+def test_a_command_to_paste_means_what_it_names(engine, state):
+    """Ids and order codes are opaque text, whatever a shell would make of them."""
+    name = "TB $(reboot); 'x'"
+    with engine.begin() as connection:
+        payment = insert_payment(connection, order_code=name, status="COMPLETED" if state else "PENDING")
+        if state:
+            insert_events(connection, 1, state=state)
+            changed = 'UPDATE outbox SET id = %(id)s, "aggregateId" = %(payment)s'
+            connection.exec_driver_sql(changed, {"id": name, "payment": payment.id})
+    (advice,) = timeline_of(engine, name).advice
+    assert name in shlex.split(advice.command)
 
 
 def test_a_payment_that_waits_asks_for_the_gateway(engine):

@@ -4,6 +4,7 @@ import gzip
 import resource
 import stat
 import subprocess
+import tracemalloc
 
 import pytest
 
@@ -120,6 +121,39 @@ def test_a_line_that_is_no_event_is_told(path, line):
     path.write_bytes(gzip.compress(line))
     with pytest.raises(InputError, match="holds a line"):
         ids(path)
+
+
+def test_a_large_batch_is_not_held(path):
+    """Forty megabytes in one member are read, and opened, in the memory of a few pieces."""
+    path.write_bytes(gzip.compress(b"".join(b'{"id": "%d", "x": "%s"}\n' % (n, b"x" * 2000) for n in range(20_000)), 1))
+
+    def most(work):
+        tracemalloc.start()
+        work()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    def count():
+        assert sum(1 for _ in read(path)) == 20_000
+
+    assert most(count) < 10 * 1024 * 1024
+    assert most(lambda: Archive(path).__exit__(None, None, None)) < 10 * 1024 * 1024
+
+
+def test_a_line_without_an_end_is_told(path):
+    """A few compressed kilobytes may hold gigabytes."""
+    path.write_bytes(gzip.compress(b'{"id": "' + b"x" * 40_000_000, 1))
+    with pytest.raises(InputError, match="longer than any event"):
+        ids(path)
+
+
+def test_events_are_whole_wherever_a_piece_ends(path):
+    """Lines that lie across pieces and members without a last line's end are read as they were written."""
+    names = [f"{n}-{'y' * (n % 300_000)}" for n in range(0, 3_000_000, 99_991)]
+    lines = [f'{{"id": "{name}"}}'.encode() for name in names]
+    path.write_bytes(gzip.compress(b"\n".join(lines[:20])) + gzip.compress(b"\n".join(lines[20:])))
+    assert ids(path) == names
 
 
 def test_a_missing_archive_is_told(path):

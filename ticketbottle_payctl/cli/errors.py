@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
 import typer
 
 from ticketbottle_payctl.cli import selector_options as select
@@ -10,6 +14,7 @@ from ticketbottle_payctl.cli.selecting import Given, selector_of
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
 from ticketbottle_payctl.store.error_groups import ErrorGroup
+from ticketbottle_payctl.store.selection import Selector
 from ticketbottle_payctl.telemetry import redact, rfc3339
 
 _DEFAULT_LIMIT = 50
@@ -42,14 +47,14 @@ def errors_command(  # noqa: PLR0913 - one argument per option
         Result(
             "payctl.errors/1",
             counts={"groups": len(report.groups), "events": report.events},
-            items=[_item(group) for group in report.groups],
+            items=[_item(group, _replay(group, given, selector)) for group in report.groups],
             truncated=report.truncated,
-            human=_human(report),
+            human=_human(report, [_replay(group, given, selector) for group in report.groups]),
         )
     )
 
 
-def _item(group: ErrorGroup) -> dict[str, object]:
+def _item(group: ErrorGroup, replay: str) -> dict[str, object]:
     return {
         "group": group.group,
         "pattern": redact(group.pattern) or None,
@@ -60,20 +65,32 @@ def _item(group: ErrorGroup) -> dict[str, object]:
         "event_types": list(group.event_types),
         "sample": redact(group.sample) if group.sample else None,
         "sample_id": group.sample_id,
-        "replay": _replay(group),
+        "replay": replay,
     }
 
 
-def _replay(group: ErrorGroup) -> str:
-    return f"payctl replay --error-group {group.group}"
+def _replay(group: ErrorGroup, given: Given, selector: Selector) -> str:
+    """The command that selects what was counted, no more: with the same selectors, and the instants as understood."""
+    words = ["payctl", "replay", "--error-group", group.group, *(["--failed"] if given.failed else [])]
+    for each in given.types or ():
+        words += ["--type", each]
+    bounds = ((option, _written(at)) for option, at in (("--since", selector.since), ("--until", selector.until)) if at)
+    for option, value in (("--provider", given.provider), ("--error", given.error), *bounds):
+        words += [option, value] if value else []
+    return shlex.join(words)
 
 
-def _human(report: ErrorsReport) -> list[Block]:
+def _written(at: datetime) -> str:
+    """Instants of events are whole milliseconds: the next one is the same bound."""
+    return rfc3339(at + timedelta(microseconds=999))
+
+
+def _human(report: ErrorsReport, replays: Sequence[str]) -> list[Block]:
     if not report.groups:
         return [line(good("✔"), "no unpublished event has failed")]
     kinds = "kind" if len(report.groups) == 1 else "kinds"
     blocks: list[Block] = [line(bold(f"{report.events:,} events"), f"{len(report.groups)} {kinds} of error")]
-    for group in report.groups:
+    for group, replay in zip(report.groups, replays, strict=True):
         blocks += [
             line(),
             line(bold(f"{group.count:,} times"), redact(group.pattern) or "(no error was recorded)", dim(group.group)),
@@ -83,8 +100,8 @@ def _human(report: ErrorsReport) -> list[Block]:
                     ("created", f"{rfc3339(group.first)} → {rfc3339(group.last)}"),
                     ("types", ", ".join(group.event_types)),
                     ("sample", redact(group.sample) if group.sample else None),
-                    ("event", f"payctl show {group.sample_id}"),
-                    ("replay", _replay(group)),
+                    ("event", shlex.join(["payctl", "show", group.sample_id])),
+                    ("replay", replay),
                 )
             ),
         ]

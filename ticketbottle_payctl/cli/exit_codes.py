@@ -77,6 +77,7 @@ ERRORS: Mapping[type[PayctlError], ExitCode] = {
 OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
     "ReplayOutcome": {
         "done": ExitCode.DONE,
+        "canary_empty": ExitCode.PARTIAL,
         "canary_failed": ExitCode.PARTIAL,
         "canary_timeout": ExitCode.DEADLINE,
         "too_many_errors": ExitCode.PARTIAL,

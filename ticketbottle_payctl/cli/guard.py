@@ -95,6 +95,16 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
     _log(session, act.verb, approval, act.affected)
 
 
+def refuse_early(session: Session, act: Act, approval: Approval) -> None:
+    """What :func:`approve` would refuse whatever the plan holds, before the plan is made.
+
+    Raises:
+        GuardError: the profile is read-only, or it is over the cap.
+    """
+    _refuse_read_only(session, act.verb)
+    _refuse_over_cap(session, act, approval)
+
+
 def can_ask(session: Session) -> bool:
     """Whether a person can be asked: stdin and stderr are a terminal, and neither options nor the form forbid it."""
     for_people = session.shared.output in {OutputFormat.TABLE, OutputFormat.NONE}

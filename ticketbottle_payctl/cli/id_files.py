@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from ticketbottle_payctl.cli.bounded_read import read_bounded
 from ticketbottle_payctl.errors import InputError
@@ -31,11 +32,11 @@ def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, 
 def read_ids(name: str) -> tuple[str, ...]:
     """The ids of a file, or of stdin for ``-``: one a line, ``#`` begins a comment.
 
-    A line that is a JSON object counts with its ``id`` (or ``event_id``), as ``-o ndjson`` writes it; its summary
-    is passed over.
+    A line that is a JSON object counts with its ``id`` (or ``event_id``), as ``-o ndjson`` writes it. Its summary
+    is no id; it must not say that there are more.
 
     Raises:
-        InputError: it is unreadable, holds no id, or a line holds none.
+        InputError: it is unreadable, holds no id, a line holds none, or it is a part of a list only.
     """
     where = "stdin" if name == "-" else name
     try:
@@ -62,12 +63,27 @@ def _id(line: str, where: str) -> str | None:
         message = f"{where} is not JSON"
         raise InputError(message) from error
     if item.get("type") == "summary":
+        _check_whole(item, where)
         return None
     named = item.get("id") or item.get("event_id")
     if not isinstance(named, str):
         message = f"{where} has no id"
         raise InputError(message)
     return _checked(named, where)
+
+
+def _check_whole(summary: Mapping[str, object], where: str) -> None:
+    """A summary is no id, but it knows whether all the others stand before it.
+
+    Raises:
+        InputError: there are more rows than were listed, or the listing broke off.
+    """
+    if summary.get("truncated"):
+        message = f"{where} says that there are more rows than were listed: it is one page, not all that was selected"
+        raise InputError(message, hint="list with --all, or with a --limit that no row is beyond")
+    if summary.get("error"):
+        message = f"{where} says that the listing broke off with an error"
+        raise InputError(message, hint="list again; the exit code of a command in a pipe is easily missed")
 
 
 def _checked(text: str, where: str) -> str:

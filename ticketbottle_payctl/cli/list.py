@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ticketbottle_payctl.cli import exit_codes
 from ticketbottle_payctl.cli import selector_options as select
 from ticketbottle_payctl.cli.archived import list_archived
 from ticketbottle_payctl.cli.id_files import named_ids
@@ -24,12 +26,30 @@ Fields = Annotated[str | None, typer.Option("--fields", metavar="A,B", help="Onl
 FromArchive = Annotated[
     Path | None, typer.Option("--from-archive", metavar="FILE", help="Read an archive of cleanup, not the database.")
 ]
+
+
+def _one_of(known: Sequence[str]) -> Callable[[str], str]:
+    """Reads one of the words, in any case: a misspelt one would select nothing, and look like an answer."""
+
+    def read(text: str) -> str:
+        for word in known:
+            if word.lower() == text.lower():
+                return word
+        message = f"{text!r} is not one of {', '.join(known)}"
+        raise typer.BadParameter(message)
+
+    return read
+
+
+_STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
+_RESULTS = tuple(exit_codes.OUTCOMES["WebhookOutcome"])
 Status = Annotated[
-    list[str] | None, typer.Option("--status", metavar="STATUS", parser=str.upper, help="PENDING, COMPLETED, ...")
+    list[str] | None,
+    typer.Option("--status", metavar="STATUS", parser=_one_of(_STATUSES), help=f"{', '.join(_STATUSES)}; repeatable."),
 ]
 Outcomes = Annotated[
     list[str] | None,
-    typer.Option("--result", metavar="RESULT", parser=str.lower, help="settled, refused, ignored, ..."),
+    typer.Option("--result", metavar="RESULT", parser=_one_of(_RESULTS), help=f"{', '.join(_RESULTS)}; repeatable."),
 ]
 
 
@@ -115,9 +135,9 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     most = limit_of(limit, everything=everything)
     session.note_target()
     fetch = partial(listing.payments, selector=selector)
-    finish_list(
-        session, PAYMENTS, list_rows(session.services.engine, fetch, limit=most, after=position_of(after)), columns
-    )
+    position = position_of(after)
+    rows = list_rows(session.services.engine, fetch, limit=most, after=position, page_size=listing.PAYMENTS_PAGE)
+    finish_list(session, PAYMENTS, rows, columns)
 
 
 def receipts_command(  # noqa: PLR0913 - one argument per option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,7 +100,8 @@ def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[s
     def close() -> Result:
         after = f"{rows.next.at.isoformat().replace('+00:00', 'Z')}~{rows.next.id}" if rows.next else None
         if rows.more:
-            session.note(dim(f"{rows.count:,} shown, there are more: --all{f', or --after {after}' if after else ''}"))
+            on = f", or --after {shlex.quote(after)}" if after else ""
+            session.note(dim(f"{rows.count:,} shown, there are more: --all{on}"))
         return Result(kind.schema, counts={"listed": rows.count}, truncated=rows.more, next=after)
 
     finish_stream(session, ({name: _safe(name, row[name]) for name in columns} for row in rows), columns, close)

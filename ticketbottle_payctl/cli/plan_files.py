@@ -86,6 +86,7 @@ def _lines(stored: StoredPlan) -> Iterator[str]:
             "keys_with_newer": plan.keys_with_newer,
             "oldest": rfc3339(plan.oldest) if plan.oldest else None,
             "newest": rfc3339(plan.newest) if plan.newest else None,
+            "superseded": [list(each) for each in plan.superseded],  # for who reads it; asked anew when it is applied
             "left_out": [list(left) for left in plan.left_out],
         }
     )

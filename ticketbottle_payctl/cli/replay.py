@@ -12,18 +12,18 @@ import typer
 
 from ticketbottle_payctl.cli import labels, options
 from ticketbottle_payctl.cli import selector_options as select
-from ticketbottle_payctl.cli.guard import Act, Approval, approve
+from ticketbottle_payctl.cli.guard import Act, Approval, approve, refuse_early
 from ticketbottle_payctl.cli.plan_files import StoredPlan, read_plan, write_plan
 from ticketbottle_payctl.cli.quantities import duration, per_second
-from ticketbottle_payctl.cli.replay_plan import plan_blocks
+from ticketbottle_payctl.cli.replay_plan import noun, plan_blocks
 from ticketbottle_payctl.cli.replay_progress import watched
-from ticketbottle_payctl.cli.replay_result import result_of, result_of_plan
+from ticketbottle_payctl.cli.replay_result import result_of, result_of_plan, signalled
 from ticketbottle_payctl.cli.selecting import Given, selector_of
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.cli.signals import stop_on_signals
 from ticketbottle_payctl.cli.who import who_runs
 from ticketbottle_payctl.errors import GuardError, InputError
-from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay
+from ticketbottle_payctl.jobs.replay import ReplayOptions, count_replay, plan_replay, superseded_now
 from ticketbottle_payctl.jobs.replay import replay as apply_replay
 from ticketbottle_payctl.store.runs import NewRun
 from ticketbottle_payctl.store.selection import By
@@ -98,7 +98,13 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         error, error_group, limit,
     )  # fmt: skip
     allowed = _Allowed(allow_published, allow_superseded)
-    stored = _planned(session, given, allowed, everything=everything) if plan is None else _read(session, given, plan)
+    approval = Approval(yes, reason, max_affected, confirm)
+    looks = dry_run or plan_out is not None
+    stored = (
+        _planned(session, given, allowed, None if looks else approval, everything=everything)
+        if plan is None
+        else _read(session, given, allowed, plan, everything=everything)
+    )
     wanted = ReplayOptions(
         allow_superseded=stored.allow_superseded,
         rate=rate,
@@ -115,10 +121,10 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         Act(
             "replay",
             len(stored.plan.events),
-            "event" if len(stored.plan.events) == 1 else "events",
+            noun(len(stored.plan.events), stored.plan.superseded),
             plan_blocks(stored.plan, wanted),
         ),
-        Approval(yes, reason, max_affected, confirm),
+        approval,
     )
     if not stored.plan.events:
         session.finish(result_of_plan(stored.plan, wanted, named=given.names_ids, nothing=True))
@@ -127,50 +133,60 @@ def replay_command(  # noqa: PLR0913 - one argument per option
 
 @dataclass(frozen=True, slots=True)
 class _Allowed:
-    published: bool
-    superseded: bool
+    published: bool = False
+    superseded: bool = False
 
 
-def _planned(session: Session, given: Given, allowed: _Allowed, *, everything: bool) -> StoredPlan:
-    """Select now.
+def _planned(
+    session: Session, given: Given, allowed: _Allowed, approval: Approval | None, *, everything: bool
+) -> StoredPlan:
+    """Select now. Without an ``approval`` the plan is only looked at, and may be as long as it is.
 
     Raises:
         InputError: nothing was selected.
-        GuardError: published events were selected and not allowed.
+        GuardError: published events were selected and not allowed, or it is more than the approval is for.
     """
     selector = selector_of(session, given)
     if selector.is_empty and not everything:
         message = "which events? nothing was selected"
         raise InputError(message, hint=f"select by {SELECTORS}")
+    if everything and given.narrows_all:
+        message = "--all is everything that is not published; ids, --failed, --stuck and --published mean less or other"
+        raise InputError(message, hint="give --all, or those that are meant; --type, --since and the like go with both")
     if selector.published and not allowed.published:
         message = "published events would be sent again: their consumers would see them twice"
         raise GuardError(message, hint="say so with --allow-published as well")
     session.note_target()
-    made = plan_replay(
-        session.services.engine,
-        selector,
-        max_retries=session.settings.max_retries,
-        allow_published=allowed.published,
-        allow_superseded=allowed.superseded,
-    )
+    engine, most = session.services.engine, session.settings.max_retries
+    allow = {"allow_published": allowed.published, "allow_superseded": allowed.superseded}
+    if approval is not None:
+        number = count_replay(engine, selector, max_retries=most, **allow)
+        refuse_early(session, Act("replay", number, noun(number, ())), approval)
+    made = plan_replay(engine, selector, max_retries=most, **allow)
     return StoredPlan(made, _database(session), selector.described(), allowed.superseded)
 
 
-def _read(session: Session, given: Given, path: Path) -> StoredPlan:
+def _read(session: Session, given: Given, allowed: _Allowed, path: Path, *, everything: bool) -> StoredPlan:
     """Take the plan from a file.
 
     Raises:
-        InputError: selectors were given beside it, it is no plan, or it is another database's.
+        InputError: selectors or leave were given beside it, it is no plan, or it is another database's.
     """
-    if given != Given():
-        message = "--plan is a whole selection: give no selectors beside it"
-        raise InputError(message)
+    if given != Given() or everything or allowed != _Allowed():
+        message = (
+            "--plan is a whole selection: give no selectors, --all, --allow-published or --allow-superseded with it"
+        )
+        raise InputError(
+            message, hint="what may be in the plan was said when it was made; make another to say otherwise"
+        )
     stored = read_plan(path)
     if stored.database != _database(session):
         message = f"the plan is for {stored.database}, DATABASE_URL is {_database(session)}"
         raise InputError(message, hint="use the profile or DATABASE_URL that it was made with")
     session.note_target()
-    return stored
+    if not stored.allow_superseded:
+        return stored
+    return replace(stored, plan=superseded_now(session.services.engine, stored.plan))
 
 
 def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: str | None, *, named: bool) -> None:
@@ -193,8 +209,8 @@ def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: st
             stop=stop.event,
             tell=tell,
         )
-    result = result_of(report, plan=stored.plan, named=named)
-    session.finish(replace(result, exit_code=stop.exit_code) if stop.exit_code and report.remaining else result)
+    result = result_of(report, plan=stored.plan, named=named, superseded=stored.plan.superseded)
+    session.finish(signalled(result, report, stop.exit_code))
 
 
 def _database(session: Session) -> str:

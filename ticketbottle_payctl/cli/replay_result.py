@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ticketbottle_payctl.cli import exit_codes
 from ticketbottle_payctl.cli.exit_codes import ExitCode
-from ticketbottle_payctl.cli.replay_plan import WHY, events, left_out_blocks, plan_blocks, seconds
+from ticketbottle_payctl.cli.replay_plan import (
+    WHY,
+    events,
+    left_out_blocks,
+    plan_blocks,
+    seconds,
+    superseded_warning,
+)
 from ticketbottle_payctl.cli.result import Block, Fields, Result, Table, bold, dim, good, line, warn
-from ticketbottle_payctl.jobs.replay import LeftOutReason, ReplayOptions, ReplayOutcome, ReplayPlan, ReplayReport
+from ticketbottle_payctl.jobs.replay import (
+    LeftOut,
+    LeftOutReason,
+    ReplayOptions,
+    ReplayOutcome,
+    ReplayPlan,
+    ReplayReport,
+    Superseded,
+)
 
 SCHEMA = "payctl.replay/1"
 _MOST_LISTED = 100
 _NOT_THERE = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}
 _ENDED = {
     ReplayOutcome.DONE: "done",
+    ReplayOutcome.CANARY_EMPTY: "stopped: none of the canary events could be requeued, so nothing was proved",
     ReplayOutcome.CANARY_FAILED: "stopped: a canary event is dead again",
     ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time; is a publisher running?",
     ReplayOutcome.TOO_MANY_ERRORS: "stopped: too many failures",
@@ -38,7 +56,11 @@ def result_of_plan(
         human = [line(good("✔"), "nothing to replay"), *left_out_blocks(plan.left_out)]
     elif plan_file is not None:
         human.append(
-            line(good("✔"), "plan written, nothing was changed; to apply it:", f"payctl replay --plan {plan_file}")
+            line(
+                good("✔"),
+                "plan written, nothing was changed; to apply it:",
+                shlex.join(["payctl", "replay", "--plan", str(plan_file)]),
+            )
         )
     else:
         human.append(line(warn("dry run:"), "nothing was changed"))
@@ -59,13 +81,20 @@ def result_of_plan(
         ],
         truncated=len(plan.left_out) > _MOST_LISTED,
         human=human,
-        warnings=_warnings(plan),
+        warnings=_warnings(plan.left_out, plan.superseded),
         dry_run=not nothing,
     )
 
 
-def result_of(report: ReplayReport, *, plan: ReplayPlan | None, named: bool, schema: str = SCHEMA) -> Result:
-    """What a run did. ``plan`` is None where a run of before was resumed."""
+def result_of(
+    report: ReplayReport,
+    *,
+    plan: ReplayPlan | None,
+    named: bool,
+    superseded: Sequence[Superseded] = (),
+    schema: str = SCHEMA,
+) -> Result:
+    """What a run did. ``plan`` is None where a run of before was resumed; ``superseded`` are those it let in."""
     code = exit_codes.of_outcome(report.outcome)
     if code is ExitCode.DONE and (_went_wrong(report) or (plan and _code_of_plan(plan, named=named))):
         code = ExitCode.PARTIAL
@@ -92,13 +121,19 @@ def result_of(report: ReplayReport, *, plan: ReplayPlan | None, named: bool, sch
             "published": report.progress.published,
             "dead_again": report.progress.dead,
             "seconds": round(report.seconds, 3),
+            **_harm(superseded),
         },
         items=items,
         truncated=len(items) < report.skipped + report.failed - report.progress.dead,
         human=_human(report),
-        warnings=_warnings(plan) if plan else [],
+        warnings=_warnings(plan.left_out if plan else (), superseded),
         run_id=report.run_id,
     )
+
+
+def signalled(result: Result, report: ReplayReport, code: ExitCode | None) -> Result:
+    """With the code that the shell expects of the signal, where it was the signal that ended it."""
+    return replace(result, exit_code=code) if code and report.outcome is ReplayOutcome.SIGNAL else result
 
 
 def _human(report: ReplayReport) -> list[Block]:
@@ -128,6 +163,8 @@ def _human(report: ReplayReport) -> list[Block]:
 def _next(report: ReplayReport) -> str | None:
     if report.progress.dead:
         return "payctl errors --failed"
+    if report.outcome is ReplayOutcome.CANARY_EMPTY:
+        return "make a new plan: payctl replay with the same selectors"
     if report.remaining and report.outcome is not ReplayOutcome.CANCELLED:
         return f"payctl runs resume {report.run_id}"
     return "payctl publish-outbox, unless a publisher is running" if report.progress.pending else None
@@ -152,7 +189,12 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> dict[str, object]:
         "oldest": plan.oldest,
         "newest": plan.newest,
         "estimated_seconds": round(plan.seconds(options.rate), 3),
+        **_harm(plan.superseded),
     }
+
+
+def _harm(found: Sequence[Superseded]) -> dict[str, object]:
+    return {"superseded": len(found), "superseded_ids": [each.id for each in found]}
 
 
 def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:
@@ -170,13 +212,14 @@ def _went_wrong(report: ReplayReport) -> bool:
     return bool(report.failed) or any(reason in late for _, reason in report.outcomes)
 
 
-def _warnings(plan: ReplayPlan) -> list[str]:
-    superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in plan.left_out)
+def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded]) -> list[str]:
+    harm = [superseded_warning(included)] if included else []
+    superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in left_out)
     if not superseded:
-        return []
+        return harm
     what = (
         f"{superseded:,} superseded events were left out: their payments are COMPLETED now, and sent again they would "
         "take paid customers' tickets away. Where a dead one holds back its payment's success: "
         "payctl publish-outbox --on-dead release"
     )
-    return [what]
+    return [*harm, what]

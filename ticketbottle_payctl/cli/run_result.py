@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ticketbottle_payctl.cli.result import Block, Fields, Result, Styled, Table, bold, good, line, warn
-from ticketbottle_payctl.store.runs import Run, RunItem, RunStatus
+from ticketbottle_payctl.store.runs import Run, RunAct, RunItem, RunStatus, Who
 from ticketbottle_payctl.telemetry import redact
 
 
@@ -13,7 +13,7 @@ def listed(found: Sequence[Run], *, more: bool) -> Result:
     """A page of runs, and where the next begins."""
     after = f"{found[-1].started_at.isoformat().replace('+00:00', 'Z')}~{found[-1].id}" if found and more else None
     rows = tuple(
-        (run.id, run.started_at, run.command, _styled(run.status), _person(run), _changed(run), run.reason)
+        (run.id, run.started_at, run.command, _styled(run.status), _person(run.who), _changed(run), run.reason)
         for run in found
     )
     human: list[Block] = [Table(("run", "started", "command", "status", "who", "changed", "reason"), rows)]
@@ -28,12 +28,12 @@ def listed(found: Sequence[Run], *, more: bool) -> Result:
 def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> Result:
     """One run and the first of its rows."""
     rows = tuple((item.item_id, item.outcome, item.reason, _change(item), item.at) for item in items)
-    resumable = remaining and run.status not in {RunStatus.CANCELLED, RunStatus.DONE}
+    resumable = remaining and run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
     human: list[Block] = [
         line(bold(f"{run.command} {run.id}"), _styled(run.status)),
         Fields(
             (
-                ("who", f"{_person(run)}, as {run.db_role}"),
+                ("who", f"{_person(run.who)}, as {run.db_role}"),
                 ("reason", run.reason),
                 ("profile", run.profile),
                 ("started", run.started_at),
@@ -45,6 +45,8 @@ def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> 
             )
         ),
     ]
+    if run.acts:
+        human.append(Table(("then", "at", "by", "reason"), tuple(_acted(act) for act in run.acts)))
     if rows:
         human.append(Table(("row", "outcome", "why", "change", "at"), rows))
     if more:
@@ -77,6 +79,18 @@ def facts(run: Run) -> dict[str, object]:
         "counts": dict(run.counts),
         "started_at": run.started_at,
         "finished_at": run.finished_at,
+        "acts": [
+            {
+                "deed": act.deed,
+                "at": act.at,
+                "os_user": act.who.os_user,
+                "host": act.who.host,
+                "actor": act.who.actor,
+                "db_role": act.db_role,
+                "reason": act.reason,
+            }
+            for act in run.acts
+        ],
     }
 
 
@@ -118,9 +132,13 @@ def _changed(run: Run) -> int | None:
     )
 
 
-def _person(run: Run) -> str:
-    account = f"{run.who.os_user}@{run.who.host}"
-    return f"{run.who.actor} ({account})" if run.who.actor else account
+def _acted(act: RunAct) -> tuple[object, ...]:
+    return act.deed, act.at, f"{_person(act.who)}, as {act.db_role}", act.reason
+
+
+def _person(who: Who) -> str:
+    account = f"{who.os_user}@{who.host}"
+    return f"{who.actor} ({account})" if who.actor else account
 
 
 def _pairs(values: Mapping[str, object]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -11,14 +10,16 @@ from ticketbottle_payctl.cli import options
 from ticketbottle_payctl.cli import selector_options as select
 from ticketbottle_payctl.cli.guard import Act, Approval, approve, permit
 from ticketbottle_payctl.cli.listed import position_of
+from ticketbottle_payctl.cli.replay_plan import noun, superseded_blocks, superseded_row
 from ticketbottle_payctl.cli.replay_progress import watched
-from ticketbottle_payctl.cli.replay_result import result_of
+from ticketbottle_payctl.cli.replay_result import result_of, signalled
 from ticketbottle_payctl.cli.result import Fields, Result, good, line
 from ticketbottle_payctl.cli.run_result import listed, shown
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.cli.signals import stop_on_signals
+from ticketbottle_payctl.cli.who import who_runs
 from ticketbottle_payctl.errors import InputError, NotFoundError
-from ticketbottle_payctl.jobs.replay import ReplayOptions, cancel_run, resume_run
+from ticketbottle_payctl.jobs.replay import ReplayOptions, cancel_run, resume_run, superseded_in
 from ticketbottle_payctl.store import replay, runs
 from ticketbottle_payctl.store.engine import Limits, transaction
 from ticketbottle_payctl.store.runs import Run
@@ -72,15 +73,23 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     found = _find(session, run)
     with transaction(session.services.engine, Limits(), commit=False) as connection:
         _, events = replay.remaining(connection, found.id)
-    plan = [Fields((("run", found.id), ("started", found.started_at), ("by", found.who.os_user), ("left", events)))]
-    approve(session, Act("resume", events, "events", plan), Approval(yes, reason, max_affected, confirm))
     wanted = ReplayOptions.restored(found.options)
+    harm = superseded_in(session.services.engine, found)
+    about = (("run", found.id), ("started", found.started_at), ("by", found.who.os_user), ("left", events))
+    plan = [Fields((*about, superseded_row(harm, wanted))), *superseded_blocks(harm)]
+    approve(session, Act("resume", events, noun(events, harm), plan), Approval(yes, reason, max_affected, confirm))
     with stop_on_signals() as stop, watched(session, events, wanted) as tell:
         report = resume_run(
-            session.services.engine, found, max_retries=session.settings.max_retries, stop=stop.event, tell=tell
+            session.services.engine,
+            found,
+            who_runs(session),
+            reason,
+            max_retries=session.settings.max_retries,
+            stop=stop.event,
+            tell=tell,
         )
-    result = result_of(report, plan=None, named=False, schema="payctl.runs-resume/1")
-    session.finish(replace(result, exit_code=stop.exit_code) if stop.exit_code and report.remaining else result)
+    result = result_of(report, plan=None, named=False, superseded=harm, schema="payctl.runs-resume/1")
+    session.finish(signalled(result, report, stop.exit_code))
 
 
 def cancel_command(
@@ -93,12 +102,13 @@ def cancel_command(
 ) -> None:
     """End a run for good: what it did not reach stays as it is.
 
-    Also a run that is at work elsewhere: it stops before its next transaction. What was requeued stays requeued.
+    Also a replay that is at work elsewhere: it stops before its next transaction. What was requeued stays requeued. Any
+    other command at work is stopped where it runs, with Ctrl-C.
     """
     session = Session.of(ctx)
     found = _find(session, run)
     permit(session, "cancel a run", Approval(yes=yes, reason=reason, confirm=confirm))
-    remaining = cancel_run(session.services.engine, found)
+    remaining = cancel_run(session.services.engine, found, who_runs(session), reason)
     over = found.status == runs.RunStatus.DONE
     said = "it was done already" if over else f"cancelled; {remaining:,} events stay as they are"
     status = found.status if over else runs.RunStatus.CANCELLED.value

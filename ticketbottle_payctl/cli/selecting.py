@@ -41,6 +41,11 @@ class Given:
         """Whether single events were named, each of which somebody wants to hear about."""
         return bool(self.ids) or self.from_file is not None
 
+    @property
+    def narrows_all(self) -> bool:
+        """Whether something was said that contradicts everything that is not published."""
+        return self.names_ids or self.failed or self.stuck or self.published
+
 
 def selector_of(session: Session, given: Given) -> Selector:
     """The selector; the window that was understood is said on stderr.

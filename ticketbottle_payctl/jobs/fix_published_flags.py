@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from ticketbottle_payctl.store import published_flags, runs
 from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.running import at_work
 from ticketbottle_payctl.store.runs import NewRun, RunStatus
 
 _LIMITS = Limits()
@@ -64,6 +65,19 @@ def fix_published_flags(  # noqa: PLR0913 - the honest list of what it needs
     """
     if planned.sent_until is None:
         return planned
+    with at_work(engine, run.id):
+        return _repair(engine, run, planned, planned.sent_until, batch_size, stopping, done)
+
+
+def _repair(  # noqa: PLR0913, PLR0917 - as above
+    engine: Engine,
+    run: NewRun,
+    planned: FlagsReport,
+    sent_until: datetime,
+    batch_size: int,
+    stopping: Callable[[], bool],
+    done: Callable[[int], None],
+) -> FlagsReport:
     with transaction(engine, _LIMITS) as connection:
         runs.start(connection, run)
     repaired = number = 0
@@ -71,7 +85,7 @@ def fix_published_flags(  # noqa: PLR0913 - the honest list of what it needs
     status = RunStatus.CANCELLED  # not one to resume: the next run finds by itself what is left
     while not stopping():
         with transaction(engine, _LIMITS) as connection:
-            events, after = published_flags.repair(connection, run.id, number, batch_size, planned.sent_until, after)
+            events, after = published_flags.repair(connection, run.id, number, batch_size, sent_until, after)
         repaired, number = repaired + events, number + 1
         done(repaired)
         if events < batch_size:

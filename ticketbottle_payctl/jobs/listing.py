@@ -37,7 +37,9 @@ class Listing:
             yield row
 
 
-def list_rows(engine: Engine, fetch: Fetch, *, limit: int | None, after: Position | None = None) -> Listing:
+def list_rows(
+    engine: Engine, fetch: Fetch, *, limit: int | None, after: Position | None = None, page_size: int = _PAGE
+) -> Listing:
     """At most ``limit`` rows, newest first, all of them where it is None. Nothing is read before it is iterated.
 
     Each page is a transaction of its own: a long listing holds back no vacuum, and rows that come meanwhile are newer
@@ -47,7 +49,7 @@ def list_rows(engine: Engine, fetch: Fetch, *, limit: int | None, after: Positio
     def rows(listing: Listing) -> Iterator[dict[str, object]]:
         position, left = after, limit
         while True:
-            size = _PAGE if left is None else min(_PAGE, left)
+            size = page_size if left is None else min(page_size, left)
             with transaction(engine, _LIMITS, commit=False) as connection:
                 page = fetch(connection, size + 1, position)
             for found in page[:size]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.broker.search import Search, Wanted, find_records
+from ticketbottle_payctl.broker.search import Record, Search, Wanted, find_records
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import BrokerUnavailableError, NotFoundError
 from ticketbottle_payctl.store import history
 from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.history import EventRow, History, PaymentRow
+from ticketbottle_payctl.store.history import EventRow, History, PaymentRow, Replayed
 from ticketbottle_payctl.store.runs import Run
 
 _LIMITS = Limits(statement=timedelta(seconds=30))
@@ -98,7 +100,7 @@ def _steps(found: History) -> Iterator[Step]:
         })  # fmt: skip
         if event.published_at:
             yield Step(event.published_at, "event_published", event.id, {"event_type": event.event_type})
-    for event_id, run in found.replays:
+    for event_id, run, _ in found.replays:
         yield Step(run.started_at, "event_replayed", event_id, _of_run(run))
 
 
@@ -113,33 +115,62 @@ def _records(found: History, kafka: Mapping[str, str | int | bool]) -> tuple[lis
     for event in found.events:
         if event.state != "published" or event.event_type not in TOPICS:
             continue
-        since = min([event.published_at or event.created_at, *(run.started_at for _, run in found.replays)])
-        wanted = Wanted(
-            TOPICS[event.event_type], event.aggregate_id, event.id, since - _EARLIER,
-            (event.published_at or datetime.now(UTC)) + _LATER,
-        )  # fmt: skip
         try:
-            search = find_records(kafka, wanted, _PATIENCE)
+            searches = list(_searched(event, _stretches(event, found.replays), kafka))
         except BrokerUnavailableError as error:
             return steps, [f"{error.message}: the topics were not looked at"]
-        steps += _found(search, event)
-        if not search.records:
-            warnings.append(_not_found(search, wanted))
+        # A stretch of which the brokers know nothing is answered with the topic's end: a copy may be found twice.
+        records = {(each.partition, each.offset): each for search in searches for each in search.records}
+        steps += _found(records.values(), event)
+        if not records:
+            warnings.append(_not_found(searches, event))
     return steps, warnings
 
 
-def _found(search: Search, event: EventRow) -> Iterator[Step]:
-    for record in search.records:
+def _searched(
+    event: EventRow, stretches: Sequence[tuple[datetime, datetime]], kafka: Mapping[str, str | int | bool]
+) -> Iterator[Search]:
+    """Look through the stretches of time, the latest first, all of them within the one patience."""
+    deadline = time.monotonic() + _PATIENCE.total_seconds()
+    for since, until in reversed(stretches):
+        left = timedelta(seconds=deadline - time.monotonic())
+        if left <= timedelta(0):
+            yield Search(-1, (), complete=False)
+            return
+        yield find_records(kafka, Wanted(TOPICS[event.event_type], event.aggregate_id, event.id, since, until), left)
+
+
+def _stretches(event: EventRow, replays: Sequence[Replayed]) -> list[tuple[datetime, datetime]]:
+    """Where copies may lie: around each publishing before a replay, and from the first replay to the last publishing.
+
+    In order; stretches that touch are one, so that no copy is found twice.
+    """
+    own = [each for each in replays if each.event_id == event.id]
+    last = event.published_at or event.created_at
+    spans = [(each.published_before, each.published_before) for each in own if each.published_before]
+    spans.append((min([last, *(each.run.started_at for each in own)]), last))
+    stretches: list[tuple[datetime, datetime]] = []
+    for first, end in sorted(spans):
+        since, until = first - _EARLIER, end + _LATER
+        if stretches and since <= stretches[-1][1]:
+            since, earlier = stretches.pop()
+            until = max(until, earlier)
+        stretches.append((since, until))
+    return stretches
+
+
+def _found(records: Iterable[Record], event: EventRow) -> Iterator[Step]:
+    for record in records:
         run = dict(record.headers).get("replayRunId")
         place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         yield Step(record.at, "record", event.id, {**place, "replay_run_id": run})
 
 
-def _not_found(search: Search, wanted: Wanted) -> str:
-    where = f"{wanted.topic}, partition {search.partition}"
-    if not search.complete:
-        return f"event {wanted.event_id} was not found in {where} within {_PATIENCE.seconds} seconds of reading"
-    return f"event {wanted.event_id} is not in {where} around its publishing: never sent, or past the topic's retention"
+def _not_found(searches: Sequence[Search], event: EventRow) -> str:
+    where = f"{TOPICS[event.event_type]}, partition {searches[0].partition}"
+    if not all(search.complete for search in searches):
+        return f"event {event.id} was not found in {where} within {_PATIENCE.seconds} seconds of reading"
+    return f"event {event.id} is not in {where} around its publishing: never sent, or past the topic's retention"
 
 
 def _advice(found: History, now: datetime) -> Iterator[Advice]:
@@ -147,14 +178,28 @@ def _advice(found: History, now: datetime) -> Iterator[Advice]:
     yield from _of_events(found, now)
     payment = found.payment
     if payment and payment.status == "PENDING":
-        yield Advice(f"payctl reconcile payments {payment.order_code}", "ask the gateway what became of the payment")
+        ask = _command("reconcile", "payments", payment.order_code)
+        yield Advice(ask, "ask the gateway what became of the payment")
     elif payment and not found.events:
         yield Advice("payctl doctor", f"the payment is {payment.status} and wrote no event")
     elif payment is None and not found.events:
         yield Advice("payctl list payments", "the callback found no payment here")
     elif all(event.state == "published" for event in found.events):
-        again = f"payctl replay {found.events[-1].id} --published --allow-published"
-        yield Advice(again, "only if the order service did not act on it: it will be seen twice")
+        yield _again(found.events)
+
+
+def _again(published: Sequence[EventRow]) -> Advice:
+    """Its latest event once more; never one that its success has superseded."""
+    for event in reversed(published):
+        if not event.superseded:
+            again = _command("replay", event.id, "--published", "--allow-published")
+            return Advice(again, "only if the order service did not act on it: it will be seen twice")
+    return Advice("payctl doctor", "the payment is COMPLETED, and no event says so")
+
+
+def _command(*words: str) -> str:
+    """As it is pasted into a shell: ids and order codes are opaque text."""
+    return shlex.join(["payctl", *words])
 
 
 def _of_events(found: History, now: datetime) -> Iterator[Advice]:
@@ -171,7 +216,7 @@ def _of_dead(event: EventRow) -> Advice:
     if event.superseded:
         why = "this failure is superseded: let the payment's later events pass it, do not replay it"
         return Advice("payctl publish-outbox --on-dead release", why)
-    return Advice(f"payctl replay {event.id}", "it is out of retries")
+    return Advice(_command("replay", event.id), "it is out of retries")
 
 
 def _of_waiting(waited: timedelta) -> Advice:

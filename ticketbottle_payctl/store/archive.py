@@ -26,6 +26,7 @@ from ticketbottle_payctl.errors import InputError, LockedError, UnavailableError
 
 _CHUNK = 1 << 20
 _GZIP = 31
+_LONGEST_LINE = 16 * 1024 * 1024
 
 
 class Archive:
@@ -41,7 +42,7 @@ class Archive:
         self._file = _open(path)
         try:
             _lock(self._file, path)
-            self._end = max((member.end for member in _members(self._file, path, keep=False)), default=0)
+            self._end = _whole(self._file, path)
             _only(path, self._cut)
         except BaseException:
             os.close(self._file)
@@ -79,6 +80,8 @@ class Archive:
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """The events of an archive, in the order they were added, one at a time. Half a batch at the end is left out.
 
+    It is read twice, first to find that end: nothing of it is held but the event at hand.
+
     Raises:
         InputError: it cannot be read, or is not an archive.
     """
@@ -87,9 +90,8 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     except OSError as error:
         _cannot_open(path, error)
     try:
-        for member in _members(file, path):
-            for line in member.content.splitlines():
-                yield _event(line, path)
+        for line in _lines(file, path, _whole(file, path)):
+            yield _event(line, path)
     finally:
         os.close(file)
 
@@ -138,36 +140,61 @@ def _lock(file: int, path: Path) -> None:
         raise LockedError(message, hint="wait for it, or give another file") from error
 
 
-class _Member(NamedTuple):
-    """A complete gzip member: what is in it, and where it ends in the file."""
+class _Piece(NamedTuple):
+    """A part of what is in a gzip member; ``end`` is where the member ends in the file, None before its last piece."""
 
     content: bytes
-    end: int
+    end: int | None
 
 
-def _members(file: int, path: Path, *, keep: bool = True) -> Iterator[_Member]:
-    """The complete members, one at a time; without ``keep`` they are checked and their content is let go.
+def _whole(file: int, path: Path) -> int:
+    """Where the last complete member ends.
+
+    Raises:
+        InputError: what stands there is not gzip, or is damaged. It is left as it is.
+    """
+    return max((piece.end for piece in _pieces(file, path) if piece.end is not None), default=0)
+
+
+def _lines(file: int, path: Path, end: int) -> Iterator[bytes]:
+    """The lines of the members up to ``end``, held one piece and one line at a time, however large a member is."""
+    rest = b""
+    for piece in _pieces(file, path) if end else ():
+        *lines, rest = (rest + piece.content).split(b"\n")
+        yield from lines
+        if len(rest) > _LONGEST_LINE:
+            message = f"{path} holds a line that is longer than any event"
+            raise InputError(message)
+        if piece.end is not None:
+            yield from [rest] if rest else []
+            rest = b""
+            if piece.end >= end:
+                return
+
+
+def _pieces(file: int, path: Path) -> Iterator[_Piece]:
+    """What is in the members, complete or not, a piece at a time.
 
     Raises:
         InputError: what stands there is not gzip, or is damaged. It is left as it is.
     """
     end = at = 0
-    member, content = zlib.decompressobj(_GZIP), bytearray()
+    member = zlib.decompressobj(_GZIP)
     while chunk := os.pread(file, _CHUNK, at):
         at += len(chunk)
         while chunk:
             try:
-                content += member.decompress(chunk, _CHUNK)
+                content = member.decompress(chunk, _CHUNK)
             except zlib.error as error:
                 message = f"{path} is not an archive, or is damaged after its first {end:,} bytes"
                 raise InputError(message, hint="it was left as it is; give another file") from error
             chunk = member.unused_data or member.unconsumed_tail
-            if not keep:
-                content.clear()
             if member.eof:
                 end = at - len(chunk)
-                yield _Member(bytes(content), end)
-                member, content = zlib.decompressobj(_GZIP), bytearray()
+                member = zlib.decompressobj(_GZIP)
+                yield _Piece(content, end)
+            else:
+                yield _Piece(content, None)
 
 
 def _write(file: int, data: bytes, at: int) -> None:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.selection import (
-    GROUP,
     PATTERN,
     UNPUBLISHED,
     Selector,
     check_pattern,
+    group_of,
     honest_pattern,
     predicate,
 )
@@ -43,13 +43,26 @@ def groups(connection: Connection, selector: Selector, max_retries: int, limit: 
     """
     check_pattern(connection, selector)
     wanted = predicate(selector, max_retries)
+    failed = f'{UNPUBLISHED} AND o."retryCount" > 0 AND {wanted.sql}'
+    # Only counts and bounds are gathered of a group, never its rows: each one's newest is then found by its instant.
     sql = f"""
-        SELECT {GROUP}, {PATTERN}, count(*), count(*) FILTER (WHERE o."retryCount" >= %(max_retries)s),
-            min(o."createdAt"), max(o."createdAt"), array_agg(DISTINCT o."eventType"),
-            (array_agg(left(o."lastError", 500) ORDER BY o."createdAt" DESC))[1],
-            (array_agg(o.id ORDER BY o."createdAt" DESC))[1]
-        FROM outbox AS o WHERE {UNPUBLISHED} AND o."retryCount" > 0 AND {wanted.sql}
-        GROUP BY 1, 2 ORDER BY 3 DESC, 1 LIMIT %(limit)s
+        WITH part AS (
+            SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
+                count(*) FILTER (WHERE o."retryCount" >= %(max_retries)s) AS dead,
+                min(o."createdAt") AS first, max(o."createdAt") AS last
+            FROM outbox AS o WHERE {failed} GROUP BY 1, 2
+        ), kind AS (
+            SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
+                min(first) AS first, max(last) AS last, array_agg(type ORDER BY type) AS types
+            FROM part GROUP BY 2 ORDER BY 3 DESC, 1 LIMIT %(limit)s
+        )
+        SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, newest.error, newest.id
+        FROM kind AS k CROSS JOIN LATERAL (
+            SELECT left(o."lastError", 500) AS error, o.id FROM outbox AS o
+            WHERE o."createdAt" = k.last AND {failed} AND {PATTERN} = k.pattern
+            ORDER BY o.id COLLATE "C" DESC LIMIT 1
+        ) AS newest
+        ORDER BY k.events DESC, k.id
     """  # noqa: S608 - only constants are put in
     with honest_pattern(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | {"limit": limit}).all()

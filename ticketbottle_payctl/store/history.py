@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -75,6 +75,14 @@ class ReceiptRow:
     body_bytes: int
 
 
+class Replayed(NamedTuple):
+    """A run that changed an event, and when the event had been published before it; None where it had not been."""
+
+    event_id: str
+    run: Run
+    published_before: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What is known under a name. ``payment`` is None for events and callbacks whose payment is not there."""
@@ -82,7 +90,7 @@ class History:
     payment: PaymentRow | None
     receipts: tuple[ReceiptRow, ...]
     events: tuple[EventRow, ...]
-    replays: tuple[tuple[str, Run], ...]
+    replays: tuple[Replayed, ...]
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History | None:
@@ -94,7 +102,7 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
     payment = _payment(connection, payment_id)
     receipts = _receipts(connection, payment_id, payment.reference if payment else reference)
     events = _events(connection, payment_id, payment, max_retries) if payment_id else ()
-    replays = tuple(runs.of_item(connection, [event.id for event in events])) if events else ()
+    replays = tuple(Replayed(*each) for each in runs.of_item(connection, [event.id for event in events]))
     return History(payment, receipts, events, replays)
 
 

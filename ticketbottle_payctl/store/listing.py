@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -28,10 +29,27 @@ class Position(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A row and its position."""
+    """A row as it was read, small while it waits for its turn: which value is the instant, and what all are called."""
 
-    position: Position
-    row: dict[str, object]
+    names: tuple[str, ...]
+    values: Sequence[Any]
+    instant: int
+
+    @property
+    def position(self) -> Position:
+        """Where it stands in the order of the listing."""
+        at = _aware(self.values[self.instant])
+        assert isinstance(at, datetime)  # noqa: S101 - the column is one
+        return Position(at, str(self.values[0]))
+
+    @property
+    def row(self) -> dict[str, object]:
+        """Its values by their names."""
+        return dict(zip(self.names, map(_aware, self.values), strict=True))
+
+
+PAYMENTS_PAGE = 50_000
+"""Payments have no index on their creation: each page sorts what is left of the table, so there must be few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +118,7 @@ def outbox(
     """  # noqa: S608 - only constants are put in
     with honest_pattern(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | _page(limit, before)).all()
-    return [_listed(OUTBOX_FIELDS, row, 7) for row in rows]
+    return [Listed(OUTBOX_FIELDS, row, 7) for row in rows]
 
 
 def payments(connection: Connection, limit: int, before: Position | None, *, selector: PaymentSelector) -> list[Listed]:
@@ -131,7 +149,7 @@ def payments(connection: Connection, limit: int, before: Position | None, *, sel
         "until": without_zone(selector.until),
     }
     rows = connection.exec_driver_sql(sql, parameters | _page(limit, before)).all()
-    return [_listed(PAYMENT_FIELDS, row, 7) for row in rows]
+    return [Listed(PAYMENT_FIELDS, row, 7) for row in rows]
 
 
 def receipts(connection: Connection, limit: int, before: Position | None, *, selector: ReceiptSelector) -> list[Listed]:
@@ -164,7 +182,7 @@ def receipts(connection: Connection, limit: int, before: Position | None, *, sel
         "before_at": before.at if before else None,
         "before_id": before.id if before else None,
     }
-    return [_listed(RECEIPT_FIELDS, row, 1) for row in connection.exec_driver_sql(sql, parameters).all()]
+    return [Listed(RECEIPT_FIELDS, row, 1) for row in connection.exec_driver_sql(sql, parameters).all()]
 
 
 _OLDER = '({0} <= %(before_at)s AND ({0}, o.id COLLATE "C") < (%(before_at)s, %(before_id)s))'
@@ -178,13 +196,6 @@ _OF_ORDER = """(o.order_ref = ANY(%(order_codes)s)
 def _page(limit: int, before: Position | None) -> dict[str, object]:
     at = without_zone(before.at) if before else None
     return {"limit": limit, "before_at": at, "before_id": before.id if before else None}
-
-
-def _listed(names: tuple[str, ...], row: object, instant: int) -> Listed:
-    values = [_aware(value) for value in row]  # type: ignore[attr-defined]
-    at = values[instant]
-    assert isinstance(at, datetime)  # noqa: S101 - the column is one
-    return Listed(Position(at, str(values[0])), dict(zip(names, values, strict=True)))
 
 
 def _aware(value: object) -> object:

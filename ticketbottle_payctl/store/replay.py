@@ -54,6 +54,14 @@ class Candidate(NamedTuple):
     superseded: bool
 
 
+class Superseded(NamedTuple):
+    """An event whose payment is COMPLETED now: sent again, it would take a paid customer's tickets away."""
+
+    id: str
+    event_type: str
+    aggregate_id: str
+
+
 class Chunk(NamedTuple):
     """What one transaction applied: how many events by outcome and reason."""
 
@@ -88,6 +96,25 @@ def candidates(connection: Connection, selector: Selector, max_retries: int) -> 
         return [Candidate(Row(*row[:3]), row[3], row[4], row[5].replace(tzinfo=UTC), row[6], row[7]) for row in rows]
 
 
+def count_candidates(
+    connection: Connection, selector: Selector, max_retries: int, *, published: bool, superseded: bool
+) -> int:
+    """How many of the selected events would be requeued, with or without those that are left out unless allowed.
+
+    Raises:
+        InputError: the ``error`` pattern is not one.
+    """
+    check_pattern(connection, selector)
+    chosen, parameters = _chosen(selector, max_retries)
+    leave = {"published": published, "superseded": superseded}
+    sql = f"""
+        SELECT count(*) FROM {chosen} AS o
+        WHERE (%(published)s OR {UNPUBLISHED}) AND (%(superseded)s OR NOT {SUPERSEDED})
+    """  # noqa: S608 - only constants are put in
+    with honest_pattern(selector):
+        return int(connection.exec_driver_sql(sql, parameters | leave).scalar_one())
+
+
 def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate]) -> int:
     """How many payments of these events have a newer event that is not among them."""
     if not planned:
@@ -110,6 +137,26 @@ def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate])
             },
         ).scalar_one()
     )
+
+
+def superseded_among(connection: Connection, ids: Sequence[str]) -> tuple[Superseded, ...]:
+    """Which of these events are superseded now, oldest first."""
+    return _superseded(connection, "o.id = ANY(%(ids)s)", {"ids": list(ids)})
+
+
+def superseded_left(connection: Connection, run_id: str) -> tuple[Superseded, ...]:
+    """Which events of the run's plan that are not applied yet are superseded now, oldest first."""
+    left = """o.id = ANY(ARRAY(SELECT unnest(event_ids) FROM payctl.run_chunks
+        WHERE run_id = %(run)s::uuid AND applied_at IS NULL))"""
+    return _superseded(connection, left, {"run": run_id})
+
+
+def _superseded(connection: Connection, which: str, parameters: dict[str, object]) -> tuple[Superseded, ...]:
+    sql = f"""
+        SELECT o.id, o."eventType", o."aggregateId" FROM outbox AS o
+        WHERE {which} AND {SUPERSEDED} ORDER BY o."createdAt", o.id COLLATE "C"
+    """  # noqa: S608 - only constants are put in
+    return tuple(Superseded(*row) for row in connection.exec_driver_sql(sql, parameters))
 
 
 def store_plan(connection: Connection, run_id: str, chunks: Iterable[Sequence[Row]]) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection
 
-_COLUMNS = """id::text, command, status, os_user, host, actor, db_role, reason, profile, selector, options, counts,
-    started_at, finished_at"""
+from ticketbottle_payctl.store.running import AT_WORK
+
+# A run whose process is gone without a word is not running, whatever it said when it began.
+_STATUS = f"CASE WHEN r.status = 'running' AND NOT {AT_WORK} THEN 'interrupted' ELSE r.status END"
+_COLUMNS = f"""r.id::text, r.command, {_STATUS}, r.os_user, r.host, r.actor, r.db_role, r.reason, r.profile,
+    r.selector, r.options, r.counts, r.started_at, r.finished_at, r.acts"""
 
 
 class RunStatus(StrEnum):
@@ -47,9 +51,30 @@ class NewRun:
     options: Mapping[str, object] = field(default_factory=dict)
 
 
+class Deed(StrEnum):
+    """What somebody may do to a run after it began."""
+
+    RESUMED = "resumed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class RunAct:
+    """Who did what to a run after it began, when (UTC) and why."""
+
+    deed: str
+    at: datetime
+    who: Who
+    db_role: str
+    reason: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A recorded run. Instants are UTC; ``finished_at`` is None while it runs or waits to be resumed."""
+    """A recorded run. Instants are UTC; ``finished_at`` is None while it runs or waits to be resumed.
+
+    One that began and is not at work any more is ``interrupted``. ``acts`` are who resumed or cancelled it, in order.
+    """
 
     id: str
     command: str
@@ -63,6 +88,7 @@ class Run:
     counts: Mapping[str, int]
     started_at: datetime
     finished_at: datetime | None
+    acts: Sequence[RunAct]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +126,35 @@ def start(connection: Connection, run: NewRun) -> None:
     )
 
 
+def act(connection: Connection, run_id: str, deed: Deed, who: Who, reason: str | None) -> bool:
+    """Set a run going again, or end it for good, and record who did; False where it was cancelled or done meanwhile.
+
+    A run that is done stays done; looking whether anything is left of it is recorded all the same.
+    """
+    row = connection.exec_driver_sql(
+        """
+        UPDATE payctl.runs SET status = CASE status WHEN 'done' THEN status ELSE %(status)s END,
+            finished_at = CASE WHEN status = 'done' THEN finished_at
+                WHEN %(status)s = 'cancelled' THEN statement_timestamp() END,
+            acts = acts || jsonb_build_array(jsonb_build_object('deed', %(deed)s::text, 'at', statement_timestamp(),
+                'os_user', %(os_user)s::text, 'host', %(host)s::text, 'actor', %(actor)s::text,
+                'db_role', session_user, 'reason', %(reason)s::text))
+        WHERE id = %(id)s::uuid AND status <> 'cancelled' AND NOT (status = 'done' AND %(status)s = 'cancelled')
+        RETURNING id
+        """,
+        {
+            "id": run_id,
+            "status": (RunStatus.RUNNING if deed is Deed.RESUMED else RunStatus.CANCELLED).value,
+            "deed": deed.value,
+            "os_user": who.os_user,
+            "host": who.host,
+            "actor": who.actor,
+            "reason": reason,
+        },
+    ).one_or_none()
+    return row is not None
+
+
 def left_alone(connection: Connection, run_id: str, rows: Sequence[tuple[str, str]]) -> None:
     """Record rows, by id and reason, that were left out of the run before it began."""
     connection.exec_driver_sql(
@@ -117,24 +172,36 @@ def update(connection: Connection, run_id: str, status: RunStatus, counts: Mappi
     connection.exec_driver_sql(
         """
         UPDATE payctl.runs SET status = %(status)s, counts = counts || %(counts)s::jsonb,
-            finished_at = CASE WHEN %(status)s IN ('done', 'cancelled') THEN clock_timestamp() END
+            finished_at = CASE WHEN %(status)s IN ('done', 'cancelled')
+                THEN COALESCE(finished_at, clock_timestamp()) END
         WHERE id = %(id)s::uuid AND status <> 'cancelled'
         """,
         {"id": run_id, "status": status.value, "counts": json.dumps(dict(counts))},
     )
 
 
+def count(connection: Connection, run_id: str, counts: Mapping[str, int]) -> None:
+    """Add to a run's counts."""
+    connection.exec_driver_sql(
+        "UPDATE payctl.runs SET counts = counts || %(counts)s::jsonb WHERE id = %(id)s::uuid",
+        {"id": run_id, "counts": json.dumps(dict(counts))},
+    )
+
+
 def find(connection: Connection, prefix: str) -> list[Run]:
     """The run of that id, or the first two whose id begins so."""
-    sql = f"SELECT {_COLUMNS} FROM payctl.runs WHERE id::text LIKE %(prefix)s ORDER BY started_at LIMIT 2"  # noqa: S608
+    sql = f"SELECT {_COLUMNS} FROM payctl.runs AS r WHERE r.id::text LIKE %(prefix)s ORDER BY r.started_at LIMIT 2"  # noqa: S608
     escaped = prefix.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return [_run(row) for row in connection.exec_driver_sql(sql, {"prefix": f"{escaped}%"})]
 
 
 def page(connection: Connection, limit: int, before: tuple[datetime, str] | None = None) -> list[Run]:
     """The latest runs, newest first; ``before`` is the position of the last one of the page before."""
-    condition = "(started_at, id) < (%(at)s, %(id)s::uuid)" if before else "true"
-    sql = f"SELECT {_COLUMNS} FROM payctl.runs WHERE {condition} ORDER BY started_at DESC, id DESC LIMIT %(limit)s"  # noqa: S608
+    condition = "(r.started_at, r.id) < (%(at)s, %(id)s::uuid)" if before else "true"
+    sql = f"""
+        SELECT {_COLUMNS} FROM payctl.runs AS r WHERE {condition}
+        ORDER BY r.started_at DESC, r.id DESC LIMIT %(limit)s
+    """  # noqa: S608 - only constants are put in
     at, run_id = before or (None, None)
     return [_run(row) for row in connection.exec_driver_sql(sql, {"limit": limit, "at": at, "id": run_id})]
 
@@ -155,17 +222,17 @@ def items(
     return [_item(row) for row in rows]
 
 
-def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run]]:
-    """The runs that changed any of these rows, oldest first, each with the row's id."""
-    columns = ", ".join(f"r.{name.strip()}" for name in _COLUMNS.split(","))
+def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run, datetime | None]]:
+    """The runs that changed any of these rows, oldest first, each with the row's id and when it had been published."""
     rows = connection.exec_driver_sql(
         f"""
-        SELECT i.item_id, {columns} FROM payctl.run_items AS i JOIN payctl.runs AS r ON r.id = i.run_id
+        SELECT i.item_id, (i.before->>'published_at')::timestamp, {_COLUMNS}
+        FROM payctl.run_items AS i JOIN payctl.runs AS r ON r.id = i.run_id
         WHERE i.item_id = ANY(%(ids)s) AND i.after IS NOT NULL ORDER BY i.at
         """,  # noqa: S608 - only constants are put in
         {"ids": item_ids},
     )
-    return [(row[0], _run(row[1:])) for row in rows]
+    return [(row[0], _run(row[2:]), row[1] and row[1].replace(tzinfo=UTC)) for row in rows]
 
 
 def _item(row: Sequence[Any]) -> RunItem:
@@ -174,5 +241,11 @@ def _item(row: Sequence[Any]) -> RunItem:
 
 
 def _run(row: Sequence[Any]) -> Run:
-    run_id, command, status, os_user, host, actor, *rest = row
-    return Run(run_id, command, status, Who(os_user, host, actor), *rest)
+    run_id, command, status, os_user, host, actor, *rest, acts = row
+    return Run(run_id, command, status, Who(os_user, host, actor), *[*rest, tuple(map(_act, acts))])
+
+
+def _act(stored: Mapping[str, Any]) -> RunAct:
+    who = Who(stored["os_user"], stored["host"], stored["actor"])
+    at = datetime.fromisoformat(stored["at"]).astimezone(UTC)
+    return RunAct(stored["deed"], at, who, stored["db_role"], stored["reason"])

@@ -37,7 +37,13 @@ PATTERN = r"""regexp_replace(regexp_replace(left(coalesce(o."lastError", ''), 50
     '[[:alnum:]_-]*[0-9][[:alnum:]_-]*', '#', 'g'), '\s+', ' ', 'g')"""
 """The text of an error without what differs from one event to the next."""
 
-GROUP = f"left(md5({PATTERN}), 8)"
+
+def group_of(pattern: str) -> str:
+    """The group's id of an expression that is a pattern already."""
+    return f"left(md5({pattern}), 8)"
+
+
+GROUP = group_of(PATTERN)
 """The error's group: eight hexadecimal digits, the same for the same kind of error."""
 
 SAME_GATEWAY = "translate(lower({}), '-_ ', '') = translate(lower(%(provider)s), '-_ ', '')"
@@ -177,7 +183,9 @@ def _of_row(selector: Selector) -> Iterator[str]:
     if selector.error is not None:
         yield 'o."lastError" ~ %(error)s'
     if selector.error_group is not None:
-        yield f"{GROUP} = %(error_group)s"
+        # A group of `payctl errors` is made of events that failed: what waits for its first try, or for its first one
+        # after a replay, is in none of them, whatever its error says.
+        yield f'o."retryCount" > 0 AND {GROUP} = %(error_group)s'
 
 
 def _of_payment(selector: Selector) -> Iterator[str]:

@@ -12,9 +12,11 @@ from sqlalchemy import event
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.replay import ReplayOptions, ReplayOutcome, resume_run
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+from ticketbottle_payctl.store.runs import Who
 from ticketbottle_payctl.store.selection import Selector
 
 pytestmark = pytest.mark.postgres
+WHO = Who("night-shift", "laptop")
 
 
 @pytest.fixture
@@ -211,5 +213,5 @@ def test_a_database_that_goes_away_says_how_to_go_on(outbox, engine):
         outbox.replay(run_id=run_id)
     assert f"payctl runs resume {run_id}" in failure.value.hint
     assert outbox.states() == (0, 5, 0)
-    report = resume_run(engine, outbox.run(run_id), max_retries=5)
+    report = resume_run(engine, outbox.run(run_id), WHO, max_retries=5)
     assert (report.outcome, report.requeued, outbox.states()) == (ReplayOutcome.DONE, 5, (5, 0, 0))

@@ -9,13 +9,15 @@ from threading import Event
 
 import pytest
 
-from ticketbottle_payctl.errors import GuardError
+from ticketbottle_payctl.errors import GuardError, LockedError
 from ticketbottle_payctl.jobs.replay import ReplayOptions, ReplayOutcome, cancel_run, resume_run
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.sandbox.server import wait_until
+from ticketbottle_payctl.store.runs import Who
 
 pytestmark = pytest.mark.postgres
 SOON = timedelta(seconds=20)
+WHO = Who("night-shift", "laptop", "Minh")
 
 
 @pytest.fixture
@@ -50,15 +52,41 @@ def test_a_canary_that_dies_stops_the_run(outbox):
 
 
 @pytest.mark.usefixtures("dead")
+def test_a_canary_of_which_nothing_could_be_requeued_stops_the_run(outbox, engine):
+    """Changed, held or gone: nothing was proved, so the rest is not touched, and resuming does not touch it either."""
+    plan, (changed, held, gone) = outbox.plan(), outbox.ids()[:3]
+    outbox.execute("UPDATE outbox SET \"lastError\" = 'other' WHERE id = %(id)s", id=changed)
+    outbox.execute("DELETE FROM outbox WHERE id = %(id)s", id=gone)
+    with engine.connect() as holder, holder.begin():
+        holder.exec_driver_sql("SELECT id FROM outbox WHERE id = %(id)s FOR UPDATE", {"id": held})
+        report = outbox.replay(plan, ReplayOptions(canary=3, canary_patience=SOON))
+    assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.CANARY_EMPTY, 0, 27)
+    assert (outbox.run(report.run_id).status, outbox.states()) == ("stopped", (0, 29, 0))
+    again = resume_run(engine, outbox.run(report.run_id), WHO, max_retries=5)
+    assert (again.outcome, again.remaining) == (ReplayOutcome.CANARY_EMPTY, 27)
+
+
+@pytest.mark.usefixtures("dead")
+def test_errors_among_the_canary_count(outbox, engine):
+    """Held elsewhere, they stop the run before it waits for the others of the canary."""
+    plan = outbox.plan()
+    with engine.connect() as holder, holder.begin():
+        held = {"ids": outbox.ids()[:2]}
+        holder.exec_driver_sql("SELECT id FROM outbox WHERE id = ANY(%(ids)s) FOR UPDATE", held)
+        report = outbox.replay(plan, ReplayOptions(canary=4, canary_patience=SOON, max_errors=2))
+    assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.TOO_MANY_ERRORS, 2, 26)
+
+
+@pytest.mark.usefixtures("dead")
 def test_a_canary_that_nobody_publishes_stops_the_run_and_can_be_resumed(outbox, engine, publish):
     """Resumed, it asks for the canary again before it goes on."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
     report = outbox.replay(None, options)
     assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.CANARY_TIMEOUT, 3, 27)
-    again = resume_run(engine, outbox.run(report.run_id), max_retries=5)
+    again = resume_run(engine, outbox.run(report.run_id), WHO, max_retries=5)
     assert (again.outcome, again.requeued) == (ReplayOutcome.CANARY_TIMEOUT, 3)
     publish()
-    last = resume_run(engine, outbox.run(report.run_id), max_retries=5)
+    last = resume_run(engine, outbox.run(report.run_id), WHO, max_retries=5)
     assert (last.outcome, last.requeued, outbox.states()) == (ReplayOutcome.DONE, 30, (27, 0, 3))
 
 
@@ -71,6 +99,28 @@ def test_a_rate_is_kept(outbox):
     assert time.monotonic() - began >= 0.25
     slow = ReplayOptions(rate=0.5)
     assert (slow.chunk, ReplayOptions(rate=250.0).chunk, ReplayOptions().chunk) == (1, 250, 1000)
+
+
+@pytest.mark.usefixtures("dead")
+def test_time_that_went_by_unused_is_not_made_up_for(outbox):
+    """After a stall the rate is what it was: each ten have a second of their own."""
+    heard = []
+
+    def stall(_decided):
+        if not heard:
+            Event().wait(1.5)
+        heard.append(time.monotonic())
+
+    assert outbox.replay(None, ReplayOptions(rate=10.0), tell=stall).requeued == 30
+    assert heard[2] - heard[1] >= 0.9
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_signal_after_the_last_event_finds_it_done(outbox):
+    """Nothing is left to resume."""
+    stop = Event()
+    report = outbox.replay(stop=stop, tell=lambda _decided: stop.set())
+    assert (report.outcome, outbox.run(report.run_id).status) == (ReplayOutcome.DONE, "done")
 
 
 @pytest.mark.usefixtures("dead")
@@ -103,7 +153,7 @@ def test_an_interrupted_run_is_resumed_where_it_was(outbox, engine):
     assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.SIGNAL, 10, 20)
     assert outbox.run(report.run_id).status == "interrupted"
     outbox.execute('UPDATE outbox SET "retryCount" = 4 WHERE id = %(id)s', id=outbox.ids()[0])
-    resumed = resume_run(engine, outbox.run(report.run_id), max_retries=5)
+    resumed = resume_run(engine, outbox.run(report.run_id), WHO, max_retries=5)
     assert (resumed.outcome, resumed.requeued, resumed.remaining) == (ReplayOutcome.DONE, 30, 0)
     assert outbox.rows('"retryCount"')[0] == (4,)
     assert len(outbox.items(report.run_id)) == 30
@@ -116,21 +166,80 @@ def test_a_run_cancelled_elsewhere_stops(outbox, engine):
 
     def cancel(_decided):
         if not seen:
-            seen.append(cancel_run(engine, outbox.run("a0000000")))
+            seen.append(cancel_run(engine, outbox.run("a0000000"), WHO))
 
     report = outbox.replay(None, ReplayOptions(rate=10.0), run_id="a0000000-0000-4000-8000-000000000000", tell=cancel)
     assert (report.outcome, report.requeued, seen) == (ReplayOutcome.CANCELLED, 10, [20])
     assert (outbox.run(report.run_id).status, outbox.states()) == ("cancelled", (10, 20, 0))
     with pytest.raises(GuardError, match="cancelled"):
-        resume_run(engine, outbox.run(report.run_id), max_retries=5)
+        resume_run(engine, outbox.run(report.run_id), WHO, max_retries=5)
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_run_at_work_is_run_by_nobody_else(outbox, engine):
+    """A second one would double the rate: it is refused, from the first moment to the last, also while resumed."""
+    run_id = "b0000000-0000-4000-8000-000000000000"
+    stop, seen = Event(), []
+
+    def second(_decided):
+        with pytest.raises(LockedError, match="at work"):
+            resume_run(engine, outbox.run(run_id), WHO, max_retries=5)
+        seen.append(outbox.run(run_id).status)
+        stop.set()
+
+    outbox.replay(None, ReplayOptions(rate=10.0), run_id=run_id, stop=stop, tell=second)
+    assert outbox.run(run_id).status == "interrupted"
+    resume_run(engine, outbox.run(run_id), WHO, max_retries=5, tell=second)
+    assert (set(seen), outbox.run(run_id).status) == ({"running"}, "done")
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_run_that_ended_without_a_word_is_not_running(outbox, engine):
+    """Whatever ended it: what is not at work is interrupted, and can be resumed."""
+    run_id = "c0000000-0000-4000-8000-000000000000"
+
+    def fail(_decided):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        outbox.replay(None, ReplayOptions(rate=10.0), run_id=run_id, tell=fail)
+    assert outbox.run(run_id).status == "interrupted"
+    assert resume_run(engine, outbox.run(run_id), WHO, max_retries=5).requeued == 30
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_lost_lock_does_not_hide_what_was_done(outbox):
+    """The run's own transactions went well: it ends as they did, with its report."""
+    idle = "state = 'idle in transaction' AND datname = current_database() AND pid <> pg_backend_pid()"
+    cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {idle}"  # noqa: S608
+    cuts = []
+    report = outbox.replay(None, ReplayOptions(rate=20.0), tell=lambda _decided: cuts.append(outbox.execute(cut)))
+    assert cuts[0] == 1
+    assert (report.outcome, report.requeued, outbox.run(report.run_id).status) == (ReplayOutcome.DONE, 30, "done")
+
+
+@pytest.mark.usefixtures("dead")
+def test_who_resumed_and_who_cancelled_is_recorded(outbox, engine):
+    """In order, with when and why; the one who began it stays who began it."""
+    options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
+    run_id = outbox.replay(None, options).run_id
+    resume_run(engine, outbox.run(run_id), WHO, "the publisher is back", max_retries=5)
+    cancel_run(engine, outbox.run(run_id), Who("day-shift", "desk"), "it is not")
+    run = outbox.run(run_id)
+    assert [(act.deed, act.who, act.reason) for act in run.acts] == [
+        ("resumed", WHO, "the publisher is back"),
+        ("cancelled", Who("day-shift", "desk"), "it is not"),
+    ]
+    assert run.started_at <= run.acts[0].at <= run.acts[1].at <= run.finished_at
+    assert (run.who.os_user, run.acts[0].db_role) == ("ops", run.db_role)
 
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_that_is_done_stays_done(outbox, engine):
     """Resuming or cancelling it changes nothing."""
     report = outbox.replay()
-    assert cancel_run(engine, outbox.run(report.run_id)) == 0
-    assert resume_run(engine, outbox.run(report.run_id), max_retries=5).requeued == 30
+    assert cancel_run(engine, outbox.run(report.run_id), WHO) == 0
+    assert resume_run(engine, outbox.run(report.run_id), WHO, max_retries=5).requeued == 30
     assert outbox.run(report.run_id).status == "done"
 
 

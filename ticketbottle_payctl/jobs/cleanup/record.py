@@ -6,7 +6,8 @@ Best effort: the role of the scheduled clean-up has no right to it, and no clean
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine
 
@@ -14,6 +15,7 @@ from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.cleanup.sweep import Swept
 from ticketbottle_payctl.store import runs
 from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.running import at_work
 from ticketbottle_payctl.store.runs import NewRun, RunStatus
 from ticketbottle_payctl.telemetry import log_event
 
@@ -27,18 +29,22 @@ class Record:
     engine: Engine
     run: NewRun | None
     id: str | None = None
+    _at_work: ExitStack = field(default_factory=ExitStack)
 
     def begin(self) -> None:
         """Write that it began; only the first call does, and a failed one is not tried again."""
         run, self.run = self.run, None
         if run is not None and self._written(lambda connection: runs.start(connection, run)):
             self.id = run.id
+            self._at_work.enter_context(at_work(self.engine, run.id))
 
     def close(self, status: RunStatus, swept: Swept) -> None:
         """Write how it ended, and how many rows went."""
         run_id = self.id
         counts = {"deleted": swept.deleted, "archived": swept.archived, "receipts": swept.receipts}
-        if run_id is not None:
+        with self._at_work:
+            if run_id is None:
+                return
             self._written(lambda connection: runs.update(connection, run_id, status, counts))
 
     def _written(self, write: Callable[[Connection], None]) -> bool:

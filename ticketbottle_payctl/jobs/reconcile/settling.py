@@ -22,6 +22,7 @@ from ticketbottle_payctl.jobs.reconcile.asking import Finding
 from ticketbottle_payctl.store import payments, runs, unsettled
 from ticketbottle_payctl.store.engine import Limits, is_lock_timeout, transaction
 from ticketbottle_payctl.store.receipts import Receipt
+from ticketbottle_payctl.store.running import at_work
 from ticketbottle_payctl.store.runs import NewRun, RunStatus
 from ticketbottle_payctl.store.unsettled import Overdue, Unsettled
 
@@ -95,6 +96,13 @@ def settle_findings(
         DatabaseUnavailableError: the server went away; what was committed stays settled, another run does the rest.
         ConfigError: the role may not do this.
     """
+    with at_work(engine, run.id):
+        return _settle_all(engine, findings, run, stop, tell)
+
+
+def _settle_all(
+    engine: Engine, findings: Sequence[Finding], run: NewRun, stop: Event, tell: Callable[[int], None]
+) -> list[Settled]:
     wanted = [finding for finding in findings if finding.settles and finding.callback]
     with transaction(engine, _WRITE) as connection:
         runs.start(connection, run)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ticketbottle_payctl.jobs.replay.applying import cancel_run, replay, resume_run
-from ticketbottle_payctl.jobs.replay.planning import plan_replay
+from ticketbottle_payctl.jobs.replay.planning import count_replay, plan_replay, superseded_in, superseded_now
 from ticketbottle_payctl.jobs.replay.report import (
     LeftOut,
     LeftOutReason,
@@ -16,6 +16,7 @@ from ticketbottle_payctl.jobs.replay.report import (
     ReplayPlan,
     ReplayReport,
 )
+from ticketbottle_payctl.store.replay import Superseded
 
 __all__ = [
     "LeftOut",
@@ -25,8 +26,12 @@ __all__ = [
     "ReplayOutcome",
     "ReplayPlan",
     "ReplayReport",
+    "Superseded",
     "cancel_run",
+    "count_replay",
     "plan_replay",
     "replay",
     "resume_run",
+    "superseded_in",
+    "superseded_now",
 ]

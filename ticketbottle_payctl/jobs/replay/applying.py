@@ -19,7 +19,8 @@ from ticketbottle_payctl.store import replay as store
 from ticketbottle_payctl.store import runs
 from ticketbottle_payctl.store.engine import Limits, transaction
 from ticketbottle_payctl.store.replay import CHUNK, Progress, Row
-from ticketbottle_payctl.store.runs import NewRun, Run, RunStatus
+from ticketbottle_payctl.store.running import at_work
+from ticketbottle_payctl.store.runs import Deed, NewRun, Run, RunStatus, Who
 
 COMMAND = "replay"
 _LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5))
@@ -28,6 +29,7 @@ _CANARY_PAUSE = 0.25
 _MOST_NAMED = 100
 _STATUS = {
     ReplayOutcome.DONE: RunStatus.DONE,
+    ReplayOutcome.CANARY_EMPTY: RunStatus.STOPPED,
     ReplayOutcome.CANARY_FAILED: RunStatus.STOPPED,
     ReplayOutcome.CANARY_TIMEOUT: RunStatus.STOPPED,
     ReplayOutcome.TOO_MANY_ERRORS: RunStatus.STOPPED,
@@ -60,42 +62,65 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
         DatabaseUnavailableError: the database went away; the run can be resumed if it was recorded.
         ConfigError: payctl's schema or a privilege is missing.
     """
-    with transaction(engine, _LIMITS) as connection:
-        runs.start(connection, run)
-        store.store_plan(connection, run.id, _chunks(plan.events, options))
-        for start in range(0, len(plan.left_out), CHUNK):
-            left = plan.left_out[start : start + CHUNK]
-            runs.left_alone(connection, run.id, [(one.id, one.reason.value) for one in left])
-    return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).to_the_end()
+    with at_work(engine, run.id):
+        with transaction(engine, _LIMITS) as connection:
+            runs.start(connection, run)
+            store.store_plan(connection, run.id, _chunks(plan.events, options))
+            for start in range(0, len(plan.left_out), CHUNK):
+                left = plan.left_out[start : start + CHUNK]
+                runs.left_alone(connection, run.id, [(one.id, one.reason.value) for one in left])
+        return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).to_the_end()
 
 
-def resume_run(
-    engine: Engine, run: Run, *, max_retries: int, stop: Event | None = None, tell: Tell = _silent
+def resume_run(  # noqa: PLR0913 - as above
+    engine: Engine,
+    run: Run,
+    who: Who,
+    reason: str | None = None,
+    *,
+    max_retries: int,
+    stop: Event | None = None,
+    tell: Tell = _silent,
 ) -> ReplayReport:
-    """Apply what is left of a recorded run's plan, as it was planned and with its own options.
+    """Apply what is left of a recorded run's plan, as it was planned and with its own options; record who resumed it.
 
     Raises:
         GuardError: the run is of another command, or was cancelled.
+        LockedError: the run is at work.
         DatabaseUnavailableError: the database went away; the run can be resumed again.
     """
-    if run.command != COMMAND or run.status == RunStatus.CANCELLED:
-        what = "was cancelled" if run.command == COMMAND else f"is a {run.command}"
-        message = f"run {run.id} {what}: there is nothing to resume"
-        raise GuardError(message, hint="payctl runs list")
+    if run.command != COMMAND:
+        raise _nothing_to_resume(run, f"is a {run.command}")
     options = ReplayOptions.restored(run.options)
-    return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).to_the_end()
+    with at_work(engine, run.id):
+        with transaction(engine, _LIMITS) as connection:
+            if not runs.act(connection, run.id, Deed.RESUMED, who, reason):
+                raise _nothing_to_resume(run, "was cancelled")
+        return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).to_the_end()
 
 
-def cancel_run(engine: Engine, run: Run) -> int:
+def cancel_run(engine: Engine, run: Run, who: Who, reason: str | None = None) -> int:
     """End a run for good, also one that is at work elsewhere; how many events of its plan it did not reach.
 
-    What was requeued stays requeued. A run that is done stays done.
+    What was requeued stays requeued. A run that is done stays done. Who cancelled it is recorded.
+
+    Raises:
+        GuardError: a run of another command is at work: it would not notice.
     """
+    if run.command != COMMAND and run.status == RunStatus.RUNNING:
+        message = f"run {run.id} is a {run.command} at work: it cannot be cancelled from elsewhere"
+        raise GuardError(message, hint=f"stop it where it runs, on {run.who.host}, with Ctrl-C or SIGTERM")
     with transaction(engine, _LIMITS) as connection:
         _, events = store.remaining(connection, run.id)
         if run.status != RunStatus.DONE:
-            runs.update(connection, run.id, RunStatus.CANCELLED, {"remaining": events})
+            runs.act(connection, run.id, Deed.CANCELLED, who, reason)
+            runs.count(connection, run.id, {"remaining": events})
     return events
+
+
+def _nothing_to_resume(run: Run, why: str) -> GuardError:
+    message = f"run {run.id} {why}: there is nothing to resume"
+    return GuardError(message, hint="payctl runs list")
 
 
 def _chunks(events: Sequence[PlannedEvent], options: ReplayOptions) -> Iterator[list[Row]]:
@@ -129,26 +154,28 @@ class _Application:
             if trouble is not None:
                 return trouble
         while not self._stop.is_set():
+            began = time.monotonic()
             with transaction(self._engine, _LIMITS) as connection:
                 chunk = store.apply_next(connection, self._run_id, allow_superseded=self._options.allow_superseded)
             if chunk is None:
-                return self._end()
+                return ReplayOutcome.CANCELLED if self._some_left() else ReplayOutcome.DONE
             self._count(chunk)
-            trouble = self._await_canary() if chunk.number == 0 and self._options.canary else self._check()
+            trouble = self._check()
+            if trouble is None and chunk.number == 0 and self._options.canary:
+                trouble = self._await_canary()
             if trouble is not None:
                 return trouble
-            self._pace()
-        return ReplayOutcome.SIGNAL
+            self._pace(began, sum(chunk.outcomes.values()))
+        return ReplayOutcome.SIGNAL if self._some_left() else ReplayOutcome.DONE
 
     def _count(self, chunk: store.Chunk) -> None:
         self._decided += sum(chunk.outcomes.values())
         self._locked += sum(count for (outcome, _), count in chunk.outcomes.items() if outcome == "failed")
         self._tell(self._decided)
 
-    def _end(self) -> ReplayOutcome:
+    def _some_left(self) -> bool:
         with transaction(self._engine, _LIMITS, commit=False) as connection:
-            chunks, _ = store.remaining(connection, self._run_id)
-        return ReplayOutcome.CANCELLED if chunks else ReplayOutcome.DONE
+            return store.remaining(connection, self._run_id)[0] > 0
 
     def _canary_is_out(self) -> bool:
         """Whether an earlier run of this plan ended between its canary and the rest."""
@@ -156,14 +183,14 @@ class _Application:
             return bool(store.outcomes(connection, self._run_id, chunk=0))
 
     def _await_canary(self) -> ReplayOutcome | None:
-        """Wait until the first events are published; None where all of them were."""
+        """Wait until the first events are published; None where all of them were, and there was one at least."""
         deadline = time.monotonic() + self._options.canary_patience.total_seconds()
         while not self._stop.is_set():
             now = self._progress(chunk=0)
             if now.dead:
                 return ReplayOutcome.CANARY_FAILED
             if now.pending == 0:
-                return None
+                return None if now.published else ReplayOutcome.CANARY_EMPTY
             if time.monotonic() >= deadline:
                 return ReplayOutcome.CANARY_TIMEOUT
             self._stop.wait(_CANARY_PAUSE)
@@ -180,9 +207,10 @@ class _Application:
             self._looked = time.monotonic()
         return ReplayOutcome.TOO_MANY_ERRORS if failed >= most else None
 
-    def _pace(self) -> None:
+    def _pace(self, began: float, events: int) -> None:
+        """Wait until the next chunk is due, counted from this one: time that went by unused is not made up for."""
         if self._options.rate:
-            due = self._began + self._decided / self._options.rate
+            due = began + events / self._options.rate
             self._stop.wait(max(0.0, due - time.monotonic()))
 
     def _progress(self, chunk: int | None = None) -> Progress:

@@ -9,10 +9,11 @@ from datetime import timedelta
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.jobs.replay.report import LeftOut, LeftOutReason, PlannedEvent, ReplayPlan
+from ticketbottle_payctl.jobs.replay.report import LeftOut, LeftOutReason, PlannedEvent, ReplayOptions, ReplayPlan
 from ticketbottle_payctl.store import replay as store
 from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.replay import Candidate
+from ticketbottle_payctl.store.replay import Candidate, Superseded
+from ticketbottle_payctl.store.runs import Run
 from ticketbottle_payctl.store.selection import Selector
 
 _LIMITS = Limits(statement=timedelta(minutes=1))
@@ -48,7 +49,47 @@ def plan_replay(
         keys_with_newer=newer,
         oldest=chosen[0].created_at if chosen else None,
         newest=chosen[-1].created_at if chosen else None,
+        superseded=tuple(
+            Superseded(event.row.id, event.event_type, event.aggregate_id) for event in chosen if event.superseded
+        ),
     )
+
+
+def count_replay(
+    engine: Engine, selector: Selector, *, max_retries: int, allow_published: bool, allow_superseded: bool
+) -> int:
+    """How many events a plan would hold, without holding them: what is far too many is refused before it is read.
+
+    Raises:
+        InputError: the selector's pattern is not a regular expression.
+        DatabaseUnavailableError: the database is away.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        return store.count_candidates(
+            connection, selector, max_retries, published=allow_published, superseded=allow_superseded
+        )
+
+
+def superseded_now(engine: Engine, plan: ReplayPlan) -> ReplayPlan:
+    """A plan of before that lets superseded events in, with those that are superseded by now.
+
+    Raises:
+        DatabaseUnavailableError: the database is away.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        return replace(plan, superseded=store.superseded_among(connection, [event.row.id for event in plan.events]))
+
+
+def superseded_in(engine: Engine, run: Run) -> tuple[Superseded, ...]:
+    """The superseded events that resuming a run would requeue: none unless it was begun with leave for them.
+
+    Raises:
+        DatabaseUnavailableError: the database is away.
+    """
+    if not ReplayOptions.restored(run.options).allow_superseded:
+        return ()
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        return store.superseded_left(connection, run.id)
 
 
 def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_superseded: bool) -> Iterable[LeftOut]:

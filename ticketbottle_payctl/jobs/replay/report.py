@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from ticketbottle_payctl.store.replay import CHUNK, Progress, Row
+from ticketbottle_payctl.store.replay import CHUNK, Progress, Row, Superseded
 from ticketbottle_payctl.store.runs import RunItem
 
 _EVENTS_PER_SECOND = 20_000
@@ -19,6 +19,7 @@ class ReplayOutcome(StrEnum):
     """How a replay ended."""
 
     DONE = "done"
+    CANARY_EMPTY = "canary_empty"
     CANARY_FAILED = "canary_failed"
     CANARY_TIMEOUT = "canary_timeout"
     TOO_MANY_ERRORS = "too_many_errors"
@@ -56,7 +57,7 @@ class ReplayPlan:
     """What would be requeued, oldest first, and what it would mean. Instants are UTC.
 
     ``keys_with_newer`` payments have an event that is newer than those to be requeued: their consumers see the older
-    one again after the newer.
+    one again after the newer. ``superseded`` are those of ``events`` that were let in although they do harm.
     """
 
     events: tuple[PlannedEvent, ...] = ()
@@ -65,6 +66,7 @@ class ReplayPlan:
     keys_with_newer: int = 0
     oldest: datetime | None = None
     newest: datetime | None = None
+    superseded: tuple[Superseded, ...] = ()
 
     @property
     def by_state(self) -> Counter[str]:
@@ -86,6 +88,7 @@ class ReplayPlan:
 class ReplayOptions:
     """How to run. ``rate`` is events a second. ``canary`` events go first and must be published within the patience.
 
+    Where none of the canary could be requeued the run stops, for nothing was proved.
     ``max_errors`` failures (events held by another session, or dead again) end the run.
     """
 
