@@ -39,6 +39,8 @@ class Act:
     affected: int
     noun: str
     plan: Sequence[Block] = ()
+    beyond_rows: bool = False
+    """Something beside the rows is changed, so that it wants leave even where no row is."""
 
     @property
     def text(self) -> str:
@@ -64,7 +66,7 @@ def permit(session: Session, verb: str, approval: Approval | None = None) -> Non
         ConfigError: the profile or its file is not there or not understood.
     """
     approval = approval or Approval()
-    _refuse_read_only(session, verb)
+    refuse_read_only(session, verb)
     if session.profile.guard.protected:
         _require(verb, _missing(session, approval, yes=True))
         _check_name(session, approval)
@@ -73,14 +75,14 @@ def permit(session: Session, verb: str, approval: Approval | None = None) -> Non
 
 
 def approve(session: Session, act: Act, approval: Approval) -> None:
-    """Show the plan and return once the act is allowed. Nothing affected needs no leave.
+    """Show the plan and return once the act is allowed. Where nothing is affected, no leave is needed.
 
     Raises:
         GuardError: read-only, over the cap, no reason or name on a protected profile, or the answer was not yes.
         ConfigError: the profile or its file is not there or not understood.
     """
-    _refuse_read_only(session, act.verb)
-    if act.affected == 0:
+    refuse_read_only(session, act.verb)
+    if act.affected == 0 and not act.beyond_rows:
         return
     asks = can_ask(session)
     if not (session.shared.quiet and approval.yes):
@@ -109,7 +111,12 @@ def max_affected(session: Session, approval: Approval) -> int:
     return DEFAULT_MAX_AFFECTED if of_profile is None else of_profile
 
 
-def _refuse_read_only(session: Session, verb: str) -> None:
+def refuse_read_only(session: Session, verb: str) -> None:
+    """Stop where nothing may ever be changed: first in :func:`permit` and :func:`approve`, here for a costly plan.
+
+    Raises:
+        GuardError: the profile is read-only.
+    """
     if session.profile.guard.read_only:
         message = f"profile {session.profile.name} is read-only: {verb} would change something"
         raise GuardError(message, hint="look with -n where the command has it, or use another profile")
