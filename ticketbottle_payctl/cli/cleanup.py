@@ -108,7 +108,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
 
 def _allow(session: Session, approval: Approval, preview: Callable[[], CleanupPreview], *, routine: bool) -> None:
     """What the configured retention deletes is routine, up to a cap where one was set; the rest is asked for."""
-    cap = session.profile.guard.max_affected if approval.max_affected is None else approval.max_affected
+    cap = session.guard.max_affected if approval.max_affected is None else approval.max_affected
     if routine and cap is None:
         permit(session, "cleanup", approval)
         return

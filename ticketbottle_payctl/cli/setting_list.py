@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli import labels
 from ticketbottle_payctl.cli.guard import DEFAULT_MAX_AFFECTED
+from ticketbottle_payctl.cli.guard_in_force import GuardInForce
 from ticketbottle_payctl.cli.profiles import Profile
 from ticketbottle_payctl.cli.times import machine_zone
 from ticketbottle_payctl.errors import ConfigError
@@ -45,7 +46,7 @@ class Finding:
     message: str
 
 
-def shown(profile: Profile) -> list[Shown]:
+def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
     """Every setting payctl knows, with where it came from.
 
     Raises:
@@ -58,7 +59,8 @@ def shown(profile: Profile) -> list[Shown]:
     rows += [_row(profile, name, _address(profile.environ.get(name))) for name in _ASKED_AT]
     keys = [field.env for gateway in providers.GATEWAYS.values() for field in gateway.fields]
     rows += [_row(profile, name, None) for name in (*_HIDDEN, *keys)]
-    return rows + [_of_profile(profile, name, value) for name, value in _guards(profile).items()]
+    rows.append(_of_profile(profile, "tz", profile.tz or str(machine_zone())))
+    return rows + [_guard(profile, guard, name) for name in ("protected", "read_only", "max_affected")]
 
 
 def findings(profile: Profile) -> list[Finding]:
@@ -78,15 +80,17 @@ def _row(profile: Profile, name: str, value: str | None) -> Shown:
     return Shown(name, value, is_set, origin)
 
 
-def _guards(profile: Profile) -> dict[str, str]:
-    guard = profile.guard
-    cap = DEFAULT_MAX_AFFECTED if guard.max_affected is None else guard.max_affected
-    return {
-        "tz": profile.tz or str(machine_zone()),
-        "guard.protected": str(guard.protected).lower(),
-        "guard.read_only": str(guard.read_only).lower(),
-        "guard.max_affected": str(cap),
-    }
+def _guard(profile: Profile, guard: GuardInForce, name: str) -> Shown:
+    """What is in force; where it is another profile's because the database is, that one is the origin."""
+    cap = guard.cap(DEFAULT_MAX_AFFECTED)
+    value, owner = {
+        "protected": (str(guard.protected is not None).lower(), guard.protected),
+        "read_only": (str(guard.read_only is not None).lower(), guard.read_only),
+        "max_affected": (str(cap.most), cap.owner),
+    }[name]
+    if owner is None or owner == profile.name:
+        return _of_profile(profile, f"guard.{name}", value)
+    return Shown(f"guard.{name}", value, is_set=True, origin=f"profile {owner}, whose database this is")
 
 
 def _of_profile(profile: Profile, name: str, value: str) -> Shown:

@@ -131,6 +131,7 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
         facts = facts_of(gateway, scenario, request)
         session.finish(Result(SCHEMA, result=facts, human=[Raw(text_of(request))], dry_run=dry_run))
     times = 2 if scenario == DUPLICATE else 1
+    permit(session, "simulate")
     if url is not None:
         sent = _send(gateway, request, _target(url, gateway, allow_remote=allow_remote), timeout or _PATIENCE, times)
     else:
@@ -197,7 +198,6 @@ def _request(
 def _process(session: Session, gateway: Gateway, request: Request, times: int) -> list[Sent]:
     from ticketbottle_payctl.jobs.process_webhook import process_webhook  # noqa: PLC0415 - as above
 
-    permit(session, "simulate")
     services = session.services
     credentials = services.credentials(gateway)
     reports = [process_webhook(services.engine, request, gateway, credentials) for _ in range(times)]
