@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ticketbottle_payctl.cli.quantities import duration
@@ -74,3 +76,45 @@ def test_a_hundred_years_are_no_bug(arguments, answer, database_url, mock_kafka)
 def test_the_longest_duration_is_a_hundred_years():
     """To the second."""
     assert duration("36525d").days == 36_525
+
+
+NO_TEXT = b"why \xff"
+ARGUMENTS = [
+    ["doctor", "--fix-published-flags", "--yes", "--reason", NO_TEXT],
+    ["simulate", "momo", "paid", "--set", b"orderInfo=\xff"],
+    ["simulate", "momo", "paid", "--reference", NO_TEXT],
+    ["list", "outbox", "--type", NO_TEXT],
+    ["list", "outbox", NO_TEXT],
+    ["process-webhook", NO_TEXT],
+    ["verify-signature", "--query", b"vnp_x=\xff"],
+    ["show", NO_TEXT],
+    ["-p", NO_TEXT, "version"],
+    [NO_TEXT],
+]
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=lambda arguments: " ".join(map(str, arguments)))
+def test_an_argument_that_is_not_utf_8_is_refused_at_the_door(arguments, process):
+    """Before anything is asked or read: exit 2, and one document that is UTF-8 itself."""
+    result = process(*arguments, "-o", "json")
+    assert result.returncode == 2, result.stderr
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "INPUT"
+    assert "is not UTF-8" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PAYCTL_ACTOR", "PAYCTL_PROFILE", "DATABASE_URL", "KAFKA_BROKERS", "ENVIRONMENT", "MOMO_SECRET_KEY"],
+)
+def test_a_variable_that_is_not_utf_8_is_refused_at_the_door(name, process):
+    """It is named, and its value is not quoted."""
+    result = process("version", "-o", "json", **{name: b"canary \xff"})
+    assert result.returncode == 2, result.stderr
+    assert json.loads(result.stdout)["error"]["message"] == f"{name} is not UTF-8"
+    assert "canary" not in result.stdout + result.stderr
+
+
+def test_what_is_not_payctl_s_may_be_anything(process):
+    """Also another program's secret."""
+    assert process("version", SOMEBODY_S_TOKEN=b"\xff\xfe\xfd secret").returncode == 0
