@@ -64,6 +64,15 @@ def age(text: str) -> timedelta:
     return duration(text.strip().removesuffix("ago").strip())
 
 
+def is_age(text: str) -> bool:
+    """Whether it is how long ago, rather than an instant of its own."""
+    try:
+        age(text)
+    except typer.BadParameter:
+        return False
+    return True
+
+
 def zone_of(session: Session) -> tzinfo:
     """Where times are read and shown: ``--tz``, then the profile's, then the machine's.
 
