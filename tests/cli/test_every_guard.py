@@ -6,7 +6,6 @@ import inspect
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
 
 from tests.stand_ins import Gateways, serving
 from ticketbottle_payctl.cli import catalog
@@ -66,20 +65,6 @@ def world(engine, database_url, tmp_path, answer):
         }  # fmt: skip
         canary = ["replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms"]
         yield {**environment, "RUN": answer(*canary, **environment)["run_id"]}
-
-
-@pytest.fixture
-def content(engine):
-    """Everything that stands in the database."""
-
-    def read():
-        tables = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'payctl')"
-        rows = "SELECT array_agg(t::text ORDER BY t::text) FROM {} t"
-        with engine.connect() as connection:
-            found = connection.execute(text(tables)).scalars().all()
-            return {table: connection.execute(text(rows.format(table))).scalar() for table in found}
-
-    return read
 
 
 @each()
