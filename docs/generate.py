@@ -68,8 +68,11 @@ def _errors() -> Iterator[str]:
     yield from ("## Exit codes", "", "A command ends with one of these:", "", "| code | |", "|---|---|")
     for code, meaning in exit_codes.rows():
         yield f"| {code} | {meaning} |"
-    yield from ("", "Two exit codes are answers and no errors: 5 says no, 6 says that part of it failed. `error` is")
-    yield from ("null then, and the result says more.", "", "## Errors", "")
+    yield from (
+        "",
+        "Three exit codes are answers and no errors: 5 says no, 6 that part of it failed, 10 that the time was",
+    )
+    yield from ("up. `error` is null then, and the result says more.", "", "## Errors", "")
     yield "An error on stderr, and `error` in the JSON document, carries one of these codes, a message that says what"
     yield "failed and on what, and a hint. Below is the usual hint; where more is known, the error says that instead."
     yield from (

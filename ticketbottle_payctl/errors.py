@@ -10,7 +10,6 @@
       NotFoundError          the named thing does not exist
       GuardError             stopped by a guard: not confirmed, protected, over the cap
       LockedError            somebody else holds the lock
-      DeadlineError          a deadline passed; what was done until then is saved
       UnavailableError       a dependency cannot be reached; trying again is safe
         DatabaseUnavailableError
         BrokerUnavailableError
@@ -86,14 +85,6 @@ class LockedError(PayctlError):
 
     code = "LOCKED"
     advice = "wait until the other one has finished, then try again; payctl doctor --only publishers names it"
-    retryable = True
-
-
-class DeadlineError(PayctlError):
-    """A deadline passed before the job was done; what was done is saved."""
-
-    code = "DEADLINE"
-    advice = "run it again: it goes on where it was"
     retryable = True
 
 

@@ -61,7 +61,7 @@ def register(secret: Secret) -> None:
     """
     global _known_values  # noqa: PLW0603 - one process, one set of secrets
     value = secret.reveal()
-    spellings = {value, quote(value, safe=""), unquote(value)}
+    spellings = {value, quote(value, safe="", errors="surrogatepass"), unquote(value)}
     fresh = {text for text in spellings if len(text) >= _SHORTEST_REGISTERED} - _registered
     if fresh:
         _registered.update(fresh)

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 import pytest
 from typer.testing import CliRunner
 
+from tests.cli.test_schemas import check
 from ticketbottle_payctl.cli.app import app
 from ticketbottle_payctl.domain.cdc import SLOT, UNROUTABLE
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError, GuardError, LockedError
@@ -40,10 +41,11 @@ def test_the_last_events_are_sent_while_the_outbox_changes_hands(scene):
 
 
 def test_a_dry_run_makes_no_slot(scene):
-    """It checks, counts, and changes nothing."""
+    """It checks, counts, and changes nothing: no publisher learns of it."""
     insert(scene, 3)
     assert scene.cut_over(dry_run=True).sent == 3
     assert (states(scene), scene.messages(), scene.slots()) == ({"pending": 3}, [], [])
+    assert scene.query("SELECT owner FROM payctl.publishers") == []
 
 
 def test_an_event_that_is_not_accepted_keeps_the_outbox_with_payctl(scene):
@@ -161,20 +163,48 @@ def test_the_commands_need_no_more_than_the_printed_role(scene, cdc):
     """``payctl cdc`` works logged in as that role, counts, and ends with 7 where a guard stops it."""
     insert(scene, 4)
     assert cdc("cut-over", "-n")["dry_run"]
-    handed_over = cdc("cut-over")
+    handed_over = cdc("cut-over", "-y")
     assert (handed_over["exit_code"], handed_over["counts"]) == (0, {"sent": 4, "dead": 0, "failed": 0})
-    assert cdc("cut-over")["exit_code"] == 7
+    assert cdc("cut-over", "-y")["exit_code"] == 7
     assert cdc("mark")["counts"] == {"marked": 0, "dead": 0, "read": 4, "pending": 0}
-    assert cdc("cut-back")["exit_code"] == 0
-    assert cdc("cut-back")["error"]["code"] == "GUARD"
+    assert cdc("cut-back", "-n")["counts"] == {"marked": 0, "dead": 0, "read": 0, "pending": 0}
+    assert cdc("cut-back", "-y")["exit_code"] == 0
+    assert cdc("cut-back", "-y")["error"]["code"] == "GUARD"
+
+
+def test_the_outbox_changes_hands_only_after_a_yes(scene, cdc):
+    """There and back: the plan on stderr, exit 7 without ``--yes``, and over the cap; also where no event is left."""
+    insert(scene, 4)
+    assert cdc("cut-over")["error"]["hint"] == "nothing was changed; look with -n, then add --yes"
+    assert "--max-affected 4" in cdc("cut-over", "-y", "--max-affected", "3")["error"]["hint"]
+    assert (states(scene), scene.slots()) == ({"pending": 4}, [])
+    assert cdc("cut-over", "-y")["exit_code"] == 0
+    assert "take back from Debezium and mark 0 events" in cdc("cut-back")["error"]["message"]
+    assert scene.slots() == [SLOT]
+
+
+def test_a_protected_profile_changes_hands_with_a_reason_and_its_name(cdc, tmp_path):
+    """So does a mark, which asks nothing else: it is run every minute."""
+    file = tmp_path / "config.toml"
+    file.write_text("[profiles.prod.guard]\nprotected = true\n", "utf-8")
+    named = ["-p", "prod", "--config", str(file)]
+    given = [*named, "--reason", "peak", "--confirm", "prod"]
+    assert "--reason TEXT --confirm prod" in cdc("cut-over", "-y", *named)["error"]["hint"]
+    assert cdc("cut-over", "-y", *given)["exit_code"] == 0
+    assert "--reason TEXT --confirm prod" in cdc("mark", *named)["error"]["hint"]
+    assert cdc("mark", *given)["exit_code"] == 0
+    assert "--reason TEXT --confirm prod" in cdc("cut-back", "-y", *named)["error"]["hint"]
+    assert cdc("cut-back", "-y", *given)["exit_code"] == 0
 
 
 @pytest.fixture
 def cdc(scene, own_url):
-    """Run ``payctl cdc`` as the connector's role and read its document."""
+    """Run ``payctl cdc`` as the connector's role and read its document, which keeps to its schema."""
     environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
 
     def run(*words):
-        return json.loads(CliRunner().invoke(app, ["cdc", *words, "-o", "json"], env=environment).stdout)
+        document = json.loads(CliRunner().invoke(app, ["cdc", *words, "-o", "json"], env=environment).stdout)
+        check(document)
+        return document
 
     return run

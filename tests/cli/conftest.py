@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from ticketbottle_payctl.cli.app import app
@@ -101,6 +102,20 @@ def answer(invoke):
         return document
 
     return run
+
+
+@pytest.fixture
+def content(engine):
+    """Everything that stands in the database."""
+
+    def read():
+        tables = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'payctl')"
+        rows = "SELECT array_agg(t::text ORDER BY t::text) FROM {} t"
+        with engine.connect() as connection:
+            found = connection.execute(text(tables)).scalars().all()
+            return {table: connection.execute(text(rows.format(table))).scalar() for table in found}
+
+    return read
 
 
 @pytest.fixture

@@ -92,6 +92,14 @@ def test_the_retention_is_the_configured_one(clean, insert, events):
     assert events() == 2
 
 
+def test_the_newest_are_kept_whatever_the_retention(clean, insert, events):
+    """``--keep-newest`` wins over a shorter ``--older-than``."""
+    insert(2, state="published", age=timedelta(hours=3))
+    insert(3, state="published", age=timedelta(hours=9))
+    document = clean("--older-than", "1h", "--keep-newest", "6h", "-y")
+    assert (document["exit_code"], document["counts"]["deleted"], events()) == (0, 3, 2)
+
+
 def test_a_dry_run_says_rows_and_bytes(clean, invoke, database_url, insert, events):
     """And deletes nothing, at any retention, without a yes."""
     insert(3, state="published", age=OLD)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ticketbottle_payctl.cli.profiles import config_path, load
+from ticketbottle_payctl.cli.setting_names import DEFAULTED
 from ticketbottle_payctl.errors import ConfigError
 
 FILE = """
@@ -196,3 +197,57 @@ def test_a_wrong_database_url_is_named_and_not_quoted(url, answer):
     assert document["exit_code"] == 3
     assert "DATABASE_URL" in document["error"]["message"]
     assert "canary" not in json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "words"),
+    [
+        ('DATABSE_URL = "postgresql://h/d"', "DATABSE_URL", "did you mean DATABASE_URL?"),
+        ("OUTBOX_BATCHSIZE = 5", "OUTBOX_BATCHSIZE", "did you mean OUTBOX_BATCH_SIZE?"),
+        ('MOMO_SECRET_KEY_PREVIUS = "canary"', "MOMO_SECRET_KEY_PREVIUS", "did you mean MOMO_SECRET_KEY_PREVIOUS?"),
+        ('QWERTY = "x"', "QWERTY", "nothing reads it"),
+    ],
+)
+def test_a_name_that_nothing_reads_is_wrong(line, name, words, answer, tmp_path):
+    """In a profile each one, with the nearest that there is; exit 3, and no value is quoted."""
+    file = tmp_path / "config.toml"
+    file.write_text(f"[profiles.dev]\n{line}\n", "utf-8")
+    settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
+    document = answer("config", "validate", "-p", "dev", "--config", str(file), **settings)
+    wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}
+    assert (document["exit_code"], list(wrong)) == (3, [name])
+    assert words in wrong[name]
+    assert "canary" not in json.dumps(document)
+
+
+def test_of_the_environment_a_near_miss_is_wrong(answer):
+    """Others' variables are nobody's business, also where they begin like payctl's."""
+    settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
+    others = {"PAYCTL_TEST_POSTGRES": "x", "PAYCTL_OUTPUT": "json", "KAFKA_HEAP_OPTS": "x"}
+    assert answer("config", "validate", **settings, **others)["ok"]
+    document = answer("config", "validate", PAYCTL_SHARD="4", **settings)
+    assert "did you mean PAYCTL_SHARDS?" in next(item["message"] for item in document["items"] if not item["ok"])
+
+
+def test_every_setting_that_is_read_is_shown(answer):
+    """What a rotation and the functions need too, where it is set; of a secret only that it is."""
+    given = {
+        "PAYCTL_LOOP_SECONDS": "30", "PAYCTL_ALERTS_TOPIC_ARN": "arn:aws:sns:x", "AWS_REGION": "ap-southeast-1",
+        "PAYCTL_DEAD_EVENTS_QUEUE_URL": "https://sqs/q", "PAYCTL_TRACES": "xray-udp", "PAYCTL_ACTOR": "Lan",
+        "MOMO_SECRET_KEY_SECRET_ARN": "arn:aws:secretsmanager:y",
+    }  # fmt: skip
+    shown = by_name(answer("config", "show", **given, MOMO_SECRET_KEY_PREVIOUS="canary-before"))
+    assert {name: shown[name]["value"] for name in given} == given
+    hidden = shown["MOMO_SECRET_KEY_PREVIOUS"]
+    assert (hidden["value"], hidden["is_set"]) == (None, True)
+    assert set(DEFAULTED) <= set(shown)
+
+
+def test_a_secret_that_only_the_functions_read_checks_nothing_here(answer):
+    """The command line asks no Secrets Manager, and says so; the settings are no fault."""
+    arns = {"MOMO_ACCESS_KEY_SECRET_ARN": "arn:1", "MOMO_SECRET_KEY_SECRET_ARN": "arn:2"}
+    settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092", "MOMO_PARTNER_CODE": "TB"}
+    momo = by_name(answer("config", "validate", **settings, **arns))["momo"]
+    assert momo["ok"]
+    assert "only the functions read" in momo["message"]
+    assert "MOMO_SECRET_KEY_SECRET_ARN" in momo["message"]

@@ -7,6 +7,8 @@ import pty
 import subprocess
 import sys
 import time
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -207,23 +209,6 @@ def test_over_the_cap_is_refused_with_the_number_to_raise(options, code, half_ma
         assert f"--max-affected {ROWS}" in document["error"]["hint"]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [*REPAIR, "--yes", "--reason", "why", "--confirm", "archive"],
-        ["publish-outbox"],
-        ["process-webhook", "--query", "vnp_x=1", "--provider", "vnpay"],
-        ["db", "upgrade"],
-    ],
-    ids=lambda arguments: arguments[0],
-)
-def test_a_read_only_profile_changes_nothing_ever(arguments, half_marked, answer, left):
-    """Whatever is given, every command that writes ends with 7."""
-    document = answer(*arguments, "-p", "archive", KAFKA_BROKERS="127.0.0.1:1", **half_marked)
-    assert (document["exit_code"], left()) == (7, ROWS)
-    assert "archive is read-only" in document["error"]["message"]
-
-
 @pytest.mark.parametrize("arguments", [[*REPAIR, "-n"], ["doctor", "--only", "columns"], ["db", "upgrade", "-n"]])
 def test_a_read_only_profile_may_be_looked_at(arguments, half_marked, answer):
     """Reading and dry runs need no leave."""
@@ -245,3 +230,112 @@ def test_nothing_to_do_needs_no_leave(database_url, answer):
     """No question, no run: there is nothing that could go wrong."""
     document = answer(*REPAIR, DATABASE_URL=database_url)
     assert (document["exit_code"], document["run_id"], document["counts"]["matched"]) == (0, None, 0)
+
+
+SHARED = """
+[profiles.dev]
+DATABASE_URL = "postgresql://dev@127.0.0.1:1/dev"
+KAFKA_BROKERS = "dev-1:9092, DEV-2"
+[profiles.dev.guard]
+max_affected = 100
+"""
+OF_OTHERS = {
+    "protected": ("protected = true", ["--yes"], "--reason TEXT --confirm other"),
+    "read_only": ("read_only = true", ["--yes"], "profile other, whose database this is, is read-only"),
+    "capped": ("max_affected = 5", ["--yes"], "the 5 that one command may change in profile other"),
+}
+
+
+@pytest.fixture
+def reached_by_another_name(half_marked, database_url, tmp_path):
+    """``world(guard)``: the environment leads to the database of profile ``other``, spelled otherwise there."""
+
+    def world(guard):
+        parts = urlsplit(database_url)
+        netloc = f"somebody:else@{parts.hostname.upper()}:{parts.port}"
+        spelled = parts._replace(netloc=netloc, query="schema=public&connection_limit=1").geturl()
+        other = f'[profiles.other]\nDATABASE_URL = "{spelled}"\n[profiles.other.guard]\n{guard}\n'
+        (tmp_path / "config.toml").write_text(SHARED + other, "utf-8")
+        return half_marked
+
+    return world
+
+
+@pytest.mark.parametrize("named", [[], ["-p", "dev"]], ids=["unnamed", "named otherwise"])
+@pytest.mark.parametrize("guard", OF_OTHERS)
+def test_a_guard_follows_the_database(guard, named, reached_by_another_name, answer, left):
+    """Under another profile's name, or none, the stricter guard counts, and the message says whose it is."""
+    text_of_guard, given, words = OF_OTHERS[guard]
+    document = answer(*REPAIR, *given, *named, **reached_by_another_name(text_of_guard))
+    assert (document["exit_code"], left()) == (7, ROWS)
+    assert words in f"{document['error']['message']} {document['error']['hint']}"
+
+
+def test_a_guard_that_follows_is_satisfied_by_its_own_name(reached_by_another_name, answer, left):
+    """The name to give is that of the profile whose database it is."""
+    environment = reached_by_another_name("protected = true")
+    given = [*REPAIR, "--yes", "--reason", "why", "-p", "dev"]
+    assert answer(*given, "--confirm", "dev", **environment)["exit_code"] == 7
+    assert answer(*given, "--confirm", "other", **environment)["exit_code"] == 0
+    assert left() == 0
+
+
+def test_the_default_file_is_looked_into_unasked(reached_by_another_name, answer, left, tmp_path):
+    """Without ``-p`` and ``--config`` the guards are those of the file where XDG puts it."""
+    environment = reached_by_another_name("read_only = true")
+    place = tmp_path / "payctl"
+    place.mkdir()
+    Path(environment.pop("PAYCTL_CONFIG")).rename(place / "config.toml")
+    assert answer(*REPAIR, "--yes", XDG_CONFIG_HOME=str(tmp_path), **environment)["exit_code"] == 7
+    assert answer("version", XDG_CONFIG_HOME=str(tmp_path), **environment)["exit_code"] == 0
+    assert left() == ROWS
+
+
+def test_a_profile_s_own_database_has_its_own_guard(half_marked, answer, left, tmp_path):
+    """Two profiles of one database, one of them read-only: who names the other one means it."""
+    file, database_url = tmp_path / "both.toml", half_marked["DATABASE_URL"]
+    both = "".join(f'[profiles.{name}]\nDATABASE_URL = "{database_url}"\n' for name in ("desk", "reader"))
+    file.write_text(f"{both}[profiles.reader.guard]\nread_only = true\n", "utf-8")
+    assert answer(*REPAIR, "--yes", "--config", str(file), "-p", "reader")["exit_code"] == 7
+    assert answer(*REPAIR, "--yes", "--config", str(file), DATABASE_URL=database_url)["exit_code"] == 7
+    assert answer(*REPAIR, "--yes", "--config", str(file), "-p", "desk", DATABASE_URL=database_url)["exit_code"] == 0
+    assert left() == 0
+
+
+def test_what_is_in_force_is_shown(reached_by_another_name, answer):
+    """``config show`` says of a guard whose it is."""
+    document = answer("config", "show", **reached_by_another_name("protected = true"))
+    shown = {item["name"]: (item["value"], item["origin"]) for item in document["items"]}
+    assert shown["guard.protected"] == ("true", "profile other, whose database this is")
+    assert shown["guard.read_only"] == ("false", "default")
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"DATABASE_URL": "postgresql://u:canary@elsewhere/shop"}, "elsewhere:5432/shop"),
+        ({"KAFKA_BROKERS": "elsewhere:9092"}, "elsewhere:9092"),
+        ({"DATABASE_URL": "postgresql://another:user@127.0.0.1:1/dev?schema=x", "KAFKA_BROKERS": "dev-2,dev-1"}, None),
+        ({}, None),
+    ],
+)
+def test_a_profile_that_the_environment_leads_past_is_said(environment, said, invoke, tmp_path):
+    """On stderr, and where it leads; the same place in another spelling is the same place."""
+    file = tmp_path / "config.toml"
+    file.write_text(SHARED, "utf-8")
+    result = invoke("config", "path", "-p", "dev", "--config", str(file), **environment)
+    assert result.exit_code == 0
+    warned = [line for line in result.stderr.splitlines() if line.startswith("warning:")]
+    assert [said in line and "of the environment comes before profile dev's" in line for line in warned] == (
+        [True] if said else []
+    )
+    assert "canary" not in result.stderr
+
+
+@pytest.mark.parametrize("named", [[], ["-p", "dev"]])
+def test_a_name_that_is_given_is_compared_everywhere(named, half_marked, answer, left):
+    """Who confirms another profile than the one in force is somewhere else than he thinks."""
+    document = answer(*REPAIR, "--yes", *named, "--confirm", "prod", **half_marked)
+    assert (document["exit_code"], left()) == (7, ROWS)
+    assert answer("db", "upgrade", *named, "--confirm", "prod", **half_marked)["exit_code"] == 7
+    assert answer(*REPAIR, "--yes", "-p", "dev", "--confirm", "dev", **half_marked)["exit_code"] == 0

@@ -17,6 +17,7 @@ from ticketbottle_payctl.sandbox import payment_service
 from ticketbottle_payctl.store.engine import Limits, transaction
 
 NOBODY = "127.0.0.1:1"
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -141,13 +142,38 @@ def test_what_would_be_claimed(process, places, insert, read_all):
     insert(3)
     insert(2, event_type="PAYMENT_REFUNDED")
     document = answer(process("publish-outbox", "-n", "-o", "json", **places))
-    assert document["counts"] == {"pending": 5}
+    counts = {"claimed": 5, "published": 0, "retried": 0, "dead": 0, "held": 0, "pending": 5}
+    assert document["counts"] == counts
     assert [(item["event_type"], item["topic"], item["events"]) for item in document["items"]] == [
         ("PAYMENT_COMPLETED", "payment.completed", 3),
         ("PAYMENT_REFUNDED", None, 2),
     ]
     assert read_all(places["KAFKA_BROKERS"]) == []
     assert answer(process("publish-outbox", "-o", "json", **places))["counts"]["published"] == 3
+
+
+def test_a_run_ends_after_as_many_batches_as_were_asked_for(process, places, insert):
+    """``--max-batches`` leaves the rest pending, and is no failure; ``--until-empty``, the default, leaves none."""
+    insert(7)
+    first = answer(process("publish-outbox", "--max-batches", "2", "--batch-size", "2", "-o", "json", **places))
+    assert (first["exit_code"], first["counts"]["published"], first["result"]["batches"]) == (0, 4, 2)
+    assert first["result"]["stopped_because"] == "max_batches"
+    rest = answer(process("publish-outbox", "--until-empty", "--batch-size", "2", "-o", "json", **places))
+    assert (rest["exit_code"], rest["counts"]["published"], rest["result"]["stopped_because"]) == (0, 3, "empty")
+
+
+@pytest.mark.parametrize(("on_dead", "published"), [("block", 1), ("release", 3)])
+def test_a_dead_event_holds_its_payment_back_or_lets_it_go(on_dead, published, process, places, insert, engine):
+    """``--on-dead``: the later events of its payment wait, or are sent; other payments' are sent either way."""
+    insert(1, state="dead", age=HOUR)
+    insert(3)
+    with transaction(engine, Limits()) as connection:
+        connection.exec_driver_sql("""
+            UPDATE outbox SET "aggregateId" = (SELECT "aggregateId" FROM outbox WHERE "retryCount" >= 5)
+            WHERE id IN (SELECT id FROM outbox WHERE "retryCount" = 0 ORDER BY id LIMIT 2)
+        """)
+    document = answer(process("publish-outbox", "--on-dead", on_dead, "-o", "json", **places))
+    assert (document["exit_code"], document["counts"]["published"]) == (0, published), document
 
 
 def test_a_dead_event_is_partly_done(process, places, insert):

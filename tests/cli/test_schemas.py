@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from ticketbottle_payctl.cli import schema
+from tests.stand_ins import Gateways, serving
+from ticketbottle_payctl.cli import catalog, schema
 from ticketbottle_payctl.providers.samples import samples
-from ticketbottle_payctl.sandbox.payment_service import insert_payment
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
 
 SAMPLE = samples()["zalopay"]
 
@@ -23,7 +27,14 @@ def check(document):
     if document["error"] is None:
         assert set(document["result"]) <= set(described.get("result", {}).get("properties", {}))
         for item in document["items"]:
-            assert set(item) <= set(described["items"]["items"]["properties"])
+            assert set(item) <= _properties(described["items"]["items"])
+        if "additionalProperties" not in described.get("counts", {"additionalProperties": True}):
+            assert set(document["counts"]) <= set(described["counts"]["properties"])
+
+
+def _properties(item):
+    """The names that an item may have, in whichever of its forms."""
+    return {name for form in item.get("oneOf", [item]) for name in form["properties"]}
 
 
 @pytest.mark.parametrize("name", schema.names())
@@ -86,3 +97,108 @@ def test_an_unknown_schema_does_not_exist(answer):
     document = answer("schema", "../../secret")
     assert document["exit_code"] == 8
     assert "payctl.version/1" in document["error"]["hint"]
+
+
+ORDER = "TB-TEST-20261123-SCHEMAS1"
+CALLBACK = ["simulate", "momo", "paid", "--order-code", ORDER]
+RUNS = {
+    "verify-signature": [["verify-signature", "--example", "momo"]],
+    "process-webhook": [["process-webhook", "--receipt", "RECEIPT"], ["process-webhook", "--receipt", "RECEIPT", "-n"]],
+    "publish-outbox": [["publish-outbox", "-n"], ["publish-outbox"], ["publish-outbox", "-n"], ["publish-outbox"]],
+    "replay": [["replay", "--failed", "-n"], ["replay", "--failed", "-y"]],
+    "list outbox": [["list", "outbox", "--all"]],
+    "list payments": [["list", "payments"]],
+    "list receipts": [["list", "receipts"]],
+    "show": [["show", ORDER], ["show", "EVENT"]],
+    "errors": [["errors"]],
+    "runs list": [["runs", "list"]],
+    "runs show": [["runs", "show", "RUN"]],
+    "runs resume": [["runs", "resume", "RUN", "-y"]],
+    "runs cancel": [["runs", "cancel", "RUN", "-y"]],
+    "cleanup": [["cleanup", "-n"], ["cleanup"]],
+    "stats": [["stats"], *(["stats", "--by", each] for each in ("type", "status", "provider", "error"))],
+    "reconcile payments": [["reconcile", "payments", "-n"], ["reconcile", "payments", "-y"]],
+    "simulate": [[*CALLBACK, "--to", "process-webhook"], [*CALLBACK, "-n"]],
+    "doctor": [
+        ["doctor"], ["doctor", "--fix-published-flags", "-n"], ["doctor", "--fix-published-flags", "-y"],
+        ["doctor", "--fix-published-flags", "-y"],
+    ],
+    "config show": [["config", "show"]],
+    "config path": [["config", "path"]],
+    "config validate": [["config", "validate"]],
+    "db upgrade": [["db", "upgrade", "-n"], ["db", "upgrade"]],
+    "db status": [["db", "status"]],
+    "cdc config": [["cdc", "config"]],
+    "schema": [["schema"], ["schema", "stats"]],
+    "completion": [["completion", "bash"]],
+    "version": [["version"]],
+}  # fmt: skip
+ELSEWHERE = {
+    "reconcile outbox": "cli/test_reconcile_outbox.py",
+    "listen": "cli/test_listen.py",
+    "demo": "acceptance/test_demo.py",
+    "cdc cut-over": "cdc/test_refusals.py",
+    "cdc mark": "cdc/test_refusals.py",
+    "cdc cut-back": "cdc/test_refusals.py",
+}
+"""Commands that need Apache Kafka, or stay: the test file that checks their documents."""
+LISTS = {name for name in RUNS if name.startswith(("list ", "runs list", "runs show", "show", "errors", "config show"))}
+
+
+@pytest.fixture
+def busy(engine, database_url, mock_kafka, answer):
+    """A world in which every command has something to show; and the names of what is in it."""
+    with engine.begin() as connection:
+        for order in (ORDER, f"{ORDER}B"):
+            reference = {"order_code": order, "reference": order}
+            insert_payment(connection, provider="MOMO", age=timedelta(hours=1), **reference)
+        insert_events(connection, 3, state="dead", last_error="REFUSED: no")
+        insert_events(connection, 2)
+        insert_events(connection, 1, event_type="PAYMENT_UNHEARD_OF")
+        insert_events(connection, 2, state="sent_unmarked")
+        insert_events(connection, 2, state="published", age=timedelta(days=30))
+    with serving(Gateways(states={f"{ORDER}B": "paid"})) as gateways:
+        environment = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **gateways.environment}
+        answer(*CALLBACK, "--to", "process-webhook", **environment)
+        canary = answer("replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms", **environment)
+        receipt = answer("list", "receipts", **environment)["items"][0]["id"]
+        event = answer("list", "outbox", **environment)["items"][0]["id"]
+        yield environment, {"RUN": canary["run_id"], "RECEIPT": receipt, "EVENT": event}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("command", RUNS)
+def test_a_real_run_of_every_command_keeps_to_its_schema(command, busy, answer, content):
+    """None of these fails; and what only reads leaves the database as it is."""
+    environment, names = busy
+    before = content()
+    for arguments in RUNS[command]:
+        document = answer(*(names.get(word, word) for word in arguments), **environment)
+        check(document)
+        assert (document["schema"], document["error"]) == (catalog.schema_name(command), None)
+        assert document["items"] or command not in LISTS
+    assert catalog.find(tuple(command.split())).writes or content() == before
+
+
+@pytest.mark.parametrize("command", ELSEWHERE)
+def test_the_others_are_checked_where_their_services_are(command):
+    """In a file that runs them and validates what they print."""
+    text = (Path(__file__).parents[1] / ELSEWHERE[command]).read_text("utf-8")
+    assert command.split()[-1] in text
+    assert re.search(r"\b(check|validate)\(", text)
+
+
+def test_every_command_has_such_a_run():
+    """A new one needs a line here."""
+    assert not set(RUNS) & set(ELSEWHERE)
+    assert set(RUNS) | set(ELSEWHERE) == {entry.name for entry in catalog.COMMANDS}
+
+
+@pytest.mark.postgres
+def test_a_publisher_without_a_broker_keeps_to_its_schema(busy, answer):
+    """A failure in the middle of a run, with the counts it had come to."""
+    environment, _ = busy
+    document = answer("publish-outbox", **{**environment, "KAFKA_BROKERS": "127.0.0.1:1"})
+    check(document)
+    assert (document["exit_code"], document["error"]["code"]) == (4, "KAFKA_UNAVAILABLE")
+    assert document["result"]["stopped_because"] == "broker_unavailable"

@@ -67,6 +67,9 @@ def test_the_signature_itself_can_be_set(gateway, change, invoke):
         ["momo", "paid", "--url", "http://gateway.example/webhook", "--allow-remote"],
         ["momo", "paid", "--url", "http://127.0.0.1:1/?a=b"],
         ["momo", "paid", "--url", "http://127.0.0.1:1", "--to", "process-webhook"],
+        ["momo", "paid", "--timeout", "3s"],
+        ["momo", "paid", "--allow-remote"],
+        ["momo", "paid", "--allow-remote", "--to", "process-webhook"],
     ],
     ids=" ".join,
 )
@@ -107,6 +110,17 @@ def test_it_settles_a_payment_that_is_there(gateway, answer, database_url, engin
     assert document["items"][0]["status_after"] == "COMPLETED"
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM outbox")).scalar_one() == 1
+
+
+@pytest.mark.postgres
+def test_an_amount_that_is_given_is_said_to_be_paid(answer, database_url, engine):
+    """Also of an order that is there: which is how a wrong amount is tried."""
+    with engine.begin() as connection:
+        payment = insert_payment(connection, provider="MOMO", amount=123_000)
+    given = ["simulate", "momo", "paid", "--order-code", payment.order_code, "--amount", "5", "--to", "process-webhook"]
+    document = answer(*given, DATABASE_URL=database_url, **KEYS)
+    assert json.loads(document["result"]["body"])["amount"] == 5
+    assert (document["exit_code"], document["items"][0]["outcome"]) == (5, "refused")
 
 
 @pytest.mark.postgres

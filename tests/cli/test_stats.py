@@ -169,6 +169,11 @@ def test_a_wait_sees_what_happens_meanwhile(started, database_url, engine, inser
         ["-w"],
         ["--by", "colour"],
         ["--since", "3"],
+        ["--since", "now"],
+        ["--since", "2199-01-01"],
+        ["--since", "03/04/2026"],
+        ["-w", "--by", "type", "-o", "ndjson"],
+        ["-w", "--by", "type", "-o", "table"],
     ],
 )
 def test_what_would_be_ignored_or_misread_is_refused(stats, arguments):
@@ -188,6 +193,37 @@ def test_metrics_are_prometheus_text(shown, insert):
     assert [line for line in samples if not LINE.match(line)] == []
     named = {line.split()[2] for line in lines if line.startswith("# TYPE")}
     assert {re.match(r"\w+", line)[0] for line in samples} <= named
+
+
+@pytest.mark.parametrize("by", ["error", "type", "provider"])
+def test_no_label_of_a_metric_moves_a_cursor(by, shown, insert, engine):
+    """What stands in a row is escaped before the format's own escapes, so it stays one valid line."""
+    insert(1, state="dead", last_error="x \x1b[2J\u202e\n y", event_type="T\x1b[2J\u202e")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            """UPDATE outbox SET payload = jsonb_build_object('provider', %s::text)""", ("\x1b]0",)
+        )
+    text = shown("--prometheus", "--by", by).stdout
+    assert not {"\x1b", "\u202e"} & set(text)
+    label = re.compile(rf'payctl_outbox_events_by_{by}{{\w+="(?:[^"\\\n]|\\[\\"n])*",status="\w+"}} \d+')
+    assert all(label.fullmatch(line) for line in text.splitlines() if line.startswith("payctl_outbox_events_by"))
+    assert "\\\\x1b" in text
+
+
+@pytest.mark.parametrize("text", ["24h", "yesterday", "2h ago", "00:00", "2026-01-01", "2026-01-01T03:00:00Z"])
+def test_since_is_any_instant_of_the_past(text, shown, insert):
+    """And the window that was understood is said, in local time and UTC."""
+    insert(3)
+    result = shown("--since", text, "--tz", "Asia/Ho_Chi_Minh")
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"^window \S+ \S+ \+07:00 \(\S+Z\) → now", result.stderr, re.MULTILINE)
+
+
+def test_since_a_day_reaches_to_its_beginning(stats, insert):
+    """What was published before it is not counted."""
+    insert(4, state="published", age=timedelta(days=3))
+    assert sum(stats("--since", "2026-01-01")["result"]["history"]["sent"]) == 4
+    assert sum(stats("--since", "yesterday")["result"]["history"]["sent"]) == 0
 
 
 def test_an_empty_outbox_keeps_its_age_metric(shown):

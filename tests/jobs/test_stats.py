@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
 
-from ticketbottle_payctl.jobs.stats import By, Drain, Lag, collect_stats
+from ticketbottle_payctl.jobs.stats import By, Drain, Lag, collect_stats, followed
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store.stats import NEWEST
 
@@ -153,6 +154,50 @@ def test_an_old_backlog_that_nobody_touches_is_stalled(stats, insert):
 def rows(report):
     """A breakdown without its ages."""
     return [(row.label, row.pending, row.dead, row.published) for row in report.items]
+
+
+PUBLISH_OLDEST = """
+    UPDATE outbox SET published = true, "publishedAt" = clock_timestamp() AT TIME ZONE 'UTC'
+    WHERE id IN (SELECT id FROM outbox WHERE NOT published ORDER BY "createdAt" LIMIT {})
+"""
+
+
+def test_looks_that_follow_each_other_see_an_old_backlog_drain(stats, insert, execute):
+    """A replay of old events goes out behind newer ones, where one look cannot see it and two can."""
+    insert(NEWEST + 1, state="published", age=timedelta(hours=2))
+    insert(100, age=timedelta(days=10))
+    look = followed(stats)
+    assert look().drain is Drain.STALLED
+    execute(PUBLISH_OLDEST.format(60))
+    assert stats().drain is Drain.STALLED
+    report = look()
+    assert (report.pending, report.drain) == (40, Drain.DRAINING)
+    assert 0 < report.drain_eta_s < 60
+    execute(PUBLISH_OLDEST.format(40))
+    assert (look().drain, look().drain_eta_s) == (Drain.EMPTY, 0.0)
+
+
+def test_looks_that_follow_each_other_see_a_backlog_grow_and_stand(stats, insert):
+    """More than before is growing, as much as before is not getting smaller."""
+    insert(3, age=timedelta(days=1))
+    look = followed(stats)
+    assert [look().drain, look().drain] == [Drain.STALLED, Drain.STALLED]
+    insert(2, age=timedelta(days=1))
+    assert (look().drain, look().drain_eta_s) == (Drain.GROWING, None)
+
+
+def test_a_forecast_goes_no_further_back_than_a_minute(stats):
+    """What a backlog did before says nothing of it now; the look just before that minute is the measure."""
+    start = stats()
+
+    def seen(*pending_after):
+        looks = iter([replace(start, at=start.at + timedelta(seconds=at), pending=left) for at, left in pending_after])
+        look = followed(lambda: next(looks))
+        return [look() for _ in pending_after][-1]
+
+    assert seen((0, 1000), (40, 100), (61, 100), (101, 100)).drain is Drain.STALLED
+    hourly = seen((0, 1000), (3600, 400), (7200, 100))
+    assert (hourly.drain, hourly.drain_eta_s) == (Drain.DRAINING, 1200.0)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Every command in one line: its words, where it is, what it does. Nothing is imported until one is chosen.
 
-A new command is one file with one function, one line here, and one JSON Schema. A test holds each line against the
-function's own docstring.
+A new command is one file with one function, one line here that says whether it only reads, and one JSON Schema. A
+test holds each line against the function's own docstring.
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ _HERE = "ticketbottle_payctl.cli"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A command: ``words`` as typed, ``target`` as ``module:function`` in this package, the first line of its help."""
+    """A command: ``words`` as typed, ``target`` as ``module:function`` in this package, the first line of its help.
+
+    ``writes`` says that it can change rows, send messages or callbacks. Each such command asks ``guard`` first, and a
+    test holds it to that.
+    """
 
     words: tuple[str, ...]
     target: str
     help: str
+    writes: bool
 
     @property
     def name(self) -> str:
@@ -33,66 +38,72 @@ class Entry:
         return loaded
 
 
-def _entry(words: str, target: str, summary: str) -> Entry:
-    return Entry(tuple(words.split()), target, summary)
+def _reads(words: str, target: str, summary: str) -> Entry:
+    return Entry(tuple(words.split()), target, summary, writes=False)
+
+
+def _writes(words: str, target: str, summary: str) -> Entry:
+    return Entry(tuple(words.split()), target, summary, writes=True)
 
 
 COMMANDS: tuple[Entry, ...] = (
-    _entry(
+    _reads(
         "verify-signature", "verify_signature:verify_signature_command", "Prove a gateway's callback, or say why not."
     ),
-    _entry("process-webhook", "process_webhook:process_webhook_command", "Settle a payment from a gateway's callback."),
-    _entry(
+    _writes(
+        "process-webhook", "process_webhook:process_webhook_command", "Settle a payment from a gateway's callback."
+    ),
+    _writes(
         "publish-outbox",
         "publish_outbox:publish_outbox_command",
         "Carry pending events to Kafka, in order per payment.",
     ),
-    _entry("replay", "replay:replay_command", "Put events back to pending, to be published again."),
-    _entry("list outbox", "list:outbox_command", "Show events of the outbox, newest first."),
-    _entry("list payments", "list:payments_command", "Show payments, newest first."),
-    _entry("list receipts", "list:receipts_command", "Show the callbacks that were kept, newest first."),
-    _entry("show", "show:show_command", "Show everything about one payment or event, in order of time."),
-    _entry("errors", "errors:errors_command", "Show why events are not published: their last errors, grouped."),
-    _entry("runs list", "runs:list_command", "Show what operators ran, the latest first."),
-    _entry("runs show", "runs:show_command", "Show one run: who, when, why, and each row as it was and as it became."),
-    _entry("runs resume", "runs:resume_command", "Go on with a run that was interrupted or stopped."),
-    _entry("runs cancel", "runs:cancel_command", "End a run for good: what it did not reach stays as it is."),
-    _entry("cleanup", "cleanup:cleanup_command", "Delete events that were published longer ago than the retention."),
-    _entry("stats", "stats:stats_command", "Show what waits in the outbox, since when, and when it will be empty."),
-    _entry(
+    _writes("replay", "replay:replay_command", "Put events back to pending, to be published again."),
+    _reads("list outbox", "list:outbox_command", "Show events of the outbox, newest first."),
+    _reads("list payments", "list:payments_command", "Show payments, newest first."),
+    _reads("list receipts", "list:receipts_command", "Show the callbacks that were kept, newest first."),
+    _reads("show", "show:show_command", "Show everything about one payment or event, in order of time."),
+    _reads("errors", "errors:errors_command", "Show why events are not published: their last errors, grouped."),
+    _reads("runs list", "runs:list_command", "Show what operators ran, the latest first."),
+    _reads("runs show", "runs:show_command", "Show one run: who, when, why, and each row as it was and as it became."),
+    _writes("runs resume", "runs:resume_command", "Go on with a run that was interrupted or stopped."),
+    _writes("runs cancel", "runs:cancel_command", "End a run for good: what it did not reach stays as it is."),
+    _writes("cleanup", "cleanup:cleanup_command", "Delete events that were published longer ago than the retention."),
+    _reads("stats", "stats:stats_command", "Show what waits in the outbox, since when, and when it will be empty."),
+    _writes(
         "reconcile payments",
         "reconcile:payments_command",
         "Ask the gateways what became of payments, and settle them.",
     ),
-    _entry("reconcile outbox", "reconcile:outbox_command", "Compare the outbox with what lies in Kafka."),
-    _entry(
+    _reads("reconcile outbox", "reconcile:outbox_command", "Compare the outbox with what lies in Kafka."),
+    _writes(
         "simulate",
         "simulate:simulate_command",
         "Make a gateway's callback for a payment, signed with the configured keys.",
     ),
-    _entry("listen", "listen:listen_command", "Answer gateways' callbacks on this machine, as production would."),
-    _entry("demo", "demo:demo_command", "Show the whole path in a local world: callbacks in, messages out."),
-    _entry("doctor", "doctor:doctor_command", "Prove that everything payctl needs is there, and say what mends it."),
-    _entry("config show", "config:show_command", "Show every setting with where it came from."),
-    _entry("config path", "config:path_command", "Show where the configuration file is."),
-    _entry("config validate", "config:validate_command", "Check every setting, and list what is wrong."),
-    _entry("db upgrade", "db:upgrade_command", "Bring payctl's own schema up to date."),
-    _entry("db status", "db:status_command", "Show which steps of payctl's schema the database has."),
-    _entry("cdc config", "cdc:config_command", "Print Debezium's configuration for this database."),
-    _entry(
+    _writes("listen", "listen:listen_command", "Answer gateways' callbacks on this machine, as production would."),
+    _writes("demo", "demo:demo_command", "Show the whole path in a local world: callbacks in, messages out."),
+    _writes("doctor", "doctor:doctor_command", "Prove that everything payctl needs is there, and say what mends it."),
+    _reads("config show", "config:show_command", "Show every setting with where it came from."),
+    _reads("config path", "config:path_command", "Show where the configuration file is."),
+    _reads("config validate", "config:validate_command", "Check every setting, and list what is wrong."),
+    _writes("db upgrade", "db:upgrade_command", "Bring payctl's own schema up to date."),
+    _reads("db status", "db:status_command", "Show which steps of payctl's schema the database has."),
+    _reads("cdc config", "cdc:config_command", "Print Debezium's configuration for this database."),
+    _writes(
         "cdc cut-over",
         "cdc:cut_over_command",
         "Hand the outbox over to Debezium: make its slot, send what lies before it.",
     ),
-    _entry("cdc mark", "cdc:mark_command", "Mark as published what Debezium has sent, as Kafka tells it."),
-    _entry(
+    _writes("cdc mark", "cdc:mark_command", "Mark as published what Debezium has sent, as Kafka tells it."),
+    _writes(
         "cdc cut-back",
         "cdc:cut_back_command",
         "Take the outbox back from Debezium: mark what it has sent, remove its slot.",
     ),
-    _entry("schema", "schema:schema_command", "Print the JSON Schema of a command's output."),
-    _entry("completion", "completion:completion_command", "Print a shell's completion script."),
-    _entry("version", "version:version_command", "Show what this payctl is made of."),
+    _reads("schema", "schema:schema_command", "Print the JSON Schema of a command's output."),
+    _reads("completion", "completion:completion_command", "Print a shell's completion script."),
+    _reads("version", "version:version_command", "Show what this payctl is made of."),
 )
 
 GROUPS: dict[tuple[str, ...], str] = {

@@ -124,7 +124,7 @@ def _allow(
 
     Returns what was planned; None where nothing had to be counted.
     """
-    cap = session.profile.guard.max_affected if approval.max_affected is None else approval.max_affected
+    cap = session.guard.max_affected if approval.max_affected is None else approval.max_affected
     if routine and cap is None:
         permit(session, "cleanup", approval)
         return None

@@ -19,7 +19,7 @@ def show_command(ctx: typer.Context) -> None:
     Secrets are never shown, only whether they are set. A value of the environment comes before the profile's.
     """
     session = Session.of(ctx)
-    rows = shown(session.profile)
+    rows = shown(session.profile, session.guard)
     items = [{"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin} for row in rows]
     table = Table(
         ("name", "value", "origin"),

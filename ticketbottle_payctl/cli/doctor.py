@@ -74,7 +74,7 @@ def doctor_command(  # noqa: PLR0913 - one argument per option
     with _spoken(session) as say:
         report = diagnose(_subject(session), only or (), looking=say)
     if bundle is not None:
-        doctor_bundle.write(bundle, session.profile, report, session.services.now())
+        doctor_bundle.write(bundle, session.profile, session.guard, report, session.services.now())
         session.note(dim("bundle"), bundle)
     session.finish(result_of(report, bundle))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from ticketbottle_payctl import __version__
 from ticketbottle_payctl.cli.doctor_result import item
 from ticketbottle_payctl.cli.escape import escape_json
+from ticketbottle_payctl.cli.guard_in_force import GuardInForce
 from ticketbottle_payctl.cli.profiles import Profile
 from ticketbottle_payctl.cli.setting_list import shown
 from ticketbottle_payctl.errors import InputError
@@ -31,7 +32,7 @@ def refuse_existing(path: str) -> None:
         raise InputError(message, hint="name another file")
 
 
-def write(path: str, profile: Profile, report: DoctorReport, at: datetime) -> None:
+def write(path: str, profile: Profile, guard: GuardInForce, report: DoctorReport, at: datetime) -> None:
     """Write the bundle as JSON, mode 0600. Every text passes through the redaction of the logs.
 
     Raises:
@@ -44,7 +45,8 @@ def write(path: str, profile: Profile, report: DoctorReport, at: datetime) -> No
         "platform": f"{platform.system().lower()}-{platform.machine()}",
         "profile": profile.name,
         "settings": [
-            {"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin} for row in shown(profile)
+            {"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin}
+            for row in shown(profile, guard)
         ],
         "counts": report.counts,
         "findings": [item(finding) for finding in report.findings],

@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from ticketbottle_payctl.cli import catalog, exit_codes
+from ticketbottle_payctl.cli.arriving import refuse_what_is_no_text
 from ticketbottle_payctl.cli.failures import failures
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.cli.shared import NAMES, PANEL, Shared, collect, guess_form
@@ -104,6 +105,7 @@ class PayctlRoot(PayctlGroup):
         """Parse the options before the command's name."""
         ctx.meta[_ARGUMENTS] = list(args)
         with failures(lambda: _session(ctx), lambda: _help_command(ctx)):
+            refuse_what_is_no_text(args, os.environ)
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - Typer's signature

@@ -9,6 +9,8 @@
     over the cap      refused, with the number to raise
     read-only         never
 
+Whose guard counts is a matter of the database (``guard_in_force``). The message names the profile whose it is.
+
 Where nobody can be asked (no terminal, ``--no-input``, a form for programs) the plan is printed and without ``--yes``
 the command ends. Nothing was changed whenever this raises.
 """
@@ -39,6 +41,8 @@ class Act:
     affected: int
     noun: str
     plan: Sequence[Block] = ()
+    beyond_rows: bool = False
+    """Something beside the rows is changed, so that it wants leave even where no row is."""
 
     @property
     def text(self) -> str:
@@ -64,24 +68,26 @@ def permit(session: Session, verb: str, approval: Approval | None = None) -> Non
         ConfigError: the profile or its file is not there or not understood.
     """
     approval = approval or Approval()
-    _refuse_read_only(session, verb)
-    if session.profile.guard.protected:
+    refuse_read_only(session, verb)
+    _refuse_other_name(session, approval)
+    if session.guard.protected is not None:
         _require(verb, _missing(session, approval, yes=True))
         _check_name(session, approval)
-    if session.profile.guard.protected or approval.reason:
+    if session.guard.protected is not None or approval.reason:
         _log(session, verb, approval, None)
 
 
 def approve(session: Session, act: Act, approval: Approval) -> None:
-    """Show the plan and return once the act is allowed. Nothing affected needs no leave.
+    """Show the plan and return once the act is allowed. Where nothing is affected, no leave is needed.
 
     Raises:
         GuardError: read-only, over the cap, no reason or name on a protected profile, or the answer was not yes.
         ConfigError: the profile or its file is not there or not understood.
     """
-    _refuse_read_only(session, act.verb)
-    if act.affected == 0:
+    refuse_read_only(session, act.verb)
+    if act.affected == 0 and not act.beyond_rows:
         return
+    _refuse_other_name(session, approval)
     asks = can_ask(session)
     if not (session.shared.quiet and approval.yes):
         render.tell_blocks(session.shared.color, act.plan)
@@ -90,7 +96,7 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
     if not approval.yes and _ask(session, f"{act.text[:1].upper()}{act.text[1:]}? [y/N]").lower() not in {"y", "yes"}:
         message = f"not confirmed: {act.text}"
         raise GuardError(message, hint="nothing was changed; answer y, or give --yes")
-    if session.profile.guard.protected:
+    if session.guard.protected is not None:
         _check_name(session, approval)
     _log(session, act.verb, approval, act.affected)
 
@@ -101,7 +107,7 @@ def refuse_early(session: Session, act: Act, approval: Approval) -> None:
     Raises:
         GuardError: the profile is read-only, or it is over the cap.
     """
-    _refuse_read_only(session, act.verb)
+    refuse_read_only(session, act.verb)
     _refuse_over_cap(session, act, approval)
 
 
@@ -113,33 +119,38 @@ def can_ask(session: Session) -> bool:
 
 def max_affected(session: Session, approval: Approval) -> int:
     """How many rows one command may change: as typed, else as the profile says, else 1,000."""
-    if approval.max_affected is not None:
-        return approval.max_affected
-    of_profile = session.profile.guard.max_affected
-    return DEFAULT_MAX_AFFECTED if of_profile is None else of_profile
+    return approval.max_affected or session.guard.cap(DEFAULT_MAX_AFFECTED).most
 
 
-def _refuse_read_only(session: Session, verb: str) -> None:
-    if session.profile.guard.read_only:
-        message = f"profile {session.profile.name} is read-only: {verb} would change something"
+def refuse_read_only(session: Session, verb: str) -> None:
+    """Stop where nothing may ever be changed: first in :func:`permit` and :func:`approve`, here for a costly plan.
+
+    Raises:
+        GuardError: the profile is read-only.
+    """
+    owner = session.guard.read_only
+    if owner is not None:
+        message = f"{_profile(session, owner)} is read-only: {verb} would change something"
         raise GuardError(message, hint="look with -n where the command has it, or use another profile")
 
 
 def _refuse_over_cap(session: Session, act: Act, approval: Approval) -> None:
-    cap = max_affected(session, approval)
-    if act.affected > cap:
-        message = f"{act.text} is more than the {cap:,} that one command may change"
+    most = max_affected(session, approval)
+    if act.affected > most:
+        owner = session.guard.cap(DEFAULT_MAX_AFFECTED).owner
+        where = f" in {_profile(session, owner)}" if approval.max_affected is None and owner else ""
+        message = f"{act.text} is more than the {most:,} that one command may change{where.rstrip(',')}"
         raise GuardError(message, hint=f"select fewer, or add --max-affected {act.affected}")
 
 
 def _missing(session: Session, approval: Approval, *, yes: bool) -> list[str]:
     """The options without which it does not go on, as they are typed."""
     missing = [] if yes else ["--yes"]
-    if session.profile.guard.protected:
+    if session.guard.protected is not None:
         if not (approval.reason or "").strip():
             missing.append("--reason TEXT")
         if approval.confirm is None and not can_ask(session):
-            missing.append(f"--confirm {shlex.quote(session.profile.name or '')}")
+            missing.append(f"--confirm {shlex.quote(session.guard.protected)}")
     return missing
 
 
@@ -149,14 +160,28 @@ def _require(what: str, missing: list[str]) -> None:
         raise GuardError(message, hint=f"nothing was changed; look with -n, then add {' '.join(missing)}")
 
 
+def _refuse_other_name(session: Session, approval: Approval) -> None:
+    """A name that is given is compared, also where none is asked for."""
+    names = [each.name for each in session.guard.profiles]
+    if approval.confirm is not None and session.guard.protected is None and approval.confirm not in names:
+        message = f"not confirmed: the profile is {session.profile.name or 'none'}, what was given is another name"
+        raise GuardError(message, hint=f"nothing was changed; choose it: -p {shlex.quote(approval.confirm)}")
+
+
 def _check_name(session: Session, approval: Approval) -> None:
-    name = session.profile.name
+    name = session.guard.protected or ""
     given = approval.confirm
     if given is None:
-        given = _ask(session, f"Profile {name} is protected. Type its name to go on:")
+        whose = _profile(session, name)
+        given = _ask(session, f"{whose[:1].upper()}{whose[1:]} is protected. Type its name to go on:")
     if given != name:
         message = f"not confirmed: the profile is {name}, what was given is another name"
-        raise GuardError(message, hint=f"nothing was changed; type {name}, or give --confirm {shlex.quote(name or '')}")
+        raise GuardError(message, hint=f"nothing was changed; type {name}, or give --confirm {shlex.quote(name)}")
+
+
+def _profile(session: Session, name: str) -> str:
+    """A profile in words, and why its guard counts where it is not the one that was named."""
+    return f"profile {name}" if name == session.profile.name else f"profile {name}, whose database this is,"
 
 
 def _ask(session: Session, question: str) -> str:

@@ -13,7 +13,16 @@ from ticketbottle_payctl.cli import exit_codes
 from ticketbottle_payctl.cli import selector_options as select
 from ticketbottle_payctl.cli.archived import list_archived
 from ticketbottle_payctl.cli.id_files import named_ids
-from ticketbottle_payctl.cli.listed import OUTBOX, PAYMENTS, RECEIPTS, columns_of, finish_list, limit_of, position_of
+from ticketbottle_payctl.cli.listed import (
+    OUTBOX,
+    PAYMENTS,
+    RECEIPTS,
+    columns_of,
+    finish_list,
+    is_uuid,
+    limit_of,
+    position_of,
+)
 from ticketbottle_payctl.cli.selecting import Given, selector_of, stuck_for, window
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.jobs.listing import list_rows
@@ -177,6 +186,5 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
     most = limit_of(limit, everything=everything)
     session.note_target()
     fetch = partial(listing.receipts, selector=selector)
-    finish_list(
-        session, RECEIPTS, list_rows(session.services.engine, fetch, limit=most, after=position_of(after)), columns
-    )
+    start = position_of(after, is_id=is_uuid)
+    finish_list(session, RECEIPTS, list_rows(session.services.engine, fetch, limit=most, after=start), columns)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NoReturn
@@ -14,11 +15,13 @@ from ticketbottle_payctl.cli.result import Result, dim
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.cli.shared import OutputFormat
 from ticketbottle_payctl.cli.streaming import finish_stream
+from ticketbottle_payctl.cli.times import in_reach
 from ticketbottle_payctl.jobs.listing import Listing
 from ticketbottle_payctl.store.listing import OUTBOX_FIELDS, PAYMENT_FIELDS, RECEIPT_FIELDS, Position
 from ticketbottle_payctl.telemetry import redact
 
 _DEFAULT_LIMIT = 50
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,8 @@ def limit_of(given: int | None, *, everything: bool) -> int | None:
     return None if everything else given or _DEFAULT_LIMIT
 
 
-def position_of(after: str | None) -> Position | None:
-    """The position that a page's ``next`` means.
+def position_of(after: str | None, *, is_id: Callable[[str], bool] = str.isprintable) -> Position | None:
+    """The position that a page's ``next`` means; ``is_id`` says what may be a row's id.
 
     Raises:
         typer.BadParameter: it is no such cursor.
@@ -88,10 +91,15 @@ def position_of(after: str | None) -> Position | None:
         moment = datetime.fromisoformat(at)
     except ValueError:
         moment = None
-    if not found or not row_id.isprintable() or not row_id or moment is None or moment.tzinfo is None:
+    if not (found and row_id and is_id(row_id) and moment and moment.tzinfo and in_reach(moment)):
         message = "it is not the `next` of an earlier page"
         raise typer.BadParameter(message, param_hint="--after")
     return Position(moment, row_id)
+
+
+def is_uuid(text: str) -> bool:
+    """What identifies a row of payctl's own tables; the payment service's ids are any text."""
+    return _UUID.fullmatch(text) is not None
 
 
 def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[str]) -> NoReturn:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
 
+from ticketbottle_payctl.cli import targets
 from ticketbottle_payctl.errors import ConfigError
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -38,13 +39,27 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The settings in force. ``origins`` says of each of the profile's own values which file it is from."""
+    """The settings in force. ``origins`` says of each of the profile's own values which file it is from.
+
+    ``hidden`` are the profile's own values that the environment's come before.
+    """
 
     name: str | None
     environ: Mapping[str, str] = field(repr=False)
     origins: Mapping[str, str] = field(default_factory=dict)
     guard: Guard = field(default_factory=Guard)
     tz: str | None = None
+    hidden: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def misled(self) -> list[str]:
+        """Where the environment leads elsewhere than the profile: one sentence for each, without what opens it."""
+        found = []
+        for name, place in (("DATABASE_URL", targets.database), ("KAFKA_BROKERS", targets.brokers)):
+            own, other = place(self.hidden.get(name, "")), place(self.environ.get(name, ""))
+            if name in self.hidden and own != other:
+                found.append(f"{name} of the environment comes before profile {self.name}'s: {_said(other)}")
+        return found
 
 
 def config_path(given: str | None, environ: Mapping[str, str]) -> Path:
@@ -75,6 +90,16 @@ def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Pro
     return _profile(name, _table(known[name], f"profiles.{name}", path), path, environ)
 
 
+def every(path: Path) -> list[Profile]:
+    """Each profile of a file by itself, without the environment.
+
+    Raises:
+        ConfigError: the file cannot be read, or one of them not be understood.
+    """
+    known = _table(_parse(path).get("profiles", {}), "profiles", path)
+    return [_profile(name, _table(known[name], f"profiles.{name}", path), path, {}) for name in known]
+
+
 def names(path: Path) -> list[str]:
     """The profiles a file defines.
 
@@ -101,7 +126,12 @@ def _profile(name: str, table: Mapping[str, object], path: Path, environ: Mappin
     guards = _table(table.get("guard", {}), f"profiles.{name}.guard", path)
     own = [*fills, *(["tz"] if tz else []), *(f"guard.{key}" for key in guards)]
     origins = dict.fromkeys(own, f"profile {name} in {path}")
-    return Profile(name, {**environ, **fills}, origins, _guard(guards, name, path), tz)
+    hidden = {key: value for key, value in values.items() if key not in fills}
+    return Profile(name, {**environ, **fills}, origins, _guard(guards, name, path), tz, hidden)
+
+
+def _said(place: object) -> str:
+    return ",".join(sorted(place)) if isinstance(place, frozenset) else str(place or "no database")
 
 
 def _is_zone(name: object) -> TypeGuard[str]:

@@ -43,7 +43,8 @@ def result_of_preview(waiting: list[Waiting]) -> Result:
     human: list[Block] = [line(bold(f"{total:,}"), "events would be claimed")]
     if rows:
         human.append(Table(("event type", "topic", "events", "oldest"), tuple(tuple(row.values()) for row in rows)))
-    return Result(SCHEMA, counts={"pending": total}, items=rows, human=human, dry_run=True)
+    counts = {"claimed": total, "published": 0, "retried": 0, "dead": 0, "held": 0, "pending": total}
+    return Result(SCHEMA, counts=counts, items=rows, human=human, dry_run=True)
 
 
 def _failure(report: PublishReport) -> Failure | None:

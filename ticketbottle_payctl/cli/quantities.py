@@ -10,18 +10,24 @@ import typer
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _PART = re.compile(r"(\d{1,9})(ms|[smhdw])")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
+_LONGEST_S = 36_525 * 86_400
+"""A hundred years: beyond it, instants and clocks of the libraries below end."""
+
 _RATE = re.compile(r"(\d{1,7})(?:/(s|m|h))")
 
 
 def duration(text: str) -> timedelta:
-    """A span of time, such as ``50s``, ``90m`` or ``1h30m``.
+    """A span of time of at most a hundred years, such as ``50s``, ``90m`` or ``1h30m``.
 
     Raises:
-        typer.BadParameter: it is not one, or it is nothing at all.
+        typer.BadParameter: it is not one, it is nothing at all, or longer.
     """
     seconds = sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
     if not _DURATION.fullmatch(text) or seconds <= 0:
         message = f"{text!r} is not a duration; examples are 50s, 90m, 1h30m, 7d"
+        raise typer.BadParameter(message)
+    if seconds > _LONGEST_S:
+        message = f"{text!r} is longer than a hundred years"
         raise typer.BadParameter(message)
     return timedelta(seconds=seconds)
 

@@ -15,8 +15,8 @@ def refuse_in_earnest(session: Session, verb: str) -> None:
         GuardError: it is one of them.
         ConfigError: the profile or its file is not there or not understood.
     """
-    if session.profile.guard.protected:
-        message = f"profile {session.profile.name} is protected: {verb} is for trying things out"
+    if session.guard.protected is not None:
+        message = f"profile {session.guard.protected} is protected: {verb} is for trying things out"
     elif session.settings.environment.casefold() in _IN_EARNEST:
         message = f"ENVIRONMENT is {session.settings.environment}: {verb} is for trying things out"
     else:

@@ -9,7 +9,7 @@ import typer
 from ticketbottle_payctl.cli import options
 from ticketbottle_payctl.cli import selector_options as select
 from ticketbottle_payctl.cli.guard import Act, Approval, approve, permit
-from ticketbottle_payctl.cli.listed import position_of
+from ticketbottle_payctl.cli.listed import is_uuid, position_of
 from ticketbottle_payctl.cli.replay_plan import noun, superseded_blocks, superseded_row
 from ticketbottle_payctl.cli.replay_progress import watched
 from ticketbottle_payctl.cli.replay_result import result_of, signalled
@@ -37,7 +37,7 @@ def list_command(
 ) -> None:
     """Show what operators ran, the latest first."""
     session = Session.of(ctx)
-    position = position_of(after)
+    position = position_of(after, is_id=is_uuid)
     session.note_target()
     most = limit or _DEFAULT_LIMIT
     with transaction(session.services.engine, Limits(), commit=False) as connection:

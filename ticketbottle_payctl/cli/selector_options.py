@@ -20,11 +20,6 @@ def text(value: str) -> str:
     Raises:
         typer.BadParameter: it is empty, or holds what no text in a database holds.
     """
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        message = "it is no text"
-        raise typer.BadParameter(message) from error
     if not value or "\x00" in value:
         message = "it is empty"
         raise typer.BadParameter(message)

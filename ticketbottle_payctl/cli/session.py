@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NoReturn
 
@@ -13,8 +14,9 @@ from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.cli import labels, render
 from ticketbottle_payctl.cli.catalog import schema_name
 from ticketbottle_payctl.cli.documents import Occasion
+from ticketbottle_payctl.cli.guard_in_force import GuardInForce, in_force
 from ticketbottle_payctl.cli.profiles import Profile, load
-from ticketbottle_payctl.cli.result import Failure, Part, Result, dim
+from ticketbottle_payctl.cli.result import Failure, Part, Result, dim, warn
 from ticketbottle_payctl.cli.shared import Shared
 from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.wiring import Services, hide_secrets, utc_now
@@ -31,6 +33,7 @@ class Session:
         self.started_at = utc_now()
         self._started = time.monotonic()
         self._profile: Profile | None = None
+        self._guard: GuardInForce | None = None
         self._services = services
         self._owned = services is None
         self._answered = False
@@ -53,9 +56,19 @@ class Session:
             ConfigError: the profile or its file is not there or not understood.
         """
         if self._profile is None:
-            environ = os.environ if self._services is None else self._services.environ
-            self._profile = load(self.shared.profile, self.shared.config, environ)
+            self._profile = load(self.shared.profile, self.shared.config, self._environ)
         return self._profile
+
+    @property
+    def guard(self) -> GuardInForce:
+        """What stands between this run and the database it leads to. Reads the file even where none was named.
+
+        Raises:
+            ConfigError: the file is there and not understood.
+        """
+        if self._guard is None:
+            self._guard = in_force(self.profile, self.shared.config, self._environ)
+        return self._guard
 
     @property
     def services(self) -> Services:
@@ -72,12 +85,16 @@ class Session:
     def begin(self) -> None:
         """Start the log, and read the profile if one was named: a name that is ignored would mislead.
 
+        Where the environment leads elsewhere than that profile, it is said.
+
         Raises:
             ConfigError: the profile or its file is not there or not understood.
         """
         telemetry.setup_logging(self._log_level())
         if self.shared.profile or self.shared.config:
             _ = self.services
+            for sentence in self.profile.misled:
+                self.note(warn("warning:"), sentence)
 
     def note(self, *parts: Part) -> None:
         """A line of talk on stderr; nothing with ``-q``."""
@@ -131,6 +148,10 @@ class Session:
         """Which command this is, as whom, since when."""
         duration = round((time.monotonic() - self._started) * 1000)
         return Occasion(self.command, self.shared.profile, self.started_at, duration)
+
+    @property
+    def _environ(self) -> Mapping[str, str]:
+        return self._services.environ if self._services and not self._owned else os.environ
 
     def _log_level(self) -> str:
         if self.shared.quiet and not self.shared.verbose:

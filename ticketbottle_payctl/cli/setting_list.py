@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli import labels
+from ticketbottle_payctl.cli import setting_names as names
 from ticketbottle_payctl.cli.guard import DEFAULT_MAX_AFFECTED
+from ticketbottle_payctl.cli.guard_in_force import GuardInForce
 from ticketbottle_payctl.cli.profiles import Profile
 from ticketbottle_payctl.cli.times import machine_zone
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import Settings
 
-_DEFAULTED: dict[str, Callable[[Settings], object]] = {
+_VALUES: dict[str, Callable[[Settings], object]] = {
     "ENVIRONMENT": lambda settings: settings.environment,
     "LOG_LEVEL": lambda settings: settings.log_level,
     "OUTBOX_BATCH_SIZE": lambda settings: settings.batch_size,
     "OUTBOX_MAX_RETRIES": lambda settings: settings.max_retries,
     "OUTBOX_RETENTION_DAYS": lambda settings: settings.retention.days,
     "PAYCTL_SHARDS": lambda settings: settings.shards,
+    "PAYCTL_LOOP_SECONDS": lambda settings: round(settings.loop.total_seconds()),
 }
-_PLAIN = ("KAFKA_BROKERS", "KAFKA_SSL", "KAFKA_SASL_MECHANISM", "KAFKA_CA_FILE", "KAFKA_CLIENT_ID", "PAYCTL_DB_POOL")
-_ASKED_AT = ("PAYCTL_ZALOPAY_URL", "PAYCTL_PAYOS_URL", "PAYCTL_VNPAY_URL", "PAYCTL_MOMO_URL")
-_HIDDEN = ("KAFKA_USERNAME", "KAFKA_PASSWORD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Finding:
     message: str
 
 
-def shown(profile: Profile) -> list[Shown]:
+def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
     """Every setting payctl knows, with where it came from.
 
     Raises:
@@ -53,23 +53,25 @@ def shown(profile: Profile) -> list[Shown]:
     """
     settings = Settings.from_env(profile.environ)
     rows = [_row(profile, "DATABASE_URL", _database(settings))]
-    rows += [_row(profile, name, str(value(settings))) for name, value in _DEFAULTED.items()]
-    rows += [_row(profile, name, profile.environ.get(name) or None) for name in _PLAIN]
-    rows += [_row(profile, name, _address(profile.environ.get(name))) for name in _ASKED_AT]
-    keys = [field.env for gateway in providers.GATEWAYS.values() for field in gateway.fields]
-    rows += [_row(profile, name, None) for name in (*_HIDDEN, *keys)]
-    return rows + [_of_profile(profile, name, value) for name, value in _guards(profile).items()]
+    rows += [_row(profile, name, str(value(settings))) for name, value in _VALUES.items()]
+    rows += [_row(profile, name, profile.environ.get(name) or None) for name in names.PLAIN]
+    rows += [_row(profile, name, _address(profile.environ.get(name))) for name in names.ASKED_AT]
+    rows += [_row(profile, name, None) for name in names.HIDDEN]
+    rows += [_row(profile, name, _place(profile, name)) for name in names.ONLY_WHERE_SET if profile.environ.get(name)]
+    rows.append(_of_profile(profile, "tz", profile.tz or str(machine_zone())))
+    return rows + [_guard(profile, guard, name) for name in ("protected", "read_only", "max_affected")]
 
 
 def findings(profile: Profile) -> list[Finding]:
-    """Each group of settings, checked by the code that will read it."""
+    """Each group of settings, checked by the code that will read it, and each name that none reads."""
     general = _check("general", lambda: f"environment {Settings.from_env(profile.environ).environment}")
     found = [general]
     if general.ok:
         settings = Settings.from_env(profile.environ)
         found.append(_check("database", lambda: labels.database(settings.database)))
         found.append(_check("kafka", lambda: settings.kafka.brokers))
-    return found + [_gateway(profile, name) for name in providers.GATEWAYS]
+    found += [_gateway(profile, name) for name in providers.GATEWAYS]
+    return found + [Finding(name, ok=False, message=message) for name, message in names.unknown(profile)]
 
 
 def _row(profile: Profile, name: str, value: str | None) -> Shown:
@@ -78,20 +80,27 @@ def _row(profile: Profile, name: str, value: str | None) -> Shown:
     return Shown(name, value, is_set, origin)
 
 
-def _guards(profile: Profile) -> dict[str, str]:
-    guard = profile.guard
-    cap = DEFAULT_MAX_AFFECTED if guard.max_affected is None else guard.max_affected
-    return {
-        "tz": profile.tz or str(machine_zone()),
-        "guard.protected": str(guard.protected).lower(),
-        "guard.read_only": str(guard.read_only).lower(),
-        "guard.max_affected": str(cap),
-    }
+def _guard(profile: Profile, guard: GuardInForce, name: str) -> Shown:
+    """What is in force; where it is another profile's because the database is, that one is the origin."""
+    cap = guard.cap(DEFAULT_MAX_AFFECTED)
+    value, owner = {
+        "protected": (str(guard.protected is not None).lower(), guard.protected),
+        "read_only": (str(guard.read_only is not None).lower(), guard.read_only),
+        "max_affected": (str(cap.most), cap.owner),
+    }[name]
+    if owner is None or owner == profile.name:
+        return _of_profile(profile, f"guard.{name}", value)
+    return Shown(f"guard.{name}", value, is_set=True, origin=f"profile {owner}, whose database this is")
 
 
 def _of_profile(profile: Profile, name: str, value: str) -> Shown:
     """What only a profile can say."""
     return Shown(name, value, name in profile.origins, profile.origins.get(name, "default"))
+
+
+def _place(profile: Profile, name: str) -> str | None:
+    """Where a secret lies is no secret; what it was before is one."""
+    return profile.environ[name] if name in names.ARNS else None
 
 
 def _address(value: str | None) -> str | None:
@@ -115,11 +124,14 @@ def _check(name: str, read: Callable[[], str]) -> Finding:
 
 
 def _gateway(profile: Profile, name: str) -> Finding:
-    fields = [field for field in providers.GATEWAYS[name].fields if field.signs_callbacks]
-    there = [bool(profile.environ.get(each.env) or profile.environ.get(f"{each.env}_SECRET_ARN")) for each in fields]
-    if all(there):
+    fields = [field.env for field in providers.GATEWAYS[name].fields if field.signs_callbacks]
+    absent = [each for each in fields if not profile.environ.get(each)]
+    if not absent:
         return Finding(name, ok=True, message="its callbacks can be checked")
-    if not any(there):
+    elsewhere = [each for each in absent if profile.environ.get(f"{each}{names.SECRET_ARN}")]
+    if absent == elsewhere:
+        named = ", ".join(f"{each}{names.SECRET_ARN}" for each in elsewhere)
+        return Finding(name, ok=True, message=f"off on the command line: only the functions read {named}")
+    if absent == fields:
         return Finding(name, ok=True, message="off: no keys are set")
-    absent = ", ".join(field.env for field, present in zip(fields, there, strict=True) if not present)
-    return Finding(name, ok=False, message=f"some keys are set, but not {absent}")
+    return Finding(name, ok=False, message=f"some keys are set, but not {', '.join(absent)}")

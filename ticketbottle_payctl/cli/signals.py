@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from _thread import start_new_thread
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +31,8 @@ def stop_on_signals() -> Iterator[Stop]:
 
     def ask(number: int, _frame: FrameType | None) -> None:
         stop.exit_code = _CODES[signal.Signals(number)]
-        stop.event.set()
+        # Not here: whoever waits for the event holds its lock for a moment, and this runs on top of him.
+        start_new_thread(stop.event.set, ())
         for each, handler in before.items():
             signal.signal(each, handler)
 

@@ -77,7 +77,8 @@ OrderCode = Annotated[
     str | None, typer.Option(metavar="CODE", help="For the payment of this order, as the database has it.")
 ]
 Amount = Annotated[
-    int | None, typer.Option(metavar="VND", min=1, help="The payment's amount, where no order is given [250000].")
+    int | None,
+    typer.Option(metavar="VND", min=1, help="The amount that it says was paid [default: the order's, else 250000]."),
 ]
 Reference = Annotated[
     str | None,
@@ -118,6 +119,9 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
     session = Session.of(ctx)
     gateway = providers.by_name(provider)
     refuse_in_earnest(session, "simulate")
+    if url is None and (allow_remote or timeout is not None):
+        message = "goes with --url"
+        raise typer.BadParameter(message, param_hint="--allow-remote" if allow_remote else "--timeout")
     if url is not None and to is not Destination.STDOUT:
         message = "--url and --to are two destinations"
         raise InputError(message, hint="give one of the two")
@@ -131,6 +135,7 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
         facts = facts_of(gateway, scenario, request)
         session.finish(Result(SCHEMA, result=facts, human=[Raw(text_of(request))], dry_run=dry_run))
     times = 2 if scenario == DUPLICATE else 1
+    permit(session, "simulate")
     if url is not None:
         sent = _send(gateway, request, _target(url, gateway, allow_remote=allow_remote), timeout or _PATIENCE, times)
     else:
@@ -197,7 +202,6 @@ def _request(
 def _process(session: Session, gateway: Gateway, request: Request, times: int) -> list[Sent]:
     from ticketbottle_payctl.jobs.process_webhook import process_webhook  # noqa: PLC0415 - as above
 
-    permit(session, "simulate")
     services = session.services
     credentials = services.credentials(gateway)
     reports = [process_webhook(services.engine, request, gateway, credentials) for _ in range(times)]

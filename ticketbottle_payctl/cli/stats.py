@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated
 
 import typer
 
+from ticketbottle_payctl.cli.human import is_terminal
 from ticketbottle_payctl.cli.quantities import duration
 from ticketbottle_payctl.cli.result import Raw
+from ticketbottle_payctl.cli.selecting import window
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.cli.shared import OutputFormat
 from ticketbottle_payctl.cli.stats_prometheus import exposition
 from ticketbottle_payctl.cli.stats_result import Limits, checked, result_of, with_human
 from ticketbottle_payctl.cli.stats_wait import Wanted, wait_for, wanted
 from ticketbottle_payctl.cli.stats_watch import watch
-from ticketbottle_payctl.cli.times import age
-from ticketbottle_payctl.jobs.stats import WINDOW, By, StatsReport, collect_stats
+from ticketbottle_payctl.cli.times import is_age
+from ticketbottle_payctl.jobs.stats import WINDOW, By, StatsReport, collect_stats, followed
 
 Since = Annotated[
-    timedelta | None,
-    typer.Option(parser=age, metavar="24h", help="How far back rates and lags look [default: 1h]."),
+    str | None,
+    typer.Option(metavar="WHEN", help="Rates and lags from then on, such as 24h, yesterday, 09:00 [default: 1h]."),
 ]
-GroupBy = Annotated[By | None, typer.Option("--by", help="Break the numbers down.")]
+GroupBy = Annotated[By | None, typer.Option("--by", help="Break the numbers down; with --watch only on a terminal.")]
 Watch = Annotated[bool, typer.Option("-w", "--watch", help="Show it again and again, until Ctrl-C.")]
 Interval = Annotated[
     timedelta | None, typer.Option(parser=duration, metavar="2s", help="Between two looks of --watch or --wait.")
@@ -80,8 +83,10 @@ def stats_command(  # noqa: PLR0913 - one argument per option
     _needs("--interval", "--watch or --wait", useless=not watching and wait is None and interval is not None)
     _check_interval(interval)
     if watching:
-        _for_many_looks(session)
-    look = _looker(session, since or WINDOW, by)
+        _for_many_looks(session, by)
+    look = _looker(session, _reach(session, since), by)
+    if watching or wait is not None:
+        look = followed(look)
     pause = interval or _INTERVAL
     if watching:
         watch(session, look, pause)
@@ -96,9 +101,26 @@ def stats_command(  # noqa: PLR0913 - one argument per option
     session.finish(result_of(report))
 
 
-def _looker(session: Session, since: timedelta, by: By | None) -> Callable[[], StatsReport]:
+def _looker(session: Session, reach: Callable[[], timedelta], by: By | None) -> Callable[[], StatsReport]:
     engine, max_retries = session.services.engine, session.settings.max_retries
-    return lambda: collect_stats(engine, max_retries=max_retries, since=since, by=by)
+    return lambda: collect_stats(engine, max_retries=max_retries, since=reach(), by=by)
+
+
+def _reach(session: Session, since: str | None) -> Callable[[], timedelta]:
+    """How far back each look goes: ever the same span, or ever to the same instant. It is said on stderr.
+
+    Raises:
+        typer.BadParameter: it is no instant, or one that is still to come.
+    """
+    if since is None:
+        return lambda: WINDOW
+    now = session.services.now()
+    first, _ = window(session, since, None)
+    if first is None or first >= now:
+        message = "it is not in the past"
+        raise typer.BadParameter(message, param_hint="--since")
+    span = now - first
+    return lambda: span if is_age(since) else session.services.now() - first
 
 
 def _one_of(**modes: bool) -> None:
@@ -121,7 +143,10 @@ def _check_interval(interval: timedelta | None) -> None:
         raise typer.BadParameter(message, param_hint="--interval")
 
 
-def _for_many_looks(session: Session) -> None:
+def _for_many_looks(session: Session, by: By | None) -> None:
     if session.shared.output not in {OutputFormat.TABLE, OutputFormat.NDJSON}:
         message = f"-o {session.shared.output} is one answer; with --watch use -o ndjson"
         raise typer.BadParameter(message, param_hint="--watch")
+    if by is not None and (session.shared.output is OutputFormat.NDJSON or not is_terminal(sys.stdout)):
+        message = "a watch breaks its numbers down on a terminal only; elsewhere it is one line for each look"
+        raise typer.BadParameter(message, param_hint="--by")

@@ -1,13 +1,14 @@
 """The outbox's state in the text format that Prometheus scrapes and its push gateway takes.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (version 0.0.4). A metric without a value is
-left out; label values are escaped as that page says.
+left out; label values are escaped as everywhere here, and then as that page says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ticketbottle_payctl.cli.escape import escape
 from ticketbottle_payctl.cli.stats_result import label_name
 from ticketbottle_payctl.jobs.stats import By, StatsReport
 
@@ -56,4 +57,6 @@ def _lines(name: str, text: str, samples: list[_Sample]) -> Iterator[str]:
 
 
 def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    """A label as the format wants it, and safe on a terminal: the format itself escapes no control characters."""
+    safe = "\n".join(escape(line) for line in label.split("\n"))
+    return safe.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

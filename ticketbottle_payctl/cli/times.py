@@ -19,6 +19,9 @@ from ticketbottle_payctl.cli.result import dim
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.telemetry import rfc3339
 
+_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""What is meant in earnest lies between; at the calendar's ends no zone can be reckoned with."""
+
 _EXAMPLES = "examples are 2h, yesterday, 09:00, 2026-11-22, 2026-11-22T10:00, 2026-11-22T03:00:00Z"
 _CLOCK = re.compile(r"\d{2}:\d{2}(:\d{2})?")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -34,15 +37,22 @@ def instant(text: str, zone: tzinfo, now: datetime, *, option: str | None = None
     ``option`` names the option in the error.
 
     Raises:
-        typer.BadParameter: it is none of the accepted forms, can be read in two ways, or does not exist in ``zone``.
+        typer.BadParameter: it is none of the accepted forms, can be read in two ways, does not exist in ``zone``, or
+            is not :func:`in_reach`.
     """
     try:
-        return _parse(text.strip(), zone, now).astimezone(UTC)
+        moment = _parse(text.strip(), zone, now).astimezone(UTC)
+        return moment if in_reach(moment) else _too_far(text)
     except (ValueError, OverflowError) as error:
         message = f"{text!r} is no instant; {_EXAMPLES}"
         raise typer.BadParameter(message, param_hint=option) from error
     except typer.BadParameter as error:
         raise typer.BadParameter(error.message, param_hint=option) from error
+
+
+def in_reach(moment: datetime) -> bool:
+    """Whether it lies from 1900 to 2199, so that every zone and the database can show it."""
+    return _EARLIEST <= moment < _LATEST
 
 
 def age(text: str) -> timedelta:
@@ -52,6 +62,15 @@ def age(text: str) -> timedelta:
         typer.BadParameter: it is no duration, or nothing at all.
     """
     return duration(text.strip().removesuffix("ago").strip())
+
+
+def is_age(text: str) -> bool:
+    """Whether it is how long ago, rather than an instant of its own."""
+    try:
+        age(text)
+    except typer.BadParameter:
+        return False
+    return True
 
 
 def zone_of(session: Session) -> tzinfo:
@@ -139,6 +158,11 @@ def _refuse_ambiguous(text: str) -> None:
     if _ORDER_UNKNOWN.fullmatch(text):
         message = f"{text!r} does not say which is the day and which the month; write 2026-11-22"
         raise typer.BadParameter(message)
+
+
+def _too_far(text: str) -> datetime:
+    message = f"{text!r} does not lie between 1900 and 2199"
+    raise typer.BadParameter(message)
 
 
 def _no(text: str) -> datetime:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -14,7 +15,7 @@ from ticketbottle_payctl.store import stats as store
 from ticketbottle_payctl.store.engine import Limits, transaction
 from ticketbottle_payctl.store.stats import PARTS, By, Group, Recent, Total, Unpublished
 
-__all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats"]
+__all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "followed"]
 
 WINDOW = timedelta(hours=1)
 """What rates and lags are about where nothing else is asked for."""
@@ -26,7 +27,7 @@ _RECENT_S = 60.0
 
 
 class Drain(StrEnum):
-    """Where the backlog is going, judged by the last minute."""
+    """Where the backlog is going, judged by the last minute: in one look by what it sees of it, else between looks."""
 
     EMPTY = "empty"
     DRAINING = "draining"
@@ -114,6 +115,35 @@ def collect_stats(engine: Engine, *, max_retries: int, since: timedelta = WINDOW
         case _:
             assert_never(by)
     return replace(report, by=by, items=tuple(items))
+
+
+def followed(look: Callable[[], StatsReport]) -> Callable[[], StatsReport]:
+    """The same looks, their forecast by what became of ``pending`` since a look of up to a minute ago.
+
+    A single look cannot see how fast old events go out, such as a replayed backlog: among the newest published ones,
+    which it reads, they are not. The first look is a single one.
+    """
+    before: deque[StatsReport] = deque()
+
+    def again() -> StatsReport:
+        report = look()
+        while len(before) > 1 and _seconds(report.at - before[1].at) >= _RECENT_S:
+            before.popleft()
+        drain, eta = _forecast_since(before[0], report) if before else (report.drain, report.drain_eta_s)
+        before.append(report)
+        return replace(report, drain=drain, drain_eta_s=eta)
+
+    return again
+
+
+def _forecast_since(earlier: StatsReport, now: StatsReport) -> tuple[Drain, float | None]:
+    if not now.pending:
+        return Drain.EMPTY, 0.0
+    gone = earlier.pending - now.pending
+    if gone > 0:
+        elapsed = (now.at - earlier.at).total_seconds()
+        return Drain.DRAINING, round(now.pending * elapsed / gone, 1)
+    return (Drain.GROWING if gone < 0 else Drain.STALLED), None
 
 
 def _report(recent: Recent, found: Unpublished, total: Total) -> StatsReport:

@@ -118,7 +118,10 @@ _PART = """width_bucket(date_part('epoch', {at}), date_part('epoch', {start}), d
 
 
 def recent(connection: Connection, window_s: float) -> Recent:
-    """Look at the newest published events, at most :data:`NEWEST` of them. No more than those rows are read."""
+    """Look at the newest published events, at most :data:`NEWEST` of them. No more than those rows are read.
+
+    Newest by creation, which the index knows: what was sent lately of an older backlog is not among them.
+    """
     sql = f"""
         WITH newest AS MATERIALIZED (
             SELECT "createdAt" AS made, COALESCE("publishedAt", "createdAt") AS sent FROM outbox

@@ -58,7 +58,7 @@ def cdc_cut_over(  # noqa: PLR0913 - the honest list of what the job needs
     """Make the slot and send what lies before it. Afterwards, and not before, the connector may be started.
 
     Every publisher has to be stopped, and the backlog drained. Writers are never kept waiting. ``dry_run`` checks
-    what can be checked and makes no slot.
+    what can be checked, makes no slot and writes nothing.
 
     Raises:
         LockedError: a publisher is at work.
@@ -66,9 +66,10 @@ def cdc_cut_over(  # noqa: PLR0913 - the honest list of what the job needs
         ConfigError: no publication, ``wal_level`` is not logical, or a privilege is missing.
         BrokerUnavailableError, DatabaseUnavailableError: nothing was handed over.
     """
-    _enter(engine, shards)
-    with transaction(engine, LIMITS) as connection:
-        _keep_publishers_out(connection, shards)
+    if not dry_run:
+        _enter(engine, shards)
+    with transaction(engine, LIMITS, commit=not dry_run) as connection:
+        _keep_publishers_out(connection, shards, entered=not dry_run)
         pending = _check(connection, max_retries)
         _check_topics(producer)
         if dry_run:
@@ -95,9 +96,13 @@ def _enter(engine: Engine, shards: int) -> None:
                 raise _locked()
 
 
-def _keep_publishers_out(connection: Connection, shards: int) -> None:
-    """Hold every shard, and write nothing: a slot waits for whoever is writing, us included."""
-    if any(ownership.enter(connection, shard, shards, 0, _OWNER) is not Entry.UNCHANGED for shard in range(shards)):
+def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) -> None:
+    """Hold every shard, and write nothing: a slot waits for whoever is writing, us included.
+
+    Where we never ``entered``, which a dry run does not, our name is new to them, and is rolled back.
+    """
+    allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
+    if any(ownership.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):
         raise _locked()
 
 

@@ -1,0 +1,112 @@
+"""Every command of the catalogue that writes, against profiles that forbid it: exit 7, and nothing is changed."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import timedelta
+
+import pytest
+
+from tests.stand_ins import Gateways, serving
+from ticketbottle_payctl.cli import catalog
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
+
+pytestmark = pytest.mark.postgres
+
+ORDER = "TB-TEST-20261123-GUARDED1"
+NOWHERE = "127.0.0.1:1"
+CONFIG = """
+[profiles.archive.guard]
+read_only = true
+[profiles.prod.guard]
+protected = true
+"""
+SIMULATED = ["simulate", "momo", "paid", "--order-code", ORDER]
+WRITING = {
+    "process-webhook": [["process-webhook", "--query", "vnp_x=1", "--provider", "vnpay"]],
+    "publish-outbox": [["publish-outbox"]],
+    "replay": [["replay", "--failed", "-y"]],
+    "runs resume": [["runs", "resume", "RUN", "-y"]],
+    "runs cancel": [["runs", "cancel", "RUN", "-y"]],
+    "cleanup": [["cleanup"], ["cleanup", "--older-than", "1d", "-y"]],
+    "reconcile payments": [["reconcile", "payments", "-y"]],
+    "simulate": [[*SIMULATED, "--to", "process-webhook"], [*SIMULATED, "--url", f"http://{NOWHERE}"]],
+    "listen": [["listen", "--port", "0"]],
+    "demo": [["demo"]],
+    "doctor": [["doctor", "--fix-published-flags", "-y"]],
+    "db upgrade": [["db", "upgrade"]],
+    "cdc cut-over": [["cdc", "cut-over", "-y"]],
+    "cdc mark": [["cdc", "mark"]],
+    "cdc cut-back": [["cdc", "cut-back", "-y"]],
+}
+PLANNED_BESIDE_DEBEZIUM = {"cdc cut-over", "cdc cut-back"}
+"""Their plan needs Kafka and a logical log: tests/cdc has them on a protected profile."""
+
+
+def each(but=frozenset()):
+    """A case for each way to write."""
+    cases = [(name, arguments) for name, every in WRITING.items() if name not in but for arguments in every]
+    return pytest.mark.parametrize(("name", "arguments"), cases, ids=[" ".join(arguments) for _, arguments in cases])
+
+
+@pytest.fixture
+def world(engine, database_url, tmp_path, answer):
+    """Something to do for every command, and the environment that leads to it; ``RUN`` is a run that is not over."""
+    with engine.begin() as connection:
+        insert_payment(connection, provider="MOMO", order_code=ORDER, reference=ORDER, age=timedelta(hours=1))
+        insert_events(connection, 2, state="dead")
+        insert_events(connection, 2, state="sent_unmarked")
+        insert_events(connection, 2, state="published", age=timedelta(days=30))
+    file = tmp_path / "config.toml"
+    file.write_text(CONFIG, "utf-8")
+    with serving(Gateways(states={ORDER: "paid"})) as gateways:
+        environment = {
+            "DATABASE_URL": database_url, "PAYCTL_CONFIG": str(file), "KAFKA_BROKERS": NOWHERE, **gateways.environment,
+        }  # fmt: skip
+        canary = ["replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms"]
+        yield {**environment, "RUN": answer(*canary, **environment)["run_id"]}
+
+
+@each()
+def test_a_read_only_profile_changes_nothing_ever(name, arguments, world, content, answer):
+    """Whatever is given beside it."""
+    before = content()
+    document = answer(*_typed(arguments, world), "-p", "archive", *_accepted(name, "archive"), **world)
+    assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD"), document["error"]
+    assert "archive is " in document["error"]["message"]
+    assert content() == before
+
+
+@each(but=PLANNED_BESIDE_DEBEZIUM)
+def test_a_protected_profile_wants_a_reason_and_its_name(name, arguments, world, content, answer):
+    """A yes alone is not enough; what is for trying things out is refused altogether."""
+    before = content()
+    document = answer(*_typed(arguments, world), "-p", "prod", **world)
+    assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD"), document["error"]
+    if "confirm" in _parameters(name):
+        assert "--reason TEXT --confirm prod" in document["error"]["hint"]
+    assert content() == before
+
+
+def test_no_command_that_writes_is_left_out():
+    """A new one needs a case here, and so a guard."""
+    assert set(WRITING) == {entry.name for entry in catalog.COMMANDS if entry.writes}
+
+
+@pytest.mark.parametrize("entry", catalog.COMMANDS, ids=lambda entry: entry.name)
+def test_what_only_reads_asks_for_no_leave(entry):
+    """A command with an option for a dry run or an approval can change something, and the catalogue has to say so."""
+    assert entry.writes or not {"dry_run", "yes", "reason", "max_affected", "confirm"} & _parameters(entry.name)
+
+
+def _typed(arguments, world):
+    return [world["RUN"] if word == "RUN" else word for word in arguments]
+
+
+def _accepted(name, profile):
+    given = {"reason": ["--reason", "why"], "confirm": ["--confirm", profile]}
+    return [word for option, words in given.items() if option in _parameters(name) for word in words]
+
+
+def _parameters(name):
+    return set(inspect.signature(catalog.find(tuple(name.split())).load()).parameters)

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from ticketbottle_payctl.cli.exit_codes import ExitCode
+from ticketbottle_payctl.cli.signals import stop_on_signals
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
+)
+def test_a_signal_at_the_moment_of_waiting_does_not_hang(number, code):
+    """Whoever is about to wait for the event holds its lock; the handler runs on top of him and must not take it."""
+    with stop_on_signals() as stop:
+        with stop.event._cond:  # noqa: SLF001 - the lock that Event.wait holds for an instant
+            signal.raise_signal(number)
+        assert stop.event.wait(10)
+    assert stop.exit_code is code
