@@ -139,7 +139,7 @@ def mock_kafka() -> Iterator[MockKafka]:
 @pytest.fixture(scope="session")
 def kafka_server() -> Iterator[ApacheKafka]:
     """The one Apache Kafka of this run: tests that use it all go to one worker."""
-    broker = started_or_skipped(lambda: ApacheKafka(secure=True, within=in_memory()))
+    broker = started_or_skipped(lambda: ApacheKafka(secure=True, proxied=True, within=in_memory()))
     yield broker
     broker.close()
 
