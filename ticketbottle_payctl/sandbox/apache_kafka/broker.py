@@ -183,15 +183,17 @@ class ApacheKafka:
         if not self._started.running:
             self.restart()
 
-    def recreate_topics(self, names: Iterable[str], *, partitions: int = 3) -> None:
-        """Leave these topics empty, made anew with ``partitions``."""
+    def recreate_topics(
+        self, names: Iterable[str], *, partitions: int = 3, config: Mapping[str, str] | None = None
+    ) -> None:
+        """Leave these topics empty, made anew with ``partitions`` and ``config``."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         wanted = list(names)
         there = [name for name in wanted if name in admin.list_topics(timeout=10).topics]
         if there:
             for future in admin.delete_topics(there, operation_timeout=30).values():
                 future.result(30)
-        create_topics(self.bootstrap, wanted, partitions=partitions)
+        create_topics(self.bootstrap, wanted, partitions=partitions, config=config)
 
     @property
     def _started(self) -> Server:
