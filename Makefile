@@ -31,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PAYCTL_TEST_POSTGRES ?= wheel
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo functions test quick check secrets bench docs kafka template package lock clean
+.PHONY: help demo functions test quick check secrets bench soak docs kafka template package lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -98,6 +98,9 @@ secrets: $(DEV) ## take what the secrets scan finds now as public: read the diff
 
 bench: $(DEV) ## the benchmarks
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(DEV) ## publishers under random faults for minutes (ARGS="--minutes 5 --seed 7"; needs Java and Maven)
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 docs: $(DEV) ## write the reference pages that are made from the code
 	@$(BIN)/python docs/generate.py

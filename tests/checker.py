@@ -6,14 +6,19 @@
 ``reordered``   first occurrences of a payment's events are not in ``"createdAt"``, id order, across topics
 ``overtaken``   a copy of an event lies behind a later event of its payment
 ``duplicates``  event ids that came more than once; allowed after a fault only
+
+Offsets of two topics cannot be compared, times can. The producer's time is when a message was handed to the client: a
+publisher that did not wait for the acknowledgement in between would look good by it. The broker's time
+(``message.timestamp.type=LogAppendTime``) is when it was appended: ``by_the_broker`` judges such topics, strictly.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, permutations
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -89,8 +94,14 @@ def rows_of(engine: Engine) -> list[Row]:
         return [Row(*row) for row in connection.exec_driver_sql(sql)]
 
 
-def judge(rows: Sequence[Row], messages: Iterable[Received], *, sent_before: Iterable[str] = ()) -> Verdict:
-    """Compare the outbox with everything that lies in Kafka. ``sent_before`` are rows published by somebody else."""
+def judge(
+    rows: Sequence[Row], messages: Iterable[Received], *, sent_before: Iterable[str] = (), by_the_broker: bool = False
+) -> Verdict:
+    """Compare the outbox with everything that lies in Kafka. ``sent_before`` are rows published by somebody else.
+
+    ``by_the_broker``: between two topics an event must have been appended at least a millisecond before the next one
+    of its payment. Who waits for an acknowledgement and a commit in between cannot be faster.
+    """
     by_id = {row.id: row for row in rows}
     messages = list(messages)
     copies: dict[str, list[Received]] = defaultdict(list)
@@ -101,8 +112,8 @@ def judge(rows: Sequence[Row], messages: Iterable[Received], *, sent_before: Ite
         lost=sorted(due - set(copies)),
         phantom=sorted(set(copies) - set(by_id)),
         altered=sorted(id_ for id_, found in copies.items() if id_ in by_id and not _faithful(by_id[id_], found)),
-        reordered=_out_of_order(rows, messages, first_only=True),
-        overtaken=_out_of_order(rows, messages, first_only=False),
+        reordered=_out_of_order(rows, messages, first_only=True, ties=not by_the_broker),
+        overtaken=_out_of_order(rows, messages, first_only=False, ties=not by_the_broker),
         duplicates={id_: len(found) - 1 for id_, found in copies.items() if len(found) > 1},
     )
 
@@ -118,32 +129,37 @@ def _faithful(row: Row, copies: list[Received]) -> bool:
     )
 
 
-def _out_of_order(rows: Sequence[Row], messages: list[Received], *, first_only: bool) -> list[str]:
-    """Payments whose events lie the wrong way round: by offset in a topic, by the producer's time across topics."""
+def _out_of_order(rows: Sequence[Row], messages: list[Received], *, first_only: bool, ties: bool) -> list[str]:
+    """Payments whose events lie the wrong way round: by offset in a topic, by time across topics."""
     place = {row.id: (row.key, number) for number, row in enumerate(rows)}
-    seen: set[str] = set()
     within: dict[tuple[str, str], list[int]] = defaultdict(list)
-    across: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for message in sorted(messages, key=lambda m: (m.timestamp, m.topic, m.offset)):
-        id_ = (message.header["eventId"] or b"").decode()
-        if id_ in place and not (first_only and id_ in seen):
-            seen.add(id_)
-            key, number = place[id_]
-            across[key].append((message.timestamp, number))
-    seen.clear()
-    for message in sorted(messages, key=lambda m: (m.topic, m.partition, m.offset)):
-        id_ = (message.header["eventId"] or b"").decode()
-        if id_ in place and not (first_only and id_ in seen):
-            seen.add(id_)
-            key, number = place[id_]
-            within[key, message.topic].append(number)
+    for message, (key, number) in _placed(messages, place, lambda m: (m.topic, m.partition, m.offset), first_only):
+        within[key, message.topic].append(number)
+    across: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    for message, (key, number) in _placed(messages, place, lambda m: (m.timestamp, m.topic, m.offset), first_only):
+        across[key].append((number, message.timestamp, message.topic))
     wrong = {key for (key, _), numbers in within.items() if any(a > b for a, b in pairwise(numbers))}
-    for key, found in across.items():
-        latest = Counter[int]()
-        for at, number in found:
-            latest[number] = max(latest[number], at)
-        earliest = {number: min(at for at, n in found if n == number) for _, number in found}
-        numbers = sorted(earliest)
-        if any(latest[a] > earliest[b] for i, a in enumerate(numbers) for b in numbers[i + 1 :]):
-            wrong.add(key)
-    return sorted(wrong)
+    return sorted(wrong | {key for key, found in across.items() if _crossed(found, ties=ties)})
+
+
+def _placed(
+    messages: list[Received],
+    place: dict[str, tuple[str, int]],
+    order: Callable[[Received], Any],
+    first_only: bool,  # noqa: FBT001
+) -> Iterator[tuple[Received, tuple[str, int]]]:
+    """The messages of known events in an order, with their payment and where in the outbox they stand."""
+    seen: set[str] = set()
+    for message in sorted(messages, key=order):
+        id_ = (message.header["eventId"] or b"").decode()
+        if id_ in place and not (first_only and id_ in seen):
+            seen.add(id_)
+            yield message, place[id_]
+
+
+def _crossed(found: list[tuple[int, int, str]], *, ties: bool) -> bool:
+    """Whether a copy of an event is younger than any of a later one, or of another topic and not older (no ties)."""
+    return any(
+        a < b and (at > than or (at == than and topic != other and not ties))
+        for (a, at, topic), (b, than, other) in permutations(found, 2)
+    )

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 IN_CI = os.environ.get("CI") == "true"
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 SERVICES = ("postgres", "mock_kafka", "kafka", "buildah")
+SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
+"""Who came by SCRAM-SHA-512 must show the password again every two seconds, so that a test can change it meanwhile."""
 CLEARED_PREFIXES = (
     *("DATABASE_", "KAFKA_", "OUTBOX_", "PAYCTL_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_"),
     *("AWS_", "OTEL_", "PG"),
@@ -139,7 +141,9 @@ def mock_kafka() -> Iterator[MockKafka]:
 @pytest.fixture(scope="session")
 def kafka_server() -> Iterator[ApacheKafka]:
     """The one Apache Kafka of this run: tests that use it all go to one worker."""
-    broker = started_or_skipped(lambda: ApacheKafka(secure=True, within=in_memory()))
+    broker = started_or_skipped(
+        lambda: ApacheKafka(secure=True, proxied=True, settings=SHORT_LOGINS, within=in_memory())
+    )
     yield broker
     broker.close()
 

@@ -65,6 +65,24 @@ def test_order_counts_across_topics():
     assert judge([FAILED, B], [replace(failed, timestamp=10), message(B, 11)]) == Verdict()
 
 
+def test_the_broker_s_time_allows_no_tie_between_topics():
+    """Appended in one millisecond, the one was not waited for; in one topic the offsets say which came first."""
+    failed = message(FAILED, 11, topic="payment.failed")
+    assert judge([FAILED, B], [failed, message(B, 11)]) == Verdict()
+    verdict = judge([FAILED, B], [failed, message(B, 11)], by_the_broker=True)
+    assert (verdict.reordered, verdict.overtaken) == (["k"], ["k"])
+    assert judge([FAILED, B], [replace(failed, timestamp=10), message(B, 11)], by_the_broker=True) == Verdict()
+    assert judge([A, B], [message(A, 11, 0), message(B, 11, 1)], by_the_broker=True) == Verdict()
+
+
+def test_by_the_broker_s_time_a_late_copy_is_found():
+    """A second PAYMENT_FAILED behind PAYMENT_COMPLETED takes the tickets away, though the first was in time."""
+    failed = message(FAILED, 10, topic="payment.failed")
+    copies = [failed, message(B, 11), replace(failed, offset=1, timestamp=11)]
+    verdict = judge([FAILED, B], copies, by_the_broker=True)
+    assert (verdict.reordered, verdict.overtaken, verdict.duplicates) == ([], ["k"], {"f": 1})
+
+
 def test_what_others_sent_is_not_looked_for():
     """Rows of the replaced service are published and not ours."""
     assert judge([A, B], [message(A, 10)], sent_before=["b"]) == Verdict()

@@ -20,6 +20,7 @@ from ticketbottle_payctl.sandbox.apache_kafka.configuration import (
     USERNAME,
     Ports,
     broker_properties,
+    proxied_properties,
     secure_properties,
 )
 from ticketbottle_payctl.sandbox.certificates import Certificates, make_certificates
@@ -41,7 +42,8 @@ class ApacheKafka:
     """A single broker, as a context manager or with :meth:`start` and :meth:`close`.
 
     ``secure`` adds a SASL_SSL listener (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512) and a TLS one, with certificates and
-    a password of their own. ``settings`` are lines of server.properties and win over ours.
+    a password of their own. ``proxied`` adds a plain listener at ``behind_proxy`` that tells its clients to come to
+    ``proxy_port``, where somebody may stand in between. ``settings`` are lines of server.properties and win over ours.
 
     Raises:
         ConfigError: Java, Maven or openssl is missing; the hint says what to install.
@@ -49,10 +51,15 @@ class ApacheKafka:
     """
 
     def __init__(
-        self, *, secure: bool = False, settings: Mapping[str, str] | None = None, within: Path | None = None
+        self,
+        *,
+        secure: bool = False,
+        proxied: bool = False,
+        settings: Mapping[str, str] | None = None,
+        within: Path | None = None,
     ) -> None:
         self._class_path = PROGRAM.class_path()
-        self._secure = secure
+        self._secure, self._proxied = secure, proxied
         self._settings = dict(settings or {})
         self._within = within
         self._ports = Ports()
@@ -86,6 +93,16 @@ class ApacheKafka:
     def ssl_bootstrap(self) -> str:
         """The TLS listener, which asks for no password."""
         return f"127.0.0.1:{self._ports.tls}"
+
+    @property
+    def proxy_port(self) -> int:
+        """Where the clients of the proxied listener are sent; nobody listens there until a proxy does."""
+        return self._ports.proxy
+
+    @property
+    def behind_proxy(self) -> int:
+        """The port of 127.0.0.1 that a proxy leads to."""
+        return self._ports.proxied
 
     @property
     def certificates(self) -> Certificates:
@@ -166,15 +183,17 @@ class ApacheKafka:
         if not self._started.running:
             self.restart()
 
-    def recreate_topics(self, names: Iterable[str], *, partitions: int = 3) -> None:
-        """Leave these topics empty, made anew with ``partitions``."""
+    def recreate_topics(
+        self, names: Iterable[str], *, partitions: int = 3, config: Mapping[str, str] | None = None
+    ) -> None:
+        """Leave these topics empty, made anew with ``partitions`` and ``config``."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         wanted = list(names)
         there = [name for name in wanted if name in admin.list_topics(timeout=10).topics]
         if there:
             for future in admin.delete_topics(there, operation_timeout=30).values():
                 future.result(30)
-        create_topics(self.bootstrap, wanted, partitions=partitions)
+        create_topics(self.bootstrap, wanted, partitions=partitions, config=config)
 
     @property
     def _started(self) -> Server:
@@ -188,6 +207,8 @@ class ApacheKafka:
         if self._secure:
             self._certificates = make_certificates(home / "certificates")
             values |= secure_properties(self._ports, self._certificates, self.password)
+        if self._proxied:
+            values |= proxied_properties(self._ports, values)
         (home / "server.properties").write_text(properties(values | self._settings))
 
     def _format(self) -> None:

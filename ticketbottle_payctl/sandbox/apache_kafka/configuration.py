@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ticketbottle_payctl.sandbox.server import free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ticketbottle_payctl.sandbox.certificates import Certificates
@@ -19,7 +20,7 @@ USERNAME: Final = "payctl"
 SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 _SECURITY: Final = "org.apache.kafka.common.security"
-_PROTOCOLS: Final = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,TLS:SSL"
+_PROTOCOLS: Final = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,SECURE:SASL_SSL,TLS:SSL"
 
 _SINGLE_NODE: Final = {
     "process.roles": "broker,controller",
@@ -51,6 +52,8 @@ class Ports:
     controller: int = field(default_factory=free_port)
     secure: int = field(default_factory=free_port)
     tls: int = field(default_factory=free_port)
+    proxied: int = field(default_factory=free_port)
+    proxy: int = field(default_factory=free_port)
 
 
 def broker_properties(ports: Ports, data: Path) -> dict[str, str]:
@@ -80,6 +83,14 @@ def secure_properties(ports: Ports, certificates: Certificates, password: str) -
         "ssl.keystore.location": str(certificates.server),
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": str(certificates.ca),
+    }
+
+
+def proxied_properties(ports: Ports, values: Mapping[str, str]) -> dict[str, str]:
+    """``values`` with one more plain listener, which sends its clients to the proxy's port instead of its own."""
+    return {
+        "listeners": f"{values['listeners']},{_listeners(PROXIED=ports.proxied)}",
+        "advertised.listeners": f"{values['advertised.listeners']},{_listeners(PROXIED=ports.proxy)}",
     }
 
 

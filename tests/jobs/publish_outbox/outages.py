@@ -1,0 +1,120 @@
+"""What the tests against a real broker have in common: a loop at work, and the wait for what must come of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+from confluent_kafka import Producer as Client
+from confluent_kafka.admin import AdminClient
+
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.settings import KafkaSettings
+
+BATCH = 50
+DRAINED_WITHIN = 20.0
+"""Seconds from the broker's return until nothing is pending, after an outage of seconds."""
+
+
+@contextmanager
+def a_loop(outbox, **options):
+    """A publisher at work on another thread; stopped, and its report awaited, when the block ends."""
+    stop, reports = threading.Event(), []
+    thread = threading.Thread(
+        target=lambda: reports.append(outbox.publish(stop=stop, loop=True, batch_size=BATCH, **options))
+    )
+    thread.start()
+    try:
+        yield reports
+    finally:
+        stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def until(condition, within=DRAINED_WITHIN):
+    """Wait until ``condition`` holds; what it answered."""
+    deadline = time.monotonic() + within
+    while not (answer := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return answer
+
+
+def drained(outbox, within=DRAINED_WITHIN):
+    """Wait until nothing is pending; how long that took, in seconds."""
+    began = time.monotonic()
+    until(lambda: "pending" not in outbox.states(), within)
+    return time.monotonic() - began
+
+
+def published(outbox, least):
+    """Wait until so many are."""
+    until(lambda: outbox.states().count("published") >= least)
+
+
+def harm(verdict):
+    """Everything that no fault may do; copies are counted elsewhere."""
+    return verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken
+
+
+NO_HARM = ([], [], [], [], [])
+
+
+def states(outbox):
+    """What the rows say, each combination once: state, retries, error."""
+    return {(row.state, row.retry_count, row.last_error) for row in outbox.rows()}
+
+
+def in_flight(outbox):
+    """How many events are claimed in a transaction that is open now: sent or about to be, and not committed."""
+    sql = (
+        "SELECT count(*) FROM outbox JOIN pg_stat_activity ON backend_xid = outbox.xmax"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    return outbox.execute(sql)[0][0]
+
+
+class Clients(list):
+    """Makes the producer's clients and keeps them."""
+
+    def make(self, *arguments, **named):
+        """A new one."""
+        self.append(Client(*arguments, **named))
+        return self[-1]
+
+    @property
+    def waiting(self):
+        """How many messages wait for their acknowledgement."""
+        return sum(len(client) for client in self)
+
+
+def watched_producer(bootstrap):
+    """A producer as payctl makes it, and its clients."""
+    clients = Clients()
+    return Producer(producer_config(KafkaSettings(bootstrap)), new_client=clients.make), clients
+
+
+def delete(kafka, topic):
+    """Delete a topic and wait until the broker has."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+    admin.delete_topics([topic], operation_timeout=30)[topic].result(30)
+
+
+def payctl(database_url, kafka_environment, *arguments):
+    """Run the command; its exit code, its document, and what it said to a person."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ticketbottle_payctl", *arguments, "-o", "json"],
+        env={**os.environ, "DATABASE_URL": database_url, **kafka_environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout), done.stderr

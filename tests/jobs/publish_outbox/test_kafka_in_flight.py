@@ -1,0 +1,68 @@
+"""A broker that is killed while a batch is under way to it, before it appended the batch and after."""
+
+from __future__ import annotations
+
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED
+from tests.jobs.publish_outbox.outages import (
+    BATCH,
+    NO_HARM,
+    a_loop,
+    drained,
+    harm,
+    in_flight,
+    published,
+    states,
+    until,
+    watched_producer,
+)
+from tests.proxy import Proxy
+
+
+def insert_wave(outbox, event_type, age=0.0):
+    """An event each of the same 40 payments."""
+    return [outbox.add(f"k{number}", event_type, age=age) for number in range(40)]
+
+
+def test_killed_before_it_appended_the_batch(kafka_outbox, kafka):
+    """What was claimed and sent goes again when the broker is back: no event is lost, charged or out of order."""
+    outbox = kafka_outbox
+    producer, clients = watched_producer(kafka.bootstrap)
+    insert_wave(outbox, FAILED)
+    with a_loop(outbox, producer=producer):
+        published(outbox, 40)
+        kafka.pause()
+        insert_wave(outbox, COMPLETED)
+        until(lambda: in_flight(outbox) and clients.waiting)
+        kafka.kill()
+        assert min(in_flight(outbox), clients.waiting) > 0
+        insert_wave(outbox, FAILED)
+        kafka.restart()
+        drained(outbox)
+    producer.close()
+    assert states(outbox) == {("published", 0, None)}
+    assert harm(outbox.verdict()) == NO_HARM
+    assert sum(outbox.verdict().duplicates.values()) <= BATCH
+
+
+def test_killed_after_it_appended_the_batch(kafka_outbox, kafka):
+    """The batch lies in the log and no answer came: after the restart it comes once more at most, and in order."""
+    outbox = kafka_outbox
+    with Proxy(kafka.proxy_port, kafka.behind_proxy) as proxy:
+        producer, clients = watched_producer(proxy.bootstrap)
+        insert_wave(outbox, FAILED)
+        with a_loop(outbox, producer=producer):
+            published(outbox, 40)
+            proxy.answers = False
+            insert_wave(outbox, COMPLETED)
+            until(lambda: len(outbox.messages()) > 40)
+            assert min(in_flight(outbox), clients.waiting) > 0
+            assert outbox.states().count("published") == 40
+            kafka.kill()
+            insert_wave(outbox, FAILED)
+            proxy.answers = True
+            kafka.restart()
+            drained(outbox)
+        producer.close()
+    assert states(outbox) == {("published", 0, None)}
+    assert harm(outbox.verdict()) == NO_HARM
+    assert sum(outbox.verdict().duplicates.values()) <= BATCH

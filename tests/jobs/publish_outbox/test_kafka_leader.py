@@ -1,0 +1,117 @@
+"""Two brokers of one cluster, and one of them away: some payments' partitions have no leader then."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, READ, STAMPED, new_producer
+from tests.jobs.publish_outbox.outages import a_loop, delete, drained, published, states, until
+from ticketbottle_payctl.domain.partition import partition_of
+from ticketbottle_payctl.sandbox.apache_kafka.broker import PROGRAM
+from ticketbottle_payctl.sandbox.java import java, properties
+from ticketbottle_payctl.sandbox.server import Server, free_port, in_memory
+
+OF_THE_CLUSTER = (
+    "controller.listener.names",
+    "controller.quorum.bootstrap.servers",
+    "inter.broker.listener.name",
+    "listener.security.protocol.map",
+    "broker.session.timeout.ms",
+    "broker.heartbeat.interval.ms",
+)
+
+
+def read(path):
+    """A properties file."""
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+class SecondBroker:
+    """Joins the cluster of the one that is there; killed, it leaves its partitions without a leader."""
+
+    def __init__(self, kafka):
+        self.kafka, home = kafka, kafka.log.parent
+        self.server = Server("kafka-2", within=in_memory())
+        address = f"PLAINTEXT://127.0.0.1:{free_port()}"
+        first = read(home / "server.properties")
+        own = {"process.roles": "broker", "node.id": "2", "log.dirs": str(self.server.home / "data")}
+        own |= {name: first[name] for name in OF_THE_CLUSTER}
+        own |= {"listeners": address, "advertised.listeners": address}
+        self.file = self.server.home / "server.properties"
+        self.file.write_text(properties(own))
+        cluster = read(home / "data" / "meta.properties")["cluster.id"]
+        self.java("kafka.tools.StorageTool", "format", "--no-initial-controllers", f"--cluster-id={cluster}", "-c")
+
+    def java(self, *arguments):
+        """Run one of Kafka's programs on the broker's file, to its end."""
+        command = java(PROGRAM.class_path(), *arguments, str(self.file))
+        subprocess.run(command, check=True, capture_output=True, cwd=self.server.home)
+
+    def start(self):
+        """Until the cluster counts two."""
+        self.server.run(java(PROGRAM.class_path(), "kafka.Kafka", str(self.file), options=("-Xmx256m",)))
+        self.wait_for(2)
+
+    def kill(self):
+        """Until the cluster knows."""
+        self.server.stop(signal.SIGKILL)
+        self.wait_for(1)
+
+    def wait_for(self, brokers):
+        """So many."""
+        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
+        until(lambda: len(admin.list_topics(timeout=5).brokers) == brokers, within=60)
+
+
+@pytest.fixture
+def second(kafka):
+    """A second broker, which leads partition 1 of each topic."""
+    broker = SecondBroker(kafka)
+    broker.start()
+    replace_topics(kafka)
+    yield broker
+    if not broker.server.running:
+        broker.start()
+    for topic in READ:
+        delete(kafka, topic)
+    broker.server.close()
+    broker.wait_for(1)
+
+
+def replace_topics(kafka):
+    """Make each topic anew, its partition 1 on the second broker alone."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+    for topic in READ:
+        delete(kafka, topic)
+        placed = NewTopic(topic, 3, replica_assignment=[[1], [2], [1]], config=STAMPED)
+        admin.create_topics([placed], operation_timeout=30)[topic].result(30)
+
+
+def test_a_leader_that_is_away(kafka_outbox, kafka, second):
+    """The payments of its partitions wait, uncharged and in order, the others flow; with its return they go."""
+    outbox = kafka_outbox
+    keys = [f"k{number}" for number in range(30)]
+    away = {key for key in keys if partition_of(key.encode(), 3) == 1}
+    producer = new_producer(kafka.bootstrap, message_timeout_ms=1500)
+    for key in keys:
+        outbox.add(key, FAILED)
+    with a_loop(outbox, producer=producer):
+        published(outbox, 30)
+        second.kill()
+        for key in keys:
+            outbox.add(key, COMPLETED)
+        published(outbox, 60 - len(away))
+        waiting = [row for row in outbox.rows() if row.state == "pending"]
+        assert {row.key for row in waiting} == away
+        assert {(row.retry_count, row.last_error) for row in waiting} == {(0, None)}
+        second.start()
+        drained(outbox)
+    producer.close()
+    assert states(outbox) == {("published", 0, None)}
+    assert outbox.verdict() == GOOD

@@ -1,0 +1,97 @@
+"""Credentials that are changed while a publisher is at work: its session must be renewed, and is refused."""
+
+from __future__ import annotations
+
+from threading import Thread
+
+import pytest
+from confluent_kafka.admin import (
+    AdminClient,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, OLD
+from tests.jobs.publish_outbox.outages import (
+    BATCH,
+    NO_HARM,
+    a_loop,
+    drained,
+    harm,
+    payctl,
+    published,
+    states,
+    until,
+)
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.cli.publish_result import result_of
+from ticketbottle_payctl.errors import BrokerRefusedError
+from ticketbottle_payctl.jobs.publish_outbox import Observer
+from ticketbottle_payctl.settings import Settings
+
+MECHANISM = "scram-sha-512"
+
+
+@pytest.fixture
+def change_password(kafka):
+    """``change_password(text)``; with the test's end it is the old one again."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+
+    def change(password):
+        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        change = UserScramCredentialUpsertion(kafka.username, info, password.encode())
+        admin.alter_user_scram_credentials([change])[kafka.username].result(10)
+
+    yield change
+    change(kafka.password)
+
+
+@pytest.fixture
+def producer(kafka):
+    """A producer that logs in with the password of the test's begin, and soon gives a message up."""
+    config = producer_config(Settings.from_env(kafka.environment(MECHANISM)).kafka)
+    producer = Producer(config | {"message.timeout.ms": 1500})
+    yield producer
+    producer.close()
+
+
+def test_a_loop_that_is_refused_in_mid_run(kafka_outbox, kafka, producer, change_password, database_url):
+    """It waits, marks and charges nothing, a single run ends with 3; with the old password again all drains alone."""
+    outbox, heard = kafka_outbox, []
+    outbox.insert(40, event_type=FAILED, aggregates=20)
+    with a_loop(outbox, producer=producer, observer=Observer(waiting=lambda error, _: heard.append(error))):
+        published(outbox, 40)
+        change_password("another one")
+        until(lambda: outbox.insert(2, event_type=COMPLETED) or heard)
+        assert {type(error) for error in heard} == {BrokerRefusedError}
+        before = outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id")
+        code, document, said = payctl(database_url, kafka.environment(MECHANISM), "publish-outbox")
+        assert (code, document["counts"]["claimed"]) == (3, 0), said
+        assert "refused the credentials" in said
+        assert outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id") == before
+        assert "pending" in outbox.states()
+        assert {(count, error) for _, count, error in states(outbox)} == {(0, None)}
+        change_password(kafka.password)
+        drained(outbox)
+    assert states(outbox) == {("published", 0, None)}
+    assert harm(outbox.verdict()) == NO_HARM
+    assert sum(outbox.verdict().duplicates.values()) <= BATCH
+
+
+def test_a_single_run_that_is_refused_in_mid_run(kafka_outbox, producer, change_password):
+    """What was acknowledged is marked, the rest is untouched, and it ends with 3."""
+    outbox, reports = kafka_outbox, []
+    outbox.insert(400, age=OLD)
+    thread = Thread(target=lambda: reports.append(outbox.publish(producer=producer, rate=40.0)))
+    thread.start()
+    published(outbox, 10)
+    change_password("another one")
+    thread.join(30)
+    (report,) = reports
+    assert isinstance(report.failure, BrokerRefusedError)
+    assert result_of(report, loop=False).exit_code == 3
+    assert 0 < outbox.states().count("published") == report.tally.published < 400
+    assert states(outbox) == {("published", 0, None), ("pending", 0, None)}
+    assert harm(outbox.verdict()) == NO_HARM

@@ -1,0 +1,91 @@
+"""What stands between a client and a server on loopback: slow, narrow, or losing what the server answers."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Event, Thread
+
+PIECE = 512
+
+
+class Proxy:
+    """Listens on ``port`` of 127.0.0.1 and leads to ``target``. Its attributes may be changed while it serves.
+
+    ``delay`` is seconds each way, ``rate`` bytes a second each way and connection. Without ``answers`` the server hears
+    the client, and the client never hears the server. ``connections`` counts those that were made.
+    """
+
+    def __init__(self, port, target, *, delay=0.0, rate=None, answers=True):
+        self.port, self.target = port, target
+        self.delay, self.rate, self.answers = delay, rate, answers
+        self.connections = 0
+        self._closed = Event()
+        self._sockets: list[socket.socket] = []
+
+    @property
+    def bootstrap(self):
+        """What KAFKA_BROKERS is set to."""
+        return f"127.0.0.1:{self.port}"
+
+    def __enter__(self):
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._thread = Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._closed.set()
+        for one in (self._listener, *self._sockets):
+            _end(one)
+        self._thread.join(5)
+
+    def _serve(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                client.close()
+                continue
+            self.connections += 1
+            self._sockets += [client, server]
+            self._lead(client, server, answer=False)
+            self._lead(server, client, answer=True)
+
+    def _lead(self, source, target, *, answer):
+        under_way = SimpleQueue()
+        Thread(target=self._take, args=(source, under_way), daemon=True).start()
+        Thread(target=self._give, args=(source, target, under_way, answer), daemon=True).start()
+
+    def _take(self, source, under_way):
+        with suppress(OSError):
+            while data := source.recv(65536):
+                under_way.put((time.monotonic() + self.delay, data))
+        under_way.put((0, b""))
+
+    def _give(self, source, target, under_way, answer):
+        with suppress(OSError):
+            while (item := under_way.get())[1]:
+                due, data = item
+                self._closed.wait(max(0.0, due - time.monotonic()))
+                if answer and not self.answers:
+                    continue
+                for begin in range(0, len(data), PIECE) if self.rate else ():
+                    target.sendall(data[begin : begin + PIECE])
+                    self._closed.wait(PIECE / self.rate)
+                if not self.rate:
+                    target.sendall(data)
+        _end(source)
+        _end(target)
+
+
+def _end(one):
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
