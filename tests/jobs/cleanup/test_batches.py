@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from threading import Event
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import event
 
 from ticketbottle_payctl.jobs.cleanup import CleanupStoppedBecause
 from ticketbottle_payctl.jobs.cleanup.sweep import Rest
-from ticketbottle_payctl.store import ownership
+from ticketbottle_payctl.store import ownership, runs
+from ticketbottle_payctl.store.runs import NewRun, Who
 
 OLD = timedelta(days=8)
 
@@ -144,3 +146,18 @@ def test_the_rest_grows_while_the_server_is_slow(slow, share):
     rest.after(0.1, 1000)
     pauses = [rest.after(0.1 * slow, 1000) for _ in range(3)]
     assert pauses[-1] == pytest.approx(min(1.0, 0.1 * slow * share))
+
+
+def test_a_recorded_clean_up_is_seen_to_be_at_work(clean, insert, engine):
+    """While it deletes it is running, and what was killed is not: afterwards it says how it ended."""
+    insert(4, state="published", age=OLD)
+    run = NewRun(str(uuid4()), "cleanup", Who("me", "here"))
+    seen = []
+
+    def look(_=None):
+        with engine.connect() as connection:
+            seen.extend(found.status for found in runs.find(connection, run.id))
+
+    clean(batch_size=2, run=run, done=look)
+    look()
+    assert seen == ["running", "running", "done"]
