@@ -134,11 +134,12 @@ def test_a_name_that_is_none(name):
 
 
 def test_a_name_that_is_not_unicode(process, tmp_path):
-    """Bytes that are no text are shown escaped."""
+    """Bytes that are no text are refused, shown escaped, with what to do."""
     name = os.fsdecode(b"\xff\xfe.json")
     result = process("verify-signature", name, cwd=tmp_path, PYTHONPATH=str(Path.cwd()))
     assert result.returncode == 2
-    assert r"\udcff\udcfe.json cannot be read" in result.stderr
+    assert r"the argument \udcff\udcfe.json is not UTF-8" in result.stderr
+    assert "rename the file" in result.stderr
 
 
 @pytest.mark.parametrize("size", [LIMIT - 1, LIMIT])

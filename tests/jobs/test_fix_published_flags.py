@@ -131,5 +131,6 @@ def test_a_repair_at_work_is_not_called_cancelled(engine):
         with pytest.raises(GuardError, match="cannot be cancelled from elsewhere"):
             cancel_run(engine, found(), Who("somebody", "elsewhere"))
 
-    assert fix_published_flags(engine, run, batch_size=10, done=cancel).repaired == 25
+    planned = preview_published_flags(engine)
+    assert fix_published_flags(engine, planned, run, batch_size=10, done=cancel).repaired == 25
     assert (found().status, found().acts) == ("done", ())

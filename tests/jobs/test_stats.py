@@ -172,7 +172,7 @@ def test_looks_that_follow_each_other_see_an_old_backlog_drain(stats, insert, ex
     assert stats().drain is Drain.STALLED
     report = look()
     assert (report.pending, report.drain) == (40, Drain.DRAINING)
-    assert 0 < report.drain_eta_s < 60
+    assert 0 <= report.drain_eta_s < 60  # the two looks are milliseconds apart, and the answer is rounded
     execute(PUBLISH_OLDEST.format(40))
     assert (look().drain, look().drain_eta_s) == (Drain.EMPTY, 0.0)
 
