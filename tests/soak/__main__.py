@@ -35,7 +35,7 @@ from ticketbottle_payctl.store.engine import make_engine
 from ticketbottle_payctl.store.migrations import upgrade
 
 WRITERS = 2
-DRAINED_WITHIN = 45.0
+DRAINED_WITHIN = 15.0
 """Seconds until nothing is pending after the last fault, and nothing older than the broker's return after an outage.
 
 The longest wait between two looks at the broker, a probe, and the rest.

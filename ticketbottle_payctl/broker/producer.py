@@ -17,6 +17,7 @@ from confluent_kafka import Message as Report
 from confluent_kafka import Producer as Client
 
 from ticketbottle_payctl.broker.faults import fault_of
+from ticketbottle_payctl.broker.leaders import Leaders
 from ticketbottle_payctl.domain.event import TOPICS, Message
 from ticketbottle_payctl.domain.retry import Fault
 from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, ConfigError
@@ -72,6 +73,7 @@ class Producer:
 
     def __init__(self, config: Mapping[str, Any], *, new_client: Callable[..., Client] = Client) -> None:
         self._config = dict(config)
+        self.leaders = Leaders()
         self._new_client = new_client
         self._client: Client | None = None
         self._failures: dict[str, Failure] = {}
@@ -79,6 +81,9 @@ class Producer:
 
     def probe(self, timeout: float, stopping: Callable[[], bool] = _never) -> dict[str, Failure]:
         """Ask the brokers for our topics, within ``timeout`` seconds; the event types that cannot flow, and why.
+
+        ``leaders`` knows afterwards which partitions have none. Slow brokers are waited for: what one answer took, the
+        next is given.
 
         A stop that is asked for meanwhile ends it within a few seconds.
 
@@ -88,8 +93,9 @@ class Producer:
         """
         deadline = time.monotonic() + timeout
         stopped = {}
+        patience = _STEP
         for event_type, topic in TOPICS.items():
-            problem = self._topic_problem(topic, deadline, stopping)
+            problem, patience = self._topic_problem(topic, patience, deadline, stopping)
             if problem is not None and fault_of(problem) is Fault.CONFIGURATION:
                 stopped[event_type] = _failure(problem)
         return stopped
@@ -221,8 +227,10 @@ class Producer:
         client.purge()
         return client.flush(_PURGE_PATIENCE) == 0
 
-    def _topic_problem(self, topic: str, deadline: float, stopping: Callable[[], bool]) -> KafkaError | None:
-        patience = _STEP
+    def _topic_problem(
+        self, topic: str, patience: float, deadline: float, stopping: Callable[[], bool]
+    ) -> tuple[KafkaError | None, float]:
+        """What keeps a topic from being written to, and how long an answer is waited for by now."""
         while True:
             try:
                 metadata = self._connected().list_topics(topic, timeout=patience)
@@ -234,8 +242,9 @@ class Producer:
                 patience = min(2 * patience, left)  # brokers may be slow
             else:
                 self._client_error = None
-                problem: KafkaError | None = metadata.topics[topic].error
-                return problem
+                found = metadata.topics[topic]
+                self.leaders.learn(topic, {number: each.leader for number, each in found.partitions.items()})
+                return found.error, patience
 
     def _refused(self) -> bool:
         return self._client_error is not None and self._client_error.code() in _REFUSED

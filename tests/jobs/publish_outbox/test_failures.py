@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -15,8 +16,9 @@ from tests.jobs.publish_outbox.conftest import (
     Clockwork,
     new_producer,
 )
-from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.config import MESSAGE_TIMEOUT_MS, producer_config
 from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.domain.partition import partition_of
 from ticketbottle_payctl.jobs.publish_outbox import StoppedBecause
 from ticketbottle_payctl.settings import KafkaSettings
 
@@ -87,6 +89,20 @@ def test_a_part_that_did_not_go_through_costs_nothing(outbox, mock_kafka, hasty)
     mock_kafka.set_leader("payment.completed", 1, 1)
     outbox.publish()
     assert outbox.verdict() == GOOD
+
+
+def test_who_waits_for_a_leader_keeps_nobody_waiting(outbox, mock_kafka):
+    """Nothing is sent to a partition that has none: with a producer's usual patience, a wait would be half a minute."""
+    outbox.insert(300)
+    mock_kafka.set_leader("payment.completed", 1, -1)
+    ours = {row.key for row in outbox.rows() if partition_of(row.key.encode(), 3) == 1}
+    began = time.monotonic()
+    report = outbox.publish(batch_size=20)
+    assert time.monotonic() - began < MESSAGE_TIMEOUT_MS / 1000
+    waiting = [row for row in outbox.rows() if not row.published]
+    assert {row.key for row in waiting} == ours
+    assert (report.stopped_because, report.partial, report.tally.published) == ("empty", True, 300 - len(waiting))
+    assert untouched(waiting)
 
 
 def test_a_setting_stops_its_type_only(outbox, mock_kafka):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 
 import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, READ, STAMPED, new_producer
-from tests.jobs.publish_outbox.outages import a_loop, delete, drained, published, states, until
+from tests.jobs.publish_outbox.outages import DRAINED_WITHIN, a_loop, delete, drained, published, states, until
 from ticketbottle_payctl.domain.partition import partition_of
 from ticketbottle_payctl.sandbox.apache_kafka.broker import PROGRAM
 from ticketbottle_payctl.sandbox.java import java, properties
@@ -94,11 +95,14 @@ def replace_topics(kafka):
 
 
 def test_a_leader_that_is_away(kafka_outbox, kafka, second):
-    """The payments of its partitions wait, uncharged and in order, the others flow; with its return they go."""
+    """The payments of its partitions wait, uncharged and in order; with its return they go.
+
+    One batch waits for the leader until its messages time out; after that the others flow as if nothing were amiss.
+    """
     outbox = kafka_outbox
     keys = [f"k{number}" for number in range(30)]
     away = {key for key in keys if partition_of(key.encode(), 3) == 1}
-    producer = new_producer(kafka.bootstrap, message_timeout_ms=1500)
+    producer = new_producer(kafka.bootstrap, message_timeout_ms=5000)
     for key in keys:
         outbox.add(key, FAILED)
     with a_loop(outbox, producer=producer):
@@ -110,6 +114,11 @@ def test_a_leader_that_is_away(kafka_outbox, kafka, second):
         waiting = [row for row in outbox.rows() if row.state == "pending"]
         assert {row.key for row in waiting} == away
         assert {(row.retry_count, row.last_error) for row in waiting} == {(0, None)}
+        began, done = time.monotonic(), 60 - len(away)
+        for number in range(1, 11):
+            outbox.add(next(key for key in keys if key not in away), COMPLETED)
+            published(outbox, done + number)
+        assert time.monotonic() - began < DRAINED_WITHIN  # ten waits would be fifty seconds
         second.start()
         drained(outbox)
     producer.close()

@@ -26,6 +26,8 @@ that the claim is lost stops at once.
 """
 
 _TRANSPORT_PAUSE = 1.0
+_NO_LEADER_PAUSE = 2.0
+_NO_LEADER = Failure(Fault.TRANSPORT, "LEADER_NOT_AVAILABLE", "its partition has no leader")
 _UNKNOWN_TYPE = Failure(Fault.PERMANENT, "UNKNOWN_EVENT_TYPE", "no topic is known for this event type")
 _NO_TIME_LEFT = Failure(Fault.TRANSPORT, "_TIMED_OUT", "the batch's time was over")
 
@@ -46,7 +48,9 @@ class BatchOutcome:
     dead: list[DeadEvent] = field(default_factory=list)
     put_back: list[PutBack] = field(default_factory=list)
     answered: bool = False
-    """Whether some event was refused for what it is, or for a setting: then somebody was there to refuse it."""
+    """Whether some event was refused for what it is, for a setting or for want of a leader: then somebody was there."""
+    surprised: bool = False
+    """Whether some did not get through while others did: the topics are worth another look."""
 
     @property
     def broker_away(self) -> bool:
@@ -96,7 +100,9 @@ class Sender:
 
     def _whole(self, events: Sequence[OutboxEvent]) -> dict[str, OutboxEvent]:
         """All of the batch by payment, if nothing is in the way of any of it, as is usual; else nothing."""
-        if self.cursor.blocked or not {event.event_type for event in events} <= TOPICS.keys() - self.stopped_types:
+        if self.cursor.blocked or self.producer.leaders.missing:
+            return {}
+        if not {event.event_type for event in events} <= TOPICS.keys() - self.stopped_types:
             return {}
         wave = {event.aggregate_id: event for event in events}
         return wave if len(wave) == len(events) else {}
@@ -116,6 +122,9 @@ class Sender:
                 self._decide(event, _UNKNOWN_TYPE, outcome)
             elif event.event_type in self.stopped_types:
                 self._decide(event, self.stopped_types[event.event_type], outcome)
+            elif self.producer.leaders.is_missing(TOPICS[event.event_type], key):
+                outcome.answered = True
+                self._decide(event, _NO_LEADER, outcome)
             else:
                 wave[key] = event
         return later
@@ -124,7 +133,9 @@ class Sender:
         self, wave: dict[str, OutboxEvent], deadline: float, lost: Callable[[], bool], outcome: BatchOutcome
     ) -> None:
         failures = self._send_messages(wave, deadline, lost)
-        outcome.answered = any(failure.fault is not Fault.TRANSPORT for failure in failures.values())
+        faults = {failure.fault for failure in failures.values()}
+        outcome.answered |= bool(faults - {Fault.TRANSPORT})
+        outcome.surprised = Fault.TRANSPORT in faults and len(failures) < len(wave)
         if len(wave) > 1:
             # The broker refuses messages by the bundle: only one that is refused alone is to blame for it.
             for key in [key for key, failure in failures.items() if failure.fault.is_the_events_own]:
@@ -169,7 +180,7 @@ class Sender:
             self._block(event, None)
         elif failure.fault is Fault.TRANSPORT:
             outcome.unsent += 1
-            self._block(event, _TRANSPORT_PAUSE)
+            self._block(event, _NO_LEADER_PAUSE if failure is _NO_LEADER else _TRANSPORT_PAUSE)
         else:
             outcome.retried += 1
             self._block(event, backoff(retry_count).total_seconds())

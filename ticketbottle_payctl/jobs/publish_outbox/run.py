@@ -40,6 +40,9 @@ from ticketbottle_payctl.tracing import BatchSpan, batch_span
 PROBE_EVERY = 30.0
 """How often the topics are looked at, in seconds: an event type that could not flow is tried again then."""
 
+LOOK_FOR_LEADERS_EVERY = 2.0
+"""The same while a partition has no leader: its payments wait for nothing else."""
+
 _PROBE_TIMEOUT = 10.0
 _LOCKED_PATIENCE = 2.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0
@@ -111,7 +114,7 @@ class Run:
             producer=self.producer,
             options=self.options,
             owner=f"{socket.gethostname()}:{os.getpid()}:{random.getrandbits(48):012x}",
-            may_go_on=lambda batches: self._must_stop(batches) is None,
+            may_go_on=self._may_go_on,
             committed=self._committed,
             stopping=self._time_is_up,
             pool=pool,
@@ -158,7 +161,7 @@ class Run:
         pause = _SHORTEST_PAUSE
         locked_since: float | None = None
         while (reason := self._must_stop()) is None:
-            if self._probed is None or self.clock() - self._probed >= PROBE_EVERY:
+            if self._must_probe():
                 self._probe()
             batches = self.tally.batches
             visits = self._pass()
@@ -190,6 +193,8 @@ class Run:
         outcome, tally = sent.outcome, self.tally
         published = outcome.published
         self._failures_in_a_row = 0
+        if outcome.surprised:
+            self._probed = None
         tally.batches += 1
         tally.claimed += len(published) + len(outcome.put_back) - outcome.postponed
         tally.published_by_type.update(event.event_type for event in published)
@@ -214,6 +219,11 @@ class Run:
             return StoppedBecause.DEADLINE
         return None
 
+    def _may_go_on(self, batches: int) -> bool:
+        """Within a visit: a leader that came back is not to be noticed at the visit's end only."""
+        looks_first = self.producer.leaders.missing and self._must_probe()
+        return self._must_stop(batches) is None and not looks_first
+
     def _time_is_up(self) -> bool:
         return self.stop.is_set() or self._time_left() <= 0
 
@@ -237,6 +247,10 @@ class Run:
     def _sleep_outside(self, seconds: float) -> None:
         """Wait, but not past a stop or the run's own end."""
         self.stop.wait(max(0.0, min(seconds, self._time_left())))
+
+    def _must_probe(self) -> bool:
+        every = LOOK_FOR_LEADERS_EVERY if self.producer.leaders.missing else PROBE_EVERY
+        return self._probed is None or self.clock() - self._probed >= every
 
     def _probe(self) -> None:
         """See that the brokers answer, and which event types cannot flow, so that no message waits for them."""

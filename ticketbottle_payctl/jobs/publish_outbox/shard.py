@@ -182,6 +182,9 @@ class Shard:
                     end = coming.end.result() if coming else None
                 finally:
                     self._settle(lane, sent, batch)
+                if sent.outcome.surprised:
+                    self.cursor.look_back(caught_up=False)
+                    return False
                 if coming is None:
                     self.cursor.look_back(caught_up=batch.end is None)
                     return batch.end is None
