@@ -43,6 +43,7 @@ _EXPRESSIONS = {
 }
 _EVENT_ID = "'10000000-0000-4000-8000-' || lpad((:payment)::text, 12, '0')"
 _RECEIPT_ID = "('20000000-0000-4000-8000-' || lpad((:payment)::text, 12, '0'))::uuid"
+_NOW = "clock_timestamp() AT TIME ZONE 'UTC'"  # nothing is written a second after the instant that it is to bear
 _BETWEEN = re.compile(r";\s*(?=\S)")
 _TOGETHER = r"\\;\n"  # statements that travel in one message do so under pgbench too
 _GATEWAY = providers.GATEWAYS["zalopay"]
@@ -142,13 +143,14 @@ def _script(server: Database, warm: int, number: int) -> tuple[str, int]:
         engine = make_engine(settings)
         _ours(engine, [warm])
         turns, since = proxy.turns, len(proxy.said)
-        process_webhook(engine, request, _GATEWAY, _CREDENTIALS, new_id=lambda: next(unused))
+        report = process_webhook(engine, request, _GATEWAY, _CREDENTIALS, new_id=lambda: next(unused))
         turns, statements = proxy.turns - turns, proxy.statements(since)
         engine.dispose()
     texts = [_BETWEEN.sub(_TOGETHER, text.strip().rstrip(";")) for text in statements]
     script = "".join(f"{text};\n" for text in texts)
     named = {getattr(payment, name): expression for name, expression in _EXPRESSIONS.items()}
-    for value, expression in (named | ids).items():
+    at = report.event.created_at.replace(tzinfo=None).isoformat() if report.event else ""
+    for value, expression in (named | ids | {at: _NOW}).items():
         script = script.replace(f"'{value}'", f"({expression})")
     return f"\\set payment :payment + 1\n{script}", turns
 

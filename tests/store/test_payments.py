@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from ticketbottle_payctl.domain.callback import Callback, Outcome, Request
-from ticketbottle_payctl.domain.event import event_for
+from ticketbottle_payctl.domain.new_event import event_for
 from ticketbottle_payctl.domain.payment import Payment, Status, Transition
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.sandbox.payment_service import insert_payment

@@ -15,7 +15,8 @@ from ticketbottle_payctl.cli.inputs import AUTO, Source, read_request, resolve
 from ticketbottle_payctl.cli.result import Block, Fields, Result, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.session import Session
 from ticketbottle_payctl.domain.callback import Request
-from ticketbottle_payctl.domain.event import TOPICS, NewEvent
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.new_event import NewEvent
 from ticketbottle_payctl.errors import InputError, NotFoundError
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome, WebhookReport, process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway

@@ -7,12 +7,9 @@ table: an event type that is not in it is dead, never guessed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
-
-from ticketbottle_payctl.domain.payment import Payment, Status
 
 TOPICS = {
     "PAYMENT_COMPLETED": "payment.completed",
@@ -21,29 +18,10 @@ TOPICS = {
 }
 """Event type to topic, as the order service reads them."""
 
-EVENT_TYPES = {
-    Status.COMPLETED: "PAYMENT_COMPLETED",
-    Status.FAILED: "PAYMENT_FAILED",
-    Status.CANCELLED: "PAYMENT_CANCELLED",
-}
-
-AGGREGATE_TYPE = "payment"
 SOURCE = "payment-service"
 """Header ``source`` of every message, whoever sends it."""
 
 _CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
-
-
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """An event about to be appended to the outbox, in the transaction that changes its payment."""
-
-    id: str
-    aggregate_id: str
-    event_type: str
-    payload: dict[str, str | int]
-    created_at: datetime
-    aggregate_type: str = AGGREGATE_TYPE
 
 
 class OutboxEvent(NamedTuple):
@@ -77,25 +55,6 @@ class Message(NamedTuple):
     headers: list[Header]
 
 
-def event_for(payment: Payment, after: Status, at: datetime, event_id: str) -> NewEvent:
-    """The one event that a change of state writes, in the snake_case the order service reads."""
-    return NewEvent(
-        id=event_id,
-        aggregate_id=payment.id,
-        event_type=EVENT_TYPES[after],
-        payload={
-            "payment_id": payment.id,
-            "order_code": payment.order_code,
-            "amount_cents": payment.amount,
-            "currency": payment.currency,
-            "provider": payment.provider,
-            "transaction_id": payment.reference,
-            f"{after.value.lower()}_at": rfc3339(at),
-        },
-        created_at=at,
-    )
-
-
 def to_message(event: OutboxEvent) -> Message:
     """The message of an event whose type is known.
 
@@ -117,8 +76,3 @@ def _constant_headers(event_type: str, aggregate_type: str) -> tuple[Header, ...
         ("eventVersion", "1.0"),
         ("source", SOURCE),
     )
-
-
-def rfc3339(at: datetime) -> str:
-    """An instant in UTC with milliseconds and ``Z``, as JavaScript's ``toISOString`` writes it."""
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"

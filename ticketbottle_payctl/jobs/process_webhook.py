@@ -24,7 +24,7 @@ from ticketbottle_payctl.domain.callback import (
     Reply,
     Request,
 )
-from ticketbottle_payctl.domain.event import NewEvent, event_for
+from ticketbottle_payctl.domain.new_event import NewEvent, event_for
 from ticketbottle_payctl.domain.payment import Duplicate, Payment, Refusal, RefusalReason, Transition, settle
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.store import payments, receipts

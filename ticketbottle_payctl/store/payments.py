@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.callback import Callback
-from ticketbottle_payctl.domain.event import NewEvent
+from ticketbottle_payctl.domain.new_event import NewEvent
 from ticketbottle_payctl.domain.payment import Payment, Transition, status_of
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.store import receipts

@@ -15,7 +15,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.domain.callback import Callback, Request
-from ticketbottle_payctl.domain.event import event_for
+from ticketbottle_payctl.domain.new_event import event_for
 from ticketbottle_payctl.domain.payment import Payment, Refusal, Transition, settle
 from ticketbottle_payctl.errors import PayctlError, UnavailableError
 from ticketbottle_payctl.jobs.reconcile.asking import Finding

@@ -7,7 +7,8 @@ from threading import Event
 from typing import Final
 
 from ticketbottle_payctl import providers
-from ticketbottle_payctl.domain.event import TOPICS, NewEvent
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.new_event import NewEvent
 from ticketbottle_payctl.jobs.process_webhook import Trace, process_webhook
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, PublishReport, publish_outbox
 from ticketbottle_payctl.sandbox.demo import check

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.new_event import EVENT_TYPES, event_for, rfc3339
+from ticketbottle_payctl.domain.payment import Payment, Status
+
+AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
+PAYMENT = Payment("payment-id", "TB_1-Đ", 250_000, "VND", "ZALOPAY", "261122_TB_1-Đ", Status.PENDING)
+
+
+@pytest.mark.parametrize(
+    ("after", "event_type", "at_field"),
+    [
+        (Status.COMPLETED, "PAYMENT_COMPLETED", "completed_at"),
+        (Status.FAILED, "PAYMENT_FAILED", "failed_at"),
+        (Status.CANCELLED, "PAYMENT_CANCELLED", "cancelled_at"),
+    ],
+)
+def test_the_event_of_a_change_of_state(after, event_type, at_field):
+    """Seven fields in snake_case, the amount a whole number, the instant in UTC with milliseconds and Z."""
+    event = event_for(PAYMENT, after, AT, "event-id")
+    assert (event.id, event.aggregate_id, event.aggregate_type) == ("event-id", "payment-id", "payment")
+    assert (event.event_type, event.created_at) == (event_type, AT)
+    assert json.dumps(event.payload, ensure_ascii=False) == (
+        '{"payment_id": "payment-id", "order_code": "TB_1-Đ", "amount_cents": 250000, "currency": "VND", '
+        f'"provider": "ZALOPAY", "transaction_id": "261122_TB_1-Đ", "{at_field}": "2026-11-22T03:04:05.678Z"}}'
+    )
+
+
+def test_every_event_we_write_has_a_topic():
+    """What is appended can be published."""
+    assert set(EVENT_TYPES.values()) == set(TOPICS)
+    assert set(EVENT_TYPES) == set(Status) - {Status.PENDING}
+
+
+@pytest.mark.parametrize(("microsecond", "text"), [(0, "000"), (999, "000"), (1000, "001"), (999_999, "999")])
+def test_an_instant_has_milliseconds(microsecond, text):
+    """Three digits always, cut and not rounded into the next second."""
+    assert rfc3339(AT.replace(microsecond=microsecond)) == f"2026-11-22T03:04:05.{text}Z"

@@ -1,0 +1,55 @@
+"""The event that a change of state writes, in the words that the order service reads.
+
+Apart from what publishing needs (:mod:`ticketbottle_payctl.domain.event`), which knows no payment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ticketbottle_payctl.domain.payment import Payment, Status
+
+EVENT_TYPES = {
+    Status.COMPLETED: "PAYMENT_COMPLETED",
+    Status.FAILED: "PAYMENT_FAILED",
+    Status.CANCELLED: "PAYMENT_CANCELLED",
+}
+
+AGGREGATE_TYPE = "payment"
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event about to be appended to the outbox, in the transaction that changes its payment."""
+
+    id: str
+    aggregate_id: str
+    event_type: str
+    payload: dict[str, str | int]
+    created_at: datetime
+    aggregate_type: str = AGGREGATE_TYPE
+
+
+def event_for(payment: Payment, after: Status, at: datetime, event_id: str) -> NewEvent:
+    """The one event that a change of state writes, in the snake_case the order service reads."""
+    return NewEvent(
+        id=event_id,
+        aggregate_id=payment.id,
+        event_type=EVENT_TYPES[after],
+        payload={
+            "payment_id": payment.id,
+            "order_code": payment.order_code,
+            "amount_cents": payment.amount,
+            "currency": payment.currency,
+            "provider": payment.provider,
+            "transaction_id": payment.reference,
+            f"{after.value.lower()}_at": rfc3339(at),
+        },
+        created_at=at,
+    )
+
+
+def rfc3339(at: datetime) -> str:
+    """An instant in UTC with milliseconds and ``Z``, as JavaScript's ``toISOString`` writes it."""
+    return f"{at.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
