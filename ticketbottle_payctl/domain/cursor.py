@@ -7,6 +7,7 @@ is read.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from ticketbottle_payctl.domain.event import OutboxEvent
@@ -39,10 +40,9 @@ class Cursor:
         """Keys seen waiting; not worth claiming until their block is gone."""
         return list(self._held)
 
-    @property
-    def blocked(self) -> bool:
-        """Whether any payment waits."""
-        return bool(self._blocks)
+    def waits_for(self, keys: Iterable[str]) -> bool:
+        """Whether one of these payments may have to wait; quick, however many others do."""
+        return not self._blocks.keys().isdisjoint(keys)
 
     def restart(self, now: datetime | None = None) -> None:
         """Forget everything and begin at the oldest event. ``now`` is the database's instant, where it is known."""

@@ -100,12 +100,11 @@ class Sender:
 
     def _whole(self, events: Sequence[OutboxEvent]) -> dict[str, OutboxEvent]:
         """All of the batch by payment, if nothing is in the way of any of it, as is usual; else nothing."""
-        if self.cursor.blocked or self.producer.leaders.missing:
-            return {}
-        if not {event.event_type for event in events} <= TOPICS.keys() - self.stopped_types:
+        free = {event.event_type for event in events} <= TOPICS.keys() - self.stopped_types
+        if not free or self.producer.leaders.missing:
             return {}
         wave = {event.aggregate_id: event for event in events}
-        return wave if len(wave) == len(events) else {}
+        return wave if len(wave) == len(events) and not self.cursor.waits_for(wave) else {}
 
     def _choose(
         self, events: Iterable[OutboxEvent], wave: dict[str, OutboxEvent], outcome: BatchOutcome
