@@ -47,8 +47,9 @@ def _positive(number: float) -> str:
 
 def sorted_names(names: list[str]) -> list[str]:
     """The order in which an object filled in sorted order is listed: array indexes by value, then by UTF-16 unit."""
-    if "".join(names).isascii():
-        return _listed(sorted(names))
+    letters = "".join(names)
+    if letters.isascii():
+        return sorted(names) if letters.isalpha() else _listed(sorted(names))
     return _listed(sorted(names, key=lambda name: name.encode("utf-16-be", "surrogatepass")))
 
 

@@ -92,14 +92,19 @@ def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[
     own text of it is not documented.
     """
     pairs = [pairs_text(body)]
-    if any(isinstance(body.get(name), Real) for name in SIGNED):
+    if Real in map(type, body.values()):
         pairs.append(pairs_text(body, as_received=True))
     return [f"accessKey={key}&{text}".encode("utf-8", "surrogatepass") for key in access_keys for text in pairs]
 
 
 def pairs_text(body: dict[str, object], *, as_received: bool = False) -> str:
     """The signed text after the access key: nothing encoded, empty values keep their name."""
-    return "&".join([f"{name}={value_text(body, name, as_received=as_received)}" for name in SIGNED])
+    # Most are texts already: a call for each of them would be a fifth of the proof.
+    texts = [
+        text if isinstance(text := body.get(name), str) else value_text(body, name, as_received=as_received)
+        for name in SIGNED
+    ]
+    return "&".join(map("=".join, zip(SIGNED, texts, strict=True)))
 
 
 def value_text(body: dict[str, object], name: str, *, as_received: bool = False) -> str:

@@ -107,12 +107,13 @@ def _read(data: dict[str, object]) -> Callback:
     if data.get("currency") not in {None, "", "VND"}:
         detail = "the currency is not VND"
         raise MalformedError(detail)
+    link = _meaningful_text(data, "paymentLinkId")
     callback = partial(
         Callback,
         provider=NAME,
-        reference=_meaningful_text(data, "paymentLinkId"),
+        reference=link,
         order_ref=order_ref,
-        gateway_transaction_id=_meaningful_text(data, "paymentLinkId"),
+        gateway_transaction_id=link,
         amount=payload.amount_of(_number(data.get("amount"))),
     )
     if order_ref == PING_ORDER and data.get("description") in PING_DESCRIPTIONS:
