@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import subprocess
 import sys
@@ -179,3 +180,29 @@ def test_show_what_is_not_there(ask):
     """Exit 8, with where to look."""
     document = ask("show", "nope")
     assert (document["exit_code"], "payctl list" in document["error"]["hint"]) == (8, True)
+
+
+def test_an_archive_is_listed_without_a_database(answer, tmp_path):
+    """What cleanup wrote can be read back, filtered, as rows of the same shape."""
+    rows = [
+        {"id": f"e{number}", "aggregateId": f"p{number}", "aggregateType": "payment", "eventType": event_type,
+         "payload": {"order_code": f"TB-{number}", "provider": "ZALOPAY"}, "published": True,
+         "publishedAt": f"2026-11-0{number}T00:00:01", "createdAt": f"2026-11-0{number}T00:00:00.5",
+         "retryCount": 0, "lastError": None}
+        for number, event_type in ((1, "PAYMENT_COMPLETED"), (2, "PAYMENT_FAILED"), (3, "PAYMENT_COMPLETED"))
+    ]  # fmt: skip
+    archive = tmp_path / "outbox.ndjson.gz"
+    archive.write_bytes(b"".join(gzip.compress(f"{json.dumps(row)}\n".encode()) for row in rows))
+
+    def listed(*arguments):
+        document = answer("list", "outbox", "--from-archive", str(archive), *arguments)
+        assert document["exit_code"] == 0
+        return [item["id"] for item in document["items"]]
+
+    assert listed() == ["e1", "e2", "e3"]
+    assert listed("--type", "PAYMENT_FAILED") == ["e2"]
+    assert listed("--order-code", "TB-3", "--provider", "zalo-pay") == ["e3"]
+    assert listed("--since", "2026-11-02T00:00:00Z", "--until", "2026-11-03T00:00:00Z") == ["e2"]
+    assert listed("--limit", "1") == ["e1"]
+    for arguments in (["--failed"], ["--error", "x"], ["--after", "2026-01-01T00:00:00Z~x"]):
+        assert answer("list", "outbox", "--from-archive", str(archive), *arguments)["exit_code"] == 2

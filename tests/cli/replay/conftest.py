@@ -1,0 +1,41 @@
+"""Dead events to replay, and the command with its document."""
+
+from __future__ import annotations
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from ticketbottle_payctl.cli import schema
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+
+
+@pytest.fixture
+def ask(answer, database_url):
+    """Run a command against the test's database; its document keeps to its schema."""
+
+    def run(*arguments, **environment):
+        document = answer(*arguments, DATABASE_URL=database_url, **environment)
+        found = schema.load(document["schema"])
+        Draft202012Validator(found, format_checker=FormatChecker()).validate(document)
+        if document["error"] is None:
+            assert set(document["result"]) <= set(found["then"]["properties"].get("result", {}).get("properties", {}))
+        return document
+
+    return run
+
+
+@pytest.fixture
+def dead(engine):
+    """Ids of four dead events, the last of them superseded."""
+    with engine.begin() as connection:
+        insert_events(connection, 3, state="dead", last_error="Connection timeout to broker-1:9092")
+        insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", last_error="x")
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+        return list(connection.exec_driver_sql('SELECT id FROM outbox ORDER BY "createdAt"').scalars())
+
+
+def pending(engine):
+    """How many are pending."""
+    with engine.connect() as connection:
+        return connection.exec_driver_sql('SELECT count(*) FROM outbox WHERE "retryCount" = 0').scalar_one()

@@ -1,0 +1,69 @@
+"""From ``payctl errors`` to the replay of what it counted."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import timedelta
+
+import pytest
+
+from tests.cli.replay.conftest import pending
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.mark.usefixtures("dead")
+def test_an_error_group_leads_from_errors_to_replay(ask, engine):
+    """The command that `errors` prints selects what it counted."""
+    group = ask("errors", "--type", "PAYMENT_COMPLETED")["items"][0]
+    assert (group["count"], group["pattern"]) == (3, "Connection timeout to #:#")
+    document = ask(*group["replay"].split()[1:], "-y")
+    assert (document["counts"]["requeued"], pending(engine)) == (3, 3)
+    assert [left["pattern"] for left in ask("errors")["items"]] == ["x"]
+
+
+FAILED_ONCE = {"tried", "dead", "failed", "vnpay", "old"}
+
+
+@pytest.mark.parametrize(
+    ("error", "selectors", "expected"),
+    [
+        ("no 'answer' from 10.0.0.1", [], FAILED_ONCE),
+        ("no 'answer' from 10.0.0.1", ["--failed"], FAILED_ONCE - {"tried"}),
+        ("no 'answer' from 10.0.0.1", ["--type", "PAYMENT_FAILED", "--type", "it's odd"], {"failed"}),
+        ("no 'answer' from 10.0.0.1", ["--provider", "vn-pay"], {"vnpay"}),
+        ("no 'answer' from 10.0.0.1", ["--since", "90m"], FAILED_ONCE - {"old"}),
+        ("no 'answer' from 10.0.0.1", ["--until", "90m ago"], {"old"}),
+        ("no 'answer' from 10.0.0.1", ["--error", "^no 'answer' "], FAILED_ONCE),
+        (None, [], FAILED_ONCE),
+        (None, ["--failed"], FAILED_ONCE - {"tried"}),
+    ],
+)
+def test_the_command_of_errors_selects_what_was_counted_and_nothing_else(ask, engine, selectors, expected, error):
+    """With the same selectors; never what is healthy, and never what waits for its first try after a replay."""
+    names = {}
+    with engine.begin() as connection:
+        for name, what in (
+            ("healthy", {}),
+            ("replayed", {"last_error": error}),
+            ("tried", {"retry_count": 2, "last_error": error}),
+            ("dead", {"retry_count": 5, "last_error": error}),
+            ("failed", {"retry_count": 5, "last_error": error, "event_type": "PAYMENT_FAILED"}),
+            ("vnpay", {"retry_count": 5, "last_error": error}),
+            ("old", {"retry_count": 5, "last_error": error, "age": timedelta(hours=2)}),
+        ):
+            insert_events(connection, 1, **what)
+            new = "SELECT id FROM outbox WHERE id <> ALL(%(known)s)"
+            names[connection.exec_driver_sql(new, {"known": list(names)}).scalar_one()] = name
+        insert_payments_of_events(connection)
+        of_event = """(SELECT "aggregateId" FROM outbox WHERE id = %(id)s)"""
+        connection.exec_driver_sql(
+            f"UPDATE payments SET provider = 'VNPAY' WHERE id = {of_event}",  # noqa: S608
+            {"id": next(event for event, name in names.items() if name == "vnpay")},
+        )
+    (group,) = ask("errors", *selectors)["items"]
+    document = ask(*shlex.split(group["replay"])[1:], "-y")
+    assert (group["count"], document["counts"]["requeued"]) == (len(expected), len(expected))
+    items = ask("runs", "show", document["run_id"])["items"]
+    assert {names[item["id"]] for item in items} == expected

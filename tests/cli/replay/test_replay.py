@@ -1,0 +1,185 @@
+"""``payctl replay`` as it is typed."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.event import listen, remove
+
+from tests.cli.replay.conftest import pending
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.mark.parametrize("arguments", [[], ["--limit", "5"], ["--allow-superseded"], ["-y", "--rate", "5/s"]])
+def test_nothing_selected_lists_the_selectors(ask, arguments):
+    """A forgotten selector never means everything; that needs --all."""
+    document = ask("replay", *arguments)
+    assert document["exit_code"] == 2
+    assert "--failed" in document["error"]["hint"]
+    assert "--all" in document["error"]["hint"]
+
+
+def test_without_yes_the_plan_is_shown_and_nothing_changes(invoke, database_url, dead, engine):
+    """Exit 7 where nobody can be asked."""
+    result = invoke("replay", "--failed", DATABASE_URL=database_url)
+    assert result.exit_code == 7
+    assert "put 3 events back to pending" in result.stderr
+    assert f"{dead[3]}\tPAYMENT_FAILED\tsuperseded" in result.stderr
+    assert "--yes" in result.stderr
+    assert (result.stdout, pending(engine)) == ("", 0)
+
+
+def test_a_replay_in_one_document(ask, dead, engine):
+    """Counts, the run, and each event that was left out with its reason."""
+    document = ask("replay", "--failed", "-y", "--reason", "it is back", PAYCTL_ACTOR="Linh")
+    assert document["exit_code"] == 0
+    assert document["counts"] == {"matched": 4, "requeued": 3, "skipped": 1, "failed": 0, "already_published": 0}
+    assert [(item["id"], item["reason"]) for item in document["items"]] == [(dead[3], "superseded")]
+    assert "COMPLETED" in document["warnings"][0]
+    assert pending(engine) == 3
+    (run,) = ask("runs", "list")["items"]
+    assert (run["id"], run["actor"], run["reason"], run["status"]) == (document["run_id"], "Linh", "it is back", "done")
+    shown = ask("runs", "show", run["id"][:8])
+    assert [item["outcome"] for item in shown["items"]] == ["skipped", "requeued", "requeued", "requeued"]
+    assert shown["items"][1]["before"]["retry_count"] == 5
+
+
+def test_a_dry_run_changes_nothing(ask, dead, engine):
+    """The plan with its forecast, exit 0."""
+    document = ask("replay", *dead[:3], "-n")
+    assert (document["exit_code"], document["dry_run"], document["result"]["planned"]) == (0, True, 3)
+    assert (document["counts"]["requeued"], document["run_id"], pending(engine)) == (0, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("which", "code", "requeued"),
+    [([0, "nope"], 6, 1), (["nope"], 8, 0), ([3], 7, 0), ([0, 3], 6, 1), ([0], 0, 1)],
+    ids=["some", "none", "superseded", "one of two", "all"],
+)
+def test_an_event_that_was_named_and_left_out_changes_the_exit_code(ask, dead, which, code, requeued):
+    """Missing is 8, guarded is 7, partly is 6."""
+    named = [each if isinstance(each, str) else dead[each] for each in which]
+    document = ask("replay", *named, "-y")
+    assert (document["exit_code"], document["counts"]["requeued"]) == (code, requeued)
+
+
+def test_published_events_need_to_be_asked_for_twice(ask, engine):
+    """Selecting them alone stops at a guard."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="published")
+    refused = ask("replay", "--published", "-y")
+    assert (refused["exit_code"], "--allow-published" in refused["error"]["hint"]) == (7, True)
+    document = ask("replay", "--published", "--allow-published", "-y")
+    assert (document["counts"]["requeued"], document["counts"]["already_published"]) == (2, 2)
+
+
+def test_published_events_that_are_named_need_leave_alone(ask, engine):
+    """Their names say which; --allow-published says that consumers may see them twice."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="published")
+        event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
+    refused = ask("replay", event, "-y")
+    assert (refused["exit_code"], refused["items"][0]["reason"]) == (7, "published")
+    document = ask("replay", event, "--allow-published", "-y")
+    assert (document["exit_code"], document["counts"]["requeued"]) == (0, 1)
+
+
+def test_a_payment_s_events_are_selected_by_its_id(ask, dead, engine):
+    """Of each payment that is named, and of no other."""
+    with engine.begin() as connection:
+        sql = 'SELECT "aggregateId" FROM outbox WHERE id = ANY(%(ids)s)'
+        payments = list(connection.exec_driver_sql(sql, {"ids": dead[:2]}).scalars())
+    named = [word for payment in payments for word in ("--aggregate", payment)]
+    run = ask("replay", *named, "-y")["run_id"]
+    assert {item["id"] for item in ask("runs", "show", run)["items"]} == set(dead[:2])
+    assert ask("replay", "--aggregate", "nobody", "-y")["counts"]["requeued"] == 0
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_plan_says_how_long_it_takes(invoke, ask, database_url):
+    """As many seconds as the rate makes of its events; without a rate next to none."""
+    assert ask("replay", "--failed", "-n", "--rate", "1/s")["result"]["estimated_seconds"] == 3.0
+    assert ask("replay", "--failed", "-n", "--rate", "1/m")["result"]["estimated_seconds"] == 180.0
+    assert ask("replay", "--failed", "-n")["result"]["estimated_seconds"] < 0.01
+    shown = invoke("replay", "--failed", "-n", "--rate", "2/m", DATABASE_URL=database_url).stdout
+    assert "takes about\t1 min 30 s, at 0.0333333 a second; publishing follows" in shown
+    assert "takes about\tless than a second;" in invoke("replay", "--failed", "-n", DATABASE_URL=database_url).stdout
+
+
+def test_failures_end_a_run(ask, dead, engine):
+    """Rows that another session holds, as many as --max-errors; the rest can be resumed."""
+    with engine.connect() as holder, holder.begin():
+        holder.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")
+        document = ask("replay", "--failed", "-y", "--rate", "1/s", "--max-errors", "2")
+    assert (document["exit_code"], document["result"]["outcome"]) == (6, "too_many_errors")
+    assert (document["counts"]["failed"], document["result"]["remaining"], len(dead)) == (2, 1, 4)
+    assert ask("runs", "show", document["run_id"])["result"]["status"] == "stopped"
+
+
+def test_more_than_the_cap_is_refused_with_the_number(ask, dead, engine):
+    """The plan knows how many."""
+    document = ask("replay", "--failed", "-y", "--max-affected", "2")
+    assert (document["exit_code"], "--max-affected 3" in document["error"]["hint"]) == (7, True)
+    assert (pending(engine), len(dead)) == (0, 4)
+
+
+@pytest.mark.parametrize(("ending", "events"), [([], 3), (["--limit", "2"], 2), (["--allow-superseded"], 4)])
+def test_what_is_over_the_cap_is_refused_before_it_is_read(ask, dead, ending, events):
+    """A count of what would be requeued decides; of a million rows none is loaded to be refused."""
+    read = []
+
+    def note(_connection, _cursor, statement, *_more):
+        read.append(statement)
+
+    listen(Engine, "before_cursor_execute", note)
+    try:
+        document = ask("replay", "--failed", *ending, "-y", "--max-affected", "1")
+    finally:
+        remove(Engine, "before_cursor_execute", note)
+    assert (document["exit_code"], f"--max-affected {events}" in document["error"]["hint"]) == (7, True)
+    assert (len(dead), [sql for sql in read if "o.ctid::text" in sql]) == (4, [])
+
+
+def test_superseded_events_that_are_let_in_are_counted_and_named(invoke, ask, database_url, dead, engine):
+    """In the plan, in what the question is about, and in the document."""
+    asked = invoke("replay", "--failed", "--allow-superseded", DATABASE_URL=database_url)
+    assert asked.exit_code == 7
+    assert "1 superseded event is INCLUDED" in asked.stderr
+    assert f"{dead[3]}\tPAYMENT_FAILED" in asked.stderr
+    assert "replay 4 events (1 of them superseded: paid customers lose their tickets)" in asked.stderr
+    assert pending(engine) == 0
+    for arguments in (["-n"], ["-y"]):
+        document = ask("replay", "--failed", "--allow-superseded", *arguments)
+        assert (document["result"]["superseded"], document["result"]["superseded_ids"]) == (1, [dead[3]])
+        assert "INCLUDED" in document["warnings"][0]
+    assert pending(engine) == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--age", "5m"],
+        ["--failed", "--error", "("],
+        ["--failed", "--since", "03/04/2026"],
+        ["--failed", "--since", "1h", "--until", "2h"],
+        ["--failed", "--by", "published"],
+        ["--failed", "--canary-timeout", "5s"],
+        ["--failed", "--canary", "0"],
+        ["--failed", "--rate", "5"],
+        ["--type", ""],
+        ["--provider", "paypal"],
+        ["--failed", "--limit", "0"],
+        ["--stuck", "--age", "soon"],
+        ["one", "--from-file", "x"],
+        ["--all", "--failed"],
+        ["--all", "--stuck"],
+        ["--all", "--published", "--allow-published"],
+        ["--all", "one"],
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_meant_is_refused(ask, arguments):
+    """Exit 2 before anything is read or changed."""
+    assert ask("replay", *arguments, "-y")["exit_code"] == 2

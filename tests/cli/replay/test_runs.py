@@ -1,0 +1,112 @@
+"""``payctl runs``: what was interrupted, resumed, cancelled; who did it."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from tests.cli.replay.conftest import pending
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.sandbox.server import wait_until
+
+pytestmark = pytest.mark.postgres
+
+
+def test_a_signal_leaves_a_run_that_can_be_resumed(started, database_url, engine, ask):
+    """The transaction under way is finished, the shell sees 143, and nothing is requeued twice."""
+    with engine.begin() as connection:
+        insert_events(connection, 40, state="dead")
+    process = started("replay", "--failed", "-y", "--rate", "5/s", "-o", "json", DATABASE_URL=database_url)
+    wait_until(lambda: pending(engine) or None, what="the first events to be requeued", timeout=20)
+    process.send_signal(signal.SIGTERM)
+    document = json.loads(process.communicate(timeout=20)[0])
+    assert (process.returncode, document["exit_code"], document["result"]["outcome"]) == (143, 143, "signal")
+    assert document["counts"]["requeued"] == pending(engine) < 40
+    run_id = document["run_id"]
+    assert ask("runs", "show", run_id)["result"]["status"] == "interrupted"
+    assert ask("runs", "resume", run_id)["exit_code"] == 7
+    assert ask("runs", "cancel", run_id)["counts"]["remaining"] == 40 - pending(engine)
+    assert ask("runs", "resume", run_id, "-y")["exit_code"] == 7
+
+
+def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
+    """To its end, in one record."""
+    with engine.begin() as connection:
+        insert_events(connection, 6, state="dead")
+    process = started("replay", "--failed", "-y", "--rate", "3/s", "-o", "json", DATABASE_URL=database_url)
+    wait_until(lambda: pending(engine) or None, what="the first events to be requeued", timeout=20)
+    process.send_signal(signal.SIGINT)
+    document = json.loads(process.communicate(timeout=20)[0])
+    assert process.returncode == 130
+    resumed = ask("runs", "resume", document["run_id"], "-y")
+    assert (resumed["exit_code"], resumed["counts"]["requeued"], resumed["counts"]["remaining"]) == (0, 6, 0)
+    assert pending(engine) == 6
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_run_that_was_killed_is_interrupted_and_one_at_work_is_locked(started, invoke, database_url, engine, ask):
+    """While it is at work a resume exits 9; once it is gone it is resumed, and the record says who did what."""
+    arguments = ["replay", "--failed", "-y", "--canary", "2", "-o", "json"]
+    process = started(*arguments, DATABASE_URL=database_url)
+    wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)
+    (run,) = ask("runs", "list")["items"]
+    assert run["status"] == "running"
+    assert "runs resume" not in invoke("runs", "show", run["id"], DATABASE_URL=database_url).stdout
+    assert ask("runs", "resume", run["id"], "-y")["exit_code"] == 9
+    process.kill()
+    process.wait()
+
+    def status():
+        return ask("runs", "show", run["id"])["result"]["status"]
+
+    wait_until(lambda: status() == "interrupted", what="the server to notice", timeout=20)
+    assert f"payctl runs resume {run['id']}" in invoke("runs", "show", run["id"], DATABASE_URL=database_url).stdout
+    with engine.begin() as connection:
+        connection.exec_driver_sql('UPDATE outbox SET published = true, "publishedAt" = now() WHERE "retryCount" = 0')
+    resumed = ask("runs", "resume", run["id"], "-y", "--reason", "it was killed", PAYCTL_ACTOR="Linh")
+    assert (resumed["exit_code"], resumed["counts"]["requeued"], status()) == (0, 3, "done")
+    (act,) = ask("runs", "show", run["id"])["result"]["acts"]
+    assert (act["deed"], act["actor"], act["reason"]) == ("resumed", "Linh", "it was killed")
+
+
+@pytest.mark.usefixtures("dead")
+def test_who_cancelled_a_run_is_shown(invoke, ask, database_url):
+    """To people and to programs."""
+    run = ask("replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms")["run_id"]
+    ask("runs", "cancel", run, "--reason", "the wrong ones", PAYCTL_ACTOR="Minh")
+    (act,) = ask("runs", "show", run)["result"]["acts"]
+    assert (act["deed"], act["actor"], act["reason"]) == ("cancelled", "Minh", "the wrong ones")
+    shown = invoke("runs", "show", run, DATABASE_URL=database_url).stdout
+    assert "cancelled\t" in shown
+    assert "Minh (" in shown
+    assert "the wrong ones" in shown
+
+
+@pytest.mark.usefixtures("dead")
+def test_ctrl_c_while_the_canary_is_all_there_is(started, database_url, engine):
+    """The shell sees 130, not the code of another signal."""
+    arguments = ["replay", "--failed", "-y", "--canary", "9", "-o", "json"]
+    process = started(*arguments, DATABASE_URL=database_url)
+    wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)
+    process.send_signal(signal.SIGINT)
+    document = json.loads(process.communicate(timeout=20)[0])
+    assert (process.returncode, document["exit_code"], document["result"]["outcome"]) == (130, 130, "signal")
+
+
+@pytest.mark.parametrize(("name", "code"), [("00000000-0000-4000-8000-000000000000", 8), ("zz", 2), ("%%%%", 2)])
+@pytest.mark.parametrize("verb", ["show", "resume", "cancel"])
+def test_a_run_that_is_not_there(ask, verb, name, code):
+    """Not found, or no id at all."""
+    assert ask("runs", verb, name)["exit_code"] == code
+
+
+def test_a_resumed_run_that_lets_superseded_events_in_says_so(invoke, ask, database_url, dead, engine):
+    """Whoever resumes did not type --allow-superseded, and hears of it before a yes."""
+    stopped = ask("replay", "--failed", "--allow-superseded", "-y", "--canary", "1", "--canary-timeout", "1ms")
+    assert (stopped["exit_code"], pending(engine)) == (10, 1)
+    asked = invoke("runs", "resume", stopped["run_id"], DATABASE_URL=database_url)
+    assert (asked.exit_code, "(1 of them superseded" in asked.stderr, dead[3] in asked.stderr) == (7, True, True)
+    document = ask("runs", "resume", stopped["run_id"], "-y")
+    assert (document["result"]["superseded_ids"], "INCLUDED" in document["warnings"][0]) == ([dead[3]], True)
