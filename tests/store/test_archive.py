@@ -62,7 +62,11 @@ def test_half_a_batch_at_the_end_is_cut_off(path, kept):
     assert path.read_bytes().startswith(whole)
 
 
-@pytest.mark.parametrize("content", [b"not gzip at all", gzip.compress(b"x")[:-8] + b"12345678", b"\0" * 50])
+@pytest.mark.parametrize(
+    "content",
+    [b"not gzip at all", gzip.compress(b"x")[:-8] + b"12345678", b"\0" * 50],
+    ids=["text", "wrong checksum", "zeros"],
+)
 def test_another_file_is_left_alone(path, content):
     """What is no archive is neither cut nor added to."""
     path.write_bytes(content)
