@@ -11,9 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from jsonschema import Draft202012Validator, FormatChecker
 from sqlalchemy import text
 from typer.testing import CliRunner
 
+from ticketbottle_payctl.cli import schema
 from ticketbottle_payctl.cli.app import app
 from ticketbottle_payctl.providers import GATEWAYS
 
@@ -116,6 +118,24 @@ def content(engine):
             return {table: connection.execute(text(rows.format(table))).scalar() for table in found}
 
     return read
+
+
+@pytest.fixture
+def ask(answer, database_url):
+    """Run a command against the test's database; its document keeps to its schema, which names every field there is."""
+
+    def run(*arguments, **environment):
+        document = answer(*arguments, DATABASE_URL=database_url, **environment)
+        found = schema.load(document["schema"])
+        Draft202012Validator(found, format_checker=FormatChecker()).validate(document)
+        item = found["properties"].get("items", {}).get("items", {}).get("properties", {})
+        assert all(set(each) <= set(item) for each in document["items"])
+        if document["error"] is None:
+            result = found["then"]["properties"].get("result", {}).get("properties", {})
+            assert set(document.get("result", {})) <= set(result)
+        return document
+
+    return run
 
 
 @pytest.fixture

@@ -10,30 +10,14 @@ import sys
 from datetime import timedelta
 
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
 from sqlalchemy import Engine
 from sqlalchemy.event import listen, remove
 
-from ticketbottle_payctl.cli import schema
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 from ticketbottle_payctl.store.listing import OUTBOX_FIELDS
 
 pytestmark = pytest.mark.postgres
 PERSONAL = '{"buyer": {"phone": "0901"}, "memo": "x"}'
-
-
-@pytest.fixture
-def ask(answer, database_url):
-    """Run a command against the test's database; its document keeps to its schema."""
-
-    def run(*arguments, **environment):
-        document = answer(*arguments, DATABASE_URL=database_url, **environment)
-        found = schema.load(document["schema"])
-        Draft202012Validator(found, format_checker=FormatChecker()).validate(document)
-        assert all(set(item) <= set(found["properties"]["items"]["items"]["properties"]) for item in document["items"])
-        return document
-
-    return run
 
 
 @pytest.fixture

@@ -3,25 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
 
-from ticketbottle_payctl.cli import schema
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
-
-
-@pytest.fixture
-def ask(answer, database_url):
-    """Run a command against the test's database; its document keeps to its schema."""
-
-    def run(*arguments, **environment):
-        document = answer(*arguments, DATABASE_URL=database_url, **environment)
-        found = schema.load(document["schema"])
-        Draft202012Validator(found, format_checker=FormatChecker()).validate(document)
-        if document["error"] is None:
-            assert set(document["result"]) <= set(found["then"]["properties"].get("result", {}).get("properties", {}))
-        return document
-
-    return run
 
 
 @pytest.fixture
