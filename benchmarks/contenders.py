@@ -24,7 +24,7 @@ from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.jobs.cleanup import cleanup
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.settings import Settings
-from ticketbottle_payctl.store.engine import make_engine
+from ticketbottle_payctl.store.db.engine import make_engine
 
 Other = subprocess.Popen[bytes]
 

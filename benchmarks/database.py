@@ -22,8 +22,8 @@ from ticketbottle_payctl.sandbox import payment_service
 from ticketbottle_payctl.sandbox.postgres import Postgres
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store import migrations
-from ticketbottle_payctl.store.engine import Limits, make_engine, transaction
+from ticketbottle_payctl.store.db import migrations
+from ticketbottle_payctl.store.db.engine import Limits, make_engine, transaction
 
 _PATIENT = Limits(statement=timedelta(minutes=30))
 _OLD = timedelta(days=2)

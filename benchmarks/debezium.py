@@ -25,7 +25,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store.engine import make_engine
+from ticketbottle_payctl.store.db.engine import make_engine
 
 _WARM_UP = 5000
 

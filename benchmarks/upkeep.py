@@ -21,7 +21,7 @@ from benchmarks.report import Section
 from benchmarks.rounds import COLUMNS, Rounds
 from ticketbottle_payctl.jobs.stats import collect_stats
 from ticketbottle_payctl.sandbox.payment_service import insert_events
-from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.db.engine import Limits, transaction
 
 _TURNS = 15
 _PUBLISHING = ("payctl", "payctl-beside-cleanup")

@@ -27,7 +27,7 @@ from ticketbottle_payctl.sandbox.callbacks import callback, environment
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store.engine import make_engine
+from ticketbottle_payctl.store.db.engine import make_engine
 
 _PAYMENTS = """
     INSERT INTO payments (id, "orderCode", "amountCents", currency, provider, "providerTransactionId", "idempotencyKey",

@@ -12,11 +12,12 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from ticketbottle_payctl.cli import catalog, exit_codes
-from ticketbottle_payctl.cli.app import app
-from ticketbottle_payctl.cli.failures import TerminatedError, describe
-from ticketbottle_payctl.cli.result import Failure
-from ticketbottle_payctl.cli.shared import PANEL
+from ticketbottle_payctl.cli.app import registry
+from ticketbottle_payctl.cli.app.failures import TerminatedError, describe
+from ticketbottle_payctl.cli.app.global_options import PANEL
+from ticketbottle_payctl.cli.app.main import app
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.result import Failure
 from ticketbottle_payctl.errors import PayctlError
 
 HERE = Path(__file__).parent
@@ -32,11 +33,11 @@ def _cli() -> Iterator[str]:
     root: Any = get_command(app)
     context = root.make_context("payctl", [], resilient_parsing=True)
     yield from ("# Commands", "", NOTICE, "", _paragraphs(root.help), "", "| command | |", "|---|---|")
-    for entry in catalog.COMMANDS:
+    for entry in registry.COMMANDS:
         yield f"| [{entry.name}](#{entry.name.replace(' ', '-')}) | {_cell(entry.help)} |"
     yield from ("", "Each command also takes the options that stand at the end of this page, before or after its name.")
     yield "What its exit code means stands in [errors.md](errors.md)."
-    for entry in catalog.COMMANDS:
+    for entry in registry.COMMANDS:
         command, own = _find(root, context, entry.words)
         yield from ("", f"## {entry.name}", "", _paragraphs(command.help), "", "```")
         yield from (" ".join(["payctl", *entry.words, *command.collect_usage_pieces(own)]), "```")

@@ -9,8 +9,8 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from ticketbottle_payctl import providers
+from ticketbottle_payctl.aws.api_gateway import to_request
 from ticketbottle_payctl.aws.xray import traceparent_of
-from ticketbottle_payctl.domain.api_gateway import to_request
 from ticketbottle_payctl.domain.callback import Reply, Request
 from ticketbottle_payctl.errors import BodyTooLargeError, InputError
 from ticketbottle_payctl.providers.gateway import Gateway

@@ -8,8 +8,8 @@ from http import HTTPStatus
 from lambda_entrypoints import http_api, runtime, webhook_measures
 from lambda_entrypoints.http_api import Call
 from lambda_entrypoints.warm import Warm
+from ticketbottle_payctl.aws.api_gateway import to_response
 from ticketbottle_payctl.aws.xray import request_span
-from ticketbottle_payctl.domain.api_gateway import to_response
 from ticketbottle_payctl.domain.callback import Answer, RejectReason, Reply
 from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookReport, process_webhook
 from ticketbottle_payctl.metrics import Amount, Function, emit

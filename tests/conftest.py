@@ -22,8 +22,8 @@ from ticketbottle_payctl.sandbox.postgres import Postgres
 from ticketbottle_payctl.sandbox.server import in_memory
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store.engine import make_engine
-from ticketbottle_payctl.store.migrations import upgrade
+from ticketbottle_payctl.store.db.engine import make_engine
+from ticketbottle_payctl.store.db.migrations import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

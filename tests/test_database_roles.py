@@ -25,9 +25,10 @@ from ticketbottle_payctl.providers.samples import sample
 from ticketbottle_payctl.sandbox.payment_service import create_tables, insert_events, insert_payment
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
-from ticketbottle_payctl.store import migrations, receipts
-from ticketbottle_payctl.store.engine import Limits, make_engine, transaction
-from ticketbottle_payctl.store.runs import NewRun, Who
+from ticketbottle_payctl.store.db import migrations
+from ticketbottle_payctl.store.db.engine import Limits, make_engine, transaction
+from ticketbottle_payctl.store.payctl import receipts
+from ticketbottle_payctl.store.payctl.runs import NewRun, Who
 
 PAGE = Path(__file__).parents[1] / "docs" / "database-roles.md"
 ROLES = ("owner", "webhook", "publisher", "cleanup", "operator")

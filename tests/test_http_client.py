@@ -11,9 +11,9 @@ from threading import Thread
 import pytest
 
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
-from ticketbottle_payctl.domain.exchange import Question
 from ticketbottle_payctl.errors import InputError, UnavailableError
 from ticketbottle_payctl.http_client import checked_url, send
+from ticketbottle_payctl.providers.queries.exchange import Question
 from ticketbottle_payctl.sandbox.certificates import make_certificates
 
 PATIENCE = timedelta(seconds=5)

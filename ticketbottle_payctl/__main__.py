@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ticketbottle_payctl.cli.app import main
+from ticketbottle_payctl.cli.app.main import main
 
 main()

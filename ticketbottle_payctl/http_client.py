@@ -15,8 +15,8 @@ from threading import Event, Timer
 from urllib.parse import SplitResult, urlsplit
 
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
-from ticketbottle_payctl.domain.exchange import Question, Response
 from ticketbottle_payctl.errors import InputError, UnavailableError
+from ticketbottle_payctl.providers.queries.exchange import Question, Response
 
 _AGENT = "payctl"
 

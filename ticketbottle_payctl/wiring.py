@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from ticketbottle_payctl import telemetry
-from ticketbottle_payctl.domain.cdc import ALL_TOPICS, MARKING_GROUP
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import Settings
+from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_GROUP
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -75,7 +75,7 @@ class Services:
             ConfigError: ``DATABASE_URL`` is absent or wrong.
         """
         database = self.settings.database
-        from ticketbottle_payctl.store.engine import make_engine  # noqa: PLC0415 - SQLAlchemy, only where it is used
+        from ticketbottle_payctl.store.db.engine import make_engine  # noqa: PLC0415 - SQLAlchemy, only where it is used
 
         engine = make_engine(database)
         self._open.callback(engine.dispose)

@@ -22,7 +22,8 @@ import psycopg2
 import pytest
 from confluent_kafka import KafkaError, Producer
 
-from ticketbottle_payctl.cli import catalog, schema
+from ticketbottle_payctl.cli.app import registry
+from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.sandbox.callbacks import environment
 
 pytestmark = pytest.mark.usefixtures("postgres")
@@ -201,7 +202,7 @@ def test_the_settings_are_ready_to_paste(demo, tmp_path):
     assert "public test keys" in text
     both = offered(text) | offered(demo().stdout)
     assert {("verify-signature",), ("publish-outbox",)} < both
-    assert [words for words in both if catalog.find(words) is None] == []
+    assert [words for words in both if registry.find(words) is None] == []
 
 
 def test_a_given_broker_is_used(demo, mock_kafka, read_all):

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError
 
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.cli.exit_codes import ExitCode, of_error
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode, of_error
 from ticketbottle_payctl.domain.event import Message
 from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, PayctlError
 from ticketbottle_payctl.settings import Settings

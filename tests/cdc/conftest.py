@@ -14,7 +14,6 @@ from sqlalchemy import Engine
 from ticketbottle_payctl.broker.config import connection_config, producer_config
 from ticketbottle_payctl.broker.follower import Follower
 from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.domain.cdc import ALL_TOPICS, HEARTBEATS, MARKING_GROUP, ROLE, UNROUTABLE
 from ticketbottle_payctl.jobs.cdc.config import CdcConfig, as_properties, cdc_config
 from ticketbottle_payctl.jobs.cdc.cut_back import cdc_cut_back
 from ticketbottle_payctl.jobs.cdc.cut_over import CutOverReport, cdc_cut_over
@@ -25,6 +24,13 @@ from ticketbottle_payctl.sandbox.kafka_messages import Received, read_all
 from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
+from ticketbottle_payctl.store.outbox.debezium_names import (
+    ALL_TOPICS,
+    HEARTBEATS,
+    MARKING_GROUP,
+    ROLE,
+    UNROUTABLE,
+)
 
 PASSWORD = "canary-of-the-connector"  # pragma: allowlist secret
 PUBLISHER = "payctl_publisher"

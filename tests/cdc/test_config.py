@@ -3,7 +3,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from ticketbottle_payctl.cli.app import app
+from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.jobs.cdc.config import PASSWORD, as_properties, cdc_config
 from ticketbottle_payctl.settings import Settings

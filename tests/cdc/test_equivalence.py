@@ -1,9 +1,9 @@
 import pytest
 
-from ticketbottle_payctl.domain.cdc import ALL_TOPICS, HEARTBEATS, UNROUTABLE
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, HEARTBEATS, UNROUTABLE
 
 ONLY_PAYCTL = ("eventVersion", b"1.0")
 UNKNOWN = (

@@ -3,10 +3,10 @@ import pytest
 from ticketbottle_payctl.broker.config import connection_config, producer_config
 from ticketbottle_payctl.broker.follower import Follower
 from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.domain.cdc import ALL_TOPICS, MARKING_GROUP
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over
 from ticketbottle_payctl.settings import KafkaSettings
+from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_GROUP
 
 
 def test_a_server_without_a_logical_log_says_so(engine, mock_kafka):

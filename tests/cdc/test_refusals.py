@@ -5,13 +5,13 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.cli.test_schemas import check
-from ticketbottle_payctl.cli.app import app
-from ticketbottle_payctl.domain.cdc import SLOT, UNROUTABLE
+from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError, GuardError, LockedError
 from ticketbottle_payctl.jobs.cdc import cut_over
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.sandbox.payment_service import insert_events
-from ticketbottle_payctl.store import ownership
+from ticketbottle_payctl.store.outbox import shard_lock
+from ticketbottle_payctl.store.outbox.debezium_names import SLOT, UNROUTABLE
 
 
 def states(scene):
@@ -63,7 +63,7 @@ def test_an_event_that_is_not_accepted_keeps_the_outbox_with_payctl(scene):
 def publisher_at_work(scene):
     """Somebody holds the shard."""
     with scene.engine.connect() as connection:
-        ownership.enter(connection, 0, 1, 0, "somebody")
+        shard_lock.enter(connection, 0, 1, 0, "somebody")
         yield
 
 

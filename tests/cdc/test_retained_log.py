@@ -1,8 +1,8 @@
 import pytest
 
-from ticketbottle_payctl.domain.cdc import HEARTBEATS, UNROUTABLE
 from ticketbottle_payctl.sandbox.kafka_messages import read_all
 from ticketbottle_payctl.sandbox.server import wait_until
+from ticketbottle_payctl.store.outbox.debezium_names import HEARTBEATS, UNROUTABLE
 
 LAG = "SELECT (pg_current_wal_insert_lsn() - confirmed_flush_lsn)::bigint FROM pg_replication_slots"
 A_LOT = 1_000_000

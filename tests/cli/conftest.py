@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from ticketbottle_payctl.cli import schema
-from ticketbottle_payctl.cli.app import app
+from ticketbottle_payctl.cli.app.main import app
+from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.providers import GATEWAYS
 
 VECTORS = Path(__file__).parent.parent / "data" / "gateway-vectors"

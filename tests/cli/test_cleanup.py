@@ -12,9 +12,9 @@ from datetime import timedelta
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from ticketbottle_payctl.cli import schema
+from ticketbottle_payctl.archive_file import read
+from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.sandbox.payment_service import insert_events
-from ticketbottle_payctl.store.archive import read
 
 OLD = timedelta(days=8)
 

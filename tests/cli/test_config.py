@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from ticketbottle_payctl.cli.profiles import config_path, load
-from ticketbottle_payctl.cli.setting_names import DEFAULTED
+from ticketbottle_payctl.cli.commands.config.names import DEFAULTED
+from ticketbottle_payctl.cli.profile.profiles import config_path, load
 from ticketbottle_payctl.errors import ConfigError
 
 FILE = """

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ticketbottle_payctl.store import migrations
+from ticketbottle_payctl.store.db import migrations
 
 pytestmark = pytest.mark.postgres
 

@@ -9,8 +9,8 @@ import pytest
 import typer
 
 from ticketbottle_payctl import errors
-from ticketbottle_payctl.cli import exit_codes
-from ticketbottle_payctl.cli.failures import TerminatedError, describe
+from ticketbottle_payctl.cli.app.failures import TerminatedError, describe
+from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.errors import PayctlError
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from ticketbottle_payctl.cli.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.sandbox.payment_service import insert_events
-from ticketbottle_payctl.store import ownership
-from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import shard_lock
 
 pytestmark = pytest.mark.postgres
 
@@ -45,7 +45,7 @@ def test_a_shell_sees_each_code(code, world, engine, process):
         world["DATABASE_URL"] = "postgresql://payctl@127.0.0.1:1/payments"
     with transaction(engine, Limits()) as connection:
         if code is ExitCode.LOCKED:
-            ownership.enter(connection, 0, 1, 0, "another")
+            shard_lock.enter(connection, 0, 1, 0, "another")
         result = process(*CASES[code], "-o", "json", **world)
     assert result.returncode == code, result.stderr
     assert json.loads(result.stdout)["exit_code"] == code

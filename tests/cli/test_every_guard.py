@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.stand_ins import Gateways, serving
-from ticketbottle_payctl.cli import catalog
+from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
 
 pytestmark = pytest.mark.postgres
@@ -90,10 +90,10 @@ def test_a_protected_profile_wants_a_reason_and_its_name(name, arguments, world,
 
 def test_no_command_that_writes_is_left_out():
     """A new one needs a case here, and so a guard."""
-    assert set(WRITING) == {entry.name for entry in catalog.COMMANDS if entry.writes}
+    assert set(WRITING) == {entry.name for entry in registry.COMMANDS if entry.writes}
 
 
-@pytest.mark.parametrize("entry", catalog.COMMANDS, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", registry.COMMANDS, ids=lambda entry: entry.name)
 def test_what_only_reads_asks_for_no_leave(entry):
     """A command with an option for a dry run or an approval can change something, and the catalogue has to say so."""
     assert entry.writes or not {"dry_run", "yes", "reason", "max_affected", "confirm"} & _parameters(entry.name)
@@ -109,4 +109,4 @@ def _accepted(name, profile):
 
 
 def _parameters(name):
-    return set(inspect.signature(catalog.find(tuple(name.split())).load()).parameters)
+    return set(inspect.signature(registry.find(tuple(name.split())).load()).parameters)

@@ -8,8 +8,8 @@ from inspect import getmembers, isclass
 import pytest
 
 from ticketbottle_payctl import errors, jobs
-from ticketbottle_payctl.cli import exit_codes
-from ticketbottle_payctl.cli.exit_codes import ERRORS, MEANINGS, OUTCOMES, ExitCode
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.exit_codes import ERRORS, MEANINGS, OUTCOMES, ExitCode
 from ticketbottle_payctl.errors import PayctlError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ticketbottle_payctl.cli import bounded_read
-from ticketbottle_payctl.cli.bounded_read import read_bounded
+from ticketbottle_payctl.cli.input import bounded_read
+from ticketbottle_payctl.cli.input.bounded_read import read_bounded
 from ticketbottle_payctl.errors import BodyTooLargeError, InputError
 
 LIMIT = 65_536

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ticketbottle_payctl.cli.quantities import duration
+from ticketbottle_payctl.cli.input.durations import duration
 
 pytestmark = pytest.mark.postgres
 

@@ -81,7 +81,7 @@ def test_an_unreachable_database_says_what_to_do(process):
 def test_a_bug_is_exit_1_and_its_traceback_only_with_vv(verbosity, process, tmp_path):
     """What payctl did not expect is named as a bug; -vv shows where, without secrets."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import ticketbottle_payctl.cli.version as module\n"
+        "import ticketbottle_payctl.cli.commands.version as module\n"
         "def broken(name):\n    raise ZeroDivisionError('canary-secret-value of the bug')\n"
         "module._installed = broken\n",
         "utf-8",

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from ticketbottle_payctl.cli import process_webhook
+from ticketbottle_payctl.cli.commands import process_webhook
 from ticketbottle_payctl.jobs.process_webhook import Alert
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.providers.samples import samples

@@ -12,9 +12,9 @@ from datetime import timedelta
 import pytest
 from jsonschema import Draft202012Validator
 
-from ticketbottle_payctl.cli import schema
+from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.sandbox import payment_service
-from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.db.engine import Limits, transaction
 
 NOBODY = "127.0.0.1:1"
 HOUR = timedelta(hours=1)
@@ -68,7 +68,7 @@ def loop(invoke, places, monkeypatch):
     """Run a loop in this process for a little while; its document, and the lines of its log by their name."""
 
     def run(*arguments):
-        monkeypatch.setattr("ticketbottle_payctl.cli.publish_progress._HEARTBEAT", 0.2)
+        monkeypatch.setattr("ticketbottle_payctl.cli.commands.publish_outbox.progress._HEARTBEAT", 0.2)
         ran = invoke("publish-outbox", "--loop", *arguments, "-o", "json", LOG_LEVEL="info", **places)
         lines = defaultdict(list)
         for line in ran.stderr.splitlines():

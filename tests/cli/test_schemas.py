@@ -11,7 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from tests.stand_ins import Gateways, serving
-from ticketbottle_payctl.cli import catalog, schema
+from ticketbottle_payctl.cli.app import registry
+from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.providers.samples import samples
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
 
@@ -175,9 +176,9 @@ def test_a_real_run_of_every_command_keeps_to_its_schema(command, busy, answer, 
     for arguments in RUNS[command]:
         document = answer(*(names.get(word, word) for word in arguments), **environment)
         check(document)
-        assert (document["schema"], document["error"]) == (catalog.schema_name(command), None)
+        assert (document["schema"], document["error"]) == (registry.schema_name(command), None)
         assert document["items"] or command not in LISTS
-    assert catalog.find(tuple(command.split())).writes or content() == before
+    assert registry.find(tuple(command.split())).writes or content() == before
 
 
 @pytest.mark.parametrize("command", ELSEWHERE)
@@ -191,7 +192,7 @@ def test_the_others_are_checked_where_their_services_are(command):
 def test_every_command_has_such_a_run():
     """A new one needs a line here."""
     assert not set(RUNS) & set(ELSEWHERE)
-    assert set(RUNS) | set(ELSEWHERE) == {entry.name for entry in catalog.COMMANDS}
+    assert set(RUNS) | set(ELSEWHERE) == {entry.name for entry in registry.COMMANDS}
 
 
 @pytest.mark.postgres

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from ticketbottle_payctl.cli.exit_codes import ExitCode
-from ticketbottle_payctl.cli.signals import stop_on_signals
+from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 
 
 @pytest.mark.timeout(20)

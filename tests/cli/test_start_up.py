@@ -10,7 +10,7 @@ import pytest
 
 HEAVY = {"sqlalchemy", "psycopg2", "confluent_kafka", "pydantic", "rich", "tenacity", "boto3", "asyncio", "http.client"}
 LOOK = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
-RUN = LOOK + "from ticketbottle_payctl.cli.app import main; sys.argv[0] = 'payctl'; main()"
+RUN = LOOK + "from ticketbottle_payctl.cli.app.main import main; sys.argv[0] = 'payctl'; main()"
 
 
 def loaded(*arguments, **environment):
@@ -56,6 +56,6 @@ def test_help_does_not_import_the_commands():
     code = RUN.replace("print(*sys.modules", "print(*[m for m in sys.modules if m.startswith('ticketbottle_payctl')]")
     result = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
     modules = result.stderr.split()
-    assert "ticketbottle_payctl.cli.catalog" in modules
+    assert "ticketbottle_payctl.cli.app.registry" in modules
     assert not [name for name in modules if name.startswith("ticketbottle_payctl.jobs")]
     assert not [name for name in modules if name.endswith(("process_webhook", "verify_signature", "samples"))]

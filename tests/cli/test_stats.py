@@ -13,7 +13,7 @@ from datetime import timedelta
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from ticketbottle_payctl.cli import schema
+from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 LINE = re.compile(r"^payctl_outbox_\w+(\{\w+=\"[^\"\n]*\"(,\w+=\"[^\"\n]*\")*\})? -?[0-9.e+-]+$")

@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 import pytest
 import typer
 
-from ticketbottle_payctl.cli.session import Session
-from ticketbottle_payctl.cli.shared import Shared
-from ticketbottle_payctl.cli.times import age, instant, machine_zone, note_window, shown, zone_of
+from ticketbottle_payctl.cli.app.global_options import Shared
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.input.times import age, instant, machine_zone, note_window, shown, zone_of
 from ticketbottle_payctl.wiring import Services
 
 SAIGON = ZoneInfo("Asia/Ho_Chi_Minh")

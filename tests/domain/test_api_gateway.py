@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ticketbottle_payctl.domain.api_gateway import to_request, to_response
+from ticketbottle_payctl.aws.api_gateway import to_request, to_response
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, Reply, Request
 from ticketbottle_payctl.errors import BodyTooLargeError, InputError
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import Producer
 
-from ticketbottle_payctl.domain.partition import partition_of
+from ticketbottle_payctl.broker.partition import partition_of
 
 # From the tests of Kafka's own Java client, org.apache.kafka.common.utils.UtilsTest.testMurmur2.
 JAVA = {

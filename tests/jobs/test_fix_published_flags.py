@@ -11,8 +11,8 @@ from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.jobs.fix_published_flags import fix_published_flags, preview_published_flags
 from ticketbottle_payctl.jobs.replay import cancel_run
 from ticketbottle_payctl.sandbox.payment_service import insert_events
-from ticketbottle_payctl.store import runs
-from ticketbottle_payctl.store.runs import NewRun, Who
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.runs import NewRun, Who
 
 pytestmark = pytest.mark.postgres
 

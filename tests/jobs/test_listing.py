@@ -9,9 +9,9 @@ import pytest
 from ticketbottle_payctl.jobs.error_groups import group_errors
 from ticketbottle_payctl.jobs.listing import list_rows
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
-from ticketbottle_payctl.store import listing
-from ticketbottle_payctl.store.listing import PaymentSelector
-from ticketbottle_payctl.store.selection import Selector
+from ticketbottle_payctl.store.outbox import listing
+from ticketbottle_payctl.store.outbox.listing import PaymentSelector
+from ticketbottle_payctl.store.outbox.selector import Selector
 
 pytestmark = pytest.mark.postgres
 OUTBOX = partial(listing.outbox, selector=Selector(), max_retries=5)

@@ -19,8 +19,8 @@ from ticketbottle_payctl.providers import by_name
 from ticketbottle_payctl.providers.samples import sample
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 from ticketbottle_payctl.settings import KafkaSettings
-from ticketbottle_payctl.store.runs import NewRun, Who
-from ticketbottle_payctl.store.selection import Selector
+from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.payctl.runs import NewRun, Who
 
 pytestmark = pytest.mark.postgres
 CALLBACK = sample("zalopay")

@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from ticketbottle_payctl.jobs.stats import By, Drain, Lag, collect_stats, followed
 from ticketbottle_payctl.sandbox.payment_service import insert_events
-from ticketbottle_payctl.store.stats import NEWEST
+from ticketbottle_payctl.store.outbox.stats import NEWEST
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environmen
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, create_tables, insert_payment
 from ticketbottle_payctl.sandbox.postgres import Postgres
 from ticketbottle_payctl.sandbox.server import in_memory
-from ticketbottle_payctl.store.migrations import upgrade
+from ticketbottle_payctl.store.db.migrations import upgrade
 
 numbers = count(1)
 

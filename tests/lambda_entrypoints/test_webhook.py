@@ -170,7 +170,7 @@ def test_a_bug_is_logged_with_its_place_and_leaves_no_connection(called, shop, d
     """The gateway is asked to call again; the next callback is as if nothing had been."""
     payment = shop.payment("momo")
     with monkeypatch.context() as patch:
-        patch.setattr("ticketbottle_payctl.store.payments.lock", lambda *_: 1 / 0)
+        patch.setattr("ticketbottle_payctl.store.payments.settle.lock", lambda *_: 1 / 0)
         assert called(handler, paid(payment), DATABASE_URL=database_url)["statusCode"] == 500
     (line,) = called.printed.logs
     assert (line["message"], "ZeroDivisionError" in line["exception"]) == ("webhook_failed", True)

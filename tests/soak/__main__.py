@@ -31,8 +31,8 @@ from ticketbottle_payctl.sandbox.postgres import Postgres
 from ticketbottle_payctl.sandbox.server import Server, in_memory
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store.engine import make_engine
-from ticketbottle_payctl.store.migrations import upgrade
+from ticketbottle_payctl.store.db.engine import make_engine
+from ticketbottle_payctl.store.db.migrations import upgrade
 
 WRITERS = 2
 DRAINED_WITHIN = 15.0

@@ -8,8 +8,8 @@ import tracemalloc
 
 import pytest
 
+from ticketbottle_payctl.archive_file import Archive, read
 from ticketbottle_payctl.errors import InputError, LockedError, UnavailableError
-from ticketbottle_payctl.store.archive import Archive, read
 
 
 def added(path, *batches):

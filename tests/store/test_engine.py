@@ -12,7 +12,7 @@ from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings, Settings
-from ticketbottle_payctl.store.engine import Limits, is_lock_timeout, make_engine, transaction
+from ticketbottle_payctl.store.db.engine import Limits, is_lock_timeout, make_engine, transaction
 
 SHOWN = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone", "search_path")
 LIMITS = Limits(
@@ -137,7 +137,7 @@ def test_a_connection_that_lay_idle_is_replaced(engine, monkeypatch, seconds):
         connection.exec_driver_sql("SELECT 1")
         first = backend(connection)
     clock = time.time
-    monkeypatch.setattr("ticketbottle_payctl.store.freshness.time.time", lambda: clock() + seconds)
+    monkeypatch.setattr("ticketbottle_payctl.store.db.pool.time.time", lambda: clock() + seconds)
     with transaction(engine, LIMITS) as connection:
         connection.exec_driver_sql("SELECT 1")
         assert backend(connection) != first

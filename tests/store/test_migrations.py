@@ -8,9 +8,9 @@ import pytest
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store import migrations
-from ticketbottle_payctl.store.engine import make_engine
-from ticketbottle_payctl.store.migrations import SchemaStatus, status, upgrade
+from ticketbottle_payctl.store.db import migrations
+from ticketbottle_payctl.store.db.engine import make_engine
+from ticketbottle_payctl.store.db.migrations import SchemaStatus, status, upgrade
 
 STEPS = tuple(step.name for step in migrations.known())
 CATALOG = """

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from ticketbottle_payctl.domain.cursor import START
-from ticketbottle_payctl.store import outbox
-from ticketbottle_payctl.store.outbox import Claim, PutBack
+from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox.claim import Claim, PutBack
 
 NOON = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - the owner's columns have no zone
 ALL = Claim(after=START, limit=100, max_retries=5)

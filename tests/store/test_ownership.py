@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from ticketbottle_payctl.store.ownership import NAMESPACE, Entry, enter, keeping, shard_of
+from ticketbottle_payctl.store.outbox.shard_lock import NAMESPACE, Entry, enter, keeping, shard_of
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from ticketbottle_payctl.domain.new_event import event_for
 from ticketbottle_payctl.domain.payment import Payment, Status, Transition
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
-from ticketbottle_payctl.store import payments
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.receipts import Receipt
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.payctl.receipts import Receipt
+from ticketbottle_payctl.store.payments import settle as payments
 
 AT = datetime(2126, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)  # ahead of the clock, as a payment with a fast writer may be
 CALLBACK = Callback("vnpay", Outcome.COMPLETED, "a-reference", "TB-1", "7", 250_000)

@@ -6,9 +6,9 @@ import pytest
 
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
-from ticketbottle_payctl.store import error_groups, listing, replay
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.selection import By, Selector
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import error_groups, listing, replay
+from ticketbottle_payctl.store.outbox.selector import By, Selector
 
 pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ticketbottle_payctl.domain.partition import partition_of
+from ticketbottle_payctl.broker.partition import partition_of
 
 _NOBODY = -1
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ticketbottle_payctl.domain.partition import partition_of
+from ticketbottle_payctl.broker.partition import partition_of
 from ticketbottle_payctl.errors import BrokerUnavailableError
 
 _READ = {"group.id": "payctl-show", "enable.auto.commit": False, "enable.partition.eof": True}

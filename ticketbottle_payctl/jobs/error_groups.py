@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.store import error_groups as store
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.error_groups import ErrorGroup
-from ticketbottle_payctl.store.selection import Selector
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import error_groups as store
+from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
+from ticketbottle_payctl.store.outbox.selector import Selector
 
 _LIMITS = Limits(statement=timedelta(seconds=30))
 

@@ -8,10 +8,11 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.store import published_flags, runs
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.running import at_work
-from ticketbottle_payctl.store.runs import NewRun, RunStatus
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import half_marked
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.run_lock import at_work
+from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 
 _LIMITS = Limits()
 
@@ -40,7 +41,7 @@ def preview_published_flags(engine: Engine) -> FlagsReport:
         ConfigError: the role may not read the outbox.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        found = published_flags.count(connection)
+        found = half_marked.count(connection)
     return FlagsReport(found.events, 0, found.oldest, found.newest, found.sent_until)
 
 
@@ -85,7 +86,7 @@ def _repair(  # noqa: PLR0913, PLR0917 - as above
     status = RunStatus.CANCELLED  # not one to resume: the next run finds by itself what is left
     while not stopping():
         with transaction(engine, _LIMITS) as connection:
-            events, after = published_flags.repair(connection, run.id, number, batch_size, sent_until, after)
+            events, after = half_marked.repair(connection, run.id, number, batch_size, sent_until, after)
         repaired, number = repaired + events, number + 1
         done(repaired)
         if events < batch_size:

@@ -27,9 +27,10 @@ from ticketbottle_payctl.domain.callback import (
 from ticketbottle_payctl.domain.new_event import NewEvent, event_for
 from ticketbottle_payctl.domain.payment import Duplicate, Payment, Refusal, RefusalReason, Transition, settle
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
-from ticketbottle_payctl.store import payments, receipts
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.receipts import Receipt
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.payctl import receipts
+from ticketbottle_payctl.store.payctl.receipts import Receipt
+from ticketbottle_payctl.store.payments import settle as payments
 
 LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=timedelta(seconds=1.5))
 """A gateway waits ten seconds at least; a locked payment is answered "try again" before that.

@@ -14,10 +14,10 @@ from sqlalchemy import Engine
 from ticketbottle_payctl.broker.search import Record, Search, Wanted, find_records
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import BrokerUnavailableError, NotFoundError
-from ticketbottle_payctl.store import history
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.history import EventRow, History, PaymentRow, Replayed
-from ticketbottle_payctl.store.runs import Run
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.payctl.runs import Run
+from ticketbottle_payctl.store.payments import history
+from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow, Replayed
 
 _LIMITS = Limits(statement=timedelta(seconds=30))
 # Clocks differ, and the mark of a batch is older than its last message by as long as the batch took.

@@ -11,9 +11,9 @@ from typing import assert_never
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.store import stats as store
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.stats import PARTS, By, Group, Recent, Total, Unpublished
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import stats as store
+from ticketbottle_payctl.store.outbox.stats import PARTS, By, Group, Recent, Total, Unpublished
 
 __all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "followed"]
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
+from ticketbottle_payctl.archive_file import read
 from ticketbottle_payctl.errors import InputError, UnavailableError
-from ticketbottle_payctl.store.archive import read
 
 OLD = timedelta(days=8)
 

@@ -9,8 +9,9 @@ from sqlalchemy import event
 
 from ticketbottle_payctl.jobs.cleanup import CleanupStoppedBecause
 from ticketbottle_payctl.jobs.cleanup.sweep import Rest
-from ticketbottle_payctl.store import ownership, runs
-from ticketbottle_payctl.store.runs import NewRun, Who
+from ticketbottle_payctl.store.outbox import shard_lock
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.runs import NewRun, Who
 
 OLD = timedelta(days=8)
 
@@ -129,7 +130,7 @@ def test_it_rests_twice_as_long_as_it_works_while_somebody_publishes(clean, inse
         seconds[0] += 0.01
 
     with engine.connect() as publisher:
-        ownership.enter(publisher, 0, 1, 0, "somebody")
+        shard_lock.enter(publisher, 0, 1, 0, "somebody")
         clean(batch_size=3, stop=Recording(), clock=lambda: seconds[0], done=tick, max_duration=timedelta(hours=1))
         beside, pauses[:] = list(pauses), []
         publisher.rollback()

@@ -15,10 +15,10 @@ from ticketbottle_payctl.jobs.doctor import CHECKS, Status, Subject, diagnose
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store import ownership
-from ticketbottle_payctl.store.engine import Limits, make_engine, transaction
-from ticketbottle_payctl.store.health import sessions
-from ticketbottle_payctl.store.ownership import Entry
+from ticketbottle_payctl.store.db.engine import Limits, make_engine, transaction
+from ticketbottle_payctl.store.inspect import sessions
+from ticketbottle_payctl.store.outbox import shard_lock
+from ticketbottle_payctl.store.outbox.shard_lock import Entry
 
 pytestmark = pytest.mark.postgres
 
@@ -163,7 +163,7 @@ def test_a_clock_that_differs_is_named(hours, status, found):
 def test_a_publisher_at_work_is_named(engine, found):
     """By its shard and its process; one that divides the payments otherwise is a warning."""
     with transaction(engine, Limits()) as connection:
-        assert ownership.enter(connection, 1, 2, 0, "us") is Entry.TAKEN_OVER
+        assert shard_lock.enter(connection, 1, 2, 0, "us") is Entry.TAKEN_OVER
         pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         (other,) = found("publishers")
         (same,) = found("publishers", shards=2)

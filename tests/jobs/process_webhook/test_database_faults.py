@@ -18,8 +18,8 @@ from ticketbottle_payctl.jobs.process_webhook import LIMITS, WebhookOutcome
 from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store import payments
-from ticketbottle_payctl.store.engine import Limits, make_engine
+from ticketbottle_payctl.store.db.engine import Limits, make_engine
+from ticketbottle_payctl.store.payments import settle as payments
 
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 

@@ -11,7 +11,7 @@ from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.callbacks import Scenario
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store.engine import make_engine
+from ticketbottle_payctl.store.db.engine import make_engine
 
 PAID, FAILED, CANCELLED = Scenario.PAID, Scenario.FAILED, Scenario.CANCELLED
 LATE, CONTRADICTION = Alert.LATE_MONEY, Alert.CONTRADICTS_COMPLETED

@@ -10,8 +10,8 @@ from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.jobs.process_webhook import Trace
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback
-from ticketbottle_payctl.store import receipts
-from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.payctl import receipts
 
 TRACE = Trace("request-1", "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01")
 SETTLED_COLUMNS = {"status", "updatedAt", "completedAt"}

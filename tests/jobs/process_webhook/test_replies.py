@@ -10,7 +10,7 @@ from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, scenarios
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store.engine import make_engine
+from ticketbottle_payctl.store.db.engine import make_engine
 
 ZALOPAY_DONE = (200, '{"return_code":1,"return_message":"success"}')
 PAYOS_DONE = (200, '{"success":true}')

@@ -11,7 +11,7 @@ from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome
 from ticketbottle_payctl.sandbox.callbacks import Scenario
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store.engine import make_engine
+from ticketbottle_payctl.store.db.engine import make_engine
 
 _HANDSHAKE_REQUESTS = {80_877_103, 80_877_104}  # may we use TLS, may we use GSSAPI
 

@@ -14,7 +14,7 @@ from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, ba
 from ticketbottle_payctl.jobs.publish_outbox.lane import Lane
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
-from ticketbottle_payctl.store.engine import make_engine
+from ticketbottle_payctl.store.db.engine import make_engine
 
 POINTS = ("fetched", "claimed", "produced", "acknowledged", "before_commit", "after_commit")
 

@@ -16,9 +16,9 @@ from tests.jobs.publish_outbox.conftest import READ, Clockwork, Outbox, new_prod
 from ticketbottle_payctl.domain.cursor import START
 from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
-from ticketbottle_payctl.store import outbox as store
-from ticketbottle_payctl.store.engine import transaction
-from ticketbottle_payctl.store.outbox import Claim
+from ticketbottle_payctl.store.db.engine import transaction
+from ticketbottle_payctl.store.outbox import claim as store
+from ticketbottle_payctl.store.outbox.claim import Claim
 
 INDEX = "outbox_published_createdAt_idx"
 PENDING = Claim(after=START, limit=1000, max_retries=5)

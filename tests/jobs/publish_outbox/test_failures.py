@@ -17,8 +17,8 @@ from tests.jobs.publish_outbox.conftest import (
     new_producer,
 )
 from ticketbottle_payctl.broker.config import MESSAGE_TIMEOUT_MS, producer_config
+from ticketbottle_payctl.broker.partition import partition_of
 from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.domain.partition import partition_of
 from ticketbottle_payctl.jobs.publish_outbox import StoppedBecause
 from ticketbottle_payctl.settings import KafkaSettings
 

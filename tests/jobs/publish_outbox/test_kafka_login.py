@@ -26,7 +26,7 @@ from tests.jobs.publish_outbox.outages import (
 )
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.cli.publish_result import result_of
+from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of
 from ticketbottle_payctl.errors import BrokerRefusedError
 from ticketbottle_payctl.jobs.publish_outbox import Observer
 from ticketbottle_payctl.settings import Settings

@@ -10,15 +10,15 @@ from sqlalchemy import event
 
 from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, NEW, OLD, Clockwork, new_producer
 from ticketbottle_payctl.jobs.publish_outbox import Observer
-from ticketbottle_payctl.store import ownership
-from ticketbottle_payctl.store.ownership import Entry
+from ticketbottle_payctl.store.outbox import shard_lock
+from ticketbottle_payctl.store.outbox.shard_lock import Entry
 
 TYPES = (FAILED, COMPLETED)
 
 
 def enter(connection, shard=0, shards=1, lane=0, owner="somebody"):
     """Hold a shard as a publisher at work does."""
-    assert ownership.enter(connection, shard, shards, lane, owner) is not Entry.REFUSED
+    assert shard_lock.enter(connection, shard, shards, lane, owner) is not Entry.REFUSED
 
 
 @pytest.mark.parametrize("lane", [0, 1])
@@ -142,7 +142,7 @@ def test_two_loops_share_the_shards(outbox, mock_kafka):
 def test_a_batch_is_committed_only_when_the_next_lane_holds_the_shard(outbox):
     """A newcomer that is just being refused is in the way of the next lock: until it has left, this one is kept."""
     outbox.insert(30, age=OLD)
-    lock = ownership.keeping(0, 1, 1)
+    lock = shard_lock.keeping(0, 1, 1)
     newcomers, reports = [], []
 
     def come_in_between(_connection, _cursor, statement, *_):

@@ -11,10 +11,10 @@ from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
 from ticketbottle_payctl.settings import KafkaSettings
-from ticketbottle_payctl.store import runs
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.runs import NewRun, Who
-from ticketbottle_payctl.store.selection import Selector
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.runs import NewRun, Who
 
 WHO = Who("ops", "bastion", "Linh")
 

@@ -8,7 +8,7 @@ import pytest
 
 from ticketbottle_payctl.jobs.replay import LeftOutReason
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
-from ticketbottle_payctl.store.selection import Selector
+from ticketbottle_payctl.store.outbox.selector import Selector
 
 pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)

@@ -13,7 +13,7 @@ from ticketbottle_payctl.errors import GuardError, LockedError
 from ticketbottle_payctl.jobs.replay import ReplayOptions, ReplayOutcome, cancel_run, resume_run
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.sandbox.server import wait_until
-from ticketbottle_payctl.store.runs import Who
+from ticketbottle_payctl.store.payctl.runs import Who
 
 pytestmark = pytest.mark.postgres
 SOON = timedelta(seconds=20)

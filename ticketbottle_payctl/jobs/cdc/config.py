@@ -15,7 +15,10 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ticketbottle_payctl.domain.cdc import (
+from ticketbottle_payctl.domain.event import SOURCE, TOPICS
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.settings import DatabaseSettings
+from ticketbottle_payctl.store.outbox.debezium_names import (
     HEARTBEAT_MESSAGE,
     HEARTBEATS,
     PUBLICATION,
@@ -24,9 +27,6 @@ from ticketbottle_payctl.domain.cdc import (
     TOPIC_PREFIX,
     UNROUTABLE,
 )
-from ticketbottle_payctl.domain.event import SOURCE, TOPICS
-from ticketbottle_payctl.errors import InputError
-from ticketbottle_payctl.settings import DatabaseSettings
 
 PASSWORD = "${file:/etc/payctl/cdc.properties:password}"  # noqa: S105 - where the worker finds it, not what it is
 _PLACEHOLDER = re.compile(r"\$\{[^:}\s]+:[^}\s]+\}")

@@ -7,8 +7,8 @@ from sqlalchemy import Engine
 from ticketbottle_payctl.broker.follower import Follower
 from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.jobs.cdc.mark import LIMITS, MarkReport, mark_all
-from ticketbottle_payctl.store import cdc
-from ticketbottle_payctl.store.engine import transaction
+from ticketbottle_payctl.store.db.engine import transaction
+from ticketbottle_payctl.store.outbox import cdc
 
 
 def cdc_cut_back(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:

@@ -17,10 +17,11 @@ from ticketbottle_payctl.broker.producer import Failure, Producer
 from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
 from ticketbottle_payctl.domain.retry import Fault, error_text
 from ticketbottle_payctl.errors import ConfigError, GuardError, LockedError, PayctlError
-from ticketbottle_payctl.store import cdc, outbox, ownership
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox import PutBack
-from ticketbottle_payctl.store.ownership import Entry
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import cdc, shard_lock
+from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox.claim import PutBack
+from ticketbottle_payctl.store.outbox.shard_lock import Entry
 
 LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle=timedelta(minutes=3))
 """The shards stay locked while the slot is made and the last events are sent."""
@@ -92,7 +93,7 @@ def _enter(engine: Engine, shards: int) -> None:
     """Put our name on every shard, so that a publisher that only sleeps begins anew and sees the slot."""
     with transaction(engine, LIMITS) as connection:
         for shard in range(shards):
-            if ownership.enter(connection, shard, shards, 0, _OWNER) is Entry.REFUSED:
+            if shard_lock.enter(connection, shard, shards, 0, _OWNER) is Entry.REFUSED:
                 raise _locked()
 
 
@@ -102,7 +103,7 @@ def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) 
     Where we never ``entered``, which a dry run does not, our name is new to them, and is rolled back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
-    if any(ownership.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):
+    if any(shard_lock.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):
         raise _locked()
 
 

@@ -12,10 +12,10 @@ from datetime import UTC, timedelta
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.broker.follower import Follower, Seen
-from ticketbottle_payctl.domain.cdc import UNROUTABLE
 from ticketbottle_payctl.errors import GuardError
-from ticketbottle_payctl.store import cdc
-from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import cdc
+from ticketbottle_payctl.store.outbox.debezium_names import UNROUTABLE
 
 LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5))
 BATCH = 5000

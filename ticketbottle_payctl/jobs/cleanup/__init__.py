@@ -16,14 +16,15 @@ from threading import Event
 
 from sqlalchemy import Engine
 
+from ticketbottle_payctl.archive_file import Archive
 from ticketbottle_payctl.jobs.cleanup.record import Record
 from ticketbottle_payctl.jobs.cleanup.sweep import CleanupStoppedBecause, Sweep, Swept, kinds
-from ticketbottle_payctl.store import cleanup as store
-from ticketbottle_payctl.store import outbox, stats
-from ticketbottle_payctl.store.archive import Archive
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.runs import NewRun, RunStatus
-from ticketbottle_payctl.store.stats import By, Group, Unpublished
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox import retention as store
+from ticketbottle_payctl.store.outbox import stats
+from ticketbottle_payctl.store.outbox.stats import By, Group, Unpublished
+from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 from ticketbottle_payctl.telemetry import log_event
 
 __all__ = ["CleanupPreview", "CleanupReport", "CleanupStoppedBecause", "Swept", "cleanup", "preview_cleanup"]

@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.cleanup.sweep import Swept
-from ticketbottle_payctl.store import runs
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.running import at_work
-from ticketbottle_payctl.store.runs import NewRun, RunStatus
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.run_lock import at_work
+from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 from ticketbottle_payctl.telemetry import log_event
 
 _LIMITS = Limits()

@@ -10,11 +10,11 @@ from threading import Event
 
 from sqlalchemy import Connection, Engine
 
+from ticketbottle_payctl.archive_file import Archive
 from ticketbottle_payctl.domain.cursor import START, Position
-from ticketbottle_payctl.store import cleanup as store
-from ticketbottle_payctl.store.archive import Archive
-from ticketbottle_payctl.store.cleanup import Expired
-from ticketbottle_payctl.store.engine import Limits, open_connection, transaction, translated_errors
+from ticketbottle_payctl.store.db.engine import Limits, open_connection, transaction, translated_errors
+from ticketbottle_payctl.store.outbox import retention as store
+from ticketbottle_payctl.store.outbox.retention import Expired
 
 LIMITS = Limits(
     statement=timedelta(seconds=10), lock=timedelta(seconds=1), idle=timedelta(seconds=60), careful_plan=True

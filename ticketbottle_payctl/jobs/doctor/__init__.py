@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.doctor import database, housekeeping, kafka, keys
 from ticketbottle_payctl.jobs.doctor.model import DoctorReport, Finding, Status, Subject, fail
-from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.db.engine import Limits, transaction
 
 __all__ = ["CHECKS", "DoctorReport", "Finding", "Status", "Subject", "diagnose"]
 

@@ -6,10 +6,10 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.jobs.doctor.expected import COLUMNS, PRIVILEGES, SAME_TYPE, STATUSES, WRITTEN
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, span, warn
-from ticketbottle_payctl.store import migrations
-from ticketbottle_payctl.store.health import server as servers
-from ticketbottle_payctl.store.health import tables
-from ticketbottle_payctl.store.health.tables import Privilege
+from ticketbottle_payctl.store.db import migrations
+from ticketbottle_payctl.store.inspect import server as servers
+from ticketbottle_payctl.store.inspect import tables
+from ticketbottle_payctl.store.inspect.tables import Privilege
 
 _OLDEST_VERSION = 150_000
 _UTC = frozenset(

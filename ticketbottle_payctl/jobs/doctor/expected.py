@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ticketbottle_payctl.store.health.tables import Privilege
+from ticketbottle_payctl.store.inspect.tables import Privilege
 
 _TEXT, _TIME, _WHOLE = "text", "timestamp without time zone", "integer"
 COLUMNS: dict[str, dict[str, str]] = {

@@ -7,9 +7,9 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, span, warn
-from ticketbottle_payctl.store import published_flags
-from ticketbottle_payctl.store.health import sessions, tables
-from ticketbottle_payctl.store.health.tables import OUTBOX_INDEX, Housekeeping, Index
+from ticketbottle_payctl.store.inspect import sessions, tables
+from ticketbottle_payctl.store.inspect.tables import OUTBOX_INDEX, Housekeeping, Index
+from ticketbottle_payctl.store.outbox import half_marked
 
 _OLD_SNAPSHOT = 300.0
 _SMALL = 10_000
@@ -25,7 +25,7 @@ _SETTINGS = (
 
 def old_service(connection: Connection, _: Subject) -> list[Finding]:
     """Rows with ``"publishedAt"`` and without ``published`` were sent by the service that payctl replaced."""
-    half = published_flags.count(connection)
+    half = half_marked.count(connection)
     if not half.events:
         return [ok("old-service", "the replaced service left no half-marked rows")]
     fact = f'{half.events:,} events have "publishedAt" and published = false, the newest of {half.newest:%Y-%m-%d}'

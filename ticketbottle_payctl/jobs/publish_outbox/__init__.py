@@ -22,9 +22,9 @@ from ticketbottle_payctl.jobs.publish_outbox.report import (
     Tally,
 )
 from ticketbottle_payctl.jobs.publish_outbox.run import Observer, Run
-from ticketbottle_payctl.store import outbox
-from ticketbottle_payctl.store.engine import transaction
-from ticketbottle_payctl.store.outbox import Claim, Waiting
+from ticketbottle_payctl.store.db.engine import transaction
+from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox.claim import Claim, Waiting
 
 __all__ = [
     "DeadEvent",

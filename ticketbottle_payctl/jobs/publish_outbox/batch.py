@@ -16,7 +16,7 @@ from ticketbottle_payctl.domain.cursor import Cursor
 from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
 from ticketbottle_payctl.domain.retry import Fault, backoff, error_text, retry_count_after
 from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, OnDead, PublishOptions
-from ticketbottle_payctl.store.outbox import PutBack
+from ticketbottle_payctl.store.outbox.claim import PutBack
 
 SEND_WITHIN = 45.0
 """Seconds from the claim's begin to the last delivery: a message may take 30, the claim's transaction may idle for 60.

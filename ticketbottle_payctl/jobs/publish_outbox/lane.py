@@ -12,10 +12,12 @@ from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.domain.cursor import Position
 from ticketbottle_payctl.errors import DatabaseUnavailableError
-from ticketbottle_payctl.store import freshness, outbox, ownership
-from ticketbottle_payctl.store.engine import Limits, open_connection, translated_errors
-from ticketbottle_payctl.store.outbox import Claim, Claimed, PutBack
-from ticketbottle_payctl.store.ownership import Entry
+from ticketbottle_payctl.store.db import pool
+from ticketbottle_payctl.store.db.engine import Limits, open_connection, translated_errors
+from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox import shard_lock
+from ticketbottle_payctl.store.outbox.claim import Claim, Claimed, PutBack
+from ticketbottle_payctl.store.outbox.shard_lock import Entry
 
 LIMITS = Limits(
     statement=timedelta(seconds=30), lock=timedelta(seconds=2), idle=timedelta(seconds=60), careful_plan=True
@@ -41,14 +43,14 @@ class Lane:
     def enter(self, owner: str) -> Entry:
         """Try to become the shard's publisher; refused, nothing is held."""
         with translated_errors():
-            entry = ownership.enter(self.connection, self._shard, self._shards, self._number, owner)
+            entry = shard_lock.enter(self.connection, self._shard, self._shards, self._number, owner)
             if entry is Entry.REFUSED:
                 self.connection.rollback()
             return entry
 
     def keep(self, wanted: Claim) -> Position | None:
         """Hold the shard in a new transaction too, and say where the next full claim will end."""
-        keeping = ownership.keeping(self._shard, self._shards, self._number)
+        keeping = shard_lock.keeping(self._shard, self._shards, self._number)
         with translated_errors():
             return outbox.end_of_next(self.connection, wanted, keeping)
 
@@ -59,7 +61,7 @@ class Lane:
 
     def lost(self) -> bool:
         """Whether the server ended the session, and the claim with it. Asks nobody; only between two statements."""
-        return freshness.has_ended(self.connection.connection.dbapi_connection)
+        return pool.has_ended(self.connection.connection.dbapi_connection)
 
     def commit(self, put_back: list[PutBack]) -> None:
         """What was published stays marked, the rest is put back; nothing counts before this returns."""

@@ -32,8 +32,8 @@ from ticketbottle_payctl.errors import (
 from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
 from ticketbottle_payctl.jobs.publish_outbox.report import PublishOptions, PublishReport, StoppedBecause, Tally
 from ticketbottle_payctl.jobs.publish_outbox.shard import Context, Sent, Shard, Visit
-from ticketbottle_payctl.store import outbox
-from ticketbottle_payctl.store.engine import transaction
+from ticketbottle_payctl.store.db.engine import transaction
+from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.telemetry import log_event
 from ticketbottle_payctl.tracing import BatchSpan, batch_span
 

@@ -25,9 +25,9 @@ from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome, Sender
 from ticketbottle_payctl.jobs.publish_outbox.lane import Lane
 from ticketbottle_payctl.jobs.publish_outbox.report import PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.sweep import SWEEP_EVERY, block_locked, next_claim, sweep
-from ticketbottle_payctl.store.engine import is_lock_timeout
-from ticketbottle_payctl.store.outbox import Claim, Claimed
-from ticketbottle_payctl.store.ownership import Entry
+from ticketbottle_payctl.store.db.engine import is_lock_timeout
+from ticketbottle_payctl.store.outbox.claim import Claim, Claimed
+from ticketbottle_payctl.store.outbox.shard_lock import Entry
 from ticketbottle_payctl.tracing import BatchSpan, batch_span
 
 _OLDEST_CLAIM = 10.0

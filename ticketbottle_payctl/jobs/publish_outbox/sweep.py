@@ -13,9 +13,10 @@ from ticketbottle_payctl.domain.cursor import Cursor
 from ticketbottle_payctl.domain.event import OutboxEvent
 from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.jobs.publish_outbox.report import OnDead, PublishOptions
-from ticketbottle_payctl.store import cdc, outbox
-from ticketbottle_payctl.store.engine import translated_errors
-from ticketbottle_payctl.store.outbox import Claim, Failed
+from ticketbottle_payctl.store.db.engine import translated_errors
+from ticketbottle_payctl.store.outbox import cdc
+from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox.claim import Claim, Failed
 from ticketbottle_payctl.telemetry import log_event
 
 SWEEP_EVERY = 30.0

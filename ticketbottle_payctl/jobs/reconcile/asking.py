@@ -16,12 +16,12 @@ from uuid import uuid4
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
 
 from ticketbottle_payctl.domain.callback import Callback
-from ticketbottle_payctl.domain.exchange import Response, Send
 from ticketbottle_payctl.domain.payment import Payment, Transition, Verdict, settle, status_of
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.providers.gateway import Credentials
+from ticketbottle_payctl.providers.queries.exchange import Response, Send
 from ticketbottle_payctl.providers.queries.model import Asked, NoVerdict, Silent, StatusQuery
-from ticketbottle_payctl.store.unsettled import Unsettled
+from ticketbottle_payctl.store.payments.overdue import Unsettled
 
 _GIVE_UP_AFTER = 3
 """So many payments of one gateway in a row without an answer, and the rest are not asked about."""

@@ -19,13 +19,13 @@ from itertools import pairwise
 
 from sqlalchemy import Engine
 
+from ticketbottle_payctl.broker.partition import partition_of
 from ticketbottle_payctl.broker.window import Copy, Window
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.domain.partition import partition_of
 from ticketbottle_payctl.errors import InputError
-from ticketbottle_payctl.store import sent
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.sent import SentEvent
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import published
+from ticketbottle_payctl.store.outbox.published import SentEvent
 
 MOST_EVENTS = 1_000_000
 SLACK = timedelta(minutes=10)
@@ -87,7 +87,7 @@ def compare_outbox(
         BrokerUnavailableError: Kafka cannot be read.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        events = {event.id: event for event in sent.created_between(connection, since, until, MOST_EVENTS + 1)}
+        events = {event.id: event for event in published.created_between(connection, since, until, MOST_EVENTS + 1)}
     if len(events) > MOST_EVENTS:
         message = f"more than {MOST_EVENTS:,} events were created in this window"
         raise InputError(message, hint="narrow it with --since and --until")

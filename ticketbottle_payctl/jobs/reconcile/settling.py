@@ -19,12 +19,14 @@ from ticketbottle_payctl.domain.new_event import event_for
 from ticketbottle_payctl.domain.payment import Payment, Refusal, Transition, settle
 from ticketbottle_payctl.errors import PayctlError, UnavailableError
 from ticketbottle_payctl.jobs.reconcile.asking import Finding
-from ticketbottle_payctl.store import payments, runs, unsettled
-from ticketbottle_payctl.store.engine import Limits, is_lock_timeout, transaction
-from ticketbottle_payctl.store.receipts import Receipt
-from ticketbottle_payctl.store.running import at_work
-from ticketbottle_payctl.store.runs import NewRun, RunStatus
-from ticketbottle_payctl.store.unsettled import Overdue, Unsettled
+from ticketbottle_payctl.store.db.engine import Limits, is_lock_timeout, transaction
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.receipts import Receipt
+from ticketbottle_payctl.store.payctl.run_lock import at_work
+from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
+from ticketbottle_payctl.store.payments import overdue
+from ticketbottle_payctl.store.payments import settle as payments
+from ticketbottle_payctl.store.payments.overdue import Overdue, Unsettled
 
 SOURCE = "RECONCILE"
 """The method in the receipt of an answer that was asked for: no gateway calls with it."""
@@ -63,8 +65,8 @@ def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _READ, commit=False) as connection:
-        found = unsettled.overdue(connection, wanted, limit + 1)
-        too_old = unsettled.count_forgotten(connection, wanted)
+        found = overdue.overdue(connection, wanted, limit + 1)
+        too_old = overdue.count_forgotten(connection, wanted)
     return Candidates(found[:limit], more=len(found) > limit, too_old=too_old)
 
 
@@ -75,7 +77,7 @@ def find_named(engine: Engine, names: Sequence[str]) -> Candidates:
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _READ, commit=False) as connection:
-        found = unsettled.named(connection, names)
+        found = overdue.named(connection, names)
     known = {name for payment in found for name in (payment.id, payment.order_code)}
     return Candidates(found, missing=[name for name in names if name not in known])
 
@@ -138,7 +140,7 @@ def _settle(engine: Engine, run_id: str, place: int, finding: Finding) -> Settle
             outcome = _decide(connection, finding)
             before = {"status": outcome.status_before} if outcome.event_id else None
             after = {"status": outcome.status_after, "event_id": outcome.event_id} if outcome.event_id else None
-            unsettled.record(
+            overdue.record(
                 connection, run_id, place, finding.payment.id, outcome.outcome, outcome.reason, before, after
             )
     except PayctlError as error:

@@ -16,7 +16,7 @@ from ticketbottle_payctl.jobs.replay.report import (
     ReplayPlan,
     ReplayReport,
 )
-from ticketbottle_payctl.store.replay import Superseded
+from ticketbottle_payctl.store.outbox.replay import Superseded
 
 __all__ = [
     "LeftOut",

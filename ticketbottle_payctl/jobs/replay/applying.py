@@ -15,12 +15,12 @@ from sqlalchemy import Engine
 
 from ticketbottle_payctl.errors import GuardError, PayctlError
 from ticketbottle_payctl.jobs.replay.report import PlannedEvent, ReplayOptions, ReplayOutcome, ReplayPlan, ReplayReport
-from ticketbottle_payctl.store import replay as store
-from ticketbottle_payctl.store import runs
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.replay import CHUNK, Progress, Row
-from ticketbottle_payctl.store.running import at_work
-from ticketbottle_payctl.store.runs import Deed, NewRun, Run, RunStatus, Who
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import replay as store
+from ticketbottle_payctl.store.outbox.replay import CHUNK, Progress, Row
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.run_lock import at_work
+from ticketbottle_payctl.store.payctl.runs import Deed, NewRun, Run, RunStatus, Who
 
 COMMAND = "replay"
 _LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5))

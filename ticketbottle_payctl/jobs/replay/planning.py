@@ -10,11 +10,11 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.jobs.replay.report import LeftOut, LeftOutReason, PlannedEvent, ReplayOptions, ReplayPlan
-from ticketbottle_payctl.store import replay as store
-from ticketbottle_payctl.store.engine import Limits, transaction
-from ticketbottle_payctl.store.replay import Candidate, Superseded
-from ticketbottle_payctl.store.runs import Run
-from ticketbottle_payctl.store.selection import Selector
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import replay as store
+from ticketbottle_payctl.store.outbox.replay import Candidate, Superseded
+from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.payctl.runs import Run
 
 _LIMITS = Limits(statement=timedelta(minutes=1))
 

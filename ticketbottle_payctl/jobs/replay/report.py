@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from ticketbottle_payctl.store.replay import CHUNK, Progress, Row, Superseded
-from ticketbottle_payctl.store.runs import RunItem
+from ticketbottle_payctl.store.outbox.replay import CHUNK, Progress, Row, Superseded
+from ticketbottle_payctl.store.payctl.runs import RunItem
 
 _EVENTS_PER_SECOND = 20_000
 

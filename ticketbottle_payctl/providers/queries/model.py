@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from ticketbottle_payctl.domain.callback import Callback, Outcome
-from ticketbottle_payctl.domain.exchange import Question, Response
 from ticketbottle_payctl.providers import payload
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.queries.exchange import Question, Response
 
 HTTP_OK = 200
 JSON = {"Content-Type": "application/json", "Accept": "application/json"}

@@ -7,10 +7,10 @@ a paid order that was refunded later still says 0, and lists the refund.
 from __future__ import annotations
 
 from ticketbottle_payctl.domain.callback import Outcome
-from ticketbottle_payctl.domain.exchange import Question, Response
 from ticketbottle_payctl.providers import mac, momo
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.queries.exchange import Question, Response
 from ticketbottle_payctl.providers.queries.model import (
     Answer,
     Asked,

@@ -9,10 +9,10 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from ticketbottle_payctl.domain.callback import Outcome
-from ticketbottle_payctl.domain.exchange import Question, Response
 from ticketbottle_payctl.providers import mac, payos
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.queries.exchange import Question, Response
 from ticketbottle_payctl.providers.queries.model import (
     Answer,
     Asked,

@@ -10,10 +10,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from ticketbottle_payctl.domain.callback import Outcome
-from ticketbottle_payctl.domain.exchange import Question, Response
 from ticketbottle_payctl.providers import mac
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError, Real
+from ticketbottle_payctl.providers.queries.exchange import Question, Response
 from ticketbottle_payctl.providers.queries.model import (
     Answer,
     Asked,

@@ -13,10 +13,10 @@ from datetime import timedelta
 from urllib.parse import urlencode
 
 from ticketbottle_payctl.domain.callback import Outcome
-from ticketbottle_payctl.domain.exchange import Question, Response
 from ticketbottle_payctl.providers import mac
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.queries.exchange import Question, Response
 from ticketbottle_payctl.providers.queries.model import (
     Answer,
     Asked,

@@ -8,7 +8,7 @@ from typing import Final
 from ticketbottle_payctl.sandbox.demo.report import Backlog
 from ticketbottle_payctl.sandbox.demo.world import LIMITS, World
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
-from ticketbottle_payctl.store.engine import transaction
+from ticketbottle_payctl.store.db.engine import transaction
 
 DEAD_SINCE: Final = timedelta(hours=2)
 PENDING_SINCE: Final = timedelta(hours=3)

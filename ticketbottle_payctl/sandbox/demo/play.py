@@ -15,7 +15,7 @@ from ticketbottle_payctl.sandbox.demo import check
 from ticketbottle_payctl.sandbox.demo.report import Arrival, CallbackStep, DemoReport, MessageStep
 from ticketbottle_payctl.sandbox.demo.story import Scene, write_story
 from ticketbottle_payctl.sandbox.demo.world import LIMITS, Say, Started, World
-from ticketbottle_payctl.store.engine import transaction
+from ticketbottle_payctl.store.db.engine import transaction
 
 _PATIENCE: Final = 10.0
 _GLANCE: Final = 0.2

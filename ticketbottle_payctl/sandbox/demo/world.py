@@ -21,8 +21,8 @@ from ticketbottle_payctl.sandbox.payment_service import create_tables
 from ticketbottle_payctl.sandbox.postgres import Postgres
 from ticketbottle_payctl.sandbox.postgres_binaries import find_binaries
 from ticketbottle_payctl.sandbox.server import in_memory
-from ticketbottle_payctl.store import migrations
-from ticketbottle_payctl.store.engine import Limits, transaction
+from ticketbottle_payctl.store.db import migrations
+from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.wiring import Services
 
 LIMITS: Final = Limits()

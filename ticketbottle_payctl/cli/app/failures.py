@@ -1,0 +1,77 @@
+"""From anything that was raised to one rendered failure and one exit code. The only place that catches everything."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.output import exit_codes, writer
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.result import Failure
+from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.telemetry import redacted_traceback
+
+_TRACEBACK_VERBOSITY = 2
+_AGAIN = "run it again: it goes on where it was"
+
+
+class TerminatedError(BaseException):
+    """SIGTERM arrived. Not an ``Exception``: nothing on the way out may take it for a failure to be handled."""
+
+
+@contextmanager
+def failures(session: Callable[[], Session], help_command: Callable[[], str]) -> Iterator[None]:
+    """Render what the block raises and leave through ``typer.Exit``, which itself passes untouched."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except BrokenPipeError:  # whoever read the help went away
+        writer.silence(sys.stdout)
+        raise typer.Exit(int(ExitCode.DONE)) from None
+    except (Exception, KeyboardInterrupt, TerminatedError) as error:  # noqa: BLE001 - the last place before the shell
+        current = session()
+        if current.shared.verbose >= _TRACEBACK_VERBOSITY:
+            sys.stderr.write(redacted_traceback(error))
+        current.fail(describe(error, help_command()))
+
+
+def describe(error: BaseException, help_command: str) -> Failure:
+    """What a person and a program are told about ``error``."""
+    match error:
+        case PayctlError():
+            code = exit_codes.of_error(error)
+            return Failure(error.code, error.message, code, error.hint, error.retryable)
+        case typer.TyperException():
+            return Failure("USAGE", _usage_message(error), ExitCode.USAGE, help_command)
+        case typer.Abort():
+            return _abort(error)
+        case KeyboardInterrupt():
+            return _interrupted()
+        case TerminatedError():
+            message = "stopped by SIGTERM; what was under way was finished or rolled back"
+            return Failure("TERMINATED", message, ExitCode.TERMINATED, _AGAIN, retryable=True)
+        case _:
+            message = f"unexpected {type(error).__name__}: this is a bug in payctl"
+            return Failure("INTERNAL", message, ExitCode.BUG, "run it again with -vv and report what that prints")
+
+
+def _abort(error: BaseException) -> Failure:
+    """A prompt that was left: by Ctrl-C, or because the input ended."""
+    if isinstance(error.__context__, KeyboardInterrupt):
+        return _interrupted()
+    return Failure("GUARD", "not confirmed: the input ended before an answer", ExitCode.GUARD, "answer, or give --yes")
+
+
+def _interrupted() -> Failure:
+    message = "interrupted; what was under way was finished or rolled back"
+    return Failure("INTERRUPTED", message, ExitCode.INTERRUPTED, _AGAIN, retryable=True)
+
+
+def _usage_message(error: typer.TyperException) -> str:
+    text = " ".join(error.format_message().split())
+    return (text[:1].lower() + text[1:]).rstrip(".")

@@ -1,0 +1,150 @@
+"""The options every command accepts, before or after its name, each declared once.
+
+They are parameters of the root and, as the same objects, of every command: Typer's own parser decides what is an
+option and what is another option's value. Where one is given in both places, the later one counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from ticketbottle_payctl.cli.app import complete
+
+PANEL = "Shared options"
+
+
+class OutputFormat(StrEnum):
+    """The forms of a result."""
+
+    TABLE = "table"
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+    NONE = "none"
+
+
+class Colour(StrEnum):
+    """When to use colour."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+def zone(name: str | None) -> str | None:
+    """A time zone of the IANA database, such as ``Asia/Ho_Chi_Minh``."""
+    if name is None:
+        return None
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only for who asks
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:  # unknown, no name of a zone at all, a directory
+        message = "no such time zone; an example is Asia/Ho_Chi_Minh"
+        raise typer.BadParameter(message) from error
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What was asked for by the shared options."""
+
+    output: OutputFormat = OutputFormat.TABLE
+    quiet: bool = False
+    verbose: int = 0
+    no_input: bool = False
+    color: Colour = Colour.AUTO
+    profile: str | None = None
+    config: str | None = None
+    tz: str | None = None
+
+
+def declare(  # noqa: PLR0913 - one argument per option
+    *,
+    output: Annotated[
+        OutputFormat | None,
+        typer.Option("-o", "--output", envvar="PAYCTL_OUTPUT", help="Form of the result.", rich_help_panel=PANEL),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="No notes and warnings, only errors.", rich_help_panel=PANEL)
+    ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "-v", "--verbose", count=True, metavar="", help="Log what is done; -vv also tracebacks.",
+            show_default=False, rich_help_panel=PANEL,
+        ),
+    ] = 0,
+    no_input: Annotated[
+        bool, typer.Option("--no-input", help="Never ask; what would need an answer stops.", rich_help_panel=PANEL)
+    ] = False,
+    color: Annotated[
+        Colour | None, typer.Option("--color", help="Colour in what people read.", rich_help_panel=PANEL)
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "-p", "--profile", envvar="PAYCTL_PROFILE", metavar="NAME",
+            help="Settings of this name in the configuration file.", rich_help_panel=PANEL,
+            autocompletion=complete.profile_names,
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config", envvar="PAYCTL_CONFIG", metavar="FILE", help="Configuration file.", rich_help_panel=PANEL
+        ),
+    ] = None,
+    tz: Annotated[
+        str | None,
+        typer.Option(
+            "--tz", metavar="ZONE", callback=zone, help="Time zone to read times in.", rich_help_panel=PANEL,
+            autocompletion=complete.zones,
+        ),
+    ] = None,
+) -> None:  # fmt: skip
+    """Declare the shared options; their values are collected by :func:`collect`."""
+
+
+def collect(given: Sequence[Mapping[str, Any]]) -> Shared:
+    """Put together what was given at each level, the outermost first."""
+    last = {name: value for level in given for name, value in level.items() if value is not None}
+    return Shared(
+        output=OutputFormat(last.get("output", OutputFormat.TABLE)),
+        color=Colour(last.get("color", Colour.AUTO)),
+        profile=last.get("profile"),
+        config=last.get("config"),
+        tz=last.get("tz"),
+        quiet=any(level.get("quiet") for level in given),
+        verbose=sum(level.get("verbose") or 0 for level in given),
+        no_input=any(level.get("no_input") for level in given),
+    )
+
+
+NAMES = ("output", "quiet", "verbose", "no_input", "color", "profile", "config", "tz")
+
+
+def guess_form(arguments: list[str], environ: Mapping[str, str]) -> OutputFormat:
+    """The form that was probably asked for, where the command line could not be understood.
+
+    An error must still be one JSON document for who asked for JSON.
+    """
+    found = environ.get("PAYCTL_OUTPUT", "")
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            break
+        if argument in {"-o", "--output"}:
+            found = "".join(arguments[place + 1 : place + 2])
+        elif argument.startswith("--output="):
+            found = argument.partition("=")[2]
+        elif argument.startswith("-o"):
+            found = argument[2:].removeprefix("=")
+    try:
+        return OutputFormat(found)
+    except ValueError:
+        return OutputFormat.TABLE

@@ -1,0 +1,205 @@
+"""The tree of commands for Typer: loaded when chosen, shared options on every level, one way out.
+
+The only file that names the parser inside Typer, which since 0.26 is Typer's own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from copy import copy
+from difflib import get_close_matches
+from typing import Any
+
+import typer
+from typer._click import Command, Context, HelpFormatter
+from typer._click.core import Parameter, ParameterSource
+from typer._click.shell_completion import CompletionItem
+from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.main import get_command
+
+from ticketbottle_payctl.cli.app import registry
+from ticketbottle_payctl.cli.app.argv import refuse_what_is_no_text
+from ticketbottle_payctl.cli.app.failures import failures
+from ticketbottle_payctl.cli.app.global_options import NAMES, PANEL, Shared, collect, guess_form
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.wiring import Services
+
+_ARGUMENTS = "payctl.arguments"
+
+
+class PayctlCommand(TyperCommand):
+    """A command of the catalogue."""
+
+    def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - Typer's signature
+        """Begin the session and run the command in it."""
+        session = _begin(ctx)
+        try:
+            return super().invoke(ctx)
+        finally:
+            session.close()
+
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """The command's own options, then the shared ones."""
+        _write_parameters(self, ctx, formatter)
+
+
+class PayctlGroup(TyperGroup):
+    """Words that stand before others. Its commands come from the catalogue and are imported when chosen."""
+
+    prefix: tuple[str, ...] = ()
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Without anything to go by, the help is shown, on stderr: it is not a result."""
+        if not args and not ctx.resilient_parsing:
+            sys.stderr.write(f"{ctx.get_help()}\n\n")
+            ctx.fail("missing command")
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        """The words that may follow, in the catalogue's order."""
+        del ctx
+        return list(registry.children(self.prefix))
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        """The command or group of exactly this word; no prefixes, no aliases."""
+        words = (*self.prefix, cmd_name)
+        shared = _shared_parameters(ctx)
+        if words in registry.GROUPS:
+            group = PayctlGroup(name=cmd_name, help=registry.GROUPS[words], params=shared, rich_markup_mode=None)
+            group.prefix = words
+            return group
+        entry = registry.find(words)
+        if entry is None:
+            return None
+        command = _typer_command(entry)
+        command.params.extend(shared)
+        return command
+
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        """The command that was named; for a name that is none, the near ones."""
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            known = self.list_commands(ctx)
+            near = [word for word in known if word.startswith(args[0])] or get_close_matches(args[0], known)
+            also = f"; did you mean {' or '.join(near)}?" if near else ""
+            ctx.fail(f"no such command: {' '.join((*self.prefix, args[0]))}{also}")
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """The commands first: they are what one looks for."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(registry.children(self.prefix).items()))
+        _write_parameters(self, ctx, formatter)
+
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
+        """Words and options, without importing what they stand for."""
+        words = registry.children(self.prefix).items()
+        items = [CompletionItem(word, help=text) for word, text in words if word.startswith(incomplete)]
+        return items + Command.shell_complete(self, ctx, incomplete)
+
+
+class PayctlRoot(PayctlGroup):
+    """``payctl`` itself: everything that is raised below ends here."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the options before the command's name."""
+        ctx.meta[_ARGUMENTS] = list(args)
+        with failures(lambda: _session(ctx), lambda: _help_command(ctx)):
+            refuse_what_is_no_text(args, os.environ)
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - Typer's signature
+        """Run the chosen command; whatever it raises becomes one failure and one exit code."""
+        with failures(lambda: _session(ctx), lambda: _help_command(ctx)):
+            return super().invoke(ctx)
+
+    def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """What the exit codes mean."""
+        del ctx
+        with formatter.section("Exit codes"):
+            formatter.write_dl(exit_codes.rows())
+
+
+def _typer_command(entry: registry.Entry) -> TyperCommand:
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(entry.words[-1], cls=PayctlCommand)(entry.load())
+    command = get_command(app)
+    if not isinstance(command, TyperCommand):
+        message = f"{entry.name} is not one command"
+        raise TypeError(message)
+    return command
+
+
+def _shared_parameters(ctx: Context) -> list[Parameter]:
+    """The root's own, once more: given after the command's name they mean the same."""
+    return [copy(parameter) for parameter in ctx.find_root().command.params]
+
+
+def _begin(ctx: Context) -> Session:
+    """Take the shared options out of every level, and put the session where the command finds it."""
+    contexts = _chain(ctx)
+    root = contexts[0]
+    given = [_given(level, everything=level is root) for level in contexts]
+    ctx.params = {name: value for name, value in ctx.params.items() if name not in NAMES}
+    services = root.obj if isinstance(root.obj, Services) else None
+    words = " ".join(level.info_name or "" for level in contexts[1:])
+    root.obj = session = Session(words, collect(given), services)
+    session.begin()
+    return session
+
+
+def _chain(ctx: Context) -> list[Context]:
+    return [*(_chain(ctx.parent) if ctx.parent else ()), ctx]
+
+
+def _given(level: Context, *, everything: bool) -> dict[str, Any]:
+    """The root's values with its environment's; below it only what was typed, or the environment would win."""
+    return {
+        name: level.params.get(name)
+        for name in NAMES
+        if everything or level.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+
+
+def _session(ctx: Context) -> Session:
+    """The session, or one made of what the arguments look like where they could not be understood."""
+    root = ctx.find_root()
+    if isinstance(root.obj, Session):
+        return root.obj
+    arguments: list[str] = ctx.meta[_ARGUMENTS]
+    words = _words(arguments)
+    command = " ".join(words) if registry.find(words) else None
+    verbose = max((len(each) - 1 for each in arguments if each and not each.strip("v").strip("-")), default=0)
+    root.obj = session = Session(command, Shared(output=guess_form(arguments, os.environ), verbose=verbose))
+    return session
+
+
+def _words(arguments: list[str]) -> tuple[str, ...]:
+    words: tuple[str, ...] = ()
+    for argument in arguments:
+        if argument in registry.children(words):
+            words = (*words, argument)
+    return words
+
+
+def _help_command(ctx: Context) -> str:
+    return " ".join(["payctl", *_words(ctx.meta[_ARGUMENTS]), "--help"])
+
+
+def _write_parameters(command: Command, ctx: Context, formatter: HelpFormatter) -> None:
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], PANEL: []}
+    for parameter in command.get_params(ctx):
+        record = parameter.get_help_record(ctx)
+        if record is None:
+            continue
+        if not isinstance(parameter, TyperOption):
+            sections["Arguments"].append(record)
+        elif parameter.rich_help_panel == PANEL or parameter.name == "help":
+            sections[PANEL].append(record)
+        else:
+            sections["Options"].append(record)
+    for title, rows in sections.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)

@@ -1,0 +1,176 @@
+"""``payctl cdc``: let Debezium publish the outbox, and take it back. docs/scale.md walks through it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.input import change_options
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.result import Block, Failure, Fields, Raw, Result, bad, bold, good, line, warn
+from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit, refuse_read_only
+from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.jobs.cdc import config
+from ticketbottle_payctl.store.outbox.debezium_names import ROLE
+
+if TYPE_CHECKING:
+    from ticketbottle_payctl.jobs.cdc.mark import MarkReport
+
+Role = Annotated[str, typer.Option(metavar="NAME", help="The role that the connector logs in as.")]
+Password = Annotated[str, typer.Option(metavar="PLACEHOLDER", help="Where the worker finds its password.")]
+Server = Annotated[
+    str | None, typer.Option(metavar="HOST[:PORT]", help="The database server, where DATABASE_URL leads to a pooler.")
+]
+Sql = Annotated[bool, typer.Option("--sql", help="Print the SQL alone.")]
+
+
+def config_command(
+    ctx: typer.Context,
+    *,
+    role: Role = ROLE,
+    password: Password = config.PASSWORD,
+    server: Server = None,
+    sql: Sql = False,
+) -> None:
+    """Print Debezium's configuration for this database.
+
+    As the properties file of a connector, with the SQL to run first and the topics to create as its comments. With
+    -o json, result.connector is what Kafka Connect's REST interface takes. No password is printed.
+    """
+    session = Session.of(ctx)
+    made = config.cdc_config(session.settings.database, role=role, password=password, server=server)
+    text = made.sql if sql else _properties(made)
+    session.finish(
+        Result(
+            "payctl.cdc-config/1",
+            result={"connector": made.connector, "sql": made.sql, "topics": list(made.topics)},
+            human=[Raw(text)],
+        )
+    )
+
+
+def cut_over_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    *,
+    dry_run: change_options.DryRun = False,
+    yes: change_options.Yes = False,
+    reason: change_options.Reason = None,
+    max_affected: change_options.MaxAffected = None,
+    confirm: change_options.Confirm = None,
+) -> None:
+    """Hand the outbox over to Debezium: make its slot, send what lies before it.
+
+    Stop every publisher first; start the connector afterwards, never before. Writers are not kept waiting. Shows what
+    it would send and asks first.
+    """
+    from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over  # noqa: PLC0415 - both drivers, only to change hands
+
+    session = Session.of(ctx)
+    session.note_target(brokers=True)
+    services, settings = session.services, session.settings
+    hand_over = partial(
+        cdc_cut_over,
+        services.engine,
+        services.producer,
+        services.follower,
+        max_retries=settings.max_retries,
+        shards=settings.shards,
+    )
+    if not dry_run:
+        refuse_read_only(session, "cdc cut-over")
+        act = _act("hand over to Debezium and send", hand_over(dry_run=True).sent, "makes the replication slot")
+        approve(session, act, Approval(yes, reason, max_affected, confirm))
+    report = hand_over(dry_run=dry_run)
+    headline = (
+        line(bad("✘"), "not handed over; payctl still publishes")
+        if report.failure
+        else line(good("✔"), "could be handed over" if dry_run else "handed over: start the connector now")
+    )
+    failure = _failure(report.failure)
+    counts = {"sent": report.sent, "dead": report.dead, "failed": report.failed}
+    code = failure.exit_code if failure else ExitCode.PARTIAL if report.dead else ExitCode.DONE
+    human: list[Block] = [headline, Fields(tuple(counts.items()))]
+    session.finish(Result("payctl.cdc-cut-over/1", code, counts=counts, human=human, dry_run=dry_run, error=failure))
+
+
+def mark_command(
+    ctx: typer.Context,
+    *,
+    dry_run: change_options.DryRun = False,
+    reason: change_options.Reason = None,
+    confirm: change_options.Confirm = None,
+) -> None:
+    """Mark as published what Debezium has sent, as Kafka tells it.
+
+    Run it every minute while Debezium publishes; nothing is asked. Exit 6 if events of an unknown type became dead.
+    """
+    from ticketbottle_payctl.jobs.cdc.mark import cdc_mark  # noqa: PLC0415 - as above
+
+    session = Session.of(ctx)
+    session.note_target(brokers=True)
+    if not dry_run:
+        permit(session, "cdc mark", Approval(reason=reason, confirm=confirm))
+    services = session.services
+    report = cdc_mark(services.engine, services.follower, session.settings.max_retries, dry_run=dry_run)
+    _finish_marking(session, "payctl.cdc-mark/1", report)
+
+
+def cut_back_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    *,
+    dry_run: change_options.DryRun = False,
+    yes: change_options.Yes = False,
+    reason: change_options.Reason = None,
+    max_affected: change_options.MaxAffected = None,
+    confirm: change_options.Confirm = None,
+) -> None:
+    """Take the outbox back from Debezium: mark what it has sent, remove its slot.
+
+    Delete the connector first; start publishers afterwards. Shows what it would mark and asks first. Exit 6 if events
+    of an unknown type became dead.
+    """
+    from ticketbottle_payctl.jobs.cdc.cut_back import cdc_cut_back  # noqa: PLC0415 - as above
+
+    session = Session.of(ctx)
+    session.note_target(brokers=True)
+    services = session.services
+    take_back = partial(cdc_cut_back, services.engine, services.follower, session.settings.max_retries)
+    if not dry_run:
+        refuse_read_only(session, "cdc cut-back")
+        found = take_back(dry_run=True)
+        act = _act("take back from Debezium and mark", found.marked + found.dead, "drops the replication slot")
+        approve(session, act, Approval(yes, reason, max_affected, confirm))
+    _finish_marking(session, "payctl.cdc-cut-back/1", take_back(dry_run=dry_run))
+
+
+def _act(verb: str, events: int, also: str) -> Act:
+    """Whom the outbox belongs to is changed, even where no event is."""
+    plan = [line(f"would {verb}", bold(f"{events:,}"), "events"), line("also", also)]
+    return Act(verb, events, "events", plan, beyond_rows=True)
+
+
+def _failure(error: PayctlError | None) -> Failure | None:
+    if error is None:
+        return None
+    return Failure(error.code, error.message, exit_codes.of_error(error), error.hint, error.retryable)
+
+
+def _finish_marking(session: Session, schema: str, report: MarkReport) -> None:
+    counts = {"marked": report.marked, "dead": report.dead, "read": report.read, "pending": report.pending}
+    verb = "would be marked" if report.dry_run else "marked"
+    headline = line(good("✔"), f"{report.marked:,} events {verb} as published")
+    human: list[Block] = [headline, Fields(tuple(counts.items()))]
+    if report.dead:
+        human.append(line(warn("!"), f"{report.dead} of unknown types are dead; nobody reads where Debezium put them"))
+    code = ExitCode.PARTIAL if report.dead else ExitCode.DONE
+    session.finish(Result(schema, code, counts=counts, human=human, dry_run=report.dry_run))
+
+
+def _properties(made: config.CdcConfig) -> str:
+    first = ["Topics that must exist: " + ", ".join(made.topics), "", *made.sql.splitlines()]
+    comments = "".join(f"# {each}".rstrip() + "\n" for each in first)
+    return comments + "\n" + config.as_properties(made.connector)

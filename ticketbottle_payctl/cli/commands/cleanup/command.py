@@ -1,0 +1,145 @@
+"""``payctl cleanup``: the very job that the scheduled function runs, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.commands.cleanup.result import plan_of, result_of
+from ticketbottle_payctl.cli.input import change_options
+from ticketbottle_payctl.cli.input.durations import duration
+from ticketbottle_payctl.cli.input.times import age, zone_of
+from ticketbottle_payctl.cli.output.progress import bar
+from ticketbottle_payctl.cli.profile.actor import who_runs
+from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit
+from ticketbottle_payctl.jobs.cleanup import CleanupPreview, Swept, cleanup, preview_cleanup
+from ticketbottle_payctl.store.payctl.runs import NewRun
+
+OlderThan = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=age, metavar="30d", help="Delete what was published before this [default: OUTBOX_RETENTION_DAYS]."
+    ),
+]
+KeepNewest = Annotated[
+    timedelta | None, typer.Option(parser=age, metavar="6h", help="Keep what was published within this in any case.")
+]
+BatchSize = Annotated[int, typer.Option(min=1, max=50_000, help="Events deleted in one transaction.")]
+MaxDuration = Annotated[
+    timedelta | None, typer.Option(parser=duration, metavar="50s", help="Stop after this long, between two batches.")
+]
+ArchiveFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive", metavar="FILE.ndjson.gz", help="Add the events to this file first; kept, or not deleted."
+    ),
+]
+Receipts = Annotated[
+    timedelta | None,
+    typer.Option(parser=age, metavar="400d", help="Also delete kept callbacks received before this [default: none]."),
+]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show how many rows and bytes would go; delete nothing.")]
+
+
+def cleanup_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    *,
+    older_than: OlderThan = None,
+    keep_newest: KeepNewest = None,
+    batch_size: BatchSize = 2000,
+    max_duration: MaxDuration = None,
+    archive: ArchiveFile = None,
+    receipts_older_than: Receipts = None,
+    dry_run: DryRun = False,
+    yes: change_options.Yes = False,
+    reason: change_options.Reason = None,
+    max_affected: change_options.MaxAffected = None,
+    confirm: change_options.Confirm = None,
+) -> None:
+    """Delete events that were published longer ago than the retention.
+
+    Pending and dead events are never deleted; they are counted, with the reasons. Ctrl-C and SIGTERM finish the batch
+    first; run it again and it goes on. A retention shorter than the configured one, and callbacks, need a yes. A run
+    that deletes is recorded where the role may: `payctl runs`.
+    """
+    session = Session.of(ctx)
+    if archive is not None and archive.suffix != ".gz":
+        message = f"{archive} does not end in .gz, and zcat would not read it"
+        raise typer.BadParameter(message, param_hint="--archive")
+    settings = session.settings
+    retention = settings.retention if older_than is None else older_than
+    session.note_target()
+
+    def preview() -> CleanupPreview:
+        with bar(session, "counting"):
+            return preview_cleanup(
+                session.services.engine,
+                retention=retention,
+                keep_newest=keep_newest,
+                receipts_older_than=receipts_older_than,
+            )
+
+    planned = None
+    if not dry_run:
+        approval = Approval(yes=yes, reason=reason, max_affected=max_affected, confirm=confirm)
+        routine = retention >= settings.retention and receipts_older_than is None
+        planned = _allow(session, approval, preview, routine=routine)
+    told = {"older_than": older_than, "keep_newest": keep_newest, "receipts_older_than": receipts_older_than}
+    run = NewRun(
+        str(uuid4()), "cleanup", who_runs(session), reason, session.profile.name, options=told | {"archive": archive}
+    )
+    with stop_on_signals() as stop, _watched(session, planned, "counting" if dry_run else "deleting") as done:
+        report = cleanup(
+            session.services.engine,
+            retention=retention,
+            max_retries=settings.max_retries,
+            batch_size=batch_size,
+            max_duration=max_duration,
+            keep_newest=keep_newest,
+            receipts_older_than=receipts_older_than,
+            planned=planned,
+            archive=archive,
+            dry_run=dry_run,
+            run=run,
+            stop=stop.event,
+            done=done,
+        )
+    result = result_of(report, archive=archive, zone=zone_of(session), reason=reason)
+    session.finish(replace(result, exit_code=stop.exit_code or result.exit_code))
+
+
+def _allow(
+    session: Session, approval: Approval, preview: Callable[[], CleanupPreview], *, routine: bool
+) -> CleanupPreview | None:
+    """What the configured retention deletes is routine, up to a cap where one was set; the rest is asked for.
+
+    Returns what was planned; None where nothing had to be counted.
+    """
+    cap = session.guard.max_affected if approval.max_affected is None else approval.max_affected
+    if routine and cap is None:
+        permit(session, "cleanup", approval)
+        return None
+    found = preview()
+    affected = found.matched + found.receipts
+    if routine and cap is not None and affected <= cap:
+        permit(session, "cleanup", approval)
+        return found
+    noun = "published events and kept callbacks" if found.receipts else "published events"
+    approve(session, Act("delete", affected, noun, plan_of(found, zone_of(session))), approval)
+    return found
+
+
+@contextmanager
+def _watched(session: Session, planned: CleanupPreview | None, word: str) -> Iterator[Callable[[Swept], None]]:
+    """Who hears of each batch: a bar, with a total where one was planned. Nothing is counted only to fill it."""
+    with bar(session, word, planned.matched + planned.receipts if planned else None) as tell:
+        yield lambda swept: tell(swept.deleted + swept.receipts)

@@ -1,0 +1,144 @@
+"""A clean-up's report in both its forms, and its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import tzinfo
+from pathlib import Path
+
+from ticketbottle_payctl.cli.input.times import shown
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Table, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.units import size, span
+from ticketbottle_payctl.jobs.cleanup import CleanupPreview, CleanupReport, CleanupStoppedBecause
+from ticketbottle_payctl.store.outbox.stats import Group
+
+SCHEMA = "payctl.cleanup/1"
+
+_ADVICE = (
+    "ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05,"
+    " autovacuum_analyze_scale_factor = 0.02)"
+)
+
+
+def plan_of(preview: CleanupPreview, zone: tzinfo) -> list[Block]:
+    """What would be deleted, for who is asked."""
+    return [
+        Fields(
+            (
+                ("published before", shown(preview.horizon, zone)),
+                ("events", f"{preview.matched:,}, about {size(preview.bytes)}"),
+                ("kept callbacks", f"{preview.receipts:,}" if preview.receipts else None),
+            )
+        )
+    ]
+
+
+def result_of(report: CleanupReport, *, archive: Path | None, zone: tzinfo, reason: str | None) -> Result:
+    """The report; exit 10 where the time was up with expired events left.
+
+    Who gave a ``reason`` is told where it could not be recorded.
+    """
+    return Result(
+        SCHEMA,
+        exit_codes.of_outcome(report.stopped_because),
+        counts={
+            "matched": report.matched,
+            "deleted": report.deleted,
+            "archived": report.archived,
+            "pending": report.pending,
+            "dead": report.dead,
+            "late": report.unpublished.late,
+            "remaining": report.remaining,
+            "receipts": report.receipts,
+        },
+        result={
+            "horizon": report.horizon,
+            "bytes": report.bytes,
+            "batches": report.batches,
+            "stopped_because": report.stopped_because.value,
+            "archive": str(archive) if archive else None,
+            "oldest_pending_age_s": report.unpublished.oldest_pending_age_s,
+            "oldest_dead_age_s": report.unpublished.oldest_dead_age_s,
+        },
+        items=[_item(group) for group in report.groups],
+        human=[*_human(report, archive, zone)],
+        warnings=[*_warnings(report), *_unrecorded(report, reason)],
+        dry_run=report.dry_run,
+        run_id=report.run_id,
+    )
+
+
+def _item(group: Group) -> dict[str, object]:
+    return {
+        "status": "dead" if group.dead else "pending",
+        "event_type": group.event_type,
+        "error": group.error,
+        "error_group": group.error_group,
+        "events": group.events,
+        "oldest": group.oldest,
+        "oldest_age_s": group.age_s,
+    }
+
+
+def _human(report: CleanupReport, archive: Path | None, zone: tzinfo) -> Iterator[Block]:
+    yield _headline(report)
+    unpublished = report.unpublished
+    kept = archive and not report.dry_run
+    yield Fields(
+        (
+            ("published before", shown(report.horizon, zone)),
+            ("archived", f"{report.archived:,} to {archive}" if kept else None),
+            ("left expired", f"{report.remaining:,}" if report.remaining and not report.dry_run else None),
+            ("kept callbacks", f"{report.receipts:,}" if report.receipts else None),
+            ("run", report.run_id),
+            ("stopped because", None if report.dry_run else report.stopped_because.value),
+            ("pending", _with_age(unpublished.pending, unpublished.oldest_pending_age_s)),
+            ("dead", _with_age(unpublished.dead, unpublished.oldest_dead_age_s)),
+        )
+    )
+    if report.groups:
+        yield Table(
+            ("status", "event type", "events", "oldest", "reason", "group"),
+            tuple(_row(group) for group in report.groups),
+        )
+    if report.deleted:
+        yield line(dim("worth having, as the table's owner:"), dim(_ADVICE))
+
+
+def _headline(report: CleanupReport) -> Line:
+    about = f"about {size(report.bytes)}"
+    if report.dry_run:
+        return line(bold(f"would delete {report.matched:,} events"), dim(about))
+    mark = good("✔") if report.stopped_because is CleanupStoppedBecause.EMPTY else warn("!")
+    facts = f"in {span(report.seconds)}, {report.batches:,} batches, {about}"
+    return line(mark, bold(f"deleted {report.deleted:,} events"), dim(facts))
+
+
+def _row(group: Group) -> tuple[object, ...]:
+    return (
+        bad("dead") if group.dead else "pending",
+        group.event_type,
+        group.events,
+        span(group.age_s),
+        group.error or "never tried",
+        group.error_group,
+    )
+
+
+def _with_age(events: int, oldest_s: float | None) -> str:
+    return f"{events:,}, the oldest for {span(oldest_s)}" if events else "none"
+
+
+def _warnings(report: CleanupReport) -> Iterator[str]:
+    if report.dead:
+        yield (f"{report.dead:,} dead events stay in the outbox; see `payctl errors`, then `payctl replay --failed`")
+    if report.unpublished.late:
+        yield f"{report.unpublished.late:,} events are pending for more than an hour; is a publisher running?"
+    if report.remaining and report.stopped_because is CleanupStoppedBecause.EMPTY and not report.dry_run:
+        yield f"{report.remaining:,} expired events are locked by other sessions and were left; run it again"
+
+
+def _unrecorded(report: CleanupReport, reason: str | None) -> Iterator[str]:
+    if reason and report.run_id is None and report.deleted + report.receipts:
+        yield "the reason is not in payctl.runs: that could not be written; docs/database-roles.md has the grant"

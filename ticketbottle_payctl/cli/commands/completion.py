@@ -1,0 +1,32 @@
+"""``payctl completion``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from typer._completion_shared import get_completion_script
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.output.result import Raw, Result
+
+
+class Shell(StrEnum):
+    """The shells there is a script for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def completion_command(
+    ctx: typer.Context, shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="For which shell.")]
+) -> None:
+    """Print a shell's completion script.
+
+    For bash: payctl completion bash > ~/.local/share/bash-completion/completions/payctl
+    """
+    script = get_completion_script(prog_name="payctl", complete_var="_PAYCTL_COMPLETE", shell=shell.value)
+    facts = {"shell": shell.value, "script": script}
+    Session.of(ctx).finish(Result("payctl.completion/1", result=facts, human=[Raw(script)]))

@@ -1,0 +1,63 @@
+"""``payctl config``: what payctl was told and by whom. No secret is shown, only whether it is set."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.config.settings import Finding, findings, shown
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Styled, Table, bad, good, line
+from ticketbottle_payctl.cli.profile import profiles
+
+
+def show_command(ctx: typer.Context) -> None:
+    """Show every setting with where it came from.
+
+    Secrets are never shown, only whether they are set. A value of the environment comes before the profile's.
+    """
+    session = Session.of(ctx)
+    rows = shown(session.profile, session.guard)
+    items = [{"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin} for row in rows]
+    table = Table(
+        ("name", "value", "origin"),
+        tuple(
+            (row.name, row.value if row.value is not None else "(hidden)" if row.is_set else "", row.origin)
+            for row in rows
+        ),
+    )
+    session.finish(Result("payctl.config-show/1", items=items, human=[table]))
+
+
+def path_command(ctx: typer.Context) -> None:
+    """Show where the configuration file is."""
+    session = Session.of(ctx)
+    path = profiles.config_path(session.shared.config, os.environ)
+    facts = {"path": str(path), "exists": path.is_file()}
+    note = None if path.is_file() else "(not there yet)"
+    session.finish(Result("payctl.config-path/1", result=facts, human=[line(str(path), note)]))
+
+
+def validate_command(ctx: typer.Context) -> None:
+    """Check every setting, and list what is wrong.
+
+    Exit 3 if something is. A gateway without any keys is off, which is no fault; one with some of them is.
+    """
+    session = Session.of(ctx)
+    found = findings(session.profile)
+    wrong = [finding for finding in found if not finding.ok]
+    items = [{"name": finding.name, "ok": finding.ok, "message": finding.message} for finding in found]
+    human: list[Block] = [Fields(tuple((finding.name, _mark(finding)) for finding in found)), _verdict(len(wrong))]
+    code = ExitCode.CONFIG if wrong else ExitCode.DONE
+    counts = {"checked": len(found), "wrong": len(wrong)}
+    session.finish(Result("payctl.config-validate/1", code, items=items, counts=counts, human=human))
+
+
+def _mark(finding: Finding) -> Styled:
+    return good(f"✔ {finding.message}") if finding.ok else bad(f"✘ {finding.message}")
+
+
+def _verdict(wrong: int) -> Line:
+    return line(bad(f"✘ {wrong} wrong")) if wrong else line(good("✔ nothing is wrong"))

@@ -1,0 +1,47 @@
+"""Every name that payctl reads from the environment or a profile, and what becomes of one that it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from ticketbottle_payctl import providers
+from ticketbottle_payctl.cli.profile.profiles import Profile
+
+DEFAULTED = (
+    *("ENVIRONMENT", "LOG_LEVEL", "OUTBOX_BATCH_SIZE", "OUTBOX_MAX_RETRIES", "OUTBOX_RETENTION_DAYS"),
+    *("PAYCTL_SHARDS", "PAYCTL_LOOP_SECONDS"),
+)
+PLAIN = (
+    *("KAFKA_BROKERS", "KAFKA_SSL", "KAFKA_SASL_MECHANISM", "KAFKA_CA_FILE", "KAFKA_CLIENT_ID", "PAYCTL_DB_POOL"),
+    *("AWS_REGION", "AWS_DEFAULT_REGION", "PAYCTL_ACTOR", "PAYCTL_TRACES"),
+    *("PAYCTL_ALERTS_TOPIC_ARN", "PAYCTL_DEAD_EVENTS_QUEUE_URL"),
+)
+ASKED_AT = ("PAYCTL_ZALOPAY_URL", "PAYCTL_PAYOS_URL", "PAYCTL_VNPAY_URL", "PAYCTL_MOMO_URL")
+KEYS = tuple(field.env for gateway in providers.GATEWAYS.values() for field in gateway.fields)
+HIDDEN = ("KAFKA_USERNAME", "KAFKA_PASSWORD", *KEYS)
+
+SECRET_ARN, PREVIOUS = "_SECRET_ARN", "_PREVIOUS"
+_ROTATED = tuple(f"{name}{PREVIOUS}" for name in KEYS)
+ARNS = tuple(f"{name}{SECRET_ARN}" for name in ("DATABASE_URL", *HIDDEN))
+ONLY_WHERE_SET = (*_ROTATED, *ARNS)
+"""Shown where they are set: a rotation's, and where the functions find a secret. The command line reads no ARN."""
+
+_OF_A_PROFILE = frozenset({"DATABASE_URL", *DEFAULTED, *PLAIN, *ASKED_AT, *HIDDEN, *ONLY_WHERE_SET})
+_OF_THE_ENVIRONMENT = _OF_A_PROFILE | {"PAYCTL_OUTPUT", "PAYCTL_PROFILE", "PAYCTL_CONFIG", "PAYCTL_KAFKA_HOME"}
+_SURELY_MEANT = 0.9
+
+
+def unknown(profile: Profile) -> Iterator[tuple[str, str]]:
+    """Names that nothing reads, each with what is to be said of it.
+
+    All of the profile's; of the environment, which is everybody's, those that nearly are one of payctl's own.
+    """
+    for name in sorted({*profile.origins, *profile.hidden} - _OF_A_PROFILE):
+        if name.isupper():
+            near = get_close_matches(name, _OF_A_PROFILE, n=1)
+            yield name, f"is no setting{f'; did you mean {near[0]}?' if near else ', and nothing reads it'}"
+    for name in sorted(set(profile.environ) - set(profile.origins) - _OF_THE_ENVIRONMENT):
+        near = get_close_matches(name, _OF_THE_ENVIRONMENT, n=1, cutoff=_SURELY_MEANT)
+        if name.startswith("PAYCTL_") and near:
+            yield name, f"is no setting; did you mean {near[0]}?"

@@ -1,0 +1,137 @@
+"""Every setting by name: what it is, where it came from, and whether it is right. For ``payctl config``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ticketbottle_payctl import providers
+from ticketbottle_payctl.cli.commands.config import names
+from ticketbottle_payctl.cli.input.times import machine_zone
+from ticketbottle_payctl.cli.profile import labels
+from ticketbottle_payctl.cli.profile.policy import GuardInForce
+from ticketbottle_payctl.cli.profile.profiles import Profile
+from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.settings import Settings
+
+_VALUES: dict[str, Callable[[Settings], object]] = {
+    "ENVIRONMENT": lambda settings: settings.environment,
+    "LOG_LEVEL": lambda settings: settings.log_level,
+    "OUTBOX_BATCH_SIZE": lambda settings: settings.batch_size,
+    "OUTBOX_MAX_RETRIES": lambda settings: settings.max_retries,
+    "OUTBOX_RETENTION_DAYS": lambda settings: settings.retention.days,
+    "PAYCTL_SHARDS": lambda settings: settings.shards,
+    "PAYCTL_LOOP_SECONDS": lambda settings: round(settings.loop.total_seconds()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A setting as it may be seen; ``value`` is None where it is hidden or not set."""
+
+    name: str
+    value: str | None
+    is_set: bool
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Whether one group of settings is right, and what is wrong with it."""
+
+    name: str
+    ok: bool
+    message: str
+
+
+def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
+    """Every setting payctl knows, with where it came from.
+
+    Raises:
+        ConfigError: a value is not of its kind.
+    """
+    settings = Settings.from_env(profile.environ)
+    rows = [_row(profile, "DATABASE_URL", _database(settings))]
+    rows += [_row(profile, name, str(value(settings))) for name, value in _VALUES.items()]
+    rows += [_row(profile, name, profile.environ.get(name) or None) for name in names.PLAIN]
+    rows += [_row(profile, name, _address(profile.environ.get(name))) for name in names.ASKED_AT]
+    rows += [_row(profile, name, None) for name in names.HIDDEN]
+    rows += [_row(profile, name, _place(profile, name)) for name in names.ONLY_WHERE_SET if profile.environ.get(name)]
+    rows.append(_of_profile(profile, "tz", profile.tz or str(machine_zone())))
+    return rows + [_guard(profile, guard, name) for name in ("protected", "read_only", "max_affected")]
+
+
+def findings(profile: Profile) -> list[Finding]:
+    """Each group of settings, checked by the code that will read it, and each name that none reads."""
+    general = _check("general", lambda: f"environment {Settings.from_env(profile.environ).environment}")
+    found = [general]
+    if general.ok:
+        settings = Settings.from_env(profile.environ)
+        found.append(_check("database", lambda: labels.database(settings.database)))
+        found.append(_check("kafka", lambda: settings.kafka.brokers))
+    found += [_gateway(profile, name) for name in providers.GATEWAYS]
+    return found + [Finding(name, ok=False, message=message) for name, message in names.unknown(profile)]
+
+
+def _row(profile: Profile, name: str, value: str | None) -> Shown:
+    is_set = bool(profile.environ.get(name))
+    origin = profile.origins.get(name, "environment") if is_set else "default" if value is not None else "not set"
+    return Shown(name, value, is_set, origin)
+
+
+def _guard(profile: Profile, guard: GuardInForce, name: str) -> Shown:
+    """What is in force; where it is another profile's because the database is, that one is the origin."""
+    cap = guard.cap(DEFAULT_MAX_AFFECTED)
+    value, owner = {
+        "protected": (str(guard.protected is not None).lower(), guard.protected),
+        "read_only": (str(guard.read_only is not None).lower(), guard.read_only),
+        "max_affected": (str(cap.most), cap.owner),
+    }[name]
+    if owner is None or owner == profile.name:
+        return _of_profile(profile, f"guard.{name}", value)
+    return Shown(f"guard.{name}", value, is_set=True, origin=f"profile {owner}, whose database this is")
+
+
+def _of_profile(profile: Profile, name: str, value: str) -> Shown:
+    """What only a profile can say."""
+    return Shown(name, value, name in profile.origins, profile.origins.get(name, "default"))
+
+
+def _place(profile: Profile, name: str) -> str | None:
+    """Where a secret lies is no secret; what it was before is one."""
+    return profile.environ[name] if name in names.ARNS else None
+
+
+def _address(value: str | None) -> str | None:
+    """Where a gateway is asked; hidden where a password stands in it, which is refused when it is used."""
+    return value if value and "@" not in value else None
+
+
+def _database(settings: Settings) -> str | None:
+    """Where it is; who opens it and with what is nobody's business here."""
+    try:
+        return labels.database(settings.database)
+    except ConfigError:
+        return None
+
+
+def _check(name: str, read: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, ok=True, message=read())
+    except ConfigError as error:
+        return Finding(name, ok=False, message=error.message)
+
+
+def _gateway(profile: Profile, name: str) -> Finding:
+    fields = [field.env for field in providers.GATEWAYS[name].fields if field.signs_callbacks]
+    absent = [each for each in fields if not profile.environ.get(each)]
+    if not absent:
+        return Finding(name, ok=True, message="its callbacks can be checked")
+    elsewhere = [each for each in absent if profile.environ.get(f"{each}{names.SECRET_ARN}")]
+    if absent == elsewhere:
+        named = ", ".join(f"{each}{names.SECRET_ARN}" for each in elsewhere)
+        return Finding(name, ok=True, message=f"off on the command line: only the functions read {named}")
+    if absent == fields:
+        return Finding(name, ok=True, message="off: no keys are set")
+    return Finding(name, ok=False, message=f"some keys are set, but not {', '.join(absent)}")

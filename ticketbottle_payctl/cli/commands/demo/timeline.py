@@ -1,0 +1,163 @@
+"""The demo for people: what came in, what was decided and why, what the gateway was answered, what went out."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Part, Styled, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.text import is_terminal
+from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome, WebhookReport
+from ticketbottle_payctl.sandbox.demo import Arrival, Backlog, CallbackStep, DemoReport, MessageStep, Started
+
+_NAMES: Final = {"zalopay": "ZaloPay", "payos": "PayOS", "vnpay": "VNPay", "momo": "MoMo"}
+_DETAIL, _VALUE = 21, 13
+_LONG: Final = 10.0
+_NARROWEST, _WIDEST = 40, 110
+_BLANK: Final = line()
+
+
+def story(report: DemoReport) -> Iterator[Block]:
+    """The timeline and its verdict."""
+    yield line(bold("A local world"))
+    yield from (_started(one) for one in report.started)
+    yield from (_BLANK, line(bold("Callbacks come in")))
+    for step in report.callbacks:
+        yield from _callback(step)
+    published = report.published.tally
+    headline = f"{published.published} events published in {_counted(published.batches, 'batch', 'batches')}"
+    yield from (_BLANK, line(bold("Events go out")), line(_at(report.published_at), headline))
+    for message in report.messages:
+        yield from _message(message)
+    yield _BLANK
+    yield from _verdict(report)
+
+
+def way_on(settings: Mapping[str, str] | None, backlog: Backlog | None) -> Iterator[Block]:
+    """What to type next."""
+    yield _BLANK
+    if settings is None or backlog is None:
+        yield line(bold("Try next"))
+        yield Fields(
+            (
+                (_payctl("verify-signature --example zalopay"), dim("genuine")),
+                (_payctl("verify-signature --example zalopay --tamper amount"), dim("refused")),
+                (_payctl("demo --keep"), dim("it stays")),
+            )
+        )
+        return
+    yield line(bold("Use it from another terminal"), dim("the gateways' keys are public test keys"))
+    yield from (line(f"  export {name}={shlex.quote(value)}") for name, value in settings.items())
+    yield _BLANK
+    yield line(bold("Left to repair"), f"{backlog.dead} dead event, {backlog.pending} pending for hours")
+    yield Fields(
+        (
+            (_payctl("stats"), dim("how the outbox is")),
+            (_payctl("errors"), dim("why an event is dead")),
+            (_payctl("replay --failed"), dim("give it another chance")),
+            (_payctl("publish-outbox"), dim("publish; it will be seen here")),
+        )
+    )
+
+
+def _started(one: Started) -> Block:
+    return line(_at(one.at), f"{one.name:<25}", dim(one.detail))
+
+
+def _callback(step: CallbackStep) -> Iterator[Block]:
+    report, scene = step.report, step.scene
+    refused = report.outcome is WebhookOutcome.REFUSED
+    name = f"{'✘' if refused else '✔'} {_NAMES.get(report.provider, report.provider):<7}"
+    yield line(_at(step.at), bad(name) if refused else good(name), f"{scene.says:<20}", dim(scene.payment.order_code))
+    yield from _details([scene.about], _DETAIL)
+    yield line(" " * (_DETAIL - 2), *_decision(report))
+    yield from _details([f"answered {report.reply.status} {report.reply.body}".rstrip()], _DETAIL, faint=True)
+    yield from _differences(step.differences)
+
+
+def _decision(report: WebhookReport) -> Sequence[Part]:
+    match report.outcome, report.reason:
+        case WebhookOutcome.SETTLED, _:
+            return (
+                _status(f"{report.status_before} → {report.status_after}"),
+                "genuine, right amount, one event",
+            )
+        case WebhookOutcome.ALREADY_SETTLED, _:
+            return (_status(f"already {report.status_after}"), "nothing changes, no second event")
+        case WebhookOutcome.REFUSED, "signature":
+            return (bad("not genuine"), "no table was touched")
+        case WebhookOutcome.REFUSED, "wrong_amount":
+            return (bad("wrong amount"), f"it stays {report.status_after}, and a person is told")
+        case _:
+            return (warn(report.outcome.value), report.reason or "")
+
+
+def _status(text: str) -> Styled:
+    return good(text) if "COMPLETED" in text else warn(text)
+
+
+def _message(step: MessageStep) -> Iterator[Block]:
+    for arrival in step.arrivals:
+        yield from arrival_lines(arrival)
+    if not step.arrivals:
+        yield line(" " * 8, bad("✘"), step.topic, bad("nothing arrived"))
+    yield from _differences(step.differences)
+
+
+def arrival_lines(arrival: Arrival) -> Iterator[Line]:
+    """A message with its place and its value."""
+    message = arrival.message
+    place = f"partition {message.partition}, offset {message.offset}"
+    yield line(_at(arrival.at), good("→"), f"{message.topic:<17}", place)
+    yield from _details([(message.value or b"").decode(errors="backslashreplace")], _VALUE, faint=True)
+
+
+def _verdict(report: DemoReport) -> Iterator[Block]:
+    differences = report.differences
+    arrived = sum(len(step.arrivals) for step in report.messages)
+    total = f"{len(report.callbacks)} callbacks in, {arrived} messages out, {report.seconds:.1f} s"
+    if not differences:
+        yield line(good("✔ everything is as it must be:"), total)
+        return
+    yield line(bad(f"✘ {_counted(len(differences), 'thing is', 'things are')} not as it must be:"), total)
+    yield from (line("  ", bad(text)) for text in differences)
+
+
+def _differences(differences: Sequence[str]) -> Iterator[Block]:
+    yield from (line(" " * (_VALUE - 2), bad("✘"), bad(text)) for text in differences)
+
+
+def _details(texts: Sequence[str], indent: int, *, faint: bool = False) -> Iterator[Line]:
+    """Text below a step: folded at the terminal's width, never cut; in one piece where nobody looks."""
+    for text in texts:
+        for part in _folded(text, indent):
+            yield line(" " * (indent - 2), dim(part) if faint else part)
+
+
+def _folded(text: str, indent: int) -> list[str]:
+    if not is_terminal(sys.stdout):
+        return [text]
+    width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns)) - indent
+    pairs = text.replace('": ', '":\0')  # a name and its value stay on one line
+    folded = textwrap.wrap(pairs, width, break_long_words=False, break_on_hyphens=False)
+    return [part.replace("\0", " ") for part in folded]
+
+
+def _at(seconds: float) -> Styled:
+    return dim(f"{seconds * 1000:5.0f} ms" if seconds < _LONG else f"{seconds:6.0f} s")
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _payctl(arguments: str) -> str:
+    """The command as it can be typed here: an environment that is not activated is not on the path."""
+    program = sys.argv[0]
+    found = Path(program).name == "payctl" and shutil.which("payctl") is None
+    return f"{program if found else 'payctl'} {arguments}"

@@ -1,0 +1,64 @@
+"""A file to hand to a colleague: findings, settings and versions; no secret, readable by its owner only."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import datetime
+from pathlib import Path
+
+from ticketbottle_payctl import __version__
+from ticketbottle_payctl.cli.commands.config.settings import shown
+from ticketbottle_payctl.cli.commands.doctor.result import item
+from ticketbottle_payctl.cli.output.sanitize import escape_json
+from ticketbottle_payctl.cli.profile.policy import GuardInForce
+from ticketbottle_payctl.cli.profile.profiles import Profile
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.jobs.doctor import DoctorReport
+from ticketbottle_payctl.telemetry import redact, rfc3339
+
+_OWNER_ONLY = 0o600
+
+
+def refuse_existing(path: str) -> None:
+    """Say so before anything is looked at.
+
+    Raises:
+        InputError: there is something at ``path`` already.
+    """
+    if os.path.lexists(path):
+        message = f"{path} exists; a bundle overwrites nothing"
+        raise InputError(message, hint="name another file")
+
+
+def write(path: str, profile: Profile, guard: GuardInForce, report: DoctorReport, at: datetime) -> None:
+    """Write the bundle as JSON, mode 0600. Every text passes through the redaction of the logs.
+
+    Raises:
+        InputError: the file is there already or cannot be written.
+    """
+    document = {
+        "made_at": rfc3339(at),
+        "payctl": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system().lower()}-{platform.machine()}",
+        "profile": profile.name,
+        "settings": [
+            {"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin}
+            for row in shown(profile, guard)
+        ],
+        "counts": report.counts,
+        "findings": [item(finding) for finding in report.findings],
+    }
+    text = redact(escape_json(json.dumps(document, ensure_ascii=False, indent=2))) + "\n"
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _OWNER_ONLY)
+        with os.fdopen(file, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        refuse_existing(path)
+        raise
+    except OSError as error:
+        message = f"{Path(path)} cannot be written: {error.strerror or type(error).__name__}"
+        raise InputError(message, hint="name a file in a directory that exists and is yours") from error

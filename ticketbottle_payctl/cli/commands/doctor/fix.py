@@ -1,0 +1,83 @@
+"""``payctl doctor --fix-published-flags``: plan, guard, and the rows that the replaced service left half marked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NoReturn
+from uuid import uuid4
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.commands.doctor.result import SCHEMA
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.progress import bar
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.profile.actor import who_runs
+from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
+from ticketbottle_payctl.jobs.fix_published_flags import FlagsReport, fix_published_flags, preview_published_flags
+from ticketbottle_payctl.store.payctl.runs import NewRun
+
+
+def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
+    """Show what would be repaired, ask, repair it.
+
+    Raises:
+        GuardError: not confirmed, or the profile does not allow it.
+    """
+    session.note_target()
+    engine = session.services.engine
+    before = preview_published_flags(engine)
+    if dry_run:
+        session.finish(_result(before, dry_run=True))
+    approve(session, Act("repair", before.matched, "events", _plan(before)), approval)
+    with stop_on_signals() as stop, bar(session, "repairing", before.matched) as done:
+        report = fix_published_flags(engine, before, _run(session, approval), stopping=stop.event.is_set, done=done)
+    result = _result(report, dry_run=False)
+    session.finish(replace(result, exit_code=stop.exit_code or result.exit_code))
+
+
+def _run(session: Session, approval: Approval) -> NewRun:
+    return NewRun(
+        str(uuid4()),
+        "doctor --fix-published-flags",
+        who_runs(session),
+        reason=approval.reason,
+        profile=session.profile.name,
+    )
+
+
+def _plan(report: FlagsReport) -> list[Block]:
+    return [
+        line(bold(f"{report.matched:,}"), 'events have "publishedAt" and published = false: they were sent'),
+        Fields(
+            (
+                ("made between", report.oldest),
+                ("and", report.newest),
+                ("would become", "published = true; nothing else changes, nothing is sent"),
+            )
+        ),
+    ]
+
+
+def _result(report: FlagsReport, *, dry_run: bool) -> Result:
+    left = report.matched - report.repaired
+    human: list[Block] = _plan(report) if dry_run else [_headline(report)]
+    if dry_run:
+        human.append(line(warn("dry run:"), "nothing was changed"))
+    elif left > 0:
+        human.append(line(warn(f"{left:,} left:"), "another session holds them, or this was stopped; run it again"))
+    return Result(
+        SCHEMA,
+        ExitCode.DONE if dry_run or left <= 0 else ExitCode.PARTIAL,
+        counts={"matched": report.matched, "repaired": report.repaired},
+        human=human,
+        dry_run=dry_run,
+        run_id=report.run_id,
+    )
+
+
+def _headline(report: FlagsReport) -> Block:
+    if not report.matched:
+        return line(good("✔"), "no half-marked events", dim("nothing to do"))
+    run = dim(f"run {report.run_id}")
+    return line(good("✔"), bold(f"repaired {report.repaired:,}"), dim(f"of {report.matched:,} events"), run)

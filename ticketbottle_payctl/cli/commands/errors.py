@@ -1,0 +1,108 @@
+"""``payctl errors``: why events are not published, kind by kind, each with the command that replays it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import typer
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.input import selector_options
+from ticketbottle_payctl.cli.input.selector import Given, selector_of
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line
+from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
+from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
+from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.telemetry import redact, rfc3339
+
+_DEFAULT_LIMIT = 50
+
+
+def errors_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    *,
+    failed: selector_options.Failed = False,
+    types: selector_options.Types = None,
+    provider: selector_options.Provider = None,
+    since: selector_options.Since = None,
+    until: selector_options.Until = None,
+    error: selector_options.ErrorPattern = None,
+    limit: selector_options.Limit = None,
+) -> None:
+    """Show why events are not published: their last errors, grouped.
+
+    Errors that differ only in ids, numbers and addresses are one group. Counted are unpublished events that failed at
+    least once; --failed counts the dead ones alone.
+    """
+    session = Session.of(ctx)
+    given = Given(failed=failed, types=types, provider=provider, since=since, until=until, error=error)
+    selector = selector_of(session, given)
+    session.note_target()
+    report = group_errors(
+        session.services.engine, selector, max_retries=session.settings.max_retries, limit=limit or _DEFAULT_LIMIT
+    )
+    session.finish(
+        Result(
+            "payctl.errors/1",
+            counts={"groups": len(report.groups), "events": report.events},
+            items=[_item(group, _replay(group, given, selector)) for group in report.groups],
+            truncated=report.truncated,
+            human=_human(report, [_replay(group, given, selector) for group in report.groups]),
+        )
+    )
+
+
+def _item(group: ErrorGroup, replay: str) -> dict[str, object]:
+    return {
+        "group": group.group,
+        "pattern": redact(group.pattern) or None,
+        "count": group.count,
+        "dead": group.dead,
+        "first": group.first,
+        "last": group.last,
+        "event_types": list(group.event_types),
+        "sample": redact(group.sample) if group.sample else None,
+        "sample_id": group.sample_id,
+        "replay": replay,
+    }
+
+
+def _replay(group: ErrorGroup, given: Given, selector: Selector) -> str:
+    """The command that selects what was counted, no more: with the same selectors, and the instants as understood."""
+    words = ["payctl", "replay", "--error-group", group.group, *(["--failed"] if given.failed else [])]
+    for each in given.types or ():
+        words += ["--type", each]
+    bounds = ((option, _written(at)) for option, at in (("--since", selector.since), ("--until", selector.until)) if at)
+    for option, value in (("--provider", given.provider), ("--error", given.error), *bounds):
+        words += [option, value] if value else []
+    return shlex.join(words)
+
+
+def _written(at: datetime) -> str:
+    """Instants of events are whole milliseconds: the next one is the same bound."""
+    return rfc3339(at + timedelta(microseconds=999))
+
+
+def _human(report: ErrorsReport, replays: Sequence[str]) -> list[Block]:
+    if not report.groups:
+        return [line(good("✔"), "no unpublished event has failed")]
+    kinds = "kind" if len(report.groups) == 1 else "kinds"
+    blocks: list[Block] = [line(bold(f"{report.events:,} events"), f"{len(report.groups)} {kinds} of error")]
+    for group, replay in zip(report.groups, replays, strict=True):
+        blocks += [
+            line(),
+            line(bold(f"{group.count:,} times"), redact(group.pattern) or "(no error was recorded)", dim(group.group)),
+            Fields(
+                (
+                    ("dead", f"{group.dead:,} of {group.count:,}"),
+                    ("created", f"{rfc3339(group.first)} → {rfc3339(group.last)}"),
+                    ("types", ", ".join(group.event_types)),
+                    ("sample", redact(group.sample) if group.sample else None),
+                    ("event", shlex.join(["payctl", "show", group.sample_id])),
+                    ("replay", replay),
+                )
+            ),
+        ]
+    return blocks

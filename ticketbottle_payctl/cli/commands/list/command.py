@@ -1,0 +1,190 @@
+"""``payctl list``: events, payments and kept callbacks, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.list.archive import list_archived
+from ticketbottle_payctl.cli.commands.list.page import (
+    OUTBOX,
+    PAYMENTS,
+    RECEIPTS,
+    columns_of,
+    finish_list,
+    is_uuid,
+    limit_of,
+    position_of,
+)
+from ticketbottle_payctl.cli.input import selector_options
+from ticketbottle_payctl.cli.input.id_files import named_ids
+from ticketbottle_payctl.cli.input.selector import Given, selector_of, stuck_for, window
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.jobs.listing import list_rows
+from ticketbottle_payctl.store.outbox import listing
+from ticketbottle_payctl.store.outbox.listing import PaymentSelector, ReceiptSelector
+from ticketbottle_payctl.store.outbox.selector import By
+
+After = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on where a page ended: its `next`.")]
+Fields = Annotated[str | None, typer.Option("--fields", metavar="A,B", help="Only these fields, in this order.")]
+FromArchive = Annotated[
+    Path | None, typer.Option("--from-archive", metavar="FILE", help="Read an archive of cleanup, not the database.")
+]
+
+
+def _one_of(known: Sequence[str]) -> Callable[[str], str]:
+    """Reads one of the words, in any case: a misspelt one would select nothing, and look like an answer."""
+
+    def read(text: str) -> str:
+        for word in known:
+            if word.lower() == text.lower():
+                return word
+        message = f"{text!r} is not one of {', '.join(known)}"
+        raise typer.BadParameter(message)
+
+    return read
+
+
+_STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
+_RESULTS = tuple(exit_codes.OUTCOMES["WebhookOutcome"])
+Status = Annotated[
+    list[str] | None,
+    typer.Option("--status", metavar="STATUS", parser=_one_of(_STATUSES), help=f"{', '.join(_STATUSES)}; repeatable."),
+]
+Outcomes = Annotated[
+    list[str] | None,
+    typer.Option("--result", metavar="RESULT", parser=_one_of(_RESULTS), help=f"{', '.join(_RESULTS)}; repeatable."),
+]
+
+
+def outbox_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    ids: selector_options.Ids = None,
+    *,
+    from_file: selector_options.FromFile = None,
+    failed: selector_options.Failed = False,
+    stuck: selector_options.Stuck = False,
+    age: selector_options.Age = None,
+    published: selector_options.Published = False,
+    types: selector_options.Types = None,
+    aggregates: selector_options.Aggregates = None,
+    order_codes: selector_options.OrderCodes = None,
+    provider: selector_options.Provider = None,
+    since: selector_options.Since = None,
+    until: selector_options.Until = None,
+    by: selector_options.ByInstant = By.CREATED,
+    error: selector_options.ErrorPattern = None,
+    error_group: selector_options.ErrorGroup = None,
+    limit: selector_options.Limit = None,
+    everything: selector_options.Everything = False,
+    after: After = None,
+    fields: Fields = None,
+    from_archive: FromArchive = None,
+) -> None:
+    """Show events of the outbox, newest first.
+
+    Different selectors narrow each other; --failed, --stuck and --published widen. 50 events, unless --limit or --all
+    says otherwise. As ndjson and csv any number is written as it is read.
+    """
+    session = Session.of(ctx)
+    given = Given(
+        ids, from_file, failed, stuck, age, published, types, aggregates, order_codes, provider, since, until, by,
+        error, error_group,
+    )  # fmt: skip
+    selector = selector_of(session, given)
+    columns = columns_of(session, OUTBOX, fields)
+    most = limit_of(limit, everything=everything)
+    if from_archive is not None:
+        finish_list(session, OUTBOX, list_archived(from_archive, selector, most, after), columns)
+    session.note_target()
+    fetch = partial(listing.outbox, selector=selector, max_retries=session.settings.max_retries)
+    rows = list_rows(session.services.engine, fetch, limit=most, after=position_of(after))
+    finish_list(session, OUTBOX, rows, columns)
+
+
+def payments_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    ids: selector_options.Ids = None,
+    *,
+    from_file: selector_options.FromFile = None,
+    status: Status = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Failed ones; the same as --status FAILED.")] = False,
+    stuck: Annotated[bool, typer.Option("--stuck", help="PENDING for longer than --age.")] = False,
+    age: selector_options.Age = None,
+    order_codes: selector_options.OrderCodes = None,
+    provider: selector_options.Provider = None,
+    since: selector_options.Since = None,
+    until: selector_options.Until = None,
+    limit: selector_options.Limit = None,
+    everything: selector_options.Everything = False,
+    after: After = None,
+    fields: Fields = None,
+) -> None:
+    """Show payments, newest first.
+
+    Selectors narrow each other. 50 payments, unless --limit or --all says otherwise.
+    """
+    session = Session.of(ctx)
+    first, last = window(session, since, until, by="created")
+    selector = PaymentSelector(
+        ids=named_ids(ids, from_file),
+        order_codes=tuple(order_codes or ()),
+        provider=provider,
+        statuses=(*(status or ()), *(["FAILED"] if failed else [])),
+        stuck=stuck_for(stuck=stuck, age=age),
+        since=first,
+        until=last,
+    )
+    columns = columns_of(session, PAYMENTS, fields)
+    most = limit_of(limit, everything=everything)
+    session.note_target()
+    fetch = partial(listing.payments, selector=selector)
+    position = position_of(after)
+    rows = list_rows(session.services.engine, fetch, limit=most, after=position, page_size=listing.PAYMENTS_PAGE)
+    finish_list(session, PAYMENTS, rows, columns)
+
+
+def receipts_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    ids: selector_options.Ids = None,
+    *,
+    from_file: selector_options.FromFile = None,
+    results: Outcomes = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Refused ones; the same as --result refused.")] = False,
+    aggregates: selector_options.Aggregates = None,
+    order_codes: selector_options.OrderCodes = None,
+    provider: selector_options.Provider = None,
+    since: selector_options.Since = None,
+    until: selector_options.Until = None,
+    limit: selector_options.Limit = None,
+    everything: selector_options.Everything = False,
+    after: After = None,
+    fields: Fields = None,
+) -> None:
+    """Show the callbacks that were kept, newest first.
+
+    What they carried stays in the database. Selectors narrow each other. 50 callbacks, unless --limit or --all says
+    otherwise.
+    """
+    session = Session.of(ctx)
+    first, last = window(session, since, until, by="received")
+    selector = ReceiptSelector(
+        ids=named_ids(ids, from_file),
+        order_codes=tuple(order_codes or ()),
+        payments=tuple(aggregates or ()),
+        provider=provider,
+        results=(*(results or ()), *(["refused"] if failed else [])),
+        since=first,
+        until=last,
+    )
+    columns = columns_of(session, RECEIPTS, fields)
+    most = limit_of(limit, everything=everything)
+    session.note_target()
+    fetch = partial(listing.receipts, selector=selector)
+    start = position_of(after, is_id=is_uuid)
+    finish_list(session, RECEIPTS, list_rows(session.services.engine, fetch, limit=most, after=start), columns)

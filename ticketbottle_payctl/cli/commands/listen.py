@@ -1,0 +1,167 @@
+"""``payctl listen``: the production webhook path on real HTTP, for developing the payment service on one's machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Annotated
+
+import typer
+
+from ticketbottle_payctl.cli.app.global_options import OutputFormat
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.output import writer
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.machine import csv_header, csv_row, item_line, summary_line
+from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.text import as_text
+from ticketbottle_payctl.cli.safety.confirm import permit
+from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_earnest
+from ticketbottle_payctl.domain.callback import Answer, Reply, Request
+from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.jobs.process_webhook import WebhookReport, process_webhook
+from ticketbottle_payctl.providers.gateway import Gateway
+from ticketbottle_payctl.sandbox.webhook_server import webhook_server
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.telemetry import rfc3339
+
+SCHEMA = "payctl.listen/1"
+COLUMNS = (
+    "at", "method", "path", "provider", "outcome", "reason", "order_code", "status_before", "status_after",
+    "event_id", "receipt_id", "alert", "reply_status",
+)  # fmt: skip
+_KEPT = 1000
+
+Port = Annotated[int, typer.Option(metavar="N", min=0, max=65_535, help="The port; 0 is any that is free.")]
+
+
+def listen_command(ctx: typer.Context, *, port: Port = 8080) -> None:
+    """Answer gateways' callbacks on this machine, as production would.
+
+    Serves http://127.0.0.1:PORT/webhook/zalopay, payos, vnpay and momo until Ctrl-C, settles payments in the
+    configured database, and prints one line for each request. Refused on protected and read-only profiles and where
+    ENVIRONMENT is production.
+    """
+    session = Session.of(ctx)
+    refuse_in_earnest(session, "listen")
+    permit(session, "listen")
+    session.note_target()
+    with transaction(session.services.engine, Limits(), commit=False) as connection:
+        connection.exec_driver_sql("SELECT FROM payctl.webhook_receipts LIMIT 0")
+    log = _Log(session)
+    listener = _Listener(session, log)
+    with stop_on_signals() as stop, webhook_server(listener.handle, log.refused, port=port) as base:
+        session.note(bold("listening"), f"{base}/webhook/zalopay, payos, vnpay, momo", dim("Ctrl-C ends"))
+        while not stop.event.wait(1.0):
+            pass
+    log.close(stop.exit_code or ExitCode.DONE)
+    raise typer.Exit(int(stop.exit_code or ExitCode.DONE))
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    session: Session
+    log: _Log
+
+    def handle(self, request: Request, gateway: Gateway) -> Reply:
+        """Process one callback; what goes wrong on our side is answered "try again", in the gateway's words."""
+        services = self.session.services
+        try:
+            report = process_webhook(services.engine, request, gateway, services.credentials(gateway))
+        except Exception as error:  # noqa: BLE001 - the gateway is always answered, the next callback too
+            reply = gateway.reply(Answer.TRY_AGAIN)
+            reason = error.message if isinstance(error, PayctlError) else f"unexpected {type(error).__name__}"
+            self.log.failed(request, gateway, reply, reason)
+            return reply
+        self.log.processed(request, report)
+        return report.reply
+
+
+@dataclass(slots=True)
+class _Log:
+    """One line for each request, in the form that was asked for. JSON's one document keeps the last thousand."""
+
+    session: Session
+    items: list[Mapping[str, object]] = field(default_factory=list)
+    total: int = 0
+    lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        if self.session.shared.output is OutputFormat.CSV:
+            writer.write_part(csv_header(COLUMNS), json=False)
+
+    def processed(self, request: Request, report: WebhookReport) -> None:
+        facts = {
+            "provider": report.provider,
+            "outcome": report.outcome.value,
+            "reason": report.reason,
+            "order_code": report.order_code,
+            "status_before": report.status_before,
+            "status_after": report.status_after,
+            "event_id": report.event.id if report.event else None,
+            "receipt_id": report.receipt_id,
+            "alert": report.alert.value if report.alert else None,
+        }
+        self._write(request.method, request.path, report.reply.status, facts)
+
+    def failed(self, request: Request, gateway: Gateway, reply: Reply, reason: str) -> None:
+        self._write(
+            request.method, request.path, reply.status,
+            {"provider": gateway.name, "outcome": "failed", "reason": reason},
+        )  # fmt: skip
+
+    def refused(self, method: str, path: str, status: int) -> None:
+        self._write(method, path, status, {"outcome": "no_callback"})
+
+    def close(self, code: ExitCode) -> None:
+        """The end of the form, where it has one."""
+        result = Result(SCHEMA, code, counts={"requests": self.total})
+        if self.session.shared.output is OutputFormat.NDJSON:
+            writer.write_part(summary_line(result, self.session.occasion()), json=True)
+        elif self.session.shared.output is OutputFormat.JSON:
+            whole = Result(SCHEMA, code, counts=result.counts, items=self.items, truncated=self.total > _KEPT)
+            self.session.answer(whole)
+
+    def _write(self, method: str, path: str, status: int, facts: Mapping[str, object]) -> None:
+        item = dict.fromkeys(COLUMNS) | {
+            "at": rfc3339(self.session.services.now()), "method": method, "path": path[:200], "reply_status": status,
+        } | dict(facts)  # fmt: skip
+        with self.lock:
+            self.total += 1
+            try:
+                self._put(item)
+            except BrokenPipeError:  # nobody reads the lines any more; the callbacks are still answered
+                writer.silence(sys.stdout)
+
+    def _put(self, item: Mapping[str, object]) -> None:
+        match self.session.shared.output:
+            case OutputFormat.NDJSON:
+                writer.write_part(item_line(item), json=True)
+            case OutputFormat.CSV:
+                writer.write_part(csv_row(COLUMNS, item), json=False)
+            case OutputFormat.JSON:
+                self.items = [*self.items[-_KEPT + 1 :], item]
+            case OutputFormat.TABLE:
+                surface = writer.surface_of(sys.stdout, self.session.shared.color)
+                writer.write_part(as_text(Result("", human=[_line(item)]), surface), json=False)
+            case OutputFormat.NONE:
+                return
+
+
+def _line(item: Mapping[str, object]) -> Line:
+    outcome, status = str(item["outcome"]), int(str(item["reply_status"]))
+    word = {"settled": good, "already_settled": good, "refused": bad, "failed": bad}.get(outcome, dim)(outcome)
+    change = f"{item['status_before']} → {item['status_after']}" if outcome == "settled" else None
+    return line(
+        dim(str(item["at"])[11:19]),
+        f"{item['method']} {item['path']}",
+        word,
+        str(item["reason"]) if item["reason"] else None,
+        str(item["order_code"]) if item["order_code"] else None,
+        bold(change) if change else None,
+        dim(f"→ {status}"),
+        warn(f"alert {item['alert']}") if item["alert"] else None,
+    )

@@ -1,0 +1,179 @@
+"""``payctl process-webhook``: one callback through the same job as the webhook's function."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from ticketbottle_payctl import providers
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.input import callback_options, change_options
+from ticketbottle_payctl.cli.input.callback_source import AUTO, Source, read_request, resolve
+from ticketbottle_payctl.cli.input.missing_keys import missing_keys
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.safety.confirm import Approval, permit
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.new_event import NewEvent
+from ticketbottle_payctl.errors import InputError, NotFoundError
+from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome, WebhookReport, process_webhook
+from ticketbottle_payctl.providers.gateway import Gateway
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.payctl import receipts
+from ticketbottle_payctl.telemetry import log_event
+
+ReceiptId = Annotated[str | None, typer.Option("--receipt", metavar="ID", help="A stored callback, once more.")]
+_READ = Limits(statement=timedelta(seconds=5))
+ALERTS = {
+    Alert.LATE_MONEY: "money arrived after the payment had failed or was cancelled: a person must look at the order",
+    Alert.WRONG_AMOUNT: "the amount paid is not the payment's: nothing was changed, a person must look",
+    Alert.UNKNOWN_ORDER: "money may have been paid for an order that is not known here: a person must look",
+    Alert.CONTRADICTS_COMPLETED: "the gateway reports a failure of a payment that is completed: a person must look",
+    Alert.UNKNOWN_STATUS: "the payment has a status that payctl does not know: nothing was changed, a person must look",
+    Alert.MONEY_HELD: "the gateway took the money and holds it as suspicious: a person must decide",
+}
+
+
+def process_webhook_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    file: callback_options.File = None,
+    *,
+    provider: callback_options.Provider = AUTO,
+    query: callback_options.Query = None,
+    event: callback_options.EventFile = None,
+    path: callback_options.RequestPath = None,
+    receipt: ReceiptId = None,
+    dry_run: change_options.DryRun = False,
+    reason: change_options.Reason = None,
+    confirm: change_options.Confirm = None,
+) -> None:
+    """Settle a payment from a gateway's callback.
+
+    Checks the callback, locks its payment, writes the change of state and its one outbox event, and shows what the
+    gateway is answered. The same callback twice is harmless. Exit 0 if it was accepted, 5 if it was refused.
+    """
+    session = Session.of(ctx)
+    source = Source(file, query, event, path)
+    if receipt is None:
+        request = read_request(source, provider)
+        gateway = resolve(request, provider)
+    else:
+        request, gateway = _stored(session, receipt, source, provider)
+    credentials = session.services.credentials(gateway)
+    session.note_target()
+    if not dry_run:
+        permit(session, "process-webhook", Approval(reason=reason, confirm=confirm))
+    report = process_webhook(session.services.engine, request, gateway, credentials, dry_run=dry_run)
+    if report.reason == "not_configured":
+        raise missing_keys(gateway, credentials)
+    _log(report)
+    session.finish(result_of(report))
+
+
+def _stored(session: Session, receipt_id: str, source: Source, provider: str) -> tuple[Request, Gateway]:
+    if provider != AUTO or any((source.file, source.query, source.event, source.path)):
+        message = "--receipt is a whole callback, its gateway included: give no other"
+        raise InputError(message)
+    with transaction(session.services.engine, _READ, commit=False) as connection:
+        stored = receipts.find_request(connection, receipt_id)
+    if stored is None:
+        message = "there is no receipt of that id"
+        raise NotFoundError(
+            message, hint="a receipt's id is what process-webhook prints, and what the log calls receipt_id"
+        )
+    return stored.request, providers.by_name(stored.provider)
+
+
+def result_of(report: WebhookReport) -> Result:
+    """The report in both its forms."""
+    facts = {
+        "provider": report.provider,
+        "outcome": report.outcome.value,
+        "reason": report.reason,
+        "payment_id": report.payment_id,
+        "order_code": report.order_code,
+        "status_before": report.status_before,
+        "status_after": report.status_after,
+        "event_id": report.event.id if report.event else None,
+        "event": _event(report.event) if report.event else None,
+        "receipt_id": report.receipt_id,
+        "alert": report.alert.value if report.alert else None,
+        "reply": {
+            "status": report.reply.status,
+            "headers": dict(report.reply.headers),
+            "body": report.reply.body,
+        },
+    }
+    return Result(
+        "payctl.process-webhook/1",
+        exit_codes.of_outcome(report.outcome),
+        result=facts,
+        human=_human(report),
+        warnings=[ALERTS[report.alert]] if report.alert else [],
+        dry_run=report.dry_run,
+    )
+
+
+def _event(event: NewEvent) -> dict[str, object]:
+    return {
+        "id": event.id,
+        "event_type": event.event_type,
+        "topic": TOPICS[event.event_type],
+        "key": event.aggregate_id,
+        "payload": dict(event.payload),
+    }
+
+
+def _human(report: WebhookReport) -> list[Block]:
+    blocks: list[Block] = [_headline(report)]
+    event = report.event
+    blocks.append(
+        Fields(
+            (
+                ("payment", report.payment_id),
+                ("status", f"{report.status_before} → {report.status_after}" if report.status_before else None),
+                ("event", f"{event.event_type} → {TOPICS[event.event_type]}" if event else None),
+                ("event id", event.id if event else None),
+                ("event value", event.payload if event else None),
+                ("reply", f"{report.reply.status} {report.reply.body}".rstrip()),
+                ("receipt", None if report.dry_run else report.receipt_id),
+            )
+        )
+    )
+    if report.dry_run:
+        blocks.append(line(warn("dry run:"), "all of it was rolled back, nothing was written"))
+    return blocks
+
+
+def _headline(report: WebhookReport) -> Block:
+    order = f"order {report.order_code}" if report.order_code else None
+    match report.outcome:
+        case WebhookOutcome.SETTLED:
+            word = "would be settled" if report.dry_run else "settled"
+            return line(good(f"✔ {word}"), report.provider, order, bold(str(report.status_after)))
+        case WebhookOutcome.ALREADY_SETTLED:
+            return line(good("✔ already settled"), report.provider, order, dim("nothing to do"))
+        case WebhookOutcome.TEST_PING:
+            return line(good("✔ test ping"), report.provider, dim("the gateway tries whether the webhook is there"))
+        case WebhookOutcome.IGNORED:
+            return line(good("✔ acknowledged"), report.provider, report.reason, dim("it changes no payment"))
+        case WebhookOutcome.REFUSED:
+            return line(bad("✘ refused:"), report.provider, report.reason, order)
+
+
+def _log(report: WebhookReport) -> None:
+    log_event(
+        f"webhook_{report.outcome.value}",
+        provider=report.provider,
+        outcome=report.outcome.value,
+        reason=report.reason,
+        order_code=report.order_code,
+        payment_id=report.payment_id,
+        event_id=report.event.id if report.event else None,
+        receipt_id=report.receipt_id,
+        alert=report.alert.value if report.alert else None,
+        dry_run=report.dry_run,
+    )

@@ -1,0 +1,110 @@
+"""``payctl publish-outbox``: the very job that the scheduled function runs, by hand or as a service."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ticketbottle_payctl.cli.app import complete
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.commands.publish_outbox.progress import watched
+from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of, result_of_preview
+from ticketbottle_payctl.cli.input import change_options
+from ticketbottle_payctl.cli.input.durations import duration, per_second
+from ticketbottle_payctl.cli.safety.confirm import Approval, permit
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.jobs.publish_outbox import OnDead, PublishOptions, preview_outbox, publish_outbox
+
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, max=50_000, help="Events claimed at once [default: OUTBOX_BATCH_SIZE].")
+]
+MaxBatches = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after this many batches.")]
+Loop = Annotated[
+    bool, typer.Option("--loop/--until-empty", help="Stay and publish what comes, or leave when nothing is left.")
+]
+Deadline = Annotated[
+    timedelta | None, typer.Option(parser=duration, metavar="50s", help="Stop after this long, between two batches.")
+]
+Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Publish no faster than this.")]
+EventType = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type", metavar="TYPE", help="Only events of this type; may be given again.",
+        autocompletion=complete.event_types,
+    ),
+]  # fmt: skip
+Dead = Annotated[
+    OnDead, typer.Option("--on-dead", help="Whether a dead event holds back the later ones of its payment.")
+]
+HealthFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="With --loop: touch this file at work and while waiting for what is away, not when it hangs.",
+    ),
+]
+
+
+def publish_outbox_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    *,
+    loop: Loop = False,
+    batch_size: BatchSize = None,
+    max_batches: MaxBatches = None,
+    deadline: Deadline = None,
+    rate: Rate = None,
+    event_type: EventType = None,
+    on_dead: Dead = OnDead.BLOCK,
+    health_file: HealthFile = None,
+    dry_run: Annotated[
+        bool, typer.Option("-n", "--dry-run", help="Show what would be claimed; claim and send nothing.")
+    ] = False,
+    reason: change_options.Reason = None,
+    confirm: change_options.Confirm = None,
+) -> None:
+    """Carry pending events to Kafka, in order per payment.
+
+    At least once: an event is marked published only after the brokers acknowledged it. A broker that is away costs
+    no event a retry. Ctrl-C and SIGTERM finish or give back the batch first. Exit 6 if some events failed.
+    """
+    session = Session.of(ctx)
+    types = _known_types(event_type or [], loop=loop)
+    settings = session.settings
+    wanted = PublishOptions(
+        batch_size=batch_size or settings.batch_size,
+        max_retries=settings.max_retries,
+        max_batches=max_batches,
+        budget=deadline,
+        loop=loop,
+        rate=rate,
+        types=types,
+        on_dead=on_dead,
+        shards=settings.shards,
+    )
+    session.note_target(brokers=True)
+    if dry_run:
+        session.finish(result_of_preview(preview_outbox(session.services.engine, wanted)))
+    permit(session, "publish-outbox", Approval(reason=reason, confirm=confirm))
+    with stop_on_signals() as stop, watched(session, wanted, health_file) as observer:
+        report = publish_outbox(
+            session.services.engine, session.services.producer, wanted, stop=stop.event, observer=observer
+        )
+    result = result_of(report, loop=loop)
+    session.finish(replace(result, exit_code=stop.exit_code or result.exit_code) if not report.failure else result)
+
+
+def _known_types(types: list[str], *, loop: bool) -> tuple[str, ...]:
+    unknown = [name for name in types if name not in TOPICS]
+    if unknown:
+        message = f"no such event type: {', '.join(unknown)}; there are {', '.join(TOPICS)}"
+        raise typer.BadParameter(message, param_hint="--type")
+    if types and loop:
+        # An event of another type that arrives meanwhile could be one that these must wait for.
+        message = "a loop publishes every type; --type is for one run"
+        raise typer.BadParameter(message, param_hint="--type")
+    return tuple(types)

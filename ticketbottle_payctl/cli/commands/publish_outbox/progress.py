@@ -1,0 +1,90 @@
+"""What a person or a log sees of a publisher while it runs. stdout is left to the result."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.output.result import dim, good, warn
+from ticketbottle_payctl.cli.output.text import is_terminal
+from ticketbottle_payctl.errors import InputError, PayctlError
+from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, Tally, preview_outbox
+from ticketbottle_payctl.telemetry import log_event
+
+_HEARTBEAT = 30.0
+_TOUCH_EVERY = 5.0
+
+
+@contextmanager
+def watched(session: Session, options: PublishOptions, health_file: Path | None = None) -> Iterator[Observer]:
+    """An observer: a progress bar for a drain on a terminal, else lines when something changes.
+
+    Raises:
+        InputError: the health file cannot be written.
+    """
+    if health_file is not None:
+        _touch(health_file)
+    if options.loop or session.shared.quiet or not is_terminal(sys.stderr):
+        yield _Lines(session, loop=options.loop, health_file=health_file).observer()
+        return
+    from rich.console import Console  # noqa: PLC0415 - rich, only where a bar is drawn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    waiting = sum(row.events for row in preview_outbox(session.services.engine, options))
+    columns = (TextColumn("publishing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("publishing", total=waiting or None)
+        yield Observer(
+            batch=lambda tally: progress.update(bar, completed=tally.claimed), waiting=_Lines(session).waiting
+        )
+
+
+@dataclass(slots=True)
+class _Lines:
+    session: Session
+    loop: bool = False
+    health_file: Path | None = None
+    _spoken: float = field(default_factory=time.monotonic)
+    _touched: float = field(default_factory=time.monotonic)
+
+    def observer(self) -> Observer:
+        return Observer(ready=self.ready, alive=self.alive, batch=self.batch, waiting=self.waiting)
+
+    def ready(self) -> None:
+        log_event("publish_outbox_ready")
+        if self.loop:
+            self.session.note(good("ready:"), "publishing what comes, until Ctrl-C or SIGTERM")
+
+    def alive(self, tally: Tally) -> None:
+        if self.health_file is not None and time.monotonic() - self._touched >= _TOUCH_EVERY:
+            self._touched = time.monotonic()
+            _touch(self.health_file)
+        if time.monotonic() - self._spoken >= _HEARTBEAT:
+            self._spoken = time.monotonic()
+            self._beat(tally)
+
+    def _beat(self, tally: Tally) -> None:
+        lag = tally.lag_s
+        log_event("publish_outbox_heartbeat", counts=tally.counts, batches=tally.batches, lag_s=lag)
+        said = f"published {tally.published:,} · retried {tally.retried:,} · dead {tally.dead:,}"
+        self.session.note(dim("…"), f"{said} · lag p50 {lag['p50']:,.3f} s, p99 {lag['p99']:,.3f} s" if lag else said)
+
+    def batch(self, tally: Tally) -> None:
+        log_event("publish_outbox_batch", level="debug", published=tally.published, dead=tally.dead)
+
+    def waiting(self, error: PayctlError, seconds: float) -> None:
+        log_event("publish_outbox_waiting", level="warning", error=error, code=error.code, seconds=round(seconds, 1))
+        self.session.note(warn("waiting:"), error.message, dim(f"· next try in {seconds:.0f} s"))
+
+
+def _touch(path: Path) -> None:
+    try:
+        path.touch()
+    except OSError as error:
+        message = f"the health file cannot be written: {error.strerror}"
+        raise InputError(message, hint="name a file in a directory that payctl may write to") from error

@@ -1,0 +1,119 @@
+"""A publisher's report in both its forms."""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Failure,
+    Fields,
+    Result,
+    Table,
+    bad,
+    bold,
+    dim,
+    good,
+    line,
+    warn,
+)
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.jobs.publish_outbox import PublishReport, StoppedBecause
+from ticketbottle_payctl.store.outbox.claim import Waiting
+
+SCHEMA = "payctl.publish-outbox/1"
+_MOST_LISTED = 100
+
+
+def result_of(report: PublishReport, *, loop: bool) -> Result:
+    """The report; exit 6 where some events failed, the error's own code where one was the reason to stop."""
+    tally = report.tally
+    dead = tally.dead_events[:_MOST_LISTED]
+    return Result(
+        SCHEMA,
+        _exit_code(report, loop=loop),
+        counts=tally.counts,
+        result=report.measures,
+        items=[
+            {"id": event.id, "aggregate_id": event.aggregate_id, "event_type": event.event_type, "error": event.error}
+            for event in dead
+        ],
+        truncated=len(dead) < tally.dead,
+        human=_human(report),
+        warnings=_warnings(report),
+        error=_failure(report),
+    )
+
+
+def result_of_preview(waiting: list[Waiting]) -> Result:
+    """What would be claimed, by event type; nothing was."""
+    total = sum(row.events for row in waiting)
+    rows = [
+        {"event_type": row.event_type, "topic": TOPICS.get(row.event_type), "events": row.events, "oldest": row.oldest}
+        for row in waiting
+    ]
+    human: list[Block] = [line(bold(f"{total:,}"), "events would be claimed")]
+    if rows:
+        human.append(Table(("event type", "topic", "events", "oldest"), tuple(tuple(row.values()) for row in rows)))
+    counts = {"claimed": total, "published": 0, "retried": 0, "dead": 0, "held": 0, "pending": total}
+    return Result(SCHEMA, counts=counts, items=rows, human=human, dry_run=True)
+
+
+def _failure(report: PublishReport) -> Failure | None:
+    error = report.failure
+    if error is None:
+        return None
+    return Failure(error.code, error.message, exit_codes.of_error(error), error.hint, error.retryable)
+
+
+def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
+    if report.failure is not None:
+        return exit_codes.of_error(report.failure)
+    if report.stopped_because is StoppedBecause.DEADLINE and loop:
+        return ExitCode.PARTIAL if report.partial else ExitCode.DONE
+    code = exit_codes.of_outcome(report.stopped_because)
+    return ExitCode.PARTIAL if code is ExitCode.DONE and report.partial else code
+
+
+def _human(report: PublishReport) -> list[Block]:
+    tally = report.tally
+    mark = warn("!") if report.partial or report.failure else good("✔")
+    blocks: list[Block] = [
+        line(
+            mark,
+            bold(f"published {tally.published:,}"),
+            dim(f"in {report.seconds:.1f} s, {report.events_per_second:,.0f}/s, {tally.batches:,} batches"),
+        )
+    ]
+    troubled = [("retry later", tally.retried), ("dead", tally.dead), ("held back", tally.held)]
+    age, lag = report.oldest_pending_age_s, report.lag
+    blocks.append(
+        Fields(
+            (
+                *(
+                    (event_type, f"{count:,} → {TOPICS[event_type]}")
+                    for event_type, count in sorted(tally.published_by_type.items())
+                ),
+                *((name, f"{count:,}") for name, count in troubled if count),
+                ("publish lag", lag and f"p50 {lag.p50:,.3f} s · p95 {lag.p95:,.3f} s · p99 {lag.p99:,.3f} s"),
+                ("stopped because", report.stopped_because.value),
+                ("oldest pending", f"{age:.1f} s" if age is not None else "none"),
+            )
+        )
+    )
+    if tally.dead_events:
+        rows = tuple((bad(event.id), event.event_type, event.error) for event in tally.dead_events[:_MOST_LISTED])
+        blocks.append(Table(("dead event", "type", "error"), rows))
+    return blocks
+
+
+def _warnings(report: PublishReport) -> list[str]:
+    stopped = [
+        f"{event_type} was not sent: {why}; its events wait, the others went"
+        for event_type, why in sorted(report.tally.stopped_types.items())
+    ]
+    if report.tally.dead:
+        stopped.append(
+            "dead events stay in the outbox; see `payctl list outbox --failed`, then `payctl replay --failed`"
+        )
+    return stopped

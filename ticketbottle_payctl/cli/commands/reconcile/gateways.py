@@ -1,0 +1,48 @@
+"""Where each gateway is asked about its payments, and why it cannot be."""
+
+from __future__ import annotations
+
+from ticketbottle_payctl import providers
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.errors import ConfigError, InputError
+from ticketbottle_payctl.http_client import checked_url
+from ticketbottle_payctl.jobs.reconcile.asking import Desk
+from ticketbottle_payctl.providers.queries import QUERIES
+from ticketbottle_payctl.providers.queries.model import StatusQuery
+
+_PRODUCTION = frozenset({"prod", "production", "live"})
+
+
+def desks_of(session: Session) -> dict[str, Desk]:
+    """Every gateway's desk: its credentials, and its address as configured or else the usual one.
+
+    Raises:
+        ConfigError: an address is none, or would be asked without encryption.
+    """
+    return {name: _desk(session, query) for name, query in QUERIES.items()}
+
+
+def _desk(session: Session, query: StatusQuery) -> Desk:
+    gateway = providers.by_name(query.gateway)
+    credentials = session.services.credentials(gateway)
+    variables = {field.name: field.env for field in gateway.fields}
+    absent = [variables[name] for name in query.needs if not any(credentials.get(name, ()))]
+    if absent:
+        return Desk(query, credentials, None, f"not set: {', '.join(absent)}")
+    base = _base(session, query)
+    return Desk(query, credentials, base, "" if base else f"not set: {query.url_variable}, which the gateway gives")
+
+
+def _base(session: Session, query: StatusQuery) -> str | None:
+    configured = session.services.environ.get(query.url_variable)
+    if not configured:
+        return query.hosts[session.settings.environment.casefold() in _PRODUCTION]
+    try:
+        parts = checked_url(configured)
+    except InputError as error:
+        message = f"{query.url_variable}: {error.message}"
+        raise ConfigError(message, hint=error.hint) from error
+    if parts.query or parts.fragment:
+        message = f"{query.url_variable} has a query: it is where the gateway is, no more"
+        raise ConfigError(message)
+    return configured.rstrip("/")

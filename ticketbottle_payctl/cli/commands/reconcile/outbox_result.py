@@ -1,0 +1,120 @@
+"""The comparison of outbox and Kafka in both forms, and the file that repairs it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.result import Block, Result, Table, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.jobs.reconcile.comparing import (
+    REPAIRABLE,
+    Difference,
+    Disagreement,
+    OutboxComparison,
+)
+
+SCHEMA = "payctl.reconcile-outbox/1"
+_SHOWN = 1000
+
+
+def to_repair(report: OutboxComparison) -> list[str]:
+    """The events that a replay repairs, each once, in order."""
+    return list(dict.fromkeys(each.event.id for each in report.disagreements if each.difference in REPAIRABLE))
+
+
+def refuse_existing(path: Path) -> None:
+    """Say so before anything is read.
+
+    Raises:
+        InputError: there is something at ``path`` already.
+    """
+    if os.path.lexists(path):
+        message = f"{path} exists; nothing is overwritten"
+        raise InputError(message, hint="name a file that is not there yet")
+
+
+def write_ids(path: Path, ids: Sequence[str]) -> None:
+    """Write what ``payctl replay --from-file`` reads. A file that is there is not overwritten.
+
+    Raises:
+        InputError: it is there, or cannot be written.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write("# lost or wrong in Kafka, found by payctl reconcile outbox\n")
+            file.writelines(f"{each}\n" for each in ids)
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror}"
+        raise InputError(message, hint="name a file that is not there yet") from error
+
+
+def result_of(report: OutboxComparison, repair: Path | None) -> Result:
+    """Exit 0 where both agree or events came twice only, 5 where something is lost, wrong or out of order."""
+    found = Counter(each.difference for each in report.disagreements)
+    ids = to_repair(report)
+    bad_ones = sum(found[each] for each in Difference if each is not Difference.DOUBLE)
+    command = f"payctl replay --from-file {shlex.quote(str(repair))} --allow-published" if repair and ids else None
+    code = ExitCode.NO if bad_ones else ExitCode.DONE if report.complete else ExitCode.DEADLINE
+    counts = {
+        "compared": report.compared,
+        **{each.value: found[each] for each in Difference},
+        "unjudged": report.unjudged,
+        "other": report.other,
+    }
+    return Result(
+        SCHEMA,
+        code,
+        result={"complete": report.complete, "repair_file": str(repair) if repair and ids else None, "repair": command},
+        counts=counts,
+        items=[_item(each) for each in report.disagreements],
+        human=_human(report, counts, command, ids),
+        warnings=_warnings(report),
+    )
+
+
+def _item(each: Disagreement) -> dict[str, object]:
+    return {
+        "event_id": each.event.id,
+        "aggregate_id": each.event.key,
+        "event_type": each.event.event_type,
+        "difference": each.difference.value,
+        "detail": each.detail,
+        "copies": each.copies,
+        "created_at": each.event.created_at,
+        "published_at": each.event.published_at,
+    }
+
+
+def _human(report: OutboxComparison, counts: dict[str, int], command: str | None, ids: Sequence[str]) -> list[Block]:
+    if not report.disagreements:
+        note = dim(f"{report.unjudged:,} could not be judged") if report.unjudged else None
+        return [line(good("✔"), bold(f"{report.compared:,} events"), "lie in Kafka as they should", note)]
+    words = [f"{counts[each.value]:,} {each.value.replace('_', ' ')}" for each in Difference if counts[each.value]]
+    rows = tuple(
+        (each.difference.value, each.event.id, each.event.key, each.event.event_type, each.detail)
+        for each in report.disagreements[:_SHOWN]
+    )
+    blocks: list[Block] = [
+        line(bad("✘"), bold(f"{report.compared:,} events compared:"), *words),
+        Table(("difference", "event", "payment", "type", "detail"), rows),
+    ]
+    if len(report.disagreements) > _SHOWN:
+        blocks.append(line(dim(f"the first {_SHOWN:,}; all of them with -o ndjson")))
+    if command:
+        blocks.append(line(warn("repair:"), command))
+    elif ids:
+        blocks.append(line(warn("repair:"), f"--repair-out FILE writes the {len(ids):,} ids for payctl replay"))
+    return blocks
+
+
+def _warnings(report: OutboxComparison) -> list[str]:
+    if not report.complete:
+        return ["Kafka was not read to its end in time, so nothing is called lost; give it longer with --deadline"]
+    if report.unjudged:
+        return [f"{report.unjudged:,} events were sent before what the topics still keep: they could not be judged"]
+    return []

@@ -1,0 +1,210 @@
+"""What the gateways said, what would be done and what was, in both forms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Failure,
+    Part,
+    Result,
+    Table,
+    bad,
+    bold,
+    dim,
+    good,
+    line,
+    money,
+    warn,
+)
+from ticketbottle_payctl.domain.payment import Refusal
+from ticketbottle_payctl.jobs.reconcile.asking import Finding
+from ticketbottle_payctl.jobs.reconcile.settling import Settled
+from ticketbottle_payctl.telemetry import rfc3339
+
+SCHEMA = "payctl.reconcile-payments/1"
+NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment"})
+"""Answers that tell nothing about the payment: something is to be mended or tried again."""
+
+FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "too_old"})
+"""Answers that no software should settle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """All of one run. ``done`` is empty where nothing was settled yet; ``too_old`` were PENDING and not asked about."""
+
+    findings: Sequence[Finding]
+    more: bool = False
+    too_old: int = 0
+    done: Mapping[str, Settled] = field(default_factory=dict)
+    dry_run: bool = False
+    run_id: str | None = None
+    stopped: ExitCode | None = None
+
+
+def result_of(it: Reconciled) -> Result:
+    """The answer of the command."""
+    counts = counts_of(it)
+    code = _code(it, counts)
+    return Result(
+        SCHEMA,
+        code,
+        counts=counts,
+        items=[_item(finding, it.done.get(finding.payment.id)) for finding in it.findings],
+        human=_human(it, counts),
+        warnings=_warnings(it),
+        truncated=it.more,
+        dry_run=it.dry_run,
+        run_id=it.run_id,
+        error=_failure(it) if code is ExitCode.UNAVAILABLE else None,
+    )
+
+
+def counts_of(it: Reconciled) -> dict[str, int]:
+    """How many there are of each kind."""
+    says = Counter(finding.says for finding in it.findings)
+    return {
+        "matched": len(it.findings),
+        "to_settle": sum(finding.settles for finding in it.findings),
+        "settled": sum(each.outcome == "settled" for each in it.done.values()),
+        "skipped": sum(each.outcome == "skipped" for each in it.done.values()),
+        "pending": says["pending"] + says["not_found"],
+        "refused": sum(isinstance(finding.verdict, Refusal) for finding in it.findings),
+        "for_a_person": sum(says[word] for word in FOR_A_PERSON),
+        "no_answer": sum(says[word] for word in NO_ANSWER),
+        "not_asked": says["not_asked"],
+        "too_old": it.too_old,
+    }
+
+
+def plan_blocks(findings: Sequence[Finding]) -> list[Block]:
+    """What each gateway says and what would be done, a row for each payment."""
+    rows = tuple(
+        (
+            finding.payment.order_code,
+            finding.payment.gateway,
+            money(finding.payment.amount),
+            rfc3339(finding.payment.created_at),
+            finding.payment.status,
+            _says(finding),
+            _action(finding),
+        )
+        for finding in findings
+    )
+    return [Table(("order", "gateway", "amount", "created", "status", "gateway says", "would do"), rows)]
+
+
+def _human(it: Reconciled, counts: Mapping[str, int]) -> list[Block]:
+    if not it.findings:
+        return [line(good("✔"), "no payment is overdue", dim("nothing to ask")), *_older(it)]
+    blocks: list[Block] = [_outcomes(it)] if it.done else plan_blocks(it.findings)
+    words: list[Part] = [bold(f"{counts['matched']:,} payments")]
+    names = ("to_settle", "settled", "skipped", "pending", "refused", "for_a_person", "no_answer", "not_asked")
+    words += [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts[name]]
+    blocks += [line(*words), *_older(it)]
+    if it.dry_run:
+        blocks.append(line(warn("dry run:"), "the gateways were asked, nothing was changed"))
+    return blocks
+
+
+def _older(it: Reconciled) -> list[Block]:
+    if not it.too_old:
+        return []
+    return [line(dim(f"{it.too_old:,} older payments are PENDING, and their gateway does not know them any more"))]
+
+
+def _outcomes(it: Reconciled) -> Table:
+    rows = []
+    for finding in it.findings:
+        settled = it.done.get(finding.payment.id)
+        became = _became(settled) if settled else dim("left as it is")
+        rows.append((finding.payment.order_code, finding.payment.gateway, _says(finding), became))
+    return Table(("order", "gateway", "gateway says", "outcome"), tuple(rows))
+
+
+def _became(settled: Settled) -> Part:
+    if settled.outcome == "settled":
+        return good(f"{settled.status_before} → {settled.status_after}")
+    return warn(f"skipped: {settled.reason}")
+
+
+def _says(finding: Finding) -> Part:
+    text = f"{finding.says} ({finding.detail})" if finding.detail else finding.says
+    if finding.callback is not None and finding.callback.amount != finding.payment.amount:
+        text = f"{finding.says} ({money(finding.callback.amount)})"
+    return bad(text) if finding.says in NO_ANSWER else text
+
+
+def _action(finding: Finding) -> Part:
+    if finding.settles:
+        return good(f"settle: {finding.says.upper()}")
+    if isinstance(finding.verdict, Refusal):
+        return bad(f"refuse: {finding.verdict.reason.value}")
+    return warn("a person must look") if finding.says in FOR_A_PERSON else dim("nothing")
+
+
+def _item(finding: Finding, settled: Settled | None) -> dict[str, object]:
+    refusal = finding.verdict.reason.value if isinstance(finding.verdict, Refusal) else None
+    created: datetime = finding.payment.created_at
+    return {
+        "payment_id": finding.payment.id,
+        "order_code": finding.payment.order_code,
+        "provider": finding.payment.gateway,
+        "amount": finding.payment.amount,
+        "created_at": created,
+        "status": finding.payment.status,
+        "says": finding.says,
+        "detail": finding.detail or None,
+        "gateway_amount": finding.callback.amount if finding.callback else None,
+        "gateway_transaction_id": finding.callback.gateway_transaction_id if finding.callback else None,
+        "would_settle": finding.settles,
+        "outcome": settled.outcome if settled else None,
+        "reason": settled.reason if settled else refusal,
+        "status_after": settled.status_after if settled else None,
+        "event_id": settled.event_id if settled else None,
+    }
+
+
+def _warnings(it: Reconciled) -> list[str]:
+    warnings = []
+    for finding in it.findings:
+        order = finding.payment.order_code
+        if isinstance(finding.verdict, Refusal):
+            warnings.append(f"{order}: {finding.verdict.reason.value}; nothing was changed, a person must look")
+        elif finding.says in FOR_A_PERSON:
+            warnings.append(f"{order}: {finding.says}; a person must look")
+    late = [finding.payment.order_code for finding in it.findings if _is_late(it, finding)]
+    warnings += [f"{order}: money arrived after the payment had ended; a person must look" for order in late]
+    return warnings
+
+
+def _is_late(it: Reconciled, finding: Finding) -> bool:
+    settled = it.done.get(finding.payment.id)
+    return settled is not None and settled.late
+
+
+def _code(it: Reconciled, counts: Mapping[str, int]) -> ExitCode:
+    if it.stopped is not None:
+        return it.stopped
+    if it.findings and all(finding.says in {"unreachable", "busy"} for finding in it.findings):
+        return ExitCode.UNAVAILABLE
+    if counts["not_asked"]:
+        return ExitCode.DEADLINE
+    failed = counts["refused"] + counts["for_a_person"] + counts["no_answer"] + counts["skipped"]
+    return ExitCode.PARTIAL if failed else ExitCode.DONE
+
+
+def _failure(it: Reconciled) -> Failure:
+    return Failure(
+        "UNAVAILABLE",
+        f"no gateway answered: {it.findings[0].detail}",
+        ExitCode.UNAVAILABLE,
+        hint="try again later; PAYCTL_ZALOPAY_URL and its like say where they are asked",
+        retryable=True,
+    )

@@ -1,0 +1,217 @@
+"""``payctl replay``: put events back to pending, so that the publisher sends them again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.commands.replay.plan_file import StoredPlan, read_plan, write_plan
+from ticketbottle_payctl.cli.commands.replay.plan_view import noun, plan_blocks
+from ticketbottle_payctl.cli.commands.replay.progress import watched
+from ticketbottle_payctl.cli.commands.replay.result import result_of, result_of_plan, signalled
+from ticketbottle_payctl.cli.input import change_options, selector_options
+from ticketbottle_payctl.cli.input.durations import duration, per_second
+from ticketbottle_payctl.cli.input.selector import Given, selector_of
+from ticketbottle_payctl.cli.profile import labels
+from ticketbottle_payctl.cli.profile.actor import who_runs
+from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, refuse_early
+from ticketbottle_payctl.errors import GuardError, InputError
+from ticketbottle_payctl.jobs.replay import ReplayOptions, count_replay, plan_replay, superseded_now
+from ticketbottle_payctl.jobs.replay import replay as apply_replay
+from ticketbottle_payctl.store.outbox.selector import By
+from ticketbottle_payctl.store.payctl.runs import NewRun
+
+Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Requeue no faster than this.")]
+Canary = Annotated[
+    int | None, typer.Option(metavar="N", min=1, max=1000, help="First this many; the rest once they are published.")
+]
+CanaryPatience = Annotated[
+    timedelta | None, typer.Option(parser=duration, metavar="5m", help="How long they may take [default: 5m].")
+]
+MaxErrors = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after this many failures.")]
+PlanOut = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan to a file, and change nothing.")]
+PlanIn = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Apply a plan that was written before.")]
+SELECTORS = (
+    "ids, - (stdin), --from-file, --failed, --stuck, --published, --type, --aggregate, --order-code, --provider, "
+    "--since, --until, --error, --error-group; everything unpublished: --all"
+)
+
+
+def replay_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    ids: selector_options.Ids = None,
+    *,
+    from_file: selector_options.FromFile = None,
+    failed: selector_options.Failed = False,
+    stuck: selector_options.Stuck = False,
+    age: selector_options.Age = None,
+    published: selector_options.Published = False,
+    allow_published: Annotated[
+        bool, typer.Option("--allow-published", help="Send again what was sent: consumers see it twice.")
+    ] = False,
+    types: selector_options.Types = None,
+    aggregates: selector_options.Aggregates = None,
+    order_codes: selector_options.OrderCodes = None,
+    provider: selector_options.Provider = None,
+    since: selector_options.Since = None,
+    until: selector_options.Until = None,
+    by: selector_options.ByInstant = By.CREATED,
+    error: selector_options.ErrorPattern = None,
+    error_group: selector_options.ErrorGroup = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the oldest N.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that is not published.")] = False,
+    allow_superseded: Annotated[
+        bool,
+        typer.Option("--allow-superseded", help="Also failures of payments that are COMPLETED now: harmful."),
+    ] = False,
+    rate: Rate = None,
+    canary: Canary = None,
+    canary_timeout: CanaryPatience = None,
+    max_errors: MaxErrors = None,
+    plan_out: PlanOut = None,
+    plan: PlanIn = None,
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan, and change nothing.")] = False,
+    yes: change_options.Yes = False,
+    reason: change_options.Reason = None,
+    max_affected: change_options.MaxAffected = None,
+    confirm: change_options.Confirm = None,
+) -> None:
+    """Put events back to pending, to be published again.
+
+    Different selectors narrow each other; --failed, --stuck and --published widen. Shows a plan and asks first. A row
+    that changed since the plan is skipped. Failed and cancelled events of a payment that is COMPLETED now are left
+    out: sent again, they would take a paid customer's tickets away. The run is recorded: `payctl runs`.
+    """
+    session = Session.of(ctx)
+    if canary_timeout is not None and canary is None:
+        message = "--canary-timeout goes with --canary"
+        raise typer.BadParameter(message)
+    given = Given(
+        ids, from_file, failed, stuck, age, published, types, aggregates, order_codes, provider, since, until, by,
+        error, error_group, limit,
+    )  # fmt: skip
+    allowed = _Allowed(allow_published, allow_superseded)
+    approval = Approval(yes, reason, max_affected, confirm)
+    looks = dry_run or plan_out is not None
+    stored = (
+        _planned(session, given, allowed, None if looks else approval, everything=everything)
+        if plan is None
+        else _read(session, given, allowed, plan, everything=everything)
+    )
+    wanted = ReplayOptions(
+        allow_superseded=stored.allow_superseded,
+        rate=rate,
+        canary=canary,
+        canary_patience=canary_timeout or ReplayOptions().canary_patience,
+        max_errors=max_errors,
+    )
+    if plan_out is not None:
+        write_plan(plan_out, stored)
+    if plan_out is not None or dry_run:
+        session.finish(result_of_plan(stored.plan, wanted, named=given.names_ids, plan_file=plan_out))
+    approve(
+        session,
+        Act(
+            "replay",
+            len(stored.plan.events),
+            noun(len(stored.plan.events), stored.plan.superseded),
+            plan_blocks(stored.plan, wanted),
+        ),
+        approval,
+    )
+    if not stored.plan.events:
+        session.finish(result_of_plan(stored.plan, wanted, named=given.names_ids, nothing=True))
+    _run(session, stored, wanted, reason, named=given.names_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    published: bool = False
+    superseded: bool = False
+
+
+def _planned(
+    session: Session, given: Given, allowed: _Allowed, approval: Approval | None, *, everything: bool
+) -> StoredPlan:
+    """Select now. Without an ``approval`` the plan is only looked at, and may be as long as it is.
+
+    Raises:
+        InputError: nothing was selected.
+        GuardError: published events were selected and not allowed, or it is more than the approval is for.
+    """
+    selector = selector_of(session, given)
+    if selector.is_empty and not everything:
+        message = "which events? nothing was selected"
+        raise InputError(message, hint=f"select by {SELECTORS}")
+    if everything and given.narrows_all:
+        message = "--all is everything that is not published; ids, --failed, --stuck and --published mean less or other"
+        raise InputError(message, hint="give --all, or those that are meant; --type, --since and the like go with both")
+    if selector.published and not allowed.published:
+        message = "published events would be sent again: their consumers would see them twice"
+        raise GuardError(message, hint="say so with --allow-published as well")
+    session.note_target()
+    engine, most = session.services.engine, session.settings.max_retries
+    allow = {"allow_published": allowed.published, "allow_superseded": allowed.superseded}
+    if approval is not None:
+        number = count_replay(engine, selector, max_retries=most, **allow)
+        refuse_early(session, Act("replay", number, noun(number, ())), approval)
+    made = plan_replay(engine, selector, max_retries=most, **allow)
+    return StoredPlan(made, _database(session), selector.described(), allowed.superseded)
+
+
+def _read(session: Session, given: Given, allowed: _Allowed, path: Path, *, everything: bool) -> StoredPlan:
+    """Take the plan from a file.
+
+    Raises:
+        InputError: selectors or leave were given beside it, it is no plan, or it is another database's.
+    """
+    if given != Given() or everything or allowed != _Allowed():
+        message = (
+            "--plan is a whole selection: give no selectors, --all, --allow-published or --allow-superseded with it"
+        )
+        raise InputError(
+            message, hint="what may be in the plan was said when it was made; make another to say otherwise"
+        )
+    stored = read_plan(path)
+    if stored.database != _database(session):
+        message = f"the plan is for {stored.database}, DATABASE_URL is {_database(session)}"
+        raise InputError(message, hint="use the profile or DATABASE_URL that it was made with")
+    session.note_target()
+    if not stored.allow_superseded:
+        return stored
+    return replace(stored, plan=superseded_now(session.services.engine, stored.plan))
+
+
+def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: str | None, *, named: bool) -> None:
+    run = NewRun(
+        id=str(uuid4()),
+        command="replay",
+        who=who_runs(session),
+        reason=reason,
+        profile=session.profile.name,
+        selector=stored.selector,
+        options=wanted.stored(),
+    )
+    with stop_on_signals() as stop, watched(session, len(stored.plan.events), wanted) as tell:
+        report = apply_replay(
+            session.services.engine,
+            stored.plan,
+            run,
+            wanted,
+            max_retries=session.settings.max_retries,
+            stop=stop.event,
+            tell=tell,
+        )
+    result = result_of(report, plan=stored.plan, named=named, superseded=stored.plan.superseded)
+    session.finish(signalled(result, report, stop.exit_code))
+
+
+def _database(session: Session) -> str:
+    return labels.database(session.settings.database)

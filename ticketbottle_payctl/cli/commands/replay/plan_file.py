@@ -1,0 +1,124 @@
+"""A replay's plan as a file: made now, read by another pair of eyes, applied later.
+
+The first line says what it is, the others are its events, one a line. What changed in between is found out when it
+is applied: each event's row must still be the one that was seen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ticketbottle_payctl.cli.input.bounded_read import read_bounded
+from ticketbottle_payctl.cli.output.sanitize import escape
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, PlannedEvent, ReplayPlan
+from ticketbottle_payctl.store.outbox.replay import Row
+from ticketbottle_payctl.telemetry import rfc3339
+
+_SCHEMA = "payctl.replay-plan/1"
+_LARGEST = 512 * 1024 * 1024
+_PLACE = re.compile(r"\(\d{1,10},\d{1,5}\)")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlan:
+    """A plan, the database it is for, what was selected, and whether superseded events were allowed in it."""
+
+    plan: ReplayPlan
+    database: str
+    selector: dict[str, object]
+    allow_superseded: bool
+
+
+def write_plan(path: Path, stored: StoredPlan) -> None:
+    """Write a plan that only its owner may read. A file that is there is not overwritten.
+
+    Raises:
+        InputError: the file exists, or cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
+            file.writelines(f"{line}\n" for line in _lines(stored))
+    except FileExistsError as error:
+        message = f"{escape(path)} is there already"
+        raise InputError(message, hint="name another file for the plan") from error
+    except OSError as error:
+        message = f"the plan cannot be written to {escape(path)}: {error.strerror or type(error).__name__}"
+        raise InputError(message) from error
+
+
+def read_plan(path: Path) -> StoredPlan:
+    """Read a plan that :func:`write_plan` wrote.
+
+    Raises:
+        InputError: it cannot be read, is no plan, or is not whole.
+    """
+    try:
+        first, *others = read_bounded(str(path), _LARGEST).decode().splitlines()
+        header = json.loads(first)
+        plan = _plan(header, [_event(json.loads(line)) for line in others])
+        stored = StoredPlan(plan, str(header["database"]), dict(header["selector"]), header["allow_superseded"] is True)
+        whole = header["schema"] == _SCHEMA and header["events"] == len(others)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _no_plan(path) from error
+    if not whole:
+        raise _no_plan(path)
+    return stored
+
+
+def _lines(stored: StoredPlan) -> Iterator[str]:
+    plan = stored.plan
+    yield json.dumps(
+        {
+            "schema": _SCHEMA,
+            "database": stored.database,
+            "selector": stored.selector,
+            "allow_superseded": stored.allow_superseded,
+            "events": len(plan.events),
+            "by_type": dict(plan.by_type),
+            "keys_with_newer": plan.keys_with_newer,
+            "oldest": rfc3339(plan.oldest) if plan.oldest else None,
+            "newest": rfc3339(plan.newest) if plan.newest else None,
+            "superseded": [list(each) for each in plan.superseded],  # for who reads it; asked anew when it is applied
+            "left_out": [list(left) for left in plan.left_out],
+        }
+    )
+    for event in plan.events:
+        yield json.dumps([*event.row, event.state])
+
+
+def _plan(header: dict[str, object], events: list[PlannedEvent]) -> ReplayPlan:
+    left_out, by_type = header["left_out"], header["by_type"]
+    if not isinstance(left_out, list) or not isinstance(by_type, dict):
+        raise TypeError
+    return ReplayPlan(
+        events=tuple(events),
+        left_out=tuple(LeftOut(one[0], LeftOutReason(one[1]), one[2], one[3]) for one in left_out),
+        by_type={str(name): int(count) for name, count in by_type.items()},
+        keys_with_newer=int(str(header["keys_with_newer"])),
+        oldest=datetime.fromisoformat(str(header["oldest"])) if header["oldest"] else None,
+        newest=datetime.fromisoformat(str(header["newest"])) if header["newest"] else None,
+    )
+
+
+def _event(values: list[object]) -> PlannedEvent:
+    event_id, place, version, state = values
+    if not (
+        isinstance(event_id, str) and isinstance(place, str) and isinstance(version, int) and _PLACE.fullmatch(place)
+    ):
+        raise TypeError
+    if state not in {"dead", "pending", "published"}:
+        raise ValueError
+    return PlannedEvent(Row(event_id, place, version), str(state))
+
+
+def _no_plan(path: Path) -> InputError:
+    message = f"{escape(path)} is no plan of a replay, or not a whole one"
+    return InputError(message, hint="make one with `payctl replay ... --plan-out FILE`")

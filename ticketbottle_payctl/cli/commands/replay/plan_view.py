@@ -1,0 +1,106 @@
+"""A replay's plan for people: what it would touch, what that means, and what is left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from ticketbottle_payctl.cli.output.result import Block, Fields, Table, bad, bold, line, warn
+from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, ReplayOptions, ReplayPlan, Superseded
+from ticketbottle_payctl.telemetry import rfc3339
+
+_MOST_SHOWN = 20
+WHY = {
+    "published": "published already; again only with --allow-published",
+    "superseded": "superseded: its payment is COMPLETED now",
+    "not_found": "there is no such event",
+    "not_selected": "named, but not what the other selectors ask for, or gone",
+    "changed": "changed since the plan",
+    "gone": "deleted since the plan",
+    "locked": "held by another session, such as a publisher",
+}
+"""Why a row was left alone, in words."""
+
+
+def plan_blocks(plan: ReplayPlan, options: ReplayOptions) -> list[Block]:
+    """The plan with its counts and its forecast."""
+    return [line(bold("Plan"), f"put {events(len(plan.events))} back to pending"), _forecast(plan, options),
+            *superseded_blocks(plan.superseded), *left_out_blocks(plan.left_out)]  # fmt: skip
+
+
+def superseded_blocks(found: Sequence[Superseded]) -> Iterator[Block]:
+    """Those that do harm and are in the plan all the same, by name."""
+    if not found:
+        return
+    yield line(bad("DANGER:"), superseded_warning(found))
+    yield Table(("superseded, included", "type", "payment"), tuple(found[:_MOST_SHOWN]))
+    if len(found) > _MOST_SHOWN:
+        yield line(f"and {len(found) - _MOST_SHOWN:,} more, all of them with -o json")
+
+
+def superseded_warning(found: Sequence[Superseded]) -> str:
+    """What is about to happen, or did."""
+    are = "event is" if len(found) == 1 else "events are"
+    return (
+        f"{len(found):,} superseded {are} INCLUDED, by --allow-superseded: their payments are COMPLETED now, and sent "
+        "again they take paid customers' tickets away"
+    )
+
+
+def superseded_row(found: Sequence[Superseded], options: ReplayOptions) -> tuple[str, object]:
+    """The count, where they were allowed: also when that was done long ago, by another."""
+    if found:
+        return "superseded", bad(f"{len(found):,} INCLUDED")
+    return "superseded", "allowed, none now" if options.allow_superseded else None
+
+
+def noun(number: int, found: Sequence[Superseded]) -> str:
+    """What the question is about, so that a yes is a yes to that too."""
+    harm = f" ({len(found):,} of them superseded: paid customers lose their tickets)" if found else ""
+    return f"{'event' if number == 1 else 'events'}{harm}"
+
+
+def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
+    """The first of what is left out, by name and reason."""
+    if not left_out:
+        return
+    rows = tuple((left.id, left.event_type, WHY[left.reason]) for left in left_out[:_MOST_SHOWN])
+    yield Table(("left out", "type", "why"), rows)
+    if len(left_out) > len(rows):
+        yield line(f"and {len(left_out) - len(rows):,} more, all of them with -o json")
+
+
+def events(number: int) -> str:
+    """So many events, in words."""
+    return f"{number:,} {'event' if number == 1 else 'events'}"
+
+
+def seconds(duration: float) -> str:
+    """A span of time as people say it."""
+    if duration < 1:
+        return "less than a second"
+    minutes, rest = divmod(round(duration), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
+
+
+def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
+    states = plan.by_state
+    published, newer = states["published"], plan.keys_with_newer
+    left = Counter(left.reason for left in plan.left_out)
+    pace = f", at {options.rate:g} a second" if options.rate else ""
+    window = f"{rfc3339(plan.oldest)} → {rfc3339(plan.newest)}" if plan.oldest and plan.newest else None
+    return Fields(
+        (
+            ("now", ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or None),
+            ("types", ", ".join(f"{count:,} {name}" for name, count in plan.by_type.items()) or None),
+            ("created", window),
+            superseded_row(plan.superseded, options),
+            ("already published", warn(f"{published:,}: consumers will see them twice") if published else "none"),
+            ("payments with newer events", warn(f"{newer:,}: the older comes after the newer") if newer else "none"),
+            *((f"left out, {reason.value}", f"{left[reason]:,}") for reason in LeftOutReason if left[reason]),
+            ("canary", f"{options.canary:,} first" if options.canary else None),
+            ("takes about", f"{seconds(plan.seconds(options.rate))}{pace}; publishing follows"),
+        )
+    )

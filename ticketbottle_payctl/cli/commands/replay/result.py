@@ -1,0 +1,225 @@
+"""A replay's plan and report in both forms."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ticketbottle_payctl.cli.commands.replay.plan_view import (
+    WHY,
+    events,
+    left_out_blocks,
+    plan_blocks,
+    seconds,
+    superseded_warning,
+)
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Table, bold, dim, good, line, warn
+from ticketbottle_payctl.jobs.replay import (
+    LeftOut,
+    LeftOutReason,
+    ReplayOptions,
+    ReplayOutcome,
+    ReplayPlan,
+    ReplayReport,
+    Superseded,
+)
+
+SCHEMA = "payctl.replay/1"
+_MOST_LISTED = 100
+_NOT_THERE = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}
+_ENDED = {
+    ReplayOutcome.DONE: "done",
+    ReplayOutcome.CANARY_EMPTY: "stopped: none of the canary events could be requeued, so nothing was proved",
+    ReplayOutcome.CANARY_FAILED: "stopped: a canary event is dead again",
+    ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time; is a publisher running?",
+    ReplayOutcome.TOO_MANY_ERRORS: "stopped: too many failures",
+    ReplayOutcome.SIGNAL: "interrupted",
+    ReplayOutcome.CANCELLED: "cancelled",
+}
+
+
+def result_of_plan(
+    plan: ReplayPlan,
+    options: ReplayOptions,
+    *,
+    named: bool,
+    plan_file: Path | None = None,
+    nothing: bool = False,
+) -> Result:
+    """What would be done; nothing was. ``nothing`` where there was nothing to do."""
+    human = plan_blocks(plan, options)
+    if nothing:
+        human = [line(good("✔"), "nothing to replay"), *left_out_blocks(plan.left_out)]
+    elif plan_file is not None:
+        human.append(
+            line(
+                good("✔"),
+                "plan written, nothing was changed; to apply it:",
+                shlex.join(["payctl", "replay", "--plan", str(plan_file)]),
+            )
+        )
+    else:
+        human.append(line(warn("dry run:"), "nothing was changed"))
+    return Result(
+        SCHEMA,
+        _code_of_plan(plan, named=named),
+        counts=_counts(plan, requeued=0, skipped=len(plan.left_out), failed=0),
+        result={"outcome": None, "plan_file": str(plan_file) if plan_file else None, **_forecast(plan, options)},
+        items=[
+            {
+                "id": left.id,
+                "outcome": "skipped",
+                "reason": left.reason.value,
+                "event_type": left.event_type,
+                "aggregate_id": left.aggregate_id,
+            }
+            for left in plan.left_out[:_MOST_LISTED]
+        ],
+        truncated=len(plan.left_out) > _MOST_LISTED,
+        human=human,
+        warnings=_warnings(plan.left_out, plan.superseded),
+        dry_run=not nothing,
+    )
+
+
+def result_of(
+    report: ReplayReport,
+    *,
+    plan: ReplayPlan | None,
+    named: bool,
+    superseded: Sequence[Superseded] = (),
+    schema: str = SCHEMA,
+) -> Result:
+    """What a run did. ``plan`` is None where a run of before was resumed; ``superseded`` are those it let in."""
+    code = exit_codes.of_outcome(report.outcome)
+    if code is ExitCode.DONE and (_went_wrong(report) or (plan and _code_of_plan(plan, named=named))):
+        code = ExitCode.PARTIAL
+    known = {left.id: left for left in plan.left_out} if plan else {}
+    items = [
+        {
+            "id": item.item_id,
+            "outcome": item.outcome,
+            "reason": item.reason,
+            "event_type": known[item.item_id].event_type if item.item_id in known else None,
+            "aggregate_id": known[item.item_id].aggregate_id if item.item_id in known else None,
+        }
+        for item in report.left_alone
+    ]
+    counts = {"requeued": report.requeued, "skipped": report.skipped, "failed": report.failed}
+    return Result(
+        schema,
+        code,
+        counts=_counts(plan, **counts) if plan else {**counts, "remaining": report.remaining},
+        result={
+            "outcome": report.outcome.value,
+            "plan_file": None,
+            "remaining": report.remaining,
+            "published": report.progress.published,
+            "dead_again": report.progress.dead,
+            "seconds": round(report.seconds, 3),
+            **_harm(superseded),
+        },
+        items=items,
+        truncated=len(items) < report.skipped + report.failed - report.progress.dead,
+        human=_human(report),
+        warnings=_warnings(plan.left_out if plan else (), superseded),
+        run_id=report.run_id,
+    )
+
+
+def signalled(result: Result, report: ReplayReport, code: ExitCode | None) -> Result:
+    """With the code that the shell expects of the signal, where it was the signal that ended it."""
+    return replace(result, exit_code=code) if code and report.outcome is ReplayOutcome.SIGNAL else result
+
+
+def _human(report: ReplayReport) -> list[Block]:
+    mark = good("✔") if report.outcome is ReplayOutcome.DONE else warn("!")
+    now = report.progress
+    blocks: list[Block] = [
+        line(mark, bold(f"{events(report.requeued)} requeued"), dim(f"in {seconds(report.seconds)}")),
+        Fields(
+            (
+                ("run", report.run_id),
+                ("ended", None if report.outcome is ReplayOutcome.DONE else _ENDED[report.outcome]),
+                ("since then", f"{now.published:,} published, {now.pending:,} pending, {now.dead:,} dead again"),
+                ("left alone", f"{report.skipped:,}" if report.skipped else None),
+                ("failed", f"{report.failed:,}" if report.failed else None),
+                ("not reached", f"{report.remaining:,}" if report.remaining else None),
+                ("next", _next(report)),
+            )
+        ),
+    ]
+    late = [item for item in report.left_alone if item.position[0] >= 0]
+    if late:  # the others were named with the plan
+        rows = tuple((item.item_id, WHY.get(item.reason or "", item.reason)) for item in late)
+        blocks.append(Table(("left alone", "why"), rows))
+    return blocks
+
+
+def _next(report: ReplayReport) -> str | None:
+    if report.progress.dead:
+        return "payctl errors --failed"
+    if report.outcome is ReplayOutcome.CANARY_EMPTY:
+        return "make a new plan: payctl replay with the same selectors"
+    if report.remaining and report.outcome is not ReplayOutcome.CANCELLED:
+        return f"payctl runs resume {report.run_id}"
+    return "payctl publish-outbox, unless a publisher is running" if report.progress.pending else None
+
+
+def _counts(plan: ReplayPlan, *, requeued: int, skipped: int, failed: int) -> Mapping[str, int]:
+    return {
+        "matched": plan.matched,
+        "requeued": requeued,
+        "skipped": skipped,
+        "failed": failed,
+        "already_published": plan.by_state["published"],
+    }
+
+
+def _forecast(plan: ReplayPlan, options: ReplayOptions) -> dict[str, object]:
+    return {
+        "planned": len(plan.events),
+        "by_type": dict(plan.by_type),
+        "by_state": dict(plan.by_state),
+        "keys_with_newer": plan.keys_with_newer,
+        "oldest": plan.oldest,
+        "newest": plan.newest,
+        "estimated_seconds": round(plan.seconds(options.rate), 3),
+        **_harm(plan.superseded),
+    }
+
+
+def _harm(found: Sequence[Superseded]) -> dict[str, object]:
+    return {"superseded": len(found), "superseded_ids": [each.id for each in found]}
+
+
+def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:
+    """Who names single events wants to hear of each that is left out; a selector leaves out by design."""
+    if not (named and plan.left_out):
+        return ExitCode.DONE
+    if plan.events:
+        return ExitCode.PARTIAL
+    missing = all(left.reason in _NOT_THERE for left in plan.left_out)
+    return ExitCode.NOT_FOUND if missing else ExitCode.GUARD
+
+
+def _went_wrong(report: ReplayReport) -> bool:
+    late = {"changed", "gone", "locked"}
+    return bool(report.failed) or any(reason in late for _, reason in report.outcomes)
+
+
+def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded]) -> list[str]:
+    harm = [superseded_warning(included)] if included else []
+    superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in left_out)
+    if not superseded:
+        return harm
+    what = (
+        f"{superseded:,} superseded events were left out: their payments are COMPLETED now, and sent again they would "
+        "take paid customers' tickets away. Where a dead one holds back its payment's success: "
+        "payctl publish-outbox --on-dead release"
+    )
+    return [*harm, what]

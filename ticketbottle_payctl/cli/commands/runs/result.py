@@ -1,0 +1,149 @@
+"""Recorded runs in both forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, good, line, warn
+from ticketbottle_payctl.store.payctl.runs import Run, RunAct, RunItem, RunStatus, Who
+from ticketbottle_payctl.telemetry import redact
+
+
+def listed(found: Sequence[Run], *, more: bool) -> Result:
+    """A page of runs, and where the next begins."""
+    after = f"{found[-1].started_at.isoformat().replace('+00:00', 'Z')}~{found[-1].id}" if found and more else None
+    rows = tuple(
+        (run.id, run.started_at, run.command, _styled(run.status), _person(run.who), _changed(run), run.reason)
+        for run in found
+    )
+    human: list[Block] = [Table(("run", "started", "command", "status", "who", "changed", "reason"), rows)]
+    if not found:
+        human = [line(good("✔"), "nothing was run yet")]
+    items = [facts(run) for run in found]
+    return Result(
+        "payctl.runs-list/1", counts={"listed": len(items)}, items=items, human=human, truncated=more, next=after
+    )
+
+
+def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> Result:
+    """One run and the first of its rows."""
+    rows = tuple((item.item_id, item.outcome, item.reason, _change(item), item.at) for item in items)
+    resumable = remaining and run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
+    human: list[Block] = [
+        line(bold(f"{run.command} {run.id}"), _styled(run.status)),
+        Fields(
+            (
+                ("who", f"{_person(run.who)}, as {run.db_role}"),
+                ("reason", run.reason),
+                ("profile", run.profile),
+                ("started", run.started_at),
+                ("finished", run.finished_at),
+                ("selected", _pairs(run.selector)),
+                ("options", _pairs({name: value for name, value in run.options.items() if value})),
+                *((name.replace("_", " "), f"{count:,}") for name, count in run.counts.items() if count),
+                ("next", f"payctl runs resume {run.id}" if resumable else None),
+            )
+        ),
+    ]
+    if run.acts:
+        human.append(Table(("then", "at", "by", "reason"), tuple(_acted(act) for act in run.acts)))
+    if rows:
+        human.append(Table(("row", "outcome", "why", "change", "at"), rows))
+    if more:
+        human.append(line("there are more: --limit N"))
+    return Result(
+        "payctl.runs-show/1",
+        counts={**run.counts, "remaining": remaining},
+        result=facts(run),
+        items=[_item(item) for item in items],
+        truncated=more,
+        human=human,
+        run_id=run.id,
+    )
+
+
+def facts(run: Run) -> dict[str, object]:
+    """A run for programs."""
+    return {
+        "id": run.id,
+        "command": run.command,
+        "status": run.status,
+        "os_user": run.who.os_user,
+        "host": run.who.host,
+        "actor": run.who.actor,
+        "db_role": run.db_role,
+        "reason": run.reason,
+        "profile": run.profile,
+        "selector": dict(run.selector),
+        "options": dict(run.options),
+        "counts": dict(run.counts),
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "acts": [
+            {
+                "deed": act.deed,
+                "at": act.at,
+                "os_user": act.who.os_user,
+                "host": act.who.host,
+                "actor": act.who.actor,
+                "db_role": act.db_role,
+                "reason": act.reason,
+            }
+            for act in run.acts
+        ],
+    }
+
+
+def _item(item: RunItem) -> dict[str, object]:
+    return {
+        "id": item.item_id,
+        "outcome": item.outcome,
+        "reason": item.reason,
+        "before": _redacted(item.before),
+        "after": _redacted(item.after),
+        "at": item.at,
+    }
+
+
+def _redacted(state: Mapping[str, object] | None) -> dict[str, object] | None:
+    if state is None:
+        return None
+    return {name: redact(value) if isinstance(value, str) else value for name, value in state.items()}
+
+
+def _change(item: RunItem) -> str | None:
+    """What is different now, column by column."""
+    if item.before is None or item.after is None:
+        return None
+    pairs = ((name, value, item.after.get(name)) for name, value in item.before.items())
+    return ", ".join(f"{name} {_word(before)} → {_word(after)}" for name, before, after in pairs if before != after)
+
+
+def _word(value: object) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _changed(run: Run) -> int | None:
+    """How many rows it changed; each command counts them under a word of its own."""
+    return next(
+        (run.counts[word] for word in ("requeued", "settled", "repaired", "deleted") if word in run.counts), None
+    )
+
+
+def _acted(act: RunAct) -> tuple[object, ...]:
+    return act.deed, act.at, f"{_person(act.who)}, as {act.db_role}", act.reason
+
+
+def _person(who: Who) -> str:
+    account = f"{who.os_user}@{who.host}"
+    return f"{who.actor} ({account})" if who.actor else account
+
+
+def _pairs(values: Mapping[str, object]) -> str | None:
+    return ", ".join(f"{name}={value}" for name, value in values.items()) or None
+
+
+def _styled(status: str) -> Styled | str:
+    return good(status) if status == RunStatus.DONE else warn(status)

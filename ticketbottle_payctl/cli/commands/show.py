@@ -1,0 +1,191 @@
+"""``payctl show``: one payment from its callback to its record in Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.input.selector_options import text
+from ticketbottle_payctl.cli.input.times import zone_of
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Fields,
+    Part,
+    Result,
+    Styled,
+    bad,
+    bold,
+    dim,
+    good,
+    line,
+    money,
+    warn,
+)
+from ticketbottle_payctl.jobs.show import Step, Timeline
+from ticketbottle_payctl.jobs.show import show as show_history
+from ticketbottle_payctl.telemetry import redact
+
+_MASK = "***"
+_HARMLESS = {
+    "payment_id", "order_code", "amount_cents", "currency", "provider", "transaction_id", "completed_at", "failed_at",
+    "cancelled_at", "paymentId", "orderCode", "amountCents", "transactionId", "completedAt", "failedAt", "cancelledAt",
+}  # fmt: skip
+_WORDS = {
+    "payment_created": "payment created",
+    "payment_settled": "payment settled",
+    "callback": "callback",
+    "event_written": "event written",
+    "event_published": "event published",
+    "event_replayed": "event replayed",
+    "record": "in Kafka",
+}
+
+
+def show_command(
+    ctx: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID|ORDER-CODE", parser=text, help="A payment's, event's or callback's id, or an order."
+        ),
+    ],
+    *,
+    unmask: Annotated[
+        bool, typer.Option("--unmask", help="Show every field of the payloads, personal ones too.")
+    ] = False,
+) -> None:
+    """Show everything about one payment or event, in order of time.
+
+    Callbacks, payment, events, replays and, where KAFKA_BROKERS is set, the records in the topics; then the command
+    to type next.
+    """
+    session = Session.of(ctx)
+    kafka = _kafka(session)
+    session.note_target(brokers=kafka is not None)
+    timeline = show_history(
+        session.services.engine,
+        name,
+        max_retries=session.settings.max_retries,
+        kafka=kafka,
+        now=session.services.now(),
+    )
+    steps = [_masked(step, unmask=unmask) for step in timeline.steps]
+    session.finish(
+        Result(
+            "payctl.show/1",
+            result=_facts(timeline),
+            items=[{"at": step.at, "kind": step.kind, "id": step.id, "facts": dict(step.facts)} for step in steps],
+            human=_human(session, timeline, steps),
+            warnings=timeline.warnings,
+        )
+    )
+
+
+def _kafka(session: Session) -> Mapping[str, str | int | bool] | None:
+    if not session.services.environ.get("KAFKA_BROKERS", "").strip():
+        return None
+    from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - only where brokers are given
+
+    return connection_config(session.settings.kafka)
+
+
+def _masked(step: Step, *, unmask: bool) -> Step:
+    """The step without what may be personal: of a payload, only the names known to be harmless keep their value."""
+    facts = dict(step.facts)
+    if isinstance(facts.get("last_error"), str):
+        facts["last_error"] = redact(str(facts["last_error"]))
+    payload = facts.get("payload")
+    if not unmask and isinstance(payload, dict):
+        facts["payload"] = {
+            key: value if key in _HARMLESS and not isinstance(value, dict | list) else _MASK
+            for key, value in payload.items()
+        }
+    elif not unmask and payload is not None:
+        facts["payload"] = _MASK
+    return step._replace(facts=facts)
+
+
+def _facts(timeline: Timeline) -> dict[str, object]:
+    payment = timeline.payment
+    return {
+        "payment_id": payment.id if payment else None,
+        "order_code": payment.order_code if payment else None,
+        "status": payment.status if payment else None,
+        "amount": payment.amount if payment else None,
+        "currency": payment.currency if payment else None,
+        "provider": payment.provider if payment else None,
+        "provider_transaction_id": payment.reference if payment else None,
+        "next": [{"command": advice.command, "why": advice.why} for advice in timeline.advice],
+    }
+
+
+def _human(session: Session, timeline: Timeline, steps: list[Step]) -> list[Block]:
+    payment = timeline.payment
+    blocks: list[Block] = []
+    if payment:
+        status = good(payment.status) if payment.status == "COMPLETED" else warn(payment.status)
+        amount = money(payment.amount, payment.currency)
+        blocks += [line(bold(payment.order_code), status, amount, payment.provider), Fields((("payment", payment.id),))]
+    else:
+        blocks.append(line(warn("no payment row"), "what follows belongs to none that is here"))
+    zone = zone_of(session)
+    for step in steps:
+        at = step.at.astimezone(zone).isoformat(" ", "milliseconds")
+        blocks.append(line(dim(at), f"{_WORDS[step.kind]:<15}", *_said(step)))
+        if step.facts.get("payload") is not None:
+            blocks.append(Fields((("id", step.id), ("payload", step.facts["payload"]))))
+    blocks.append(line())
+    if not timeline.advice:
+        blocks.append(line(good("✔"), "nothing to do"))
+    blocks += [line(bold("next:"), advice.command, dim(advice.why)) for advice in timeline.advice]
+    return blocks
+
+
+def _said(step: Step) -> list[Part]:
+    """What a step says beside its name."""
+    facts = step.facts
+    parts: list[Part] = [str(facts.get("event_type", ""))]
+    match step.kind:
+        case "payment_created":
+            parts = [str(facts["provider"]), money(_whole(facts["amount"]), str(facts["currency"])) or ""]
+        case "payment_settled":
+            parts = [_status(str(facts["status"]))]
+        case "callback":
+            said = f"{facts['outcome']}, {facts['result']}"
+            parts = [str(facts["provider"]), f"{said} ({facts['reason']})" if facts["reason"] else said, dim(step.id)]
+        case "event_written":
+            parts += _state(facts)
+        case "event_replayed":
+            reason = f"because {facts['reason']}" if facts["reason"] else "no reason given"
+            parts = [f"by {facts['who']},", reason, dim(f"run {facts['run_id']}")]
+        case "record":
+            parts = [f"{facts['topic']}, partition {facts['partition']}, offset {facts['offset']}"]
+            parts += [warn("a replay's")] if facts["replay_run_id"] else []
+    return parts
+
+
+def _state(facts: Mapping[str, object]) -> list[Part]:
+    words: list[Part] = []
+    match facts["state"]:
+        case "dead":
+            words.append(bad(f"dead after {facts['retry_count']} tries"))
+        case "pending":
+            words.append(warn(f"pending, {facts['retry_count']} tries failed" if facts["retry_count"] else "pending"))
+        case _:
+            words.append(good("published"))
+    if facts["superseded"]:
+        words.append(warn("superseded"))
+    if facts["last_error"] and facts["state"] != "published":
+        words.append(str(facts["last_error"]))
+    return words
+
+
+def _status(status: str) -> Styled:
+    return good(status) if status == "COMPLETED" else warn(status)
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None

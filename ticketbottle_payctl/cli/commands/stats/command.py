@@ -1,0 +1,152 @@
+"""``payctl stats``: how the outbox is, once, again and again, as a check, or until it is as wanted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from ticketbottle_payctl.cli.app.global_options import OutputFormat
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.stats.prometheus import exposition
+from ticketbottle_payctl.cli.commands.stats.result import Limits, checked, result_of, with_human
+from ticketbottle_payctl.cli.commands.stats.wait import Wanted, wait_for, wanted
+from ticketbottle_payctl.cli.commands.stats.watch import watch
+from ticketbottle_payctl.cli.input.durations import duration
+from ticketbottle_payctl.cli.input.selector import window
+from ticketbottle_payctl.cli.input.times import is_age
+from ticketbottle_payctl.cli.output.result import Raw
+from ticketbottle_payctl.cli.output.text import is_terminal
+from ticketbottle_payctl.jobs.stats import WINDOW, By, StatsReport, collect_stats, followed
+
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="WHEN", help="Rates and lags from then on, such as 24h, yesterday, 09:00 [default: 1h]."),
+]
+GroupBy = Annotated[By | None, typer.Option("--by", help="Break the numbers down; with --watch only on a terminal.")]
+Watch = Annotated[bool, typer.Option("-w", "--watch", help="Show it again and again, until Ctrl-C.")]
+Interval = Annotated[
+    timedelta | None, typer.Option(parser=duration, metavar="2s", help="Between two looks of --watch or --wait.")
+]
+Check = Annotated[bool, typer.Option("--check", help="Exit 5 if an event waits too long or too many are dead.")]
+MaxAge = Annotated[
+    timedelta | None,
+    typer.Option(parser=duration, metavar="5m", help="With --check: how long an event may wait [default: 5m]."),
+]
+MaxFailed = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="With --check: how many events may be dead [default: 0].")
+]
+WaitFor = Annotated[
+    Wanted | None,
+    typer.Option("--wait", parser=wanted, metavar="CONDITION", help="Wait until it holds, such as 'pending=0'."),
+]
+Timeout = Annotated[
+    timedelta | None,
+    typer.Option(parser=duration, metavar="5m", help="With --wait: exit 10 if it did not come true [default: 5m]."),
+]
+Prometheus = Annotated[bool, typer.Option("--prometheus", help="Print metrics in Prometheus' text format.")]
+
+_INTERVAL = timedelta(seconds=2)
+_SHORTEST_INTERVAL = timedelta(milliseconds=200)
+_MAX_AGE = timedelta(minutes=5)
+_TIMEOUT = timedelta(minutes=5)
+
+
+def stats_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    *,
+    since: Since = None,
+    by: GroupBy = None,
+    watching: Watch = False,
+    interval: Interval = None,
+    check: Check = False,
+    max_age: MaxAge = None,
+    max_failed: MaxFailed = None,
+    wait: WaitFor = None,
+    timeout: Timeout = None,
+    prometheus: Prometheus = False,
+) -> None:
+    """Show what waits in the outbox, since when, and when it will be empty.
+
+    Pending and dead events are counted exactly; how many were published is an estimate on a large table. Reads only,
+    and as little on a large table as on a small one. --wait knows pending, dead and age: 'pending=0', 'age<30s'.
+    """
+    session = Session.of(ctx)
+    _one_of(watching=watching, check=check, wait=wait is not None, prometheus=prometheus)
+    _needs(
+        "--max-age and --max-failed", "--check", useless=not check and (max_age is not None or max_failed is not None)
+    )
+    _needs("--timeout", "--wait", useless=wait is None and timeout is not None)
+    _needs("--interval", "--watch or --wait", useless=not watching and wait is None and interval is not None)
+    _check_interval(interval)
+    if watching:
+        _for_many_looks(session, by)
+    look = _looker(session, _reach(session, since), by)
+    if watching or wait is not None:
+        look = followed(look)
+    pause = interval or _INTERVAL
+    if watching:
+        watch(session, look, pause)
+    if wait is not None:
+        session.finish(wait_for(session, look, wait, pause, timeout or _TIMEOUT))
+    report = look()
+    if check:
+        limits = Limits(_MAX_AGE if max_age is None else max_age, max_failed or 0)
+        session.finish(checked(report, limits))
+    if prometheus:
+        session.finish(with_human(result_of(report), [Raw(exposition(report))]))
+    session.finish(result_of(report))
+
+
+def _looker(session: Session, reach: Callable[[], timedelta], by: By | None) -> Callable[[], StatsReport]:
+    engine, max_retries = session.services.engine, session.settings.max_retries
+    return lambda: collect_stats(engine, max_retries=max_retries, since=reach(), by=by)
+
+
+def _reach(session: Session, since: str | None) -> Callable[[], timedelta]:
+    """How far back each look goes: ever the same span, or ever to the same instant. It is said on stderr.
+
+    Raises:
+        typer.BadParameter: it is no instant, or one that is still to come.
+    """
+    if since is None:
+        return lambda: WINDOW
+    now = session.services.now()
+    first, _ = window(session, since, None)
+    if first is None or first >= now:
+        message = "it is not in the past"
+        raise typer.BadParameter(message, param_hint="--since")
+    span = now - first
+    return lambda: span if is_age(since) else session.services.now() - first
+
+
+def _one_of(**modes: bool) -> None:
+    chosen = [f"--{'watch' if name == 'watching' else name}" for name, given in modes.items() if given]
+    if len(chosen) > 1:
+        message = f"{' and '.join(chosen)} do not go together"
+        raise typer.BadParameter(message)
+
+
+def _needs(options: str, other: str, *, useless: bool) -> None:
+    """An option that would be ignored is an error."""
+    if useless:
+        message = f"{options} without {other} would do nothing"
+        raise typer.BadParameter(message)
+
+
+def _check_interval(interval: timedelta | None) -> None:
+    if interval is not None and interval < _SHORTEST_INTERVAL:
+        message = "shorter than 200ms would be a load of its own"
+        raise typer.BadParameter(message, param_hint="--interval")
+
+
+def _for_many_looks(session: Session, by: By | None) -> None:
+    if session.shared.output not in {OutputFormat.TABLE, OutputFormat.NDJSON}:
+        message = f"-o {session.shared.output} is one answer; with --watch use -o ndjson"
+        raise typer.BadParameter(message, param_hint="--watch")
+    if by is not None and (session.shared.output is OutputFormat.NDJSON or not is_terminal(sys.stdout)):
+        message = "a watch breaks its numbers down on a terminal only; elsewhere it is one line for each look"
+        raise typer.BadParameter(message, param_hint="--by")

@@ -1,0 +1,62 @@
+"""The outbox's state in the text format that Prometheus scrapes and its push gateway takes.
+
+Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (version 0.0.4). A metric without a value is
+left out; label values are escaped as everywhere here, and then as that page says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ticketbottle_payctl.cli.commands.stats.result import label_name
+from ticketbottle_payctl.cli.output.sanitize import escape
+from ticketbottle_payctl.jobs.stats import By, StatsReport
+
+_Sample = tuple[str, float | None]
+
+
+def exposition(report: StatsReport) -> str:
+    """All metrics, each with its help and type, ending with a newline."""
+    return "".join(f"{line}\n" for name, text, samples in _metrics(report) for line in _lines(name, text, samples))
+
+
+def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
+    yield "pending_events", "Events that wait to be published.", [("", report.pending)]
+    yield "dead_events", "Events out of retries.", [("", report.dead)]
+    yield "published_events", "Rows that were published, estimated on a large table.", [("", report.published)]
+    # Nothing waiting is an age of zero: an alert on age must not go blind when the series ends.
+    oldest = report.oldest_pending_age_s or 0
+    yield "oldest_pending_age_seconds", "Age of the oldest pending event, 0 without one.", [("", oldest)]
+    lags = [("0.5", report.lag.p50), ("0.95", report.lag.p95), ("0.99", report.lag.p99)]
+    labelled: list[_Sample] = [(f'{{quantile="{quantile}"}}', value) for quantile, value in lags]
+    yield "publish_lag_seconds", "From an event's creation to its publishing, in the window.", labelled
+    yield "created_events_per_second", "Events created, in the window.", [("", report.in_per_s)]
+    yield "sent_events_per_second", "Events published, in the window.", [("", report.out_per_s)]
+    yield (
+        "drain_eta_seconds",
+        "When the backlog will be gone; absent where it is not shrinking.",
+        [("", report.drain_eta_s)],
+    )
+    if report.by is not None and report.by is not By.STATUS:
+        rows = [(f'{{{label_name(report.by)}="{_escaped(row.label or "none")}"', row) for row in report.items]
+        by = [
+            (f'{label},status="{status}"}}', float(count))
+            for label, row in rows
+            for status, count in (("pending", row.pending), ("dead", row.dead))
+        ]
+        yield f"events_by_{report.by.value}", f"Unpublished events by {report.by.value} and status.", [*by]
+
+
+def _lines(name: str, text: str, samples: list[_Sample]) -> Iterator[str]:
+    full = f"payctl_outbox_{name}"
+    present = [(label, value) for label, value in samples if value is not None]
+    if present:
+        yield f"# HELP {full} {text}"
+        yield f"# TYPE {full} gauge"
+        yield from (f"{full}{label} {value:.15g}" for label, value in present)
+
+
+def _escaped(label: str) -> str:
+    """A label as the format wants it, and safe on a terminal: the format itself escapes no control characters."""
+    safe = "\n".join(escape(line) for line in label.split("\n"))
+    return safe.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

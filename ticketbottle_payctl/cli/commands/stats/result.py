@@ -1,0 +1,204 @@
+"""The outbox's state in both its forms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Fields,
+    Line,
+    Part,
+    Result,
+    Table,
+    bad,
+    bold,
+    good,
+    line,
+    warn,
+)
+from ticketbottle_payctl.cli.output.units import span
+from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
+
+SCHEMA = "payctl.stats/1"
+
+_BARS = "▁▂▃▄▅▆▇█"
+_LATE_S, _VERY_LATE_S = 60.0, 300.0
+_MANY_UNMARKED = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What ``--check`` accepts: the oldest pending event's age, and how many events may be dead."""
+
+    age: timedelta
+    dead: int
+
+
+def result_of(report: StatsReport) -> Result:
+    """The report as it is."""
+    return Result(
+        SCHEMA,
+        result={
+            "pending": report.pending,
+            "dead": report.dead,
+            "published": report.published,
+            "total": report.total,
+            "exact": report.exact,
+            "sent_unmarked": report.sent_unmarked,
+            "late": report.late,
+            "oldest_pending_age_s": _seconds(report.oldest_pending_age_s),
+            "oldest_pending_id": report.oldest_pending_id,
+            "oldest_dead_age_s": _seconds(report.oldest_dead_age_s),
+            "lag_s": {"p50": report.lag.p50, "p95": report.lag.p95, "p99": report.lag.p99},
+            "rate": {"in_per_s": report.in_per_s, "out_per_s": report.out_per_s},
+            "drain": report.drain.value,
+            "drain_eta_s": report.drain_eta_s,
+            "window_s": _seconds(report.window_s),
+            "history": {"created": list(report.created), "sent": list(report.sent)},
+            "at": report.at,
+        },
+        items=[_item(report.by, row) for row in report.items] if report.by else (),
+        human=[*_human(report)],
+        warnings=[*_warnings(report)],
+    )
+
+
+def checked(report: StatsReport, limits: Limits) -> Result:
+    """The report with a verdict: exit 5 where it is not as it should be."""
+    age = report.oldest_pending_age_s or 0.0
+    failed = []
+    if age > limits.age.total_seconds():
+        failed.append(f"the oldest pending event waits for {span(age)}, more than {_span(limits.age)}")
+    if report.dead > limits.dead:
+        failed.append(f"{report.dead:,} events are dead, more than {limits.dead:,}")
+    result = result_of(report)
+    verdict = line(good("✔ healthy")) if not failed else line(bad("✘"), bold("; ".join(failed)))
+    return replace(
+        result,
+        exit_code=exit_codes.of_answer(yes=not failed),
+        result={**result.result, "healthy": not failed, "reasons": failed},
+        human=[verdict, *result.human],
+    )
+
+
+def label_name(by: By) -> str:
+    """What a breakdown's label is called; ``type`` itself says of an ndjson line what it is."""
+    return "event_type" if by is By.TYPE else by.value
+
+
+def with_human(result: Result, blocks: Sequence[Block]) -> Result:
+    """The same answer shown otherwise to people."""
+    return replace(result, human=blocks)
+
+
+def _human(report: StatsReport) -> Iterator[Block]:
+    yield _headline(report)
+    about = "" if report.exact else "about "
+    yield Fields(
+        (
+            ("pending", warn(f"{report.pending:,}") if report.late else f"{report.pending:,}"),
+            ("oldest pending id", report.oldest_pending_id),
+            ("dead", _dead(report)),
+            ("published", f"{about}{report.published:,} of {about}{report.total:,}"),
+            ("publish lag", _lag(report)),
+            ("created", f"{_sparkline(report.created)}  {report.in_per_s:,.3g}/s"),
+            ("sent", f"{_sparkline(report.sent)}  {report.out_per_s:,.3g}/s"),
+            ("rates and lags of", f"the last {span(report.window_s)}"),
+            ("drain", _forecast(report)),
+        )
+    )
+    if report.by:
+        yield _table(report.by, report.items)
+
+
+def _headline(report: StatsReport) -> Line:
+    """What matters at 3 a.m.: since when the oldest event waits."""
+    age = report.oldest_pending_age_s
+    if age is None:
+        waits: Part = good("✔ nothing waits")
+    else:
+        text = f"oldest pending event: {span(age)}"
+        waits = bad(text) if age > _VERY_LATE_S else warn(text) if age > _LATE_S else good(text)
+    return line(waits, bad(f"{report.dead:,} dead") if report.dead else None)
+
+
+def _dead(report: StatsReport) -> object:
+    if not report.dead:
+        return "0"
+    return bad(f"{report.dead:,}, the oldest for {span(report.oldest_dead_age_s)}")
+
+
+def _lag(report: StatsReport) -> str:
+    lag = report.lag
+    if lag.p50 is None:
+        return "nothing was published"
+    return f"p50 {span(lag.p50)} · p95 {span(lag.p95)} · p99 {span(lag.p99)}"
+
+
+def _forecast(report: StatsReport) -> Part:
+    match report.drain:
+        case Drain.EMPTY:
+            return good("empty")
+        case Drain.DRAINING:
+            return good(f"empty in {span(report.drain_eta_s)}")
+        case Drain.GROWING:
+            return bad("growing: more comes in than goes out")
+        case Drain.STALLED:
+            return warn("not getting smaller")
+
+
+def _sparkline(counts: Sequence[int]) -> str:
+    """Each part of the window as a bar; nothing at all is the lowest one."""
+    most = max(counts, default=0)
+    if not most:
+        return _BARS[0] * len(counts)
+    steps = len(_BARS) - 1
+    return "".join(_BARS[-(-count * steps // most)] for count in counts)
+
+
+def _table(by: By, rows: Sequence[Tally]) -> Table:
+    items = [_item(by, row) for row in rows]
+    columns = tuple(dict.fromkeys(name for item in items for name in item)) or (label_name(by),)
+    names = tuple(name.removesuffix("_s").replace("_", " ") for name in columns)
+    return Table(names, tuple(tuple(_cell(name, item.get(name)) for name in columns) for item in items))
+
+
+def _cell(name: str, value: object) -> object:
+    if name == "oldest_age_s":
+        return span(value) if isinstance(value, float) else "none"
+    return "none" if value is None else value
+
+
+def _item(by: By, row: Tally) -> dict[str, object]:
+    item: dict[str, object] = {label_name(by): row.label}
+    match by:
+        case By.STATUS:
+            events = {"pending": row.pending, "dead": row.dead}.get(row.label or "", row.published)
+            item |= {"events": events}
+        case By.ERROR:
+            item |= {"error_group": row.error_group, "pending": row.pending, "dead": row.dead}
+        case By.TYPE | By.PROVIDER:
+            item |= {"pending": row.pending, "dead": row.dead, "published": row.published}
+    return item | {"oldest_age_s": _seconds(row.oldest_age_s)}
+
+
+def _warnings(report: StatsReport) -> Iterator[str]:
+    if report.dead:
+        yield f"{report.dead:,} events are dead; see `payctl errors`, then `payctl replay --failed`"
+    if report.sent_unmarked > _MANY_UNMARKED:
+        yield (
+            f"{report.sent_unmarked:,} events were sent by the replaced service and not marked: every look reads them;"
+            " see `payctl doctor --fix-published-flags`"
+        )
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _span(duration: timedelta) -> str:
+    return span(duration.total_seconds()) or ""

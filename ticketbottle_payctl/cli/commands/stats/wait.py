@@ -1,0 +1,93 @@
+"""``--wait``: a condition on the outbox, and the wait for it."""
+
+from __future__ import annotations
+
+import operator
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import typer
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.commands.stats.result import result_of
+from ticketbottle_payctl.cli.input.durations import duration
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.result import Result, bad, bold, dim, good, line
+from ticketbottle_payctl.jobs.stats import StatsReport
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "=": operator.eq, "==": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+_VALUES: dict[str, Callable[[StatsReport], float]] = {
+    "pending": lambda report: report.pending,
+    "dead": lambda report: report.dead,
+    "age": lambda report: report.oldest_pending_age_s or 0.0,
+}
+_TERM = re.compile(rf"\s*({'|'.join(_VALUES)})\s*(<=|>=|==|=|<|>)\s*(\w+)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A condition as it was typed, and whether a report fulfils it."""
+
+    text: str
+    terms: tuple[tuple[str, str, float], ...]
+
+    def holds(self, report: StatsReport) -> bool:
+        """Every term is true."""
+        return all(_COMPARE[sign](_VALUES[name](report), value) for name, sign, value in self.terms)
+
+
+def wanted(text: str) -> Wanted:
+    """``pending=0``, ``dead<10``, ``age<30s``; several are joined by commas and must all hold.
+
+    Raises:
+        typer.BadParameter: it is none of these.
+    """
+    return Wanted(text, tuple(_term(term) for term in text.split(",")))
+
+
+def wait_for(
+    session: Session, look: Callable[[], StatsReport], condition: Wanted, pause: timedelta, timeout: timedelta
+) -> Result:
+    """Look until the condition holds; exit 10 where it did not in time, with the last state either way."""
+    began = time.monotonic()
+    session.note(dim("waiting for"), condition.text, dim(f"· at most {timeout.total_seconds():g} s"))
+    with stop_on_signals() as stop:
+        while True:
+            report = look()
+            left = began + timeout.total_seconds() - time.monotonic()
+            if condition.holds(report) or left <= 0 or stop.event.wait(min(pause.total_seconds(), left)):
+                break
+    return _answer(report, condition, stop.exit_code)
+
+
+def _answer(report: StatsReport, condition: Wanted, stopped: ExitCode | None) -> Result:
+    reached = condition.holds(report)
+    result = result_of(report)
+    verdict = line(good("✔"), condition.text) if reached else line(bad("✘"), bold(f"not reached: {condition.text}"))
+    return replace(
+        result,
+        exit_code=ExitCode.DONE if reached else stopped or ExitCode.DEADLINE,
+        result={**result.result, "waited_for": condition.text, "reached": reached},
+        human=[verdict, *result.human],
+    )
+
+
+def _term(text: str) -> tuple[str, str, float]:
+    found = _TERM.fullmatch(text)
+    value = found and _value(found[1], found[3])
+    if found is None or value is None:
+        message = f"{text.strip()!r} is not a condition; examples are pending=0, dead<10, age<30s"
+        raise typer.BadParameter(message)
+    return found[1], found[2], value
+
+
+def _value(name: str, text: str) -> float | None:
+    if text.isascii() and text.isdigit():
+        return float(text) if name != "age" or int(text) == 0 else None
+    return duration(text).total_seconds() if name == "age" else None

@@ -1,0 +1,87 @@
+"""``--watch``: on a terminal one picture that changes, elsewhere one line for each look."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event
+from typing import NoReturn
+
+import typer
+
+from ticketbottle_payctl.cli.app.global_options import OutputFormat
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.commands.stats.result import SCHEMA, result_of
+from ticketbottle_payctl.cli.output import writer
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.machine import cell, item_line, summary_line
+from ticketbottle_payctl.cli.output.result import Result, dim, line, warn
+from ticketbottle_payctl.cli.output.text import as_text, is_terminal
+from ticketbottle_payctl.errors import UnavailableError
+from ticketbottle_payctl.jobs.stats import StatsReport
+
+Show = Callable[[StatsReport], None]
+
+_COLUMNS = ("at", "pending", "dead", "oldest_pending_age_s", "in_per_s", "out_per_s", "drain", "drain_eta_s")
+
+
+def watch(session: Session, look: Callable[[], StatsReport], pause: timedelta) -> NoReturn:
+    """Look and show until a signal. A database that goes away after the first look is waited for."""
+    with stop_on_signals() as stop, _screen(session, pause) as show:
+        show(look())
+        while not stop.event.wait(pause.total_seconds()):
+            _again(session, look, show, stop.event)
+    code = stop.exit_code or ExitCode.DONE
+    if session.shared.output is OutputFormat.NDJSON:
+        writer.write_part(summary_line(Result(SCHEMA, code), session.occasion()), json=True)
+    raise typer.Exit(int(code))
+
+
+def _again(session: Session, look: Callable[[], StatsReport], show: Show, stop: Event) -> None:
+    try:
+        report = look()
+    except UnavailableError as error:
+        if not stop.is_set():
+            session.note(warn("waiting:"), error.message)
+        return
+    show(report)
+
+
+@contextmanager
+def _screen(session: Session, pause: timedelta) -> Iterator[Show]:
+    if session.shared.output is OutputFormat.NDJSON:
+        yield lambda report: writer.write_part(item_line(dict(result_of(report).result)), json=True)
+    elif is_terminal(sys.stdout):
+        with _picture(session, pause) as show:
+            yield show
+    else:
+        writer.write_part("\t".join(_COLUMNS) + "\n", json=False)
+        yield lambda report: writer.write_part("\t".join(_values(report)) + "\n", json=False)
+
+
+@contextmanager
+def _picture(session: Session, pause: timedelta) -> Iterator[Show]:
+    from rich.console import Console  # noqa: PLC0415 - rich, only where something is drawn
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    surface = writer.surface_of(sys.stdout, session.shared.color)
+    console = Console(no_color=not surface.colour, highlight=False, markup=False, emoji=False)
+    footer = line(dim(f"every {pause.total_seconds():g} s, Ctrl-C ends"))
+
+    def show(report: StatsReport) -> None:
+        # Drawn by the one renderer, which escapes what came from outside; only its own colours are read back.
+        blocks = [*result_of(report).human, footer]
+        live.update(Text.from_ansi(as_text(Result(SCHEMA, human=blocks), surface)), refresh=True)
+
+    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        yield show
+
+
+def _values(report: StatsReport) -> list[str]:
+    result = result_of(report).result
+    values = {**result, "in_per_s": report.in_per_s, "out_per_s": report.out_per_s}
+    return [cell(values[name]) for name in _COLUMNS]

@@ -1,0 +1,130 @@
+"""``payctl verify-signature``: needs no database, no Kafka, no network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ticketbottle_payctl import providers
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.input import callback_options
+from ticketbottle_payctl.cli.input.callback_source import AUTO, Source, read_request
+from ticketbottle_payctl.cli.input.key_files import read_keys
+from ticketbottle_payctl.cli.input.missing_keys import CredentialsFor, missing_keys
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, dim, good, line, money, warn
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.jobs.verify_signature import VerifyReport, verify_signature
+from ticketbottle_payctl.providers.gateway import Credentials, Gateway
+
+KeyFile = Annotated[str | None, typer.Option(metavar="FILE", help="NAME=value lines, or the bare signing key.")]
+KeyStdin = Annotated[bool, typer.Option("--key-stdin", help="The same from stdin.")]
+Explain = Annotated[bool, typer.Option("--explain", help="Show the text that was signed, personal data masked.")]
+Example = Annotated[str | None, typer.Option(metavar="NAME", help="A built-in callback with its public keys.")]
+Tamper = Annotated[str | None, typer.Option(metavar="FIELD", help="Change this field of the example after signing.")]
+
+
+def verify_signature_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    file: callback_options.File = None,
+    *,
+    provider: callback_options.Provider = AUTO,
+    query: callback_options.Query = None,
+    event: callback_options.EventFile = None,
+    path: callback_options.RequestPath = None,
+    key_file: KeyFile = None,
+    key_stdin: KeyStdin = False,
+    explain: Explain = False,
+    example: Example = None,
+    tamper: Tamper = None,
+) -> None:
+    """Prove a gateway's callback, or say why not.
+
+    Reads the callback as it arrived and checks it as the webhook would, with the keys of the environment, the
+    profile or --key-file. Exit 0 if it is genuine, 5 if not.
+    """
+    session = Session.of(ctx)
+    source = Source(file, query, event, path)
+    about = None
+    if example is not None or tamper is not None:
+        from ticketbottle_payctl.cli.input.examples import choose  # noqa: PLC0415 - a file of its own, for who asks
+
+        request, credentials_for, about = choose(example, tamper, source)
+    else:
+        request = read_request(source, provider)
+        credentials_for = session.services.credentials
+    gateway = providers.resolve(request) if provider == AUTO else providers.by_name(provider)
+    if key_file is not None or key_stdin:
+        credentials_for = _with_keys(_key_source(key_file, source, stdin=key_stdin), gateway, credentials_for)
+    report = verify_signature(request, gateway, credentials_for, explain=explain)
+    if not report.valid and not explain:  # a plain "no" helps nobody: look for the reason, now that time is no matter
+        report = verify_signature(request, gateway, credentials_for, explain=True)
+    if gateway is not None and report.reason == "not_configured":
+        raise missing_keys(gateway, credentials_for(gateway))
+    session.finish(_result(report, about, explain=explain))
+
+
+def _key_source(key_file: str | None, source: Source, *, stdin: bool) -> str:
+    if stdin and key_file is not None:
+        message = "--key-file and --key-stdin were both given"
+        raise InputError(message, hint="give one of them")
+    name = "-" if stdin or key_file is None else key_file
+    if name == "-" and "-" in {source.file, source.event}:
+        message = "stdin cannot hold both the callback and the key"
+        raise InputError(message, hint="put one of them into a file")
+    return name
+
+
+def _with_keys(name: str, gateway: Gateway | None, otherwise: CredentialsFor) -> CredentialsFor:
+    """The file's values before the environment's, for the one gateway it is about."""
+    if gateway is None:
+        return otherwise
+    from_file = read_keys(name, gateway)
+
+    def credentials_for(wanted: Gateway) -> Credentials:
+        found = otherwise(wanted)
+        return {**found, **from_file} if wanted is gateway else found
+
+    return credentials_for
+
+
+def _result(report: VerifyReport, about: str | None, *, explain: bool) -> Result:
+    facts = asdict(report)
+    facts["hints"] = list(report.hints)
+    if not explain:
+        del facts["canonical"]
+    return Result(
+        "payctl.verify-signature/1",
+        exit_codes.of_answer(yes=report.valid),
+        result={**facts, "example": about},
+        human=[
+            *(_valid(report) if report.valid else _invalid(report, explain=explain)),
+            _details(report, about, explain=explain),
+        ],
+    )
+
+
+def _valid(report: VerifyReport) -> list[Block]:
+    outcome = f"{report.outcome} ({report.reason})" if report.reason else report.outcome
+    amount = money(report.amount, report.currency)
+    order = f"order {report.order_ref}" if report.order_ref else None
+    first = line(good("✔ valid"), report.provider, outcome, amount, order)
+    ignored = [line(dim("  it is acknowledged and changes no payment"))] if report.outcome == "IGNORED" else []
+    return [first, *ignored, Fields((("gateway's number", report.provider_transaction_id),))]
+
+
+def _invalid(report: VerifyReport, *, explain: bool) -> list[Block]:
+    reason = report.detail or report.reason or "it is not genuine"
+    blocks: list[Block] = [line(bad("✘ not valid"), report.provider, reason)]
+    blocks += [line(warn("  hint"), hint) for hint in report.hints]
+    if report.provider is None:
+        blocks.append(line(dim("  try"), f"--provider {'|'.join(providers.GATEWAYS)}"))
+    elif not explain:
+        blocks.append(line(dim("  try"), "--explain shows the text that was signed"))
+    return blocks
+
+
+def _details(report: VerifyReport, about: str | None, *, explain: bool) -> Block:
+    return Fields((("example", about), ("signed text", report.canonical if explain else None)))

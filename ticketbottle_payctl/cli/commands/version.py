@@ -1,0 +1,33 @@
+"""``payctl version``."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import typer
+
+from ticketbottle_payctl import __version__
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.output.result import Result
+
+_PARTS = ("confluent-kafka", "psycopg2-binary", "sqlalchemy", "tenacity", "typer", "rich")
+
+
+def version_command(ctx: typer.Context) -> None:
+    """Show what this payctl is made of."""
+    built_with = {name: _installed(name) for name in _PARTS}
+    facts = {
+        "payctl": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system().lower()}-{platform.machine()}",
+        "packages": {name: found for name, found in built_with.items() if found},
+    }
+    Session.of(ctx).finish(Result("payctl.version/1", result=facts))
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

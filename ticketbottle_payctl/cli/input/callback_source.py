@@ -1,0 +1,120 @@
+"""From what was typed to the one request it means: a file, stdin, a query string, a Lambda event."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from ticketbottle_payctl import providers
+from ticketbottle_payctl.aws.api_gateway import to_request
+from ticketbottle_payctl.cli.input.bounded_read import read_bounded
+from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, Request
+from ticketbottle_payctl.errors import BodyTooLargeError, InputError
+from ticketbottle_payctl.providers.gateway import Gateway
+
+AUTO = "auto"
+_MAX_EVENT_BYTES = 4 * MAX_BODY_BYTES
+_SOURCES = "give a FILE, - for stdin, --query STRING or --event FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the callback is, as typed. Exactly one of ``file``, ``query`` and ``event`` is given."""
+
+    file: str | None = None
+    query: str | None = None
+    event: str | None = None
+    path: str | None = None
+
+
+def read_request(source: Source, provider: str) -> Request:
+    """Read the one source that was given.
+
+    ``provider`` is a gateway's name or ``auto``; it decides whether a file holds a body or a query string.
+
+    Raises:
+        InputError: none or several sources, an unreadable or empty one, or something that is no callback.
+        BodyTooLargeError: more than 64 KiB.
+    """
+    given = [value for value in (source.file, source.query, source.event) if value is not None]
+    if not given:
+        message = "there is no callback to read"
+        raise InputError(message, hint=_SOURCES)
+    if len(given) > 1:
+        message = "more than one source of the callback was given"
+        raise InputError(message, hint=f"{_SOURCES}, and only one of them")
+    request = _read(source, provider)
+    return request if source.path is None else replace(request, path=source.path)
+
+
+def resolve(request: Request, provider: str) -> Gateway:
+    """The gateway that was named, or the one whose path or shape the request has.
+
+    Raises:
+        InputError: the request looks like none of them.
+    """
+    if provider != AUTO:
+        return providers.by_name(provider)
+    gateway = providers.resolve(request)
+    if gateway is None:
+        message = "this looks like no known gateway's callback"
+        raise InputError(message, hint=f"say which: --provider {'|'.join(providers.GATEWAYS)}")
+    return gateway
+
+
+def _read(source: Source, provider: str) -> Request:
+    if source.event is not None:
+        return to_request(_json(read_bounded(source.event, _MAX_EVENT_BYTES)))
+    if source.query is not None:
+        return _query(source.query)
+    content = read_bounded(source.file or "-", MAX_BODY_BYTES)
+    if not content.strip():
+        message = "the callback is empty"
+        raise InputError(message, hint=_SOURCES)
+    if provider == "vnpay" or (provider == AUTO and _is_query(content)):
+        return _query(_text(content))
+    return Request(method="POST", body=content)
+
+
+def _query(text: str) -> Request:
+    """A query string as it was sent, with or without ``?``, or the whole URL it stood in."""
+    text = text.strip()
+    path = ""
+    if text.lower().startswith(("https://", "http://")):
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:
+            message = "the URL cannot be understood"
+            raise InputError(message) from error
+        text, path = parts.query, parts.path
+    text = text.removeprefix("?")
+    if not text:
+        message = "the query string is empty"
+        raise InputError(message)
+    if len(text) > MAX_BODY_BYTES:
+        message = f"the query string is larger than {MAX_BODY_BYTES:,} bytes"
+        raise BodyTooLargeError(message)
+    return Request(method="GET", path=path, query=text)
+
+
+def _is_query(content: bytes) -> bool:
+    """Whether it is a URL or a query string rather than JSON; only VNPay sends such."""
+    start = content.lstrip(b"\xef\xbb\xbf \t\r\n")
+    return not start.startswith((b"{", b"[")) and b"vnp_" in start
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        message = "the query string is not text"
+        raise InputError(message) from error
+
+
+def _json(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        message = "the event is not JSON"
+        raise InputError(message, hint="--event wants an API Gateway event (payload format 2.0) as JSON") from error

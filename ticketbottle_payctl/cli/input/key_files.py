@@ -1,0 +1,59 @@
+"""A merchant's keys from a small file or stdin, so that no key ever stands in an argument.
+
+Either ``NAME=value`` lines, where a name is the environment's (``ZALOPAY_KEY2``) or the gateway's (``key2``), or
+nothing but the one key that signs the gateway's callbacks.
+"""
+
+from __future__ import annotations
+
+from ticketbottle_payctl import telemetry
+from ticketbottle_payctl.cli.input.bounded_read import read_bounded
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.providers.gateway import Credentials, Gateway
+from ticketbottle_payctl.secret import Secret
+
+_LARGEST = 65_536
+
+
+def read_keys(name: str, gateway: Gateway) -> Credentials:
+    """The values in the file (``-`` is stdin) that belong to ``gateway``; other names are passed over.
+
+    Raises:
+        InputError: the file cannot be read, is not text, or holds no value of this gateway.
+    """
+    try:
+        text = read_bounded(name, _LARGEST).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = "the key file is not text"
+        raise InputError(message) from error
+    found = _parse(text, gateway)
+    if not found:
+        wanted = ", ".join(field.env for field in gateway.fields if field.signs_callbacks)
+        message = f"the key file holds no value for {gateway.name}"
+        raise InputError(message, hint=f"lines of NAME=value with {wanted}, or the bare key alone")
+    for values in found.values():
+        for value in values:
+            telemetry.register(value)
+    return found
+
+
+def _parse(text: str, gateway: Gateway) -> Credentials:
+    lines = [line for line in (raw.strip() for raw in text.splitlines()) if line and not line.startswith("#")]
+    names = {spelling.casefold(): field.name for field in gateway.fields for spelling in (field.env, field.name)}
+    pairs = [line.removeprefix("export ").partition("=") for line in lines]
+    named = {names.get(key.strip().casefold()): _unquoted(value) for key, _, value in pairs}
+    found = {key: (Secret(value),) for key, value in named.items() if key and value}
+    if not found and len(lines) == 1 and "_" not in lines[0].partition("=")[0]:
+        return {signing_field(gateway): (Secret(_unquoted(lines[0])),)}
+    return found
+
+
+def signing_field(gateway: Gateway) -> str:
+    """The credential a bare key is taken for: the last of those that prove a callback, after the merchant's names."""
+    return [field.name for field in gateway.fields if field.signs_callbacks][-1]
+
+
+def _unquoted(value: str) -> str:
+    value = value.strip()
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1] if quoted else value

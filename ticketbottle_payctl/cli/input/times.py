@@ -1,0 +1,170 @@
+"""Instants as people type them, read in a time zone that is known and shown back.
+
+``2h``, ``90m``, ``3d``, ``2h ago``, ``now``, ``today``, ``yesterday``, ``09:00``, ``2026-11-22``,
+``2026-11-22T10:00`` and RFC 3339 (which carries its own zone). What can be read in two ways is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
+
+import typer
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.input.durations import duration
+from ticketbottle_payctl.cli.output.result import dim
+from ticketbottle_payctl.telemetry import rfc3339
+
+_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""What is meant in earnest lies between; at the calendar's ends no zone can be reckoned with."""
+
+_EXAMPLES = "examples are 2h, yesterday, 09:00, 2026-11-22, 2026-11-22T10:00, 2026-11-22T03:00:00Z"
+_CLOCK = re.compile(r"\d{2}:\d{2}(:\d{2})?")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_LOCAL = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?")
+_RFC_3339 = re.compile(rf"({_LOCAL.pattern})(Z|z|[+-]\d{{2}}:\d{{2}})")
+_ORDER_UNKNOWN = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}|\d{4}/\d{1,2}/\d{1,2}")
+
+
+def instant(text: str, zone: tzinfo, now: datetime, *, option: str | None = None) -> datetime:
+    """The instant that ``text`` means, in UTC. A bare day is its first moment; a bare duration is that long ago.
+
+    ``zone`` is where days and clock times are read, ``now`` (aware) what ``2h ago`` and ``today`` are reckoned from.
+    ``option`` names the option in the error.
+
+    Raises:
+        typer.BadParameter: it is none of the accepted forms, can be read in two ways, does not exist in ``zone``, or
+            is not :func:`in_reach`.
+    """
+    try:
+        moment = _parse(text.strip(), zone, now).astimezone(UTC)
+        return moment if in_reach(moment) else _too_far(text)
+    except (ValueError, OverflowError) as error:
+        message = f"{text!r} is no instant; {_EXAMPLES}"
+        raise typer.BadParameter(message, param_hint=option) from error
+    except typer.BadParameter as error:
+        raise typer.BadParameter(error.message, param_hint=option) from error
+
+
+def in_reach(moment: datetime) -> bool:
+    """Whether it lies from 1900 to 2199, so that every zone and the database can show it."""
+    return _EARLIEST <= moment < _LATEST
+
+
+def age(text: str) -> timedelta:
+    """How long ago: ``2h``, ``90m``, ``3d``, or the same with ``ago``.
+
+    Raises:
+        typer.BadParameter: it is no duration, or nothing at all.
+    """
+    return duration(text.strip().removesuffix("ago").strip())
+
+
+def is_age(text: str) -> bool:
+    """Whether it is how long ago, rather than an instant of its own."""
+    try:
+        age(text)
+    except typer.BadParameter:
+        return False
+    return True
+
+
+def zone_of(session: Session) -> tzinfo:
+    """Where times are read and shown: ``--tz``, then the profile's, then the machine's.
+
+    Raises:
+        ConfigError: the profile or its file is not there or not understood.
+    """
+    name = session.shared.tz or session.profile.tz
+    return ZoneInfo(name) if name else machine_zone()
+
+
+def machine_zone() -> tzinfo:
+    """The machine's zone by its name, so that other days have their own offset; else its offset of today."""
+    named = os.environ.get("TZ", "").removeprefix(":")
+    linked = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    for name in filter(None, (named, linked)):
+        try:
+            return ZoneInfo(name)
+        except (KeyError, ValueError, OSError):
+            continue
+    offset = datetime.now(UTC).astimezone().utcoffset()
+    return timezone(offset) if offset else UTC
+
+
+def shown(moment: datetime, zone: tzinfo) -> str:
+    """In both: ``2026-11-22 10:00:00 +07:00 (2026-11-22T03:00:00Z)``."""
+    local = moment.astimezone(zone).replace(microsecond=0)
+    return f"{local.isoformat(' ')[:19]} {local.isoformat()[19:]} ({rfc3339(moment)})"
+
+
+def note_window(session: Session, since: datetime | None, until: datetime | None, *, by: str | None = None) -> None:
+    """Say on stderr which window was understood, in local time and UTC. Nothing where there is no bound."""
+    if since is None and until is None:
+        return
+    zone = zone_of(session)
+    start = shown(since, zone) if since else "the beginning"
+    end = shown(until, zone) if until else "now"
+    session.note(dim("window"), f"{start} → {end}", dim(f"by {by}") if by else dim(""))
+
+
+def _parse(text: str, zone: tzinfo, now: datetime) -> datetime:
+    lowered = text.lower()
+    words: dict[str, Callable[[], datetime]] = {
+        "now": lambda: now,
+        "today": lambda: _local(_today(zone, now), time.min, zone, first=True),
+        "yesterday": lambda: _local(_today(zone, now) - timedelta(days=1), time.min, zone, first=True),
+    }
+    if lowered in words:
+        return words[lowered]()
+    if found := _RFC_3339.fullmatch(text):
+        return datetime.fromisoformat(f"{_with_t(found[1])}{found[4].upper()}")
+    if _LOCAL.fullmatch(text):
+        there = datetime.fromisoformat(_with_t(text))
+        return _local(there.date(), there.time(), zone)
+    if _DAY.fullmatch(text):
+        return _local(date.fromisoformat(text), time.min, zone, first=True)
+    if _CLOCK.fullmatch(text):
+        return _local(_today(zone, now), time.fromisoformat(text), zone)
+    _refuse_ambiguous(text)
+    return now - age(lowered) if re.match(r"\d+[a-z]", lowered) else _no(text)
+
+
+def _with_t(text: str) -> str:
+    return f"{text[:10]}T{text[11:]}"
+
+
+def _today(zone: tzinfo, now: datetime) -> date:
+    return now.astimezone(zone).date()
+
+
+def _local(day: date, clock: time, zone: tzinfo, *, first: bool = False) -> datetime:
+    """A clock time of a day in ``zone``; refused where clocks were changed so that it is twice or never there."""
+    early, late = (datetime.combine(day, clock.replace(fold=fold), zone) for fold in (0, 1))
+    if early.utcoffset() != late.utcoffset() and not first:
+        message = f"{clock} of {day} is not one instant in {zone}, where clocks changed then; add an offset or Z"
+        raise typer.BadParameter(message)
+    return early
+
+
+def _refuse_ambiguous(text: str) -> None:
+    if text.isdigit():
+        message = f"{text!r} could be seconds, days or a year; {_EXAMPLES}"
+        raise typer.BadParameter(message)
+    if _ORDER_UNKNOWN.fullmatch(text):
+        message = f"{text!r} does not say which is the day and which the month; write 2026-11-22"
+        raise typer.BadParameter(message)
+
+
+def _too_far(text: str) -> datetime:
+    message = f"{text!r} does not lie between 1900 and 2199"
+    raise typer.BadParameter(message)
+
+
+def _no(text: str) -> datetime:
+    message = f"{text!r} is no instant; {_EXAMPLES}"
+    raise typer.BadParameter(message)

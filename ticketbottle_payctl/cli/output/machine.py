@@ -1,0 +1,136 @@
+"""The forms for programs: one JSON document, typed JSON lines, CSV. The same names in each, additions only."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ticketbottle_payctl.cli.output.result import Failure, Result
+from ticketbottle_payctl.cli.output.sanitize import escape, escape_json
+from ticketbottle_payctl.telemetry import rfc3339
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """Which command ran, as whom, since when. ``duration_ms`` is wall-clock time."""
+
+    command: str | None
+    profile: str | None
+    started_at: datetime
+    duration_ms: int
+
+
+def envelope(result: Result, occasion: Occasion) -> dict[str, object]:
+    """The whole answer as one document; on failure too, with ``error`` filled."""
+    return {
+        "schema": result.schema,
+        "ok": result.exit_code == 0,
+        "exit_code": int(result.exit_code),
+        "command": occasion.command,
+        "profile": occasion.profile,
+        "dry_run": result.dry_run,
+        "run_id": result.run_id,
+        "started_at": rfc3339(occasion.started_at),
+        "duration_ms": occasion.duration_ms,
+        "counts": dict(result.counts),
+        "result": dict(result.result),
+        "items": [dict(item) for item in result.items],
+        "truncated": result.truncated,
+        "next": result.next,
+        "warnings": list(result.warnings),
+        "error": _error(result.error),
+    }
+
+
+def as_json(result: Result, occasion: Occasion) -> str:
+    """Exactly one document and a newline."""
+    return _dump(envelope(result, occasion), indent=2)
+
+
+def as_ndjson(result: Result, occasion: Occasion) -> str:
+    """One ``{"type": "item"}`` line per item, then one ``{"type": "summary"}`` line with all the rest."""
+    return "".join([*map(item_line, result.items), summary_line(result, occasion)])
+
+
+def item_line(item: Mapping[str, object]) -> str:
+    """One item as a typed line."""
+    return _dump({"type": "item", **item})
+
+
+def summary_line(result: Result, occasion: Occasion) -> str:
+    """All of a result but its items, as the last typed line."""
+    summary = envelope(result, occasion)
+    del summary["items"]
+    return _dump({"type": "summary", **summary})
+
+
+def as_csv(result: Result) -> str:
+    """The items under a header; a one-answer command gives one row of counts and result. Nothing on failure."""
+    rows = [dict(item) for item in result.items] or [{**result.counts, **result.result}]
+    flat = [dict(_flat(row)) for row in rows]
+    columns = list(dict.fromkeys(name for row in flat for name in row))
+    if not columns:
+        return ""
+    return _csv_lines([columns, *[[row.get(name, "") for name in columns] for row in flat]])
+
+
+def csv_header(columns: Iterable[str]) -> str:
+    """The first line."""
+    return _csv_lines([list(columns)])
+
+
+def csv_row(columns: Iterable[str], item: Mapping[str, object]) -> str:
+    """An item under a header of ``columns``."""
+    return _csv_lines([[cell(item.get(name)) for name in columns]])
+
+
+def cell(value: object) -> str:
+    """A value as one cell of text: nothing for None, JSON for a structure, else the value itself, escaped."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return rfc3339(value)
+        case Mapping() | list() | tuple():
+            return escape(json.dumps(value, ensure_ascii=False, default=_encoded))
+        case _:
+            return escape(value)
+
+
+def _flat(row: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{escape(name)}.")
+        else:
+            yield f"{prefix}{escape(name)}", cell(value)
+
+
+def _csv_lines(rows: Iterable[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _error(failure: Failure | None) -> dict[str, object] | None:
+    if failure is None:
+        return None
+    return {
+        "code": failure.code,
+        "message": failure.message,
+        "hint": failure.hint,
+        "retryable": failure.retryable,
+    }
+
+
+def _dump(document: Mapping[str, object], indent: int | None = None) -> str:
+    return escape_json(json.dumps(document, ensure_ascii=False, indent=indent, default=_encoded)) + "\n"
+
+
+def _encoded(value: object) -> object:
+    return rfc3339(value) if isinstance(value, datetime) else str(value)

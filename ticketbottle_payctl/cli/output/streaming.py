@@ -1,0 +1,55 @@
+"""Answers of any length. As ndjson and csv the rows go out as they come; other forms need all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+import typer
+
+from ticketbottle_payctl.cli.app.global_options import OutputFormat
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.output import writer
+from ticketbottle_payctl.cli.output.machine import csv_header, csv_row, item_line, summary_line
+from ticketbottle_payctl.cli.output.result import Result, Table
+
+_BUFFERED = 200
+
+
+def finish_stream(
+    session: Session, rows: Iterable[Mapping[str, object]], columns: Sequence[str], close: Callable[[], Result]
+) -> NoReturn:
+    """Write the rows, then what ``close`` says of them (it is called after the last), and leave with its code.
+
+    Where reading fails in the middle, ndjson ends with a summary that holds the error; csv just ends, and the exit
+    code says that it is not whole.
+    """
+    match session.shared.output:
+        case OutputFormat.NDJSON:
+            _write(map(item_line, rows), json=True)
+            result = close()
+            writer.tell_warnings(result, session.shared.color)
+            writer.write_part(summary_line(result, session.occasion()), json=True)
+        case OutputFormat.CSV:
+            writer.write_part(csv_header(columns), json=False)
+            _write((csv_row(columns, row) for row in rows), json=False)
+            result = close()
+            writer.tell_warnings(result, session.shared.color)
+        case _:
+            found = [dict(row) for row in rows]
+            result = close()
+            table = Table(tuple(columns), tuple(tuple(row.get(name) for name in columns) for row in found))
+            session.finish(replace(result, items=found, human=result.human or [table]))
+    raise typer.Exit(int(result.exit_code))
+
+
+def _write(lines: Iterable[str], *, json: bool) -> None:
+    held: list[str] = []
+    for line in lines:
+        held.append(line)
+        if len(held) >= _BUFFERED:
+            writer.write_part("".join(held), json=json)
+            held.clear()
+    if held:
+        writer.write_part("".join(held), json=json)

@@ -1,0 +1,75 @@
+"""Tables on a terminal, drawn by rich. Cells fold, so that nothing is cut; no markup is read."""
+
+from __future__ import annotations
+
+from io import StringIO
+from shutil import get_terminal_size
+
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ticketbottle_payctl.cli.output.machine import cell
+from ticketbottle_payctl.cli.output.result import Style, Styled, Table
+from ticketbottle_payctl.cli.output.text import Surface
+
+_BETWEEN = 3
+_NARROWEST = 9
+_STYLES = {Style.GOOD: "green", Style.BAD: "red", Style.WARN: "yellow", Style.BOLD: "bold", Style.DIM: "dim"}
+
+
+def draw(table: Table, surface: Surface) -> str:
+    """The table as wide as the terminal, as text."""
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, highlight=False)
+    whole = _kept_whole(table, get_terminal_size().columns)
+    for place, name in enumerate(table.columns):
+        numbers = bool(table.rows) and all(isinstance(row[place], int | float) for row in table.rows)
+        justify: JustifyMethod = "right" if numbers else "left"
+        drawn.add_column(Text(cell(name)), overflow="fold", justify=justify, no_wrap=place in whole)
+    for row in table.rows:
+        drawn.add_row(*(_cell(value, surface) for value in row))
+    return _as_text(drawn, surface)
+
+
+def _kept_whole(table: Table, width: int) -> set[int]:
+    """Columns of single words (ids, instants) that are not folded, from the left, as far as there is room for the rest.
+
+    An id that is broken over two lines cannot be copied.
+    """
+    columns = [[name, *(_word(row[place]) for row in table.rows)] for place, name in enumerate(table.columns)]
+    needs = [max(map(len, words)) + _BETWEEN for words in columns]
+    kept: set[int] = set()
+    for place, words in enumerate(columns):
+        others = _NARROWEST * (len(columns) - len(kept) - 1)
+        if " " not in "".join(words[1:]) and sum(needs[each] for each in kept) + needs[place] + others <= width:
+            kept.add(place)
+    return kept
+
+
+def _word(value: object) -> str:
+    return cell(value.text if isinstance(value, Styled) else value)
+
+
+def _cell(value: object, surface: Surface) -> Text:
+    if isinstance(value, Styled):
+        return Text(surface.marks(cell(value.text)), style=_STYLES[value.style])
+    return Text(surface.marks(cell(value)))
+
+
+def _as_text(drawn: RichTable, surface: Surface) -> str:
+    page = StringIO()
+    console = Console(
+        file=page,
+        width=get_terminal_size().columns,
+        force_terminal=surface.colour,
+        color_system="standard" if surface.colour else None,
+        no_color=not surface.colour,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        safe_box=not surface.unicode,
+        legacy_windows=False,
+    )
+    console.print(drawn)
+    return page.getvalue()

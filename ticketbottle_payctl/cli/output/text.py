@@ -1,0 +1,109 @@
+"""The form for people. On a terminal: aligned, coloured, tables drawn. Elsewhere: full values, tab-separated.
+
+Every text is escaped here, so nothing that came from outside is interpreted, and no caller can forget it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TextIO, assert_never
+
+from ticketbottle_payctl.cli.output.machine import cell
+from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Part, Raw, Result, Styled, Table
+from ticketbottle_payctl.cli.output.sanitize import escape
+
+_PLAIN_MARKS = str.maketrans(
+    {"✔": "+", "✘": "x", "→": "->", "·": "-", "…": "..."} | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What is written on: whether it is a terminal, whether it shows colour, whether it knows our marks."""
+
+    terminal: bool
+    colour: bool
+    unicode: bool = True
+
+    @classmethod
+    def of(cls, stream: TextIO, *, colour: bool) -> Surface:
+        """What ``stream`` is."""
+        encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
+        return cls(is_terminal(stream), colour, encoding.startswith("utf"))
+
+    def marks(self, text: str) -> str:
+        """Our own text in what the stream can show."""
+        return text if self.unicode else text.translate(_PLAIN_MARKS)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person reads it directly; a closed stream is read by nobody."""
+    try:
+        return stream.isatty()
+    except ValueError:
+        return False
+
+
+def as_text(result: Result, surface: Surface) -> str:
+    """The whole answer for people."""
+    return "".join(_block(block, surface) for block in result.human or _default(result))
+
+
+def paint(part: Part, surface: Surface) -> str:
+    """One word, escaped, in its colour where there is colour."""
+    if isinstance(part, str):
+        return surface.marks(escape(part))
+    text = surface.marks(escape(part.text))
+    return f"\x1b[{part.style.value}m{text}\x1b[0m" if surface.colour else text
+
+
+def _default(result: Result) -> Iterable[Block]:
+    if result.items:
+        columns = tuple(dict.fromkeys(name for item in result.items for name in item))
+        rows = tuple(tuple(item.get(name) for name in columns) for item in result.items)
+        return [Table(columns, rows)]
+    return [Fields((*result.counts.items(), *result.result.items()))]
+
+
+def _block(block: Block, surface: Surface) -> str:
+    match block:
+        case Line():
+            return "  ".join(paint(part, surface) for part in block.parts) + "\n"
+        case Fields():
+            return _fields(block, surface)
+        case Table():
+            return _drawn(block, surface) if surface.terminal else _tabbed(block)
+        case Raw():
+            return block.text if block.text.endswith("\n") else f"{block.text}\n"
+        case _:
+            assert_never(block)
+
+
+def _fields(fields: Fields, surface: Surface) -> str:
+    present = [(escape(name), value) for name, value in fields.rows if value is not None]
+    if not surface.terminal:
+        return "".join(f"{name}\t{_value(value, surface, plain=True)}\n" for name, value in present)
+    width = max((len(name) for name, _ in present), default=0)
+    return "".join(f"  {name:<{width}}  {_value(value, surface)}\n" for name, value in present)
+
+
+def _value(value: object, surface: Surface, *, plain: bool = False) -> str:
+    if isinstance(value, Styled):
+        return escape(value.text) if plain and not surface.colour else paint(value, surface)
+    return surface.marks(cell(value))
+
+
+def _tabbed(table: Table) -> str:
+    rows = [table.columns, *table.rows]
+    return "".join("\t".join(_plain(value) for value in row) + "\n" for row in rows)
+
+
+def _plain(value: object) -> str:
+    return cell(value.text if isinstance(value, Styled) else value)
+
+
+def _drawn(table: Table, surface: Surface) -> str:
+    from ticketbottle_payctl.cli.output.tables import draw  # noqa: PLC0415 - rich, only where a table is drawn
+
+    return draw(table, surface)

@@ -1,0 +1,1 @@
+"""Profiles, the guards they set, and the places their settings lead to."""

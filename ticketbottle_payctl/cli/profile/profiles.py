@@ -1,0 +1,190 @@
+"""Named settings in a TOML file: values that fill what the environment does not set, and guards.
+
+::
+
+    [profiles.staging]
+    DATABASE_URL = "postgresql://..."
+    KAFKA_BROKERS = "..."
+    tz = "Asia/Ho_Chi_Minh"
+
+    [profiles.staging.guard]
+    protected = true        # --reason, and the profile's name typed
+    read_only = false       # nothing is ever changed
+    max_affected = 1000     # rows one command may change
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeGuard
+
+from ticketbottle_payctl.cli.profile import endpoints
+from ticketbottle_payctl.errors import ConfigError
+
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_LARGEST_FILE = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What a profile allows. None of ``max_affected`` means the tool's own default."""
+
+    protected: bool = False
+    read_only: bool = False
+    max_affected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The settings in force. ``origins`` says of each of the profile's own values which file it is from.
+
+    ``hidden`` are the profile's own values that the environment's come before.
+    """
+
+    name: str | None
+    environ: Mapping[str, str] = field(repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    guard: Guard = field(default_factory=Guard)
+    tz: str | None = None
+    hidden: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def misled(self) -> list[str]:
+        """Where the environment leads elsewhere than the profile: one sentence for each, without what opens it."""
+        found = []
+        for name, place in (("DATABASE_URL", endpoints.database), ("KAFKA_BROKERS", endpoints.brokers)):
+            own, other = place(self.hidden.get(name, "")), place(self.environ.get(name, ""))
+            if name in self.hidden and own != other:
+                found.append(f"{name} of the environment comes before profile {self.name}'s: {_said(other)}")
+        return found
+
+
+def config_path(given: str | None, environ: Mapping[str, str]) -> Path:
+    """Where the configuration file is, or would be: as given, else ``$XDG_CONFIG_HOME/payctl/config.toml``."""
+    if given is not None:
+        return Path(given)
+    base = environ.get("XDG_CONFIG_HOME") or ""
+    # The XDG base directory specification: a relative path is to be ignored.
+    root = Path(base) if base.startswith("/") else Path(environ.get("HOME") or "~").expanduser() / ".config"
+    return root / "payctl" / "config.toml"
+
+
+def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Profile:
+    """The environment, filled up from a profile. Reads no file where neither a profile nor a file was named.
+
+    Raises:
+        ConfigError: the file cannot be read or understood, or has no profile of that name.
+    """
+    if name is None and given is None:
+        return Profile(None, environ)
+    path = config_path(given, environ)
+    known = _table(_parse(path).get("profiles", {}), "profiles", path)
+    if name is None:
+        return Profile(None, environ)
+    if name not in known:
+        message = f"there is no profile {name} in {path}"
+        raise ConfigError(message, hint=f"one of: {', '.join(known) or 'none is defined'}")
+    return _profile(name, _table(known[name], f"profiles.{name}", path), path, environ)
+
+
+def every(path: Path) -> list[Profile]:
+    """Each profile of a file by itself, without the environment.
+
+    Raises:
+        ConfigError: the file cannot be read, or one of them not be understood.
+    """
+    known = _table(_parse(path).get("profiles", {}), "profiles", path)
+    return [_profile(name, _table(known[name], f"profiles.{name}", path), path, {}) for name in known]
+
+
+def names(path: Path) -> list[str]:
+    """The profiles a file defines.
+
+    Raises:
+        ConfigError: the file cannot be read or understood.
+    """
+    return list(_table(_parse(path).get("profiles", {}), "profiles", path))
+
+
+def _profile(name: str, table: Mapping[str, object], path: Path, environ: Mapping[str, str]) -> Profile:
+    values: dict[str, str] = {}
+    for key, value in table.items():
+        if key in {"guard", "tz"}:
+            continue
+        if not _VARIABLE.fullmatch(key) or not isinstance(value, str | int | float):
+            message = f"profiles.{name}.{key} in {path} is not a setting"
+            raise ConfigError(message, hint="names are those of environment variables, values text or numbers")
+        values[key] = str(value).lower() if isinstance(value, bool) else str(value)
+    tz = table.get("tz")
+    if tz is not None and not _is_zone(tz):
+        message = f"profiles.{name}.tz in {path} is no time zone"
+        raise ConfigError(message, hint='an example is tz = "Asia/Ho_Chi_Minh"')
+    fills = {key: value for key, value in values.items() if not environ.get(key)}
+    guards = _table(table.get("guard", {}), f"profiles.{name}.guard", path)
+    own = [*fills, *(["tz"] if tz else []), *(f"guard.{key}" for key in guards)]
+    origins = dict.fromkeys(own, f"profile {name} in {path}")
+    hidden = {key: value for key, value in values.items() if key not in fills}
+    return Profile(name, {**environ, **fills}, origins, _guard(guards, name, path), tz, hidden)
+
+
+def _said(place: object) -> str:
+    return ",".join(sorted(place)) if isinstance(place, frozenset) else str(place or "no database")
+
+
+def _is_zone(name: object) -> TypeGuard[str]:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only where a profile names one
+
+    try:
+        return isinstance(name, str) and bool(ZoneInfo(name))
+    except (KeyError, ValueError, OSError):  # unknown, no name of a zone at all, a directory
+        return False
+
+
+def _guard(table: Mapping[str, object], name: str, path: Path) -> Guard:
+    for key, value in table.items():
+        wanted = {"protected": bool, "read_only": bool, "max_affected": int}.get(key)
+        if wanted is None or type(value) is not wanted:
+            message = f"profiles.{name}.guard.{key} in {path} is not understood"
+            raise ConfigError(message, hint="protected and read_only are true or false, max_affected is a number")
+    cap = table.get("max_affected")
+    if isinstance(cap, int) and cap < 1:
+        message = f"profiles.{name}.guard.max_affected in {path} is not at least 1"
+        raise ConfigError(message, hint="read_only = true lets nothing be changed")
+    return Guard(
+        protected=table.get("protected") is True,
+        read_only=table.get("read_only") is True,
+        max_affected=cap if isinstance(cap, int) else None,
+    )
+
+
+def _parse(path: Path) -> Mapping[str, object]:
+    import tomllib  # noqa: PLC0415 - only where there is a file to read
+
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_FILE + 1)
+        if len(text) > _LARGEST_FILE:
+            message = f"{path} is too large for a configuration file"
+            raise ConfigError(message)
+        return tomllib.loads(text.decode())
+    except OSError as error:
+        message = f"the configuration file {path} cannot be read: {error.strerror or type(error).__name__}"
+        raise ConfigError(message, hint="payctl config path") from error
+    except ValueError as error:  # not TOML, or not UTF-8: its text may quote a value, so it is not passed on
+        message = f"{path} is not valid TOML{_place(error)}"
+        raise ConfigError(message) from None
+
+
+def _place(error: ValueError) -> str:
+    found = re.search(r"line \d+, column \d+", str(error))
+    return f" at {found[0]}" if found else ""
+
+
+def _table(value: object, name: str, path: Path) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        message = f"{name} in {path} is not a table"
+        raise ConfigError(message)
+    return value

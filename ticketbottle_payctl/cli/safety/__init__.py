@@ -1,0 +1,1 @@
+"""Ask before a command changes something, and refuse what the profile forbids."""

@@ -1,0 +1,89 @@
+"""payctl's own schema, in numbered steps. The payment service's tables are never touched.
+
+Each ``NNNN_name.sql`` beside this file runs once, in order, inside one transaction under one lock, so that
+upgrading twice at once is the same as upgrading once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.resources import files
+
+from sqlalchemy import Connection, Engine
+
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+
+_LOCK = 7_262_001
+_LIMITS = Limits(statement=timedelta(minutes=5), lock=timedelta(seconds=30))
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step: its number, its name, its SQL."""
+
+    version: int
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """Which steps the database has, and which this payctl still wants to run."""
+
+    applied: tuple[str, ...]
+    pending: tuple[str, ...]
+
+
+def known() -> list[Migration]:
+    """Every step this payctl brings, in order."""
+    steps = sorted((entry for entry in files(__name__).iterdir() if entry.name.endswith(".sql")), key=lambda e: e.name)
+    return [Migration(int(entry.name[:4]), entry.name[:-4], entry.read_text("utf-8")) for entry in steps]
+
+
+def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
+    """Run the steps the database lacks and say which. Safe to run twice, also at once; ``dry_run`` rolls back.
+
+    Raises:
+        ConfigError: the role may not create the schema or its tables.
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    with transaction(engine, _LIMITS, commit=not dry_run) as connection:
+        before = _lock_and_read(connection)
+        missing = [step for step in known() if step.name not in before]
+        for step in missing:
+            connection.exec_driver_sql(step.sql)
+            connection.exec_driver_sql(
+                "INSERT INTO payctl.migrations (version, name) VALUES (%(version)s, %(name)s)",
+                {"version": step.version, "name": step.name},
+            )
+    return SchemaStatus(applied=tuple(before), pending=tuple(step.name for step in missing))
+
+
+def status(engine: Engine) -> SchemaStatus:
+    """Which steps are there and which are missing; changes nothing."""
+    with transaction(engine, _LIMITS) as connection:
+        exists = connection.exec_driver_sql("SELECT to_regclass('payctl.migrations') IS NOT NULL").scalar_one()
+        applied = _applied(connection) if exists else []
+    return SchemaStatus(tuple(applied), tuple(step.name for step in known() if step.name not in applied))
+
+
+def _lock_and_read(connection: Connection) -> list[str]:
+    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": _LOCK})
+    connection.exec_driver_sql(
+        """
+        -- IF NOT EXISTS would ask for the right to create schemas even where this one is there.
+        DO $$ BEGIN IF to_regnamespace('payctl') IS NULL THEN CREATE SCHEMA payctl; END IF; END $$;
+        CREATE TABLE IF NOT EXISTS payctl.migrations (
+            version    integer PRIMARY KEY,
+            name       text NOT NULL,
+            applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+        )
+        """
+    )
+    return _applied(connection)
+
+
+def _applied(connection: Connection) -> list[str]:
+    rows = connection.exec_driver_sql("SELECT name FROM payctl.migrations ORDER BY version")
+    return [str(name) for (name,) in rows]

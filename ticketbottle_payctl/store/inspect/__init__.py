@@ -1,0 +1,1 @@
+"""Read what PostgreSQL says about itself, its tables and its sessions."""

@@ -1,0 +1,202 @@
+"""What the database knows about Debezium: its publication, its slot, and which events lie on whose side of it.
+
+A slot begins at a point of the write-ahead log. Transactions that commit later are Debezium's, earlier ones are
+payctl's; neither a timestamp nor an id can tell them apart, but the snapshot that comes with a new slot does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime, timedelta
+from threading import Timer
+from typing import Any, NamedTuple
+
+import psycopg2
+from psycopg2.extras import LogicalReplicationConnection
+from sqlalchemy import Connection, Engine
+
+from ticketbottle_payctl.domain.event import OutboxEvent
+from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError, GuardError
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox.debezium_names import PUBLICATION, SLOT
+
+_OPEN = 'NOT published AND "publishedAt" IS NULL'
+_PRIVILEGE, _EXISTS, _NOT_LOGICAL, _CANCELED = "42501", "42710", "55000", "57014"
+
+
+class SlotState(NamedTuple):
+    """``active`` while a connector reads. ``retained`` are bytes of log that the server keeps for it."""
+
+    active: bool
+    retained: int
+
+
+class Pending(NamedTuple):
+    """An event that waits to be sent, and its payment."""
+
+    id: str
+    aggregate_id: str
+
+
+class Marked(NamedTuple):
+    """An event that lies in Kafka, and since when (UTC, without zone like the owner's column)."""
+
+    id: str
+    at: datetime
+
+
+def publishes_inserts(connection: Connection) -> bool:
+    """Whether the publication is there, for the outbox, and for inserts alone."""
+    sql = """
+        SELECT p.pubinsert AND NOT (p.pubupdate OR p.pubdelete OR p.pubtruncate)
+        FROM pg_publication AS p JOIN pg_publication_rel AS r ON r.prpubid = p.oid
+        WHERE p.pubname = %(name)s AND r.prrelid = 'outbox'::regclass
+    """
+    return bool(connection.exec_driver_sql(sql, {"name": PUBLICATION}).scalar_one_or_none())
+
+
+def slot(connection: Connection) -> SlotState | None:
+    """Debezium's slot in this database; None where Debezium does not publish."""
+    sql = """
+        SELECT active, pg_current_wal_insert_lsn() - confirmed_flush_lsn FROM pg_replication_slots
+        WHERE slot_name = %(name)s AND database = current_database()
+    """
+    row = connection.exec_driver_sql(sql, {"name": SLOT}).one_or_none()
+    return None if row is None else SlotState(row[0], int(row[1] or 0))
+
+
+def refuse_while_debezium_publishes(connection: Connection) -> None:
+    """Two publishers would send everything twice.
+
+    Raises:
+        GuardError: the slot is there.
+    """
+    if slot(connection) is not None:
+        message = f"Debezium publishes this outbox (replication slot {SLOT})"
+        raise GuardError(message, hint="`payctl cdc cut-back` takes it back")
+
+
+def table_name(connection: Connection) -> str:
+    """The outbox's name, quoted and with its schema, for a connection that has another search path."""
+    sql = """
+        SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = 'outbox'::regclass
+    """
+    return str(connection.exec_driver_sql(sql).scalar_one())
+
+
+def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patience: timedelta) -> list[Pending]:
+    """Make the slot; the events that were pending at the very point where it begins, oldest first, at most ``limit``.
+
+    Waits for the transactions that are writing at that moment, and makes nobody wait.
+
+    Raises:
+        GuardError: the slot is there already.
+        ConfigError: ``wal_level`` is not logical, or the role may not replicate.
+        DatabaseUnavailableError: a transaction wrote for longer than ``patience``, or the server is away.
+    """
+    sql = f"""
+        SELECT id, "aggregateId" FROM {table} WHERE {_OPEN} AND "retryCount" < %(max)s
+        ORDER BY "createdAt", id COLLATE "C" LIMIT %(limit)s
+    """  # noqa: S608 - the name is quoted by the server
+    try:
+        with closing(_replication_connection(engine)) as connection, connection.cursor() as cursor:
+            waiting = Timer(patience.total_seconds(), connection.cancel)
+            waiting.start()
+            try:
+                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                cursor.execute(f"CREATE_REPLICATION_SLOT {SLOT} LOGICAL pgoutput USE_SNAPSHOT")
+                cursor.execute(sql, {"max": max_retries, "limit": limit})
+                pending = [Pending(*row) for row in cursor.fetchall()]
+                cursor.execute("COMMIT")
+            finally:
+                waiting.cancel()
+    except psycopg2.Error as error:
+        raise _translated(error) from error
+    return pending
+
+
+def drop_slot(engine: Engine, limits: Limits) -> None:
+    """Let go of the log. No slot is no error.
+
+    Raises:
+        GuardError: a connector reads from it.
+    """
+    with transaction(engine, limits) as connection:
+        state = slot(connection)
+        if state is not None and state.active:
+            message = "a connector reads from the slot"
+            raise GuardError(message, hint="stop the connector first")
+        if state is not None:
+            connection.exec_driver_sql("SELECT pg_drop_replication_slot(%(name)s)", {"name": SLOT})
+
+
+def waiting_behind_dead(connection: Connection, max_retries: int) -> int:
+    """How many pending events follow a dead one of their payment."""
+    sql = f"""
+        SELECT count(*) FROM outbox AS o WHERE {_OPEN} AND "retryCount" < %(max)s AND EXISTS (
+            SELECT FROM outbox AS d WHERE NOT d.published AND d."publishedAt" IS NULL AND d."retryCount" >= %(max)s
+              AND d."aggregateId" = o."aggregateId" AND d."createdAt" <= o."createdAt")
+    """  # noqa: S608 - only constants are put in
+    return int(connection.exec_driver_sql(sql, {"max": max_retries}).scalar_one())
+
+
+def count_pending(connection: Connection, max_retries: int) -> int:
+    """How many events are pending."""
+    sql = f'SELECT count(*) FROM outbox WHERE {_OPEN} AND "retryCount" < %(max)s'  # noqa: S608
+    return int(connection.exec_driver_sql(sql, {"max": max_retries}).scalar_one())
+
+
+def claim_these(connection: Connection, ids: Sequence[str]) -> list[OutboxEvent]:
+    """Claim and mark these events as a publisher does, oldest first. Guard: still pending."""
+    sql = f"""
+        UPDATE outbox AS o SET published = true, "publishedAt" = clock_timestamp() AT TIME ZONE 'UTC'
+        WHERE o.id = ANY(%(ids)s) AND {_OPEN}
+        RETURNING o.id, o."aggregateId", o."aggregateType", o."eventType", o.payload::text, o."createdAt",
+            o."retryCount",
+            (SELECT ARRAY[x.correlation_id, x.traceparent, x.replay_run_id]
+             FROM payctl.event_context AS x WHERE x.event_id = o.id)
+    """  # noqa: S608 - only constants are put in
+    rows = [OutboxEvent(*row) for row in connection.exec_driver_sql(sql, {"ids": list(ids)})]
+    return sorted(rows, key=lambda event: event.position)
+
+
+def mark_published(connection: Connection, sent: Sequence[Marked]) -> int:
+    """Mark what lies in Kafka; how many were not marked before."""
+    sql = f"""
+        UPDATE outbox AS o SET published = true, "publishedAt" = s.at
+        FROM unnest(%(ids)s::text[], %(at)s::timestamp[]) AS s (id, at) WHERE o.id = s.id AND {_OPEN}
+    """  # noqa: S608 - only constants are put in
+    return connection.exec_driver_sql(sql, {"ids": [one.id for one in sent], "at": [one.at for one in sent]}).rowcount
+
+
+def mark_dead(connection: Connection, ids: Sequence[str], max_retries: int, error: str) -> int:
+    """Make events dead that went where nobody reads; how many were not dead before."""
+    sql = f"""
+        UPDATE outbox SET "retryCount" = %(max)s, "lastError" = %(error)s
+        WHERE id = ANY(%(ids)s) AND {_OPEN} AND "retryCount" < %(max)s
+    """  # noqa: S608 - only constants are put in
+    return connection.exec_driver_sql(sql, {"ids": list(ids), "max": max_retries, "error": error}).rowcount
+
+
+def _replication_connection(engine: Engine) -> Any:  # noqa: ANN401 - the driver has no types
+    _, arguments = engine.dialect.create_connect_args(engine.url)
+    arguments = {"connect_timeout": 3, **arguments}
+    return psycopg2.connect(**arguments, connection_factory=LogicalReplicationConnection)
+
+
+def _translated(error: psycopg2.Error) -> Exception:
+    text = str(error).strip().partition("\n")[0]
+    match error.pgcode:
+        case code if code == _EXISTS:
+            message = f"the replication slot {SLOT} is there already: Debezium publishes, or a cut-over broke off"
+            return GuardError(message, hint=f"if no connector was ever started, pg_drop_replication_slot('{SLOT}')")
+        case code if code == _NOT_LOGICAL:
+            return ConfigError(f"no slot can be made: {text}", hint="set wal_level = logical and restart PostgreSQL")
+        case code if code == _PRIVILEGE or "must be superuser or replication role" in text:
+            return ConfigError(f"the database role may not replicate: {text}", hint="run what `payctl cdc config` says")
+        case code if code == _CANCELED:
+            message = "some transaction has been writing for too long: a slot begins where none is under way"
+            return DatabaseUnavailableError(message, hint="look for it in pg_stat_activity, then try again")
+    return DatabaseUnavailableError(f"PostgreSQL is not available: {text}", hint="check the server, then try again")

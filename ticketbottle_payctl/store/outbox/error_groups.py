@@ -1,0 +1,82 @@
+"""Why events are not published: their last errors, grouped by what is the same about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.outbox.selector import (
+    PATTERN,
+    UNPUBLISHED,
+    Selector,
+    check_pattern,
+    group_of,
+    honest_pattern,
+    predicate,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """Unpublished events that failed in the same way. ``sample`` is the error of the newest. Instants are UTC."""
+
+    group: str
+    pattern: str
+    count: int
+    dead: int
+    first: datetime
+    last: datetime
+    event_types: tuple[str, ...]
+    sample: str | None
+    sample_id: str
+
+
+def groups(connection: Connection, selector: Selector, max_retries: int, limit: int) -> list[ErrorGroup]:
+    """The kinds of error of unpublished events that failed at least once, the most frequent first.
+
+    ``first`` and ``last`` are when the oldest and the newest of them was created.
+
+    Raises:
+        InputError: the selector's pattern is not one.
+    """
+    check_pattern(connection, selector)
+    wanted = predicate(selector, max_retries)
+    failed = f'{UNPUBLISHED} AND o."retryCount" > 0 AND {wanted.sql}'
+    # Only counts and bounds are gathered of a group, never its rows: each one's newest is then found by its instant.
+    sql = f"""
+        WITH part AS (
+            SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
+                count(*) FILTER (WHERE o."retryCount" >= %(max_retries)s) AS dead,
+                min(o."createdAt") AS first, max(o."createdAt") AS last
+            FROM outbox AS o WHERE {failed} GROUP BY 1, 2
+        ), kind AS (
+            SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
+                min(first) AS first, max(last) AS last, array_agg(type ORDER BY type) AS types
+            FROM part GROUP BY 2 ORDER BY 3 DESC, 1 LIMIT %(limit)s
+        )
+        SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, newest.error, newest.id
+        FROM kind AS k CROSS JOIN LATERAL (
+            SELECT left(o."lastError", 500) AS error, o.id FROM outbox AS o
+            WHERE o."createdAt" = k.last AND {failed} AND {PATTERN} = k.pattern
+            ORDER BY o.id COLLATE "C" DESC LIMIT 1
+        ) AS newest
+        ORDER BY k.events DESC, k.id
+    """  # noqa: S608 - only constants are put in
+    with honest_pattern(selector):
+        rows = connection.exec_driver_sql(sql, wanted.parameters | {"limit": limit}).all()
+    return [
+        ErrorGroup(
+            group=row[0],
+            pattern=row[1],
+            count=row[2],
+            dead=row[3],
+            first=row[4].replace(tzinfo=UTC),
+            last=row[5].replace(tzinfo=UTC),
+            event_types=tuple(row[6]),
+            sample=row[7],
+            sample_id=row[8],
+        )
+        for row in rows
+    ]

@@ -1,0 +1,203 @@
+"""Rows to look at, newest first, a page at a time: each page is a transaction of its own and holds nothing open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.outbox.selector import (
+    SAME_GATEWAY,
+    STATE,
+    SUPERSEDED,
+    Selector,
+    check_pattern,
+    honest_pattern,
+    predicate,
+    without_zone,
+)
+
+
+class Position(NamedTuple):
+    """Where a page ended: the row's instant (aware) and its id."""
+
+    at: datetime
+    id: str
+
+
+class Listed(NamedTuple):
+    """A row as it was read, small while it waits for its turn: which value is the instant, and what all are called."""
+
+    names: tuple[str, ...]
+    values: Sequence[Any]
+    instant: int
+
+    @property
+    def position(self) -> Position:
+        """Where it stands in the order of the listing."""
+        at = _aware(self.values[self.instant])
+        assert isinstance(at, datetime)  # noqa: S101 - the column is one
+        return Position(at, str(self.values[0]))
+
+    @property
+    def row(self) -> dict[str, object]:
+        """Its values by their names."""
+        return dict(zip(self.names, map(_aware, self.values), strict=True))
+
+
+PAYMENTS_PAGE = 50_000
+"""Payments have no index on their creation: each page sorts what is left of the table, so there must be few."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentSelector:
+    """Which payments are meant. ``stuck`` is how long one must have been PENDING."""
+
+    ids: tuple[str, ...] | None = None
+    order_codes: tuple[str, ...] = ()
+    provider: str | None = None
+    statuses: tuple[str, ...] = ()
+    stuck: timedelta | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptSelector:
+    """Which kept callbacks are meant. ``results`` are the outcomes of ``process-webhook``."""
+
+    ids: tuple[str, ...] | None = None
+    order_codes: tuple[str, ...] = ()
+    payments: tuple[str, ...] = ()
+    provider: str | None = None
+    results: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+OUTBOX_FIELDS = (
+    "id", "event_type", "state", "order_code", "aggregate_id", "aggregate_type", "provider", "created_at",
+    "published_at", "retry_count", "last_error", "superseded",
+)  # fmt: skip
+PAYMENT_FIELDS = (
+    "id", "order_code", "status", "amount", "currency", "provider", "provider_transaction_id", "created_at",
+    "updated_at", "completed_at", "failed_at", "cancelled_at",
+)  # fmt: skip
+RECEIPT_FIELDS = (
+    "id", "received_at", "provider", "outcome", "result", "reason", "order_ref", "reference",
+    "gateway_transaction_id", "amount", "currency", "payment_id", "event_id", "correlation_id",
+)  # fmt: skip
+
+
+def outbox(
+    connection: Connection, limit: int, before: Position | None, *, selector: Selector, max_retries: int
+) -> list[Listed]:
+    """Selected events, by the instant of their creation. The selector's own limit is not looked at.
+
+    Raises:
+        InputError: the ``error`` pattern is not one.
+    """
+    check_pattern(connection, selector)
+    wanted = predicate(selector, max_retries)
+    older = _OLDER.format('o."createdAt"') if before else "true"
+    # The index is on (published, "createdAt"): two short walks along it, not a sort of the table.
+    halves = " UNION ALL ".join(
+        f"""(SELECT o.* FROM outbox AS o WHERE o.published = {half} AND {older} AND {wanted.sql}
+        ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC LIMIT %(limit)s)"""  # noqa: S608
+        for half in ("true", "false")
+    )
+    sql = f"""
+        SELECT o.id, o."eventType", {STATE}, y."orderCode", o."aggregateId", o."aggregateType", y.provider,
+            o."createdAt", o."publishedAt", o."retryCount", o."lastError", {SUPERSEDED}
+        FROM (SELECT * FROM ({halves}) AS o ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC LIMIT %(limit)s) AS o
+        LEFT JOIN payments AS y ON y.id = o."aggregateId"
+        ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC
+    """  # noqa: S608 - only constants are put in
+    with honest_pattern(selector):
+        rows = connection.exec_driver_sql(sql, wanted.parameters | _page(limit, before)).all()
+    return [Listed(OUTBOX_FIELDS, row, 7) for row in rows]
+
+
+def payments(connection: Connection, limit: int, before: Position | None, *, selector: PaymentSelector) -> list[Listed]:
+    """Selected payments, by the instant of their creation."""
+    conditions = [
+        *([] if selector.ids is None else ["o.id = ANY(%(ids)s)"]),
+        *(['o."orderCode" = ANY(%(order_codes)s)'] if selector.order_codes else []),
+        *([SAME_GATEWAY.format("o.provider")] if selector.provider else []),
+        *(["o.status::text = ANY(%(statuses)s)"] if selector.statuses else []),
+        *([_STUCK] if selector.stuck is not None else []),
+        *(['o."createdAt" >= %(since)s'] if selector.since else []),
+        *(['o."createdAt" < %(until)s'] if selector.until else []),
+        *([_OLDER.format('o."createdAt"')] if before else []),
+    ]
+    sql = f"""
+        SELECT o.id, o."orderCode", o.status::text, o."amountCents", o.currency::text, o.provider,
+            o."providerTransactionId", o."createdAt", o."updatedAt", o."completedAt", o."failedAt", o."cancelledAt"
+        FROM payments AS o WHERE {" AND ".join(conditions) or "true"}
+        ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC LIMIT %(limit)s
+    """  # noqa: S608 - only constants are put in
+    parameters = {
+        "ids": list(selector.ids or ()),
+        "order_codes": list(selector.order_codes),
+        "provider": selector.provider,
+        "statuses": list(selector.statuses),
+        "stuck": selector.stuck,
+        "since": without_zone(selector.since),
+        "until": without_zone(selector.until),
+    }
+    rows = connection.exec_driver_sql(sql, parameters | _page(limit, before)).all()
+    return [Listed(PAYMENT_FIELDS, row, 7) for row in rows]
+
+
+def receipts(connection: Connection, limit: int, before: Position | None, *, selector: ReceiptSelector) -> list[Listed]:
+    """Selected callbacks, by the instant they were received; what they carried is not among the fields."""
+    conditions = [
+        *([] if selector.ids is None else ["o.id::text = ANY(%(ids)s)"]),
+        *([_OF_ORDER] if selector.order_codes else []),
+        *(["o.payment_id = ANY(%(payments)s)"] if selector.payments else []),
+        *([SAME_GATEWAY.format("o.provider")] if selector.provider else []),
+        *(["o.result = ANY(%(results)s)"] if selector.results else []),
+        *(["o.received_at >= %(since)s"] if selector.since else []),
+        *(["o.received_at < %(until)s"] if selector.until else []),
+        *(["(o.received_at, o.id) < (%(before_at)s, %(before_id)s::uuid)"] if before else []),
+    ]
+    sql = f"""
+        SELECT o.id::text, o.received_at, o.provider, o.outcome, o.result, o.reason, o.order_ref, o.reference,
+            o.gateway_transaction_id, o.amount, o.currency, o.payment_id, o.event_id, o.correlation_id
+        FROM payctl.webhook_receipts AS o WHERE {" AND ".join(conditions) or "true"}
+        ORDER BY o.received_at DESC, o.id DESC LIMIT %(limit)s
+    """  # noqa: S608 - only constants are put in
+    parameters: dict[str, object] = {
+        "ids": list(selector.ids or ()),
+        "order_codes": list(selector.order_codes),
+        "payments": list(selector.payments),
+        "provider": selector.provider,
+        "results": list(selector.results),
+        "since": selector.since,
+        "until": selector.until,
+        "limit": limit,
+        "before_at": before.at if before else None,
+        "before_id": before.id if before else None,
+    }
+    return [Listed(RECEIPT_FIELDS, row, 1) for row in connection.exec_driver_sql(sql, parameters).all()]
+
+
+_OLDER = '({0} <= %(before_at)s AND ({0}, o.id COLLATE "C") < (%(before_at)s, %(before_id)s))'
+_STUCK = (
+    """(o.status::text = 'PENDING' AND o."createdAt" <= clock_timestamp() AT TIME ZONE 'UTC' - %(stuck)s::interval)"""
+)
+_OF_ORDER = """(o.order_ref = ANY(%(order_codes)s)
+    OR o.payment_id IN (SELECT p.id FROM payments AS p WHERE p."orderCode" = ANY(%(order_codes)s)))"""
+
+
+def _page(limit: int, before: Position | None) -> dict[str, object]:
+    at = without_zone(before.at) if before else None
+    return {"limit": limit, "before_at": at, "before_id": before.id if before else None}
+
+
+def _aware(value: object) -> object:
+    """The owner's instants have no zone and are UTC."""
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value

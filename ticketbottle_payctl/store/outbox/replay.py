@@ -1,0 +1,297 @@
+"""Put events back to pending: what would be, and one chunk of a run's plan after the other.
+
+::
+
+    published = false, "publishedAt" = null, "retryCount" = 0      "lastError" stays: why it was sent again
+
+An event is touched only if its row is still the version that was planned. The id never changes; the run's id goes
+into the message's headers through ``payctl.event_context``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.outbox.selector import (
+    PUBLISHED,
+    STATE,
+    SUPERSEDED,
+    UNPUBLISHED,
+    Selector,
+    check_pattern,
+    honest_pattern,
+    predicate,
+)
+
+# One text is quicker to hand over than a list. An id that held it would be told apart from its row, and left alone.
+_BETWEEN = "\x1f"
+
+CHUNK = 1000
+"""Most rows of one transaction."""
+
+
+class Row(NamedTuple):
+    """A row as it was seen: its id, where it stood, and the transaction that wrote it. Every change moves it."""
+
+    id: str
+    place: str
+    version: int
+
+
+class Candidate(NamedTuple):
+    """A selected event."""
+
+    row: Row
+    aggregate_id: str
+    event_type: str
+    created_at: datetime
+    state: str
+    superseded: bool
+
+
+class Superseded(NamedTuple):
+    """An event whose payment is COMPLETED now: sent again, it would take a paid customer's tickets away."""
+
+    id: str
+    event_type: str
+    aggregate_id: str
+
+
+class Chunk(NamedTuple):
+    """What one transaction applied: how many events by outcome and reason."""
+
+    number: int
+    outcomes: dict[tuple[str, str | None], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the events of a run stand now."""
+
+    published: int
+    dead: int
+    pending: int
+
+
+def candidates(connection: Connection, selector: Selector, max_retries: int) -> list[Candidate]:
+    """The selected events, oldest first. Published ones only where they were selected as such or by their id.
+
+    Raises:
+        InputError: the ``error`` pattern is not one.
+    """
+    check_pattern(connection, selector)
+    chosen, parameters = _chosen(selector, max_retries)
+    sql = f"""
+        SELECT o.id, o.ctid::text, o.xmin::text::bigint, o."aggregateId", o."eventType", o."createdAt", {STATE},
+            {SUPERSEDED}
+        FROM {chosen} AS o ORDER BY o."createdAt", o.id COLLATE "C"
+    """  # noqa: S608 - only constants are put in
+    with honest_pattern(selector):
+        rows = connection.exec_driver_sql(sql, parameters)
+        return [Candidate(Row(*row[:3]), row[3], row[4], row[5].replace(tzinfo=UTC), row[6], row[7]) for row in rows]
+
+
+def count_candidates(
+    connection: Connection, selector: Selector, max_retries: int, *, published: bool, superseded: bool
+) -> int:
+    """How many of the selected events would be requeued, with or without those that are left out unless allowed.
+
+    Raises:
+        InputError: the ``error`` pattern is not one.
+    """
+    check_pattern(connection, selector)
+    chosen, parameters = _chosen(selector, max_retries)
+    leave = {"published": published, "superseded": superseded}
+    sql = f"""
+        SELECT count(*) FROM {chosen} AS o
+        WHERE (%(published)s OR {UNPUBLISHED}) AND (%(superseded)s OR NOT {SUPERSEDED})
+    """  # noqa: S608 - only constants are put in
+    with honest_pattern(selector):
+        return int(connection.exec_driver_sql(sql, parameters | leave).scalar_one())
+
+
+def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate]) -> int:
+    """How many payments of these events have a newer event that is not among them."""
+    if not planned:
+        return 0
+    newest: dict[str, datetime] = {}
+    for event in planned:  # they are in order: the last of a key is its newest
+        newest[event.aggregate_id] = event.created_at
+    return int(
+        connection.exec_driver_sql(
+            """
+            SELECT count(DISTINCT o."aggregateId")
+            FROM unnest(%(keys)s::text[], %(newest)s::timestamp[]) AS k (key, at)
+            JOIN outbox AS o ON o."aggregateId" = k.key AND o."createdAt" > k.at
+            WHERE o.published IN (true, false) AND o."createdAt" > %(oldest)s
+            """,
+            {
+                "keys": list(newest),
+                "newest": [at.replace(tzinfo=None) for at in newest.values()],
+                "oldest": min(newest.values()).replace(tzinfo=None),
+            },
+        ).scalar_one()
+    )
+
+
+def superseded_among(connection: Connection, ids: Sequence[str]) -> tuple[Superseded, ...]:
+    """Which of these events are superseded now, oldest first."""
+    return _superseded(connection, "o.id = ANY(%(ids)s)", {"ids": list(ids)})
+
+
+def superseded_left(connection: Connection, run_id: str) -> tuple[Superseded, ...]:
+    """Which events of the run's plan that are not applied yet are superseded now, oldest first."""
+    left = """o.id = ANY(ARRAY(SELECT unnest(event_ids) FROM payctl.run_chunks
+        WHERE run_id = %(run)s::uuid AND applied_at IS NULL))"""
+    return _superseded(connection, left, {"run": run_id})
+
+
+def _superseded(connection: Connection, which: str, parameters: dict[str, object]) -> tuple[Superseded, ...]:
+    sql = f"""
+        SELECT o.id, o."eventType", o."aggregateId" FROM outbox AS o
+        WHERE {which} AND {SUPERSEDED} ORDER BY o."createdAt", o.id COLLATE "C"
+    """  # noqa: S608 - only constants are put in
+    return tuple(Superseded(*row) for row in connection.exec_driver_sql(sql, parameters))
+
+
+def store_plan(connection: Connection, run_id: str, chunks: Iterable[Sequence[Row]]) -> None:
+    """Keep the plan of a run as the transactions in which it will be applied."""
+    for number, chunk in enumerate(chunks):
+        connection.exec_driver_sql(
+            """
+            INSERT INTO payctl.run_chunks (run_id, number, event_ids, places, versions)
+            VALUES (%(run)s::uuid, %(number)s, string_to_array(%(ids)s, %(between)s),
+                string_to_array(%(places)s, %(between)s)::tid[], string_to_array(%(versions)s, %(between)s)::bigint[])
+            """,
+            {
+                "run": run_id,
+                "number": number,
+                "between": _BETWEEN,
+                "ids": _BETWEEN.join([row.id for row in chunk]),
+                "places": _BETWEEN.join([row.place for row in chunk]),
+                "versions": _BETWEEN.join([str(row.version) for row in chunk]),
+            },
+        )
+
+
+def apply_next(connection: Connection, run_id: str, *, allow_superseded: bool) -> Chunk | None:
+    """Apply the run's next chunk; None where none is left or the run was cancelled.
+
+    Guards, each on the row itself: it is there, nobody else holds it, its version is the planned one, and it was not
+    superseded since. What fails one is recorded with the reason and left alone.
+    """
+    number = connection.exec_driver_sql(_NEXT, {"run": run_id}).scalar_one_or_none()
+    if number is None:
+        return None
+    parameters = {"run": run_id, "number": number, "allow_superseded": allow_superseded}
+    rows = connection.exec_driver_sql(_APPLY, parameters)
+    return Chunk(number, {(outcome, reason): count for outcome, reason, count in rows})
+
+
+def remaining(connection: Connection, run_id: str) -> tuple[int, int]:
+    """How many chunks and events of the run's plan are not applied yet."""
+    row = connection.exec_driver_sql(
+        """
+        SELECT count(*), coalesce(sum(cardinality(event_ids)), 0)::bigint FROM payctl.run_chunks
+        WHERE run_id = %(run)s::uuid AND applied_at IS NULL
+        """,
+        {"run": run_id},
+    ).one()
+    return int(row[0]), int(row[1])
+
+
+def progress(connection: Connection, run_id: str, max_retries: int, *, chunk: int | None = None) -> Progress:
+    """Where the requeued events of a run stand now, of one chunk or of all. An event that was deleted is published."""
+    row = connection.exec_driver_sql(
+        f"""
+        SELECT count(*) FILTER (WHERE o.id IS NULL OR {PUBLISHED}),
+            count(*) FILTER (WHERE {UNPUBLISHED} AND o."retryCount" >= %(max_retries)s),
+            count(*) FILTER (WHERE {UNPUBLISHED} AND o."retryCount" < %(max_retries)s)
+        FROM payctl.run_items AS i LEFT JOIN outbox AS o ON o.id = i.item_id
+        WHERE i.run_id = %(run)s::uuid AND i.outcome = 'requeued' AND i.chunk = COALESCE(%(chunk)s, i.chunk)
+        """,  # noqa: S608 - only constants are put in
+        {"run": run_id, "chunk": chunk, "max_retries": max_retries},
+    ).one()
+    return Progress(*row)
+
+
+def outcomes(connection: Connection, run_id: str, *, chunk: int | None = None) -> dict[tuple[str, str | None], int]:
+    """How many events of a run, or of one chunk of it, had each outcome and reason."""
+    rows = connection.exec_driver_sql(
+        """
+        SELECT outcome, reason, count(*) FROM payctl.run_items
+        WHERE run_id = %(run)s::uuid AND chunk = COALESCE(%(chunk)s, chunk) GROUP BY 1, 2
+        """,
+        {"run": run_id, "chunk": chunk},
+    )
+    return {(outcome, reason): count for outcome, reason, count in rows}
+
+
+def _chosen(selector: Selector, max_retries: int) -> tuple[str, dict[str, object]]:
+    wanted = predicate(selector, max_retries)
+    conditions = [wanted.sql]
+    if not selector.published and selector.ids is None:
+        conditions.append(UNPUBLISHED)
+    where = " AND ".join(conditions)
+    limit = 'ORDER BY o."createdAt", o.id COLLATE "C" LIMIT %(limit)s' if selector.limit is not None else ""
+    sql = f"(SELECT o.*, o.ctid, o.xmin FROM outbox AS o WHERE {where} {limit})"  # noqa: S608 - constants and parameters
+    return sql, wanted.parameters | {"limit": selector.limit}
+
+
+# Two resumed runs at once take turns: a chunk is applied once. Its commit need not wait for the disk: a server that
+# crashes loses the mark on the chunk together with the rows, and the report at the end is committed as ever.
+_NEXT = """
+SELECT c.number FROM payctl.run_chunks AS c JOIN payctl.runs AS r ON r.id = c.run_id,
+    set_config('synchronous_commit', 'off', true)
+WHERE c.run_id = %(run)s::uuid AND c.applied_at IS NULL AND r.status <> 'cancelled'
+ORDER BY c.number LIMIT 1 FOR UPDATE OF c
+"""
+
+# A row that another session holds is left alone rather than waited for. The lock is taken first and the version read
+# from the locked row, so what is judged is what is updated. Rows are found where they stood: each change moves them.
+_APPLY = f"""
+WITH chunk AS (
+    UPDATE payctl.run_chunks SET applied_at = clock_timestamp()
+    WHERE run_id = %(run)s::uuid AND number = %(number)s
+    RETURNING event_ids, places, versions
+), planned AS MATERIALIZED (
+    SELECT p.* FROM chunk, unnest(chunk.event_ids, chunk.places, chunk.versions) WITH ORDINALITY
+        AS p (id, ctid_then, version, place)
+), held AS MATERIALIZED (
+    SELECT o.ctid AS here, o.id, o."aggregateId", o."eventType", o.published, o."publishedAt", o."retryCount",
+        o."lastError", o.xmin::text::bigint AS version
+    FROM outbox AS o WHERE o.ctid = ANY (ARRAY(SELECT ctid_then FROM planned)) FOR NO KEY UPDATE SKIP LOCKED
+), judged AS MATERIALIZED (
+    SELECT p.id, p.place, o.here, o.published, o."publishedAt", o."retryCount", o."lastError",
+        CASE
+            WHEN o.id IS NULL THEN COALESCE((SELECT CASE x.ctid WHEN p.ctid_then THEN 'locked' ELSE 'changed' END
+                FROM outbox AS x WHERE x.id = p.id), 'gone')
+            WHEN o.version <> p.version THEN 'changed'
+            WHEN NOT %(allow_superseded)s AND {SUPERSEDED} THEN 'superseded'
+        END AS reason
+    FROM planned AS p LEFT JOIN held AS o ON o.id = p.id AND o.here = p.ctid_then
+), requeued AS (
+    UPDATE outbox AS o SET published = false, "publishedAt" = NULL, "retryCount" = 0
+    WHERE o.ctid = ANY (ARRAY(SELECT here FROM judged WHERE reason IS NULL))
+    RETURNING o.id
+), context AS (
+    INSERT INTO payctl.event_context (event_id, replay_run_id) SELECT id, %(run)s FROM requeued
+    ON CONFLICT (event_id) DO UPDATE SET replay_run_id = excluded.replay_run_id
+), recorded AS (
+    INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason, before, after)
+    SELECT %(run)s::uuid, %(number)s, j.place, j.id,
+        CASE WHEN j.reason IS NULL THEN 'requeued' WHEN j.reason = 'locked' THEN 'failed' ELSE 'skipped' END, j.reason,
+        CASE WHEN j.here IS NOT NULL THEN jsonb_build_object('published', j.published,
+            'published_at', j."publishedAt", 'retry_count', j."retryCount", 'last_error', j."lastError") END,
+        CASE WHEN j.reason IS NULL THEN jsonb_build_object('published', false, 'published_at', NULL,
+            'retry_count', 0, 'last_error', j."lastError") END
+    FROM judged AS j
+    RETURNING outcome, reason
+)
+SELECT outcome, reason, count(*) FROM recorded GROUP BY 1, 2
+"""  # noqa: S608 - only constants are put in

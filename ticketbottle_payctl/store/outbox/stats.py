@@ -1,0 +1,266 @@
+"""How the outbox is, read at a cost that does not grow with what was published.
+
+Pending and dead events are counted exactly, through the index on (published, "createdAt"), which leads past the
+published rows. Of those only the newest are looked at, a fixed number. How many there are in all is an estimate from
+the table's statistics, but for a small table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.outbox.selector import GROUP, PATTERN, UNPUBLISHED
+
+NEWEST = 10_000
+"""How many published events are looked at: what they say of rates and lags hardly changes with more."""
+
+PARTS = 30
+"""Into how many equal parts the window is cut."""
+
+_MOST_GROUPS = 50
+_SMALL_BYTES = 16 * 1_048_576
+_SAMPLED_PAGES = 200
+_RECENT_S = 60
+
+
+class By(StrEnum):
+    """What events can be grouped by."""
+
+    TYPE = "type"
+    STATUS = "status"
+    PROVIDER = "provider"
+    ERROR = "error"
+
+
+class Recent(NamedTuple):
+    """What the newest published events say. Instants are UTC without a zone, as in the table.
+
+    ``created_since`` and ``sent_since`` are where what was looked at begins: the window's start, or later where
+    :data:`NEWEST` events do not reach back so far. The ``recent`` counts are of the last minute of it.
+    Lags are seconds from ``"createdAt"`` to ``"publishedAt"``, None where nothing was sent.
+    """
+
+    now: datetime
+    created_since: datetime
+    sent_since: datetime
+    created: int
+    sent: int
+    recent_created: int
+    recent_sent: int
+    lag_p50: float | None
+    lag_p95: float | None
+    lag_p99: float | None
+    created_in: Mapping[str, int]
+    sent_in: Mapping[str, int]
+
+
+class Unpublished(NamedTuple):
+    """All that is not marked published, exactly. Ages are seconds by the database's clock, None where there is none.
+
+    ``late`` are the pending older than was asked for, ``sent_unmarked`` those the replaced service sent without
+    marking them: published. ``created`` and ``recent_created`` are how many of all of them are that new.
+    """
+
+    pending: int
+    dead: int
+    sent_unmarked: int
+    late: int
+    oldest_pending_age_s: float | None
+    oldest_pending_id: str | None
+    oldest_dead_age_s: float | None
+    created: int
+    recent_created: int
+    created_in: Mapping[str, int]
+
+
+class Group(NamedTuple):
+    """Unpublished events in one state that agree in what was asked for; the rest is None.
+
+    ``error`` is the kind of the last error, without what differs from event to event, ``error_group`` its short name.
+    """
+
+    dead: bool
+    event_type: str | None
+    provider: str | None
+    error: str | None
+    error_group: str | None
+    events: int
+    oldest: datetime
+    age_s: float
+
+
+class Total(NamedTuple):
+    """How many rows the table has; ``exact``, or estimated from its statistics."""
+
+    rows: int
+    exact: bool
+
+
+_PROVIDER = """COALESCE(upper(o.payload->>'provider'),
+    (SELECT upper(p.provider) FROM payments AS p WHERE p.id = o."aggregateId"))"""
+_COLUMNS: Mapping[By, Mapping[str, str]] = {
+    By.TYPE: {"type": 'o."eventType"'},
+    By.STATUS: {},
+    By.PROVIDER: {"provider": _PROVIDER},
+    By.ERROR: {
+        "error": f'CASE WHEN o."lastError" IS NOT NULL THEN {PATTERN} END',
+        "name": f'CASE WHEN o."lastError" IS NOT NULL THEN {GROUP} END',
+    },
+}
+_LABELS = ("type", "provider", "error", "name")
+_PART = """width_bucket(date_part('epoch', {at}), date_part('epoch', {start}), date_part('epoch', {now}) + 0.001,
+    {parts})"""
+
+
+def recent(connection: Connection, window_s: float) -> Recent:
+    """Look at the newest published events, at most :data:`NEWEST` of them. No more than those rows are read.
+
+    Newest by creation, which the index knows: what was sent lately of an older backlog is not among them.
+    """
+    sql = f"""
+        WITH newest AS MATERIALIZED (
+            SELECT "createdAt" AS made, COALESCE("publishedAt", "createdAt") AS sent FROM outbox
+            WHERE published = true ORDER BY "createdAt" DESC LIMIT {NEWEST}
+        ), clock AS MATERIALIZED (
+            SELECT now, now - %(window)s * interval '1 second' AS start, now - {_RECENT_S} * interval '1 second' AS late
+            FROM (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS now) AS read
+        ), span AS MATERIALIZED (
+            SELECT now, late,
+                CASE WHEN count(made) < {NEWEST} THEN start ELSE GREATEST(start, min(made)) END AS made_since,
+                CASE WHEN count(made) < {NEWEST} THEN start ELSE GREATEST(start, min(sent)) END AS sent_since
+            FROM clock LEFT JOIN newest ON true GROUP BY now, late, start
+        ), counted AS (
+            SELECT count(*) FILTER (WHERE made >= made_since) AS created,
+                count(*) FILTER (WHERE sent >= sent_since) AS sent,
+                count(*) FILTER (WHERE made >= GREATEST(late, made_since)) AS recent_created,
+                count(*) FILTER (WHERE sent >= GREATEST(late, sent_since)) AS recent_sent,
+                percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY GREATEST(sent - made, interval '0'))
+                    FILTER (WHERE sent >= sent_since) AS lags
+            FROM newest, span
+        )
+        SELECT now, made_since, sent_since, created, sent, recent_created, recent_sent,
+            EXTRACT(epoch FROM lags[1])::float8, EXTRACT(epoch FROM lags[2])::float8,
+            EXTRACT(epoch FROM lags[3])::float8,
+            (SELECT json_object_agg(part, n) FROM (
+                SELECT {_part("made")} AS part, count(*) AS n FROM newest WHERE made >= made_since GROUP BY 1) AS p),
+            (SELECT json_object_agg(part, n) FROM (
+                SELECT {_part("sent")} AS part, count(*) AS n FROM newest WHERE sent >= made_since GROUP BY 1) AS p)
+        FROM span, counted
+    """  # noqa: S608 - only constants are put in
+    row = connection.exec_driver_sql(sql, {"window": window_s}).one()
+    return Recent._make((*row[:10], row[10] or {}, row[11] or {}))
+
+
+def unpublished(
+    connection: Connection, max_retries: int, *, late_after_s: float, seen: Recent | None = None
+) -> Unpublished:
+    """Count what is not marked published, exactly. ``seen`` says since when created events are counted apart."""
+    sql = f"""
+        WITH each AS (
+            SELECT CASE WHEN "publishedAt" IS NOT NULL THEN 'sent' WHEN "retryCount" >= %(max)s THEN 'dead'
+                ELSE 'pending' END AS state, "createdAt" AS made
+            FROM outbox WHERE published = false
+        ), clock AS MATERIALIZED (
+            SELECT now, COALESCE(%(since)s, now) AS start, now - {_RECENT_S} * interval '1 second' AS late
+            FROM (SELECT COALESCE(%(now)s, clock_timestamp() AT TIME ZONE 'UTC') AS now) AS read
+        ), grouped AS MATERIALIZED (
+            SELECT state, {_part("made", "start")} AS part, count(*) AS n, min(made) AS oldest,
+                count(*) FILTER (WHERE made < now - %(late)s * interval '1 second') AS overdue,
+                count(*) FILTER (WHERE made >= start) AS created,
+                count(*) FILTER (WHERE made >= GREATEST(late, start)) AS recent
+            FROM each, clock GROUP BY 1, 2
+        ), states AS (
+            SELECT state, sum(n)::int AS n, min(oldest) AS oldest, sum(overdue)::int AS overdue,
+                GREATEST(0, EXTRACT(epoch FROM now - min(oldest)))::float8 AS age
+            FROM grouped, clock GROUP BY state, now
+        )
+        SELECT COALESCE(json_object_agg(state, json_build_object('n', n, 'age', age, 'late', overdue)), '{{}}'),
+            (SELECT o.id FROM outbox AS o WHERE {UNPUBLISHED} AND o."retryCount" < %(max)s
+             AND o."createdAt" = (SELECT oldest FROM states WHERE state = 'pending') ORDER BY id COLLATE "C" LIMIT 1),
+            (SELECT COALESCE(sum(created), 0)::int FROM grouped), (SELECT COALESCE(sum(recent), 0)::int FROM grouped),
+            (SELECT json_object_agg(part, n) FROM (
+                SELECT part, sum(n)::int AS n FROM grouped WHERE part > 0 GROUP BY part) AS p)
+        FROM states
+    """  # noqa: S608 - only constants are put in
+    parameters = {
+        "max": max_retries,
+        "late": late_after_s,
+        "now": seen and seen.now,
+        "since": seen and seen.created_since,
+    }
+    states, oldest_id, created, recently, parts = connection.exec_driver_sql(sql, parameters).one()
+    pending, dead, sent = (states.get(name, {}) for name in ("pending", "dead", "sent"))
+    return Unpublished(
+        pending=pending.get("n", 0),
+        dead=dead.get("n", 0),
+        sent_unmarked=sent.get("n", 0),
+        late=pending.get("late", 0),
+        oldest_pending_age_s=pending.get("age"),
+        oldest_pending_id=oldest_id,
+        oldest_dead_age_s=dead.get("age"),
+        created=created,
+        recent_created=recently,
+        created_in=parts or {},
+    )
+
+
+def groups(connection: Connection, max_retries: int, by: Sequence[By]) -> list[Group]:
+    """The largest groups of unpublished events, dead ones first; at most 50 of each state."""
+    asked = {name: column for each in by for name, column in _COLUMNS[each].items()}
+    columns = ", ".join(f"{asked.get(name, 'NULL::text')} AS {name}" for name in _LABELS)
+    sql = f"""
+        WITH each AS (
+            SELECT o."retryCount" >= %(max)s AS dead, {columns}, o."createdAt" AS made
+            FROM outbox AS o WHERE {UNPUBLISHED}
+        ), grouped AS (
+            SELECT dead, type, provider, error, name, count(*) AS n, min(made) AS oldest
+            FROM each GROUP BY dead, type, provider, error, name
+        ), ranked AS (
+            SELECT *, row_number() OVER (PARTITION BY dead ORDER BY n DESC, oldest) AS rank FROM grouped
+        )
+        SELECT dead, type, provider, error, name, n, oldest,
+            GREATEST(0, EXTRACT(epoch FROM clock_timestamp() AT TIME ZONE 'UTC' - oldest))::float8
+        FROM ranked WHERE rank <= {_MOST_GROUPS} ORDER BY dead DESC, rank
+    """  # noqa: S608 - only constants are put in
+    rows = connection.exec_driver_sql(sql, {"max": max_retries})
+    return [Group._make((*row[:6], row[6].replace(tzinfo=UTC), row[7])) for row in rows]
+
+
+def sent_by(connection: Connection, by: By, since: datetime) -> dict[str | None, int]:
+    """How many of the newest published events were sent since an instant (UTC, without a zone), by type or provider."""
+    (label,) = _COLUMNS[by].values()
+    sql = f"""
+        SELECT {label}, count(*) FROM (
+            SELECT "eventType", payload, "aggregateId", COALESCE("publishedAt", "createdAt") AS sent FROM outbox
+            WHERE published = true ORDER BY "createdAt" DESC LIMIT {NEWEST}) AS o
+        WHERE sent >= %(since)s GROUP BY 1
+    """  # noqa: S608 - only constants are put in
+    return {name: int(events) for name, events in connection.exec_driver_sql(sql, {"since": since})}
+
+
+def total(connection: Connection) -> Total:
+    """All rows: counted where the table is small, else what the last analysis found, scaled to today's file size."""
+    row = connection.exec_driver_sql(
+        """
+        SELECT pg_relation_size(oid), current_setting('block_size')::int, reltuples, relpages
+        FROM pg_class WHERE oid = to_regclass('outbox')
+        """
+    ).first()
+    size, page, rows, pages = row or (0, 8192, 0.0, 0)
+    if size <= _SMALL_BYTES:
+        return Total(int(connection.exec_driver_sql("SELECT count(*) FROM outbox").scalar_one()), exact=True)
+    if rows < 0 or not pages:  # never analysed
+        share = min(100.0, 100.0 * _SAMPLED_PAGES * page / size)
+        sql = "SELECT count(*) FROM outbox TABLESAMPLE SYSTEM (%(share)s) REPEATABLE (1)"
+        sampled = connection.exec_driver_sql(sql, {"share": share}).scalar_one()
+        return Total(round(int(sampled) * 100 / share), exact=False)
+    return Total(round(rows / pages * (size / page)), exact=False)
+
+
+def _part(at: str, start: str = "made_since") -> str:
+    return _PART.format(at=at, start=start, now="now", parts=PARTS)

@@ -1,0 +1,1 @@
+"""SQL on payctl's own tables: receipts and runs."""

@@ -1,0 +1,95 @@
+"""``payctl.webhook_receipts``: every authentic callback, with what was made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.domain.callback import Callback, Request
+from ticketbottle_payctl.store.db.engine import fetch
+
+INSERT = """
+    INSERT INTO payctl.webhook_receipts
+        (id, provider, order_ref, reference, gateway_transaction_id, amount, currency, outcome, result, reason,
+         method, path, query, body, body_sha256, payment_id, event_id, correlation_id, traceparent)
+    VALUES (%(receipt_id)s, %(provider)s, %(order_ref)s, %(reference)s, %(gateway_transaction_id)s, %(amount)s,
+            %(currency)s, %(outcome)s, %(result)s, %(reason)s, %(method)s, %(path)s, %(query)s, %(body)s,
+            %(body_sha256)s, %(payment_id)s, %(event_id)s, %(correlation_id)s, %(traceparent)s)
+"""
+_REQUEST = "SELECT provider, method, path, query, body FROM payctl.webhook_receipts WHERE id = %(id)s::uuid"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A callback that proved genuine, and what was decided. ``result`` and ``reason`` are the job's words."""
+
+    id: str
+    callback: Callback
+    request: Request
+    result: str
+    reason: str | None = None
+    payment_id: str | None = None
+    event_id: str | None = None
+    correlation_id: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """What a receipt kept of the request, to run it again."""
+
+    provider: str
+    request: Request
+
+
+def store(connection: Connection, receipt: Receipt) -> None:
+    """Append the receipt of a callback that changed no payment."""
+    fetch(connection, INSERT, parameters(receipt))
+
+
+def find_request(connection: Connection, receipt_id: str) -> StoredRequest | None:
+    """The request that a receipt kept, or None."""
+    try:
+        wanted = UUID(receipt_id)
+    except ValueError:
+        return None
+    row = connection.exec_driver_sql(_REQUEST, {"id": str(wanted)}).one_or_none()
+    if row is None:
+        return None
+    provider, method, path, query, body = row
+    return StoredRequest(provider, Request(method, path, query, bytes(body)))
+
+
+def parameters(receipt: Receipt) -> dict[str, Any]:
+    """The statement's parameters; shared with the statement that settles."""
+    callback, request = receipt.callback, receipt.request
+    return {
+        "receipt_id": receipt.id,
+        "provider": callback.provider,
+        "order_ref": callback.order_ref,
+        "reference": callback.reference,
+        "gateway_transaction_id": callback.gateway_transaction_id,
+        "amount": callback.amount,
+        "currency": callback.currency,
+        "outcome": callback.outcome.value,
+        "result": receipt.result,
+        "reason": receipt.reason,
+        "method": _text(request.method),
+        "path": _text(request.path),
+        "query": _text(request.query),
+        "body": request.body,
+        "body_sha256": sha256(request.body or request.query.encode("utf-8", "surrogatepass")).digest(),
+        "payment_id": receipt.payment_id,
+        "event_id": receipt.event_id,
+        "correlation_id": receipt.correlation_id and _text(receipt.correlation_id),
+        "traceparent": receipt.traceparent and _text(receipt.traceparent),
+    }
+
+
+def _text(value: str) -> str:
+    """PostgreSQL's text has no NUL and no half of a surrogate pair. What is signed has none either, the rest may."""
+    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,0 +1,251 @@
+"""``payctl.runs`` and ``payctl.run_items``: what operators ran, who, when, why, and each row it touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.payctl.run_lock import AT_WORK
+
+# A run whose process is gone without a word is not running, whatever it said when it began.
+_STATUS = f"CASE WHEN r.status = 'running' AND NOT {AT_WORK} THEN 'interrupted' ELSE r.status END"
+_COLUMNS = f"""r.id::text, r.command, {_STATUS}, r.os_user, r.host, r.actor, r.db_role, r.reason, r.profile,
+    r.selector, r.options, r.counts, r.started_at, r.finished_at, r.acts"""
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. ``stopped`` ended itself because of errors; like ``interrupted`` it can be resumed."""
+
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who runs it: the account and machine, and the person's name where PAYCTL_ACTOR gives one."""
+
+    os_user: str
+    host: str
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run about to begin. ``selector`` and ``options`` are plain values for the record and for resuming."""
+
+    id: str
+    command: str
+    who: Who
+    reason: str | None = None
+    profile: str | None = None
+    selector: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+class Deed(StrEnum):
+    """What somebody may do to a run after it began."""
+
+    RESUMED = "resumed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class RunAct:
+    """Who did what to a run after it began, when (UTC) and why."""
+
+    deed: str
+    at: datetime
+    who: Who
+    db_role: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A recorded run. Instants are UTC; ``finished_at`` is None while it runs or waits to be resumed.
+
+    One that began and is not at work any more is ``interrupted``. ``acts`` are who resumed or cancelled it, in order.
+    """
+
+    id: str
+    command: str
+    status: str
+    who: Who
+    db_role: str
+    reason: str | None
+    profile: str | None
+    selector: Mapping[str, object]
+    options: Mapping[str, object]
+    counts: Mapping[str, int]
+    started_at: datetime
+    finished_at: datetime | None
+    acts: Sequence[RunAct]
+
+
+@dataclass(frozen=True, slots=True)
+class RunItem:
+    """One row of a run: as it was and as it became, or why it was left alone."""
+
+    item_id: str
+    outcome: str
+    reason: str | None
+    before: Mapping[str, object] | None
+    after: Mapping[str, object] | None
+    at: datetime
+    position: tuple[int, int]
+
+
+def start(connection: Connection, run: NewRun) -> None:
+    """Record that a run begins."""
+    connection.exec_driver_sql(
+        """
+        INSERT INTO payctl.runs (id, command, status, os_user, host, actor, reason, profile, selector, options)
+        VALUES (%(id)s::uuid, %(command)s, 'running', %(os_user)s, %(host)s, %(actor)s, %(reason)s, %(profile)s,
+                %(selector)s::jsonb, %(options)s::jsonb)
+        """,
+        {
+            "id": run.id,
+            "command": run.command,
+            "os_user": run.who.os_user,
+            "host": run.who.host,
+            "actor": run.who.actor,
+            "reason": run.reason,
+            "profile": run.profile,
+            "selector": json.dumps(run.selector, default=str),
+            "options": json.dumps(run.options, default=str),
+        },
+    )
+
+
+def act(connection: Connection, run_id: str, deed: Deed, who: Who, reason: str | None) -> bool:
+    """Set a run going again, or end it for good, and record who did; False where it was cancelled or done meanwhile.
+
+    A run that is done stays done; looking whether anything is left of it is recorded all the same.
+    """
+    row = connection.exec_driver_sql(
+        """
+        UPDATE payctl.runs SET status = CASE status WHEN 'done' THEN status ELSE %(status)s END,
+            finished_at = CASE WHEN status = 'done' THEN finished_at
+                WHEN %(status)s = 'cancelled' THEN statement_timestamp() END,
+            acts = acts || jsonb_build_array(jsonb_build_object('deed', %(deed)s::text, 'at', statement_timestamp(),
+                'os_user', %(os_user)s::text, 'host', %(host)s::text, 'actor', %(actor)s::text,
+                'db_role', session_user, 'reason', %(reason)s::text))
+        WHERE id = %(id)s::uuid AND status <> 'cancelled' AND NOT (status = 'done' AND %(status)s = 'cancelled')
+        RETURNING id
+        """,
+        {
+            "id": run_id,
+            "status": (RunStatus.RUNNING if deed is Deed.RESUMED else RunStatus.CANCELLED).value,
+            "deed": deed.value,
+            "os_user": who.os_user,
+            "host": who.host,
+            "actor": who.actor,
+            "reason": reason,
+        },
+    ).one_or_none()
+    return row is not None
+
+
+def left_alone(connection: Connection, run_id: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Record rows, by id and reason, that were left out of the run before it began."""
+    connection.exec_driver_sql(
+        """
+        INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason)
+        SELECT %(run)s::uuid, -1, place, id, 'skipped', reason
+        FROM unnest(%(ids)s::text[], %(reasons)s::text[]) WITH ORDINALITY AS r (id, reason, place)
+        """,
+        {"run": run_id, "ids": [row[0] for row in rows], "reasons": [row[1] for row in rows]},
+    )
+
+
+def update(connection: Connection, run_id: str, status: RunStatus, counts: Mapping[str, int]) -> None:
+    """Record how a run stands. One that was cancelled meanwhile stays so."""
+    connection.exec_driver_sql(
+        """
+        UPDATE payctl.runs SET status = %(status)s, counts = counts || %(counts)s::jsonb,
+            finished_at = CASE WHEN %(status)s IN ('done', 'cancelled')
+                THEN COALESCE(finished_at, clock_timestamp()) END
+        WHERE id = %(id)s::uuid AND status <> 'cancelled'
+        """,
+        {"id": run_id, "status": status.value, "counts": json.dumps(dict(counts))},
+    )
+
+
+def count(connection: Connection, run_id: str, counts: Mapping[str, int]) -> None:
+    """Add to a run's counts."""
+    connection.exec_driver_sql(
+        "UPDATE payctl.runs SET counts = counts || %(counts)s::jsonb WHERE id = %(id)s::uuid",
+        {"id": run_id, "counts": json.dumps(dict(counts))},
+    )
+
+
+def find(connection: Connection, prefix: str) -> list[Run]:
+    """The run of that id, or the first two whose id begins so."""
+    sql = f"SELECT {_COLUMNS} FROM payctl.runs AS r WHERE r.id::text LIKE %(prefix)s ORDER BY r.started_at LIMIT 2"  # noqa: S608
+    escaped = prefix.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return [_run(row) for row in connection.exec_driver_sql(sql, {"prefix": f"{escaped}%"})]
+
+
+def page(connection: Connection, limit: int, before: tuple[datetime, str] | None = None) -> list[Run]:
+    """The latest runs, newest first; ``before`` is the position of the last one of the page before."""
+    condition = "(r.started_at, r.id) < (%(at)s, %(id)s::uuid)" if before else "true"
+    sql = f"""
+        SELECT {_COLUMNS} FROM payctl.runs AS r WHERE {condition}
+        ORDER BY r.started_at DESC, r.id DESC LIMIT %(limit)s
+    """  # noqa: S608 - only constants are put in
+    at, run_id = before or (None, None)
+    return [_run(row) for row in connection.exec_driver_sql(sql, {"limit": limit, "at": at, "id": run_id})]
+
+
+def items(
+    connection: Connection, run_id: str, limit: int, after: tuple[int, int] = (-2, -1), *, left: bool = False
+) -> list[RunItem]:
+    """Rows of a run in its order; ``left`` only those that were left alone."""
+    condition = "AND after IS NULL" if left else ""
+    rows = connection.exec_driver_sql(
+        f"""
+        SELECT item_id, outcome, reason, before, after, at, chunk, place FROM payctl.run_items
+        WHERE run_id = %(id)s::uuid AND (chunk, place) > (%(chunk)s, %(place)s) {condition}
+        ORDER BY chunk, place LIMIT %(limit)s
+        """,  # noqa: S608 - only constants are put in
+        {"id": run_id, "chunk": after[0], "place": after[1], "limit": limit},
+    )
+    return [_item(row) for row in rows]
+
+
+def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run, datetime | None]]:
+    """The runs that changed any of these rows, oldest first, each with the row's id and when it had been published."""
+    rows = connection.exec_driver_sql(
+        f"""
+        SELECT i.item_id, (i.before->>'published_at')::timestamp, {_COLUMNS}
+        FROM payctl.run_items AS i JOIN payctl.runs AS r ON r.id = i.run_id
+        WHERE i.item_id = ANY(%(ids)s) AND i.after IS NOT NULL ORDER BY i.at
+        """,  # noqa: S608 - only constants are put in
+        {"ids": item_ids},
+    )
+    return [(row[0], _run(row[2:]), row[1] and row[1].replace(tzinfo=UTC)) for row in rows]
+
+
+def _item(row: Sequence[Any]) -> RunItem:
+    item_id, outcome, reason, before, after, at, chunk, place = row
+    return RunItem(item_id, outcome, reason, before, after, at, (chunk, place))
+
+
+def _run(row: Sequence[Any]) -> Run:
+    run_id, command, status, os_user, host, actor, *rest, acts = row
+    return Run(run_id, command, status, Who(os_user, host, actor), *[*rest, tuple(map(_act, acts))])
+
+
+def _act(stored: Mapping[str, Any]) -> RunAct:
+    who = Who(stored["os_user"], stored["host"], stored["actor"])
+    at = datetime.fromisoformat(stored["at"]).astimezone(UTC)
+    return RunAct(stored["deed"], at, who, stored["db_role"], stored["reason"])

@@ -1,0 +1,181 @@
+"""Everything there is about one payment: its row, its callbacks, its events, and what operators did to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.outbox.selector import STATE, SUPERSEDED, without_zone
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.runs import Run
+
+# "providerTransactionId" has no index in production, so it is asked last.
+_BY_NAME = (
+    'SELECT id, NULL FROM payments WHERE id = %(name)s OR "orderCode" = %(name)s',
+    'SELECT "aggregateId", id FROM outbox WHERE id = %(name)s',
+    "SELECT payment_id, reference FROM payctl.webhook_receipts WHERE id = %(uuid)s::uuid",
+    'SELECT id, NULL FROM payments WHERE "providerTransactionId" = %(name)s',
+    "SELECT payment_id, reference FROM payctl.webhook_receipts WHERE reference = %(name)s LIMIT 1",
+)
+# An event belongs to a payment that was there before it; a day makes up for instants in another zone than UTC.
+_BEFORE_PAYMENT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRow:
+    """A payment. Amount is whole units of its currency, instants are UTC."""
+
+    id: str
+    order_code: str
+    status: str
+    amount: int
+    currency: str
+    provider: str
+    reference: str
+    created_at: datetime
+    completed_at: datetime | None
+    failed_at: datetime | None
+    cancelled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An outbox event. ``state`` is pending, dead or published."""
+
+    id: str
+    aggregate_id: str
+    event_type: str
+    state: str
+    superseded: bool
+    created_at: datetime
+    published_at: datetime | None
+    retry_count: int
+    last_error: str | None
+    payload: object
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """A kept callback; ``body_bytes`` is how much it carried."""
+
+    id: str
+    received_at: datetime
+    provider: str
+    outcome: str
+    result: str
+    reason: str | None
+    amount: int | None
+    currency: str
+    gateway_transaction_id: str | None
+    event_id: str | None
+    body_bytes: int
+
+
+class Replayed(NamedTuple):
+    """A run that changed an event, and when the event had been published before it; None where it had not been."""
+
+    event_id: str
+    run: Run
+    published_before: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is known under a name. ``payment`` is None for events and callbacks whose payment is not there."""
+
+    payment: PaymentRow | None
+    receipts: tuple[ReceiptRow, ...]
+    events: tuple[EventRow, ...]
+    replays: tuple[Replayed, ...]
+
+
+def find(connection: Connection, name: str, max_retries: int) -> History | None:
+    """What belongs to a payment, an order, an event or a callback of this id or code; None where nothing does."""
+    found = _named(connection, name)
+    if found is None:
+        return None
+    payment_id, reference = found
+    payment = _payment(connection, payment_id)
+    receipts = _receipts(connection, payment_id, payment.reference if payment else reference)
+    events = _events(connection, payment_id, payment, max_retries) if payment_id else ()
+    replays = tuple(Replayed(*each) for each in runs.of_item(connection, [event.id for event in events]))
+    return History(payment, receipts, events, replays)
+
+
+def _named(connection: Connection, name: str) -> tuple[str | None, str | None] | None:
+    parameters = {"name": name, "uuid": _uuid(name)}
+    for sql in _BY_NAME:
+        row = connection.exec_driver_sql(sql, parameters).first()
+        if row is not None:
+            return row[0], row[1]
+    return None
+
+
+def _payment(connection: Connection, payment_id: str | None) -> PaymentRow | None:
+    row = connection.exec_driver_sql(
+        """
+        SELECT id, "orderCode", status::text, "amountCents", currency::text, provider, "providerTransactionId",
+            "createdAt", "completedAt", "failedAt", "cancelledAt"
+        FROM payments WHERE id = %(id)s
+        """,
+        {"id": payment_id},
+    ).one_or_none()
+    if row is None:
+        return None
+    return _payment_row(tuple(row))
+
+
+def _events(
+    connection: Connection, payment_id: str, payment: PaymentRow | None, max_retries: int
+) -> tuple[EventRow, ...]:
+    since = 'AND o."createdAt" >= %(since)s AND o.published IN (true, false)' if payment else ""
+    rows = connection.exec_driver_sql(
+        f"""
+        SELECT o.id, o."aggregateId", o."eventType", {STATE}, {SUPERSEDED}, o."createdAt", o."publishedAt",
+            o."retryCount", o."lastError", o.payload
+        FROM outbox AS o WHERE o."aggregateId" = %(id)s {since} ORDER BY o."createdAt", o.id COLLATE "C"
+        """,  # noqa: S608 - only constants are put in
+        {
+            "id": payment_id,
+            "max_retries": max_retries,
+            "since": without_zone(payment.created_at - _BEFORE_PAYMENT) if payment else None,
+        },
+    )
+    return tuple(_event_row(tuple(row)) for row in rows)
+
+
+def _receipts(connection: Connection, payment_id: str | None, reference: str | None) -> tuple[ReceiptRow, ...]:
+    rows = connection.exec_driver_sql(
+        """
+        SELECT id::text, received_at, provider, outcome, result, reason, amount, currency, gateway_transaction_id,
+            event_id, octet_length(body) + octet_length(query)
+        FROM payctl.webhook_receipts WHERE payment_id = %(payment)s OR reference = %(reference)s
+        ORDER BY received_at, id
+        """,
+        {"payment": payment_id, "reference": reference},
+    )
+    return tuple(ReceiptRow(*row) for row in rows)
+
+
+def _payment_row(row: tuple[Any, ...]) -> PaymentRow:
+    return PaymentRow(*map(_aware, row))
+
+
+def _event_row(row: tuple[Any, ...]) -> EventRow:
+    return EventRow(*map(_aware, row))
+
+
+def _aware(value: Any) -> Any:  # noqa: ANN401 - a column of any type
+    """The owner's instants have no zone and are UTC."""
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+
+
+def _uuid(text: str) -> str | None:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None

@@ -1,0 +1,122 @@
+"""The payment service's ``payments``: find one and hold it, and write what settling decided."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.domain.callback import Callback
+from ticketbottle_payctl.domain.new_event import NewEvent
+from ticketbottle_payctl.domain.payment import Payment, Transition, status_of
+from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.store.db.engine import fetch
+from ticketbottle_payctl.store.payctl import receipts
+from ticketbottle_payctl.store.payctl.receipts import Receipt
+
+# By reference first, then by order code; COALESCE stops at the first that finds one. The production table has no index
+# on "providerTransactionId", so the row where both agree is looked for before: it is the usual one, and the unique
+# index on "orderCode" finds it. Of several payments with one reference the choice must not depend on their status, or
+# a repeated callback would settle a second one. The instant is read outside the locking subquery: after a wait for
+# the row, not before it.
+_LOCK = """
+SELECT held.*, date_trunc('milliseconds', clock_timestamp() AT TIME ZONE 'UTC') AS now
+FROM (
+    SELECT id, "orderCode", "amountCents", currency::text, provider, "providerTransactionId", status::text,
+           "failedAt", "cancelledAt"
+    FROM payments
+    WHERE id = COALESCE(
+        (SELECT id FROM payments WHERE "orderCode" = %(order_code)s AND "providerTransactionId" = %(reference)s),
+        (SELECT id FROM payments WHERE "providerTransactionId" = %(reference)s
+         ORDER BY translate(lower(provider), '-_ ', '') = %(provider)s DESC, "createdAt" DESC, id LIMIT 1),
+        (SELECT id FROM payments WHERE "orderCode" = %(order_code)s))
+    FOR NO KEY UPDATE
+) AS held
+"""
+
+SETTLE_WITHIN = timedelta(seconds=1)
+"""How long after its instant an event may be written.
+
+Publishers look back a few seconds only: one that came later could be overtaken by the payment's next event.
+"""
+
+# Guards: the status is still what was decided upon, and the instant is not long ago (it may lie ahead of the clock,
+# behind an earlier one of the payment). The event, its context and the receipt are written in the same statement, so a
+# change of state without its event cannot be committed.
+_SETTLE = f"""
+WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AT TIME ZONE 'UTC' < %(at)s::timestamp + %(within)s AS in_time
+), settled AS (
+    UPDATE payments
+    SET status = %(after)s::"PaymentStatus", "updatedAt" = %(at)s,
+        "completedAt" = CASE %(after)s WHEN 'COMPLETED' THEN %(at)s::timestamp ELSE "completedAt" END,
+        "failedAt" = CASE %(after)s WHEN 'FAILED' THEN %(at)s::timestamp ELSE "failedAt" END,
+        "cancelledAt" = CASE %(after)s WHEN 'CANCELLED' THEN %(at)s::timestamp ELSE "cancelledAt" END
+    WHERE id = %(payment_id)s AND status = %(before)s::"PaymentStatus" AND (SELECT in_time FROM moment)
+    RETURNING id
+), appended AS (
+    INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt")
+    SELECT %(event_id)s, id, %(aggregate_type)s, %(event_type)s, %(payload)s::jsonb, %(at)s FROM settled
+), context AS (
+    INSERT INTO payctl.event_context (event_id, correlation_id, traceparent)
+    SELECT %(event_id)s, %(correlation_id)s, %(traceparent)s FROM settled
+    WHERE %(correlation_id)s IS NOT NULL OR %(traceparent)s IS NOT NULL
+), receipt AS (
+    {receipts.INSERT}
+) SELECT (SELECT count(*) FROM settled), in_time FROM moment
+"""  # noqa: S608 - a constant of ours
+
+
+def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime] | None:
+    """Find the payment a callback is about and hold its row; with it the database's instant (UTC) under the lock.
+
+    Looked up by what it was created with, then by its order code. None where there is no such payment.
+    """
+    wanted = {"reference": callback.reference, "order_code": callback.order_ref, "provider": callback.provider}
+    rows = fetch(connection, _LOCK, wanted)
+    if not rows:
+        return None
+    (row,) = rows
+    payment = Payment(
+        id=row[0],
+        order_code=row[1],
+        amount=row[2],
+        currency=row[3],
+        provider=row[4],
+        reference=row[5],
+        status=status_of(row[6]),
+        failed_at=_utc(row[7]),
+        cancelled_at=_utc(row[8]),
+    )
+    return payment, row[9].replace(tzinfo=UTC)
+
+
+def settle(connection: Connection, transition: Transition, event: NewEvent, receipt: Receipt) -> None:
+    """Write the change of state, its one outbox event with its trace, and the receipt, in one statement.
+
+    Raises:
+        DatabaseUnavailableError: more than ``SETTLE_WITHIN`` passed since the transition's instant, or the row was not
+            updated although :func:`lock` holds it, so something in the database forbids it. The transaction must be
+            rolled back.
+    """
+    parameters = receipts.parameters(receipt) | {
+        "before": transition.before.value,
+        "after": transition.after.value,
+        "at": transition.at.replace(tzinfo=None),
+        "within": SETTLE_WITHIN,
+        "aggregate_type": event.aggregate_type,
+        "event_type": event.event_type,
+        "payload": json.dumps(event.payload),
+    }
+    ((settled, in_time),) = fetch(connection, _SETTLE, parameters)
+    if not in_time:
+        message = "the database was too slow: the payment's event would be later than publishers look back"
+        raise DatabaseUnavailableError(message, hint="try again; look for what keeps the database or this process busy")
+    if settled != 1:
+        message = "the database kept the payment from being updated"
+        raise DatabaseUnavailableError(message, hint="look for a trigger or a row security policy on payments")
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=UTC) if at else None
