@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lambda_entrypoints.warm import Warm
-from ticketbottle_payctl.domain.callback import RejectReason
+from ticketbottle_payctl.domain.callback import RejectReason, UnclearReason
 from ticketbottle_payctl.domain.payment import RefusalReason
 from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome, WebhookReport
 from ticketbottle_payctl.metrics import Amount
@@ -22,6 +22,8 @@ REFUSED = {
     RejectReason.OTHER_MERCHANT.value: "WebhookRejectedSignature",
     RejectReason.MALFORMED.value: "WebhookMalformed",
     RejectReason.NOT_CONFIGURED.value: "WebhookNotConfigured",
+    UnclearReason.UNREADABLE.value: "WebhookUnreadable",
+    UnclearReason.AMBIGUOUS.value: "WebhookUnreadable",
     RefusalReason.WRONG_AMOUNT.value: "WebhookRejectedAmount",
     RefusalReason.UNKNOWN_ORDER.value: "WebhookUnknownOrder",
     RefusalReason.OTHER_PROVIDER.value: "WebhookUnknownOrder",

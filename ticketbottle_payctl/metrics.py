@@ -87,6 +87,7 @@ METRICS: tuple[Metric, ...] = (
     _webhook("WebhookUnknownOrder", "genuine callbacks for a payment that is not known"),
     _webhook("WebhookMoneyAlert", "genuine callbacks that a person must look at: money is involved"),
     _webhook("WebhookMalformed", "requests that are no callback: no gateway, no such format, too large"),
+    _webhook("WebhookUnreadable", "callbacks whose signature holds and whose content settles nothing by itself"),
     _webhook("WebhookNotConfigured", "callbacks of a gateway whose keys are not set"),
     _webhook("WebhookTransientError", "callbacks answered with: try again"),
     _webhook("WebhookLatency", "from the event to the reply", Unit.MILLISECONDS, Statistic.P99),

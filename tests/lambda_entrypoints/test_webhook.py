@@ -12,7 +12,7 @@ from lambda_entrypoints.webhook import handler
 from lambda_entrypoints.webhook_measures import ACCEPTED, REFUSED
 from tests.lambda_entrypoints import events
 from ticketbottle_payctl.aws.alerts import MEANINGS
-from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, RejectReason
+from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, RejectReason, UnclearReason
 from ticketbottle_payctl.domain.payment import RefusalReason
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome
 from ticketbottle_payctl.metrics import BY_NAME
@@ -76,7 +76,7 @@ def test_each_answer_has_its_counter(called, shop, database_url, paid, provider,
 def test_every_outcome_reason_and_alert_has_its_counter_and_its_words():
     """A new one of them does not go uncounted, nor to a person without saying what it means."""
     assert {*ACCEPTED, WebhookOutcome.REFUSED} == set(WebhookOutcome)
-    assert set(REFUSED) == {reason.value for kind in (RejectReason, RefusalReason) for reason in kind}
+    assert set(REFUSED) == {reason.value for kind in (RejectReason, UnclearReason, RefusalReason) for reason in kind}
     assert {*ACCEPTED.values(), *REFUSED.values()} <= BY_NAME.keys()
     assert {alert.value for alert in Alert} <= MEANINGS.keys()
 

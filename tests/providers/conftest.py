@@ -169,7 +169,15 @@ class Merchant:
     def momo_text(self, body: dict[str, Any]) -> str:
         """The signed text."""
         names = sorted(self.momo_body)
-        return f"accessKey={KEYS['momo']['access_key']}&" + "&".join(f"{name}={body.get(name, '')}" for name in names)
+        return f"accessKey={KEYS['momo']['access_key']}&" + "&".join(
+            f"{name}={self.printed(body.get(name))}" for name in names
+        )
+
+    def printed(self, value: object) -> str:
+        """A value as JavaScript prints it into a signed text."""
+        if isinstance(value, str | float):
+            return str(value)
+        return "" if value is None else self.dumps(value)
 
     def form(self, params: dict[str, str]) -> str:
         """Parameters in name order, form-encoded."""

@@ -63,7 +63,7 @@ def test_another_merchants_callback_is_called_that(merchant, gateway, changes):
 
 @pytest.mark.parametrize(
     ("gateway", "changes"),
-    [("zalopay", {"amount": 0}), ("payos", {"amount": 0}), ("vnpay", {"vnp_Amount": "1"}), ("momo", {"amount": 0})],
+    [("zalopay", {"amount": 0}), ("payos", {"amount": 0}), ("vnpay", {"vnp_Amount": "1"}), ("momo", {"amount": -1})],
 )
 def test_signed_but_not_well_formed_is_told_from_forged(merchant, gateway, changes):
     """A hint that begins with "the signature holds" points at the content and not at the keys."""

@@ -90,7 +90,6 @@ VNPAY = [
     ("percent_20", lambda p: vnpay_text(p, lambda text: quote(text, safe="*"))),
     ("php_encoding", lambda p: vnpay_text(p, quote_plus)),
     ("node_encoding", lambda p: vnpay_text(p, lambda text: quote(text, safe="!'()*~").replace("%20", "+"))),
-    ("empty_kept", lambda p: vnpay_text({**p, "vnp_BankTranNo": ""})),
     ("foreign_signed", lambda p: vnpay_text({"utm": "x", **p})),
     ("hash_type_signed", lambda p: vnpay_text({**p, "vnp_SecureHashType": "HMACSHA512"})),
     ("unsorted", lambda p: vnpay_text(p, order=lambda names: sorted(names, reverse=True))),

@@ -4,12 +4,20 @@ from time import perf_counter
 
 import pytest
 
-from ticketbottle_payctl.domain.callback import Callback, IgnoredBecause, Outcome, Rejected, RejectReason
+from ticketbottle_payctl.domain.callback import (
+    Callback,
+    IgnoredBecause,
+    Outcome,
+    Rejected,
+    RejectReason,
+    Unclear,
+    UnclearReason,
+)
 
 
 def reason(verdict):
-    """Why it was refused, or None."""
-    return verdict.reason if isinstance(verdict, Rejected) else None
+    """Why it was not accepted, or None."""
+    return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
 @pytest.mark.parametrize("absent", ["partner_code", "access_key", "secret_key"])
@@ -25,9 +33,9 @@ def test_both_keys_may_be_in_rotation(merchant):
 
 
 @pytest.mark.parametrize("name", ["amount", "orderId", "resultCode", "transId", "message", "extraData", "responseTime"])
-def test_a_missing_signed_field_is_refused(merchant, name):
-    """Twelve fields are documented and signed; even an empty one is there."""
-    assert reason(merchant.verify("momo", merchant.momo(**{name: ...}))) is RejectReason.MALFORMED
+def test_a_callback_without_a_signed_field_is_unreadable(merchant, name):
+    """Twelve fields are documented and signed; a callback without one is kept and settles nothing."""
+    assert reason(merchant.verify("momo", merchant.momo(**{name: ...}))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize(
@@ -35,7 +43,6 @@ def test_a_missing_signed_field_is_refused(merchant, name):
     [
         {"amount": True},
         {"amount": None},
-        {"amount": 0},
         {"amount": -1},
         {"amount": 450000.5},
         {"amount": "450000 "},
@@ -63,7 +70,7 @@ def test_a_missing_signed_field_is_refused(merchant, name):
 )
 def test_signed_content_that_is_not_well_formed_is_refused(merchant, changes):
     """A right signature does not make up for a wrong type, a strange order id or an amount that is none."""
-    assert reason(merchant.verify("momo", merchant.momo(**changes))) is RejectReason.MALFORMED
+    assert reason(merchant.verify("momo", merchant.momo(**changes))) is UnclearReason.UNREADABLE
 
 
 def test_null_in_a_descriptive_field_is_an_empty_text(merchant):
@@ -83,14 +90,32 @@ def test_a_whole_amount_with_a_fraction_is_whole(merchant, signed):
     ("code", "outcome"),
     [(0, Outcome.COMPLETED)]
     + [(code, Outcome.CANCELLED) for code in (1003, 1005, 1006, 1017)]
-    + [(code, Outcome.IGNORED) for code in (1000, 7000, 7002, 8000, 9000)]
-    + [(code, Outcome.FAILED) for code in (1001, 1002, 1004, 1007, 1026, 4001, 4002, 4100, 98, 99, 42, 31337, -1)],
+    + [(code, Outcome.FAILED) for code in (98, 99, 1001, 1002, 1004, 1007, 1026, 2019, 4001, 4002, 4100)],
 )
-def test_the_result_code_decides(merchant, code, outcome):
-    """0 is paid, four codes are cancellations, five are not final, everything else failed."""
+def test_a_documented_final_code_decides(merchant, code, outcome):
+    """0 is paid, four codes are cancellations, and eleven are final failures."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
-    assert verdict.outcome is outcome
-    assert verdict.ignored_because is (IgnoredBecause.PENDING if outcome is Outcome.IGNORED else None)
+    assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
+
+
+@pytest.mark.parametrize(
+    ("code", "because"),
+    [(code, IgnoredBecause.PENDING) for code in (1000, 7000, 7002, 8000, 9000)]
+    + [(code, IgnoredBecause.PENDING) for code in (10, 11, 12, 13, 20, 21, 22, 40, 41, 42, 43, 45, 47)]
+    + [(code, IgnoredBecause.REFUND) for code in (1080, 1081, 1088)]
+    + [(code, IgnoredBecause.UNDOCUMENTED) for code in (1, 9, 44, 1008, 31337, -1)],
+)
+def test_a_code_that_is_not_final_settles_nothing(merchant, code, because):
+    """A failure releases tickets, so only a documented final failure is one."""
+    verdict = merchant.verify("momo", merchant.momo(resultCode=code))
+    assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
+
+
+def test_a_notification_that_only_links_a_wallet_is_acknowledged(merchant):
+    """Account binding without a payment has the amount 0: it is genuine and about no money."""
+    verdict = merchant.verify("momo", merchant.momo(amount=0, resultCode=9000))
+    assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, IgnoredBecause.AGREEMENT)
+    assert verdict.amount is None
 
 
 @pytest.mark.parametrize("partner", ["OTHER", "tbmomo", ""])
@@ -100,7 +125,10 @@ def test_a_callback_for_another_merchant_is_refused(merchant, partner):
 
 
 def test_one_signature_does_not_pay_two_orders(merchant):
-    """Values are not escaped, so who words orderInfo could move the border between fields; that is refused."""
+    """Values are not escaped, so who words orderInfo could move the border between fields.
+
+    The second reading settles nothing.
+    """
     worded = "x&orderId=VICTIM-2&orderInfo=y"
     genuine = merchant.momo(orderInfo=worded)
     assert merchant.verify("momo", genuine).order_ref == "TB-ROCK-20261205-7K2M9QXA"
@@ -112,11 +140,11 @@ def test_one_signature_does_not_pay_two_orders(merchant):
         "orderInfo": "y",
     }
     assert merchant.momo_text(moved) == merchant.momo_text(body)
-    assert reason(merchant.verify("momo", replace(genuine, body=json.dumps(moved).encode()))) is RejectReason.MALFORMED
+    assert reason(merchant.verify("momo", replace(genuine, body=json.dumps(moved).encode()))) is UnclearReason.AMBIGUOUS
 
 
 def test_a_long_order_id_costs_no_time(merchant):
     """The documented pattern would backtrack for ever on this one."""
     started = perf_counter()
-    assert reason(merchant.verify("momo", merchant.momo(orderId="a" * 60_000 + "!"))) is RejectReason.MALFORMED
+    assert reason(merchant.verify("momo", merchant.momo(orderId="a" * 60_000 + "!"))) is UnclearReason.UNREADABLE
     assert perf_counter() - started < 1

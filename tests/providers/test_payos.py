@@ -1,12 +1,20 @@
 import pytest
 
-from ticketbottle_payctl.domain.callback import Callback, IgnoredBecause, Outcome, Rejected, RejectReason
+from ticketbottle_payctl.domain.callback import (
+    Callback,
+    IgnoredBecause,
+    Outcome,
+    Rejected,
+    RejectReason,
+    Unclear,
+    UnclearReason,
+)
 from ticketbottle_payctl.providers.payos import signed_text
 
 
 def reason(verdict):
-    """Why it was refused, or None."""
-    return verdict.reason if isinstance(verdict, Rejected) else None
+    """Why it was not accepted, or None."""
+    return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
 def test_only_the_checksum_key_is_needed(merchant):
@@ -67,14 +75,14 @@ def test_the_signed_text_is_what_the_official_server_code_prints(data, text):
 )
 def test_signed_content_that_is_not_well_formed_is_refused(merchant, changes):
     """A right signature does not make up for a missing field, another currency or an amount that is none."""
-    assert reason(merchant.verify("payos", merchant.payos(**changes))) is RejectReason.MALFORMED
+    assert reason(merchant.verify("payos", merchant.payos(**changes))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("word", ["null", "undefined"])
 def test_words_that_are_signed_as_nothing_are_not_values(merchant, word):
     """PayOS signs the word null like an empty text, so a field we act on must not be that word."""
     text = merchant.payos_text({**merchant.payos_data, "paymentLinkId": ""})
-    assert reason(merchant.verify("payos", merchant.payos(text, paymentLinkId=word))) is RejectReason.MALFORMED
+    assert reason(merchant.verify("payos", merchant.payos(text, paymentLinkId=word))) is UnclearReason.UNREADABLE
 
 
 def test_the_same_digits_as_text_are_the_same_callback(merchant):

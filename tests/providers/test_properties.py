@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ticketbottle_payctl.domain.callback import Callback, Rejected, Request
+from ticketbottle_payctl.domain.callback import Callback, Rejected, Request, Unclear
 from ticketbottle_payctl.providers import GATEWAYS, payos, resolve, vnpay, zalopay
 from ticketbottle_payctl.providers.momo import SIGNED
 
@@ -44,7 +44,7 @@ def test_any_changed_character_of_what_is_signed_is_refused(merchant, gateway, d
         replace(genuine, query=changed.decode("latin-1")) if gateway == "vnpay" else replace(genuine, body=changed)
     )
     verdict = merchant.verify(gateway, request)
-    assert verdict == expected or isinstance(verdict, Rejected)
+    assert verdict == expected or isinstance(verdict, Rejected | Unclear)
     if verdict == expected:
         assert signed_text(gateway, request) == signed_text(gateway, genuine)
 
@@ -87,7 +87,7 @@ def test_no_json_makes_verification_raise(merchant, gateway, data):
     target = body["data"] if inner else body
     target[data.draw(st.sampled_from(sorted(target))) if inner else name] = data.draw(json_values)
     verdict = merchant.verify(gateway, Request(body=json.dumps(body).encode()))
-    assert isinstance(verdict, Callback | Rejected)
+    assert isinstance(verdict, Callback | Unclear | Rejected)
 
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
@@ -107,11 +107,13 @@ def test_an_unknown_field_that_is_not_signed_changes_nothing(merchant, gateway, 
 @quick
 @given(
     fields=st.dictionaries(
-        st.text(st.characters(codec="utf-8"), min_size=1, max_size=6).filter(lambda name: not name[:1].isdigit()),
+        st.text(st.characters(codec="utf-8", exclude_characters="&="), min_size=1, max_size=6).filter(
+            lambda name: not name[:1].isdigit()
+        ),
         st.none()
         | st.booleans()
         | st.integers(-(2**53) + 1, 2**53 - 1)
-        | st.text(st.characters(codec="utf-8"), max_size=8),
+        | st.text(st.characters(codec="utf-8", exclude_characters="&"), max_size=8),
         max_size=5,
     )
 )

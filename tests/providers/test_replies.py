@@ -12,6 +12,7 @@ ZALOPAY = {
     Answer.UNKNOWN_ORDER: (-1, "order not found"),
     Answer.WRONG_AMOUNT: (-1, "invalid amount"),
     Answer.BAD_SIGNATURE: (-1, "mac not equal"),
+    Answer.UNCLEAR: (0, "not readable"),
     Answer.TRY_AGAIN: (0, "try again"),
     Answer.NOT_CONFIGURED: (0, "not configured"),
 }
@@ -22,6 +23,7 @@ VNPAY = {
     Answer.UNKNOWN_ORDER: ("01", "Order not found"),
     Answer.WRONG_AMOUNT: ("04", "Invalid amount"),
     Answer.BAD_SIGNATURE: ("97", "Invalid signature"),
+    Answer.UNCLEAR: ("99", "Not readable"),
     Answer.TRY_AGAIN: ("99", "Try again"),
     Answer.NOT_CONFIGURED: ("99", "Not configured"),
 }
@@ -32,6 +34,7 @@ STATUS = {
     Answer.UNKNOWN_ORDER: 200,
     Answer.WRONG_AMOUNT: 200,
     Answer.BAD_SIGNATURE: 400,
+    Answer.UNCLEAR: 500,
     Answer.TRY_AGAIN: 500,
     Answer.NOT_CONFIGURED: 503,
 }

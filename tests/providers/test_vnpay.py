@@ -2,13 +2,21 @@ from dataclasses import replace
 
 import pytest
 
-from ticketbottle_payctl.domain.callback import Callback, IgnoredBecause, Outcome, Rejected, RejectReason
+from ticketbottle_payctl.domain.callback import (
+    Callback,
+    IgnoredBecause,
+    Outcome,
+    Rejected,
+    RejectReason,
+    Unclear,
+    UnclearReason,
+)
 from ticketbottle_payctl.providers.vnpay import form_encoded
 
 
 def reason(verdict):
-    """Why it was refused, or None."""
-    return verdict.reason if isinstance(verdict, Rejected) else None
+    """Why it was not accepted, or None."""
+    return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
 @pytest.mark.parametrize("absent", ["tmn_code", "hash_secret"])
@@ -102,7 +110,7 @@ def test_a_vnp_parameter_that_is_not_utf_8_is_refused(merchant, appended):
 )
 def test_signed_content_that_is_not_well_formed_is_refused(merchant, changes):
     """A right hash does not make up for a missing field or an amount that is none."""
-    assert reason(merchant.verify("vnpay", merchant.vnpay(**changes))) is RejectReason.MALFORMED
+    assert reason(merchant.verify("vnpay", merchant.vnpay(**changes))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "md5", "sha1"])
@@ -123,23 +131,43 @@ def test_a_callback_for_another_terminal_is_refused(merchant, terminal):
     ("response", "status", "outcome"),
     [
         ("00", "00", Outcome.COMPLETED),
-        ("00", "01", Outcome.FAILED),
         ("00", "02", Outcome.FAILED),
         ("51", "00", Outcome.FAILED),
         ("24", "02", Outcome.CANCELLED),
         ("11", "02", Outcome.CANCELLED),
-        ("07", "00", Outcome.IGNORED),
-        ("00", "07", Outcome.IGNORED),
-        ("24", "07", Outcome.IGNORED),
-        ("99", "02", Outcome.FAILED),
-        ("0", "0", Outcome.FAILED),
+    ]
+    + [(code, "02", Outcome.FAILED) for code in ("09", "10", "12", "13", "51", "65", "75", "79", "99")],
+)
+def test_two_documented_codes_decide(merchant, response, status, outcome):
+    """Paid only if both are 00; 24 and 11 are cancellations; each other code of the table is a failure."""
+    verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
+    assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
+
+
+@pytest.mark.parametrize(
+    ("response", "status", "because"),
+    [
+        ("07", "00", IgnoredBecause.HELD),
+        ("00", "07", IgnoredBecause.HELD),
+        ("24", "07", IgnoredBecause.HELD),
+        ("00", "04", IgnoredBecause.HELD),
+        ("99", "04", IgnoredBecause.HELD),
+        ("00", "01", IgnoredBecause.PENDING),
+        ("99", "01", IgnoredBecause.PENDING),
+        ("00", "05", IgnoredBecause.REFUND),
+        ("00", "06", IgnoredBecause.REFUND),
+        ("00", "09", IgnoredBecause.REFUND),
+        ("0", "0", IgnoredBecause.UNDOCUMENTED),
+        ("98", "02", IgnoredBecause.UNDOCUMENTED),
+        ("00", "03", IgnoredBecause.UNDOCUMENTED),
+        ("24", "08", IgnoredBecause.UNDOCUMENTED),
+        ("ZZ", "00", IgnoredBecause.UNDOCUMENTED),
     ],
 )
-def test_both_codes_decide(merchant, response, status, outcome):
-    """Paid only if both are 00; 07 in either is held for a person; 24 and 11 are cancellations."""
+def test_a_code_that_is_not_final_settles_nothing(merchant, response, status, because):
+    """04: the bank took the money. A failure releases tickets, so a code that is not documented is none."""
     verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
-    assert verdict.outcome is outcome
-    assert verdict.ignored_because is (IgnoredBecause.HELD if outcome is Outcome.IGNORED else None)
+    assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
 
 
 def test_the_merchants_own_payment_url_is_no_callback(merchant):

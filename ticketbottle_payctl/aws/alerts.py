@@ -26,6 +26,10 @@ MEANINGS = {
     "contradicts_completed": "The gateway reports a failure of a payment that is completed. Nothing was changed.",
     "unknown_status": "The payment has a status that payctl does not know. Nothing was changed.",
     "money_held": "The gateway took the money and holds it as suspicious. A person must decide there.",
+    "second_payment": "A customer paid twice for one payment. The second amount has to be refunded.",
+    "undocumented_code": "A gateway sent a code that its documentation does not have. Nothing was changed.",
+    "unreadable": "A callback is genuine and cannot be read. Run payctl reconcile payments.",
+    "ambiguous": "A signed text can be read as two different callbacks. Run payctl reconcile payments.",
     EVENT_DEAD: "Events ran out of retries: a customer may have paid and have no ticket. They wait in the outbox.",
 }
 """What a person has to know, by kind. The runbook has a heading for each."""

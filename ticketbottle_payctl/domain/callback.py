@@ -48,6 +48,8 @@ class IgnoredBecause(StrEnum):
     AGREEMENT = "agreement"
     PENDING = "pending"
     HELD = "held"
+    REFUND = "refund"
+    UNDOCUMENTED = "undocumented_code"
 
 
 class RejectReason(StrEnum):
@@ -77,6 +79,30 @@ class Callback:
     amount: int | None
     currency: str = "VND"
     ignored_because: IgnoredBecause | None = None
+    payment_number: str | None = None
+    """The number of this one transfer of money; two numbers for one payment are two transfers."""
+
+
+class UnclearReason(StrEnum):
+    """Why a genuine callback cannot be settled without asking the gateway."""
+
+    UNREADABLE = "unreadable"
+    AMBIGUOUS = "ambiguous"
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """A callback whose signature holds, but whose content payctl cannot act on.
+
+    UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text can be read as two
+    different callbacks. ``detail`` is constant text, never a quotation. ``order_ref`` is the order as far as it can be
+    read, else an empty text.
+    """
+
+    provider: str
+    reason: UnclearReason
+    detail: str
+    order_ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +122,7 @@ class Answer(StrEnum):
     UNKNOWN_ORDER = "unknown_order"
     WRONG_AMOUNT = "wrong_amount"
     BAD_SIGNATURE = "bad_signature"
+    UNCLEAR = "unclear"
     NOT_CONFIGURED = "not_configured"
     IGNORED = "ignored"
     TRY_AGAIN = "try_again"

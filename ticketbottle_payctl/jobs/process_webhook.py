@@ -23,6 +23,8 @@ from ticketbottle_payctl.domain.callback import (
     RejectReason,
     Reply,
     Request,
+    Unclear,
+    UnclearReason,
 )
 from ticketbottle_payctl.domain.new_event import NewEvent, event_for
 from ticketbottle_payctl.domain.payment import Duplicate, Payment, Refusal, RefusalReason, Transition, settle
@@ -59,6 +61,10 @@ class Alert(StrEnum):
     CONTRADICTS_COMPLETED = "contradicts_completed"
     UNKNOWN_STATUS = "unknown_status"
     MONEY_HELD = "money_held"
+    SECOND_PAYMENT = "second_payment"
+    UNDOCUMENTED_CODE = "undocumented_code"
+    UNREADABLE = "unreadable"
+    AMBIGUOUS = "ambiguous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,14 @@ _REJECTIONS = {
     RejectReason.MALFORMED: Answer.BAD_SIGNATURE,
     RejectReason.OTHER_MERCHANT: Answer.BAD_SIGNATURE,
     RejectReason.NOT_CONFIGURED: Answer.NOT_CONFIGURED,
+}
+_IGNORED_ALERTS = {
+    IgnoredBecause.HELD: Alert.MONEY_HELD,
+    IgnoredBecause.UNDOCUMENTED: Alert.UNDOCUMENTED_CODE,
+}
+_UNCLEAR_ALERTS = {
+    UnclearReason.UNREADABLE: Alert.UNREADABLE,
+    UnclearReason.AMBIGUOUS: Alert.AMBIGUOUS,
 }
 _REFUSALS = {
     RefusalReason.UNKNOWN_ORDER: (Answer.UNKNOWN_ORDER, Alert.UNKNOWN_ORDER),
@@ -131,30 +145,41 @@ def process_webhook(  # noqa: PLR0913 - the honest list of what the job needs
         )
     work = _Work(gateway, request, verified, trace or Trace(), new_id, dry_run)
     with transaction(engine, LIMITS, commit=not dry_run) as connection:
-        return work.ignore(connection) if verified.outcome is Outcome.IGNORED else work.settle(connection)
+        return work.do(connection)
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
     gateway: Gateway
     request: Request
-    callback: Callback
+    verified: Callback | Unclear
     trace: Trace
     new_id: Callable[[], str]
     dry_run: bool
 
-    def ignore(self, connection: Connection) -> WebhookReport:
-        because = self.callback.ignored_because
+    def do(self, connection: Connection) -> WebhookReport:
+        verified = self.verified
+        if isinstance(verified, Unclear):
+            alert, reason = _UNCLEAR_ALERTS[verified.reason], verified.reason.value
+            return self._leave(connection, WebhookOutcome.REFUSED, Answer.UNCLEAR, reason, None, alert)
+        return (
+            self._ignore(connection, verified)
+            if verified.outcome is Outcome.IGNORED
+            else self._settle(connection, verified)
+        )
+
+    def _ignore(self, connection: Connection, callback: Callback) -> WebhookReport:
+        because = callback.ignored_because
         outcome = WebhookOutcome.TEST_PING if because is IgnoredBecause.PING else WebhookOutcome.IGNORED
-        alert = Alert.MONEY_HELD if because is IgnoredBecause.HELD else None
+        alert = _IGNORED_ALERTS.get(because) if because else None
         return self._leave(connection, outcome, Answer.IGNORED, because.value if because else None, None, alert)
 
-    def settle(self, connection: Connection) -> WebhookReport:
-        found = payments.lock(connection, self.callback)
+    def _settle(self, connection: Connection, callback: Callback) -> WebhookReport:
+        found = payments.lock(connection, callback)
         if found is None:
             return self._refuse(connection, None, RefusalReason.UNKNOWN_ORDER)
         payment, now = found
-        verdict = settle(payment, self.callback, now)
+        verdict = settle(payment, callback, now)
         match verdict:
             case Refusal(reason=reason):
                 return self._refuse(connection, payment, reason)
@@ -194,7 +219,8 @@ class _Work:
     ) -> WebhookReport:
         """Leave the payment as it is; keep the receipt."""
         receipt = self._receipt(outcome, reason, payment, None)
-        receipts.store(connection, receipt)
+        if receipts.store(connection, receipt):
+            alert = Alert.SECOND_PAYMENT
         after = str(payment.status) if payment else None
         return self._report(outcome, answer, receipt, payment=payment, after=after, alert=alert)
 
@@ -203,7 +229,7 @@ class _Work:
     ) -> Receipt:
         return Receipt(
             id=self.new_id(),
-            callback=self.callback,
+            callback=self.verified,
             request=self.request,
             result=outcome.value,
             reason=reason,

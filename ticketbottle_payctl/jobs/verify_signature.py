@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ticketbottle_payctl.domain.callback import Callback, Rejected, RejectReason, Request
+from ticketbottle_payctl.domain.callback import Callback, Rejected, RejectReason, Request, Unclear
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.providers import GATEWAYS, resolve
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
@@ -99,7 +99,7 @@ def _keys_of_others(
     return keys
 
 
-def _report(gateway: Gateway, verdict: Callback | Rejected, explanation: Explanation | None) -> VerifyReport:
+def _report(gateway: Gateway, verdict: Callback | Unclear | Rejected, explanation: Explanation | None) -> VerifyReport:
     hints = tuple(hint.text for hint in explanation.hints) if explanation else ()
     canonical = explanation.canonical_masked if explanation else None
     if not isinstance(verdict, Callback):

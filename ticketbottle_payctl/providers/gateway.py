@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ticketbottle_payctl.domain.callback import Answer, Callback, Rejected, Reply, Request
+from ticketbottle_payctl.domain.callback import Answer, Callback, Rejected, Reply, Request, Unclear
 from ticketbottle_payctl.secret import Secret
 
 Credentials = Mapping[str, tuple[Secret, ...]]
@@ -36,5 +36,5 @@ class Gateway:
     spellings: tuple[str, ...]
     fields: tuple[CredentialField, ...]
     recognises: Callable[[Request], bool]
-    verify: Callable[[Request, Credentials], Callback | Rejected]
+    verify: Callable[[Request, Credentials], Callback | Unclear | Rejected]
     reply: Callable[[Answer], Reply]

@@ -11,6 +11,7 @@ from ticketbottle_payctl.providers.payload import MalformedError, Real
 MAX_SAFE_INTEGER = 2**53 - 1
 _MAX_ARRAY_INDEX = 2**32 - 2
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _POSITIONAL_DIGITS = 21
 _LEADING_ZEROS = -6
 _MAX_DEPTH = 32
@@ -62,6 +63,12 @@ def _is_index(name: str) -> bool:
     return _INDEX.fullmatch(name) is not None and int(name) <= _MAX_ARRAY_INDEX
 
 
+def utf16_units(text: str) -> list[str]:
+    """Return the units that JavaScript counts as the letters of a text: a character beyond U+FFFF is two of them."""
+    encoded = text.encode("utf-16-le", "surrogatepass")
+    return [chr(int.from_bytes(encoded[place : place + 2], "little")) for place in range(0, len(encoded), 2)]
+
+
 def stringify(value: object, depth: int = 0) -> str:
     """``JSON.stringify(value)``: compact, nothing beyond the must escaped, numbers as JavaScript writes them.
 
@@ -80,4 +87,5 @@ def stringify(value: object, depth: int = 0) -> str:
         return "[" + ",".join(stringify(item, depth + 1) for item in value) + "]"
     if isinstance(value, Real) or (isinstance(value, int) and not isinstance(value, bool)):
         return number_text(value)
-    return json.dumps(value, ensure_ascii=False)
+    # Half of a pair is escaped, as ECMAScript's "well-formed JSON.stringify" has it.
+    return _HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):04x}", json.dumps(value, ensure_ascii=False))

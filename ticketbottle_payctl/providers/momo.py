@@ -20,10 +20,12 @@ from ticketbottle_payctl.domain.callback import (
     RejectReason,
     Reply,
     Request,
+    Unclear,
 )
-from ticketbottle_payctl.providers import mac, payload
+from ticketbottle_payctl.providers import javascript, mac, momo_codes, payload
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
 from ticketbottle_payctl.providers.payload import MalformedError, Real
+from ticketbottle_payctl.providers.verdict import AmbiguousError, NotGenuineError, judge
 from ticketbottle_payctl.providers.wording import json_reply
 
 NAME = "momo"
@@ -44,12 +46,6 @@ SIGNED = (
 )
 """The signed fields in their order; the access key, which is not in the body, comes before them."""
 
-CANCELLED = frozenset({1003, 1005, 1006, 1017})
-"""Cancelled by MoMo or the merchant, link expired, declined by the customer, cancelled by the merchant."""
-
-PENDING = frozenset({1000, 7000, 7002, 8000, 9000})
-"""Not final: waiting, processing, or authorised and not captured."""
-
 # The documented ^[0-9a-zA-Z]([-_.]*[0-9a-zA-Z]+)*$ without its exponential backtracking.
 _ORDER_ID = re.compile(r"[0-9A-Za-z](?:[-_.0-9A-Za-z]*[0-9A-Za-z])?", re.ASCII)
 _REPLIES: dict[Answer, tuple[int, str | None]] = {
@@ -59,6 +55,7 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.UNKNOWN_ORDER: (204, None),
     Answer.WRONG_AMOUNT: (204, None),
     Answer.BAD_SIGNATURE: (400, "invalid signature"),
+    Answer.UNCLEAR: (500, "not readable"),
     Answer.TRY_AGAIN: (500, "try again"),
     Answer.NOT_CONFIGURED: (503, "not configured"),
 }
@@ -66,23 +63,33 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
 _rejected = partial(Rejected, NAME)
 
 
-def verify(request: Request, credentials: Credentials) -> Callback | Rejected:
+def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Prove a callback, then read it. Never raises."""
     secrets, access_keys = mac.keys(credentials, "secret_key"), mac.texts(credentials, "access_key")
     partners = mac.texts(credentials, "partner_code")
     if not secrets or not access_keys or not partners:
         detail = "partner_code, access_key or secret_key is not configured"
         return _rejected(RejectReason.NOT_CONFIGURED, detail)
+    prove = partial(_prove, request.body, secrets, access_keys, partners)
+    return judge(NAME, prove, _read, lambda proven: proven[0].get("orderId"))
+
+
+def _prove(
+    received: bytes, secrets: tuple[bytes, ...], access_keys: tuple[str, ...], partners: tuple[str, ...]
+) -> tuple[dict[str, object], MalformedError | None]:
+    """Return a body that MoMo signed for this merchant, and what is wrong with it if anything is."""
+    body, problem = payload.read_whatever(received)
     try:
-        body = payload.read_body(request.body)
         texts = signed_texts(body, access_keys)
-        if not mac.matches("sha256", secrets, mac.presented(body.get("signature")), *texts):
-            return _rejected(RejectReason.SIGNATURE, "the signature is not that of the signed fields under our keys")
-        if body.get("partnerCode") not in partners:
-            return _rejected(RejectReason.OTHER_MERCHANT, "partnerCode is not the configured merchant")
-        return _read(body)
     except MalformedError as error:
-        return _rejected(RejectReason.MALFORMED, error.detail)
+        problem = problem or error
+        texts = [f"accessKey={key}&{_guessed_text(body)}".encode("utf-8", "replace") for key in access_keys]
+    if not mac.matches("sha256", secrets, mac.presented(body.get("signature")), *texts):
+        detail = "the signature is not that of the signed fields under our keys"
+        raise problem or NotGenuineError(RejectReason.SIGNATURE, detail)
+    if body.get("partnerCode") not in partners:
+        raise NotGenuineError(RejectReason.OTHER_MERCHANT, "partnerCode is not the configured merchant")
+    return body, problem
 
 
 def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[bytes]:
@@ -107,6 +114,17 @@ def pairs_text(body: dict[str, object], *, as_received: bool = False) -> str:
     return "&".join(map("=".join, zip(SIGNED, texts, strict=True)))
 
 
+def _guessed_text(body: dict[str, object]) -> str:
+    """Return the signed text of a body that breaks the documentation, with each value as JavaScript would print it."""
+    absent = {name: "" for name in SIGNED if body.get(name) is None}
+    values = {**body, **absent}
+    return "&".join([f"{name}={_printed(values[name])}" for name in SIGNED])
+
+
+def _printed(value: object) -> str:
+    return value if isinstance(value, str) else javascript.stringify(value)
+
+
 def value_text(body: dict[str, object], name: str, *, as_received: bool = False) -> str:
     """One field in the signed text. It must be there; a descriptive one may be null, which is an empty text."""
     value = body.get(name, ())
@@ -123,37 +141,48 @@ def value_text(body: dict[str, object], name: str, *, as_received: bool = False)
     raise MalformedError(detail)
 
 
-def _read(body: dict[str, object]) -> Callback:
+def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
+    body, problem = proven
+    if problem:
+        raise problem
+    if _is_ambiguous(body):
+        detail = "the signed text can be read as another order"
+        raise AmbiguousError(detail)
     order = payload.text_of(body, "orderId")
     if not _ORDER_ID.fullmatch(order):
         detail = "orderId does not have the documented form"
-        raise MalformedError(detail)
-    if "&orderId=" in value_text(body, "extraData") or "&orderId=" in value_text(body, "message"):
-        detail = "a second order id hides before the order id"
         raise MalformedError(detail)
     code = _number(body.get("resultCode"))
     if code is None:
         detail = "resultCode is not a number"
         raise MalformedError(detail)
-    outcome = outcome_of(code)
+    number, amount = payload.transaction_id_of(_number(body.get("transId"))), _number(body.get("amount"))
+    if amount == 0 and body.get("orderType") != "":
+        # The documentation of account binding: a request that only links a wallet has the amount 0.
+        return Callback(NAME, Outcome.IGNORED, order, order, number, None, ignored_because=IgnoredBecause.AGREEMENT)
+    outcome, because = momo_codes.meaning(code)
     return Callback(
         provider=NAME,
         outcome=outcome,
         reference=order,
         order_ref=order,
-        gateway_transaction_id=payload.transaction_id_of(_number(body.get("transId"))),
-        amount=payload.amount_of(_number(body.get("amount"))),
-        ignored_because=IgnoredBecause.PENDING if outcome is Outcome.IGNORED else None,
+        gateway_transaction_id=number,
+        amount=payload.amount_of(amount),
+        ignored_because=because,
+        payment_number=number,
     )
 
 
-def outcome_of(code: int) -> Outcome:
-    """What a result code says about the payment: 0 is paid, and what is neither listed nor 0 is a failure."""
-    if code == 0:
-        return Outcome.COMPLETED
-    if code in PENDING:
-        return Outcome.IGNORED
-    return Outcome.CANCELLED if code in CANCELLED else Outcome.FAILED
+def _is_ambiguous(body: dict[str, object]) -> bool:
+    """Return whether a value in front of the order id contains an order id of its own.
+
+    The order of the fields is fixed, the amount stands in front of every free text and the last three fields are
+    numbers. So only the order id can be cut out of another value, and only out of one in front of it.
+    """
+    extra, message = body.get("extraData"), body.get("message")
+    return "&orderId=" in (extra if isinstance(extra, str) else "") + "|" + (
+        message if isinstance(message, str) else ""
+    )
 
 
 def _number(value: object) -> int | None:

@@ -71,12 +71,41 @@ def read_object(text: str) -> dict[str, object]:
     return value
 
 
+def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None]:
+    """Return the JSON object in a body, and what is wrong with it if :func:`read_body` refuses it.
+
+    A body that is refused is read as JavaScript's ``JSON.parse`` reads it, for one question only: is its signature
+    genuine? Nothing that is read in this way is ever settled.
+    """
+    try:
+        return read_body(body), None
+    except MalformedError as error:
+        return read_leniently(body), error
+
+
+def read_leniently(body: bytes) -> dict[str, object]:
+    """Return the JSON object in a body, or an empty one. Of a name that is given twice the last value counts."""
+    if len(body) > MAX_BODY_BYTES:
+        return {}
+    try:
+        value: object = _LENIENT.decode(body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError, MalformedError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def text_of(fields: dict[str, object], name: str) -> str:
     """A text that must be there, not empty, without control characters (PostgreSQL stores no NUL)."""
     value = fields.get(name)
     if not isinstance(value, str) or not value or _CONTROL.search(value):
         _malformed(f"{name} is missing or not a usable text")
     return value
+
+
+def printable(value: object) -> str:
+    """Return a text that can be stored and shown as an order's name, else an empty one. At most 100 characters."""
+    usable = isinstance(value, str) and len(value) <= MAX_REFERENCE and value.isprintable()
+    return value if usable and isinstance(value, str) else ""
 
 
 def whole_number(value: object) -> int | None:
@@ -99,6 +128,7 @@ def digits(value: object) -> int | None:
 
 
 MAX_DIGITS = 64
+MAX_REFERENCE = 100
 
 
 def amount_of(value: int | None) -> int:
@@ -154,4 +184,5 @@ def _refuse_constant(_: str) -> NoReturn:
     _malformed("NaN and Infinity are not JSON")
 
 
+_LENIENT = json.JSONDecoder(parse_float=Real)
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_real, parse_constant=_refuse_constant)

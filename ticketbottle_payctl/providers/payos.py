@@ -8,6 +8,7 @@ the documentation leaves open (null, numbers, arrays, the order of names). Only 
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 from ticketbottle_payctl.domain.callback import (
     Answer,
@@ -18,16 +19,21 @@ from ticketbottle_payctl.domain.callback import (
     RejectReason,
     Reply,
     Request,
+    Unclear,
 )
 from ticketbottle_payctl.providers import javascript, mac, payload
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
 from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.verdict import AmbiguousError, NotGenuineError, judge
 from ticketbottle_payctl.providers.wording import json_reply
 
 NAME = "payos"
 PING_ORDER = "123"
 PING_DESCRIPTIONS = frozenset({"VQRIO123", "Ma giao dich thu nghiem"})
 """What registering a webhook URL sends, validly signed with the merchant's own key; the second is the older text."""
+
+_DECIDING = ("amount", "code", "currency", "description", "orderCode", "paymentLinkId", "reference")
+"""The fields that say which payment is meant, what was paid, and whether this is the registration ping."""
 
 _SIGNED_AS_EMPTY = ("null", "undefined")
 _REPLIES: dict[Answer, tuple[int, str | None]] = {
@@ -38,6 +44,7 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.UNKNOWN_ORDER: (200, None),
     Answer.WRONG_AMOUNT: (200, None),
     Answer.BAD_SIGNATURE: (400, "invalid signature"),
+    Answer.UNCLEAR: (500, "not readable"),
     Answer.TRY_AGAIN: (500, "try again"),
     Answer.NOT_CONFIGURED: (503, "not configured"),
 }
@@ -45,19 +52,51 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
 _rejected = partial(Rejected, NAME)
 
 
-def verify(request: Request, credentials: Credentials) -> Callback | Rejected:
+def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Prove a callback, then read it. Never raises."""
     keys = mac.keys(credentials, "checksum_key")
     if not keys:
         return _rejected(RejectReason.NOT_CONFIGURED, "checksum_key is not configured")
+    return judge(NAME, partial(_prove, request.body, keys), _read, _order_of)
+
+
+class _Proven(NamedTuple):
+    """Data that PayOS signed, the text that was signed, and what is wrong with the body if anything is."""
+
+    data: dict[str, object]
+    text: str
+    problem: MalformedError | None
+
+
+def _prove(body: bytes, keys: tuple[bytes, ...]) -> _Proven:
+    envelope, problem = payload.read_whatever(body)
     try:
-        envelope = payload.read_body(request.body)
         data = data_of(envelope)
-        if not mac.matches("sha256", keys, mac.presented(envelope.get("signature")), signed_text(data).encode()):
-            return _rejected(RejectReason.SIGNATURE, "the signature is not that of data under the checksum key")
-        return _read(data)
+        text = signed_text(data)
     except MalformedError as error:
-        return _rejected(RejectReason.MALFORMED, error.detail)
+        raise problem or error from None
+    if not mac.matches("sha256", keys, mac.presented(envelope.get("signature")), text.encode("utf-8", "replace")):
+        detail = "the signature is not that of data under the checksum key"
+        raise problem or NotGenuineError(RejectReason.SIGNATURE, detail)
+    return _Proven(data, text, problem)
+
+
+def _order_of(proven: _Proven) -> object:
+    return str(_number(proven.data.get("orderCode")) or "")
+
+
+def _is_ambiguous(data: dict[str, object], text: str) -> bool:
+    """Return whether other data with another order, amount or outcome could have the same signed text.
+
+    Nothing is escaped in the text, so a value that contains ``&orderCode=5`` can be cut into a field of its own. Each
+    field that decides must begin at one place only, and its value must end at the next ``&``.
+    """
+    if text.count("&") == len(data) - 1:
+        return False
+    for name in _DECIDING:
+        if f"&{text}".count(f"&{name}=") != (name in data) or "&" in value_text(data.get(name)):
+            return True
+    return any("&" in name or "=" in name for name in data)
 
 
 def data_of(envelope: dict[str, object]) -> dict[str, object]:
@@ -88,11 +127,11 @@ def value_text(value: object) -> str:
 
 
 def _sorted_element(element: object) -> object:
-    """An array's element after the server copied its members in sorted order; a text becomes its letters."""
+    """An array's element after the server copied its members in sorted order; a text becomes its UTF-16 units."""
     if isinstance(element, dict):
         return {name: element[name] for name in javascript.sorted_names(list(element))}
     if isinstance(element, str):
-        return {str(index): letter for index, letter in enumerate(element)}
+        return {str(index): letter for index, letter in enumerate(javascript.utf16_units(element))}
     if isinstance(element, list):
         return {str(index): item for index, item in enumerate(element)}
     if element is None:
@@ -101,10 +140,16 @@ def _sorted_element(element: object) -> object:
     return {}
 
 
-def _read(data: dict[str, object]) -> Callback:
+def _read(proven: _Proven) -> Callback:
+    data = proven.data
+    if proven.problem:
+        raise proven.problem
+    if _is_ambiguous(data, proven.text):
+        detail = "the signed text can be read as another callback"
+        raise AmbiguousError(detail)
     order_ref = _order_code(data)
     code = _meaningful_text(data, "code")
-    if data.get("currency") not in {None, "", "VND"}:
+    if data.get("currency") not in (None, "", "VND"):  # a tuple: the value may be a list
         detail = "the currency is not VND"
         raise MalformedError(detail)
     link = _meaningful_text(data, "paymentLinkId")
@@ -115,6 +160,7 @@ def _read(data: dict[str, object]) -> Callback:
         order_ref=order_ref,
         gateway_transaction_id=link,
         amount=payload.amount_of(_number(data.get("amount"))),
+        payment_number=payload.printable(data.get("reference")) or None,
     )
     if order_ref == PING_ORDER and data.get("description") in PING_DESCRIPTIONS:
         return callback(outcome=Outcome.IGNORED, ignored_because=IgnoredBecause.PING)

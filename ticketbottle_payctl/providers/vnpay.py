@@ -9,6 +9,7 @@ the values, so trying both proves no more than one does.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote_plus, unquote_plus
@@ -17,25 +18,21 @@ from ticketbottle_payctl.domain.callback import (
     MAX_BODY_BYTES,
     Answer,
     Callback,
-    IgnoredBecause,
-    Outcome,
     Rejected,
     RejectReason,
     Reply,
     Request,
+    Unclear,
 )
-from ticketbottle_payctl.providers import mac, payload
+from ticketbottle_payctl.providers import mac, payload, vnpay_codes
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
 from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.verdict import NotGenuineError, judge
 from ticketbottle_payctl.providers.wording import json_reply
 
 NAME = "vnpay"
 HASH, HASH_TYPE = "vnp_SecureHash", "vnp_SecureHashType"
 UNSIGNED = frozenset({HASH, HASH_TYPE})
-HELD = "07"
-CANCELLED = frozenset({"24", "11"})
-"""Response codes: the customer cancelled, the payment window ran out."""
-
 _NUMBER = re.compile(r"[0-9]{1,64}", re.ASCII)
 _REPLIES: dict[Answer, tuple[str, str]] = {
     Answer.DONE: ("00", "Confirm Success"),
@@ -44,6 +41,7 @@ _REPLIES: dict[Answer, tuple[str, str]] = {
     Answer.UNKNOWN_ORDER: ("01", "Order not found"),
     Answer.WRONG_AMOUNT: ("04", "Invalid amount"),
     Answer.BAD_SIGNATURE: ("97", "Invalid signature"),
+    Answer.UNCLEAR: ("99", "Not readable"),
     Answer.TRY_AGAIN: ("99", "Try again"),
     Answer.NOT_CONFIGURED: ("99", "Not configured"),
 }
@@ -61,26 +59,33 @@ class Parameter:
     value: str
 
 
-def verify(request: Request, credentials: Credentials) -> Callback | Rejected:
-    """Prove a callback, then read it. Never raises. ``vnp_SecureHashType`` never chooses the algorithm."""
+def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
+    """Prove a callback, then read it. Never raises. ``vnp_SecureHashType`` never chooses the algorithm.
+
+    Each text that is tried determines the values: names and values are escaped in it, so it cannot be cut otherwise.
+    """
     secrets, terminals = mac.keys(credentials, "hash_secret"), mac.texts(credentials, "tmn_code")
     if not secrets or not terminals:
         return _rejected(RejectReason.NOT_CONFIGURED, "tmn_code or hash_secret is not configured")
-    try:
-        parameters = read_query(request.query)
-        values = {parameter.name: parameter.value for parameter in parameters}
-        # Hex digits in any case: VNPAY's own C# sample compares without regard to it.
-        presented = mac.presented(values.get(HASH)).lower()
-        if not (
-            mac.matches("sha512", secrets, presented, received_text(parameters).encode())
-            or mac.matches("sha512", secrets, presented, canonical_text(parameters).encode())
-        ):
-            return _rejected(RejectReason.SIGNATURE, "the hash is not that of the vnp_ parameters under the secret")
-        if values.get("vnp_TmnCode") not in terminals:
-            return _rejected(RejectReason.OTHER_MERCHANT, "vnp_TmnCode is not the configured terminal")
-        return _read(values)
-    except MalformedError as error:
-        return _rejected(RejectReason.MALFORMED, error.detail)
+    return judge(
+        NAME, partial(_prove, request.query, secrets, terminals), _read, lambda values: values.get("vnp_TxnRef")
+    )
+
+
+def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -> dict[str, str]:
+    """Return the values of a query that VNPay signed for this terminal."""
+    parameters = read_query(query)
+    values = {parameter.name: parameter.value for parameter in parameters}
+    # Hex digits in any case: VNPAY's own C# sample compares without regard to it.
+    presented = mac.presented(values.get(HASH)).lower()
+    if not any(mac.matches("sha512", secrets, presented, text.encode()) for text in signed_texts(parameters)):
+        raise NotGenuineError(RejectReason.SIGNATURE, "the hash is not that of the vnp_ parameters under the secret")
+    if values.get("vnp_TmnCode") not in terminals:
+        raise NotGenuineError(RejectReason.OTHER_MERCHANT, "vnp_TmnCode is not the configured terminal")
+    if "vnp_ResponseCode" not in values and "vnp_TransactionStatus" not in values:
+        # The merchant's own payment URL is signed with the same secret, and every customer sees one.
+        raise NotGenuineError(RejectReason.MALFORMED, "there is no result: this is a payment URL, not a callback")
+    return values
 
 
 def read_query(query: str) -> list[Parameter]:
@@ -105,23 +110,36 @@ def read_query(query: str) -> list[Parameter]:
     return [parameters[name] for name in sorted(parameters)]
 
 
+def signed_texts(parameters: list[Parameter]) -> Iterator[str]:
+    """Yield the texts that VNPay may have signed, the likely one first.
+
+    The Java and C# samples leave empty values out, the PHP sample signs them. The documentation does not say.
+    """
+    yield received_text(parameters)
+    yield canonical_text(parameters)
+    if any(not one.value for one in parameters):
+        yield canonical_text(parameters, empty=True)
+
+
 def received_text(parameters: list[Parameter]) -> str:
-    """The signed parameters that are not empty, spelled as they were received."""
-    return "&".join(f"{one.raw_name}={one.raw_value}" for one in parameters if _is_signed(one))
+    """Return the signed parameters that are not empty, spelled as they were received."""
+    return "&".join([f"{one.raw_name}={one.raw_value}" for one in parameters if one.value and one.name not in UNSIGNED])
 
 
-def canonical_text(parameters: list[Parameter]) -> str:
-    """The signed parameters that are not empty, in the documented encoding of their values."""
-    return "&".join(f"{form_encoded(one.name)}={form_encoded(one.value)}" for one in parameters if _is_signed(one))
+def canonical_text(parameters: list[Parameter], *, empty: bool = False) -> str:
+    """Return the signed parameters in the documented encoding of their values; empty ones only if asked for."""
+    return "&".join(
+        [
+            f"{form_encoded(one.name)}={form_encoded(one.value)}"
+            for one in parameters
+            if (empty or one.value) and one.name not in UNSIGNED
+        ]
+    )
 
 
 def form_encoded(text: str) -> str:
     """As an HTML form sends it: space is ``+``, upper-case ``%XX``, bare only letters, digits and ``* - . _``."""
     return quote_plus(text, safe="*").replace("~", "%7E")
-
-
-def _is_signed(parameter: Parameter) -> bool:
-    return bool(parameter.value) and parameter.name not in UNSIGNED
 
 
 def _decoded(raw: str) -> str:
@@ -141,25 +159,18 @@ def _read(values: dict[str, str]) -> Callback:
     order = payload.text_of(fields, "vnp_TxnRef")
     response = payload.text_of(fields, "vnp_ResponseCode")
     status = payload.text_of(fields, "vnp_TransactionStatus")
-    outcome = outcome_of(response, status)
+    number = _transaction_id(values.get("vnp_TransactionNo", ""))
+    outcome, because = vnpay_codes.meaning(response, status)
     return Callback(
         provider=NAME,
         outcome=outcome,
         reference=order,
         order_ref=order,
-        gateway_transaction_id=_transaction_id(values.get("vnp_TransactionNo", "")),
+        gateway_transaction_id=number,
         amount=_amount(values.get("vnp_Amount", "")),
-        ignored_because=IgnoredBecause.HELD if outcome is Outcome.IGNORED else None,
+        ignored_because=because,
+        payment_number=number,
     )
-
-
-def outcome_of(response: str, status: str) -> Outcome:
-    """Paid only if both codes are 00. 07 in either: the money is taken and held, a person decides."""
-    if HELD in {response, status}:
-        return Outcome.IGNORED
-    if response == status == "00":
-        return Outcome.COMPLETED
-    return Outcome.CANCELLED if response in CANCELLED else Outcome.FAILED
 
 
 def _amount(text: str) -> int:

@@ -19,19 +19,25 @@ from ticketbottle_payctl.domain.callback import (
     RejectReason,
     Reply,
     Request,
+    Unclear,
 )
 from ticketbottle_payctl.providers import mac, payload
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
 from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.verdict import NotGenuineError, judge
 from ticketbottle_payctl.providers.wording import json_reply
 
 NAME = "zalopay"
 _DATED = re.compile(r"[0-9]{6}_(.+)", re.ASCII | re.DOTALL)
+_AGREEMENT = frozenset({"binding_id", "binding_type", "pay_token", "msg_type"})
+"""Fields of an agreement's data: a wallet was linked or unlinked, no money moved."""
+
 _REPLIES: dict[Answer, tuple[int, str]] = {
     Answer.DONE: (1, "success"),
     Answer.DUPLICATE: (1, "success"),
     Answer.IGNORED: (1, "success"),
     Answer.BAD_SIGNATURE: (-1, "mac not equal"),
+    Answer.UNCLEAR: (0, "not readable"),
     Answer.UNKNOWN_ORDER: (-1, "order not found"),
     Answer.WRONG_AMOUNT: (-1, "invalid amount"),
     Answer.TRY_AGAIN: (0, "try again"),
@@ -41,23 +47,32 @@ _REPLIES: dict[Answer, tuple[int, str]] = {
 _rejected = partial(Rejected, NAME)
 
 
-def verify(request: Request, credentials: Credentials) -> Callback | Rejected:
+def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Prove a callback, then read it. Never raises.
 
-    The mac is over the exact characters of ``data``, so ``data`` is parsed after it held. ``type`` is not signed: it
-    tells an order from a wallet agreement and proves nothing.
+    The mac is over the exact characters of ``data``, so ``data`` is parsed after the mac held. ``type`` is not signed,
+    so it decides nothing: an order's data has an amount and ``zp_trans_id``, an agreement's has not.
     """
     keys, app_ids = mac.keys(credentials, "key2"), mac.texts(credentials, "app_id")
     if not keys or not app_ids:
         return _rejected(RejectReason.NOT_CONFIGURED, "app_id or key2 is not configured")
+    return judge(NAME, partial(_prove, request.body, keys), partial(_read, app_ids), _order_of)
+
+
+def _prove(body: bytes, keys: tuple[bytes, ...]) -> tuple[str, MalformedError | None]:
+    """Return the data that ZaloPay signed, and what is wrong with the body around it if anything is."""
+    envelope, problem = payload.read_whatever(body)
     try:
-        envelope = payload.read_body(request.body)
         data = signed_text(envelope)
-        if not mac.matches("sha256", keys, mac.presented(envelope.get("mac")), data.encode()):
-            return _rejected(RejectReason.SIGNATURE, "the mac is not that of data under key2")
-        return _read(payload.read_object(data), envelope.get("type"), app_ids)
     except MalformedError as error:
-        return _rejected(RejectReason.MALFORMED, error.detail)
+        raise problem or error from None
+    if not mac.matches("sha256", keys, mac.presented(envelope.get("mac")), data.encode("utf-8", "replace")):
+        raise problem or NotGenuineError(RejectReason.SIGNATURE, "the mac is not that of data under key2")
+    return data, problem
+
+
+def _order_of(proven: tuple[str, MalformedError | None]) -> object:
+    return payload.read_leniently(proven[0].encode("utf-8", "replace")).get("app_trans_id")
 
 
 def signed_text(envelope: dict[str, object]) -> str:
@@ -69,35 +84,33 @@ def signed_text(envelope: dict[str, object]) -> str:
     return data
 
 
-def _read(data: dict[str, object], kind: object, app_ids: tuple[str, ...]) -> Callback | Rejected:
+def _read(app_ids: tuple[str, ...], proven: tuple[str, MalformedError | None]) -> Callback:
+    text, problem = proven
+    if problem:
+        raise problem
+    data = payload.read_object(text)
     app_id = payload.whole_number(data.get("app_id"))
     if app_id is None or str(app_id) not in app_ids:
-        return _rejected(RejectReason.OTHER_MERCHANT, "app_id is not the configured application")
+        raise NotGenuineError(RejectReason.OTHER_MERCHANT, "app_id is not the configured application")
     reference = payload.text_of(data, "app_trans_id")
+    # The documentation asks for the yymmdd_ prefix; its own sample has an app_trans_id without one.
     dated = _DATED.fullmatch(reference)
-    if dated is None:
-        detail = "app_trans_id does not begin with yymmdd_"
-        raise MalformedError(detail)
     number, amount = _id(data), payload.whole_number(data.get("amount"))
-    callback = partial(Callback, provider=NAME, reference=reference, order_ref=dated[1])
-    match payload.whole_number(kind):
-        case 1:
-            return callback(
-                outcome=Outcome.COMPLETED,
-                gateway_transaction_id=payload.transaction_id_of(number),
-                amount=payload.amount_of(amount),
-            )
-        case 2:
-            # An agreement moves no money; what it says of a number or an amount is passed on, not relied on.
-            return callback(
-                outcome=Outcome.IGNORED,
-                gateway_transaction_id=str(number) if number and number > 0 else None,
-                amount=amount if amount and 0 < amount <= payload.MAX_AMOUNT else None,
-                ignored_because=IgnoredBecause.AGREEMENT,
-            )
-        case _:
-            detail = "type is neither an order nor an agreement"
-            raise MalformedError(detail)
+    callback = partial(Callback, provider=NAME, reference=reference, order_ref=dated[1] if dated else reference)
+    if data.get("amount") is None and data.get("zp_trans_id") is None and _AGREEMENT & data.keys():
+        return callback(
+            outcome=Outcome.IGNORED,
+            gateway_transaction_id=None,
+            amount=None,
+            ignored_because=IgnoredBecause.AGREEMENT,
+        )
+    own_number = payload.transaction_id_of(number)
+    return callback(
+        outcome=Outcome.COMPLETED,
+        gateway_transaction_id=own_number,
+        amount=payload.amount_of(amount),
+        payment_number=own_number,
+    )
 
 
 def _id(data: dict[str, object]) -> int | None:

@@ -120,6 +120,16 @@ def _zalopay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Requ
         "user_fee_amount": 0,
         "discount_amount": 0,
     }
+    if scenario is Scenario.AGREEMENT:
+        data = {
+            "app_id": int(keys["ZALOPAY_APP_ID"]),
+            "app_trans_id": payment.reference,
+            "binding_id": str(_number(payment, 15)),
+            "binding_type": "WALLET",
+            "status": 1,
+            "merchant_user_id": "4n2LtVGwMfjZhIs7wv82hA",
+            "server_time": _MILLISECONDS + 20_000,
+        }
     return signing.zalopay(data, keys["ZALOPAY_KEY2"], kind=2 if scenario is Scenario.AGREEMENT else 1)
 
 

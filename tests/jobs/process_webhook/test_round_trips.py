@@ -143,9 +143,9 @@ def words(queries):
     ("calls", "statements"),
     [
         ([Scenario.PAID], ["SELECT", "WITH", "COMMIT"]),
-        ([Scenario.PAID, Scenario.PAID], ["SELECT", "INSERT", "COMMIT"]),
-        ([Scenario.WRONG_AMOUNT], ["SELECT", "INSERT", "COMMIT"]),
-        ([Scenario.HELD], ["INSERT", "COMMIT"]),
+        ([Scenario.PAID, Scenario.PAID], ["SELECT", "WITH", "COMMIT"]),
+        ([Scenario.WRONG_AMOUNT], ["SELECT", "WITH", "COMMIT"]),
+        ([Scenario.HELD], ["WITH", "COMMIT"]),
         ([Scenario.BAD_SIGNATURE], []),
     ],
 )

@@ -34,6 +34,12 @@ ALERTS = {
     Alert.CONTRADICTS_COMPLETED: "the gateway reports a failure of a payment that is completed: a person must look",
     Alert.UNKNOWN_STATUS: "the payment has a status that payctl does not know: nothing was changed, a person must look",
     Alert.MONEY_HELD: "the gateway took the money and holds it as suspicious: a person must decide",
+    Alert.SECOND_PAYMENT: "the payment was completed by another transaction: the customer paid twice; refund one",
+    Alert.UNDOCUMENTED_CODE: "the gateway's code is not in its documentation: nothing was changed; ask the gateway",
+    Alert.UNREADABLE: "the signature holds, but payctl cannot read the callback: nothing was changed; "
+    "settle it with payctl reconcile payments",
+    Alert.AMBIGUOUS: "the signed text can be read as two different callbacks: nothing was changed; "
+    "settle it with payctl reconcile payments",
 }
 
 

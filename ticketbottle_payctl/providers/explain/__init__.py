@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-from ticketbottle_payctl.domain.callback import Callback, Rejected, RejectReason, Request
+from ticketbottle_payctl.domain.callback import Callback, Rejected, RejectReason, Request, Unclear
 from ticketbottle_payctl.providers.explain import momo, payos, vnpay, zalopay
 from ticketbottle_payctl.providers.explain.model import Explanation, Hint, Reading
-from ticketbottle_payctl.providers.explain.search import holds, search
+from ticketbottle_payctl.providers.explain.search import search
 from ticketbottle_payctl.providers.explain.transport import requests_before
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.providers.payload import MalformedError
@@ -64,10 +64,13 @@ def _hints(  # noqa: PLR0913, PLR0917 - everything that is known
     gateway: Gateway,
     request: Request,
     credentials: Credentials,
-    verdict: Rejected,
+    verdict: Unclear | Rejected,
     reading: Reading | None,
     others: Mapping[str, tuple[Secret, ...]],
 ) -> Iterator[Hint]:
+    if isinstance(verdict, Unclear):
+        yield Hint("malformed", f"the signature holds, but {verdict.detail}")
+        return
     if verdict.reason is RejectReason.NOT_CONFIGURED:
         missing = [one.env for one in gateway.fields if one.signs_callbacks and not any(credentials.get(one.name, ()))]
         yield Hint("not_configured", f"nothing can be verified without {', '.join(missing)}")
@@ -76,7 +79,7 @@ def _hints(  # noqa: PLR0913, PLR0917 - everything that is known
         yield Hint("other_merchant", f"the signature holds, but {verdict.detail}; is this another profile's callback?")
         return
     if verdict.reason is RejectReason.MALFORMED:
-        yield Hint("malformed", _malformed(verdict, signed=bool(reading and holds(reading, credentials))))
+        yield Hint("malformed", f"the content is not well formed: {verdict.detail}")
     for hint, before in requests_before(request):
         if _is_genuine(gateway, before, credentials):
             yield hint
@@ -84,12 +87,6 @@ def _hints(  # noqa: PLR0913, PLR0917 - everything that is known
         yield from search(reading, credentials, others)
 
 
-def _malformed(verdict: Rejected, *, signed: bool) -> str:
-    return (
-        f"the signature holds, but {verdict.detail}" if signed else f"the content is not well formed: {verdict.detail}"
-    )
-
-
 def _is_genuine(gateway: Gateway, request: Request, credentials: Credentials) -> bool:
     verdict = gateway.verify(request, credentials)
-    return isinstance(verdict, Callback) or verdict.reason is RejectReason.OTHER_MERCHANT
+    return not isinstance(verdict, Rejected) or verdict.reason is RejectReason.OTHER_MERCHANT

@@ -55,7 +55,6 @@ def _variants(query: str, parameters: list[Parameter], signed: list[Parameter]) 
     ]
     known = set(pairs)
     received = [pair for pair in everything if pair in known]
-    with_empty = [(one.name, one.value) for one in parameters if one.name not in vnpay.UNSIGNED]
     with_type = [(one.name, one.value) for one in parameters if one.value and one.name != vnpay.HASH]
     with_foreign = sorted(pair for pair in everything if pair[1] and pair[0] not in vnpay.UNSIGNED)
     return [
@@ -65,7 +64,6 @@ def _variants(query: str, parameters: list[Parameter], signed: list[Parameter]) 
         variant(
             "node_encoding", "! ' ( ) * ~ were signed bare, as encodeURIComponent leaves them", _join(pairs, _node)
         ),
-        variant("empty_kept", "empty parameters were signed; VNPay leaves them out", _join(with_empty)),
         variant("foreign_signed", "parameters other than vnp_ ones were signed", _join(with_foreign)),
         variant("hash_type_signed", "vnp_SecureHashType were signed; VNPay leaves it out", _join(with_type)),
         variant("unsorted", "the parameters were signed in the order received; VNPay sorts them", _join(received)),

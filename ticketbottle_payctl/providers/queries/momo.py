@@ -6,8 +6,8 @@ a paid order that was refunded later still says 0, and lists the refund.
 
 from __future__ import annotations
 
-from ticketbottle_payctl.domain.callback import Outcome
-from ticketbottle_payctl.providers import mac, momo
+from ticketbottle_payctl.domain.callback import IgnoredBecause, Outcome
+from ticketbottle_payctl.providers import mac, momo_codes
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.queries.exchange import Question, Response
@@ -25,14 +25,18 @@ from ticketbottle_payctl.providers.queries.model import (
 )
 
 NAME = "momo"
-PAID = 0
 _ABOUT_THE_QUESTION = {
     42: NoVerdict.NOT_FOUND,
     **dict.fromkeys((10, 43, 45, 47), NoVerdict.BUSY),
     **dict.fromkeys((11, 12, 13, 20, 21, 22, 40, 41), NoVerdict.QUERY_REFUSED),
 }
-_FAILED = frozenset({98, 1001, 1002, 1004, 1007, 1026, 4001, 4002, 4100})
-"""Final for the payment. 99, an unknown error, may as well be the question's."""
+_UNKNOWN_ERROR = 99
+"""In a callback this code ends the payment. In an answer it may as well be an error of the query."""
+
+_NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
+    IgnoredBecause.PENDING: NoVerdict.PENDING,
+    IgnoredBecause.REFUND: NoVerdict.REFUNDED,
+}
 
 
 def ask(asked: Asked, credentials: Credentials, base: str) -> Question:
@@ -64,15 +68,15 @@ def read(response: Response, asked: Asked, credentials: Credentials) -> Answer:
 
 
 def _read(fields: dict[str, object], asked: Asked, code: int) -> Answer:
-    if code in momo.PENDING:
-        return Silent(NoVerdict.PENDING)
-    amount = number(fields.get("amount"))
-    if code == PAID and fields.get("refundTrans"):
+    (outcome, because), amount = momo_codes.meaning(code), number(fields.get("amount"))
+    if because in _NO_VERDICTS:
+        return Silent(_NO_VERDICTS[because])
+    if outcome is Outcome.COMPLETED and fields.get("refundTrans"):
         return Silent(NoVerdict.REFUNDED, "it was paid and refunded")
-    if code == PAID:
-        return verdict(NAME, asked, Outcome.COMPLETED, amount, identifier(fields.get("transId")))
-    if code in momo.CANCELLED or code in _FAILED:
-        return verdict(NAME, asked, Outcome.CANCELLED if code in momo.CANCELLED else Outcome.FAILED, amount)
+    if outcome is Outcome.COMPLETED:
+        return verdict(NAME, asked, outcome, amount, identifier(fields.get("transId")))
+    if outcome is not Outcome.IGNORED and code != _UNKNOWN_ERROR:
+        return verdict(NAME, asked, outcome, amount)
     return Silent(NoVerdict.UNKNOWN_STATE, f"resultCode {code}" if code < 100_000 else "resultCode")  # noqa: PLR2004
 
 

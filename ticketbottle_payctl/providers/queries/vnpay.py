@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from ticketbottle_payctl.domain.callback import Outcome
-from ticketbottle_payctl.providers import mac
+from ticketbottle_payctl.domain.callback import IgnoredBecause, Outcome
+from ticketbottle_payctl.providers import mac, vnpay_codes
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError, Real
 from ticketbottle_payctl.providers.queries.exchange import Question, Response
@@ -39,8 +39,11 @@ ANSWERED = (
 
 _DONE, _NO_SUCH, _TOO_SOON = "00", "91", frozenset({"94", "99"})
 _PAYMENT = "01"
-_ENDS = {"01": NoVerdict.PENDING, "04": NoVerdict.HELD, "05": NoVerdict.REFUNDED, "06": NoVerdict.REFUNDED,
-         "07": NoVerdict.HELD, "09": NoVerdict.REFUNDED}  # fmt: skip
+_NO_VERDICTS = {
+    IgnoredBecause.PENDING: NoVerdict.PENDING,
+    IgnoredBecause.HELD: NoVerdict.HELD,
+    IgnoredBecause.REFUND: NoVerdict.REFUNDED,
+}
 _VIETNAM = timezone(timedelta(hours=7))
 
 
@@ -89,16 +92,14 @@ def _read(fields: dict[str, object], asked: Asked) -> Answer:
     hundredths = number(fields.get("vnp_Amount"))
     amount = None if hundredths is None or hundredths % 100 else hundredths // 100
     status = fields.get("vnp_TransactionStatus")
+    outcome, because = vnpay_codes.meaning(vnpay_codes.PAID, status if isinstance(status, str) else "")
+    if because:
+        return Silent(_NO_VERDICTS.get(because, NoVerdict.UNKNOWN_STATE), _code(status))
+    number_there = identifier(fields.get("vnp_TransactionNo")) if outcome is Outcome.COMPLETED else None
     try:
-        if status == "00":
-            number_there = identifier(fields.get("vnp_TransactionNo"))
-            return verdict(NAME, asked, Outcome.COMPLETED, amount, number_there)
-        if status == "02":
-            return verdict(NAME, asked, Outcome.FAILED, amount)
+        return verdict(NAME, asked, outcome, amount, number_there)
     except MalformedError as error:
         return Silent(NoVerdict.MALFORMED, error.detail)
-    because = _ENDS.get(status) if isinstance(status, str) else None
-    return Silent(because or NoVerdict.UNKNOWN_STATE, _code(status))
 
 
 def stamp(at: datetime) -> str:

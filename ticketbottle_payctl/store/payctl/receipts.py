@@ -9,17 +9,29 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.callback import Callback, Request
+from ticketbottle_payctl.domain.callback import Callback, Request, Unclear
 from ticketbottle_payctl.store.db.engine import fetch
 
 INSERT = """
     INSERT INTO payctl.webhook_receipts
         (id, provider, order_ref, reference, gateway_transaction_id, amount, currency, outcome, result, reason,
-         method, path, query, body, body_sha256, payment_id, event_id, correlation_id, traceparent)
+         method, path, query, body, body_sha256, payment_id, event_id, correlation_id, traceparent, payment_number)
     VALUES (%(receipt_id)s, %(provider)s, %(order_ref)s, %(reference)s, %(gateway_transaction_id)s, %(amount)s,
             %(currency)s, %(outcome)s, %(result)s, %(reason)s, %(method)s, %(path)s, %(query)s, %(body)s,
-            %(body_sha256)s, %(payment_id)s, %(event_id)s, %(correlation_id)s, %(traceparent)s)
+            %(body_sha256)s, %(payment_id)s, %(event_id)s, %(correlation_id)s, %(traceparent)s, %(payment_number)s)
 """
+
+# The subquery sees the receipts that were there before this one. A receipt of an older payctl has no payment_number.
+_STORE = f"""
+WITH stored AS ({INSERT} RETURNING payment_id, outcome, payment_number)
+SELECT EXISTS (
+    SELECT FROM payctl.webhook_receipts AS earlier JOIN stored ON earlier.payment_id = stored.payment_id
+    WHERE stored.outcome = 'COMPLETED' AND earlier.outcome = 'COMPLETED'
+      AND earlier.result IN ('settled', 'already_settled') AND earlier.payment_number <> stored.payment_number)
+"""  # noqa: S608 - a constant of ours
+UNCLEAR = "UNCLEAR"
+"""The outcome of a receipt whose callback is genuine and cannot be settled by itself."""
+
 _REQUEST = "SELECT provider, method, path, query, body FROM payctl.webhook_receipts WHERE id = %(id)s::uuid"
 
 
@@ -28,7 +40,7 @@ class Receipt:
     """A callback that proved genuine, and what was decided. ``result`` and ``reason`` are the job's words."""
 
     id: str
-    callback: Callback
+    callback: Callback | Unclear
     request: Request
     result: str
     reason: str | None = None
@@ -46,9 +58,14 @@ class StoredRequest:
     request: Request
 
 
-def store(connection: Connection, receipt: Receipt) -> None:
-    """Append the receipt of a callback that changed no payment."""
-    fetch(connection, INSERT, parameters(receipt))
+def store(connection: Connection, receipt: Receipt) -> bool:
+    """Append the receipt of a callback that changed no payment.
+
+    Return whether it reports a second transfer of money for a payment: an earlier receipt of the same payment reports
+    a success with another payment number.
+    """
+    ((second,),) = fetch(connection, _STORE, parameters(receipt))
+    return bool(second)
 
 
 def find_request(connection: Connection, receipt_id: str) -> StoredRequest | None:
@@ -66,16 +83,9 @@ def find_request(connection: Connection, receipt_id: str) -> StoredRequest | Non
 
 def parameters(receipt: Receipt) -> dict[str, Any]:
     """The statement's parameters; shared with the statement that settles."""
-    callback, request = receipt.callback, receipt.request
-    return {
+    request = receipt.request
+    return _content(receipt.callback) | {
         "receipt_id": receipt.id,
-        "provider": callback.provider,
-        "order_ref": callback.order_ref,
-        "reference": callback.reference,
-        "gateway_transaction_id": callback.gateway_transaction_id,
-        "amount": callback.amount,
-        "currency": callback.currency,
-        "outcome": callback.outcome.value,
         "result": receipt.result,
         "reason": receipt.reason,
         "method": _text(request.method),
@@ -87,6 +97,30 @@ def parameters(receipt: Receipt) -> dict[str, Any]:
         "event_id": receipt.event_id,
         "correlation_id": receipt.correlation_id and _text(receipt.correlation_id),
         "traceparent": receipt.traceparent and _text(receipt.traceparent),
+    }
+
+
+def _content(callback: Callback | Unclear) -> dict[str, Any]:
+    if isinstance(callback, Unclear):
+        return {
+            "provider": callback.provider,
+            "order_ref": callback.order_ref,
+            "reference": "",
+            "gateway_transaction_id": None,
+            "amount": None,
+            "currency": "VND",
+            "outcome": UNCLEAR,
+            "payment_number": None,
+        }
+    return {
+        "provider": callback.provider,
+        "order_ref": callback.order_ref,
+        "reference": callback.reference,
+        "gateway_transaction_id": callback.gateway_transaction_id,
+        "amount": callback.amount,
+        "currency": callback.currency,
+        "outcome": callback.outcome.value,
+        "payment_number": callback.payment_number,
     }
 
 

@@ -1,0 +1,84 @@
+"""One signature, one reading: two callbacks that share a signed text are not both settled unless they say the same."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations, pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ticketbottle_payctl.domain.callback import Callback, Request, Unclear, UnclearReason
+from ticketbottle_payctl.providers import payos
+
+MOST_CUTS = 10
+CHOSEN_BY_THE_PAYER = [
+    "TB1&orderCode=20261129002",
+    "TB1&amount=1",
+    "x&code=01&desc=no",
+    "x&paymentLinkId=0000",
+    "x&currency=USD",
+    "&orderCode=5",
+    "VQRIO123&z=1",
+]
+
+
+def readings(text):
+    """Each way to cut a text into name=value pairs at the places where one can begin."""
+    pieces = text.split("&")
+    joints = [place for place in range(1, len(pieces)) if "=" in pieces[place]][:MOST_CUTS]
+    for count in range(len(joints) + 1):
+        for cuts in combinations(joints, count):
+            bounds = [0, *cuts, len(pieces)]
+            pairs = ["&".join(pieces[a:b]).partition("=") for a, b in pairwise(bounds)]
+            data = {name: value for name, _, value in pairs}
+            if len(data) == len(pairs) and payos.signed_text(data) == text:
+                yield data
+
+
+def body(data, signature):
+    """A webhook with this data."""
+    return Request(body=json.dumps({"code": "00", "data": data, "signature": signature}).encode())
+
+
+def accepted(merchant, text, signature):
+    """What each reading that is accepted says of order, amount and outcome."""
+    verdicts = [merchant.verify("payos", body(data, signature)) for data in readings(text)]
+    return {(one.order_ref, one.reference, one.amount, one.outcome) for one in verdicts if isinstance(one, Callback)}
+
+
+@pytest.mark.parametrize("description", CHOSEN_BY_THE_PAYER)
+def test_a_description_cannot_become_another_order(merchant, description):
+    """The payer chooses the description, and PayOS escapes nothing: at most one reading is ever settled."""
+    genuine = merchant.payos(description=description)
+    envelope = json.loads(genuine.body)
+    assert len(accepted(merchant, payos.signed_text(envelope["data"]), envelope["signature"])) <= 1
+
+
+@pytest.mark.parametrize("description", CHOSEN_BY_THE_PAYER[:5])
+def test_an_ambiguous_callback_is_kept_and_named(merchant, description):
+    """It is genuine, so it is not called a forgery; the reason is its own."""
+    verdict = merchant.verify("payos", merchant.payos(description=description))
+    assert isinstance(verdict, Unclear)
+    assert verdict.reason is UnclearReason.AMBIGUOUS
+
+
+def test_an_ampersand_alone_is_harmless_in_other_fields(merchant):
+    """A bank's name may contain one: no field that decides can be cut out of it."""
+    verdict = merchant.verify("payos", merchant.payos(counterAccountBankName="A & B=C"))
+    assert isinstance(verdict, Callback)
+
+
+pieces = st.sampled_from(
+    ["&", "=", "1", "00", "x", "&orderCode=7", "&amount=5", "&code=01", "&paymentLinkId=l", "&desc=", "&z=", "VQRIO123"]
+)
+
+
+@settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(description=st.lists(pieces, max_size=5).map("".join), name=st.lists(pieces, max_size=4).map("".join))
+def test_no_two_readings_of_one_text_are_accepted(merchant, description, name):
+    """Whatever two fields contain: all accepted readings agree on order, amount and outcome."""
+    genuine = merchant.payos(description=description, counterAccountName=name)
+    envelope = json.loads(genuine.body)
+    assert len(accepted(merchant, payos.signed_text(envelope["data"]), envelope["signature"])) <= 1

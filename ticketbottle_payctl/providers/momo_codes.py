@@ -1,0 +1,37 @@
+"""MoMo's result codes: one table for the callback and for the status query.
+
+Source: developers.momo.vn v3, "Result codes", columns "Result code" and "Final Status". 8000 is only in the Vietnamese
+page.
+"""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.domain.callback import IgnoredBecause, Outcome
+
+Meaning = tuple[Outcome, IgnoredBecause | None]
+
+_PENDING: Meaning = (Outcome.IGNORED, IgnoredBecause.PENDING)
+_REFUND: Meaning = (Outcome.IGNORED, IgnoredBecause.REFUND)
+_UNDOCUMENTED: Meaning = (Outcome.IGNORED, IgnoredBecause.UNDOCUMENTED)
+
+_MEANINGS: dict[int, Meaning] = {
+    0: (Outcome.COMPLETED, None),
+    # Final: cancelled by MoMo or the merchant, link expired, declined by the customer, cancelled by the merchant.
+    **dict.fromkeys((1003, 1005, 1006, 1017), (Outcome.CANCELLED, None)),
+    # Final: the payment failed.
+    **dict.fromkeys((98, 99, 1001, 1002, 1004, 1007, 1026, 2019, 4001, 4002, 4100), (Outcome.FAILED, None)),
+    # Not final: waiting for the customer, being processed, or authorised and not captured.
+    **dict.fromkeys((1000, 7000, 7002, 8000, 9000), _PENDING),
+    # Not final: MoMo did not process a request. The payment may still be paid.
+    **dict.fromkeys((10, 11, 12, 13, 20, 21, 22, 40, 41, 42, 43, 45, 47), _PENDING),
+    # Final for a refund. A refund that is refused says nothing against the payment.
+    **dict.fromkeys((1080, 1081, 1088), _REFUND),
+}
+
+
+def meaning(code: int) -> Meaning:
+    """Return what the code says about the payment, and why it settles nothing if it does not.
+
+    A code that is not documented settles nothing.
+    """
+    return _MEANINGS.get(code, _UNDOCUMENTED)

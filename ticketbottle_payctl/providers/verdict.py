@@ -1,0 +1,48 @@
+"""From a gateway's own checks to one of three answers: genuine, genuine but unclear, not genuine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from ticketbottle_payctl.domain.callback import Callback, Rejected, RejectReason, Unclear, UnclearReason
+from ticketbottle_payctl.providers.payload import MalformedError, printable
+
+Proven = TypeVar("Proven")
+
+
+class NotGenuineError(Exception):
+    """The callback is not the gateway's, or not for this merchant. ``detail`` quotes nothing that was received."""
+
+    def __init__(self, reason: RejectReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class AmbiguousError(MalformedError):
+    """The signed text can also be read as a callback with another order, amount or outcome."""
+
+
+def judge(
+    gateway: str, prove: Callable[[], Proven], read: Callable[[Proven], Callback], order_of: Callable[[Proven], object]
+) -> Callback | Unclear | Rejected:
+    """Prove a callback, then read it. Never raises what the two functions may raise.
+
+    ``prove`` raises NotGenuineError or MalformedError: the callback is rejected and nothing is kept of it. ``read``
+    raises MalformedError or AmbiguousError: the signature held, so the callback is kept for a person and for the
+    status query. ``order_of`` names the order as far as it can be read.
+    """
+    try:
+        proven = prove()
+    except NotGenuineError as error:
+        return Rejected(gateway, error.reason, error.detail)
+    except MalformedError as error:
+        return Rejected(gateway, RejectReason.MALFORMED, error.detail)
+    try:
+        return read(proven)
+    except NotGenuineError as error:
+        return Rejected(gateway, error.reason, error.detail)
+    except MalformedError as error:
+        reason = UnclearReason.AMBIGUOUS if isinstance(error, AmbiguousError) else UnclearReason.UNREADABLE
+        return Unclear(gateway, reason, error.detail, printable(order_of(proven)))

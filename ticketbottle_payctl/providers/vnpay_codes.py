@@ -1,0 +1,48 @@
+"""VNPay's codes: one table for the callback and for the status query.
+
+Sources: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY", tables "vnp_ResponseCode" and "vnp_TransactionStatus", and
+"querydr & refund", table "vnp_TransactionStatus".
+"""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.domain.callback import IgnoredBecause, Outcome
+
+PAID = "00"
+
+_CANCELLED = frozenset({"11", "24"})
+"""Response codes: the payment window expired, the customer cancelled."""
+
+_FAILED = frozenset({"09", "10", "12", "13", "51", "65", "75", "79", "99"})
+"""Response codes of a final failure. The bank took no money."""
+
+_RESPONSES = _CANCELLED | _FAILED | {PAID}
+
+_NOT_FINAL = {
+    "01": IgnoredBecause.PENDING,
+    "04": IgnoredBecause.HELD,
+    "05": IgnoredBecause.REFUND,
+    "06": IgnoredBecause.REFUND,
+    "07": IgnoredBecause.HELD,
+    "09": IgnoredBecause.REFUND,
+}
+"""States that settle nothing. 04: the bank charged the customer, VNPay did not finish. 07: suspected fraud."""
+
+_STATUS_FAILED = "02"
+
+
+def meaning(response: str, status: str) -> tuple[Outcome, IgnoredBecause | None]:
+    """Return what the two codes say about the payment, and why they settle nothing if they do not.
+
+    The payment is paid only if both codes are 00. 07 in either code means that VNPay holds the money. A code that is
+    not documented settles nothing.
+    """
+    if response == status == PAID:
+        return Outcome.COMPLETED, None
+    if "07" in {response, status}:
+        return Outcome.IGNORED, IgnoredBecause.HELD
+    if status in _NOT_FINAL:
+        return Outcome.IGNORED, _NOT_FINAL[status]
+    if status not in {PAID, _STATUS_FAILED} or response not in _RESPONSES:
+        return Outcome.IGNORED, IgnoredBecause.UNDOCUMENTED
+    return Outcome.CANCELLED if response in _CANCELLED else Outcome.FAILED, None
