@@ -22,6 +22,8 @@ _PRISMA_ONLY = frozenset(
 )  # fmt: skip
 _MECHANISMS = frozenset({"plain", "scram-sha-256", "scram-sha-512", "aws-iam"})
 _SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
+_PRODUCTION = frozenset({"prod", "production", "prd", "live"})
+_NOT_YET = frozenset({"non", "nonprod", "nonproduction", "not", "pre", "preprod", "preproduction"})
 _TRUSTED_ENVIRONMENTS = frozenset({"dev", "local", "test"})
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
 
@@ -67,6 +69,12 @@ class Settings:
     """The SQS queue that gets a pointer to each dead event."""
     alerts_topic: str | None
     """The SNS topic that gets what a person must look at."""
+
+    @property
+    def is_production(self) -> bool:
+        """Whether ``ENVIRONMENT`` names a place where money is real, however it is spelled."""
+        words = set(re.findall("[a-z]+", self.environment.casefold()))
+        return bool(words & _PRODUCTION) and not words & _NOT_YET
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:

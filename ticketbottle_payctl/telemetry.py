@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 from urllib.parse import quote, unquote
 
+from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.secret import Secret
 
 HIDDEN = "***"
@@ -100,11 +101,6 @@ def log_context(**fields: object) -> Iterator[None]:
         yield
     finally:
         _context.reset(token)
-
-
-def rfc3339(at: datetime) -> str:
-    """An instant as UTC with milliseconds and ``Z``."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def redacted_traceback(error: BaseException) -> str:

@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ticketbottle_payctl.cli.app.global_options import Colour
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.format import Colour
 from ticketbottle_payctl.cli.output.machine import Occasion, as_csv, as_json, as_ndjson
-from ticketbottle_payctl.cli.output.result import Fields, Result, Table, bad, bold, good, line, money
+from ticketbottle_payctl.cli.output.result import Fields, Result, Table, bad, bold, good, line
 from ticketbottle_payctl.cli.output.sanitize import escape
-from ticketbottle_payctl.cli.output.text import Surface, as_text
+from ticketbottle_payctl.cli.output.surface import Surface
+from ticketbottle_payctl.cli.output.text import as_text
 from ticketbottle_payctl.cli.output.writer import surface_of
+from ticketbottle_payctl.formats import money
 
 OCCASION = Occasion("list outbox", "staging", datetime(2026, 11, 22, 3, 4, 5, 678_000, UTC), 12)
 TERMINAL = Surface(terminal=True, colour=True)

@@ -8,7 +8,8 @@ import typer
 
 from ticketbottle_payctl.cli.app.global_options import Shared
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.input.times import age, instant, machine_zone, note_window, shown, zone_of
+from ticketbottle_payctl.cli.input.times import age, instant, machine_zone, note_window, zone_of
+from ticketbottle_payctl.formats import local_and_utc
 from ticketbottle_payctl.wiring import Services
 
 SAIGON = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -118,7 +119,7 @@ def test_the_zone_is_the_option_s_then_the_profile_s_then_the_machine_s(session,
 
 def test_an_instant_is_shown_in_both():
     """Local time with its offset, and UTC."""
-    assert shown(NOW, SAIGON) == "2026-11-23 03:30:00 +07:00 (2026-11-22T20:30:00.000Z)"
+    assert local_and_utc(NOW, SAIGON) == "2026-11-23 03:30:00 +07:00 (2026-11-22T20:30:00.000Z)"
 
 
 def test_the_window_that_was_understood_is_echoed(session, capsys):

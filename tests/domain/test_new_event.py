@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.domain.new_event import EVENT_TYPES, event_for, rfc3339
+from ticketbottle_payctl.domain.new_event import EVENT_TYPES, event_for
 from ticketbottle_payctl.domain.payment import Payment, Status
+from ticketbottle_payctl.formats import rfc3339
 
 AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
 PAYMENT = Payment("payment-id", "TB_1-Đ", 250_000, "VND", "ZALOPAY", "261122_TB_1-Đ", Status.PENDING)

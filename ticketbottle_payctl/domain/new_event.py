@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ticketbottle_payctl.domain.payment import Payment, Status
+from ticketbottle_payctl.formats import rfc3339
 
 EVENT_TYPES = {
     Status.COMPLETED: "PAYMENT_COMPLETED",
@@ -48,8 +49,3 @@ def event_for(payment: Payment, after: Status, at: datetime, event_id: str) -> N
         },
         created_at=at,
     )
-
-
-def rfc3339(at: datetime) -> str:
-    """An instant in UTC with milliseconds and ``Z``, as JavaScript's ``toISOString`` writes it."""
-    return f"{at.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"

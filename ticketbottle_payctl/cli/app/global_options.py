@@ -8,32 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from ticketbottle_payctl.cli.app import complete
+from ticketbottle_payctl.cli.output.format import Colour, OutputFormat
+from ticketbottle_payctl.cli.profile.profiles import complete_names
 
 PANEL = "Shared options"
-
-
-class OutputFormat(StrEnum):
-    """The forms of a result."""
-
-    TABLE = "table"
-    JSON = "json"
-    NDJSON = "ndjson"
-    CSV = "csv"
-    NONE = "none"
-
-
-class Colour(StrEnum):
-    """When to use colour."""
-
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
 
 
 def zone(name: str | None) -> str | None:
@@ -48,6 +30,12 @@ def zone(name: str | None) -> str | None:
         message = "no such time zone; an example is Asia/Ho_Chi_Minh"
         raise typer.BadParameter(message) from error
     return name
+
+
+def _zones(incomplete: str) -> list[str]:
+    from zoneinfo import available_timezones  # noqa: PLC0415 - only when Tab is pressed
+
+    return [name for name in sorted(available_timezones()) if name.startswith(incomplete)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +79,7 @@ def declare(  # noqa: PLR0913 - one argument per option
         typer.Option(
             "-p", "--profile", envvar="PAYCTL_PROFILE", metavar="NAME",
             help="Settings of this name in the configuration file.", rich_help_panel=PANEL,
-            autocompletion=complete.profile_names,
+            autocompletion=complete_names,
         ),
     ] = None,
     config: Annotated[
@@ -104,7 +92,7 @@ def declare(  # noqa: PLR0913 - one argument per option
         str | None,
         typer.Option(
             "--tz", metavar="ZONE", callback=zone, help="Time zone to read times in.", rich_help_panel=PANEL,
-            autocompletion=complete.zones,
+            autocompletion=_zones,
         ),
     ] = None,
 ) -> None:  # fmt: skip

@@ -14,6 +14,7 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Failure, Fields, Raw, Result, bad, bold, good, line, warn
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit, refuse_read_only
 from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.cdc import config
 from ticketbottle_payctl.store.outbox.debezium_names import ROLE
 
@@ -162,7 +163,7 @@ def _failure(error: PayctlError | None) -> Failure | None:
 def _finish_marking(session: Session, schema: str, report: MarkReport) -> None:
     counts = {"marked": report.marked, "dead": report.dead, "read": report.read, "pending": report.pending}
     verb = "would be marked" if report.dry_run else "marked"
-    headline = line(good("✔"), f"{report.marked:,} events {verb} as published")
+    headline = line(good("✔"), f"{count(report.marked, 'event')} {verb} as published")
     human: list[Block] = [headline, Fields(tuple(counts.items()))]
     if report.dead:
         human.append(line(warn("!"), f"{report.dead} of unknown types are dead; nobody reads where Debezium put them"))

@@ -12,10 +12,11 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.selector import Given, selector_of
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line
+from ticketbottle_payctl.formats import count, rfc3339
 from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.selector import Selector
-from ticketbottle_payctl.telemetry import redact, rfc3339
+from ticketbottle_payctl.telemetry import redact
 
 _DEFAULT_LIMIT = 50
 
@@ -89,7 +90,7 @@ def _human(report: ErrorsReport, replays: Sequence[str]) -> list[Block]:
     if not report.groups:
         return [line(good("✔"), "no unpublished event has failed")]
     kinds = "kind" if len(report.groups) == 1 else "kinds"
-    blocks: list[Block] = [line(bold(f"{report.events:,} events"), f"{len(report.groups)} {kinds} of error")]
+    blocks: list[Block] = [line(bold(count(report.events, "event")), f"{len(report.groups)} {kinds} of error")]
     for group, replay in zip(report.groups, replays, strict=True):
         blocks += [
             line(),

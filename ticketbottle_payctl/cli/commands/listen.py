@@ -10,23 +10,24 @@ from typing import Annotated
 
 import typer
 
-from ticketbottle_payctl.cli.app.global_options import OutputFormat
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.machine import csv_header, csv_row, item_line, summary_line
 from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.surface import surface_of
 from ticketbottle_payctl.cli.output.text import as_text
 from ticketbottle_payctl.cli.safety.confirm import permit
-from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_earnest
+from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_production
 from ticketbottle_payctl.domain.callback import Answer, Reply, Request
 from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.formats import rfc3339
+from ticketbottle_payctl.jobs.find_receipt import require_receipts
 from ticketbottle_payctl.jobs.process_webhook import WebhookReport, process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.sandbox.webhook_server import webhook_server
-from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.telemetry import rfc3339
 
 SCHEMA = "payctl.listen/1"
 COLUMNS = (
@@ -46,11 +47,10 @@ def listen_command(ctx: typer.Context, *, port: Port = 8080) -> None:
     ENVIRONMENT is production.
     """
     session = Session.of(ctx)
-    refuse_in_earnest(session, "listen")
+    refuse_in_production(session, "listen")
     permit(session, "listen")
     session.note_target()
-    with transaction(session.services.engine, Limits(), commit=False) as connection:
-        connection.exec_driver_sql("SELECT FROM payctl.webhook_receipts LIMIT 0")
+    require_receipts(session.services.engine)
     log = _Log(session)
     listener = _Listener(session, log)
     with stop_on_signals() as stop, webhook_server(listener.handle, log.refused, port=port) as base:
@@ -145,7 +145,7 @@ class _Log:
             case OutputFormat.JSON:
                 self.items = [*self.items[-_KEPT + 1 :], item]
             case OutputFormat.TABLE:
-                surface = writer.surface_of(sys.stdout, self.session.shared.color)
+                surface = surface_of(sys.stdout, self.session.shared.color)
                 writer.write_part(as_text(Result("", human=[_line(item)]), surface), json=False)
             case OutputFormat.NONE:
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -18,15 +17,13 @@ from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.new_event import NewEvent
-from ticketbottle_payctl.errors import InputError, NotFoundError
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.jobs.find_receipt import find_receipt
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome, WebhookReport, process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway
-from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.telemetry import log_event
 
 ReceiptId = Annotated[str | None, typer.Option("--receipt", metavar="ID", help="A stored callback, once more.")]
-_READ = Limits(statement=timedelta(seconds=5))
 ALERTS = {
     Alert.LATE_MONEY: "money arrived after the payment had failed or was cancelled: a person must look at the order",
     Alert.WRONG_AMOUNT: "the amount paid is not the payment's: nothing was changed, a person must look",
@@ -81,15 +78,9 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
 
 def _stored(session: Session, receipt_id: str, source: Source, provider: str) -> tuple[Request, Gateway]:
     if provider != AUTO or any((source.file, source.query, source.event, source.path)):
-        message = "--receipt is a whole callback, its gateway included: give no other"
+        message = "--receipt cannot be combined with FILE, --query, --event, --path or --provider"
         raise InputError(message)
-    with transaction(session.services.engine, _READ, commit=False) as connection:
-        stored = receipts.find_request(connection, receipt_id)
-    if stored is None:
-        message = "there is no receipt of that id"
-        raise NotFoundError(
-            message, hint="a receipt's id is what process-webhook prints, and what the log calls receipt_id"
-        )
+    stored = find_receipt(session.services.engine, receipt_id)
     return stored.request, providers.by_name(stored.provider)
 
 

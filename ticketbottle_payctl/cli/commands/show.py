@@ -10,20 +10,8 @@ import typer
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input.selector_options import text
 from ticketbottle_payctl.cli.input.times import zone_of
-from ticketbottle_payctl.cli.output.result import (
-    Block,
-    Fields,
-    Part,
-    Result,
-    Styled,
-    bad,
-    bold,
-    dim,
-    good,
-    line,
-    money,
-    warn,
-)
+from ticketbottle_payctl.cli.output.result import Block, Fields, Part, Result, Styled, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.formats import money
 from ticketbottle_payctl.jobs.show import Step, Timeline
 from ticketbottle_payctl.jobs.show import show as show_history
 from ticketbottle_payctl.telemetry import redact
@@ -150,7 +138,7 @@ def _said(step: Step) -> list[Part]:
     parts: list[Part] = [str(facts.get("event_type", ""))]
     match step.kind:
         case "payment_created":
-            parts = [str(facts["provider"]), money(_whole(facts["amount"]), str(facts["currency"])) or ""]
+            parts = [str(facts["provider"]), money(_whole(facts["amount"]) or 0, str(facts["currency"]))]
         case "payment_settled":
             parts = [_status(str(facts["status"]))]
         case "callback":

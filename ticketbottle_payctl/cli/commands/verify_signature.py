@@ -14,8 +14,9 @@ from ticketbottle_payctl.cli.input.callback_source import AUTO, Source, read_req
 from ticketbottle_payctl.cli.input.key_files import read_keys
 from ticketbottle_payctl.cli.input.missing_keys import CredentialsFor, missing_keys
 from ticketbottle_payctl.cli.output import exit_codes
-from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, dim, good, line, money, warn
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, dim, good, line, warn
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.formats import money
 from ticketbottle_payctl.jobs.verify_signature import VerifyReport, verify_signature
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
@@ -108,7 +109,7 @@ def _result(report: VerifyReport, about: str | None, *, explain: bool) -> Result
 
 def _valid(report: VerifyReport) -> list[Block]:
     outcome = f"{report.outcome} ({report.reason})" if report.reason else report.outcome
-    amount = money(report.amount, report.currency)
+    amount = None if report.amount is None else money(report.amount, report.currency)
     order = f"order {report.order_ref}" if report.order_ref else None
     first = line(good("✔ valid"), report.provider, outcome, amount, order)
     ignored = [line(dim("  it is acknowledged and changes no payment"))] if report.outcome == "IGNORED" else []

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl import providers
-from ticketbottle_payctl.cli.app import complete
 from ticketbottle_payctl.cli.input.callback_source import AUTO
 from ticketbottle_payctl.errors import NotFoundError
 
@@ -28,6 +27,10 @@ def gateway_name(value: str) -> str:
         raise typer.BadParameter(message) from error
 
 
+def _gateways(incomplete: str) -> list[str]:
+    return [name for name in NAMES_OF_GATEWAYS if name.startswith(incomplete)]
+
+
 File = Annotated[
     str | None,
     typer.Argument(metavar="[FILE|-]", help="The body as it arrived, or for VNPay the query string; - is stdin."),
@@ -36,7 +39,7 @@ Provider = Annotated[
     str,
     typer.Option(
         metavar="|".join(NAMES_OF_GATEWAYS), callback=gateway_name, help="Whose callback it is.",
-        autocompletion=complete.gateways,
+        autocompletion=_gateways,
     ),
 ]  # fmt: skip
 Query = Annotated[str | None, typer.Option(metavar="STRING", help="VNPay's query string, or the URL it stood in.")]

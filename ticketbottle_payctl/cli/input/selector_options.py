@@ -37,8 +37,9 @@ def provider(value: str | None) -> str | None:
         raise typer.BadParameter(message) from error
 
 
-def _types() -> list[str]:
-    return list(TOPICS)
+def event_types(incomplete: str) -> list[str]:
+    """Return the event types that begin with ``incomplete``, for a shell's completion."""
+    return [name for name in TOPICS if name.startswith(incomplete)]
 
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID...|-]", help="Ids; - reads them from stdin.")]
@@ -51,7 +52,7 @@ Age = Annotated[timedelta | None, typer.Option(parser=age, metavar="5m", help="W
 Published = Annotated[bool, typer.Option("--published", help="Published ones.")]
 Types = Annotated[
     list[str] | None,
-    typer.Option("--type", metavar="TYPE", parser=text, autocompletion=_types, help="Of this type; repeatable."),
+    typer.Option("--type", metavar="TYPE", parser=text, autocompletion=event_types, help="Of this type; repeatable."),
 ]
 Aggregates = Annotated[
     list[str] | None,

@@ -17,7 +17,7 @@ import typer
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.output.result import dim
-from ticketbottle_payctl.telemetry import rfc3339
+from ticketbottle_payctl.formats import local_and_utc
 
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 """What is meant in earnest lies between; at the calendar's ends no zone can be reckoned with."""
@@ -96,19 +96,13 @@ def machine_zone() -> tzinfo:
     return timezone(offset) if offset else UTC
 
 
-def shown(moment: datetime, zone: tzinfo) -> str:
-    """In both: ``2026-11-22 10:00:00 +07:00 (2026-11-22T03:00:00Z)``."""
-    local = moment.astimezone(zone).replace(microsecond=0)
-    return f"{local.isoformat(' ')[:19]} {local.isoformat()[19:]} ({rfc3339(moment)})"
-
-
 def note_window(session: Session, since: datetime | None, until: datetime | None, *, by: str | None = None) -> None:
     """Say on stderr which window was understood, in local time and UTC. Nothing where there is no bound."""
     if since is None and until is None:
         return
     zone = zone_of(session)
-    start = shown(since, zone) if since else "the beginning"
-    end = shown(until, zone) if until else "now"
+    start = local_and_utc(since, zone) if since else "the beginning"
+    end = local_and_utc(until, zone) if until else "now"
     session.note(dim("window"), f"{start} → {end}", dim(f"by {by}") if by else dim(""))
 
 

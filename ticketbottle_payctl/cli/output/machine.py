@@ -11,7 +11,7 @@ from datetime import datetime
 
 from ticketbottle_payctl.cli.output.result import Failure, Result
 from ticketbottle_payctl.cli.output.sanitize import escape, escape_json
-from ticketbottle_payctl.telemetry import rfc3339
+from ticketbottle_payctl.formats import rfc3339
 
 
 @dataclass(frozen=True, slots=True)

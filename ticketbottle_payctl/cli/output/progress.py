@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.output.text import is_terminal
+from ticketbottle_payctl.cli.output.surface import is_terminal
 
 
 class Tell(Protocol):
@@ -19,9 +18,9 @@ class Tell(Protocol):
 
 
 @contextmanager
-def bar(session: Session, word: str, total: int | None = None) -> Iterator[Tell]:
+def bar(word: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Tell]:
     """Draw it while the block runs; without a total it shows how much is done and that it goes on."""
-    if session.shared.quiet or not is_terminal(sys.stderr):
+    if quiet or not is_terminal(sys.stderr):
         yield _nobody
         return
     from rich.console import Console  # noqa: PLC0415 - rich, only where a bar is drawn

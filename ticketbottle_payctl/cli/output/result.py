@@ -123,8 +123,3 @@ def bold(text: str) -> Styled:
 def dim(text: str) -> Styled:
     """A word that may be skipped."""
     return Styled(text, Style.DIM)
-
-
-def money(amount: int | None, currency: str | None = "VND") -> str | None:
-    """Whole units with separators for people: ``450,000 VND``."""
-    return None if amount is None else f"{amount:,} {currency or 'VND'}"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ticketbottle_payctl.cli.output.machine import cell
 from ticketbottle_payctl.cli.output.result import Style, Styled, Table
-from ticketbottle_payctl.cli.output.text import Surface
+from ticketbottle_payctl.cli.output.surface import Surface
 
 _BETWEEN = 3
 _NARROWEST = 9

@@ -6,43 +6,12 @@ Every text is escaped here, so nothing that came from outside is interpreted, an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TextIO, assert_never
+from typing import assert_never
 
 from ticketbottle_payctl.cli.output.machine import cell
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Part, Raw, Result, Styled, Table
 from ticketbottle_payctl.cli.output.sanitize import escape
-
-_PLAIN_MARKS = str.maketrans(
-    {"✔": "+", "✘": "x", "→": "->", "·": "-", "…": "..."} | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True))
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Surface:
-    """What is written on: whether it is a terminal, whether it shows colour, whether it knows our marks."""
-
-    terminal: bool
-    colour: bool
-    unicode: bool = True
-
-    @classmethod
-    def of(cls, stream: TextIO, *, colour: bool) -> Surface:
-        """What ``stream`` is."""
-        encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
-        return cls(is_terminal(stream), colour, encoding.startswith("utf"))
-
-    def marks(self, text: str) -> str:
-        """Our own text in what the stream can show."""
-        return text if self.unicode else text.translate(_PLAIN_MARKS)
-
-
-def is_terminal(stream: TextIO) -> bool:
-    """Whether a person reads it directly; a closed stream is read by nobody."""
-    try:
-        return stream.isatty()
-    except ValueError:
-        return False
+from ticketbottle_payctl.cli.output.surface import Surface
 
 
 def as_text(result: Result, surface: Surface) -> str:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TextIO, assert_never
 
-from ticketbottle_payctl.cli.app.global_options import Colour, OutputFormat
+from ticketbottle_payctl.cli.output.format import Colour, OutputFormat
 from ticketbottle_payctl.cli.output.machine import Occasion, as_csv, as_json, as_ndjson
 from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Result, Styled, bad, dim, warn
 from ticketbottle_payctl.cli.output.sanitize import ascii_json
-from ticketbottle_payctl.cli.output.text import Surface, as_text, is_terminal, paint
+from ticketbottle_payctl.cli.output.surface import Surface, surface_of
+from ticketbottle_payctl.cli.output.text import as_text, paint
 from ticketbottle_payctl.telemetry import redact
 
 
@@ -74,21 +75,6 @@ def tell_warnings(result: Result, colour: Colour) -> None:
     """The result's warnings, on stderr."""
     for warning in result.warnings:
         tell(colour, warn("warning:"), redact(warning))
-
-
-def surface_of(stream: TextIO, colour: Colour, environ: Mapping[str, str] | None = None) -> Surface:
-    """What ``stream`` is, given ``--color``, NO_COLOR (no-color.org) and TERM."""
-    environ = os.environ if environ is None else environ
-    match colour:
-        case Colour.ALWAYS:
-            shows = True
-        case Colour.NEVER:
-            shows = False
-        case Colour.AUTO:
-            shows = is_terminal(stream) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
-        case _:
-            assert_never(colour)
-    return Surface.of(stream, colour=shows)
 
 
 def silence(stream: TextIO) -> None:

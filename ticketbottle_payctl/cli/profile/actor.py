@@ -5,15 +5,15 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+from collections.abc import Mapping
 
-from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.store.payctl.runs import Who
 
 
-def who_runs(session: Session) -> Who:
+def who_runs(environ: Mapping[str, str]) -> Who:
     """The account, the machine and, where the environment or the profile says, the person."""
     try:
         account = getpass.getuser()
     except (KeyError, OSError):  # an account that the machine knows by its number only, as in a container
         account = f"uid {os.getuid()}"
-    return Who(account, socket.gethostname(), session.services.environ.get("PAYCTL_ACTOR") or None)
+    return Who(account, socket.gethostname(), environ.get("PAYCTL_ACTOR") or None)

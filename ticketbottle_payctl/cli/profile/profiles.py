@@ -15,14 +15,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
 
+import typer
+
 from ticketbottle_payctl.cli.profile import endpoints
-from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.errors import ConfigError, PayctlError
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _LARGEST_FILE = 1_048_576
@@ -188,3 +191,12 @@ def _table(value: object, name: str, path: Path) -> Mapping[str, object]:
         message = f"{name} in {path} is not a table"
         raise ConfigError(message)
     return value
+
+
+def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the profiles that begin with ``incomplete``, for a shell's completion. Never fails, reads one file."""
+    given = ctx.params.get("config") or ctx.find_root().params.get("config") or os.environ.get("PAYCTL_CONFIG")
+    try:
+        return [name for name in names(config_path(given, os.environ)) if name.startswith(incomplete)]
+    except PayctlError:
+        return []

@@ -22,11 +22,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ticketbottle_payctl.cli.app.global_options import OutputFormat
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output import writer
+from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Block
-from ticketbottle_payctl.cli.output.text import is_terminal
+from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.telemetry import log_event
 

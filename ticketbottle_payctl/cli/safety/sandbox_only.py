@@ -1,23 +1,21 @@
-"""What is for trying things out stays away from where money is real."""
+"""Refuse commands that are for trying things out where money is real."""
 
 from __future__ import annotations
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.errors import GuardError
 
-_IN_EARNEST = frozenset({"prod", "production", "live"})
 
-
-def refuse_in_earnest(session: Session, verb: str) -> None:
-    """Return where the profile is not protected and ENVIRONMENT is not production. No option helps.
+def refuse_in_production(session: Session, verb: str) -> None:
+    """Return if the profile is not protected and ENVIRONMENT is not production. No option overrides this.
 
     Raises:
-        GuardError: it is one of them.
-        ConfigError: the profile or its file is not there or not understood.
+        GuardError: the profile is protected, or ENVIRONMENT is production.
+        ConfigError: the profile or its file is missing or cannot be read.
     """
     if session.guard.protected is not None:
         message = f"profile {session.guard.protected} is protected: {verb} is for trying things out"
-    elif session.settings.environment.casefold() in _IN_EARNEST:
+    elif session.settings.is_production:
         message = f"ENVIRONMENT is {session.settings.environment}: {verb} is for trying things out"
     else:
         return

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.expected import COLUMNS, PRIVILEGES, SAME_TYPE, STATUSES, WRITTEN
-from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, span, warn
+from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.db import migrations
 from ticketbottle_payctl.store.inspect import server as servers
 from ticketbottle_payctl.store.inspect import tables
@@ -160,7 +161,9 @@ def time_zone(connection: Connection, _: Subject) -> list[Finding]:
     if ahead > _FUTURE:
         meaning = "somebody writes events in local time; they are published late and their age is wrong"
         remedy = 'find the writer: its sessions must be in UTC, or write "createdAt" in UTC themselves'
-        findings.append(fail("time-zone", f"the newest event is dated {span(ahead)} in the future", meaning, remedy))
+        findings.append(
+            fail("time-zone", f"the newest event is dated {duration(ahead)} in the future", meaning, remedy)
+        )
     return findings or [ok("time-zone", f"sessions begin in {found.zone}, no event is dated in the future")]
 
 
@@ -181,7 +184,7 @@ def clock(connection: Connection, subject: Subject) -> list[Finding]:
     gap = (there - (before + (after - before) / 2)).total_seconds()
     if abs(gap) < _CLOCK_WARN:
         return [ok("clock", f"this machine and the database are {abs(gap) * 1000:.0f} ms apart")]
-    fact = f"the database's clock is {span(abs(gap))} {'ahead of' if gap > 0 else 'behind'} this machine's"
+    fact = f"the database's clock is {duration(abs(gap))} {'ahead of' if gap > 0 else 'behind'} this machine's"
     meaning = "times given as `2h ago` select other rows than meant, and retries are due at another moment"
     remedy = "let both machines keep time by NTP (timedatectl status)"
     return [(fail if abs(gap) >= _CLOCK_FAIL else warn)("clock", fact, meaning, remedy)]

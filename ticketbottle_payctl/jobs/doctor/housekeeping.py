@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, span, warn
+from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.inspect import sessions, tables
 from ticketbottle_payctl.store.inspect.tables import OUTBOX_INDEX, Housekeeping, Index
 from ticketbottle_payctl.store.outbox import half_marked
@@ -28,7 +29,9 @@ def old_service(connection: Connection, _: Subject) -> list[Finding]:
     half = half_marked.count(connection)
     if not half.events:
         return [ok("old-service", "the replaced service left no half-marked rows")]
-    fact = f'{half.events:,} events have "publishedAt" and published = false, the newest of {half.newest:%Y-%m-%d}'
+    fact = (
+        f'{count(half.events, "event")} with "publishedAt" and published = false, the newest of {half.newest:%Y-%m-%d}'
+    )
     meaning = "they were sent; payctl counts them as published and never sends them unasked, but every claim reads them"
     return [warn("old-service", fact, meaning, "payctl doctor --fix-published-flags")]
 
@@ -39,7 +42,7 @@ def index(connection: Connection, subject: Subject) -> list[Finding]:
     size = tables.housekeeping(connection, "payments")
     found = tables.indexes(connection, "payments")
     if size and size.live > _SMALL and not _serves(found, ("providerTransactionId",)):
-        fact = f'payments ({size.live:,} rows) has no index on "providerTransactionId"'
+        fact = f'payments ({count(size.live, "row")}) has no index on "providerTransactionId"'
         remedy = f'CREATE INDEX CONCURRENTLY ON "{subject.schema}".payments ("providerTransactionId")'
         findings.append(warn("index", fact, "each callback reads the whole table to find its payment", remedy))
     return findings
@@ -68,7 +71,7 @@ def vacuum(connection: Connection, subject: Subject) -> list[Finding]:
     found = tables.housekeeping(connection, "outbox")
     if found is None:
         return [fail("vacuum", "there is no table outbox", "see the finding on columns")]
-    about = f"outbox has {found.live:,} rows, {found.dead:,} dead, {found.size / 1_048_576:,.0f} MB"
+    about = f"outbox has {count(found.live, 'row')}, {found.dead:,} dead, {found.size / 1_048_576:,.0f} MB"
     advice = _advice(found, subject)
     if advice:
         table = f'"{subject.schema}".outbox'
@@ -98,7 +101,7 @@ def snapshot(connection: Connection, _: Subject) -> list[Finding]:
     holders = sessions.snapshot_holders(connection, _OLD_SNAPSHOT)
     findings = []
     for holder in holders[:_LISTED]:
-        since = f", for {span(holder.seconds)}" if holder.seconds is not None else ""
+        since = f", for {duration(holder.seconds)}" if holder.seconds is not None else ""
         pid = f", pid {holder.pid}" if holder.pid else ""
         state = f", {holder.state}" if holder.state else ""
         fact = f"{holder.kind} {holder.name}{pid}{since}{state} holds an old snapshot"
@@ -108,7 +111,7 @@ def snapshot(connection: Connection, _: Subject) -> list[Finding]:
         fact = "other roles' sessions cannot be seen"
         remedy = "GRANT pg_read_all_stats TO the role in DATABASE_URL"
         findings.append(warn("snapshot", fact, "a holder of an old snapshot, or a publisher, may go unnamed", remedy))
-    return findings or [ok("snapshot", f"nobody holds a snapshot older than {span(_OLD_SNAPSHOT)}")]
+    return findings or [ok("snapshot", f"nobody holds a snapshot older than {duration(_OLD_SNAPSHOT)}")]
 
 
 def _release(holder: sessions.SnapshotHolder) -> str:
@@ -126,7 +129,7 @@ def publishers(connection: Connection, subject: Subject) -> list[Finding]:
     at_work = sessions.publishers(connection)
     if not at_work:
         last = sessions.last_publishers(connection)
-        ago = f"; the last one took over {span(min(one.seconds for one in last))} ago" if last else ""
+        ago = f"; the last one took over {duration(min(one.seconds for one in last))} ago" if last else ""
         return [ok("publishers", f"nobody publishes at this moment{ago}")]
     findings = []
     for one in at_work:

@@ -81,11 +81,3 @@ def warn(check: str, fact: str, meaning: str, remedy: str | None = None) -> Find
 def fail(check: str, fact: str, meaning: str, remedy: str | None = None) -> Finding:
     """Does not work."""
     return Finding(check, Status.FAIL, fact, meaning, remedy)
-
-
-def span(seconds: float) -> str:
-    """Seconds as people say them: ``45 s``, ``12 min``, ``3 h``, ``5 d``."""
-    for unit, size, until in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
-        if abs(seconds) < until:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"

@@ -68,6 +68,11 @@ def store(connection: Connection, receipt: Receipt) -> bool:
     return bool(second)
 
 
+def require(connection: Connection) -> None:
+    """Read no row of the table: an error says that it is missing or that the role may not read it."""
+    connection.exec_driver_sql("SELECT FROM payctl.webhook_receipts LIMIT 0")
+
+
 def find_request(connection: Connection, receipt_id: str) -> StoredRequest | None:
     """The request that a receipt kept, or None."""
     try:

@@ -80,7 +80,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
     session.note_target()
 
     def preview() -> CleanupPreview:
-        with bar(session, "counting"):
+        with bar("counting", quiet=session.shared.quiet):
             return preview_cleanup(
                 session.services.engine,
                 retention=retention,
@@ -95,7 +95,12 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
         planned = _allow(session, approval, preview, routine=routine)
     told = {"older_than": older_than, "keep_newest": keep_newest, "receipts_older_than": receipts_older_than}
     run = NewRun(
-        str(uuid4()), "cleanup", who_runs(session), reason, session.profile.name, options=told | {"archive": archive}
+        str(uuid4()),
+        "cleanup",
+        who_runs(session.services.environ),
+        reason,
+        session.profile.name,
+        options=told | {"archive": archive},
     )
     with stop_on_signals() as stop, _watched(session, planned, "counting" if dry_run else "deleting") as done:
         report = cleanup(
@@ -141,5 +146,5 @@ def _allow(
 @contextmanager
 def _watched(session: Session, planned: CleanupPreview | None, word: str) -> Iterator[Callable[[Swept], None]]:
     """Who hears of each batch: a bar, with a total where one was planned. Nothing is counted only to fill it."""
-    with bar(session, word, planned.matched + planned.receipts if planned else None) as tell:
+    with bar(word, planned.matched + planned.receipts if planned else None, quiet=session.shared.quiet) as tell:
         yield lambda swept: tell(swept.deleted + swept.receipts)

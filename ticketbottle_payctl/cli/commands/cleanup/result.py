@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from datetime import tzinfo
 from pathlib import Path
 
-from ticketbottle_payctl.cli.input.times import shown
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Table, bad, bold, dim, good, line, warn
-from ticketbottle_payctl.cli.output.units import size, span
+from ticketbottle_payctl.formats import count, duration, local_and_utc, size
 from ticketbottle_payctl.jobs.cleanup import CleanupPreview, CleanupReport, CleanupStoppedBecause
 from ticketbottle_payctl.store.outbox.stats import Group
 
@@ -26,7 +25,7 @@ def plan_of(preview: CleanupPreview, zone: tzinfo) -> list[Block]:
     return [
         Fields(
             (
-                ("published before", shown(preview.horizon, zone)),
+                ("published before", local_and_utc(preview.horizon, zone)),
                 ("events", f"{preview.matched:,}, about {size(preview.bytes)}"),
                 ("kept callbacks", f"{preview.receipts:,}" if preview.receipts else None),
             )
@@ -87,7 +86,7 @@ def _human(report: CleanupReport, archive: Path | None, zone: tzinfo) -> Iterato
     kept = archive and not report.dry_run
     yield Fields(
         (
-            ("published before", shown(report.horizon, zone)),
+            ("published before", local_and_utc(report.horizon, zone)),
             ("archived", f"{report.archived:,} to {archive}" if kept else None),
             ("left expired", f"{report.remaining:,}" if report.remaining and not report.dry_run else None),
             ("kept callbacks", f"{report.receipts:,}" if report.receipts else None),
@@ -109,10 +108,10 @@ def _human(report: CleanupReport, archive: Path | None, zone: tzinfo) -> Iterato
 def _headline(report: CleanupReport) -> Line:
     about = f"about {size(report.bytes)}"
     if report.dry_run:
-        return line(bold(f"would delete {report.matched:,} events"), dim(about))
+        return line(bold(f"would delete {count(report.matched, 'event')}"), dim(about))
     mark = good("✔") if report.stopped_because is CleanupStoppedBecause.EMPTY else warn("!")
-    facts = f"in {span(report.seconds)}, {report.batches:,} batches, {about}"
-    return line(mark, bold(f"deleted {report.deleted:,} events"), dim(facts))
+    facts = f"in {duration(report.seconds)}, {count(report.batches, 'batch', 'batches')}, {about}"
+    return line(mark, bold(f"deleted {count(report.deleted, 'event')}"), dim(facts))
 
 
 def _row(group: Group) -> tuple[object, ...]:
@@ -120,21 +119,21 @@ def _row(group: Group) -> tuple[object, ...]:
         bad("dead") if group.dead else "pending",
         group.event_type,
         group.events,
-        span(group.age_s),
+        None if group.age_s is None else duration(group.age_s),
         group.error or "never tried",
         group.error_group,
     )
 
 
 def _with_age(events: int, oldest_s: float | None) -> str:
-    return f"{events:,}, the oldest for {span(oldest_s)}" if events else "none"
+    return f"{events:,}, the oldest for {duration(oldest_s or 0)}" if events else "none"
 
 
 def _warnings(report: CleanupReport) -> Iterator[str]:
     if report.dead:
         yield (f"{report.dead:,} dead events stay in the outbox; see `payctl errors`, then `payctl replay --failed`")
     if report.unpublished.late:
-        yield f"{report.unpublished.late:,} events are pending for more than an hour; is a publisher running?"
+        yield f"{count(report.unpublished.late, 'event')} pending for more than an hour; is a publisher running?"
     if report.remaining and report.stopped_because is CleanupStoppedBecause.EMPTY and not report.dry_run:
         yield f"{report.remaining:,} expired events are locked by other sessions and were left; run it again"
 

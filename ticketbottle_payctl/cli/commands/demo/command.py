@@ -16,7 +16,7 @@ from ticketbottle_payctl.cli.commands.demo.result import result_of, result_of_ke
 from ticketbottle_payctl.cli.commands.demo.timeline import arrival_lines
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.output.result import Result, dim
-from ticketbottle_payctl.cli.output.text import is_terminal
+from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.sandbox.demo import Arrival, World, follow, leave_backlog, local_world, play
 from ticketbottle_payctl.sandbox.demo.world import Say

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Part, Styled, bad, bold, dim, good, line, warn
-from ticketbottle_payctl.cli.output.text import is_terminal
+from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome, WebhookReport
 from ticketbottle_payctl.sandbox.demo import Arrival, Backlog, CallbackStep, DemoReport, MessageStep, Started
 

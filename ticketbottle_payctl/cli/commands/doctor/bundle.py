@@ -15,8 +15,9 @@ from ticketbottle_payctl.cli.output.sanitize import escape_json
 from ticketbottle_payctl.cli.profile.policy import GuardInForce
 from ticketbottle_payctl.cli.profile.profiles import Profile
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.jobs.doctor import DoctorReport
-from ticketbottle_payctl.telemetry import redact, rfc3339
+from ticketbottle_payctl.telemetry import redact
 
 _OWNER_ONLY = 0o600
 

@@ -15,7 +15,7 @@ from ticketbottle_payctl.cli.commands.doctor.fix import fix
 from ticketbottle_payctl.cli.commands.doctor.result import result_of
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.output.result import dim
-from ticketbottle_payctl.cli.output.text import is_terminal
+from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.confirm import Approval
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.doctor import CHECKS, Subject, diagnose

@@ -14,6 +14,7 @@ from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.fix_published_flags import FlagsReport, fix_published_flags, preview_published_flags
 from ticketbottle_payctl.store.payctl.runs import NewRun
 
@@ -30,7 +31,7 @@ def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
     if dry_run:
         session.finish(_result(before, dry_run=True))
     approve(session, Act("repair", before.matched, "events", _plan(before)), approval)
-    with stop_on_signals() as stop, bar(session, "repairing", before.matched) as done:
+    with stop_on_signals() as stop, bar("repairing", before.matched, quiet=session.shared.quiet) as done:
         report = fix_published_flags(engine, before, _run(session, approval), stopping=stop.event.is_set, done=done)
     result = _result(report, dry_run=False)
     session.finish(replace(result, exit_code=stop.exit_code or result.exit_code))
@@ -40,7 +41,7 @@ def _run(session: Session, approval: Approval) -> NewRun:
     return NewRun(
         str(uuid4()),
         "doctor --fix-published-flags",
-        who_runs(session),
+        who_runs(session.services.environ),
         reason=approval.reason,
         profile=session.profile.name,
     )
@@ -80,4 +81,4 @@ def _headline(report: FlagsReport) -> Block:
     if not report.matched:
         return line(good("✔"), "no half-marked events", dim("nothing to do"))
     run = dim(f"run {report.run_id}")
-    return line(good("✔"), bold(f"repaired {report.repaired:,}"), dim(f"of {report.matched:,} events"), run)
+    return line(good("✔"), bold(f"repaired {report.repaired:,}"), dim(f"of {count(report.matched, 'event')}"), run)

@@ -11,11 +11,11 @@ from typing import NoReturn
 
 import typer
 
-from ticketbottle_payctl.cli.app.global_options import OutputFormat
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.streaming import finish_stream
 from ticketbottle_payctl.cli.input.times import in_reach
+from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Result, dim
-from ticketbottle_payctl.cli.output.streaming import finish_stream
 from ticketbottle_payctl.jobs.listing import Listing
 from ticketbottle_payctl.store.outbox.listing import OUTBOX_FIELDS, PAYMENT_FIELDS, RECEIPT_FIELDS, Position
 from ticketbottle_payctl.telemetry import redact

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from ticketbottle_payctl.cli.app import complete
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.publish_outbox.progress import watched
 from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of, result_of_preview
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
+from ticketbottle_payctl.cli.input.selector_options import event_types
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.jobs.publish_outbox import OnDead, PublishOptions, preview_outbox, publish_outbox
@@ -35,7 +35,7 @@ EventType = Annotated[
     list[str] | None,
     typer.Option(
         "--type", metavar="TYPE", help="Only events of this type; may be given again.",
-        autocompletion=complete.event_types,
+        autocompletion=event_types,
     ),
 ]  # fmt: skip
 Dead = Annotated[

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import dim, good, warn
-from ticketbottle_payctl.cli.output.text import is_terminal
+from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import InputError, PayctlError
 from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, Tally, preview_outbox
 from ticketbottle_payctl.telemetry import log_event

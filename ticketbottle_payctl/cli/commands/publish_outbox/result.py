@@ -18,6 +18,7 @@ from ticketbottle_payctl.cli.output.result import (
     warn,
 )
 from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.publish_outbox import PublishReport, StoppedBecause
 from ticketbottle_payctl.store.outbox.claim import Waiting
 
@@ -77,12 +78,13 @@ def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
 
 def _human(report: PublishReport) -> list[Block]:
     tally = report.tally
+    batches = count(tally.batches, "batch", "batches")
     mark = warn("!") if report.partial or report.failure else good("✔")
     blocks: list[Block] = [
         line(
             mark,
             bold(f"published {tally.published:,}"),
-            dim(f"in {report.seconds:.1f} s, {report.events_per_second:,.0f}/s, {tally.batches:,} batches"),
+            dim(f"in {report.seconds:.1f} s, {report.events_per_second:,.0f}/s, {batches}"),
         )
     ]
     troubled = [("retry later", tally.retried), ("dead", tally.dead), ("held back", tally.held)]

@@ -10,8 +10,6 @@ from ticketbottle_payctl.jobs.reconcile.asking import Desk
 from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.providers.queries.model import StatusQuery
 
-_PRODUCTION = frozenset({"prod", "production", "live"})
-
 
 def desks_of(session: Session) -> dict[str, Desk]:
     """Every gateway's desk: its credentials, and its address as configured or else the usual one.
@@ -36,7 +34,7 @@ def _desk(session: Session, query: StatusQuery) -> Desk:
 def _base(session: Session, query: StatusQuery) -> str | None:
     configured = session.services.environ.get(query.url_variable)
     if not configured:
-        return query.hosts[session.settings.environment.casefold() in _PRODUCTION]
+        return query.hosts[session.settings.is_production]
     try:
         parts = checked_url(configured)
     except InputError as error:

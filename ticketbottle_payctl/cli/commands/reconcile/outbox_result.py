@@ -11,6 +11,7 @@ from pathlib import Path
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Result, Table, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.reconcile.comparing import (
     REPAIRABLE,
     Difference,
@@ -93,14 +94,14 @@ def _item(each: Disagreement) -> dict[str, object]:
 def _human(report: OutboxComparison, counts: dict[str, int], command: str | None, ids: Sequence[str]) -> list[Block]:
     if not report.disagreements:
         note = dim(f"{report.unjudged:,} could not be judged") if report.unjudged else None
-        return [line(good("✔"), bold(f"{report.compared:,} events"), "lie in Kafka as they should", note)]
+        return [line(good("✔"), bold(count(report.compared, "event")), "in Kafka as expected", note)]
     words = [f"{counts[each.value]:,} {each.value.replace('_', ' ')}" for each in Difference if counts[each.value]]
     rows = tuple(
         (each.difference.value, each.event.id, each.event.key, each.event.event_type, each.detail)
         for each in report.disagreements[:_SHOWN]
     )
     blocks: list[Block] = [
-        line(bad("✘"), bold(f"{report.compared:,} events compared:"), *words),
+        line(bad("✘"), bold(f"{count(report.compared, 'event')} compared:"), *words),
         Table(("difference", "event", "payment", "type", "detail"), rows),
     ]
     if len(report.disagreements) > _SHOWN:

@@ -90,7 +90,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     default = AskOptions()
     asking = AskOptions(rate or default.rate, timeout or default.timeout, deadline or default.deadline)
     with stop_on_signals() as stop:
-        with bar(session, "asking", len(chosen.payments)) as tell:
+        with bar("asking", len(chosen.payments), quiet=session.shared.quiet) as tell:
             found: list[Finding] = []
             for finding in ask_gateways(
                 chosen.payments, desks, send, asking, now=session.services.now, stop=stop.event
@@ -119,8 +119,17 @@ def _chosen(session: Session, names: list[str] | None, older: timedelta, provide
 
 
 def _settle(session: Session, found: list[Finding], reason: str | None, chosen: Candidates) -> None:
-    run = NewRun(str(uuid4()), "reconcile payments", who_runs(session), reason=reason, profile=session.profile.name)
-    with stop_on_signals() as stop, bar(session, "settling", sum(each.settles for each in found)) as tell:
+    run = NewRun(
+        str(uuid4()),
+        "reconcile payments",
+        who_runs(session.services.environ),
+        reason=reason,
+        profile=session.profile.name,
+    )
+    with (
+        stop_on_signals() as stop,
+        bar("settling", sum(each.settles for each in found), quiet=session.shared.quiet) as tell,
+    ):
         done = settle_findings(session.services.engine, found, run, stop=stop.event, tell=tell)
     settled = {each.payment_id: each for each in done}
     it = Reconciled(found, chosen.more, chosen.too_old, settled, run_id=run.id, stopped=stop.exit_code)
@@ -156,7 +165,7 @@ def outbox_command(
     patience = deadline or _READING
 
     def read(topics: Sequence[str], first: datetime, wanted: Container[str]) -> Window:
-        with bar(session, "reading Kafka") as tell:
+        with bar("reading Kafka", quiet=session.shared.quiet) as tell:
             return read_window(config, Wanted(topics, first, wanted), patience, tell=tell)
 
     report = compare_outbox(session.services.engine, read, since=start or now - timedelta(days=1), until=end or now)

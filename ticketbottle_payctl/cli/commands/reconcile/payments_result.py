@@ -8,24 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.result import (
-    Block,
-    Failure,
-    Part,
-    Result,
-    Table,
-    bad,
-    bold,
-    dim,
-    good,
-    line,
-    money,
-    warn,
-)
+from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Result, Table, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.domain.payment import Refusal
+from ticketbottle_payctl.formats import count, money, rfc3339
 from ticketbottle_payctl.jobs.reconcile.asking import Finding
 from ticketbottle_payctl.jobs.reconcile.settling import Settled
-from ticketbottle_payctl.telemetry import rfc3339
 
 SCHEMA = "payctl.reconcile-payments/1"
 NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment"})
@@ -104,7 +91,7 @@ def _human(it: Reconciled, counts: Mapping[str, int]) -> list[Block]:
     if not it.findings:
         return [line(good("✔"), "no payment is overdue", dim("nothing to ask")), *_older(it)]
     blocks: list[Block] = [_outcomes(it)] if it.done else plan_blocks(it.findings)
-    words: list[Part] = [bold(f"{counts['matched']:,} payments")]
+    words: list[Part] = [bold(count(counts["matched"], "payment"))]
     names = ("to_settle", "settled", "skipped", "pending", "refused", "for_a_person", "no_answer", "not_asked")
     words += [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts[name]]
     blocks += [line(*words), *_older(it)]
@@ -136,8 +123,9 @@ def _became(settled: Settled) -> Part:
 
 def _says(finding: Finding) -> Part:
     text = f"{finding.says} ({finding.detail})" if finding.detail else finding.says
-    if finding.callback is not None and finding.callback.amount != finding.payment.amount:
-        text = f"{finding.says} ({money(finding.callback.amount)})"
+    amount = finding.callback.amount if finding.callback else None
+    if amount is not None and amount != finding.payment.amount:
+        text = f"{finding.says} ({money(amount)})"
     return bad(text) if finding.says in NO_ANSWER else text
 
 

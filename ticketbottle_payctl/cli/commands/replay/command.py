@@ -193,7 +193,7 @@ def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: st
     run = NewRun(
         id=str(uuid4()),
         command="replay",
-        who=who_runs(session),
+        who=who_runs(session.services.environ),
         reason=reason,
         profile=session.profile.name,
         selector=stored.selector,

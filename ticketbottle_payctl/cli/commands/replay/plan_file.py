@@ -17,9 +17,9 @@ from pathlib import Path
 from ticketbottle_payctl.cli.input.bounded_read import read_bounded
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, PlannedEvent, ReplayPlan
 from ticketbottle_payctl.store.outbox.replay import Row
-from ticketbottle_payctl.telemetry import rfc3339
 
 _SCHEMA = "payctl.replay-plan/1"
 _LARGEST = 512 * 1024 * 1024

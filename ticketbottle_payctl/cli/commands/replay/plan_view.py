@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.cli.output.result import Block, Fields, Table, bad, bold, line, warn
+from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, ReplayOptions, ReplayPlan, Superseded
-from ticketbottle_payctl.telemetry import rfc3339
 
 _MOST_SHOWN = 20
 WHY = {

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import dim
-from ticketbottle_payctl.cli.output.text import is_terminal
+from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.jobs.replay import ReplayOptions
 
 _SMALLEST_SHOWN = 5000

@@ -17,16 +17,13 @@ from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.output.result import Fields, Result, good, line
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit
-from ticketbottle_payctl.errors import InputError, NotFoundError
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.replay import ReplayOptions, cancel_run, resume_run, superseded_in
-from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox import replay
-from ticketbottle_payctl.store.payctl import runs
-from ticketbottle_payctl.store.payctl.runs import Run
+from ticketbottle_payctl.jobs.runs import count_remaining, find_run, list_runs, show_run
+from ticketbottle_payctl.store.payctl.runs import RunStatus
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its first characters.")]
 _DEFAULT_LIMIT = 20
-_SHORTEST_PREFIX = 4
 
 
 def list_command(
@@ -39,21 +36,17 @@ def list_command(
     session = Session.of(ctx)
     position = position_of(after, is_id=is_uuid)
     session.note_target()
-    most = limit or _DEFAULT_LIMIT
-    with transaction(session.services.engine, Limits(), commit=False) as connection:
-        found = runs.page(connection, most + 1, (position.at, position.id) if position else None)
-    session.finish(listed(found[:most], more=len(found) > most))
+    before = (position.at, position.id) if position else None
+    page = list_runs(session.services.engine, limit or _DEFAULT_LIMIT, before)
+    session.finish(listed(page.runs, more=page.more))
 
 
 def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None) -> None:
     """Show one run: who, when, why, and each row as it was and as it became."""
     session = Session.of(ctx)
-    found = _find(session, run)
-    most = limit or _DEFAULT_LIMIT
-    with transaction(session.services.engine, Limits(), commit=False) as connection:
-        items = runs.items(connection, found.id, most + 1)
-        _, remaining = replay.remaining(connection, found.id)
-    session.finish(shown(found, items[:most], remaining=remaining, more=len(items) > most))
+    session.note_target()
+    details = show_run(session.services.engine, run, limit or _DEFAULT_LIMIT)
+    session.finish(shown(details.run, details.items, remaining=details.remaining, more=details.more))
 
 
 def resume_command(  # noqa: PLR0913 - one argument per option
@@ -70,9 +63,9 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     Its plan is applied as it was made, with its own options. A row that changed since is skipped.
     """
     session = Session.of(ctx)
-    found = _find(session, run)
-    with transaction(session.services.engine, Limits(), commit=False) as connection:
-        _, events = replay.remaining(connection, found.id)
+    session.note_target()
+    found = find_run(session.services.engine, run)
+    events = count_remaining(session.services.engine, found)
     wanted = ReplayOptions.restored(found.options)
     harm = superseded_in(session.services.engine, found)
     about = (("run", found.id), ("started", found.started_at), ("by", found.who.os_user), ("left", events))
@@ -82,7 +75,7 @@ def resume_command(  # noqa: PLR0913 - one argument per option
         report = resume_run(
             session.services.engine,
             found,
-            who_runs(session),
+            who_runs(session.services.environ),
             reason,
             max_retries=session.settings.max_retries,
             stop=stop.event,
@@ -106,12 +99,13 @@ def cancel_command(
     other command at work is stopped where it runs, with Ctrl-C.
     """
     session = Session.of(ctx)
-    found = _find(session, run)
+    session.note_target()
+    found = find_run(session.services.engine, run)
     permit(session, "cancel a run", Approval(yes=yes, reason=reason, confirm=confirm))
-    remaining = cancel_run(session.services.engine, found, who_runs(session), reason)
-    over = found.status == runs.RunStatus.DONE
-    said = "it was done already" if over else f"cancelled; {remaining:,} events stay as they are"
-    status = found.status if over else runs.RunStatus.CANCELLED.value
+    remaining = cancel_run(session.services.engine, found, who_runs(session.services.environ), reason)
+    over = found.status == RunStatus.DONE
+    said = "it was done already" if over else f"cancelled; {count(remaining, 'event')} left unchanged"
+    status = found.status if over else RunStatus.CANCELLED.value
     session.finish(
         Result(
             "payctl.runs-cancel/1",
@@ -121,25 +115,3 @@ def cancel_command(
             run_id=found.id,
         )
     )
-
-
-def _find(session: Session, prefix: str) -> Run:
-    """The one run that is meant.
-
-    Raises:
-        NotFoundError: there is none.
-        InputError: there are several, or it is too short to mean one.
-    """
-    session.note_target()
-    if len(prefix) < _SHORTEST_PREFIX or not set(prefix.lower()) <= set("0123456789abcdef-"):
-        message = "that is no run's id"
-        raise InputError(message, hint="payctl runs list")
-    with transaction(session.services.engine, Limits(), commit=False) as connection:
-        found = runs.find(connection, prefix)
-    if not found:
-        message = "there is no run of that id"
-        raise NotFoundError(message, hint="payctl runs list")
-    if len(found) > 1:
-        message = "more than one run's id begins so"
-        raise InputError(message, hint="give more of it")
-    return found[0]

@@ -26,9 +26,9 @@ from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.missing_keys import missing_keys
 from ticketbottle_payctl.cli.output.result import Raw, Result
 from ticketbottle_payctl.cli.safety.confirm import permit
-from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_earnest
+from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_production
 from ticketbottle_payctl.domain.callback import Request
-from ticketbottle_payctl.errors import ConfigError, InputError, NotFoundError
+from ticketbottle_payctl.errors import ConfigError, InputError
 from ticketbottle_payctl.http_client import checked_url, is_loopback, send
 from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.providers.queries.exchange import Question
@@ -127,7 +127,7 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
     """
     session = Session.of(ctx)
     gateway = providers.by_name(provider)
-    refuse_in_earnest(session, "simulate")
+    refuse_in_production(session, "simulate")
     if url is None and (allow_remote or timeout is not None):
         message = "goes with --url"
         raise typer.BadParameter(message, param_hint="--allow-remote" if allow_remote else "--timeout")
@@ -180,18 +180,12 @@ def _payment(
     if order_code is None:
         made = SandboxPayment("simulated", "TB-TEST-20261123-SIMULATE", 250_000, gateway.name, _MADE_UP[gateway.name])
         return replace(made, amount=amount or made.amount, reference=reference or made.reference)
-    from ticketbottle_payctl.store.db.engine import Limits, transaction  # noqa: PLC0415
-    from ticketbottle_payctl.store.payments import overdue  # noqa: PLC0415 - SQLAlchemy, only where an order is looked up
+    from ticketbottle_payctl.jobs.find_order import find_order  # noqa: PLC0415 - SQLAlchemy, only to look up an order
 
-    with transaction(session.services.engine, Limits(), commit=False) as connection:
-        found = overdue.named(connection, [order_code])
-    if not found:
-        message = "there is no payment of that order code"
-        raise NotFoundError(message, hint="payctl list payments")
-    if found[0].gateway != gateway.name:
-        message = f"the order is paid through {found[0].gateway}, not {gateway.name}"
-        raise InputError(message, hint=f"payctl simulate {found[0].gateway} ...")
-    row = found[0]
+    row = find_order(session.services.engine, order_code)
+    if row.gateway != gateway.name:
+        message = f"the order is paid through {row.gateway}, not {gateway.name}"
+        raise InputError(message, hint=f"payctl simulate {row.gateway} ...")
     return SandboxPayment(row.id, row.order_code, amount or row.amount, gateway.name, reference or row.reference)
 
 

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from ticketbottle_payctl.cli.app.global_options import OutputFormat
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.stats.prometheus import exposition
 from ticketbottle_payctl.cli.commands.stats.result import Limits, checked, result_of, with_human
@@ -18,8 +17,9 @@ from ticketbottle_payctl.cli.commands.stats.watch import watch
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.selector import window
 from ticketbottle_payctl.cli.input.times import is_age
+from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Raw
-from ticketbottle_payctl.cli.output.text import is_terminal
+from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.jobs.stats import WINDOW, By, StatsReport, collect_stats, followed
 
 Since = Annotated[

@@ -20,7 +20,7 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
-from ticketbottle_payctl.cli.output.units import span
+from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
 
 SCHEMA = "payctl.stats/1"
@@ -72,9 +72,9 @@ def checked(report: StatsReport, limits: Limits) -> Result:
     age = report.oldest_pending_age_s or 0.0
     failed = []
     if age > limits.age.total_seconds():
-        failed.append(f"the oldest pending event waits for {span(age)}, more than {_span(limits.age)}")
+        failed.append(f"the oldest pending event waits for {duration(age)}, more than {_span(limits.age)}")
     if report.dead > limits.dead:
-        failed.append(f"{report.dead:,} events are dead, more than {limits.dead:,}")
+        failed.append(f"{count(report.dead, 'dead event')}, more than {limits.dead:,}")
     result = result_of(report)
     verdict = line(good("✔ healthy")) if not failed else line(bad("✘"), bold("; ".join(failed)))
     return replace(
@@ -107,7 +107,7 @@ def _human(report: StatsReport) -> Iterator[Block]:
             ("publish lag", _lag(report)),
             ("created", f"{_sparkline(report.created)}  {report.in_per_s:,.3g}/s"),
             ("sent", f"{_sparkline(report.sent)}  {report.out_per_s:,.3g}/s"),
-            ("rates and lags of", f"the last {span(report.window_s)}"),
+            ("rates and lags of", f"the last {duration(report.window_s)}"),
             ("drain", _forecast(report)),
         )
     )
@@ -121,7 +121,7 @@ def _headline(report: StatsReport) -> Line:
     if age is None:
         waits: Part = good("✔ nothing waits")
     else:
-        text = f"oldest pending event: {span(age)}"
+        text = f"oldest pending event: {duration(age)}"
         waits = bad(text) if age > _VERY_LATE_S else warn(text) if age > _LATE_S else good(text)
     return line(waits, bad(f"{report.dead:,} dead") if report.dead else None)
 
@@ -129,14 +129,14 @@ def _headline(report: StatsReport) -> Line:
 def _dead(report: StatsReport) -> object:
     if not report.dead:
         return "0"
-    return bad(f"{report.dead:,}, the oldest for {span(report.oldest_dead_age_s)}")
+    return bad(f"{report.dead:,}, the oldest for {duration(report.oldest_dead_age_s or 0)}")
 
 
 def _lag(report: StatsReport) -> str:
     lag = report.lag
-    if lag.p50 is None:
+    if lag.p50 is None or lag.p95 is None or lag.p99 is None:
         return "nothing was published"
-    return f"p50 {span(lag.p50)} · p95 {span(lag.p95)} · p99 {span(lag.p99)}"
+    return f"p50 {duration(lag.p50)} · p95 {duration(lag.p95)} · p99 {duration(lag.p99)}"
 
 
 def _forecast(report: StatsReport) -> Part:
@@ -144,7 +144,7 @@ def _forecast(report: StatsReport) -> Part:
         case Drain.EMPTY:
             return good("empty")
         case Drain.DRAINING:
-            return good(f"empty in {span(report.drain_eta_s)}")
+            return good(f"empty in {duration(report.drain_eta_s or 0)}")
         case Drain.GROWING:
             return bad("growing: more comes in than goes out")
         case Drain.STALLED:
@@ -169,7 +169,7 @@ def _table(by: By, rows: Sequence[Tally]) -> Table:
 
 def _cell(name: str, value: object) -> object:
     if name == "oldest_age_s":
-        return span(value) if isinstance(value, float) else "none"
+        return duration(value) if isinstance(value, float) else "none"
     return "none" if value is None else value
 
 
@@ -188,7 +188,7 @@ def _item(by: By, row: Tally) -> dict[str, object]:
 
 def _warnings(report: StatsReport) -> Iterator[str]:
     if report.dead:
-        yield f"{report.dead:,} events are dead; see `payctl errors`, then `payctl replay --failed`"
+        yield f"{count(report.dead, 'dead event')}; see `payctl errors`, then `payctl replay --failed`"
     if report.sent_unmarked > _MANY_UNMARKED:
         yield (
             f"{report.sent_unmarked:,} events were sent by the replaced service and not marked: every look reads them;"
@@ -200,5 +200,5 @@ def _seconds(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def _span(duration: timedelta) -> str:
-    return span(duration.total_seconds()) or ""
+def _span(time: timedelta) -> str:
+    return duration(time.total_seconds())

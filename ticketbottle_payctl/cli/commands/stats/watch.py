@@ -11,15 +11,16 @@ from typing import NoReturn
 
 import typer
 
-from ticketbottle_payctl.cli.app.global_options import OutputFormat
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.stats.result import SCHEMA, result_of
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.machine import cell, item_line, summary_line
 from ticketbottle_payctl.cli.output.result import Result, dim, line, warn
-from ticketbottle_payctl.cli.output.text import as_text, is_terminal
+from ticketbottle_payctl.cli.output.surface import is_terminal, surface_of
+from ticketbottle_payctl.cli.output.text import as_text
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.jobs.stats import StatsReport
 
@@ -68,7 +69,7 @@ def _picture(session: Session, pause: timedelta) -> Iterator[Show]:
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    surface = writer.surface_of(sys.stdout, session.shared.color)
+    surface = surface_of(sys.stdout, session.shared.color)
     console = Console(no_color=not surface.colour, highlight=False, markup=False, emoji=False)
     footer = line(dim(f"every {pause.total_seconds():g} s, Ctrl-C ends"))
 

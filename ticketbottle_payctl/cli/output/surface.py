@@ -1,0 +1,56 @@
+"""What a stream can show: whether it is a terminal, whether it has colour, whether it knows our marks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TextIO, assert_never
+
+from ticketbottle_payctl.cli.output.format import Colour
+
+_PLAIN_MARKS = str.maketrans(
+    {"✔": "+", "✘": "x", "→": "->", "·": "-", "…": "..."} | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What is written on: whether it is a terminal, whether it shows colour, whether it knows our marks."""
+
+    terminal: bool
+    colour: bool
+    unicode: bool = True
+
+    @classmethod
+    def of(cls, stream: TextIO, *, colour: bool) -> Surface:
+        """What ``stream`` is."""
+        encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
+        return cls(is_terminal(stream), colour, encoding.startswith("utf"))
+
+    def marks(self, text: str) -> str:
+        """Our own text in what the stream can show."""
+        return text if self.unicode else text.translate(_PLAIN_MARKS)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person reads it directly; a closed stream is read by nobody."""
+    try:
+        return stream.isatty()
+    except ValueError:
+        return False
+
+
+def surface_of(stream: TextIO, colour: Colour, environ: Mapping[str, str] | None = None) -> Surface:
+    """What ``stream`` is, given ``--color``, NO_COLOR (no-color.org) and TERM."""
+    environ = os.environ if environ is None else environ
+    match colour:
+        case Colour.ALWAYS:
+            shows = True
+        case Colour.NEVER:
+            shows = False
+        case Colour.AUTO:
+            shows = is_terminal(stream) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+        case _:
+            assert_never(colour)
+    return Surface.of(stream, colour=shows)

@@ -1,0 +1,53 @@
+"""One form each for what people read: instants, durations, sizes, money and counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+
+_UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+_SIZES = ("B", "kB", "MB", "GB", "TB")
+_STEP = 1000
+
+
+def rfc3339(at: datetime) -> str:
+    """Return an aware instant in UTC with milliseconds and ``Z``: ``2026-11-22T03:04:05.678Z``."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def local_and_utc(at: datetime, zone: tzinfo) -> str:
+    """Return an instant in both forms: ``2026-11-22 10:00:00 +07:00 (2026-11-22T03:00:00.000Z)``."""
+    local = at.astimezone(zone).replace(microsecond=0)
+    return f"{local.isoformat(' ')[:19]} {local.isoformat()[19:]} ({rfc3339(at)})"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in their two largest units: ``850 ms``, ``12.5 s``, ``3 min 20 s``, ``5 d 4 h``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _UNITS[2][1]:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    place = next(number for number, (_, size) in enumerate(_UNITS) if whole >= size)
+    (unit, size), (smaller, smaller_size) = _UNITS[place], _UNITS[place + 1]
+    rest = whole % size // smaller_size
+    return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
+
+
+def size(count: int) -> str:
+    """Return bytes in steps of a thousand: ``512 B``, ``9.5 MB``."""
+    amount, unit = float(count), _SIZES[0]
+    for unit in _SIZES:
+        if amount < _STEP or unit == _SIZES[-1]:
+            break
+        amount /= _STEP
+    return f"{amount:.3g} {unit}"
+
+
+def money(amount: int, currency: str | None = "VND") -> str:
+    """Return whole units with separators: ``450,000 VND``."""
+    return f"{amount:,} {currency or 'VND'}"
+
+
+def count(number: int, noun: str, many: str | None = None) -> str:
+    """Return a number with its noun: ``1 event``, ``1,234 events``. ``many`` is a plural that is not noun plus s."""
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"

@@ -1,0 +1,29 @@
+"""Find the payment of an order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.errors import NotFoundError
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.payments import overdue
+from ticketbottle_payctl.store.payments.overdue import Unsettled
+
+_LIMITS = Limits(statement=timedelta(seconds=5))
+
+
+def find_order(engine: Engine, order_code: str) -> Unsettled:
+    """Return the payment of an order code, whatever its status.
+
+    Raises:
+        NotFoundError: no payment has this order code.
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        found = overdue.named(connection, [order_code])
+    if not found:
+        message = "no payment has this order code"
+        raise NotFoundError(message, hint="payctl list payments")
+    return found[0]

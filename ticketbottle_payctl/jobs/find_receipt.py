@@ -1,0 +1,41 @@
+"""Find the request that a receipt kept, so that it can be processed again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.errors import NotFoundError
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.payctl import receipts
+from ticketbottle_payctl.store.payctl.receipts import StoredRequest
+
+_LIMITS = Limits(statement=timedelta(seconds=5))
+
+
+def find_receipt(engine: Engine, receipt_id: str) -> StoredRequest:
+    """Return the gateway and the request of a receipt.
+
+    Raises:
+        NotFoundError: no receipt has this id.
+        ConfigError: payctl's schema or a permission is missing.
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        stored = receipts.find_request(connection, receipt_id)
+    if stored is None:
+        message = "no receipt has this id"
+        raise NotFoundError(message, hint="process-webhook prints a receipt's id; the log calls it receipt_id")
+    return stored
+
+
+def require_receipts(engine: Engine) -> None:
+    """Return if callbacks can be kept: payctl's schema is there and the role may read it.
+
+    Raises:
+        ConfigError: payctl's schema or a permission is missing.
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        receipts.require(connection)
