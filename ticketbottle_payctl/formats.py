@@ -7,6 +7,7 @@ from datetime import UTC, datetime, tzinfo
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 _STEP = 1000
+_EXACT = 100
 
 
 def rfc3339(at: datetime) -> str:
@@ -25,7 +26,7 @@ def duration(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < _UNITS[2][1]:
-        return f"{seconds:.3g} s"
+        return f"{_short(seconds)} s"
     whole = round(seconds)
     place = next(number for number, (_, size) in enumerate(_UNITS) if whole >= size)
     (unit, size), (smaller, smaller_size) = _UNITS[place], _UNITS[place + 1]
@@ -40,7 +41,7 @@ def size(count: int) -> str:
         if amount < _STEP or unit == _SIZES[-1]:
             break
         amount /= _STEP
-    return f"{amount:.3g} {unit}"
+    return f"{_short(amount)} {unit}"
 
 
 def money(amount: int, currency: str | None = "VND") -> str:
@@ -51,3 +52,8 @@ def money(amount: int, currency: str | None = "VND") -> str:
 def count(number: int, noun: str, many: str | None = None) -> str:
     """Return a number with its noun: ``1 event``, ``1,234 events``. ``many`` is a plural that is not noun plus s."""
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
+def _short(amount: float) -> str:
+    """Return at most three digits behind the first, without an exponent."""
+    return f"{amount:.3g}" if amount < _EXACT else f"{amount:.0f}"

@@ -15,7 +15,6 @@ from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.cli.output.surface import Surface
 from ticketbottle_payctl.cli.output.text import as_text
 from ticketbottle_payctl.cli.output.writer import surface_of
-from ticketbottle_payctl.formats import money
 
 OCCASION = Occasion("list outbox", "staging", datetime(2026, 11, 22, 3, 4, 5, 678_000, UTC), 12)
 TERMINAL = Surface(terminal=True, colour=True)
@@ -189,9 +188,3 @@ def test_a_closed_stream_is_no_terminal():
     closed = io.StringIO()
     closed.close()
     assert not surface_of(closed, Colour.AUTO, {}).terminal
-
-
-@pytest.mark.parametrize(("amount", "shown"), [(450_000, "450,000 VND"), (None, None), (1, "1 VND")])
-def test_money_is_whole_units(amount, shown):
-    """Separated for people, never scaled."""
-    assert money(amount) == shown

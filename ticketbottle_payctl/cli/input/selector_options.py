@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl import providers
+from ticketbottle_payctl.cli.input.event_types import event_types
 from ticketbottle_payctl.cli.input.times import age
-from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.store.outbox.selector import By
 
@@ -35,11 +35,6 @@ def provider(value: str | None) -> str | None:
     except NotFoundError as error:
         message = f"not one of {', '.join(providers.GATEWAYS)}"
         raise typer.BadParameter(message) from error
-
-
-def event_types(incomplete: str) -> list[str]:
-    """Return the event types that begin with ``incomplete``, for a shell's completion."""
-    return [name for name in TOPICS if name.startswith(incomplete)]
 
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID...|-]", help="Ids; - reads them from stdin.")]

@@ -15,7 +15,7 @@ from ticketbottle_payctl.cli.commands.publish_outbox.progress import watched
 from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of, result_of_preview
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
-from ticketbottle_payctl.cli.input.selector_options import event_types
+from ticketbottle_payctl.cli.input.event_types import event_types
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.jobs.publish_outbox import OnDead, PublishOptions, preview_outbox, publish_outbox

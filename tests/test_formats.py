@@ -1,0 +1,76 @@
+"""One form each for what people read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ticketbottle_payctl.formats import count, duration, local_and_utc, money, rfc3339, size
+
+AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("amount", "text"), [(450_000, "450,000 VND"), (0, "0 VND"), (1, "1 VND")])
+def test_money_is_whole_units_with_separators(amount, text):
+    """An amount is never scaled: it is whole VND."""
+    assert money(amount) == text
+
+
+def test_money_names_its_currency():
+    """A row with another currency shows it."""
+    assert money(5, "USD") == "5 USD"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 events"), (1, "1 event"), (2, "2 events"), (1_234_567, "1,234,567 events")]
+)
+def test_a_count_agrees_with_its_noun(number, text):
+    """One event, and any other number of events."""
+    assert count(number, "event") == text
+
+
+def test_a_noun_may_have_a_plural_of_its_own():
+    """A batch becomes batches."""
+    assert (count(1, "batch", "batches"), count(3, "batch", "batches")) == ("1 batch", "3 batches")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"),
+        (0.85, "850 ms"),
+        (1, "1 s"),
+        (12.5, "12.5 s"),
+        (59.9, "59.9 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (3600, "1 h"),
+        (5400, "1 h 30 min"),
+        (446_400, "5 d 4 h"),
+        (10**9, "11574 d 1 h"),
+    ],
+)
+def test_a_duration_has_its_two_largest_units(seconds, text):
+    """No scientific notation, whatever its length."""
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (9_500_000, "9.5 MB"), (999_600, "1000 kB"), (10**15, "1000 TB")],
+)
+def test_a_size_is_in_steps_of_a_thousand(amount, text):
+    """No scientific notation, whatever its size."""
+    assert size(amount) == text
+
+
+def test_an_instant_is_utc_with_milliseconds():
+    """Programs and people read the same form."""
+    assert rfc3339(AT.astimezone(ZoneInfo("Asia/Ho_Chi_Minh"))) == "2026-11-22T03:04:05.678Z"
+
+
+def test_an_instant_in_a_zone_shows_utc_too():
+    """The offset is there, so the two forms can be compared."""
+    assert local_and_utc(AT, ZoneInfo("Asia/Ho_Chi_Minh")) == "2026-11-22 10:04:05 +07:00 (2026-11-22T03:04:05.678Z)"
