@@ -1,3 +1,3 @@
 """Everything between a gateway's callback and the Kafka message that becomes a ticket."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
