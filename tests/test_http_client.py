@@ -13,7 +13,7 @@ import pytest
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
 from ticketbottle_payctl.errors import InputError, UnavailableError
 from ticketbottle_payctl.http_client import checked_url, send
-from ticketbottle_payctl.providers.queries.exchange import Question
+from ticketbottle_payctl.providers.queries.exchange import HttpRequest
 from ticketbottle_payctl.sandbox.certificates import make_certificates
 
 PATIENCE = timedelta(seconds=5)
@@ -48,7 +48,7 @@ def server(answer, wrap=lambda connection: connection):
 def test_a_question_arrives_and_its_answer_comes_back():
     """With the headers and the body that were given, and a name of our own."""
     with server(ANSWER) as (port, read):
-        response = send(Question("POST", f"http://127.0.0.1:{port}/a?b=c", {"X-Y": "z"}, b"body"), PATIENCE)
+        response = send(HttpRequest("POST", f"http://127.0.0.1:{port}/a?b=c", {"X-Y": "z"}, b"body"), PATIENCE)
     assert (response.status, response.body) == (200, b"ok")
     assert read[0].startswith(b"POST /a?b=c HTTP/1.1\r\n")
     for part in (b"User-Agent: payctl", b"X-Y: z", b"body"):
@@ -58,13 +58,13 @@ def test_a_question_arrives_and_its_answer_comes_back():
 def test_a_redirect_is_not_followed():
     """It is an answer like another."""
     with server(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n") as (port, _):
-        assert send(Question("GET", f"http://127.0.0.1:{port}/"), PATIENCE).status == 302
+        assert send(HttpRequest("GET", f"http://127.0.0.1:{port}/"), PATIENCE).status == 302
 
 
 def test_no_more_is_read_than_is_needed():
     """One byte above the limit tells that it is too much."""
     with server(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2_000_000) as (port, _):
-        assert len(send(Question("GET", f"http://127.0.0.1:{port}/"), PATIENCE).body) == MAX_BODY_BYTES + 1
+        assert len(send(HttpRequest("GET", f"http://127.0.0.1:{port}/"), PATIENCE).body) == MAX_BODY_BYTES + 1
 
 
 @pytest.mark.parametrize("trusted", [False, True])
@@ -76,7 +76,7 @@ def test_a_certificate_must_hold(trusted, tmp_path, monkeypatch):
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
     with server(ANSWER, lambda it: context.wrap_socket(it, server_side=True)) as (port, read):
-        question = Question("GET", f"https://127.0.0.1:{port}/", {"x-api-key": "secret"})
+        question = HttpRequest("GET", f"https://127.0.0.1:{port}/", {"x-api-key": "secret"})
         if trusted:
             assert send(question, PATIENCE).body == b"ok"
             return
@@ -89,7 +89,7 @@ def test_a_certificate_must_hold(trusted, tmp_path, monkeypatch):
 def test_what_is_not_http_is_no_answer(answer):
     """Nothing of it is quoted."""
     with server(answer) as (port, _), pytest.raises(UnavailableError) as caught:
-        send(Question("GET", f"http://127.0.0.1:{port}/"), PATIENCE)
+        send(HttpRequest("GET", f"http://127.0.0.1:{port}/"), PATIENCE)
     assert "nonsense" not in caught.value.message
 
 

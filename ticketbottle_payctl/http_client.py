@@ -16,19 +16,19 @@ from urllib.parse import SplitResult, urlsplit
 
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
 from ticketbottle_payctl.errors import InputError, UnavailableError
-from ticketbottle_payctl.providers.queries.exchange import Question, Response
+from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
 
 _AGENT = "payctl"
 
 
-def send(question: Question, patience: timedelta) -> Response:
-    """Send the question and read its answer in ``patience``, connecting apart: a slow answer is cut off like none.
+def send(request: HttpRequest, patience: timedelta) -> HttpResponse:
+    """Send the request and read its answer in ``patience``, connecting apart: a slow answer is cut off like none.
 
     Raises:
         UnavailableError: no connection, a certificate that does not hold, no whole answer in time.
         InputError: the address is not one that may be asked.
     """
-    parts = checked_url(question.url)
+    parts = checked_url(request.url)
     seconds = patience.total_seconds()
     connection = _connection(parts, seconds)
     watchdog: Timer | None = None
@@ -38,7 +38,7 @@ def send(question: Question, patience: timedelta) -> Response:
         connection.connect()
         # The connection forgets its socket as soon as the answer's head has come.
         watchdog = _watchdog(connection.sock, seconds, late)
-        response = _asked(connection, question, parts)
+        response = _asked(connection, request, parts)
     except (OSError, HTTPException, ValueError) as error:
         problem = error
     finally:
@@ -52,12 +52,12 @@ def send(question: Question, patience: timedelta) -> Response:
     return response
 
 
-def _asked(connection: HTTPConnection, question: Question, parts: SplitResult) -> Response:
+def _asked(connection: HTTPConnection, request: HttpRequest, parts: SplitResult) -> HttpResponse:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers = {"User-Agent": _AGENT, "Connection": "close", **question.headers}
-    connection.request(question.method, target, question.body or None, headers)
+    headers = {"User-Agent": _AGENT, "Connection": "close", **request.headers}
+    connection.request(request.method, target, request.body or None, headers)
     answer = connection.getresponse()
-    return Response(answer.status, answer.read(MAX_BODY_BYTES + 1))
+    return HttpResponse(answer.status, answer.read(MAX_BODY_BYTES + 1))
 
 
 def checked_url(url: str) -> SplitResult:

@@ -19,7 +19,7 @@ from ticketbottle_payctl.domain.callback import Callback
 from ticketbottle_payctl.domain.payment import Payment, Transition, Verdict, settle, status_of
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.providers.gateway import Credentials
-from ticketbottle_payctl.providers.queries.exchange import Response, Send
+from ticketbottle_payctl.providers.queries.exchange import HttpResponse, Send
 from ticketbottle_payctl.providers.queries.model import Asked, NoVerdict, Silent, StatusQuery
 from ticketbottle_payctl.store.payments.overdue import Unsettled
 
@@ -60,7 +60,7 @@ class Finding:
     detail: str = ""
     callback: Callback | None = None
     verdict: Verdict | None = None
-    response: Response | None = None
+    response: HttpResponse | None = None
 
     @property
     def settles(self) -> bool:
@@ -129,14 +129,14 @@ class _Clerk:
         asked = Asked(
             payment.reference, payment.order_code, payment.amount, payment.created_at, self.now(), str(uuid4())
         )
-        question = desk.query.ask(asked, desk.credentials, base)
+        request = desk.query.ask(asked, desk.credentials, base)
         try:
-            response = self.send(question, min(self.options.timeout, timedelta(seconds=left)))
+            response = self.send(request, min(self.options.timeout, timedelta(seconds=left)))
         except UnavailableError as error:
             return Finding(payment, "unreachable", error.message)
         return self._read(payment, asked, desk, response)
 
-    def _read(self, payment: Unsettled, asked: Asked, desk: Desk, response: Response) -> Finding:
+    def _read(self, payment: Unsettled, asked: Asked, desk: Desk, response: HttpResponse) -> Finding:
         answer = desk.query.read(response, asked, desk.credentials)
         if isinstance(answer, Silent):
             return Finding(payment, answer.because.value, answer.detail, response=response)

@@ -1,4 +1,4 @@
-"""An HTTP request that payctl makes, and what came back: values, so that a protocol is read without a network."""
+"""An HTTP request and its response as values, so that a protocol can be read without a network."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A request to be sent. Headers and body may hold a key or a signature and are never shown."""
+class HttpRequest:
+    """A request to send. Headers and body can hold a key or a signature and are never shown."""
 
     method: str
     url: str
@@ -18,12 +18,12 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
-    """What came back, whatever it is; at most ``MAX_BODY_BYTES`` and one byte of it were read."""
+class HttpResponse:
+    """A response of any status. ``body`` holds at most ``MAX_BODY_BYTES`` + 1 bytes of it, undecoded."""
 
     status: int
     body: bytes = field(default=b"", repr=False)
 
 
-Send = Callable[[Question, timedelta], Response]
-"""Sends a question and waits for the whole answer that long; raises UnavailableError where there is none."""
+Send = Callable[[HttpRequest, timedelta], HttpResponse]
+"""Sends a request and waits at most that long for the whole response; raises UnavailableError if none comes."""

@@ -12,7 +12,7 @@ from ticketbottle_payctl.domain.callback import Callback, Outcome
 from ticketbottle_payctl.providers import payload
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
-from ticketbottle_payctl.providers.queries.exchange import Question, Response
+from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
 
 HTTP_OK = 200
 JSON = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -73,17 +73,17 @@ class StatusQuery:
     needs: tuple[str, ...]
     url_variable: str
     hosts: tuple[str, str | None]
-    ask: Callable[[Asked, Credentials, str], Question]
-    read: Callable[[Response, Asked, Credentials], Answer]
+    ask: Callable[[Asked, Credentials, str], HttpRequest]
+    read: Callable[[HttpResponse, Asked, Credentials], Answer]
     within: timedelta | None = None
 
 
-def post(url: str, fields: Mapping[str, object]) -> Question:
-    """A JSON question."""
-    return Question("POST", url, JSON, json.dumps(fields, ensure_ascii=False).encode())
+def post(url: str, fields: Mapping[str, object]) -> HttpRequest:
+    """Return a POST request with a JSON body."""
+    return HttpRequest("POST", url, JSON, json.dumps(fields, ensure_ascii=False).encode())
 
 
-def read_json(response: Response) -> dict[str, object] | Silent:
+def read_json(response: HttpResponse) -> dict[str, object] | Silent:
     """The JSON object of an answer that came with status 200, or why there is none."""
     if response.status in {408, 425, 429} or response.status >= 500:  # noqa: PLR2004 - HTTP's "later" statuses
         return Silent(NoVerdict.BUSY, f"HTTP {response.status}")

@@ -10,7 +10,7 @@ from ticketbottle_payctl.domain.callback import IgnoredBecause, Outcome
 from ticketbottle_payctl.providers import mac, momo_codes
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
-from ticketbottle_payctl.providers.queries.exchange import Question, Response
+from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
 from ticketbottle_payctl.providers.queries.model import (
     Answer,
     Asked,
@@ -39,7 +39,7 @@ _NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
 }
 
 
-def ask(asked: Asked, credentials: Credentials, base: str) -> Question:
+def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
     """The request id is new each time: a repeated one is refused with 40."""
     partner, access = (mac.texts(credentials, name)[0] for name in ("partner_code", "access_key"))
     text = f"accessKey={access}&orderId={asked.reference}&partnerCode={partner}&requestId={asked.request_id}"
@@ -48,7 +48,7 @@ def ask(asked: Asked, credentials: Credentials, base: str) -> Question:
     return post(f"{base}/v2/gateway/api/query", {**fields, "signature": signature})
 
 
-def read(response: Response, asked: Asked, credentials: Credentials) -> Answer:
+def read(response: HttpResponse, asked: Asked, credentials: Credentials) -> Answer:
     """It must be about the order and the question that were asked."""
     fields = read_json(response)
     if isinstance(fields, Silent):

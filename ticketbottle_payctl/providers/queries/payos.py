@@ -12,7 +12,7 @@ from ticketbottle_payctl.domain.callback import Outcome
 from ticketbottle_payctl.providers import mac, payos
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
-from ticketbottle_payctl.providers.queries.exchange import Question, Response
+from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
 from ticketbottle_payctl.providers.queries.model import (
     Answer,
     Asked,
@@ -30,14 +30,14 @@ _PENDING = frozenset({"PENDING", "PROCESSING"})
 _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED": Outcome.FAILED}
 
 
-def ask(asked: Asked, credentials: Credentials, base: str) -> Question:
+def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
     """By the payment link's id, which is what the payment was created with."""
     client_id, api_key = (mac.texts(credentials, name)[0] for name in ("client_id", "api_key"))
     headers = {"x-client-id": client_id, "x-api-key": api_key, "Accept": "application/json"}
-    return Question("GET", f"{base}/v2/payment-requests/{quote(asked.reference, safe='')}", headers)
+    return HttpRequest("GET", f"{base}/v2/payment-requests/{quote(asked.reference, safe='')}", headers)
 
 
-def read(response: Response, asked: Asked, credentials: Credentials) -> Answer:
+def read(response: HttpResponse, asked: Asked, credentials: Credentials) -> Answer:
     """Nothing but the code is believed before the signature over ``data`` holds. The amount is what was paid."""
     envelope = read_json(response)
     if isinstance(envelope, Silent):

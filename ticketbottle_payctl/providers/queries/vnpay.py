@@ -13,7 +13,7 @@ from ticketbottle_payctl.domain.callback import IgnoredBecause, Outcome
 from ticketbottle_payctl.providers import mac, vnpay_codes
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError, Real
-from ticketbottle_payctl.providers.queries.exchange import Question, Response
+from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
 from ticketbottle_payctl.providers.queries.model import (
     Answer,
     Asked,
@@ -47,7 +47,7 @@ _NO_VERDICTS = {
 _VIETNAM = timezone(timedelta(hours=7))
 
 
-def ask(asked: Asked, credentials: Credentials, base: str) -> Question:
+def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
     """A request id is unique for a day and at most 32 characters long."""
     values = {
         "RequestId": asked.request_id.replace("-", "")[:32],
@@ -66,7 +66,7 @@ def ask(asked: Asked, credentials: Credentials, base: str) -> Question:
     return post(f"{base}/merchant_webapi/api/transaction", {**fields, "vnp_SecureHash": signature})
 
 
-def read(response: Response, asked: Asked, credentials: Credentials) -> Answer:
+def read(response: HttpResponse, asked: Asked, credentials: Credentials) -> Answer:
     """ResponseCode is the query's own, TransactionStatus the payment's."""
     fields = read_json(response)
     if isinstance(fields, Silent):

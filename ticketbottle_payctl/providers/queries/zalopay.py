@@ -16,7 +16,7 @@ from ticketbottle_payctl.domain.callback import Outcome
 from ticketbottle_payctl.providers import mac
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
-from ticketbottle_payctl.providers.queries.exchange import Question, Response
+from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
 from ticketbottle_payctl.providers.queries.model import (
     Answer,
     Asked,
@@ -42,16 +42,16 @@ _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
 }
 
 
-def ask(asked: Asked, credentials: Credentials, base: str) -> Question:
+def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
     """The mac is over ``app_id|app_trans_id|key1`` with key1."""
     app_id, key1 = (mac.texts(credentials, name)[0] for name in ("app_id", "key1"))
     text = f"{app_id}|{asked.reference}|{key1}"
     fields = {"app_id": app_id, "app_trans_id": asked.reference, "mac": mac.sign("sha256", credentials, "key1", text)}
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-    return Question("POST", f"{base}/v2/query", headers, urlencode(fields).encode())
+    return HttpRequest("POST", f"{base}/v2/query", headers, urlencode(fields).encode())
 
 
-def read(response: Response, asked: Asked, _: Credentials) -> Answer:
+def read(response: HttpResponse, asked: Asked, _: Credentials) -> Answer:
     """Only 1 is paid. Expired is 2 with its sub code, or 3 for an old order that nobody is paying."""
     fields = read_json(response)
     if isinstance(fields, Silent):

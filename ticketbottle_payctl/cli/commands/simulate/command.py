@@ -31,7 +31,7 @@ from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import ConfigError, InputError
 from ticketbottle_payctl.http_client import checked_url, is_loopback, send
 from ticketbottle_payctl.providers.gateway import Gateway
-from ticketbottle_payctl.providers.queries.exchange import Question
+from ticketbottle_payctl.providers.queries.exchange import HttpRequest
 from ticketbottle_payctl.sandbox.altering import alter
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, scenarios, somebody_elses
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
@@ -214,8 +214,8 @@ def _process(session: Session, gateway: Gateway, request: Request, times: int) -
 def _send(gateway: Gateway, request: Request, url: str, patience: timedelta, times: int) -> list[Sent]:
     query = f"?{request.query}" if request.query else ""
     headers = {"Content-Type": "application/json"} if request.body else {}
-    question = Question(request.method, f"{url}{query}", headers, request.body)
-    return [of_reply(gateway, send(question, patience)) for _ in range(times)]
+    outgoing = HttpRequest(request.method, f"{url}{query}", headers, request.body)
+    return [of_reply(gateway, send(outgoing, patience)) for _ in range(times)]
 
 
 def _target(url: str, gateway: Gateway, *, allow_remote: bool) -> str:

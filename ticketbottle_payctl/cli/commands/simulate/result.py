@@ -12,7 +12,7 @@ from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, bo
 from ticketbottle_payctl.cli.output.sanitize import escape_json
 from ticketbottle_payctl.domain.callback import Reply, Request
 from ticketbottle_payctl.providers.gateway import Gateway
-from ticketbottle_payctl.providers.queries.exchange import Response
+from ticketbottle_payctl.providers.queries.exchange import HttpResponse
 
 if TYPE_CHECKING:
     from ticketbottle_payctl.jobs.process_webhook import WebhookReport
@@ -40,7 +40,7 @@ class Sent:
     event_id: str | None = None
 
 
-def of_reply(gateway: Gateway, response: Response) -> Sent:
+def of_reply(gateway: Gateway, response: HttpResponse) -> Sent:
     """What another process answered."""
     text = response.body.decode("utf-8", "backslashreplace")
     return Sent(Reply(response.status, text[:_SHOWN]), _acknowledged(gateway.name, response.status, text))
