@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from ticketbottle_payctl import __version__
+
 
 @pytest.mark.parametrize(
     "arguments",
@@ -21,6 +23,12 @@ import pytest
 def test_a_shared_option_stands_before_or_after(arguments, invoke):
     """Wherever it is given it means the same; where it is given twice, the later one counts."""
     assert json.loads(invoke(*arguments).stdout)["command"] == "config path"
+
+
+def test_the_version_is_an_option_too(invoke):
+    """`payctl --version` prints one line and exits with 0, without a command."""
+    shown = invoke("--version")
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (0, f"payctl {__version__}\n", "")
 
 
 def test_the_environment_chooses_the_form(invoke):

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ticketbottle_payctl import __version__
 from ticketbottle_payctl.cli.output.format import Colour, OutputFormat
 from ticketbottle_payctl.cli.profile.profiles import complete_names
 
@@ -36,6 +37,13 @@ def _zones(incomplete: str) -> list[str]:
     from zoneinfo import available_timezones  # noqa: PLC0415 - only when Tab is pressed
 
     return [name for name in sorted(available_timezones()) if name.startswith(incomplete)]
+
+
+def show_version(asked: bool) -> None:  # noqa: FBT001 - Typer's signature
+    """Print payctl's version and end the process, if ``--version`` was given."""
+    if asked:
+        typer.echo(f"payctl {__version__}")
+        raise typer.Exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,10 @@ def declare(  # noqa: PLR0913 - one argument per option
             autocompletion=_zones,
         ),
     ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=show_version, help="Show payctl's version and exit."),
+    ] = False,
 ) -> None:  # fmt: skip
     """Declare the shared options; their values are collected by :func:`collect`."""
 

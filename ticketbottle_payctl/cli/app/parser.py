@@ -132,8 +132,8 @@ def _typer_command(entry: registry.Entry) -> TyperCommand:
 
 
 def _shared_parameters(ctx: Context) -> list[Parameter]:
-    """The root's own, once more: given after the command's name they mean the same."""
-    return [copy(parameter) for parameter in ctx.find_root().command.params]
+    """Copy the root's shared options, which mean the same after the command's name. ``--version`` is not one."""
+    return [copy(parameter) for parameter in ctx.find_root().command.params if parameter.name in NAMES]
 
 
 def _begin(ctx: Context) -> Session:

@@ -113,7 +113,7 @@ COMMANDS: tuple[Entry, ...] = (
     ),
     _reads("schema", "schema:schema_command", "Print the JSON Schema of a command's output."),
     _reads("completion", "completion:completion_command", "Print a shell's completion script."),
-    _reads("version", "version:version_command", "Show what this payctl is made of."),
+    _reads("version", "version:version_command", "Show the versions of payctl and of the packages it uses."),
 )
 
 GROUPS: dict[tuple[str, ...], str] = {
