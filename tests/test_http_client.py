@@ -1,28 +1,37 @@
-"""The way out: what may be asked, and what is done about servers that are not what they should be."""
+"""Requests over HTTP: allowed addresses, and servers that misbehave."""
 
 from __future__ import annotations
 
 import socket
 import ssl
+import time
 from contextlib import contextmanager
 from datetime import timedelta
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
 from ticketbottle_payctl.errors import InputError, UnavailableError
-from ticketbottle_payctl.http_client import checked_url, send
+from ticketbottle_payctl.http_address import checked_url
+from ticketbottle_payctl.http_client import send
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest
 from ticketbottle_payctl.sandbox.certificates import make_certificates
 
-PATIENCE = timedelta(seconds=5)
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+TIMEOUT = timedelta(seconds=5)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @contextmanager
 def server(answer, wrap=lambda connection: connection):
-    """One connection's worth of server, which answers these bytes and closes; gives its port and what it read."""
+    """A server for one connection: it sends these bytes and closes. Yields its port and the bytes that it read."""
+    with conversation(lambda connection: connection.sendall(answer), wrap) as found:
+        yield found
+
+
+@contextmanager
+def conversation(talk, wrap=lambda connection: connection):
+    """A server for one connection, which reads a request and then calls ``talk``. Yields its port and what it read."""
     read = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
@@ -31,11 +40,11 @@ def server(answer, wrap=lambda connection: connection):
             try:
                 accepted, _ = listening.accept()
                 with wrap(accepted) as connection:
-                    question = connection.recv(65_536)
-                    while question.startswith(b"POST") and not question.endswith(b"body"):  # it comes in pieces
-                        question += connection.recv(65_536)
-                    read.append(question)
-                    connection.sendall(answer)
+                    request = connection.recv(65_536)
+                    while request.startswith(b"POST") and not request.endswith(b"body"):  # it comes in pieces
+                        request += connection.recv(65_536)
+                    read.append(request)
+                    talk(connection)
             except OSError:
                 return
 
@@ -45,52 +54,133 @@ def server(answer, wrap=lambda connection: connection):
         thread.join()
 
 
-def test_a_question_arrives_and_its_answer_comes_back():
-    """With the headers and the body that were given, and a name of our own."""
-    with server(ANSWER) as (port, read):
-        response = send(HttpRequest("POST", f"http://127.0.0.1:{port}/a?b=c", {"X-Y": "z"}, b"body"), PATIENCE)
+def get(port, path="/", timeout=TIMEOUT):
+    """Send a GET request to this machine."""
+    return send(HttpRequest("GET", f"http://127.0.0.1:{port}{path}"), timeout)
+
+
+def test_a_request_arrives_and_its_response_is_returned():
+    """The headers and the body arrive as given, next to payctl's User-Agent."""
+    with server(OK) as (port, read):
+        response = send(HttpRequest("POST", f"http://127.0.0.1:{port}/a?b=%2Fc", {"X-Y": "z"}, b"body"), TIMEOUT)
     assert (response.status, response.body) == (200, b"ok")
-    assert read[0].startswith(b"POST /a?b=c HTTP/1.1\r\n")
-    for part in (b"User-Agent: payctl", b"X-Y: z", b"body"):
+    assert read[0].startswith(b"POST /a?b=%2Fc HTTP/1.1\r\n")
+    for part in (b"User-Agent: payctl", b"Accept-Encoding: identity\r\n", b"X-Y: z\r\n", b"body"):
         assert part in read[0]
 
 
 def test_a_redirect_is_not_followed():
-    """It is an answer like another."""
+    """A redirect is returned like any other response."""
     with server(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n") as (port, _):
-        assert send(HttpRequest("GET", f"http://127.0.0.1:{port}/"), PATIENCE).status == 302
+        assert get(port).status == 302
 
 
-def test_no_more_is_read_than_is_needed():
-    """One byte above the limit tells that it is too much."""
-    with server(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2_000_000) as (port, _):
-        assert len(send(HttpRequest("GET", f"http://127.0.0.1:{port}/"), PATIENCE).body) == MAX_BODY_BYTES + 1
+def test_the_environment_does_not_change_where_a_request_goes(monkeypatch, tmp_path):
+    """Neither a proxy nor a password from netrc is used."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password hidden\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with server(OK) as (port, read):
+        assert get(port).status == 200
+    assert b"authorization" not in read[0].lower()
+
+
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 2000000\r\n"], ids=["until it closes", "with a length"])
+def test_a_long_response_is_cut(length):
+    """One byte above the limit is enough to know that the response is too long."""
+    with server(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n" + b"x" * 2_000_000) as (port, _):
+        assert get(port).body == b"x" * (MAX_BODY_BYTES + 1)
+
+
+def test_a_compressed_response_is_not_unpacked():
+    """A few bytes cannot become many: the body is returned as it was sent."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+    with server(answer) as (port, _):
+        assert get(port).body == b"abc"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"],
+    ids=["nothing", "in the headers", "in the body", "in a body with a length"],
+)
+def test_one_deadline_covers_a_response_that_comes_byte_by_byte(start):
+    """Each byte comes in time, and the exchange as a whole still ends at its deadline."""
+    stop = Event()
+
+    def trickle(connection):
+        connection.sendall(start)
+        while start and not stop.wait(0.1):
+            connection.sendall(b"x")
+        stop.wait(10)
+
+    with conversation(trickle) as (port, _):
+        begun = time.monotonic()
+        with pytest.raises(UnavailableError, match=r"no complete response within 0\.5 s"):
+            get(port, timeout=timedelta(seconds=0.5))
+        took = time.monotonic() - begun
+        stop.set()
+    assert took < 2
+
+
+def test_the_deadline_covers_the_tls_handshake():
+    """A server that accepts the connection and then says nothing cannot hold up payctl."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        begun = time.monotonic()
+        request = HttpRequest("GET", f"https://127.0.0.1:{listening.getsockname()[1]}/")
+        with pytest.raises(UnavailableError, match="no complete response"):
+            send(request, timedelta(seconds=0.5))
+    assert time.monotonic() - begun < 2
+
+
+def test_a_refused_connection_is_named():
+    """The system's reason is in the message."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    with pytest.raises(UnavailableError, match=r"no response from 127\.0\.0\.1: .*[Rr]efused"):
+        get(port)
 
 
 @pytest.mark.parametrize("trusted", [False, True])
-def test_a_certificate_must_hold(trusted, tmp_path, monkeypatch):
-    """One of an authority that nobody trusts ends the conversation before anything is said."""
+def test_a_certificate_must_be_trusted(trusted, tmp_path, monkeypatch):
+    """An untrusted certificate ends the exchange before the request is sent."""
     certificates = make_certificates(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.server)
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
-    with server(ANSWER, lambda it: context.wrap_socket(it, server_side=True)) as (port, read):
-        question = HttpRequest("GET", f"https://127.0.0.1:{port}/", {"x-api-key": "secret"})
+    with server(OK, lambda it: context.wrap_socket(it, server_side=True)) as (port, read):
+        request = HttpRequest("GET", f"https://127.0.0.1:{port}/", {"x-api-key": "secret"})
         if trusted:
-            assert send(question, PATIENCE).body == b"ok"
+            assert send(request, TIMEOUT).body == b"ok"
             return
-        with pytest.raises(UnavailableError, match="certificate does not hold"):
-            send(question, PATIENCE)
+        with pytest.raises(UnavailableError, match="certificate is not trusted"):
+            send(request, TIMEOUT)
     assert read == []
 
 
-@pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n"])
-def test_what_is_not_http_is_no_answer(answer):
-    """Nothing of it is quoted."""
-    with server(answer) as (port, _), pytest.raises(UnavailableError) as caught:
-        send(HttpRequest("GET", f"http://127.0.0.1:{port}/"), PATIENCE)
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nnonsense"],
+)
+def test_an_incomplete_response_is_an_error(answer):
+    """The error quotes nothing of what came."""
+    with server(answer) as (port, _), pytest.raises(UnavailableError, match="complete HTTP response") as caught:
+        get(port)
     assert "nonsense" not in caught.value.message
+
+
+@pytest.mark.parametrize("value", ["hidden\r\nX: y", "hiddén"])
+def test_a_header_that_http_does_not_allow_is_not_quoted(value):
+    """A key with such a character is an error, and the error does not show the key."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        request = HttpRequest("GET", f"http://127.0.0.1:{listening.getsockname()[1]}/", {"x-api-key": value})
+        with pytest.raises(UnavailableError, match="character that HTTP does not allow") as caught:
+            send(request, TIMEOUT)
+    assert "hidd" not in caught.value.message
+    assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize(
@@ -99,14 +189,14 @@ def test_what_is_not_http_is_no_answer(answer):
      "https://user:secret@example.com/", "https://exa mple.com/", "https://example.com/\r\nX: y", "http://[::1",
      "http://127.0.0.1.example.com/", "https://vé.example/"],
 )  # fmt: skip
-def test_an_address_that_may_not_be_asked(url):
-    """It is refused before anything is opened, and not quoted: it may hold a password."""
+def test_an_address_that_is_not_allowed(url):
+    """It is refused before a connection is opened. The error does not quote it, because it can hold a password."""
     with pytest.raises(InputError) as caught:
         checked_url(url)
     assert "secret" not in caught.value.message + caught.value.hint
 
 
 @pytest.mark.parametrize("url", ["https://example.com", "http://127.0.0.1:1/x", "http://[::1]/", "http://LOCALHOST:80"])
-def test_an_address_that_may_be_asked(url):
-    """TLS anywhere, without it this machine."""
+def test_an_address_that_is_allowed(url):
+    """A URL may be https for every host, and http for this machine."""
     assert checked_url(url).hostname

@@ -1,127 +1,103 @@
-"""The one way out over HTTP: one request, one bounded answer, within one deadline. No redirect is followed.
+"""Send one HTTP request with httpx: a bounded response, one deadline, no redirect, no proxy, no cookie.
 
-TLS certificates are always verified. Only a loopback address may be asked without TLS.
+TLS certificates are always verified. Only a loopback address may be used without TLS.
 """
 
 from __future__ import annotations
 
-import socket
+import asyncio
+import os
 import ssl
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from ipaddress import ip_address
-from threading import Event, Timer
-from urllib.parse import SplitResult, urlsplit
+from typing import Any
 
+import httpx
+
+from ticketbottle_payctl import __version__
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
-from ticketbottle_payctl.errors import InputError, UnavailableError
+from ticketbottle_payctl.errors import UnavailableError
+from ticketbottle_payctl.http_address import checked_url
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
 
-_AGENT = "payctl"
+_HEADERS = {"User-Agent": f"payctl/{__version__}", "Accept-Encoding": "identity", "Connection": "close"}
 
 
-def send(request: HttpRequest, patience: timedelta) -> HttpResponse:
-    """Send the request and read its answer in ``patience``, connecting apart: a slow answer is cut off like none.
+def send(request: HttpRequest, timeout: timedelta) -> HttpResponse:
+    """Send ``request`` and return its response.
+
+    ``timeout`` covers the whole exchange: connection, TLS, request, and the last byte of the response. Only the lookup
+    of a host's name can take longer, because the system's resolver cannot be interrupted. Nothing that was sent or
+    received is quoted in an error.
 
     Raises:
-        UnavailableError: no connection, a certificate that does not hold, no whole answer in time.
-        InputError: the address is not one that may be asked.
+        InputError: the URL is not allowed, see :func:`checked_url`.
+        UnavailableError: no connection, an untrusted certificate, or no complete HTTP response in time.
     """
-    parts = checked_url(request.url)
-    seconds = patience.total_seconds()
-    connection = _connection(parts, seconds)
-    watchdog: Timer | None = None
-    late = Event()
-    response, problem = None, None
+    host = checked_url(request.url).hostname
+    seconds = timeout.total_seconds()
+    problem: Exception | None = None
     try:
-        connection.connect()
-        # The connection forgets its socket as soon as the answer's head has come.
-        watchdog = _watchdog(connection.sock, seconds, late)
-        response = _asked(connection, request, parts)
-    except (OSError, HTTPException, ValueError) as error:
-        problem = error
+        return asyncio.run(_exchange(request, seconds))
+    except (TimeoutError, httpx.TimeoutException):
+        cause = f"no complete response within {seconds:g} s"
+    except (ValueError, httpx.InvalidURL, httpx.LocalProtocolError):  # such an error can quote a header
+        cause = "the URL or a header has a character that HTTP does not allow"
+    except httpx.TransportError as error:
+        cause, problem = _cause(error), error
+    message = f"no response from {host}: {cause}"
+    raise UnavailableError(message, hint="check the address and the network, then try again") from problem
+
+
+async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
+    connections = []
+
+    async def on_event(name: str, details: Mapping[str, Any]) -> None:
+        if name == "connection.connect_tcp.complete":
+            connections.append(details["return_value"])
+
+    try:
+        # httpx's own timeout is for each operation: a server that sends a byte now and then would never reach it.
+        async with (
+            asyncio.timeout(seconds),
+            httpx.AsyncClient(verify=ssl.create_default_context(), trust_env=False, timeout=seconds) as client,
+            client.stream(
+                request.method,
+                request.url,
+                headers=_HEADERS | dict(request.headers),
+                content=request.body or None,
+                follow_redirects=False,
+                extensions={"trace": on_event},
+            ) as response,
+        ):
+            body = b""
+            async for part in response.aiter_raw():
+                body += part
+                if len(body) > MAX_BODY_BYTES:
+                    break
+            return HttpResponse(response.status_code, body[: MAX_BODY_BYTES + 1])
     finally:
-        if watchdog is not None:
-            watchdog.cancel()
-        connection.close()
-    if response is None or late.is_set():
-        cause = _cause(problem) if problem and not late.is_set() else f"no whole answer within {seconds:g} s"
-        message = f"{parts.hostname} does not answer: {cause}"
-        raise UnavailableError(message, hint="check the address and the network, then try again") from problem
-    return response
+        for connection in connections:  # httpcore leaves it open if the deadline interrupts the TLS handshake
+            await connection.aclose()
 
 
-def _asked(connection: HTTPConnection, request: HttpRequest, parts: SplitResult) -> HttpResponse:
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers = {"User-Agent": _AGENT, "Connection": "close", **request.headers}
-    connection.request(request.method, target, request.body or None, headers)
-    answer = connection.getresponse()
-    return HttpResponse(answer.status, answer.read(MAX_BODY_BYTES + 1))
+def _cause(error: httpx.TransportError) -> str:
+    """Return what went wrong. The text quotes nothing that was sent or received."""
+    for each in _chain(error):
+        match each:
+            case ssl.SSLCertVerificationError():
+                return f"its certificate is not trusted ({each.verify_message})"
+            case ssl.SSLError():
+                return "the TLS handshake failed"
+            case OSError(errno=int(number), strerror=str(reason)):
+                return os.strerror(number) if number > 0 else reason  # asyncio puts the address into the reason
+    if isinstance(error, httpx.ProtocolError):
+        return "the server did not send a complete HTTP response"
+    return "the connection failed"
 
 
-def checked_url(url: str) -> SplitResult:
-    """The parts of an address that may be asked: https, or http on a loopback address, without user or password.
-
-    Raises:
-        InputError: it is none. The message does not quote it.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc and port != 0
-    if not (plain and parts.hostname and parts.scheme in {"https", "http"}):
-        message = "the address is no URL of the form https://host/path"
-        raise InputError(message, hint="user and password do not belong into it")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        message = f"{parts.hostname} would be asked without encryption"
-        raise InputError(message, hint="use https; http is for 127.0.0.1, ::1 and localhost")
-    return parts
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this machine is meant: ``localhost``, or an address of the loopback network."""
-    if host.casefold() == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _connection(parts: SplitResult, seconds: float) -> HTTPConnection:
-    host = parts.hostname or ""
-    if parts.scheme == "https":
-        return HTTPSConnection(host, parts.port, timeout=seconds, context=ssl.create_default_context())
-    return HTTPConnection(host, parts.port, timeout=seconds)
-
-
-def _watchdog(open_socket: socket.socket, seconds: float, late: Event) -> Timer:
-    """What ends a conversation that takes too long; whoever reads at that moment gets an error or the end."""
-
-    def cut() -> None:
-        late.set()  # before the cut: whoever reads is awake as soon as it is made
-        with suppress(OSError):
-            socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
-
-    timer = Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
-    return timer
-
-
-def _cause(error: Exception) -> str:
-    """What went wrong, in words that quote nothing that was sent or received."""
-    match error:
-        case TimeoutError():
-            return "no answer in time"
-        case ssl.SSLCertVerificationError():
-            return f"its certificate does not hold ({error.verify_message})"
-        case ssl.SSLError():
-            return "no TLS connection could be made"
-        case OSError():
-            return error.strerror or type(error).__name__
-        case _:
-            return "what came back is not HTTP"
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and its causes, the outermost first. httpx and anyio wrap what the system reports."""
+    while error is not None:
+        yield error
+        error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__

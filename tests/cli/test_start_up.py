@@ -8,7 +8,10 @@ import sys
 
 import pytest
 
+from ticketbottle_payctl.sandbox.callbacks import environment
+
 HEAVY = {"sqlalchemy", "psycopg2", "confluent_kafka", "pydantic", "rich", "tenacity", "boto3", "asyncio", "http.client"}
+HEAVY |= {"httpx"}
 LOOK = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
 RUN = LOOK + "from ticketbottle_payctl.cli.app.main import main; sys.argv[0] = 'payctl'; main()"
 
@@ -36,11 +39,20 @@ def loaded(*arguments, **environment):
         ["verify-signature", "--example", "vnpay", "--tamper", "amount", "-o", "json"],
         ["config", "show"],
         ["version"],
+        ["--version"],
     ],
 )
 def test_quick_commands_load_nothing_heavy(arguments):
     """No SQLAlchemy, no Kafka client, no rich where nothing is drawn."""
     assert loaded(*arguments) == set()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["simulate", "momo", "paid"], ["reconcile", "payments", "--help"], ["reconcile", "outbox", "--help"]]
+)
+def test_httpx_is_loaded_only_to_send_something(arguments):
+    """A simulated callback that is printed needs no HTTP client, and neither does the help text."""
+    assert "httpx" not in loaded(*arguments, **environment())
 
 
 @pytest.mark.parametrize("command", ["publish-outbox", "stats", "cleanup"])

@@ -11,11 +11,11 @@ from ticketbottle_payctl import __version__
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import Result
 
-_PARTS = ("confluent-kafka", "psycopg2-binary", "sqlalchemy", "tenacity", "typer", "rich")
+_PARTS = ("confluent-kafka", "psycopg2-binary", "sqlalchemy", "tenacity", "typer", "rich", "httpx")
 
 
 def version_command(ctx: typer.Context) -> None:
-    """Show what this payctl is made of."""
+    """Show the versions of payctl and of the packages it uses."""
     built_with = {name: _installed(name) for name in _PARTS}
     facts = {
         "payctl": __version__,

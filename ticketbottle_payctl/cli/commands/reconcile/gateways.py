@@ -5,7 +5,7 @@ from __future__ import annotations
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.errors import ConfigError, InputError
-from ticketbottle_payctl.http_client import checked_url
+from ticketbottle_payctl.http_address import checked_url
 from ticketbottle_payctl.jobs.reconcile.asking import Desk
 from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.providers.queries.model import StatusQuery

@@ -22,7 +22,6 @@ from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.errors import NotFoundError
-from ticketbottle_payctl.http_client import send
 from ticketbottle_payctl.jobs.reconcile.asking import AskOptions, Finding, ask_gateways
 from ticketbottle_payctl.jobs.reconcile.settling import Candidates, find_named, find_overdue, settle_findings
 from ticketbottle_payctl.providers.queries import QUERIES
@@ -80,6 +79,8 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     what would be done, and settles after a yes, as the callback would have. A gateway's "pending" stays pending; a
     wrong amount changes nothing. The run is recorded: `payctl runs`.
     """
+    from ticketbottle_payctl.http_client import send  # noqa: PLC0415 - httpx, only here
+
     session = Session.of(ctx)
     if names and (older_than is not None or provider is not None or limit is not None):
         message = "payments that are named are a whole selection: give no --older-than, --provider or --limit"

@@ -29,7 +29,7 @@ from ticketbottle_payctl.cli.safety.confirm import permit
 from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_production
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import ConfigError, InputError
-from ticketbottle_payctl.http_client import checked_url, is_loopback, send
+from ticketbottle_payctl.http_address import checked_url, is_loopback
 from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest
 from ticketbottle_payctl.sandbox.altering import alter
@@ -212,6 +212,8 @@ def _process(session: Session, gateway: Gateway, request: Request, times: int) -
 
 
 def _send(gateway: Gateway, request: Request, url: str, patience: timedelta, times: int) -> list[Sent]:
+    from ticketbottle_payctl.http_client import send  # noqa: PLC0415 - httpx, only if something is sent
+
     query = f"?{request.query}" if request.query else ""
     headers = {"Content-Type": "application/json"} if request.body else {}
     outgoing = HttpRequest(request.method, f"{url}{query}", headers, request.body)
