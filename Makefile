@@ -74,7 +74,7 @@ test: $(DEV) $(FUNCTIONS) $(TOOLS) ## every test on one Python, the quick ones o
 
 quick: $(TEST) ## the tests that need no service
 	@echo "== quick tests on CPython $(VERSION)"
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/sandbox --ignore tests/deploy $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/sandbox --ignore tests/servers --ignore tests/deploy $(ARGS)
 
 check: $(DEV) $(CHECKED) ## lint, format, types, layers, Dockerfile, secrets, dependencies, the template
 	@$(BIN)/ruff check .
@@ -106,7 +106,7 @@ docs: $(DEV) ## write the reference pages that are made from the code
 	@$(BIN)/python docs/generate.py
 
 kafka: $(DEMO) ## one node of Apache Kafka, until Ctrl-C (needs Java and Maven)
-	@$(BIN)/python -m ticketbottle_payctl.sandbox.apache_kafka $(ARGS)
+	@$(BIN)/python -m tests.servers.apache_kafka $(ARGS)
 
 template: $(TOOLS) ## write what is made from deploy/template.yaml: alarms, dashboard, cloudformation.json
 	@.venv-aws/bin/python -m deploy.generate

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from benchmarks.processes import ROOT, python
+from tests.servers.apache_kafka import ApacheKafka
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.sandbox.apache_kafka import ApacheKafka
 from ticketbottle_payctl.sandbox.server import wait_until
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmarks.brokers import Broker
 from benchmarks.processes import cpu_of
-from ticketbottle_payctl.sandbox.kafka_connect import KafkaConnect
-from ticketbottle_payctl.sandbox.kafka_connect.outbox_connector import (
+from tests.servers.kafka_connect import KafkaConnect
+from tests.servers.kafka_connect.outbox_connector import (
     create_publication,
     outbox_connector,
     slot_is_active,

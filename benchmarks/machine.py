@@ -16,7 +16,7 @@ from benchmarks.processes import ROOT
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.sandbox.postgres_binaries import find_binaries
 
-_SANDBOX = ROOT / "ticketbottle_payctl" / "sandbox"
+_SERVERS = ROOT / "tests" / "servers"
 _PEERS = ROOT / "benchmarks" / "peers"
 PACKAGES = ("confluent-kafka", "psycopg2-binary", "sqlalchemy", "typer", "rich")
 
@@ -60,7 +60,7 @@ def _postgres() -> str:
 
 
 def _in_pom(program: str, pattern: str) -> str:
-    found = re.search(pattern, (_SANDBOX / program / "pom.xml").read_text("utf-8"))
+    found = re.search(pattern, (_SERVERS / program / "pom.xml").read_text("utf-8"))
     return found.group(1) if found else "unknown"
 
 

@@ -14,8 +14,8 @@ from benchmarks.peers.environment import PeerMissingError, interpreter
 from benchmarks.processes import ROOT, python
 from benchmarks.report import Section
 from benchmarks.rounds import COLUMNS, Contender, Rounds
+from tests.servers import kafka_connect
 from ticketbottle_payctl.errors import PayctlError
-from ticketbottle_payctl.sandbox import kafka_connect
 
 _PEERS = ROOT / "benchmarks" / "peers"
 _SLOW = 20_000

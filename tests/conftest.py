@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.servers.apache_kafka import ApacheKafka
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.sandbox import kafka_messages
-from ticketbottle_payctl.sandbox.apache_kafka import ApacheKafka
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
 from ticketbottle_payctl.sandbox.payment_service import create_tables
 from ticketbottle_payctl.sandbox.postgres import Postgres

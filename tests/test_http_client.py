@@ -11,12 +11,12 @@ from threading import Event, Thread
 
 import pytest
 
+from tests.servers.certificates import make_certificates
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
 from ticketbottle_payctl.errors import InputError, UnavailableError
 from ticketbottle_payctl.http_address import checked_url
 from ticketbottle_payctl.http_client import send
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest
-from ticketbottle_payctl.sandbox.certificates import make_certificates
 
 TIMEOUT = timedelta(seconds=5)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

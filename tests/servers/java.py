@@ -2,7 +2,7 @@
 
 Each program's package has a ``pom.xml`` with the versions and a ``jars.sha256`` with what Maven must bring. The
 jars are kept under ``.kafka/`` in the current directory, or where PAYCTL_KAFKA_HOME says.
-``python -m ticketbottle_payctl.sandbox.java apache_kafka kafka_connect`` renews the checksums after a change.
+``python -m tests.servers.java apache_kafka kafka_connect`` renews the checksums after a change.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Program:
             raise ConfigError(message, hint=_INSTALL)
         options = ["-q", "-B", "-f", str(self.directory / "pom.xml"), "-DincludeScope=runtime"]
         command = [maven, *options, f"-DoutputDirectory={target}", _COPY]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             message = f"Maven could not fetch the jars of {self.directory.name}\n{done.stdout[-2000:]}"
             raise UnavailableError(message, hint="check the network, then try again")

@@ -23,8 +23,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from tests.checker import TOPIC_OF, judge, rows_of
+from tests.servers.apache_kafka import ApacheKafka
 from tests.soak.faults import Fault, Kind, plan
-from ticketbottle_payctl.sandbox.apache_kafka import ApacheKafka
 from ticketbottle_payctl.sandbox.kafka_messages import read_all
 from ticketbottle_payctl.sandbox.payment_service import create_tables
 from ticketbottle_payctl.sandbox.postgres import Postgres

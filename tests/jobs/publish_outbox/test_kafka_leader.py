@@ -12,9 +12,9 @@ from confluent_kafka.cimpl import NewTopic
 
 from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, READ, STAMPED, new_producer
 from tests.jobs.publish_outbox.outages import a_loop, delete, drained, published, states, until
+from tests.servers.apache_kafka.broker import PROGRAM
+from tests.servers.java import java, properties
 from ticketbottle_payctl.broker.partition import partition_of
-from ticketbottle_payctl.sandbox.apache_kafka.broker import PROGRAM
-from ticketbottle_payctl.sandbox.java import java, properties
 from ticketbottle_payctl.sandbox.server import Server, free_port, in_memory
 
 PATIENCE = 5.0

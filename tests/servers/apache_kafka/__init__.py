@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ticketbottle_payctl.sandbox.apache_kafka.broker import ApacheKafka
+from tests.servers.apache_kafka.broker import ApacheKafka
 
 __all__ = ["ApacheKafka"]

@@ -1,4 +1,4 @@
-"""``python -m ticketbottle_payctl.sandbox.apache_kafka``: one node in the foreground, until Ctrl-C or SIGTERM."""
+"""``python -m tests.servers.apache_kafka``: one node in the foreground, until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import signal
 import sys
 import threading
 
+from tests.servers.apache_kafka import ApacheKafka
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import PayctlError
-from ticketbottle_payctl.sandbox.apache_kafka import ApacheKafka
 
 
 def main() -> int:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from ticketbottle_payctl.errors import UnavailableError
-from ticketbottle_payctl.sandbox.apache_kafka.configuration import (
+from tests.servers.apache_kafka.configuration import (
     SCRAM,
     USERNAME,
     Ports,
@@ -23,8 +22,9 @@ from ticketbottle_payctl.sandbox.apache_kafka.configuration import (
     proxied_properties,
     secure_properties,
 )
-from ticketbottle_payctl.sandbox.certificates import Certificates, make_certificates
-from ticketbottle_payctl.sandbox.java import Program, java, properties
+from tests.servers.certificates import Certificates, make_certificates
+from tests.servers.java import Program, java, properties
+from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.sandbox.kafka_messages import create_topics
 from ticketbottle_payctl.sandbox.server import Server
 
@@ -219,7 +219,7 @@ class ApacheKafka:
             for mechanism in SCRAM:
                 arguments += ["--add-scram", f"{mechanism}=[name={self.username},password={self.password}]"]
         command = java(self._class_path, "kafka.tools.StorageTool", *arguments, options=(_LOGGING,))
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home)  # noqa: S603 - ours
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home)
         if done.returncode != 0:
             message = f"Apache Kafka's storage could not be formatted\n{done.stderr[-1000:]}"
             raise UnavailableError(message)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ticketbottle_payctl.sandbox.certificates import Certificates
+    from tests.servers.certificates import Certificates
 
 USERNAME: Final = "payctl"
 SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")

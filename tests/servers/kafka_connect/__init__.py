@@ -13,8 +13,8 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from tests.servers.java import Program, java, properties
 from ticketbottle_payctl.errors import UnavailableError
-from ticketbottle_payctl.sandbox.java import Program, java, properties
 from ticketbottle_payctl.sandbox.server import Server, free_port
 
 if TYPE_CHECKING:

@@ -87,7 +87,7 @@ def test_a_frozen_broker_acknowledges_nothing(kafka, read_all):
 @pytest.mark.usefixtures("kafka_server")
 def test_the_command_prints_what_to_export():
     """``make kafka`` prints one line for the shell, serves until SIGTERM, and then leaves with 0."""
-    command = [sys.executable, "-m", "ticketbottle_payctl.sandbox.apache_kafka"]
+    command = [sys.executable, "-m", "tests.servers.apache_kafka"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline()
         error, _ = report_of({"bootstrap.servers": line.strip().removeprefix("export KAFKA_BROKERS=")})

@@ -1,8 +1,8 @@
 import pytest
 from sqlalchemy import text
 
-from ticketbottle_payctl.sandbox.kafka_connect import KafkaConnect
-from ticketbottle_payctl.sandbox.kafka_connect.outbox_connector import (
+from tests.servers.kafka_connect import KafkaConnect
+from tests.servers.kafka_connect.outbox_connector import (
     UNROUTABLE,
     create_publication,
     outbox_connector,
