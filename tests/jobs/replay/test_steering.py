@@ -182,7 +182,7 @@ def test_a_run_at_work_is_run_by_nobody_else(outbox, engine):
     stop, seen = Event(), []
 
     def second(_decided):
-        with pytest.raises(LockedError, match="at work"):
+        with pytest.raises(LockedError, match="running in another process"):
             resume_run(engine, outbox.run(run_id), WHO, max_retries=5)
         seen.append(outbox.run(run_id).status)
         stop.set()

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db import advisory_locks
+from ticketbottle_payctl.store.db.advisory_locks import Namespace
 from ticketbottle_payctl.store.outbox import shard_lock
 
 
@@ -73,15 +75,13 @@ def sees_other_sessions(connection: Connection) -> bool:
 def publishers(connection: Connection) -> list[Publisher]:
     """Who publishes at this moment, by the locks they hold."""
     rows = connection.exec_driver_sql(
-        """
+        f"""
         SELECT l.objid::bigint, l.pid, nullif(a.application_name, ''),
             EXTRACT(epoch FROM clock_timestamp() - a.backend_start)::float8
         FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = %(space)s::oid
-          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        WHERE {advisory_locks.held(Namespace.SHARDS)}
         ORDER BY 1, 2
-        """,
-        {"space": shard_lock.NAMESPACE},
+        """  # noqa: S608 - only constants are put in
     )
     found = [Publisher(*shard_lock.shard_of(lock), pid, name, seconds) for lock, pid, name, seconds in rows]
     return list({(one.shard, one.shards, one.pid): one for one in found}.values())

@@ -77,7 +77,7 @@ def delete_next(connection: Connection, wanted: Expired, after: Position, limit:
             SELECT id, "createdAt" FROM doomed ORDER BY "createdAt" DESC, id COLLATE "C" DESC LIMIT 1
         )
         SELECT (SELECT count(*) FROM doomed), count(*), COALESCE(sum(bytes), 0), (SELECT "createdAt" FROM last),
-            (SELECT id FROM last), {lines}, {shard_lock.AT_WORK} FROM gone
+            (SELECT id FROM last), {lines}, {shard_lock.IS_PUBLISHING} FROM gone
     """  # noqa: S608 - only constants are put in
     parameters = _parameters(wanted) | {"after_at": after[0], "after_id": after[1], "limit": limit}
     found, deleted, size, last_at, last_id, kept, publishing = connection.exec_driver_sql(sql, parameters).one()

@@ -12,9 +12,9 @@ from importlib.resources import files
 
 from sqlalchemy import Connection, Engine
 
+from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 
-_LOCK = 7_262_001
 _LIMITS = Limits(statement=timedelta(minutes=5), lock=timedelta(seconds=30))
 
 
@@ -69,7 +69,7 @@ def status(engine: Engine) -> SchemaStatus:
 
 
 def _lock_and_read(connection: Connection) -> list[str]:
-    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": _LOCK})
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({advisory_locks.MIGRATIONS})")
     connection.exec_driver_sql(
         """
         -- IF NOT EXISTS would ask for the right to create schemas even where this one is there.

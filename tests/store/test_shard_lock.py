@@ -4,7 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from ticketbottle_payctl.store.outbox.shard_lock import NAMESPACE, Entry, enter, keeping, shard_of
+from ticketbottle_payctl.store.db.advisory_locks import Namespace
+from ticketbottle_payctl.store.outbox.shard_lock import Entry, enter, keeping, shard_of
 
 
 @pytest.fixture
@@ -14,8 +15,8 @@ def session(engine):
         yield lambda: stack.enter_context(engine.connect())
 
 
-def test_the_first_one_enters_and_the_others_are_refused(session):
-    """Until it leaves; then the next one enters at once and learns that somebody was there."""
+def test_a_shard_has_one_publisher_at_a_time(session):
+    """A second one is refused until the first commits; then it enters and learns that the shard had another."""
     first, second = session(), session()
     assert enter(first, 0, 1, 0, "a") is Entry.TAKEN_OVER
     assert enter(second, 0, 1, 0, "b") is Entry.REFUSED
@@ -24,8 +25,8 @@ def test_the_first_one_enters_and_the_others_are_refused(session):
     assert enter(second, 0, 1, 0, "b") is Entry.TAKEN_OVER
 
 
-def test_who_comes_back_is_told_whether_somebody_was_there(session):
-    """What it remembers of the shard holds only where nobody was."""
+def test_a_returning_publisher_learns_whether_another_one_held_the_shard(session):
+    """UNCHANGED if no other publisher entered since, TAKEN_OVER if one did."""
     first, second = session(), session()
     enter(first, 0, 1, 0, "a")
     first.commit()
@@ -36,8 +37,8 @@ def test_who_comes_back_is_told_whether_somebody_was_there(session):
     assert enter(first, 0, 1, 0, "a") is Entry.TAKEN_OVER
 
 
-def test_a_visit_that_was_rolled_back_leaves_no_name(session):
-    """Who crashed after it entered has changed nothing that another one remembers."""
+def test_entering_and_rolling_back_leaves_no_name(session):
+    """A publisher that crashed after entering changed nothing, so the next one's memory still holds."""
     first, second = session(), session()
     enter(first, 0, 1, 0, "a")
     first.commit()
@@ -46,27 +47,27 @@ def test_a_visit_that_was_rolled_back_leaves_no_name(session):
     assert enter(first, 0, 1, 0, "a") is Entry.UNCHANGED
 
 
-def test_hand_over_hand_nobody_gets_in(session):
-    """One lane's transaction ends after the other's began: at each moment a newcomer is refused."""
-    lanes, newcomer = [session(), session()], session()
-    enter(lanes[0], 0, 1, 0, "a")
+def test_a_newcomer_is_refused_while_the_publisher_changes_locks(session):
+    """The publisher's second transaction holds its lock before the first one commits, again and again."""
+    publisher, newcomer = [session(), session()], session()
+    enter(publisher[0], 0, 1, 0, "a")
     for step in range(1, 6):
-        lane, before = step % 2, (step - 1) % 2
-        lanes[lane].exec_driver_sql(f"SELECT {keeping(0, 1, lane)}")
+        lock, before = step % 2, (step - 1) % 2
+        publisher[lock].exec_driver_sql(f"SELECT {keeping(0, 1, lock)}")
         assert enter(newcomer, 0, 1, 0, "b") is Entry.REFUSED
         newcomer.rollback()
-        lanes[before].commit()
+        publisher[before].commit()
         assert enter(newcomer, 0, 1, 0, "b") is Entry.REFUSED
         newcomer.rollback()
-    lanes[1].commit()
+    publisher[1].commit()
     assert enter(newcomer, 0, 1, 0, "b") is Entry.TAKEN_OVER
 
 
-def test_a_newcomer_that_is_being_refused_is_waited_for(session, engine):
-    """It holds the first lock for a moment; the publisher at work gets it as soon as it leaves."""
-    worker, other_lane, newcomer = session(), session(), session()
+def test_the_publisher_waits_for_a_newcomer_that_is_being_refused(session, engine):
+    """The newcomer holds lock 0 for a moment; the publisher gets the lock as soon as the newcomer rolls back."""
+    worker, second, newcomer = session(), session(), session()
     enter(worker, 0, 1, 0, "a")
-    other_lane.exec_driver_sql(f"SELECT {keeping(0, 1, 1)}")
+    second.exec_driver_sql(f"SELECT {keeping(0, 1, 1)}")
     worker.commit()
     assert enter(newcomer, 0, 1, 0, "b") is Entry.REFUSED
     waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -81,16 +82,16 @@ def test_a_newcomer_that_is_being_refused_is_waited_for(session, engine):
 
 
 @pytest.mark.parametrize(("one", "other"), [((0, 1), (1, 2)), ((3, 4), (0, 2)), ((0, 1), (0, 64))])
-def test_another_number_of_shards_excludes(session, one, other):
-    """Keys divided otherwise may be the same keys."""
+def test_publishers_with_different_numbers_of_shards_exclude_each_other(session, one, other):
+    """The same payment may be in shard 0 of 2 and in shard 3 of 4."""
     first, second = session(), session()
     enter(first, *one, 0, "a")
     assert enter(second, *other, 0, "b") is Entry.REFUSED
 
 
 @pytest.mark.parametrize("clock_turned_back", [False, True])
-def test_who_comes_back_is_told_that_somebody_divided_the_keys_otherwise(session, clock_turned_back):
-    """Whichever shard that one had, again and again; and that one learns of the first in turn."""
+def test_a_returning_publisher_learns_of_one_with_another_number_of_shards(session, clock_turned_back):
+    """Each of the two learns of the other every time, whichever shard the other one held."""
     one, two = session(), session()
     for _ in range(3):
         for shard in (0, 1):
@@ -106,8 +107,8 @@ def test_who_comes_back_is_told_that_somebody_divided_the_keys_otherwise(session
             one.commit()
 
 
-def test_a_visit_with_another_number_that_was_rolled_back_is_no_visit(session):
-    """It published nothing."""
+def test_another_number_of_shards_that_was_rolled_back_does_not_count(session):
+    """That publisher published nothing, so the first one's memory still holds."""
     one, two = session(), session()
     enter(one, 0, 1, 0, "a")
     one.commit()
@@ -116,8 +117,8 @@ def test_a_visit_with_another_number_that_was_rolled_back_is_no_visit(session):
     assert enter(one, 0, 1, 0, "a") is Entry.UNCHANGED
 
 
-def test_publishers_of_one_number_do_not_disturb_each_other(session):
-    """What each remembers of its own shard holds, whoever took another shard meanwhile."""
+def test_a_publisher_of_another_shard_does_not_make_memory_stale(session):
+    """With the same number of shards, each publisher's memory of its own shard holds."""
     first, second = session(), session()
     enter(first, 0, 2, 0, "a")
     first.commit()
@@ -127,29 +128,29 @@ def test_publishers_of_one_number_do_not_disturb_each_other(session):
     assert enter(second, 1, 2, 0, "b") is Entry.UNCHANGED
 
 
-def test_shards_of_one_number_do_not_exclude_each_other(session):
-    """Four publishers, one shard each."""
+def test_four_publishers_hold_four_shards_at_once(session):
+    """Shards of the same division do not exclude each other."""
     sessions = [session() for _ in range(4)]
     entries = [enter(connection, shard, 4, 0, str(shard)) for shard, connection in enumerate(sessions)]
     assert entries == [Entry.TAKEN_OVER] * 4
 
 
-def test_locks_of_others_are_no_concern(session):
-    """Another application's advisory locks, also with our numbers in the one-number form."""
-    first, second = session(), session()
-    first.exec_driver_sql("SELECT pg_advisory_xact_lock(%(space)s + 1, 2000)", {"space": NAMESPACE})
-    first.exec_driver_sql("SELECT pg_advisory_xact_lock((%(space)s::bigint << 32) + 2000)", {"space": NAMESPACE})
+def test_locks_of_other_applications_do_not_matter(session):
+    """Neither in another namespace nor in the one-number form with the same 64 bits."""
+    first, second, space = session(), session(), Namespace.SHARDS.value
+    first.exec_driver_sql(f"SELECT pg_advisory_xact_lock({space} + 1, 2000)")
+    first.exec_driver_sql(f"SELECT pg_advisory_xact_lock(({space}::bigint << 32) + 2000)")
     assert enter(second, 0, 1, 0, "a") is Entry.TAKEN_OVER
 
 
 @pytest.mark.parametrize(("shard", "shards"), [(0, 1), (1, 2), (3, 4), (63, 64)])
-def test_a_lock_tells_its_shard(session, shard, shards):
-    """Both lanes' locks name the shard and of how many it is one."""
+def test_a_lock_number_names_its_shard(session, shard, shards):
+    """Both locks of a shard give the shard and the number of shards."""
     first, second = session(), session()
     enter(first, shard, shards, 0, "a")
     second.exec_driver_sql(f"SELECT {keeping(shard, shards, 1)}")
     rows = first.exec_driver_sql(
         "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid = %(space)s::oid",
-        {"space": NAMESPACE},
+        {"space": Namespace.SHARDS.value},
     )
     assert [shard_of(lock) for (lock,) in rows] == [(shard, shards)] * 2

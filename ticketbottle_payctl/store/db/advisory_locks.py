@@ -1,0 +1,38 @@
+"""Every advisory lock that payctl takes: its namespace, and the SQL that takes it or looks for it.
+
+All of them belong to a transaction. They pass through PgBouncer and RDS Proxy, and they end with their transaction,
+so a process that dies leaves nothing to clean up.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+MIGRATIONS = 7_262_001
+"""The lock that a schema upgrade holds. It is the only one with a single 64-bit number."""
+
+
+class Namespace(IntEnum):
+    """The first of a lock's two numbers. The second one says which shard or run the lock is for."""
+
+    SHARDS = 7_262_002
+    RUNS = 7_262_004
+
+
+def take(namespace: Namespace, key: int | str) -> str:
+    """Return the expression that waits for a lock, within the transaction's lock timeout. ``key`` may be SQL."""
+    return f"pg_advisory_xact_lock({namespace:d}, {key})"
+
+
+def try_take(namespace: Namespace, key: int | str) -> str:
+    """Return the expression that takes a lock if it is free, and says whether it did. ``key`` may be SQL."""
+    return f"pg_try_advisory_xact_lock({namespace:d}, {key})"
+
+
+def held(namespace: Namespace) -> str:
+    """Return the condition that a row ``l`` of ``pg_locks`` is a held lock of this namespace in this database.
+
+    ``l.objid`` is then the key.
+    """
+    return f"""l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = {namespace:d}::oid
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""  # noqa: S608 - a constant
