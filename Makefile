@@ -27,14 +27,12 @@ TEST := $(call READY,test)
 LOCK := $(call READY,lock)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# The wheel's server needs no installation. CI asks for the system's, which is of production's major version.
-export PAYCTL_TEST_POSTGRES ?= wheel
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo functions test quick check secrets bench soak docs kafka template package lock clean
+.PHONY: help demo functions test test-all quick check secrets bench soak docs kafka template package lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(DEMO) ## a whole local world: signed callbacks in, Kafka messages out
 	@$(BIN)/payctl demo $(ARGS)
@@ -63,18 +61,22 @@ moto: $(call READY,moto)
 TOOLS   := .venv-aws/ready/tools@$(VERSION)@$(shell cksum < deploy/tools.txt | cut -d ' ' -f 1)
 CHECKED := .venv-aws/ready/checked@$(shell cat deploy/*.* ticketbottle_payctl/metrics.py | cksum | cut -d ' ' -f 1)
 
-test: $(DEV) $(FUNCTIONS) $(TOOLS) ## every test on one Python, the quick ones on each other Python found
+# CI sets PAYCTL_TEST_POSTGRES=system, whose server is of production's major version; by default the tests use the wheel's.
+test: $(DEV) $(FUNCTIONS) $(TOOLS) ## every test on one Python
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-all: $(DEV) $(FUNCTIONS) $(TOOLS) ## the quick tests on each other Python found, then every test on one
 	@passed=; for python in $(OTHERS); do \
 	  minor=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
 	  $(MAKE) quick PYTHON="$$python" VENV=".venv-$$minor" ARGS= || exit 1; \
 	  passed="$$passed $$minor"; \
 	done; \
 	echo "== every test on CPython $(VERSION); the quick ones passed on:$${passed:- no other} (of $(MINORS))"
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(MAKE) test
 
 quick: $(TEST) ## the tests that need no service
 	@echo "== quick tests on CPython $(VERSION)"
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/sandbox --ignore tests/servers --ignore tests/deploy $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/sandbox --ignore tests/servers --ignore tests/deploy $(ARGS)
 
 check: $(DEV) $(CHECKED) ## lint, format, types, layers, Dockerfile, secrets, dependencies, the template
 	@$(BIN)/ruff check .

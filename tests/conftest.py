@@ -1,7 +1,7 @@
-"""Real services for the tests, one of each per run, and a count of what ran against them.
+"""Real services for the tests, shared as far as possible, and a count of what ran against them.
 
 A service that is missing is a skip at home and a failure in CI (``CI=true``), where any skip at all is a failure.
-PAYCTL_TEST_POSTGRES says which PostgreSQL is used: ``system`` (the default), ``wheel`` or ``auto``.
+PAYCTL_TEST_POSTGRES says which PostgreSQL is used: ``wheel`` (the default), ``system`` or ``auto``.
 """
 
 from __future__ import annotations
@@ -31,8 +31,19 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
 IN_CI = os.environ.get("CI") == "true"
+POSTGRES = os.environ.get("PAYCTL_TEST_POSTGRES", "wheel")
+"""Read once: no test sees the variable itself, see ``own_environment``."""
+
+GROUPS = {"kafka_server": "kafka", "container": "container", "built": "package"}
+"""A fixture that takes long to set up, and the group of tests that share it in one worker."""
+
+NEEDS = {"container": "buildah", "kafka": "Java and Maven"}
+"""A marker, and what its tests are skipped for."""
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 SERVICES = ("postgres", "mock_kafka", "kafka", "buildah")
+KAFKA_SECONDS = 180
+"""Time-out of a test with Apache Kafka: the first one fetches its jars with Maven. The others' is in pyproject.toml."""
+
 SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
 """Who came by SCRAM-SHA-512 must show the password again every two seconds, so that a test can change it meanwhile."""
 CLEARED_PREFIXES = (
@@ -78,11 +89,15 @@ def counted(request: pytest.FixtureRequest) -> None:
             request.node.user_properties.append(("service", str(request.getfixturevalue(name))))
 
 
+def new_postgres() -> Postgres:
+    """Start a PostgreSQL server of the kind asked for, its data in memory."""
+    return started_or_skipped(lambda: Postgres(binaries=POSTGRES, within=in_memory()))
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server of this worker's own."""
-    binaries = os.environ.get("PAYCTL_TEST_POSTGRES", "system")
-    server = started_or_skipped(lambda: Postgres(binaries=binaries, within=in_memory()))
+    server = new_postgres()
     yield server
     server.close()
 
@@ -139,13 +154,29 @@ def mock_kafka() -> Iterator[MockKafka]:
 
 
 @pytest.fixture(scope="session")
-def kafka_server() -> Iterator[ApacheKafka]:
+def kafka_server(only_worker) -> Iterator[ApacheKafka]:
     """The one Apache Kafka of this run: tests that use it all go to one worker."""
+    only_worker("kafka")
     broker = started_or_skipped(
         lambda: ApacheKafka(secure=True, proxied=True, settings=SHORT_LOGINS, within=in_memory())
     )
     yield broker
     broker.close()
+
+
+@pytest.fixture(scope="session")
+def only_worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], None]:
+    """``only_worker(group)`` fails if another worker of this run has already set up what the group shares."""
+
+    def claim(group: str) -> None:
+        if not hasattr(request.config, "workerinput"):
+            return
+        try:
+            (tmp_path_factory.getbasetemp().parent / f"group-{group}").mkdir()
+        except FileExistsError:
+            pytest.fail(f"the tests of the group {group} run on two workers; --dist loadgroup does not work")
+
+    return claim
 
 
 @pytest.fixture
@@ -167,24 +198,19 @@ def read_all() -> Callable[..., list[kafka_messages.Received]]:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_configure(config: pytest.Config) -> None:
-    """Under ``-n``, keep the tests of one group together, so that there is one Apache Kafka."""
-    if getattr(config.option, "dist", "no") == "load":
-        config.option.dist = "loadgroup"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each test with the services it uses, before ``-m`` selects."""
-    workers = config.pluginmanager.hasplugin("xdist")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the services it uses, before ``-m`` selects, and with the group it shares them in."""
     for item in items:
         used = getattr(item, "fixturenames", ())
         if "postgres" in used:
             item.add_marker("postgres")
         if "kafka_server" in used:
             item.add_marker("kafka")
-        if workers and item.get_closest_marker("kafka"):
-            item.add_marker(pytest.mark.xdist_group("kafka"))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(KAFKA_SECONDS))
+        group = next((name for fixture, name in GROUPS.items() if fixture in used), None)
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -197,13 +223,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what ran against what, so that nothing stays green by not running."""
     services = ", ".join(f"{service} {number} tests" for service, number in sorted(ran.items()))
     terminalreporter.write_line(f"services: {services or 'none'}")
-    if IN_CI and terminalreporter.stats.get("skipped"):
-        terminalreporter.write_line("a skipped test is a failure in CI", red=True)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI, fail on any skip."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Fail on any skip in CI; at home let the very last line say how many tests were skipped, and for want of what."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if IN_CI and reporter is not None and reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:
+    skipped = reporter.stats.get("skipped", []) if reporter is not None else []
+    if IN_CI and skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    yield
+    if skipped:
+        last = "a skipped test is a failure in CI" if IN_CI else f"skipped: {summary_of(skipped)}"
+        reporter.write_line(last, red=IN_CI, yellow=not IN_CI)
+
+
+def summary_of(skipped: list[pytest.TestReport]) -> str:
+    """Return how many tests were skipped for want of what."""
+    wants = Counter(next((need for name, need in NEEDS.items() if name in report.keywords), "") for report in skipped)
+    counts = [f"{wants[need]} for want of {need}" for need in NEEDS.values() if wants[need]]
+    others = [f"{wants['']} for the reasons above"] if wants[""] else []
+    return ", ".join(counts + others)

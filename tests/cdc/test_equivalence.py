@@ -1,5 +1,3 @@
-import pytest
-
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.sandbox.payment_service import insert_events
@@ -30,7 +28,6 @@ ODD_PAYLOADS = (
 )
 
 
-@pytest.mark.timeout(120)
 def test_debezium_and_payctl_send_the_same(scene):
     """The same rows through both: topic, partition, key, value bytes and headers are equal, in their order too.
 

@@ -134,7 +134,6 @@ def test_without_a_slot_there_is_nothing_to_mark_or_take_back(scene):
             command()
 
 
-@pytest.mark.timeout(120)
 def test_marking_follows_kafka(scene):
     """What lies in Kafka is marked with its time there, what is unroutable is dead, twice is as once.
 

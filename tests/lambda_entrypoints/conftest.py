@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from itertools import count
 
@@ -11,7 +10,7 @@ import pytest
 
 from lambda_entrypoints import warm
 from tests.aws.conftest import cloud, cloud_server  # noqa: F401 - fixtures
-from tests.conftest import IN_CI, engine_of, started_or_skipped
+from tests.conftest import IN_CI, engine_of, new_postgres
 from tests.lambda_entrypoints import events
 from tests.lambda_entrypoints.emulator import Function as RuntimeFunction
 from ticketbottle_payctl import telemetry
@@ -19,8 +18,6 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.metrics import Function
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, create_tables, insert_payment
-from ticketbottle_payctl.sandbox.postgres import Postgres
-from ticketbottle_payctl.sandbox.server import in_memory
 from ticketbottle_payctl.store.db.migrations import upgrade
 
 numbers = count(1)
@@ -92,9 +89,7 @@ def shop(engine):
 @pytest.fixture
 def own_server():
     """A PostgreSQL server of the test's own, to be stopped and started; its URL and a shop in it."""
-    server = started_or_skipped(
-        lambda: Postgres(binaries=os.environ.get("PAYCTL_TEST_POSTGRES", "system"), within=in_memory())
-    )
+    server = new_postgres()
     engine = engine_of(server.url())
     with engine.begin() as connection:
         create_tables(connection)

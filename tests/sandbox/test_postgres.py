@@ -8,15 +8,16 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from tests.conftest import POSTGRES
 from ticketbottle_payctl.errors import ConfigError, UnavailableError
 from ticketbottle_payctl.sandbox.postgres import Postgres
 from ticketbottle_payctl.sandbox.postgres_binaries import Binaries, find_binaries, readable, server_account
 from ticketbottle_payctl.sandbox.server import Account, in_memory, wait_until
 
 ORPHAN = """
-import time
+import sys, time
 from ticketbottle_payctl.sandbox.postgres import Postgres
-server = Postgres(binaries="system").start()
+server = Postgres(binaries=sys.argv[1]).start()
 print(server.pid, server.log.parent, flush=True)
 time.sleep(600)
 """
@@ -77,7 +78,7 @@ def test_nobody_connects_without_the_password(postgres):
 @pytest.mark.usefixtures("postgres")
 def test_it_does_not_outlive_a_killed_parent():
     """SIGKILL for the process that started a server takes the server and its directory along."""
-    parent = subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([sys.executable, "-c", ORPHAN, POSTGRES], stdout=subprocess.PIPE, text=True)
     pid, home = parent.stdout.readline().split()
     parent.send_signal(signal.SIGKILL)
     parent.wait()

@@ -101,7 +101,7 @@ def test_the_command_prints_what_to_export():
 def test_a_missing_java_is_a_skip_at_home_and_an_error_in_ci(ci, code, words, tmp_path):
     """Without Java the tests that need it say what to install; in CI that is a failure."""
     here = os.path.relpath(__file__)
-    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", f"{here}::test_tls_without_a_password"]
+    command = [sys.executable, "-m", "pytest", f"{here}::test_tls_without_a_password"]
     bare = {"PATH": str(tmp_path), "CI": ci, "HOME": str(tmp_path)}
     done = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
     assert (done.returncode, words in done.stdout) == (code, True), done.stdout

@@ -27,7 +27,6 @@ def logical(postgres):
     postgres.restart(settings={"wal_level": "replica"})
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.usefixtures("logical")
 def test_debezium_sends_what_payctl_would(kafka, engine, database_url, read_all):
     """Each event arrives once: in its type's topic, its payload byte for byte, keyed by payment, with its headers."""

@@ -95,7 +95,7 @@ class World:
 
     def __init__(self, stack: ExitStack, publishers: int, shards: int) -> None:
         self.postgres = stack.enter_context(
-            Postgres(binaries=os.environ.get("PAYCTL_TEST_POSTGRES", "system"), within=in_memory())  # type: ignore[arg-type]
+            Postgres(binaries=os.environ.get("PAYCTL_TEST_POSTGRES", "wheel"), within=in_memory())  # type: ignore[arg-type]
         )
         self.kafka = stack.enter_context(ApacheKafka(within=in_memory()))
         self.kafka.recreate_topics(TOPIC_OF.values(), config={"message.timestamp.type": "LogAppendTime"})
