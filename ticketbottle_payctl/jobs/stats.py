@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import stats as store
 from ticketbottle_payctl.store.outbox.stats import PARTS, By, Group, Recent, Total, Unpublished
 
@@ -152,7 +153,7 @@ def _report(recent: Recent, found: Unpublished, total: Total) -> StatsReport:
     created = recent.created + found.created
     drain, eta = _forecast(recent, found)
     return StatsReport(
-        at=recent.now.replace(tzinfo=UTC),
+        at=aware(recent.now),
         pending=found.pending,
         dead=found.dead,
         published=max(0, total.rows - found.pending - found.dead),

@@ -21,9 +21,9 @@ from pathlib import Path
 from ticketbottle_payctl.jobs.cleanup import cleanup
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store import cleanup as store
-from ticketbottle_payctl.store.archive import Archive
-from ticketbottle_payctl.store.engine import make_engine
+from ticketbottle_payctl.store.outbox import retention as store
+from ticketbottle_payctl.archive_file import Archive
+from ticketbottle_payctl.store.db.engine import make_engine
 
 added, calls = Archive.add, []
 

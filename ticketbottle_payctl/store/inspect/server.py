@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.db.owner_time import NOW, aware
 
 
 class Server(NamedTuple):
@@ -57,9 +59,9 @@ def zone_settings(connection: Connection) -> list[ZoneSetting]:
 
 def clock(connection: Connection) -> datetime:
     """The server's clock, in UTC."""
-    at = connection.exec_driver_sql("SELECT clock_timestamp() AT TIME ZONE 'UTC'").scalar_one()
+    at = connection.exec_driver_sql(f"SELECT {NOW}").scalar_one()
     assert isinstance(at, datetime)  # noqa: S101 - for the type checker
-    return at.replace(tzinfo=UTC)
+    return aware(at)
 
 
 def seconds_ahead(connection: Connection) -> float:
@@ -69,7 +71,7 @@ def seconds_ahead(connection: Connection) -> float:
         SELECT EXTRACT(epoch FROM greatest(
             (SELECT "createdAt" FROM outbox WHERE published = false ORDER BY "createdAt" DESC LIMIT 1),
             (SELECT "createdAt" FROM outbox WHERE published = true ORDER BY "createdAt" DESC LIMIT 1)
-        ) - clock_timestamp() AT TIME ZONE 'UTC')
+        ) - {NOW})
         """
     ).scalar_one()
     return 0.0 if ahead is None else float(ahead)

@@ -19,9 +19,10 @@ from sqlalchemy import Connection, Engine
 from ticketbottle_payctl.domain.event import OutboxEvent
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError, GuardError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.db.owner_time import NOW
+from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.debezium_names import PUBLICATION, SLOT
 
-_OPEN = 'NOT published AND "publishedAt" IS NULL'
 _PRIVILEGE, _EXISTS, _NOT_LOGICAL, _CANCELED = "42501", "42710", "55000", "57014"
 
 
@@ -97,7 +98,7 @@ def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patie
         DatabaseUnavailableError: a transaction wrote for longer than ``patience``, or the server is away.
     """
     sql = f"""
-        SELECT id, "aggregateId" FROM {table} WHERE {_OPEN} AND "retryCount" < %(max)s
+        SELECT id, "aggregateId" FROM {table} WHERE {states.pending()}
         ORDER BY "createdAt", id COLLATE "C" LIMIT %(limit)s
     """  # noqa: S608 - the name is quoted by the server
     try:
@@ -107,7 +108,7 @@ def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patie
             try:
                 cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 cursor.execute(f"CREATE_REPLICATION_SLOT {SLOT} LOGICAL pgoutput USE_SNAPSHOT")
-                cursor.execute(sql, {"max": max_retries, "limit": limit})
+                cursor.execute(sql, {"max_retries": max_retries, "limit": limit})
                 pending = [Pending(*row) for row in cursor.fetchall()]
                 cursor.execute("COMMIT")
             finally:
@@ -135,24 +136,24 @@ def drop_slot(engine: Engine, limits: Limits) -> None:
 def waiting_behind_dead(connection: Connection, max_retries: int) -> int:
     """How many pending events follow a dead one of their payment."""
     sql = f"""
-        SELECT count(*) FROM outbox AS o WHERE {_OPEN} AND "retryCount" < %(max)s AND EXISTS (
-            SELECT FROM outbox AS d WHERE NOT d.published AND d."publishedAt" IS NULL AND d."retryCount" >= %(max)s
+        SELECT count(*) FROM outbox AS o WHERE {states.pending()} AND EXISTS (
+            SELECT FROM outbox AS d WHERE {states.dead("d.")}
               AND d."aggregateId" = o."aggregateId" AND d."createdAt" <= o."createdAt")
     """  # noqa: S608 - only constants are put in
-    return int(connection.exec_driver_sql(sql, {"max": max_retries}).scalar_one())
+    return int(connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one())
 
 
 def count_pending(connection: Connection, max_retries: int) -> int:
     """How many events are pending."""
-    sql = f'SELECT count(*) FROM outbox WHERE {_OPEN} AND "retryCount" < %(max)s'  # noqa: S608
-    return int(connection.exec_driver_sql(sql, {"max": max_retries}).scalar_one())
+    sql = f"SELECT count(*) FROM outbox WHERE {states.pending()}"  # noqa: S608
+    return int(connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one())
 
 
 def claim_these(connection: Connection, ids: Sequence[str]) -> list[OutboxEvent]:
     """Claim and mark these events as a publisher does, oldest first. Guard: still pending."""
     sql = f"""
-        UPDATE outbox AS o SET published = true, "publishedAt" = clock_timestamp() AT TIME ZONE 'UTC'
-        WHERE o.id = ANY(%(ids)s) AND {_OPEN}
+        UPDATE outbox AS o SET published = true, "publishedAt" = {NOW}
+        WHERE o.id = ANY(%(ids)s) AND {states.unpublished("o.")}
         RETURNING o.id, o."aggregateId", o."aggregateType", o."eventType", o.payload::text, o."createdAt",
             o."retryCount",
             (SELECT ARRAY[x.correlation_id, x.traceparent, x.replay_run_id]
@@ -166,7 +167,7 @@ def mark_published(connection: Connection, sent: Sequence[Marked]) -> int:
     """Mark what lies in Kafka; how many were not marked before."""
     sql = f"""
         UPDATE outbox AS o SET published = true, "publishedAt" = s.at
-        FROM unnest(%(ids)s::text[], %(at)s::timestamp[]) AS s (id, at) WHERE o.id = s.id AND {_OPEN}
+        FROM unnest(%(ids)s::text[], %(at)s::timestamp[]) AS s (id, at) WHERE o.id = s.id AND {states.unpublished("o.")}
     """  # noqa: S608 - only constants are put in
     return connection.exec_driver_sql(sql, {"ids": [one.id for one in sent], "at": [one.at for one in sent]}).rowcount
 
@@ -174,10 +175,10 @@ def mark_published(connection: Connection, sent: Sequence[Marked]) -> int:
 def mark_dead(connection: Connection, ids: Sequence[str], max_retries: int, error: str) -> int:
     """Make events dead that went where nobody reads; how many were not dead before."""
     sql = f"""
-        UPDATE outbox SET "retryCount" = %(max)s, "lastError" = %(error)s
-        WHERE id = ANY(%(ids)s) AND {_OPEN} AND "retryCount" < %(max)s
+        UPDATE outbox SET "retryCount" = %(max_retries)s, "lastError" = %(error)s
+        WHERE id = ANY(%(ids)s) AND {states.pending()}
     """  # noqa: S608 - only constants are put in
-    return connection.exec_driver_sql(sql, {"ids": list(ids), "max": max_retries, "error": error}).rowcount
+    return connection.exec_driver_sql(sql, {"ids": list(ids), "max_retries": max_retries, "error": error}).rowcount
 
 
 def _replication_connection(engine: Engine) -> Any:  # noqa: ANN401 - the driver has no types

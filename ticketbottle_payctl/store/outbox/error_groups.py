@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db.owner_time import aware
+from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import (
     PATTERN,
-    UNPUBLISHED,
     Selector,
     check_pattern,
     group_of,
@@ -43,7 +44,7 @@ def groups(connection: Connection, selector: Selector, max_retries: int, limit: 
     """
     check_pattern(connection, selector)
     wanted = predicate(selector, max_retries)
-    failed = f'{UNPUBLISHED} AND o."retryCount" > 0 AND {wanted.sql}'
+    failed = f'{states.unpublished("o.")} AND o."retryCount" > 0 AND {wanted.sql}'
     # Only counts and bounds are gathered of a group, never its rows: each one's newest is then found by its instant.
     sql = f"""
         WITH part AS (
@@ -72,8 +73,8 @@ def groups(connection: Connection, selector: Selector, max_retries: int, limit: 
             pattern=row[1],
             count=row[2],
             dead=row[3],
-            first=row[4].replace(tzinfo=UTC),
-            last=row[5].replace(tzinfo=UTC),
+            first=aware(row[4]),
+            last=aware(row[5]),
             event_types=tuple(row[6]),
             sample=row[7],
             sample_id=row[8],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-_HALF_MARKED = 'published = false AND "publishedAt" IS NOT NULL'
+from ticketbottle_payctl.store.db.owner_time import aware, stored
+from ticketbottle_payctl.store.outbox import states
 
 
 class HalfMarked(NamedTuple):
@@ -28,9 +29,10 @@ class Repaired(NamedTuple):
 
 def count(connection: Connection) -> HalfMarked:
     """Count them through the index on (published, "createdAt"): it reads unpublished rows only."""
-    sql = f'SELECT count(*), min("createdAt"), max("createdAt"), max("publishedAt") FROM outbox WHERE {_HALF_MARKED}'  # noqa: S608
-    events, *instants = connection.exec_driver_sql(sql).one()
-    return HalfMarked(events, *(at and at.replace(tzinfo=UTC) for at in instants))
+    instants = 'min("createdAt"), max("createdAt"), max("publishedAt")'
+    sql = f"SELECT count(*), {instants} FROM outbox WHERE {states.half_marked()}"  # noqa: S608 - only constants are put in
+    events, *found = connection.exec_driver_sql(sql).one()
+    return HalfMarked(events, *map(aware, found))
 
 
 def repair(  # noqa: PLR0913, PLR0917 - the honest list of what one statement needs
@@ -52,9 +54,9 @@ def repair(  # noqa: PLR0913, PLR0917 - the honest list of what one statement ne
         WITH repaired AS (
             UPDATE outbox AS o SET published = true
             WHERE o.ctid = ANY (ARRAY(
-                SELECT ctid FROM outbox WHERE {_HALF_MARKED} AND "publishedAt" <= %(until)s AND {bound}
+                SELECT ctid FROM outbox WHERE {states.half_marked()} AND "publishedAt" <= %(until)s AND {bound}
                 ORDER BY "createdAt", id COLLATE "C" LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
-              AND NOT o.published AND o."publishedAt" IS NOT NULL
+              AND {states.half_marked("o.")}
             RETURNING o.id, o."createdAt"
         ), recorded AS (
             INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before, after)
@@ -65,7 +67,7 @@ def repair(  # noqa: PLR0913, PLR0917 - the honest list of what one statement ne
         SELECT id, "createdAt" FROM repaired ORDER BY "createdAt", id COLLATE "C"
     """  # noqa: S608 - only constants are put in
     at, last = after or (None, None)
-    until = sent_until.astimezone(UTC).replace(tzinfo=None)
+    until = stored(sent_until)
     parameters = {"run": run_id, "number": number, "limit": limit, "until": until, "at": at, "id": last}
     rows = connection.exec_driver_sql(sql, parameters).all()
     return Repaired(len(rows), (rows[-1][1], rows[-1][0]) if rows else after)

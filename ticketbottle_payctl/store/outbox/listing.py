@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db.owner_time import NOW, aware_value, stored
+from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import (
     SAME_GATEWAY,
-    STATE,
     SUPERSEDED,
     Selector,
     check_pattern,
     honest_pattern,
     predicate,
-    without_zone,
 )
 
 
@@ -38,14 +38,14 @@ class Listed(NamedTuple):
     @property
     def position(self) -> Position:
         """Where it stands in the order of the listing."""
-        at = _aware(self.values[self.instant])
+        at = aware_value(self.values[self.instant])
         assert isinstance(at, datetime)  # noqa: S101 - the column is one
         return Position(at, str(self.values[0]))
 
     @property
     def row(self) -> dict[str, object]:
         """Its values by their names."""
-        return dict(zip(self.names, map(_aware, self.values), strict=True))
+        return dict(zip(self.names, map(aware_value, self.values), strict=True))
 
 
 PAYMENTS_PAGE = 50_000
@@ -110,7 +110,7 @@ def outbox(
         for half in ("true", "false")
     )
     sql = f"""
-        SELECT o.id, o."eventType", {STATE}, y."orderCode", o."aggregateId", o."aggregateType", y.provider,
+        SELECT o.id, o."eventType", {states.name("o.")}, y."orderCode", o."aggregateId", o."aggregateType", y.provider,
             o."createdAt", o."publishedAt", o."retryCount", o."lastError", {SUPERSEDED}
         FROM (SELECT * FROM ({halves}) AS o ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC LIMIT %(limit)s) AS o
         LEFT JOIN payments AS y ON y.id = o."aggregateId"
@@ -145,8 +145,8 @@ def payments(connection: Connection, limit: int, before: Position | None, *, sel
         "provider": selector.provider,
         "statuses": list(selector.statuses),
         "stuck": selector.stuck,
-        "since": without_zone(selector.since),
-        "until": without_zone(selector.until),
+        "since": stored(selector.since),
+        "until": stored(selector.until),
     }
     rows = connection.exec_driver_sql(sql, parameters | _page(limit, before)).all()
     return [Listed(PAYMENT_FIELDS, row, 7) for row in rows]
@@ -186,18 +186,11 @@ def receipts(connection: Connection, limit: int, before: Position | None, *, sel
 
 
 _OLDER = '({0} <= %(before_at)s AND ({0}, o.id COLLATE "C") < (%(before_at)s, %(before_id)s))'
-_STUCK = (
-    """(o.status::text = 'PENDING' AND o."createdAt" <= clock_timestamp() AT TIME ZONE 'UTC' - %(stuck)s::interval)"""
-)
+_STUCK = f"""(o.status::text = 'PENDING' AND o."createdAt" <= {NOW} - %(stuck)s::interval)"""
 _OF_ORDER = """(o.order_ref = ANY(%(order_codes)s)
     OR o.payment_id IN (SELECT p.id FROM payments AS p WHERE p."orderCode" = ANY(%(order_codes)s)))"""
 
 
 def _page(limit: int, before: Position | None) -> dict[str, object]:
-    at = without_zone(before.at) if before else None
+    at = stored(before.at) if before else None
     return {"limit": limit, "before_at": at, "before_id": before.id if before else None}
-
-
-def _aware(value: object) -> object:
-    """The owner's instants have no zone and are UTC."""
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.db.owner_time import aware, stored
 
 _AT_ONCE = 5000
 
@@ -45,9 +47,9 @@ def created_between(connection: Connection, since: datetime, until: datetime, li
 
 def _event(row: Sequence[Any]) -> SentEvent:
     event_id, key, event_type, created_at, published_at, digest = row
-    created, published = created_at.replace(tzinfo=UTC), published_at.replace(tzinfo=UTC)
+    created, published = aware(created_at), aware(published_at)
     return SentEvent(event_id, key, event_type, created, published, bytes(digest))
 
 
 def _naive(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(tzinfo=None)
+    return stored(at)

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db.owner_time import aware, stored
+from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import (
-    PUBLISHED,
-    STATE,
     SUPERSEDED,
-    UNPUBLISHED,
     Selector,
     check_pattern,
     honest_pattern,
@@ -87,13 +86,13 @@ def candidates(connection: Connection, selector: Selector, max_retries: int) -> 
     check_pattern(connection, selector)
     chosen, parameters = _chosen(selector, max_retries)
     sql = f"""
-        SELECT o.id, o.ctid::text, o.xmin::text::bigint, o."aggregateId", o."eventType", o."createdAt", {STATE},
-            {SUPERSEDED}
+        SELECT o.id, o.ctid::text, o.xmin::text::bigint, o."aggregateId", o."eventType", o."createdAt",
+            {states.name("o.")}, {SUPERSEDED}
         FROM {chosen} AS o ORDER BY o."createdAt", o.id COLLATE "C"
     """  # noqa: S608 - only constants are put in
     with honest_pattern(selector):
         rows = connection.exec_driver_sql(sql, parameters)
-        return [Candidate(Row(*row[:3]), row[3], row[4], row[5].replace(tzinfo=UTC), row[6], row[7]) for row in rows]
+        return [Candidate(Row(*row[:3]), row[3], row[4], aware(row[5]), row[6], row[7]) for row in rows]
 
 
 def count_candidates(
@@ -109,7 +108,7 @@ def count_candidates(
     leave = {"published": published, "superseded": superseded}
     sql = f"""
         SELECT count(*) FROM {chosen} AS o
-        WHERE (%(published)s OR {UNPUBLISHED}) AND (%(superseded)s OR NOT {SUPERSEDED})
+        WHERE (%(published)s OR {states.unpublished("o.")}) AND (%(superseded)s OR NOT {SUPERSEDED})
     """  # noqa: S608 - only constants are put in
     with honest_pattern(selector):
         return int(connection.exec_driver_sql(sql, parameters | leave).scalar_one())
@@ -132,8 +131,8 @@ def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate])
             """,
             {
                 "keys": list(newest),
-                "newest": [at.replace(tzinfo=None) for at in newest.values()],
-                "oldest": min(newest.values()).replace(tzinfo=None),
+                "newest": [stored(at) for at in newest.values()],
+                "oldest": stored(min(newest.values())),
             },
         ).scalar_one()
     )
@@ -209,9 +208,9 @@ def progress(connection: Connection, run_id: str, max_retries: int, *, chunk: in
     """Where the requeued events of a run stand now, of one chunk or of all. An event that was deleted is published."""
     row = connection.exec_driver_sql(
         f"""
-        SELECT count(*) FILTER (WHERE o.id IS NULL OR {PUBLISHED}),
-            count(*) FILTER (WHERE {UNPUBLISHED} AND o."retryCount" >= %(max_retries)s),
-            count(*) FILTER (WHERE {UNPUBLISHED} AND o."retryCount" < %(max_retries)s)
+        SELECT count(*) FILTER (WHERE o.id IS NULL OR {states.published("o.")}),
+            count(*) FILTER (WHERE {states.dead("o.")}),
+            count(*) FILTER (WHERE {states.pending("o.")})
         FROM payctl.run_items AS i LEFT JOIN outbox AS o ON o.id = i.item_id
         WHERE i.run_id = %(run)s::uuid AND i.outcome = 'requeued' AND i.chunk = COALESCE(%(chunk)s, i.chunk)
         """,  # noqa: S608 - only constants are put in
@@ -236,7 +235,7 @@ def _chosen(selector: Selector, max_retries: int) -> tuple[str, dict[str, object
     wanted = predicate(selector, max_retries)
     conditions = [wanted.sql]
     if not selector.published and selector.ids is None:
-        conditions.append(UNPUBLISHED)
+        conditions.append(states.unpublished("o."))
     where = " AND ".join(conditions)
     limit = 'ORDER BY o."createdAt", o.id COLLATE "C" LIMIT %(limit)s' if selector.limit is not None else ""
     sql = f"(SELECT o.*, o.ctid, o.xmin FROM outbox AS o WHERE {where} {limit})"  # noqa: S608 - constants and parameters

@@ -7,20 +7,21 @@ replaced service (``"publishedAt"`` alone) were sent, so they count. Pending and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.cursor import Position
-from ticketbottle_payctl.store.outbox import shard_lock
+from ticketbottle_payctl.store.db.owner_time import stored
+from ticketbottle_payctl.store.outbox import shard_lock, states
 
 # An event is created before it is published, but the replaced service let the session's time zone into "createdAt",
 # and no zone is further from UTC than this. It only bounds the walk through the index.
 _WRONG_ZONE = timedelta(hours=15)
 
 _MARKED = 'published = true AND COALESCE("publishedAt", "createdAt") < %(horizon)s'
-_HALF_MARKED = 'published = false AND "publishedAt" IS NOT NULL AND "publishedAt" < %(horizon)s'
+_HALF_MARKED = f'{states.half_marked()} AND "publishedAt" < %(horizon)s'
 _IN_ORDER = '"createdAt", id COLLATE "C"'
 
 
@@ -122,5 +123,5 @@ def _condition(wanted: Expired) -> str:
 
 
 def _parameters(wanted: Expired) -> dict[str, object]:
-    horizon = wanted.horizon.astimezone(UTC).replace(tzinfo=None)
+    horizon = stored(wanted.horizon)
     return {"horizon": horizon, "created_before": horizon + _WRONG_ZONE}

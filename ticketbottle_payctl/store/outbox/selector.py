@@ -9,24 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.store.db.owner_time import NOW, stored
+from ticketbottle_payctl.store.outbox import states
 
 # The replaced service let the session's time zone into "createdAt", and no zone is further from UTC than this.
 _WRONG_ZONE = timedelta(hours=15)
 _INVALID_REGEX = "2201B"
 _TIMED_OUT = "57014"
-
-PUBLISHED = '(o.published OR o."publishedAt" IS NOT NULL)'
-UNPUBLISHED = 'o.published = false AND o."publishedAt" IS NULL'
-STATE = f"""CASE WHEN {PUBLISHED} THEN 'published' WHEN o."retryCount" >= %(max_retries)s THEN 'dead'
-    ELSE 'pending' END"""
-"""An event's state, as :mod:`ticketbottle_payctl.store.outbox.claim` defines it, of a row ``o``."""
 
 SUPERSEDED = """(o."eventType" IN ('PAYMENT_FAILED', 'PAYMENT_CANCELLED') AND EXISTS (
     SELECT 1 FROM payments AS p WHERE p.id = o."aggregateId" AND p.status::text = 'COMPLETED'))"""
@@ -117,9 +113,9 @@ def predicate(selector: Selector, max_retries: int) -> Predicate:
         "aggregates": list(selector.aggregates),
         "order_codes": list(selector.order_codes),
         "provider": selector.provider,
-        "since": without_zone(selector.since),
-        "until": without_zone(selector.until),
-        "until_created": without_zone(selector.until + _WRONG_ZONE) if selector.until else None,
+        "since": stored(selector.since),
+        "until": stored(selector.until),
+        "until_created": stored(selector.until + _WRONG_ZONE) if selector.until else None,
         "error": selector.error,
         "error_group": selector.error_group,
     }
@@ -161,16 +157,12 @@ def check_pattern(connection: Connection, selector: Selector) -> None:
 
 
 def _of_state(selector: Selector) -> list[str]:
-    states = []
+    wanted = [states.published("o.")] if selector.published else []
     if selector.failed:
-        states.append('o."retryCount" >= %(max_retries)s')
+        wanted.append(states.dead("o."))
     if selector.stuck is not None:
-        states.append("""(o."retryCount" < %(max_retries)s
-            AND o."createdAt" <= clock_timestamp() AT TIME ZONE 'UTC' - %(stuck)s::interval)""")
-    if not states:
-        return [PUBLISHED] if selector.published else []
-    unpublished = f"({UNPUBLISHED} AND ({' OR '.join(states)}))"
-    return [f"({PUBLISHED} OR {unpublished})" if selector.published else unpublished]
+        wanted.append(f"""({states.pending("o.")} AND o."createdAt" <= {NOW} - %(stuck)s::interval)""")
+    return [f"({' OR '.join(wanted)})"] if wanted else []
 
 
 def _of_row(selector: Selector) -> Iterator[str]:
@@ -206,11 +198,6 @@ def _of_window(selector: Selector) -> Iterator[str]:
         yield 'o."createdAt" < %(until_created)s'  # an event is created before it is published; this has an index
     if selector.since is not None or selector.until is not None:
         yield "o.published IN (true, false)"  # always so; it lets the index on (published, "createdAt") be used
-
-
-def without_zone(at: datetime | None) -> datetime | None:
-    """An aware instant as the owner's columns have it: UTC, without a zone."""
-    return at.astimezone(UTC).replace(tzinfo=None) if at else None
 
 
 def _plain(value: object) -> object:

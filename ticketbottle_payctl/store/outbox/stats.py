@@ -8,13 +8,15 @@ the table's statistics, but for a small table.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.store.outbox.selector import GROUP, PATTERN, UNPUBLISHED
+from ticketbottle_payctl.store.db.owner_time import NOW, aware
+from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.selector import GROUP, PATTERN
 
 NEWEST = 10_000
 """How many published events are looked at: what they say of rates and lags hardly changes with more."""
@@ -128,7 +130,7 @@ def recent(connection: Connection, window_s: float) -> Recent:
             WHERE published = true ORDER BY "createdAt" DESC LIMIT {NEWEST}
         ), clock AS MATERIALIZED (
             SELECT now, now - %(window)s * interval '1 second' AS start, now - {_RECENT_S} * interval '1 second' AS late
-            FROM (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS now) AS read
+            FROM (SELECT {NOW} AS now) AS read
         ), span AS MATERIALIZED (
             SELECT now, late,
                 CASE WHEN count(made) < {NEWEST} THEN start ELSE GREATEST(start, min(made)) END AS made_since,
@@ -162,39 +164,39 @@ def unpublished(
     """Count what is not marked published, exactly. ``seen`` says since when created events are counted apart."""
     sql = f"""
         WITH each AS (
-            SELECT CASE WHEN "publishedAt" IS NOT NULL THEN 'sent' WHEN "retryCount" >= %(max)s THEN 'dead'
-                ELSE 'pending' END AS state, "createdAt" AS made
+            SELECT CASE WHEN {states.half_marked()} THEN 'sent' ELSE {states.name()} END AS state, "createdAt" AS made
             FROM outbox WHERE published = false
         ), clock AS MATERIALIZED (
             SELECT now, COALESCE(%(since)s, now) AS start, now - {_RECENT_S} * interval '1 second' AS late
-            FROM (SELECT COALESCE(%(now)s, clock_timestamp() AT TIME ZONE 'UTC') AS now) AS read
+            FROM (SELECT COALESCE(%(now)s, {NOW}) AS now) AS read
         ), grouped AS MATERIALIZED (
             SELECT state, {_part("made", "start")} AS part, count(*) AS n, min(made) AS oldest,
                 count(*) FILTER (WHERE made < now - %(late)s * interval '1 second') AS overdue,
                 count(*) FILTER (WHERE made >= start) AS created,
                 count(*) FILTER (WHERE made >= GREATEST(late, start)) AS recent
             FROM each, clock GROUP BY 1, 2
-        ), states AS (
+        ), each_state AS (
             SELECT state, sum(n)::int AS n, min(oldest) AS oldest, sum(overdue)::int AS overdue,
                 GREATEST(0, EXTRACT(epoch FROM now - min(oldest)))::float8 AS age
             FROM grouped, clock GROUP BY state, now
         )
         SELECT COALESCE(json_object_agg(state, json_build_object('n', n, 'age', age, 'late', overdue)), '{{}}'),
-            (SELECT o.id FROM outbox AS o WHERE {UNPUBLISHED} AND o."retryCount" < %(max)s
-             AND o."createdAt" = (SELECT oldest FROM states WHERE state = 'pending') ORDER BY id COLLATE "C" LIMIT 1),
+            (SELECT o.id FROM outbox AS o WHERE {states.pending("o.")}
+             AND o."createdAt" = (SELECT oldest FROM each_state WHERE state = 'pending')
+             ORDER BY id COLLATE "C" LIMIT 1),
             (SELECT COALESCE(sum(created), 0)::int FROM grouped), (SELECT COALESCE(sum(recent), 0)::int FROM grouped),
             (SELECT json_object_agg(part, n) FROM (
                 SELECT part, sum(n)::int AS n FROM grouped WHERE part > 0 GROUP BY part) AS p)
-        FROM states
+        FROM each_state
     """  # noqa: S608 - only constants are put in
     parameters = {
-        "max": max_retries,
+        "max_retries": max_retries,
         "late": late_after_s,
         "now": seen and seen.now,
         "since": seen and seen.created_since,
     }
-    states, oldest_id, created, recently, parts = connection.exec_driver_sql(sql, parameters).one()
-    pending, dead, sent = (states.get(name, {}) for name in ("pending", "dead", "sent"))
+    by_state, oldest_id, created, recently, parts = connection.exec_driver_sql(sql, parameters).one()
+    pending, dead, sent = (by_state.get(name, {}) for name in ("pending", "dead", "sent"))
     return Unpublished(
         pending=pending.get("n", 0),
         dead=dead.get("n", 0),
@@ -215,8 +217,8 @@ def groups(connection: Connection, max_retries: int, by: Sequence[By]) -> list[G
     columns = ", ".join(f"{asked.get(name, 'NULL::text')} AS {name}" for name in _LABELS)
     sql = f"""
         WITH each AS (
-            SELECT o."retryCount" >= %(max)s AS dead, {columns}, o."createdAt" AS made
-            FROM outbox AS o WHERE {UNPUBLISHED}
+            SELECT {states.dead("o.")} AS dead, {columns}, o."createdAt" AS made
+            FROM outbox AS o WHERE {states.unpublished("o.")}
         ), grouped AS (
             SELECT dead, type, provider, error, name, count(*) AS n, min(made) AS oldest
             FROM each GROUP BY dead, type, provider, error, name
@@ -224,11 +226,11 @@ def groups(connection: Connection, max_retries: int, by: Sequence[By]) -> list[G
             SELECT *, row_number() OVER (PARTITION BY dead ORDER BY n DESC, oldest) AS rank FROM grouped
         )
         SELECT dead, type, provider, error, name, n, oldest,
-            GREATEST(0, EXTRACT(epoch FROM clock_timestamp() AT TIME ZONE 'UTC' - oldest))::float8
+            GREATEST(0, EXTRACT(epoch FROM {NOW} - oldest))::float8
         FROM ranked WHERE rank <= {_MOST_GROUPS} ORDER BY dead DESC, rank
     """  # noqa: S608 - only constants are put in
-    rows = connection.exec_driver_sql(sql, {"max": max_retries})
-    return [Group._make((*row[:6], row[6].replace(tzinfo=UTC), row[7])) for row in rows]
+    rows = connection.exec_driver_sql(sql, {"max_retries": max_retries})
+    return [Group._make((*row[:6], aware(row[6]), row[7])) for row in rows]
 
 
 def sent_by(connection: Connection, by: By, since: datetime) -> dict[str | None, int]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.store.outbox.selector import STATE, SUPERSEDED, without_zone
+from ticketbottle_payctl.store.db.owner_time import aware_value, stored
+from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Run
 
@@ -135,14 +137,14 @@ def _events(
     since = 'AND o."createdAt" >= %(since)s AND o.published IN (true, false)' if payment else ""
     rows = connection.exec_driver_sql(
         f"""
-        SELECT o.id, o."aggregateId", o."eventType", {STATE}, {SUPERSEDED}, o."createdAt", o."publishedAt",
+        SELECT o.id, o."aggregateId", o."eventType", {states.name("o.")}, {SUPERSEDED}, o."createdAt", o."publishedAt",
             o."retryCount", o."lastError", o.payload
         FROM outbox AS o WHERE o."aggregateId" = %(id)s {since} ORDER BY o."createdAt", o.id COLLATE "C"
         """,  # noqa: S608 - only constants are put in
         {
             "id": payment_id,
             "max_retries": max_retries,
-            "since": without_zone(payment.created_at - _BEFORE_PAYMENT) if payment else None,
+            "since": stored(payment.created_at - _BEFORE_PAYMENT) if payment else None,
         },
     )
     return tuple(_event_row(tuple(row)) for row in rows)
@@ -162,16 +164,11 @@ def _receipts(connection: Connection, payment_id: str | None, reference: str | N
 
 
 def _payment_row(row: tuple[Any, ...]) -> PaymentRow:
-    return PaymentRow(*map(_aware, row))
+    return PaymentRow(*map(aware_value, row))
 
 
 def _event_row(row: tuple[Any, ...]) -> EventRow:
-    return EventRow(*map(_aware, row))
-
-
-def _aware(value: Any) -> Any:  # noqa: ANN401 - a column of any type
-    """The owner's instants have no zone and are UTC."""
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+    return EventRow(*map(aware_value, row))
 
 
 def _uuid(text: str) -> str | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.db.owner_time import aware, stored
 
 _GATEWAY = "translate(lower(provider), '-_ ', '')"
 _COLUMNS = f"""id, "orderCode", "amountCents", {_GATEWAY}, "providerTransactionId", status::text, "createdAt" """
@@ -65,15 +67,11 @@ def count_forgotten(connection: Connection, wanted: Overdue) -> int:
 
 def _parameters(wanted: Overdue) -> dict[str, object]:
     return {
-        "before": _naive(wanted.before),
+        "before": stored(wanted.before),
         "gateway": wanted.gateway,
         "gateways": list(wanted.known_since),
-        "since": [_naive(at) for at in wanted.known_since.values()],
+        "since": [stored(at) for at in wanted.known_since.values()],
     }
-
-
-def _naive(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(tzinfo=None)
 
 
 def named(connection: Connection, names: Sequence[str]) -> list[Unsettled]:
@@ -90,7 +88,7 @@ def named(connection: Connection, names: Sequence[str]) -> list[Unsettled]:
 
 def _payment(row: Sequence[Any]) -> Unsettled:
     payment_id, order_code, amount, gateway, reference, status, created_at = row
-    return Unsettled(payment_id, order_code, amount, gateway, reference, status, created_at.replace(tzinfo=UTC))
+    return Unsettled(payment_id, order_code, amount, gateway, reference, status, aware(created_at))
 
 
 def record(  # noqa: PLR0913, PLR0917 - one argument per column

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -12,6 +12,7 @@ from ticketbottle_payctl.domain.new_event import NewEvent
 from ticketbottle_payctl.domain.payment import Payment, Transition, status_of
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.store.db.engine import fetch
+from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.receipts import Receipt
 
@@ -20,8 +21,8 @@ from ticketbottle_payctl.store.payctl.receipts import Receipt
 # index on "orderCode" finds it. Of several payments with one reference the choice must not depend on their status, or
 # a repeated callback would settle a second one. The instant is read outside the locking subquery: after a wait for
 # the row, not before it.
-_LOCK = """
-SELECT held.*, date_trunc('milliseconds', clock_timestamp() AT TIME ZONE 'UTC') AS now
+_LOCK = f"""
+SELECT held.*, date_trunc('milliseconds', {NOW}) AS now
 FROM (
     SELECT id, "orderCode", "amountCents", currency::text, provider, "providerTransactionId", status::text,
            "failedAt", "cancelledAt"
@@ -33,7 +34,7 @@ FROM (
         (SELECT id FROM payments WHERE "orderCode" = %(order_code)s))
     FOR NO KEY UPDATE
 ) AS held
-"""
+"""  # noqa: S608 - a constant of ours
 
 SETTLE_WITHIN = timedelta(seconds=1)
 """How long after its instant an event may be written.
@@ -46,7 +47,7 @@ Publishers look back a few seconds only: one that came later could be overtaken 
 # change of state without its event cannot be committed.
 _SETTLE = f"""
 WITH moment AS MATERIALIZED (
-    SELECT clock_timestamp() AT TIME ZONE 'UTC' < %(at)s::timestamp + %(within)s AS in_time
+    SELECT {NOW} < %(at)s::timestamp + %(within)s AS in_time
 ), settled AS (
     UPDATE payments
     SET status = %(after)s::"PaymentStatus", "updatedAt" = %(at)s,
@@ -86,10 +87,10 @@ def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime]
         provider=row[4],
         reference=row[5],
         status=status_of(row[6]),
-        failed_at=_utc(row[7]),
-        cancelled_at=_utc(row[8]),
+        failed_at=aware(row[7]),
+        cancelled_at=aware(row[8]),
     )
-    return payment, row[9].replace(tzinfo=UTC)
+    return payment, aware(row[9])
 
 
 def settle(connection: Connection, transition: Transition, event: NewEvent, receipt: Receipt) -> None:
@@ -103,7 +104,7 @@ def settle(connection: Connection, transition: Transition, event: NewEvent, rece
     parameters = receipts.parameters(receipt) | {
         "before": transition.before.value,
         "after": transition.after.value,
-        "at": transition.at.replace(tzinfo=None),
+        "at": stored(transition.at),
         "within": SETTLE_WITHIN,
         "aggregate_type": event.aggregate_type,
         "event_type": event.event_type,
@@ -116,7 +117,3 @@ def settle(connection: Connection, transition: Transition, event: NewEvent, rece
     if settled != 1:
         message = "the database kept the payment from being updated"
         raise DatabaseUnavailableError(message, hint="look for a trigger or a row security policy on payments")
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return at.replace(tzinfo=UTC) if at else None

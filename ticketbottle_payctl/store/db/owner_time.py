@@ -1,0 +1,32 @@
+"""Instants in the payment service's columns: UTC, in a type that has no zone. Converted here and nowhere else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, overload
+
+NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
+"""An SQL expression: the present instant as the owner's columns store it."""
+
+
+@overload
+def aware(at: datetime) -> datetime: ...
+@overload
+def aware(at: datetime | None) -> datetime | None: ...
+def aware(at: datetime | None) -> datetime | None:
+    """Return the instant of a column with its zone, UTC. None stays None."""
+    return at.replace(tzinfo=UTC) if at else None
+
+
+@overload
+def stored(at: datetime) -> datetime: ...
+@overload
+def stored(at: datetime | None) -> datetime | None: ...
+def stored(at: datetime | None) -> datetime | None:
+    """Return an aware instant as a column stores it: UTC, without a zone. None stays None."""
+    return at.astimezone(UTC).replace(tzinfo=None) if at else None
+
+
+def aware_value(value: Any) -> Any:  # noqa: ANN401 - a column of any type
+    """Return a column's value; an instant of the owner gets its zone."""
+    return aware(value) if isinstance(value, datetime) and value.tzinfo is None else value

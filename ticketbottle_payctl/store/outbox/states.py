@@ -1,0 +1,49 @@
+"""The states of an event, each defined once.
+
+::
+
+    pending    not published, retries left
+    dead       not published, out of retries
+    published  "published" or "publishedAt" is set
+
+The service that payctl replaces set ``"publishedAt"`` alone. Those events were sent: they are published, and half
+marked. Each function returns an SQL condition on a row. ``row`` is the row's alias with its dot, ``"o."``. The
+condition of pending and of dead needs the parameter ``max_retries``.
+"""
+
+from __future__ import annotations
+
+
+def published(row: str = "") -> str:
+    """Return the condition of an event that was sent, whichever service marked it."""
+    return f'({row}published OR {row}"publishedAt" IS NOT NULL)'
+
+
+def half_marked(row: str = "") -> str:
+    """Return the condition of an event that was sent and that only ``"publishedAt"`` marks."""
+    return f'({row}published = false AND {row}"publishedAt" IS NOT NULL)'
+
+
+def unpublished(row: str = "") -> str:
+    """Return the condition of an event that is pending or dead. The index on ``published`` serves it."""
+    return f'({row}published = false AND {row}"publishedAt" IS NULL)'
+
+
+def has_retries(row: str = "") -> str:
+    """Return the condition that tells pending from dead among unpublished events."""
+    return f'{row}"retryCount" < %(max_retries)s'
+
+
+def pending(row: str = "") -> str:
+    """Return the condition of an event that a publisher will send."""
+    return f"({unpublished(row)} AND {has_retries(row)})"
+
+
+def dead(row: str = "") -> str:
+    """Return the condition of an event that is out of retries."""
+    return f"({unpublished(row)} AND NOT {has_retries(row)})"
+
+
+def name(row: str = "") -> str:
+    """Return an expression: ``published``, ``pending`` or ``dead``."""
+    return f"CASE WHEN {published(row)} THEN 'published' WHEN {has_retries(row)} THEN 'pending' ELSE 'dead' END"
