@@ -28,7 +28,7 @@ from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
 from ticketbottle_payctl.store.db import migrations
 from ticketbottle_payctl.store.db.engine import Limits, make_engine, transaction
 from ticketbottle_payctl.store.payctl import receipts
-from ticketbottle_payctl.store.payctl.runs import NewRun, Who
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 
 PAGE = Path(__file__).parents[1] / "docs" / "database-roles.md"
 ROLES = ("owner", "webhook", "publisher", "cleanup", "operator")
@@ -93,7 +93,7 @@ def test_a_role_cleans_up(engine_as, role, tmp_path):
     """Counting, locking, archiving and deleting need no more than the page grants; an operator is recorded."""
     with engine_as("superuser").begin() as connection:
         insert_events(connection, 2, state="published", age=timedelta(days=8))
-    run = NewRun(str(uuid4()), "cleanup", Who("me", "here"))
+    run = NewRun(str(uuid4()), "cleanup", Actor("me", "here"))
     archive = tmp_path / "events.ndjson.gz"
     report = cleanup(engine_as(role), retention=timedelta(days=7), max_retries=5, archive=archive, run=run)
     assert (report.deleted, report.archived) == (2, 2)

@@ -229,7 +229,7 @@ def test_a_run_whose_time_was_up_is_recorded_so(clean, insert, answer, database_
     insert(3000, state="published", age=OLD)
     assert clean("--batch-size", "1", "--max-duration", "1s")["exit_code"] == 10
     (run,) = answer("runs", "list", DATABASE_URL=database_url)["items"]
-    assert (run["status"], 0 < run["counts"]["deleted"] < 3000) == ("cancelled", True)
+    assert (run["status"], 0 < run["counts"]["deleted"] < 3000) == ("incomplete", True)
 
 
 @pytest.mark.parametrize(("reason", "warned"), [([], 0), (["--reason", "disk"], 1)])

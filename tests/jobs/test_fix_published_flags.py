@@ -12,14 +12,14 @@ from ticketbottle_payctl.jobs.fix_published_flags import fix_published_flags, pr
 from ticketbottle_payctl.jobs.replay import cancel_run
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store.payctl import runs
-from ticketbottle_payctl.store.payctl.runs import NewRun, Who
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 
 pytestmark = pytest.mark.postgres
 
 
 def new_run():
     """A run of somebody."""
-    return NewRun(str(uuid4()), "doctor --fix-published-flags", Who("me", "here"), reason="why")
+    return NewRun(str(uuid4()), "doctor --fix-published-flags", Actor("me", "here"), reason="why")
 
 
 def repair(engine, run=None, **options):
@@ -95,7 +95,7 @@ def test_stopped_it_goes_on_when_run_again(engine):
     assert (first.repaired, batches) == (10, [10])
     with engine.begin() as connection:
         (recorded,) = runs.find(connection, first.run_id)
-    assert recorded.status == "cancelled"
+    assert recorded.status == "incomplete"
     assert repair(engine, batch_size=10).repaired == 15
 
 
@@ -129,7 +129,7 @@ def test_a_repair_at_work_is_not_called_cancelled(engine):
 
     def cancel(_repaired):
         with pytest.raises(GuardError, match="cannot be cancelled from elsewhere"):
-            cancel_run(engine, found(), Who("somebody", "elsewhere"))
+            cancel_run(engine, found(), Actor("somebody", "elsewhere"))
 
     planned = preview_published_flags(engine)
     assert fix_published_flags(engine, planned, run, batch_size=10, done=cancel).repaired == 25

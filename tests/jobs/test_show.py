@@ -20,7 +20,7 @@ from ticketbottle_payctl.providers.samples import sample
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.outbox.selector import Selector
-from ticketbottle_payctl.store.payctl.runs import NewRun, Who
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 
 pytestmark = pytest.mark.postgres
 CALLBACK = sample("zalopay")
@@ -81,7 +81,7 @@ def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
     first.produce("payment.completed", b"{}", payment, headers={"eventId": event}, timestamp=stamp)
     assert first.flush(20) == 0
     plan = plan_replay(engine, Selector(ids=(event,)), max_retries=5, allow_published=True)
-    replay(engine, plan, NewRun(str(uuid4()), "replay", Who("me", "here")), ReplayOptions(), max_retries=5)
+    replay(engine, plan, NewRun(str(uuid4()), "replay", Actor("me", "here")), ReplayOptions(), max_retries=5)
     producer = Producer(producer_config(settings))
     publish_outbox(engine, producer, PublishOptions())
     producer.close()

@@ -10,8 +10,7 @@ from sqlalchemy import Engine
 
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import half_marked
-from ticketbottle_payctl.store.payctl import runs
-from ticketbottle_payctl.store.payctl.run_lock import at_work
+from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 
 _LIMITS = Limits()
@@ -66,32 +65,19 @@ def fix_published_flags(  # noqa: PLR0913 - the honest list of what it needs
     """
     if planned.sent_until is None:
         return planned
-    with at_work(engine, run.id):
-        return _repair(engine, run, planned, planned.sent_until, batch_size, stopping, done)
-
-
-def _repair(  # noqa: PLR0913, PLR0917 - as above
-    engine: Engine,
-    run: NewRun,
-    planned: FlagsReport,
-    sent_until: datetime,
-    batch_size: int,
-    stopping: Callable[[], bool],
-    done: Callable[[int], None],
-) -> FlagsReport:
-    with transaction(engine, _LIMITS) as connection:
-        runs.start(connection, run)
-    repaired = number = 0
+    until, repaired, number = planned.sent_until, 0, 0
     after: tuple[datetime, str] | None = None
-    status = RunStatus.CANCELLED  # not one to resume: the next run finds by itself what is left
-    while not stopping():
-        with transaction(engine, _LIMITS) as connection:
-            events, after = half_marked.repair(connection, run.id, number, batch_size, sent_until, after)
-        repaired, number = repaired + events, number + 1
-        done(repaired)
-        if events < batch_size:
-            status = RunStatus.DONE
-            break
-    with transaction(engine, _LIMITS) as connection:
-        runs.update(connection, run.id, status, {"matched": planned.matched, "repaired": repaired})
+    status = RunStatus.INCOMPLETE
+    with open_run(engine, run, _LIMITS) as opened:
+        opened.counts |= {"matched": planned.matched, "repaired": 0}
+        while not stopping():
+            with transaction(engine, _LIMITS) as connection:
+                events, after = half_marked.repair(connection, run.id, number, batch_size, until, after)
+            repaired, number = repaired + events, number + 1
+            opened.counts["repaired"] = repaired
+            done(repaired)
+            if events < batch_size:
+                status = RunStatus.DONE
+                break
+        opened.end(status)
     return replace(planned, repaired=repaired, run_id=run.id)

@@ -11,7 +11,7 @@ from ticketbottle_payctl.jobs.cleanup import CleanupStoppedBecause
 from ticketbottle_payctl.jobs.cleanup.sweep import Rest
 from ticketbottle_payctl.store.outbox import shard_lock
 from ticketbottle_payctl.store.payctl import runs
-from ticketbottle_payctl.store.payctl.runs import NewRun, Who
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 
 OLD = timedelta(days=8)
 
@@ -152,7 +152,7 @@ def test_the_rest_grows_while_the_server_is_slow(slow, share):
 def test_a_recorded_clean_up_is_seen_to_be_at_work(clean, insert, engine):
     """While it deletes it is running, and what was killed is not: afterwards it says how it ended."""
     insert(4, state="published", age=OLD)
-    run = NewRun(str(uuid4()), "cleanup", Who("me", "here"))
+    run = NewRun(str(uuid4()), "cleanup", Actor("me", "here"))
     seen = []
 
     def look(_=None):

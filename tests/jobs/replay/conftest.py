@@ -14,9 +14,9 @@ from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl import runs
-from ticketbottle_payctl.store.payctl.runs import NewRun, Who
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 
-WHO = Who("ops", "bastion", "Linh")
+WHO = Actor("ops", "bastion", "Linh")
 
 
 class Outbox:

@@ -13,10 +13,10 @@ from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.replay import ReplayOptions, ReplayOutcome, resume_run
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.store.outbox.selector import Selector
-from ticketbottle_payctl.store.payctl.runs import Who
+from ticketbottle_payctl.store.payctl.runs import Actor
 
 pytestmark = pytest.mark.postgres
-WHO = Who("night-shift", "laptop")
+WHO = Actor("night-shift", "laptop")
 
 
 @pytest.fixture

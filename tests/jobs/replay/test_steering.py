@@ -13,11 +13,11 @@ from ticketbottle_payctl.errors import GuardError, LockedError
 from ticketbottle_payctl.jobs.replay import ReplayOptions, ReplayOutcome, cancel_run, resume_run
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.sandbox.server import wait_until
-from ticketbottle_payctl.store.payctl.runs import Who
+from ticketbottle_payctl.store.payctl.runs import Actor
 
 pytestmark = pytest.mark.postgres
 SOON = timedelta(seconds=20)
-WHO = Who("night-shift", "laptop", "Minh")
+WHO = Actor("night-shift", "laptop", "Minh")
 
 
 @pytest.fixture
@@ -224,11 +224,11 @@ def test_who_resumed_and_who_cancelled_is_recorded(outbox, engine):
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
     run_id = outbox.replay(None, options).run_id
     resume_run(engine, outbox.run(run_id), WHO, "the publisher is back", max_retries=5)
-    cancel_run(engine, outbox.run(run_id), Who("day-shift", "desk"), "it is not")
+    cancel_run(engine, outbox.run(run_id), Actor("day-shift", "desk"), "it is not")
     run = outbox.run(run_id)
     assert [(act.deed, act.who, act.reason) for act in run.acts] == [
         ("resumed", WHO, "the publisher is back"),
-        ("cancelled", Who("day-shift", "desk"), "it is not"),
+        ("cancelled", Actor("day-shift", "desk"), "it is not"),
     ]
     assert run.started_at <= run.acts[0].at <= run.acts[1].at <= run.finished_at
     assert (run.who.os_user, run.acts[0].db_role) == ("ops", run.db_role)

@@ -140,8 +140,8 @@ def cleanup(  # noqa: PLR0913 - the honest list of what the job needs
     try:
         with Archive(archive) if archive else nullcontext() as kept:
             reason = sweep.run(kept, receipts_before)
-    finally:  # CANCELLED is not one to resume: the next run finds by itself what is left
-        status = RunStatus.DONE if reason is CleanupStoppedBecause.EMPTY else RunStatus.CANCELLED
+    finally:  # an incomplete run is not resumed: the next run finds by itself what is left
+        status = RunStatus.DONE if reason is CleanupStoppedBecause.EMPTY else RunStatus.INCOMPLETE
         record.close(status, sweep.swept)
     remaining, swept = sweep.remaining(), sweep.swept
     return CleanupReport(

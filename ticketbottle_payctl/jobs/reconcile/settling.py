@@ -17,12 +17,11 @@ from sqlalchemy import Connection, Engine
 from ticketbottle_payctl.domain.callback import Callback, Request
 from ticketbottle_payctl.domain.new_event import event_for
 from ticketbottle_payctl.domain.payment import Payment, Refusal, Transition, settle
-from ticketbottle_payctl.errors import PayctlError, UnavailableError
+from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.reconcile.asking import Finding
 from ticketbottle_payctl.store.db.engine import Limits, is_lock_timeout, transaction
-from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.receipts import Receipt
-from ticketbottle_payctl.store.payctl.run_lock import at_work
+from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 from ticketbottle_payctl.store.payments import overdue
 from ticketbottle_payctl.store.payments import settle as payments
@@ -98,40 +97,18 @@ def settle_findings(
         DatabaseUnavailableError: the server went away; what was committed stays settled, another run does the rest.
         ConfigError: the role may not do this.
     """
-    with at_work(engine, run.id):
-        return _settle_all(engine, findings, run, stop, tell)
-
-
-def _settle_all(
-    engine: Engine, findings: Sequence[Finding], run: NewRun, stop: Event, tell: Callable[[int], None]
-) -> list[Settled]:
     wanted = [finding for finding in findings if finding.settles and finding.callback]
-    with transaction(engine, _WRITE) as connection:
-        runs.start(connection, run)
     done: list[Settled] = []
-    status = RunStatus.CANCELLED  # not one to resume: the next run asks anew
-    try:
+    with open_run(engine, run, _WRITE) as opened:
+        opened.counts |= {"matched": len(wanted), "settled": 0, "skipped": 0}
         for place, finding in enumerate(wanted):
             if stop.is_set():
                 break
             done.append(_settle(engine, run.id, place, finding))
+            opened.counts["settled" if done[-1].outcome == "settled" else "skipped"] += 1
             tell(len(done))
-        else:
-            status = RunStatus.DONE
-    finally:
-        _close(engine, run.id, status, done, len(wanted))
+        opened.end(RunStatus.DONE if len(done) == len(wanted) else RunStatus.INCOMPLETE)
     return done
-
-
-def _close(engine: Engine, run_id: str, status: RunStatus, done: Sequence[Settled], matched: int) -> None:
-    settled = sum(each.outcome == "settled" for each in done)
-    counts = {"matched": matched, "settled": settled, "skipped": len(done) - settled}
-    try:
-        with transaction(engine, _WRITE) as connection:
-            runs.update(connection, run_id, status, counts)
-    except UnavailableError:
-        if status is RunStatus.DONE:
-            raise
 
 
 def _settle(engine: Engine, run_id: str, place: int, finding: Finding) -> Settled:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from itertools import pairwise
 from threading import Event
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.errors import GuardError, PayctlError
 from ticketbottle_payctl.jobs.replay.report import PlannedEvent, ReplayOptions, ReplayOutcome, ReplayPlan, ReplayReport
@@ -19,8 +19,8 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import replay as store
 from ticketbottle_payctl.store.outbox.replay import CHUNK, Progress, Row
 from ticketbottle_payctl.store.payctl import runs
-from ticketbottle_payctl.store.payctl.run_lock import at_work
-from ticketbottle_payctl.store.payctl.runs import Deed, NewRun, Run, RunStatus, Who
+from ticketbottle_payctl.store.payctl.run_lifecycle import open_run, reopened_run
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun, Run, RunAction, RunStatus
 
 COMMAND = "replay"
 _LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5))
@@ -62,20 +62,21 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
         DatabaseUnavailableError: the database went away; the run can be resumed if it was recorded.
         ConfigError: payctl's schema or a privilege is missing.
     """
-    with at_work(engine, run.id):
-        with transaction(engine, _LIMITS) as connection:
-            runs.start(connection, run)
-            store.store_plan(connection, run.id, _chunks(plan.events, options))
-            for start in range(0, len(plan.left_out), CHUNK):
-                left = plan.left_out[start : start + CHUNK]
-                runs.left_alone(connection, run.id, [(one.id, one.reason.value) for one in left])
-        return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).to_the_end()
+
+    def store_plan(connection: Connection) -> None:
+        store.store_plan(connection, run.id, _chunks(plan.events, options))
+        for start in range(0, len(plan.left_out), CHUNK):
+            left = plan.left_out[start : start + CHUNK]
+            runs.left_alone(connection, run.id, [(one.id, one.reason.value) for one in left])
+
+    with open_run(engine, run, _LIMITS, also=store_plan):
+        return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).run()
 
 
 def resume_run(  # noqa: PLR0913 - as above
     engine: Engine,
     run: Run,
-    who: Who,
+    who: Actor,
     reason: str | None = None,
     *,
     max_retries: int,
@@ -92,14 +93,16 @@ def resume_run(  # noqa: PLR0913 - as above
     if run.command != COMMAND:
         raise _nothing_to_resume(run, f"is a {run.command}")
     options = ReplayOptions.restored(run.options)
-    with at_work(engine, run.id):
-        with transaction(engine, _LIMITS) as connection:
-            if not runs.act(connection, run.id, Deed.RESUMED, who, reason):
-                raise _nothing_to_resume(run, "was cancelled")
-        return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).to_the_end()
+
+    def begin(connection: Connection) -> None:
+        if not runs.act(connection, run.id, RunAction.RESUMED, who, reason):
+            raise _nothing_to_resume(run, "was cancelled")
+
+    with reopened_run(engine, run.id, _LIMITS, begin):
+        return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).run()
 
 
-def cancel_run(engine: Engine, run: Run, who: Who, reason: str | None = None) -> int:
+def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) -> int:
     """End a run for good, also one that is at work elsewhere; how many events of its plan it did not reach.
 
     What was requeued stays requeued. A run that is done stays done. Who cancelled it is recorded.
@@ -113,7 +116,7 @@ def cancel_run(engine: Engine, run: Run, who: Who, reason: str | None = None) ->
     with transaction(engine, _LIMITS) as connection:
         _, events = store.remaining(connection, run.id)
         if run.status != RunStatus.DONE:
-            runs.act(connection, run.id, Deed.CANCELLED, who, reason)
+            runs.act(connection, run.id, RunAction.CANCELLED, who, reason)
             runs.count(connection, run.id, {"remaining": events})
     return events
 
@@ -140,7 +143,7 @@ class _Application:
         self._began = self._looked = time.monotonic()
         self._decided = self._locked = 0
 
-    def to_the_end(self) -> ReplayReport:
+    def run(self) -> ReplayReport:
         try:
             return self._report(self._apply())
         except PayctlError as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.payctl.run_lock import AT_WORK
 
 # A run whose process is gone without a word is not running, whatever it said when it began.
@@ -20,17 +21,23 @@ _COLUMNS = f"""r.id::text, r.command, {_STATUS}, r.os_user, r.host, r.actor, r.d
 
 
 class RunStatus(StrEnum):
-    """Where a run stands. ``stopped`` ended itself because of errors; like ``interrupted`` it can be resumed."""
+    """Where a run stands.
+
+    ``stopped``: it ended itself because of errors. ``interrupted``: a signal or a crash ended it. A replay in one of
+    these states can be resumed. ``incomplete``: it ended with work left, at its time limit or on a signal, and the
+    command's next run does the rest.
+    """
 
     RUNNING = "running"
     DONE = "done"
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
+    INCOMPLETE = "incomplete"
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class Actor:
     """Who runs it: the account and machine, and the person's name where PAYCTL_ACTOR gives one."""
 
     os_user: str
@@ -44,14 +51,14 @@ class NewRun:
 
     id: str
     command: str
-    who: Who
+    who: Actor
     reason: str | None = None
     profile: str | None = None
     selector: Mapping[str, object] = field(default_factory=dict)
     options: Mapping[str, object] = field(default_factory=dict)
 
 
-class Deed(StrEnum):
+class RunAction(StrEnum):
     """What somebody may do to a run after it began."""
 
     RESUMED = "resumed"
@@ -64,7 +71,7 @@ class RunAct:
 
     deed: str
     at: datetime
-    who: Who
+    who: Actor
     db_role: str
     reason: str | None
 
@@ -79,7 +86,7 @@ class Run:
     id: str
     command: str
     status: str
-    who: Who
+    who: Actor
     db_role: str
     reason: str | None
     profile: str | None
@@ -126,7 +133,7 @@ def start(connection: Connection, run: NewRun) -> None:
     )
 
 
-def act(connection: Connection, run_id: str, deed: Deed, who: Who, reason: str | None) -> bool:
+def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason: str | None) -> bool:
     """Set a run going again, or end it for good, and record who did; False where it was cancelled or done meanwhile.
 
     A run that is done stays done; looking whether anything is left of it is recorded all the same.
@@ -139,12 +146,13 @@ def act(connection: Connection, run_id: str, deed: Deed, who: Who, reason: str |
             acts = acts || jsonb_build_array(jsonb_build_object('deed', %(deed)s::text, 'at', statement_timestamp(),
                 'os_user', %(os_user)s::text, 'host', %(host)s::text, 'actor', %(actor)s::text,
                 'db_role', session_user, 'reason', %(reason)s::text))
-        WHERE id = %(id)s::uuid AND status <> 'cancelled' AND NOT (status = 'done' AND %(status)s = 'cancelled')
+        WHERE id = %(id)s::uuid AND status NOT IN ('cancelled', 'incomplete')
+          AND NOT (status = 'done' AND %(status)s = 'cancelled')
         RETURNING id
         """,
         {
             "id": run_id,
-            "status": (RunStatus.RUNNING if deed is Deed.RESUMED else RunStatus.CANCELLED).value,
+            "status": (RunStatus.RUNNING if deed is RunAction.RESUMED else RunStatus.CANCELLED).value,
             "deed": deed.value,
             "os_user": who.os_user,
             "host": who.host,
@@ -172,7 +180,7 @@ def update(connection: Connection, run_id: str, status: RunStatus, counts: Mappi
     connection.exec_driver_sql(
         """
         UPDATE payctl.runs SET status = %(status)s, counts = counts || %(counts)s::jsonb,
-            finished_at = CASE WHEN %(status)s IN ('done', 'cancelled')
+            finished_at = CASE WHEN %(status)s IN ('done', 'cancelled', 'incomplete')
                 THEN COALESCE(finished_at, clock_timestamp()) END
         WHERE id = %(id)s::uuid AND status <> 'cancelled'
         """,
@@ -232,7 +240,7 @@ def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run,
         """,  # noqa: S608 - only constants are put in
         {"ids": item_ids},
     )
-    return [(row[0], _run(row[2:]), row[1] and row[1].replace(tzinfo=UTC)) for row in rows]
+    return [(row[0], _run(row[2:]), aware(row[1])) for row in rows]
 
 
 def _item(row: Sequence[Any]) -> RunItem:
@@ -242,10 +250,10 @@ def _item(row: Sequence[Any]) -> RunItem:
 
 def _run(row: Sequence[Any]) -> Run:
     run_id, command, status, os_user, host, actor, *rest, acts = row
-    return Run(run_id, command, status, Who(os_user, host, actor), *[*rest, tuple(map(_act, acts))])
+    return Run(run_id, command, status, Actor(os_user, host, actor), *[*rest, tuple(map(_act, acts))])
 
 
 def _act(stored: Mapping[str, Any]) -> RunAct:
-    who = Who(stored["os_user"], stored["host"], stored["actor"])
+    who = Actor(stored["os_user"], stored["host"], stored["actor"])
     at = datetime.fromisoformat(stored["at"]).astimezone(UTC)
     return RunAct(stored["deed"], at, who, stored["db_role"], stored["reason"])

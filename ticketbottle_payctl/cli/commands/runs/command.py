@@ -103,8 +103,8 @@ def cancel_command(
     found = find_run(session.services.engine, run)
     permit(session, "cancel a run", Approval(yes=yes, reason=reason, confirm=confirm))
     remaining = cancel_run(session.services.engine, found, who_runs(session.services.environ), reason)
-    over = found.status == RunStatus.DONE
-    said = "it was done already" if over else f"cancelled; {count(remaining, 'event')} left unchanged"
+    over = found.status in {RunStatus.DONE, RunStatus.INCOMPLETE}
+    said = "it had ended already" if over else f"cancelled; {count(remaining, 'event')} left unchanged"
     status = found.status if over else RunStatus.CANCELLED.value
     session.finish(
         Result(

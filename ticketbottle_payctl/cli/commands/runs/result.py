@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, good, line, warn
-from ticketbottle_payctl.store.payctl.runs import Run, RunAct, RunItem, RunStatus, Who
+from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem, RunStatus
 from ticketbottle_payctl.telemetry import redact
 
 
@@ -136,7 +136,7 @@ def _acted(act: RunAct) -> tuple[object, ...]:
     return act.deed, act.at, f"{_person(act.who)}, as {act.db_role}", act.reason
 
 
-def _person(who: Who) -> str:
+def _person(who: Actor) -> str:
     account = f"{who.os_user}@{who.host}"
     return f"{who.actor} ({account})" if who.actor else account
 
