@@ -13,6 +13,7 @@ from ticketbottle_payctl.aws.xray import request_span
 from ticketbottle_payctl.domain.callback import Answer, RejectReason, Reply
 from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookReport, process_webhook
 from ticketbottle_payctl.metrics import Amount, Function, emit
+from ticketbottle_payctl.telemetry import log_event
 
 
 def handler(event: object, context: object) -> dict[str, object]:
@@ -29,6 +30,7 @@ def handler(event: object, context: object) -> dict[str, object]:
 def _reply(warm: Warm, found: Call | Reply, correlation_id: str | None) -> Reply:
     began = time.monotonic()
     if isinstance(found, Reply):
+        log_event("webhook_not_a_callback", level="warning", status=found.status, correlation_id=correlation_id)
         emit(Function.WEBHOOK, {"WebhookReceived": 1, "WebhookMalformed": 1}, env=warm.env)
         return found
     amounts: dict[str, Amount] = {"WebhookReceived": 1, "WebhookTransientError": 1}

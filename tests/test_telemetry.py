@@ -186,3 +186,39 @@ def test_hostile_text_cannot_break_a_line(lines):
     """Line ends and control characters are escaped: one event stays one line."""
     log_event("tried", order_code="a\nb\x1b[31m\u202e\x9b")
     assert lines()[0]["order_code"] == "a\nb\x1b[31m\u202e\x9b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 1_000_000,
+        "a://b:" * 150_000,
+        "password" * 120_000,
+        "password " + " " * 1_000_000,
+        "0" * 1_000_000,
+        "f" * 1_000_000,
+        "4111 " * 200_000,
+        "a+" * 500_000 + "://u:p@h",
+        "@" * 1_000_000,
+    ],
+    ids=["letters", "schemes", "names", "blanks", "digits", "hex", "card groups", "long scheme", "ats"],
+)
+def test_a_long_text_is_redacted_in_proportion_to_its_length(text):
+    """Sixty-four KiB of letters took half a minute; the default time-out of a test would end that."""
+    assert redact(text) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://u:p@ss@h/db", "postgresql://u:***@h/db"),
+        ("postgresql://u:p:w@h/db", "postgresql://u:***@h/db"),
+        ("x postgres+psycopg2://u:pw@h y", "x postgres+psycopg2://u:***@h y"),
+        ("redis://:pw@h", "redis://:***@h"),
+        ("mail me@h or see http://h/a@b", "mail me@h or see http://h/a@b"),
+        ('"postgresql://u:pw@h"', '"postgresql://u:***@h"'),
+    ],
+)
+def test_a_password_in_an_address_is_blanked_up_to_the_last_at(text, shown):
+    """The user and the host stay, so that the message still says where it went."""
+    assert redact(text) == shown

@@ -1,8 +1,11 @@
 """Events kept in a file after they left the outbox: NDJSON, gzip, one member per batch.
 
-A batch that was added is on the disk when :meth:`Archive.add` returns, so its rows may be deleted then. A crash
-before that leaves half a member at the end, whose rows are still in the outbox: the next opening cuts it off. A crash
-after it leaves rows that are in both: the archive may hold an event twice, it never lacks one.
+When :meth:`Archive.add` returns, the batch is on the disk in the file that the path still names, so its rows may be
+deleted. A crash before that leaves half a member at the end. Its rows are still in the outbox, and the next opening
+cuts it off. A crash after that leaves rows in both places: the archive may hold an event twice, it never lacks one.
+
+Each member carries payctl's mark in its gzip header. A file that does not begin with an archive's member is never
+changed.
 
 Each line is a row with the columns' own names, as ``json_populate_record(NULL::outbox, line)`` takes it back;
 instants are UTC, without a zone as in the table.
@@ -10,10 +13,11 @@ instants are UTC, without a zone as in the table.
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import gzip
 import json
 import os
+import shlex
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +29,12 @@ from typing import Any, NamedTuple, NoReturn, Self
 from ticketbottle_payctl.errors import InputError, LockedError, UnavailableError
 
 _CHUNK = 1 << 20
+_MARK = b"PC\x01\x001"
+"""A gzip extra field (RFC 1952, 2.3.1.1): identifier PC, one byte long, format 1."""
+
+_HEADER = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(_MARK).to_bytes(2, "little") + _MARK
+_TELLING = 4  # bytes: other gzip files differ from an archive in the fourth
+_COLUMNS = frozenset({"id", "aggregateId", "eventType", "payload"})
 _GZIP = 31
 _LONGEST_LINE = 16 * 1024 * 1024
 
@@ -33,7 +43,7 @@ class Archive:
     """A file that is added to. One process at a time; only its owner may read it: payloads name customers' orders.
 
     Raises:
-        InputError: it cannot be opened, is no regular file, or is not an archive.
+        InputError: the file cannot be opened, is a link or not a regular file, or is not an archive. It is not changed.
         LockedError: another process is adding to it.
     """
 
@@ -43,6 +53,7 @@ class Archive:
         try:
             _lock(self._file, path)
             self._end = _whole(self._file, path)
+            _refuse_foreign(self._file, path, self._end)
             _only(path, self._cut)
         except BaseException:
             os.close(self._file)
@@ -60,9 +71,10 @@ class Archive:
         """Append a batch and return once it is on the disk.
 
         Raises:
-            UnavailableError: it could not be written, as on a full disk; the file is as it was before.
+            UnavailableError: the batch could not be written, for example because the disk is full. The file is as it
+                was before. Or the path names another file by now, or none.
         """
-        member = gzip.compress("".join(f"{line}\n" for line in lines).encode(), compresslevel=6, mtime=0)
+        member = _member("".join(f"{line}\n" for line in lines).encode())
         try:
             _write(self._file, member, self._end)
             os.fsync(self._file)
@@ -71,6 +83,18 @@ class Archive:
                 self._cut()
             _cannot_write(self.path, error)
         self._end += len(member)
+        self._refuse_moved()
+
+    def _refuse_moved(self) -> None:
+        """Return if the path still names the file that is written to."""
+        try:
+            there = self.path.lstat()
+        except OSError:
+            there = None
+        here = os.fstat(self._file)
+        if there is None or (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
+            message = f"{self.path} was removed or replaced while events were archived to it"
+            raise UnavailableError(message, hint="no event of this batch was deleted; run the clean-up again")
 
     def _cut(self) -> None:
         os.ftruncate(self._file, self._end)
@@ -96,6 +120,32 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
         os.close(file)
 
 
+def _member(content: bytes) -> bytes:
+    """Return a gzip member that carries payctl's mark."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = packer.compress(content) + packer.flush()
+    check = zlib.crc32(content).to_bytes(4, "little") + (len(content) & 0xFFFFFFFF).to_bytes(4, "little")
+    return _HEADER + packed + check
+
+
+def _refuse_foreign(file: int, path: Path, end: int) -> None:
+    """Return if the file is empty or begins as an archive does.
+
+    An archive of a version before the mark is known by its first line. Half a member without the mark is not cut off.
+    """
+    first = os.pread(file, len(_HEADER), 0)
+    if not first or (len(first) >= _TELLING and first == _HEADER[: len(first)]):
+        return
+    line = next(_lines(file, path, end), b"")
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        event = None
+    if not (isinstance(event, dict) and event.keys() >= _COLUMNS):
+        message = f"{path} is not an archive of payctl"
+        raise InputError(message, hint="the file was not changed; give the name of an archive or of a new file")
+
+
 def _event(line: bytes, path: Path) -> dict[str, Any]:
     try:
         event = json.loads(line)
@@ -111,8 +161,11 @@ def _event(line: bytes, path: Path) -> dict[str, Any]:
 def _open(path: Path) -> int:
     try:
         existed = path.exists()
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, 0o600)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            message = f"{path} is a symbolic link"
+            raise InputError(message, hint="name the file itself: payctl writes no archive through a link") from error
         _cannot_open(path, error)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
@@ -187,7 +240,8 @@ def _pieces(file: int, path: Path) -> Iterator[_Piece]:
                 content = member.decompress(chunk, _CHUNK)
             except zlib.error as error:
                 message = f"{path} is not an archive, or is damaged after its first {end:,} bytes"
-                raise InputError(message, hint="it was left as it is; give another file") from error
+                keep = f"; or keep what is whole: truncate -s {end} {shlex.quote(str(path))}" if end else ""
+                raise InputError(message, hint=f"the file was not changed; give another file{keep}") from error
             chunk = member.unused_data or member.unconsumed_tail
             if member.eof:
                 end = at - len(chunk)

@@ -35,7 +35,10 @@ _LEVEL_NAMES = {logging.WARNING: "WARN", logging.CRITICAL: "FATAL"}
 _LOGGER = logging.getLogger("ticketbottle_payctl")
 _SHORTEST_REGISTERED = 6
 
-_PASSWORD_IN_URL = re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/@\"']*:)[^\s\"']*(?=@)", re.IGNORECASE)
+# Each pattern below takes time in proportion to the text: a scheme, a card and a MAC have a length, and a word is cut
+# at its last @ without going back.
+_WORD = re.compile(r"[^\s\"']+")
+_USER_IN_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^:/@]{0,255}:", re.IGNORECASE)
 _NAMED = re.compile(
     r"((?:passw(?:or)?d|secret|token|signature|secure_?hash|mac|checksum_?key|account_?number)[\"']?\s*[:=]\s*[\"']?)"
     r"[^\s\"',;&}]+",
@@ -159,8 +162,17 @@ def _field(name: str, value: object) -> object:
 def _redact_secrets(text: str) -> str:
     if _known_values is not None:
         text = _known_values.sub(HIDDEN, text)
-    text = _PASSWORD_IN_URL.sub(rf"\1{HIDDEN}", text)
+    if "://" in text:
+        text = _WORD.sub(_hide_password, text)
     return _MAC.sub(HIDDEN, _NAMED.sub(rf"\1{HIDDEN}", text))
+
+
+def _hide_password(found: re.Match[str]) -> str:
+    """Return a word without what stands between the user of a URL and the last @."""
+    word = found[0]
+    end = word.rfind("@")
+    user = _USER_IN_URL.search(word, 0, end) if end > 0 else None
+    return word if user is None else f"{word[: user.end()]}{HIDDEN}{word[end:]}"
 
 
 def _hide_card(found: re.Match[str]) -> str:

@@ -61,8 +61,8 @@ def test_a_file_without_permission(request, tmp_path):
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/urandom"])
 def test_an_endless_device(name, answer):
-    """Reading stops at the bound."""
-    assert "larger than 65,536 bytes" in refused(answer, name)
+    """A device is refused without being read."""
+    assert f"{name} is a device" in refused(answer, name)
 
 
 def test_a_file_of_a_gigabyte(answer, tmp_path):
@@ -87,16 +87,56 @@ def test_an_empty_file(content, answer, tmp_path):
 
 
 def test_dev_null(answer):
-    """Nothing is no callback, from a device either."""
-    assert "empty" in refused(answer, "/dev/null")
+    """Nothing is read from a device."""
+    assert "/dev/null is a device" in refused(answer, "/dev/null")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("verify-signature", "{}"),
+        ("verify-signature", "--event", "{}"),
+        ("verify-signature", "--example", "zalopay", "--key-file", "{}"),
+        ("replay", "--from-file", "{}", "-n"),
+        ("replay", "--plan", "{}", "-n"),
+        ("list", "outbox", "--from-file", "{}"),
+        ("--config", "{}", "config", "validate"),
+    ],
+    ids=lambda command: " ".join(command[:3]),
+)
+@pytest.mark.parametrize("kind", ["pipe", "directory", "device"])
+def test_every_file_argument_wants_a_regular_file(answer, tmp_path, command, kind):
+    """A named pipe, a directory and a device are refused at once, wherever a file can be named."""
+    place = tmp_path / "place"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "directory":
+        place.mkdir()
+    name = "/dev/zero" if kind == "device" else str(place)
+    document = answer(*[word.format(name) for word in command], DATABASE_URL="postgresql://u:p@127.0.0.1:1/x")
+    assert document["exit_code"] in {2, 3}
+    assert name in document["error"]["message"]
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_pipe_without_a_writer(answer, tmp_path):
+def test_a_shells_pipe_whose_command_is_silent():
     """It is given a time, not waited for."""
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    assert "gave nothing within" in refused(answer, pipe)
+    reader, writer = os.pipe()
+    try:
+        with pytest.raises(InputError, match="gave nothing within"):
+            read_bounded(f"/dev/fd/{reader}", LIMIT)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_large_id_file_is_read_in_proportion_to_its_size(tmp_path):
+    """Sixty-four MiB were copied again for each piece that was read; now the default time-out is far away."""
+    file = tmp_path / "ids"
+    file.write_bytes(b"x" * 63 + b"\n")
+    with file.open("r+b") as handle:
+        handle.truncate(64 * 1024 * 1024)
+    assert len(read_bounded(str(file), 64 * 1024 * 1024)) == 64 * 1024 * 1024
 
 
 def test_a_pipe_with_a_writer():

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import gzip
+import json
+import os
 import resource
 import stat
 import subprocess
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -64,15 +67,83 @@ def test_half_a_batch_at_the_end_is_cut_off(path, kept):
 
 @pytest.mark.parametrize(
     "content",
-    [b"not gzip at all", gzip.compress(b"x")[:-8] + b"12345678", b"\0" * 50],
-    ids=["text", "wrong checksum", "zeros"],
-)
+    [
+        b"not gzip at all",
+        gzip.compress(b"x")[:-8] + b"12345678",
+        b"\0" * 50,
+        gzip.compress(b"a backup of something else\n"),
+        gzip.compress(b'{"id": "another system"}\n'),
+        gzip.compress(b"[1]\n"),
+        gzip.compress(b""),
+        gzip.compress(b"x" * 5000, 0)[:300],
+        b"\x1f\x8b",
+        b"PK\x03\x04",
+        b"\x1f",
+    ],
+    ids=["text", "wrong checksum", "zeros", "gzip of text", "gzip of other JSON", "gzip of a list", "gzip of nothing",
+         "half a gzip", "two bytes of gzip", "zip", "one byte of gzip"],
+)  # fmt: skip
 def test_another_file_is_left_alone(path, content):
-    """What is no archive is neither cut nor added to."""
+    """A file that is not an archive of payctl is neither cut nor added to, whatever it is."""
     path.write_bytes(content)
     with pytest.raises(InputError, match="is not an archive"):
         Archive(path)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("length", [0, 4, 17, 30])
+def test_half_of_the_first_batch_is_cut_off(path, length):
+    """A disk that was full at the first batch leaves a file that the next clean-up continues."""
+    added(path, "ab")
+    path.write_bytes(path.read_bytes()[:length])
+    added(path, "c")
+    assert ids(path) == ["c"]
+
+
+def test_an_archive_of_an_earlier_version_is_continued(path):
+    """Its members have no mark, so its first line tells what it is."""
+    event = {"id": "a", "aggregateId": "p", "eventType": "PAYMENT_COMPLETED", "payload": {}}
+    path.write_bytes(gzip.compress(f"{json.dumps(event)}\n".encode()))
+    added(path, "b")
+    assert ids(path) == ["a", "b"]
+
+
+def test_an_archive_is_never_written_through_a_link(path, tmp_path):
+    """The link's target keeps its content, whether it is an archive or not."""
+    target = tmp_path / "target"
+    added(target, "a")
+    before = target.read_bytes()
+    path.symlink_to(target)
+    with pytest.raises(InputError, match="is a symbolic link"):
+        Archive(path)
+    assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize("harm", ["removed", "replaced", "renamed", "linked"])
+def test_a_batch_is_not_kept_if_the_file_is_gone(path, tmp_path, harm):
+    """The path names another file or none by then, so the rows must stay: add raises and the batch is rolled back."""
+    with Archive(path) as archive:
+        archive.add(['{"id": "a"}'])
+        path.rename(tmp_path / "elsewhere")
+        if harm == "replaced":
+            path.write_bytes(b"")
+        elif harm == "linked":
+            path.symlink_to("elsewhere")
+        elif harm == "removed":
+            (tmp_path / "elsewhere").unlink()
+        with pytest.raises(UnavailableError, match="was removed or replaced"):
+            archive.add(['{"id": "b"}'])
+
+
+def test_a_damaged_archive_names_the_command_that_keeps_what_is_whole(path):
+    """An operator can continue it knowingly."""
+    added(path, "ab")
+    whole = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(b"\0" * 100)
+    with pytest.raises(InputError) as refused:
+        Archive(path)
+    assert f"truncate -s {whole} {path}" in refused.value.hint
 
 
 def test_damage_in_the_middle_is_told(path):
@@ -114,9 +185,10 @@ def test_a_place_that_is_no_file_is_refused(tmp_path, place):
 
 def test_a_device_is_refused(tmp_path):
     """What cannot be synced keeps nothing."""
-    (tmp_path / "null.gz").symlink_to("/dev/null")
-    with pytest.raises(InputError, match="not a regular file"):
-        Archive(tmp_path / "null.gz")
+    os.mkfifo(tmp_path / "pipe")
+    for place in (Path("/dev/null"), tmp_path / "pipe"):
+        with pytest.raises(InputError, match="not a regular file"):
+            Archive(place)
 
 
 @pytest.mark.parametrize("line", [b"not json\n", b"[1]\n"])
@@ -129,7 +201,8 @@ def test_a_line_that_is_no_event_is_told(path, line):
 
 def test_a_large_batch_is_not_held(path):
     """Forty megabytes in one member are read, and opened, in the memory of a few pieces."""
-    path.write_bytes(gzip.compress(b"".join(b'{"id": "%d", "x": "%s"}\n' % (n, b"x" * 2000) for n in range(20_000)), 1))
+    line = b'{"id": "%d", "aggregateId": "p", "eventType": "t", "payload": "%s"}\n'
+    path.write_bytes(gzip.compress(b"".join(line % (n, b"x" * 2000) for n in range(20_000)), 1))
 
     def most(work):
         tracemalloc.start()

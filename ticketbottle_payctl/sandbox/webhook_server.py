@@ -1,17 +1,19 @@
 """The webhook on real HTTP, on this machine only: what stands behind it is the production path.
 
 A request that cannot be a callback is refused as API Gateway and the webhook's function would: 404 for a path that is
-no gateway's, 405 for another method than the gateway's, 413 for more than any gateway sends.
+no gateway's, 405 for another method than the gateway's, 413 for more than any gateway sends. A body may be chunked.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Condition, Thread, Timer
 from typing import ClassVar
 
 from ticketbottle_payctl import providers
@@ -27,11 +29,22 @@ Refused = Callable[[str, str, int], None]
 
 _METHODS = {"vnpay": "GET"}
 _SLOWEST = 10.0
+"""Seconds that a client may take to send its request."""
+
+GRACE = 5.0
+"""Seconds that requests in flight may take to end when the server stops."""
+
+_AFTER_CUT = 1.0
+_LONGEST_LINE = 1024
+_MOST_TRAILERS = 32
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
 
 
 @contextmanager
 def webhook_server(handle: Handle, refused: Refused, *, port: int = 0) -> Iterator[str]:
-    """Serve on 127.0.0.1 while the block runs, and give the base URL. Leaving waits for the requests under way.
+    """Serve on 127.0.0.1 while the block runs, and give the base URL.
+
+    Leaving the block waits at most :data:`GRACE` seconds for requests in flight.
 
     Raises:
         UnavailableError: the port is taken or may not be used.
@@ -48,13 +61,46 @@ def webhook_server(handle: Handle, refused: Refused, *, port: int = 0) -> Iterat
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
-        server.server_close()
         thread.join()
+        server.end_requests(GRACE)
+        server.server_close()
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False
+    """Knows the requests in flight, so that it can end those that outlive the grace period."""
+
+    daemon_threads = True
+    block_on_close = False
     request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._open: set[socket.socket] = set()
+        self._idle = Condition()
+
+    def process_request_thread(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
+        """Serve one request and forget it."""
+        if not isinstance(request, socket.socket):  # a datagram server's; this one has none
+            return
+        with self._idle:
+            self._open.add(request)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._idle:
+                self._open.discard(request)
+                self._idle.notify_all()
+
+    def end_requests(self, grace: float) -> None:
+        """Wait until no request is in flight, at most ``grace`` seconds; then cut the connections that are left."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._open, grace)
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            self._idle.wait_for(lambda: not self._open, _AFTER_CUT)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is no matter of ours, and no traceback."""
@@ -66,6 +112,22 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     handle_callback: ClassVar[Handle]
     refused: ClassVar[Refused]
+
+    def setup(self) -> None:
+        """Give the request one deadline as a whole: a client that sends a byte now and then does not prolong it."""
+        super().setup()
+        self._deadline = Timer(_SLOWEST, self._end_reading)
+        self._deadline.daemon = True
+        self._deadline.start()
+
+    def finish(self) -> None:
+        """End the request and its deadline."""
+        self._deadline.cancel()
+        super().finish()
+
+    def _end_reading(self) -> None:
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RD)
 
     def do_GET(self) -> None:
         self._serve()
@@ -93,8 +155,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             return b""
         announced = self.headers.get_all("Content-Length") or []
-        if self.headers.get("Transfer-Encoding") or not announced:
-            return HTTPStatus.LENGTH_REQUIRED
+        coding = self.headers.get("Transfer-Encoding")
+        if coding is not None:
+            # Both headers at once are how requests are smuggled past a proxy (RFC 9112, 6.3).
+            plain = coding.strip().lower() == "chunked" and not announced
+            return self._chunked() if plain else HTTPStatus.BAD_REQUEST
+        return self._sized(announced) if announced else HTTPStatus.LENGTH_REQUIRED
+
+    def _sized(self, announced: list[str]) -> bytes | HTTPStatus:
+        """The body of a request with a Content-Length, or why it cannot be read."""
         text = announced[0].strip()
         if len(announced) > 1 or not (text.isascii() and text.isdigit()):
             return HTTPStatus.BAD_REQUEST
@@ -105,6 +174,38 @@ class _Handler(BaseHTTPRequestHandler):
         except TimeoutError:
             return HTTPStatus.REQUEST_TIMEOUT
         return body if len(body) == int(text) else HTTPStatus.BAD_REQUEST
+
+    def _chunked(self) -> bytes | HTTPStatus:
+        """The body of a chunked request (RFC 9112, 7.1), or why it cannot be read. Trailers are dropped."""
+        body = b""
+        try:
+            while size := self._chunk_size():
+                if len(body) + size > MAX_BODY_BYTES:
+                    return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+                chunk = self.rfile.read(size)
+                if len(chunk) != size or self.rfile.read(2) != b"\r\n":
+                    return HTTPStatus.BAD_REQUEST
+                body += chunk
+            for _ in range(_MOST_TRAILERS):
+                if self.rfile.readline(_LONGEST_LINE) in {b"\r\n", b"\n", b""}:
+                    return body
+        except TimeoutError:
+            return HTTPStatus.REQUEST_TIMEOUT
+        except ValueError:
+            pass
+        return HTTPStatus.BAD_REQUEST
+
+    def _chunk_size(self) -> int:
+        """Read the line in front of a chunk; 0 is the last one.
+
+        Raises:
+            ValueError: the line is not a size of at most eight hexadecimal digits.
+        """
+        digits = self.rfile.readline(_LONGEST_LINE).partition(b";")[0].strip()
+        if not _CHUNK_SIZE.fullmatch(digits):
+            message = "not a chunk's size"
+            raise ValueError(message)
+        return int(digits, 16)
 
     def _refuse(self, status: HTTPStatus, headers: dict[str, str] | None = None) -> None:
         body = json.dumps({"message": status.phrase})

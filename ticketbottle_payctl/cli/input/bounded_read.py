@@ -13,9 +13,11 @@ from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.errors import BodyTooLargeError, InputError
 
 PATIENCE = 10.0
-"""Seconds a pipe or device that was named as a file may stay silent."""
+"""Seconds that the command in a shell's ``<(command)`` may stay silent."""
 
 _CHUNK = 65_536
+_INHERITED = ("/dev/fd/", "/proc/self/fd/")
+"""Where a shell's ``<(command)`` is found: a pipe that has a writer."""
 _STDIN = "stdin"
 
 
@@ -24,7 +26,7 @@ def read_bounded(name: str, limit: int) -> bytes:
 
     Raises:
         BodyTooLargeError: there is more.
-        InputError: it is missing, a directory, not readable, or a pipe that stays silent.
+        InputError: the file is missing, not readable, not a regular file, or a shell's pipe that stays silent.
     """
     if name == "-":
         return _read_stdin(limit)
@@ -51,22 +53,29 @@ def _read_stdin(limit: int) -> bytes:
 
 
 def _read_descriptor(descriptor: int, name: str, limit: int) -> bytes:
-    status = os.fstat(descriptor)
-    if stat.S_ISDIR(status.st_mode):
-        message = f"{escape(name)} is a directory"
-        raise InputError(message, hint="name a file, or - for stdin")
-    if stat.S_ISREG(status.st_mode) and status.st_size > limit:
-        raise _too_large(name, limit)
-    waits = not stat.S_ISREG(status.st_mode)
-    content = b""
-    while len(content) <= limit:
-        if waits:
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        if os.fstat(descriptor).st_size > limit:
+            raise _too_large(name, limit)
+    elif not (stat.S_ISFIFO(mode) and name.startswith(_INHERITED)):
+        message = f"{escape(name)} is {_kind(mode)}"
+        raise InputError(message, hint="name a regular file, or give - and pipe the content in")
+    pieces, length = [], 0
+    while length <= limit:
+        if not stat.S_ISREG(mode):
             _wait(descriptor, name)
-        chunk = os.read(descriptor, min(_CHUNK, limit + 1 - len(content)))
+        chunk = os.read(descriptor, min(_CHUNK, limit + 1 - length))
         if not chunk:
             break
-        content += chunk
-    return _within(content, name, limit)
+        pieces.append(chunk)
+        length += len(chunk)
+    return _within(b"".join(pieces), name, limit)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a directory"
+    return "a named pipe" if stat.S_ISFIFO(mode) else "a device" if not stat.S_ISSOCK(mode) else "a socket"
 
 
 def _wait(descriptor: int, name: str) -> None:
@@ -76,7 +85,7 @@ def _wait(descriptor: int, name: str) -> None:
     started = time.monotonic()
     if not poll.poll(PATIENCE * 1000):
         message = f"{escape(name)} gave nothing within {time.monotonic() - started:.0f} seconds"
-        raise InputError(message, hint="it is a pipe that nobody writes to, or a device that is silent")
+        raise InputError(message, hint="the command that writes to the pipe is silent")
 
 
 def _within(content: bytes, name: str, limit: int) -> bytes:

@@ -167,6 +167,9 @@ def _parse(path: Path) -> Mapping[str, object]:
     import tomllib  # noqa: PLC0415 - only where there is a file to read
 
     try:
+        if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer
+            message = f"the configuration file {path} is not a regular file"
+            raise ConfigError(message, hint="payctl config path")
         with path.open("rb") as file:
             text = file.read(_LARGEST_FILE + 1)
         if len(text) > _LARGEST_FILE:

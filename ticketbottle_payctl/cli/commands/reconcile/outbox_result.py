@@ -46,7 +46,8 @@ def write_ids(path: Path, ids: Sequence[str]) -> None:
         InputError: it is there, or cannot be written.
     """
     try:
-        with path.open("x", encoding="utf-8") as file:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
             file.write("# lost or wrong in Kafka, found by payctl reconcile outbox\n")
             file.writelines(f"{each}\n" for each in ids)
     except OSError as error:
