@@ -1,1 +1,1 @@
-"""What is true: payments, callbacks, events and their rules. Pure functions on frozen values; no driver, no clock."""
+"""Payments, callbacks, events and their rules: pure functions on frozen values, without a driver or a clock."""

@@ -1,7 +1,7 @@
-"""A gateway's callback: the bytes that arrived, what they say once proven genuine, and what we answer.
+"""A gateway's callback: the bytes that arrived, what they say after the proof, and what payctl answers.
 
-Nothing here trusts the sender. A :class:`Request` is raw; only a provider's ``verify`` turns it into a
-:class:`Callback`, and it does so after the signature over the received bytes held.
+Nothing here trusts the sender. A :class:`Request` is raw. Only a provider's ``verify`` makes a :class:`Callback` of
+it, and only after the signature over the received bytes held.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 MAX_BODY_BYTES = 65_536
-"""Largest body or query string read, in bytes after base64. Gateways send less than 4 kB."""
+"""The largest body or query string that is read, in bytes after base64. Gateways send less than 4 kB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request as it was received: the query string still encoded, the body still bytes."""
+    """An HTTP request as it was received: the query string is still encoded, the body is still bytes."""
 
     method: str = "POST"
     path: str = ""
@@ -25,7 +25,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the gateway gets back, word for word."""
+    """The reply to a gateway, word for word."""
 
     status: int
     body: str = ""
@@ -53,7 +53,7 @@ class IgnoredBecause(StrEnum):
 
 
 class RejectReason(StrEnum):
-    """Why a callback is not believed. The gateway never learns which one it was."""
+    """Why a callback is rejected. The gateway is never told which reason it was."""
 
     SIGNATURE = "signature"
     MALFORMED = "malformed"
@@ -63,12 +63,12 @@ class RejectReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A genuine callback, meant for this merchant and well formed.
+    """A genuine callback that is meant for this merchant and is well formed.
 
-    ``reference`` is what the payment was created with (``payments."providerTransactionId"``): ZaloPay
-    ``app_trans_id``, PayOS ``paymentLinkId``, VNPay ``vnp_TxnRef``, MoMo ``orderId``. ``order_ref`` is the
-    order as the gateway names it. ``gateway_transaction_id`` is the gateway's own number, exact however long,
-    or None where it sends 0. ``amount`` is whole VND, None only for a callback that is about no amount.
+    ``reference`` is the value that the payment was created with (``payments."providerTransactionId"``): ZaloPay
+    ``app_trans_id``, PayOS ``paymentLinkId``, VNPay ``vnp_TxnRef``, MoMo ``orderId``. ``order_ref`` is the order as
+    the gateway names it. ``gateway_transaction_id`` is the gateway's own number with all its digits, or None if the
+    gateway sends 0. ``amount`` is whole VND. It is None only if the callback is about no amount.
     """
 
     provider: str
@@ -80,7 +80,7 @@ class Callback:
     currency: str = "VND"
     ignored_because: IgnoredBecause | None = None
     payment_number: str | None = None
-    """The number of this one transfer of money; two numbers for one payment are two transfers."""
+    """The number of this one transfer of money. Two numbers for one payment are two transfers."""
 
 
 class UnclearReason(StrEnum):
@@ -92,10 +92,10 @@ class UnclearReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """A callback whose signature holds, but whose content payctl cannot act on.
+    """A callback whose signature holds, but which payctl cannot act on.
 
     UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text can be read as two
-    different callbacks. ``detail`` is constant text, never a quotation. ``order_ref`` is the order as far as it can be
+    different callbacks. ``detail`` is a constant text, never a quotation. ``order_ref`` is the order if it can be
     read, else an empty text.
     """
 
@@ -107,7 +107,7 @@ class Unclear:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Not believed. ``detail`` is for our own people: constant text, never a quotation of the body."""
+    """A callback that is not genuine. ``detail`` is for operators: a constant text, never a quotation of the body."""
 
     provider: str | None
     reason: RejectReason
@@ -115,7 +115,7 @@ class Rejected:
 
 
 class Answer(StrEnum):
-    """Everything payctl may have to say to a gateway; each provider words each of them."""
+    """Every answer that payctl may give to a gateway. Each provider has words for each of them."""
 
     DONE = "done"
     DUPLICATE = "duplicate"

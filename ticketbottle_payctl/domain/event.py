@@ -1,7 +1,7 @@
-"""Outbox events and the Kafka messages they become: same key, same bytes, same headers, every time.
+"""Outbox events and the Kafka messages made from them: the same key, bytes and headers every time.
 
-The value is what PostgreSQL prints for the payload and is never parsed here. The topic comes from a closed
-table: an event type that is not in it is dead, never guessed.
+The value is the text that PostgreSQL prints for the payload. It is never parsed here. The topic comes from a closed
+table: an event whose type is not in the table is dead. Its topic is never guessed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ TOPICS = {
     "PAYMENT_FAILED": "payment.failed",
     "PAYMENT_CANCELLED": "payment.cancelled",
 }
-"""Event type to topic, as the order service reads them."""
+"""The topic of each event type, as the order service reads them."""
 
 SOURCE = "payment-service"
-"""Header ``source`` of every message, whoever sends it."""
+"""The header ``source`` of every message, whichever publisher sends it."""
 
 _CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
 
 
 class OutboxEvent(NamedTuple):
-    """A claimed row of ``outbox``. A tuple, not a dataclass: a drain makes tens of thousands a second."""
+    """A claimed row of ``outbox``. It is a tuple because a drain makes tens of thousands of them a second."""
 
     id: str
     aggregate_id: str
@@ -35,11 +35,11 @@ class OutboxEvent(NamedTuple):
     created_at: datetime
     retry_count: int
     context: Sequence[str | None] | None = None
-    """Correlation id, traceparent and replay run, where payctl knows them."""
+    """The correlation id, the traceparent and the replay run, if payctl knows them."""
 
     @property
     def position(self) -> tuple[datetime, str]:
-        """Where the event stands in the order of publishing."""
+        """Return the event's place in the order of publishing."""
         return self.created_at, self.id
 
 
@@ -47,7 +47,7 @@ Header = tuple[str, str | bytes | None]
 
 
 class Message(NamedTuple):
-    """What the broker is given, all of it text in UTF-8. One payment's events share key, hence partition."""
+    """A message for the broker, all of it UTF-8 text. All events of a payment have one key, so one partition."""
 
     topic: str
     key: str
@@ -56,10 +56,10 @@ class Message(NamedTuple):
 
 
 def to_message(event: OutboxEvent) -> Message:
-    """The message of an event whose type is known.
+    """Return the message of an event whose type has a topic.
 
     Raises:
-        KeyError: the type has no topic; the caller makes the event dead.
+        KeyError: the type has no topic. The caller makes the event dead.
     """
     event_id, key, aggregate_type, event_type, payload, _, _, context = event
     headers = [("id", event_id), ("eventId", event_id), *_constant_headers(event_type, aggregate_type)]

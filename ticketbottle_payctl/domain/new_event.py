@@ -1,6 +1,6 @@
-"""The event that a change of state writes, in the words that the order service reads.
+"""The event that a change of state writes, with the field names that the order service reads.
 
-Apart from what publishing needs (:mod:`ticketbottle_payctl.domain.event`), which knows no payment.
+It is apart from :mod:`ticketbottle_payctl.domain.event`, because a publisher needs no payment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AGGREGATE_TYPE = "payment"
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event about to be appended to the outbox, in the transaction that changes its payment."""
+    """An event to be inserted into the outbox in the transaction that changes its payment."""
 
     id: str
     aggregate_id: str
@@ -33,7 +33,7 @@ class NewEvent:
 
 
 def event_for(payment: Payment, after: Status, at: datetime, event_id: str) -> NewEvent:
-    """The one event that a change of state writes, in the snake_case the order service reads."""
+    """Return the one event that a change of state writes, with snake_case names."""
     return NewEvent(
         id=event_id,
         aggregate_id=payment.id,

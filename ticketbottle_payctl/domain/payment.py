@@ -1,12 +1,12 @@
-"""The life of a payment, and what a genuine callback may do to it.
+"""The states of a payment, and what a genuine callback may change.
 
 ::
 
     PENDING ──success──▶ COMPLETED     PENDING ──failure──▶ FAILED     PENDING ──cancel──▶ CANCELLED
-    FAILED | CANCELLED ──success──▶ COMPLETED      late money: recorded, and a person is told
+    FAILED | CANCELLED ──success──▶ COMPLETED      late money: it is recorded, and a person is told
     COMPLETED ──anything──▶ COMPLETED              a second success is a duplicate, a later failure is refused
 
-The amount is compared before the state, as VNPay's own order of checks has it; a wrong amount changes nothing.
+The amount is compared before the state, in the order of VNPay's own checks. A wrong amount changes nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 
 class RefusalReason(StrEnum):
-    """Why a genuine callback changed nothing, though it wanted to."""
+    """Why a genuine callback that reports a result changed nothing."""
 
     UNKNOWN_ORDER = "unknown_order"
     OTHER_PROVIDER = "other_provider"
@@ -41,9 +41,9 @@ class RefusalReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A row of ``payments``, as far as settling it needs. ``amount`` is whole VND, instants are UTC.
+    """The columns of ``payments`` that settling needs. ``amount`` is whole VND, instants are UTC.
 
-    ``status`` is plain text where the payment service has come to know one that payctl does not.
+    ``status`` is plain text if the payment service has introduced a status that payctl does not know.
     """
 
     id: str
@@ -59,7 +59,10 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of state to be written. ``late`` is money that arrived after the payment had failed or was cancelled."""
+    """A change of state to be written.
+
+    ``late`` says that the money arrived after the payment failed or was cancelled.
+    """
 
     before: Status
     after: Status
@@ -69,14 +72,14 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The payment is already where the callback wants it, or in another final state that no money contradicts."""
+    """The payment is already in the state that the callback reports, or in another final state, and no money came."""
 
     status: Status
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The callback is genuine and still must not change the payment. A person should know."""
+    """The callback is genuine and must not change the payment. A person should know."""
 
     reason: RefusalReason
 
@@ -88,7 +91,8 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
     """Decide what a genuine callback does to its payment.
 
     ``now`` is read after the payment's row lock is held. The transition's instant is later than every earlier
-    transition of this payment, whatever the clocks did, so that its events sort in the order they happened.
+    transition of this payment, even if a clock was set back. So the payment's events sort in the order in which they
+    happened.
     """
     if _plain(payment.provider) != callback.provider:
         return Refusal(RefusalReason.OTHER_PROVIDER)
@@ -106,7 +110,7 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
 
 
 def status_of(name: str) -> Status | str:
-    """The status of that name; the name itself where it is not one of ours."""
+    """Return the status with this name, or the name itself if payctl does not know it."""
     return next((status for status in Status if status.value == name), name)
 
 
@@ -116,5 +120,5 @@ def _after_earlier_transitions(payment: Payment, now: datetime) -> datetime:
 
 
 def _plain(provider: str) -> str:
-    """``ZALOPAY``, ``zalo-pay`` and ``ZaloPay`` are one gateway."""
+    """Return a gateway's name without case and punctuation: ``ZALOPAY``, ``zalo-pay`` and ``ZaloPay`` are one."""
     return "".join(letter for letter in provider.lower() if letter.isalnum())

@@ -1,4 +1,4 @@
-"""The gateways payctl speaks, and which of them a request belongs to."""
+"""The gateways that payctl supports, and the choice of a gateway for a request."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ticketbottle_payctl.secret import Secret
 GATEWAYS: dict[str, Gateway] = {
     gateway.name: gateway for gateway in (zalopay.GATEWAY, payos.GATEWAY, vnpay.GATEWAY, momo.GATEWAY)
 }
-"""Every gateway by its name, in the order in which shapes are tried."""
+"""Every gateway by its name, in the order in which the shape of a request is tried."""
 
 _SPELLINGS = {spelling: gateway for gateway in GATEWAYS.values() for spelling in gateway.spellings}
 
 
 def by_name(name: str) -> Gateway:
-    """The gateway of that name, in any of its accepted spellings and any case.
+    """Return the gateway with this name, in any of its accepted spellings and any case.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: no gateway has this name.
     """
     gateway = _SPELLINGS.get(name.casefold())
     if gateway is None:
@@ -32,10 +32,10 @@ def by_name(name: str) -> Gateway:
 
 
 def resolve(request: Request) -> Gateway | None:
-    """The gateway a request is for: the last path segment that names one, else the shape of query or body.
+    """Return the gateway of a request: the last path segment that names one, else by the shape of the query or body.
 
-    This only chooses who checks it and proves nothing. A stage prefix, a trailing slash and the case of the path do
-    not matter.
+    This only chooses the gateway that verifies the request. It proves nothing. A stage prefix, a trailing slash and
+    the case of the path do not matter.
     """
     for segment in reversed(request.path.casefold().split("/")):
         if segment in _SPELLINGS:
@@ -44,5 +44,5 @@ def resolve(request: Request) -> Gateway | None:
 
 
 def credentials(gateway: Gateway, lookup: Callable[[str], tuple[Secret, ...]]) -> Credentials:
-    """A merchant's values for a gateway, found by the names of their environment variables."""
+    """Return a merchant's values for a gateway, found by the names of their environment variables."""
     return {field.name: lookup(field.env) for field in gateway.fields}

@@ -1,6 +1,6 @@
-"""What payctl needs to know of a payment gateway; one value of this type per gateway, in its own file.
+"""The description of a payment gateway. Each gateway's file has one value of this type.
 
-A fifth gateway is one file that ends in a :class:`Gateway`, one line in the registry, and its vectors.
+To add a fifth gateway, write one file that ends in a :class:`Gateway`, one line in the registry, and its vectors.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from ticketbottle_payctl.domain.callback import Answer, Callback, Rejected, Repl
 from ticketbottle_payctl.secret import Secret
 
 Credentials = Mapping[str, tuple[Secret, ...]]
-"""A merchant's values by field name; the current one first, then the previous one while a rotation lasts."""
+"""A merchant's values by field name: the current value first, then the previous one during a rotation."""
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialField:
-    """One value a merchant gets from the gateway. ``signs_callbacks`` marks the ones a callback cannot do without."""
+    """A value that a merchant gets from the gateway. ``signs_callbacks`` marks the values that verification needs."""
 
     name: str
     env: str
@@ -26,10 +26,10 @@ class CredentialField:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A gateway's protocol, as functions on values.
+    """A gateway's protocol as functions on values.
 
-    ``verify`` never raises, whatever the bytes are. ``recognises`` looks at the shape only and proves nothing.
-    ``reply`` has wording for every member of :class:`Answer`.
+    ``verify`` never raises, whatever bytes it gets. ``recognises`` looks at the shape only and proves nothing.
+    ``reply`` has words for every member of :class:`Answer`.
     """
 
     name: str

@@ -1,4 +1,7 @@
-"""How JavaScript writes values as text. PayOS signs what its Node.js server prints, so those rules are its protocol."""
+"""JavaScript's rules for printing values.
+
+PayOS signs what its Node.js server prints, so the rules are its protocol.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _MAX_DEPTH = 32
 
 
 def number_text(value: int | Real) -> str:
-    """``String(value)``: the shortest digits that denote the same double, positional from 1e-7 up to 1e21."""
+    """Return ``String(value)``: the shortest digits of the same double, without an exponent from 1e-7 up to 1e21."""
     if isinstance(value, int) and abs(value) <= MAX_SAFE_INTEGER:
         return str(value)
     try:
@@ -32,7 +35,7 @@ def number_text(value: int | Real) -> str:
 
 
 def _positive(number: float) -> str:
-    # repr gives the shortest round-trip digits, as JavaScript does; only the layout differs.
+    # repr gives the shortest digits that round-trip, as JavaScript does. Only the layout differs.
     _, digits, exponent = Decimal(repr(number)).normalize().as_tuple()
     text = "".join(map(str, digits))
     point = len(text) + int(exponent)
@@ -47,7 +50,7 @@ def _positive(number: float) -> str:
 
 
 def sorted_names(names: list[str]) -> list[str]:
-    """The order in which an object filled in sorted order is listed: array indexes by value, then by UTF-16 unit."""
+    """Return names as a JavaScript object lists them if it was filled in sorted order: array indexes come first."""
     letters = "".join(names)
     if letters.isascii():
         return sorted(names) if letters.isalpha() else _listed(sorted(names))
@@ -64,16 +67,16 @@ def _is_index(name: str) -> bool:
 
 
 def utf16_units(text: str) -> list[str]:
-    """Return the units that JavaScript counts as the letters of a text: a character beyond U+FFFF is two of them."""
+    """Return the UTF-16 units of a text. A character beyond U+FFFF has two."""
     encoded = text.encode("utf-16-le", "surrogatepass")
     return [chr(int.from_bytes(encoded[place : place + 2], "little")) for place in range(0, len(encoded), 2)]
 
 
 def stringify(value: object, depth: int = 0) -> str:
-    """``JSON.stringify(value)``: compact, nothing beyond the must escaped, numbers as JavaScript writes them.
+    """Return ``JSON.stringify(value)``: compact, with as few escapes as possible, numbers as JavaScript prints them.
 
     Raises:
-        MalformedError: nested deeper than any payment needs.
+        MalformedError: the value is nested deeper than any payment needs.
     """
     if depth > _MAX_DEPTH:
         detail = "nested too deep"
@@ -87,5 +90,5 @@ def stringify(value: object, depth: int = 0) -> str:
         return "[" + ",".join(stringify(item, depth + 1) for item in value) + "]"
     if isinstance(value, Real) or (isinstance(value, int) and not isinstance(value, bool)):
         return number_text(value)
-    # Half of a pair is escaped, as ECMAScript's "well-formed JSON.stringify" has it.
+    # Half of a surrogate pair is escaped, as in ECMAScript's well-formed JSON.stringify.
     return _HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):04x}", json.dumps(value, ensure_ascii=False))

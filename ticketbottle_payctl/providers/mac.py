@@ -1,6 +1,6 @@
-"""MACs in hex, compared as bytes, in constant time, against every candidate key.
+"""MACs in hex, compared as bytes, in constant time, with every candidate key.
 
-The only file that touches ``hmac``: whoever wants to know how a signature is compared reads this and nothing else.
+This is the only file that uses ``hmac``. Read it to see how a signature is compared.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ Algorithm = Literal["sha256", "sha512"]
 
 
 def keys(credentials: Credentials, name: str) -> tuple[bytes, ...]:
-    """The usable values of a credential as key bytes. An empty one is left out: anybody can sign with an empty key."""
+    """Return a credential's usable values as key bytes.
+
+    An empty value is left out: anyone can sign with an empty key.
+    """
     return tuple([value.encode("utf-8", "surrogatepass") for value in texts(credentials, name)])
 
 
 def texts(credentials: Credentials, name: str) -> tuple[str, ...]:
-    """The usable values of a credential as text, the current one first."""
+    """Return a credential's usable values as text, the current one first."""
     return tuple(filter(None, [secret.reveal() for secret in credentials.get(name, ())]))
 
 
 def matches(algorithm: Algorithm, candidates: Iterable[bytes], presented: bytes, *texts: bytes) -> bool:
-    """Whether ``presented`` is the lower-case hex HMAC of one of the texts under one of the keys.
+    """Return whether ``presented`` is the lower-case hex HMAC of one of the texts with one of the keys.
 
-    Every pair is tried, found or not, so the time taken says nothing about which one it was.
+    Every pair is tried, even after a match. So the time does not tell which pair it was.
     """
     found = False
     for key, text in product(candidates, texts):
@@ -38,17 +41,17 @@ def matches(algorithm: Algorithm, candidates: Iterable[bytes], presented: bytes,
 
 
 def sign(algorithm: Algorithm, credentials: Credentials, name: str, text: str) -> str:
-    """The lower-case hex HMAC of a request of ours, under the current value of a credential that is there."""
+    """Return the lower-case hex HMAC of a request that payctl sends. The credential must have a value."""
     return _hex(algorithm, keys(credentials, name)[0], text.encode()).decode()
 
 
 def matches_unkeyed(algorithm: Algorithm, text: bytes, presented: bytes) -> bool:
-    """Whether ``presented`` is the bare hash of ``text``; only to recognise VNPay's signatures of before 2.1.0."""
+    """Return whether ``presented`` is the plain hash of ``text``. It recognises VNPay's signatures before 2.1.0."""
     return hmac.compare_digest(hashlib.new(algorithm, text).hexdigest().encode(), presented)
 
 
 def presented(value: object) -> bytes:
-    """What the sender gave as its MAC, as bytes: ``compare_digest`` raises on text beyond ASCII. No text, no MAC."""
+    """Return the MAC that the sender gave as bytes, because ``compare_digest`` raises on text beyond ASCII."""
     return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
 
 

@@ -1,9 +1,9 @@
-"""MoMo AIO v2: a POST of twelve signed fields, joined in a fixed order together with the access key.
+"""MoMo AIO v2: a POST with twelve signed fields, joined in a fixed order together with the access key.
 
-Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes"; real results of
-MoMo's sandbox for the details. Values are not escaped in the signed text, so the order id's documented pattern is
-enforced and what stands before it may not pretend to be one: otherwise a customer who may word the order's description
-could have one signature read as the payment of another order.
+Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes". Details come from
+real results of MoMo's sandbox. The signed text does not escape values. So the order id must have its documented form,
+and no value in front of it may contain another order id. Otherwise a customer who chooses the order's description
+could turn one signature into the payment of another order.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SIGNED = (
     "resultCode",
     "transId",
 )
-"""The signed fields in their order; the access key, which is not in the body, comes before them."""
+"""The signed fields in order. The access key comes first and is not in the body."""
 
 # The documented ^[0-9a-zA-Z]([-_.]*[0-9a-zA-Z]+)*$ without its exponential backtracking.
 _ORDER_ID = re.compile(r"[0-9A-Za-z](?:[-_.0-9A-Za-z]*[0-9A-Za-z])?", re.ASCII)
@@ -93,10 +93,10 @@ def _prove(
 
 
 def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[bytes]:
-    """What may have been signed, one for each access key.
+    """Return the texts that MoMo may have signed, one for each access key.
 
-    A number with a fraction or an exponent that denotes a whole one is taken as that and as it was received: MoMo's
-    own text of it is not documented.
+    MoMo does not document how it prints a number with a fraction or an exponent. If such a number is whole, it is
+    tried as a whole number and as it was received.
     """
     pairs = [pairs_text(body)]
     if Real in map(type, body.values()):
@@ -105,8 +105,8 @@ def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[
 
 
 def pairs_text(body: dict[str, object], *, as_received: bool = False) -> str:
-    """The signed text after the access key: nothing encoded, empty values keep their name."""
-    # Most are texts already: a call for each of them would be a fifth of the proof.
+    """Return the signed text after the access key: nothing is encoded, and an empty value keeps its name."""
+    # Most values are texts already. A call for each of them would take a fifth of the verification.
     texts = [
         text if isinstance(text := body.get(name), str) else value_text(body, name, as_received=as_received)
         for name in SIGNED
@@ -126,7 +126,7 @@ def _printed(value: object) -> str:
 
 
 def value_text(body: dict[str, object], name: str, *, as_received: bool = False) -> str:
-    """One field in the signed text. It must be there; a descriptive one may be null, which is an empty text."""
+    """Return one field of the signed text. The field must be there. A descriptive field may be null: an empty text."""
     value = body.get(name, ())
     if isinstance(value, str):
         return value
@@ -158,7 +158,7 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
         raise MalformedError(detail)
     number, amount = payload.transaction_id_of(_number(body.get("transId"))), _number(body.get("amount"))
     if amount == 0 and body.get("orderType") != "":
-        # The documentation of account binding: a request that only links a wallet has the amount 0.
+        # Documentation of account binding: a request that only links a wallet has the amount 0.
         return Callback(NAME, Outcome.IGNORED, order, order, number, None, ignored_because=IgnoredBecause.AGREEMENT)
     outcome, because = momo_codes.meaning(code)
     return Callback(
@@ -174,10 +174,10 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
 
 
 def _is_ambiguous(body: dict[str, object]) -> bool:
-    """Return whether a value in front of the order id contains an order id of its own.
+    """Return whether a value in front of the order id contains another order id.
 
-    The order of the fields is fixed, the amount stands in front of every free text and the last three fields are
-    numbers. So only the order id can be cut out of another value, and only out of one in front of it.
+    The order of the fields is fixed, the amount is in front of every free text, and the last three fields are numbers.
+    So only the order id can be cut out of another value, and only out of a value in front of it.
     """
     extra, message = body.get("extraData"), body.get("message")
     return "&orderId=" in (extra if isinstance(extra, str) else "") + "|" + (
@@ -186,12 +186,12 @@ def _is_ambiguous(body: dict[str, object]) -> bool:
 
 
 def _number(value: object) -> int | None:
-    """A number, or the same digits as a text: both give the same signed text."""
+    """Return a number, also from the same digits as text: the signed text is the same."""
     return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
 
 
 def recognises(request: Request) -> bool:
-    """A JSON object with ``partnerCode`` and ``signature``."""
+    """Return whether the body is a JSON object with ``partnerCode`` and ``signature``."""
     try:
         body = payload.read_body(request.body)
     except MalformedError:
@@ -200,7 +200,10 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """204 without a body ends it. MoMo does not publish whether another status brings another call."""
+    """Return 204 without a body to end the calls.
+
+    MoMo does not publish whether another status leads to another call.
+    """
     status, problem = _REPLIES[answer]
     return json_reply({"message": problem}, status) if problem else Reply(status)
 

@@ -1,7 +1,7 @@
-"""Reading what a stranger sent: bounded, strict, exact. Whatever is off ends in one exception with a constant text.
+"""Read what an unknown sender sent: bounded, strict, exact. Every problem is one exception with a constant text.
 
-Numbers keep their digits: a whole number is an ``int`` of any length, any other is a :class:`Real` with the
-characters received. Nothing passes through a float on its way to an amount or an id.
+Numbers keep their digits. A whole number is an ``int`` of any length, another number is a :class:`Real` with the
+characters received. An amount or an id never passes through a float.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NoReturn
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
 
 MAX_AMOUNT = 10**15
-"""Far above any payment in VND; below it a number is exact in every language that may have signed it."""
+"""Far above any payment in VND. A number below it is exact in every language that may have signed it."""
 
 _DIGITS = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -38,10 +38,10 @@ class Real:
 
 
 def read_body(body: bytes) -> dict[str, object]:
-    """The JSON object in a request body.
+    """Return the JSON object in a request body.
 
     Raises:
-        MalformedError: larger than ``MAX_BODY_BYTES``, not UTF-8, or anything :func:`read_object` refuses.
+        MalformedError: the body is larger than ``MAX_BODY_BYTES``, is not UTF-8, or :func:`read_object` refuses it.
     """
     if len(body) > MAX_BODY_BYTES:
         _malformed("the body is too large")
@@ -53,11 +53,11 @@ def read_body(body: bytes) -> dict[str, object]:
 
 
 def read_object(text: str) -> dict[str, object]:
-    """The JSON object in ``text``.
+    """Return the JSON object in ``text``.
 
     Raises:
-        MalformedError: not JSON, not an object, nested too deep, a name given twice in one object, NaN, Infinity
-            or a number beyond a double's range, an integer of thousands of digits, half of a surrogate pair.
+        MalformedError: the text is not JSON or not an object, is nested too deep, has a name twice in one object, or
+            contains NaN, Infinity, a number beyond a double, thousands of digits or half of a surrogate pair.
     """
     try:
         value: object = _DECODER.decode(text)
@@ -65,17 +65,17 @@ def read_object(text: str) -> dict[str, object]:
         _malformed("not a JSON document we can read")
     if not isinstance(value, dict):
         _malformed("not a JSON object")
-    # Text decoded from UTF-8 has no surrogates; only an escape can smuggle one in.
+    # Text decoded from UTF-8 has no surrogates. Only an escape can contain one.
     if "\\u" in text and _has_lone_surrogate(value):
         _malformed("half of a surrogate pair")
     return value
 
 
 def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None]:
-    """Return the JSON object in a body, and what is wrong with it if :func:`read_body` refuses it.
+    """Return the JSON object in a body, and the problem if :func:`read_body` refuses it.
 
-    A body that is refused is read as JavaScript's ``JSON.parse`` reads it, for one question only: is its signature
-    genuine? Nothing that is read in this way is ever settled.
+    A body that is refused is read as JavaScript's ``JSON.parse`` reads it, only to check whether its signature is
+    genuine. payctl never settles a payment from what is read in this way.
     """
     try:
         return read_body(body), None
@@ -84,7 +84,7 @@ def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None
 
 
 def read_leniently(body: bytes) -> dict[str, object]:
-    """Return the JSON object in a body, or an empty one. Of a name that is given twice the last value counts."""
+    """Return the JSON object in a body, or an empty one. If a name is given twice, the last value counts."""
     if len(body) > MAX_BODY_BYTES:
         return {}
     try:
@@ -95,7 +95,7 @@ def read_leniently(body: bytes) -> dict[str, object]:
 
 
 def text_of(fields: dict[str, object], name: str) -> str:
-    """A text that must be there, not empty, without control characters (PostgreSQL stores no NUL)."""
+    """Return a text that must be there, is not empty and has no control characters. PostgreSQL stores no NUL."""
     value = fields.get(name)
     if not isinstance(value, str) or not value or _CONTROL.search(value):
         _malformed(f"{name} is missing or not a usable text")
@@ -103,27 +103,27 @@ def text_of(fields: dict[str, object], name: str) -> str:
 
 
 def printable(value: object) -> str:
-    """Return a text that can be stored and shown as an order's name, else an empty one. At most 100 characters."""
+    """Return a text that can be stored and shown as an order's name, at most 100 characters, else an empty text."""
     usable = isinstance(value, str) and len(value) <= MAX_REFERENCE and value.isprintable()
     return value if usable and isinstance(value, str) else ""
 
 
 def whole_number(value: object) -> int | None:
-    """The whole number that a JSON number denotes (``450000.0`` and ``4.5e5`` are 450000), or None."""
+    """Return the whole number that a JSON number denotes (``450000.0`` and ``4.5e5`` are 450000), or None."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if not isinstance(value, Real):
         return None
     try:
         exact = Decimal(value.text)
-        # The exponent is bounded before it becomes digits: 1e300 would be a number of 301 of them.
+        # The exponent is checked before it becomes digits: 1e300 would be a number with 301 digits.
         return int(exact) if exact.adjusted() < len(str(MAX_AMOUNT)) and exact == exact.to_integral_value() else None
     except ArithmeticError:
         return None
 
 
 def digits(value: object) -> int | None:
-    """The number in a text of plain digits: no sign, no space, no leading zero, no other script's digits."""
+    """Return the number in a text of ASCII digits without sign, space or leading zero, or None."""
     return int(value) if isinstance(value, str) and len(value) <= MAX_DIGITS and _DIGITS.fullmatch(value) else None
 
 
@@ -132,14 +132,14 @@ MAX_REFERENCE = 100
 
 
 def amount_of(value: int | None) -> int:
-    """``value`` if it is an amount: whole VND, positive."""
+    """Return ``value`` if it is an amount: whole VND, positive."""
     if value is None or not 0 < value <= MAX_AMOUNT:
         _malformed("the amount is not a positive whole number of VND")
     return value
 
 
 def transaction_id_of(value: int | None) -> str | None:
-    """The gateway's own number as exact text; None for 0, which gateways send where there is no transaction."""
+    """Return the gateway's number as exact text. Return None for 0, which gateways send if there is no transaction."""
     if value is None or value < 0:
         _malformed("the gateway's transaction number is missing or not a number")
     return str(value) if value else None
@@ -148,7 +148,7 @@ def transaction_id_of(value: int | None) -> str | None:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        # Two readers may each believe another one of them.
+        # Two readers of the document could each take another value.
         _malformed("a name is given twice in one object")
     return fields
 

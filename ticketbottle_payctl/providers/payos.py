@@ -1,7 +1,7 @@
 """PayOS: a POST whose ``data`` object is signed with the checksum key, as ``name=value`` pairs in sorted order.
 
-Sources: payos.vn/docs, "Kiểm tra dữ liệu với signature" and "Webhook"; the official payos-lib-node 2.0.5 for what
-the documentation leaves open (null, numbers, arrays, the order of names). Only ``data`` is signed: the envelope's
+Sources: payos.vn/docs, "Kiểm tra dữ liệu với signature" and "Webhook". The official payos-lib-node 2.0.5 answers what
+the documentation leaves open (null, numbers, arrays, the order of names). Only ``data`` is signed, so the envelope's
 ``code`` and ``success`` decide nothing.
 """
 
@@ -30,7 +30,7 @@ from ticketbottle_payctl.providers.wording import json_reply
 NAME = "payos"
 PING_ORDER = "123"
 PING_DESCRIPTIONS = frozenset({"VQRIO123", "Ma giao dich thu nghiem"})
-"""What registering a webhook URL sends, validly signed with the merchant's own key; the second is the older text."""
+"""The descriptions of the registration ping. PayOS signs it with the merchant's key. The second text is older."""
 
 _DECIDING = ("amount", "code", "currency", "description", "orderCode", "paymentLinkId", "reference")
 """The fields that say which payment is meant, what was paid, and whether this is the registration ping."""
@@ -40,7 +40,7 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.DONE: (200, None),
     Answer.DUPLICATE: (200, None),
     Answer.IGNORED: (200, None),
-    # A signed callback for an order we do not know must get a 2xx: registering the URL fails otherwise.
+    # A signed callback for an unknown order gets a 2xx. Otherwise the URL cannot be registered.
     Answer.UNKNOWN_ORDER: (200, None),
     Answer.WRONG_AMOUNT: (200, None),
     Answer.BAD_SIGNATURE: (400, "invalid signature"),
@@ -88,8 +88,8 @@ def _order_of(proven: _Proven) -> object:
 def _is_ambiguous(data: dict[str, object], text: str) -> bool:
     """Return whether other data with another order, amount or outcome could have the same signed text.
 
-    Nothing is escaped in the text, so a value that contains ``&orderCode=5`` can be cut into a field of its own. Each
-    field that decides must begin at one place only, and its value must end at the next ``&``.
+    The text escapes nothing, so a value that contains ``&orderCode=5`` can be cut into a field of its own. Each
+    deciding field must begin at one place only, and its value must end at the next ``&``.
     """
     if text.count("&") == len(data) - 1:
         return False
@@ -100,7 +100,7 @@ def _is_ambiguous(data: dict[str, object], text: str) -> bool:
 
 
 def data_of(envelope: dict[str, object]) -> dict[str, object]:
-    """The signed object."""
+    """Return the signed object."""
     data = envelope.get("data")
     if not isinstance(data, dict):
         detail = "data is not an object"
@@ -109,12 +109,12 @@ def data_of(envelope: dict[str, object]) -> dict[str, object]:
 
 
 def signed_text(data: dict[str, object]) -> str:
-    """``name=value`` of every field, sorted, joined by ``&``, nothing encoded."""
+    """Return ``name=value`` of every field, sorted and joined by ``&``, without encoding."""
     return "&".join([f"{name}={value_text(data[name])}" for name in javascript.sorted_names(list(data))])
 
 
 def value_text(value: object) -> str:
-    """A value as PayOS's server prints it into the signed text. Null, and the words for it, leave an empty value."""
+    """Return a value as PayOS's server prints it into the signed text. Null and "null" become an empty value."""
     if isinstance(value, str):
         return "" if value in _SIGNED_AS_EMPTY else value
     if value is None:
@@ -127,7 +127,7 @@ def value_text(value: object) -> str:
 
 
 def _sorted_element(element: object) -> object:
-    """An array's element after the server copied its members in sorted order; a text becomes its UTF-16 units."""
+    """Return an array's element as the server copies it: members sorted, a text taken apart into UTF-16 units."""
     if isinstance(element, dict):
         return {name: element[name] for name in javascript.sorted_names(list(element))}
     if isinstance(element, str):
@@ -169,7 +169,7 @@ def _read(proven: _Proven) -> Callback:
 
 def _order_code(data: dict[str, object]) -> str:
     number = _number(data.get("orderCode"))
-    # Above 2^53 the server's text loses digits, so the signature does not prove the ones we received.
+    # Above 2^53 the server's text loses digits, so the signature does not prove the digits that arrived.
     if number is None or not 0 <= number <= javascript.MAX_SAFE_INTEGER:
         detail = "orderCode is missing or not a number that can be signed"
         raise MalformedError(detail)
@@ -177,7 +177,7 @@ def _order_code(data: dict[str, object]) -> str:
 
 
 def _number(value: object) -> int | None:
-    """A number, or the same digits as a text: both are signed alike."""
+    """Return a number, also from the same digits as text: the signed text is the same."""
     return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
 
 
@@ -190,7 +190,7 @@ def _meaningful_text(data: dict[str, object], name: str) -> str:
 
 
 def recognises(request: Request) -> bool:
-    """A JSON object with ``data`` and ``signature``."""
+    """Return whether the body is a JSON object with ``data`` and ``signature``."""
     try:
         envelope = payload.read_body(request.body)
     except MalformedError:
@@ -199,7 +199,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Any 2xx ends it. Whether another status brings another call is not documented, so nothing may rely on it."""
+    """Return any 2xx to end the calls. It is not documented whether another status leads to another call."""
     status, problem = _REPLIES[answer]
     return json_reply({"success": False, "message": problem} if problem else {"success": True}, status)
 

@@ -1,7 +1,7 @@
-"""Callbacks to try payctl on without an account anywhere.
+"""Callbacks to try payctl with, without an account at a gateway.
 
-Every key in ``samples.json`` is public: sandbox and documentation keys that the gateways publish themselves, and an
-invented one for VNPay, which publishes none. ``genuine`` says that the gateway made the signature, not payctl.
+Every key in ``samples.json`` is public: sandbox and documentation keys that the gateways publish, and an invented key
+for VNPay, which publishes none. ``genuine`` says that the gateway made the signature, not payctl.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Tampered:
-    """A sample with one field of its content changed after signing, and what was changed in words."""
+    """A sample with one field changed after signing, and a sentence about the change."""
 
     request: Request
     sentence: str
 
 
 def samples() -> Mapping[str, Sample]:
-    """Every built-in sample by its name."""
+    """Return every built-in sample by its name."""
     return {record["name"]: _sample(record) for record in _records()}
 
 
 def sample(name: str) -> Sample:
-    """The sample of that name.
+    """Return the sample with this name.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: no sample has this name.
     """
     known = samples()
     if name not in known:
@@ -60,9 +60,9 @@ def sample(name: str) -> Sample:
 
 
 def tamper(original: Sample, field: str) -> Tampered:
-    """The sample with ``field`` changed and the signature left as it was: it must be refused.
+    """Return the sample with ``field`` changed and the signature as it was. Verification must refuse it.
 
-    A field is named as the gateway names it, in any case; VNPay's ``vnp_`` may be left out.
+    A field has the gateway's name, in any case. The prefix ``vnp_`` of VNPay may be left out.
 
     Raises:
         InputError: the content has no such field, or its value is not a text or a number.
@@ -76,7 +76,7 @@ def tamper(original: Sample, field: str) -> Tampered:
 
 
 def _content(original: Sample) -> dict[str, Any]:
-    """The signed fields."""
+    """Return the signed fields."""
     if original.gateway == "vnpay":
         pairs = parse_qsl(original.request.query)
         return {name: value for name, value in pairs if not name.startswith("vnp_SecureHash")}

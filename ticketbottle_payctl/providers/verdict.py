@@ -1,4 +1,4 @@
-"""From a gateway's own checks to one of three answers: genuine, genuine but unclear, not genuine."""
+"""Turn a gateway's own checks into one of three answers: genuine, genuine but unclear, not genuine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Proven = TypeVar("Proven")
 
 
 class NotGenuineError(Exception):
-    """The callback is not the gateway's, or not for this merchant. ``detail`` quotes nothing that was received."""
+    """The callback is not from the gateway, or not for this merchant. ``detail`` quotes nothing that was received."""
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(detail)
@@ -27,11 +27,11 @@ class AmbiguousError(MalformedError):
 def judge(
     gateway: str, prove: Callable[[], Proven], read: Callable[[Proven], Callback], order_of: Callable[[Proven], object]
 ) -> Callback | Unclear | Rejected:
-    """Prove a callback, then read it. Never raises what the two functions may raise.
+    """Prove a callback, then read it. Never raises the errors of the two functions.
 
-    ``prove`` raises NotGenuineError or MalformedError: the callback is rejected and nothing is kept of it. ``read``
-    raises MalformedError or AmbiguousError: the signature held, so the callback is kept for a person and for the
-    status query. ``order_of`` names the order as far as it can be read.
+    If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected and nothing of it is kept. If
+    ``read`` raises MalformedError or AmbiguousError, the signature held, so the callback is kept for a person and for
+    the status query. ``order_of`` returns the order if it can be read.
     """
     try:
         proven = prove()

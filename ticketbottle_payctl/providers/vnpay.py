@@ -1,9 +1,9 @@
 """VNPay 2.1.0: a GET whose ``vnp_`` parameters are signed with the hash secret, sorted and form-encoded.
 
-Source: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY" (IPN, response codes, RspCode), and VNPAY's own samples for
-what it leaves open. Which of the samples' encodings the server uses is not documented, so the query is tried first
-as it was received and then as the documented form encoding of its decoded values. Either way the text determines
-the values, so trying both proves no more than one does.
+Source: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY" (IPN, response codes, RspCode). VNPAY's own samples answer
+what it leaves open. The samples encode values differently, and it is not documented which encoding the server uses. So
+the query is tried as it was received, and then in the documented form encoding of its decoded values. Each text
+determines the values, so a second try accepts nothing that was not signed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Parameter:
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Prove a callback, then read it. Never raises. ``vnp_SecureHashType`` never chooses the algorithm.
 
-    Each text that is tried determines the values: names and values are escaped in it, so it cannot be cut otherwise.
+    Each text that is tried escapes names and values, so it can be read in one way only.
     """
     secrets, terminals = mac.keys(credentials, "hash_secret"), mac.texts(credentials, "tmn_code")
     if not secrets or not terminals:
@@ -76,7 +76,7 @@ def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -
     """Return the values of a query that VNPay signed for this terminal."""
     parameters = read_query(query)
     values = {parameter.name: parameter.value for parameter in parameters}
-    # Hex digits in any case: VNPAY's own C# sample compares without regard to it.
+    # Hex digits in any case: VNPAY's own C# sample ignores the case.
     presented = mac.presented(values.get(HASH)).lower()
     if not any(mac.matches("sha512", secrets, presented, text.encode()) for text in signed_texts(parameters)):
         raise NotGenuineError(RejectReason.SIGNATURE, "the hash is not that of the vnp_ parameters under the secret")
@@ -89,10 +89,10 @@ def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -
 
 
 def read_query(query: str) -> list[Parameter]:
-    """The ``vnp_`` parameters in name order; any other is not VNPAY's and is passed over.
+    """Return the ``vnp_`` parameters in the order of their names. Other parameters are not VNPAY's and are ignored.
 
     Raises:
-        MalformedError: too large, a ``vnp_`` parameter that is not UTF-8, or one given twice however it is spelled.
+        MalformedError: the query is too large, a ``vnp_`` parameter is not UTF-8, or one is given twice.
     """
     if len(query) > MAX_BODY_BYTES:
         detail = "the query is too large"
@@ -113,7 +113,8 @@ def read_query(query: str) -> list[Parameter]:
 def signed_texts(parameters: list[Parameter]) -> Iterator[str]:
     """Yield the texts that VNPay may have signed, the likely one first.
 
-    The Java and C# samples leave empty values out, the PHP sample signs them. The documentation does not say.
+    The Java and C# samples leave empty values out, the PHP sample signs them. The documentation does not say which is
+    right.
     """
     yield received_text(parameters)
     yield canonical_text(parameters)
@@ -138,7 +139,7 @@ def canonical_text(parameters: list[Parameter], *, empty: bool = False) -> str:
 
 
 def form_encoded(text: str) -> str:
-    """As an HTML form sends it: space is ``+``, upper-case ``%XX``, bare only letters, digits and ``* - . _``."""
+    """Return a text as an HTML form sends it: space is ``+``, ``%XX`` in upper case, bare only ``A-Za-z0-9*-._``."""
     return quote_plus(text, safe="*").replace("~", "%7E")
 
 
@@ -175,7 +176,7 @@ def _read(values: dict[str, str]) -> Callback:
 
 def _amount(text: str) -> int:
     hundredths = int(text) if _NUMBER.fullmatch(text) else 0
-    # vnp_Amount is VND x 100; a remainder would be a part of a VND.
+    # vnp_Amount is VND x 100, so a remainder is a part of one VND.
     return payload.amount_of(None if hundredths % 100 else hundredths // 100)
 
 
@@ -187,14 +188,14 @@ def _transaction_id(text: str) -> str | None:
 
 
 def recognises(request: Request) -> bool:
-    """A query with a ``vnp_`` parameter."""
+    """Return whether the query has a ``vnp_`` parameter."""
     return "vnp_" in request.query
 
 
 def reply(answer: Answer) -> Reply:
-    """HTTP 200 with RspCode: 00 and 02 end it; any other brings up to ten calls, five minutes apart.
+    """Return HTTP 200 with an RspCode. 00 and 02 end the calls, another code leads to ten calls, five minutes apart.
 
-    A failed payment that was recorded is answered 00 too, and so is a held one: both were received.
+    A failed payment that was recorded and a held payment are answered 00 too, because both were received.
     """
     code, message = _REPLIES[answer]
     return json_reply({"RspCode": code, "Message": message})

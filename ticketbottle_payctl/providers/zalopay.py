@@ -1,8 +1,8 @@
-"""ZaloPay v2: a POST whose ``data`` is a JSON text, signed as it stands with key2.
+"""ZaloPay v2: a POST whose ``data`` is a JSON text. ZaloPay signs the text as it is with key2.
 
-Sources: docs.zalopay.vn, "Callback" (mac, types, return codes) and "Status codes"; the quickstart samples for
-``return_code`` 0, which asks for another call (three at most). A callback for an order means paid: nothing is sent
-for a failed one. key1 signs what the merchant sends and never a callback.
+Sources: docs.zalopay.vn, "Callback" (mac, types, return codes) and "Status codes". The quickstart samples describe
+``return_code`` 0, which asks for another call, three at most. A callback for an order means that it was paid: ZaloPay
+sends nothing for a failed one. key1 signs what the merchant sends, never a callback.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _order_of(proven: tuple[str, MalformedError | None]) -> object:
 
 
 def signed_text(envelope: dict[str, object]) -> str:
-    """What the mac is made of: the text in ``data``, untouched."""
+    """Return the text in ``data`` unchanged: it is what the mac is made of."""
     data = envelope.get("data")
     if not isinstance(data, str):
         detail = "data is not a text"
@@ -119,7 +119,7 @@ def _id(data: dict[str, object]) -> int | None:
 
 
 def recognises(request: Request) -> bool:
-    """A JSON object with ``data`` and ``mac``."""
+    """Return whether the body is a JSON object with ``data`` and ``mac``."""
     try:
         envelope = payload.read_body(request.body)
     except MalformedError:
@@ -128,7 +128,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """HTTP 200 with a return code: 1 ends it, 0 asks for another call, anything else is a failure that ends it."""
+    """Return HTTP 200 with a return code: 1 ends the calls, 0 asks for another one, other codes are final."""
     code, message = _REPLIES[answer]
     return json_reply({"return_code": code, "return_message": message})
 

@@ -1,4 +1,4 @@
-"""The gateways' status queries: how each is asked what became of a payment, and what its answer means."""
+"""The gateways' status queries: how payctl asks each gateway about a payment, and what the answer means."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from ticketbottle_payctl.providers.queries.model import StatusQuery
 QUERIES: dict[str, StatusQuery] = {
     query.gateway: query for query in (zalopay.QUERY, payos.QUERY, vnpay.QUERY, momo.QUERY)
 }
-"""By the gateway's name."""
+"""Every status query by the gateway's name."""

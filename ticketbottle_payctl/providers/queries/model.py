@@ -1,4 +1,4 @@
-"""What asking a gateway about a payment needs, and what its answer can mean. Values only: nothing here is sent."""
+"""The values of a status query: what the question needs and what the answer can mean. Nothing is sent here."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NoVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """An answer that settles nothing. ``detail`` is constant text or the gateway's own code, never more of it."""
+    """An answer that settles nothing. ``detail`` is a constant text or the gateway's own code."""
 
     because: NoVerdict
     detail: str = ""
@@ -44,10 +44,10 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The payment a gateway is asked about, and how this one question is told from others.
+    """The payment that a gateway is asked about.
 
-    ``reference`` is what the payment was created with, ``at`` now and ``created_at`` the payment's instant (UTC).
-    ``request_id`` is new for every question: a repeated one is refused.
+    ``reference`` is the value that the payment was created with. ``at`` is now and ``created_at`` the payment's
+    instant, both UTC. ``request_id`` is new for every query, because a repeated one is refused.
     """
 
     reference: str
@@ -63,10 +63,10 @@ Answer = Callback | Silent
 
 @dataclass(frozen=True, slots=True)
 class StatusQuery:
-    """One gateway's status query. ``read`` never raises, whatever the bytes are.
+    """A gateway's status query. ``read`` never raises, whatever bytes it gets.
 
-    ``needs`` are the credentials without which it cannot be asked; ``within`` how long after its creation a payment is
-    known to it; ``hosts`` the base URLs for tests and for production, None where only the merchant knows.
+    ``needs`` are the credentials that the query needs. ``within`` is how long after its creation the gateway knows a
+    payment. ``hosts`` are the base URLs for tests and for production; None if only the merchant knows the host.
     """
 
     gateway: str
@@ -84,7 +84,7 @@ def post(url: str, fields: Mapping[str, object]) -> HttpRequest:
 
 
 def read_json(response: HttpResponse) -> dict[str, object] | Silent:
-    """The JSON object of an answer that came with status 200, or why there is none."""
+    """Return the JSON object of an answer with status 200, or the reason why there is none."""
     if response.status in {408, 425, 429} or response.status >= 500:  # noqa: PLR2004 - HTTP's "later" statuses
         return Silent(NoVerdict.BUSY, f"HTTP {response.status}")
     if response.status != HTTP_OK:
@@ -98,7 +98,7 @@ def read_json(response: HttpResponse) -> dict[str, object] | Silent:
 def verdict(
     gateway: str, asked: Asked, outcome: Outcome, amount: int | None, transaction_id: str | None = None
 ) -> Callback:
-    """What a callback would have said. An end without money has the payment's amount where the answer has none."""
+    """Return the callback that the answer stands for. If no money came and no amount is given, it is the payment's."""
     if outcome is not Outcome.COMPLETED and not amount:
         amount = asked.amount
     return Callback(
@@ -112,11 +112,11 @@ def verdict(
 
 
 def number(value: object) -> int | None:
-    """A number, or the same digits as a text."""
+    """Return a number, also from the same digits as text."""
     return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
 
 
 def identifier(value: object) -> str | None:
-    """The gateway's own number of a payment; None where there is none."""
+    """Return the gateway's own number of a payment, or None if it has none."""
     found = number(value)
     return str(found) if found is not None and found > 0 else None

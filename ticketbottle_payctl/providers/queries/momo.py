@@ -1,7 +1,7 @@
-"""MoMo v2's transaction query: signed with the secret key; no signature of the answer is documented.
+"""MoMo v2's transaction query, signed with the secret key. MoMo documents no signature of the answer.
 
-Source: developers.momo.vn v3, "Check transaction status" and "Result codes". The codes 10 to 47 are about the question;
-a paid order that was refunded later still says 0, and lists the refund.
+Source: developers.momo.vn v3, "Check transaction status" and "Result codes". The codes 10 to 47 are about the query. A
+paid order that was refunded later still has the code 0, and the answer lists the refund.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ABOUT_THE_QUESTION = {
     **dict.fromkeys((11, 12, 13, 20, 21, 22, 40, 41), NoVerdict.QUERY_REFUSED),
 }
 _UNKNOWN_ERROR = 99
-"""In a callback this code ends the payment. In an answer it may as well be an error of the query."""
+"""In a callback this code ends the payment. In an answer it may also be an error of the query."""
 
 _NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
     IgnoredBecause.PENDING: NoVerdict.PENDING,
@@ -40,7 +40,7 @@ _NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
 
 
 def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
-    """The request id is new each time: a repeated one is refused with 40."""
+    """Return the query. Its request id is new each time: MoMo refuses a repeated one with code 40."""
     partner, access = (mac.texts(credentials, name)[0] for name in ("partner_code", "access_key"))
     text = f"accessKey={access}&orderId={asked.reference}&partnerCode={partner}&requestId={asked.request_id}"
     fields = {"partnerCode": partner, "requestId": asked.request_id, "orderId": asked.reference, "lang": "vi"}
@@ -49,7 +49,7 @@ def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
 
 
 def read(response: HttpResponse, asked: Asked, credentials: Credentials) -> Answer:
-    """It must be about the order and the question that were asked."""
+    """Read an answer. It must name the order and the request id of the query."""
     fields = read_json(response)
     if isinstance(fields, Silent):
         return fields

@@ -1,7 +1,7 @@
-"""PayOS's payment link: a GET with the client id and the API key; the answer's ``data`` is signed as a webhook's is.
+"""PayOS's payment link: a GET with the client id and the API key. The answer's ``data`` is signed as a webhook's is.
 
-Source: payos.vn/docs, "Lấy thông tin link thanh toán"; the link's states from the official payos-lib-python. There is
-no host for tests. Its edge refuses clients that do not name themselves.
+Source: payos.vn/docs, "Lấy thông tin link thanh toán". The states come from the official payos-lib-python. PayOS has
+no host for tests. Its edge refuses clients without a user agent.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED"
 
 
 def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
-    """By the payment link's id, which is what the payment was created with."""
+    """Return the query for the payment link's id, which the payment was created with."""
     client_id, api_key = (mac.texts(credentials, name)[0] for name in ("client_id", "api_key"))
     headers = {"x-client-id": client_id, "x-api-key": api_key, "Accept": "application/json"}
     return HttpRequest("GET", f"{base}/v2/payment-requests/{quote(asked.reference, safe='')}", headers)
 
 
 def read(response: HttpResponse, asked: Asked, credentials: Credentials) -> Answer:
-    """Nothing but the code is believed before the signature over ``data`` holds. The amount is what was paid."""
+    """Read an answer.
+
+    Only the code is believed before the signature over ``data`` holds. The amount is what was paid.
+    """
     envelope = read_json(response)
     if isinstance(envelope, Silent):
         return envelope

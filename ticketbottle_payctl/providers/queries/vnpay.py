@@ -1,8 +1,8 @@
-"""VNPay's querydr: hashed with the hash secret in a fixed order, and so is the answer, which must have its hash.
+"""VNPay's querydr: the query and its answer are hashed with the hash secret, each in a fixed order.
 
-Source: sandbox.vnpayment.vn/apis/docs, "Truy vấn kết quả thanh toán (querydr)". Production's host is given by VNPAY. It
-wants the creation stamp that was sent when the payment was made; the payment service does not keep it, so the row's
-own instant in Vietnam's time stands in for it.
+Source: sandbox.vnpayment.vn/apis/docs, "Truy vấn kết quả thanh toán (querydr)". VNPay tells the merchant the
+production host. The query wants the creation stamp that was sent for the payment. The payment service does not keep
+it, so payctl sends the row's ``"createdAt"`` in Vietnam's time instead.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from ticketbottle_payctl.providers.queries.model import (
 
 NAME = "vnpay"
 ASKED = ("RequestId", "Version", "Command", "TmnCode", "TxnRef", "TransactionDate", "CreateDate", "IpAddr", "OrderInfo")
-"""What is hashed of a question, joined by ``|``."""
+"""The fields that are hashed of a query, joined by ``|``."""
 
 ANSWERED = (
     "ResponseId", "Command", "ResponseCode", "Message", "TmnCode", "TxnRef", "Amount", "BankCode", "PayDate",
     "TransactionNo", "TransactionType", "TransactionStatus", "OrderInfo", "PromotionCode", "PromotionAmount",
 )  # fmt: skip
-"""What is hashed of an answer; what is absent is empty."""
+"""The fields that are hashed of an answer. An absent field is empty."""
 
 _DONE, _NO_SUCH, _TOO_SOON = "00", "91", frozenset({"94", "99"})
 _PAYMENT = "01"
@@ -48,7 +48,7 @@ _VIETNAM = timezone(timedelta(hours=7))
 
 
 def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
-    """A request id is unique for a day and at most 32 characters long."""
+    """Return the query. A request id has at most 32 characters and is unique for a day."""
     values = {
         "RequestId": asked.request_id.replace("-", "")[:32],
         "Version": "2.1.0",
@@ -67,7 +67,7 @@ def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
 
 
 def read(response: HttpResponse, asked: Asked, credentials: Credentials) -> Answer:
-    """ResponseCode is the query's own, TransactionStatus the payment's."""
+    """Read an answer. ResponseCode is about the query, TransactionStatus is about the payment."""
     fields = read_json(response)
     if isinstance(fields, Silent):
         return fields
@@ -103,7 +103,7 @@ def _read(fields: dict[str, object], asked: Asked) -> Answer:
 
 
 def stamp(at: datetime) -> str:
-    """``yyyyMMddHHmmss`` in Vietnam's time."""
+    """Return ``yyyyMMddHHmmss`` in Vietnam's time."""
     return at.astimezone(_VIETNAM).strftime("%Y%m%d%H%M%S")
 
 

@@ -1,10 +1,10 @@
-"""ZaloPay v2's order query: signed with key1; the answer is not signed, so TLS is all that proves it.
+"""ZaloPay v2's order query, signed with key1. The answer is not signed, so only TLS proves it.
 
-Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". An order is known for 48 hours after it was
-created; later only the merchant portal answers.
+Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". ZaloPay knows an order for 48 hours after
+its creation. Later only the merchant portal answers.
 
-It tells of no end without money but expiry. A failed attempt leaves its order payable, and 2 with a sub code that the
-page of this query does not list is no verdict: calling it FAILED would release tickets that may be paid for.
+The only end without money that an answer proves is expiry. A customer can pay again after a failed attempt. So return
+code 2 with a sub code that this query's page does not list settles nothing: FAILED would release paid tickets.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAME = "zalopay"
 PAID, FAILED, UNPAID = 1, 2, 3
 EXPIRED = -54
 _PAYABLE = timedelta(hours=1)
-"""An order is created to live for 15 minutes; one that nobody pays is called ended well after that."""
+"""An order lives for 15 minutes. payctl calls an unpaid one ended only after this time."""
 
 _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
     -101: NoVerdict.NOT_FOUND,
@@ -43,7 +43,7 @@ _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
 
 
 def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
-    """The mac is over ``app_id|app_trans_id|key1`` with key1."""
+    """Return the query. Its mac is over ``app_id|app_trans_id|key1`` with key1."""
     app_id, key1 = (mac.texts(credentials, name)[0] for name in ("app_id", "key1"))
     text = f"{app_id}|{asked.reference}|{key1}"
     fields = {"app_id": app_id, "app_trans_id": asked.reference, "mac": mac.sign("sha256", credentials, "key1", text)}
@@ -52,7 +52,7 @@ def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
 
 
 def read(response: HttpResponse, asked: Asked, _: Credentials) -> Answer:
-    """Only 1 is paid. Expired is 2 with its sub code, or 3 for an old order that nobody is paying."""
+    """Read an answer. 1 is paid. Expired is 2 with its sub code, or 3 for an old order that nobody is paying."""
     fields = read_json(response)
     if isinstance(fields, Silent):
         return fields
@@ -85,7 +85,7 @@ def _code(sub: int | None) -> str:
 
 
 def _signed(value: object) -> int | None:
-    """A number that may be negative, also as a text."""
+    """Return a number that may be negative, also from text."""
     if isinstance(value, str) and value.startswith("-"):
         found = number(value[1:])
         return None if found is None else -found
