@@ -1,4 +1,4 @@
-"""Events kept in a file after they left the outbox: NDJSON, gzip, one member per batch.
+"""A file of events that left the outbox: NDJSON, gzip, one member for each batch.
 
 When :meth:`Archive.add` returns, the batch is on the disk in the file that the path still names, so its rows may be
 deleted. A crash before that leaves half a member at the end. Its rows are still in the outbox, and the next opening
@@ -7,8 +7,8 @@ cuts it off. A crash after that leaves rows in both places: the archive may hold
 Each member carries payctl's mark in its gzip header. A file that does not begin with an archive's member is never
 changed.
 
-Each line is a row with the columns' own names, as ``json_populate_record(NULL::outbox, line)`` takes it back;
-instants are UTC, without a zone as in the table.
+Each line is a row with the columns' own names, so ``json_populate_record(NULL::outbox, line)`` restores it. Instants
+are UTC, without a zone as in the table.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LONGEST_LINE = 16 * 1024 * 1024
 
 
 class Archive:
-    """A file that is added to. One process at a time; only its owner may read it: payloads name customers' orders.
+    """An archive that is appended to, by one process at a time. Only its owner may read it: payloads name orders.
 
     Raises:
         InputError: the file cannot be opened, is a link or not a regular file, or is not an archive. It is not changed.
@@ -102,12 +102,12 @@ class Archive:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The events of an archive, in the order they were added, one at a time. Half a batch at the end is left out.
+    """Yield the events of an archive in the order in which they were added. Half a batch at the end is left out.
 
-    It is read twice, first to find that end: nothing of it is held but the event at hand.
+    The file is read twice, first to find its whole end. Only the present event is held in memory.
 
     Raises:
-        InputError: it cannot be read, or is not an archive.
+        InputError: the file cannot be read, or is not an archive.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -131,7 +131,8 @@ def _member(content: bytes) -> bytes:
 def _refuse_foreign(file: int, path: Path, end: int) -> None:
     """Return if the file is empty or begins as an archive does.
 
-    An archive of a version before the mark is known by its first line. Half a member without the mark is not cut off.
+    An archive of an earlier version has no mark, so its first line is checked. Half a member without a mark is not cut
+    off.
     """
     first = os.pread(file, len(_HEADER), 0)
     if not first or (len(first) >= _TELLING and first == _HEADER[: len(first)]):
@@ -177,7 +178,7 @@ def _open(path: Path) -> int:
 
 
 def _sync_directory(path: Path) -> None:
-    """Without it the file's name may be lost in a power cut, and with it the file."""
+    """Sync a directory. Otherwise a power cut may lose the file's name, and with it the file."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -194,23 +195,23 @@ def _lock(file: int, path: Path) -> None:
 
 
 class _Piece(NamedTuple):
-    """A part of what is in a gzip member; ``end`` is where the member ends in the file, None before its last piece."""
+    """A part of a gzip member's content. ``end`` is where the member ends in the file, None before its last piece."""
 
     content: bytes
     end: int | None
 
 
 def _whole(file: int, path: Path) -> int:
-    """Where the last complete member ends.
+    """Return where the last complete member ends.
 
     Raises:
-        InputError: what stands there is not gzip, or is damaged. It is left as it is.
+        InputError: the content is not gzip, or is damaged. The file is not changed.
     """
     return max((piece.end for piece in _pieces(file, path) if piece.end is not None), default=0)
 
 
 def _lines(file: int, path: Path, end: int) -> Iterator[bytes]:
-    """The lines of the members up to ``end``, held one piece and one line at a time, however large a member is."""
+    """Yield the lines of the members up to ``end``. Only one piece and one line are in memory."""
     rest = b""
     for piece in _pieces(file, path) if end else ():
         *lines, rest = (rest + piece.content).split(b"\n")
@@ -226,10 +227,10 @@ def _lines(file: int, path: Path, end: int) -> Iterator[bytes]:
 
 
 def _pieces(file: int, path: Path) -> Iterator[_Piece]:
-    """What is in the members, complete or not, a piece at a time.
+    """Yield the content of the members, complete or not, a piece at a time.
 
     Raises:
-        InputError: what stands there is not gzip, or is damaged. It is left as it is.
+        InputError: the content is not gzip, or is damaged. The file is not changed.
     """
     end = at = 0
     member = zlib.decompressobj(_GZIP)
@@ -259,7 +260,7 @@ def _write(file: int, data: bytes, at: int) -> None:
 
 
 def _only(path: Path, act: Callable[[], None]) -> None:
-    """Do it, or say that the file cannot be written."""
+    """Run ``act``, or say that the file cannot be written."""
     try:
         act()
     except OSError as error:

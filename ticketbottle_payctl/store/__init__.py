@@ -1,1 +1,1 @@
-"""All SQL. Functions take an open connection, never commit, and say which guard each statement keeps."""
+"""All SQL. A function gets an open connection, never commits, and names the guard of each statement."""

@@ -1,8 +1,8 @@
-"""The driver's connection, one round trip shorter: a transaction's BEGIN travels with its first statement.
+"""The driver's connection with one round trip less: BEGIN is sent in the message of a transaction's first statement.
 
-The driver would send ``BEGIN`` alone and wait for the answer. Here it begins nothing by itself (its autocommit);
-``BEGIN`` stands in front of the first statement (:mod:`ticketbottle_payctl.store.db.engine` puts it there), and this
-connection ends what the server says is open.
+The driver would send ``BEGIN`` alone and wait for the answer. Here the driver runs in autocommit and begins nothing.
+:mod:`ticketbottle_payctl.store.db.engine` puts ``BEGIN`` in front of the first statement, and this connection ends the
+transaction that the server reports as open.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ BEGIN = "BEGIN"
 
 
 class Connection(connection):  # type: ignore[misc]  # the driver has no types
-    """What SQLAlchemy's pool holds. Nothing is open in it until a statement says ``BEGIN``."""
+    """The connection in SQLAlchemy's pool. No transaction is open until a statement says ``BEGIN``."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:  # noqa: ANN401 - the driver's own
         super().__init__(*arguments, **settings)
         self.autocommit = True
 
     def commit(self) -> None:
-        """Commit what is open. A connection that broke raises: nothing says that it was committed."""
+        """Commit the open transaction. A broken connection raises, because nothing says that the commit happened."""
         self._end("COMMIT")
 
     def rollback(self) -> None:
-        """Undo what is open."""
+        """Roll the open transaction back."""
         self._end("ROLLBACK")
 
     def _end(self, how: str) -> None:

@@ -1,4 +1,4 @@
-"""The server and the session: who we are there, which clock and which time zone."""
+"""Read what the server says of itself and of this session: role, clock and time zone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ticketbottle_payctl.store.db.owner_time import NOW, aware
 
 
 class Server(NamedTuple):
-    """``version`` is PostgreSQL's number, 150004. ``zone`` is what a session of this role begins with."""
+    """A server.
+
+    ``version`` is PostgreSQL's number, 150004. ``zone`` is the zone that a session of this role begins with.
+    """
 
     version: int
     role: str
@@ -21,7 +24,7 @@ class Server(NamedTuple):
 
 
 class ZoneSetting(NamedTuple):
-    """A time zone that is set for sessions of a role, of a database, or of both."""
+    """A time zone that is set for the sessions of a role, of a database, or of both."""
 
     role: str | None
     database: str | None
@@ -29,7 +32,7 @@ class ZoneSetting(NamedTuple):
 
 
 def server(connection: Connection) -> Server:
-    """What we are connected to, and as whom."""
+    """Return what the connection leads to, and as which role."""
     row = connection.exec_driver_sql(
         """
         SELECT current_setting('server_version_num')::int, current_user::text, current_database()::text,
@@ -42,7 +45,7 @@ def server(connection: Connection) -> Server:
 
 
 def zone_settings(connection: Connection) -> list[ZoneSetting]:
-    """Time zones that sessions of other roles get in this database."""
+    """Return the time zones that sessions of other roles get in this database."""
     rows = connection.exec_driver_sql(
         """
         SELECT nullif(s.setrole, 0)::regrole::text, d.datname::text, split_part(c.setting, '=', 2)
@@ -58,14 +61,17 @@ def zone_settings(connection: Connection) -> list[ZoneSetting]:
 
 
 def clock(connection: Connection) -> datetime:
-    """The server's clock, in UTC."""
+    """Return the server's clock, in UTC."""
     at = connection.exec_driver_sql(f"SELECT {NOW}").scalar_one()
     assert isinstance(at, datetime)  # noqa: S101 - for the type checker
     return aware(at)
 
 
 def seconds_ahead(connection: Connection) -> float:
-    """How far in the future the newest event is dated, in seconds; at most 0 where none is. Two index look-ups."""
+    """Return how far in the future the newest event is dated, in seconds, at most 0 if there is none.
+
+    Two index look-ups.
+    """
     ahead = connection.exec_driver_sql(
         f"""
         SELECT EXTRACT(epoch FROM greatest(

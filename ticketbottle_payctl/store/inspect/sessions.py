@@ -1,4 +1,4 @@
-"""Other sessions: who holds an old snapshot, who publishes."""
+"""Read which other sessions hold an old snapshot or publish."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SnapshotHolder(NamedTuple):
 
 
 class Publisher(NamedTuple):
-    """A session that holds a shard, out of the number of shards that it was told of."""
+    """A session that holds a shard, and the number of shards that it was configured with."""
 
     shard: int
     shards: int
@@ -32,7 +32,7 @@ class Publisher(NamedTuple):
 
 
 class LastPublisher(NamedTuple):
-    """Who wrote its name on a shard last, and how long ago in seconds."""
+    """The publisher that took over a shard last, and how many seconds ago."""
 
     shard: int
     owner: str
@@ -40,9 +40,9 @@ class LastPublisher(NamedTuple):
 
 
 def snapshot_holders(connection: Connection, older_than: float) -> list[SnapshotHolder]:
-    """Whatever has held a snapshot for more than ``older_than`` seconds, the oldest first.
+    """Return everything that has held a snapshot for more than ``older_than`` seconds, the oldest first.
 
-    Of other roles' sessions it sees what ``pg_read_all_stats`` shows.
+    Sessions of other roles are included only as far as ``pg_read_all_stats`` shows them.
     """
     rows = connection.exec_driver_sql(
         """
@@ -68,12 +68,12 @@ def snapshot_holders(connection: Connection, older_than: float) -> list[Snapshot
 
 
 def sees_other_sessions(connection: Connection) -> bool:
-    """Whether the current role may see what other roles' sessions do."""
+    """Return whether the current role may see what sessions of other roles do."""
     return bool(connection.exec_driver_sql("SELECT pg_has_role('pg_read_all_stats', 'USAGE')").scalar_one())
 
 
 def publishers(connection: Connection) -> list[Publisher]:
-    """Who publishes at this moment, by the locks they hold."""
+    """Return the publishers that are running, by the locks that they hold."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT l.objid::bigint, l.pid, nullif(a.application_name, ''),
@@ -88,7 +88,7 @@ def publishers(connection: Connection) -> list[Publisher]:
 
 
 def last_publishers(connection: Connection) -> list[LastPublisher]:
-    """Who published each shard last, as they wrote it down; nobody where the role may not read that."""
+    """Return the last publisher of each shard, or nothing if the role may not read the table."""
     may_read = connection.exec_driver_sql(
         """
         SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')

@@ -1,4 +1,4 @@
-"""The tables: their columns, what the current role may do with them, their indexes and their housekeeping."""
+"""Read the tables: columns, the current role's privileges, indexes and housekeeping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OUTBOX_INDEX = "outbox_published_createdAt_idx"
 
 
 class Column(NamedTuple):
-    """A column; ``required`` means that an INSERT which leaves it out fails."""
+    """A column. If it is ``required``, an INSERT that leaves it out fails."""
 
     name: str
     type: str
@@ -20,7 +20,7 @@ class Column(NamedTuple):
 
 
 class Privilege(NamedTuple):
-    """``kind`` on a table, or on one column of it. ``table`` is ``outbox``, or ``payctl.runs``."""
+    """A privilege ``kind`` on a table or on one of its columns. ``table`` is ``outbox`` or ``payctl.runs``."""
 
     table: str
     kind: str
@@ -28,7 +28,7 @@ class Privilege(NamedTuple):
 
 
 class Index(NamedTuple):
-    """An index by its name, its column names in order, and whether it can be used."""
+    """An index: its name, its columns in order, and whether it can be used."""
 
     name: str
     columns: tuple[str, ...]
@@ -37,7 +37,7 @@ class Index(NamedTuple):
 
 
 class Housekeeping(NamedTuple):
-    """What vacuum and analyse did last, as the statistics say; sizes are estimates of rows, and bytes."""
+    """What vacuum and analyse did last, by the statistics. Sizes are estimates of rows, and bytes."""
 
     live: int
     dead: int
@@ -49,7 +49,7 @@ class Housekeeping(NamedTuple):
 
 
 def columns(connection: Connection, table: str) -> list[Column]:
-    """The columns of a table of the payment service; none where there is no such table."""
+    """Return the columns of a table of the payment service, or none if there is no such table."""
     rows = connection.exec_driver_sql(
         """
         SELECT attname::text, replace(format_type(atttypid, NULL), '"', ''),
@@ -64,7 +64,7 @@ def columns(connection: Connection, table: str) -> list[Column]:
 
 
 def labels(connection: Connection, table: str, column: str) -> list[str]:
-    """The labels of an enum column; none where it is no enum."""
+    """Return the labels of an enum column, or none if the column is not an enum."""
     rows = connection.exec_driver_sql(
         """
         SELECT e.enumlabel::text FROM pg_attribute a JOIN pg_enum e ON e.enumtypid = a.atttypid
@@ -76,7 +76,10 @@ def labels(connection: Connection, table: str, column: str) -> list[str]:
 
 
 def privileges(connection: Connection, wanted: Sequence[Privilege]) -> dict[Privilege, bool]:
-    """Which of ``wanted`` the current role has. A privilege on what does not exist is not among them."""
+    """Return which of the ``wanted`` privileges the current role has.
+
+    A privilege on a missing table is not returned.
+    """
     rows = connection.exec_driver_sql(
         """
         SELECT w.name, w.kind, w.attribute, has_schema_privilege(t.schema, 'USAGE') AND CASE
@@ -102,7 +105,7 @@ def privileges(connection: Connection, wanted: Sequence[Privilege]) -> dict[Priv
 
 
 def may_create(connection: Connection) -> bool:
-    """Whether the current role may make tables in schema ``payctl``, or the schema itself where it is not there."""
+    """Return whether the current role may create tables in schema ``payctl``, or the schema itself if it is missing."""
     sql = """
         SELECT COALESCE((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'payctl'),
                         has_database_privilege(current_database(), 'CREATE'))
@@ -111,7 +114,7 @@ def may_create(connection: Connection) -> bool:
 
 
 def indexes(connection: Connection, table: str) -> list[Index]:
-    """The indexes of a table of the payment service. An index on an expression has fewer columns than it has keys."""
+    """Return the indexes of a table of the payment service. An index on an expression has fewer columns than keys."""
     rows = connection.exec_driver_sql(
         """
         SELECT c.relname::text, i.indisvalid AND i.indisready, i.indpred IS NOT NULL,
@@ -126,7 +129,7 @@ def indexes(connection: Connection, table: str) -> list[Index]:
 
 
 def housekeeping(connection: Connection, table: str) -> Housekeeping | None:
-    """What the statistics say of a table; None where there is no such table."""
+    """Return what the statistics say of a table, or None if there is no such table."""
     row = connection.exec_driver_sql(
         """
         SELECT s.n_live_tup, s.n_dead_tup, pg_table_size(s.relid),

@@ -1,7 +1,7 @@
-"""What the database knows about Debezium: its publication, its slot, and which events lie on whose side of it.
+"""Read what the database knows about Debezium: the publication, the slot, and which events belong to whom.
 
-A slot begins at a point of the write-ahead log. Transactions that commit later are Debezium's, earlier ones are
-payctl's; neither a timestamp nor an id can tell them apart, but the snapshot that comes with a new slot does.
+A slot begins at a point of the write-ahead log. Transactions that commit later belong to Debezium, earlier ones to
+payctl. Neither a timestamp nor an id can tell them apart. The snapshot that comes with a new slot can.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _PRIVILEGE, _EXISTS, _NOT_LOGICAL, _CANCELED = "42501", "42710", "55000", "57014
 
 
 class SlotState(NamedTuple):
-    """``active`` while a connector reads. ``retained`` are bytes of log that the server keeps for it."""
+    """The slot.
+
+    ``active`` says that a connector reads from it. ``retained`` is the log that the server keeps, in bytes.
+    """
 
     active: bool
     retained: int
@@ -41,14 +44,14 @@ class Pending(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """An event that lies in Kafka, and since when (UTC, without zone like the owner's column)."""
+    """An event that is in Kafka, and since when (UTC, without a zone as in the owner's column)."""
 
     id: str
     at: datetime
 
 
 def publishes_inserts(connection: Connection) -> bool:
-    """Whether the publication is there, for the outbox, and for inserts alone."""
+    """Return whether the publication exists, for the outbox and for inserts only."""
     sql = """
         SELECT p.pubinsert AND NOT (p.pubupdate OR p.pubdelete OR p.pubtruncate)
         FROM pg_publication AS p JOIN pg_publication_rel AS r ON r.prpubid = p.oid
@@ -58,7 +61,7 @@ def publishes_inserts(connection: Connection) -> bool:
 
 
 def slot(connection: Connection) -> SlotState | None:
-    """Debezium's slot in this database; None where Debezium does not publish."""
+    """Return Debezium's slot in this database, or None if Debezium does not publish."""
     sql = """
         SELECT active, pg_current_wal_insert_lsn() - confirmed_flush_lsn FROM pg_replication_slots
         WHERE slot_name = %(name)s AND database = current_database()
@@ -68,10 +71,10 @@ def slot(connection: Connection) -> SlotState | None:
 
 
 def refuse_while_debezium_publishes(connection: Connection) -> None:
-    """Two publishers would send everything twice.
+    """Return if Debezium does not publish: two publishers would send every event twice.
 
     Raises:
-        GuardError: the slot is there.
+        GuardError: the slot exists.
     """
     if slot(connection) is not None:
         message = f"Debezium publishes this outbox (replication slot {SLOT})"
@@ -79,7 +82,7 @@ def refuse_while_debezium_publishes(connection: Connection) -> None:
 
 
 def table_name(connection: Connection) -> str:
-    """The outbox's name, quoted and with its schema, for a connection that has another search path."""
+    """Return the outbox's name, quoted and with its schema, for a connection with another search path."""
     sql = """
         SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = 'outbox'::regclass
@@ -88,14 +91,14 @@ def table_name(connection: Connection) -> str:
 
 
 def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patience: timedelta) -> list[Pending]:
-    """Make the slot; the events that were pending at the very point where it begins, oldest first, at most ``limit``.
+    """Create the slot. Return at most ``limit`` events that were pending where it begins, oldest first.
 
-    Waits for the transactions that are writing at that moment, and makes nobody wait.
+    This waits for transactions that are writing at that moment. No other session waits for it.
 
     Raises:
-        GuardError: the slot is there already.
+        GuardError: the slot exists already.
         ConfigError: ``wal_level`` is not logical, or the role may not replicate.
-        DatabaseUnavailableError: a transaction wrote for longer than ``patience``, or the server is away.
+        DatabaseUnavailableError: a transaction wrote for longer than ``patience``, or the server cannot be reached.
     """
     sql = f"""
         SELECT id, "aggregateId" FROM {table} WHERE {states.pending()}
@@ -119,10 +122,10 @@ def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patie
 
 
 def drop_slot(engine: Engine, limits: Limits) -> None:
-    """Let go of the log. No slot is no error.
+    """Drop the slot, so that the server can remove the log. A missing slot is no error.
 
     Raises:
-        GuardError: a connector reads from it.
+        GuardError: a connector reads from the slot.
     """
     with transaction(engine, limits) as connection:
         state = slot(connection)
@@ -134,7 +137,7 @@ def drop_slot(engine: Engine, limits: Limits) -> None:
 
 
 def waiting_behind_dead(connection: Connection, max_retries: int) -> int:
-    """How many pending events follow a dead one of their payment."""
+    """Count pending events that follow a dead event of their payment."""
     sql = f"""
         SELECT count(*) FROM outbox AS o WHERE {states.pending()} AND EXISTS (
             SELECT FROM outbox AS d WHERE {states.dead("d.")}
@@ -144,13 +147,13 @@ def waiting_behind_dead(connection: Connection, max_retries: int) -> int:
 
 
 def count_pending(connection: Connection, max_retries: int) -> int:
-    """How many events are pending."""
+    """Count pending events."""
     sql = f"SELECT count(*) FROM outbox WHERE {states.pending()}"  # noqa: S608
     return int(connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one())
 
 
 def claim_these(connection: Connection, ids: Sequence[str]) -> list[OutboxEvent]:
-    """Claim and mark these events as a publisher does, oldest first. Guard: still pending."""
+    """Claim and mark these events as a publisher does, oldest first. Guard: the event is not published."""
     sql = f"""
         UPDATE outbox AS o SET published = true, "publishedAt" = {NOW}
         WHERE o.id = ANY(%(ids)s) AND {states.unpublished("o.")}
@@ -164,7 +167,7 @@ def claim_these(connection: Connection, ids: Sequence[str]) -> list[OutboxEvent]
 
 
 def mark_published(connection: Connection, sent: Sequence[Marked]) -> int:
-    """Mark what lies in Kafka; how many were not marked before."""
+    """Mark events that are in Kafka as published. Return how many were not marked before."""
     sql = f"""
         UPDATE outbox AS o SET published = true, "publishedAt" = s.at
         FROM unnest(%(ids)s::text[], %(at)s::timestamp[]) AS s (id, at) WHERE o.id = s.id AND {states.unpublished("o.")}
@@ -173,7 +176,7 @@ def mark_published(connection: Connection, sent: Sequence[Marked]) -> int:
 
 
 def mark_dead(connection: Connection, ids: Sequence[str], max_retries: int, error: str) -> int:
-    """Make events dead that went where nobody reads; how many were not dead before."""
+    """Make events dead that went to a topic which nobody reads. Return how many were not dead before."""
     sql = f"""
         UPDATE outbox SET "retryCount" = %(max_retries)s, "lastError" = %(error)s
         WHERE id = ANY(%(ids)s) AND {states.pending()}

@@ -1,4 +1,4 @@
-"""Names that payctl, Debezium and PostgreSQL must agree on when Debezium publishes the outbox instead of payctl."""
+"""Names that payctl, Debezium and PostgreSQL must agree on while Debezium publishes the outbox."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ SLOT = "payctl_outbox"
 ROLE = "payctl_cdc"
 TOPIC_PREFIX = "payctl"
 HEARTBEATS = f"__debezium-heartbeat.{TOPIC_PREFIX}"
-"""Where the connector says that it lives. Nobody needs to read it."""
+"""The topic of the connector's heartbeats. Nobody needs to read it."""
 
 HEARTBEAT_MESSAGE = "payctl-heartbeat"
 UNROUTABLE = "payment.unroutable"
-"""Where events of an unknown type go. payctl makes such an event dead; Debezium cannot keep it back."""
+"""The topic of events with an unknown type. payctl makes such an event dead. Debezium cannot hold it back."""
 
 MARKING_GROUP = "payctl-cdc-mark"
-"""The consumer group that remembers up to where Debezium's messages are marked as published."""
+"""The consumer group that remembers up to which message Debezium's events are marked as published."""
 
 ALL_TOPICS = (*TOPICS.values(), UNROUTABLE)

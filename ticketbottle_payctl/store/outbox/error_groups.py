@@ -1,4 +1,4 @@
-"""Why events are not published: their last errors, grouped by what is the same about them."""
+"""Group unpublished events by their last error, without the parts that differ from event to event."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class ErrorGroup:
 
 
 def groups(connection: Connection, selector: Selector, max_retries: int, limit: int) -> list[ErrorGroup]:
-    """The kinds of error of unpublished events that failed at least once, the most frequent first.
+    """Return the kinds of error of unpublished events that failed at least once, the most frequent first.
 
-    ``first`` and ``last`` are when the oldest and the newest of them was created.
+    ``first`` and ``last`` are the creation instants of the group's oldest and newest event.
 
     Raises:
-        InputError: the selector's pattern is not one.
+        InputError: the selector's pattern is not a regular expression.
     """
     check_pattern(connection, selector)
     wanted = predicate(selector, max_retries)
     failed = f'{states.unpublished("o.")} AND o."retryCount" > 0 AND {wanted.sql}'
-    # Only counts and bounds are gathered of a group, never its rows: each one's newest is then found by its instant.
+    # A group keeps only counts and bounds, never its rows. The newest event is then found by its instant.
     sql = f"""
         WITH part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,

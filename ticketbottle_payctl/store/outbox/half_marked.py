@@ -1,4 +1,4 @@
-"""Rows that the replaced service left half marked: ``"publishedAt"`` set, ``published`` false. They were sent."""
+"""Events that the replaced service left half marked: ``"publishedAt"`` set, ``published`` false. They were sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ticketbottle_payctl.store.outbox import states
 
 
 class HalfMarked(NamedTuple):
-    """How many there are, from when to when they were made, and when the last was sent (UTC); None where none are."""
+    """The number of half-marked events, when they were created, and when the last was sent (UTC).
+
+    None without events.
+    """
 
     events: int
     oldest: datetime | None
@@ -21,14 +24,14 @@ class HalfMarked(NamedTuple):
 
 
 class Repaired(NamedTuple):
-    """How many one batch repaired, and where the next one begins."""
+    """The number of events that one batch repaired, and where the next batch begins."""
 
     events: int
     after: tuple[datetime, str] | None
 
 
 def count(connection: Connection) -> HalfMarked:
-    """Count them through the index on (published, "createdAt"): it reads unpublished rows only."""
+    """Count half-marked events through the index on (published, "createdAt"). Only unpublished rows are read."""
     instants = 'min("createdAt"), max("createdAt"), max("publishedAt")'
     sql = f"SELECT count(*), {instants} FROM outbox WHERE {states.half_marked()}"  # noqa: S608 - only constants are put in
     events, *found = connection.exec_driver_sql(sql).one()
@@ -43,11 +46,11 @@ def repair(  # noqa: PLR0913, PLR0917 - the honest list of what one statement ne
     sent_until: datetime,
     after: tuple[datetime, str] | None,
 ) -> Repaired:
-    """Set ``published`` on the next ``limit`` of them, in order, and record each under the run. All else stays.
+    """Set ``published`` on the next ``limit`` half-marked events, in order, and record each under the run.
 
-    Guards: still half marked, checked on the row itself, and sent no later than ``sent_until`` (UTC); rows that another
-    session has locked are left for later.
-    ``after`` is where the batch before ended: without it every batch would walk the dead entries of the others.
+    Guards: the row is still half marked and was sent no later than ``sent_until`` (UTC). Rows that another session has
+    locked are left for later. ``after`` is where the previous batch ended. Without it, every batch would walk the dead
+    index entries of the earlier ones.
     """
     bound = '("createdAt", id COLLATE "C") > (%(at)s, %(id)s) AND "createdAt" >= %(at)s' if after else "true"
     sql = f"""

@@ -1,4 +1,4 @@
-"""Rows to look at, newest first, a page at a time: each page is a transaction of its own and holds nothing open."""
+"""List rows, newest first, a page at a time. Each page is its own transaction, so nothing stays open."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class Position(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A row as it was read, small while it waits for its turn: which value is the instant, and what all are called."""
+    """A row as it was read, kept small.
+
+    ``at`` says which value is the instant, ``names`` what the values are called.
+    """
 
     names: tuple[str, ...]
     values: Sequence[Any]
@@ -37,24 +40,24 @@ class Listed(NamedTuple):
 
     @property
     def position(self) -> Position:
-        """Where it stands in the order of the listing."""
+        """Return the row's place in the order of the listing."""
         at = aware_value(self.values[self.instant])
         assert isinstance(at, datetime)  # noqa: S101 - the column is one
         return Position(at, str(self.values[0]))
 
     @property
     def row(self) -> dict[str, object]:
-        """Its values by their names."""
+        """Return the row's values by name."""
         return dict(zip(self.names, map(aware_value, self.values), strict=True))
 
 
 PAYMENTS_PAGE = 50_000
-"""Payments have no index on their creation: each page sorts what is left of the table, so there must be few."""
+"""The size of a page of payments. Their creation has no index, so each page sorts the rest of the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentSelector:
-    """Which payments are meant. ``stuck`` is how long one must have been PENDING."""
+    """A selector of payments. ``stuck`` is how long a payment must have been PENDING."""
 
     ids: tuple[str, ...] | None = None
     order_codes: tuple[str, ...] = ()
@@ -67,7 +70,7 @@ class PaymentSelector:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptSelector:
-    """Which kept callbacks are meant. ``results`` are the outcomes of ``process-webhook``."""
+    """A selector of receipts. ``results`` are outcomes of ``process-webhook``."""
 
     ids: tuple[str, ...] | None = None
     order_codes: tuple[str, ...] = ()
@@ -95,10 +98,10 @@ RECEIPT_FIELDS = (
 def outbox(
     connection: Connection, limit: int, before: Position | None, *, selector: Selector, max_retries: int
 ) -> list[Listed]:
-    """Selected events, by the instant of their creation. The selector's own limit is not looked at.
+    """Return selected events in the order of their creation. The selector's own limit is ignored.
 
     Raises:
-        InputError: the ``error`` pattern is not one.
+        InputError: the ``error`` pattern is not a regular expression.
     """
     check_pattern(connection, selector)
     wanted = predicate(selector, max_retries)
@@ -122,7 +125,7 @@ def outbox(
 
 
 def payments(connection: Connection, limit: int, before: Position | None, *, selector: PaymentSelector) -> list[Listed]:
-    """Selected payments, by the instant of their creation."""
+    """Return selected payments in the order of their creation."""
     conditions = [
         *([] if selector.ids is None else ["o.id = ANY(%(ids)s)"]),
         *(['o."orderCode" = ANY(%(order_codes)s)'] if selector.order_codes else []),
@@ -153,7 +156,7 @@ def payments(connection: Connection, limit: int, before: Position | None, *, sel
 
 
 def receipts(connection: Connection, limit: int, before: Position | None, *, selector: ReceiptSelector) -> list[Listed]:
-    """Selected callbacks, by the instant they were received; what they carried is not among the fields."""
+    """Return selected receipts in the order in which the callbacks arrived, without the callbacks' content."""
     conditions = [
         *([] if selector.ids is None else ["o.id::text = ANY(%(ids)s)"]),
         *([_OF_ORDER] if selector.order_codes else []),

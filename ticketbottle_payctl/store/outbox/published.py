@@ -1,4 +1,4 @@
-"""Events that the outbox calls published, as they are to be found in Kafka."""
+"""Read published events, to compare them with the records in Kafka."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AT_ONCE = 5000
 
 
 class SentEvent(NamedTuple):
-    """A published event; ``digest`` is the SHA-256 of the value that was to be sent. Instants are UTC."""
+    """A published event. ``digest`` is the SHA-256 of the value that was to be sent. Instants are UTC."""
 
     id: str
     key: str
@@ -25,9 +25,10 @@ class SentEvent(NamedTuple):
 
 
 def created_between(connection: Connection, since: datetime, until: datetime, limit: int) -> Iterator[SentEvent]:
-    """Published events created in the window, at most ``limit``, in no order; constant in memory.
+    """Yield published events that were created in the window, at most ``limit``, in no order, in constant memory.
 
-    Rows that the replaced service left half marked count: they were sent. Read through (published, "createdAt").
+    Half-marked rows of the replaced service count, because they were sent. The index on (published, "createdAt") is
+    used.
     """
     connection.exec_driver_sql(
         """

@@ -1,10 +1,10 @@
-"""Put events back to pending: what would be, and one chunk of a run's plan after the other.
+"""Put events back to pending: show what would change, and apply one chunk of a run's plan at a time.
 
 ::
 
-    published = false, "publishedAt" = null, "retryCount" = 0      "lastError" stays: why it was sent again
+    published = false, "publishedAt" = null, "retryCount" = 0      "lastError" stays: it says why the event is replayed
 
-An event is touched only if its row is still the version that was planned. The id never changes; the run's id goes
+An event is changed only if its row is still in the version that was planned. The id never changes. The run's id goes
 into the message's headers through ``payctl.event_context``.
 """
 
@@ -27,15 +27,18 @@ from ticketbottle_payctl.store.outbox.selector import (
     predicate,
 )
 
-# One text is quicker to hand over than a list. An id that held it would be told apart from its row, and left alone.
+# One text is passed faster than a list. An id that contains it would not match its row and would be left alone.
 _BETWEEN = "\x1f"
 
 CHUNK = 1000
-"""Most rows of one transaction."""
+"""The largest number of rows in one transaction."""
 
 
 class Row(NamedTuple):
-    """A row as it was seen: its id, where it stood, and the transaction that wrote it. Every change moves it."""
+    """A row as it was read: its id, its place in the table, and the transaction that wrote it.
+
+    Every change moves it.
+    """
 
     id: str
     place: str
@@ -54,7 +57,7 @@ class Candidate(NamedTuple):
 
 
 class Superseded(NamedTuple):
-    """An event whose payment is COMPLETED now: sent again, it would take a paid customer's tickets away."""
+    """An event whose payment is COMPLETED now. Sent again, it would take away a paid customer's tickets."""
 
     id: str
     event_type: str
@@ -62,7 +65,7 @@ class Superseded(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What one transaction applied: how many events by outcome and reason."""
+    """The result of one transaction: the number of events by outcome and reason."""
 
     number: int
     outcomes: dict[tuple[str, str | None], int]
@@ -70,7 +73,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where the events of a run stand now."""
+    """Where a run's events are now."""
 
     published: int
     dead: int
@@ -78,10 +81,10 @@ class Progress:
 
 
 def candidates(connection: Connection, selector: Selector, max_retries: int) -> list[Candidate]:
-    """The selected events, oldest first. Published ones only where they were selected as such or by their id.
+    """Return the selected events, oldest first. Published events only if they were selected as such or by their id.
 
     Raises:
-        InputError: the ``error`` pattern is not one.
+        InputError: the ``error`` pattern is not a regular expression.
     """
     check_pattern(connection, selector)
     chosen, parameters = _chosen(selector, max_retries)
@@ -98,10 +101,10 @@ def candidates(connection: Connection, selector: Selector, max_retries: int) -> 
 def count_candidates(
     connection: Connection, selector: Selector, max_retries: int, *, published: bool, superseded: bool
 ) -> int:
-    """How many of the selected events would be requeued, with or without those that are left out unless allowed.
+    """Count the selected events that would be requeued, with and without those that are left out unless allowed.
 
     Raises:
-        InputError: the ``error`` pattern is not one.
+        InputError: the ``error`` pattern is not a regular expression.
     """
     check_pattern(connection, selector)
     chosen, parameters = _chosen(selector, max_retries)
@@ -115,11 +118,11 @@ def count_candidates(
 
 
 def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate]) -> int:
-    """How many payments of these events have a newer event that is not among them."""
+    """Count the payments of these events that have a newer event outside the plan."""
     if not planned:
         return 0
     newest: dict[str, datetime] = {}
-    for event in planned:  # they are in order: the last of a key is its newest
+    for event in planned:  # in order: the last event of a key is its newest
         newest[event.aggregate_id] = event.created_at
     return int(
         connection.exec_driver_sql(
@@ -139,12 +142,12 @@ def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate])
 
 
 def superseded_among(connection: Connection, ids: Sequence[str]) -> tuple[Superseded, ...]:
-    """Which of these events are superseded now, oldest first."""
+    """Return which of these events are superseded now, oldest first."""
     return _superseded(connection, "o.id = ANY(%(ids)s)", {"ids": list(ids)})
 
 
 def superseded_left(connection: Connection, run_id: str) -> tuple[Superseded, ...]:
-    """Which events of the run's plan that are not applied yet are superseded now, oldest first."""
+    """Return which events of the run's plan are superseded now and not applied yet, oldest first."""
     left = """o.id = ANY(ARRAY(SELECT unnest(event_ids) FROM payctl.run_chunks
         WHERE run_id = %(run)s::uuid AND applied_at IS NULL))"""
     return _superseded(connection, left, {"run": run_id})
@@ -159,7 +162,7 @@ def _superseded(connection: Connection, which: str, parameters: dict[str, object
 
 
 def store_plan(connection: Connection, run_id: str, chunks: Iterable[Sequence[Row]]) -> None:
-    """Keep the plan of a run as the transactions in which it will be applied."""
+    """Store a run's plan as the transactions in which it will be applied."""
     for number, chunk in enumerate(chunks):
         connection.exec_driver_sql(
             """
@@ -179,10 +182,10 @@ def store_plan(connection: Connection, run_id: str, chunks: Iterable[Sequence[Ro
 
 
 def apply_next(connection: Connection, run_id: str, *, allow_superseded: bool) -> Chunk | None:
-    """Apply the run's next chunk; None where none is left or the run was cancelled.
+    """Apply the run's next chunk. Return None if none is left or the run was cancelled.
 
-    Guards, each on the row itself: it is there, nobody else holds it, its version is the planned one, and it was not
-    superseded since. What fails one is recorded with the reason and left alone.
+    Guards on each row: it exists, no other session holds it, its version is the planned one, and it is not superseded.
+    A row that fails a guard is recorded with the reason and left unchanged.
     """
     number = connection.exec_driver_sql(_NEXT, {"run": run_id}).scalar_one_or_none()
     if number is None:
@@ -193,7 +196,7 @@ def apply_next(connection: Connection, run_id: str, *, allow_superseded: bool) -
 
 
 def remaining(connection: Connection, run_id: str) -> tuple[int, int]:
-    """How many chunks and events of the run's plan are not applied yet."""
+    """Return how many chunks and events of the run's plan are not applied yet."""
     row = connection.exec_driver_sql(
         """
         SELECT count(*), coalesce(sum(cardinality(event_ids)), 0)::bigint FROM payctl.run_chunks
@@ -205,7 +208,7 @@ def remaining(connection: Connection, run_id: str) -> tuple[int, int]:
 
 
 def progress(connection: Connection, run_id: str, max_retries: int, *, chunk: int | None = None) -> Progress:
-    """Where the requeued events of a run stand now, of one chunk or of all. An event that was deleted is published."""
+    """Return where the requeued events of a run, or of one chunk, are now. A deleted event counts as published."""
     row = connection.exec_driver_sql(
         f"""
         SELECT count(*) FILTER (WHERE o.id IS NULL OR {states.published("o.")}),
@@ -220,7 +223,7 @@ def progress(connection: Connection, run_id: str, max_retries: int, *, chunk: in
 
 
 def outcomes(connection: Connection, run_id: str, *, chunk: int | None = None) -> dict[tuple[str, str | None], int]:
-    """How many events of a run, or of one chunk of it, had each outcome and reason."""
+    """Return how many events of a run, or of one chunk, had each outcome and reason."""
     rows = connection.exec_driver_sql(
         """
         SELECT outcome, reason, count(*) FROM payctl.run_items
@@ -242,8 +245,8 @@ def _chosen(selector: Selector, max_retries: int) -> tuple[str, dict[str, object
     return sql, wanted.parameters | {"limit": selector.limit}
 
 
-# Two resumed runs at once take turns: a chunk is applied once. Its commit need not wait for the disk: a server that
-# crashes loses the mark on the chunk together with the rows, and the report at the end is committed as ever.
+# Two resumed runs take turns, so a chunk is applied once. Its commit does not wait for the disk: if the server
+# crashes, it loses the chunk's mark together with the rows. The report at the end is committed as usual.
 _NEXT = """
 SELECT c.number FROM payctl.run_chunks AS c JOIN payctl.runs AS r ON r.id = c.run_id,
     set_config('synchronous_commit', 'off', true)
@@ -251,8 +254,8 @@ WHERE c.run_id = %(run)s::uuid AND c.applied_at IS NULL AND r.status <> 'cancell
 ORDER BY c.number LIMIT 1 FOR UPDATE OF c
 """
 
-# A row that another session holds is left alone rather than waited for. The lock is taken first and the version read
-# from the locked row, so what is judged is what is updated. Rows are found where they stood: each change moves them.
+# A row that another session holds is skipped, not waited for. The lock is taken first and the version is read from
+# the locked row, so the row that is checked is the row that is updated. Every change of a row moves it.
 _APPLY = f"""
 WITH chunk AS (
     UPDATE payctl.run_chunks SET applied_at = clock_timestamp()

@@ -1,7 +1,7 @@
-"""What retention lets go of: events that were published, or kept callbacks, before a horizon.
+"""Delete events that were published, and receipts that arrived, before a horizon.
 
-An event's age is the age of ``"publishedAt"``; of ``"createdAt"`` where a published event has none. The rows of the
-replaced service (``"publishedAt"`` alone) were sent, so they count. Pending and dead events match nothing here.
+An event's age counts from ``"publishedAt"``, or from ``"createdAt"`` if a published event has none. Half-marked rows
+of the replaced service were sent, so they count. Pending and dead events are never deleted.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ticketbottle_payctl.domain.cursor import Position
 from ticketbottle_payctl.store.db.owner_time import stored
 from ticketbottle_payctl.store.outbox import shard_lock, states
 
-# An event is created before it is published, but the replaced service let the session's time zone into "createdAt",
-# and no zone is further from UTC than this. It only bounds the walk through the index.
+# An event is created before it is published. The replaced service stored "createdAt" in the session's time zone, and
+# no zone is further from UTC than this. The bound only limits the walk through the index.
 _WRONG_ZONE = timedelta(hours=15)
 
 _MARKED = 'published = true AND COALESCE("publishedAt", "createdAt") < %(horizon)s'
@@ -27,17 +27,17 @@ _IN_ORDER = '"createdAt", id COLLATE "C"'
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """Which events are meant: published before ``horizon`` (aware), in one of the two forms of published."""
+    """The events to delete: published before ``horizon`` (aware), and fully or half marked."""
 
     horizon: datetime
     half_marked: bool = False
 
 
 class Batch(NamedTuple):
-    """Expired events that this transaction deletes when it is committed.
+    """Events that this transaction deletes when it commits.
 
-    ``found`` is how many were found, ``deleted`` how many of them are going, ``last`` where the search ended, ``lines``
-    each whole row as JSON, where asked for. ``publishing``: a publisher was at work at that moment.
+    ``found`` events were found and ``deleted`` of them go. The search ended at ``last``. ``lines`` has each row as
+    JSON if it was asked for. ``publishing`` says that a publisher was running.
     """
 
     found: int
@@ -49,18 +49,18 @@ class Batch(NamedTuple):
 
 
 class Amount(NamedTuple):
-    """How many rows, and about how many bytes they take."""
+    """A number of rows and about how many bytes they take."""
 
     rows: int
     bytes: int
 
 
 def delete_next(connection: Connection, wanted: Expired, after: Position, limit: int, *, whole: bool) -> Batch:
-    """Delete the next expired rows, in the index's order, and what payctl remembers of them.
+    """Delete the next expired rows in the order of the index, with payctl's context of them.
 
-    Rows that another session has locked are left for later. Guards: each is locked, and looked at again as it is
-    locked. ``after`` is where the batch before ended: without it every batch would walk the dead entries of the others.
-    ``whole`` also gives each row as one line of JSON, in order, the payload as PostgreSQL prints it.
+    Rows that another session has locked are left for later. Guard: each row is checked again under its lock. ``after``
+    is where the previous batch ended. Without it, every batch would walk the dead index entries of the earlier ones.
+    With ``whole``, each row is also returned as one line of JSON, in order, the payload as PostgreSQL prints it.
     """
     row, lines = ("row_to_json(o.*)::text", f"array_agg(line ORDER BY {_IN_ORDER})") if whole else ("NULL", "NULL")
     sql = f"""
@@ -87,14 +87,14 @@ def delete_next(connection: Connection, wanted: Expired, after: Position, limit:
 
 
 def measure(connection: Connection, wanted: Expired) -> Amount:
-    """All expired rows and their bytes. Reads each of them, so it takes a while on many."""
+    """Count all expired rows and their bytes. Every row is read, so this takes a while on many rows."""
     sql = f"SELECT count(*), COALESCE(sum(pg_column_size(o.*)), 0) FROM outbox AS o WHERE {_condition(wanted)}"  # noqa: S608
     rows, size = connection.exec_driver_sql(sql, _parameters(wanted)).one()
     return Amount(int(rows), int(size))
 
 
 def count(connection: Connection, wanted: Expired, limit: int) -> int:
-    """How many expired rows there are, counted no further than ``limit``."""
+    """Count expired rows, but no further than ``limit``."""
     sql = f"""
         SELECT count(*) FROM (
             SELECT FROM outbox WHERE {_condition(wanted)} ORDER BY "createdAt" LIMIT %(limit)s) AS first
@@ -103,13 +103,13 @@ def count(connection: Connection, wanted: Expired, limit: int) -> int:
 
 
 def count_receipts(connection: Connection, before: datetime) -> int:
-    """How many kept callbacks were received before an instant."""
+    """Count receipts that arrived before an instant."""
     sql = "SELECT count(*) FROM payctl.webhook_receipts WHERE received_at < %(before)s"
     return int(connection.exec_driver_sql(sql, {"before": before}).scalar_one())
 
 
 def delete_receipts(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete the oldest kept callbacks that were received before an instant; returns how many went."""
+    """Delete the oldest receipts that arrived before an instant. Return how many were deleted."""
     sql = """
         DELETE FROM payctl.webhook_receipts WHERE ctid = ANY (ARRAY(
             SELECT ctid FROM payctl.webhook_receipts WHERE received_at < %(before)s

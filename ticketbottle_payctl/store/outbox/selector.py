@@ -1,7 +1,7 @@
-"""Selectors of outbox events: a predicate compiled to SQL, never one page of results.
+"""Selectors of outbox events, compiled to an SQL condition. A selector is never one page of results.
 
-Different selectors narrow each other; the states (``failed``, ``stuck``, ``published``) widen: an event of any of the
-named states is meant. Every value travels as a parameter.
+Different selectors narrow each other. The states (``failed``, ``stuck``, ``published``) widen: an event in any of the
+named states matches. Every value is a parameter.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.store.db.owner_time import NOW, stored
 from ticketbottle_payctl.store.outbox import states
 
-# The replaced service let the session's time zone into "createdAt", and no zone is further from UTC than this.
+# The replaced service stored "createdAt" in the session's time zone, and no zone is further from UTC than this.
 _WRONG_ZONE = timedelta(hours=15)
 _INVALID_REGEX = "2201B"
 _TIMED_OUT = "57014"
 
 SUPERSEDED = """(o."eventType" IN ('PAYMENT_FAILED', 'PAYMENT_CANCELLED') AND EXISTS (
     SELECT 1 FROM payments AS p WHERE p.id = o."aggregateId" AND p.status::text = 'COMPLETED'))"""
-"""Whether a later success has superseded the event: sent again, it would take a paid customer's tickets away."""
+"""The condition that a later success has superseded the event. Sent again, it would take away paid tickets."""
 
-# A word that holds a digit is an id, a number, an address or an instant; what is left is the kind of the error.
+# A word with a digit is an id, a number, an address or an instant. The rest is the kind of the error.
 PATTERN = r"""regexp_replace(regexp_replace(left(coalesce(o."lastError", ''), 500),
     '[[:alnum:]_-]*[0-9][[:alnum:]_-]*', '#', 'g'), '\s+', ' ', 'g')"""
-"""The text of an error without what differs from one event to the next."""
+"""The text of an error without the parts that differ from event to event."""
 
 
 def group_of(pattern: str) -> str:
-    """The group's id of an expression that is a pattern already."""
+    """Return the group id of an expression that is a pattern already."""
     return f"left(md5({pattern}), 8)"
 
 
 GROUP = group_of(PATTERN)
-"""The error's group: eight hexadecimal digits, the same for the same kind of error."""
+"""The error's group: eight hexadecimal digits, the same for errors of the same kind."""
 
 SAME_GATEWAY = "translate(lower({}), '-_ ', '') = translate(lower(%(provider)s), '-_ ', '')"
-"""``ZALOPAY``, ``zalo-pay`` and ``ZaloPay`` are one gateway."""
+"""The condition that a gateway's name is meant, in any spelling: ``ZALOPAY``, ``zalo-pay`` and ``ZaloPay`` are one."""
 
 
 class By(StrEnum):
-    """Which instant of an event a window is about."""
+    """The instant of an event that a window is about."""
 
     CREATED = "created"
     PUBLISHED = "published"
@@ -55,7 +55,7 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which events are meant. ``ids`` None means that none were named. Instants are aware, ``limit`` is the oldest N.
+    """A selector of events. ``ids`` is None if no id was named. Instants are aware. ``limit`` takes the oldest N.
 
     ``stuck`` is how long an event must have been pending. ``provider`` is a gateway's name in any spelling.
     """
@@ -77,12 +77,12 @@ class Selector:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing was said about which events; a limit alone does not say it."""
+        """Return whether nothing selects events. A limit alone selects nothing."""
         nothing = Selector(limit=self.limit, by=self.by)
         return self == nothing
 
     def described(self) -> dict[str, object]:
-        """What was said, for the record: only the parts that were given; of many ids, how many."""
+        """Return the given parts for the record. Of many ids only their number is kept."""
         said = {field.name: getattr(self, field.name) for field in fields(self)}
         nothing = Selector()
         given = {name: value for name, value in said.items() if value != getattr(nothing, name)}
@@ -103,7 +103,7 @@ class Predicate:
 
 
 def predicate(selector: Selector, max_retries: int) -> Predicate:
-    """The selector as a condition. It does not limit: that is the caller's part, in the caller's order."""
+    """Return the selector as a condition. The caller applies the limit in its own order."""
     conditions = [*_of_state(selector), *_of_row(selector), *_of_payment(selector), *_of_window(selector)]
     parameters: dict[str, object] = {
         "max_retries": max_retries,
@@ -124,10 +124,10 @@ def predicate(selector: Selector, max_retries: int) -> Predicate:
 
 @contextmanager
 def honest_pattern(selector: Selector) -> Iterator[None]:
-    """Tell a pattern that PostgreSQL cannot read, or that takes too long, as the caller's mistake.
+    """Report a pattern that PostgreSQL cannot read, or that takes too long, as an input error.
 
     Raises:
-        InputError: the ``--error`` pattern is not a regular expression, or the statement's time was up with it.
+        InputError: the ``--error`` pattern is not a regular expression, or the statement timed out because of it.
     """
     try:
         yield
@@ -146,10 +146,10 @@ def honest_pattern(selector: Selector) -> Iterator[None]:
 
 
 def check_pattern(connection: Connection, selector: Selector) -> None:
-    """Have PostgreSQL read the pattern even where no row would be compared with it.
+    """Let PostgreSQL read the pattern even if it would compare no row with it.
 
     Raises:
-        InputError: it is not a regular expression.
+        InputError: the pattern is not a regular expression.
     """
     if selector.error is not None:
         with honest_pattern(selector):
@@ -175,8 +175,8 @@ def _of_row(selector: Selector) -> Iterator[str]:
     if selector.error is not None:
         yield 'o."lastError" ~ %(error)s'
     if selector.error_group is not None:
-        # A group of `payctl errors` is made of events that failed: what waits for its first try, or for its first one
-        # after a replay, is in none of them, whatever its error says.
+        # A group of `payctl errors` has events that failed. An event that waits for its first try, or for the first
+        # try after a replay, is in no group, whatever its error says.
         yield f'o."retryCount" > 0 AND {GROUP} = %(error_group)s'
 
 
@@ -195,9 +195,9 @@ def _of_window(selector: Selector) -> Iterator[str]:
     if selector.until is not None:
         yield f"{column} < %(until)s"
     if selector.by is By.PUBLISHED and selector.until is not None:
-        yield 'o."createdAt" < %(until_created)s'  # an event is created before it is published; this has an index
+        yield 'o."createdAt" < %(until_created)s'  # "createdAt" has an index, and it is earlier
     if selector.since is not None or selector.until is not None:
-        yield "o.published IN (true, false)"  # always so; it lets the index on (published, "createdAt") be used
+        yield "o.published IN (true, false)"  # always true, for the index on (published, "createdAt")
 
 
 def _plain(value: object) -> object:

@@ -1,8 +1,8 @@
-"""How the outbox is, read at a cost that does not grow with what was published.
+"""Read the state of the outbox at a cost that does not grow with the number of published events.
 
-Pending and dead events are counted exactly, through the index on (published, "createdAt"), which leads past the
-published rows. Of those only the newest are looked at, a fixed number. How many there are in all is an estimate from
-the table's statistics, but for a small table.
+Pending and dead events are counted exactly, through the index on (published, "createdAt"), which skips published rows.
+Of the published rows only a fixed number of the newest are read. Their total is an estimate from the table's
+statistics, except for a small table.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import GROUP, PATTERN
 
 NEWEST = 10_000
-"""How many published events are looked at: what they say of rates and lags hardly changes with more."""
+"""The number of published events that are read. More of them would hardly change rates and lags."""
 
 PARTS = 30
-"""Into how many equal parts the window is cut."""
+"""The number of equal parts into which the window is cut."""
 
 _MOST_GROUPS = 50
 _SMALL_BYTES = 16 * 1_048_576
@@ -40,11 +40,11 @@ class By(StrEnum):
 
 
 class Recent(NamedTuple):
-    """What the newest published events say. Instants are UTC without a zone, as in the table.
+    """What the newest published events show. Instants are UTC without a zone, as in the table.
 
-    ``created_since`` and ``sent_since`` are where what was looked at begins: the window's start, or later where
-    :data:`NEWEST` events do not reach back so far. The ``recent`` counts are of the last minute of it.
-    Lags are seconds from ``"createdAt"`` to ``"publishedAt"``, None where nothing was sent.
+    ``created_since`` and ``sent_since`` are the start of what was read: the window's start, or later if :data:`NEWEST`
+    events do not reach back that far. The ``recent`` counts are of its last minute. Lags are seconds from
+    ``"createdAt"`` to ``"publishedAt"``, None if nothing was sent.
     """
 
     now: datetime
@@ -62,10 +62,10 @@ class Recent(NamedTuple):
 
 
 class Unpublished(NamedTuple):
-    """All that is not marked published, exactly. Ages are seconds by the database's clock, None where there is none.
+    """All events that are not marked published, counted exactly. Ages are seconds by the database's clock, or None.
 
-    ``late`` are the pending older than was asked for, ``sent_unmarked`` those the replaced service sent without
-    marking them: published. ``created`` and ``recent_created`` are how many of all of them are that new.
+    ``late`` counts pending events older than the given age. ``sent_unmarked`` counts half-marked events of the
+    replaced service: they are published. ``created`` and ``recent_created`` count the new ones among all of them.
     """
 
     pending: int
@@ -81,9 +81,9 @@ class Unpublished(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Unpublished events in one state that agree in what was asked for; the rest is None.
+    """Unpublished events in one state that agree in the grouping. The other fields are None.
 
-    ``error`` is the kind of the last error, without what differs from event to event, ``error_group`` its short name.
+    ``error`` is the kind of the last error, ``error_group`` its short name.
     """
 
     dead: bool
@@ -97,7 +97,7 @@ class Group(NamedTuple):
 
 
 class Total(NamedTuple):
-    """How many rows the table has; ``exact``, or estimated from its statistics."""
+    """The number of rows in the table. ``exact`` says whether it was counted or estimated."""
 
     rows: int
     exact: bool
@@ -120,9 +120,9 @@ _PART = """width_bucket(date_part('epoch', {at}), date_part('epoch', {start}), d
 
 
 def recent(connection: Connection, window_s: float) -> Recent:
-    """Look at the newest published events, at most :data:`NEWEST` of them. No more than those rows are read.
+    """Read the newest published events, at most :data:`NEWEST`. No more rows than that are read.
 
-    Newest by creation, which the index knows: what was sent lately of an older backlog is not among them.
+    They are the newest by creation, because that has an index. Old events that were sent recently are not among them.
     """
     sql = f"""
         WITH newest AS MATERIALIZED (
@@ -161,7 +161,7 @@ def recent(connection: Connection, window_s: float) -> Recent:
 def unpublished(
     connection: Connection, max_retries: int, *, late_after_s: float, seen: Recent | None = None
 ) -> Unpublished:
-    """Count what is not marked published, exactly. ``seen`` says since when created events are counted apart."""
+    """Count the events that are not marked published. ``seen`` says since when new events are counted separately."""
     sql = f"""
         WITH each AS (
             SELECT CASE WHEN {states.half_marked()} THEN 'sent' ELSE {states.name()} END AS state, "createdAt" AS made
@@ -212,7 +212,7 @@ def unpublished(
 
 
 def groups(connection: Connection, max_retries: int, by: Sequence[By]) -> list[Group]:
-    """The largest groups of unpublished events, dead ones first; at most 50 of each state."""
+    """Return the largest groups of unpublished events, dead ones first, at most 50 of each state."""
     asked = {name: column for each in by for name, column in _COLUMNS[each].items()}
     columns = ", ".join(f"{asked.get(name, 'NULL::text')} AS {name}" for name in _LABELS)
     sql = f"""
@@ -234,7 +234,7 @@ def groups(connection: Connection, max_retries: int, by: Sequence[By]) -> list[G
 
 
 def sent_by(connection: Connection, by: By, since: datetime) -> dict[str | None, int]:
-    """How many of the newest published events were sent since an instant (UTC, without a zone), by type or provider."""
+    """Count the newest published events that were sent since an instant (UTC, without a zone), by type or provider."""
     (label,) = _COLUMNS[by].values()
     sql = f"""
         SELECT {label}, count(*) FROM (
@@ -246,7 +246,7 @@ def sent_by(connection: Connection, by: By, since: datetime) -> dict[str | None,
 
 
 def total(connection: Connection) -> Total:
-    """All rows: counted where the table is small, else what the last analysis found, scaled to today's file size."""
+    """Count all rows of a small table. For a large one, scale the last analysis to the present file size."""
     row = connection.exec_driver_sql(
         """
         SELECT pg_relation_size(oid), current_setting('block_size')::int, reltuples, relpages
@@ -256,7 +256,7 @@ def total(connection: Connection) -> Total:
     size, page, rows, pages = row or (0, 8192, 0.0, 0)
     if size <= _SMALL_BYTES:
         return Total(int(connection.exec_driver_sql("SELECT count(*) FROM outbox").scalar_one()), exact=True)
-    if rows < 0 or not pages:  # never analysed
+    if rows < 0 or not pages:  # the table was never analysed
         share = min(100.0, 100.0 * _SAMPLED_PAGES * page / size)
         sql = "SELECT count(*) FROM outbox TABLESAMPLE SYSTEM (%(share)s) REPEATABLE (1)"
         sampled = connection.exec_driver_sql(sql, {"share": share}).scalar_one()

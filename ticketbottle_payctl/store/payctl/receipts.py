@@ -1,4 +1,4 @@
-"""``payctl.webhook_receipts``: every authentic callback, with what was made of it."""
+"""``payctl.webhook_receipts``: every genuine callback, and what payctl decided about it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INSERT = """
             %(body_sha256)s, %(payment_id)s, %(event_id)s, %(correlation_id)s, %(traceparent)s, %(payment_number)s)
 """
 
-# The subquery sees the receipts that were there before this one. A receipt of an older payctl has no payment_number.
+# The subquery sees the receipts that existed before this one. Receipts of older versions have no payment_number.
 _STORE = f"""
 WITH stored AS ({INSERT} RETURNING payment_id, outcome, payment_number)
 SELECT EXISTS (
@@ -37,7 +37,7 @@ _REQUEST = "SELECT provider, method, path, query, body FROM payctl.webhook_recei
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A callback that proved genuine, and what was decided. ``result`` and ``reason`` are the job's words."""
+    """A genuine callback and the decision about it. ``result`` and ``reason`` are the job's words."""
 
     id: str
     callback: Callback | Unclear
@@ -52,7 +52,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """What a receipt kept of the request, to run it again."""
+    """The request that a receipt kept, so that it can be processed again."""
 
     provider: str
     request: Request
@@ -69,12 +69,12 @@ def store(connection: Connection, receipt: Receipt) -> bool:
 
 
 def require(connection: Connection) -> None:
-    """Read no row of the table: an error says that it is missing or that the role may not read it."""
+    """Read no row of the table. An error says that the table is missing or that the role may not read it."""
     connection.exec_driver_sql("SELECT FROM payctl.webhook_receipts LIMIT 0")
 
 
 def find_request(connection: Connection, receipt_id: str) -> StoredRequest | None:
-    """The request that a receipt kept, or None."""
+    """Return the request that a receipt kept, or None."""
     try:
         wanted = UUID(receipt_id)
     except ValueError:
@@ -87,7 +87,7 @@ def find_request(connection: Connection, receipt_id: str) -> StoredRequest | Non
 
 
 def parameters(receipt: Receipt) -> dict[str, Any]:
-    """The statement's parameters; shared with the statement that settles."""
+    """Return the statement's parameters. The statement that settles uses them too."""
     request = receipt.request
     return _content(receipt.callback) | {
         "receipt_id": receipt.id,
@@ -130,5 +130,5 @@ def _content(callback: Callback | Unclear) -> dict[str, Any]:
 
 
 def _text(value: str) -> str:
-    """PostgreSQL's text has no NUL and no half of a surrogate pair. What is signed has none either, the rest may."""
+    """Return a text that PostgreSQL can store: without NUL and half surrogates. Signed parts have neither."""
     return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

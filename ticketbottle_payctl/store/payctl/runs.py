@@ -1,4 +1,4 @@
-"""``payctl.runs`` and ``payctl.run_items``: what operators ran, who, when, why, and each row it touched."""
+"""``payctl.runs`` and ``payctl.run_items``: what operators ran, who, when and why, and each row that a run touched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.payctl.run_lock import AT_WORK
 
-# A run whose process is gone without a word is not running, whatever it said when it began.
+# A run whose process died without a word is not running, whatever its record says.
 _STATUS = f"CASE WHEN r.status = 'running' AND NOT {AT_WORK} THEN 'interrupted' ELSE r.status END"
 _COLUMNS = f"""r.id::text, r.command, {_STATUS}, r.os_user, r.host, r.actor, r.db_role, r.reason, r.profile,
     r.selector, r.options, r.counts, r.started_at, r.finished_at, r.acts"""
@@ -38,7 +38,7 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who runs it: the account and machine, and the person's name where PAYCTL_ACTOR gives one."""
+    """Who runs a command: the account, the machine, and the person's name if PAYCTL_ACTOR gives one."""
 
     os_user: str
     host: str
@@ -47,7 +47,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run about to begin. ``selector`` and ``options`` are plain values for the record and for resuming."""
+    """A run to be recorded. ``selector`` and ``options`` are plain values for the record and for resuming."""
 
     id: str
     command: str
@@ -59,7 +59,7 @@ class NewRun:
 
 
 class RunAction(StrEnum):
-    """What somebody may do to a run after it began."""
+    """What an operator may do to a run after it began."""
 
     RESUMED = "resumed"
     CANCELLED = "cancelled"
@@ -67,7 +67,7 @@ class RunAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunAct:
-    """Who did what to a run after it began, when (UTC) and why."""
+    """What an operator did to a run after it began, when (UTC) and why."""
 
     deed: str
     at: datetime
@@ -78,9 +78,9 @@ class RunAct:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A recorded run. Instants are UTC; ``finished_at`` is None while it runs or waits to be resumed.
+    """A recorded run. Instants are UTC. ``finished_at`` is None while the run is running or can be resumed.
 
-    One that began and is not at work any more is ``interrupted``. ``acts`` are who resumed or cancelled it, in order.
+    A run that began and is no longer running is ``interrupted``. ``acts`` lists who resumed or cancelled it, in order.
     """
 
     id: str
@@ -100,7 +100,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunItem:
-    """One row of a run: as it was and as it became, or why it was left alone."""
+    """A row of a run: its values before and after, or the reason why it was left unchanged."""
 
     item_id: str
     outcome: str
@@ -134,9 +134,9 @@ def start(connection: Connection, run: NewRun) -> None:
 
 
 def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason: str | None) -> bool:
-    """Set a run going again, or end it for good, and record who did; False where it was cancelled or done meanwhile.
+    """Resume or cancel a run and record who did. Return False if the run was cancelled or has ended.
 
-    A run that is done stays done; looking whether anything is left of it is recorded all the same.
+    A run that is done stays done. A look whether anything is left of it is recorded too.
     """
     row = connection.exec_driver_sql(
         """
@@ -164,7 +164,7 @@ def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason
 
 
 def left_alone(connection: Connection, run_id: str, rows: Sequence[tuple[str, str]]) -> None:
-    """Record rows, by id and reason, that were left out of the run before it began."""
+    """Record rows, by id and reason, that were left out before the run began."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason)
@@ -176,7 +176,7 @@ def left_alone(connection: Connection, run_id: str, rows: Sequence[tuple[str, st
 
 
 def update(connection: Connection, run_id: str, status: RunStatus, counts: Mapping[str, int]) -> None:
-    """Record how a run stands. One that was cancelled meanwhile stays so."""
+    """Record where a run stands. A run that was cancelled stays cancelled."""
     connection.exec_driver_sql(
         """
         UPDATE payctl.runs SET status = %(status)s, counts = counts || %(counts)s::jsonb,
@@ -197,14 +197,14 @@ def count(connection: Connection, run_id: str, counts: Mapping[str, int]) -> Non
 
 
 def find(connection: Connection, prefix: str) -> list[Run]:
-    """The run of that id, or the first two whose id begins so."""
+    """Return the runs whose id begins with ``prefix``, at most two."""
     sql = f"SELECT {_COLUMNS} FROM payctl.runs AS r WHERE r.id::text LIKE %(prefix)s ORDER BY r.started_at LIMIT 2"  # noqa: S608
     escaped = prefix.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return [_run(row) for row in connection.exec_driver_sql(sql, {"prefix": f"{escaped}%"})]
 
 
 def page(connection: Connection, limit: int, before: tuple[datetime, str] | None = None) -> list[Run]:
-    """The latest runs, newest first; ``before`` is the position of the last one of the page before."""
+    """Return the latest runs, newest first. ``before`` is the position of the last run on the previous page."""
     condition = "(r.started_at, r.id) < (%(at)s, %(id)s::uuid)" if before else "true"
     sql = f"""
         SELECT {_COLUMNS} FROM payctl.runs AS r WHERE {condition}
@@ -217,7 +217,7 @@ def page(connection: Connection, limit: int, before: tuple[datetime, str] | None
 def items(
     connection: Connection, run_id: str, limit: int, after: tuple[int, int] = (-2, -1), *, left: bool = False
 ) -> list[RunItem]:
-    """Rows of a run in its order; ``left`` only those that were left alone."""
+    """Return rows of a run in order. With ``left``, only those that were left unchanged."""
     condition = "AND after IS NULL" if left else ""
     rows = connection.exec_driver_sql(
         f"""
@@ -231,7 +231,7 @@ def items(
 
 
 def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run, datetime | None]]:
-    """The runs that changed any of these rows, oldest first, each with the row's id and when it had been published."""
+    """Return the runs that changed any of these rows, oldest first, with the row's id and its last publication."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT i.item_id, (i.before->>'published_at')::timestamp, {_COLUMNS}

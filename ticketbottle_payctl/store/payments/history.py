@@ -1,4 +1,4 @@
-"""Everything there is about one payment: its row, its callbacks, its events, and what operators did to them."""
+"""Read everything about one payment: its row, its callbacks, its events, and what operators did to them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Run
 
-# "providerTransactionId" has no index in production, so it is asked last.
+# "providerTransactionId" has no index in production, so it is searched last.
 _BY_NAME = (
     'SELECT id, NULL FROM payments WHERE id = %(name)s OR "orderCode" = %(name)s',
     'SELECT "aggregateId", id FROM outbox WHERE id = %(name)s',
@@ -23,13 +23,13 @@ _BY_NAME = (
     'SELECT id, NULL FROM payments WHERE "providerTransactionId" = %(name)s',
     "SELECT payment_id, reference FROM payctl.webhook_receipts WHERE reference = %(name)s LIMIT 1",
 )
-# An event belongs to a payment that was there before it; a day makes up for instants in another zone than UTC.
+# An event is written after its payment was created. One day covers instants that were stored in another zone.
 _BEFORE_PAYMENT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentRow:
-    """A payment. Amount is whole units of its currency, instants are UTC."""
+    """A payment. The amount is whole units of its currency, instants are UTC."""
 
     id: str
     order_code: str
@@ -62,7 +62,7 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptRow:
-    """A kept callback; ``body_bytes`` is how much it carried."""
+    """A receipt. ``body_bytes`` is the size of the callback's body."""
 
     id: str
     received_at: datetime
@@ -78,7 +78,7 @@ class ReceiptRow:
 
 
 class Replayed(NamedTuple):
-    """A run that changed an event, and when the event had been published before it; None where it had not been."""
+    """A run that changed an event, and when the event had been published before that, or None."""
 
     event_id: str
     run: Run
@@ -87,7 +87,7 @@ class Replayed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is known under a name. ``payment`` is None for events and callbacks whose payment is not there."""
+    """What is known under a name. ``payment`` is None if events and callbacks have no payment in this database."""
 
     payment: PaymentRow | None
     receipts: tuple[ReceiptRow, ...]
@@ -96,7 +96,7 @@ class History:
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History | None:
-    """What belongs to a payment, an order, an event or a callback of this id or code; None where nothing does."""
+    """Return what belongs to a payment, an order, an event or a callback with this id or code, or None."""
     found = _named(connection, name)
     if found is None:
         return None

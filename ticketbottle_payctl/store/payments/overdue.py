@@ -1,4 +1,4 @@
-"""Payments whose end nobody told us: what the gateway must be asked about."""
+"""Find payments whose result no callback has reported, so that their gateways can be asked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _COLUMNS = f"""id, "orderCode", "amountCents", {_GATEWAY}, "providerTransactionI
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A payment as a gateway is asked about it. ``gateway`` is payctl's name; ``amount`` whole VND, instants UTC."""
+    """A payment to ask a gateway about.
+
+    ``gateway`` is payctl's name for it, ``amount`` is whole VND, instants are UTC.
+    """
 
     id: str
     order_code: str
@@ -37,9 +40,9 @@ _OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """PENDING payments created before ``before``, of one gateway or of all.
+    """PENDING payments that were created before ``before``, of one gateway or of all.
 
-    ``known_since`` has, for each gateway that forgets, the instant before which it no longer knows a payment.
+    ``known_since`` has an instant for each gateway that forgets: it no longer knows payments created before.
     """
 
     before: datetime
@@ -48,7 +51,7 @@ class Overdue:
 
 
 def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettled]:
-    """Those that their gateways still know, the latest first."""
+    """Return overdue payments that their gateways still know, the latest first."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT {_COLUMNS} FROM payments WHERE {_OVERDUE} AND NOT {_FORGOTTEN}
@@ -60,7 +63,7 @@ def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettl
 
 
 def count_forgotten(connection: Connection, wanted: Overdue) -> int:
-    """How many are so old that asking would tell nothing."""
+    """Count overdue payments that are too old: their gateways no longer know them."""
     sql = f"SELECT count(*) FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN}"  # noqa: S608 - only constants are put in
     return int(connection.exec_driver_sql(sql, _parameters(wanted)).scalar_one())
 
@@ -75,7 +78,7 @@ def _parameters(wanted: Overdue) -> dict[str, object]:
 
 
 def named(connection: Connection, names: Sequence[str]) -> list[Unsettled]:
-    """Those of these ids or order codes, whatever their status, oldest first."""
+    """Return the payments with these ids or order codes, whatever their status, oldest first."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT {_COLUMNS} FROM payments WHERE id = ANY(%(names)s) OR "orderCode" = ANY(%(names)s)
@@ -101,7 +104,7 @@ def record(  # noqa: PLR0913, PLR0917 - one argument per column
     before: Mapping[str, object] | None = None,
     after: Mapping[str, object] | None = None,
 ) -> None:
-    """Record under a run what was done to a payment, or why it was left alone."""
+    """Record under a run what was done to a payment, or why it was left unchanged."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason, before, after)

@@ -1,4 +1,4 @@
-"""The payment service's ``payments``: find one and hold it, and write what settling decided."""
+"""Find a payment and lock its row, and write what settling decided."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.receipts import Receipt
 
-# By reference first, then by order code; COALESCE stops at the first that finds one. The production table has no index
-# on "providerTransactionId", so the row where both agree is looked for before: it is the usual one, and the unique
-# index on "orderCode" finds it. Of several payments with one reference the choice must not depend on their status, or
-# a repeated callback would settle a second one. The instant is read outside the locking subquery: after a wait for
-# the row, not before it.
+# By reference first, then by order code: COALESCE stops at the first match. The production table has no index on
+# "providerTransactionId", so the row where both agree is searched before: it is the usual one, and the unique index
+# on "orderCode" finds it. If several payments have one reference, the choice must not depend on their status, or a
+# repeated callback would settle a second one. The instant is read outside the locking subquery, so after the wait for
+# the row.
 _LOCK = f"""
 SELECT held.*, date_trunc('milliseconds', {NOW}) AS now
 FROM (
@@ -39,12 +39,12 @@ FROM (
 SETTLE_WITHIN = timedelta(seconds=1)
 """How long after its instant an event may be written.
 
-Publishers look back a few seconds only: one that came later could be overtaken by the payment's next event.
+Publishers look back a few seconds only. An event that is written later could be overtaken by the payment's next one.
 """
 
-# Guards: the status is still what was decided upon, and the instant is not long ago (it may lie ahead of the clock,
-# behind an earlier one of the payment). The event, its context and the receipt are written in the same statement, so a
-# change of state without its event cannot be committed.
+# Guards: the status is still the one that was decided on, and the instant is recent (it may be ahead of the clock,
+# behind an earlier one of the payment). The event, its context and the receipt are in the same statement, so a
+# change of state cannot be committed without its event.
 _SETTLE = f"""
 WITH moment AS MATERIALIZED (
     SELECT {NOW} < %(at)s::timestamp + %(within)s AS in_time
@@ -70,9 +70,11 @@ WITH moment AS MATERIALIZED (
 
 
 def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime] | None:
-    """Find the payment a callback is about and hold its row; with it the database's instant (UTC) under the lock.
+    """Lock the row of the payment that a callback is about.
 
-    Looked up by what it was created with, then by its order code. None where there is no such payment.
+    Return it with the database's instant (UTC) under the lock.
+
+    The payment is searched by the value it was created with, then by its order code. None if there is no such payment.
     """
     wanted = {"reference": callback.reference, "order_code": callback.order_ref, "provider": callback.provider}
     rows = fetch(connection, _LOCK, wanted)
@@ -98,8 +100,7 @@ def settle(connection: Connection, transition: Transition, event: NewEvent, rece
 
     Raises:
         DatabaseUnavailableError: more than ``SETTLE_WITHIN`` passed since the transition's instant, or the row was not
-            updated although :func:`lock` holds it, so something in the database forbids it. The transaction must be
-            rolled back.
+            updated although :func:`lock` holds it, so a trigger or a policy forbids it. Roll the transaction back.
     """
     parameters = receipts.parameters(receipt) | {
         "before": transition.before.value,
