@@ -1,1 +1,1 @@
-"""One file per command: a public function that does the work and a frozen report that says what was done."""
+"""One file or package for each job: a public function that does the work, and a frozen report of what was done."""

@@ -1,4 +1,4 @@
-"""Why events are not published, kind by kind."""
+"""Group unpublished events by the kind of their last error."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 
 @dataclass(frozen=True, slots=True)
 class ErrorsReport:
-    """The kinds of error, the most frequent first. ``truncated`` where there are more kinds than were asked for."""
+    """The kinds of error, the most frequent first.
+
+    ``truncated`` says that there are more kinds than were asked for.
+    """
 
     groups: tuple[ErrorGroup, ...]
     truncated: bool
 
     @property
     def events(self) -> int:
-        """Events in these groups."""
+        """Return the number of events in these groups."""
         return sum(group.count for group in self.groups)
 
 
 def group_errors(engine: Engine, selector: Selector, *, max_retries: int, limit: int) -> ErrorsReport:
-    """Group the unpublished events that failed at least once by their last error, ids and numbers left out.
+    """Group unpublished events that failed at least once by their last error, without ids and numbers.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
-        DatabaseUnavailableError: the database is away.
+        DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = store.groups(connection, selector, max_retries, limit + 1)

@@ -1,4 +1,4 @@
-"""Mark as published what the replaced service sent and marked by ``"publishedAt"`` alone. Nothing is sent again."""
+"""Mark half-marked events as published: the replaced service sent them. Nothing is sent again."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ _LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class FlagsReport:
-    """How many were half marked before, and how many were repaired; the rest was locked by others, or we were stopped.
+    """The number of half-marked events before, and how many were repaired.
 
-    ``oldest`` and ``newest`` are when they were made, ``sent_until`` when the last of them was sent (UTC); ``run_id``
-    the recorded run, None where there was none.
+    The others were locked, or the run was stopped.
+
+    ``oldest`` and ``newest`` are creation instants, ``sent_until`` is when the last event was sent (UTC). ``run_id``
+    is the recorded run, or None.
     """
 
     matched: int
@@ -33,7 +35,7 @@ class FlagsReport:
 
 
 def preview_published_flags(engine: Engine) -> FlagsReport:
-    """How many there are. Changes nothing.
+    """Count half-marked events. Changes nothing.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -53,14 +55,14 @@ def fix_published_flags(  # noqa: PLR0913 - the honest list of what it needs
     stopping: Callable[[], bool] = lambda: False,
     done: Callable[[int], None] = lambda _: None,
 ) -> FlagsReport:
-    """Repair what was ``planned``, oldest first, one short transaction per ``batch_size``; what was sent since stays.
+    """Repair the ``planned`` events, oldest first, in one short transaction for each ``batch_size``.
 
-    Stopped, it goes on when run again. The run and each row it changes are recorded; where there is nothing to repair,
-    nothing is.
-    ``done`` hears after each batch how many are repaired so far.
+    Events that were sent after the plan stay as they are. If the run is stopped, the next run repairs the rest. The
+    run and each row it changes are recorded, unless there is nothing to repair. ``done`` is called after each batch
+    with the number of repaired events.
 
     Raises:
-        DatabaseUnavailableError: the server cannot be reached; what was committed stays repaired.
+        DatabaseUnavailableError: the server cannot be reached. What was committed stays repaired.
         ConfigError: the role may not update the outbox.
     """
     if planned.sent_until is None:

@@ -1,4 +1,4 @@
-"""Look at rows, as many as wanted, in memory one page at a time."""
+"""List any number of rows, with one page at a time in memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 _PAGE = 2000
 
 Fetch = Callable[[Connection, int, Position | None], list[Listed]]
-"""A page: so many rows, from after a position."""
+"""Fetches a page: at most so many rows after a position."""
 
 
 class Listing:
-    """An iterator over rows. After its end, ``more`` says whether there are others, and ``next`` where they begin.
+    """An iterator over rows. At its end, ``more`` says whether other rows follow, and ``next`` where they begin.
 
-    Raises, while it is iterated:
-        InputError: the selector cannot be understood by the database.
-        DatabaseUnavailableError: the database is away.
+    Raises, during the iteration:
+        InputError: the database cannot understand the selector.
+        DatabaseUnavailableError: the server cannot be reached.
     """
 
     def __init__(self, rows: Callable[[Listing], Iterator[dict[str, object]]]) -> None:
@@ -40,10 +40,10 @@ class Listing:
 def list_rows(
     engine: Engine, fetch: Fetch, *, limit: int | None, after: Position | None = None, page_size: int = _PAGE
 ) -> Listing:
-    """At most ``limit`` rows, newest first, all of them where it is None. Nothing is read before it is iterated.
+    """Return at most ``limit`` rows, newest first, or all of them if it is None. Nothing is read before the iteration.
 
-    Each page is a transaction of its own: a long listing holds back no vacuum, and rows that come meanwhile are newer
-    than where it is.
+    Each page is its own transaction, so a long listing holds back no vacuum. Rows that are added later are newer than
+    the present page, so they do not disturb it.
     """
 
     def rows(listing: Listing) -> Iterator[dict[str, object]]:

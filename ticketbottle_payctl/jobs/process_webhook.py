@@ -1,6 +1,6 @@
-"""One callback, one transaction: prove it, lock its payment, settle, write event and receipt, commit, then answer.
+"""Process a callback in one transaction: prove it, lock the payment, settle, write event and receipt, commit, answer.
 
-No success is answered before the commit. A callback that is not genuine touches no table.
+Success is never answered before the commit. A callback that is not genuine touches no table.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ transaction: so it is there before publishers have looked past it (``LATE_COMMIT
 
 
 class WebhookOutcome(StrEnum):
-    """What became of a callback."""
+    """The result of processing a callback."""
 
     SETTLED = "settled"
     ALREADY_SETTLED = "already_settled"
@@ -53,7 +53,7 @@ class WebhookOutcome(StrEnum):
 
 
 class Alert(StrEnum):
-    """What a person must hear of: money is involved and the software will not decide alone."""
+    """What a person must be told: money is involved, and payctl does not decide alone."""
 
     LATE_MONEY = "late_money"
     WRONG_AMOUNT = "wrong_amount"
@@ -69,7 +69,7 @@ class Alert(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WebhookReport:
-    """What was decided and what the gateway is told. ``event`` is the outbox row that was (or would be) written."""
+    """The decision about a callback and the reply. ``event`` is the outbox row that was, or would be, written."""
 
     provider: str
     outcome: WebhookOutcome
@@ -87,7 +87,7 @@ class WebhookReport:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What ties a request to its receipt, its event and its message. Both optional."""
+    """What ties a request to its receipt, its event and its message. Both are optional."""
 
     correlation_id: str | None = None
     traceparent: str | None = None
@@ -126,13 +126,13 @@ def process_webhook(  # noqa: PLR0913 - the honest list of what the job needs
     dry_run: bool = False,
     new_id: Callable[[], str] = lambda: str(uuid4()),
 ) -> WebhookReport:
-    """Process one callback to its end; the same bytes may come any number of times, at once or years later.
+    """Process one callback completely. The same bytes may arrive any number of times, also at once or years later.
 
-    ``dry_run`` does all of it, the locks and the writes included, and rolls back.
+    ``dry_run`` does everything, locks and writes included, and rolls back.
 
     Raises:
-        DatabaseUnavailableError: nothing was written; the gateway must be told to call again.
-        ConfigError: payctl's schema or a privilege is missing; nothing was written.
+        DatabaseUnavailableError: nothing was written. The gateway must be told to call again.
+        ConfigError: payctl's schema or a permission is missing. Nothing was written.
     """
     verified = gateway.verify(request, credentials)
     if isinstance(verified, Rejected):
@@ -217,7 +217,7 @@ class _Work:
         payment: Payment | None = None,
         alert: Alert | None = None,
     ) -> WebhookReport:
-        """Leave the payment as it is; keep the receipt."""
+        """Leave the payment unchanged and keep the receipt."""
         receipt = self._receipt(outcome, reason, payment, None)
         if receipts.store(connection, receipt):
             alert = Alert.SECOND_PAYMENT

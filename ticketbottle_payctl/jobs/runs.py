@@ -1,4 +1,4 @@
-"""Look at the runs that operators started: a page of them, one by its id, and the rows that one touched."""
+"""Show the runs that operators started: a page of them, or one run with the rows that it touched."""
 
 from __future__ import annotations
 

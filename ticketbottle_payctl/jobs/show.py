@@ -1,4 +1,4 @@
-"""Everything about one payment or event in order of time, and what to do next."""
+"""Show everything about one payment or event in order of time, and what to do next."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ticketbottle_payctl.store.payments import history
 from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow, Replayed
 
 _LIMITS = Limits(statement=timedelta(seconds=30))
-# Clocks differ, and the mark of a batch is older than its last message by as long as the batch took.
+# Clocks differ. The mark of a batch is older than its last message by the time that the batch took.
 _EARLIER, _LATER = timedelta(minutes=1), timedelta(minutes=10)
 _PATIENCE = timedelta(seconds=10)
 _LONG = timedelta(minutes=5)
 
 
 class Step(NamedTuple):
-    """Something that happened, or a state. ``kind`` is a fixed word, ``id`` the row's, ``facts`` what it says."""
+    """An occurrence or a state. ``kind`` is a fixed word, ``id`` the row's id, ``facts`` its content."""
 
     at: datetime
     kind: str
@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """A command to type next, and why."""
+    """A command to type next, and the reason."""
 
     command: str
     why: str
@@ -44,7 +44,7 @@ class Advice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What is known of a payment, oldest first. ``warnings`` say what could not be looked at."""
+    """What is known of a payment, oldest first. ``warnings`` name what could not be read."""
 
     payment: PaymentRow | None
     steps: tuple[Step, ...]
@@ -60,13 +60,13 @@ def show(
     kafka: Mapping[str, str | int | bool] | None = None,
     now: datetime,
 ) -> Timeline:
-    """Join callbacks, payment, events, operators' runs and, where ``kafka`` is given, the records in the topics.
+    """Join callbacks, payment, events, runs of operators and, if ``kafka`` is given, the records in the topics.
 
-    ``name`` is a payment's, event's or callback's id, an order code, or the id the gateway knows the payment by.
+    ``name`` is the id of a payment, an event or a callback, an order code, or the gateway's id of the payment.
 
     Raises:
-        NotFoundError: nothing has that name.
-        DatabaseUnavailableError: the database is away. A broker that is away is only a warning.
+        NotFoundError: nothing has this name.
+        DatabaseUnavailableError: the server cannot be reached. An unavailable broker is only a warning.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = history.find(connection, name, max_retries)
@@ -119,7 +119,7 @@ def _records(found: History, kafka: Mapping[str, str | int | bool]) -> tuple[lis
             searches = list(_searched(event, _stretches(event, found.replays), kafka))
         except BrokerUnavailableError as error:
             return steps, [f"{error.message}: the topics were not looked at"]
-        # A stretch of which the brokers know nothing is answered with the topic's end: a copy may be found twice.
+        # If the brokers know nothing of a stretch, they answer with the topic's end. So a copy may be found twice.
         records = {(each.partition, each.offset): each for search in searches for each in search.records}
         steps += _found(records.values(), event)
         if not records:
@@ -130,7 +130,7 @@ def _records(found: History, kafka: Mapping[str, str | int | bool]) -> tuple[lis
 def _searched(
     event: EventRow, stretches: Sequence[tuple[datetime, datetime]], kafka: Mapping[str, str | int | bool]
 ) -> Iterator[Search]:
-    """Look through the stretches of time, the latest first, all of them within the one patience."""
+    """Search the stretches of time, the latest first, all of them within one time limit."""
     deadline = time.monotonic() + _PATIENCE.total_seconds()
     for since, until in reversed(stretches):
         left = timedelta(seconds=deadline - time.monotonic())
@@ -141,9 +141,9 @@ def _searched(
 
 
 def _stretches(event: EventRow, replays: Sequence[Replayed]) -> list[tuple[datetime, datetime]]:
-    """Where copies may lie: around each publishing before a replay, and from the first replay to the last publishing.
+    """Return where copies may be: around each publishing before a replay, and from the first replay to the last one.
 
-    In order; stretches that touch are one, so that no copy is found twice.
+    The stretches are in order. Stretches that touch are one, so that no copy is found twice.
     """
     own = [each for each in replays if each.event_id == event.id]
     last = event.published_at or event.created_at
@@ -174,7 +174,7 @@ def _not_found(searches: Sequence[Search], event: EventRow) -> str:
 
 
 def _advice(found: History, now: datetime) -> Iterator[Advice]:
-    """What to type next, most pressing first; nothing where all is well and cannot be better."""
+    """Return the commands to type next, the most pressing first, or none if nothing can be improved."""
     yield from _of_events(found, now)
     payment = found.payment
     if payment and payment.status == "PENDING":
@@ -189,7 +189,7 @@ def _advice(found: History, now: datetime) -> Iterator[Advice]:
 
 
 def _again(published: Sequence[EventRow]) -> Advice:
-    """Its latest event once more; never one that its success has superseded."""
+    """Return the command that publishes the latest event again, but never an event that a success has superseded."""
     for event in reversed(published):
         if not event.superseded:
             again = _command("replay", event.id, "--published", "--allow-published")
@@ -198,7 +198,7 @@ def _again(published: Sequence[EventRow]) -> Advice:
 
 
 def _command(*words: str) -> str:
-    """As it is pasted into a shell: ids and order codes are opaque text."""
+    """Return a command as it is pasted into a shell: ids and order codes are opaque text."""
     return shlex.join(["payctl", *words])
 
 

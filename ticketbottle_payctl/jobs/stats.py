@@ -1,4 +1,4 @@
-"""How the outbox is at this moment: what waits, since when, how fast it goes, when it will be empty."""
+"""Report the state of the outbox: the backlog, its age, the rates, and when it will be empty."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.outbox.stats import PARTS, By, Group, Recent, Tot
 __all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "followed"]
 
 WINDOW = timedelta(hours=1)
-"""What rates and lags are about where nothing else is asked for."""
+"""The window of rates and lags if no other is asked for."""
 
 _LIMITS = Limits(statement=timedelta(seconds=30), careful_plan=True)
 _LATE_AFTER = timedelta(hours=1)
@@ -28,7 +28,7 @@ _RECENT_S = 60.0
 
 
 class Drain(StrEnum):
-    """Where the backlog is going, judged by the last minute: in one look by what it sees of it, else between looks."""
+    """Where the backlog is going, judged by the last minute. A single look judges by the rows that it reads."""
 
     EMPTY = "empty"
     DRAINING = "draining"
@@ -38,7 +38,7 @@ class Drain(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Seconds from the creation of an event to its publishing, at three percentiles; None where nothing was sent."""
+    """Seconds from an event's creation to its publishing, at three percentiles. None if nothing was sent."""
 
     p50: float | None
     p95: float | None
@@ -47,7 +47,7 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """One row of a breakdown. ``published`` is of the window; None where the breakdown is about unpublished ones."""
+    """A row of a breakdown. ``published`` counts the window. It is None in a breakdown of unpublished events."""
 
     label: str | None
     pending: int
@@ -59,12 +59,14 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class StatsReport:
-    """The outbox. Ages, lags and the forecast are seconds by the database's clock, rates events a second.
+    """The state of the outbox.
 
-    ``published`` counts rows that the replaced service left without their mark (``sent_unmarked``). ``published`` and
-    ``total`` are estimates unless ``exact``. ``window_s`` is how far back rates and lags reach; less than was asked
-    for where the newest 10,000 published events do not go back so far. ``created`` and ``sent`` are events in each
-    thirtieth of it, the oldest first.
+    Ages, lags and the forecast are seconds by the database's clock, rates are events a second.
+
+    ``published`` includes rows that the replaced service left without their mark (``sent_unmarked``). ``published``
+    and ``total`` are estimates unless ``exact``. ``window_s`` is how far back rates and lags reach. It is less than
+    was asked for if the newest 10,000 published events do not go back that far. ``created`` and ``sent`` are events in
+    each thirtieth of the window, the oldest first.
     """
 
     at: datetime
@@ -91,11 +93,11 @@ class StatsReport:
 
 
 def collect_stats(engine: Engine, *, max_retries: int, since: timedelta = WINDOW, by: By | None = None) -> StatsReport:
-    """Read the outbox's state. Reads unpublished rows and the newest published ones, whatever else there is.
+    """Read the state of the outbox. Only unpublished rows and the newest published rows are read.
 
     Raises:
-        DatabaseUnavailableError: the server cannot be reached, or did not answer within its time.
-        ConfigError: a table or a privilege is missing.
+        DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
+        ConfigError: a table or a permission is missing.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         recent = store.recent(connection, since.total_seconds())
@@ -119,10 +121,10 @@ def collect_stats(engine: Engine, *, max_retries: int, since: timedelta = WINDOW
 
 
 def followed(look: Callable[[], StatsReport]) -> Callable[[], StatsReport]:
-    """The same looks, their forecast by what became of ``pending`` since a look of up to a minute ago.
+    """Yield the same reports. The forecast comes from the change of ``pending`` within the last minute.
 
-    A single look cannot see how fast old events go out, such as a replayed backlog: among the newest published ones,
-    which it reads, they are not. The first look is a single one.
+    A single look cannot see how fast old events are sent, for example of a replayed backlog: they are not among the
+    newest published events, which it reads. The first report is a single look.
     """
     before: deque[StatsReport] = deque()
 
@@ -176,7 +178,7 @@ def _report(recent: Recent, found: Unpublished, total: Total) -> StatsReport:
 
 
 def _forecast(recent: Recent, found: Unpublished) -> tuple[Drain, float | None]:
-    """When the backlog will be gone if the last minute goes on; None where it will not."""
+    """Return when the backlog will be empty if the last minute goes on, or None if it will not."""
     if not found.pending:
         return Drain.EMPTY, 0.0
     inward = (recent.recent_created + found.recent_created) / min(
@@ -205,7 +207,7 @@ def _by_label(groups: Sequence[Group], sent: Mapping[str | None, int]) -> list[T
 
 
 def _merged(labelled: Sequence[tuple[str | None, Group]], sent: Mapping[str | None, int] | None) -> list[Tally]:
-    """One row for each label, the most troubled first."""
+    """Return one row for each label, those with most dead and pending events first."""
     rows = []
     for label in dict.fromkeys([*(label for label, _ in labelled), *(sent or ())]):
         of_it = [group for name, group in labelled if name == label]

@@ -1,4 +1,4 @@
-"""Is this callback genuine, and if not, why? Needs the merchant's keys and nothing else: no database, no network."""
+"""Say whether a callback is genuine, and if not, why. It needs the merchant's keys, no database and no network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ticketbottle_payctl.providers import GATEWAYS, resolve
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.secret import Secret
 
-if TYPE_CHECKING:  # explaining is loaded only where it is asked for
+if TYPE_CHECKING:  # the explanation is loaded only if it is asked for
     from ticketbottle_payctl.providers.explain import Explanation
 
 REJECTED = "REJECTED"
@@ -24,12 +24,13 @@ _UNRECOGNISED = "no gateway's callback looks like this, and the path names none"
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a callback says, once it is proven; nothing of it where it is not.
+    """What a proven callback says. If it is not proven, its values are None.
 
     ``outcome`` is COMPLETED, FAILED, CANCELLED, IGNORED or REJECTED. ``provider_transaction_id`` is the gateway's own
-    number. ``amount`` is whole ``currency``, None for a callback about no amount. ``reason`` is a stable word: why it
-    was rejected, or why it changes no payment; ``detail`` says a rejection in a sentence. ``canonical`` is the signed
-    text with personal data masked, only where an explanation was asked for. No key and no MAC is in any of it.
+    number. ``amount`` is whole ``currency``, or None if the callback is about no amount. ``reason`` is a stable word:
+    why the callback was rejected, or why it changes no payment. ``detail`` explains a rejection in a sentence.
+    ``canonical`` is the signed text with personal data masked, if an explanation was asked for. No field contains a
+    key or a MAC.
     """
 
     provider: str | None
@@ -53,13 +54,13 @@ def verify_signature(
     explain: bool = False,
     other_keys: Mapping[str, tuple[Secret, ...]] = _NO_OTHERS,
 ) -> VerifyReport:
-    """Check a callback as the webhook would. Never raises on account of the request.
+    """Verify a callback as the webhook would. Never raises because of the request.
 
-    Without ``gateway`` it is found by path and shape. With ``explain`` a refusal comes with hints; besides the
-    gateway's own values they try the other gateways' and ``other_keys``, named by their labels.
+    Without ``gateway``, the path or the shape chooses it. With ``explain``, a refusal has hints. They try the
+    gateway's own values, those of the other gateways, and ``other_keys``, which are named by their labels.
 
     Raises:
-        ConfigError: from ``credentials_for``, where a setting is wrong.
+        ConfigError: from ``credentials_for``, if a setting is wrong.
     """
     gateway = gateway or resolve(request)
     if gateway is None:
@@ -81,7 +82,7 @@ def verify_signature(
 def _explained(
     gateway: Gateway, request: Request, credentials: Credentials, others: Mapping[str, tuple[Secret, ...]]
 ) -> Explanation:
-    # Loaded when asked for: a plain check must start fast.
+    # Loaded late, because a plain check must start fast.
     from ticketbottle_payctl.providers.explain import explain  # noqa: PLC0415
 
     return explain(gateway, request, credentials, others=others)
@@ -92,7 +93,7 @@ def _keys_of_others(
 ) -> dict[str, tuple[Secret, ...]]:
     keys: dict[str, tuple[Secret, ...]] = {}
     for other in GATEWAYS.values():
-        # What is wrong with another gateway's settings must not hide what is wrong with this callback.
+        # A wrong setting of another gateway must not hide what is wrong with this callback.
         with suppress(PayctlError):
             if other is not gateway:
                 keys |= {f"{other.name}'s {field}": values for field, values in credentials_for(other).items()}

@@ -1,7 +1,7 @@
-"""Apply retention to the outbox, in short transactions beside whoever publishes. Pending and dead events stay.
+"""Apply retention to the outbox in short transactions, while publishers run. Pending and dead events stay.
 
-What is deleted was published before the horizon. With an archive, a batch is deleted only after it is on the disk.
-Stopped or killed, what was committed is gone and the rest is left to the next run: it just starts again.
+Only events that were published before the horizon are deleted. With an archive, a batch is deleted only after it is on
+the disk. If the run is stopped or killed, committed batches are gone and the next run deletes the rest.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _MOST_LOGGED = 5
 
 @dataclass(frozen=True, slots=True)
 class CleanupPreview:
-    """What a clean-up would delete: events, about how many bytes, kept callbacks.
+    """What a clean-up would delete: events, about how many bytes, and receipts.
 
-    ``horizon`` is UTC, and so is ``receipts_before``, None where callbacks are kept.
+    ``horizon`` and ``receipts_before`` are UTC. ``receipts_before`` is None if receipts are kept.
     """
 
     horizon: datetime
@@ -52,12 +52,12 @@ class CleanupPreview:
 
 @dataclass(frozen=True, slots=True)
 class CleanupReport:
-    """What was deleted, and what must not be forgotten because it was not.
+    """What was deleted, and which events need attention because they were not.
 
-    ``horizon`` (UTC): events published before it were meant. ``matched`` are the events that were found expired,
-    ``remaining`` those still there at the end (counted to 100,000 and no further), locked by others or not come to.
-    ``bytes`` is about what the rows took, ``receipts`` the kept callbacks that were deleted. ``unpublished`` counts
-    what is pending and dead, ``groups`` says of which type and why. ``run_id`` is the recorded run, if one was.
+    ``horizon`` (UTC): events published before it were meant. ``matched`` events were found expired. ``remaining`` of
+    them are still there: locked by other sessions, or not reached (counted up to 100,000). ``bytes`` is about the size
+    of the rows, ``receipts`` the number of deleted receipts. ``unpublished`` counts pending and dead events,
+    ``groups`` their types and errors. ``run_id`` is the recorded run, if there is one.
     """
 
     horizon: datetime
@@ -77,12 +77,12 @@ class CleanupReport:
 
     @property
     def pending(self) -> int:
-        """Events that wait to be published."""
+        """Return the number of events that wait to be published."""
         return self.unpublished.pending
 
     @property
     def dead(self) -> int:
-        """Events out of retries."""
+        """Return the number of events that are out of retries."""
         return self.unpublished.dead
 
 
@@ -105,19 +105,19 @@ def cleanup(  # noqa: PLR0913 - the honest list of what the job needs
 ) -> CleanupReport:
     """Delete events that were published longer than ``retention`` ago, by the database's clock.
 
-    ``keep_newest`` is a floor under the retention: what was published within it stays in any case. Kept callbacks
-    are deleted only where ``receipts_older_than`` says how old they must be. What was ``planned`` is deleted up to the
-    plan's own instants: what expired since is left to the next run. ``max_duration`` ends the run between two batches,
-    ``stop`` does so on a signal. ``done`` hears of each committed batch. A ``run`` that deletes is recorded, where the
-    role may. ``dry_run`` counts and deletes nothing. Dead and late events are logged as ``outbox_dead_events`` and
+    ``keep_newest`` is a lower bound of the retention: events published within it always stay. Receipts are deleted
+    only if ``receipts_older_than`` says how old they must be. A ``planned`` clean-up uses the plan's instants, so
+    events that expired later are left to the next run. ``max_duration`` ends the run between two batches, and so does
+    ``stop`` on a signal. ``done`` is called after each committed batch. A ``run`` that deletes is recorded if the role
+    may do so. ``dry_run`` counts and deletes nothing. Dead and late events are logged as ``outbox_dead_events`` and
     ``outbox_late_events``.
 
     Raises:
-        InputError: ``archive`` cannot be opened, or is no archive. Nothing was deleted.
+        InputError: ``archive`` cannot be opened, or is not an archive. Nothing was deleted.
         LockedError: another process is adding to ``archive``. Nothing was deleted.
-        UnavailableError: ``archive`` cannot be written, or (its subclass) the database is away. What was committed
-            stays deleted, and is in the archive.
-        ConfigError: payctl's schema or a privilege is missing.
+        UnavailableError: ``archive`` cannot be written, or (its subclass) the database cannot be reached. Committed
+            batches stay deleted and are in the archive.
+        ConfigError: payctl's schema or a permission is missing.
     """
     began = clock()
     with transaction(engine, _READING, commit=False) as connection:
@@ -140,7 +140,7 @@ def cleanup(  # noqa: PLR0913 - the honest list of what the job needs
     try:
         with Archive(archive) if archive else nullcontext() as kept:
             reason = sweep.run(kept, receipts_before)
-    finally:  # an incomplete run is not resumed: the next run finds by itself what is left
+    finally:  # an incomplete run is not resumed: the next run finds the rest by itself
         status = RunStatus.DONE if reason is CleanupStoppedBecause.EMPTY else RunStatus.INCOMPLETE
         record.close(status, sweep.swept)
     remaining, swept = sweep.remaining(), sweep.swept
@@ -168,11 +168,11 @@ def preview_cleanup(
     keep_newest: timedelta | None = None,
     receipts_older_than: timedelta | None = None,
 ) -> CleanupPreview:
-    """What a clean-up would delete now. Reads every row that it counts, and changes nothing.
+    """Return what a clean-up would delete now. Every counted row is read, and nothing is changed.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting took longer than five minutes.
-        ConfigError: a table or a privilege is missing.
+        ConfigError: a table or a permission is missing.
     """
     with transaction(engine, _READING, commit=False) as connection:
         now = outbox.now(connection).replace(tzinfo=UTC)
@@ -219,7 +219,7 @@ def _previewed(preview: CleanupPreview, found: Unpublished, groups: Sequence[Gro
 
 
 def _alert(found: Unpublished, groups: Sequence[Group]) -> None:
-    """One line each for what no retention will ever solve."""
+    """Log one line each for dead and for late events: no retention solves these."""
     if found.dead:
         reasons = [
             f"{group.events} {group.event_type}: {group.error or 'no reason noted'}" for group in groups if group.dead

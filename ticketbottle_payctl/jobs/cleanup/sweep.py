@@ -1,4 +1,4 @@
-"""Batch after batch until nothing expired is left: delete, archive, commit, rest a little."""
+"""Delete batches until no expired event is left: delete, archive, commit, pause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.outbox.retention import Expired
 LIMITS = Limits(
     statement=timedelta(seconds=10), lock=timedelta(seconds=1), idle=timedelta(seconds=60), careful_plan=True
 )
-"""Of one batch. No event is waited for; the idle limit leaves time to bring a batch to the archive's disk."""
+"""The limits of one batch. No row is waited for. The idle limit leaves time to write a batch to the archive's disk."""
 
 _COUNTING = Limits(statement=timedelta(minutes=1), careful_plan=True)
 _MOST_COUNTED = 100_000
@@ -39,7 +39,7 @@ class CleanupStoppedBecause(StrEnum):
 
 @dataclass(slots=True)
 class Swept:
-    """Counts as they grow: events deleted and archived, about how many bytes, committed batches, kept callbacks."""
+    """The counts so far: deleted and archived events, about how many bytes, committed batches, deleted receipts."""
 
     deleted: int = 0
     archived: int = 0
@@ -49,22 +49,22 @@ class Swept:
 
 
 def kinds(horizon: datetime) -> tuple[Expired, Expired]:
-    """Both forms of published: marked, and left half marked by the replaced service."""
+    """Return both forms of published: marked, and half marked by the replaced service."""
     return Expired(horizon), Expired(horizon, half_marked=True)
 
 
 @dataclass(slots=True)
 class Rest:
-    """How long to pause after a batch: a share of the time it took, more while the server is slower than it can be.
+    """The pause after a batch: a share of the time that the batch took, longer if the server is slower than it can be.
 
-    While somebody publishes it is twice the time it took: tickets do not wait for old rows to go.
+    While a publisher runs, the pause is twice that time: tickets do not wait for old rows.
     """
 
     share: float = _LEAST_SHARE
     _best: float = float("inf")
 
     def after(self, seconds: float, rows: int, *, publishing: bool = False) -> float:
-        """The pause, in seconds, after a batch of ``rows`` that took ``seconds``."""
+        """Return the pause, in seconds, after a batch of ``rows`` that took ``seconds``."""
         per_row = seconds / max(rows, 1)
         self._best = min(self._best, per_row)
         slow = per_row > _SLOW * self._best
@@ -75,7 +75,7 @@ class Rest:
 
 @dataclass(slots=True)
 class Sweep:
-    """One run. ``deadline`` is an instant of ``clock``; ``done`` hears of each committed batch."""
+    """One clean-up. ``deadline`` is an instant of ``clock``. ``done`` is called after each committed batch."""
 
     engine: Engine
     horizon: datetime
@@ -89,7 +89,7 @@ class Sweep:
     _publishing: bool = False
 
     def run(self, archive: Archive | None, receipts_before: datetime | None) -> CleanupStoppedBecause:
-        """Delete what is expired, then kept callbacks where asked for; why it ended."""
+        """Delete expired events, then receipts if asked for. Return why the run ended."""
         with translated_errors(), open_connection(self.engine, LIMITS) as connection:
             for kind in kinds(self.horizon):
                 reason = self._each(self._events(connection, kind, archive))
@@ -100,13 +100,13 @@ class Sweep:
         return CleanupStoppedBecause.EMPTY
 
     def remaining(self) -> int:
-        """Expired events that are still there, counted to 100,000 and no further."""
+        """Count expired events that are still there, up to 100,000."""
         with transaction(self.engine, _COUNTING, commit=False) as connection:
             found = sum(store.count(connection, kind, _MOST_COUNTED) for kind in kinds(self.horizon))
         return min(found, _MOST_COUNTED)
 
     def _each(self, batches: Iterator[int]) -> CleanupStoppedBecause | None:
-        """Let the batches happen, with a rest after each, until one comes back short or the run must end."""
+        """Run the batches, with a pause after each, until one is not full or the run must end."""
         while (reason := self._must_stop()) is None:
             began = self.clock()
             rows = next(batches)
@@ -119,7 +119,7 @@ class Sweep:
         return reason
 
     def _events(self, connection: Connection, kind: Expired, archive: Archive | None) -> Iterator[int]:
-        """Each step is one transaction; it gives how many rows were found."""
+        """Delete one batch in each step, in one transaction. Yield the number of rows that were found."""
         after: Position = START
         while True:
             batch = store.delete_next(connection, kind, after, self.batch_size, whole=archive is not None)

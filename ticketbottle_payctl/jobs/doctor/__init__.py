@@ -1,7 +1,6 @@
-"""Prove that everything payctl needs is there and works; what does not is named with what mends it.
+"""Prove that everything payctl needs exists and works. A finding names what does not, and how to fix it.
 
-Nothing is changed. Each check stands alone: one that cannot be made is a finding itself and keeps no other from being
-made.
+Nothing is changed. Each check is independent: if it cannot run, that is a finding, and the other checks still run.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ CHECKS = (
     "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index", "vacuum",
     "snapshot", "publishers",
 )  # fmt: skip
-"""What is looked at, in this order."""
+"""The checks, in order."""
 
 _NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema"})
 
@@ -47,9 +46,9 @@ _NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema"})
 def diagnose(
     subject: Subject, only: Sequence[str] = (), *, looking: Callable[[str], None] = lambda _: None
 ) -> DoctorReport:
-    """Look at everything, or only at some of :data:`CHECKS`. Never raises on account of what it looks at.
+    """Run all checks, or only some of :data:`CHECKS`. Never raises because of what it finds.
 
-    ``looking`` hears the name of each check before it is made.
+    ``looking`` is called with the name of each check before it runs.
     """
     chosen = [name for name in CHECKS if not only or name in only]
     findings: list[Finding] = []

@@ -1,4 +1,4 @@
-"""The database itself: is it the right one, may we do our work in it, and does it agree with us on what time it is."""
+"""Check the database: version, tables, permissions, and whether its clock and its time zone agree with payctl."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FUTURE = 60.0
 
 
 def server(connection: Connection, _: Subject) -> list[Finding]:
-    """Reachable, new enough, and one that takes writes."""
+    """The server can be reached, is new enough and takes writes."""
     found = servers.server(connection)
     name = f"PostgreSQL {found.version // 10_000}.{found.version % 10_000}, database {found.database} as {found.role}"
     findings = [ok("database", name)]
@@ -35,7 +35,7 @@ def server(connection: Connection, _: Subject) -> list[Finding]:
 
 
 def columns(connection: Connection, _: Subject) -> list[Finding]:
-    """The payment service's two tables have what payctl reads and writes."""
+    """The payment service's two tables have the columns that payctl reads and writes."""
     findings = [finding for table in COLUMNS for finding in _table(connection, table)]
     labels = tables.labels(connection, "payments", "status")
     absent = [status for status in STATUSES if labels and status not in labels]
@@ -71,13 +71,13 @@ def _table(connection: Connection, table: str) -> list[Finding]:
 
 
 def grants(connection: Connection, subject: Subject) -> list[Finding]:
-    """What the current role may do. A role that may do one thing wholly and another not at all is as it should be."""
+    """The current role may do one or more tasks completely. A role with no permission for a task is fine."""
     role = servers.server(connection).role
     held = {task: tables.privileges(connection, wanted) for task, wanted in PRIVILEGES.items()}
     may = [
         task
         for task, wanted in PRIVILEGES.items()
-        # payctl's own tables may not be there yet; the check of its schema says so
+        # payctl's own tables may be missing: the check of its schema reports that
         if all(held[task].get(one, "." in one.table) for one in wanted)
     ]
     explained = {one for task in may for one in held[task]}
@@ -96,7 +96,7 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
 
 
 def _is_meant(held: dict[Privilege, bool], explained: set[Privilege]) -> bool:
-    """Whether somebody meant the role to do this: it may write something for it that no other task explains."""
+    """Return whether the role is meant to do this task: it may write something that no other task explains."""
     of_service = {one: has for one, has in held.items() if "." not in one.table and one.kind != "SELECT"}
     return any(has and one not in explained for one, has in of_service.items())
 
@@ -124,7 +124,7 @@ def _grant(role: str, table: str, missing: list[Privilege], schema: str) -> str:
 
 
 def own_schema(subject: Subject) -> list[Finding]:
-    """Schema ``payctl`` has every step that this payctl brings."""
+    """Schema ``payctl`` has every migration of this version."""
     status = migrations.status(subject.engine())
     unknown = sorted(set(status.applied) - {step.name for step in migrations.known()})
     if status.pending:
@@ -138,7 +138,7 @@ def own_schema(subject: Subject) -> list[Finding]:
 
 
 def time_zone(connection: Connection, _: Subject) -> list[Finding]:
-    """Sessions that write events keep UTC: the default of ``"createdAt"`` follows the session's zone."""
+    """Sessions that write events use UTC: the default of ``"createdAt"`` follows the session's zone."""
     found = servers.server(connection)
     settings = servers.zone_settings(connection)
     findings = []
@@ -177,7 +177,7 @@ _DEFAULT_FOLLOWS = (
 
 
 def clock(connection: Connection, subject: Subject) -> list[Finding]:
-    """This machine's clock and the server's agree, half the round trip allowed for."""
+    """This machine's clock and the server's clock agree, apart from half the round trip."""
     before = subject.now()
     there = servers.clock(connection)
     after = subject.now()

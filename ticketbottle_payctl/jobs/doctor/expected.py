@@ -1,4 +1,4 @@
-"""What payctl relies on in the payment service's tables, and what each of its commands needs of a database role."""
+"""What payctl needs in the payment service's tables, and the permissions that each task needs."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
 }
 SAME_TYPE = {"character varying": _TEXT, "bigint": _WHOLE}
-"""Types that serve as well."""
+"""Types that are accepted instead of another."""
 
 STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
 WRITTEN = ("id", "aggregateId", "aggregateType", "eventType", "payload", "createdAt")
-"""The columns of a new event that payctl fills; every other one must be able to do without."""
+"""The columns that payctl fills in a new event. Every other column must have a default or accept NULL."""
 
 _SETTLED = ("status", "updatedAt", "completedAt", "failedAt", "cancelledAt")
 _MARKED = ("published", "publishedAt", "retryCount", "lastError")
@@ -86,8 +86,8 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
     ),
     "cleanup": (
         *_all("outbox", "SELECT", "DELETE"),
-        *_each("outbox", "UPDATE", ("lastError",)),  # without one, no row can be locked
+        *_each("outbox", "UPDATE", ("lastError",)),  # without this one, no row can be locked
         *_all("payctl.event_context", "SELECT", "DELETE"),
     ),
 }
-"""By what is done: everything its statements need. Tables that do not exist yet are left out of the question."""
+"""By task: every permission that its statements need. Tables that do not exist yet are not checked."""

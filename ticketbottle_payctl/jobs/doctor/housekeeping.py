@@ -1,4 +1,4 @@
-"""What makes a healthy outbox slow: a missing index, rows that vacuum cannot remove, and what the old service left."""
+"""Check what makes a healthy outbox slow: a missing index, rows that vacuum cannot remove, half-marked rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SETTINGS = (
 
 
 def old_service(connection: Connection, _: Subject) -> list[Finding]:
-    """Rows with ``"publishedAt"`` and without ``published`` were sent by the service that payctl replaced."""
+    """The replaced service left no rows with ``"publishedAt"`` and without ``published``. Such rows were sent."""
     half = half_marked.count(connection)
     if not half.events:
         return [ok("old-service", "the replaced service left no half-marked rows")]
@@ -37,7 +37,7 @@ def old_service(connection: Connection, _: Subject) -> list[Finding]:
 
 
 def index(connection: Connection, subject: Subject) -> list[Finding]:
-    """The claim goes through an index on (published, "createdAt"); a callback through one on its reference."""
+    """The claim has an index on (published, "createdAt"), and a callback has one on its reference."""
     findings = [_claims(tables.indexes(connection, "outbox"), subject.schema)]
     size = tables.housekeeping(connection, "payments")
     found = tables.indexes(connection, "payments")
@@ -67,7 +67,7 @@ def _serves(found: list[Index], names: tuple[str, ...]) -> Index | None:
 
 
 def vacuum(connection: Connection, subject: Subject) -> list[Finding]:
-    """Dead rows are few and the statistics fresh, or the table is small."""
+    """Dead rows are few and the statistics are fresh, or the table is small."""
     found = tables.housekeeping(connection, "outbox")
     if found is None:
         return [fail("vacuum", "there is no table outbox", "see the finding on columns")]
@@ -97,7 +97,7 @@ def _advice(found: Housekeeping, subject: Subject) -> str | None:
 
 
 def snapshot(connection: Connection, _: Subject) -> list[Finding]:
-    """Nobody holds a snapshot so old that vacuum cannot remove what was published since."""
+    """No session holds a snapshot so old that vacuum cannot remove published rows."""
     holders = sessions.snapshot_holders(connection, _OLD_SNAPSHOT)
     findings = []
     for holder in holders[:_LISTED]:
@@ -125,7 +125,7 @@ def _release(holder: sessions.SnapshotHolder) -> str:
 
 
 def publishers(connection: Connection, subject: Subject) -> list[Finding]:
-    """Who publishes at this moment, and whether they divide the payments as we would."""
+    """Name the publishers that are running, and check that they divide the payments as configured here."""
     at_work = sessions.publishers(connection)
     if not at_work:
         last = sessions.last_publishers(connection)

@@ -1,4 +1,4 @@
-"""The brokers: there, willing, and with the topics that events go to."""
+"""Check the brokers: reachable, accepting the login, and with the topics of the events."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _PATIENCE = 5.0
 
 
 def check(subject: Subject) -> list[Finding]:
-    """Ask as the publisher would, then look at each topic.
+    """Ask as the publisher would, then check each topic.
 
     Raises:
-        ConfigError: Kafka is not configured, or refused us.
+        ConfigError: Kafka is not configured, or refused the login.
         BrokerUnavailableError: no broker answered.
     """
     settings = subject.kafka()

@@ -1,7 +1,7 @@
-"""The gateways' keys: each one present signs a test callback of its own, which must be accepted with that key alone.
+"""Check the gateways' keys: each key signs a test callback, which must be accepted with that key alone.
 
-That proves that the value can be used and that signing and verifying agree. Only a genuine callback can prove that it
-is the gateway's key: ``payctl verify-signature`` with one that arrived.
+That proves that the value is usable and that signing and verifying agree. Only a genuine callback proves that it is
+the gateway's key: use ``payctl verify-signature`` with a callback that arrived.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _QUOTES = ("'", '"', "`")
 
 
 def check(subject: Subject) -> list[Finding]:
-    """Every gateway: its built-in example, then its configured keys.
+    """Check every gateway: its built-in example, then its configured keys.
 
     Raises:
         ConfigError: a secret cannot be read.
@@ -50,7 +50,7 @@ def _examples_hold(gateway: Gateway) -> bool:
 
 
 def _combinations(needed: list[CredentialField], credentials: Credentials) -> list[tuple[Secret, ...]]:
-    """Each value of each field together with the current ones of the others, the previous values of a rotation too."""
+    """Return each value of each field with the current values of the others, the previous values of a rotation too."""
     every = product(*(credentials[field.name] for field in needed))
     current = tuple(credentials[field.name][0] for field in needed)
     return [one for one in every if sum(a is not b for a, b in zip(one, current, strict=True)) <= 1]
@@ -80,7 +80,7 @@ def _tampered(request: Request) -> Request:
 
 
 def _spoiled(gateway: Gateway, credentials: Credentials) -> list[Finding]:
-    """Values that carry what a copy and paste brings along."""
+    """Return the values that contain what a copy and paste adds: spaces, line ends, quotes."""
     findings = []
     for field in gateway.fields:
         for value in credentials.get(field.name, ()):

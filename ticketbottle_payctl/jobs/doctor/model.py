@@ -1,4 +1,4 @@
-"""What an examination finds, and what it looks at."""
+"""The findings of the doctor, and what it examines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
-if TYPE_CHECKING:  # an examination of keys needs neither driver
+if TYPE_CHECKING:  # checking keys needs neither driver
     from sqlalchemy import Engine
 
     from ticketbottle_payctl.broker.producer import Producer
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # an examination of keys needs neither driver
 
 
 class Status(StrEnum):
-    """How bad it is: ``warn`` works today, ``fail`` does not."""
+    """How bad a finding is. ``warn`` works today, ``fail`` does not."""
 
     OK = "ok"
     WARN = "warn"
@@ -28,7 +28,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fact, what it means, and the command or SQL that mends it; the last two where there is something to mend."""
+    """A fact, its meaning, and the command or SQL that fixes it. The last two are None if there is nothing to fix."""
 
     check: str
     status: Status
@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is examined. Each supplier connects or reads when it is called, and raises ConfigError where it cannot."""
+    """What is examined. Each supplier connects or reads when it is called. It raises ConfigError if it cannot."""
 
     engine: Callable[[], Engine]
     kafka: Callable[[], KafkaSettings]
@@ -52,32 +52,32 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
-    """Everything that was found, in the order in which it was looked at."""
+    """All findings, in the order of the checks."""
 
     findings: tuple[Finding, ...]
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many findings of each status."""
+        """Return the number of findings of each status."""
         found = Counter(finding.status.value for finding in self.findings)
         return {status.value: found[status.value] for status in Status}
 
     @property
     def healthy(self) -> bool:
-        """Nothing fails. A warning is no failure."""
+        """Return whether no finding is a failure. A warning is not a failure."""
         return all(finding.status is not Status.FAIL for finding in self.findings)
 
 
 def ok(check: str, fact: str) -> Finding:
-    """As it should be."""
+    """Return a finding that all is well."""
     return Finding(check, Status.OK, fact)
 
 
 def warn(check: str, fact: str, meaning: str, remedy: str | None = None) -> Finding:
-    """Works, and will not always."""
+    """Return a finding that works today and may not work later."""
     return Finding(check, Status.WARN, fact, meaning, remedy)
 
 
 def fail(check: str, fact: str, meaning: str, remedy: str | None = None) -> Finding:
-    """Does not work."""
+    """Return a finding that does not work."""
     return Finding(check, Status.FAIL, fact, meaning, remedy)

@@ -1,7 +1,7 @@
-"""Test callbacks, signed the way the gateways document it.
+"""Test callbacks, signed as the gateways document it.
 
-On purpose not by the code that verifies: what signs here and what verifies in :mod:`ticketbottle_payctl.providers`
-share no line, so that a mistake in one does not agree with itself. Each callback is for an order that no shop has.
+This code is separate from the verifiers in :mod:`ticketbottle_payctl.providers` on purpose. They share no line, so a
+mistake in one does not agree with itself. Each callback is for an order that no shop has.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _AMOUNT = 10_000
 
 
 def signed_callback(gateway: str, keys: Mapping[str, str]) -> Request:
-    """A success of 10,000 VND for the order ``payctl-doctor``, signed with the merchant's own values."""
+    """Return a success of 10,000 VND for the order ``payctl-doctor``, signed with the merchant's own values."""
     return _SIGNERS[gateway](keys)
 
 

@@ -1,3 +1,3 @@
-"""What the outside knows better: the gateways about payments, Kafka about events."""
+"""Compare payctl's knowledge with the outside: gateways about payments, Kafka about events."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Ask the gateways what became of payments: slowly, again where they are busy, and never longer than allowed.
+"""Ask the gateways about payments: at a limited rate, again if a gateway is busy, and within a deadline.
 
-Asking changes nothing, anywhere. An answer that is not believed, or not understood, settles nothing.
+Asking changes nothing, at the gateway or here. An answer that is not proven or not understood settles nothing.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ticketbottle_payctl.providers.queries.model import Asked, NoVerdict, Silent
 from ticketbottle_payctl.store.payments.overdue import Unsettled
 
 _GIVE_UP_AFTER = 3
-"""So many payments of one gateway in a row without an answer, and the rest are not asked about."""
+"""After this many payments of one gateway in a row without an answer, its other payments are not asked about."""
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where a gateway is asked. Without a ``base`` it is not, and ``closed`` says why."""
+    """Where a gateway is asked. If ``base`` is None, the gateway is not asked, and ``closed`` says why."""
 
     query: StatusQuery
     credentials: Credentials = field(repr=False)
@@ -39,7 +39,7 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
-    """``rate`` in requests a second; ``timeout`` for one answer, ``deadline`` for all of them."""
+    """``rate`` is in requests a second, ``timeout`` is for one answer, ``deadline`` for all of them."""
 
     rate: float = 5.0
     timeout: timedelta = timedelta(seconds=30)
@@ -49,10 +49,10 @@ class AskOptions:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a gateway says about a payment.
+    """A gateway's answer about a payment.
 
-    ``says`` is ``completed``, ``failed`` or ``cancelled``, a word of :class:`NoVerdict`, or why it was not asked:
-    ``off``, ``too_old``, ``unreachable``, ``not_asked``. ``verdict`` is what settling would do now.
+    ``says`` is ``completed``, ``failed`` or ``cancelled``, a word of :class:`NoVerdict`, or the reason why the gateway
+    was not asked: ``off``, ``too_old``, ``unreachable``, ``not_asked``. ``verdict`` is what settling would do now.
     """
 
     payment: Unsettled
@@ -64,7 +64,7 @@ class Finding:
 
     @property
     def settles(self) -> bool:
-        """Whether the payment would change."""
+        """Return whether the payment would change."""
         return isinstance(self.verdict, Transition)
 
 
@@ -77,7 +77,7 @@ def ask_gateways(  # noqa: PLR0913 - the honest list of what it needs
     now: Callable[[], datetime],
     stop: Event,
 ) -> Iterator[Finding]:
-    """One finding for each payment, in their order, as the answers come."""
+    """Yield one finding for each payment, in their order, as the answers come."""
     clerk = _Clerk(send, options, now, stop, time.monotonic() + options.deadline.total_seconds())
     for payment in payments:
         yield clerk.find(payment, desks.get(payment.gateway))
@@ -109,7 +109,7 @@ class _Clerk:
         return found
 
     def _ask_again(self, payment: Unsettled, desk: Desk, base: str) -> Finding:
-        """Once more where nobody answered or the gateway is busy."""
+        """Ask again if the gateway did not answer or is busy."""
         trying = Retrying(
             stop=stop_after_attempt(self.options.attempts),
             wait=wait_random_exponential(multiplier=1, max=4),
@@ -149,7 +149,7 @@ class _Clerk:
 
 
 def _last(state: RetryCallState) -> Finding:
-    """What the last attempt found, instead of an error about attempts."""
+    """Return the finding of the last attempt, instead of an error about attempts."""
     if state.outcome is None:
         message = "an attempt has an outcome"
         raise RuntimeError(message)

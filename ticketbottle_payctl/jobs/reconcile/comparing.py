@@ -1,11 +1,10 @@
-"""Compare what the outbox calls published with what lies in Kafka. Changes nothing.
+"""Compare the published events in the outbox with the records in Kafka. Changes nothing.
 
-``lost``          published here, and not in its topic
-``wrong``         another value, key or topic than the row says
-``double``        sent more than once, replays not counted: allowed, consumers see it twice
-``out_of_order``  sent before an earlier event of its payment
+``lost``          published in the outbox, and not in its topic ``wrong``         another value, key or topic than the
+row has ``double``        sent more than once, apart from replays: allowed, consumers see it twice ``out_of_order``
+sent before an earlier event of its payment
 
-Replaying repairs the first two; the others cannot be taken back.
+A replay repairs the first two. The others cannot be undone.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from ticketbottle_payctl.store.outbox.published import SentEvent
 
 MOST_EVENTS = 1_000_000
 SLACK = timedelta(minutes=10)
-"""How far the clocks of database and brokers may be apart."""
+"""How far the clocks of the database and the brokers may differ."""
 
 _LIMITS = Limits(statement=timedelta(minutes=2), idle=timedelta(minutes=2))
 
 
 class Difference(StrEnum):
-    """How Kafka and the outbox disagree about an event."""
+    """How Kafka and the outbox differ about an event."""
 
     LOST = "lost"
     WRONG = "wrong"
@@ -48,7 +47,7 @@ REPAIRABLE = frozenset({Difference.LOST, Difference.WRONG})
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """One event and what is the matter with it. ``copies`` is how many records it has."""
+    """An event and its difference. ``copies`` is the number of its records."""
 
     event: SentEvent
     difference: Difference
@@ -58,9 +57,11 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class OutboxComparison:
-    """What was compared. ``unjudged`` lies before what the topics still keep; ``other`` records are not of the window.
+    """The comparison.
 
-    ``complete`` is false where Kafka could not be read to its end in time: then nothing is called lost.
+    ``unjudged`` events are older than what the topics keep. ``other`` records are outside the window.
+
+    ``complete`` is false if Kafka could not be read to its end in time. Then no event is called lost.
     """
 
     compared: int
@@ -77,12 +78,12 @@ def compare_outbox(
     since: datetime,
     until: datetime,
 ) -> OutboxComparison:
-    """Compare the events created from ``since`` until ``until`` (UTC) with the topics, read after the table.
+    """Compare the events created from ``since`` until ``until`` (UTC) with the topics, which are read after the table.
 
-    ``read`` is given topics, an instant, and the ids of the events whose records are needed.
+    ``read`` gets topics, an instant, and the ids of the events whose records are needed.
 
     Raises:
-        InputError: there are more than a million of them.
+        InputError: the window has more than a million events.
         DatabaseUnavailableError: the server cannot be reached.
         BrokerUnavailableError: Kafka cannot be read.
     """
@@ -91,7 +92,7 @@ def compare_outbox(
     if len(events) > MOST_EVENTS:
         message = f"more than {MOST_EVENTS:,} events were created in this window"
         raise InputError(message, hint="narrow it with --since and --until")
-    # A producer may have been asked before the row's own millisecond, by another clock.
+    # By another clock, the producer may have been called before the row's own millisecond.
     window = read(list(TOPICS.values()), since - SLACK, events.keys())
     copies: defaultdict[str, list[Copy]] = defaultdict(list)
     for copy in window.copies:
@@ -117,7 +118,7 @@ def _lost(gone: Iterable[SentEvent], window: Window) -> tuple[list[Disagreement]
 
 
 def _cut_off(event: SentEvent, topic: str, window: Window) -> bool:
-    """Whether retention may have taken it: it was sent before the oldest record that its partition still has."""
+    """Return whether retention may have removed the record: it is older than the oldest record of its partition."""
     partitions = window.partitions.get(topic, 0)
     if not partitions:
         return False
@@ -163,7 +164,7 @@ def _first(found: Sequence[Copy]) -> Copy:
 
 
 def _before(one: Copy, other: Copy) -> bool:
-    """Whether one was sent before the other; across topics by their timestamps."""
+    """Return whether one record was sent before the other. Across topics, timestamps decide."""
     if (one.topic, one.partition) == (other.topic, other.partition):
         return one.offset < other.offset
     return one.at < other.at

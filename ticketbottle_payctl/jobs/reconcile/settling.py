@@ -1,7 +1,6 @@
-"""Settle payments as their gateways say, each as its callback would have: the same lock, decision and statement.
+"""Settle payments as their gateways say, with the same lock, decision and statement as a callback.
 
-A payment that changed since it was asked about is decided upon anew, under its lock, and left alone if there is
-nothing to do any more.
+A payment that changed after the question is decided again under its lock. It is left unchanged if nothing is to do.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from ticketbottle_payctl.store.payments import settle as payments
 from ticketbottle_payctl.store.payments.overdue import Overdue, Unsettled
 
 SOURCE = "RECONCILE"
-"""The method in the receipt of an answer that was asked for: no gateway calls with it."""
+"""The method in the receipt of a status query's answer. No gateway calls with this method."""
 
 _READ = Limits(statement=timedelta(seconds=60))
 _WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=timedelta(seconds=1.5))
@@ -36,7 +35,10 @@ _WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of one payment. ``reason`` says why it was left alone; ``late`` is money that came after its end."""
+    """The result for one payment.
+
+    ``reason`` says why it was left unchanged. ``late`` is money after the payment's end.
+    """
 
     payment_id: str
     outcome: str
@@ -49,7 +51,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Payments to ask about; ``more`` where the limit cut them off, ``too_old`` how many no gateway knows any more."""
+    """Payments to ask about.
+
+    ``more`` says that the limit cut them off. ``too_old`` counts those that no gateway knows.
+    """
 
     payments: Sequence[Unsettled]
     more: bool = False
@@ -58,7 +63,7 @@ class Candidates:
 
 
 def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
-    """Payments that are PENDING for too long and that their gateway still knows, the latest first.
+    """Return payments that are PENDING for too long and that their gateway still knows, the latest first.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -70,7 +75,7 @@ def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
 
 
 def find_named(engine: Engine, names: Sequence[str]) -> Candidates:
-    """The payments of these ids or order codes; ``missing`` names those that do not exist.
+    """Return the payments with these ids or order codes. ``missing`` has the names without a payment.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -91,10 +96,10 @@ def settle_findings(
 ) -> list[Settled]:
     """Settle each finding that would change its payment, in a transaction of its own, recorded under one run.
 
-    ``tell`` hears how many are decided.
+    ``tell`` is called with the number of decided payments.
 
     Raises:
-        DatabaseUnavailableError: the server went away; what was committed stays settled, another run does the rest.
+        DatabaseUnavailableError: the server cannot be reached. Committed payments stay settled; run again.
         ConfigError: the role may not do this.
     """
     wanted = [finding for finding in findings if finding.settles and finding.callback]

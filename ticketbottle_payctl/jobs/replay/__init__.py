@@ -1,6 +1,6 @@
 """Put events back to pending: plan, apply in bounded transactions, resume, cancel.
 
-``planning`` decides what is meant and what is left out, ``applying`` runs a stored plan, ``report`` is what both say.
+The plan decides which events are meant and which are left out. A stored plan is then applied. Both return reports.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Run a plan: a chunk a transaction, canary first, no faster than asked, and stop when it goes wrong.
+"""Apply a plan: one chunk in each transaction, a canary first, at a limited rate, and stop on errors.
 
-The plan is stored with the run before the first row changes, so a run that ends early is resumed where it was.
+The plan is stored with the run before the first row changes. So a run that ends early can be resumed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _STATUS = {
     ReplayOutcome.CANCELLED: RunStatus.CANCELLED,
 }
 Tell = Callable[[int], None]
-"""Hears after each transaction how many events of the plan are decided in all."""
+"""Called after each transaction with the number of decided events of the plan."""
 
 
 def _silent(_decided: int) -> None:
@@ -54,13 +54,13 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
     stop: Event | None = None,
     tell: Tell = _silent,
 ) -> ReplayReport:
-    """Record the run with its plan, then apply it. A row that changed since the plan is skipped and recorded so.
+    """Record the run with its plan, then apply it. A row that changed after the plan is skipped and recorded as such.
 
-    Each transaction changes at most 1,000 events and is committed or rolled back whole.
+    Each transaction changes at most 1,000 events and is committed or rolled back as a whole.
 
     Raises:
-        DatabaseUnavailableError: the database went away; the run can be resumed if it was recorded.
-        ConfigError: payctl's schema or a privilege is missing.
+        DatabaseUnavailableError: the server cannot be reached. The run can be resumed if it was recorded.
+        ConfigError: payctl's schema or a permission is missing.
     """
 
     def store_plan(connection: Connection) -> None:
@@ -83,12 +83,12 @@ def resume_run(  # noqa: PLR0913 - as above
     stop: Event | None = None,
     tell: Tell = _silent,
 ) -> ReplayReport:
-    """Apply what is left of a recorded run's plan, as it was planned and with its own options; record who resumed it.
+    """Apply the rest of a recorded run's plan, with the run's own options. Record who resumed it.
 
     Raises:
-        GuardError: the run is of another command, or was cancelled.
-        LockedError: the run is at work.
-        DatabaseUnavailableError: the database went away; the run can be resumed again.
+        GuardError: the run belongs to another command, or was cancelled.
+        LockedError: the run is running.
+        DatabaseUnavailableError: the server cannot be reached. The run can be resumed again.
     """
     if run.command != COMMAND:
         raise _nothing_to_resume(run, f"is a {run.command}")
@@ -103,12 +103,12 @@ def resume_run(  # noqa: PLR0913 - as above
 
 
 def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) -> int:
-    """End a run for good, also one that is at work elsewhere; how many events of its plan it did not reach.
+    """End a run for good, even if it is running in another process. Return how many events it did not reach.
 
-    What was requeued stays requeued. A run that is done stays done. Who cancelled it is recorded.
+    Requeued events stay requeued. A run that is done stays done. The record says who cancelled it.
 
     Raises:
-        GuardError: a run of another command is at work: it would not notice.
+        GuardError: a run of another command is running. It would not notice.
     """
     if run.command != COMMAND and run.status == RunStatus.RUNNING:
         message = f"run {run.id} is a {run.command} at work: it cannot be cancelled from elsewhere"
@@ -181,12 +181,15 @@ class _Application:
             return store.remaining(connection, self._run_id)[0] > 0
 
     def _canary_is_out(self) -> bool:
-        """Whether an earlier run of this plan ended between its canary and the rest."""
+        """Return whether an earlier run of this plan ended after its canary and before the rest."""
         with transaction(self._engine, _LIMITS, commit=False) as connection:
             return bool(store.outcomes(connection, self._run_id, chunk=0))
 
     def _await_canary(self) -> ReplayOutcome | None:
-        """Wait until the first events are published; None where all of them were, and there was one at least."""
+        """Wait until the canary is published.
+
+        Return None if all its events were published and there was at least one.
+        """
         deadline = time.monotonic() + self._options.canary_patience.total_seconds()
         while not self._stop.is_set():
             now = self._progress(chunk=0)
@@ -200,7 +203,7 @@ class _Application:
         return ReplayOutcome.SIGNAL
 
     def _check(self) -> ReplayOutcome | None:
-        """Count what failed, once a second."""
+        """Count failures, once a second."""
         most = self._options.max_errors
         if most is None:
             return None
@@ -211,7 +214,7 @@ class _Application:
         return ReplayOutcome.TOO_MANY_ERRORS if failed >= most else None
 
     def _pace(self, began: float, events: int) -> None:
-        """Wait until the next chunk is due, counted from this one: time that went by unused is not made up for."""
+        """Wait until the next chunk is due, counted from this one. Unused time is not made up for."""
         if self._options.rate:
             due = began + events / self._options.rate
             self._stop.wait(max(0.0, due - time.monotonic()))

@@ -1,4 +1,4 @@
-"""What a selector means now: which events would be requeued, and which are left out and why. Reads only."""
+"""Decide what a selector means now: which events would be requeued, and which are left out and why. Reads only."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def plan_replay(
     allow_published: bool = False,
     allow_superseded: bool = False,
 ) -> ReplayPlan:
-    """Select, and decide of each event whether it goes into the plan.
+    """Select events, and decide for each whether it goes into the plan.
 
-    A published event is left out unless allowed; so is one that a later success of its payment has superseded. Both
-    are named, and so is an id that does not exist.
+    A published event is left out unless allowed, and so is an event that a later success of its payment has
+    superseded. Both are named, and so is an id that does not exist.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
-        DatabaseUnavailableError: the database is away.
+        DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = store.candidates(connection, selector, max_retries)
@@ -58,11 +58,11 @@ def plan_replay(
 def count_replay(
     engine: Engine, selector: Selector, *, max_retries: int, allow_published: bool, allow_superseded: bool
 ) -> int:
-    """How many events a plan would hold, without holding them: what is far too many is refused before it is read.
+    """Count the events of a plan without reading them, so that far too many are refused early.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
-        DatabaseUnavailableError: the database is away.
+        DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         return store.count_candidates(
@@ -71,20 +71,20 @@ def count_replay(
 
 
 def superseded_now(engine: Engine, plan: ReplayPlan) -> ReplayPlan:
-    """A plan of before that lets superseded events in, with those that are superseded by now.
+    """Refresh a stored plan's list of superseded events.
 
     Raises:
-        DatabaseUnavailableError: the database is away.
+        DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         return replace(plan, superseded=store.superseded_among(connection, [event.row.id for event in plan.events]))
 
 
 def superseded_in(engine: Engine, run: Run) -> tuple[Superseded, ...]:
-    """The superseded events that resuming a run would requeue: none unless it was begun with leave for them.
+    """Return the superseded events that resuming a run would requeue: none unless the run was started to allow them.
 
     Raises:
-        DatabaseUnavailableError: the database is away.
+        DatabaseUnavailableError: the server cannot be reached.
     """
     if not ReplayOptions.restored(run.options).allow_superseded:
         return ()
@@ -101,7 +101,7 @@ def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_supers
 
 
 def _missing(selector: Selector, found: Iterable[Candidate]) -> Iterable[LeftOut]:
-    """Ids that were named and not found; with other selectors beside them they may exist and not fit."""
+    """Return named ids that were not found. If other selectors narrow them, they may exist and not match."""
     if selector.ids is None:
         return
     only_ids = replace(selector, ids=None, limit=None).is_empty

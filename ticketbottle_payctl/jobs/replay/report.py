@@ -1,4 +1,4 @@
-"""What a replay would do, was told to do, and did."""
+"""The plan, the options and the report of a replay."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class LeftOutReason(StrEnum):
 
 
 class PlannedEvent(NamedTuple):
-    """An event to be requeued, and the row that it must still be then."""
+    """An event to be requeued, and the version that its row must still have."""
 
     row: Row
     state: str
 
 
 class LeftOut(NamedTuple):
-    """A selected event that stays as it is. Type and payment are None where there is no such event."""
+    """A selected event that stays as it is. Type and payment are None if the event does not exist."""
 
     id: str
     reason: LeftOutReason
@@ -54,10 +54,10 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
-    """What would be requeued, oldest first, and what it would mean. Instants are UTC.
+    """The events to be requeued, oldest first, and what that means. Instants are UTC.
 
-    ``keys_with_newer`` payments have an event that is newer than those to be requeued: their consumers see the older
-    one again after the newer. ``superseded`` are those of ``events`` that were let in although they do harm.
+    ``keys_with_newer`` counts payments with an event that is newer than those to be requeued. Their consumers see the
+    older event again after the newer one. ``superseded`` lists the ``events`` that are allowed although they do harm.
     """
 
     events: tuple[PlannedEvent, ...] = ()
@@ -70,26 +70,26 @@ class ReplayPlan:
 
     @property
     def by_state(self) -> Counter[str]:
-        """How many are published, dead, pending now."""
+        """Return how many events are published, dead and pending now."""
         return Counter(event.state for event in self.events)
 
     @property
     def matched(self) -> int:
-        """Selected events that there are."""
+        """Return the number of selected events that exist."""
         missing = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}
         return len(self.events) + sum(left.reason not in missing for left in self.left_out)
 
     def seconds(self, rate: float | None) -> float:
-        """How long requeueing will take, in seconds; publishing comes after it."""
+        """Return how long requeueing will take, in seconds. Publishing comes after that."""
         return len(self.events) / min(rate or _EVENTS_PER_SECOND, _EVENTS_PER_SECOND)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """How to run. ``rate`` is events a second. ``canary`` events go first and must be published within the patience.
+    """The options of a run. ``rate`` is in events a second. ``canary`` events go first and must be published in time.
 
-    Where none of the canary could be requeued the run stops, for nothing was proved.
-    ``max_errors`` failures (events held by another session, or dead again) end the run.
+    If no event of the canary could be requeued, the run stops, because nothing was proved. ``max_errors`` failures
+    (events that another session holds, or that are dead again) end the run.
     """
 
     allow_superseded: bool = False
@@ -99,7 +99,7 @@ class ReplayOptions:
     max_errors: int | None = None
 
     def stored(self) -> dict[str, object]:
-        """As plain values, for the record and for :meth:`restored`."""
+        """Return the options as plain values for the record, for :meth:`restored`."""
         return {
             "allow_superseded": self.allow_superseded,
             "rate": self.rate,
@@ -110,7 +110,7 @@ class ReplayOptions:
 
     @classmethod
     def restored(cls, stored: Mapping[str, object]) -> ReplayOptions:
-        """What :meth:`stored` gave."""
+        """Return the options that :meth:`stored` wrote."""
         rate, canary, errors = (stored.get(name) for name in ("rate", "canary", "max_errors"))
         patience = stored.get("canary_patience_s")
         return cls(
@@ -123,15 +123,18 @@ class ReplayOptions:
 
     @property
     def chunk(self) -> int:
-        """Events of one transaction: fewer where the rate is low, so that it is kept from second to second."""
+        """Return the number of events in one transaction.
+
+        It is smaller at a low rate, so that the rate holds every second.
+        """
         return CHUNK if self.rate is None else max(1, min(CHUNK, int(self.rate)))
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What a run did. ``remaining`` events of its plan were not reached; ``progress`` is where the others stand now.
+    """What a run did. ``remaining`` events of its plan were not reached. ``progress`` is where the others are now.
 
-    ``left_alone`` are the first of the rows that were not requeued.
+    ``left_alone`` has the first rows that were not requeued.
     """
 
     run_id: str
@@ -144,17 +147,17 @@ class ReplayReport:
 
     @property
     def requeued(self) -> int:
-        """Events that are pending again, or published by now."""
+        """Return the number of events that are pending again, or published since."""
         return self._count("requeued")
 
     @property
     def skipped(self) -> int:
-        """Events that were left alone: changed since the plan, gone, superseded."""
+        """Return the number of events that were left unchanged: changed after the plan, deleted, superseded."""
         return self._count("skipped")
 
     @property
     def failed(self) -> int:
-        """Events held by another session, and requeued ones that are dead again."""
+        """Return the number of events that another session holds, and of requeued events that are dead again."""
         return self._count("failed") + self.progress.dead
 
     def _count(self, wanted: str) -> int:
