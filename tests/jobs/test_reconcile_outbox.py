@@ -6,7 +6,7 @@ import pytest
 
 from ticketbottle_payctl.broker.window import Window
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.jobs.reconcile.comparing import SLACK, compare_outbox
+from ticketbottle_payctl.jobs.reconcile.compare_outbox import SLACK, compare_outbox
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 pytestmark = pytest.mark.postgres

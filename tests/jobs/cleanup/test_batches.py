@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from ticketbottle_payctl.jobs.cleanup import CleanupStoppedBecause
-from ticketbottle_payctl.jobs.cleanup.sweep import Rest
+from ticketbottle_payctl.jobs.cleanup.delete_batches import Rest
 from ticketbottle_payctl.store.outbox import shard_lock
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun

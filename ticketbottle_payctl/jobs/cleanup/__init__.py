@@ -17,8 +17,8 @@ from threading import Event
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.archive_file import Archive
+from ticketbottle_payctl.jobs.cleanup.delete_batches import CleanupStoppedBecause, Sweep, Swept, kinds
 from ticketbottle_payctl.jobs.cleanup.record import Record
-from ticketbottle_payctl.jobs.cleanup.sweep import CleanupStoppedBecause, Sweep, Swept, kinds
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox import retention as store

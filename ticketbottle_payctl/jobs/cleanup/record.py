@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.errors import PayctlError
-from ticketbottle_payctl.jobs.cleanup.sweep import Swept
+from ticketbottle_payctl.jobs.cleanup.delete_batches import Swept
 from ticketbottle_payctl.store.db.engine import Limits
 from ticketbottle_payctl.store.payctl.run_lifecycle import OpenRun, open_run
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus

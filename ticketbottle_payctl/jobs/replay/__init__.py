@@ -5,8 +5,8 @@ The plan decides which events are meant and which are left out. A stored plan is
 
 from __future__ import annotations
 
-from ticketbottle_payctl.jobs.replay.applying import cancel_run, replay, resume_run
-from ticketbottle_payctl.jobs.replay.planning import count_replay, plan_replay, superseded_in, superseded_now
+from ticketbottle_payctl.jobs.replay.apply import cancel_run, replay, resume_run
+from ticketbottle_payctl.jobs.replay.plan import count_replay, plan_replay, superseded_in, superseded_now
 from ticketbottle_payctl.jobs.replay.report import (
     LeftOut,
     LeftOutReason,

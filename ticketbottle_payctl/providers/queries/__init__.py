@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ticketbottle_payctl.providers.queries import momo, payos, vnpay, zalopay
-from ticketbottle_payctl.providers.queries.model import StatusQuery
+from ticketbottle_payctl.providers.queries.status_query import StatusQuery
 
 QUERIES: dict[str, StatusQuery] = {
     query.gateway: query for query in (zalopay.QUERY, payos.QUERY, vnpay.QUERY, momo.QUERY)

@@ -11,12 +11,12 @@ from ticketbottle_payctl.providers import mac, momo_codes
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
-from ticketbottle_payctl.providers.queries.model import (
+from ticketbottle_payctl.providers.queries.status_query import (
     Answer,
-    Asked,
+    Inconclusive,
     NoVerdict,
-    Silent,
     StatusQuery,
+    StatusRequest,
     identifier,
     number,
     post,
@@ -39,7 +39,7 @@ _NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
 }
 
 
-def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
+def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpRequest:
     """Return the query. Its request id is new each time: MoMo refuses a repeated one with code 40."""
     partner, access = (mac.texts(credentials, name)[0] for name in ("partner_code", "access_key"))
     text = f"accessKey={access}&orderId={asked.reference}&partnerCode={partner}&requestId={asked.request_id}"
@@ -48,36 +48,36 @@ def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
     return post(f"{base}/v2/gateway/api/query", {**fields, "signature": signature})
 
 
-def read(response: HttpResponse, asked: Asked, credentials: Credentials) -> Answer:
+def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
     """Read an answer. It must name the order and the request id of the query."""
     fields = read_json(response)
-    if isinstance(fields, Silent):
+    if isinstance(fields, Inconclusive):
         return fields
     code = number(fields.get("resultCode"))
     if code is None:
-        return Silent(NoVerdict.MALFORMED, "resultCode is missing or no number")
+        return Inconclusive(NoVerdict.MALFORMED, "resultCode is missing or no number")
     if code in _ABOUT_THE_QUESTION:
-        return Silent(_ABOUT_THE_QUESTION[code], f"resultCode {code}")
+        return Inconclusive(_ABOUT_THE_QUESTION[code], f"resultCode {code}")
     same = fields.get("orderId") == asked.reference and fields.get("requestId") == asked.request_id
     if not same or fields.get("partnerCode") not in mac.texts(credentials, "partner_code"):
-        return Silent(NoVerdict.OTHER_PAYMENT, "orderId, requestId or partnerCode is not what was asked with")
+        return Inconclusive(NoVerdict.OTHER_PAYMENT, "orderId, requestId or partnerCode is not what was asked with")
     try:
         return _read(fields, asked, code)
     except MalformedError as error:
-        return Silent(NoVerdict.MALFORMED, error.detail)
+        return Inconclusive(NoVerdict.MALFORMED, error.detail)
 
 
-def _read(fields: dict[str, object], asked: Asked, code: int) -> Answer:
+def _read(fields: dict[str, object], asked: StatusRequest, code: int) -> Answer:
     (outcome, because), amount = momo_codes.meaning(code), number(fields.get("amount"))
     if because in _NO_VERDICTS:
-        return Silent(_NO_VERDICTS[because])
+        return Inconclusive(_NO_VERDICTS[because])
     if outcome is Outcome.COMPLETED and fields.get("refundTrans"):
-        return Silent(NoVerdict.REFUNDED, "it was paid and refunded")
+        return Inconclusive(NoVerdict.REFUNDED, "it was paid and refunded")
     if outcome is Outcome.COMPLETED:
         return verdict(NAME, asked, outcome, amount, identifier(fields.get("transId")))
     if outcome is not Outcome.IGNORED and code != _UNKNOWN_ERROR:
         return verdict(NAME, asked, outcome, amount)
-    return Silent(NoVerdict.UNKNOWN_STATE, f"resultCode {code}" if code < 100_000 else "resultCode")  # noqa: PLR2004
+    return Inconclusive(NoVerdict.UNKNOWN_STATE, f"resultCode {code}" if code < 100_000 else "resultCode")  # noqa: PLR2004
 
 
 QUERY = StatusQuery(

@@ -13,12 +13,12 @@ from ticketbottle_payctl.providers import mac, payos
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
-from ticketbottle_payctl.providers.queries.model import (
+from ticketbottle_payctl.providers.queries.status_query import (
     Answer,
-    Asked,
+    Inconclusive,
     NoVerdict,
-    Silent,
     StatusQuery,
+    StatusRequest,
     number,
     read_json,
     verdict,
@@ -30,49 +30,49 @@ _PENDING = frozenset({"PENDING", "PROCESSING"})
 _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED": Outcome.FAILED}
 
 
-def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
+def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpRequest:
     """Return the query for the payment link's id, which the payment was created with."""
     client_id, api_key = (mac.texts(credentials, name)[0] for name in ("client_id", "api_key"))
     headers = {"x-client-id": client_id, "x-api-key": api_key, "Accept": "application/json"}
     return HttpRequest("GET", f"{base}/v2/payment-requests/{quote(asked.reference, safe='')}", headers)
 
 
-def read(response: HttpResponse, asked: Asked, credentials: Credentials) -> Answer:
+def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
     """Read an answer.
 
     Only the code is believed before the signature over ``data`` holds. The amount is what was paid.
     """
     envelope = read_json(response)
-    if isinstance(envelope, Silent):
+    if isinstance(envelope, Inconclusive):
         return envelope
     code = envelope.get("code")
     if code != DONE:
-        return Silent(NoVerdict.NOT_FOUND if code == NO_SUCH else NoVerdict.QUERY_REFUSED, _code(code))
+        return Inconclusive(NoVerdict.NOT_FOUND if code == NO_SUCH else NoVerdict.QUERY_REFUSED, _code(code))
     try:
         data = payos.data_of(envelope)
         keys = mac.keys(credentials, "checksum_key")
         if not mac.matches(
             "sha256", keys, mac.presented(envelope.get("signature")), payos.signed_text(data).encode("utf-8")
         ):
-            return Silent(NoVerdict.SIGNATURE, "the signature is not that of data under the checksum key")
+            return Inconclusive(NoVerdict.SIGNATURE, "the signature is not that of data under the checksum key")
         return _read(data, asked)
     except MalformedError as error:
-        return Silent(NoVerdict.MALFORMED, error.detail)
+        return Inconclusive(NoVerdict.MALFORMED, error.detail)
 
 
-def _read(data: dict[str, object], asked: Asked) -> Answer:
+def _read(data: dict[str, object], asked: StatusRequest) -> Answer:
     if data.get("id") != asked.reference:
-        return Silent(NoVerdict.OTHER_PAYMENT, "id is not the payment link that was asked for")
+        return Inconclusive(NoVerdict.OTHER_PAYMENT, "id is not the payment link that was asked for")
     status, paid = data.get("status"), number(data.get("amountPaid"))
     if status == "PAID":
         return verdict(NAME, asked, Outcome.COMPLETED, paid, asked.reference)
     if paid != 0:
-        return Silent(NoVerdict.PARTLY_PAID, "money was paid, and the link is not PAID")
+        return Inconclusive(NoVerdict.PARTLY_PAID, "money was paid, and the link is not PAID")
     if status in _PENDING:
-        return Silent(NoVerdict.PENDING)
+        return Inconclusive(NoVerdict.PENDING)
     if isinstance(status, str) and status in _ENDED:
         return verdict(NAME, asked, _ENDED[status], number(data.get("amount")), asked.reference)
-    return Silent(NoVerdict.UNKNOWN_STATE, "a status that is not documented")
+    return Inconclusive(NoVerdict.UNKNOWN_STATE, "a status that is not documented")
 
 
 def _code(code: object) -> str:

@@ -14,12 +14,12 @@ from ticketbottle_payctl.providers import mac, vnpay_codes
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError, Real
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
-from ticketbottle_payctl.providers.queries.model import (
+from ticketbottle_payctl.providers.queries.status_query import (
     Answer,
-    Asked,
+    Inconclusive,
     NoVerdict,
-    Silent,
     StatusQuery,
+    StatusRequest,
     identifier,
     number,
     post,
@@ -47,7 +47,7 @@ _NO_VERDICTS = {
 _VIETNAM = timezone(timedelta(hours=7))
 
 
-def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
+def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpRequest:
     """Return the query. A request id has at most 32 characters and is unique for a day."""
     values = {
         "RequestId": asked.request_id.replace("-", "")[:32],
@@ -66,40 +66,40 @@ def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
     return post(f"{base}/merchant_webapi/api/transaction", {**fields, "vnp_SecureHash": signature})
 
 
-def read(response: HttpResponse, asked: Asked, credentials: Credentials) -> Answer:
+def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
     """Read an answer. ResponseCode is about the query, TransactionStatus is about the payment."""
     fields = read_json(response)
-    if isinstance(fields, Silent):
+    if isinstance(fields, Inconclusive):
         return fields
     code = fields.get("vnp_ResponseCode")
     if code != _DONE:
         because = NoVerdict.BUSY if code in _TOO_SOON else NoVerdict.QUERY_REFUSED
-        return Silent(NoVerdict.NOT_FOUND if code == _NO_SUCH else because, _code(code))
+        return Inconclusive(NoVerdict.NOT_FOUND if code == _NO_SUCH else because, _code(code))
     presented = mac.presented(fields.get("vnp_SecureHash")).lower()
     text = "|".join(_text(fields.get(f"vnp_{name}")) for name in ANSWERED)
     if not mac.matches("sha512", mac.keys(credentials, "hash_secret"), presented, text.encode()):
-        return Silent(NoVerdict.SIGNATURE, "the hash is not that of the answer under the secret")
+        return Inconclusive(NoVerdict.SIGNATURE, "the hash is not that of the answer under the secret")
     if fields.get("vnp_TxnRef") != asked.reference or fields.get("vnp_TmnCode") not in mac.texts(
         credentials, "tmn_code"
     ):
-        return Silent(NoVerdict.OTHER_PAYMENT, "vnp_TxnRef or vnp_TmnCode is not what was asked for")
+        return Inconclusive(NoVerdict.OTHER_PAYMENT, "vnp_TxnRef or vnp_TmnCode is not what was asked for")
     return _read(fields, asked)
 
 
-def _read(fields: dict[str, object], asked: Asked) -> Answer:
+def _read(fields: dict[str, object], asked: StatusRequest) -> Answer:
     if fields.get("vnp_TransactionType") != _PAYMENT:
-        return Silent(NoVerdict.REFUNDED, "the transaction is no payment but a refund")
+        return Inconclusive(NoVerdict.REFUNDED, "the transaction is no payment but a refund")
     hundredths = number(fields.get("vnp_Amount"))
     amount = None if hundredths is None or hundredths % 100 else hundredths // 100
     status = fields.get("vnp_TransactionStatus")
     outcome, because = vnpay_codes.meaning(vnpay_codes.PAID, status if isinstance(status, str) else "")
     if because:
-        return Silent(_NO_VERDICTS.get(because, NoVerdict.UNKNOWN_STATE), _code(status))
+        return Inconclusive(_NO_VERDICTS.get(because, NoVerdict.UNKNOWN_STATE), _code(status))
     number_there = identifier(fields.get("vnp_TransactionNo")) if outcome is Outcome.COMPLETED else None
     try:
         return verdict(NAME, asked, outcome, amount, number_there)
     except MalformedError as error:
-        return Silent(NoVerdict.MALFORMED, error.detail)
+        return Inconclusive(NoVerdict.MALFORMED, error.detail)
 
 
 def stamp(at: datetime) -> str:

@@ -17,12 +17,12 @@ from ticketbottle_payctl.providers import mac
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
-from ticketbottle_payctl.providers.queries.model import (
+from ticketbottle_payctl.providers.queries.status_query import (
     Answer,
-    Asked,
+    Inconclusive,
     NoVerdict,
-    Silent,
     StatusQuery,
+    StatusRequest,
     identifier,
     number,
     read_json,
@@ -42,7 +42,7 @@ _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
 }
 
 
-def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
+def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpRequest:
     """Return the query. Its mac is over ``app_id|app_trans_id|key1`` with key1."""
     app_id, key1 = (mac.texts(credentials, name)[0] for name in ("app_id", "key1"))
     text = f"{app_id}|{asked.reference}|{key1}"
@@ -51,33 +51,33 @@ def ask(asked: Asked, credentials: Credentials, base: str) -> HttpRequest:
     return HttpRequest("POST", f"{base}/v2/query", headers, urlencode(fields).encode())
 
 
-def read(response: HttpResponse, asked: Asked, _: Credentials) -> Answer:
+def read(response: HttpResponse, asked: StatusRequest, _: Credentials) -> Answer:
     """Read an answer. 1 is paid. Expired is 2 with its sub code, or 3 for an old order that nobody is paying."""
     fields = read_json(response)
-    if isinstance(fields, Silent):
+    if isinstance(fields, Inconclusive):
         return fields
     code, sub = number(fields.get("return_code")), _signed(fields.get("sub_return_code"))
     if fields.get("is_processing") is True:
-        return Silent(NoVerdict.PENDING)
+        return Inconclusive(NoVerdict.PENDING)
     if code != PAID and sub in _ABOUT_THE_QUESTION:
-        return Silent(_ABOUT_THE_QUESTION[sub], f"sub_return_code {sub}")
+        return Inconclusive(_ABOUT_THE_QUESTION[sub], f"sub_return_code {sub}")
     if code == UNPAID and (fields.get("is_processing") is not False or asked.at - asked.created_at < _PAYABLE):
-        return Silent(NoVerdict.PENDING)
+        return Inconclusive(NoVerdict.PENDING)
     try:
         return _read(fields, asked, code, sub)
     except MalformedError as error:
-        return Silent(NoVerdict.MALFORMED, error.detail)
+        return Inconclusive(NoVerdict.MALFORMED, error.detail)
 
 
-def _read(fields: dict[str, object], asked: Asked, code: int | None, sub: int | None) -> Answer:
+def _read(fields: dict[str, object], asked: StatusRequest, code: int | None, sub: int | None) -> Answer:
     amount = number(fields.get("amount"))
     if code == PAID:
         return verdict(NAME, asked, Outcome.COMPLETED, amount, identifier(fields.get("zp_trans_id")))
     if code == UNPAID or (code == FAILED and sub == EXPIRED):
         return verdict(NAME, asked, Outcome.CANCELLED, amount)
     if code == FAILED:
-        return Silent(NoVerdict.UNKNOWN_STATE, _code(sub))
-    return Silent(NoVerdict.MALFORMED, "return_code is none of 1, 2, 3")
+        return Inconclusive(NoVerdict.UNKNOWN_STATE, _code(sub))
+    return Inconclusive(NoVerdict.MALFORMED, "return_code is none of 1, 2, 3")
 
 
 def _code(sub: int | None) -> str:

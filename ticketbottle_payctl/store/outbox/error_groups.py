@@ -14,7 +14,7 @@ from ticketbottle_payctl.store.outbox.selector import (
     Selector,
     check_pattern,
     group_of,
-    honest_pattern,
+    pattern_errors_as_input_errors,
     predicate,
 )
 
@@ -65,7 +65,7 @@ def groups(connection: Connection, selector: Selector, max_retries: int, limit: 
         ) AS newest
         ORDER BY k.events DESC, k.id
     """  # noqa: S608 - only constants are put in
-    with honest_pattern(selector):
+    with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | {"limit": limit}).all()
     return [
         ErrorGroup(

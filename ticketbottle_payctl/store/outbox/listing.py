@@ -16,7 +16,7 @@ from ticketbottle_payctl.store.outbox.selector import (
     SUPERSEDED,
     Selector,
     check_pattern,
-    honest_pattern,
+    pattern_errors_as_input_errors,
     predicate,
 )
 
@@ -119,7 +119,7 @@ def outbox(
         LEFT JOIN payments AS y ON y.id = o."aggregateId"
         ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC
     """  # noqa: S608 - only constants are put in
-    with honest_pattern(selector):
+    with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | _page(limit, before)).all()
     return [Listed(OUTBOX_FIELDS, row, 7) for row in rows]
 

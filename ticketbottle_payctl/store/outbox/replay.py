@@ -23,7 +23,7 @@ from ticketbottle_payctl.store.outbox.selector import (
     SUPERSEDED,
     Selector,
     check_pattern,
-    honest_pattern,
+    pattern_errors_as_input_errors,
     predicate,
 )
 
@@ -93,7 +93,7 @@ def candidates(connection: Connection, selector: Selector, max_retries: int) -> 
             {states.name("o.")}, {SUPERSEDED}
         FROM {chosen} AS o ORDER BY o."createdAt", o.id COLLATE "C"
     """  # noqa: S608 - only constants are put in
-    with honest_pattern(selector):
+    with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, parameters)
         return [Candidate(Row(*row[:3]), row[3], row[4], aware(row[5]), row[6], row[7]) for row in rows]
 
@@ -113,7 +113,7 @@ def count_candidates(
         SELECT count(*) FROM {chosen} AS o
         WHERE (%(published)s OR {states.unpublished("o.")}) AND (%(superseded)s OR NOT {SUPERSEDED})
     """  # noqa: S608 - only constants are put in
-    with honest_pattern(selector):
+    with pattern_errors_as_input_errors(selector):
         return int(connection.exec_driver_sql(sql, parameters | leave).scalar_one())
 
 

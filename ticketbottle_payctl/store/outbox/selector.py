@@ -123,7 +123,7 @@ def predicate(selector: Selector, max_retries: int) -> Predicate:
 
 
 @contextmanager
-def honest_pattern(selector: Selector) -> Iterator[None]:
+def pattern_errors_as_input_errors(selector: Selector) -> Iterator[None]:
     """Report a pattern that PostgreSQL cannot read, or that takes too long, as an input error.
 
     Raises:
@@ -152,7 +152,7 @@ def check_pattern(connection: Connection, selector: Selector) -> None:
         InputError: the pattern is not a regular expression.
     """
     if selector.error is not None:
-        with honest_pattern(selector):
+        with pattern_errors_as_input_errors(selector):
             connection.exec_driver_sql("SELECT '' ~ %(error)s", {"error": selector.error})
 
 

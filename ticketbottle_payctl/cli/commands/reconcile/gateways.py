@@ -6,29 +6,31 @@ from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.errors import ConfigError, InputError
 from ticketbottle_payctl.http_address import checked_url
-from ticketbottle_payctl.jobs.reconcile.asking import Desk
+from ticketbottle_payctl.jobs.reconcile.status_poller import StatusEndpoint
 from ticketbottle_payctl.providers.queries import QUERIES
-from ticketbottle_payctl.providers.queries.model import StatusQuery
+from ticketbottle_payctl.providers.queries.status_query import StatusQuery
 
 
-def desks_of(session: Session) -> dict[str, Desk]:
-    """Every gateway's desk: its credentials, and its address as configured or else the usual one.
+def status_endpoints(session: Session) -> dict[str, StatusEndpoint]:
+    """Return every gateway's status endpoint: its credentials, and its address as configured or the usual one.
 
     Raises:
         ConfigError: an address is none, or would be asked without encryption.
     """
-    return {name: _desk(session, query) for name, query in QUERIES.items()}
+    return {name: _endpoint(session, query) for name, query in QUERIES.items()}
 
 
-def _desk(session: Session, query: StatusQuery) -> Desk:
+def _endpoint(session: Session, query: StatusQuery) -> StatusEndpoint:
     gateway = providers.by_name(query.gateway)
     credentials = session.services.credentials(gateway)
     variables = {field.name: field.env for field in gateway.fields}
     absent = [variables[name] for name in query.needs if not any(credentials.get(name, ()))]
     if absent:
-        return Desk(query, credentials, None, f"not set: {', '.join(absent)}")
+        return StatusEndpoint(query, credentials, None, f"not set: {', '.join(absent)}")
     base = _base(session, query)
-    return Desk(query, credentials, base, "" if base else f"not set: {query.url_variable}, which the gateway gives")
+    return StatusEndpoint(
+        query, credentials, base, "" if base else f"not set: {query.url_variable}, which the gateway gives"
+    )
 
 
 def _base(session: Session, query: StatusQuery) -> str | None:

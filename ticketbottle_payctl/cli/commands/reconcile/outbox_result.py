@@ -12,12 +12,7 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Result, Table, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.formats import count
-from ticketbottle_payctl.jobs.reconcile.comparing import (
-    REPAIRABLE,
-    Difference,
-    Disagreement,
-    OutboxComparison,
-)
+from ticketbottle_payctl.jobs.reconcile.compare_outbox import REPAIRABLE, Difference, Disagreement, OutboxComparison
 
 SCHEMA = "payctl.reconcile-outbox/1"
 _SHOWN = 1000

@@ -12,7 +12,7 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.commands.reconcile.gateways import desks_of
+from ticketbottle_payctl.cli.commands.reconcile.gateways import status_endpoints
 from ticketbottle_payctl.cli.commands.reconcile.payments_result import Reconciled, plan_blocks, result_of
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
@@ -22,8 +22,8 @@ from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.errors import NotFoundError
-from ticketbottle_payctl.jobs.reconcile.asking import AskOptions, Finding, ask_gateways
-from ticketbottle_payctl.jobs.reconcile.settling import Candidates, find_named, find_overdue, settle_findings
+from ticketbottle_payctl.jobs.reconcile.settle_payments import Candidates, find_named, find_overdue, settle_findings
+from ticketbottle_payctl.jobs.reconcile.status_poller import AskOptions, StatusFinding, ask_gateways
 from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.payctl.runs import NewRun
 from ticketbottle_payctl.store.payments.overdue import Overdue
@@ -85,16 +85,16 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     if names and (older_than is not None or provider is not None or limit is not None):
         message = "payments that are named are a whole selection: give no --older-than, --provider or --limit"
         raise typer.BadParameter(message)
-    desks = desks_of(session)
+    endpoints = status_endpoints(session)
     session.note_target()
     chosen = _chosen(session, names, older_than or _OVERDUE, provider, limit or _LIMIT)
     default = AskOptions()
     asking = AskOptions(rate or default.rate, timeout or default.timeout, deadline or default.deadline)
     with stop_on_signals() as stop:
         with bar("asking", len(chosen.payments), quiet=session.shared.quiet) as tell:
-            found: list[Finding] = []
+            found: list[StatusFinding] = []
             for finding in ask_gateways(
-                chosen.payments, desks, send, asking, now=session.services.now, stop=stop.event
+                chosen.payments, endpoints, send, asking, now=session.services.now, stop=stop.event
             ):
                 found.append(finding)
                 tell(len(found))
@@ -119,7 +119,7 @@ def _chosen(session: Session, names: list[str] | None, older: timedelta, provide
     return chosen
 
 
-def _settle(session: Session, found: list[Finding], reason: str | None, chosen: Candidates) -> None:
+def _settle(session: Session, found: list[StatusFinding], reason: str | None, chosen: Candidates) -> None:
     run = NewRun(
         str(uuid4()),
         "reconcile payments",
@@ -154,7 +154,7 @@ def outbox_command(
     from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - the Kafka client, only here
     from ticketbottle_payctl.broker.window import Wanted, Window, read_window  # noqa: PLC0415
     from ticketbottle_payctl.cli.commands.reconcile import outbox_result  # noqa: PLC0415
-    from ticketbottle_payctl.jobs.reconcile.comparing import compare_outbox  # noqa: PLC0415
+    from ticketbottle_payctl.jobs.reconcile.compare_outbox import compare_outbox  # noqa: PLC0415
 
     session = Session.of(ctx)
     if repair_out is not None:

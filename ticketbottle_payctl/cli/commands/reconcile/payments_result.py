@@ -11,8 +11,8 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Result, Table, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.domain.payment import Refusal
 from ticketbottle_payctl.formats import count, money, rfc3339
-from ticketbottle_payctl.jobs.reconcile.asking import Finding
-from ticketbottle_payctl.jobs.reconcile.settling import Settled
+from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
+from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 
 SCHEMA = "payctl.reconcile-payments/1"
 NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment"})
@@ -26,7 +26,7 @@ FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "t
 class Reconciled:
     """All of one run. ``done`` is empty where nothing was settled yet; ``too_old`` were PENDING and not asked about."""
 
-    findings: Sequence[Finding]
+    findings: Sequence[StatusFinding]
     more: bool = False
     too_old: int = 0
     done: Mapping[str, Settled] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def counts_of(it: Reconciled) -> dict[str, int]:
     }
 
 
-def plan_blocks(findings: Sequence[Finding]) -> list[Block]:
+def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
     """What each gateway says and what would be done, a row for each payment."""
     rows = tuple(
         (
@@ -121,7 +121,7 @@ def _became(settled: Settled) -> Part:
     return warn(f"skipped: {settled.reason}")
 
 
-def _says(finding: Finding) -> Part:
+def _says(finding: StatusFinding) -> Part:
     text = f"{finding.says} ({finding.detail})" if finding.detail else finding.says
     amount = finding.callback.amount if finding.callback else None
     if amount is not None and amount != finding.payment.amount:
@@ -129,7 +129,7 @@ def _says(finding: Finding) -> Part:
     return bad(text) if finding.says in NO_ANSWER else text
 
 
-def _action(finding: Finding) -> Part:
+def _action(finding: StatusFinding) -> Part:
     if finding.settles:
         return good(f"settle: {finding.says.upper()}")
     if isinstance(finding.verdict, Refusal):
@@ -137,7 +137,7 @@ def _action(finding: Finding) -> Part:
     return warn("a person must look") if finding.says in FOR_A_PERSON else dim("nothing")
 
 
-def _item(finding: Finding, settled: Settled | None) -> dict[str, object]:
+def _item(finding: StatusFinding, settled: Settled | None) -> dict[str, object]:
     refusal = finding.verdict.reason.value if isinstance(finding.verdict, Refusal) else None
     created: datetime = finding.payment.created_at
     return {
@@ -172,7 +172,7 @@ def _warnings(it: Reconciled) -> list[str]:
     return warnings
 
 
-def _is_late(it: Reconciled, finding: Finding) -> bool:
+def _is_late(it: Reconciled, finding: StatusFinding) -> bool:
     settled = it.done.get(finding.payment.id)
     return settled is not None and settled.late
 

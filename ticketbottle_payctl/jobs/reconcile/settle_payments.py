@@ -17,7 +17,7 @@ from ticketbottle_payctl.domain.callback import Callback, Request
 from ticketbottle_payctl.domain.new_event import event_for
 from ticketbottle_payctl.domain.payment import Payment, Refusal, Transition, settle
 from ticketbottle_payctl.errors import PayctlError
-from ticketbottle_payctl.jobs.reconcile.asking import Finding
+from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 from ticketbottle_payctl.store.db.engine import Limits, is_lock_timeout, transaction
 from ticketbottle_payctl.store.payctl.receipts import Receipt
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
@@ -88,7 +88,7 @@ def find_named(engine: Engine, names: Sequence[str]) -> Candidates:
 
 def settle_findings(
     engine: Engine,
-    findings: Sequence[Finding],
+    findings: Sequence[StatusFinding],
     run: NewRun,
     *,
     stop: Event,
@@ -116,7 +116,7 @@ def settle_findings(
     return done
 
 
-def _settle(engine: Engine, run_id: str, place: int, finding: Finding) -> Settled:
+def _settle(engine: Engine, run_id: str, place: int, finding: StatusFinding) -> Settled:
     try:
         with transaction(engine, _WRITE) as connection:
             outcome = _decide(connection, finding)
@@ -132,7 +132,7 @@ def _settle(engine: Engine, run_id: str, place: int, finding: Finding) -> Settle
     return outcome
 
 
-def _decide(connection: Connection, finding: Finding) -> Settled:
+def _decide(connection: Connection, finding: StatusFinding) -> Settled:
     callback = finding.callback
     if callback is None:
         return Settled(finding.payment.id, "skipped", "nothing")
@@ -148,7 +148,7 @@ def _decide(connection: Connection, finding: Finding) -> Settled:
 
 
 def _write(
-    connection: Connection, finding: Finding, payment: Payment, callback: Callback, transition: Transition
+    connection: Connection, finding: StatusFinding, payment: Payment, callback: Callback, transition: Transition
 ) -> Settled:
     event = event_for(payment, transition.after, transition.at, str(uuid4()))
     body = finding.response.body if finding.response else b""

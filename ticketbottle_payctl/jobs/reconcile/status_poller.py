@@ -20,7 +20,7 @@ from ticketbottle_payctl.domain.payment import Payment, Transition, Verdict, set
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.queries.exchange import HttpResponse, Send
-from ticketbottle_payctl.providers.queries.model import Asked, NoVerdict, Silent, StatusQuery
+from ticketbottle_payctl.providers.queries.status_query import Inconclusive, NoVerdict, StatusQuery, StatusRequest
 from ticketbottle_payctl.store.payments.overdue import Unsettled
 
 _GIVE_UP_AFTER = 3
@@ -28,7 +28,7 @@ _GIVE_UP_AFTER = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class StatusEndpoint:
     """Where a gateway is asked. If ``base`` is None, the gateway is not asked, and ``closed`` says why."""
 
     query: StatusQuery
@@ -48,7 +48,7 @@ class AskOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StatusFinding:
     """A gateway's answer about a payment.
 
     ``says`` is ``completed``, ``failed`` or ``cancelled``, a word of :class:`NoVerdict`, or the reason why the gateway
@@ -70,21 +70,21 @@ class Finding:
 
 def ask_gateways(  # noqa: PLR0913 - the honest list of what it needs
     payments: Sequence[Unsettled],
-    desks: Mapping[str, Desk],
+    endpoints: Mapping[str, StatusEndpoint],
     send: Send,
     options: AskOptions,
     *,
     now: Callable[[], datetime],
     stop: Event,
-) -> Iterator[Finding]:
+) -> Iterator[StatusFinding]:
     """Yield one finding for each payment, in their order, as the answers come."""
-    clerk = _Clerk(send, options, now, stop, time.monotonic() + options.deadline.total_seconds())
+    poller = _StatusPoller(send, options, now, stop, time.monotonic() + options.deadline.total_seconds())
     for payment in payments:
-        yield clerk.find(payment, desks.get(payment.gateway))
+        yield poller.find(payment, endpoints.get(payment.gateway))
 
 
 @dataclass(slots=True)
-class _Clerk:
+class _StatusPoller:
     send: Send
     options: AskOptions
     now: Callable[[], datetime]
@@ -93,22 +93,22 @@ class _Clerk:
     free: float = 0.0
     silent: Counter[str] = field(default_factory=Counter)
 
-    def find(self, payment: Unsettled, desk: Desk | None) -> Finding:
-        if desk is None:
-            return Finding(payment, "off", "no gateway of that name is known")
-        if desk.base is None:
-            return Finding(payment, "off", desk.closed)
-        within = desk.query.within
+    def find(self, payment: Unsettled, endpoint: StatusEndpoint | None) -> StatusFinding:
+        if endpoint is None:
+            return StatusFinding(payment, "off", "no gateway of that name is known")
+        if endpoint.base is None:
+            return StatusFinding(payment, "off", endpoint.closed)
+        within = endpoint.query.within
         if within is not None and self.now() - payment.created_at > within:
             hours = within.total_seconds() / 3600
-            return Finding(payment, "too_old", f"known for {hours:g} hours only; look into the merchant portal")
+            return StatusFinding(payment, "too_old", f"known for {hours:g} hours only; look into the merchant portal")
         if self.silent[payment.gateway] >= _GIVE_UP_AFTER:
-            return Finding(payment, "unreachable", f"not asked: {_GIVE_UP_AFTER} in a row had no answer")
-        found = self._ask_again(payment, desk, desk.base)
+            return StatusFinding(payment, "unreachable", f"not asked: {_GIVE_UP_AFTER} in a row had no answer")
+        found = self._ask_again(payment, endpoint, endpoint.base)
         self.silent[payment.gateway] = self.silent[payment.gateway] + 1 if found.says == "unreachable" else 0
         return found
 
-    def _ask_again(self, payment: Unsettled, desk: Desk, base: str) -> Finding:
+    def _ask_again(self, payment: Unsettled, endpoint: StatusEndpoint, base: str) -> StatusFinding:
         """Ask again if the gateway did not answer or is busy."""
         trying = Retrying(
             stop=stop_after_attempt(self.options.attempts),
@@ -117,43 +117,45 @@ class _Clerk:
             sleep=self._sleep,
             retry_error_callback=_last,
         )
-        found: Finding = trying(self._ask, payment, desk, base)
+        found: StatusFinding = trying(self._ask, payment, endpoint, base)
         return found
 
-    def _ask(self, payment: Unsettled, desk: Desk, base: str) -> Finding:
+    def _ask(self, payment: Unsettled, endpoint: StatusEndpoint, base: str) -> StatusFinding:
         self._sleep(self.free - time.monotonic())
         left = self.ends - time.monotonic()
         if self.stop.is_set() or left <= 0:
-            return Finding(payment, "not_asked", "the time was up" if left <= 0 else "stopped")
+            return StatusFinding(payment, "not_asked", "the time was up" if left <= 0 else "stopped")
         self.free = time.monotonic() + 1 / self.options.rate
-        asked = Asked(
+        asked = StatusRequest(
             payment.reference, payment.order_code, payment.amount, payment.created_at, self.now(), str(uuid4())
         )
-        request = desk.query.ask(asked, desk.credentials, base)
+        request = endpoint.query.ask(asked, endpoint.credentials, base)
         try:
             response = self.send(request, min(self.options.timeout, timedelta(seconds=left)))
         except UnavailableError as error:
-            return Finding(payment, "unreachable", error.message)
-        return self._read(payment, asked, desk, response)
+            return StatusFinding(payment, "unreachable", error.message)
+        return self._read(payment, asked, endpoint, response)
 
-    def _read(self, payment: Unsettled, asked: Asked, desk: Desk, response: HttpResponse) -> Finding:
-        answer = desk.query.read(response, asked, desk.credentials)
-        if isinstance(answer, Silent):
-            return Finding(payment, answer.because.value, answer.detail, response=response)
+    def _read(
+        self, payment: Unsettled, asked: StatusRequest, endpoint: StatusEndpoint, response: HttpResponse
+    ) -> StatusFinding:
+        answer = endpoint.query.read(response, asked, endpoint.credentials)
+        if isinstance(answer, Inconclusive):
+            return StatusFinding(payment, answer.because.value, answer.detail, response=response)
         verdict = settle(_as_payment(payment), answer, self.now())
-        return Finding(payment, answer.outcome.value.lower(), callback=answer, verdict=verdict, response=response)
+        return StatusFinding(payment, answer.outcome.value.lower(), callback=answer, verdict=verdict, response=response)
 
     def _sleep(self, seconds: float) -> None:
         if seconds > 0:
             self.stop.wait(min(seconds, max(0.0, self.ends - time.monotonic())))
 
 
-def _last(state: RetryCallState) -> Finding:
+def _last(state: RetryCallState) -> StatusFinding:
     """Return the finding of the last attempt, instead of an error about attempts."""
     if state.outcome is None:
         message = "an attempt has an outcome"
         raise RuntimeError(message)
-    found: Finding = state.outcome.result()
+    found: StatusFinding = state.outcome.result()
     return found
 
 

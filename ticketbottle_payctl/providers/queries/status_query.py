@@ -35,7 +35,7 @@ class NoVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Silent:
+class Inconclusive:
     """An answer that settles nothing. ``detail`` is a constant text or the gateway's own code."""
 
     because: NoVerdict
@@ -43,7 +43,7 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class StatusRequest:
     """The payment that a gateway is asked about.
 
     ``reference`` is the value that the payment was created with. ``at`` is now and ``created_at`` the payment's
@@ -58,7 +58,7 @@ class Asked:
     request_id: str
 
 
-Answer = Callback | Silent
+Answer = Callback | Inconclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class StatusQuery:
     needs: tuple[str, ...]
     url_variable: str
     hosts: tuple[str, str | None]
-    ask: Callable[[Asked, Credentials, str], HttpRequest]
-    read: Callable[[HttpResponse, Asked, Credentials], Answer]
+    ask: Callable[[StatusRequest, Credentials, str], HttpRequest]
+    read: Callable[[HttpResponse, StatusRequest, Credentials], Answer]
     within: timedelta | None = None
 
 
@@ -83,20 +83,20 @@ def post(url: str, fields: Mapping[str, object]) -> HttpRequest:
     return HttpRequest("POST", url, JSON, json.dumps(fields, ensure_ascii=False).encode())
 
 
-def read_json(response: HttpResponse) -> dict[str, object] | Silent:
+def read_json(response: HttpResponse) -> dict[str, object] | Inconclusive:
     """Return the JSON object of an answer with status 200, or the reason why there is none."""
     if response.status in {408, 425, 429} or response.status >= 500:  # noqa: PLR2004 - HTTP's "later" statuses
-        return Silent(NoVerdict.BUSY, f"HTTP {response.status}")
+        return Inconclusive(NoVerdict.BUSY, f"HTTP {response.status}")
     if response.status != HTTP_OK:
-        return Silent(NoVerdict.QUERY_REFUSED, f"HTTP {response.status}")
+        return Inconclusive(NoVerdict.QUERY_REFUSED, f"HTTP {response.status}")
     try:
         return payload.read_body(response.body)
     except MalformedError as error:
-        return Silent(NoVerdict.MALFORMED, error.detail)
+        return Inconclusive(NoVerdict.MALFORMED, error.detail)
 
 
 def verdict(
-    gateway: str, asked: Asked, outcome: Outcome, amount: int | None, transaction_id: str | None = None
+    gateway: str, asked: StatusRequest, outcome: Outcome, amount: int | None, transaction_id: str | None = None
 ) -> Callback:
     """Return the callback that the answer stands for. If no money came and no amount is given, it is the payment's."""
     if outcome is not Outcome.COMPLETED and not amount:
