@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ticketbottle_payctl.domain.cursor import LATE_COMMITS, START, Cursor
+from ticketbottle_payctl.domain.cursor import START, Cursor
 from ticketbottle_payctl.domain.event import OutboxEvent
+from ticketbottle_payctl.domain.ordering import LATE_COMMITS
 
 NOON = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - the owner's columns have no zone
 LATER = 1e9

@@ -8,18 +8,13 @@ is read.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ticketbottle_payctl.domain.event import OutboxEvent
+from ticketbottle_payctl.domain.ordering import LATE_COMMITS
 
 Position = tuple[datetime, str]
 START: Position = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the owner's columns have no zone, they are UTC by contract
-LATE_COMMITS = timedelta(seconds=3)
-"""How much later than its instant an event may be committed, and still be published in its place.
-
-Longer than a callback's transaction can take from reading the instant to its commit: a second until the event is
-written, and one and a half that it may stand still afterwards.
-"""
 
 _MOST_HELD_KEYS = 1000
 

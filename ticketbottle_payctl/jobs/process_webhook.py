@@ -27,6 +27,7 @@ from ticketbottle_payctl.domain.callback import (
     UnclearReason,
 )
 from ticketbottle_payctl.domain.new_event import NewEvent, event_for
+from ticketbottle_payctl.domain.ordering import IDLE_WITHIN
 from ticketbottle_payctl.domain.payment import Duplicate, Payment, Refusal, RefusalReason, Transition, settle
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.store.db.engine import Limits, transaction
@@ -34,12 +35,8 @@ from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.receipts import Receipt
 from ticketbottle_payctl.store.payments import settle as payments
 
-LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=timedelta(seconds=1.5))
-"""A gateway waits ten seconds at least; a locked payment is answered "try again" before that.
-
-An event is written within a second of its instant (``SETTLE_WITHIN``), and who then stalls before the commit loses the
-transaction: so it is there before publishers have looked past it (``LATE_COMMITS``).
-"""
+LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN)
+"""A gateway waits at least ten seconds; a callback for a locked payment is answered "try again" before that."""
 
 
 class WebhookOutcome(StrEnum):

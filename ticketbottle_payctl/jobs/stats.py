@@ -21,7 +21,7 @@ __all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "follo
 WINDOW = timedelta(hours=1)
 """The window of rates and lags if no other is asked for."""
 
-_LIMITS = Limits(statement=timedelta(seconds=30), careful_plan=True)
+_LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
 _LATE_AFTER = timedelta(hours=1)
 _SHORTEST_S = 1.0
 _RECENT_S = 60.0

@@ -12,7 +12,6 @@ import psycopg2
 import pytest
 from sqlalchemy import event
 
-from ticketbottle_payctl.domain.cursor import LATE_COMMITS
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
 from ticketbottle_payctl.jobs.process_webhook import LIMITS, WebhookOutcome
 from ticketbottle_payctl.sandbox.server import wait_until
@@ -122,41 +121,6 @@ def test_a_payment_that_stays_locked(shop, hold, unharmed, monkeypatch):
 def test_the_limits_leave_time_to_answer():
     """Waiting for the row and writing takes less than the ten seconds the least patient gateway gives."""
     assert LIMITS.lock + LIMITS.statement < timedelta(seconds=8)
-
-
-def test_an_event_is_committed_before_publishers_have_looked_past_it():
-    """A second until it is written, what the transaction may then stand still, and half a second for the commit."""
-    assert payments.SETTLE_WITHIN + LIMITS.idle + timedelta(seconds=0.5) <= LATE_COMMITS
-
-
-def test_a_transaction_that_stalls_before_it_writes(shop, unharmed, monkeypatch):
-    """Its event would be older than what publishers look back to: nothing is written, the gateway calls again."""
-    payment = shop.payment("vnpay")
-    settle = payments.settle
-
-    def late(connection, *values):
-        connection.exec_driver_sql("SELECT pg_sleep(1.1)")
-        settle(connection, *values)
-
-    with unharmed(payment), monkeypatch.context() as patch:
-        patch.setattr(payments, "settle", late)
-        with pytest.raises(DatabaseUnavailableError, match="too slow"):
-            shop.process(payment)
-
-
-def test_a_transaction_that_stalls_before_it_commits(shop, database_url, unharmed):
-    """The server ends it in time, and nothing is written."""
-    payment = shop.payment("vnpay")
-    engine = engine_with(database_url)
-
-    def stall(connection):
-        pid = connection.connection.dbapi_connection.info.backend_pid
-        alive = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
-        wait_until(lambda: not shop.query(alive, pid), what="the server ends it", timeout=2)
-
-    event.listen(engine, "commit", stall)
-    with unharmed(payment), pytest.raises(DatabaseUnavailableError):
-        shop.process(payment, engine=engine)
 
 
 def test_a_lock_that_is_released_in_time(shop, hold):

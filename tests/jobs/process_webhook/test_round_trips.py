@@ -170,7 +170,7 @@ def test_the_limits_travel_with_the_first_statement(shop, wire, wired):
     assert not [query for query in wire.queries if query.startswith("SET ")]
 
 
-@pytest.mark.parametrize("statement", ["BEGIN", "FOR NO KEY UPDATE", "WITH moment", "COMMIT"])
+@pytest.mark.parametrize("statement", ["BEGIN", "FOR NO KEY UPDATE", "WITH settled", "COMMIT"])
 def test_a_connection_that_breaks(shop, wire, wired, statement, caplog):
     """Wherever it breaks before the commit, nothing is half done, and the next call settles, without any noise."""
     payment = shop.payment("vnpay")

@@ -17,11 +17,11 @@ from ticketbottle_payctl.store.outbox import retention as store
 from ticketbottle_payctl.store.outbox.retention import Expired
 
 LIMITS = Limits(
-    statement=timedelta(seconds=10), lock=timedelta(seconds=1), idle=timedelta(seconds=60), careful_plan=True
+    statement=timedelta(seconds=10), lock=timedelta(seconds=1), idle=timedelta(seconds=60), index_only_plan=True
 )
 """The limits of one batch. No row is waited for. The idle limit leaves time to write a batch to the archive's disk."""
 
-_COUNTING = Limits(statement=timedelta(minutes=1), careful_plan=True)
+_COUNTING = Limits(statement=timedelta(minutes=1), index_only_plan=True)
 _MOST_COUNTED = 100_000
 _SHORTEST_REST, _LONGEST_REST = 0.001, 1.0
 _LEAST_SHARE, _LARGEST_SHARE = 0.1, 1.0

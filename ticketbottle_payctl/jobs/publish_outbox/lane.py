@@ -20,7 +20,7 @@ from ticketbottle_payctl.store.outbox.claim import Claim, Claimed, PutBack
 from ticketbottle_payctl.store.outbox.shard_lock import Entry
 
 LIMITS = Limits(
-    statement=timedelta(seconds=30), lock=timedelta(seconds=2), idle=timedelta(seconds=60), careful_plan=True
+    statement=timedelta(seconds=30), lock=timedelta(seconds=2), idle=timedelta(seconds=60), index_only_plan=True
 )
 """The idle limit outlives one batch's sending; a publisher that hangs longer loses its claim, not its events."""
 
@@ -61,7 +61,7 @@ class Lane:
 
     def lost(self) -> bool:
         """Whether the server ended the session, and the claim with it. Asks nobody; only between two statements."""
-        return pool.has_ended(self.connection.connection.dbapi_connection)
+        return pool.is_closed_by_server(self.connection.connection.dbapi_connection)
 
     def commit(self, put_back: list[PutBack]) -> None:
         """What was published stays marked, the rest is put back; nothing counts before this returns."""

@@ -18,8 +18,9 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.broker.producer import Failure, Producer
-from ticketbottle_payctl.domain.cursor import LATE_COMMITS, Cursor, Position
+from ticketbottle_payctl.domain.cursor import Cursor, Position
 from ticketbottle_payctl.domain.event import OutboxEvent
+from ticketbottle_payctl.domain.ordering import LATE_COMMITS
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome, Sender
 from ticketbottle_payctl.jobs.publish_outbox.lane import Lane

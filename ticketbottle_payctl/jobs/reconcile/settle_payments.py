@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event
+from typing import NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.domain.callback import Callback, Request
-from ticketbottle_payctl.domain.new_event import event_for
+from ticketbottle_payctl.domain.new_event import NewEvent, event_for
+from ticketbottle_payctl.domain.ordering import IDLE_WITHIN
 from ticketbottle_payctl.domain.payment import Payment, Refusal, Transition, settle
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
@@ -30,7 +32,7 @@ SOURCE = "RECONCILE"
 """The method in the receipt of a status query's answer. No gateway calls with this method."""
 
 _READ = Limits(statement=timedelta(seconds=60))
-_WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=timedelta(seconds=1.5))
+_WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=IDLE_WITHIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,14 @@ class Candidates:
     more: bool = False
     missing: Sequence[str] = ()
     too_old: int = 0
+
+
+class _Change(NamedTuple):
+    """What is written for a payment that is settled, in one statement."""
+
+    transition: Transition
+    event: NewEvent
+    receipt: Receipt
 
 
 def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
@@ -119,12 +129,14 @@ def settle_findings(
 def _settle(engine: Engine, run_id: str, place: int, finding: StatusFinding) -> Settled:
     try:
         with transaction(engine, _WRITE) as connection:
-            outcome = _decide(connection, finding)
+            outcome, change = _decide(connection, finding)
             before = {"status": outcome.status_before} if outcome.event_id else None
             after = {"status": outcome.status_after, "event_id": outcome.event_id} if outcome.event_id else None
             overdue.record(
                 connection, run_id, place, finding.payment.id, outcome.outcome, outcome.reason, before, after
             )
+            if change is not None:
+                payments.settle(connection, *change)  # last: the event must be committed soon after it is written
     except PayctlError as error:
         if not is_lock_timeout(error):
             raise
@@ -132,24 +144,32 @@ def _settle(engine: Engine, run_id: str, place: int, finding: StatusFinding) -> 
     return outcome
 
 
-def _decide(connection: Connection, finding: StatusFinding) -> Settled:
+def _decide(connection: Connection, finding: StatusFinding) -> tuple[Settled, _Change | None]:
+    """Lock the payment. Return the decision and what is to be written for it."""
     callback = finding.callback
     if callback is None:
-        return Settled(finding.payment.id, "skipped", "nothing")
+        return Settled(finding.payment.id, "skipped", "nothing"), None
     found = payments.lock(connection, callback)
     if found is None or found[0].id != finding.payment.id:
-        return Settled(finding.payment.id, "skipped", "gone")
+        return Settled(finding.payment.id, "skipped", "gone"), None
     payment, now = found
     verdict = settle(payment, callback, now)
     if not isinstance(verdict, Transition):
         reason = verdict.reason.value if isinstance(verdict, Refusal) else "already_settled"
-        return Settled(payment.id, "skipped", reason, str(payment.status), str(payment.status))
-    return _write(connection, finding, payment, callback, verdict)
+        return Settled(payment.id, "skipped", reason, str(payment.status), str(payment.status)), None
+    change = _change(finding, payment, callback, verdict)
+    settled = Settled(
+        payment.id,
+        "settled",
+        status_before=verdict.before.value,
+        status_after=verdict.after.value,
+        event_id=change.event.id,
+        late=verdict.late,
+    )
+    return settled, change
 
 
-def _write(
-    connection: Connection, finding: StatusFinding, payment: Payment, callback: Callback, transition: Transition
-) -> Settled:
+def _change(finding: StatusFinding, payment: Payment, callback: Callback, transition: Transition) -> _Change:
     event = event_for(payment, transition.after, transition.at, str(uuid4()))
     body = finding.response.body if finding.response else b""
     receipt = Receipt(
@@ -161,12 +181,4 @@ def _write(
         payment_id=payment.id,
         event_id=event.id,
     )
-    payments.settle(connection, transition, event, receipt)
-    return Settled(
-        payment.id,
-        "settled",
-        status_before=transition.before.value,
-        status_after=transition.after.value,
-        event_id=event.id,
-        late=transition.late,
-    )
+    return _Change(transition, event, receipt)

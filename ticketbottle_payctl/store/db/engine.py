@@ -21,8 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError, PayctlError
 from ticketbottle_payctl.settings import DatabaseSettings
-from ticketbottle_payctl.store.db import driver
-from ticketbottle_payctl.store.db import pool as freshness
+from ticketbottle_payctl.store.db import driver, pool
 from ticketbottle_payctl.store.db.pool import READ_ONLY
 
 _LIMITS, _SCHEMA = "payctl_limits", "payctl_schema"
@@ -43,7 +42,7 @@ class Limits:
     statement: timedelta = timedelta(seconds=30)
     lock: timedelta = timedelta(seconds=5)
     idle: timedelta = timedelta(seconds=60)
-    careful_plan: bool = False
+    index_only_plan: bool = False
 
 
 def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> Engine:
@@ -52,7 +51,7 @@ def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> E
     A pooled connection that the server closed is replaced before use, and so is one that lay idle for a minute: no
     round trip is spent on asking. ``tcp_user_timeout`` bounds what remains, a flow that was lost silently.
     """
-    pool: dict[str, Any] = (
+    pool_options: dict[str, Any] = (
         {"pool_size": 4, "pool_recycle": 240, "pool_timeout": 5} if settings.pooled else {"poolclass": NullPool}
     )
     engine = create_engine(
@@ -68,9 +67,9 @@ def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> E
             "connection_factory": driver.Connection,
         },
         execution_options={_SCHEMA: settings.schema},
-        **pool,
+        **pool_options,
     )
-    freshness.watch(engine)
+    pool.watch(engine)
     event.listen(engine, "begin", _mark_fresh)
     event.listen(engine, "before_cursor_execute", _open_with_limits, retval=True)
     return engine
@@ -171,7 +170,7 @@ def _limits_sql(limits: Limits, schema: str) -> str:
     }
     if schema != "public":
         values["search_path"] = f'"{schema}"'
-    if limits.careful_plan:
+    if limits.index_only_plan:
         # Stale statistics must not turn the claim into a scan of the whole table.
         values |= {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off", "jit": "off"}
     return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in values.items())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.callback import Callback
 from ticketbottle_payctl.domain.new_event import NewEvent
+from ticketbottle_payctl.domain.ordering import WRITE_WITHIN
 from ticketbottle_payctl.domain.payment import Payment, Transition, status_of
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.store.db.engine import fetch
@@ -36,36 +37,32 @@ FROM (
 ) AS held
 """  # noqa: S608 - a constant of ours
 
-SETTLE_WITHIN = timedelta(seconds=1)
-"""How long after its instant an event may be written.
-
-Publishers look back a few seconds only. An event that is written later could be overtaken by the payment's next one.
-"""
-
-# Guards: the status is still the one that was decided on, and the instant is recent (it may be ahead of the clock,
-# behind an earlier one of the payment). The event, its context and the receipt are in the same statement, so a
-# change of state cannot be committed without its event.
+# Guards: the status is still the one that was decided upon, and the event was written in time. The clock is read after
+# all rows are written, so a slow write counts too. The instant may be ahead of the clock, if the payment's previous
+# event is. The event, its context and the receipt are in one statement, so no change of state can be committed without
+# its event.
 _SETTLE = f"""
-WITH moment AS MATERIALIZED (
-    SELECT {NOW} < %(at)s::timestamp + %(within)s AS in_time
-), settled AS (
+WITH settled AS (
     UPDATE payments
     SET status = %(after)s::"PaymentStatus", "updatedAt" = %(at)s,
         "completedAt" = CASE %(after)s WHEN 'COMPLETED' THEN %(at)s::timestamp ELSE "completedAt" END,
         "failedAt" = CASE %(after)s WHEN 'FAILED' THEN %(at)s::timestamp ELSE "failedAt" END,
         "cancelledAt" = CASE %(after)s WHEN 'CANCELLED' THEN %(at)s::timestamp ELSE "cancelledAt" END
-    WHERE id = %(payment_id)s AND status = %(before)s::"PaymentStatus" AND (SELECT in_time FROM moment)
+    WHERE id = %(payment_id)s AND status = %(before)s::"PaymentStatus"
     RETURNING id
 ), appended AS (
     INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt")
-    SELECT %(event_id)s, id, %(aggregate_type)s, %(event_type)s, %(payload)s::jsonb, %(at)s FROM settled
+    SELECT %(event_id)s, id, %(aggregate_type)s, %(event_type)s, %(payload)s::jsonb, %(at)s FROM settled RETURNING 1
 ), context AS (
     INSERT INTO payctl.event_context (event_id, correlation_id, traceparent)
     SELECT %(event_id)s, %(correlation_id)s, %(traceparent)s FROM settled
-    WHERE %(correlation_id)s IS NOT NULL OR %(traceparent)s IS NOT NULL
+    WHERE %(correlation_id)s IS NOT NULL OR %(traceparent)s IS NOT NULL RETURNING 1
 ), receipt AS (
-    {receipts.INSERT}
-) SELECT (SELECT count(*) FROM settled), in_time FROM moment
+    {receipts.INSERT} RETURNING 1
+), written AS MATERIALIZED (
+    SELECT (SELECT count(*) FROM settled) AS payments, (SELECT count(*) FROM appended),
+        (SELECT count(*) FROM context), (SELECT count(*) FROM receipt)
+) SELECT payments, {NOW} < %(at)s::timestamp + %(within)s FROM written
 """  # noqa: S608 - a constant of ours
 
 
@@ -98,22 +95,26 @@ def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime]
 def settle(connection: Connection, transition: Transition, event: NewEvent, receipt: Receipt) -> None:
     """Write the change of state, its one outbox event with its trace, and the receipt, in one statement.
 
+    This must be the last statement of its transaction, and :mod:`ticketbottle_payctl.domain.ordering` says which idle
+    limit the transaction must have.
+
     Raises:
-        DatabaseUnavailableError: more than ``SETTLE_WITHIN`` passed since the transition's instant, or the row was not
-            updated although :func:`lock` holds it, so a trigger or a policy forbids it. Roll the transaction back.
+        DatabaseUnavailableError: the event was written more than ``WRITE_WITHIN`` after the transition's instant, or
+            the payment was not updated although :func:`lock` holds its row, so something in the database forbids it.
+            The transaction must be rolled back.
     """
     parameters = receipts.parameters(receipt) | {
         "before": transition.before.value,
         "after": transition.after.value,
         "at": stored(transition.at),
-        "within": SETTLE_WITHIN,
+        "within": WRITE_WITHIN,
         "aggregate_type": event.aggregate_type,
         "event_type": event.event_type,
         "payload": json.dumps(event.payload),
     }
     ((settled, in_time),) = fetch(connection, _SETTLE, parameters)
     if not in_time:
-        message = "the database was too slow: the payment's event would be later than publishers look back"
+        message = "the database was too slow: publishers could miss the payment's event"
         raise DatabaseUnavailableError(message, hint="try again; look for what keeps the database or this process busy")
     if settled != 1:
         message = "the database kept the payment from being updated"

@@ -1,0 +1,221 @@
+"""Every writer of outbox rows, each delayed at each of its steps, while a publisher drains newer events."""
+
+from __future__ import annotations
+
+import ast
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import event
+
+import ticketbottle_payctl
+from tests.conftest import engine_of
+from tests.jobs.process_webhook.conftest import Shop
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD
+from ticketbottle_payctl.broker.config import connection_config
+from ticketbottle_payctl.broker.follower import Follower
+from ticketbottle_payctl.domain.callback import Callback, Outcome
+from ticketbottle_payctl.domain.ordering import IDLE_WITHIN, LATE_COMMITS, WRITE_WITHIN
+from ticketbottle_payctl.domain.payment import Status, Transition
+from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.jobs.cdc import cut_over
+from ticketbottle_payctl.jobs.reconcile.asking import Finding
+from ticketbottle_payctl.jobs.reconcile.settling import settle_findings
+from ticketbottle_payctl.sandbox.callbacks import Scenario
+from ticketbottle_payctl.sandbox.server import wait_until
+from ticketbottle_payctl.settings import KafkaSettings
+from ticketbottle_payctl.store.db.pool import is_closed_by_server
+from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_GROUP, UNROUTABLE
+from ticketbottle_payctl.store.payctl.runs import NewRun, Who
+from ticketbottle_payctl.store.payments import overdue
+from ticketbottle_payctl.store.payments import settle as payments
+
+PACKAGE = Path(ticketbottle_payctl.__file__).parent
+TOO_LONG = (WRITE_WITHIN + IDLE_WITHIN) / 2
+"""Longer than a writer may take, and not so long that the idle limit hides what the write itself checks."""
+
+
+def webhook(shop, payment):
+    """Settle a payment as FAILED by its gateway's callback."""
+    shop.process(payment, Scenario.FAILED)
+
+
+def reconcile(shop, payment):
+    """Settle a payment as FAILED by its gateway's answer."""
+    with shop.engine.connect() as connection:
+        (found,) = overdue.named(connection, [payment.id])
+    callback = Callback("momo", Outcome.FAILED, payment.reference, payment.order_code, "7", payment.amount)
+    verdict = Transition(Status.PENDING, Status.FAILED, shop.now(), late=False)
+    finding = Finding(found, "failed", callback=callback, verdict=verdict)
+    run = NewRun(str(uuid4()), "reconcile payments", Who("tester", "here"))
+    settle_findings(shop.engine, [finding], run, stop=threading.Event())
+
+
+WRITERS = {"jobs/process_webhook.py": webhook, "jobs/reconcile/settling.py": reconcile}
+"""Who appends an event. ``cdc cut-over`` appends none; it sends and marks, and has a test of its own below."""
+
+
+def imports(path):
+    """The full names of everything that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def files_with(condition):
+    """The package's files of which something holds; the sandbox plays the payment service and does not count."""
+    files = (path for path in PACKAGE.rglob("*.py") if "sandbox" not in path.parts)
+    return {path.relative_to(PACKAGE).as_posix() for path in files if condition(path)}
+
+
+def test_every_writer_is_walked():
+    """A new importer of the write statement, or a second statement that makes an event pending, fails here first."""
+    statement = "ticketbottle_payctl.store.payments.settle"
+    assert files_with(lambda path: any(name.startswith(statement) for name in imports(path))) == WRITERS.keys()
+    inserts = files_with(lambda path: "insert into outbox" in path.read_text("utf-8").lower())
+    assert inserts == {"store/payments/settle.py"}
+    # The publisher's own release, under the shard's lock; and a replay, whose order tests/jobs/replay proves.
+    requeues = files_with(lambda path: "set published = false" in path.read_text("utf-8").lower())
+    assert requeues == {"store/outbox/claim.py", "store/outbox/replay.py"}
+    senders = files_with(lambda path: "claim_these(" in path.read_text("utf-8"))
+    assert senders == {"store/outbox/cdc.py", "jobs/cdc/cut_over.py"}
+
+
+@contextmanager
+def slow_table(shop, table):
+    """Each insert into a table takes longer than a writer may take, as on a disk that stalls."""
+    shop.query(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS"
+        f" 'BEGIN PERFORM pg_sleep({TOO_LONG.total_seconds()}); RETURN NEW; END';"
+        f"CREATE TRIGGER dawdle BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION dawdle(); SELECT 1 AS done"
+    )
+    yield
+    shop.query("DROP FUNCTION dawdle CASCADE; SELECT 1 AS done")
+
+
+@contextmanager
+def before_the_write(_shop, monkeypatch):
+    """The process stalls between the payment's lock and the write."""
+    settle = payments.settle
+
+    def late(connection, *values):
+        time.sleep(TOO_LONG.total_seconds())
+        settle(connection, *values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(payments, "settle", late)
+        yield
+
+
+@contextmanager
+def in_the_write(shop, _monkeypatch):
+    """The write itself takes long."""
+    with slow_table(shop, "outbox"):
+        yield
+
+
+@contextmanager
+def beside_the_write(shop, _monkeypatch):
+    """Another statement of the same transaction takes long: the one that records the run."""
+    with slow_table(shop, "payctl.run_items"):
+        yield
+
+
+@contextmanager
+def before_the_commit(shop, _monkeypatch):
+    """The process stalls after the write, until the server ends its session or the event is too late."""
+
+    def stall(connection):
+        session = connection.connection.dbapi_connection
+        with session.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'outbox'::regclass"
+            )
+            (wrote,) = cursor.fetchone()
+        deadline = time.monotonic() + (LATE_COMMITS.total_seconds() if wrote else 0)
+        while time.monotonic() < deadline and not is_closed_by_server(session):
+            time.sleep(0.01)
+
+    event.listen(shop.engine, "commit", stall)
+    yield
+    event.remove(shop.engine, "commit", stall)
+
+
+def keep_adding(outbox, stop):
+    """Append newer events of other payments until the stop."""
+    while not stop.wait(0.05):
+        outbox.add("other")
+
+
+@pytest.mark.parametrize("delayed", [before_the_write, in_the_write, beside_the_write, before_the_commit])
+@pytest.mark.parametrize("write", WRITERS.values())
+def test_an_event_is_committed_in_time_or_not_at_all(outbox, database_url, monkeypatch, write, delayed):
+    """A publisher drains other payments' newer events; the delayed payment's two events keep their order."""
+    shop, stop = Shop(engine_of(database_url)), threading.Event()
+    payment = shop.payment("momo")
+    publisher = threading.Thread(target=lambda: outbox.publish(stop=stop, loop=True))
+    others = threading.Thread(target=keep_adding, args=(outbox, stop))
+    publisher.start()
+    others.start()
+    try:
+        with delayed(shop, monkeypatch):
+            with suppress(DatabaseUnavailableError):
+                write(shop, payment)
+            now = shop.now().replace(tzinfo=None)
+        assert all(now - row["createdAt"] < TOO_LONG for row in shop.events(payment))
+        if not shop.events(payment):
+            write(shop, payment)
+        shop.process(payment, Scenario.PAID)
+    finally:
+        stop.set()
+        others.join()
+        publisher.join()
+    shop.engine.dispose()
+    outbox.publish()
+    assert [row["eventType"] for row in shop.events(payment)] == [FAILED, COMPLETED]
+    assert outbox.verdict() == GOOD
+
+
+@pytest.fixture
+def logical(postgres):
+    """A server that Debezium could read from."""
+    postgres.restart(settings={"wal_level": "logical"})
+    yield
+    postgres.restart(settings={"wal_level": "replica"})
+
+
+@pytest.mark.usefixtures("logical")
+def test_a_cut_over_sends_what_is_committed_late(outbox, mock_kafka):
+    """An old event is committed while the slot is made; it is sent, and before its payment's next event."""
+    mock_kafka.create_topic(UNROUTABLE)
+    outbox.execute("CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = 'insert')")
+    follower = Follower(connection_config(KafkaSettings(outbox.bootstrap)), MARKING_GROUP, ALL_TOPICS)
+    reports = []
+
+    def hand_over():
+        reports.append(cut_over.cdc_cut_over(outbox.engine, outbox.producer, follower, max_retries=5, shards=1))
+
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'CREATE_REPLICATION_SLOT%%' AND wait_event_type = 'Lock'"
+    thread = threading.Thread(target=hand_over)
+    with outbox.engine.begin() as writer:
+        insert = """INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt")
+            VALUES ('late', 'k', 'payment', %s, '{}', clock_timestamp() AT TIME ZONE 'UTC' - interval '1 minute')"""
+        writer.exec_driver_sql(insert, (FAILED,))
+        newer = outbox.add("k", COMPLETED)
+        thread.start()
+        wait_until(lambda: outbox.execute(waiting), what="the slot waits for the writer", timeout=20)
+    thread.join(30)
+    after = outbox.add("k", COMPLETED)  # Debezium's
+    follower.close()
+    outbox.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+    (report,) = reports
+    assert (report.sent, report.failed, outbox.sent()) == (2, 0, ["late", newer])
+    assert outbox.row(after).state == "pending"
+    outbox.publish()
+    assert outbox.verdict() == GOOD
