@@ -37,7 +37,7 @@ def payctl(_rows: int, batch: int, shards: int = 1) -> int:
     report = publish_outbox(engine, client, PublishOptions(batch_size=batch, shards=shards))
     client.close()
     engine.dispose()
-    return report.tally.published
+    return report.counts.published
 
 
 def payctl_beside_cleanup(rows: int, batch: int, _other: Other) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lambda_entrypoints.warm import Warm
 from ticketbottle_payctl.aws.alerts import EVENT_DEAD, DeadEventQueue, Pointer
-from ticketbottle_payctl.jobs.publish_outbox import PublishReport, Tally
+from ticketbottle_payctl.jobs.publish_outbox import PublishCounts, PublishReport
 from ticketbottle_payctl.metrics import MOST_VALUES, Amount
 from ticketbottle_payctl.telemetry import log_event
 
@@ -23,9 +23,9 @@ class NewlyDead:
         """Messages that could not be sent."""
         return self._queue.failed + self._not_told
 
-    def tell(self, tally: Tally) -> None:
-        """Tell of those that the last committed batch added."""
-        dead = tally.just_died
+    def on_progress(self, counts: PublishCounts) -> None:
+        """Report the dead events of the batch that was committed last."""
+        dead = counts.newly_dead
         if not dead:
             return
         pointers = [
@@ -40,13 +40,13 @@ class NewlyDead:
 
 def of_publishing(report: PublishReport | None, failed_alerts: int) -> dict[str, Amount]:
     """What a run adds up to, all of it zero where there was none to speak of."""
-    tally = report.tally if report else Tally()
+    counts = report.counts if report else PublishCounts()
     return {
-        "OutboxPublished": tally.published,
-        "OutboxFailed": tally.retried + tally.held,
-        "OutboxRetried": tally.retried,
-        "OutboxDead": tally.dead,
-        "OutboxBatches": tally.batches,
-        "PublishLatency": [round(seconds * 1000, 3) for seconds in tally.lag.spread(MOST_VALUES)],
+        "OutboxPublished": counts.published,
+        "OutboxFailed": counts.retried + counts.held,
+        "OutboxRetried": counts.retried,
+        "OutboxDead": counts.dead,
+        "OutboxBatches": counts.batches,
+        "PublishLatency": [round(seconds * 1000, 3) for seconds in counts.lag.spread(MOST_VALUES)],
         "AlertFailed": failed_alerts,
     }

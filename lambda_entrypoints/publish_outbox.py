@@ -28,7 +28,7 @@ def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG00
     """
     with runtime.invocation(Function.PUBLISH_OUTBOX, context) as warm:
         report = warm.attempt(lambda services: _publish(warm, services, context), *_SECRETS)
-        return {"stopped_because": report.stopped_because.value, "published": report.tally.published}
+        return {"stopped_because": report.stopped_because.value, "published": report.counts.published}
 
 
 def _publish(warm: Warm, services: Services, context: object) -> PublishReport:
@@ -40,7 +40,7 @@ def _publish(warm: Warm, services: Services, context: object) -> PublishReport:
     )
     dead = outbox_measures.NewlyDead(warm, settings.dead_events_queue, settings.max_retries)
 
-    def waiting(error: PayctlError, _seconds: float) -> None:
+    def on_wait(error: PayctlError, _seconds: float) -> None:
         if isinstance(error, ConfigError) and warm.environ.renew(_SECRETS):
             stop.set()  # what refused us may accept the credentials that hold now
 
@@ -48,7 +48,7 @@ def _publish(warm: Warm, services: Services, context: object) -> PublishReport:
     try:
         # A producer of the run's own: a frozen one's connections and tokens are dead when it wakes.
         with Services(warm.environ, engine=services.engine) as run:
-            observer = Observer(batch=dead.tell, waiting=waiting)
+            observer = Observer(on_progress=dead.on_progress, on_wait=on_wait)
             report = publish_outbox(run.engine, run.producer, options, stop=stop, observer=observer)
         amounts = outbox_measures.of_publishing(report, dead.failed)
         stats = collect_stats(services.engine, max_retries=settings.max_retries)

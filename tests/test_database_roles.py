@@ -85,7 +85,7 @@ def test_the_publisher_role_publishes(engine_as, mock_kafka):
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     report = publish_outbox(engine_as("publisher"), producer, PublishOptions())
     producer.close()
-    assert (report.tally.published >= 3, report.tally.dead) == (True, 1)
+    assert (report.counts.published >= 3, report.counts.dead) == (True, 1)
 
 
 @pytest.mark.parametrize("role", ["cleanup", "operator"])

@@ -107,7 +107,7 @@ def test_a_callbacks_trace_reaches_kafka_and_the_span(engine, publish, spans, mo
 def test_a_bad_traceparent_changes_nothing(traceparent, engine, publish, spans):
     """Absent or malformed, the payment settles, the event is published, and the span has no link."""
     settle(engine, traceparent)
-    assert publish().tally.published == 1
+    assert publish().counts.published == 1
     (span,) = spans.get_finished_spans()
     assert span.links == ()
     assert span_context(traceparent) is None
@@ -140,7 +140,7 @@ def test_links_are_bounded(engine, publish, spans):
     with engine.begin() as connection:
         insert_events(connection, 1000)
     trace_events(engine, f"00-{TRACE}-%-01")
-    assert publish(batch_size=1000).tally.published == 1000
+    assert publish(batch_size=1000).counts.published == 1000
     (span,) = spans.get_finished_spans()
     assert len({link.context.span_id for link in span.links}) == len(span.links) == MOST_LINKS
     assert span.dropped_links == 0

@@ -124,7 +124,7 @@ def test_the_outbox_is_handed_over_once(scene):
         publish_outbox(scene.engine, scene.producer, PublishOptions())
     scene.cut_back()
     insert(scene, 2)
-    assert publish_outbox(scene.engine, scene.producer, PublishOptions()).tally.published == 2
+    assert publish_outbox(scene.engine, scene.producer, PublishOptions()).counts.published == 2
 
 
 def test_without_a_slot_there_is_nothing_to_mark_or_take_back(scene):

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from ticketbottle_payctl.domain.cursor import START
+from ticketbottle_payctl.domain.event import START
 from ticketbottle_payctl.store.outbox import claim as outbox
-from ticketbottle_payctl.store.outbox.claim import Claim, PutBack
+from ticketbottle_payctl.store.outbox.claim import Claim, Released
 
 NOON = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - the owner's columns have no zone
 ALL = Claim(after=START, limit=100, max_retries=5)
@@ -103,7 +103,7 @@ def test_a_claim_leaves_out_what_it_is_told_to(connection, add):
     add("c", 3)
     add("d", 4)
     wanted = replace(
-        ALL, held=("k",), types=("PAYMENT_COMPLETED", "PAYMENT_CANCELLED"), until=NOON + timedelta(seconds=3)
+        ALL, excluded=("k",), types=("PAYMENT_COMPLETED", "PAYMENT_CANCELLED"), until=NOON + timedelta(seconds=3)
     )
     assert ids(outbox.claim(connection, wanted)) == ["c"]
 
@@ -143,7 +143,7 @@ def test_what_is_put_back_is_as_before_but_for_its_count(connection, add):
     add("a", 1, retryCount=1, lastError="before")
     add("b", 2)
     outbox.claim(connection, ALL)
-    outbox.put_back(connection, [PutBack("a", 1, None), PutBack("b", 3, "X: it's 100% wrong")])
+    outbox.release(connection, [Released("a", 1, None), Released("b", 3, "X: it's 100% wrong")])
     rows = connection.exec_driver_sql(
         'SELECT published, "publishedAt", "retryCount", "lastError" FROM outbox ORDER BY id'
     )

@@ -24,6 +24,13 @@ SOURCE = "payment-service"
 _CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
 
 
+Position = tuple[datetime, str]
+"""Where an event is in the order of publishing: ``"createdAt"``, then id by code point."""
+
+START: Position = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the owner's columns have no zone, they are UTC by contract
+"""Before every event."""
+
+
 class OutboxEvent(NamedTuple):
     """A claimed row of ``outbox``. It is a tuple because a drain makes tens of thousands of them a second."""
 
@@ -38,7 +45,7 @@ class OutboxEvent(NamedTuple):
     """The correlation id, the traceparent and the replay run, if payctl knows them."""
 
     @property
-    def position(self) -> tuple[datetime, str]:
+    def position(self) -> Position:
         """Return the event's place in the order of publishing."""
         return self.created_at, self.id
 

@@ -1,7 +1,7 @@
-"""What a failed delivery costs, and when it is tried again.
+"""What a failed delivery costs an event, and when it is tried again.
 
-Three budgets. Transport is nobody's fault and costs nothing. A configuration fault stops its event type and
-costs nothing. Only the event's own fault is counted, and a permanent one is dead at once.
+A transport failure costs no retry. A configuration fault stops its event type and costs no retry either. Only the
+event's own fault costs one, and a permanent fault makes the event dead at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LONGEST_ERROR = 500
 
 
 class Fault(StrEnum):
-    """Whose fault a failed delivery is."""
+    """The cause of a failed delivery."""
 
     TRANSPORT = "transport"
     CONFIGURATION = "configuration"
@@ -24,18 +24,18 @@ class Fault(StrEnum):
 
     @property
     def is_the_events_own(self) -> bool:
-        """True where the event itself is to blame, and charged."""
+        """Whether the event itself is the cause, so that it costs a retry."""
         return self in {Fault.EVENT, Fault.PERMANENT}
 
 
 def backoff(retry_count: int) -> timedelta:
-    """How long after its last failure an event that failed ``retry_count`` times is due: 5 s, 10 s, ... 10 min."""
+    """Return how long an event waits for its next retry after ``retry_count`` failures: 5 s, 10 s, ... 10 min."""
     doublings = min(max(retry_count - 1, 0), 16)
     return min(_FIRST_PAUSE * (1 << doublings), _LONGEST_PAUSE)
 
 
 def retry_count_after(fault: Fault, retry_count: int, max_retries: int) -> int:
-    """The row's new ``"retryCount"``: unchanged, one more, or the number that makes it dead."""
+    """Return the row's new ``"retryCount"``: unchanged, one more, or a number that makes the event dead."""
     match fault:
         case Fault.TRANSPORT | Fault.CONFIGURATION:
             return retry_count
@@ -46,5 +46,5 @@ def retry_count_after(fault: Fault, retry_count: int, max_retries: int) -> int:
 
 
 def error_text(code: str, reason: str) -> str:
-    """What ``"lastError"`` says: the class and the broker's words on one line, never the payload, bounded."""
+    """Return the text for ``"lastError"``: the error's class and the broker's words, on one line, without payload."""
     return " ".join(f"{code}: {reason}".split())[:_LONGEST_ERROR]

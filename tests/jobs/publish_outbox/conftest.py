@@ -132,7 +132,7 @@ class Outbox:
         wanted = replace(PublishOptions(), **options)
         return Run(
             engine or self.engine, producer or self.producer, wanted, clockwork, observer or Observer(), clockwork
-        ).to_the_end()
+        ).run()
 
     def rows(self) -> list[Row]:
         """The outbox in the order of publishing."""

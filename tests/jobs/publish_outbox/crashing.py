@@ -10,8 +10,8 @@ from confluent_kafka import Producer as Client
 
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, batch, publish_outbox
-from ticketbottle_payctl.jobs.publish_outbox.lane import Lane
+from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, publish_outbox, shard
+from ticketbottle_payctl.jobs.publish_outbox.pipeline import ClaimPipeline, OpenBatch
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
 from ticketbottle_payctl.store.db.engine import make_engine
@@ -37,7 +37,7 @@ def run(url, bootstrap, options, *, point=None, number=1, ready=None, freeze=Fal
     """Publish until the fuse blows; ``ready`` is a connection that is told when the run begins."""
     fuse = Fuse(point, number, signal.SIGSTOP if freeze else signal.SIGKILL)
     if freeze:
-        batch.SEND_WITHIN = 0.5
+        shard.SEND_WITHIN = 0.5
 
     class Fused(Producer):
         def send(self, wave, *arguments):
@@ -51,12 +51,11 @@ def run(url, bootstrap, options, *, point=None, number=1, ready=None, freeze=Fal
             fuse.at("produced")
             return super().flush(*arguments)
 
-    commit, claim = Lane.commit, Lane.claim
+    commit, claim = OpenBatch.commit, ClaimPipeline._claim  # noqa: SLF001 - on the thread that claims
 
-    def fused_commit(self, put_back):
-        if put_back or self.connection.in_transaction():
-            fuse.at("before_commit")
-        commit(self, put_back)
+    def fused_commit(self, released):
+        fuse.at("before_commit")
+        commit(self, released)
         fuse.at("after_commit")
 
     def fused_claim(self, *arguments, **named):
@@ -64,10 +63,10 @@ def run(url, bootstrap, options, *, point=None, number=1, ready=None, freeze=Fal
         fuse.at("fetched")
         return claimed
 
-    Lane.commit, Lane.claim = fused_commit, fused_claim
+    OpenBatch.commit, ClaimPipeline._claim = fused_commit, fused_claim  # noqa: SLF001
     engine = make_engine(DatabaseSettings(Secret(url)))
     producer = Fused(producer_config(KafkaSettings(bootstrap)), new_client=FusedClient)
     tell = (lambda: ready.send("ready")) if ready else (lambda: None)
-    publish_outbox(engine, producer, PublishOptions(**options), stop=Event(), observer=Observer(ready=tell))
+    publish_outbox(engine, producer, PublishOptions(**options), stop=Event(), observer=Observer(on_ready=tell))
     producer.close()
     engine.dispose()

@@ -20,6 +20,7 @@ from tests.jobs.publish_outbox.outages import (
     states,
     until,
 )
+from ticketbottle_payctl.broker import sender
 from ticketbottle_payctl.jobs.publish_outbox import Observer, run
 from ticketbottle_payctl.sandbox.kafka_messages import create_topics
 
@@ -59,7 +60,7 @@ def test_a_broker_that_was_away_for_long(kafka_outbox, kafka, monkeypatch):
     outbox, told = kafka_outbox, []
     hasty = new_producer(kafka.bootstrap, message_timeout_ms=2000)
     outbox.insert(200, aggregates=70)
-    with a_loop(outbox, producer=hasty, observer=Observer(waiting=lambda *heard: told.append(heard))):
+    with a_loop(outbox, producer=hasty, observer=Observer(on_wait=lambda *heard: told.append(heard))):
         published(outbox, 1)
         kafka.stop()
         insert_some(outbox)
@@ -86,18 +87,18 @@ def test_a_topic_that_is_missing(kafka_outbox, kafka):
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     outbox.insert(20)
     report = outbox.publish()
-    assert (report.stopped_because, report.tally.published, report.tally.held) == ("empty", 20, 2)
-    assert list(report.tally.stopped_types) == [FAILED]
+    assert (report.stopped_because, report.counts.published, report.counts.held) == ("empty", 20, 2)
+    assert list(report.counts.stopped_types) == [FAILED]
     assert (outbox.row(first).retry_count, outbox.row(second).state) == (0, "pending")
     assert "payment.failed" not in topics_of(kafka)  # this broker makes a topic for whoever asks it to
     create_topics(kafka.bootstrap, ["payment.failed"], config=STAMPED)
-    assert outbox.publish().tally.published == 2
+    assert outbox.publish().counts.published == 2
     assert outbox.verdict() == GOOD
 
 
 def test_a_topic_that_is_deleted_under_a_loop(kafka_outbox, kafka, monkeypatch):
     """Known a moment ago and gone: its events wait uncharged, the others flow, and made again it is found again."""
-    monkeypatch.setattr(run, "PROBE_EVERY", 1.0)
+    monkeypatch.setattr(sender, "PROBE_EVERY", 1.0)
     outbox = kafka_outbox
     outbox.insert(10, event_type=FAILED)
     with a_loop(outbox) as reports:
@@ -109,7 +110,7 @@ def test_a_topic_that_is_deleted_under_a_loop(kafka_outbox, kafka, monkeypatch):
         assert [outbox.row(id_).state for id_ in waiting] == ["pending", "pending"]
         create_topics(kafka.bootstrap, ["payment.failed"], config=STAMPED)
         drained(outbox)
-    assert list(reports[0].tally.stopped_types) == [FAILED]
+    assert list(reports[0].counts.stopped_types) == [FAILED]
     assert states(outbox) == {("published", 0, None)}
     verdict = outbox.verdict()
     assert len(verdict.lost) == 10  # what lay in the topic went with it, and is not sent again
@@ -124,7 +125,7 @@ def test_a_message_larger_than_the_topic_takes(kafka_outbox, kafka):
     large = outbox.add("k", payload={"padding": INCOMPRESSIBLE})
     outbox.insert(40, payload_bytes=500)
     report = outbox.publish()
-    assert (report.tally.published, [event.id for event in report.tally.dead_events]) == (80, [large])
+    assert (report.counts.published, [event.id for event in report.counts.dead_events]) == (80, [large])
     assert outbox.row(large).last_error.startswith("MSG_SIZE_TOO_LARGE: ")
     assert outbox.verdict() == GOOD
     assert {m.topic for m in outbox.messages()} <= set(READ)

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import event
 
 from tests.jobs.publish_outbox.conftest import READ, Clockwork, Outbox, new_producer
-from ticketbottle_payctl.domain.cursor import START
-from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
+from ticketbottle_payctl.domain.event import START
+from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox import claim as store
@@ -198,7 +198,7 @@ WANTED = pytest.mark.parametrize(
     "wanted",
     [
         PENDING,
-        replace(PENDING, held=[f"k{n}" for n in range(1000)]),
+        replace(PENDING, excluded=[f"k{n}" for n in range(1000)]),
         replace(PENDING, types=("PAYMENT_COMPLETED",)),
         replace(PENDING, shards=4),
     ],

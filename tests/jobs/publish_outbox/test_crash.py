@@ -126,7 +126,7 @@ def test_a_publisher_that_was_frozen_does_not_send_what_is_no_longer_its_own(out
     )
     while (report := outbox.publish()).stopped_because == "locked":
         assert time.monotonic() < deadline
-    assert report.tally.published == 2
+    assert report.counts.published == 2
     process.join(0.5)
     os.kill(process.pid, signal.SIGCONT)
     process.join(30)

@@ -15,7 +15,7 @@ from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
 from ticketbottle_payctl.jobs.publish_outbox import Observer
-from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
+from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 from ticketbottle_payctl.settings import KafkaSettings
 
 TERMINATE = """
@@ -31,7 +31,7 @@ def limits(monkeypatch):
 
     def limit(**values):
         changed = replace(LIMITS, **{name: timedelta(seconds=seconds) for name, seconds in values.items()})
-        for module in ("lane", "run"):
+        for module in ("pipeline", "run"):
             monkeypatch.setattr(f"ticketbottle_payctl.jobs.publish_outbox.{module}.LIMITS", changed)
 
     return limit
@@ -58,12 +58,12 @@ def test_a_restart_of_the_database_in_the_middle_of_a_drain(outbox, postgres, mo
     outbox.insert(400, aggregates=150, age=OLD)
     restarted = []
 
-    def batch(tally):
-        if tally.batches == 3 and not restarted:
+    def batch(counts):
+        if counts.batches == 3 and not restarted:
             restarted.append(postgres.restart(mode))
 
     clockwork = Clockwork(waits=30)
-    report = outbox.run(clockwork, observer=Observer(batch=batch), loop=True, batch_size=20)
+    report = outbox.run(clockwork, observer=Observer(on_progress=batch), loop=True, batch_size=20)
     assert restarted
     assert set(outbox.states()) == {"published"}
     assert report.stopped_because == "signal"
@@ -101,7 +101,7 @@ def test_a_backend_that_is_terminated_with_a_claim(outbox, number, when):
     else:
         report = outbox.publish(producer=producer, batch_size=10)
         assert (report.stopped_because, report.failure.code) == ("database_unavailable", "DATABASE_UNAVAILABLE")
-        assert report.tally.published == outbox.states().count("published") == 10 * (number - 1)
+        assert report.counts.published == outbox.states().count("published") == 10 * (number - 1)
     producer.close()
     assert {row.retry_count for row in outbox.rows()} == {0}
     assert outbox.publish(batch_size=10).stopped_because == "empty"
@@ -115,7 +115,7 @@ def test_who_lost_its_claim_while_the_broker_is_away_sends_nothing_when_it_is_ba
     producer = new_producer(mock_kafka.bootstrap)
     producer.probe(5)
     with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(outbox.publish, producer=producer, observer=Observer(ready=mock_kafka.down))
+        run = pool.submit(outbox.publish, producer=producer, observer=Observer(on_ready=mock_kafka.down))
         deadline = time.monotonic() + 20
         while not outbox.execute(TERMINATE, like="%UPDATE outbox%"):
             assert time.monotonic() < deadline
@@ -137,9 +137,9 @@ def test_a_row_that_another_session_holds(outbox, limits, batch_size):
     outbox.insert(15, age=timedelta(seconds=4))
     with another_session(outbox, "SELECT 1 FROM outbox WHERE id = %(id)s FOR UPDATE", id=held):
         report = outbox.publish(batch_size=batch_size)
-        assert (report.stopped_because, report.tally.published) == ("empty", 30)
+        assert (report.stopped_because, report.counts.published) == ("empty", 30)
     assert (outbox.row(held).state, outbox.row(behind).state) == ("pending", "pending")
-    assert outbox.publish().tally.published == 2
+    assert outbox.publish().counts.published == 2
     assert outbox.verdict() == GOOD
 
 
@@ -152,9 +152,9 @@ def test_a_loop_looks_for_a_held_row_again(outbox, limits):
         at = {n: lambda: outbox.insert(3) for n in (3, 6, 9)} | {40: other.rollback}
         clockwork = Clockwork(waits=60, at=at)
         noted = {}
-        observer = Observer(batch=lambda tally: noted.setdefault(tally.published, clockwork.now))
+        observer = Observer(on_progress=lambda counts: noted.setdefault(counts.published, clockwork.now))
         report = outbox.run(clockwork, observer=observer, loop=True)
-    assert (report.tally.published, outbox.verdict()) == (10, GOOD)
+    assert (report.counts.published, outbox.verdict()) == (10, GOOD)
     assert noted[9] - 1000 < 2
 
 
@@ -168,7 +168,7 @@ def test_a_short_lock_is_waited_for(outbox):
         timer.start()
         report = outbox.publish()
         timer.join()
-    assert (report.tally.published, report.tally.batches, outbox.verdict()) == (6, 1, GOOD)
+    assert (report.counts.published, report.counts.batches, outbox.verdict()) == (6, 1, GOOD)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 1000])
@@ -183,7 +183,7 @@ def test_a_row_that_changes_while_it_is_claimed(outbox, batch_size):
         timer.start()
         report = outbox.publish(batch_size=batch_size)
         timer.join()
-    assert (report.tally.published, outbox.verdict()) == (5, GOOD)
+    assert (report.counts.published, outbox.verdict()) == (5, GOOD)
     assert outbox.sent().index(first) < outbox.sent().index(second)
 
 
@@ -209,7 +209,7 @@ def test_a_statement_that_takes_too_long_is_given_up(outbox, limits):
         outbox.publish()
     limits()
     assert outbox.messages() == []
-    assert outbox.publish().tally.published == 200
+    assert outbox.publish().counts.published == 200
     assert outbox.verdict() == GOOD
 
 
@@ -231,10 +231,10 @@ def test_a_database_that_turns_read_only(outbox, database_url):
     """
     said = []
     clockwork = Clockwork(waits=12, at={1: lambda: read_only("on", three_more), 6: lambda: read_only("off")})
-    observer = Observer(waiting=lambda error, _: said.append(error.code))
+    observer = Observer(on_wait=lambda error, _: said.append(error.code))
     report = outbox.run(clockwork, observer=observer, loop=True)
     assert "DATABASE_UNAVAILABLE" in said
-    assert (report.tally.published, outbox.verdict()) == (33, GOOD)
+    assert (report.counts.published, outbox.verdict()) == (33, GOOD)
 
 
 def test_what_was_published_before_a_setting_is_wrong_is_reported(outbox):
@@ -244,10 +244,10 @@ def test_what_was_published_before_a_setting_is_wrong_is_reported(outbox):
     def take_away(_tally):
         outbox.execute("ALTER TABLE payctl.event_context RENAME TO event_contexts")
 
-    report = outbox.publish(observer=Observer(batch=take_away), batch_size=10)
+    report = outbox.publish(observer=Observer(on_progress=take_away), batch_size=10)
     outbox.execute("ALTER TABLE payctl.event_contexts RENAME TO event_context")
     assert (report.stopped_because, report.failure.code) == ("failed", "CONFIG")
-    assert report.tally.published == outbox.states().count("published") == 10
+    assert report.counts.published == outbox.states().count("published") == 10
 
 
 def test_without_payctl_s_schema_it_says_what_to_do(outbox):

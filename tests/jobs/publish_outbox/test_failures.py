@@ -47,7 +47,7 @@ def test_a_broker_that_is_away_costs_nothing(outbox, mock_kafka, monkeypatch):
     before = outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id")
     report = outbox.publish()
     assert (report.stopped_because, report.failure.code) == ("broker_unavailable", "KAFKA_UNAVAILABLE")
-    assert (report.tally.claimed, report.tally.batches, report.partial) == (0, 0, False)
+    assert (report.counts.claimed, report.counts.batches, report.partial) == (0, 0, False)
     assert report.oldest_pending_age_s >= 0
     assert outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id") == before
 
@@ -58,10 +58,10 @@ def test_a_broker_that_acknowledges_nothing_costs_nothing(outbox, mock_kafka, ha
     outbox.insert(8, aggregates=3)
     mock_kafka.fail_next(*[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
     report = outbox.publish(producer=hasty, batch_size=batch_size)
-    assert (report.stopped_because, report.tally.published) == (StoppedBecause.BROKER_UNAVAILABLE, 0)
+    assert (report.stopped_because, report.counts.published) == (StoppedBecause.BROKER_UNAVAILABLE, 0)
     assert untouched(outbox.rows())
     mock_kafka.forget_failures()
-    assert outbox.publish().tally.published == 8
+    assert outbox.publish().counts.published == 8
     assert outbox.verdict() == GOOD
 
 
@@ -72,7 +72,7 @@ def test_what_was_committed_before_the_broker_went_away_is_counted(outbox, mock_
     mock_kafka.fail_next(*[KafkaError.NO_ERROR] * 12, *[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
     report = outbox.publish(producer=hasty, batch_size=4)
     assert report.stopped_because is StoppedBecause.BROKER_UNAVAILABLE
-    assert 0 < report.tally.published == outbox.states().count("published")
+    assert 0 < report.counts.published == outbox.states().count("published")
     assert untouched([row for row in outbox.rows() if not row.published])
     assert outbox.verdict().lost == []
 
@@ -83,7 +83,7 @@ def test_a_part_that_did_not_go_through_costs_nothing(outbox, mock_kafka, hasty)
     mock_kafka.set_leader("payment.completed", 1, -1)
     report = outbox.publish(producer=hasty)
     waiting = [row for row in outbox.rows() if not row.published]
-    assert 0 < len(waiting) == report.tally.retried < 30
+    assert 0 < len(waiting) == report.counts.retried < 30
     assert report.partial
     assert untouched(waiting)
     mock_kafka.set_leader("payment.completed", 1, 1)
@@ -101,7 +101,7 @@ def test_who_waits_for_a_leader_keeps_nobody_waiting(outbox, mock_kafka):
     assert time.monotonic() - began < MESSAGE_TIMEOUT_MS / 1000
     waiting = [row for row in outbox.rows() if not row.published]
     assert {row.key for row in waiting} == ours
-    assert (report.stopped_because, report.partial, report.tally.published) == ("empty", True, 300 - len(waiting))
+    assert (report.stopped_because, report.partial, report.counts.published) == ("empty", True, 300 - len(waiting))
     assert untouched(waiting)
 
 
@@ -111,12 +111,12 @@ def test_a_setting_stops_its_type_only(outbox, mock_kafka):
     outbox.insert(5, event_type=COMPLETED)
     mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)
     report = outbox.publish(batch_size=3)
-    assert (report.stopped_because, dict(report.tally.published_by_type)) == ("empty", {COMPLETED: 5})
-    assert report.tally.stopped_types[FAILED].startswith("TOPIC_AUTHORIZATION_FAILED: ")
-    assert (report.partial, report.tally.held) == (True, 5)
+    assert (report.stopped_because, dict(report.counts.published_by_type)) == ("empty", {COMPLETED: 5})
+    assert report.counts.stopped_types[FAILED].startswith("TOPIC_AUTHORIZATION_FAILED: ")
+    assert (report.partial, report.counts.held) == (True, 5)
     assert untouched([row for row in outbox.rows() if row.event_type == FAILED])
     mock_kafka.fail_topic("payment.failed", 0)
-    assert (outbox.publish().tally.published, outbox.verdict()) == (5, GOOD)
+    assert (outbox.publish().counts.published, outbox.verdict()) == (5, GOOD)
 
 
 def test_a_wrong_clock_kills_no_backlog(outbox, mock_kafka):
@@ -126,11 +126,11 @@ def test_a_wrong_clock_kills_no_backlog(outbox, mock_kafka):
     for _ in range(6):
         mock_kafka.fail_next(*[KafkaError.INVALID_TIMESTAMP] * PARTITIONS)
         report = outbox.publish()
-        assert (report.tally.published, report.tally.dead, report.tally.held) == (0, 0, 10)
-        assert report.tally.stopped_types[COMPLETED].startswith("INVALID_TIMESTAMP: ")
+        assert (report.counts.published, report.counts.dead, report.counts.held) == (0, 0, 10)
+        assert report.counts.stopped_types[COMPLETED].startswith("INVALID_TIMESTAMP: ")
         mock_kafka.forget_failures()
     assert untouched(outbox.rows())
-    assert (outbox.publish().tally.published, outbox.verdict()) == (10, GOOD)
+    assert (outbox.publish().counts.published, outbox.verdict()) == (10, GOOD)
 
 
 @pytest.mark.parametrize("error", ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART"])
@@ -164,7 +164,7 @@ def test_held_events_are_not_claimed_over_and_over(outbox, mock_kafka):
     mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     outbox.insert(5, event_type=FAILED)
     report = outbox.run(Clockwork(waits=5), loop=True)
-    assert (report.tally.batches, report.tally.held) == (1, 5)
+    assert (report.counts.batches, report.counts.held) == (1, 5)
 
 
 def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
@@ -177,7 +177,7 @@ def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
         row = outbox.row(poison)
         assert (row.retry_count, row.published) == (failures, False)
         assert row.last_error == "INVALID_REQUEST: Broker: Invalid request"
-        assert (report.tally.retried, report.tally.dead) == ((1, 0) if failures < 5 else (0, 1))
+        assert (report.counts.retried, report.counts.dead) == ((1, 0) if failures < 5 else (0, 1))
     assert (outbox.row(poison).state, outbox.row(behind).state) == ("dead", "pending")
     outbox.publish()
     assert outbox.messages() == []
@@ -186,10 +186,10 @@ def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
 def test_a_retry_waits_for_its_time(outbox):
     """A publisher that was not there counts from the event's creation: five seconds after the first failure."""
     outbox.add("k", age=1.0, retry_count=1)
-    assert outbox.publish().tally.claimed == 1
+    assert outbox.publish().counts.claimed == 1
     assert outbox.messages() == []
     outbox.execute("""UPDATE outbox SET "createdAt" = "createdAt" - interval '5 seconds'""")
-    assert outbox.publish().tally.published == 1
+    assert outbox.publish().counts.published == 1
 
 
 def test_a_message_too_large_is_dead_at_once(outbox):
@@ -199,11 +199,11 @@ def test_a_message_too_large_is_dead_at_once(outbox):
     outbox.insert(5)
     report = outbox.publish(batch_size=1000)
     row = outbox.row(large)
-    assert (report.tally.published, report.tally.dead, row.state) == (10, 1, "dead")
+    assert (report.counts.published, report.counts.dead, row.state) == (10, 1, "dead")
     assert row.last_error.startswith("MSG_SIZE_TOO_LARGE: ")
     assert len(row.last_error) <= 500
     assert SECRETS not in row.last_error
-    assert [event.id for event in report.tally.dead_events] == [large]
+    assert [event.id for event in report.counts.dead_events] == [large]
     assert SECRETS not in str(report)
 
 
@@ -212,7 +212,7 @@ def test_neighbours_do_not_die_with_a_poisoned_bundle(outbox, mock_kafka):
     outbox.insert(20)
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 3)  # a bundle for each of the three partitions
     report = outbox.publish()
-    assert (report.tally.published, report.tally.dead) == (20, 0)
+    assert (report.counts.published, report.counts.dead) == (20, 0)
     assert outbox.verdict() == GOOD
 
 
@@ -224,7 +224,7 @@ def test_only_the_one_that_is_refused_alone_is_dead(outbox, mock_kafka):
     mock_kafka.fail_next(KafkaError.INVALID_RECORD, KafkaError.INVALID_RECORD)
     report = outbox.publish(producer=producer)
     producer.close()
-    assert (report.tally.published, [event.id for event in report.tally.dead_events]) == (1, [poison])
+    assert (report.counts.published, [event.id for event in report.counts.dead_events]) == (1, [poison])
     assert (outbox.row(innocent).state, outbox.verdict()) == ("published", GOOD)
 
 
@@ -251,7 +251,7 @@ def test_a_broker_that_refuses_is_not_away(outbox, mock_kafka):
     mock_kafka.fail_next(KafkaError.INVALID_RECORD, KafkaError.INVALID_RECORD)
     report = outbox.run(clockwork, producer=producer)
     producer.close()
-    assert (report.failure, report.tally.dead) == (None, 1)
+    assert (report.failure, report.counts.dead) == (None, 1)
     assert outbox.row(poison).state == "dead"
     assert untouched([row for row in outbox.rows() if row.id in others and not row.published])
     outbox.publish()
@@ -265,7 +265,7 @@ def test_an_unknown_type_is_dead_with_the_reason(outbox):
     lower = outbox.add("m", "payment_completed")
     outbox.insert(3)
     report = outbox.publish()
-    assert (report.tally.published, report.tally.dead, report.stopped_because) == (6, 2, "empty")
+    assert (report.counts.published, report.counts.dead, report.stopped_because) == (6, 2, "empty")
     for id_ in (unknown, lower):
         assert (outbox.row(id_).retry_count, outbox.row(id_).last_error) == (
             5, "UNKNOWN_EVENT_TYPE: no topic is known for this event type",
@@ -277,7 +277,7 @@ def test_the_limit_of_retries_is_the_run_s(outbox):
     """OUTBOX_MAX_RETRIES says what is dead, and what an event that dies at once is marked with."""
     outbox.add("a", age=LONG_AGO, retry_count=6)
     unknown = outbox.add("b", "REFUND_MADE")
-    assert outbox.publish(max_retries=9).tally.published == 1
+    assert outbox.publish(max_retries=9).counts.published == 1
     assert outbox.row(unknown).retry_count == 9
 
 
@@ -286,7 +286,7 @@ def test_a_count_beyond_the_limit_is_no_trouble(outbox):
     outbox.add("a", retry_count=50)
     outbox.add("b", retry_count=2_147_483_647)
     outbox.insert(1)
-    assert outbox.publish().tally.claimed == 1
+    assert outbox.publish().counts.claimed == 1
 
 
 def test_an_error_that_was_there_stays_when_nothing_new_is_known(outbox, mock_kafka, hasty):
@@ -304,7 +304,7 @@ def test_a_fatal_error_of_the_client_loses_nothing(outbox, mock_kafka):
     mock_kafka.fail_next(*[KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER] * 2)
     report = outbox.publish()
     verdict = outbox.verdict()
-    assert (report.stopped_because, report.tally.published) == ("empty", 10)
+    assert (report.stopped_because, report.counts.published) == ("empty", 10)
     assert (verdict.lost, verdict.phantom, verdict.altered, verdict.overtaken) == ([], [], [], [])
 
 
@@ -325,6 +325,6 @@ def test_types_of_three_kinds_in_one_run(outbox, mock_kafka):
     dead = outbox.add("b", "NO_SUCH")
     sent = outbox.add("c", COMPLETED)
     report = outbox.publish()
-    tally = report.tally
-    assert (tally.published, tally.dead, tally.held, tally.retried, tally.claimed) == (1, 1, 1, 0, 3)
+    counts = report.counts
+    assert (counts.published, counts.dead, counts.held, counts.retried, counts.claimed) == (1, 1, 1, 0, 3)
     assert [outbox.row(id_).state for id_ in (held, dead, sent)] == ["pending", "dead", "published"]

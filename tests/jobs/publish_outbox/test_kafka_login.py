@@ -61,7 +61,7 @@ def test_a_loop_that_is_refused_in_mid_run(kafka_outbox, kafka, producer, change
     """It waits, marks and charges nothing, a single run ends with 3; with the old password again all drains alone."""
     outbox, heard = kafka_outbox, []
     outbox.insert(40, event_type=FAILED, aggregates=20)
-    with a_loop(outbox, producer=producer, observer=Observer(waiting=lambda error, _: heard.append(error))):
+    with a_loop(outbox, producer=producer, observer=Observer(on_wait=lambda error, _: heard.append(error))):
         published(outbox, 40)
         change_password("another one")
         until(lambda: outbox.insert(2, event_type=COMPLETED) or heard)
@@ -92,6 +92,6 @@ def test_a_single_run_that_is_refused_in_mid_run(kafka_outbox, producer, change_
     (report,) = reports
     assert isinstance(report.failure, BrokerRefusedError)
     assert result_of(report, loop=False).exit_code == 3
-    assert 0 < outbox.states().count("published") == report.tally.published < 400
+    assert 0 < outbox.states().count("published") == report.counts.published < 400
     assert states(outbox) == {("published", 0, None), ("pending", 0, None)}
     assert harm(outbox.verdict()) == NO_HARM

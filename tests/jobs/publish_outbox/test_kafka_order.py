@@ -10,7 +10,7 @@ from confluent_kafka import Producer as Client
 from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOOD, OLD
 from tests.jobs.publish_outbox.outages import BATCH, a_loop, drained, payctl, published, until
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.jobs.publish_outbox import shard
+from ticketbottle_payctl.jobs.publish_outbox import backlog
 
 
 def test_what_was_appended_the_wrong_way_round_is_found(kafka_outbox):
@@ -37,12 +37,12 @@ def test_every_event_is_appended_after_the_one_before(kafka_outbox, shards):
     for number in range(200):
         outbox.add(f"k{number % 30}", chance.choice((FAILED, CANCELLED, COMPLETED)), age=20 - number / 1000)
     report = outbox.publish(batch_size=BATCH, shards=shards)
-    assert (report.stopped_because, report.tally.published, outbox.verdict()) == ("empty", 500, GOOD)
+    assert (report.stopped_because, report.counts.published, outbox.verdict()) == ("empty", 500, GOOD)
 
 
 def test_dead_events_that_are_replayed_under_a_publisher(kafka_outbox, database_url, monkeypatch):
     """What waited behind them goes after them, what comes meanwhile goes too, and nothing comes twice."""
-    monkeypatch.setattr(shard, "SWEEP_EVERY", 0.5)
+    monkeypatch.setattr(backlog, "RESCAN_EVERY", 0.5)
     outbox = kafka_outbox
     for number in range(30):
         kind = {"retry_count": 5, "last_error": "INVALID_RECORD: x"} if number % 2 else {}

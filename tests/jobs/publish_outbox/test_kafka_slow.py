@@ -48,7 +48,7 @@ def unhurried(outbox, proxy, meanwhile=lambda: None):
     """A loop drains the outbox without ever giving up on its broker."""
     heard = []
     producer, clients = watched_producer(proxy.bootstrap)
-    with a_loop(outbox, producer=producer, observer=Observer(waiting=lambda *said: heard.append(said))):
+    with a_loop(outbox, producer=producer, observer=Observer(on_wait=lambda *said: heard.append(said))):
         meanwhile()
         drained(outbox, within=30)
     producer.close()

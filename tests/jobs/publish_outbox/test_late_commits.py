@@ -14,7 +14,7 @@ from ticketbottle_payctl.jobs.publish_outbox.run import Run
 def arrivals(clockwork):
     """An observer that notes when how many events had been published."""
     noted = {}
-    return noted, Observer(batch=lambda tally: noted.setdefault(tally.published, clockwork.now - 1000))
+    return noted, Observer(on_progress=lambda counts: noted.setdefault(counts.published, clockwork.now - 1000))
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_what_commits_late_is_published(outbox, behind, least, most):
     clockwork = Clockwork(waits=80, at={3: lambda: outbox.add("late", age=behind)})
     noted, observer = arrivals(clockwork)
     report = outbox.run(clockwork, observer=observer, loop=True)
-    assert (report.tally.published, outbox.verdict().lost) == (4, [])
+    assert (report.counts.published, outbox.verdict().lost) == (4, [])
     assert least <= noted[4] <= most
 
 
@@ -43,7 +43,7 @@ def test_what_commits_late_is_not_overtaken(outbox, batch_size, age):
             ids.append(outbox.add("k", FAILED, age=age))
             ids.append(outbox.add("k", COMPLETED))
 
-    outbox.publish(observer=Observer(batch=commit_late), batch_size=batch_size)
+    outbox.publish(observer=Observer(on_progress=commit_late), batch_size=batch_size)
     assert [id_ for id_ in outbox.sent() if id_ in ids] in (ids, [])
     outbox.publish()
     assert outbox.verdict() == GOOD
@@ -87,9 +87,9 @@ def test_an_idle_outbox_is_not_walked_over_dead_events(outbox):
     outbox.insert(30, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=5)
     run = Run(outbox.engine, outbox.producer, PublishOptions(loop=True), clockwork, Observer(), clockwork)
-    run.to_the_end()
-    (shard,) = run._shards  # noqa: SLF001
-    assert shard.cursor.position[0] > max(row.created_at for row in outbox.rows())
+    run.run()
+    (shard,) = run.shards
+    assert shard.backlog.position[0] > max(row.created_at for row in outbox.rows())
 
 
 def test_events_that_come_while_a_backlog_drains_are_not_passed_by(outbox):
@@ -103,6 +103,6 @@ def test_events_that_come_while_a_backlog_drains_are_not_passed_by(outbox):
             added.append(outbox.add("older", age=60))
 
     clockwork = Clockwork(waits=60)
-    report = outbox.run(clockwork, observer=Observer(batch=come), loop=True, batch_size=10)
-    assert report.tally.published == 60 + len(added)
+    report = outbox.run(clockwork, observer=Observer(on_progress=come), loop=True, batch_size=10)
+    assert report.counts.published == 60 + len(added)
     assert outbox.verdict().lost == []

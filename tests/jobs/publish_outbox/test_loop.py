@@ -19,9 +19,9 @@ class Heard:
     def __init__(self):
         self.said, self.waits = [], []
         self.observer = Observer(
-            ready=lambda: self.said.append("ready"),
-            batch=lambda tally: self.said.append(tally.published),
-            waiting=self._waiting,
+            on_ready=lambda: self.said.append("ready"),
+            on_progress=lambda counts: self.said.append(counts.published),
+            on_wait=self._waiting,
         )
 
     def _waiting(self, error, seconds):
@@ -41,7 +41,7 @@ def test_a_loop_publishes_what_comes_until_it_is_stopped(outbox):
     clockwork = Clockwork(waits=6, at={n: lambda: outbox.insert(2) for n in (1, 3, 5)})
     report = outbox.run(clockwork, observer=heard.observer, loop=True)
     assert heard.said == ["ready", 2, 4, 6]
-    assert (report.stopped_because, report.tally.published, outbox.verdict()) == ("signal", 6, GOOD)
+    assert (report.stopped_because, report.counts.published, outbox.verdict()) == ("signal", 6, GOOD)
 
 
 def test_an_idle_loop_looks_ever_more_rarely(outbox):
@@ -74,7 +74,7 @@ def test_a_loop_waits_while_the_broker_is_away(outbox, mock_kafka):
     assert heard.said[9:11] == ["ready", 5]
     assert 0.5 <= heard.waits[0] <= 1
     assert all(3 <= seconds <= 6 for seconds in heard.waits[4:9])
-    assert (report.failure, report.tally.claimed, outbox.verdict()) == (None, 5, GOOD)
+    assert (report.failure, report.counts.claimed, outbox.verdict()) == (None, 5, GOOD)
 
 
 @pytest.mark.usefixtures("short_probe")
@@ -87,7 +87,7 @@ def test_a_broker_that_leaves_an_idle_loop_is_noticed(outbox, mock_kafka):
         noticed.append((error.code, clockwork.now))
         clockwork.set()
 
-    outbox.run(clockwork, observer=Observer(waiting=waiting), loop=True)
+    outbox.run(clockwork, observer=Observer(on_wait=waiting), loop=True)
     assert noticed[0][0] == "KAFKA_UNAVAILABLE"
     assert 30 <= noticed[0][1] - 1000 <= 32
 
@@ -116,7 +116,7 @@ def test_an_outage_that_is_over_is_forgotten(outbox, mock_kafka):
             mock_kafka.down()
 
     clockwork.at = {5: mock_kafka.up} | dict.fromkeys(range(6, 1000), down_again)
-    heard.observer = replace(heard.observer, alive=lambda _: clockwork.set() if len(heard.waits) > 5 else None)
+    heard.observer = replace(heard.observer, on_heartbeat=lambda _: clockwork.set() if len(heard.waits) > 5 else None)
     outbox.run(clockwork, observer=heard.observer, loop=True)
     assert 3 <= heard.waits[4] <= 6
     assert 0.5 <= heard.waits[5] <= 1
@@ -126,10 +126,10 @@ def test_a_publisher_shows_that_it_lives_at_each_visit_and_each_batch(outbox):
     """However many shards there are, and however long one of them takes to drain."""
     shown = []
     outbox.insert(30, age=OLD)
-    report = outbox.publish(batch_size=5, observer=Observer(alive=lambda tally: shown.append(tally.batches)))
-    assert set(shown) == set(range(report.tally.batches + 1))
+    report = outbox.publish(batch_size=5, observer=Observer(on_heartbeat=lambda counts: shown.append(counts.batches)))
+    assert set(shown) == set(range(report.counts.batches + 1))
     shown.clear()
-    outbox.run(Clockwork(waits=1), loop=True, shards=4, observer=Observer(alive=lambda _: shown.append(0)))
+    outbox.run(Clockwork(waits=1), loop=True, shards=4, observer=Observer(on_heartbeat=lambda _: shown.append(0)))
     assert len(shown) == 4
 
 
@@ -145,7 +145,7 @@ def test_a_loop_rides_out_an_absent_database(outbox, postgres):
     clockwork = Clockwork(waits=8, at={1: lambda: postgres.stop("immediate"), 4: restart})
     report = outbox.run(clockwork, observer=heard.observer, loop=True)
     assert "DATABASE_UNAVAILABLE" in heard.said
-    assert (report.stopped_because, report.tally.published, outbox.verdict()) == ("signal", 5, GOOD)
+    assert (report.stopped_because, report.counts.published, outbox.verdict()) == ("signal", 5, GOOD)
 
 
 def test_a_stop_while_the_database_is_away_is_a_clean_end(outbox, postgres):
@@ -156,7 +156,7 @@ def test_a_stop_while_the_database_is_away_is_a_clean_end(outbox, postgres):
         report = outbox.run(clockwork, loop=True)
     finally:
         postgres.restart()
-    assert (report.stopped_because, report.tally.published, report.oldest_pending_age_s) == ("signal", 3, None)
+    assert (report.stopped_because, report.counts.published, report.oldest_pending_age_s) == ("signal", 3, None)
 
 
 def test_one_run_does_not_wait_for_a_database(outbox, postgres):
@@ -175,7 +175,7 @@ def test_a_failed_event_is_tried_again_after_its_backoff(outbox, mock_kafka):
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     clockwork = Clockwork()
     times = []
-    heard = Observer(batch=lambda tally: times.append((clockwork.now, tally.published)))
+    heard = Observer(on_progress=lambda counts: times.append((clockwork.now, counts.published)))
     clockwork.at = {n: lambda: clockwork.set() if len(times) > 1 else None for n in range(1000)}
     outbox.run(clockwork, observer=heard, loop=True)
     (failed_at, none), (sent_at, one) = times
@@ -193,10 +193,10 @@ def test_a_missing_topic_that_appears_is_used_within_a_minute(outbox, mock_kafka
     sent = []
     report = outbox.run(
         clockwork,
-        observer=Observer(batch=lambda tally: sent.append(clockwork.now) if tally.published else None),
+        observer=Observer(on_progress=lambda counts: sent.append(clockwork.now) if counts.published else None),
         loop=True,
     )
-    assert (report.tally.published, outbox.verdict()) == (4, GOOD)
+    assert (report.counts.published, outbox.verdict()) == (4, GOOD)
     assert sent[0] - began < 60
 
 
@@ -217,7 +217,7 @@ def test_a_rate_is_kept_and_idle_time_allows_no_burst(outbox):
     finished = []
     outbox.run(
         idle,
-        observer=Observer(batch=lambda tally: finished.append(idle.now) if tally.published == 20 else None),
+        observer=Observer(on_progress=lambda counts: finished.append(idle.now) if counts.published == 20 else None),
         rate=10,
         loop=True,
     )
@@ -232,4 +232,4 @@ def test_a_rate_does_not_hold_back_what_follows_a_held_batch(outbox):
         outbox.add(f"dead{number}", age=50)
     outbox.insert(9)
     report = outbox.run(Clockwork(), rate=12)
-    assert (report.stopped_because, report.tally.published, outbox.verdict()) == ("empty", 9, GOOD)
+    assert (report.stopped_because, report.counts.published, outbox.verdict()) == ("empty", 9, GOOD)

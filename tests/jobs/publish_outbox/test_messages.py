@@ -64,7 +64,7 @@ def assert_every_byte_is_as_agreed(outbox):
     """What both brokers must show."""
     fill(outbox)
     report = outbox.publish()
-    assert (report.stopped_because, report.tally.published) == ("empty", len(outbox.rows()))
+    assert (report.stopped_because, report.counts.published) == ("empty", len(outbox.rows()))
     messages = outbox.messages()
     assert outbox.verdict() == GOOD
     assert {m.topic for m in messages} == {"payment.completed", "payment.failed", "payment.cancelled"}

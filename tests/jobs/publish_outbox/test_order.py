@@ -44,7 +44,7 @@ def test_a_payment_s_events_arrive_in_order(outbox, batch_size):
         for key in ("a", "b", "c"):
             outbox.add(key, TYPES[second % 3], age=10 - second)
     report = outbox.publish(batch_size=batch_size)
-    assert (report.stopped_because, report.tally.published, outbox.verdict()) == ("empty", 18, GOOD)
+    assert (report.stopped_because, report.counts.published, outbox.verdict()) == ("empty", 18, GOOD)
 
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
@@ -57,7 +57,7 @@ def test_an_event_is_sent_when_all_before_it_are_committed(outbox, batch_size):
     producer = Watching(outbox.engine, outbox.bootstrap)
     report = outbox.publish(batch_size=batch_size, producer=producer)
     producer.close()
-    assert (report.tally.published, producer.too_early, outbox.verdict()) == (16, [], GOOD)
+    assert (report.counts.published, producer.too_early, outbox.verdict()) == (16, [], GOOD)
 
 
 def test_payments_with_one_event_share_one_wave(outbox):
@@ -73,7 +73,7 @@ def test_events_that_only_waited_for_a_commit_are_no_trouble(outbox):
     """The report counts each event once, however often it was claimed on the way."""
     outbox.insert(30, aggregates=3)
     report = outbox.publish()
-    assert (report.tally.claimed, report.tally.published, report.tally.held, report.partial) == (30, 30, 0, False)
+    assert (report.counts.claimed, report.counts.published, report.counts.held, report.partial) == (30, 30, 0, False)
 
 
 ERRORS = (
@@ -133,7 +133,7 @@ def test_a_dead_event_blocks_its_payment_or_lets_it_go(outbox, on_dead, expected
     _, *behind = dead_then_two(outbox, "k")
     outbox.insert(7)
     report = outbox.publish(on_dead=on_dead, batch_size=batch_size)
-    assert (report.stopped_because, report.tally.published) == ("empty", 7 + expected)
+    assert (report.stopped_because, report.counts.published) == ("empty", 7 + expected)
     assert [outbox.row(id_).state for id_ in behind] == ["published" if expected else "pending"] * 2
     assert outbox.verdict() == GOOD
 
@@ -143,8 +143,8 @@ def test_a_shard_remembers_its_own_dead_events_only(outbox):
     outbox.insert(40, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=3)
     run = Run(outbox.engine, outbox.producer, PublishOptions(loop=True, shards=4), clockwork, Observer(), clockwork)
-    run.to_the_end()
-    blocked = [set(shard.cursor._blocks) for shard in run._shards]  # noqa: SLF001
+    run.run()
+    blocked = [set(shard.backlog._blocks) for shard in run.shards]  # noqa: SLF001
     assert all(len(keys) < 40 for keys in blocked)
     assert sum(map(len, blocked)) == len(set().union(*blocked)) == 40
 
@@ -154,7 +154,7 @@ def test_dead_events_are_not_forgotten_in_silence(outbox, monkeypatch, caplog):
     dead_then_two(outbox, "k")
     outbox.publish()
     assert "publish_outbox_too_many_failed" not in caplog.messages
-    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.sweep._MOST_FAILED", 1)
+    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.backlog._MOST_FAILED", 1)
     outbox.publish()
     assert "publish_outbox_too_many_failed" in caplog.messages
 
@@ -207,7 +207,7 @@ def test_a_type_left_out_holds_its_payments(outbox, batch_size):
 def test_with_a_type_only_what_is_there_is_sent(outbox):
     """An event that is written after the look at the other types could be behind one of them."""
     late = outbox.add("k", COMPLETED, age=-5)
-    assert outbox.publish(types=(COMPLETED,)).tally.published == 0
+    assert outbox.publish(types=(COMPLETED,)).counts.published == 0
     assert outbox.row(late).state == "pending"
 
 
@@ -216,7 +216,7 @@ def test_the_replaced_service_s_rows_are_not_sent_again(outbox):
     outbox.insert(20, state="sent_unmarked")
     outbox.insert(3)
     report = outbox.publish()
-    assert (report.tally.claimed, len(outbox.messages())) == (3, 3)
+    assert (report.counts.claimed, len(outbox.messages())) == (3, 3)
     assert sum(row.published for row in outbox.rows()) == 3
 
 
@@ -250,4 +250,4 @@ def test_an_order_longer_than_a_batch(outbox):
     producer = new_producer(outbox.bootstrap)
     report = outbox.publish(batch_size=7, producer=producer)
     producer.close()
-    assert (report.tally.published, outbox.verdict()) == (60, GOOD)
+    assert (report.counts.published, outbox.verdict()) == (60, GOOD)

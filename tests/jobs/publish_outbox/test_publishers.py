@@ -30,7 +30,7 @@ def test_a_second_publisher_reports_locked(outbox, lane):
         enter(other, lane=lane)
         report = outbox.run(clockwork)
         other.rollback()
-    assert (report.stopped_because, report.tally.claimed) == ("locked", 0)
+    assert (report.stopped_because, report.counts.claimed) == ("locked", 0)
     assert 2 < clockwork.now - 1000 < 3.5
     assert set(outbox.states()) == {"pending"}
 
@@ -42,7 +42,7 @@ def test_the_next_publisher_enters_as_soon_as_the_first_is_gone(outbox):
         enter(other)
         gone = Clockwork(at={3: other.invalidate})
         report = outbox.run(gone)
-    assert (report.stopped_because, report.tally.published) == ("empty", 5)
+    assert (report.stopped_because, report.counts.published) == ("empty", 5)
     assert gone.now - 1000 < 0.1
 
 
@@ -54,8 +54,8 @@ def test_publishers_that_divide_the_keys_otherwise_exclude_each_other(outbox, th
         enter(other, shard=theirs - 1, shards=theirs)
         report = outbox.run(Clockwork(), shards=ours)
         other.rollback()
-    assert (report.stopped_because, report.tally.claimed) == ("locked", 0)
-    assert outbox.run(Clockwork(), shards=ours).tally.published == 5
+    assert (report.stopped_because, report.counts.claimed) == ("locked", 0)
+    assert outbox.run(Clockwork(), shards=ours).counts.published == 5
 
 
 def test_a_shard_that_is_taken_does_not_stop_the_others(outbox):
@@ -66,8 +66,8 @@ def test_a_shard_that_is_taken_does_not_stop_the_others(outbox):
         report = outbox.run(Clockwork(), shards=4)
         other.rollback()
     assert report.stopped_because == "empty"
-    assert 100 < report.tally.published < 200
-    assert outbox.run(Clockwork(), shards=4).tally.published == 200 - report.tally.published
+    assert 100 < report.counts.published < 200
+    assert outbox.run(Clockwork(), shards=4).counts.published == 200 - report.counts.published
     assert outbox.verdict() == GOOD
 
 
@@ -93,7 +93,7 @@ def test_publishers_at_once_send_everything_once_and_in_order(outbox, mock_kafka
     producers = [new_producer(mock_kafka.bootstrap) for _ in range(publishers)]
 
     def run(producer):
-        ready = Observer(ready=lambda: together.wait(20))
+        ready = Observer(on_ready=lambda: together.wait(20))
         return outbox.publish(producer=producer, observer=ready, shards=shards, batch_size=15)
 
     with ThreadPoolExecutor(publishers) as pool:
@@ -101,7 +101,7 @@ def test_publishers_at_once_send_everything_once_and_in_order(outbox, mock_kafka
     for producer in producers:
         producer.close()
     outbox.publish(shards=shards)
-    assert sum(report.tally.published for report in reports) <= 160
+    assert sum(report.counts.published for report in reports) <= 160
     assert {report.stopped_because for report in reports} <= {"empty", "locked"}
     assert outbox.verdict() == GOOD
     assert set(outbox.states()) == {"published"}
@@ -116,12 +116,12 @@ def test_two_loops_share_the_shards(outbox, mock_kafka):
     tallies = [0, 0]
 
     def run(number):
-        def batch(tally):
-            tallies[number] = tally.published
+        def batch(counts):
+            tallies[number] = counts.published
             if sum(tallies) == 1500:
                 stop.set()
 
-        observer = Observer(ready=lambda: together.wait(20), batch=batch)
+        observer = Observer(on_ready=lambda: together.wait(20), on_progress=batch)
         return outbox.publish(
             producer=producers[number], observer=observer, stop=stop, loop=True, shards=4, batch_size=10
         )
@@ -133,7 +133,7 @@ def test_two_loops_share_the_shards(outbox, mock_kafka):
     at_the_latest.cancel()
     for producer in producers:
         producer.close()
-    shares = [report.tally.published for report in reports]
+    shares = [report.counts.published for report in reports]
     assert sum(shares) == 1500
     assert min(shares) > 0
     assert outbox.verdict() == GOOD
@@ -159,7 +159,7 @@ def test_a_batch_is_committed_only_when_the_next_lane_holds_the_shard(outbox):
     assert set(outbox.states()) == {"pending"}
     newcomers[0].close()
     publisher.join(20)
-    assert (reports[0].tally.published, outbox.verdict()) == (30, GOOD)
+    assert (reports[0].counts.published, outbox.verdict()) == (30, GOOD)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (1, 3), (2, 1), (3, 2)])
@@ -179,7 +179,7 @@ def test_who_comes_back_reads_again_what_happened_meanwhile(outbox, mock_kafka, 
 
     outbox.insert(1)
     report = outbox.run(Clockwork(waits=12, at={4: interlude}), loop=True, shards=ours)
-    assert report.tally.published == 1
+    assert report.counts.published == 1
     assert (outbox.row(poison[0]).state, outbox.row(behind[0]).state) == ("dead", "pending")
 
 
@@ -197,7 +197,7 @@ def test_alternating_publishers_keep_the_order(outbox, mock_kafka):
         while "pending" in outbox.states() and time.monotonic() < deadline:
             stop.wait(0.02)
         stop.set()
-        assert sum(run.result(20).tally.published for run in runs) == 40
+        assert sum(run.result(20).counts.published for run in runs) == 40
     for producer in producers:
         producer.close()
     assert outbox.verdict() == GOOD

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED
-from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, Lag, PublishOptions, Tally, preview_outbox
+from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, Lag, PublishCounts, PublishOptions, preview_outbox
 from ticketbottle_payctl.jobs.publish_outbox.report import LagSample
 
 
@@ -19,9 +19,9 @@ def test_a_report_counts_by_type(outbox):
     outbox.insert(5, event_type=COMPLETED)
     outbox.insert(2, event_type=CANCELLED)
     report = outbox.publish(batch_size=4)
-    tally = report.tally
-    assert dict(tally.published_by_type) == {FAILED: 3, COMPLETED: 5, CANCELLED: 2}
-    assert (tally.claimed, tally.published, tally.batches, report.stopped_because) == (10, 10, 3, "empty")
+    counts = report.counts
+    assert dict(counts.published_by_type) == {FAILED: 3, COMPLETED: 5, CANCELLED: 2}
+    assert (counts.claimed, counts.published, counts.batches, report.stopped_because) == (10, 10, 3, "empty")
     assert report.events_per_second == pytest.approx(10 / report.seconds, rel=0.01)
     assert report.oldest_pending_age_s is None
 
@@ -29,7 +29,7 @@ def test_a_report_counts_by_type(outbox):
 def test_nothing_to_do_is_a_report_too(outbox):
     """An empty outbox is no failure."""
     report = outbox.publish()
-    assert (report.stopped_because, report.tally.claimed, report.tally.batches, report.lag) == ("empty", 0, 0, None)
+    assert (report.stopped_because, report.counts.claimed, report.counts.batches, report.lag) == ("empty", 0, 0, None)
     assert (report.partial, report.failure, report.events_per_second) == (False, None, 0.0)
 
 
@@ -61,15 +61,15 @@ def test_a_run_leaves_one_line_in_the_log(outbox, caplog):
 
 def test_the_dead_are_counted_without_end_and_listed_within_bounds():
     """A loop may stay for months; of each batch it is known who died in it."""
-    tally = Tally()
+    counts = PublishCounts()
     for number in range(7):
         died = [DeadEvent(f"{number}-{index}", "k", COMPLETED, "e") for index in range(300)]
-        tally.died(died)
-        assert tally.just_died == died
-    assert (tally.dead, len(tally.dead_events)) == (2100, 1000)
-    assert tally.dead_events[-1].id == "3-99"
-    tally.died([])
-    assert (tally.dead, tally.just_died) == (2100, [])
+        counts.add_dead(died)
+        assert counts.newly_dead == died
+    assert (counts.dead, len(counts.dead_events)) == (2100, 1000)
+    assert counts.dead_events[-1].id == "3-99"
+    counts.add_dead([])
+    assert (counts.dead, counts.newly_dead) == (2100, [])
 
 
 def test_the_age_of_what_is_left_is_reported(outbox):

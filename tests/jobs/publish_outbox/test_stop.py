@@ -25,7 +25,7 @@ def test_a_stop_before_the_start_does_nothing(outbox, mock_kafka, loop):
     stop = threading.Event()
     stop.set()
     report = outbox.publish(stop=stop, loop=loop)
-    assert (report.stopped_because, report.tally.claimed, report.failure) == ("signal", 0, None)
+    assert (report.stopped_because, report.counts.claimed, report.failure) == ("signal", 0, None)
     assert report.seconds < 1
 
 
@@ -35,10 +35,10 @@ def test_a_stop_between_batches_finishes_what_was_begun(outbox, loop, age):
     """What was sent is committed; nothing further is sent."""
     outbox.insert(50, age=age)
     stop = threading.Event()
-    report = outbox.publish(stop=stop, loop=loop, batch_size=5, observer=Observer(batch=lambda _: stop.set()))
+    report = outbox.publish(stop=stop, loop=loop, batch_size=5, observer=Observer(on_progress=lambda _: stop.set()))
     assert report.stopped_because == "signal"
-    assert report.tally.published == outbox.states().count("published") == len(outbox.messages())
-    assert report.tally.batches == 1
+    assert report.counts.published == outbox.states().count("published") == len(outbox.messages())
+    assert report.counts.batches == 1
 
 
 def test_a_stop_ends_a_wait_at_once(outbox):
@@ -77,10 +77,10 @@ def test_a_stop_in_the_middle_of_a_slow_batch_lets_it_finish(outbox, mock_kafka)
     outbox.insert(5)
     stop = threading.Event()
     thread = stop_once_sent(outbox, stop, lambda: None)
-    report = outbox.publish(stop=stop, observer=Observer(ready=lambda: mock_kafka.set_rtt(1000)))
+    report = outbox.publish(stop=stop, observer=Observer(on_ready=lambda: mock_kafka.set_rtt(1000)))
     thread.join()
     mock_kafka.set_rtt(0)
-    assert (report.stopped_because, report.tally.published, report.failure) == ("signal", 5, None)
+    assert (report.stopped_because, report.counts.published, report.failure) == ("signal", 5, None)
     assert outbox.verdict() == GOOD
 
 
@@ -89,17 +89,19 @@ def test_a_stop_in_the_middle_of_a_lost_batch_gives_it_back(outbox, mock_kafka, 
     outbox.insert(5)
     stop = threading.Event()
     thread = stop_once_sent(outbox, stop, mock_kafka.down)
-    report = outbox.publish(stop=stop, observer=Observer(ready=lambda: mock_kafka.set_rtt(60_000)))
+    report = outbox.publish(stop=stop, observer=Observer(on_ready=lambda: mock_kafka.set_rtt(60_000)))
     thread.join()
     assert report.seconds < patience + 4
-    assert (report.stopped_because, report.tally.published, report.failure) == ("signal", 0, None)
+    assert (report.stopped_because, report.counts.published, report.failure) == ("signal", 0, None)
     assert {(row.state, row.retry_count, row.last_error) for row in outbox.rows()} == {("pending", 0, None)}
 
 
 def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
     """Also where the broker hangs: the function that called us has a time limit of its own."""
     outbox.insert(5)
-    report = outbox.publish(budget=timedelta(seconds=0.5), observer=Observer(ready=lambda: mock_kafka.set_rtt(60_000)))
+    report = outbox.publish(
+        budget=timedelta(seconds=0.5), observer=Observer(on_ready=lambda: mock_kafka.set_rtt(60_000))
+    )
     assert report.seconds < 0.5 + patience + 4
     assert report.stopped_because == "broker_unavailable"
     assert set(outbox.states()) == {"pending"}
@@ -115,17 +117,19 @@ def test_a_deadline_is_kept_between_batches(outbox, loop, age):
     def tick(_tally):
         clockwork.now += 4
 
-    report = outbox.run(clockwork, observer=Observer(batch=tick), budget=timedelta(seconds=10), batch_size=5, loop=loop)
+    report = outbox.run(
+        clockwork, observer=Observer(on_progress=tick), budget=timedelta(seconds=10), batch_size=5, loop=loop
+    )
     assert report.stopped_because == "deadline"
-    assert report.tally.published in (15, 20)
-    assert report.tally.published == outbox.states().count("published") == len(outbox.messages())
+    assert report.counts.published in (15, 20)
+    assert report.counts.published == outbox.states().count("published") == len(outbox.messages())
 
 
 def test_a_loop_with_a_budget_ends_with_it(outbox):
     """As the scheduled function runs it."""
     outbox.insert(3)
     report = outbox.run(Clockwork(), budget=timedelta(seconds=50), loop=True)
-    assert (report.stopped_because, report.tally.published, report.failure) == ("deadline", 3, None)
+    assert (report.stopped_because, report.counts.published, report.failure) == ("deadline", 3, None)
     assert report.seconds == pytest.approx(50)
 
 
@@ -136,7 +140,7 @@ def test_max_batches_is_exact(outbox, most, loop, age):
     """So many, though the next ones are claimed while one is sent; nothing more is sent or marked."""
     outbox.insert(50, age=age)
     report = outbox.publish(max_batches=most, batch_size=5, loop=loop)
-    assert (report.stopped_because, report.tally.batches, report.tally.published) == ("max_batches", most, most * 5)
+    assert (report.stopped_because, report.counts.batches, report.counts.published) == ("max_batches", most, most * 5)
     assert outbox.states() == ["published"] * most * 5 + ["pending"] * (50 - most * 5)
     assert len(outbox.messages()) == most * 5
 
@@ -148,4 +152,4 @@ def test_a_slow_broker_is_no_failure(outbox, mock_kafka):
     producer = new_producer(mock_kafka.bootstrap)
     report = outbox.publish(producer=producer)
     producer.close()
-    assert (report.stopped_because, report.tally.published) == ("empty", 5)
+    assert (report.stopped_because, report.counts.published) == ("empty", 5)

@@ -33,7 +33,7 @@ def test_the_rest_follows_once_the_canary_is_published(outbox, publish):
     with ThreadPoolExecutor(1) as pool:
         replayed = pool.submit(outbox.replay, None, ReplayOptions(canary=4, canary_patience=SOON))
         wait_until(lambda: outbox.states() == (4, 26, 0), what="the canary to be requeued", timeout=10)
-        assert publish().tally.published == 4
+        assert publish().counts.published == 4
         report = replayed.result(20)
     assert (report.outcome, report.requeued) == (ReplayOutcome.DONE, 30)
     assert outbox.states() == (26, 0, 4)

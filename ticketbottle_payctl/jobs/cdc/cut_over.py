@@ -20,7 +20,7 @@ from ticketbottle_payctl.errors import ConfigError, GuardError, LockedError, Pay
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import cdc, shard_lock
 from ticketbottle_payctl.store.outbox import claim as outbox
-from ticketbottle_payctl.store.outbox.claim import PutBack
+from ticketbottle_payctl.store.outbox.claim import Released
 from ticketbottle_payctl.store.outbox.shard_lock import Entry
 
 LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle=timedelta(minutes=3))
@@ -175,7 +175,7 @@ def _put_back(
     connection: Connection, unknown: Sequence[OutboxEvent], failed: Sequence[OutboxEvent], max_retries: int
 ) -> None:
     error = error_text(_UNKNOWN_TYPE.code, _UNKNOWN_TYPE.reason)
-    rows = [PutBack(event.id, max_retries, error) for event in unknown]
-    rows += [PutBack(event.id, event.retry_count, None) for event in failed]
+    rows = [Released(event.id, max_retries, error) for event in unknown]
+    rows += [Released(event.id, event.retry_count, None) for event in failed]
     if rows:
-        outbox.put_back(connection, rows)
+        outbox.release(connection, rows)

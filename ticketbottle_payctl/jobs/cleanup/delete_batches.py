@@ -11,7 +11,7 @@ from threading import Event
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.archive_file import Archive
-from ticketbottle_payctl.domain.cursor import START, Position
+from ticketbottle_payctl.domain.event import START, Position
 from ticketbottle_payctl.store.db.engine import Limits, open_connection, transaction, translated_errors
 from ticketbottle_payctl.store.outbox import retention as store
 from ticketbottle_payctl.store.outbox.retention import Expired

@@ -1,6 +1,7 @@
-"""Carry pending events to Kafka: at least once, in order per payment, never lost.
+"""Publish pending events to Kafka: at least once, in order per payment, never lost.
 
-``run`` visits shards, ``shard`` drains one, ``lane`` claims a batch, ``batch`` sends it, ``sweep`` begins anew.
+``run`` drains the shards again and again within its ``budget``. ``shard`` drains one: its ``pipeline`` claims batches,
+``batch`` sends one and decides about its events, and its ``backlog`` remembers where to look next and what is blocked.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from threading import Event
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.domain.cursor import START
-from ticketbottle_payctl.jobs.publish_outbox.lane import LIMITS
+from ticketbottle_payctl.domain.event import START
+from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 from ticketbottle_payctl.jobs.publish_outbox.report import (
     DeadEvent,
     Lag,
     OnDead,
+    PublishCounts,
     PublishOptions,
     PublishReport,
     StoppedBecause,
-    Tally,
 )
 from ticketbottle_payctl.jobs.publish_outbox.run import Observer, Run
 from ticketbottle_payctl.store.db.engine import transaction
@@ -31,10 +32,10 @@ __all__ = [
     "Lag",
     "Observer",
     "OnDead",
+    "PublishCounts",
     "PublishOptions",
     "PublishReport",
     "StoppedBecause",
-    "Tally",
     "preview_outbox",
     "publish_outbox",
 ]
@@ -50,24 +51,23 @@ def publish_outbox(
 ) -> PublishReport:
     """Publish pending events until none is left, or in a loop until ``stop`` is set.
 
-    An event is marked published in the transaction that is committed after the broker acknowledged it, and only
-    then the next batch is sent. A crash anywhere sends one batch at most again, each event with the same id, and none
-    behind a later one of its payment. A broker that is away changes no row.
+    An event is committed as published only after the broker acknowledged it, and the next batch is sent only after
+    that commit. After a crash at most one batch is sent again. Each event has the same id then, and none comes after a
+    later one of its payment. A broker that is unavailable changes no row.
 
-    It ends within some fifteen seconds of a stop or of its budget, whatever the broker does.
-
-    What ended a run early is the report's ``failure``. Each run leaves one line, ``publish_outbox_ended``, in the log.
+    The run ends within about fifteen seconds of a stop or of its budget, whatever the broker does. The report's
+    ``failure`` says what ended it early. Each run writes one line to the log, ``publish_outbox_ended``.
 
     Raises:
-        DatabaseUnavailableError: the database is away (a loop waits for it instead), and nothing was committed yet.
+        DatabaseUnavailableError: the database is unavailable and nothing was committed yet. A loop waits instead.
         ConfigError: payctl's schema or a privilege is missing, and nothing was committed yet.
         GuardError: Debezium publishes this outbox, and nothing was committed yet.
     """
-    return Run(engine, producer, options, stop or Event(), observer or Observer()).to_the_end()
+    return Run(engine, producer, options, stop or Event(), observer or Observer()).run()
 
 
 def preview_outbox(engine: Engine, options: PublishOptions) -> list[Waiting]:
-    """What a run would claim now, by event type. Reads only."""
+    """Return what a run would claim now, by event type. Change nothing."""
     wanted = Claim(after=START, limit=0, max_retries=options.max_retries, types=options.types)
     with transaction(engine, LIMITS, commit=False) as connection:
         return outbox.preview(connection, wanted)

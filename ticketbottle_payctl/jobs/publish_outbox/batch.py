@@ -1,189 +1,146 @@
-"""One claimed batch: sent, every outcome decided.
+"""One claimed batch: send it, and decide what becomes of each event.
 
-A payment's event is sent only after every earlier one of it is committed as published. So after a crash only the
-last event that a payment's consumer saw can come again, never an older one: a late PAYMENT_FAILED would take a paid
-customer's tickets away. What was not acknowledged is put back in the transaction that claimed it.
+A payment's event is sent only after every earlier one is committed as published. So after a crash only the last event
+that a payment's consumer saw can come again, never an older one: a late PAYMENT_FAILED would take a paid customer's
+tickets away. An event that was not acknowledged is released in the transaction that claimed it.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from ticketbottle_payctl.broker.producer import Failure, Producer
-from ticketbottle_payctl.domain.cursor import Cursor
-from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
+from ticketbottle_payctl.broker.producer import Failure
+from ticketbottle_payctl.broker.sender import NO_LEADER, Sender
+from ticketbottle_payctl.domain.event import START, OutboxEvent
 from ticketbottle_payctl.domain.retry import Fault, backoff, error_text, retry_count_after
+from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block
+from ticketbottle_payctl.jobs.publish_outbox.pipeline import OpenBatch
 from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, OnDead, PublishOptions
-from ticketbottle_payctl.store.outbox.claim import PutBack
-
-SEND_WITHIN = 45.0
-"""Seconds from the claim's begin to the last delivery: a message may take 30, the claim's transaction may idle for 60.
-
-So who was frozen for a minute, and lost the claim to somebody else meanwhile, does not send it any more. Who can see
-that the claim is lost stops at once.
-"""
+from ticketbottle_payctl.store.outbox.claim import Released
 
 _TRANSPORT_PAUSE = 1.0
 _NO_LEADER_PAUSE = 2.0
-_NO_LEADER = Failure(Fault.TRANSPORT, "LEADER_NOT_AVAILABLE", "its partition has no leader")
-_UNKNOWN_TYPE = Failure(Fault.PERMANENT, "UNKNOWN_EVENT_TYPE", "no topic is known for this event type")
-_NO_TIME_LEFT = Failure(Fault.TRANSPORT, "_TIMED_OUT", "the batch's time was over")
 
 
 @dataclass(slots=True)
 class BatchOutcome:
-    """What became of a batch. ``unsent`` were the network's fault, ``stopped`` a setting's, ``retried`` their own.
+    """What became of a batch.
 
-    ``held`` wait for their payment or their topic, ``postponed`` only for the commit of this batch.
+    Failures that cost a retry are ``retried`` or ``dead``. ``unsent`` events failed in transport, and events of
+    ``stopped`` types because of a setting. ``blocked`` events wait for an earlier one of their payment or for their
+    topic; ``deferred`` events only for the commit of this batch. ``blocks`` and ``excluded`` (payments that are not
+    worth claiming) are what the backlog has to remember.
     """
 
     published: list[OutboxEvent] = field(default_factory=list)
     unsent: int = 0
     stopped: dict[str, Failure] = field(default_factory=dict)
     retried: int = 0
-    held: int = 0
-    postponed: int = 0
+    blocked: int = 0
+    deferred: int = 0
     dead: list[DeadEvent] = field(default_factory=list)
-    put_back: list[PutBack] = field(default_factory=list)
-    answered: bool = False
-    """Whether some event was refused for what it is, for a setting or for want of a leader: then somebody was there."""
-    surprised: bool = False
-    """Whether some did not get through while others did: the topics are worth another look."""
+    released: list[Released] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    excluded: set[str] = field(default_factory=set)
+    broker_responded: bool = False
+    """Whether an event was refused for what it is, for a setting, or because its partition has no leader."""
+    partial_transport_failure: bool = False
+    """Whether some events failed in transport and others did not. The topics are then worth another look."""
+    acknowledged_at: datetime = START[0]
+    """When every delivery was known, by the database's clock."""
 
     @property
     def broker_away(self) -> bool:
-        """Not one delivery nor refusal, and the network is why: the run should stop rather than try the next batch."""
-        return not self.published and not self.answered and self.unsent > 0
+        """Whether transport failed and nothing else happened: the run stops, because the next batch would fail too."""
+        return not self.published and not self.broker_responded and self.unsent > 0
 
     @property
     def counts(self) -> dict[str, int]:
-        """What became of the events, in numbers."""
+        """The number of events, under the names that traces use."""
         return {
             "published": len(self.published),
             "unsent": self.unsent,
             "retried": self.retried,
-            "held": self.held,
+            "held": self.blocked,
             "dead": len(self.dead),
         }
 
+    def block(self, event: OutboxEvent) -> None:
+        """Release an event that is blocked, and leave its payment out of the next claims."""
+        self.blocked += 1
+        self.released.append(Released(event.id, event.retry_count, None))
+        self.excluded.add(event.aggregate_id)
 
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Sends batches of one shard and writes to its cursor which payments must wait.
+    def defer(self, event: OutboxEvent, now: float) -> None:
+        """Release an event that is behind one of this batch. It is claimed again after the commit."""
+        self.deferred += 1
+        self.released.append(Released(event.id, event.retry_count, None))
+        self.blocks.append(Block(event.aggregate_id, event.position, now))
 
-    ``stopped_types`` are event types whose topic cannot be written to; they are held until the topics are looked
-    at again.
-    """
-
-    producer: Producer
-    cursor: Cursor
-    options: PublishOptions
-    stopped_types: dict[str, Failure]
-    stopping: Callable[[], bool] = lambda: False
-    clock: Callable[[], float] = time.monotonic
-
-    def send(self, events: Sequence[OutboxEvent], claimed_since: float, lost: Callable[[], bool]) -> BatchOutcome:
-        """Send one batch, oldest first, and decide every event. The batch before is committed.
-
-        Once ``lost`` says that the claim is gone, nothing more is sent.
-        """
-        outcome = BatchOutcome()
-        wave = self._whole(events)
-        later = [] if wave else self._choose(events, wave, outcome)
-        if wave:
-            self._send_wave(wave, claimed_since + SEND_WITHIN, lost, outcome)
-        for event, waits in [(event, self.cursor.must_wait(event)) for event in later]:
-            (self._hold if waits else self._postpone)(event, outcome)
-        return outcome
-
-    def _whole(self, events: Sequence[OutboxEvent]) -> dict[str, OutboxEvent]:
-        """All of the batch by payment, if nothing is in the way of any of it, as is usual; else nothing."""
-        free = {event.event_type for event in events} <= TOPICS.keys() - self.stopped_types
-        if not free or self.producer.leaders.missing:
-            return {}
-        wave = {event.aggregate_id: event for event in events}
-        return wave if len(wave) == len(events) and not self.cursor.waits_for(wave) else {}
-
-    def _choose(
-        self, events: Iterable[OutboxEvent], wave: dict[str, OutboxEvent], outcome: BatchOutcome
-    ) -> list[OutboxEvent]:
-        """Fill the wave with each payment's first event, if it may go; what is left are the events behind those."""
-        later: list[OutboxEvent] = []
-        for event in events:
-            key = event.aggregate_id
-            if key in wave:
-                later.append(event)
-            elif self.cursor.must_wait(event):
-                self._hold(event, outcome)
-            elif event.event_type not in TOPICS:
-                self._decide(event, _UNKNOWN_TYPE, outcome)
-            elif event.event_type in self.stopped_types:
-                self._decide(event, self.stopped_types[event.event_type], outcome)
-            elif self.producer.leaders.is_missing(TOPICS[event.event_type], key):
-                outcome.answered = True
-                self._decide(event, _NO_LEADER, outcome)
-            else:
-                wave[key] = event
-        return later
-
-    def _send_wave(
-        self, wave: dict[str, OutboxEvent], deadline: float, lost: Callable[[], bool], outcome: BatchOutcome
-    ) -> None:
-        failures = self._send_messages(wave, deadline, lost)
-        faults = {failure.fault for failure in failures.values()}
-        outcome.answered |= bool(faults - {Fault.TRANSPORT})
-        outcome.surprised = Fault.TRANSPORT in faults and len(failures) < len(wave)
-        if len(wave) > 1:
-            # The broker refuses messages by the bundle: only one that is refused alone is to blame for it.
-            for key in [key for key, failure in failures.items() if failure.fault.is_the_events_own]:
-                del failures[key]
-                failures |= self._send_messages({key: wave[key]}, 0.0 if self.stopping() else deadline, lost)
-        for key, failure in failures.items():
-            self._decide(wave.pop(key), failure, outcome)
-        outcome.published.extend(wave.values())
-
-    def _send_messages(
-        self, wave: dict[str, OutboxEvent], deadline: float, lost: Callable[[], bool]
-    ) -> dict[str, Failure]:
-        messages = [to_message(event) for event in wave.values()]
-        left = deadline - self.clock()
-        if left <= 0:
-            return dict.fromkeys(wave, _NO_TIME_LEFT)
-        return self.producer.send(messages, left, self.stopping, lost)
-
-    def _hold(self, event: OutboxEvent, outcome: BatchOutcome) -> None:
-        outcome.held += 1
-        outcome.put_back.append(PutBack(event.id, event.retry_count, None))
-
-    def _postpone(self, event: OutboxEvent, outcome: BatchOutcome) -> None:
-        """Put back what is behind an event of this batch; it is next as soon as that one is committed."""
-        outcome.postponed += 1
-        outcome.put_back.append(PutBack(event.id, event.retry_count, None))
-        self.cursor.block(event.aggregate_id, event.position, self.clock())
-
-    def _decide(self, event: OutboxEvent, failure: Failure, outcome: BatchOutcome) -> None:
-        """Charge a failure to its budget, let the payment wait, and put the event back."""
-        retry_count = retry_count_after(failure.fault, event.retry_count, self.options.max_retries)
-        charged = retry_count != event.retry_count
+    def fail(self, event: OutboxEvent, failure: Failure, options: PublishOptions, now: float) -> None:
+        """Release an event, charge its failure to the budget of its fault, and block its payment."""
+        retry_count = retry_count_after(failure.fault, event.retry_count, options.max_retries)
         error = error_text(failure.code, failure.reason)
-        outcome.put_back.append(PutBack(event.id, retry_count, error if charged else None))
-        if retry_count >= self.options.max_retries:
-            outcome.dead.append(DeadEvent(event.id, event.aggregate_id, event.event_type, error))
-            if self.options.on_dead is OnDead.BLOCK:
-                self._block(event, None)
+        self.released.append(Released(event.id, retry_count, None if retry_count == event.retry_count else error))
+        due: float | None = None
+        if retry_count >= options.max_retries:
+            self.dead.append(DeadEvent(event.id, event.aggregate_id, event.event_type, error))
+            if options.on_dead is OnDead.RELEASE:
+                return
         elif failure.fault is Fault.CONFIGURATION:
-            outcome.held += 1
-            outcome.stopped[event.event_type] = self.stopped_types[event.event_type] = failure
-            self._block(event, None)
+            self.blocked += 1
+            self.stopped[event.event_type] = failure
         elif failure.fault is Fault.TRANSPORT:
-            outcome.unsent += 1
-            self._block(event, _NO_LEADER_PAUSE if failure is _NO_LEADER else _TRANSPORT_PAUSE)
+            self.unsent += 1
+            due = now + (_NO_LEADER_PAUSE if failure is NO_LEADER else _TRANSPORT_PAUSE)
         else:
-            outcome.retried += 1
-            self._block(event, backoff(retry_count).total_seconds())
+            self.retried += 1
+            due = now + backoff(retry_count).total_seconds()
+        self.blocks.append(Block(event.aggregate_id, event.position, due))
+        self.excluded.add(event.aggregate_id)
 
-    def _block(self, event: OutboxEvent, seconds: float | None) -> None:
-        self.cursor.block(event.aggregate_id, event.position, None if seconds is None else self.clock() + seconds)
-        self.cursor.hold(event.aggregate_id)
+
+def send_batch(
+    batch: OpenBatch, deadline: float, sender: Sender, backlog: Backlog, clock: Callable[[], float]
+) -> BatchOutcome:
+    """Send one batch, oldest first, and decide about every event. The batch before must be committed.
+
+    Nothing is sent after ``deadline`` (on the clock). The backlog is only read: the outcome says what it has to
+    remember.
+    """
+    outcome = BatchOutcome()
+    wave, later = _first_of_each_payment(batch.events, backlog, outcome)
+    if wave:
+        failures, outcome.broker_responded = sender.send(wave, deadline, batch.is_lost)
+        unexpected = any(each.fault is Fault.TRANSPORT and each is not NO_LEADER for each in failures.values())
+        outcome.partial_transport_failure = unexpected and len(failures) < len(wave)
+        for key, failure in failures.items():
+            outcome.fail(wave.pop(key), failure, backlog.options, clock())
+        outcome.published.extend(wave.values())
+    for event in later:
+        if event.aggregate_id in outcome.excluded or backlog.is_blocked(event):
+            outcome.block(event)
+        else:
+            outcome.defer(event, clock())
+    outcome.acknowledged_at = backlog.database_time(clock())
+    return outcome
+
+
+def _first_of_each_payment(
+    events: Sequence[OutboxEvent], backlog: Backlog, outcome: BatchOutcome
+) -> tuple[dict[str, OutboxEvent], list[OutboxEvent]]:
+    """Return each payment's first event unless it is blocked, and the events behind those."""
+    wave = {event.aggregate_id: event for event in events}
+    if len(wave) == len(events) and not backlog.has_blocks_of(wave):
+        return wave, []  # the usual batch; what follows would cost more than sending it
+    wave, later = {}, []
+    for event in events:
+        if event.aggregate_id in wave:
+            later.append(event)
+        elif event.aggregate_id in outcome.excluded or backlog.is_blocked(event):
+            outcome.block(event)
+        else:
+            wave[event.aggregate_id] = event
+    return wave, later

@@ -1,4 +1,4 @@
-"""What a run was told to do, and what it did."""
+"""A run's options, its counts and its report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_DEAD_LISTED = 1000
 
 
 class OnDead(StrEnum):
-    """What a dead event means for the later events of its payment."""
+    """Whether a dead event blocks the later events of its payment."""
 
     BLOCK = "block"
     RELEASE = "release"
@@ -38,7 +38,7 @@ class StoppedBecause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PublishOptions:
-    """How to run. ``rate`` is events a second; ``budget`` is the whole run's time."""
+    """How to run. ``rate`` is in events a second; ``budget`` is the time for the whole run."""
 
     batch_size: int = 1000
     max_retries: int = 5
@@ -53,7 +53,7 @@ class PublishOptions:
 
 @dataclass(frozen=True, slots=True)
 class DeadEvent:
-    """An event that this run gave up. ``error`` is class and text, never the payload."""
+    """An event that died in this run. ``error`` is the error's class and text, without payload."""
 
     id: str
     aggregate_id: str
@@ -70,34 +70,34 @@ class Lag(NamedTuple):
 
 
 class LagSample:
-    """Every n-th published event's lag; n doubles whenever the sample is full, so that memory stays bounded."""
+    """The lag of every n-th published event. When the sample is full n doubles, so memory stays bounded."""
 
     def __init__(self) -> None:
         self._seconds: list[float] = []
         self._every, self._seen = 1, 0
 
     def pick(self, count: int) -> slice:
-        """Which of the next ``count`` events to look at."""
+        """Return which of the next ``count`` events to sample."""
         picked = slice(-self._seen % self._every, count, self._every)
         self._seen += count
         return picked
 
     def add(self, seconds: Iterable[float]) -> None:
-        """Keep what was picked."""
+        """Add the lags of the picked events."""
         self._seconds.extend(seconds)
         while len(self._seconds) > _MOST_SAMPLES:
             self._seconds = self._seconds[::2]
             self._every *= 2
 
     def spread(self, most: int) -> list[float]:
-        """At most ``most`` of the sampled seconds, evenly from the least to the greatest, both of them included."""
+        """Return at most ``most`` of the sampled lags, evenly from the least to the greatest, both included."""
         ordered = sorted(self._seconds)
         if len(ordered) <= most:
             return ordered
         return [ordered[number * (len(ordered) - 1) // (most - 1)] for number in range(most)]
 
     def percentiles(self) -> Lag | None:
-        """By nearest rank, to the millisecond; None where nothing was published."""
+        """Return the percentiles by nearest rank, in milliseconds' precision; None if nothing was published."""
         ordered = sorted(self._seconds)
         if not ordered:
             return None
@@ -106,10 +106,10 @@ class LagSample:
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counts as they grow. ``held`` events wait behind an earlier event of their payment, or for their topic.
+class PublishCounts:
+    """A run's counts, as they grow. ``held`` events wait behind an earlier event of their payment, or for their topic.
 
-    ``dead_events`` are the first thousand that this run gave up, ``just_died`` those of the batch committed last.
+    ``dead_events`` are the first thousand that died in this run, ``newly_dead`` those of the batch committed last.
     """
 
     claimed: int = 0
@@ -120,17 +120,17 @@ class Tally:
     published_by_type: Counter[str] = field(default_factory=Counter)
     stopped_types: dict[str, str] = field(default_factory=dict)
     dead_events: list[DeadEvent] = field(default_factory=list)
-    just_died: list[DeadEvent] = field(default_factory=list)
+    newly_dead: list[DeadEvent] = field(default_factory=list)
     lag: LagSample = field(default_factory=LagSample)
 
     @property
     def published(self) -> int:
-        """Events that the broker acknowledged, and that are committed as published."""
+        """The number of events that are acknowledged and committed as published."""
         return self.published_by_type.total()
 
     @property
-    def counts(self) -> dict[str, int]:
-        """What became of the events, under the names of the JSON output."""
+    def by_name(self) -> dict[str, int]:
+        """The counts under the names of the JSON output."""
         return {
             "claimed": self.claimed,
             "published": self.published,
@@ -141,14 +141,14 @@ class Tally:
 
     @property
     def lag_s(self) -> dict[str, float] | None:
-        """The lag under the names of the JSON output; None where nothing was published."""
+        """The lag under the names of the JSON output; None if nothing was published."""
         lag = self.lag.percentiles()
         return None if lag is None else lag._asdict()
 
-    def died(self, events: list[DeadEvent]) -> None:
-        """Count what the committed batch gave up, and list it while there is room: a loop may stay for months."""
+    def add_dead(self, events: list[DeadEvent]) -> None:
+        """Count the dead events of a committed batch. List only the first thousand: a loop may run for months."""
         self.dead += len(events)
-        self.just_died = events
+        self.newly_dead = events
         self.dead_events += events[: _MOST_DEAD_LISTED - len(self.dead_events)]
 
 
@@ -156,10 +156,10 @@ class Tally:
 class PublishReport:
     """What the run did. ``failure`` is what ended it early: the broker, the database, a setting or a guard.
 
-    ``oldest_pending_age_s`` is None where nothing is pending, and where the database could not be asked any more.
+    ``oldest_pending_age_s`` is None if nothing is pending, or if the database could not be asked any more.
     """
 
-    tally: Tally
+    counts: PublishCounts
     stopped_because: StoppedBecause
     seconds: float
     oldest_pending_age_s: float | None
@@ -167,28 +167,28 @@ class PublishReport:
 
     @property
     def events_per_second(self) -> float:
-        """Published events by the run's wall clock."""
-        return round(self.tally.published / self.seconds, 1) if self.seconds > 0 else 0.0
+        """Published events a second, over the whole run."""
+        return round(self.counts.published / self.seconds, 1) if self.seconds > 0 else 0.0
 
     @property
     def lag(self) -> Lag | None:
-        """How long the events of this run had waited; None where none was published."""
-        return self.tally.lag.percentiles()
+        """How long the events of this run had waited; None if none was published."""
+        return self.counts.lag.percentiles()
 
     @property
     def measures(self) -> dict[str, Any]:
-        """How it went and why it ended, under the names that the JSON output and the log share."""
+        """Measures and the reason for the end, under the names that the JSON output and the log share."""
         return {
-            "batches": self.tally.batches,
+            "batches": self.counts.batches,
             "stopped_because": self.stopped_because.value,
             "events_per_second": self.events_per_second,
-            "lag_s": self.tally.lag_s,
+            "lag_s": self.counts.lag_s,
             "oldest_pending_age_s": self.oldest_pending_age_s,
-            "published_by_type": dict(self.tally.published_by_type),
-            "stopped_types": dict(self.tally.stopped_types),
+            "published_by_type": dict(self.counts.published_by_type),
+            "stopped_types": dict(self.counts.stopped_types),
         }
 
     @property
     def partial(self) -> bool:
-        """Some events were not published though it was their turn."""
-        return bool(self.tally.retried or self.tally.dead or self.tally.stopped_types)
+        """Whether some events could not be published."""
+        return bool(self.counts.retried or self.counts.dead or self.counts.stopped_types)

@@ -37,7 +37,7 @@ def play(world: World, say: Say) -> DemoReport:
     published = _publish(world)
     published_at = world.elapsed()
     say("reading back")
-    arrivals = _read_back(world, [scene.payment.id.encode() for scene in scenes], published.tally.published)
+    arrivals = _read_back(world, [scene.payment.id.encode() for scene in scenes], published.counts.published)
     messages, strays = _compare(world, callbacks, arrivals)
     return DemoReport(
         own_broker=world.own_broker,

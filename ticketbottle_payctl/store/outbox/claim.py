@@ -1,4 +1,4 @@
-"""The payment service's ``outbox``: claim what is pending, put back what failed.
+"""The payment service's ``outbox``: claim pending events, release those that were not published.
 
 ::
 
@@ -6,9 +6,9 @@
     dead      = NOT published AND "publishedAt" IS NULL AND "retryCount" >= max
     published = published OR "publishedAt" IS NOT NULL     the second half alone: sent by the service payctl replaced
 
-Claiming and marking are one statement: a claimed row is already marked, in a transaction that is committed only
-when the broker has acknowledged it. Until then nobody else sees the mark, and a crash undoes it.
-Events are ordered by ``"createdAt"``, then id by code point, everywhere.
+Claiming and marking are one statement. A claimed row is already marked as published, in a transaction that is
+committed only after the broker acknowledged the event. Until then no other session sees the mark, and a crash undoes
+it. The order of events is always ``"createdAt"``, then id by code point.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.cursor import Position
-from ticketbottle_payctl.domain.event import OutboxEvent
+from ticketbottle_payctl.domain.event import OutboxEvent, Position
 
 _OPEN = 'published = false AND "publishedAt" IS NULL'
 _IN_ORDER = '"createdAt", id COLLATE "C"'
@@ -32,15 +31,16 @@ _IN_SHARD = '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(sha
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Which pending events to claim next. ``held`` are keys that must wait; ``types`` empty means all.
+    """Which pending events to claim next.
 
-    With ``end`` everything up to and including it is claimed, and ``limit`` says only how much that should be.
+    ``excluded`` are payments that are blocked. Without ``types`` every type is claimed. With ``end`` every event up to
+    and including it is claimed, and ``limit`` only says how many those should be.
     """
 
     after: Position
     limit: int
     max_retries: int
-    held: Sequence[str] = ()
+    excluded: Sequence[str] = ()
     types: Sequence[str] = ()
     until: datetime | None = None
     shard: int = 0
@@ -48,8 +48,8 @@ class Claim:
     end: Position | None = None
 
 
-class PutBack(NamedTuple):
-    """A claimed event that was not published. ``error`` None keeps what ``"lastError"`` said before."""
+class Released(NamedTuple):
+    """A claimed event that was not published. If ``error`` is None, ``"lastError"`` stays as it is."""
 
     id: str
     retry_count: int
@@ -57,7 +57,7 @@ class PutBack(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """An unpublished event that failed before: waiting for its retry, or dead."""
+    """An unpublished event that failed before. It waits for its retry or is dead."""
 
     aggregate_id: str
     position: Position
@@ -65,7 +65,7 @@ class Failed(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Pending events of one type: how many, and since when the oldest waits (UTC)."""
+    """The number of pending events of one type, and the instant of the oldest (UTC)."""
 
     event_type: str
     events: int
@@ -73,17 +73,17 @@ class Waiting(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """Claimed events, oldest first. ``complete`` is false where one that was pending may be missing among them."""
+    """Claimed events, oldest first. ``complete`` is false if a pending event may be missing among them."""
 
     events: list[OutboxEvent]
     complete: bool
 
 
 def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position | None:
-    """Where the next full claim will end; None where there are too few pending events for one. Reads only.
+    """Return where the next full claim will end, or None if there are too few pending events. Change nothing.
 
-    A claim up to that place and one behind it never meet on a row, so two connections can do both at once.
-    ``first`` is an expression that is evaluated with it: taking a lock, which is held when this returns.
+    A claim up to that place and a claim behind it never meet on a row, so two connections can make both at once.
+    ``first`` is an expression that is evaluated in the same statement. If it takes a lock, the lock is held afterwards.
     """
     sql = _end_sql(_where(wanted), first)
     _, created_at, event_id = connection.exec_driver_sql(sql, _parameters(wanted)).one()
@@ -93,10 +93,12 @@ def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position |
 def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -> Claimed:
     """Claim and mark the next pending events.
 
-    Guards: still unpublished and still below the retry limit, checked again on the row itself. Rows that another
-    session has locked are waited for, within the transaction's lock timeout; ``skip_locked`` leaves them instead.
-    A row that was changed while we waited is not among the events, though it may still be pending: what is behind
-    it would overtake it, so such a claim is given back. So is one of a range in which far more appeared meanwhile.
+    Guards, checked again on the row itself: still unpublished and still below the retry limit. The claim waits for rows
+    that another session has locked, within the transaction's lock timeout; with ``skip_locked`` it leaves them out.
+
+    The result is not complete if a row was changed while the claim waited for it: such a row is left out, although it
+    may still be pending, and later events would overtake it. Nor is it complete if far more events than expected
+    appeared in the range. The caller must then roll back.
     """
     most = wanted.limit if wanted.end is None else wanted.limit + _MOST_MORE_IN_RANGE
     parameters = _parameters(wanted) | {"limit": most}
@@ -109,14 +111,14 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
 
 
 def preview(connection: Connection, wanted: Claim) -> list[Waiting]:
-    """What claims would take in all, by event type. Reads only."""
+    """Count the events that claims would take in all, by event type. Change nothing."""
     sql = f'SELECT "eventType", count(*), min("createdAt") FROM outbox WHERE {_where(wanted)} GROUP BY 1 ORDER BY 1'  # noqa: S608
     rows = connection.exec_driver_sql(sql, _parameters(wanted))
     return [Waiting(event_type, events, oldest.replace(tzinfo=UTC)) for event_type, events, oldest in rows]
 
 
-def put_back(connection: Connection, rows: Sequence[PutBack]) -> None:
-    """Undo the mark of claimed events that were not acknowledged. Guard: this transaction claimed them."""
+def release(connection: Connection, rows: Sequence[Released]) -> None:
+    """Undo the mark of claimed events that were not acknowledged. This transaction must have claimed them."""
     connection.exec_driver_sql(
         """
         UPDATE outbox AS o
@@ -134,7 +136,7 @@ def put_back(connection: Connection, rows: Sequence[PutBack]) -> None:
 
 
 def failed(connection: Connection, *, shard: int, shards: int, limit: int) -> list[Failed]:
-    """A shard's unpublished events that failed before, oldest first."""
+    """Return a shard's unpublished events that failed before, oldest first."""
     sql = f"""
         SELECT "aggregateId", "createdAt", id, "retryCount" FROM outbox
         WHERE {_OPEN} AND "retryCount" > 0 AND {_of_shard(shards)} ORDER BY {_IN_ORDER} LIMIT %(limit)s
@@ -144,7 +146,10 @@ def failed(connection: Connection, *, shard: int, shards: int, limit: int) -> li
 
 
 def waiting_of_other_types(connection: Connection, types: Sequence[str], max_retries: int) -> list[Failed]:
-    """Pending events of the types left out whose payments also have one of ``types``, which must not overtake them."""
+    """Return pending events of other types, if their payment also has a pending event of ``types``.
+
+    The event of ``types`` must not overtake them.
+    """
     sql = f"""
         WITH pending AS (
             SELECT "aggregateId", "createdAt", id, "retryCount", "eventType" = ANY(%(types)s) AS wanted
@@ -157,7 +162,7 @@ def waiting_of_other_types(connection: Connection, types: Sequence[str], max_ret
 
 
 def locked_by_others(connection: Connection, wanted: Claim, last: Position) -> list[tuple[str, Position]]:
-    """After a claim that skipped locked rows: the keys and positions it left behind, up to ``last``."""
+    """Return the payments and positions that a claim with ``skip_locked`` left out, up to ``last``."""
     sql = f"""
         SELECT "aggregateId", "createdAt", id FROM outbox
         WHERE {_where(wanted)} AND ("createdAt", id COLLATE "C") < (%(last_at)s, %(last_id)s)
@@ -167,14 +172,14 @@ def locked_by_others(connection: Connection, wanted: Claim, last: Position) -> l
 
 
 def now(connection: Connection) -> datetime:
-    """The database's instant, UTC and without zone like the owner's columns."""
+    """Return the database's instant, in UTC and without zone like the owner's columns."""
     at = connection.exec_driver_sql("SELECT clock_timestamp() AT TIME ZONE 'UTC'").scalar_one()
     assert isinstance(at, datetime)  # noqa: S101 - for the type checker
     return at
 
 
 def oldest_pending(connection: Connection, max_retries: int) -> float | None:
-    """Age in seconds, by the database's clock, of the oldest pending event; None where nothing is pending."""
+    """Return the age of the oldest pending event in seconds, by the database's clock; None if nothing is pending."""
     sql = f"""
         SELECT EXTRACT(epoch FROM clock_timestamp() AT TIME ZONE 'UTC' - "createdAt") FROM outbox
         WHERE {_OPEN} AND "retryCount" < %(max)s ORDER BY "createdAt" LIMIT 1
@@ -184,29 +189,29 @@ def oldest_pending(connection: Connection, max_retries: int) -> float | None:
 
 
 _MOST_MORE_IN_RANGE = 1000
-"""How many events more than usual a range may have come to hold while it was about to be claimed."""
+"""How many more events than expected a range may hold when it is claimed."""
 
 _EVENT = itemgetter(slice(1, None))
 _BY_POSITION = itemgetter(5, 0)
 
 
 def _where(wanted: Claim) -> str:
-    """Only the conditions that this claim needs: each of them is looked at for every row."""
+    """Return only the conditions that this claim needs, because each is evaluated for every row."""
     return _conditions(
-        bool(wanted.held), bool(wanted.types), wanted.until is not None, wanted.end is not None, wanted.shards > 1
+        bool(wanted.excluded), bool(wanted.types), wanted.until is not None, wanted.end is not None, wanted.shards > 1
     )
 
 
 @cache
-def _conditions(held: bool, types: bool, until: bool, end: bool, shards: bool) -> str:  # noqa: FBT001
+def _conditions(excluded: bool, types: bool, until: bool, end: bool, shards: bool) -> str:  # noqa: FBT001
     conditions = [
         _OPEN,
         '"retryCount" < %(max)s',
         '"createdAt" >= %(after_at)s',
         '("createdAt", id COLLATE "C") > (%(after_at)s, %(after_id)s)',
     ]
-    if held:
-        conditions.append('"aggregateId" <> ALL(%(held)s)')
+    if excluded:
+        conditions.append('"aggregateId" <> ALL(%(excluded)s)')
     if types:
         conditions.append('"eventType" = ANY(%(types)s)')
     if until:
@@ -230,8 +235,8 @@ def _end_sql(where: str, first: str) -> str:
     """  # noqa: S608 - only constants are put in
 
 
-# IS NOT TRUE keeps the index away from the second look at a row: with stale statistics the planner would rather
-# search every pending row for the given ones than go to them by ctid.
+# IS NOT TRUE keeps the index out of the second look at a row. Otherwise, with stale statistics, the planner searches
+# every pending row for the given ones instead of going to them by ctid.
 @cache
 def _claim_sql(where: str, skip_locked: bool) -> str:  # noqa: FBT001
     locking = "FOR NO KEY UPDATE SKIP LOCKED" if skip_locked else ""
@@ -258,7 +263,7 @@ def _parameters(wanted: Claim) -> dict[str, object]:
         "after_at": wanted.after[0],
         "after_id": wanted.after[1],
         "limit": wanted.limit,
-        "held": list(wanted.held),
+        "excluded": list(wanted.excluded),
         "types": list(wanted.types),
         "until": wanted.until,
         "end_at": wanted.end[0] if wanted.end else None,

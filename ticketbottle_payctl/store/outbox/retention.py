@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.cursor import Position
+from ticketbottle_payctl.domain.event import Position
 from ticketbottle_payctl.store.db.owner_time import stored
 from ticketbottle_payctl.store.outbox import shard_lock, states
 

@@ -32,7 +32,7 @@ def _result(report: DemoReport, settings: Mapping[str, str] | None, backlog: Bac
             "settled": outcomes.count(WebhookOutcome.SETTLED),
             "already_settled": outcomes.count(WebhookOutcome.ALREADY_SETTLED),
             "refused": outcomes.count(WebhookOutcome.REFUSED),
-            "published": report.published.tally.published,
+            "published": report.published.counts.published,
             "arrived": sum(len(step.arrivals) for step in report.messages),
             "differences": len(differences),
         },
@@ -55,8 +55,8 @@ def _items(report: DemoReport) -> Iterator[dict[str, object]]:
     yield {
         "step": "published",
         "at_ms": _ms(report.published_at),
-        "events": published.tally.published,
-        "batches": published.tally.batches,
+        "events": published.counts.published,
+        "batches": published.counts.batches,
         "stopped_because": published.stopped_because.value,
     }
     yield from (_message(step, arrival) for step in report.messages for arrival in step.arrivals)

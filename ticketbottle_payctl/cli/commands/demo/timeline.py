@@ -29,7 +29,7 @@ def story(report: DemoReport) -> Iterator[Block]:
     yield from (_BLANK, line(bold("Callbacks come in")))
     for step in report.callbacks:
         yield from _callback(step)
-    published = report.published.tally
+    published = report.published.counts
     headline = f"{published.published} events published in {_counted(published.batches, 'batch', 'batches')}"
     yield from (_BLANK, line(bold("Events go out")), line(_at(report.published_at), headline))
     for message in report.messages:

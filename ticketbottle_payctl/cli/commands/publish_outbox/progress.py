@@ -13,7 +13,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import dim, good, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import InputError, PayctlError
-from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, Tally, preview_outbox
+from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishCounts, PublishOptions, preview_outbox
 from ticketbottle_payctl.telemetry import log_event
 
 _HEARTBEAT = 30.0
@@ -40,7 +40,8 @@ def watched(session: Session, options: PublishOptions, health_file: Path | None 
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("publishing", total=waiting or None)
         yield Observer(
-            batch=lambda tally: progress.update(bar, completed=tally.claimed), waiting=_Lines(session).waiting
+            on_progress=lambda counts: progress.update(bar, completed=counts.claimed),
+            on_wait=_Lines(session).on_wait,
         )
 
 
@@ -53,31 +54,31 @@ class _Lines:
     _touched: float = field(default_factory=time.monotonic)
 
     def observer(self) -> Observer:
-        return Observer(ready=self.ready, alive=self.alive, batch=self.batch, waiting=self.waiting)
+        return Observer(self.on_ready, self.on_heartbeat, self.on_progress, self.on_wait)
 
-    def ready(self) -> None:
+    def on_ready(self) -> None:
         log_event("publish_outbox_ready")
         if self.loop:
             self.session.note(good("ready:"), "publishing what comes, until Ctrl-C or SIGTERM")
 
-    def alive(self, tally: Tally) -> None:
+    def on_heartbeat(self, counts: PublishCounts) -> None:
         if self.health_file is not None and time.monotonic() - self._touched >= _TOUCH_EVERY:
             self._touched = time.monotonic()
             _touch(self.health_file)
         if time.monotonic() - self._spoken >= _HEARTBEAT:
             self._spoken = time.monotonic()
-            self._beat(tally)
+            self._beat(counts)
 
-    def _beat(self, tally: Tally) -> None:
-        lag = tally.lag_s
-        log_event("publish_outbox_heartbeat", counts=tally.counts, batches=tally.batches, lag_s=lag)
-        said = f"published {tally.published:,} · retried {tally.retried:,} · dead {tally.dead:,}"
+    def _beat(self, counts: PublishCounts) -> None:
+        lag = counts.lag_s
+        log_event("publish_outbox_heartbeat", counts=counts.by_name, batches=counts.batches, lag_s=lag)
+        said = f"published {counts.published:,} · retried {counts.retried:,} · dead {counts.dead:,}"
         self.session.note(dim("…"), f"{said} · lag p50 {lag['p50']:,.3f} s, p99 {lag['p99']:,.3f} s" if lag else said)
 
-    def batch(self, tally: Tally) -> None:
-        log_event("publish_outbox_batch", level="debug", published=tally.published, dead=tally.dead)
+    def on_progress(self, counts: PublishCounts) -> None:
+        log_event("publish_outbox_batch", level="debug", published=counts.published, dead=counts.dead)
 
-    def waiting(self, error: PayctlError, seconds: float) -> None:
+    def on_wait(self, error: PayctlError, seconds: float) -> None:
         log_event("publish_outbox_waiting", level="warning", error=error, code=error.code, seconds=round(seconds, 1))
         self.session.note(warn("waiting:"), error.message, dim(f"· next try in {seconds:.0f} s"))
 

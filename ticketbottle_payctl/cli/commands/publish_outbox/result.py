@@ -28,18 +28,18 @@ _MOST_LISTED = 100
 
 def result_of(report: PublishReport, *, loop: bool) -> Result:
     """The report; exit 6 where some events failed, the error's own code where one was the reason to stop."""
-    tally = report.tally
-    dead = tally.dead_events[:_MOST_LISTED]
+    counts = report.counts
+    dead = counts.dead_events[:_MOST_LISTED]
     return Result(
         SCHEMA,
         _exit_code(report, loop=loop),
-        counts=tally.counts,
+        counts=counts.by_name,
         result=report.measures,
         items=[
             {"id": event.id, "aggregate_id": event.aggregate_id, "event_type": event.event_type, "error": event.error}
             for event in dead
         ],
-        truncated=len(dead) < tally.dead,
+        truncated=len(dead) < counts.dead,
         human=_human(report),
         warnings=_warnings(report),
         error=_failure(report),
@@ -77,24 +77,24 @@ def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
 
 
 def _human(report: PublishReport) -> list[Block]:
-    tally = report.tally
-    batches = count(tally.batches, "batch", "batches")
+    counts = report.counts
+    batches = count(counts.batches, "batch", "batches")
     mark = warn("!") if report.partial or report.failure else good("✔")
     blocks: list[Block] = [
         line(
             mark,
-            bold(f"published {tally.published:,}"),
+            bold(f"published {counts.published:,}"),
             dim(f"in {report.seconds:.1f} s, {report.events_per_second:,.0f}/s, {batches}"),
         )
     ]
-    troubled = [("retry later", tally.retried), ("dead", tally.dead), ("held back", tally.held)]
+    troubled = [("retry later", counts.retried), ("dead", counts.dead), ("held back", counts.held)]
     age, lag = report.oldest_pending_age_s, report.lag
     blocks.append(
         Fields(
             (
                 *(
                     (event_type, f"{count:,} → {TOPICS[event_type]}")
-                    for event_type, count in sorted(tally.published_by_type.items())
+                    for event_type, count in sorted(counts.published_by_type.items())
                 ),
                 *((name, f"{count:,}") for name, count in troubled if count),
                 ("publish lag", lag and f"p50 {lag.p50:,.3f} s · p95 {lag.p95:,.3f} s · p99 {lag.p99:,.3f} s"),
@@ -103,8 +103,8 @@ def _human(report: PublishReport) -> list[Block]:
             )
         )
     )
-    if tally.dead_events:
-        rows = tuple((bad(event.id), event.event_type, event.error) for event in tally.dead_events[:_MOST_LISTED])
+    if counts.dead_events:
+        rows = tuple((bad(event.id), event.event_type, event.error) for event in counts.dead_events[:_MOST_LISTED])
         blocks.append(Table(("dead event", "type", "error"), rows))
     return blocks
 
@@ -112,9 +112,9 @@ def _human(report: PublishReport) -> list[Block]:
 def _warnings(report: PublishReport) -> list[str]:
     stopped = [
         f"{event_type} was not sent: {why}; its events wait, the others went"
-        for event_type, why in sorted(report.tally.stopped_types.items())
+        for event_type, why in sorted(report.counts.stopped_types.items())
     ]
-    if report.tally.dead:
+    if report.counts.dead:
         stopped.append(
             "dead events stay in the outbox; see `payctl list outbox --failed`, then `payctl replay --failed`"
         )

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ticketbottle_payctl.domain.event import START, OutboxEvent
+from ticketbottle_payctl.domain.ordering import LATE_COMMITS
+from ticketbottle_payctl.jobs.publish_outbox import PublishOptions
+from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block
+
+NOON = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - the owner's columns have no zone
+LATER = 1e9
+
+
+def at(second, id_="a"):
+    """A place in the order."""
+    return NOON + timedelta(seconds=second), id_
+
+
+def event(key, second, id_="a"):
+    """An event at a place."""
+    return OutboxEvent(id_, key, "payment", "PAYMENT_COMPLETED", "{}", NOON + timedelta(seconds=second), 0)
+
+
+def test_a_new_backlog_begins_at_the_oldest_event():
+    """Its position is before every event."""
+    assert Backlog(PublishOptions()).position == START < (datetime(2000, 1, 1), "")  # noqa: DTZ001
+
+
+def test_only_events_behind_a_block_of_their_payment_are_blocked():
+    """Neither earlier events of the payment nor other payments are."""
+    backlog = Backlog(PublishOptions())
+    backlog.block(Block("k", at(5), None))
+    assert [backlog.is_blocked(event("k", second)) for second in (4, 6)] == [False, True]
+    assert not backlog.is_blocked(event("other", 6))
+
+
+def test_a_blocking_event_is_itself_blocked_only_until_its_retry_is_due():
+    """An event that blocked for good and is pending again was replayed, so it may go."""
+    backlog = Backlog(PublishOptions())
+    backlog.block(Block("k", at(5), 100.0))
+    backlog.block(Block("dead", at(5), None))
+    assert backlog.is_blocked(event("k", 5))
+    assert not backlog.is_blocked(event("dead", 5))
+
+
+def test_the_id_orders_events_of_one_instant():
+    """Within a millisecond the greater id is the later event."""
+    backlog = Backlog(PublishOptions())
+    backlog.block(Block("k", at(5, "b"), None))
+    assert [backlog.is_blocked(event("k", 5, id_)) for id_ in "abc"] == [False, False, True]
+
+
+def test_a_block_is_lifted_when_it_is_due_and_not_before():
+    """The next claim then begins at the event that was blocked."""
+    backlog = Backlog(PublishOptions())
+    backlog.advance(at(60))
+    backlog.block(Block("k", at(5), 100.0))
+    backlog.release_due(99.9)
+    assert (backlog.is_blocked(event("k", 6)), backlog.position, backlog.next_due()) == (True, at(60), 100.0)
+    backlog.release_due(100.0)
+    assert (backlog.is_blocked(event("k", 6)), backlog.position, backlog.next_due()) == (False, at(5, ""), None)
+
+
+def test_a_dead_event_still_blocks_after_an_earlier_retry_is_due():
+    """Each block counts by itself: the events behind the dead one stay blocked."""
+    backlog = Backlog(PublishOptions())
+    backlog.block(Block("k", at(1), 100.0))
+    backlog.block(Block("k", at(2), None))
+    backlog.release_due(100.0)
+    assert [backlog.is_blocked(event("k", second)) for second in (1, 2, 3)] == [False, False, True]
+
+
+def test_releasing_a_block_never_moves_the_position_forward():
+    """A block ahead of the position leaves it unchanged."""
+    backlog = Backlog(PublishOptions())
+    backlog.advance(at(10))
+    backlog.block(Block("k", at(60), 1.0))
+    backlog.release_due(2.0)
+    assert backlog.position == at(10)
+
+
+@pytest.mark.parametrize("caught_up", [True, False])
+def test_a_rewind_goes_back_by_the_late_commit_window(caught_up):
+    """So the next claim finds events that were committed after their instant, and in their place."""
+    backlog = Backlog(PublishOptions())
+    backlog.rewind_for_late_commits(caught_up=caught_up)
+    assert backlog.position == START
+    backlog.advance(at(10))
+    backlog.rewind_for_late_commits(caught_up=caught_up)
+    assert backlog.position == (NOON + timedelta(seconds=10) - LATE_COMMITS, "")
+
+
+def test_a_rewind_returns_to_the_newest_event_only_if_caught_up():
+    """While there is more to claim, no event is jumped over."""
+    backlog = Backlog(PublishOptions())
+    backlog.advance(at(1000))
+    backlog.block(Block("k", at(5), 1.0))
+    backlog.release_due(2.0)
+    backlog.advance(at(5))
+    backlog.rewind_for_late_commits(caught_up=False)
+    assert backlog.position == (NOON + timedelta(seconds=5) - LATE_COMMITS, "")
+    backlog.rewind_for_late_commits(caught_up=True)
+    assert backlog.position == (NOON + timedelta(seconds=1000) - LATE_COMMITS, "")
+
+
+def test_forgetting_makes_a_rescan_due():
+    """Position, blocks and excluded payments are read from the database again."""
+    backlog = Backlog(PublishOptions())
+    backlog.advance(at(10))
+    backlog.block(Block("k", at(5), 1.0))
+    backlog.exclude("k")
+    backlog.forget()
+    assert backlog.next_claim() == Backlog(PublishOptions()).next_claim()
+    assert (backlog.next_due(), backlog.rescan_is_due(0.0)) == (None, True)
+    assert not backlog.is_blocked(event("k", 6))
+
+
+def test_excluded_payments_are_not_claimed_until_their_block_is_lifted():
+    """Only a bounded number of payments is excluded, so that a claim stays a short statement."""
+    backlog = Backlog(PublishOptions())
+    for number in range(1500):
+        backlog.block(Block(f"k{number}", at(1), 5.0))
+        backlog.exclude(f"k{number}")
+    assert len(backlog.next_claim().excluded) == 1000
+    backlog.release_due(5.0)
+    assert backlog.next_claim().excluded == []
+
+
+keys = st.sampled_from("xyz")
+positions = st.tuples(st.integers(0, 5), st.sampled_from("abc"))
+blocks = st.lists(st.tuples(keys, positions, st.none() | st.floats(0, 100)), max_size=12)
+
+
+@given(blocks, st.floats(0, 100), keys, positions)
+def test_what_waits_is_what_lies_behind_a_block(blocked, now, key, place):
+    """For any blocks and any instant: behind a block that is not lifted, or the blocking event while it is not due."""
+    backlog = Backlog(PublishOptions())
+    left = {}
+    for name, (second, id_), due in blocked:
+        backlog.block(Block(name, at(second, id_), due))
+        left[name, at(second, id_)] = due
+    backlog.release_due(now)
+    left = {where: due for where, due in left.items() if due is None or due > now}
+    here = at(*place)
+    expected = any(
+        name == key and (position < here or (position == here and due is not None))
+        for (name, position), due in left.items()
+    )
+    assert backlog.is_blocked(event(key, *place)) == expected
+    assert backlog.next_due() == min((due for due in left.values() if due is not None), default=None)
+
+
+@given(blocks, positions)
+def test_after_every_release_nothing_released_lies_behind_the_position(blocked, place):
+    """Every released event is claimed again: the position is before the earliest of them."""
+    backlog = Backlog(PublishOptions())
+    backlog.advance(at(*place))
+    for name, where, due in blocked:
+        backlog.block(Block(name, at(*where), due))
+    last_word = {(name, where): due for name, where, due in blocked}
+    backlog.release_due(LATER)
+    released = [at(*where) for (_, where), due in last_word.items() if due is not None]
+    assert all(backlog.position < position or position > at(*place) for position in released)
+    assert backlog.position <= at(*place)
+
+
+@pytest.mark.parametrize("due", [None, 5.0])
+def test_the_last_word_about_an_event_counts(due):
+    """An event that died after it waited for a retry blocks for good, and the other way round."""
+    backlog = Backlog(PublishOptions())
+    backlog.block(Block("k", at(1), 5.0 if due is None else None))
+    backlog.block(Block("k", at(1), due))
+    assert backlog.next_due() == due

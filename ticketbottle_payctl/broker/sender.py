@@ -1,0 +1,127 @@
+"""Send outbox events and name each one that was not acknowledged. Every command that publishes sends through here.
+
+It knows which events cannot be sent at all: their type has no topic, their topic cannot be written to, or their
+partition has no leader. So nothing waits for such an event.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from ticketbottle_payctl.broker.producer import Failure, Producer
+from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
+from ticketbottle_payctl.domain.retry import Fault
+
+PROBE_EVERY = 30.0
+"""How often the brokers are asked for our topics, in seconds. A stopped event type is tried again after that."""
+
+LOOK_FOR_LEADERS_EVERY = 2.0
+"""The same while a partition has no leader: its payments wait for nothing else."""
+
+UNKNOWN_TYPE = Failure(Fault.PERMANENT, "UNKNOWN_EVENT_TYPE", "no topic is known for this event type")
+NO_LEADER = Failure(Fault.TRANSPORT, "LEADER_NOT_AVAILABLE", "its partition has no leader")
+_NO_TIME_LEFT = Failure(Fault.TRANSPORT, "_TIMED_OUT", "the batch's time was over")
+
+
+def _never() -> bool:
+    return False
+
+
+class Delivery(NamedTuple):
+    """The result of a send. ``failures`` is by payment; every other event is acknowledged.
+
+    ``broker_responded`` is true if a broker refused an event, for what it is or for a setting, or if the brokers said
+    that a partition has no leader.
+    """
+
+    failures: dict[str, Failure]
+    broker_responded: bool
+
+
+class Sender:
+    """A producer, and what the brokers said about our topics.
+
+    ``stopped_types`` are the event types whose topic cannot be written to, until the next :meth:`probe`. Once
+    ``stopping`` is true, a send or probe is cut short. ``clock`` counts monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        producer: Producer,
+        *,
+        stopping: Callable[[], bool] = _never,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.producer = producer
+        self.stopped_types: dict[str, Failure] = {}
+        self._stopping, self._clock = stopping, clock
+        self._probed_at: float | None = None
+
+    @property
+    def probe_is_due(self) -> bool:
+        """Whether it is time to ask the brokers for our topics again."""
+        every = LOOK_FOR_LEADERS_EVERY if self.producer.leaders.missing else PROBE_EVERY
+        return self._probed_at is None or self._clock() - self._probed_at >= every
+
+    @property
+    def leader_may_be_back(self) -> bool:
+        """Whether a partition has no leader and it is time to look for one."""
+        return self.producer.leaders.missing and self.probe_is_due
+
+    def probe(self, timeout: float) -> None:
+        """Ask the brokers for our topics, within ``timeout`` seconds.
+
+        Raises:
+            BrokerUnavailableError: no broker answered.
+            BrokerRefusedError: a broker answered and refused us.
+        """
+        self.stopped_types = self.producer.probe(timeout, self._stopping)
+        self._probed_at = self._clock()
+
+    def probe_soon(self) -> None:
+        """Make the next probe due now."""
+        self._probed_at = None
+
+    def send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool] = _never) -> Delivery:
+        """Send one event of each payment (``events`` is by payment) and wait for the brokers.
+
+        Nothing is sent after ``deadline`` (on the clock), nor once ``lost`` says that the claim is gone. An event that
+        a broker refuses for what it is gets sent again alone: brokers refuse whole bundles, and only an event that is
+        refused alone is to blame.
+        """
+        obstacles = self._obstacles(events)
+        ready = {key: event for key, event in events.items() if key not in obstacles} if obstacles else events
+        failures = self._send(ready, deadline, lost)
+        responded = any(failure.fault is not Fault.TRANSPORT for failure in failures.values())
+        if len(ready) > 1:
+            for key in [key for key, failure in failures.items() if failure.fault.is_the_events_own]:
+                del failures[key]
+                failures |= self._send({key: events[key]}, 0.0 if self._stopping() else deadline, lost)
+        for key, failure in failures.items():
+            if failure.fault is Fault.CONFIGURATION:
+                self.stopped_types[events[key].event_type] = failure
+        return Delivery(obstacles | failures, responded or NO_LEADER in obstacles.values())
+
+    def _send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool]) -> dict[str, Failure]:
+        left = deadline - self._clock()
+        if not events or left <= 0:
+            return dict.fromkeys(events, _NO_TIME_LEFT)
+        return self.producer.send([to_message(event) for event in events.values()], left, self._stopping, lost)
+
+    def _obstacles(self, events: Mapping[str, OutboxEvent]) -> dict[str, Failure]:
+        """Find the events that cannot be sent now, and why."""
+        types = {event.event_type for event in events.values()}
+        if not self.producer.leaders.missing and types <= TOPICS.keys() - self.stopped_types:
+            return {}  # as usual
+        found = {}
+        for key, event in events.items():
+            topic = TOPICS.get(event.event_type)
+            if topic is None:
+                found[key] = UNKNOWN_TYPE
+            elif event.event_type in self.stopped_types:
+                found[key] = self.stopped_types[event.event_type]
+            elif self.producer.leaders.is_missing(topic, key):
+                found[key] = NO_LEADER
+        return found

@@ -1,0 +1,185 @@
+"""What a publisher remembers of a shard: where to look next, and which payments are blocked.
+
+While an event waits for its retry, is dead (unless dead events are released), or is of a type that cannot flow, the
+later events of its payment are blocked. Other payments are never blocked. The memory only saves look-ups: if it is
+wrong or lost, a rescan reads everything again from the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.domain.event import START, OutboxEvent, Position
+from ticketbottle_payctl.domain.ordering import LATE_COMMITS
+from ticketbottle_payctl.domain.retry import backoff
+from ticketbottle_payctl.jobs.publish_outbox.report import OnDead, PublishOptions
+from ticketbottle_payctl.store.db.engine import translated_errors
+from ticketbottle_payctl.store.outbox import cdc
+from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox.claim import Claim
+from ticketbottle_payctl.telemetry import log_event
+
+RESCAN_EVERY = 30.0
+"""How often a shard is read again from its oldest event, in seconds. So an event that commits very late is found."""
+
+_MOST_FAILED = 1_000_000
+_MOST_EXCLUDED = 1000
+_BATCHES_PER_SECOND = 4
+
+
+class Block(NamedTuple):
+    """A payment's events behind ``position`` are blocked until ``due`` (monotonic seconds), or for good if None."""
+
+    key: str
+    position: Position
+    due: float | None
+
+
+class Backlog:
+    """One publisher's memory of one shard. ``now`` is always monotonic seconds, and is given."""
+
+    def __init__(self, options: PublishOptions, shard: int = 0) -> None:
+        self.options, self.shard = options, shard
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget everything, so that a rescan is due."""
+        self.position: Position = START
+        self._until: datetime | None = None
+        self._newest: Position | None = None
+        self._blocks: dict[str, set[Position]] = {}
+        self._due: dict[tuple[str, Position], float] = {}
+        self._excluded: dict[str, None] = {}
+        self._scanned_at: float | None = None
+        self._scanned = START[0]
+
+    def next_claim(self) -> Claim:
+        """Return what to claim next. With a rate, a quarter of a second's worth."""
+        limit, rate = self.options.batch_size, self.options.rate
+        return Claim(
+            after=self.position,
+            limit=limit if rate is None else max(1, min(limit, int(rate / _BATCHES_PER_SECOND))),
+            max_retries=self.options.max_retries,
+            excluded=list(self._excluded),
+            types=self.options.types,
+            until=self._until,
+            shard=self.shard,
+            shards=self.options.shards,
+        )
+
+    def rescan_is_due(self, now: float) -> bool:
+        """Return whether the shard should be read again from its oldest event."""
+        return self._scanned_at is None or now - self._scanned_at >= RESCAN_EVERY
+
+    def rescan(self, connection: Connection, now: float) -> None:
+        """Forget everything, and read from the database which payments are blocked.
+
+        A retry is due its backoff after the event was created. A run that saw the failure counts from the failure.
+
+        Raises:
+            GuardError: Debezium publishes this outbox.
+        """
+        self.forget()  # if this fails half-way, a rescan is still due
+        with translated_errors():
+            cdc.refuse_while_debezium_publishes(connection)
+            database_now = outbox.now(connection)
+            self._block_failed(connection, now, database_now)
+            if self.options.types:
+                # Only what is committed now: an event that comes later could be behind one of an excluded type.
+                self._until = database_now
+                for row in outbox.waiting_of_other_types(connection, self.options.types, self.options.max_retries):
+                    self.block(Block(row.aggregate_id, row.position, None))
+        self._newest = (database_now, "")
+        self._scanned_at, self._scanned = now, database_now
+
+    def database_time(self, at: float) -> datetime:
+        """Return a monotonic instant by the clock that wrote the events, which the last rescan has read."""
+        return self._scanned + timedelta(seconds=at - (self._scanned_at or at))
+
+    def may_claim_behind(self, end: Position, seen_at: float, now: float) -> bool:
+        """Return whether the claim behind ``end`` may be made before the batch that ends there is committed.
+
+        It may not if a retry or a rescan is due, nor if an event older than ``end`` could still commit: the publisher
+        then looks back first. ``seen_at`` is when the claim up to ``end`` began to look.
+        """
+        due = self.next_due()
+        settled = end[0] < self.database_time(seen_at) - LATE_COMMITS
+        return settled and (due is None or due > now) and not self.rescan_is_due(now)
+
+    def advance(self, last: Position) -> None:
+        """Begin the next claim after ``last``."""
+        self.position = last
+        if self._newest is None or last > self._newest:
+            self._newest = last
+
+    def rewind_for_late_commits(self, *, caught_up: bool) -> None:
+        """Read the last moments again, so that an event that commits late is not overtaken.
+
+        ``caught_up`` means that nothing was left to claim. The last moments are then those before the newest event
+        seen, and otherwise those before the event claimed last.
+        """
+        newest = self._newest if caught_up and self._newest is not None else self.position
+        if newest != START:
+            self.position = (newest[0] - LATE_COMMITS, "")
+
+    def block(self, block: Block) -> None:
+        """Block a payment. The last word about an event counts."""
+        key, position, due = block
+        self._blocks.setdefault(key, set()).add(position)
+        if due is None:
+            self._due.pop((key, position), None)
+        else:
+            self._due[key, position] = due
+
+    def exclude(self, key: str) -> None:
+        """Leave a blocked payment out of claims. Only so many; the events of others are claimed and released."""
+        if len(self._excluded) < _MOST_EXCLUDED:
+            self._excluded[key] = None
+
+    def has_blocks_of(self, keys: Iterable[str]) -> bool:
+        """Return whether one of these payments may be blocked; quick, however many others are."""
+        return not self._blocks.keys().isdisjoint(keys)
+
+    def is_blocked(self, event: OutboxEvent) -> bool:
+        """Return whether an event is behind a block of its payment, or is itself a retry that is not due."""
+        blocks = self._blocks.get(event.aggregate_id)
+        if blocks is None:
+            return False
+        # An event that blocks for good and is pending now was replayed, so it may go.
+        return (
+            any(position < event.position for position in blocks) or (event.aggregate_id, event.position) in self._due
+        )
+
+    def release_due(self, now: float) -> None:
+        """Remove the blocks that are due, and step back before the earliest of them."""
+        due = [place for place, at in self._due.items() if at <= now]
+        for key, position in due:
+            del self._due[key, position]
+            self._blocks[key].discard(position)
+            if not self._blocks[key]:
+                del self._blocks[key]
+            self._excluded.pop(key, None)
+            if position <= self.position:
+                self.position = (position[0], "")
+
+    def next_due(self) -> float | None:
+        """Return when the next block is due, or None if none has a time."""
+        return min(self._due.values(), default=None)
+
+    def _block_failed(self, connection: Connection, now: float, database_now: datetime) -> None:
+        options = self.options
+        failed = outbox.failed(connection, shard=self.shard, shards=options.shards, limit=_MOST_FAILED)
+        for row in failed:
+            wait = (row.position[0] + backoff(row.retry_count) - database_now).total_seconds()
+            if row.retry_count < options.max_retries:
+                if wait > 0:
+                    self.block(Block(row.aggregate_id, row.position, now + wait))
+            elif options.on_dead is OnDead.BLOCK:
+                self.block(Block(row.aggregate_id, row.position, None))
+        if len(failed) == _MOST_FAILED:  # there may be more, and those block nothing
+            shard, shards, known = self.shard, options.shards, len(failed)
+            log_event("publish_outbox_too_many_failed", level="error", shard=shard, shards=shards, known=known)

@@ -1,0 +1,44 @@
+"""How much longer a run may go on: until it is told to stop, its time is up, or its batches are done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Event
+
+from ticketbottle_payctl.jobs.publish_outbox.report import PublishOptions, StoppedBecause
+
+
+class Budget:
+    """What is left of a run. It begins when it is made; ``clock`` counts monotonic seconds."""
+
+    def __init__(self, options: PublishOptions, stop: Event, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stop, self.clock = stop, clock
+        self.began = clock()
+        seconds = float("inf") if options.budget is None else options.budget.total_seconds()
+        self._ends = self.began + seconds
+        self._batches_left = float("inf") if options.max_batches is None else options.max_batches
+
+    def spend_batch(self) -> None:
+        """Count a committed batch."""
+        self._batches_left -= 1
+
+    def must_stop(self, coming: int = 1) -> StoppedBecause | None:
+        """Return why the run may not do ``coming`` batches more, or None if it may."""
+        if self.stop.is_set():
+            return StoppedBecause.SIGNAL
+        if self._batches_left < coming:
+            return StoppedBecause.MAX_BATCHES
+        return StoppedBecause.DEADLINE if self.time_left() <= 0 else None
+
+    def is_over(self) -> bool:
+        """Return whether a stop was asked for or the time is up. A batch that is being sent is then cut short."""
+        return self.stop.is_set() or self.time_left() <= 0
+
+    def time_left(self) -> float:
+        """Return the seconds until the run's deadline."""
+        return self._ends - self.clock()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not past a stop or the run's deadline."""
+        self.stop.wait(max(0.0, min(seconds, self.time_left())))

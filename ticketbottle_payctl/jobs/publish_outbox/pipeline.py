@@ -1,0 +1,191 @@
+"""Claim one batch after the other on two connections, ahead of the sending.
+
+While the batch that is open on one connection is sent, the other connection claims the next batch. Both claims can
+run at the same time because a claim's end is looked up before its rows are locked: the claim behind it begins there, so
+the two never meet on a row. Each connection takes one of the shard's two locks, and a batch is committed only when the
+other connection has its lock. So at least one lock is held at every moment, and no other publisher gets in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import NamedTuple, Self
+
+from sqlalchemy import Connection, Engine
+
+from ticketbottle_payctl.domain.event import OutboxEvent, Position
+from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog
+from ticketbottle_payctl.jobs.publish_outbox.budget import Budget
+from ticketbottle_payctl.store.db import pool
+from ticketbottle_payctl.store.db.engine import Limits, open_connection, translated_errors
+from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox import shard_lock
+from ticketbottle_payctl.store.outbox.claim import Claim, Released
+from ticketbottle_payctl.store.outbox.shard_lock import Entry
+
+LIMITS = Limits(
+    statement=timedelta(seconds=30), lock=timedelta(seconds=2), idle=timedelta(seconds=60), index_only_plan=True
+)
+"""The idle limit is longer than a batch takes to send. A publisher that hangs longer loses its claim, and no event."""
+
+_OLDEST_CLAIM = 10.0
+_SLICE = 1.0
+
+
+@dataclass(slots=True)
+class OpenBatch:
+    """Claimed events, oldest first, in an open transaction. Its holder either commits it or rolls it back.
+
+    ``end`` is where the next claim begins; None means that nothing is left. ``seen_at`` is when the claim began,
+    ``claimed_at`` when it was done (monotonic seconds). ``passed_over`` are pending events that the claim left out
+    because another session has locked their rows.
+    """
+
+    events: list[OutboxEvent]
+    complete: bool
+    end: Position | None
+    seen_at: float
+    claimed_at: float
+    passed_over: list[tuple[str, Position]]
+    connection: Connection
+    other_lock: Future[Position | None] | None = None
+    """Done when the other connection holds the shard too."""
+
+    @property
+    def last(self) -> Position:
+        """Where the batch ends."""
+        return self.end or self.events[-1].position
+
+    def is_lost(self) -> bool:
+        """Return whether the server ended the session, and the claim with it. This costs no round trip."""
+        return pool.is_closed_by_server(self.connection.connection.dbapi_connection)
+
+    def commit(self, released: Sequence[Released]) -> None:
+        """Release some events and commit the others as published. Nothing counts before this returns."""
+        if self.other_lock is not None:
+            self.other_lock.exception()  # wait until it is held; if that failed, the pipeline raises it
+        with translated_errors():
+            if released:
+                outbox.release(self.connection, released)
+            self.connection.commit()
+
+    def rollback(self) -> None:
+        """Give the whole batch back."""
+        with translated_errors():
+            self.connection.rollback()
+
+
+class _Ahead(NamedTuple):
+    """A claim that runs on another thread. Once ``end`` is known, its connection holds the shard's other lock."""
+
+    end: Future[Position | None]
+    batch: Future[OpenBatch]
+    seen_at: float
+
+
+class ClaimPipeline:
+    """The open batches of one shard, in order: ``for batch in pipeline``.
+
+    It ends when nothing is left, when the budget or the shard's turn is over, or at a batch that must not be sent.
+    Leaving its ``with`` block gives back what is open.
+    """
+
+    def __init__(self, engine: Engine, backlog: Backlog, budget: Budget, *, skip_locked: bool = False) -> None:
+        self.caught_up = False
+        """Whether nothing was left to claim."""
+        self._engine, self._backlog, self._budget, self._skip_locked = engine, backlog, budget, skip_locked
+        self._clock = budget.clock
+        self._entered_at = self._clock()
+        self._threads = ThreadPoolExecutor(2, "payctl-claim")
+        self._connections: dict[int, Connection] = {}
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._threads.shutdown()  # no connection is closed while a thread uses it
+        with suppress(DatabaseUnavailableError), translated_errors():  # an unreachable server has nothing open
+            self._open.close()
+
+    def connection(self, lock: int = 0) -> Connection:
+        """Return the connection that takes one of the shard's locks, 0 or 1; open it on first use."""
+        if lock not in self._connections:
+            self._connections[lock] = self._open.enter_context(open_connection(self._engine, LIMITS))
+        return self._connections[lock]
+
+    def enter(self, owner: str) -> Entry:
+        """Try to become the shard's publisher, in a transaction on connection 0. The first batch is claimed in it."""
+        with translated_errors():
+            return shard_lock.enter(self.connection(), self._backlog.shard, self._backlog.options.shards, 0, owner)
+
+    def __iter__(self) -> Iterator[OpenBatch]:
+        """Yield each batch after the one before is committed.
+
+        Raises:
+            DatabaseUnavailableError: a claim failed; what was not committed is pending again.
+        """
+        lock, other = 0, 1
+        batch = self._claim(lock, self._backlog.next_claim())
+        ahead = self._claim_ahead(other, batch.end, batch.seen_at)
+        while batch.events and self._may_be_sent(batch):
+            batch.other_lock = ahead.end if ahead else None
+            yield batch
+            if ahead is None:
+                self.caught_up = batch.end is None
+                return
+            coming, ahead = ahead.batch, self._claim_ahead(lock, ahead.end.result(), ahead.seen_at)
+            batch = coming.result()
+            lock, other = other, lock
+        if not batch.events:
+            batch.commit([])
+            self.caught_up = batch.complete and batch.end is None
+
+    def _claim(self, lock: int, wanted: Claim) -> OpenBatch:
+        connection, seen_at = self.connection(lock), self._clock()
+        passed_over = []
+        with translated_errors():
+            events, complete = outbox.claim(connection, wanted, skip_locked=self._skip_locked)
+            if self._skip_locked and events:
+                passed_over = outbox.locked_by_others(connection, wanted, events[-1].position)
+        end = events[-1].position if wanted.end is None and len(events) == wanted.limit else wanted.end
+        return OpenBatch(events, complete, end, seen_at, self._clock(), passed_over, connection)
+
+    def _claim_ahead(self, lock: int, after: Position | None, seen_at: float) -> _Ahead | None:
+        """Claim behind ``after`` on another thread, if that is allowed now."""
+        if after is None or not self._may_claim_behind(after, seen_at):
+            return None
+        wanted, now = replace(self._backlog.next_claim(), after=after), self._clock()
+        keeping = shard_lock.keeping(wanted.shard, wanted.shards, lock)
+        end: Future[Position | None] = Future()
+
+        def claim() -> OpenBatch:
+            try:
+                with translated_errors():
+                    end.set_result(outbox.end_of_next(self.connection(lock), wanted, keeping))
+            except BaseException as error:
+                end.set_exception(error)
+                raise
+            return self._claim(lock, replace(wanted, end=end.result()))
+
+        return _Ahead(end, self._threads.submit(claim), now)
+
+    def _may_claim_behind(self, end: Position, seen_at: float) -> bool:
+        """Not if the run ends, has a rate, must look elsewhere first, or it is another shard's turn."""
+        options, now = self._backlog.options, self._clock()
+        return (
+            not self._skip_locked
+            and options.rate is None
+            and self._budget.must_stop(coming=2) is None
+            and (options.shards == 1 or now - self._entered_at < _SLICE)
+            and self._backlog.may_claim_behind(end, seen_at, now)
+        )
+
+    def _may_be_sent(self, batch: OpenBatch) -> bool:
+        """Not if an event is missing in it, nor if it is too old to be sent before its transaction times out."""
+        return batch.complete and self._clock() - batch.claimed_at < _OLDEST_CLAIM
