@@ -1,11 +1,12 @@
-"""Hand the outbox over to Debezium: payctl sends what was committed before the slot, Debezium what comes after.
+"""Hand the outbox over to Debezium. payctl sends what was committed before the replication slot, Debezium the rest.
 
-Both halves meet at a point of the write-ahead log, so no event is in neither and none in both, however many
-transactions are under way.
+The two parts meet at a point of the write-ahead log. So each event is in exactly one of them, however many transactions
+are open.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +15,8 @@ from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.broker.follower import Follower
 from ticketbottle_payctl.broker.producer import Failure, Producer
-from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
+from ticketbottle_payctl.broker.sender import UNKNOWN_TYPE, Sender
+from ticketbottle_payctl.domain.event import OutboxEvent
 from ticketbottle_payctl.domain.retry import Fault, error_text
 from ticketbottle_payctl.errors import ConfigError, GuardError, LockedError, PayctlError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
@@ -24,20 +26,21 @@ from ticketbottle_payctl.store.outbox.claim import Released
 from ticketbottle_payctl.store.outbox.shard_lock import Entry
 
 LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle=timedelta(minutes=3))
-"""The shards stay locked while the slot is made and the last events are sent."""
+"""The shards stay locked while the slot is made and the last events are sent, so the idle limit is long."""
 
 PATIENCE = timedelta(seconds=30)
-SEND_TIMEOUT = 35.0
+SEND_WITHIN = 35.0
+"""Seconds for one wave: a message may take 30."""
+
 MOST_PENDING = 10_000
 _OWNER = "payctl cdc cut-over"
-_UNKNOWN_TYPE = Failure(Fault.PERMANENT, "UNKNOWN_EVENT_TYPE", "no topic is known for this event type")
 
 
 @dataclass(frozen=True, slots=True)
 class CutOverReport:
-    """``sent`` are the events that were left for payctl, ``dead`` those of them that nobody can send.
+    """The events that were pending before the slot: ``sent``, or ``dead`` because their type has no topic.
 
-    Where ``failed`` is not 0 the broker did not take all of them: nothing was handed over, the slot is gone again.
+    If ``failed`` is not 0, the brokers did not accept all of them. Then nothing is handed over and the slot is removed.
     """
 
     sent: int
@@ -56,13 +59,13 @@ def cdc_cut_over(  # noqa: PLR0913 - the honest list of what the job needs
     shards: int,
     dry_run: bool = False,
 ) -> CutOverReport:
-    """Make the slot and send what lies before it. Afterwards, and not before, the connector may be started.
+    """Make the slot and send the events before it. The connector may be started only after that.
 
-    Every publisher has to be stopped, and the backlog drained. Writers are never kept waiting. ``dry_run`` checks
-    what can be checked, makes no slot and writes nothing.
+    Every publisher must be stopped, and the backlog drained. Writers never wait. ``dry_run`` checks what can be
+    checked, makes no slot and writes nothing.
 
     Raises:
-        LockedError: a publisher is at work.
+        LockedError: a publisher is running.
         GuardError: more than ``MOST_PENDING`` events are pending, or some wait behind a dead one.
         ConfigError: no publication, ``wal_level`` is not logical, or a privilege is missing.
         BrokerUnavailableError, DatabaseUnavailableError: nothing was handed over.
@@ -72,7 +75,8 @@ def cdc_cut_over(  # noqa: PLR0913 - the honest list of what the job needs
     with transaction(engine, LIMITS, commit=not dry_run) as connection:
         _keep_publishers_out(connection, shards, entered=not dry_run)
         pending = _check(connection, max_retries)
-        _check_topics(producer)
+        sender = Sender(producer)
+        _check_topics(sender)
         if dry_run:
             return CutOverReport(pending, 0, 0, dry_run=True)
         follower.begin_at_end()
@@ -80,7 +84,7 @@ def cdc_cut_over(  # noqa: PLR0913 - the honest list of what the job needs
         left = cdc.make_slot(engine, table, max_retries, limit=MOST_PENDING + 1, patience=PATIENCE)
         try:
             _check_backlog(len(left))
-            report = _send(engine, producer, left, max_retries)
+            report = _send(engine, sender, left, max_retries)
         except BaseException:
             cdc.drop_slot(engine, LIMITS)
             raise
@@ -90,7 +94,7 @@ def cdc_cut_over(  # noqa: PLR0913 - the honest list of what the job needs
 
 
 def _enter(engine: Engine, shards: int) -> None:
-    """Put our name on every shard, so that a publisher that only sleeps begins anew and sees the slot."""
+    """Put our name on every shard, so that a publisher that only sleeps rescans and then sees the slot."""
     with transaction(engine, LIMITS) as connection:
         for shard in range(shards):
             if shard_lock.enter(connection, shard, shards, 0, _OWNER) is Entry.REFUSED:
@@ -98,9 +102,9 @@ def _enter(engine: Engine, shards: int) -> None:
 
 
 def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) -> None:
-    """Hold every shard, and write nothing: a slot waits for whoever is writing, us included.
+    """Hold every shard and write nothing: making a slot waits for every open writer, and we would wait for ourselves.
 
-    Where we never ``entered``, which a dry run does not, our name is new to them, and is rolled back.
+    In a dry run we have not ``entered``, so our name is new to the shards, and is rolled back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
     if any(shard_lock.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):
@@ -108,7 +112,7 @@ def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) 
 
 
 def _locked() -> LockedError:
-    message = "a publisher is at work on this outbox"
+    message = "a publisher is running on this outbox"
     return LockedError(message, hint="stop every `payctl publish-outbox` and its schedule, then try again")
 
 
@@ -117,12 +121,12 @@ def _check(connection: Connection, max_retries: int) -> int:
         message = "there is no publication for inserts into the outbox, and for nothing else"
         raise ConfigError(message, hint="run the SQL that `payctl cdc config` prints")
     if cdc.slot(connection) is not None:
-        message = "the replication slot is there already: Debezium publishes, or a cut-over broke off"
+        message = "the replication slot exists already: Debezium publishes, or a cut-over was interrupted"
         raise GuardError(message, hint="`payctl cdc cut-back` takes the outbox back and removes it")
     waiting = cdc.waiting_behind_dead(connection, max_retries)
     if waiting:
-        message = f"{waiting} events wait behind a dead one; Debezium waits for nothing"
-        raise GuardError(message, hint="replay the dead ones first, or publish with --on-dead release")
+        message = f"pending events behind a dead event: {waiting}; Debezium would send them"
+        raise GuardError(message, hint="replay the dead events first, or publish with --on-dead release")
     pending = cdc.count_pending(connection, max_retries)
     _check_backlog(pending)
     return pending
@@ -130,52 +134,53 @@ def _check(connection: Connection, max_retries: int) -> int:
 
 def _check_backlog(pending: int) -> None:
     if pending > MOST_PENDING:
-        message = f"more than {MOST_PENDING} events are pending; they would be sent while the outbox changes hands"
-        raise GuardError(message, hint="let payctl publish-outbox drain it, stop that, and try again")
+        message = f"more than {MOST_PENDING:,} events are pending; sending them would delay the handover"
+        raise GuardError(message, hint="drain the outbox with payctl publish-outbox, stop it, and try again")
 
 
-def _check_topics(producer: Producer) -> None:
-    missing = producer.probe(10.0)
-    if missing:
-        message = f"these events have nowhere to go: {', '.join(sorted(missing))}"
+def _check_topics(sender: Sender) -> None:
+    sender.probe(10.0)
+    if sender.stopped_types:
+        message = f"these event types have no topic that can be written to: {', '.join(sorted(sender.stopped_types))}"
         raise ConfigError(message, hint="create the topics and allow the user to write to them")
 
 
-def _send(engine: Engine, producer: Producer, pending: Sequence[cdc.Pending], max_retries: int) -> CutOverReport:
-    """Send in waves of one event per payment, each committed before the next; a payment whose event failed stops."""
-    sent = dead = 0
+def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_retries: int) -> CutOverReport:
+    """Send in waves of one event for each payment, and commit each wave. A payment stops at its first failure."""
+    sent = dead = behind = 0
     failures: dict[str, Failure] = {}
-    remaining, behind = list(pending), 0
+    remaining = list(pending)
     while remaining:
         wave: dict[str, cdc.Pending] = {}
         later = [event for event in remaining if wave.setdefault(event.aggregate_id, event) is not event]
         with transaction(engine, LIMITS) as connection:
-            events = cdc.claim_these(connection, [event.id for event in wave.values()])
-            unknown = [event for event in events if event.event_type not in TOPICS]
-            messages = [to_message(event) for event in events if event.event_type in TOPICS]
-            failed = producer.send(messages, SEND_TIMEOUT) if messages else {}
-            _put_back(connection, unknown, [event for event in events if event.aggregate_id in failed], max_retries)
-        sent, dead, failures = sent + len(messages) - len(failed), dead + len(unknown), failures | failed
+            events = {
+                event.aggregate_id: event
+                for event in cdc.claim_these(connection, [event.id for event in wave.values()])
+            }
+            failed, _ = sender.send(events, time.monotonic() + SEND_WITHIN)
+            released = [_released(events[key], failure, max_retries) for key, failure in failed.items()]
+            if released:
+                outbox.release(connection, released)
+        kept = {key: failure for key, failure in failed.items() if failure is not UNKNOWN_TYPE}
+        sent, dead, failures = sent + len(events) - len(failed), dead + len(failed) - len(kept), failures | kept
         remaining = [event for event in later if event.aggregate_id not in failures]
         behind += len(later) - len(remaining)
-    return CutOverReport(sent, dead, len(failures) + behind, _why(producer, failures))
+    return CutOverReport(sent, dead, len(failures) + behind, _why(sender, failures))
 
 
-def _why(producer: Producer, failures: Mapping[str, Failure]) -> PayctlError | None:
+def _released(event: OutboxEvent, failure: Failure, max_retries: int) -> Released:
+    """An event of an unknown type is dead; every other one stays as it was, for payctl publish-outbox to decide."""
+    if failure is UNKNOWN_TYPE:
+        return Released(event.id, max_retries, error_text(failure.code, failure.reason))
+    return Released(event.id, event.retry_count, None)
+
+
+def _why(sender: Sender, failures: Mapping[str, Failure]) -> PayctlError | None:
     if not failures:
         return None
     first = next(iter(failures.values()))
     if first.fault is Fault.TRANSPORT:
-        return producer.unavailable()
+        return sender.producer.unavailable()
     message = f"{len(failures)} events were not accepted: {error_text(first.code, first.reason)}"
-    return GuardError(message, hint="payctl publish-outbox decides what becomes of them; then try again")
-
-
-def _put_back(
-    connection: Connection, unknown: Sequence[OutboxEvent], failed: Sequence[OutboxEvent], max_retries: int
-) -> None:
-    error = error_text(_UNKNOWN_TYPE.code, _UNKNOWN_TYPE.reason)
-    rows = [Released(event.id, max_retries, error) for event in unknown]
-    rows += [Released(event.id, event.retry_count, None) for event in failed]
-    if rows:
-        outbox.release(connection, rows)
+    return GuardError(message, hint="run payctl publish-outbox, which decides about these events, then try again")
