@@ -1,11 +1,5 @@
 """The payment service's ``outbox``: claim pending events, release those that were not published.
 
-::
-
-    pending   = NOT published AND "publishedAt" IS NULL AND "retryCount" <  max
-    dead      = NOT published AND "publishedAt" IS NULL AND "retryCount" >= max
-    published = published OR "publishedAt" IS NOT NULL     the second half alone: sent by the service payctl replaced
-
 Claiming and marking are one statement. A claimed row is already marked as published, in a transaction that is
 committed only after the broker acknowledged the event. Until then no other session sees the mark, and a crash undoes
 it. The order of events is always ``"createdAt"``, then id by code point.
@@ -15,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from operator import itemgetter
 from typing import NamedTuple
@@ -23,8 +17,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import OutboxEvent, Position
+from ticketbottle_payctl.store.db.owner_time import NOW, aware
+from ticketbottle_payctl.store.outbox import states
 
-_OPEN = 'published = false AND "publishedAt" IS NULL'
 _IN_ORDER = '"createdAt", id COLLATE "C"'
 _IN_SHARD = '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(shards)s::bigint = %(shard)s::bigint'
 
@@ -114,7 +109,7 @@ def preview(connection: Connection, wanted: Claim) -> list[Waiting]:
     """Count the events that claims would take in all, by event type. Change nothing."""
     sql = f'SELECT "eventType", count(*), min("createdAt") FROM outbox WHERE {_where(wanted)} GROUP BY 1 ORDER BY 1'  # noqa: S608
     rows = connection.exec_driver_sql(sql, _parameters(wanted))
-    return [Waiting(event_type, events, oldest.replace(tzinfo=UTC)) for event_type, events, oldest in rows]
+    return [Waiting(event_type, events, aware(oldest)) for event_type, events, oldest in rows]
 
 
 def release(connection: Connection, rows: Sequence[Released]) -> None:
@@ -139,7 +134,7 @@ def failed(connection: Connection, *, shard: int, shards: int, limit: int) -> li
     """Return a shard's unpublished events that failed before, oldest first."""
     sql = f"""
         SELECT "aggregateId", "createdAt", id, "retryCount" FROM outbox
-        WHERE {_OPEN} AND "retryCount" > 0 AND {_of_shard(shards)} ORDER BY {_IN_ORDER} LIMIT %(limit)s
+        WHERE {states.unpublished()} AND "retryCount" > 0 AND {_of_shard(shards)} ORDER BY {_IN_ORDER} LIMIT %(limit)s
     """  # noqa: S608 - only constants are put in
     rows = connection.exec_driver_sql(sql, {"limit": limit, "shard": shard, "shards": shards})
     return [Failed(aggregate_id, (created_at, event_id), count) for aggregate_id, created_at, event_id, count in rows]
@@ -153,11 +148,11 @@ def waiting_of_other_types(connection: Connection, types: Sequence[str], max_ret
     sql = f"""
         WITH pending AS (
             SELECT "aggregateId", "createdAt", id, "retryCount", "eventType" = ANY(%(types)s) AS wanted
-            FROM outbox WHERE {_OPEN} AND "retryCount" < %(max)s)
+            FROM outbox WHERE {states.pending()})
         SELECT "aggregateId", "createdAt", id, "retryCount" FROM pending
         WHERE NOT wanted AND "aggregateId" IN (SELECT "aggregateId" FROM pending WHERE wanted)
     """  # noqa: S608 - only constants are put in
-    rows = connection.exec_driver_sql(sql, {"types": list(types), "max": max_retries})
+    rows = connection.exec_driver_sql(sql, {"types": list(types), "max_retries": max_retries})
     return [Failed(aggregate_id, (created_at, event_id), count) for aggregate_id, created_at, event_id, count in rows]
 
 
@@ -173,7 +168,7 @@ def locked_by_others(connection: Connection, wanted: Claim, last: Position) -> l
 
 def now(connection: Connection) -> datetime:
     """Return the database's instant, in UTC and without zone like the owner's columns."""
-    at = connection.exec_driver_sql("SELECT clock_timestamp() AT TIME ZONE 'UTC'").scalar_one()
+    at = connection.exec_driver_sql(f"SELECT {NOW}").scalar_one()
     assert isinstance(at, datetime)  # noqa: S101 - for the type checker
     return at
 
@@ -181,10 +176,10 @@ def now(connection: Connection) -> datetime:
 def oldest_pending(connection: Connection, max_retries: int) -> float | None:
     """Return the age of the oldest pending event in seconds, by the database's clock; None if nothing is pending."""
     sql = f"""
-        SELECT EXTRACT(epoch FROM clock_timestamp() AT TIME ZONE 'UTC' - "createdAt") FROM outbox
-        WHERE {_OPEN} AND "retryCount" < %(max)s ORDER BY "createdAt" LIMIT 1
+        SELECT EXTRACT(epoch FROM {NOW} - "createdAt") FROM outbox
+        WHERE {states.pending()} ORDER BY "createdAt" LIMIT 1
     """  # noqa: S608 - only constants are put in
-    age = connection.exec_driver_sql(sql, {"max": max_retries}).scalar_one_or_none()
+    age = connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one_or_none()
     return None if age is None else max(0.0, float(age))
 
 
@@ -205,8 +200,7 @@ def _where(wanted: Claim) -> str:
 @cache
 def _conditions(excluded: bool, types: bool, until: bool, end: bool, shards: bool) -> str:  # noqa: FBT001
     conditions = [
-        _OPEN,
-        '"retryCount" < %(max)s',
+        states.pending(),
         '"createdAt" >= %(after_at)s',
         '("createdAt", id COLLATE "C") > (%(after_at)s, %(after_id)s)',
     ]
@@ -246,9 +240,9 @@ def _claim_sql(where: str, skip_locked: bool) -> str:  # noqa: FBT001
             ORDER BY {_IN_ORDER} LIMIT %(limit)s {locking}) AS rows),
         marked AS (
             UPDATE outbox AS o
-            SET published = true, "publishedAt" = clock_timestamp() AT TIME ZONE 'UTC'
+            SET published = true, "publishedAt" = {NOW}
             WHERE o.ctid = ANY ((SELECT rows FROM picked)::tid[])
-              AND o.published IS NOT TRUE AND o."publishedAt" IS NULL AND o."retryCount" < %(max)s
+              AND o.published IS NOT TRUE AND o."publishedAt" IS NULL AND {states.has_retries("o.")}
             RETURNING o.id, o."aggregateId", o."aggregateType", o."eventType", o.payload::text, o."createdAt",
                 o."retryCount",
                 (SELECT ARRAY[x.correlation_id, x.traceparent, x.replay_run_id]
@@ -259,7 +253,7 @@ def _claim_sql(where: str, skip_locked: bool) -> str:  # noqa: FBT001
 
 def _parameters(wanted: Claim) -> dict[str, object]:
     return {
-        "max": wanted.max_retries,
+        "max_retries": wanted.max_retries,
         "after_at": wanted.after[0],
         "after_id": wanted.after[1],
         "limit": wanted.limit,
