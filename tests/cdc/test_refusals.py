@@ -147,7 +147,7 @@ def test_marking_follows_kafka(scene):
         assert scene.mark(dry_run=True).marked == 20
         assert states(scene) == {"pending": 23}
         first, second = scene.mark(), scene.mark()
-        with pytest.raises(GuardError, match="still reading"):
+        with pytest.raises(GuardError, match="still reads"):
             scene.cut_back()
     assert (first.read, first.marked, first.dead, first.pending) == (23, 20, 3, 0)
     assert (second.read, second.marked, second.dead) == (0, 0, 0)

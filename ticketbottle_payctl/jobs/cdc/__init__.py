@@ -1,5 +1,5 @@
-"""Let Debezium publish the outbox, and take it back: no event lost, none sent twice (docs/scale.md).
+"""Let Debezium publish the outbox, and take it back. No event is lost and none is sent twice (docs/scale.md).
 
-``config`` says what to set up, ``cut_over`` hands the outbox over, ``mark`` keeps its rows true meanwhile,
-``cut_back`` takes it back.
+``config`` prints what to set up, ``cut_over`` hands the outbox over, ``mark`` marks what Debezium has sent, and
+``cut_back`` takes the outbox back.
 """

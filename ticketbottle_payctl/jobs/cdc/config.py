@@ -1,11 +1,11 @@
-r"""Debezium set up so that its messages are payctl's: same topic, key, partition, value bytes and headers.
+r"""A configuration of Debezium with which its messages equal payctl's: topic, key, partition, value bytes and headers.
 
-Not all headers: correlation id, traceparent and replay run stand in payctl's own tables, and ``eventVersion`` cannot be
-written (Kafka Connect takes ``1.0`` for a number and writes ``1``; an absent header is better than another one).
+Some headers are missing. Correlation id, traceparent and replay run are in payctl's own tables. ``eventVersion`` cannot
+be written: Kafka Connect reads ``1.0`` as a number and writes ``1``, and no header is better than a different one.
 
-How the transforms work together: the outbox router takes an event's type apart and names the topic after its tail;
-whatever its expression does not fit keeps its type as topic, and goes to ``payment.unroutable``, which nobody reads;
-no transform lower-cases, so each known tail has a router of its own.
+The transforms work together like this. The outbox router splits an event's type and names the topic after its tail.
+An event whose type does not match keeps its type as topic, and goes to ``payment.unroutable``, which has no reader. No
+transform can lower-case, so each known tail has a router of its own.
 See https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html.
 """
 
@@ -39,7 +39,7 @@ _HEADERS = ("id:header:eventId", "eventType:header:eventType", "aggregateType:he
 
 @dataclass(frozen=True, slots=True)
 class CdcConfig:
-    """What to give to whom: the connector's properties, SQL for the table's owner, topics that must exist."""
+    """The connector's properties, the SQL for the table's owner, and the topics that must exist."""
 
     connector: dict[str, str]
     sql: str
@@ -49,19 +49,19 @@ class CdcConfig:
 def cdc_config(
     database: DatabaseSettings, *, role: str = ROLE, password: str = PASSWORD, server: str | None = None
 ) -> CdcConfig:
-    """The configuration for this installation's database. Nothing is connected to, and no password is in it.
+    """Return the configuration for this installation's database, without any password. Connect to nothing.
 
-    ``password`` is a placeholder that the worker's config provider resolves. ``server`` (``host`` or ``host:port``)
-    is the database server itself, where DATABASE_URL leads to a pooler: replication does not pass through one.
+    ``password`` is a placeholder that the worker's config provider resolves. ``server`` (``host`` or ``host:port``) is
+    the database server itself, if DATABASE_URL names a pooler: replication does not work through one.
 
     Raises:
-        InputError: a password where a placeholder belongs, or a name that is not one.
+        InputError: ``password`` is not a placeholder, or ``role`` or ``server`` is not a name.
     """
     if not _PLACEHOLDER.fullmatch(password):
-        message = "the connector's password is given as a placeholder of Kafka Connect, never itself"
+        message = "the connector's password must be a placeholder of Kafka Connect, not the password itself"
         raise InputError(message, hint=f"for example '{PASSWORD}' or '${{env:PAYCTL_CDC_PASSWORD}}'")
     if not _ROLE_NAME.fullmatch(role):
-        message = "a role's name has lower-case letters, digits and underscores"
+        message = "the role's name may have only lower-case letters, digits and underscores"
         raise InputError(message)
     connector = {
         "name": "payctl-outbox",
@@ -88,7 +88,7 @@ def _place(database: DatabaseSettings, server: str | None) -> dict[str, str]:
     try:
         port = where.port or 5432
     except ValueError as error:
-        message = "the server is given as host or host:port"
+        message = "the server's port is not a number: give host or host:port"
         raise InputError(message) from error
     query = dict(parse_qsl(parts.query))
     tls = {f"database.{name}": query[name] for name in ("sslmode", "sslrootcert") if name in query}
@@ -101,10 +101,10 @@ def _place(database: DatabaseSettings, server: str | None) -> dict[str, str]:
 
 
 def _capture(schema: str) -> dict[str, str]:
-    """What is read: inserts from the slot's position on, never a snapshot. A heartbeat lets go of other tables' log.
+    """Read inserts from the slot's position on, without a snapshot, and write heartbeats.
 
-    The server keeps its write-ahead log from the slot's position. It moves only when something arrives, so where the
-    outbox is quiet and the rest of the database is not, the connector has to write something itself.
+    The server keeps its write-ahead log from the slot's position on, and the position moves only when something
+    arrives. If the outbox is quiet and other tables are not, only the heartbeats let the server delete its log.
     """
     return {
         "topic.prefix": TOPIC_PREFIX,
@@ -146,7 +146,7 @@ def _transforms() -> dict[str, str]:
             "table.fields.additional.placement": ",".join(_HEADERS),
         }
     }
-    # First of all what is none of ours, so that a type that looks like a topic cannot pass for one.
+    # First remove what is not ours, so that an event type that looks like a topic is not taken for one.
     ours = "|".join([*(rf"payment\.{tail}" for tail in tails), HEARTBEATS.replace(".", r"\.")])
     steps["unroutable"] = {"type": _ROUTER, "regex": f"(?s)(?!(?:{ours})$).*", "replacement": UNROUTABLE}
     for tail in tails:

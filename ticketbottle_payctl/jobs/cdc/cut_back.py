@@ -1,4 +1,4 @@
-"""Take the outbox back from Debezium: what lies in Kafka is marked, what does not is payctl's again."""
+"""Take the outbox back from Debezium: mark the events that are in Kafka, so that payctl publishes the others."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ticketbottle_payctl.store.outbox import cdc
 
 
 def cdc_cut_back(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
-    """Mark what Debezium has sent to the very last message, then remove its slot. Publishers may start afterwards.
+    """Mark every event that Debezium has sent, then remove its slot. Publishers may be started after that.
 
-    The connector has to be stopped for good. How it ended does not matter: the slot's own position lags behind what
-    was sent, so it is not asked.
+    The connector must be stopped for good, in whatever way. The slot's position is not used, because it lags behind
+    what was sent.
 
     Raises:
         GuardError: there is no slot, or a connector still reads from it.
-        BrokerUnavailableError, DatabaseUnavailableError: run it again; the slot is still there.
+        BrokerUnavailableError, DatabaseUnavailableError: run it again; the slot still exists.
     """
     with transaction(engine, LIMITS, commit=False) as connection:
         slot = cdc.slot(connection)
     if slot is None:
-        message = "there is no replication slot: the outbox is payctl's already"
-        raise GuardError(message, hint="payctl publish-outbox")
+        message = "there is no replication slot: payctl publishes this outbox already"
+        raise GuardError(message, hint="start payctl publish-outbox")
     if slot.active:
-        message = "the connector is still reading"
+        message = "the connector still reads from the slot"
         raise GuardError(message, hint="delete the connector, or stop its worker, and try again")
     report = mark_all(engine, follower, max_retries, dry_run=dry_run)
     if not dry_run:

@@ -1,7 +1,7 @@
-"""While Debezium publishes: mark what it has sent. Kafka itself is asked, so a mark is never a guess.
+"""Mark what Debezium has sent, by reading it from Kafka.
 
-Debezium reads the table's log and writes nothing back. Without marks its events would count as pending for ever,
-never be cleaned up, and be sent again by the first publisher that is started.
+Debezium reads the table's log and writes nothing back. Without marks its events would count as pending for ever, would
+never be cleaned up, and would be sent again by the next publisher.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNROUTABLE = f"UNKNOWN_EVENT_TYPE: Debezium sent it to {UNROUTABLE}"
 
 @dataclass(frozen=True, slots=True)
 class MarkReport:
-    """``read`` are messages looked at; ``marked`` and ``dead`` rows that had not been so before."""
+    """The number of messages ``read``, of rows newly ``marked`` or ``dead``, and of events still ``pending``."""
 
     read: int
     marked: int
@@ -34,13 +34,13 @@ class MarkReport:
 
 
 def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
-    """Mark as published what lies in Kafka, up to what lies there when this begins. Running it twice is no harm.
+    """Mark the events that are in Kafka when this begins as published. Running it twice does no harm.
 
-    An event in ``payment.unroutable`` becomes dead instead, as payctl's own publisher makes one of an unknown type.
+    An event in ``payment.unroutable`` becomes dead instead, as an event of an unknown type does in payctl's publisher.
 
     Raises:
-        GuardError: Debezium does not publish here.
-        BrokerUnavailableError, DatabaseUnavailableError: what was marked until then stays marked.
+        GuardError: Debezium does not publish this outbox.
+        BrokerUnavailableError, DatabaseUnavailableError: the rows marked so far stay marked.
     """
     with transaction(engine, LIMITS, commit=False) as connection:
         if cdc.slot(connection) is None:
@@ -50,7 +50,7 @@ def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: b
 
 
 def mark_all(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool) -> MarkReport:
-    """Read to the end and mark, batch by batch; the place is kept only after the marks are committed."""
+    """Read to the end and mark, batch by batch. The offsets are committed only after the marks."""
     read = marked = dead = 0
     follower.open()
     while seen := follower.read(BATCH):
