@@ -104,8 +104,9 @@ bench: $(DEV) ## the benchmarks
 soak: $(DEV) ## publishers under random faults for minutes (ARGS="--minutes 5 --seed 7"; needs Java and Maven)
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-docs: $(DEV) ## write the reference pages that are made from the code
+docs: $(DEV) ## write the reference pages and the JSON Schemas that are made from the code
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/schemas.py
 
 kafka: $(DEMO) ## one node of Apache Kafka, until Ctrl-C (needs Java and Maven)
 	@$(BIN)/python -m tests.servers.apache_kafka $(ARGS)

@@ -25,7 +25,8 @@ def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG00
     with runtime.invocation(Function.CLEANUP, context) as warm:
         report = warm.attempt(lambda services: _clean(services, context), "DATABASE_URL")
         emit(Function.CLEANUP, _amounts(report) | {"AlertFailed": _told(warm, report)}, env=warm.env)
-        return {"stopped_because": report.stopped_because.value, "deleted": report.deleted, "dead": report.dead}
+        counts = report.counts
+        return {"stopped_because": report.stopped_because, "deleted": counts["deleted"], "dead": counts["dead"]}
 
 
 def _clean(services: Services, context: object) -> CleanupReport:

@@ -28,7 +28,7 @@ def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG00
     """
     with runtime.invocation(Function.PUBLISH_OUTBOX, context) as warm:
         report = warm.attempt(lambda services: _publish(warm, services, context), *_SECRETS)
-        return {"stopped_because": report.stopped_because.value, "published": report.counts.published}
+        return {"stopped_because": report.stopped_because, "published": report.counts.published}
 
 
 def _publish(warm: Warm, services: Services, context: object) -> PublishReport:

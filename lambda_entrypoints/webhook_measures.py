@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lambda_entrypoints.warm import Warm
 from ticketbottle_payctl.domain.callback import RejectReason, UnclearReason
 from ticketbottle_payctl.domain.payment import RefusalReason
@@ -35,25 +33,15 @@ REFUSED = {
 
 def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str | None) -> dict[str, Amount]:
     """Log a callback, alert a person where one must look, and give what it adds up to."""
-    facts: dict[str, Any] = {
-        "provider": report.provider,
-        "outcome": report.outcome.value,
-        "reason": report.reason,
-        "order_code": report.order_code,
-        "payment_id": report.payment_id,
-        "event_id": report.event.id if report.event else None,
-        "receipt_id": report.receipt_id,
-    }
-    alert = report.alert.value if report.alert else None
+    facts, alert = report.facts, report.alert
     level = "error" if alert else "info"
-    log_event(
-        f"webhook_{report.outcome.value}", level=level, alert=alert, duration_ms=round(seconds * 1000, 3), **facts
-    )
+    log_event(f"webhook_{report.outcome}", level=level, duration_ms=round(seconds * 1000, 3), **facts)
     counter = ACCEPTED.get(report.outcome) or REFUSED[report.reason or ""]
     amounts: dict[str, Amount] = {"WebhookReceived": 1, counter: 1}
     if report.receipt_id is not None:
         amounts["DbLatency"] = round(seconds * 1000, 3)
     if alert is not None:
         amounts["WebhookMoneyAlert"] = 1
-        amounts["AlertFailed"] = int(not warm.topic.tell(alert, **facts, correlation_id=correlation_id))
+        told = {name: value for name, value in facts.items() if name != "alert"}  # it is the kind of the message
+        amounts["AlertFailed"] = int(not warm.topic.tell(alert, **told, correlation_id=correlation_id))
     return amounts

@@ -141,6 +141,13 @@ def test_generated_pages_are_current(name):
     assert read(ROOT / "docs" / name) == generated_pages()[name], "run `make docs`"
 
 
+def test_generated_schemas_are_current():
+    """The JSON Schemas in the package are what `make docs` would write from the types of the facts."""
+    command = [sys.executable, "docs/schemas.py", "--check"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.stdout, result.returncode) == ("", 0), f"run `make docs` {result.stderr}"
+
+
 def test_every_command_is_in_the_handwritten_documents():
     """A command that no person explains does not exist for a newcomer."""
     handwritten = "\n".join(read(page) for page in PAGES if page.name not in {"cli.md", "errors.md"})

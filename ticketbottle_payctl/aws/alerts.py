@@ -119,7 +119,7 @@ class AlertTopic:
         self._tried: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
-    def tell(self, kind: str, **facts: str | int | None) -> bool:
+    def tell(self, kind: str, **facts: object) -> bool:
         """Publish a message of a kind in :data:`MEANINGS`; False where it was due and could not be sent.
 
         One that could not be sent also waits: a topic that is away must not slow down every callback.
@@ -150,7 +150,7 @@ class AlertTopic:
     def _attributes(self, kind: str) -> list[tuple[str, str]]:
         return [("kind", kind), ("env", self._env)]
 
-    def _message(self, kind: str, facts: dict[str, str | int | None]) -> str:
+    def _message(self, kind: str, facts: dict[str, object]) -> str:
         lines = [MEANINGS[kind], "", f"kind: {kind}", f"environment: {self._env}"]
         lines += [f"{name}: {' '.join(str(value).split())}" for name, value in facts.items() if value is not None]
         left_out = self._left_out.get(kind)

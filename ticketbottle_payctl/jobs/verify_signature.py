@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from ticketbottle_payctl.domain.callback import Callback, Rejected, RejectReason, Request, Unclear
+from ticketbottle_payctl.domain.callback import Callback, Outcome, Rejected, RejectReason, Request, Unclear
 from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.facts import Keywords
 from ticketbottle_payctl.providers import GATEWAYS, resolve
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.secret import Secret
@@ -17,33 +18,35 @@ from ticketbottle_payctl.secret import Secret
 if TYPE_CHECKING:  # the explanation is loaded only if it is asked for
     from ticketbottle_payctl.providers.explain import Explanation
 
-REJECTED = "REJECTED"
+REJECTED: Final = "REJECTED"
 _NO_OTHERS: Mapping[str, tuple[Secret, ...]] = MappingProxyType({})
 _UNRECOGNISED = "no gateway's callback looks like this, and the path names none"
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a proven callback says. If it is not proven, its values are None.
-
-    ``outcome`` is COMPLETED, FAILED, CANCELLED, IGNORED or REJECTED. ``provider_transaction_id`` is the gateway's own
-    number. ``amount`` is whole ``currency``, or None if the callback is about no amount. ``reason`` is a stable word:
-    why the callback was rejected, or why it changes no payment. ``detail`` explains a rejection in a sentence.
-    ``canonical`` is the signed text with personal data masked, if an explanation was asked for. No field contains a
-    key or a MAC.
-    """
+    """What a callback says, if it is genuine. No field contains a key or a MAC."""
 
     provider: str | None
+    """zalopay, payos, vnpay or momo."""
     valid: bool
-    outcome: str
+    outcome: Outcome | Literal["REJECTED"]
     order_ref: str | None = None
+    """The order as the gateway names it."""
     provider_transaction_id: str | None = None
-    amount: int | None = None
+    """The gateway's own number."""
+    amount: Annotated[int, Keywords(minimum=1)] | None = None
+    """Whole units of currency."""
     currency: str | None = None
+    """ISO 4217."""
     reason: str | None = None
+    """A stable word: why it is not believed, or why it changes no payment."""
     detail: str | None = None
+    """The reason of a refusal in a sentence."""
     hints: tuple[str, ...] = ()
+    """What may be wrong, for a callback that is not genuine."""
     canonical: str | None = None
+    """The text that was signed, personal data masked; only if an explanation was asked for."""
 
 
 def verify_signature(
@@ -116,7 +119,7 @@ def _report(gateway: Gateway, verdict: Callback | Unclear | Rejected, explanatio
     return VerifyReport(
         provider=gateway.name,
         valid=True,
-        outcome=verdict.outcome.value,
+        outcome=verdict.outcome,
         order_ref=verdict.order_ref,
         provider_transaction_id=verdict.gateway_transaction_id,
         amount=verdict.amount,

@@ -1,1 +1,1 @@
-"""The JSON Schemas of the outputs, one file each: ``payctl.<command>-<version>.json``. Additions only in a version."""
+"""The JSON Schemas of the outputs, one file each: ``payctl.<command>-<version>.json``. ``make docs`` writes them."""

@@ -1,7 +1,7 @@
 """Every command in one line: its words, where it is, what it does. Nothing is imported until one is chosen.
 
-A new command is one file with one function, one line here that says whether it only reads, and one JSON Schema. A
-test holds each line against the function's own docstring.
+A new command is one file with one function, one line here that says whether it only reads, and one line in
+``docs/schemas.py`` that names the types of its output. A test holds each line against the function's own docstring.
 """
 
 from __future__ import annotations

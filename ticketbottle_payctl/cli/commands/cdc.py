@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -29,6 +30,17 @@ Server = Annotated[
 Sql = Annotated[bool, typer.Option("--sql", help="Print the SQL alone.")]
 
 
+class ConfigFacts(TypedDict):
+    """Debezium's configuration."""
+
+    connector: Mapping[str, str]
+    """The connector's properties, as Kafka Connect's REST interface takes them."""
+    sql: str
+    """To run once, as the owner of the outbox."""
+    topics: Sequence[str]
+    """Topics that must exist."""
+
+
 def config_command(
     ctx: typer.Context,
     *,
@@ -45,13 +57,8 @@ def config_command(
     session = Session.of(ctx)
     made = config.cdc_config(session.settings.database, role=role, password=password, server=server)
     text = made.sql if sql else _properties(made)
-    session.finish(
-        Result(
-            "payctl.cdc-config/1",
-            result={"connector": made.connector, "sql": made.sql, "topics": list(made.topics)},
-            human=[Raw(text)],
-        )
-    )
+    facts: ConfigFacts = {"connector": made.connector, "sql": made.sql, "topics": list(made.topics)}
+    session.finish(Result("payctl.cdc-config/1", result=facts, human=[Raw(text)]))
 
 
 def cut_over_command(  # noqa: PLR0913 - one argument per option
@@ -92,7 +99,7 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
         else line(good("✔"), "could be handed over" if dry_run else "handed over: start the connector now")
     )
     failure = _failure(report.failure)
-    counts = {"sent": report.sent, "dead": report.dead, "failed": report.failed}
+    counts = report.counts
     code = failure.exit_code if failure else ExitCode.PARTIAL if report.dead else ExitCode.DONE
     human: list[Block] = [headline, Fields(tuple(counts.items()))]
     session.finish(Result("payctl.cdc-cut-over/1", code, counts=counts, human=human, dry_run=dry_run, error=failure))
@@ -161,7 +168,7 @@ def _failure(error: PayctlError | None) -> Failure | None:
 
 
 def _finish_marking(session: Session, schema: str, report: MarkReport) -> None:
-    counts = {"marked": report.marked, "dead": report.dead, "read": report.read, "pending": report.pending}
+    counts = report.counts
     verb = "would be marked" if report.dry_run else "marked"
     headline = line(good("✔"), f"{count(report.marked, 'event')} {verb} as published")
     human: list[Block] = [headline, Fields(tuple(counts.items()))]

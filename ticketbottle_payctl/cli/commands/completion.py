@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 from typer._completion_shared import get_completion_script
@@ -20,6 +20,15 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
+class CompletionFacts(TypedDict):
+    """A completion script."""
+
+    shell: str
+    """Which shell."""
+    script: str
+    """The script."""
+
+
 def completion_command(
     ctx: typer.Context, shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="For which shell.")]
 ) -> None:
@@ -28,5 +37,5 @@ def completion_command(
     For bash: payctl completion bash > ~/.local/share/bash-completion/completions/payctl
     """
     script = get_completion_script(prog_name="payctl", complete_var="_PAYCTL_COMPLETE", shell=shell.value)
-    facts = {"shell": shell.value, "script": script}
+    facts: CompletionFacts = {"shell": shell.value, "script": script}
     Session.of(ctx).finish(Result("payctl.completion/1", result=facts, human=[Raw(script)]))

@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypedDict
+
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input import change_options
-from ticketbottle_payctl.cli.output.result import Fields, Result, good, line, warn
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, good, line, warn
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
+from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.store.db import migrations
+
+
+class UpgradeCounts(TypedDict):
+    """Numbers of steps."""
+
+    applied: Count
+    already_applied: Count
+
+
+class UpgradeFacts(TypedDict):
+    """Which steps there are."""
+
+    applied: Sequence[str]
+    """The steps that this run applied."""
+    already_applied: Sequence[str]
+    """The steps that were applied before."""
+
+
+class StatusCounts(TypedDict):
+    """Numbers of steps."""
+
+    applied: Count
+    pending: Count
+
+
+class StatusFacts(TypedDict):
+    """Which steps the database has."""
+
+    up_to_date: bool
+    applied: Sequence[str]
+    """Steps that the database has."""
+    pending: Sequence[str]
+    """Steps that are missing."""
 
 
 def upgrade_command(
@@ -30,11 +67,13 @@ def upgrade_command(
     ran = list(status.pending)
     verb = "would run" if dry_run else "ran"
     headline = line(good("✔"), f"{verb} {len(ran)} of {len(ran) + len(status.applied)} steps" if ran else "up to date")
+    counts: UpgradeCounts = {"applied": len(ran), "already_applied": len(status.applied)}
+    facts: UpgradeFacts = {"applied": ran, "already_applied": list(status.applied)}
     session.finish(
         Result(
             "payctl.db-upgrade/1",
-            counts={"applied": len(ran), "already_applied": len(status.applied)},
-            result={"applied": ran, "already_applied": list(status.applied)},
+            counts=counts,
+            result=facts,
             human=[headline, Fields(tuple((verb, name) for name in ran))],
             dry_run=dry_run,
         )
@@ -52,11 +91,7 @@ def status_command(ctx: typer.Context) -> None:
         else line(good("✔"), "up to date")
     )
     rows = [("applied", name) for name in status.applied] + [("missing", name) for name in pending]
-    session.finish(
-        Result(
-            "payctl.db-status/1",
-            counts={"applied": len(status.applied), "pending": len(pending)},
-            result={"up_to_date": not pending, "applied": list(status.applied), "pending": pending},
-            human=[headline, Fields(tuple(rows))],
-        )
-    )
+    counts: StatusCounts = {"applied": len(status.applied), "pending": len(pending)}
+    facts: StatusFacts = {"up_to_date": not pending, "applied": list(status.applied), "pending": pending}
+    human: list[Block] = [headline, Fields(tuple(rows))]
+    session.finish(Result("payctl.db-status/1", counts=counts, result=facts, human=human))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypedDict
 
 import typer
 
@@ -12,6 +13,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.selector import Given, selector_of
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line
+from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count, rfc3339
 from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
@@ -19,6 +21,38 @@ from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.telemetry import redact
 
 _DEFAULT_LIMIT = 50
+
+
+class ErrorCounts(TypedDict):
+    """How many groups there are."""
+
+    groups: Count
+    """Groups in items."""
+    events: Count
+    """Events in these groups."""
+
+
+class ErrorGroupItem(TypedDict):
+    """Unpublished events that failed in the same way."""
+
+    group: str
+    """Eight hexadecimal digits, for --error-group."""
+    pattern: str | None
+    """The error without ids and numbers."""
+    count: Count
+    dead: Count
+    """How many of them are out of retries."""
+    first: datetime
+    """When the oldest of the events was created, UTC."""
+    last: datetime
+    """When the newest of the events was created, UTC."""
+    event_types: Sequence[str]
+    sample: str | None
+    """The error of the newest event."""
+    sample_id: str
+    """The newest event."""
+    replay: str
+    """The command that replays them."""
 
 
 def errors_command(  # noqa: PLR0913 - one argument per option
@@ -44,10 +78,11 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     report = group_errors(
         session.services.engine, selector, max_retries=session.settings.max_retries, limit=limit or _DEFAULT_LIMIT
     )
+    counts: ErrorCounts = {"groups": len(report.groups), "events": report.events}
     session.finish(
         Result(
             "payctl.errors/1",
-            counts={"groups": len(report.groups), "events": report.events},
+            counts=counts,
             items=[_item(group, _replay(group, given, selector)) for group in report.groups],
             truncated=report.truncated,
             human=_human(report, [_replay(group, given, selector) for group in report.groups]),
@@ -55,7 +90,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     )
 
 
-def _item(group: ErrorGroup, replay: str) -> dict[str, object]:
+def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
     return {
         "group": group.group,
         "pattern": redact(group.pattern) or None,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, Literal, TypedDict
 
 import typer
 
@@ -22,7 +22,9 @@ from ticketbottle_payctl.cli.output.text import as_text
 from ticketbottle_payctl.cli.safety.confirm import permit
 from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_production
 from ticketbottle_payctl.domain.callback import Answer, Reply, Request
+from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, WebhookOutcome
 from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.jobs.find_receipt import require_receipts
 from ticketbottle_payctl.jobs.process_webhook import WebhookReport, process_webhook
@@ -32,9 +34,37 @@ from ticketbottle_payctl.sandbox.webhook_server import webhook_server
 SCHEMA = "payctl.listen/1"
 COLUMNS = (
     "at", "method", "path", "provider", "outcome", "reason", "order_code", "status_before", "status_after",
-    "event_id", "receipt_id", "alert", "reply_status",
+    "event_id", "receipt_id", "alert", "reply_status", "payment_id",
 )  # fmt: skip
 _KEPT = 1000
+
+
+class Answered(Decision):
+    """One request and its reply."""
+
+    at: datetime
+    """UTC."""
+    method: str
+    """HTTP method."""
+    path: str
+    """Without its query, at most 200 characters."""
+    provider: str | None
+    """zalopay, payos, vnpay or momo."""
+    outcome: WebhookOutcome | Literal["failed", "no_callback"]
+    order_code: str | None
+    """The order, as opaque text."""
+    reply_status: int
+    """HTTP status."""
+    payment_id: str | None
+    """The payment service's id."""
+
+
+class ListenCounts(TypedDict):
+    """How many requests there were."""
+
+    requests: Count
+    """Requests that were answered."""
+
 
 Port = Annotated[int, typer.Option(metavar="N", min=0, max=65_535, help="The port; 0 is any that is free.")]
 
@@ -85,7 +115,7 @@ class _Log:
     """One line for each request, in the form that was asked for. JSON's one document keeps the last thousand."""
 
     session: Session
-    items: list[Mapping[str, object]] = field(default_factory=list)
+    items: list[Answered] = field(default_factory=list)
     total: int = 0
     lock: Lock = field(default_factory=Lock)
 
@@ -94,41 +124,40 @@ class _Log:
             writer.write_part(csv_header(COLUMNS), json=False)
 
     def processed(self, request: Request, report: WebhookReport) -> None:
-        facts = {
-            "provider": report.provider,
-            "outcome": report.outcome.value,
-            "reason": report.reason,
-            "order_code": report.order_code,
-            "status_before": report.status_before,
-            "status_after": report.status_after,
-            "event_id": report.event.id if report.event else None,
-            "receipt_id": report.receipt_id,
-            "alert": report.alert.value if report.alert else None,
-        }
-        self._write(request.method, request.path, report.reply.status, facts)
+        self._write({**self._request(request.method, request.path, report.reply.status), **report.facts})
 
     def failed(self, request: Request, gateway: Gateway, reply: Reply, reason: str) -> None:
-        self._write(
-            request.method, request.path, reply.status,
-            {"provider": gateway.name, "outcome": "failed", "reason": reason},
-        )  # fmt: skip
+        answered = self._request(request.method, request.path, reply.status)
+        self._write({**answered, "provider": gateway.name, "outcome": "failed", "reason": reason})
 
     def refused(self, method: str, path: str, status: int) -> None:
-        self._write(method, path, status, {"outcome": "no_callback"})
+        self._write(self._request(method, path, status))
 
     def close(self, code: ExitCode) -> None:
         """The end of the form, where it has one."""
-        result = Result(SCHEMA, code, counts={"requests": self.total})
+        counts: ListenCounts = {"requests": self.total}
+        result = Result(SCHEMA, code, counts=counts)
         if self.session.shared.output is OutputFormat.NDJSON:
             writer.write_part(summary_line(result, self.session.occasion()), json=True)
         elif self.session.shared.output is OutputFormat.JSON:
             whole = Result(SCHEMA, code, counts=result.counts, items=self.items, truncated=self.total > _KEPT)
             self.session.answer(whole)
 
-    def _write(self, method: str, path: str, status: int, facts: Mapping[str, object]) -> None:
-        item = dict.fromkeys(COLUMNS) | {
-            "at": rfc3339(self.session.services.now()), "method": method, "path": path[:200], "reply_status": status,
-        } | dict(facts)  # fmt: skip
+    def _request(self, method: str, path: str, status: int) -> Answered:
+        """A request about which nothing is known yet but its reply."""
+        return {
+            "at": self.session.services.now(),
+            "method": method,
+            "path": path[:200],
+            "provider": None,
+            "outcome": "no_callback",
+            "order_code": None,
+            **NO_DECISION,
+            "reply_status": status,
+            "payment_id": None,
+        }
+
+    def _write(self, item: Answered) -> None:
         with self.lock:
             self.total += 1
             try:
@@ -136,7 +165,7 @@ class _Log:
             except BrokenPipeError:  # nobody reads the lines any more; the callbacks are still answered
                 writer.silence(sys.stdout)
 
-    def _put(self, item: Mapping[str, object]) -> None:
+    def _put(self, item: Answered) -> None:
         match self.session.shared.output:
             case OutputFormat.NDJSON:
                 writer.write_part(item_line(item), json=True)
@@ -151,17 +180,17 @@ class _Log:
                 return
 
 
-def _line(item: Mapping[str, object]) -> Line:
-    outcome, status = str(item["outcome"]), int(str(item["reply_status"]))
+def _line(item: Answered) -> Line:
+    outcome = item["outcome"]
     word = {"settled": good, "already_settled": good, "refused": bad, "failed": bad}.get(outcome, dim)(outcome)
     change = f"{item['status_before']} → {item['status_after']}" if outcome == "settled" else None
     return line(
-        dim(str(item["at"])[11:19]),
+        dim(rfc3339(item["at"])[11:19]),
         f"{item['method']} {item['path']}",
         word,
-        str(item["reason"]) if item["reason"] else None,
-        str(item["order_code"]) if item["order_code"] else None,
+        item["reason"],
+        item["order_code"],
         bold(change) if change else None,
-        dim(f"→ {status}"),
+        dim(f"→ {item['reply_status']}"),
         warn(f"alert {item['alert']}") if item["alert"] else None,
     )

@@ -16,7 +16,6 @@ from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, bo
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.domain.new_event import NewEvent
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.jobs.find_receipt import find_receipt
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome, WebhookReport, process_webhook
@@ -72,7 +71,7 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
     report = process_webhook(session.services.engine, request, gateway, credentials, dry_run=dry_run)
     if report.reason == "not_configured":
         raise missing_keys(gateway, credentials)
-    _log(report)
+    log_event(f"webhook_{report.outcome}", **report.facts, dry_run=report.dry_run)
     session.finish(result_of(report))
 
 
@@ -86,42 +85,14 @@ def _stored(session: Session, receipt_id: str, source: Source, provider: str) ->
 
 def result_of(report: WebhookReport) -> Result:
     """The report in both its forms."""
-    facts = {
-        "provider": report.provider,
-        "outcome": report.outcome.value,
-        "reason": report.reason,
-        "payment_id": report.payment_id,
-        "order_code": report.order_code,
-        "status_before": report.status_before,
-        "status_after": report.status_after,
-        "event_id": report.event.id if report.event else None,
-        "event": _event(report.event) if report.event else None,
-        "receipt_id": report.receipt_id,
-        "alert": report.alert.value if report.alert else None,
-        "reply": {
-            "status": report.reply.status,
-            "headers": dict(report.reply.headers),
-            "body": report.reply.body,
-        },
-    }
     return Result(
         "payctl.process-webhook/1",
         exit_codes.of_outcome(report.outcome),
-        result=facts,
+        result=report.result,
         human=_human(report),
         warnings=[ALERTS[report.alert]] if report.alert else [],
         dry_run=report.dry_run,
     )
-
-
-def _event(event: NewEvent) -> dict[str, object]:
-    return {
-        "id": event.id,
-        "event_type": event.event_type,
-        "topic": TOPICS[event.event_type],
-        "key": event.aggregate_id,
-        "payload": dict(event.payload),
-    }
 
 
 def _human(report: WebhookReport) -> list[Block]:
@@ -159,18 +130,3 @@ def _headline(report: WebhookReport) -> Block:
             return line(good("✔ acknowledged"), report.provider, report.reason, dim("it changes no payment"))
         case WebhookOutcome.REFUSED:
             return line(bad("✘ refused:"), report.provider, report.reason, order)
-
-
-def _log(report: WebhookReport) -> None:
-    log_event(
-        f"webhook_{report.outcome.value}",
-        provider=report.provider,
-        outcome=report.outcome.value,
-        reason=report.reason,
-        order_code=report.order_code,
-        payment_id=report.payment_id,
-        event_id=report.event.id if report.event else None,
-        receipt_id=report.receipt_id,
-        alert=report.alert.value if report.alert else None,
-        dry_run=report.dry_run,
-    )

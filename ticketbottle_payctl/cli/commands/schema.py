@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, TypedDict
 
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import Raw, Result, Table
 from ticketbottle_payctl.cli.output.schemas import complete_names, load, names
+
+
+class SchemaItem(TypedDict):
+    """A schema's name."""
+
+    schema: str
+
+
+class SchemaFacts(TypedDict, total=False):
+    """The schema that was named."""
+
+    json_schema: Mapping[str, object]
+    """The schema that was named."""
 
 
 def schema_command(
@@ -26,9 +40,9 @@ def schema_command(
     """Print the JSON Schema of a command's output."""
     session = Session.of(ctx)
     if name is None:
-        items = [{"schema": known} for known in names()]
+        items: list[SchemaItem] = [{"schema": known} for known in names()]
         table = Table(("schema",), tuple((known,) for known in names()))
         session.finish(Result("payctl.schema/1", items=items, human=[table]))
     schema = load(name)
-    document = json.dumps(schema, indent=2)
-    session.finish(Result("payctl.schema/1", result={"json_schema": schema}, human=[Raw(document)]))
+    facts: SchemaFacts = {"json_schema": schema}
+    session.finish(Result("payctl.schema/1", result=facts, human=[Raw(json.dumps(schema, indent=2))]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -11,6 +12,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input.selector_options import text
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output.result import Block, Fields, Part, Result, Styled, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.facts import Keywords
 from ticketbottle_payctl.formats import money
 from ticketbottle_payctl.jobs.show import Step, Timeline
 from ticketbottle_payctl.jobs.show import show as show_history
@@ -30,6 +32,40 @@ _WORDS = {
     "event_replayed": "event replayed",
     "record": "in Kafka",
 }
+
+
+class AdviceFacts(TypedDict):
+    """A command to type next."""
+
+    command: str
+    why: str
+
+
+class ShowFacts(TypedDict):
+    """The payment; null if there is no row of it."""
+
+    payment_id: str | None
+    order_code: str | None
+    status: str | None
+    amount: int | None
+    """Whole units of the currency."""
+    currency: str | None
+    provider: str | None
+    provider_transaction_id: str | None
+    next: Sequence[AdviceFacts]
+    """What to type next."""
+
+
+class StepItem(TypedDict):
+    """Something that happened."""
+
+    at: datetime
+    """UTC."""
+    kind: Annotated[str, Keywords(enum=[*_WORDS])]
+    id: str
+    """The id of the payment, callback or event."""
+    facts: Mapping[str, object]
+    """What it says, by its kind."""
 
 
 def show_command(
@@ -65,7 +101,7 @@ def show_command(
         Result(
             "payctl.show/1",
             result=_facts(timeline),
-            items=[{"at": step.at, "kind": step.kind, "id": step.id, "facts": dict(step.facts)} for step in steps],
+            items=[_item(step) for step in steps],
             human=_human(session, timeline, steps),
             warnings=timeline.warnings,
         )
@@ -96,7 +132,11 @@ def _masked(step: Step, *, unmask: bool) -> Step:
     return step._replace(facts=facts)
 
 
-def _facts(timeline: Timeline) -> dict[str, object]:
+def _item(step: Step) -> StepItem:
+    return {"at": step.at, "kind": step.kind, "id": step.id, "facts": dict(step.facts)}
+
+
+def _facts(timeline: Timeline) -> ShowFacts:
     payment = timeline.payment
     return {
         "payment_id": payment.id if payment else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, NotRequired, TypedDict
 
 import typer
 
@@ -91,9 +91,17 @@ def _with_keys(name: str, gateway: Gateway | None, otherwise: CredentialsFor) ->
     return credentials_for
 
 
+class OfTheCommand(TypedDict):
+    """What the command adds to the report."""
+
+    example: str | None
+    """About the built-in example that was checked, or what was changed in it."""
+    canonical: NotRequired[str | None]
+    """With --explain: the text that was signed, personal data masked."""
+
+
 def _result(report: VerifyReport, about: str | None, *, explain: bool) -> Result:
     facts = asdict(report)
-    facts["hints"] = list(report.hints)
     if not explain:
         del facts["canonical"]
     return Result(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import TypedDict
 
 import typer
 
@@ -14,10 +16,22 @@ from ticketbottle_payctl.cli.output.result import Result
 _PARTS = ("confluent-kafka", "psycopg2-binary", "sqlalchemy", "tenacity", "typer", "rich", "httpx")
 
 
+class VersionFacts(TypedDict):
+    """The versions of payctl and of what it runs on."""
+
+    payctl: str
+    """Its version."""
+    python: str
+    """The interpreter's version."""
+    platform: str
+    """System and machine."""
+    packages: Mapping[str, str]
+
+
 def version_command(ctx: typer.Context) -> None:
     """Show the versions of payctl and of the packages it uses."""
     built_with = {name: _installed(name) for name in _PARTS}
-    facts = {
+    facts: VersionFacts = {
         "payctl": __version__,
         "python": platform.python_version(),
         "platform": f"{platform.system().lower()}-{platform.machine()}",

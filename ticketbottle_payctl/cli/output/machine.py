@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated, TypedDict
 
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Failure, Result
 from ticketbottle_payctl.cli.output.sanitize import escape, escape_json
+from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import rfc3339
 
 
@@ -24,12 +27,58 @@ class Occasion:
     duration_ms: int
 
 
-def envelope(result: Result, occasion: Occasion) -> dict[str, object]:
+class ErrorFacts(TypedDict):
+    """Why a command has no answer."""
+
+    code: Annotated[str, Keywords(pattern="^[A-Z_]+$")]
+    message: str
+    """What failed, and which value or service it is about."""
+    hint: str | None
+    """What to do next."""
+    retryable: bool
+    """Whether the same command may succeed later."""
+
+
+class Envelope(TypedDict):
+    """What every document of payctl has in common."""
+
+    schema: Annotated[str, Keywords(pattern=r"^payctl\.[a-z-]+/[0-9]+$")]
+    """The name of this output and its version."""
+    ok: bool
+    """Whether exit_code is 0."""
+    exit_code: ExitCode
+    """The exit code of the process."""
+    command: str | None
+    """The command as typed, without options; null if the command line was not understood."""
+    profile: str | None
+    """The profile in use."""
+    dry_run: bool
+    """Whether everything was rolled back."""
+    run_id: str | None
+    """The recorded run, for commands that record one."""
+    started_at: Annotated[str, Keywords(format="date-time", pattern="Z$")]
+    """UTC."""
+    duration_ms: Count
+    """Milliseconds of wall-clock time."""
+    counts: Annotated[Mapping[str, object], Keywords(additionalProperties={"type": "integer"})]
+    result: Mapping[str, object]
+    items: Sequence[Mapping[str, object]]
+    truncated: bool
+    """Whether there is more than items holds."""
+    next: str | None
+    """The value for --after that gives the next page."""
+    warnings: Sequence[str]
+    """What a person should know."""
+    error: ErrorFacts | None
+    """Why there is no answer; null if there is one, even if the answer is no."""
+
+
+def envelope(result: Result, occasion: Occasion) -> Envelope:
     """The whole answer as one document; on failure too, with ``error`` filled."""
     return {
         "schema": result.schema,
         "ok": result.exit_code == 0,
-        "exit_code": int(result.exit_code),
+        "exit_code": result.exit_code,
         "command": occasion.command,
         "profile": occasion.profile,
         "dry_run": result.dry_run,
@@ -63,8 +112,7 @@ def item_line(item: Mapping[str, object]) -> str:
 
 def summary_line(result: Result, occasion: Occasion) -> str:
     """All of a result but its items, as the last typed line."""
-    summary = envelope(result, occasion)
-    del summary["items"]
+    summary = {name: value for name, value in envelope(result, occasion).items() if name != "items"}
     return _dump({"type": "summary", **summary})
 
 
@@ -117,7 +165,7 @@ def _csv_lines(rows: Iterable[list[str]]) -> str:
     return text.getvalue()
 
 
-def _error(failure: Failure | None) -> dict[str, object] | None:
+def _error(failure: Failure | None) -> ErrorFacts | None:
     if failure is None:
         return None
     return {

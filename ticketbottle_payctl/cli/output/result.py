@@ -84,7 +84,7 @@ class Result:
     schema: str
     exit_code: ExitCode = ExitCode.DONE
     result: Mapping[str, object] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, object] = field(default_factory=dict)
     items: Sequence[Mapping[str, object]] = ()
     human: Sequence[Block] = ()
     warnings: Sequence[str] = ()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypedDict
 
 from sqlalchemy import Connection, Engine
 
@@ -19,6 +20,7 @@ from ticketbottle_payctl.broker.sender import UNKNOWN_TYPE, Sender
 from ticketbottle_payctl.domain.event import OutboxEvent
 from ticketbottle_payctl.domain.retry import Fault, error_text
 from ticketbottle_payctl.errors import ConfigError, GuardError, LockedError, PayctlError
+from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import cdc, shard_lock
 from ticketbottle_payctl.store.outbox import claim as outbox
@@ -36,6 +38,17 @@ MOST_PENDING = 10_000
 _OWNER = "payctl cdc cut-over"
 
 
+class CutOverCounts(TypedDict):
+    """What payctl sent before it handed over."""
+
+    sent: Count
+    """Events older than the slot, which payctl sent; with dry_run, those pending now."""
+    dead: Count
+    """Events of an unknown type among them."""
+    failed: Count
+    """Events that were not accepted; if not 0, nothing was handed over."""
+
+
 @dataclass(frozen=True, slots=True)
 class CutOverReport:
     """The events that were pending before the slot: ``sent``, or ``dead`` because their type has no topic.
@@ -48,6 +61,11 @@ class CutOverReport:
     failed: int
     failure: PayctlError | None = None
     dry_run: bool = False
+
+    @property
+    def counts(self) -> CutOverCounts:
+        """The counts of the JSON output."""
+        return {"sent": self.sent, "dead": self.dead, "failed": self.failed}
 
 
 def cdc_cut_over(  # noqa: PLR0913 - the honest list of what the job needs

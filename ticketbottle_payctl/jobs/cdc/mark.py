@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from typing import TypedDict
 
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.broker.follower import Follower, Seen
 from ticketbottle_payctl.errors import GuardError
+from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import cdc
 from ticketbottle_payctl.store.outbox.debezium_names import UNROUTABLE
@@ -20,6 +22,19 @@ from ticketbottle_payctl.store.outbox.debezium_names import UNROUTABLE
 LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5))
 BATCH = 5000
 _UNROUTABLE = f"UNKNOWN_EVENT_TYPE: Debezium sent it to {UNROUTABLE}"
+
+
+class MarkCounts(TypedDict):
+    """What was read and marked."""
+
+    marked: Count
+    """Rows marked as published."""
+    dead: Count
+    """Rows of an unknown type, made dead."""
+    read: Count
+    """Messages read from Kafka."""
+    pending: Count
+    """Events that are pending afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +46,11 @@ class MarkReport:
     dead: int
     pending: int
     dry_run: bool = False
+
+    @property
+    def counts(self) -> MarkCounts:
+        """The counts of the JSON output."""
+        return {"marked": self.marked, "dead": self.dead, "read": self.read, "pending": self.pending}
 
 
 def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:

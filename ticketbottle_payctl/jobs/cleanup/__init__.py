@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 
 from ticketbottle_payctl.archive_file import Archive
 from ticketbottle_payctl.jobs.cleanup.delete_batches import CleanupStoppedBecause, Sweep, Swept, kinds
+from ticketbottle_payctl.jobs.cleanup.facts import CleanupCounts
 from ticketbottle_payctl.jobs.cleanup.record import Record
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
@@ -84,6 +85,20 @@ class CleanupReport:
     def dead(self) -> int:
         """Return the number of events that are out of retries."""
         return self.unpublished.dead
+
+    @property
+    def counts(self) -> CleanupCounts:
+        """The counts that the JSON output and the function share."""
+        return {
+            "matched": self.matched,
+            "deleted": self.deleted,
+            "archived": self.archived,
+            "pending": self.pending,
+            "dead": self.dead,
+            "late": self.unpublished.late,
+            "remaining": self.remaining,
+            "receipts": self.receipts,
+        }
 
 
 def cleanup(  # noqa: PLR0913 - the honest list of what the job needs

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
+from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
 if TYPE_CHECKING:  # checking keys needs neither driver
@@ -37,6 +38,14 @@ class Finding:
     remedy: str | None = None
 
 
+class FindingCounts(TypedDict, total=False):
+    """How many findings of each status there are."""
+
+    ok: Count
+    warn: Count
+    fail: Count
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What is examined. Each supplier connects or reads when it is called. It raises ConfigError if it cannot."""
@@ -57,10 +66,10 @@ class DoctorReport:
     findings: tuple[Finding, ...]
 
     @property
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> FindingCounts:
         """Return the number of findings of each status."""
-        found = Counter(finding.status.value for finding in self.findings)
-        return {status.value: found[status.value] for status in Status}
+        found = Counter(finding.status for finding in self.findings)
+        return {"ok": found[Status.OK], "warn": found[Status.WARN], "fail": found[Status.FAIL]}
 
     @property
     def healthy(self) -> bool:

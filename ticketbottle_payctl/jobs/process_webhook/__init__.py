@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import assert_never
 from uuid import uuid4
 
@@ -21,65 +20,25 @@ from ticketbottle_payctl.domain.callback import (
     Outcome,
     Rejected,
     RejectReason,
-    Reply,
     Request,
     Unclear,
     UnclearReason,
 )
+from ticketbottle_payctl.domain.decision import Alert, WebhookOutcome
 from ticketbottle_payctl.domain.new_event import NewEvent, event_for
 from ticketbottle_payctl.domain.ordering import IDLE_WITHIN
 from ticketbottle_payctl.domain.payment import Duplicate, Payment, Refusal, RefusalReason, Transition, settle
+from ticketbottle_payctl.jobs.process_webhook.report import WebhookFacts, WebhookReport
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.receipts import Receipt
 from ticketbottle_payctl.store.payments import settle as payments
 
+__all__ = ["Alert", "Trace", "WebhookFacts", "WebhookOutcome", "WebhookReport", "process_webhook"]
+
 LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN)
 """A gateway waits at least ten seconds; a callback for a locked payment is answered "try again" before that."""
-
-
-class WebhookOutcome(StrEnum):
-    """The result of processing a callback."""
-
-    SETTLED = "settled"
-    ALREADY_SETTLED = "already_settled"
-    TEST_PING = "test_ping"
-    IGNORED = "ignored"
-    REFUSED = "refused"
-
-
-class Alert(StrEnum):
-    """What a person must be told: money is involved, and payctl does not decide alone."""
-
-    LATE_MONEY = "late_money"
-    WRONG_AMOUNT = "wrong_amount"
-    UNKNOWN_ORDER = "unknown_order"
-    CONTRADICTS_COMPLETED = "contradicts_completed"
-    UNKNOWN_STATUS = "unknown_status"
-    MONEY_HELD = "money_held"
-    SECOND_PAYMENT = "second_payment"
-    UNDOCUMENTED_CODE = "undocumented_code"
-    UNREADABLE = "unreadable"
-    AMBIGUOUS = "ambiguous"
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookReport:
-    """The decision about a callback and the reply. ``event`` is the outbox row that was, or would be, written."""
-
-    provider: str
-    outcome: WebhookOutcome
-    reason: str | None
-    reply: Reply
-    payment_id: str | None = None
-    order_code: str | None = None
-    status_before: str | None = None
-    status_after: str | None = None
-    event: NewEvent | None = None
-    receipt_id: str | None = None
-    alert: Alert | None = None
-    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

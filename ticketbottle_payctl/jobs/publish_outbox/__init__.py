@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.domain.event import START
+from ticketbottle_payctl.jobs.publish_outbox.facts import StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 from ticketbottle_payctl.jobs.publish_outbox.report import (
     DeadEvent,
@@ -20,7 +21,6 @@ from ticketbottle_payctl.jobs.publish_outbox.report import (
     PublishCounts,
     PublishOptions,
     PublishReport,
-    StoppedBecause,
 )
 from ticketbottle_payctl.jobs.publish_outbox.run import Observer, Run
 from ticketbottle_payctl.store.db.engine import transaction

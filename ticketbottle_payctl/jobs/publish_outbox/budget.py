@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from threading import Event
 
-from ticketbottle_payctl.jobs.publish_outbox.report import PublishOptions, StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox.facts import PublishOptions, StoppedBecause
 
 
 class Budget:

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.jobs.publish_outbox.facts import LagFacts, PublishedEvents, PublishFacts, StoppedBecause
 
 _MOST_SAMPLES = 8192
 _MOST_DEAD_LISTED = 1000
@@ -21,19 +22,6 @@ class OnDead(StrEnum):
 
     BLOCK = "block"
     RELEASE = "release"
-
-
-class StoppedBecause(StrEnum):
-    """Why a run ended."""
-
-    EMPTY = "empty"
-    DEADLINE = "deadline"
-    MAX_BATCHES = "max_batches"
-    SIGNAL = "signal"
-    BROKER_UNAVAILABLE = "broker_unavailable"
-    DATABASE_UNAVAILABLE = "database_unavailable"
-    LOCKED = "locked"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +117,7 @@ class PublishCounts:
         return self.published_by_type.total()
 
     @property
-    def by_name(self) -> dict[str, int]:
+    def by_name(self) -> PublishedEvents:
         """The counts under the names of the JSON output."""
         return {
             "claimed": self.claimed,
@@ -140,10 +128,10 @@ class PublishCounts:
         }
 
     @property
-    def lag_s(self) -> dict[str, float] | None:
+    def lag_s(self) -> LagFacts | None:
         """The lag under the names of the JSON output; None if nothing was published."""
         lag = self.lag.percentiles()
-        return None if lag is None else lag._asdict()
+        return None if lag is None else {"p50": lag.p50, "p95": lag.p95, "p99": lag.p99}
 
     def add_dead(self, events: list[DeadEvent]) -> None:
         """Count the dead events of a committed batch. List only the first thousand: a loop may run for months."""
@@ -176,11 +164,11 @@ class PublishReport:
         return self.counts.lag.percentiles()
 
     @property
-    def measures(self) -> dict[str, Any]:
+    def facts(self) -> PublishFacts:
         """Measures and the reason for the end, under the names that the JSON output and the log share."""
         return {
             "batches": self.counts.batches,
-            "stopped_because": self.stopped_because.value,
+            "stopped_because": self.stopped_because,
             "events_per_second": self.events_per_second,
             "lag_s": self.counts.lag_s,
             "oldest_pending_age_s": self.oldest_pending_age_s,

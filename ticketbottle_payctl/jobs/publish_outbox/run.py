@@ -32,8 +32,9 @@ from ticketbottle_payctl.errors import (
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog
 from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome
 from ticketbottle_payctl.jobs.publish_outbox.budget import Budget
+from ticketbottle_payctl.jobs.publish_outbox.facts import StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
-from ticketbottle_payctl.jobs.publish_outbox.report import PublishCounts, PublishOptions, PublishReport, StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox.report import PublishCounts, PublishOptions, PublishReport
 from ticketbottle_payctl.jobs.publish_outbox.shard import DrainResult, Shard
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
@@ -99,7 +100,7 @@ class Run:
                 failure, reason = self._ended_by(error)
         seconds = self._clock() - self._budget.began
         report = PublishReport(self._counts, reason, seconds, self._oldest_pending_if_known(), failure)
-        log_event("publish_outbox_ended", counts=self._counts.by_name, **report.measures)
+        log_event("publish_outbox_ended", counts=self._counts.by_name, **report.facts)
         return report
 
     def _ended_by(self, error: PayctlError) -> tuple[PayctlError | None, StoppedBecause]:

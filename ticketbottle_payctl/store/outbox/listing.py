@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.store.db.owner_time import NOW, aware_value, stored
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import (
@@ -81,18 +82,70 @@ class ReceiptSelector:
     until: datetime | None = None
 
 
-OUTBOX_FIELDS = (
-    "id", "event_type", "state", "order_code", "aggregate_id", "aggregate_type", "provider", "created_at",
-    "published_at", "retry_count", "last_error", "superseded",
-)  # fmt: skip
-PAYMENT_FIELDS = (
-    "id", "order_code", "status", "amount", "currency", "provider", "provider_transaction_id", "created_at",
-    "updated_at", "completed_at", "failed_at", "cancelled_at",
-)  # fmt: skip
-RECEIPT_FIELDS = (
-    "id", "received_at", "provider", "outcome", "result", "reason", "order_ref", "reference",
-    "gateway_transaction_id", "amount", "currency", "payment_id", "event_id", "correlation_id",
-)  # fmt: skip
+class OutboxRow(TypedDict, total=False):
+    """An event of the outbox, the fields that were asked for. Instants are UTC."""
+
+    id: str
+    event_type: str
+    state: Literal["pending", "dead", "published"]
+    """dead is out of retries."""
+    order_code: str | None
+    aggregate_id: str
+    """The payment's id, and the message's key."""
+    aggregate_type: str
+    provider: str | None
+    created_at: datetime | None
+    published_at: datetime | None
+    retry_count: Count
+    last_error: str | None
+    superseded: bool | None
+    """A failure or cancellation of a payment that is COMPLETED now; null in an archive."""
+
+
+class PaymentRow(TypedDict, total=False):
+    """A payment, the fields that were asked for. Instants are UTC."""
+
+    id: str
+    order_code: str
+    status: str
+    amount: int
+    """Whole units of the currency."""
+    currency: str
+    provider: str
+    provider_transaction_id: str
+    """The reference under which the gateway knows the payment."""
+    created_at: datetime
+    updated_at: datetime
+    completed_at: datetime | None
+    failed_at: datetime | None
+    cancelled_at: datetime | None
+
+
+class ReceiptRow(TypedDict, total=False):
+    """A stored callback, the fields that were asked for. Instants are UTC."""
+
+    id: str
+    received_at: datetime
+    provider: str
+    outcome: str
+    """What the callback says of its payment."""
+    result: str
+    """What was decided."""
+    reason: str | None
+    order_ref: str
+    reference: str
+    gateway_transaction_id: str | None
+    amount: int | None
+    currency: str
+    payment_id: str | None
+    event_id: str | None
+    correlation_id: str | None
+
+
+OUTBOX_FIELDS = tuple(OutboxRow.__annotations__)
+PAYMENT_FIELDS = tuple(PaymentRow.__annotations__)
+RECEIPT_FIELDS = tuple(ReceiptRow.__annotations__)
+"""The names of the columns, in the order in which the statements below select them."""
 
 
 def outbox(

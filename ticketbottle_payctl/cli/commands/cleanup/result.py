@@ -10,6 +10,7 @@ from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Table, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.formats import count, duration, local_and_utc, size
 from ticketbottle_payctl.jobs.cleanup import CleanupPreview, CleanupReport, CleanupStoppedBecause
+from ticketbottle_payctl.jobs.cleanup.facts import CleanupFacts, UnpublishedItem
 from ticketbottle_payctl.store.outbox.stats import Group
 
 SCHEMA = "payctl.cleanup/1"
@@ -38,28 +39,20 @@ def result_of(report: CleanupReport, *, archive: Path | None, zone: tzinfo, reas
 
     Who gave a ``reason`` is told where it could not be recorded.
     """
+    facts: CleanupFacts = {
+        "horizon": report.horizon,
+        "bytes": report.bytes,
+        "batches": report.batches,
+        "stopped_because": report.stopped_because,
+        "archive": str(archive) if archive else None,
+        "oldest_pending_age_s": report.unpublished.oldest_pending_age_s,
+        "oldest_dead_age_s": report.unpublished.oldest_dead_age_s,
+    }
     return Result(
         SCHEMA,
         exit_codes.of_outcome(report.stopped_because),
-        counts={
-            "matched": report.matched,
-            "deleted": report.deleted,
-            "archived": report.archived,
-            "pending": report.pending,
-            "dead": report.dead,
-            "late": report.unpublished.late,
-            "remaining": report.remaining,
-            "receipts": report.receipts,
-        },
-        result={
-            "horizon": report.horizon,
-            "bytes": report.bytes,
-            "batches": report.batches,
-            "stopped_because": report.stopped_because.value,
-            "archive": str(archive) if archive else None,
-            "oldest_pending_age_s": report.unpublished.oldest_pending_age_s,
-            "oldest_dead_age_s": report.unpublished.oldest_dead_age_s,
-        },
+        counts=report.counts,
+        result=facts,
         items=[_item(group) for group in report.groups],
         human=[*_human(report, archive, zone)],
         warnings=[*_warnings(report), *_unrecorded(report, reason)],
@@ -68,7 +61,7 @@ def result_of(report: CleanupReport, *, archive: Path | None, zone: tzinfo, reas
     )
 
 
-def _item(group: Group) -> dict[str, object]:
+def _item(group: Group) -> UnpublishedItem:
     return {
         "status": "dead" if group.dead else "pending",
         "event_type": group.event_type,

@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 import os
+from typing import TypedDict
 
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.commands.config.settings import Finding, findings, shown
+from ticketbottle_payctl.cli.commands.config.settings import Finding, findings, setting_of, shown
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Styled, Table, bad, good, line
 from ticketbottle_payctl.cli.profile import profiles
+from ticketbottle_payctl.facts import Count
+
+
+class PathFacts(TypedDict):
+    """Where the configuration file is."""
+
+    path: str
+    """Absolute, or as given."""
+    exists: bool
+
+
+class CheckedCounts(TypedDict):
+    """Numbers of settings groups and of unknown names."""
+
+    checked: Count
+    """Groups of settings, and unknown names."""
+    wrong: Count
+    """Groups of settings, and unknown names, that are wrong."""
+
+
+class CheckedItem(TypedDict):
+    """Whether a group of settings is right."""
+
+    name: str
+    """A group of settings, or a name that is not a setting."""
+    ok: bool
+    message: str
+    """Its value, or what is wrong."""
 
 
 def show_command(ctx: typer.Context) -> None:
@@ -20,7 +49,7 @@ def show_command(ctx: typer.Context) -> None:
     """
     session = Session.of(ctx)
     rows = shown(session.profile, session.guard)
-    items = [{"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin} for row in rows]
+    items = [setting_of(row) for row in rows]
     table = Table(
         ("name", "value", "origin"),
         tuple(
@@ -35,7 +64,7 @@ def path_command(ctx: typer.Context) -> None:
     """Show where the configuration file is."""
     session = Session.of(ctx)
     path = profiles.config_path(session.shared.config, os.environ)
-    facts = {"path": str(path), "exists": path.is_file()}
+    facts: PathFacts = {"path": str(path), "exists": path.is_file()}
     note = None if path.is_file() else "(not there yet)"
     session.finish(Result("payctl.config-path/1", result=facts, human=[line(str(path), note)]))
 
@@ -48,10 +77,10 @@ def validate_command(ctx: typer.Context) -> None:
     session = Session.of(ctx)
     found = findings(session.profile)
     wrong = [finding for finding in found if not finding.ok]
-    items = [{"name": finding.name, "ok": finding.ok, "message": finding.message} for finding in found]
+    items: list[CheckedItem] = [{"name": each.name, "ok": each.ok, "message": each.message} for each in found]
     human: list[Block] = [Fields(tuple((finding.name, _mark(finding)) for finding in found)), _verdict(len(wrong))]
     code = ExitCode.CONFIG if wrong else ExitCode.DONE
-    counts = {"checked": len(found), "wrong": len(wrong)}
+    counts: CheckedCounts = {"checked": len(found), "wrong": len(wrong)}
     session.finish(Result("payctl.config-validate/1", code, items=items, counts=counts, human=human))
 
 

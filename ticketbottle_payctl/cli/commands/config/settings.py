@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypedDict
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.commands.config import names
@@ -43,6 +44,23 @@ class Finding:
     name: str
     ok: bool
     message: str
+
+
+class SettingItem(TypedDict):
+    """A setting as it may be seen."""
+
+    name: str
+    """The variable."""
+    value: str | None
+    """Null if it is hidden or not set."""
+    is_set: bool
+    origin: str
+    """environment, default, not set, or the profile and its file."""
+
+
+def setting_of(row: Shown) -> SettingItem:
+    """Return a setting for programs."""
+    return {"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin}
 
 
 def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:

@@ -2,13 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, TypedDict
 
 from ticketbottle_payctl.cli.commands.demo import timeline
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Result
-from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome
+from ticketbottle_payctl.domain.decision import Decision, WebhookOutcome
+from ticketbottle_payctl.facts import Count, Seconds
 from ticketbottle_payctl.sandbox.demo import Arrival, Backlog, CallbackStep, DemoReport, MessageStep, Started, World
+
+
+class DemoCounts(TypedDict):
+    """What the demo sent, and what came of it."""
+
+    callbacks: Count
+    """Callbacks sent."""
+    settled: Count
+    already_settled: Count
+    refused: Count
+    published: Count
+    """Events that the broker acknowledged."""
+    arrived: Count
+    """Messages read back."""
+    differences: Count
+    """Things that are not as they must be."""
+
+
+class BacklogFacts(TypedDict):
+    """Events to repair."""
+
+    dead: Count
+    pending: Count
+
+
+class DemoFacts(TypedDict):
+    """How the demo ended."""
+
+    own_broker: bool
+    """false if KAFKA_BROKERS was given."""
+    seconds: Seconds
+    """From the first server's start to the last check."""
+    differences: Sequence[str]
+    """What is not as it must be."""
+    settings: Mapping[str, str] | None
+    """With --keep: the environment with which another process uses this world."""
+    backlog: BacklogFacts | None
+    """With --keep: events left to repair."""
+
+
+class StartedItem(TypedDict):
+    """Something that is ready."""
+
+    step: Literal["started"]
+    at_ms: Count
+    """Milliseconds since the start."""
+    name: str
+    detail: str
+
+
+class ShortReply(TypedDict):
+    """An HTTP reply without its headers."""
+
+    status: int
+    body: str
+
+
+class CallbackItem(Decision):
+    """A callback that came in."""
+
+    step: Literal["callback"]
+    at_ms: Count
+    """Milliseconds since the start."""
+    provider: str
+    """zalopay, payos, vnpay or momo."""
+    says: str
+    """What the callback claims."""
+    about: str
+    """What it is in truth."""
+    payment_id: str
+    order_code: str
+    outcome: WebhookOutcome
+    reply: ShortReply
+    """The reply to the gateway."""
+    as_expected: bool
+    """Whether it was decided and answered as it must be."""
+
+
+class PublishedItem(TypedDict):
+    """The publisher's run."""
+
+    step: Literal["published"]
+    at_ms: Count
+    """Milliseconds since the start."""
+    events: Count
+    batches: Count
+    stopped_because: str
+
+
+class MessageItem(TypedDict):
+    """A message that arrived."""
+
+    step: Literal["message"]
+    at_ms: Count
+    """Milliseconds since the start."""
+    event_id: str
+    order_code: str
+    topic: str
+    partition: Count
+    offset: Count
+    key: str | None
+    value: str | None
+    """The payload as PostgreSQL prints it."""
+    headers: Mapping[str, str | None]
+    as_expected: bool
+    """Whether it is the event's only message, in its topic, with its key, headers and payload."""
+
+
+DemoItem = StartedItem | CallbackItem | PublishedItem | MessageItem
 
 
 def result_of(report: DemoReport) -> Result:
@@ -24,31 +135,33 @@ def result_of_kept(report: DemoReport, world: World, backlog: Backlog) -> Result
 def _result(report: DemoReport, settings: Mapping[str, str] | None, backlog: Backlog | None) -> Result:
     outcomes = [step.report.outcome for step in report.callbacks]
     differences = report.differences
+    counts: DemoCounts = {
+        "callbacks": len(outcomes),
+        "settled": outcomes.count(WebhookOutcome.SETTLED),
+        "already_settled": outcomes.count(WebhookOutcome.ALREADY_SETTLED),
+        "refused": outcomes.count(WebhookOutcome.REFUSED),
+        "published": report.published.counts.published,
+        "arrived": sum(len(step.arrivals) for step in report.messages),
+        "differences": len(differences),
+    }
+    facts: DemoFacts = {
+        "own_broker": report.own_broker,
+        "seconds": round(report.seconds, 3),
+        "differences": differences,
+        "settings": None if settings is None else dict(settings),
+        "backlog": None if backlog is None else {"dead": backlog.dead, "pending": backlog.pending},
+    }
     return Result(
         "payctl.demo/1",
         ExitCode.PARTIAL if differences else ExitCode.DONE,
-        counts={
-            "callbacks": len(outcomes),
-            "settled": outcomes.count(WebhookOutcome.SETTLED),
-            "already_settled": outcomes.count(WebhookOutcome.ALREADY_SETTLED),
-            "refused": outcomes.count(WebhookOutcome.REFUSED),
-            "published": report.published.counts.published,
-            "arrived": sum(len(step.arrivals) for step in report.messages),
-            "differences": len(differences),
-        },
-        result={
-            "own_broker": report.own_broker,
-            "seconds": round(report.seconds, 3),
-            "differences": differences,
-            "settings": None if settings is None else dict(settings),
-            "backlog": None if backlog is None else {"dead": backlog.dead, "pending": backlog.pending},
-        },
+        counts=counts,
+        result=facts,
         items=list(_items(report)),
         human=[*timeline.story(report), *timeline.way_on(settings, backlog)],
     )
 
 
-def _items(report: DemoReport) -> Iterator[dict[str, object]]:
+def _items(report: DemoReport) -> Iterator[DemoItem]:
     yield from (_started(one) for one in report.started)
     yield from (_callback(step) for step in report.callbacks)
     published = report.published
@@ -57,38 +170,31 @@ def _items(report: DemoReport) -> Iterator[dict[str, object]]:
         "at_ms": _ms(report.published_at),
         "events": published.counts.published,
         "batches": published.counts.batches,
-        "stopped_because": published.stopped_because.value,
+        "stopped_because": published.stopped_because,
     }
     yield from (_message(step, arrival) for step in report.messages for arrival in step.arrivals)
 
 
-def _started(one: Started) -> dict[str, object]:
+def _started(one: Started) -> StartedItem:
     return {"step": "started", "at_ms": _ms(one.at), "name": one.name, "detail": one.detail}
 
 
-def _callback(step: CallbackStep) -> dict[str, object]:
+def _callback(step: CallbackStep) -> CallbackItem:
     scene, report = step.scene, step.report
     return {
         "step": "callback",
         "at_ms": _ms(step.at),
-        "provider": report.provider,
         "says": scene.says,
         "about": scene.about,
+        **report.facts,
         "payment_id": scene.payment.id,
         "order_code": scene.payment.order_code,
-        "outcome": report.outcome.value,
-        "reason": report.reason,
-        "status_before": report.status_before,
-        "status_after": report.status_after,
-        "event_id": report.event.id if report.event else None,
-        "receipt_id": report.receipt_id,
-        "alert": report.alert.value if report.alert else None,
         "reply": {"status": report.reply.status, "body": report.reply.body},
         "as_expected": not step.differences,
     }
 
 
-def _message(step: MessageStep, arrival: Arrival) -> dict[str, object]:
+def _message(step: MessageStep, arrival: Arrival) -> MessageItem:
     message = arrival.message
     return {
         "step": "message",

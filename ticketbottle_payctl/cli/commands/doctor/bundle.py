@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ticketbottle_payctl import __version__
-from ticketbottle_payctl.cli.commands.config.settings import shown
+from ticketbottle_payctl.cli.commands.config.settings import setting_of, shown
 from ticketbottle_payctl.cli.commands.doctor.result import item
 from ticketbottle_payctl.cli.output.sanitize import escape_json
 from ticketbottle_payctl.cli.profile.policy import GuardInForce
@@ -45,10 +45,7 @@ def write(path: str, profile: Profile, guard: GuardInForce, report: DoctorReport
         "python": platform.python_version(),
         "platform": f"{platform.system().lower()}-{platform.machine()}",
         "profile": profile.name,
-        "settings": [
-            {"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin}
-            for row in shown(profile, guard)
-        ],
+        "settings": [setting_of(row) for row in shown(profile, guard)],
         "counts": report.counts,
         "findings": [item(finding) for finding in report.findings],
     }

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.commands.doctor.result import SCHEMA
+from ticketbottle_payctl.cli.commands.doctor.result import SCHEMA, DoctorCounts
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line, warn
@@ -67,10 +67,11 @@ def _result(report: FlagsReport, *, dry_run: bool) -> Result:
         human.append(line(warn("dry run:"), "nothing was changed"))
     elif left > 0:
         human.append(line(warn(f"{left:,} left:"), "another session holds them, or this was stopped; run it again"))
+    counts: DoctorCounts = {"matched": report.matched, "repaired": report.repaired}
     return Result(
         SCHEMA,
         ExitCode.DONE if dry_run or left <= 0 else ExitCode.PARTIAL,
-        counts={"matched": report.matched, "repaired": report.repaired},
+        counts=counts,
         human=human,
         dry_run=dry_run,
         run_id=report.run_id,

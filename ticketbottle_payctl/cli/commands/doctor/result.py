@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Line, Result, Styled, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.jobs.doctor import DoctorReport, Finding, Status
+from ticketbottle_payctl.jobs.doctor.model import FindingCounts
 
 SCHEMA = "payctl.doctor/1"
 _WIDTH = 11
@@ -12,23 +16,57 @@ _MARKS = {Status.OK: good("✔"), Status.WARN: warn("!"), Status.FAIL: bad("✘"
 _SAID = {Status.OK: good, Status.WARN: warn, Status.FAIL: bad}
 
 
+class DoctorCounts(FindingCounts, total=False):
+    """How many findings of each status there are; after a repair, how many events it found and changed."""
+
+    matched: Count
+    """With --fix-published-flags: events that were half marked."""
+    repaired: Count
+    """With --fix-published-flags: events that are marked now."""
+
+
+class DoctorFacts(TypedDict, total=False):
+    """The verdict; absent after a repair."""
+
+    healthy: bool
+    """Whether nothing fails."""
+    bundle: str | None
+    """The file that was written."""
+
+
+class FindingItem(TypedDict):
+    """One finding."""
+
+    check: str
+    """What was looked at, as --only names it."""
+    status: Status
+    """A warning works today; a failure does not."""
+    fact: str
+    """What was found."""
+    meaning: str | None
+    """Why it matters; null if it is as it should be."""
+    remedy: str | None
+    """The command or SQL that fixes it."""
+
+
 def result_of(report: DoctorReport, bundle: str | None) -> Result:
     """The findings; exit 5 where something fails."""
+    facts: DoctorFacts = {"healthy": report.healthy, "bundle": bundle}
     return Result(
         SCHEMA,
         exit_codes.of_answer(yes=report.healthy),
         counts=report.counts,
-        result={"healthy": report.healthy, "bundle": bundle},
+        result=facts,
         items=[item(finding) for finding in report.findings],
         human=[*(block for finding in report.findings for block in _shown(finding)), _verdict(report)],
     )
 
 
-def item(finding: Finding) -> dict[str, object]:
+def item(finding: Finding) -> FindingItem:
     """A finding for programs."""
     return {
         "check": finding.check,
-        "status": finding.status.value,
+        "status": finding.status,
         "fact": finding.fact,
         "meaning": finding.meaning,
         "remedy": finding.remedy,

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NoReturn
+from typing import NoReturn, TypedDict
 
 import typer
 
@@ -16,12 +16,20 @@ from ticketbottle_payctl.cli.app.streaming import finish_stream
 from ticketbottle_payctl.cli.input.times import in_reach
 from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Result, dim
+from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.jobs.listing import Listing
 from ticketbottle_payctl.store.outbox.listing import OUTBOX_FIELDS, PAYMENT_FIELDS, RECEIPT_FIELDS, Position
 from ticketbottle_payctl.telemetry import redact
 
 _DEFAULT_LIMIT = 50
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class ListedCounts(TypedDict):
+    """How many rows there are."""
+
+    listed: Count
+    """Rows in items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,8 @@ def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[s
         if rows.more:
             on = f", or --after {shlex.quote(after)}" if after else ""
             session.note(dim(f"{rows.count:,} shown, there are more: --all{on}"))
-        return Result(kind.schema, counts={"listed": rows.count}, truncated=rows.more, next=after)
+        counts: ListedCounts = {"listed": rows.count}
+        return Result(kind.schema, counts=counts, truncated=rows.more, next=after)
 
     finish_stream(session, ({name: _safe(name, row[name]) for name in columns} for row in rows), columns, close)
 

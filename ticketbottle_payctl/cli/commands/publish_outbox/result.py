@@ -19,7 +19,8 @@ from ticketbottle_payctl.cli.output.result import (
 )
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count
-from ticketbottle_payctl.jobs.publish_outbox import PublishReport, StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, PublishReport, StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadItem, PublishedEvents
 from ticketbottle_payctl.store.outbox.claim import Waiting
 
 SCHEMA = "payctl.publish-outbox/1"
@@ -34,11 +35,8 @@ def result_of(report: PublishReport, *, loop: bool) -> Result:
         SCHEMA,
         _exit_code(report, loop=loop),
         counts=counts.by_name,
-        result=report.measures,
-        items=[
-            {"id": event.id, "aggregate_id": event.aggregate_id, "event_type": event.event_type, "error": event.error}
-            for event in dead
-        ],
+        result=report.facts,
+        items=[_item(event) for event in dead],
         truncated=len(dead) < counts.dead,
         human=_human(report),
         warnings=_warnings(report),
@@ -49,15 +47,19 @@ def result_of(report: PublishReport, *, loop: bool) -> Result:
 def result_of_preview(waiting: list[Waiting]) -> Result:
     """What would be claimed, by event type; nothing was."""
     total = sum(row.events for row in waiting)
-    rows = [
+    rows: list[ClaimableItem] = [
         {"event_type": row.event_type, "topic": TOPICS.get(row.event_type), "events": row.events, "oldest": row.oldest}
         for row in waiting
     ]
     human: list[Block] = [line(bold(f"{total:,}"), "events would be claimed")]
     if rows:
         human.append(Table(("event type", "topic", "events", "oldest"), tuple(tuple(row.values()) for row in rows)))
-    counts = {"claimed": total, "published": 0, "retried": 0, "dead": 0, "held": 0, "pending": total}
+    counts: PublishedEvents = {"claimed": total, "published": 0, "retried": 0, "dead": 0, "held": 0, "pending": total}
     return Result(SCHEMA, counts=counts, items=rows, human=human, dry_run=True)
+
+
+def _item(event: DeadEvent) -> DeadItem:
+    return {"id": event.id, "aggregate_id": event.aggregate_id, "event_type": event.event_type, "error": event.error}
 
 
 def _failure(report: PublishReport) -> Failure | None:

@@ -5,17 +5,70 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import TypedDict
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Result, Table, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.reconcile.compare_outbox import REPAIRABLE, Difference, Disagreement, OutboxComparison
 
 SCHEMA = "payctl.reconcile-outbox/1"
 _SHOWN = 1000
+
+
+class ComparedCounts(TypedDict):
+    """How many events were compared, and how many differ."""
+
+    compared: Count
+    """Published events created in the window."""
+    lost: Count
+    """Events that are not in their topic."""
+    wrong: Count
+    """Events with another value, key or topic."""
+    double: Count
+    """Events sent more than once, replays not counted."""
+    out_of_order: Count
+    """Events sent before an earlier event of the payment."""
+    unjudged: Count
+    """Events sent before the oldest record that the topics still keep, or not reached in time."""
+    other: Count
+    """Records of events outside the window."""
+
+
+class ComparedFacts(TypedDict):
+    """How the comparison ended."""
+
+    complete: bool
+    """Whether Kafka was read to its end."""
+    repair_file: str | None
+    """The file that the ids were written to."""
+    repair: str | None
+    """The command that repairs."""
+
+
+class DifferenceItem(TypedDict):
+    """One event that differs."""
+
+    event_id: str
+    """The outbox row."""
+    aggregate_id: str
+    """The payment."""
+    event_type: str
+    """The event type of the row."""
+    difference: Difference
+    detail: str
+    """What differs, or where the copies are."""
+    copies: Count
+    """Records of the event."""
+    created_at: datetime
+    """UTC."""
+    published_at: datetime
+    """UTC."""
 
 
 def to_repair(report: OutboxComparison) -> list[str]:
@@ -57,29 +110,37 @@ def result_of(report: OutboxComparison, repair: Path | None) -> Result:
     bad_ones = sum(found[each] for each in Difference if each is not Difference.DOUBLE)
     command = f"payctl replay --from-file {shlex.quote(str(repair))} --allow-published" if repair and ids else None
     code = ExitCode.NO if bad_ones else ExitCode.DONE if report.complete else ExitCode.DEADLINE
-    counts = {
+    facts: ComparedFacts = {
+        "complete": report.complete,
+        "repair_file": str(repair) if repair and ids else None,
+        "repair": command,
+    }
+    counts: ComparedCounts = {
         "compared": report.compared,
-        **{each.value: found[each] for each in Difference},
+        "lost": found[Difference.LOST],
+        "wrong": found[Difference.WRONG],
+        "double": found[Difference.DOUBLE],
+        "out_of_order": found[Difference.OUT_OF_ORDER],
         "unjudged": report.unjudged,
         "other": report.other,
     }
     return Result(
         SCHEMA,
         code,
-        result={"complete": report.complete, "repair_file": str(repair) if repair and ids else None, "repair": command},
+        result=facts,
         counts=counts,
         items=[_item(each) for each in report.disagreements],
-        human=_human(report, counts, command, ids),
+        human=_human(report, found, command, ids),
         warnings=_warnings(report),
     )
 
 
-def _item(each: Disagreement) -> dict[str, object]:
+def _item(each: Disagreement) -> DifferenceItem:
     return {
         "event_id": each.event.id,
         "aggregate_id": each.event.key,
         "event_type": each.event.event_type,
-        "difference": each.difference.value,
+        "difference": each.difference,
         "detail": each.detail,
         "copies": each.copies,
         "created_at": each.event.created_at,
@@ -87,11 +148,13 @@ def _item(each: Disagreement) -> dict[str, object]:
     }
 
 
-def _human(report: OutboxComparison, counts: dict[str, int], command: str | None, ids: Sequence[str]) -> list[Block]:
+def _human(
+    report: OutboxComparison, found: Mapping[Difference, int], command: str | None, ids: Sequence[str]
+) -> list[Block]:
     if not report.disagreements:
         note = dim(f"{report.unjudged:,} could not be judged") if report.unjudged else None
         return [line(good("✔"), bold(count(report.compared, "event")), "in Kafka as expected", note)]
-    words = [f"{counts[each.value]:,} {each.value.replace('_', ' ')}" for each in Difference if counts[each.value]]
+    words = [f"{found[each]:,} {each.value.replace('_', ' ')}" for each in Difference if found[each]]
     rows = tuple(
         (each.difference.value, each.event.id, each.event.key, each.event.event_type, each.detail)
         for each in report.disagreements[:_SHOWN]

@@ -6,20 +6,84 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Annotated, TypedDict
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Result, Table, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.domain.payment import Refusal
+from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import count, money, rfc3339
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
+from ticketbottle_payctl.providers.queries.status_query import NoVerdict
 
 SCHEMA = "payctl.reconcile-payments/1"
 NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment"})
 """Answers that tell nothing about the payment: something is to be mended or tried again."""
 
+_ENDS = ("completed", "failed", "cancelled")
+_NOT_ASKED = ("off", "too_old", "unreachable", "not_asked")
 FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "too_old"})
 """Answers that no software should settle."""
+
+
+class PaymentsCounts(TypedDict):
+    """How many payments there are of each kind."""
+
+    matched: Count
+    """Payments that were looked at."""
+    to_settle: Count
+    """Payments whose final state the gateway knows."""
+    settled: Count
+    """Payments settled now."""
+    skipped: Count
+    """Payments that were changed by others in the meantime, or locked."""
+    pending: Count
+    """Payments that the gateway has not finished either, or does not know."""
+    refused: Count
+    """Answers with a wrong amount, or that contradict the payment."""
+    for_a_person: Count
+    """Held, refunded, partly paid, an undocumented state, or named and too old to ask about."""
+    no_answer: Count
+    """No answer, or one that is not believed."""
+    not_asked: Count
+    """The time was up, or the run was stopped."""
+    too_old: Count
+    """Not selected: PENDING for so long that the gateway does not know them any more."""
+
+
+class PaymentItem(TypedDict):
+    """What a gateway says about one payment, and what was done."""
+
+    payment_id: str
+    """The payment service's id."""
+    order_code: str
+    """The order, as opaque text."""
+    provider: str
+    """zalopay, payos, vnpay or momo; another if the row names another."""
+    amount: int
+    """The payment's amount, whole VND."""
+    created_at: datetime
+    """UTC."""
+    status: str
+    """The payment's status when the gateway was asked."""
+    says: Annotated[str, Keywords(enum=[*_ENDS, *NoVerdict, *_NOT_ASKED])]
+    """What the gateway says, or why it says nothing."""
+    detail: str | None
+    """The gateway's own code, or why it was not asked or not believed."""
+    gateway_amount: int | None
+    """What the gateway says was paid, whole VND."""
+    gateway_transaction_id: str | None
+    """The gateway's own number."""
+    would_settle: bool
+    """Whether the payment was to change."""
+    outcome: Annotated[str, Keywords(enum=["settled", "skipped"])] | None
+    reason: str | None
+    """Why it was skipped or refused."""
+    status_after: str | None
+    """The payment's status after."""
+    event_id: str | None
+    """The outbox event that was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +117,7 @@ def result_of(it: Reconciled) -> Result:
     )
 
 
-def counts_of(it: Reconciled) -> dict[str, int]:
+def counts_of(it: Reconciled) -> PaymentsCounts:
     """How many there are of each kind."""
     says = Counter(finding.says for finding in it.findings)
     return {
@@ -87,13 +151,13 @@ def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
     return [Table(("order", "gateway", "amount", "created", "status", "gateway says", "would do"), rows)]
 
 
-def _human(it: Reconciled, counts: Mapping[str, int]) -> list[Block]:
+def _human(it: Reconciled, counts: PaymentsCounts) -> list[Block]:
     if not it.findings:
         return [line(good("✔"), "no payment is overdue", dim("nothing to ask")), *_older(it)]
     blocks: list[Block] = [_outcomes(it)] if it.done else plan_blocks(it.findings)
     words: list[Part] = [bold(count(counts["matched"], "payment"))]
     names = ("to_settle", "settled", "skipped", "pending", "refused", "for_a_person", "no_answer", "not_asked")
-    words += [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts[name]]
+    words += [f"{number:,} {name.replace('_', ' ')}" for name, number in counts.items() if number and name in names]
     blocks += [line(*words), *_older(it)]
     if it.dry_run:
         blocks.append(line(warn("dry run:"), "the gateways were asked, nothing was changed"))
@@ -137,15 +201,14 @@ def _action(finding: StatusFinding) -> Part:
     return warn("a person must look") if finding.says in FOR_A_PERSON else dim("nothing")
 
 
-def _item(finding: StatusFinding, settled: Settled | None) -> dict[str, object]:
+def _item(finding: StatusFinding, settled: Settled | None) -> PaymentItem:
     refusal = finding.verdict.reason.value if isinstance(finding.verdict, Refusal) else None
-    created: datetime = finding.payment.created_at
     return {
         "payment_id": finding.payment.id,
         "order_code": finding.payment.order_code,
         "provider": finding.payment.gateway,
         "amount": finding.payment.amount,
-        "created_at": created,
+        "created_at": finding.payment.created_at,
         "status": finding.payment.status,
         "says": finding.says,
         "detail": finding.detail or None,
@@ -177,7 +240,7 @@ def _is_late(it: Reconciled, finding: StatusFinding) -> bool:
     return settled is not None and settled.late
 
 
-def _code(it: Reconciled, counts: Mapping[str, int]) -> ExitCode:
+def _code(it: Reconciled, counts: PaymentsCounts) -> ExitCode:
     if it.stopped is not None:
         return it.stopped
     if it.findings and all(finding.says in {"unreachable", "busy"} for finding in it.findings):

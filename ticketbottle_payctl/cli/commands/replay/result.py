@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ticketbottle_payctl.cli.commands.replay.facts import (
+    LeftAloneItem,
+    ReplayCounts,
+    ReplayFacts,
+    ResumeCounts,
+    ResumeFacts,
+)
 from ticketbottle_payctl.cli.commands.replay.plan_view import (
     WHY,
     events,
@@ -27,6 +34,7 @@ from ticketbottle_payctl.jobs.replay import (
     ReplayReport,
     Superseded,
 )
+from ticketbottle_payctl.store.payctl.runs import RunItem
 
 SCHEMA = "payctl.replay/1"
 _MOST_LISTED = 100
@@ -68,17 +76,8 @@ def result_of_plan(
         SCHEMA,
         _code_of_plan(plan, named=named),
         counts=_counts(plan, requeued=0, skipped=len(plan.left_out), failed=0),
-        result={"outcome": None, "plan_file": str(plan_file) if plan_file else None, **_forecast(plan, options)},
-        items=[
-            {
-                "id": left.id,
-                "outcome": "skipped",
-                "reason": left.reason.value,
-                "event_type": left.event_type,
-                "aggregate_id": left.aggregate_id,
-            }
-            for left in plan.left_out[:_MOST_LISTED]
-        ],
+        result=_forecast(plan, options, plan_file),
+        items=[_left_out(left) for left in plan.left_out[:_MOST_LISTED]],
         truncated=len(plan.left_out) > _MOST_LISTED,
         human=human,
         warnings=_warnings(plan.left_out, plan.superseded),
@@ -99,30 +98,22 @@ def result_of(
     if code is ExitCode.DONE and (_went_wrong(report) or (plan and _code_of_plan(plan, named=named))):
         code = ExitCode.PARTIAL
     known = {left.id: left for left in plan.left_out} if plan else {}
-    items = [
-        {
-            "id": item.item_id,
-            "outcome": item.outcome,
-            "reason": item.reason,
-            "event_type": known[item.item_id].event_type if item.item_id in known else None,
-            "aggregate_id": known[item.item_id].aggregate_id if item.item_id in known else None,
-        }
-        for item in report.left_alone
-    ]
-    counts = {"requeued": report.requeued, "skipped": report.skipped, "failed": report.failed}
+    items = [_left_alone(item, known.get(item.item_id)) for item in report.left_alone]
+    facts: ResumeFacts = {
+        "outcome": report.outcome,
+        "plan_file": None,
+        "remaining": report.remaining,
+        "published": report.progress.published,
+        "dead_again": report.progress.dead,
+        "seconds": round(report.seconds, 3),
+        "superseded": len(superseded),
+        "superseded_ids": [each.id for each in superseded],
+    }
     return Result(
         schema,
         code,
-        counts=_counts(plan, **counts) if plan else {**counts, "remaining": report.remaining},
-        result={
-            "outcome": report.outcome.value,
-            "plan_file": None,
-            "remaining": report.remaining,
-            "published": report.progress.published,
-            "dead_again": report.progress.dead,
-            "seconds": round(report.seconds, 3),
-            **_harm(superseded),
-        },
+        counts=_counts_of_run(plan, report) if plan else _counts_of_resumed(report),
+        result=facts,
         items=items,
         truncated=len(items) < report.skipped + report.failed - report.progress.dead,
         human=_human(report),
@@ -170,7 +161,40 @@ def _next(report: ReplayReport) -> str | None:
     return "payctl publish-outbox, unless a publisher is running" if report.progress.pending else None
 
 
-def _counts(plan: ReplayPlan, *, requeued: int, skipped: int, failed: int) -> Mapping[str, int]:
+def _left_out(left: LeftOut) -> LeftAloneItem:
+    return {
+        "id": left.id,
+        "outcome": "skipped",
+        "reason": left.reason,
+        "event_type": left.event_type,
+        "aggregate_id": left.aggregate_id,
+    }
+
+
+def _left_alone(item: RunItem, left: LeftOut | None) -> LeftAloneItem:
+    return {
+        "id": item.item_id,
+        "outcome": item.outcome,
+        "reason": item.reason,
+        "event_type": left.event_type if left else None,
+        "aggregate_id": left.aggregate_id if left else None,
+    }
+
+
+def _counts_of_run(plan: ReplayPlan, report: ReplayReport) -> ReplayCounts:
+    return _counts(plan, requeued=report.requeued, skipped=report.skipped, failed=report.failed)
+
+
+def _counts_of_resumed(report: ReplayReport) -> ResumeCounts:
+    return {
+        "requeued": report.requeued,
+        "skipped": report.skipped,
+        "failed": report.failed,
+        "remaining": report.remaining,
+    }
+
+
+def _counts(plan: ReplayPlan, *, requeued: int, skipped: int, failed: int) -> ReplayCounts:
     return {
         "matched": plan.matched,
         "requeued": requeued,
@@ -180,8 +204,10 @@ def _counts(plan: ReplayPlan, *, requeued: int, skipped: int, failed: int) -> Ma
     }
 
 
-def _forecast(plan: ReplayPlan, options: ReplayOptions) -> dict[str, object]:
+def _forecast(plan: ReplayPlan, options: ReplayOptions, plan_file: Path | None) -> ReplayFacts:
     return {
+        "outcome": None,
+        "plan_file": str(plan_file) if plan_file else None,
         "planned": len(plan.events),
         "by_type": dict(plan.by_type),
         "by_state": dict(plan.by_state),
@@ -189,12 +215,9 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> dict[str, object]:
         "oldest": plan.oldest,
         "newest": plan.newest,
         "estimated_seconds": round(plan.seconds(options.rate), 3),
-        **_harm(plan.superseded),
+        "superseded": len(plan.superseded),
+        "superseded_ids": [each.id for each in plan.superseded],
     }
-
-
-def _harm(found: Sequence[Superseded]) -> dict[str, object]:
-    return {"superseded": len(found), "superseded_ids": [each.id for each in found]}
 
 
 def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:

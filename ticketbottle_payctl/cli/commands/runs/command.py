@@ -12,6 +12,7 @@ from ticketbottle_payctl.cli.commands.list.page import is_uuid, position_of
 from ticketbottle_payctl.cli.commands.replay.plan_view import noun, superseded_blocks, superseded_row
 from ticketbottle_payctl.cli.commands.replay.progress import watched
 from ticketbottle_payctl.cli.commands.replay.result import result_of, signalled
+from ticketbottle_payctl.cli.commands.runs.facts import CancelFacts, RemainingCounts
 from ticketbottle_payctl.cli.commands.runs.result import listed, shown
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.output.result import Fields, Result, good, line
@@ -105,12 +106,13 @@ def cancel_command(
     remaining = cancel_run(session.services.engine, found, who_runs(session.services.environ), reason)
     over = found.status in {RunStatus.DONE, RunStatus.INCOMPLETE}
     said = "it had ended already" if over else f"cancelled; {count(remaining, 'event')} left unchanged"
-    status = found.status if over else RunStatus.CANCELLED.value
+    counts: RemainingCounts = {"remaining": remaining}
+    facts: CancelFacts = {"status": found.status if over else RunStatus.CANCELLED}
     session.finish(
         Result(
             "payctl.runs-cancel/1",
-            counts={"remaining": remaining},
-            result={"status": status},
+            counts=counts,
+            result=facts,
             human=[line(good("✔"), said), Fields((("run", found.id),))],
             run_id=found.id,
         )

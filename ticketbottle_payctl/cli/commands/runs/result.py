@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ticketbottle_payctl.cli.commands.list.page import ListedCounts
+from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, good, line, warn
 from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem, RunStatus
 from ticketbottle_payctl.telemetry import redact
@@ -20,9 +22,8 @@ def listed(found: Sequence[Run], *, more: bool) -> Result:
     if not found:
         human = [line(good("✔"), "nothing was run yet")]
     items = [facts(run) for run in found]
-    return Result(
-        "payctl.runs-list/1", counts={"listed": len(items)}, items=items, human=human, truncated=more, next=after
-    )
+    counts: ListedCounts = {"listed": len(items)}
+    return Result("payctl.runs-list/1", counts=counts, items=items, human=human, truncated=more, next=after)
 
 
 def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> Result:
@@ -62,7 +63,7 @@ def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> 
     )
 
 
-def facts(run: Run) -> dict[str, object]:
+def facts(run: Run) -> RunFacts:
     """A run for programs."""
     return {
         "id": run.id,
@@ -94,7 +95,7 @@ def facts(run: Run) -> dict[str, object]:
     }
 
 
-def _item(item: RunItem) -> dict[str, object]:
+def _item(item: RunItem) -> RunItemFacts:
     return {
         "id": item.item_id,
         "outcome": item.outcome,

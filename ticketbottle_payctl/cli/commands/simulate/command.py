@@ -14,7 +14,7 @@ from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.simulate.result import (
     SCHEMA,
-    Sent,
+    Delivery,
     facts_of,
     of_reply,
     of_report,
@@ -202,7 +202,7 @@ def _request(
     return alter(request, payment.provider, changes, signing) if changes else request
 
 
-def _process(session: Session, gateway: Gateway, request: Request, times: int) -> list[Sent]:
+def _process(session: Session, gateway: Gateway, request: Request, times: int) -> list[Delivery]:
     from ticketbottle_payctl.jobs.process_webhook import process_webhook  # noqa: PLC0415 - as above
 
     services = session.services
@@ -211,7 +211,7 @@ def _process(session: Session, gateway: Gateway, request: Request, times: int) -
     return [of_report(gateway, report) for report in reports]
 
 
-def _send(gateway: Gateway, request: Request, url: str, patience: timedelta, times: int) -> list[Sent]:
+def _send(gateway: Gateway, request: Request, url: str, patience: timedelta, times: int) -> list[Delivery]:
     from ticketbottle_payctl.http_client import send  # noqa: PLC0415 - httpx, only if something is sent
 
     query = f"?{request.query}" if request.query else ""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode, of_answer
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, bold, dim, good, line
 from ticketbottle_payctl.cli.output.sanitize import escape_json
-from ticketbottle_payctl.domain.callback import Reply, Request
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, WebhookOutcome
+from ticketbottle_payctl.facts import Keywords
 from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.providers.queries.exchange import HttpResponse
 
@@ -26,40 +27,67 @@ _ENDING: dict[str, tuple[str, frozenset[object]]] = {
 """The word in the body that ends it; at the other gateways the status says it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """One delivery. ``outcome`` and what follows is known where payctl itself took it."""
+class SimulatedCallback(TypedDict, total=False):
+    """The callback that was made."""
 
-    reply: Reply
+    provider: str
+    """zalopay, payos, vnpay or momo."""
+    scenario: str
+    """What happened at the gateway."""
+    method: Annotated[str, Keywords(enum=["GET", "POST"])]
+    path: str
+    """The webhook's path."""
+    query: str | None
+    """VNPay's query, as it is sent."""
+    body: str | None
+    """The other gateways' body, as it is sent."""
+
+
+class Delivery(Decision):
+    """One delivery of the callback. The decision is known only if payctl itself processed it."""
+
     acknowledged: bool
-    outcome: str | None = None
-    reason: str | None = None
-    order_code: str | None = None
-    status_before: str | None = None
-    status_after: str | None = None
-    event_id: str | None = None
+    """Whether the gateway would accept the reply."""
+    reply_status: int
+    """HTTP status."""
+    reply_body: str
+    """At most 4,096 characters of it."""
+    provider: str
+    """zalopay, payos, vnpay or momo."""
+    outcome: WebhookOutcome | None
+    """As of process-webhook; null if another process answered."""
+    payment_id: str | None
+    """The payment service's id."""
+    order_code: str | None
+    """The order, as opaque text."""
 
 
-def of_reply(gateway: Gateway, response: HttpResponse) -> Sent:
+def of_reply(gateway: Gateway, response: HttpResponse) -> Delivery:
     """What another process answered."""
     text = response.body.decode("utf-8", "backslashreplace")
-    return Sent(Reply(response.status, text[:_SHOWN]), _acknowledged(gateway.name, response.status, text))
+    return {
+        **NO_DECISION,
+        "acknowledged": _acknowledged(gateway.name, response.status, text),
+        "reply_status": response.status,
+        "reply_body": text[:_SHOWN],
+        "provider": gateway.name,
+        "outcome": None,
+        "payment_id": None,
+        "order_code": None,
+    }
 
 
-def of_report(gateway: Gateway, report: WebhookReport) -> Sent:
+def of_report(gateway: Gateway, report: WebhookReport) -> Delivery:
     """What payctl's own job decided."""
-    return replace(
-        Sent(report.reply, _acknowledged(gateway.name, report.reply.status, report.reply.body)),
-        outcome=report.outcome.value,
-        reason=report.reason,
-        order_code=report.order_code,
-        status_before=report.status_before,
-        status_after=report.status_after,
-        event_id=report.event.id if report.event else None,
-    )
+    return {
+        "acknowledged": _acknowledged(gateway.name, report.reply.status, report.reply.body),
+        "reply_status": report.reply.status,
+        "reply_body": report.reply.body,
+        **report.facts,
+    }
 
 
-def facts_of(gateway: Gateway, scenario: str, request: Request) -> dict[str, object]:
+def facts_of(gateway: Gateway, scenario: str, request: Request) -> SimulatedCallback:
     """The callback itself."""
     return {
         "provider": gateway.name,
@@ -76,47 +104,33 @@ def text_of(request: Request) -> str:
     return escape_json(request.body.decode()) if request.body else request.query
 
 
-def result_of(gateway: Gateway, scenario: str, request: Request, sent: Sequence[Sent]) -> Result:
+def result_of(gateway: Gateway, scenario: str, request: Request, sent: Sequence[Delivery]) -> Result:
     """What became of it. The last delivery decides whether it was accepted."""
     blocks: list[Block] = []
     for each in sent:
         blocks += _human(gateway, scenario, each)
-    refused = not sent[-1].acknowledged or sent[-1].outcome == "refused"
+    refused = not sent[-1]["acknowledged"] or sent[-1]["outcome"] is WebhookOutcome.REFUSED
     return Result(
         SCHEMA,
         ExitCode.DONE if not refused else of_answer(yes=False),
         result=facts_of(gateway, scenario, request),
-        items=[_item(each) for each in sent],
+        items=sent,
         human=blocks,
     )
 
 
-def _item(sent: Sent) -> dict[str, object]:
-    return {
-        "acknowledged": sent.acknowledged,
-        "reply_status": sent.reply.status,
-        "reply_body": sent.reply.body,
-        "outcome": sent.outcome,
-        "reason": sent.reason,
-        "order_code": sent.order_code,
-        "status_before": sent.status_before,
-        "status_after": sent.status_after,
-        "event_id": sent.event_id,
-    }
-
-
-def _human(gateway: Gateway, scenario: str, sent: Sent) -> list[Block]:
-    word = good("✔ acknowledged") if sent.acknowledged else bad("✘ not acknowledged")
-    change = f"{sent.status_before} → {sent.status_after}" if sent.status_before else None
+def _human(gateway: Gateway, scenario: str, sent: Delivery) -> list[Block]:
+    word = good("✔ acknowledged") if sent["acknowledged"] else bad("✘ not acknowledged")
+    change = f"{sent['status_before']} → {sent['status_after']}" if sent["status_before"] else None
     return [
         line(
             word,
             gateway.name,
             scenario,
-            bold(sent.outcome) if sent.outcome else None,
-            dim(sent.reason) if sent.reason else None,
+            bold(sent["outcome"]) if sent["outcome"] else None,
+            dim(sent["reason"]) if sent["reason"] else None,
         ),
-        Fields((("reply", f"{sent.reply.status} {sent.reply.body}".rstrip()), ("status", change))),
+        Fields((("reply", f"{sent['reply_status']} {sent['reply_body']}".rstrip()), ("status", change))),
     ]
 
 

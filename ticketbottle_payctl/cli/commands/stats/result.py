@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, facts_of, item_of
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import (
     Block,
@@ -42,26 +43,8 @@ def result_of(report: StatsReport) -> Result:
     """The report as it is."""
     return Result(
         SCHEMA,
-        result={
-            "pending": report.pending,
-            "dead": report.dead,
-            "published": report.published,
-            "total": report.total,
-            "exact": report.exact,
-            "sent_unmarked": report.sent_unmarked,
-            "late": report.late,
-            "oldest_pending_age_s": _seconds(report.oldest_pending_age_s),
-            "oldest_pending_id": report.oldest_pending_id,
-            "oldest_dead_age_s": _seconds(report.oldest_dead_age_s),
-            "lag_s": {"p50": report.lag.p50, "p95": report.lag.p95, "p99": report.lag.p99},
-            "rate": {"in_per_s": report.in_per_s, "out_per_s": report.out_per_s},
-            "drain": report.drain.value,
-            "drain_eta_s": report.drain_eta_s,
-            "window_s": _seconds(report.window_s),
-            "history": {"created": list(report.created), "sent": list(report.sent)},
-            "at": report.at,
-        },
-        items=[_item(report.by, row) for row in report.items] if report.by else (),
+        result=facts_of(report),
+        items=[item_of(report.by, row) for row in report.items] if report.by else (),
         human=[*_human(report)],
         warnings=[*_warnings(report)],
     )
@@ -76,11 +59,12 @@ def checked(report: StatsReport, limits: Limits) -> Result:
     if report.dead > limits.dead:
         failed.append(f"{count(report.dead, 'dead event')}, more than {limits.dead:,}")
     result = result_of(report)
+    facts: StatsFacts = {**facts_of(report), "healthy": not failed, "reasons": failed}
     verdict = line(good("✔ healthy")) if not failed else line(bad("✘"), bold("; ".join(failed)))
     return replace(
         result,
         exit_code=exit_codes.of_answer(yes=not failed),
-        result={**result.result, "healthy": not failed, "reasons": failed},
+        result=facts,
         human=[verdict, *result.human],
     )
 
@@ -161,7 +145,7 @@ def _sparkline(counts: Sequence[int]) -> str:
 
 
 def _table(by: By, rows: Sequence[Tally]) -> Table:
-    items = [_item(by, row) for row in rows]
+    items = [item_of(by, row) for row in rows]
     columns = tuple(dict.fromkeys(name for item in items for name in item)) or (label_name(by),)
     names = tuple(name.removesuffix("_s").replace("_", " ") for name in columns)
     return Table(names, tuple(tuple(_cell(name, item.get(name)) for name in columns) for item in items))
@@ -173,19 +157,6 @@ def _cell(name: str, value: object) -> object:
     return "none" if value is None else value
 
 
-def _item(by: By, row: Tally) -> dict[str, object]:
-    item: dict[str, object] = {label_name(by): row.label}
-    match by:
-        case By.STATUS:
-            events = {"pending": row.pending, "dead": row.dead}.get(row.label or "", row.published)
-            item |= {"events": events}
-        case By.ERROR:
-            item |= {"error_group": row.error_group, "pending": row.pending, "dead": row.dead}
-        case By.TYPE | By.PROVIDER:
-            item |= {"pending": row.pending, "dead": row.dead, "published": row.published}
-    return item | {"oldest_age_s": _seconds(row.oldest_age_s)}
-
-
 def _warnings(report: StatsReport) -> Iterator[str]:
     if report.dead:
         yield f"{count(report.dead, 'dead event')}; see `payctl errors`, then `payctl replay --failed`"
@@ -194,10 +165,6 @@ def _warnings(report: StatsReport) -> Iterator[str]:
             f"{report.sent_unmarked:,} events were sent by the replaced service and not marked: every look reads them;"
             " see `payctl doctor --fix-published-flags`"
         )
-
-
-def _seconds(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
 
 
 def _span(time: timedelta) -> str:

@@ -13,6 +13,7 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, facts_of
 from ticketbottle_payctl.cli.commands.stats.result import result_of
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
@@ -69,11 +70,12 @@ def wait_for(
 def _answer(report: StatsReport, condition: Wanted, stopped: ExitCode | None) -> Result:
     reached = condition.holds(report)
     result = result_of(report)
+    facts: StatsFacts = {**facts_of(report), "waited_for": condition.text, "reached": reached}
     verdict = line(good("✔"), condition.text) if reached else line(bad("✘"), bold(f"not reached: {condition.text}"))
     return replace(
         result,
         exit_code=ExitCode.DONE if reached else stopped or ExitCode.DEADLINE,
-        result={**result.result, "waited_for": condition.text, "reached": reached},
+        result=facts,
         human=[verdict, *result.human],
     )
 

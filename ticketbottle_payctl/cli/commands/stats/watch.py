@@ -13,6 +13,7 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.commands.stats.facts import facts_of
 from ticketbottle_payctl.cli.commands.stats.result import SCHEMA, result_of
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
@@ -54,7 +55,7 @@ def _again(session: Session, look: Callable[[], StatsReport], show: Show, stop: 
 @contextmanager
 def _screen(session: Session, pause: timedelta) -> Iterator[Show]:
     if session.shared.output is OutputFormat.NDJSON:
-        yield lambda report: writer.write_part(item_line(dict(result_of(report).result)), json=True)
+        yield lambda report: writer.write_part(item_line(facts_of(report)), json=True)
     elif is_terminal(sys.stdout):
         with _picture(session, pause) as show:
             yield show
@@ -83,6 +84,5 @@ def _picture(session: Session, pause: timedelta) -> Iterator[Show]:
 
 
 def _values(report: StatsReport) -> list[str]:
-    result = result_of(report).result
-    values = {**result, "in_per_s": report.in_per_s, "out_per_s": report.out_per_s}
+    values = {**facts_of(report), "in_per_s": report.in_per_s, "out_per_s": report.out_per_s}
     return [cell(values[name]) for name in _COLUMNS]

@@ -1,0 +1,152 @@
+"""The facts of a look at the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, NotRequired, TypedDict
+
+from ticketbottle_payctl.facts import Count, Keywords, Rate, Seconds
+from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
+
+
+class LagFacts(TypedDict):
+    """Percentiles of the publish lag in seconds; null if nothing was published."""
+
+    p50: Seconds | None
+    p95: Seconds | None
+    p99: Seconds | None
+
+
+class RateFacts(TypedDict):
+    """Events a second."""
+
+    in_per_s: Rate
+    out_per_s: Rate
+
+
+class HistoryFacts(TypedDict):
+    """Events in each thirtieth of the window, the oldest first."""
+
+    created: NotRequired[Sequence[Count]]
+    sent: NotRequired[Sequence[Count]]
+
+
+class StatsFacts(TypedDict):
+    """The state of the outbox."""
+
+    pending: Count
+    """Events that wait to be published."""
+    dead: Count
+    """Events out of retries."""
+    published: Count
+    """Published rows, with those that the replaced service did not mark."""
+    total: Count
+    """All rows."""
+    exact: NotRequired[bool]
+    """Whether published and total are counted, not estimated."""
+    sent_unmarked: NotRequired[Count]
+    """Rows that the replaced service sent without marking them."""
+    late: NotRequired[Count]
+    """Events pending for more than an hour."""
+    oldest_pending_age_s: Seconds | None
+    """Age of the oldest pending event in seconds; null if nothing is pending."""
+    oldest_pending_id: str | None
+    """Its id."""
+    oldest_dead_age_s: NotRequired[Seconds | None]
+    """Age of the oldest dead event in seconds."""
+    lag_s: LagFacts
+    """Seconds from an event's creation to its publishing, in the window."""
+    rate: RateFacts
+    """Events created and published a second, in the window."""
+    drain: NotRequired[Drain]
+    """Whether the backlog grows or shrinks."""
+    drain_eta_s: Seconds | None
+    """Seconds until nothing is pending if the last minute goes on; null if the backlog does not shrink."""
+    window_s: NotRequired[Seconds | None]
+    """How far back rates and lags reach: as asked for, or as far as the newest 10,000 published events go."""
+    history: NotRequired[HistoryFacts]
+    """Events in each thirtieth of the window, the oldest first."""
+    at: NotRequired[datetime]
+    """The instant of this state, by the database's clock, UTC."""
+    healthy: NotRequired[bool]
+    """With --check: the answer."""
+    reasons: NotRequired[Sequence[str]]
+    """With --check: what is not as it should be."""
+    waited_for: NotRequired[str]
+    """With --wait: the condition."""
+    reached: NotRequired[bool]
+    """With --wait: whether it came true."""
+
+
+class StatsItem(TypedDict, total=False):
+    """A row of --by. With --watch and -o ndjson each item line is a whole result instead."""
+
+    event_type: str | None
+    """An event type."""
+    status: Annotated[str, Keywords(enum=["pending", "dead", "published"])]
+    provider: str | None
+    """A gateway, as the payment names it; null if it is not known."""
+    error: str | None
+    """A kind of error, without ids and numbers; null for events that never failed."""
+    error_group: str | None
+    """The error's short name, for replay --error-group."""
+    pending: Count
+    dead: Count
+    events: Count
+    published: Count | None
+    """Of the newest 10,000 published events, those in the window."""
+    oldest_age_s: Seconds | None
+    """Age of the oldest unpublished event in seconds."""
+
+
+def facts_of(report: StatsReport) -> StatsFacts:
+    """Return the facts of a look at the outbox."""
+    return {
+        "pending": report.pending,
+        "dead": report.dead,
+        "published": report.published,
+        "total": report.total,
+        "exact": report.exact,
+        "sent_unmarked": report.sent_unmarked,
+        "late": report.late,
+        "oldest_pending_age_s": _seconds(report.oldest_pending_age_s),
+        "oldest_pending_id": report.oldest_pending_id,
+        "oldest_dead_age_s": _seconds(report.oldest_dead_age_s),
+        "lag_s": {"p50": report.lag.p50, "p95": report.lag.p95, "p99": report.lag.p99},
+        "rate": {"in_per_s": report.in_per_s, "out_per_s": report.out_per_s},
+        "drain": report.drain,
+        "drain_eta_s": report.drain_eta_s,
+        "window_s": _seconds(report.window_s),
+        "history": {"created": list(report.created), "sent": list(report.sent)},
+        "at": report.at,
+    }
+
+
+def item_of(by: By, row: Tally) -> StatsItem:
+    """Return a row of a breakdown."""
+    age = _seconds(row.oldest_age_s)
+    match by:
+        case By.STATUS:
+            events = {"pending": row.pending, "dead": row.dead}.get(row.label or "", row.published)
+            return {"status": str(row.label), "events": events or 0, "oldest_age_s": age}
+        case By.ERROR:
+            return {
+                "error": row.label,
+                "error_group": row.error_group,
+                "pending": row.pending,
+                "dead": row.dead,
+                "oldest_age_s": age,
+            }
+        case By.TYPE | By.PROVIDER:
+            rest: StatsItem = {
+                "pending": row.pending,
+                "dead": row.dead,
+                "published": row.published,
+                "oldest_age_s": age,
+            }
+            return {"event_type": row.label, **rest} if by is By.TYPE else {"provider": row.label, **rest}
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

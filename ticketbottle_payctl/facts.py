@@ -1,0 +1,34 @@
+"""Types for the facts that a report gives to programs: to the JSON output, the functions and the log.
+
+The facts of a report are a ``TypedDict`` next to the report. ``make docs`` reads these types and their docstrings and
+writes the JSON Schemas from them. A field that was added within version 1 is ``NotRequired``: earlier documents of
+the same version do not have it. At run time such a type is a plain dictionary, and no schema library is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+
+class Keywords:
+    """Keywords for a type's JSON Schema that Python's types cannot express."""
+
+    def __init__(self, **keywords: object) -> None:
+        self._keywords = keywords
+
+    def __get_pydantic_json_schema__(
+        self, core: object, schema_of: Callable[[object], dict[str, object]]
+    ) -> dict[str, object]:
+        """Add the keywords to the type's schema. Only pydantic calls this, when the documents are generated."""
+        return {**schema_of(core), **self._keywords}
+
+
+Count = Annotated[int, Keywords(minimum=0)]
+"""A number of things, or of bytes or milliseconds."""
+
+Seconds = Annotated[float, Keywords(minimum=0)]
+"""A duration in seconds."""
+
+Rate = Annotated[float, Keywords(minimum=0)]
+"""Events a second."""

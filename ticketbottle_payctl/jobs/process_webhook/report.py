@@ -1,0 +1,104 @@
+"""What became of a callback, for people, programs, the functions and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypedDict
+
+from ticketbottle_payctl.domain.callback import Reply
+from ticketbottle_payctl.domain.decision import Alert, Decision, WebhookOutcome
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.new_event import NewEvent
+
+
+class WebhookFacts(Decision):
+    """A decision, and the payment that it is about."""
+
+    provider: str
+    """zalopay, payos, vnpay or momo."""
+    outcome: WebhookOutcome
+    payment_id: str | None
+    """The payment service's id."""
+    order_code: str | None
+    """The order, as opaque text."""
+
+
+class WrittenEvent(TypedDict):
+    """The outbox event that a callback writes."""
+
+    id: str
+    event_type: str
+    topic: str
+    key: str
+    payload: Mapping[str, object]
+
+
+class ReplyFacts(TypedDict):
+    """The HTTP reply to the gateway."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
+class WebhookResult(WebhookFacts):
+    """The facts, with the event and the reply in full."""
+
+    event: WrittenEvent | None
+    reply: ReplyFacts
+    """The reply to the gateway, word for word."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookReport:
+    """What was decided and what the gateway is told. ``event`` is the outbox row that was (or would be) written."""
+
+    provider: str
+    outcome: WebhookOutcome
+    reason: str | None
+    reply: Reply
+    payment_id: str | None = None
+    order_code: str | None = None
+    status_before: str | None = None
+    status_after: str | None = None
+    event: NewEvent | None = None
+    receipt_id: str | None = None
+    alert: Alert | None = None
+    dry_run: bool = False
+
+    @property
+    def facts(self) -> WebhookFacts:
+        """The facts that the JSON outputs, the functions and the log share."""
+        return {
+            "provider": self.provider,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "payment_id": self.payment_id,
+            "order_code": self.order_code,
+            "status_before": self.status_before,
+            "status_after": self.status_after,
+            "event_id": self.event.id if self.event else None,
+            "receipt_id": self.receipt_id,
+            "alert": self.alert,
+        }
+
+    @property
+    def result(self) -> WebhookResult:
+        """The facts, the event and the reply, for the output of process-webhook."""
+        reply = self.reply
+        return {
+            **self.facts,
+            "event": None if self.event is None else _written(self.event),
+            "reply": {"status": reply.status, "headers": dict(reply.headers), "body": reply.body},
+        }
+
+
+def _written(event: NewEvent) -> WrittenEvent:
+    return {
+        "id": event.id,
+        "event_type": event.event_type,
+        "topic": TOPICS[event.event_type],
+        "key": event.aggregate_id,
+        "payload": dict(event.payload),
+    }
