@@ -63,6 +63,18 @@ def test_no_gateway_is_loaded_for_who_asks_none(command):
     assert result.stderr.split() == []
 
 
+def test_no_command_and_no_function_loads_the_library_that_writes_the_schemas():
+    """Pydantic is there for `make docs` only; a command would wait for it."""
+    code = (
+        "import sys; from ticketbottle_payctl.cli.app.registry import COMMANDS; [each.load() for each in COMMANDS]; "
+        "import lambda_entrypoints.webhook, lambda_entrypoints.publish_outbox, lambda_entrypoints.cleanup; "
+        "print(*sys.modules)"
+    )
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "ticketbottle_payctl.facts" in modules
+    assert "pydantic" not in modules
+
+
 def test_help_does_not_import_the_commands():
     """The list of commands is a table, not an import of each."""
     code = RUN.replace("print(*sys.modules", "print(*[m for m in sys.modules if m.startswith('ticketbottle_payctl')]")
