@@ -23,8 +23,8 @@ from ticketbottle_payctl.domain.ordering import IDLE_WITHIN, LATE_COMMITS, WRITE
 from ticketbottle_payctl.domain.payment import Status, Transition
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.cdc import cut_over
-from ticketbottle_payctl.jobs.reconcile.asking import Finding
-from ticketbottle_payctl.jobs.reconcile.settling import settle_findings
+from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
+from ticketbottle_payctl.jobs.reconcile.settle_payments import settle_findings
 from ticketbottle_payctl.sandbox.callbacks import Scenario
 from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.settings import KafkaSettings
@@ -50,7 +50,7 @@ def reconcile(shop, payment):
         (found,) = overdue.named(connection, [payment.id])
     callback = Callback("momo", Outcome.FAILED, payment.reference, payment.order_code, "7", payment.amount)
     verdict = Transition(Status.PENDING, Status.FAILED, shop.now(), late=False)
-    finding = Finding(found, "failed", callback=callback, verdict=verdict)
+    finding = StatusFinding(found, "failed", callback=callback, verdict=verdict)
     run = NewRun(str(uuid4()), "reconcile payments", Who("tester", "here"))
     settle_findings(shop.engine, [finding], run, stop=threading.Event())
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from threading import Event
 
-from ticketbottle_payctl.jobs.publish_outbox.facts import PublishOptions, StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox.facts import StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox.report import PublishOptions
 
 
 class Budget:
