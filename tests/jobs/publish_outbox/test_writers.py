@@ -23,8 +23,8 @@ from ticketbottle_payctl.domain.ordering import IDLE_WITHIN, LATE_COMMITS, WRITE
 from ticketbottle_payctl.domain.payment import Status, Transition
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.cdc import cut_over
-from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 from ticketbottle_payctl.jobs.reconcile.settle_payments import settle_findings
+from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 from ticketbottle_payctl.sandbox.callbacks import Scenario
 from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.settings import KafkaSettings
