@@ -162,6 +162,23 @@ def test_quoted_code_is_in_the_code():
     assert [quote for quote in quotes if quote not in sources] == []
 
 
+def test_the_architecture_page_draws_every_package():
+    """A package or module of the top level that is not drawn has no place yet."""
+    page = read(ROOT / "docs" / "architecture.md")
+    drawing = "".join(FENCE.findall(page))
+    package = ROOT / "ticketbottle_payctl"
+    names = {each.stem for each in package.iterdir() if not each.name.startswith(("__", "py.typed"))}
+    assert sorted(name for name in names if not re.search(rf"\b{name}\b", drawing)) == []
+
+
+def test_every_file_that_the_architecture_page_names_is_there():
+    """The table of places leads to files that exist."""
+    page = read(ROOT / "docs" / "architecture.md")
+    named = set(re.findall(r"`((?:cli|store|jobs|domain|providers|broker)/[a-z_/]+\.py)`", page))
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (ROOT / "ticketbottle_payctl" / name).is_file()] == []
+
+
 def test_every_make_target_is_explained():
     """`make` alone lists every target that a person calls."""
     makefile = read(ROOT / "Makefile")
