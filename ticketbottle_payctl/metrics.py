@@ -1,6 +1,6 @@
-"""The one list of metrics. The functions may emit no other; alarms and dashboard of the template are made from it.
+"""The list of all metrics. The functions may emit no other. The template's alarms and dashboard are made from it.
 
-A metric is a line of JSON on stdout in CloudWatch's embedded metric format: no call, no agent, no endpoint.
+A metric is a line of JSON on stdout in CloudWatch's embedded metric format. It needs no call, agent or endpoint.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -19,11 +19,11 @@ Amount = float | Sequence[float]
 """One value, or up to :data:`MOST_VALUES` of them."""
 
 MOST_VALUES = 100
-"""How many values one metric of one line may carry."""
+"""The number of values that one metric of one line may have."""
 
 
 class Function(StrEnum):
-    """The functions, as the ``function`` dimension names them."""
+    """The functions, by the name in the ``function`` dimension."""
 
     WEBHOOK = "webhook"
     PUBLISH_OUTBOX = "publish_outbox"
@@ -31,7 +31,7 @@ class Function(StrEnum):
 
 
 class Unit(StrEnum):
-    """CloudWatch's words for the units in use."""
+    """CloudWatch's words for the used units."""
 
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
@@ -39,7 +39,7 @@ class Unit(StrEnum):
 
 
 class Statistic(StrEnum):
-    """How values of one period are made into one; never the average, which hides what hurts."""
+    """How the values of a period become one. It is never the average, which hides peaks."""
 
     SUM = "Sum"
     MAXIMUM = "Maximum"
@@ -48,14 +48,14 @@ class Statistic(StrEnum):
 
 BY_FUNCTION = ("env", "function")
 BY_PROVIDER = ("env", "provider")
-"""The only sets of dimensions: each combination of values is billed as a metric of its own."""
+"""The only sets of dimensions. Each combination of values is billed as a metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What is measured, who emits it, along which dimensions, and how it is looked at.
+    """What is measured, which function emits it, its dimensions, and its statistic.
 
-    ``always`` metrics are emitted by every run of their function, also as zero: silence is a fault.
+    Every run of its function emits an ``always`` metric, also as zero: a missing value is a fault.
     """
 
     name: str
@@ -128,7 +128,7 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 def of_outbox(pending: int, dead: int, oldest_pending_age_s: float | None) -> dict[str, Amount]:
-    """How the outbox is now."""
+    """Return the measures of the outbox now."""
     age = round(oldest_pending_age_s or 0.0, 3)
     return {"OutboxPending": pending, "OutboxDeadTotal": dead, "OutboxOldestPendingAge": age}
 
@@ -136,11 +136,11 @@ def of_outbox(pending: int, dead: int, oldest_pending_age_s: float | None) -> di
 def emf(
     function: Function, amounts: Mapping[str, Amount], *, env: str, at: float, provider: str | None = None
 ) -> list[str]:
-    """The lines for some amounts: one for each set of dimensions. ``at`` is seconds since 1970.
+    """Return the lines for some amounts, one for each set of dimensions. ``at`` is seconds since 1970.
 
     Raises:
-        KeyError: an amount has no metric of that name in :data:`METRICS`.
-        ValueError: the function is not among those that the list has for the metric.
+        KeyError: no metric in :data:`METRICS` has this name.
+        ValueError: the list does not have the metric for this function.
     """
     values = {"env": env, "function": function.value, "provider": provider}
     chosen = [BY_NAME[name] for name in amounts]
@@ -165,7 +165,7 @@ def emf(
 
 
 def emit(function: Function, amounts: Mapping[str, Amount], *, env: str, provider: str | None = None) -> None:
-    """Print the lines to stdout at once: the process may be frozen, or end, right after."""
+    """Print the lines to stdout at once, because the process may be frozen or end right after."""
     for line in emf(function, amounts, env=env, at=time.time(), provider=provider):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""A value that must never be seen: it does not print, log, pickle or serialise."""
+"""A value that must not be shown: it does not print, log, pickle or serialise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NoReturn, final
 
 @final
 class Secret:
-    """Text whose only way out is :meth:`reveal`, so that every use of it can be searched for."""
+    """Text that only :meth:`reveal` returns, so that every use of it can be searched for."""
 
     __slots__ = ("__value",)
 
@@ -15,7 +15,7 @@ class Secret:
         self.__value = value
 
     def reveal(self) -> str:
-        """The text itself, to be handed to the library or function that needs it and nowhere else."""
+        """Return the text, for the library or function that needs it and nothing else."""
         return self.__value
 
     def __bool__(self) -> bool:

@@ -1,7 +1,7 @@
-"""Log lines: one JSON object a line on stderr, an event name and its fields, and a second net against secrets.
+"""Log lines: one JSON object a line on stderr with an event name and fields, and a second protection of secrets.
 
-The first net is that no secret is logged. This one blanks what looks like one all the same: registered values,
-passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and fields whose name says secret.
+The first protection is that no secret is logged. This one blanks what looks like a secret: registered values,
+passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and fields with a secret's name.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _LEVEL_NAMES = {logging.WARNING: "WARN", logging.CRITICAL: "FATAL"}
 _LOGGER = logging.getLogger("ticketbottle_payctl")
 _SHORTEST_REGISTERED = 6
 
-# Each pattern below takes time in proportion to the text: a scheme, a card and a MAC have a length, and a word is cut
-# at its last @ without going back.
+# Each pattern takes time in proportion to the text: a scheme, a card and a MAC have a greatest length, and a word is
+# cut at its last @ without going back.
 _WORD = re.compile(r"[^\s\"']+")
 _USER_IN_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^:/@]{0,255}:", re.IGNORECASE)
 _NAMED = re.compile(
@@ -59,9 +59,9 @@ _context: ContextVar[Mapping[str, object] | None] = ContextVar("payctl_log_conte
 
 
 def register(secret: Secret) -> None:
-    """Blank this value wherever it would appear from now on, also in its URL-encoded spelling.
+    """Blank this value in every later output, also in its URL-encoded spelling.
 
-    Values shorter than six characters are left alone: blanking them would blank ordinary words.
+    Values shorter than six characters are not blanked, because ordinary words would be blanked too.
     """
     global _known_values  # noqa: PLW0603 - one process, one set of secrets
     value = secret.reveal()
@@ -74,14 +74,17 @@ def register(secret: Secret) -> None:
 
 
 def redact(text: str) -> str:
-    """``text`` without anything that looks like a secret. Long digit runs go only where they pass the card check."""
+    """Return ``text`` without anything that looks like a secret.
+
+    Long digit runs are blanked if they pass the card check.
+    """
     return _CARD.sub(_hide_card, _redact_secrets(text))
 
 
 def setup_logging(level: str, *, stream: TextIO | None = None, **always: str) -> None:
-    """Send every log record to stderr (or ``stream``) as JSON, replacing whatever handler was there.
+    """Send every log record to stderr (or ``stream``) as JSON, and replace earlier handlers.
 
-    ``level`` is a key of :data:`LEVELS`; ``always`` is on every line (``service``, ``env``).
+    ``level`` is a key of :data:`LEVELS`. ``always`` is on every line (``service``, ``env``).
     """
     handler = _Handler(stream)
     handler.setFormatter(_JsonFormatter(always))
@@ -92,7 +95,7 @@ def setup_logging(level: str, *, stream: TextIO | None = None, **always: str) ->
 
 
 def log_event(event: str, *, level: str = "info", error: BaseException | None = None, **fields: object) -> None:
-    """Write one line: ``event`` is a name such as ``webhook_settled``, never a sentence; the rest are its fields."""
+    """Write one line. ``event`` is a name such as ``webhook_settled``, never a sentence. The rest are its fields."""
     _LOGGER.log(LEVELS[level], event, exc_info=error, extra={"payctl_fields": fields})
 
 
@@ -107,12 +110,12 @@ def log_context(**fields: object) -> Iterator[None]:
 
 
 def redacted_traceback(error: BaseException) -> str:
-    """The traceback of ``error`` without secrets."""
+    """Return the traceback of ``error`` without secrets."""
     return redact("".join(traceback.format_exception(error)))
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes to what ``sys.stderr`` is at that moment, so a replaced stream is followed."""
+    """A handler that writes to the present ``sys.stderr``, so a replaced stream is used."""
 
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__(stream)

@@ -1,9 +1,9 @@
-"""OpenTelemetry spans, for who asks for them: one for each batch that is sent, linked to the callbacks it came from.
+"""OpenTelemetry spans, if they are asked for: one for each sent batch, linked to the callbacks of its events.
 
-Asked for by OpenTelemetry's own variables (OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_ENDPOINT and so on), or by a host
-that has set up tracing already. Otherwise nothing is imported. Needs the otel extra; a trace that cannot be made or
-delivered never fails what it would have told of. The variables:
-https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+OpenTelemetry's own variables (OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_ENDPOINT and so on) ask for them, or a host
+that has set up tracing. Otherwise nothing is imported. Spans need the otel extra. A trace that cannot be made or
+delivered never fails the work. The variables: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-
+variables/
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanContext, Tracer
 
 MOST_LINKS = 128
-"""A batch has thousands of parents; these many stand for all. It is also the SDK's own limit."""
+"""A batch has thousands of parents. This many links stand for all of them. It is also the SDK's own limit."""
 
 Ended = Callable[[Mapping[str, int]], None]
-"""Told what became of the batch, as counts by name."""
+"""Called with the result of the batch, as counts by name."""
 
 BatchSpan = Callable[[Sequence[OutboxEvent]], AbstractContextManager[Ended]]
 
@@ -40,14 +40,14 @@ _HINT = "pip install 'payctl[otel]'"
 
 
 def batch_span(events: Sequence[OutboxEvent]) -> AbstractContextManager[Ended]:
-    """A span around the sending of ``events``, where tracing is on; where it is off, nothing."""
+    """Run the sending of ``events`` in a span if tracing is on."""
     tracer = _tracer()
     return nullcontext(_ignore) if tracer is None else traced_batch(tracer, events)
 
 
 @contextmanager
 def traced_batch(tracer: Tracer, events: Sequence[OutboxEvent]) -> Iterator[Ended]:
-    """A span of its own trace, with links to the first :data:`MOST_LINKS` traces that led to these events."""
+    """Run the batch in a span of its own trace, with links to the first :data:`MOST_LINKS` traces of its events."""
     from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415 - only where tracing is on
 
     span = tracer.start_span("publish_outbox", kind=SpanKind.PRODUCER, links=_links(events), attributes=_about(events))
@@ -68,7 +68,10 @@ def traced_batch(tracer: Tracer, events: Sequence[OutboxEvent]) -> Iterator[Ende
 
 
 def flush(seconds: float = 2.0) -> None:
-    """Deliver what is waiting. For a function that is frozen when it returns; a process does it when it ends."""
+    """Deliver waiting spans.
+
+    A function is frozen when it returns, so it must call this. A process does it at its end.
+    """
     if "opentelemetry.sdk.trace" in sys.modules and _provider.cache_info().currsize:
         provider = _provider()
         if provider is not None:
@@ -76,7 +79,7 @@ def flush(seconds: float = 2.0) -> None:
 
 
 def span_context(traceparent: str | None) -> SpanContext | None:
-    """What a ``traceparent`` names (https://www.w3.org/TR/trace-context/); None where it is absent or malformed."""
+    """Return the context of a ``traceparent`` (https://www.w3.org/TR/trace-context/), or None if it is malformed."""
     from opentelemetry.trace import SpanContext, TraceFlags  # noqa: PLC0415 - only where tracing is on
 
     found = _TRACEPARENT.fullmatch(traceparent or "")
@@ -100,7 +103,7 @@ def _links(events: Sequence[OutboxEvent]) -> list[Link]:
 
 
 def _about(events: Sequence[OutboxEvent]) -> dict[str, str | int]:
-    """Attributes named by https://opentelemetry.io/docs/specs/semconv/messaging/kafka/ where it has a name."""
+    """Return attributes, with names from https://opentelemetry.io/docs/specs/semconv/messaging/kafka/ if it has one."""
     topics = Counter(TOPICS.get(event.event_type, "none") for event in events)
     one = {"messaging.destination.name": next(iter(topics))} if len(topics) == 1 else {}
     return {
@@ -125,7 +128,7 @@ def _tracer() -> Tracer | None:
 
 @cache
 def _provider() -> TracerProvider | None:
-    """A provider of our own, with the exporter that the environment names; the SDK reads all the rest itself."""
+    """Return a new provider with the exporter that the environment names. The SDK reads the other variables itself."""
     name = _exporter(os.environ)
     if name is None:
         return None
@@ -147,7 +150,7 @@ def _provider() -> TracerProvider | None:
 
 
 def _exporter(environ: Mapping[str, str]) -> str | None:
-    """The exporter that is asked for, by the name it is registered with; None where tracing is off."""
+    """Return the exporter that is asked for, by its registered name, or None if tracing is off."""
     named = environ.get("OTEL_TRACES_EXPORTER", "").strip()
     endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or named == "none" or not (named or endpoint):
@@ -168,4 +171,4 @@ def _make_exporter(name: str) -> Any:  # noqa: ANN401 - a class that an installe
 
 
 def _ignore(_counts: Mapping[str, int]) -> None:
-    """Tracing is off."""
+    """Do nothing, because tracing is off."""

@@ -1,7 +1,6 @@
 """The composition root: the only place that names a real engine, producer or clock.
 
-And the only one that imports late: the webhook's function never loads the Kafka client, ``verify-signature`` never
-loads SQLAlchemy.
+It imports late: the webhook's function never loads the Kafka client, and ``verify-signature`` never loads SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ _SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|_KEY\d?(?:_PREVIOUS)?$")
 
 
 def utc_now() -> datetime:
-    """The machine's clock, in UTC."""
+    """Return the machine's clock, in UTC."""
     return datetime.now(UTC)
 
 
 class Services:
-    """What the jobs are given. Each thing is made on first use and closed once, by whoever made this.
+    """What the jobs get. Each thing is made on first use. The maker of this object closes it once.
 
-    ``secrets`` answers what values a credential's variable has, the current one first; by default the environment
-    itself. An ``engine`` that is passed in is used and left open.
+    ``secrets`` returns the values of a credential's variable, the current one first. By default it reads the
+    environment. An ``engine`` that is passed in is used and left open.
     """
 
     def __init__(
@@ -60,19 +59,19 @@ class Services:
 
     @cached_property
     def settings(self) -> Settings:
-        """The environment, read once.
+        """Return the settings, read from the environment once.
 
         Raises:
-            ConfigError: a value is not of its kind.
+            ConfigError: a value is wrong.
         """
         return Settings.from_env(self.environ)
 
     @cached_property
     def engine(self) -> Engine:
-        """The payment service's database. Connects when a job first uses it.
+        """Return the engine of the payment service's database. It connects when a job first uses it.
 
         Raises:
-            ConfigError: ``DATABASE_URL`` is absent or wrong.
+            ConfigError: ``DATABASE_URL`` is missing or wrong.
         """
         database = self.settings.database
         from ticketbottle_payctl.store.db.engine import make_engine  # noqa: PLC0415 - SQLAlchemy, only where it is used
@@ -83,10 +82,10 @@ class Services:
 
     @cached_property
     def producer(self) -> Producer:
-        """Kafka. Connects when a job first uses it.
+        """Return the producer. It connects when a job first uses it.
 
         Raises:
-            ConfigError: ``KAFKA_*`` is absent or wrong.
+            ConfigError: ``KAFKA_*`` is missing or wrong.
         """
         kafka = self.settings.kafka
         from ticketbottle_payctl.broker.config import producer_config  # noqa: PLC0415 - the Kafka client, likewise
@@ -98,10 +97,10 @@ class Services:
 
     @cached_property
     def follower(self) -> Follower:
-        """What reads back from Kafka which events lie there. Connects when a job first uses it.
+        """Return the reader of events that are in Kafka. It connects when a job first uses it.
 
         Raises:
-            ConfigError: ``KAFKA_*`` is absent or wrong.
+            ConfigError: ``KAFKA_*`` is missing or wrong.
         """
         kafka = self.settings.kafka
         from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - as above
@@ -112,13 +111,13 @@ class Services:
         return follower
 
     def credentials(self, gateway: Gateway) -> Credentials:
-        """The merchant's values for one gateway; empty tuples where it is off."""
+        """Return the merchant's values for one gateway: empty tuples if the gateway is off."""
         from ticketbottle_payctl import providers  # noqa: PLC0415 - most commands never ask
 
         return providers.credentials(gateway, self._secrets or self.settings.secrets)
 
     def close(self) -> None:
-        """Close what was opened. Doing it twice is the same as once."""
+        """Close everything that was opened. A second call does nothing."""
         self._open.close()
 
     def __enter__(self) -> Self:
@@ -131,7 +130,7 @@ class Services:
 
 
 def hide_secrets(environ: Mapping[str, str]) -> None:
-    """Blank the secrets of an environment in every log line, error and traceback, should one ever get there."""
+    """Blank the secrets of an environment in every log line, error and traceback."""
     for name, value in environ.items():
         if value and _SECRET_NAME.search(name) and not name.endswith("_ARN"):
             telemetry.register(Secret(value))

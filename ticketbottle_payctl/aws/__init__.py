@@ -1,1 +1,1 @@
-"""What only the Lambda functions use: Secrets Manager, SQS, SNS, X-Ray. The AWS client loads where one is asked."""
+"""AWS services and events. Only the Lambda functions use the services, and the client is loaded on first use."""

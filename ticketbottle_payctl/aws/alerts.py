@@ -1,7 +1,7 @@
 """Tell people: a pointer to each newly dead event on an SQS queue, and a message to an SNS topic.
 
-Both are optional, and neither is the truth, which is in the database: what cannot be sent is counted and logged and
-never fails the job. No message holds a payload, an account number or a name.
+Both are optional. The truth is in the database. A message that cannot be sent is counted and logged, and never fails
+the job. No message contains a payload, an account number or a name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ticketbottle_payctl.aws.client import make_client
 from ticketbottle_payctl.telemetry import log_event, redact
 
 SHORTEST_BETWEEN = 300.0
-"""Seconds between two messages of one kind from one process; the next one says how many were left out."""
+"""Seconds between two messages of one kind from one process. The next message says how many were left out."""
 
 EVENT_DEAD = "event_dead"
 
@@ -32,13 +32,13 @@ MEANINGS = {
     "ambiguous": "A signed text can be read as two different callbacks. Run payctl reconcile payments.",
     EVENT_DEAD: "Events ran out of retries: a customer may have paid and have no ticket. They wait in the outbox.",
 }
-"""What a person has to know, by kind. The runbook has a heading for each."""
+"""What a person must know, by kind. The runbook has a heading for each."""
 
-_MOST_IN_A_BATCH = 10  # SQS takes no more at once
+_MOST_IN_A_BATCH = 10  # SQS accepts no more at once
 
 
 class Pointer(NamedTuple):
-    """Which event died, and why in a word; enough to find it, nothing of what it says."""
+    """A dead event and a word for the reason: enough to find it, without its content."""
 
     event_id: str
     aggregate_id: str
@@ -61,12 +61,12 @@ class Pointer(NamedTuple):
 
 
 def quick_client(service: str) -> Any:  # noqa: ANN401 - botocore has no types
-    """A client that gives up after three seconds: somebody waits for the reply."""
+    """Return a client that gives up after three seconds, because a gateway waits for the reply."""
     return make_client(service, connect_s=1, read_s=2, tries=1)
 
 
 class DeadEventQueue:
-    """The queue of one run. After the first request that fails it asks no more: the run has better things to do."""
+    """The queue of one run. After the first failed request it sends no more, so that the run can go on."""
 
     def __init__(self, url: str | None, *, client: Callable[[str], Any] = quick_client) -> None:
         self._url = url
@@ -75,7 +75,7 @@ class DeadEventQueue:
         self.failed = 0
 
     def send(self, pointers: Sequence[Pointer]) -> None:
-        """Send the pointers of committed events; ``failed`` counts those that did not get there."""
+        """Send the pointers of committed events. ``failed`` counts those that were not sent."""
         if self._url is None:
             return
         for start in range(0, len(pointers), _MOST_IN_A_BATCH):
@@ -98,9 +98,9 @@ class DeadEventQueue:
 
 
 class AlertTopic:
-    """The topic, kept for the process's life, so that a storm of one kind is one message in five minutes.
+    """The topic, for the process's life, so that many alerts of one kind are one message in five minutes.
 
-    ``clock`` is the wall's: a frozen function's monotonic clock may stand still.
+    ``clock`` is wall-clock time: a frozen function's monotonic clock may stand still.
     """
 
     def __init__(
@@ -120,9 +120,9 @@ class AlertTopic:
         self._left_out: dict[str, int] = {}
 
     def tell(self, kind: str, **facts: object) -> bool:
-        """Publish a message of a kind in :data:`MEANINGS`; False where it was due and could not be sent.
+        """Publish a message of a kind in :data:`MEANINGS`. Return False if it was due and could not be sent.
 
-        One that could not be sent also waits: a topic that is away must not slow down every callback.
+        After a failure the next message waits too: an unavailable topic must not slow down every callback.
         """
         if self._arn is None:
             return True

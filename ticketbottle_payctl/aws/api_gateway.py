@@ -1,7 +1,7 @@
-"""API Gateway HTTP API events, payload format 2.0, to and from a request and a reply.
+"""Convert API Gateway HTTP API events, payload format 2.0, to a request, and a reply to a response.
 
-Source: "Create AWS Lambda proxy integrations for HTTP APIs in API Gateway". The query is ``rawQueryString``:
-``queryStringParameters`` is decoded and joins repeated names, which no signature survives.
+Source: "Create AWS Lambda proxy integrations for HTTP APIs in API Gateway". The query is ``rawQueryString``, because
+``queryStringParameters`` is decoded and joins repeated names, which breaks signatures.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _MAX_BASE64 = (MAX_BODY_BYTES + 2) // 3 * 4
 
 
 def to_request(event: object) -> Request:
-    """The HTTP request in an event.
+    """Return the HTTP request in an event.
 
     Raises:
         BodyTooLargeError: body or query is larger than ``MAX_BODY_BYTES``.
-        InputError: anything else that is not an event of this format. No other exception, whatever ``event`` is.
+        InputError: the event is not of this format. No other exception is raised, whatever ``event`` is.
     """
     fields = _mapping(event, "the event")
     if fields.get("version", "2.0") != "2.0":
@@ -38,7 +38,7 @@ def to_request(event: object) -> Request:
 
 
 def to_response(reply: Reply) -> dict[str, object]:
-    """What the function returns so that API Gateway sends ``reply``."""
+    """Return the function's result, so that API Gateway sends ``reply``."""
     return {
         "statusCode": reply.status,
         "headers": dict(reply.headers),

@@ -1,4 +1,4 @@
-"""The AWS client, bounded: a service that does not answer costs seconds, never the invocation."""
+"""Make AWS clients with short time-outs, so that a service that does not answer never costs the invocation."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _CONFIGURED = frozenset(
 
 
 def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries: int = 2) -> Any:  # noqa: ANN401 - botocore has no types
-    """A client of one service. Region and identity are the function's own; AWS_ENDPOINT_URL may name another endpoint.
+    """Return a client of one service with the function's region and identity. AWS_ENDPOINT_URL may set the endpoint.
 
     Raises:
-        ConfigError: botocore is not installed, or there is no region.
+        ConfigError: botocore is not installed, or no region is set.
     """
     try:
         config, session = import_module("botocore.config"), import_module("botocore.session")
@@ -38,7 +38,7 @@ def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries:
 
 
 def translated(error: Exception, what: str) -> ConfigError | UnavailableError:
-    """Our error for one of botocore's: what AWS refused is a setting, all else is away."""
+    """Return payctl's error for one of botocore's: a refusal is a setting's fault, everything else is unavailable."""
     response = getattr(error, "response", None)
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     message = f"{what}: {code or type(error).__name__}"

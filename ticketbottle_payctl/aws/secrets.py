@@ -1,8 +1,8 @@
-"""Settings whose secrets lie in Secrets Manager: for a secret ``X``, ``X_SECRET_ARN`` says in which one.
+"""Settings whose values are in Secrets Manager: for a secret ``X``, ``X_SECRET_ARN`` names the secret.
 
-A secret is a plain string, or a JSON object with the value under the variable's own name (``X``, during a rotation
-also ``X_PREVIOUS``) or under ``current`` and ``previous``. One object may hold many variables and is fetched once.
-What AWS itself writes is understood too: the user and password of an MSK or RDS secret.
+A secret is a plain string, or a JSON object. The object has the value under the variable's name (``X``, and
+``X_PREVIOUS`` during a rotation) or under ``current`` and ``previous``. One object may have many variables and is
+fetched once. The user and password that AWS writes for MSK and RDS are understood too.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from ticketbottle_payctl.errors import ConfigError, UnavailableError
 from ticketbottle_payctl.secret import Secret
 
 KEPT_SECONDS = 300.0
-"""How long a value is used without asking again."""
+"""Seconds for which a value is used without asking again."""
 
 SHORTEST_BETWEEN = 30.0
-"""A forged callback makes us ask again; a stream of them must not, so this many seconds lie between two times."""
+"""A forged callback leads to another request.
+
+Many of them must not, so this is the least time between two requests.
+"""
 
 _ARN, _PREVIOUS = "_SECRET_ARN", "_PREVIOUS"
 _HIDDEN_FIELD = re.compile(r"secret|password|token|key|^current$|^previous$", re.IGNORECASE)
@@ -40,12 +43,12 @@ class _Kept:
 
 
 class SecretEnvironment(Mapping[str, str]):
-    """An environment in which a variable that is not set, but has an ARN, is read from Secrets Manager on first use.
+    """An environment that reads a variable from Secrets Manager on first use if it is not set and has an ARN.
 
-    What is set wins. Iteration names only what is set, so that nothing is fetched unasked. ``clock`` is the wall's:
-    a frozen function's monotonic clock may stand still. Lookups raise KeyError where there is no such value,
-    ConfigError where the secret must not or cannot be read, UnavailableError where Secrets Manager is away and no
-    earlier value is known.
+    A variable that is set wins. Iteration names only variables that are set, so that nothing is fetched by accident.
+    ``clock`` is wall-clock time: a frozen function's monotonic clock may stand still. A lookup raises KeyError if
+    there is no value, ConfigError if the secret cannot be read, and UnavailableError if Secrets Manager is unavailable
+    and no earlier value is known.
     """
 
     def __init__(
@@ -77,10 +80,10 @@ class SecretEnvironment(Mapping[str, str]):
         return len(self._environ)
 
     def renew(self, names: Iterable[str]) -> bool:
-        """Ask again for the secrets of these variables; whether any of them is another one now.
+        """Fetch the secrets of these variables again. Return whether any of them changed.
 
-        At most once in :data:`SHORTEST_BETWEEN` seconds for each secret, whoever asks. Never raises: where it cannot
-        be asked, nothing has changed.
+        Each secret is fetched at most once in :data:`SHORTEST_BETWEEN` seconds. Never raises: if a secret cannot be
+        fetched, nothing has changed.
         """
         changed = False
         for arn in {arn for name in names if (arn := self._arn(name))}:
@@ -144,7 +147,7 @@ class SecretEnvironment(Mapping[str, str]):
 
 
 def _value(text: str, variable: str, name: str, field: str) -> str | None:
-    """What a secret's text says for ``name``, the variable itself or its previous value."""
+    """Return a secret's value for ``name``, which is the variable itself or its previous value."""
     fields = _fields(text)
     if fields is None:
         return text if field == "current" else None
@@ -163,7 +166,7 @@ def _fields(text: str) -> dict[str, Any] | None:
 
 
 def _database_url(fields: Mapping[str, Any]) -> str | None:
-    """The URL that an RDS secret amounts to; its ``dbname`` is ``postgres`` where it says none."""
+    """Return the URL that an RDS secret describes. Without a ``dbname`` the database is ``postgres``."""
     user, password, host = (fields.get(name) for name in ("username", "password", "host"))
     if not (user and password and host):
         return None
@@ -172,7 +175,7 @@ def _database_url(fields: Mapping[str, Any]) -> str | None:
 
 
 def _hide(text: str) -> None:
-    """Blank what is secret in it, and the password in each URL, wherever it would appear from now on."""
+    """Register every secret in the value, and the password in each URL, so that logs blank them."""
     fields = _fields(text)
     hidden = {"": text} if fields is None else {name: value for name, value in fields.items() if isinstance(value, str)}
     for name, value in hidden.items():

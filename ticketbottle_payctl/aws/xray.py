@@ -1,7 +1,7 @@
 """Traces on Lambda: its trace header as a ``traceparent``, and OpenTelemetry spans by UDP to Lambda's own address.
 
-What listens there takes a line of JSON, then ``T1S`` (sampled) or ``T1U`` and OTLP in base64, as the exporter of AWS's
-own OpenTelemetry distribution sends it: no collector, no endpoint, and nothing that could hold up a reply.
+The receiver takes a line of JSON, then ``T1S`` (sampled) or ``T1U`` and OTLP in base64, as the exporter of AWS's own
+OpenTelemetry distribution sends it. This needs no collector and no endpoint, and cannot hold up a reply.
 https://github.com/aws-observability/aws-otel-python-instrumentation
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ASKED_FOR = "PAYCTL_TRACES"
 BY_UDP = "xray-udp"
-"""The value of :data:`ASKED_FOR` that turns spans on; needs the otel extra."""
+"""The value of :data:`ASKED_FOR` that turns spans on. It needs the otel extra."""
 
 _HEADER = b'{"format":"json","version":1}\n'
 _DEFAULT_ADDRESS, _DEFAULT_PORT = "127.0.0.1:2000", 2000
@@ -34,7 +34,7 @@ _SAMPLED = re.compile(r"(?:^|;)Sampled=1(?:;|$)")
 
 
 def traceparent_of(header: str | None) -> str | None:
-    """X-Ray's header as W3C's (https://www.w3.org/TR/trace-context/); None where it is absent or not of its form."""
+    """Return X-Ray's header as W3C's (https://www.w3.org/TR/trace-context/), or None if it is absent or malformed."""
     text = header or ""
     root, parent = _ROOT.search(text), _PARENT.search(text)
     if root is None or parent is None or set(parent[1]) == {"0"}:
@@ -43,7 +43,10 @@ def traceparent_of(header: str | None) -> str | None:
 
 
 def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
-    """Set up tracing for this process, where the environment asks for it; None where not, or where it cannot be."""
+    """Set up tracing for this process.
+
+    Return None if the environment does not ask for it, or if it cannot be set up.
+    """
     if environ.get(ASKED_FOR) != BY_UDP:
         return None
     try:
@@ -58,7 +61,7 @@ def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         name = environ.get("OTEL_SERVICE_NAME") or environ.get("AWS_LAMBDA_FUNCTION_NAME") or "payctl"
         provider = TracerProvider(resource=Resource.create({"service.name": name, "cloud.provider": "aws"}))
-        # Each span leaves when it ends: a batch in the background would be frozen with the function.
+        # Each span is sent when it ends: a batch in the background would be frozen with the function.
         exporter: Any = UdpExporter(environ.get("AWS_XRAY_DAEMON_ADDRESS"))
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         trace.set_tracer_provider(provider)
@@ -66,9 +69,9 @@ def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
 
 
 class UdpExporter:
-    """What the SDK's span processor asks of an exporter. It sends to ``host:port`` and never waits, fails or answers.
+    """A span exporter that sends to ``host:port`` and never waits, fails or answers.
 
-    A span that is larger than a datagram is left out.
+    A span that is larger than a datagram is dropped.
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -78,7 +81,7 @@ class UdpExporter:
         self._socket.setblocking(False)  # noqa: FBT003 - the socket's own signature
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send what ended, the sampled apart from the others."""
+        """Send ended spans, sampled ones separately."""
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415 - only
         from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415 - where tracing is on
 
@@ -91,7 +94,7 @@ class UdpExporter:
         return SpanExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 0) -> bool:
-        """Nothing is ever kept back."""
+        """Return at once, because no span is kept back."""
         return timeout_millis >= 0
 
     def shutdown(self) -> None:
@@ -101,7 +104,7 @@ class UdpExporter:
 
 @contextmanager
 def request_span(tracer: Tracer | None, name: str, traceparent: str | None) -> Iterator[str | None]:
-    """A span around a request, a child of what called us; gives the ``traceparent`` to hand on.
+    """Run a request in a span that is a child of the caller's. Yield the ``traceparent`` for the next service.
 
     Without a tracer it is the caller's own.
     """

@@ -1,6 +1,6 @@
-"""Change a simulated callback by paths, ``data.amount=5``, and sign it again: what the gateway would have sent then.
+"""Change fields of a simulated callback by path, such as ``data.amount=5``, and sign it again.
 
-A path to the signature itself puts that text in its place. VNPay's fields are the query's parameters.
+A path to the signature sets the signature itself. VNPay's fields are the parameters of the query.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _SIGNATURES = {"zalopay": "mac", "payos": "signature", "vnpay": "vnp_SecureHash"
 
 
 def alter(request: Request, gateway: str, changes: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> Request:
-    """The request with each ``(path, value)`` put in, signed with ``keys`` (by their variables' names).
+    """Return the request with each ``(path, value)`` set, signed with ``keys`` (by the names of their variables).
 
-    A value takes the place of a text as it is; elsewhere it is read as JSON where it is JSON.
+    If the field is a text, the value is used as it is. Otherwise the value is read as JSON if it is JSON.
 
     Raises:
         InputError: a path matches nothing, or a value cannot be signed there.

@@ -1,6 +1,6 @@
-"""What the gateways would call us with for a payment: signed, in every variation a test or a demonstration needs.
+"""Make the callbacks that the gateways would send for a payment, signed, for tests and demonstrations.
 
-The same payment and scenario give the same bytes, so that a second call is a true duplicate.
+The same payment and scenario give the same bytes, so a second call is a true duplicate.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Environ = Mapping[str, str]
 
 
 class Scenario(StrEnum):
-    """What happened at the gateway. The last two are what a test wants to see refused."""
+    """What happened at the gateway. payctl must refuse the last two."""
 
     PAID = "paid"
     FAILED = "failed"
@@ -58,7 +58,7 @@ _WRONG_BY = 1000
 
 
 def environment() -> dict[str, str]:
-    """The settings of a merchant at all four gateways, with the public keys of the built-in samples."""
+    """Return the settings of a merchant at all four gateways, with the public keys of the built-in samples."""
     return {
         field.env: values[0].reveal()
         for gateway in GATEWAYS.values()
@@ -68,22 +68,22 @@ def environment() -> dict[str, str]:
 
 
 def scenarios(provider: str) -> tuple[Scenario, ...]:
-    """What this gateway sends; ZaloPay and PayOS, for one, never call about a cancelled payment.
+    """Return the scenarios that a gateway sends. ZaloPay and PayOS, for example, never call about a cancelled payment.
 
     Raises:
-        NotFoundError: there is no such gateway.
+        NotFoundError: no gateway has this name.
     """
     return _SENT[by_name(provider).name]
 
 
 def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, environ: Environ | None = None) -> Request:
-    """The request with which the payment's gateway reports ``scenario``, signed with the keys in ``environ``.
+    """Return the request with which the payment's gateway reports ``scenario``, signed with the keys in ``environ``.
 
-    By default these are :func:`environment`'s. The amount is the payment's but for ``WRONG_AMOUNT``.
+    The default keys are those of :func:`environment`. The amount is the payment's, except for ``WRONG_AMOUNT``.
 
     Raises:
         InputError: the payment's gateway never sends this.
-        NotFoundError: the payment is of no gateway we know.
+        NotFoundError: payctl does not know the payment's gateway.
     """
     name = by_name(payment.provider).name
     if scenario not in _SENT[name]:
@@ -96,7 +96,7 @@ def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, enviro
 
 
 def somebody_elses(keys: Environ) -> dict[str, str]:
-    """The same merchant with keys that nobody gave it: what is signed with them must be refused."""
+    """Return the same merchant with wrong keys. A callback that is signed with them must be refused."""
     return {**keys, **{variable: "somebody-elses-key" for variable in keys if _is_key(variable)}}
 
 
@@ -196,7 +196,7 @@ def _amount(payment: SandboxPayment, scenario: Scenario) -> int:
 
 
 def _number(payment: SandboxPayment, digits: int) -> int:
-    """The gateway's own number for a payment: always the same, with this many digits."""
+    """Return the gateway's own number for a payment: always the same, with this many digits."""
     least: int = 10 ** (digits - 1)
     return least + int.from_bytes(sha256(payment.reference.encode()).digest()) % (9 * least)
 

@@ -1,8 +1,8 @@
-"""librdkafka's own mock cluster: brokers in this process that speak Kafka's protocol and can be told to fail.
+"""librdkafka's mock cluster: brokers in this process that speak Kafka's protocol and can be told to fail.
 
-It is there in a millisecond and needs no Java. It keeps messages, offsets and consumer groups in memory, answers
-other processes too, and has neither TLS nor SASL; what it cannot prove belongs to a real Apache Kafka.
-The calls are those of rdkafka_mock.h, https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h
+It starts in a millisecond and needs no Java. It keeps messages, offsets and consumer groups in memory and answers
+other processes too. It has neither TLS nor SASL: tests of those need Apache Kafka. The calls are those of
+rdkafka_mock.h, https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class MockKafka:
         return "mock Kafka"
 
     def start(self) -> Self:
-        """Start the brokers; they are ready when this returns."""
+        """Start the brokers. They are ready when this returns."""
         words = ctypes.create_string_buffer(256)
-        # The brokers hang on a client that connects to nothing; unsilenced, it says so on stderr.
+        # A client that connects to nothing holds the brokers. Without this setting it writes to stderr.
         quiet = self._library.rd_kafka_conf_new()
         self._library.rd_kafka_conf_set(quiet, b"log_level", b"0", words, len(words))
         self._client = self._library.rd_kafka_new(_PRODUCER, quiet, words, len(words))
@@ -73,7 +73,7 @@ class MockKafka:
         return self
 
     def close(self) -> None:
-        """End the brokers and forget what they held. Closing twice is no error."""
+        """Stop the brokers and drop their messages. A second call does nothing."""
         if self._cluster is not None:
             self._library.rd_kafka_mock_cluster_destroy(self._cluster)
             self._cluster = None
@@ -83,7 +83,7 @@ class MockKafka:
 
     @property
     def bootstrap(self) -> str:
-        """``127.0.0.1:port`` of each broker, comma separated: what KAFKA_BROKERS is set to."""
+        """Return ``127.0.0.1:port`` of each broker, separated by commas, as for KAFKA_BROKERS."""
         found: bytes = self._library.rd_kafka_mock_cluster_bootstraps(self._running)
         return found.decode()
 
@@ -93,7 +93,7 @@ class MockKafka:
         return name
 
     def down(self) -> None:
-        """Cut every connection and accept none, as a cluster that is away; what it holds stays."""
+        """Cut every connection and accept none, as an unavailable cluster does. Messages stay."""
         for broker in self._each():
             self._command("broker_set_down", broker)
 
@@ -110,23 +110,23 @@ class MockKafka:
     def fail_next(self, *errors: int, request: Request = Request.PRODUCE) -> None:
         """Answer the next requests of a kind with these errors, one each, such as ``KafkaError.MSG_SIZE_TOO_LARGE``.
 
-        ``KafkaError.NO_ERROR`` among them lets one pass; ``KafkaError._TRANSPORT`` cuts the connection.
+        ``KafkaError.NO_ERROR`` lets a request pass. ``KafkaError._TRANSPORT`` cuts the connection.
         """
         numbers = (ctypes.c_int * len(errors))(*errors)
         self._library.rd_kafka_mock_push_request_errors_array(self._running, request, len(errors), numbers)
 
     def forget_failures(self) -> None:
-        """Take back the errors that no request has met, and the answers' delay."""
+        """Drop the errors that no request has met yet, and the delay of answers."""
         for request in Request:
             self._library.rd_kafka_mock_clear_request_errors(self._running, request)
         self.set_rtt(0)
 
     def fail_topic(self, name: str, error: int) -> None:
-        """Let metadata say this error of a topic, ``KafkaError.TOPIC_AUTHORIZATION_FAILED`` say; 0 takes it back."""
+        """Let metadata report an error of a topic, such as ``KafkaError.TOPIC_AUTHORIZATION_FAILED``; 0 removes it."""
         self._command("topic_set_error", name.encode(), error)
 
     def set_leader(self, topic: str, partition: int, broker: int) -> None:
-        """Make ``broker`` (1, 2, ...) the leader of a partition; -1 leaves it without one."""
+        """Make ``broker`` (1, 2, ...) the leader of a partition; -1 leaves it without a leader."""
         self._command("partition_set_leader", topic.encode(), partition, broker)
 
     @property
@@ -140,9 +140,9 @@ class MockKafka:
         return range(1, self._brokers + 1)
 
     def _command(self, name: str, *arguments: bytes | int) -> None:
-        """Have the cluster's thread do something and wait until it has.
+        """Run a command in the cluster's thread and wait for it.
 
-        It sometimes misses that there is something to do and sleeps on for a second, unless a connection wakes it.
+        The thread sometimes misses the command and sleeps for a second. A connection wakes it.
         """
         wake = threading.Timer(0.02, self._connect)
         wake.start()
@@ -162,7 +162,7 @@ class MockKafka:
 
 
 def _library() -> ctypes.CDLL:
-    """The librdkafka that confluent_kafka itself has loaded, so that both are one version."""
+    """Return the librdkafka that confluent_kafka has loaded, so that both have one version."""
     for place in _places():
         with suppress(OSError):
             return _declare(ctypes.CDLL(str(place)))
@@ -172,15 +172,15 @@ def _library() -> ctypes.CDLL:
 
 def _places() -> Iterable[str | Path]:
     package = Path(confluent_kafka.__file__).parent
-    yield from package.with_name("confluent_kafka.libs").glob("librdkafka*")  # where Linux wheels keep it
-    yield from (package / ".dylibs").glob("librdkafka*")  # and those of macOS
+    yield from package.with_name("confluent_kafka.libs").glob("librdkafka*")  # the place in Linux wheels
+    yield from (package / ".dylibs").glob("librdkafka*")  # the place in macOS wheels
     system = ctypes.util.find_library("rdkafka")
     if system:
         yield system
 
 
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Give the functions their C types: without them a pointer would be cut to 32 bits."""
+    """Declare the functions' C types. Otherwise a pointer would be cut to 32 bits."""
     pointer, number, text, short = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int16
     for name, result, arguments in (
         ("rd_kafka_conf_new", pointer, ()),

@@ -1,6 +1,6 @@
-"""What the payment service does to the database: its tables, its payments, its outbox rows.
+"""Act as the payment service on the database: its tables, its payments and its outbox rows.
 
-For the demo, the tests and the benchmarks. Amounts are whole VND, instants UTC without a zone, as in production.
+For the demo, the tests and the benchmarks. Amounts are whole VND, instants are UTC without a zone, as in production.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 EventState = Literal["pending", "published", "dead", "sent_unmarked"]
-"""``sent_unmarked`` is what the replaced service left: ``"publishedAt"`` set and ``published`` false."""
+"""The state of inserted events. ``sent_unmarked`` rows are as the replaced service left them: half marked."""
 
 _INSERT_PAYMENT: Final = text("""
     INSERT INTO payments (
@@ -82,7 +82,7 @@ _INSERT_PAYMENTS_OF_EVENTS: Final = text("""
 
 @dataclass(frozen=True, slots=True)
 class SandboxPayment:
-    """A payment as it was just created; ``reference`` is its ``"providerTransactionId"``."""
+    """A payment that was just created. ``reference`` is its ``"providerTransactionId"``."""
 
     id: str
     order_code: str
@@ -108,9 +108,9 @@ def insert_payment(  # noqa: PLR0913 - a factory: every argument has a default a
     metadata: Mapping[str, object] | None = None,
     age: timedelta = timedelta(0),
 ) -> SandboxPayment:
-    """Insert a payment as the payment service does when a customer starts to pay, and return its names.
+    """Insert a payment as the payment service does when a customer starts to pay. Return its names.
 
-    ``provider`` is upper case: ZALOPAY, PAYOS, VNPAY or MOMO. What is not given is made up and unique.
+    ``provider`` is upper case: ZALOPAY, PAYOS, VNPAY or MOMO. A value that is not given is made up and unique.
     """
     made = SandboxPayment(
         id=id or str(uuid4()),
@@ -147,11 +147,10 @@ def insert_events(  # noqa: PLR0913 - a factory: every argument has a default an
     retry_count: int | None = None,
     last_error: str | None = None,
 ) -> None:
-    """Insert ``count`` outbox rows in one statement, a millisecond apart, the last of them ``age`` ago.
+    """Insert ``count`` outbox rows in one statement, a millisecond apart. The last one is ``age`` old.
 
-    ``aggregates`` is how many payments the events take turns with; 0 gives each event a payment of its own.
-    Payloads shorter than ``payload_bytes`` are padded to exactly that. A dead row has 5 retries unless
-    ``retry_count`` says otherwise.
+    ``aggregates`` is the number of payments that the events belong to in turn. With 0 each event has its own payment.
+    Shorter payloads are padded to ``payload_bytes``. A dead row has 5 retries unless ``retry_count`` says otherwise.
     """
     dead = state == "dead"
     values = {
@@ -172,5 +171,5 @@ def insert_events(  # noqa: PLR0913 - a factory: every argument has a default an
 
 
 def insert_payments_of_events(connection: Connection) -> int:
-    """Insert the missing payments of all outbox rows, in the state their latest event says; returns how many."""
+    """Insert the missing payments of all outbox rows, in the state of their latest event. Return how many."""
     return connection.execute(_INSERT_PAYMENTS_OF_EVENTS).rowcount

@@ -1,7 +1,7 @@
-"""A PostgreSQL server of one's own: there in a fifth of a second, on loopback only, gone without a trace.
+"""A PostgreSQL server for one process: it starts in a fifth of a second, on loopback only, and leaves no trace.
 
-The data directory of a fresh ``initdb`` is kept in the cache and copied, which is what makes the start quick.
-The superuser gets a new random password at each start; without it nobody connects over TCP.
+The data directory of a fresh ``initdb`` is cached and copied, so the start is quick. The superuser gets a new random
+password at each start. No client connects over TCP without it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ USER: Final = "postgres"
 _SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 _QUICK: Final = {"fsync": "off", "timezone": "UTC", "log_timezone": "UTC", "max_connections": "200"}
-"""Nothing here has to survive a power cut. Crash recovery after ``immediate`` still works without fsync."""
+"""No data has to survive a power cut. Crash recovery after ``immediate`` works without fsync too."""
 
 _WHO_MAY_CONNECT: Final = """\
 local all all trust
@@ -51,13 +51,13 @@ host replication all 127.0.0.1/32 scram-sha-256
 class Postgres:
     """A server, as a context manager or with :meth:`start` and :meth:`close`.
 
-    Its data lies in a new directory ``within`` the one given, the system's temporary one by default; in memory
-    (:func:`~ticketbottle_payctl.sandbox.server.in_memory`) a start does not wait for a busy disk.
-    ``settings`` are lines of postgresql.conf, such as ``{"wal_level": "logical"}``; they win over our own.
+    Its data is in a new directory ``within`` the given one, by default the system's temporary directory. In memory
+    (:func:`~ticketbottle_payctl.sandbox.server.in_memory`) a start does not wait for a busy disk. ``settings`` are
+    lines of postgresql.conf, such as ``{"wal_level": "logical"}``. They override the defaults here.
 
     Raises:
-        ConfigError: there are no PostgreSQL programs of the kind chosen.
-        UnavailableError: the server did not start; the message ends with its log.
+        ConfigError: no PostgreSQL programs of the chosen kind exist.
+        UnavailableError: the server did not start. The message ends with its log.
     """
 
     def __init__(
@@ -84,21 +84,21 @@ class Postgres:
 
     @property
     def version(self) -> str:
-        """Such as ``15.18``."""
+        """Return the version, such as ``15.18``."""
         return self._binaries.version
 
     @property
     def log(self) -> Path:
-        """The file with everything the server has written since it was made."""
+        """Return the file with everything that the server has written."""
         return self._started.log
 
     @property
     def pid(self) -> int | None:
-        """The postmaster, while it runs."""
+        """Return the postmaster's process id while it runs."""
         return self._started.pid
 
     def url(self, database: str = "postgres") -> str:
-        """Where ``database`` is, with the password in it: hand it to a client, print it nowhere."""
+        """Return the URL of ``database`` with its password. Pass it to a client and print it nowhere."""
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> Self:
@@ -116,27 +116,27 @@ class Postgres:
         return self
 
     def close(self) -> None:
-        """End the server at once and remove its data. Closing twice is no error."""
+        """End the server at once and remove its data. A second call does nothing."""
         if self._server is not None:
             self._server.close(signal.SIGQUIT)
             self._server = None
 
     def stop(self, mode: Mode = "fast") -> None:
-        """End the server as ``pg_ctl stop -m mode`` does and keep its data; :meth:`restart` brings it back."""
+        """End the server as ``pg_ctl stop -m mode`` does and keep its data. :meth:`restart` starts it again."""
         self._started.stop(_SIGNALS[mode])
 
     def restart(self, mode: Mode = "fast", *, settings: Mapping[str, str] | None = None) -> None:
-        """Stop if running, change ``settings``, start: same port, same data, same password.
+        """Stop the server if it runs, change ``settings``, and start it with the same port, data and password.
 
-        ``immediate`` is a crash: nothing is flushed and the start recovers from the log.
+        ``immediate`` is a crash: nothing is flushed, and the start recovers from the log.
         """
         self.stop(mode)
         self._settings.update(settings or {})
         self._run()
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
-        """Create a database, as a copy of ``template``, and return its URL. Nobody may be connected to the template."""
-        # Copying files beats writing them to the log as long as nothing is synced: 27 ms instead of 33.
+        """Create a database as a copy of ``template``. Return its URL. The template must have no connections."""
+        # Copying files is faster than writing them to the log as long as nothing is synced: 27 ms instead of 33.
         self._administer(
             sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
                 sql.Identifier(name), sql.Identifier(template)
@@ -145,7 +145,7 @@ class Postgres:
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database with whoever is connected to it; one that is not there is no error."""
+        """Drop a database and end its connections. A missing database is no error."""
         self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     @property
@@ -190,7 +190,7 @@ def _quoted(value: str) -> str:
 
 
 def _make_data(data: Path, binaries: Binaries, account: Account | None) -> None:
-    """Fill ``data`` from the cache, or by initdb the first time."""
+    """Fill ``data`` from the cache, or with initdb the first time."""
     cached = cache_home() / f"data-{binaries.fingerprint}-{account.name if account else os.geteuid()}"
     if cached.exists():
         _copy(cached, data)
@@ -213,5 +213,5 @@ def _make_data(data: Path, binaries: Binaries, account: Account | None) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a data directory with its owner; ``cp`` takes a third of the time that Python's copytree does."""
+    """Copy a data directory with its owner. ``cp`` takes a third of the time of Python's copytree."""
     subprocess.run(["/bin/cp", "-pPR", source, target], check=True)  # noqa: S603 - the command is ours

