@@ -1,4 +1,4 @@
-"""What payctl costs and what it reaches, as ratios to limits and to peers measured in the same run.
+"""Measure what payctl costs and reaches, as ratios to limits and to peers in the same run.
 
-``python -m benchmarks`` or ``make bench``; README.md beside this file says how each figure is taken.
+Start it with ``python -m benchmarks`` or ``make bench``. README.md in this folder says how each figure is measured.
 """

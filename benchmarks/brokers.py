@@ -1,4 +1,4 @@
-"""The brokers that are measured against: librdkafka's mock in a process of its own, and Apache Kafka."""
+"""The brokers that are measured against: librdkafka's mock in its own process, and Apache Kafka."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ticketbottle_payctl.sandbox.server import wait_until
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where it listens, what it is, and the process whose CPU is its cost."""
+    """A broker: its address, its name, and the process whose CPU time is its cost."""
 
     name: str
     bootstrap: str
     pid: int
 
     def messages(self) -> int:
-        """How many messages were ever appended to our topics."""
+        """Return how many messages were appended to the three topics."""
         settings = {"bootstrap.servers": self.bootstrap, "group.id": "benchmarks", "log_level": 0}
         consumer = Consumer(settings)
         try:
@@ -34,7 +34,7 @@ class Broker:
 
 
 def _ends(consumer: Consumer) -> int | None:
-    """The sum of all partitions' ends; None where a partition of a new topic has no leader yet."""
+    """Return the sum of all partitions' ends, or None if a partition of a new topic has no leader yet."""
     try:
         return sum(
             consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)[1]
@@ -47,7 +47,7 @@ def _ends(consumer: Consumer) -> int | None:
 
 @contextmanager
 def mock_broker() -> Iterator[Broker]:
-    """Librdkafka's mock cluster; it keeps what it is sent in memory, and shares no interpreter with a publisher."""
+    """Run librdkafka's mock cluster. It keeps messages in memory and shares no interpreter with a publisher."""
     process = subprocess.Popen(  # noqa: S603 - our own module
         python("benchmarks.mock_broker"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     )

@@ -1,7 +1,7 @@
-"""What drains an outbox, each in a process of its own: ``python -m benchmarks.contenders NAME ROWS BATCH``.
+"""The programs that drain an outbox, each in its own process: ``python -m benchmarks.contenders NAME ROWS BATCH``.
 
-``DATABASE_URL`` and ``KAFKA_BROKERS`` say where. Prints one line of JSON: seconds and CPU seconds without the start of
-the interpreters, events done.
+``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. Each prints one line of JSON: seconds and CPU seconds without
+the start of the interpreters, and the number of events.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Other = subprocess.Popen[bytes]
 
 
 def payctl(_rows: int, batch: int, shards: int = 1) -> int:
-    """The job behind ``payctl publish-outbox``, from connecting to the report."""
+    """Run the job of ``payctl publish-outbox``, from connecting to the report."""
     settings = Settings.from_env(environ)
     engine = make_engine(settings.database)
     client = Producer(producer_config(settings.kafka))
@@ -41,19 +41,19 @@ def payctl(_rows: int, batch: int, shards: int = 1) -> int:
 
 
 def payctl_beside_cleanup(rows: int, batch: int, _other: Other) -> int:
-    """The same while ``cleanup`` deletes what was published more than a day ago."""
+    """Run it while ``cleanup`` deletes events that were published more than a day ago."""
     return payctl(rows, batch)
 
 
 def payctl_one_of_two(rows: int, batch: int) -> int:
-    """One of two that share the payments, once it is told to begin."""
+    """Run one of two publishers that share the payments, when it is told to begin."""
     _tell()
     sys.stdin.readline()
     return payctl(rows, batch, shards=2)
 
 
 def payctl_two(rows: int, batch: int, other: Other) -> int:
-    """Two publishers that share the payments."""
+    """Run two publishers that share the payments."""
     other.stdin.write(b"\n")
     other.stdin.flush()
     done = payctl(rows, batch, shards=2)
@@ -62,20 +62,20 @@ def payctl_two(rows: int, batch: int, other: Other) -> int:
 
 
 def clean_up(_rows: int, _batch: int) -> int:
-    """The job behind ``payctl cleanup``."""
+    """Run the job of ``payctl cleanup``."""
     engine = make_engine(Settings.from_env(environ).database)
     return cleanup(engine, retention=timedelta(days=1), max_retries=5).deleted
 
 
 def clean_up_telling(_rows: int, _batch: int) -> int:
-    """The same; each batch is told to who started it."""
+    """Run it and tell the starting process of each batch."""
     engine = make_engine(Settings.from_env(environ).database)
     return cleanup(engine, retention=timedelta(days=1), max_retries=5, done=lambda _: _tell()).deleted
 
 
 @contextmanager
 def beside(name: str) -> Iterator[Other]:
-    """Another contender in a process of its own, from its first sign of life on; it must still be well at the end."""
+    """Run another contender in its own process. Yield when it has begun. It must still be running well at the end."""
     with subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, "-m", "benchmarks.contenders", name, "0", "1000"],
         stdin=subprocess.PIPE,
@@ -107,7 +107,7 @@ _OTHERS = {"payctl-beside-cleanup": "cleanup-telling", "payctl-two": "payctl-one
 
 
 def main() -> None:
-    """Do one contender's work and tell what it took."""
+    """Run one contender and print what it took."""
     name, rows, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with _other(name) as other:
         cpu, began = time.process_time(), time.perf_counter()
@@ -127,7 +127,7 @@ def _tell() -> None:
 
 
 def _highest_memory() -> float | None:
-    """MiB, since this program began; what wait4 says of a child begins with its parent's memory."""
+    """Return the highest memory of this program in MiB. What wait4 says of a child begins with its parent's memory."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found.group(1)) / 1024 if found else None

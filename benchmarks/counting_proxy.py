@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that counts how often a client spoke and waited: round trips, whoever the driver is."""
+"""A proxy in front of PostgreSQL that counts round trips, whatever driver the client has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _CHUNK = 1 << 16
 
 @dataclass(slots=True)
 class CountingProxy:
-    """``turns`` counts how often a client spoke after the server had; ``said`` is all that clients sent."""
+    """The proxy.
+
+    ``turns`` counts how often a client sent after the server had. ``said`` is everything clients sent.
+    """
 
     upstream: int
     port: int = 0
@@ -24,7 +27,7 @@ class CountingProxy:
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def serve(self, listener: socket.socket) -> None:
-        """Forward every connection on a thread of its own until stopped."""
+        """Forward every connection on its own thread until it is stopped."""
         listener.settimeout(0.1)
         while not self._stopped.is_set():
             with suppress(TimeoutError):

@@ -1,7 +1,7 @@
-"""The database that is measured: production's durability, one table to fill and drain again and again.
+"""The measured database: production's durability, and one table that is filled and drained again and again.
 
-Autovacuum is off so that it does not run in one contender's turn and not in the other's; what its absence does to a
-publisher is measured on purpose, by holding an old snapshot.
+Autovacuum is off, so that it does not run in one contender's turn only. Its absence is measured separately, with an
+old snapshot.
 """
 
 from __future__ import annotations
@@ -39,19 +39,22 @@ class Database:
 
     @property
     def url(self) -> str:
-        """With the password in it: for a child's environment, never for its arguments or a report."""
+        """Return the URL with its password.
+
+        Put it into a child's environment, never into its arguments or a report.
+        """
         return self.server.url()
 
     def cpu(self) -> float:
-        """Seconds of CPU of the server and all its backends, the ended ones included."""
+        """Return the CPU seconds of the server and all its backends, ended ones included."""
         return cpu_of(self.server.pid or 0)
 
     def wal(self) -> int:
-        """Bytes of write-ahead log written so far."""
+        """Return the bytes of write-ahead log written so far."""
         return int(self.one("SELECT pg_current_wal_lsn() - '0/0'"))
 
     def one(self, statement: str) -> Any:  # noqa: ANN401 - whatever the statement asks for
-        """The first value that a statement answers, or None; outside of any transaction."""
+        """Return the first value that a statement answers, or None, outside of any transaction."""
         connection = psycopg2.connect(self.url)
         connection.autocommit = True
         try:
@@ -63,9 +66,9 @@ class Database:
             connection.close()
 
     def fill(self, rows: int, *, beside: int, dead: int = 0, analyze: bool = True) -> None:
-        """Empty the outbox but for ``beside`` old published rows, then write a backlog of ``rows``.
+        """Empty the outbox except for ``beside`` old published rows, then write a backlog of ``rows``.
 
-        ``dead`` rows lie before it. Without ``analyze`` the statistics know nothing of the backlog.
+        ``dead`` rows come before it. Without ``analyze`` the statistics do not know of the backlog.
         """
         old = self.one("""SELECT count(*) FROM outbox WHERE "createdAt" < now() - interval '36 hours'""")
         with transaction(self.engine, _PATIENT) as connection:
@@ -84,13 +87,13 @@ class Database:
         self.one("CHECKPOINT")
 
     def pending(self) -> int:
-        """Rows that nobody has published."""
+        """Return the number of unpublished rows."""
         return int(self.one('SELECT count(*) FROM outbox WHERE NOT published AND "retryCount" < 5'))
 
 
 @contextmanager
 def database(**settings: str) -> Iterator[Database]:
-    """A server of the system's PostgreSQL, or of the wheel's where there is none."""
+    """Run a server of the system's PostgreSQL, or of the wheel's if there is none."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     ours = {
         "fsync": "on",

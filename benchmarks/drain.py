@@ -1,4 +1,4 @@
-"""A backlog is drained: payctl against the limits of the same run, then with what a bad day puts in its way."""
+"""Drain a backlog: payctl against the limits of the same run, then under difficult conditions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def drain(options: Options) -> list[Section]:
 
 
 def disturbed(options: Options) -> list[Section]:
-    """Payctl with an old snapshot held, with stale statistics, and with dead events before the backlog."""
+    """Drain with an old snapshot held, with stale statistics, and with dead events in front of the backlog."""
     with database() as server, mock_broker() as broker, closing(Snapshot(server)) as snapshot:
         fill = partial(server.fill, options.rows, beside=options.beside)
 
@@ -63,7 +63,7 @@ def disturbed(options: Options) -> list[Section]:
 
 
 def contender(server: Database, broker: Broker, kind: str, options: Options) -> Contender:
-    """A contender of ``contenders.py`` against this database and broker."""
+    """Return a contender of ``contenders.py`` against this database and broker."""
     return Contender(
         kind,
         python("benchmarks.contenders", kind, str(options.rows), str(BATCH)),
@@ -106,10 +106,10 @@ def _into(
 
 
 def _messages(server: Database, broker: Broker, options: Options) -> float:
-    """How many times a drain waits for PostgreSQL for one event, counted on the wire.
+    """Return how often a drain waits for PostgreSQL for one event, counted on the wire.
 
-    Two backlogs are drained, and the difference is what the larger one's other half took: connecting and looking
-    around, which a run does once whatever there is to publish, are not in it.
+    Two backlogs are drained, and the difference counts. So connecting and the first look, which every run does once,
+    are not in it.
     """
     payctl = contender(server, broker, "payctl", options)
     half = options.rows // 2
@@ -124,25 +124,25 @@ def _messages(server: Database, broker: Broker, options: Options) -> float:
 
 
 class Snapshot:
-    """A session that saw the database long ago and has not ended: nothing newer may be vacuumed away."""
+    """A session with an old snapshot. Nothing newer can be vacuumed away."""
 
     def __init__(self, server: Database) -> None:
         self._url = server.url
         self._connection = psycopg2.connect(self._url)
 
     def hold(self) -> None:
-        """Look, and stay."""
+        """Take the snapshot and keep it."""
         self._connection = psycopg2.connect(self._url)
         self._connection.set_session(isolation_level="REPEATABLE READ")
         with self._connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM payctl.publishers")
 
     def close(self) -> None:
-        """Leave."""
+        """Release the snapshot."""
         self._connection.close()
 
     def released_before(self, prepare: Callable[[], None]) -> Callable[[], None]:
-        """``prepare`` with nobody looking at what was there before."""
+        """Run ``prepare`` while no session holds an old snapshot."""
 
         def prepared() -> None:
             self.close()

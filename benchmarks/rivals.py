@@ -1,4 +1,4 @@
-"""payctl beside its peers: same server, same broker, rounds in turns. Who cannot be had is named with the reason."""
+"""payctl next to its peers: same server, same broker, rounds in turns. A missing peer is named with the reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GOALS = {DEBEZIUM: 3, FASTSTREAM: 8, ONE_BY_ONE: 40}
 
 
 def peers(options: Options) -> list[Section]:
-    """Into Apache Kafka; into the mock, and without Debezium, where there is no Java."""
+    """Measure with Apache Kafka. Without Java, use the mock and leave Debezium out."""
     with database(wal_level="logical") as server:
         try:
             with apache_kafka() as broker:
@@ -111,5 +111,5 @@ def _where(server: Database, broker: Broker) -> dict[str, str]:
 
 
 def _few(options: Options, most: int) -> int:
-    """Fewer events for who is slow: the rate does not depend on it."""
+    """Return fewer events for a slow peer: its rate does not depend on their number."""
     return min(options.rows // 10, most)

@@ -1,7 +1,7 @@
-"""Rounds: every contender once, then again in the reverse order, and so on; medians of what was not disturbed.
+"""Rounds: every contender once, then again in reverse order, and so on. The result is a median of undisturbed samples.
 
-What others on the machine take during a sample is measured. A sample in which they took more than a tenth of it counts
-only where there is no better one.
+The CPU that other processes use during a sample is measured. If it is more than a tenth of the machine, the sample
+counts only if there is no better one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One contender's turn. CPU is microseconds an event, ``wal`` bytes an event, ``others`` a share of the machine."""
+    """One contender's turn.
+
+    CPU is microseconds an event, ``wal`` bytes an event, ``others`` a share of the machine.
+    """
 
     contender: str
     events: int
@@ -38,20 +41,21 @@ class Sample:
 
     @property
     def rate(self) -> float:
-        """Events a second."""
+        """Return events a second."""
         return self.events / self.seconds
 
     @property
     def disturbed(self) -> bool:
-        """Whether somebody else had a good part of the machine."""
+        """Return whether other processes used much of the machine."""
         return self.others > _DISTURBED
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Something that does the work: the command, its settings, and how to prepare the table for it.
+    """A program to measure: its command, its settings, and how to prepare the table for it.
 
-    ``drains``: nothing may be pending afterwards. ``sends``: the topics must have grown by what it says it did.
+    ``drains`` says that nothing may be pending afterwards. ``sends`` says that the topics must have grown by its
+    count.
     """
 
     name: str
@@ -71,13 +75,13 @@ class Rounds:
         self.failed: dict[str, str] = {}
 
     def warm_up(self, contender: Contender) -> None:
-        """One turn that does not count: a Java broker is slow until it has compiled what it runs."""
+        """Run one turn that does not count: a Java broker is slow until its code is compiled."""
         self._sample(contender)
 
     def run(self, contenders: Sequence[Contender], *, may_fail: bool = False) -> None:
-        """As many rounds as asked for, every second one in the reverse order.
+        """Run the rounds, every second one in reverse order.
 
-        With ``may_fail`` one that fails is left out from then on, and :attr:`failed` says why.
+        With ``may_fail``, a contender that fails is left out of later rounds, and :attr:`failed` says why.
         """
         for number in range(self._options.runs):
             for contender in contenders if number % 2 == 0 else contenders[::-1]:
@@ -91,20 +95,20 @@ class Rounds:
                     self.failed[contender.name] = " ".join(str(error).split())[-200:]
 
     def best(self, name: str) -> list[Sample]:
-        """The samples that count: the undisturbed ones, or all where there is none."""
+        """Return the samples that count: the undisturbed ones, or all if there is none."""
         found = [sample for sample in self.samples if sample.contender == name]
         return [sample for sample in found if not sample.disturbed] or found
 
     def rate(self, name: str) -> float:
-        """Events a second, median."""
+        """Return the median of events a second."""
         return median(sample.rate for sample in self.best(name))
 
     def ratio(self, name: str, to: str) -> float:
-        """How many times the rate of another contender."""
+        """Return the ratio to another contender's rate."""
         return self.rate(name) / self.rate(to)
 
     def row(self, name: str, *, to: str) -> tuple[str, ...]:
-        """A line of the usual table."""
+        """Return a row of the usual table."""
         best = self.best(name)
         costs = [
             median(values)
@@ -125,7 +129,7 @@ class Rounds:
 
     @property
     def records(self) -> list[dict[str, object]]:
-        """Every sample, the disturbed ones too."""
+        """Return every sample, the disturbed ones too."""
         return [{"broker": self._broker.name, **asdict(sample)} for sample in self.samples]
 
     def _undisturbed(self, contender: Contender) -> Sample:

@@ -1,4 +1,4 @@
-"""What runs beside the publisher: cleanup's effect on it, and ``stats`` over millions of rows."""
+"""What runs next to the publisher: the effect of cleanup on it, and ``stats`` over millions of rows."""
 
 from __future__ import annotations
 

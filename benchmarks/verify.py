@@ -1,4 +1,4 @@
-"""What it costs to verify a signature, against the least that anybody must do: one HMAC and one parse."""
+"""The cost of verifying a signature, as a ratio to the least possible work: one HMAC and one parse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The webhook's transaction against pgbench running the very same SQL over one connection."""
+"""The webhook's transaction against pgbench with the same SQL on one connection."""
 
 from __future__ import annotations
 

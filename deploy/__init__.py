@@ -1,1 +1,1 @@
-"""What carries payctl to AWS: the build, the template, and what is generated from both. Never part of the package."""
+"""What brings payctl to AWS: the build, the template, and the files generated from both. It is not in the package."""

@@ -1,6 +1,6 @@
-"""The alarms: what each looks at, and when a person is told. Dashboard and alarms are made from the code's own list.
+"""The alarms: what each one watches, and when a person is told. Dashboard and alarms come from the list of metrics.
 
-A metric of ours that no function emits cannot be named here: the list in ``ticketbottle_payctl.metrics`` is asked.
+An alarm cannot name a metric that no function emits, because the list in ``ticketbottle_payctl.metrics`` is asked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOGICAL = {
 
 
 class Silence(StrEnum):
-    """What it means that there is no value: nothing happened, or nothing works."""
+    """What a missing value means: nothing happened, or nothing works."""
 
     IS_FINE = "notBreaching"
     IS_A_FAULT = "breaching"
@@ -31,7 +31,7 @@ class Silence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One metric, along its dimensions, made into one value a period."""
+    """One metric with its dimensions, as one value a period."""
 
     namespace: str | Json
     name: str
@@ -41,9 +41,10 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Told when ``watch`` is above ``above`` (or below ``below``) in ``bad`` of ``of`` periods of ``period`` seconds.
+    """An alarm. It rings if ``watch`` is above ``above`` (or below ``below``) in ``bad`` of ``of`` periods.
 
-    With ``share_of``, the value is ``watch`` in percent of it. ``pages`` marks those that cannot wait for morning.
+    A period has ``period`` seconds. With ``share_of``, the value is ``watch`` in percent of it. ``pages`` marks alarms
+    that cannot wait until the morning.
     """
 
     name: str
@@ -60,12 +61,12 @@ class Alarm:
 
     @property
     def logical_id(self) -> str:
-        """Its name in the template."""
+        """Return the alarm's name in the template."""
         return f"{self.name}Alarm"
 
 
 def ours(function: Function, name: str) -> Watch:
-    """A metric that a function emits, by the statistic that the list has for it.
+    """Return a metric that a function emits, by the statistic that the list has for it.
 
     Raises:
         KeyError: there is no such metric.
@@ -79,7 +80,7 @@ def ours(function: Function, name: str) -> Watch:
 
 
 def of_lambda(function: Function, name: str, statistic: str = "Sum") -> Watch:
-    """A metric that Lambda has of a function."""
+    """Return a metric that Lambda has of a function."""
     return Watch("AWS/Lambda", name, {"FunctionName": {"Ref": LOGICAL[function]}}, statistic)
 
 
@@ -178,7 +179,7 @@ ALARMS: tuple[Alarm, ...] = (
         of_lambda(_CLEANUP, "Invocations"),
         below=1,
         period=3600,
-        bad=27,  # a day, and what the schedule's window may add
+        bad=27,  # a day, plus the window of the schedule
         of=27,
         silence=Silence.IS_A_FAULT,
     ),
@@ -223,7 +224,7 @@ ALARMS: tuple[Alarm, ...] = (
 
 
 def resources() -> dict[str, Json]:
-    """The part of the template that is made from this list: the alarms, the one that pages, the dashboard."""
+    """Return the part of the template that is made from this list: the alarms, the one that pages, the dashboard."""
     made = {alarm.logical_id: _alarm(alarm) for alarm in ALARMS}
     made["PaymentsUnhealthyAlarm"] = _composite([alarm for alarm in ALARMS if alarm.pages])
     made["Dashboard"] = dashboard([alarm.logical_id for alarm in ALARMS])
@@ -231,7 +232,7 @@ def resources() -> dict[str, Json]:
 
 
 def _alarm(alarm: Alarm) -> Json:
-    """An alarm tells when it starts and when it is over."""
+    """Return an alarm that tells when it starts and when it ends."""
     topic = [{"Ref": "AlarmTopic"}]
     properties: Json = {
         "AlarmName": {"Fn::Sub": f"${{AWS::StackName}}-{alarm.name}"},
@@ -268,7 +269,7 @@ def _series(name: str, watch: Watch, period: int) -> Json:
 
 
 def _composite(alarms: list[Alarm]) -> Json:
-    """The one to send to a pager: any of those that cannot wait."""
+    """Return the alarm for a pager: it rings if any alarm rings that cannot wait."""
     rule = " OR ".join(f'ALARM("${{{alarm.logical_id}}}")' for alarm in alarms)
     properties = {
         "AlarmName": {"Fn::Sub": "${AWS::StackName}-PaymentsUnhealthy"},

@@ -1,10 +1,10 @@
 """Write what is made from the template: its alarms and dashboard, and the same stack as plain CloudFormation.
 
     python -m deploy.generate            write deploy/template.yaml (below its mark) and deploy/cloudformation.json
-    python -m deploy.generate --check    write nothing; 1 where something would change
-    python -m deploy.generate --release FOLDER    write the CloudFormation of a build beside its zips
+    python -m deploy.generate --check    write nothing; exit 1 if something would change
+    python -m deploy.generate --release FOLDER    write the CloudFormation of a build next to its zips
 
-Works without AWS: the transformation is AWS's own, as a library.
+It works without AWS: the transformation is AWS's own library.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ HERE = Path(__file__).resolve().parent
 TEMPLATE, GENERATED = HERE / "template.yaml", HERE / "cloudformation.json"
 MARK = "# -- made by `make template`"
 NO_RELEASE = "0" * 64
-"""The stamp of what is committed. A build has the hash of its zips there: without it a new one never gets traffic."""
+"""The stamp in the committed file. A build has the hash of its zips there, so that each new version gets traffic."""
 
 Template = dict[str, Any]
 
 
 class _Yaml(yaml.SafeDumper):
-    """Without references, which CloudFormation does not read."""
+    """A YAML dumper without references, because CloudFormation does not read them."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
         return True
 
 
 def template_text(current: str) -> str:
-    """The template with the part below its mark made anew."""
+    """Return the template with the part below its mark generated."""
     above, mark, below = current.partition(MARK)
     made = yaml.dump(resources(), Dumper=_Yaml, sort_keys=False, width=110)
     return above + mark + below.partition("\n")[0] + "\n" + "".join(f"  {line}\n" for line in made.splitlines())
 
 
 def cloudformation(template: str, stamp: str = NO_RELEASE) -> str:
-    """The template as JSON without SAM. The zips' place becomes parameters, ``stamp`` names the version."""
+    """Return the template as JSON without SAM. The zips' place is a parameter, and ``stamp`` names the version."""
     source = yaml_parse(template)
     del source["Globals"]["Function"]["CodeUri"]
     for name, description in (
@@ -71,7 +71,7 @@ def cloudformation(template: str, stamp: str = NO_RELEASE) -> str:
 
 
 def stamp_of(folder: Path) -> str:
-    """What identifies a build: the hash of both zips."""
+    """Return what identifies a build: the hash of both zips."""
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in (LAYER, CODE))).hexdigest()
 
 
@@ -81,7 +81,7 @@ class _NoManagedPolicies:
 
 
 def main() -> int:
-    """Write, or check, and say which."""
+    """Write or check the files, and name them."""
     parser = argparse.ArgumentParser(prog="make template", description="Write what is made from deploy/template.yaml.")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--release", type=Path)

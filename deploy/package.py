@@ -23,17 +23,17 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = "3.13"
 ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
 GLIBC = ("manylinux_2_28", "manylinux2014", "manylinux_2_17")
-"""Every tag is named: with an older one alone pip silently takes a much older Kafka client, or none."""
+"""Every tag is named. With only an older one, pip silently takes a much older Kafka client, or none."""
 
 LAYER, CODE = "dependencies.zip", "code.zip"
 CA_FILE = "payctl-ca.pem"
-"""Where ``--ca`` ends: ``/opt/payctl-ca.pem`` in the function."""
+"""Where the file of ``--ca`` is in the function: ``/opt/payctl-ca.pem``."""
 
 BUDGETS = {LAYER: (25_000_000, 75_000_000), CODE: (900_000, 2_000_000)}
-"""The most bytes, zipped and unzipped, with spans. Lambda takes 50 MB in one request, and 250 MB unzipped in all."""
+"""The most bytes, zipped and unzipped, with spans. Lambda accepts 50 MB in one request and 250 MB unzipped in all."""
 
 LEFT_OUT = tuple(f"ticketbottle_payctl/{name}" for name in ("cli", "sandbox", "schemas", "__main__.py"))
-"""The command line with the schemas of its output, and the local world; no function reaches them."""
+"""The command line with its schemas, and the sandbox. No function imports them."""
 
 _PACKAGES = ("ticketbottle_payctl", "lambda_entrypoints")
 _TEST_FOLDERS = {"test", "tests", "testing"}
@@ -43,7 +43,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class Artifact(NamedTuple):
-    """A zip, and how large it is; ``sha256`` is of the whole file."""
+    """A zip and its size. ``sha256`` is of the whole file."""
 
     path: Path
     zipped: int
@@ -64,10 +64,10 @@ def build(  # noqa: PLR0913 - each is a choice of whoever builds
     ca: Path | None = None,
     source: Path = ROOT,
 ) -> tuple[Artifact, ...]:
-    """Make both zips anew in ``target`` from the packages in ``source``; ``interpreter`` is the runtime's CPython.
+    """Make both zips in ``target`` from the packages in ``source``. ``interpreter`` is the runtime's CPython.
 
     Raises:
-        OverBudgetError: one is larger than it may be.
+        OverBudgetError: a zip is larger than its budget.
         subprocess.CalledProcessError: a wheel is missing or has another hash, or the interpreter cannot compile.
     """
     shutil.rmtree(target, ignore_errors=True)
@@ -103,7 +103,7 @@ def _ignored(source: Path, folder: str, names: list[str]) -> set[str]:
 
 
 def _compile(folder: Path, interpreter: str, seen_as: str) -> None:
-    """Unchecked: the bytecode is used without a look at the source's time, which the zip does not keep."""
+    """Compile without a check of the source's time, because the zip does not keep that time."""
     command = [interpreter, "-I", "-m", "compileall", "-qq", "-j", "1", "--invalidation-mode", "unchecked-hash"]
     subprocess.run([*command, "-s", str(folder), "-p", seen_as, str(folder)], check=True)  # noqa: S603
 
@@ -125,7 +125,7 @@ def _zipped(folder: Path, target: Path) -> Artifact:
 
 
 def main() -> None:
-    """Build, and print what came of it."""
+    """Build, and print the result."""
     parser = argparse.ArgumentParser(prog="make package", description="Build the zips for AWS Lambda.")
     parser.add_argument("--interpreter", required=True, help=f"a CPython {RUNTIME}")
     parser.add_argument("--arch", choices=sorted(ARCHITECTURES), default="arm64")

@@ -1,6 +1,6 @@
 """Write the reference pages that are made from the code: ``docs/cli.md`` and ``docs/errors.md``.
 
-Run by ``make docs``. A test makes them again in memory and fails where a page in the tree says something else.
+``make docs`` runs this. A test generates the pages in memory and fails if a page in the tree differs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOTICE = "<!-- Made by `make docs` from the code; what is edited here is lost. -
 
 
 def pages() -> dict[str, str]:
-    """Every generated page by its file name."""
+    """Return every generated page by its file name."""
     return {"cli.md": "\n".join(_cli()) + "\n", "errors.md": "\n".join(_errors()) + "\n"}
 
 
@@ -88,7 +88,7 @@ def _errors() -> Iterator[str]:
 
 
 def _failures() -> Iterator[tuple[Failure, str]]:
-    """Every failure there is, as the command line words it, and what it means."""
+    """Yield every failure as the command line words it, and what it means."""
     for kind in _tree(PayctlError):
         if kind is not PayctlError:
             yield describe(kind(""), ""), (kind.__doc__ or "").splitlines()[0]
@@ -105,7 +105,7 @@ _NOT_OURS: tuple[tuple[BaseException, str], ...] = (
 
 
 def _tree(kind: type[PayctlError]) -> Iterator[type[PayctlError]]:
-    """The class and those below it that stand in the same file."""
+    """Yield the class and its subclasses in the same file."""
     yield kind
     for below in kind.__subclasses__():
         if below.__module__ == PayctlError.__module__:

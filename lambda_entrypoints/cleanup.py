@@ -1,4 +1,4 @@
-"""The daily function: apply the retention to the outbox, and tell what no retention will ever solve."""
+"""The daily function: apply the retention to the outbox, and report dead events, which no retention removes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ticketbottle_payctl.metrics import Amount, Function, emit, of_outbox
 from ticketbottle_payctl.wiring import Services
 
 RESERVE_SECONDS = 30.0
-"""For the batch that is under way when the time is over, and for counting what remains."""
+"""Seconds for the batch that is running when the time is over, and for counting what remains."""
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
-    """One tick. What it does not come to, the next one does.
+    """Run one clean-up. What it does not reach, the next one deletes.
 
     Raises:
-        UnavailableError: the database is away; what was committed stays deleted.
-        ConfigError: a setting is wrong, or payctl's schema or a privilege is missing.
+        UnavailableError: the database cannot be reached. Committed batches stay deleted.
+        ConfigError: a setting is wrong, or payctl's schema or a permission is missing.
     """
     with runtime.invocation(Function.CLEANUP, context) as warm:
         report = warm.attempt(lambda services: _clean(services, context), "DATABASE_URL")
@@ -48,6 +48,6 @@ def _amounts(report: CleanupReport) -> dict[str, Amount]:
 
 
 def _told(warm: Warm, report: CleanupReport) -> int:
-    """How many messages about events that are dead and still there could not be sent."""
+    """Send messages about events that are dead and still there. Return how many could not be sent."""
     age = round(report.unpublished.oldest_dead_age_s or 0)
     return int(report.dead > 0 and not warm.topic.tell(EVENT_DEAD, events=report.dead, oldest_age_s=age))

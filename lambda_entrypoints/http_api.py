@@ -1,4 +1,4 @@
-"""What an HTTP API's event is about: a request for a gateway, or something that is refused here."""
+"""Read an HTTP API's event: a request for a gateway, or a request that is refused here."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
 class Call(NamedTuple):
-    """A request, and the gateway that its path or its shape names; nothing is proven by that."""
+    """A request, and the gateway that its path or its shape names. The name proves nothing."""
 
     request: Request
     gateway: Gateway
 
 
 def read(event: object) -> Call | Reply:
-    """The request and whose it is, or the reply where it is nobody's. Never raises, whatever the event is."""
+    """Return the request and its gateway, or a reply if it has no gateway. Never raises, whatever the event is."""
     try:
         request = to_request(event)
     except BodyTooLargeError:
@@ -39,13 +39,13 @@ def read(event: object) -> Call | Reply:
 
 
 def refusal(status: HTTPStatus) -> Reply:
-    """A reply of our own: the same words for everybody, nothing about why."""
+    """Return a reply of payctl's own: the same words for every client, and no reason."""
     body = json.dumps({"message": status.phrase})
     return Reply(status.value, body, {"content-type": "application/json"})
 
 
 def correlation_id(event: object) -> str | None:
-    """``x-correlation-id`` where it is harmless, else API Gateway's own id of the request."""
+    """Return ``x-correlation-id`` if it is harmless, else API Gateway's own id of the request."""
     fields = event if isinstance(event, dict) else {}
     headers, context = fields.get("headers"), fields.get("requestContext")
     sent = headers.get("x-correlation-id") if isinstance(headers, dict) else None
@@ -56,5 +56,5 @@ def correlation_id(event: object) -> str | None:
 
 
 def traceparent() -> str | None:
-    """Where this invocation stands in X-Ray's trace, which Lambda says anew for each."""
+    """Return the ``traceparent`` of this invocation. Lambda sets it anew for each invocation."""
     return traceparent_of(os.environ.get("_X_AMZN_TRACE_ID"))

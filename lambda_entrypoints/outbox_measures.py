@@ -1,4 +1,4 @@
-"""From a run's report to what is counted, logged and told. Ids and counts only."""
+"""Turn a run's report into metrics, log lines and messages. They contain ids and counts only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ticketbottle_payctl.telemetry import log_event
 
 
 class NewlyDead:
-    """Who dies while the outbox is published: told after each commit, once each, by queue and topic."""
+    """The events that die while the outbox is published. Queue and topic get each of them once, after the commit."""
 
     def __init__(self, warm: Warm, queue_url: str | None, max_retries: int) -> None:
         self._topic = warm.topic
@@ -20,7 +20,7 @@ class NewlyDead:
 
     @property
     def failed(self) -> int:
-        """Messages that could not be sent."""
+        """Return the number of messages that could not be sent."""
         return self._queue.failed + self._not_told
 
     def on_progress(self, counts: PublishCounts) -> None:
@@ -39,7 +39,7 @@ class NewlyDead:
 
 
 def of_publishing(report: PublishReport | None, failed_alerts: int) -> dict[str, Amount]:
-    """What a run adds up to, all of it zero where there was none to speak of."""
+    """Return a run's amounts, all of them zero if there was no run."""
     counts = report.counts if report else PublishCounts()
     return {
         "OutboxPublished": counts.published,

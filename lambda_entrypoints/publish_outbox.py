@@ -1,4 +1,4 @@
-"""The function behind the schedule: carry events to Kafka as they come, leave before Lambda ends it."""
+"""The scheduled function: publish events as they come, and return before Lambda ends it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ticketbottle_payctl.metrics import Amount, Function, emit, of_outbox
 from ticketbottle_payctl.wiring import Services
 
 RESERVE_SECONDS = 20.0
-"""Longer than a run may go on after its budget is spent."""
+"""Seconds. A run may go on for less than this after its budget is spent."""
 
 _SECRETS = ("DATABASE_URL", "KAFKA_USERNAME", "KAFKA_PASSWORD")
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
-    """One tick. What went through is counted, also where the rest then fails.
+    """Run one publisher. Published events are counted even if the rest of the run fails.
 
     Raises:
-        UnavailableError: the database or the brokers are away.
-        ConfigError: a setting is wrong, or somebody refused our credentials.
+        UnavailableError: the database or the brokers cannot be reached.
+        ConfigError: a setting is wrong, or the credentials were refused.
     """
     with runtime.invocation(Function.PUBLISH_OUTBOX, context) as warm:
         report = warm.attempt(lambda services: _publish(warm, services, context), *_SECRETS)
@@ -42,11 +42,11 @@ def _publish(warm: Warm, services: Services, context: object) -> PublishReport:
 
     def on_wait(error: PayctlError, _seconds: float) -> None:
         if isinstance(error, ConfigError) and warm.environ.renew(_SECRETS):
-            stop.set()  # what refused us may accept the credentials that hold now
+            stop.set()  # what refused the credentials may accept the ones that are valid now
 
     amounts: dict[str, Amount] = outbox_measures.of_publishing(None, 0)
     try:
-        # A producer of the run's own: a frozen one's connections and tokens are dead when it wakes.
+        # Each run has its own producer: the connections and tokens of a frozen one are dead when it wakes.
         with Services(warm.environ, engine=services.engine) as run:
             observer = Observer(on_progress=dead.on_progress, on_wait=on_wait)
             report = publish_outbox(run.engine, run.producer, options, stop=stop, observer=observer)

@@ -1,4 +1,4 @@
-"""What stands around each invocation: the log's context, the count of cold starts, what an error leaves."""
+"""Run an invocation: the log's context, the count of cold starts, and the handling of errors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ticketbottle_payctl.telemetry import log_context, log_event, redact
 
 
 class FunctionFailedError(Exception):
-    """Something nobody expected; the log has the traceback, this has no secret."""
+    """An unexpected error. The log has the traceback. This message contains no secret."""
 
 
 @contextmanager
 def invocation(function: Function, context: object, **on_every_line: object) -> Iterator[Warm]:
-    """Give what is warm. An error is logged and raised on, so that Lambda counts it.
+    """Yield what is warm. An error is logged and raised again, so that Lambda counts it.
 
     Raises:
         FunctionFailedError: instead of any error that is not payctl's own. No connection outlives it.
@@ -45,6 +45,6 @@ def invocation(function: Function, context: object, **on_every_line: object) -> 
 
 
 def seconds_left(context: Any, reserve: float) -> float:  # noqa: ANN401 - Lambda's context has no type
-    """The time until Lambda ends the invocation, less the ``reserve``; never less than a second."""
+    """Return the seconds until Lambda ends the invocation, less the ``reserve``, but at least one second."""
     left: float = context.get_remaining_time_in_millis() / 1000
     return max(1.0, left - reserve)

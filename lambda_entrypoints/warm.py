@@ -1,4 +1,4 @@
-"""What outlives an invocation: connections, secrets that were read, and which alerts were sent a moment ago."""
+"""What outlives an invocation: connections, secrets that were read, and the alerts that were sent recently."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _kept: dict[Function, Warm] = {}
 
 
 class Warm:
-    """Made from the environment as it is; ``cold`` until the first invocation has begun."""
+    """The warm state for an environment. ``cold`` until the first invocation has begun."""
 
     def __init__(self, environ: Mapping[str, str], *, cold: bool) -> None:
         self.given = environ
@@ -34,11 +34,11 @@ class Warm:
         self._made_from: dict[str, str | None] = {}
 
     def services(self, *names: str) -> Services:
-        """Engine and keys; made anew where one of these variables, which may be secrets, is another one by now.
+        """Return engine and keys. They are made again if one of these variables has changed.
 
         Raises:
-            ConfigError: a secret must not be read, or is not there.
-            UnavailableError: Secrets Manager is away and no earlier value is known.
+            ConfigError: a secret cannot be read, or is missing.
+            UnavailableError: Secrets Manager is unavailable and no earlier value is known.
         """
         found = {name: self.environ.get(name) for name in names}
         if self._services is None or found != self._made_from:
@@ -47,7 +47,7 @@ class Warm:
         return self._services
 
     def attempt(self, job: Callable[[Services], T], *names: str) -> T:
-        """Do it; where that fails for a setting, and one of these secrets is another one by now, do it once more."""
+        """Run ``work``. If it fails because of a setting and one of these secrets has changed, run it once more."""
         try:
             return job(self.services(*names))
         except ConfigError:
@@ -63,7 +63,7 @@ class Warm:
 
 
 def kept(function: Function) -> Warm:
-    """What this function's last invocation left; made anew where the environment is another one."""
+    """Return what the last invocation left. It is made again if the environment has changed."""
     environ = {name: value for name, value in os.environ.items() if name not in _OF_EACH_INVOCATION}
     last = _kept.get(function)
     if last is not None and last.given == environ:

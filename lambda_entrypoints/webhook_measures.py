@@ -1,4 +1,4 @@
-"""From a callback's report to what is counted, logged and told. Ids and counts only."""
+"""Turn a callback's report into metrics, log lines and messages. They contain ids and counts only."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REFUSED = {
 
 
 def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str | None) -> dict[str, Amount]:
-    """Log a callback, alert a person where one must look, and give what it adds up to."""
+    """Log a callback, send an alert if a person must look, and return the metrics."""
     facts, alert = report.facts, report.alert
     level = "error" if alert else "info"
     log_event(f"webhook_{report.outcome}", level=level, duration_ms=round(seconds * 1000, 3), **facts)

@@ -1,1 +1,1 @@
-"""Others who do the same work, each in an environment of its own that is made when first needed."""
+"""Other programs for the same work, each in its own environment that is made when it is first needed."""

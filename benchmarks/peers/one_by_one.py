@@ -1,6 +1,7 @@
 """The design that payctl replaces: one send, one wait and one UPDATE with its commit for every event.
 
-``DATABASE_URL`` and ``KAFKA_BROKERS`` say where; the argument says how many. Needs requirements-one-by-one.txt only.
+``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers; the argument is the number of events. It needs requirements-
+one-by-one.txt only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The whole path in a world of its own: signed callbacks in, Kafka messages out, each step held against what must be.
+"""The whole path on local servers: signed callbacks in, Kafka messages out, and each step checked.
 
-``world`` starts the servers, ``story`` says what the gateways send, ``play`` runs production's jobs on it, ``check``
-compares, ``backlog`` leaves something to repair. Only the servers and the senders are ours; what decides and what
-publishes is what runs in production.
+``world`` starts the servers, ``story`` lists what the gateways send, ``play`` runs production's jobs on it, ``check``
+compares, ``backlog`` leaves something to repair. Only the servers and the senders belong to the demo. The code that
+decides and publishes is production's.
 """
 
 from __future__ import annotations

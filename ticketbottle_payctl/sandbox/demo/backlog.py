@@ -1,4 +1,4 @@
-"""Something to repair, for a world that stays."""
+"""Leave events to repair in a demo that is kept."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LAST_ERROR: Final = "KafkaJSConnectionError: Connection timeout"
 
 
 def leave_backlog(world: World) -> Backlog:
-    """Leave an event that an outage of the broker left without retries, and one that has waited for hours.
+    """Leave an event that ran out of retries during an outage of the broker, and an event that has waited for hours.
 
-    The payments of both are COMPLETED: each is a customer without a ticket.
+    The payments of both are COMPLETED, so each is a customer without a ticket.
     """
     with transaction(world.services.engine, LIMITS) as connection:
         insert_events(connection, 1, state="dead", age=DEAD_SINCE, last_error=_LAST_ERROR, payload_bytes=0)

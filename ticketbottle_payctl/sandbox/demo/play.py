@@ -1,4 +1,4 @@
-"""Let the story happen: each callback through production's job, then one run of production's publisher, then read."""
+"""Play the story: each callback through production's job, then one run of production's publisher, then read."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _GLANCE: Final = 0.2
 
 
 def play(world: World, say: Say) -> DemoReport:
-    """Play the story once and say how it went; what is not as it must be is in the report.
+    """Play the story once and report it. The report names what is not as it must be.
 
     Raises:
-        UnavailableError: the database or the given brokers went away.
+        UnavailableError: the database or the given brokers cannot be reached.
     """
     with transaction(world.services.engine, LIMITS) as connection:
         scenes = write_story(connection)
@@ -76,7 +76,7 @@ def _publish(world: World) -> PublishReport:
 
 
 def _read_back(world: World, keys: Sequence[bytes], expected: int) -> list[Arrival]:
-    """Every message about our payments: to the topics' end, or until all are there and nothing more comes."""
+    """Return every message about the demo's payments: up to the topics' end, or until all are there."""
     ends, deadline = world.reader.ends(), world.elapsed() + _PATIENCE
     arrivals: list[Arrival] = []
     while not world.reader.has_reached(ends) and world.elapsed() < deadline:
@@ -90,7 +90,7 @@ def _read_back(world: World, keys: Sequence[bytes], expected: int) -> list[Arriv
 def _compare(
     world: World, callbacks: Sequence[CallbackStep], arrivals: Sequence[Arrival]
 ) -> tuple[tuple[MessageStep, ...], tuple[str, ...]]:
-    """A step for each event that a callback wrote, and what belongs to none of them."""
+    """Return a step for each event that a callback wrote, and the messages that belong to no event."""
     scenes = [step.scene for step in callbacks]
     with transaction(world.services.engine, LIMITS, commit=False) as connection:
         rows = check.read_rows(connection)

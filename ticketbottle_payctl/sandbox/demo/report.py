@@ -1,4 +1,4 @@
-"""What happened in the demo, step by step, each with what is not as it must be; instants are seconds."""
+"""The report of the demo, step by step, with the differences from what must be. Instants are seconds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class MessageStep:
-    """The event that a callback wrote, and the messages of it that arrived: one, where all is well."""
+    """The event that a callback wrote, and the messages of it that arrived: one, if all is well."""
 
     scene: Scene
     event_id: str
@@ -50,9 +50,9 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """The whole of it.
+    """The report of a whole demo.
 
-    ``own_broker`` is false where the brokers were given; ``strays`` are differences that belong to no single step.
+    ``own_broker`` is false if brokers were given. ``strays`` are differences that belong to no single step.
     """
 
     own_broker: bool
@@ -66,7 +66,7 @@ class DemoReport:
 
     @property
     def differences(self) -> list[str]:
-        """Everything that is not as it must be; empty where the demo shows what it should."""
+        """Return every difference. It is empty if the demo shows what it should."""
         callbacks = [f"{step.scene.about}: {text}" for step in self.callbacks for text in step.differences]
         messages = [f"event {step.event_id}: {text}" for step in self.messages for text in step.differences]
         return [*callbacks, *messages, *self.strays]

@@ -1,6 +1,6 @@
-"""What the gateways send in the demo, and what must come of it.
+"""The callbacks of the demo, and what must result from each.
 
-Two of the callbacks are recorded from the gateways' own sandboxes. The others are signed here, with public test keys.
+Two of the callbacks were recorded from the gateways' own sandboxes. The others are signed here, with public test keys.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, insert_p
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What must come of a callback. ``status`` is the payment's when all is over."""
+    """The expected result of a callback. ``status`` is the payment's status at the end."""
 
     outcome: WebhookOutcome
     answer: Answer
@@ -27,13 +27,13 @@ class Expected:
 
     @property
     def writes_event(self) -> bool:
-        """A change of state writes exactly one."""
+        """Return whether the callback writes an event: each change of state writes exactly one."""
         return self.outcome is WebhookOutcome.SETTLED
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One callback: what it ``says``, what it is in truth (``about``), the bytes, and what must come of it."""
+    """A callback: what it ``says``, what it really is (``about``), its bytes, and the expected result."""
 
     payment: SandboxPayment
     says: str
@@ -51,7 +51,7 @@ WRONG_AMOUNT = Expected(WebhookOutcome.REFUSED, Answer.WRONG_AMOUNT, "PENDING", 
 
 
 def write_story(connection: Connection) -> list[Scene]:
-    """Insert the pending payments, as the payment service does, and say what will be sent about them, in order."""
+    """Insert the pending payments as the payment service does. Return the callbacks about them, in order."""
     recorded = insert_payment(
         connection,
         provider="ZALOPAY",
