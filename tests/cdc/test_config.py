@@ -40,8 +40,8 @@ def made(url=URL, **options):
     return cdc_config(Settings.from_env({"DATABASE_URL": url}).database, **options)
 
 
-def test_it_is_made_from_this_installations_settings():
-    """Host, port, database, schema and TLS are DATABASE_URL's; the role and its password are the connector's own."""
+def test_the_configuration_comes_from_this_installation_s_settings():
+    """Host, port, database, schema and TLS come from DATABASE_URL; role and password are the connector's own."""
     connector = made().connector
     assert connector["database.hostname"] == "pooler.internal"
     assert connector["database.port"] == "6432"
@@ -57,22 +57,22 @@ def test_it_is_made_from_this_installations_settings():
     ("server", "place"), [("pg.internal", ("pg.internal", "5432")), ("pg.internal:5433", ("pg.internal", "5433"))]
 )
 def test_replication_goes_to_the_server_itself(server, place):
-    """A pooler cannot replicate, so the server is named where DATABASE_URL leads to one."""
+    """A pooler cannot replicate, so the server is named if DATABASE_URL leads to one."""
     connector = made(server=server).connector
     assert (connector["database.hostname"], connector["database.port"]) == place
 
 
 @pytest.mark.parametrize("password", ["hunter2", "", "${tail}", "${file:/a b:c}", "x${file:/a:b}"])
-def test_a_password_is_never_taken(password):
-    """Only a placeholder is; the error does not repeat what was given."""
+def test_a_password_is_refused(password):
+    """Only a placeholder is accepted, and the error does not repeat what was given."""
     with pytest.raises(InputError) as raised:
         made(password=password)
     assert not password or password not in raised.value.message
 
 
 @pytest.mark.parametrize("options", [{"role": 'x"; DROP'}, {"role": "Payctl"}, {"server": "h:port"}])
-def test_a_name_is_a_name(options):
-    """What goes into SQL and properties is checked."""
+def test_a_role_and_a_server_must_be_names(options):
+    """Every value that goes into SQL and properties is checked."""
     with pytest.raises(InputError):
         made(**options)
 
@@ -84,8 +84,8 @@ def test_the_text_is_read_back_as_it_was(properties):
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
-def test_the_command_prints_it_in_both_forms(form, properties):
-    """The properties are the default, with SQL and topics as comments; JSON holds the same; neither a password."""
+def test_the_command_prints_properties_and_json(form, properties):
+    """The properties have SQL and topics as comments, JSON holds the same, and neither has a password."""
     result = CliRunner().invoke(app, ["cdc", "config", "-o", form], env={"DATABASE_URL": URL})
     assert result.exit_code == 0
     assert CANARY not in result.stdout + result.stderr

@@ -69,7 +69,7 @@ def publisher(scene):
 
 
 @pytest.mark.parametrize("end", ["stop", "close"])
-def test_nothing_is_lost_or_doubled_there_and_back(end, scene):
+def test_handing_over_and_taking_back_loses_and_doubles_nothing(end, scene):
     """Under load, from payctl to Debezium and back: each event once, a payment's events of one topic in order.
 
     Also where the worker is killed (``close``), and the slot's position lags behind what was sent.

@@ -28,7 +28,7 @@ ODD_PAYLOADS = (
 )
 
 
-def test_debezium_and_payctl_send_the_same(scene):
+def test_debezium_and_payctl_send_the_same_messages(scene):
     """The same rows through both: topic, partition, key, value bytes and headers are equal, in their order too.
 
     But for one constant header, and for what payctl keeps in its own tables; docs/scale.md says why.

@@ -30,8 +30,8 @@ def insert(scene, count, **options):
         insert_events(connection, count, **options)
 
 
-def test_the_last_events_are_sent_while_the_outbox_changes_hands(scene):
-    """What is pending before the slot is payctl's: sent in order, marked, and not Debezium's any more."""
+def test_a_cut_over_sends_the_last_pending_events(scene):
+    """They are sent in order and marked, and Debezium does not send them."""
     insert(scene, 30, aggregates=10)
     insert(scene, 2, event_type="PAYMENT_REFUNDED")
     report = scene.cut_over()
@@ -41,15 +41,15 @@ def test_the_last_events_are_sent_while_the_outbox_changes_hands(scene):
 
 
 def test_a_dry_run_makes_no_slot(scene):
-    """It checks, counts, and changes nothing: no publisher learns of it."""
+    """It checks, counts, and changes nothing, so no publisher notices it."""
     insert(scene, 3)
     assert scene.cut_over(dry_run=True).sent == 3
     assert (states(scene), scene.messages(), scene.slots()) == ({"pending": 3}, [], [])
     assert scene.query("SELECT owner FROM payctl.publishers") == []
 
 
-def test_an_event_that_is_not_accepted_keeps_the_outbox_with_payctl(scene):
-    """What was sent is marked, the rest is pending as before, and there is no slot."""
+def test_a_refused_event_stops_the_cut_over(scene):
+    """Sent events are marked, the others are pending as before, and there is no slot."""
     insert(scene, 5)
     insert(scene, 1, payload_bytes=2_000_000)
     report = scene.cut_over()
@@ -61,21 +61,21 @@ def test_an_event_that_is_not_accepted_keeps_the_outbox_with_payctl(scene):
 
 @contextmanager
 def publisher_at_work(scene):
-    """Somebody holds the shard."""
+    """Another publisher holds the shard."""
     with scene.engine.connect() as connection:
         shard_lock.enter(connection, 0, 1, 0, "somebody")
         yield
 
 
-def test_a_publisher_at_work_is_not_interrupted(scene):
-    """While one holds a shard nothing is handed over."""
+def test_a_running_publisher_stops_the_cut_over(scene):
+    """While a publisher holds a shard nothing is handed over."""
     with publisher_at_work(scene), pytest.raises(LockedError):
         scene.cut_over()
     assert scene.slots() == []
 
 
-def test_events_behind_a_dead_one_are_not_let_loose(scene):
-    """Debezium would send what payctl holds back, so the dead one comes first."""
+def test_events_behind_a_dead_one_stop_the_cut_over(scene):
+    """Debezium would send the events that payctl blocks, so the dead event must be handled first."""
     insert(scene, 1, aggregates=1, state="dead")
     key = scene.query('SELECT "aggregateId" FROM outbox')[0]
     insert(scene, 1)
@@ -85,8 +85,8 @@ def test_events_behind_a_dead_one_are_not_let_loose(scene):
     assert scene.slots() == []
 
 
-def test_a_backlog_is_drained_first(scene, monkeypatch):
-    """So that the outbox changes hands within seconds."""
+def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
+    """A drained outbox changes hands within seconds."""
     monkeypatch.setattr(cut_over, "MOST_PENDING", 4)
     insert(scene, 5)
     with pytest.raises(GuardError, match="more than 4"):
@@ -95,8 +95,8 @@ def test_a_backlog_is_drained_first(scene, monkeypatch):
 
 
 @pytest.mark.parametrize("publish", [None, "insert, update"])
-def test_the_publication_must_be_for_inserts(publish, scene):
-    """Without it Debezium would get nothing; with updates, payctl's own marks."""
+def test_the_publication_must_be_for_inserts_only(publish, scene):
+    """Without inserts Debezium would get nothing, and with updates it would get payctl's own marks."""
     scene.query("DROP PUBLICATION payctl_outbox")
     if publish:
         scene.query(f"CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = '{publish}')")
@@ -105,8 +105,8 @@ def test_the_publication_must_be_for_inserts(publish, scene):
     assert scene.slots() == []
 
 
-def test_a_transaction_that_never_ends_is_named(scene, monkeypatch):
-    """A slot begins where nobody writes; waiting for that has an end, and leaves nothing behind."""
+def test_a_transaction_that_never_ends_stops_the_cut_over(scene, monkeypatch):
+    """A slot begins when no transaction writes. The wait for that has a limit, and leaves nothing behind."""
     monkeypatch.setattr(cut_over, "PATIENCE", cut_over.PATIENCE / 60)
     with scene.engine.connect() as connection:
         connection.exec_driver_sql("CREATE TABLE another (id int)")
@@ -115,8 +115,8 @@ def test_a_transaction_that_never_ends_is_named(scene, monkeypatch):
     assert scene.slots() == []
 
 
-def test_the_outbox_is_handed_over_once(scene):
-    """A second time there is a slot already, and publishers stay out until it is taken back."""
+def test_a_second_cut_over_is_refused(scene):
+    """The slot exists already, and publishers stay out until the outbox is taken back."""
     scene.cut_over()
     with pytest.raises(GuardError, match="exists already"):
         scene.cut_over()
@@ -128,13 +128,13 @@ def test_the_outbox_is_handed_over_once(scene):
 
 
 def test_without_a_slot_there_is_nothing_to_mark_or_take_back(scene):
-    """Where payctl publishes, its own publisher marks."""
+    """If payctl publishes, its own publisher marks."""
     for command in (scene.mark, scene.cut_back):
         with pytest.raises(GuardError, match="no replication slot"):
             command()
 
 
-def test_marking_follows_kafka(scene):
+def test_a_mark_marks_what_is_in_kafka(scene):
     """What lies in Kafka is marked with its time there, what is unroutable is dead, twice is as once.
 
     While a connector reads, the outbox is not taken back.
@@ -159,7 +159,7 @@ def test_marking_follows_kafka(scene):
 
 
 def test_the_commands_need_no_more_than_the_printed_role(scene, cdc):
-    """``payctl cdc`` works logged in as that role, counts, and ends with 7 where a guard stops it."""
+    """``payctl cdc`` works as that role, counts, and exits with 7 if a guard stops it."""
     insert(scene, 4)
     assert cdc("cut-over", "-n")["dry_run"]
     handed_over = cdc("cut-over", "-y")
@@ -172,7 +172,7 @@ def test_the_commands_need_no_more_than_the_printed_role(scene, cdc):
 
 
 def test_the_outbox_changes_hands_only_after_a_yes(scene, cdc):
-    """There and back: the plan on stderr, exit 7 without ``--yes``, and over the cap; also where no event is left."""
+    """Without ``--yes`` or over the limit it exits with 7 and changes nothing, also if no event is pending."""
     insert(scene, 4)
     assert cdc("cut-over")["error"]["hint"] == "nothing was changed; look with -n, then add --yes"
     assert "--max-affected 4" in cdc("cut-over", "-y", "--max-affected", "3")["error"]["hint"]
@@ -182,8 +182,8 @@ def test_the_outbox_changes_hands_only_after_a_yes(scene, cdc):
     assert scene.slots() == [SLOT]
 
 
-def test_a_protected_profile_changes_hands_with_a_reason_and_its_name(cdc, tmp_path):
-    """So does a mark, which asks nothing else: it is run every minute."""
+def test_a_protected_profile_needs_a_reason_and_its_name(cdc, tmp_path):
+    """So does ``mark``, which asks for nothing else because it runs every minute."""
     file = tmp_path / "config.toml"
     file.write_text("[profiles.prod.guard]\nprotected = true\n", "utf-8")
     named = ["-p", "prod", "--config", str(file)]

@@ -6,7 +6,7 @@ LAG = "SELECT (pg_current_wal_insert_lsn() - confirmed_flush_lsn)::bigint FROM p
 A_LOT = 1_000_000
 
 
-def test_a_quiet_outbox_does_not_hold_the_log_of_a_busy_database(scene):
+def test_a_quiet_outbox_does_not_keep_the_log_of_a_busy_database(scene):
     """Where only other tables are written the slot still moves, so the server can let go of its log.
 
     Heartbeats go to a topic of their own and not to where somebody looks for lost events. Only their pace is changed.

@@ -1,4 +1,4 @@
-"""An outbox in a real database, a mock cluster beside it, payctl's job between them, and the judge of what it did."""
+"""An outbox in a real database, a mock cluster, payctl's job between them, and the checker of the result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STAMPED = {"message.timestamp.type": "LogAppendTime"}
 
 NEW = timedelta(0)
 OLD = timedelta(seconds=30)
-"""So old that nothing older can commit any more: only behind such events the next batches are claimed ahead."""
+"""Older than the late-commit window, so the next batches are claimed ahead."""
 
 
 def new_producer(bootstrap, **config) -> Producer:
@@ -46,7 +46,7 @@ NUMBERS = count()
 
 
 class Clockwork(Event):
-    """A run's clock and its stop in one: every wait passes at once and moves the clock by its length.
+    """A run's clock and its stop in one. A wait returns at once and moves the clock by its length.
 
     ``at`` says what happens with the n-th wait, counted from 1; after ``waits`` of them the stop is set.
     """

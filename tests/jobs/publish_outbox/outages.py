@@ -1,4 +1,4 @@
-"""What the tests against a real broker have in common: a loop at work, and the wait for what must come of it."""
+"""What the tests against a real broker share: a running loop, and waiting for its effects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DRAINED_WITHIN = 20.0
 
 @contextmanager
 def a_loop(outbox, **options):
-    """A publisher at work on another thread; stopped, and its report awaited, when the block ends."""
+    """Run a publisher on another thread. When the block ends, stop it and wait for its report."""
     stop, reports = threading.Event(), []
     thread = threading.Thread(
         target=lambda: reports.append(outbox.publish(stop=stop, loop=True, batch_size=BATCH, **options))
@@ -60,7 +60,7 @@ def published(outbox, least):
 
 
 def harm(verdict):
-    """Everything that no fault may do; copies are counted elsewhere."""
+    """Return what no fault may cause; copies are counted elsewhere."""
     return verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken
 
 

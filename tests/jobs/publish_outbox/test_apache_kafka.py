@@ -39,7 +39,7 @@ def insert_some(outbox):
 
 
 def test_a_broker_that_is_frozen_for_a_while(kafka_outbox, kafka):
-    """Connections stay and nothing is answered: no event pays for it, and when it wakes the backlog drains alone."""
+    """It keeps its connections and answers nothing. No event is charged, and the backlog drains when it wakes."""
     outbox = kafka_outbox
     outbox.insert(200, aggregates=70)
     with a_loop(outbox):
@@ -55,7 +55,7 @@ def test_a_broker_that_is_frozen_for_a_while(kafka_outbox, kafka):
 
 
 def test_a_broker_that_was_away_for_long(kafka_outbox, kafka, monkeypatch):
-    """Stopped under load until the publisher looks as seldom as it ever does: nothing is charged, all drains alone."""
+    """The broker is stopped under load until the publisher tries as rarely as it ever does. No event is charged."""
     monkeypatch.setattr(run, "_FIRST_WAIT", run._LONGEST_WAIT)  # noqa: SLF001 - so it waits after minutes of failures
     outbox, told = kafka_outbox, []
     hasty = new_producer(kafka.bootstrap, message_timeout_ms=2000)
@@ -81,7 +81,7 @@ def topics_of(kafka):
 
 
 def test_a_topic_that_is_missing(kafka_outbox, kafka):
-    """Its events wait, uncharged, with their payments; the other types flow; when it is made they go."""
+    """Its events and their payments wait without a charge, other types flow, and all go when the topic is created."""
     outbox = kafka_outbox
     delete(kafka, "payment.failed")
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
@@ -97,7 +97,7 @@ def test_a_topic_that_is_missing(kafka_outbox, kafka):
 
 
 def test_a_topic_that_is_deleted_under_a_loop(kafka_outbox, kafka, monkeypatch):
-    """Known a moment ago and gone: its events wait uncharged, the others flow, and made again it is found again."""
+    """Its events wait without a charge, other types flow, and the loop finds the topic when it is created again."""
     monkeypatch.setattr(sender, "PROBE_EVERY", 1.0)
     outbox = kafka_outbox
     outbox.insert(10, event_type=FAILED)
@@ -117,8 +117,8 @@ def test_a_topic_that_is_deleted_under_a_loop(kafka_outbox, kafka, monkeypatch):
     assert harm(verdict)[1:] == NO_HARM[1:]
 
 
-def test_a_message_larger_than_the_topic_takes(kafka_outbox, kafka):
-    """Only that one is dead, though the broker refuses the whole bundle that it came in, and many are."""
+def test_a_message_larger_than_the_topic_allows(kafka_outbox, kafka):
+    """Only that event is dead, although the broker refuses the whole bundle that held it."""
     outbox = kafka_outbox
     only_small(kafka)
     outbox.insert(40, payload_bytes=500)
@@ -138,7 +138,7 @@ def only_small(kafka):
 
 
 def test_the_command_says_what_waits_and_what_died(kafka_outbox, kafka, database_url):
-    """A topic missing and a message too large in one run: exit 6, each in its own budget, and the rest went."""
+    """A missing topic and a too large message in one run: exit 6, each failure in its own budget, others published."""
     outbox = kafka_outbox
     only_small(kafka)
     delete(kafka, "payment.failed")

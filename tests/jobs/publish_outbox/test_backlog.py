@@ -136,7 +136,7 @@ blocks = st.lists(st.tuples(keys, positions, st.none() | st.floats(0, 100)), max
 
 
 @given(blocks, st.floats(0, 100), keys, positions)
-def test_what_waits_is_what_lies_behind_a_block(blocked, now, key, place):
+def test_exactly_the_events_behind_a_block_are_blocked(blocked, now, key, place):
     """For any blocks and any instant: behind a block that is not lifted, or the blocking event while it is not due."""
     backlog = Backlog(PublishOptions())
     left = {}
@@ -155,7 +155,7 @@ def test_what_waits_is_what_lies_behind_a_block(blocked, now, key, place):
 
 
 @given(blocks, positions)
-def test_after_every_release_nothing_released_lies_behind_the_position(blocked, place):
+def test_released_events_are_never_behind_the_position(blocked, place):
     """Every released event is claimed again: the position is before the earliest of them."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(*place))
@@ -169,7 +169,7 @@ def test_after_every_release_nothing_released_lies_behind_the_position(blocked, 
 
 
 @pytest.mark.parametrize("due", [None, 5.0])
-def test_the_last_word_about_an_event_counts(due):
+def test_a_later_block_of_an_event_replaces_the_earlier_one(due):
     """An event that died after it waited for a retry blocks for good, and the other way round."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(1), 5.0 if due is None else None))

@@ -80,8 +80,8 @@ def test_round_trips(outbox, round_trips):
     assert counts[0] - 4 * 3 <= 9
 
 
-def test_round_trips_of_a_look(outbox, round_trips):
-    """An idle loop asks three times a look and writes nothing: no transaction id, no log record."""
+def test_round_trips_of_an_idle_loop(outbox, round_trips):
+    """Each look costs three round trips and writes nothing: no transaction id and no log record."""
     looks = {}
     clockwork = Clockwork(waits=20)
 
@@ -109,8 +109,8 @@ def only_changes_are_logged(administer):
 
 
 @pytest.mark.usefixtures("only_changes_are_logged")
-def test_log_written(outbox, administer):
-    """No more than a tenth above the bare UPDATE of the same rows: nothing is written twice."""
+def test_the_log_is_no_larger_than_that_of_an_update(outbox, administer):
+    """At most a tenth more than the bare UPDATE of the same rows writes, so nothing is written twice."""
     outbox.insert(6000)
     administer("CREATE TABLE bare (LIKE outbox INCLUDING ALL)")
     administer("INSERT INTO bare SELECT * FROM outbox")
@@ -131,8 +131,8 @@ def test_log_written(outbox, administer):
     assert ours <= bare * 11 / 10
 
 
-def test_memory_is_flat(outbox):
-    """Eight times the events, some ten megabytes more, need no more memory: a batch is forgotten when committed."""
+def test_memory_does_not_grow_with_the_backlog(outbox):
+    """Eight times the events need no more memory, because a committed batch is forgotten."""
     outbox.insert(2000)
     outbox.publish(batch_size=200)  # what is imported and cached once
     peaks = []
@@ -186,7 +186,7 @@ def looked_at(plan):
 
 
 def test_the_plan_with_fresh_statistics(outbox, administer):
-    """The index finds the pending ones, in order, and no more than are wanted."""
+    """The index finds the pending events in order, and no more than are wanted."""
     outbox.insert(5000, state="published")
     outbox.insert(5000)
     administer("ANALYZE outbox")
@@ -216,7 +216,7 @@ def range_of(outbox, wanted):
 
 @WANTED
 def test_the_plans_of_a_claim_ahead_with_stale_statistics(outbox, administer, wanted):
-    """The look for its end and the claim of that range go by the index too, and over no more than lies in it."""
+    """The look-up of its end and its claim use the index, and read no more than the range holds."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")
@@ -227,7 +227,7 @@ def test_the_plans_of_a_claim_ahead_with_stale_statistics(outbox, administer, wa
 
 
 def test_the_plans_of_a_claim_ahead_among_dead_events(outbox, administer):
-    """Those before it are behind where it begins, and those after its end are not looked at."""
+    """Dead events before the range and after its end are not read."""
     outbox.insert(10_000, state="dead", age=timedelta(hours=2), payload_bytes=0)
     outbox.insert(3500, age=timedelta(hours=1))
     outbox.insert(10_000, state="dead", age=timedelta(minutes=30), payload_bytes=0)
@@ -243,7 +243,7 @@ def test_the_plans_of_a_claim_ahead_among_dead_events(outbox, administer):
 
 @WANTED
 def test_the_plan_with_stale_statistics(outbox, administer, wanted):
-    """Statistics say that nothing is pending and the table is small: still the index, still no sort of everything."""
+    """The statistics say that nothing is pending in a small table. The claim still uses the index, without a sort."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")
@@ -253,7 +253,7 @@ def test_the_plan_with_stale_statistics(outbox, administer, wanted):
 
 
 def test_the_plan_behind_ten_thousand_dead_events(outbox, administer):
-    """They are gone over once; after that a claim begins behind them."""
+    """The first claim reads the dead events once; the next claim begins behind them."""
     outbox.insert(10_000, state="dead", age=timedelta(hours=1), payload_bytes=0)
     outbox.insert(3000)
     administer("ANALYZE outbox")
@@ -266,8 +266,8 @@ def test_the_plan_behind_ten_thousand_dead_events(outbox, administer):
     assert buffers < 1500
 
 
-def test_the_plan_beside_an_old_snapshot(outbox, administer, database_url):
-    """Another session keeps vacuum from removing anything: a claim still does not walk over what was published."""
+def test_the_plan_next_to_an_old_snapshot(outbox, administer, database_url):
+    """Another session keeps vacuum from removing rows. A claim still does not read the published ones."""
     outbox.insert(6000)
     administer("ANALYZE outbox")
     old = psycopg2.connect(database_url)

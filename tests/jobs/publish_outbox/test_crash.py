@@ -39,7 +39,7 @@ def start(outbox, database_url):
 
 
 def unharmed(verdict, most):
-    """Nothing lost, made up, changed or out of order; so many copies at most, each with its own event's id."""
+    """Return whether no event is lost, made up, changed or out of order, and check the number of copies."""
     assert sum(verdict.duplicates.values()) <= most
     return (verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken) == (
         [],
@@ -53,7 +53,7 @@ def unharmed(verdict, most):
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("point", crashing.POINTS)
 def test_a_publisher_that_is_killed_at_a_named_point(outbox, start, point, number):
-    """The next one takes over at once; the batch under way may come twice, and never behind what is later."""
+    """The next publisher takes over at once. The open batch may be sent twice, and never behind a later event."""
     for index in range(12):
         outbox.add(f"k{index}", FAILED, age=60 - index)
         outbox.add(f"k{index}", COMPLETED, age=59.5 - index)
@@ -70,7 +70,7 @@ def test_a_publisher_that_is_killed_at_a_named_point(outbox, start, point, numbe
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("shards", [1, 4])
 def test_publishers_that_are_killed_at_random(outbox, start, seed, shards):
-    """Again and again, while events come and another publisher is at work; the seed is in the test's name."""
+    """Publishers are killed while events come and another publisher runs. The seed is in the test's name."""
     chance, batch_size, kills = random.Random(seed), 10, 4  # noqa: S311 - not for secrets
     options = {"batch_size": batch_size, "shards": shards, "loop": True}
     outbox.insert(500, aggregates=200, age=OLD)
@@ -95,7 +95,7 @@ def test_publishers_that_are_killed_at_random(outbox, start, seed, shards):
 
 
 def test_a_run_without_a_fault_sends_nothing_twice(outbox, start):
-    """Copies are for faults only, also with four publishers in four processes."""
+    """Only faults cause copies, also with four publishers in four processes."""
     outbox.insert(300, aggregates=120, age=OLD)
     processes = [start(options={"batch_size": 20, "shards": 4}) for _ in range(4)]
     for process in processes:
@@ -111,8 +111,8 @@ def is_frozen(process):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc whether a process is stopped")
-def test_a_publisher_that_was_frozen_does_not_send_what_is_no_longer_its_own(outbox, start):
-    """Others wait as long as its claim lives; the server ends that, they go on, and it wakes up too late."""
+def test_a_publisher_that_was_frozen_does_not_send_a_lost_claim(outbox, start):
+    """Other publishers wait while its claim lives. The server ends the claim, they go on, and it wakes up too late."""
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     process = start(options={}, point="fetched", freeze=True)
     deadline = time.monotonic() + 30

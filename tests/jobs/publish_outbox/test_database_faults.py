@@ -39,7 +39,7 @@ def limits(monkeypatch):
 
 @contextmanager
 def another_session(outbox, sql, **values):
-    """A transaction of somebody else's, open as long as the block."""
+    """Keep another session's transaction open as long as the block."""
     with outbox.engine.connect() as connection:
         connection.exec_driver_sql(sql, values)
         yield connection
@@ -47,14 +47,14 @@ def another_session(outbox, sql, **values):
 
 
 def only_copies(verdict, most):
-    """Nothing but repetitions, each of the very same message and never behind a later event of its payment."""
+    """Return whether there are only copies, none of them behind a later event of its payment."""
     assert sum(verdict.duplicates.values()) <= most
     return verdict == replace(GOOD, duplicates=verdict.duplicates)
 
 
 @pytest.mark.parametrize("mode", ["immediate", "fast"])
 def test_a_restart_of_the_database_in_the_middle_of_a_drain(outbox, postgres, mode):
-    """Nothing is lost; at most the batch under way comes twice; the loop goes on by itself."""
+    """No event is lost, at most the open batch is sent twice, and the loop continues."""
     outbox.insert(400, aggregates=150, age=OLD)
     restarted = []
 
@@ -91,7 +91,7 @@ class Sabotage(Producer):
 @pytest.mark.parametrize("number", [1, 2, 3, 6])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_backend_that_is_terminated_with_a_claim(outbox, number, when):
-    """The claim is gone with its connection, so nothing more of it is sent; what was sent comes once more at most."""
+    """The claim ends with its session, so no more of it is sent. What was sent comes at most once more."""
     outbox.insert(60, aggregates=25, age=OLD)
     harm = {when: lambda: outbox.execute(TERMINATE, like="%UPDATE outbox%")}
     producer = Sabotage(outbox.bootstrap, number, **harm)
@@ -109,8 +109,8 @@ def test_a_backend_that_is_terminated_with_a_claim(outbox, number, when):
     assert only_copies(outbox.verdict(), most=0 if when == "before" else 10)
 
 
-def test_who_lost_its_claim_while_the_broker_is_away_sends_nothing_when_it_is_back(outbox, mock_kafka):
-    """Somebody else may publish the payment's next event meanwhile; what was queued must not come behind it."""
+def test_a_claim_lost_during_an_outage_is_not_sent_after_it(outbox, mock_kafka):
+    """Another publisher may send the payment's next event during the outage, so queued messages must be dropped."""
     failed, completed = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     producer = new_producer(mock_kafka.bootstrap)
     producer.probe(5)
@@ -128,8 +128,8 @@ def test_who_lost_its_claim_while_the_broker_is_away_sends_nothing_when_it_is_ba
 
 
 @pytest.mark.parametrize("batch_size", [1, 10, 1000])
-def test_a_row_that_another_session_holds(outbox, limits, batch_size):
-    """Its payment waits, the others flow; once it is free it is published, in order and once."""
+def test_a_row_that_another_session_has_locked(outbox, limits, batch_size):
+    """Its payment waits and the others flow. When the row is unlocked its event is published, once and in order."""
     limits(lock=0.1)
     outbox.insert(15, age=OLD)
     held = outbox.add("k", FAILED, age=9)
@@ -143,8 +143,8 @@ def test_a_row_that_another_session_holds(outbox, limits, batch_size):
     assert outbox.verdict() == GOOD
 
 
-def test_a_loop_looks_for_a_held_row_again(outbox, limits):
-    """It is published within seconds of being free, and the loop does not stand still for it meanwhile."""
+def test_a_loop_tries_a_locked_row_again(outbox, limits):
+    """The event is published within seconds of the unlock, and the loop publishes others until then."""
     limits(lock=0.05)
     held = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -158,8 +158,8 @@ def test_a_loop_looks_for_a_held_row_again(outbox, limits):
     assert noted[9] - 1000 < 2
 
 
-def test_a_short_lock_is_waited_for(outbox):
-    """A transaction that ends in time costs its payment no detour."""
+def test_a_claim_waits_for_a_short_lock(outbox):
+    """If the other transaction ends in time, all events are in one batch."""
     outbox.insert(5)
     held = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -173,7 +173,7 @@ def test_a_short_lock_is_waited_for(outbox):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 1000])
 def test_a_row_that_changes_while_it_is_claimed(outbox, batch_size):
-    """PostgreSQL leaves it out of the claim; what is behind it must not overtake it."""
+    """PostgreSQL leaves the row out of the claim. The payment's later events must not overtake it."""
     outbox.insert(2, age=OLD)
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     outbox.insert(1, age=timedelta(seconds=4))
@@ -187,8 +187,8 @@ def test_a_row_that_changes_while_it_is_claimed(outbox, batch_size):
     assert outbox.sent().index(first) < outbox.sent().index(second)
 
 
-def test_a_row_that_somebody_marks_while_it_is_claimed(outbox):
-    """A repair that marks it as published wins: it is not sent."""
+def test_a_row_that_another_session_marks_while_it_is_claimed(outbox):
+    """The other session's mark wins, and the event is not sent."""
     outbox.insert(2)
     marked = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -201,8 +201,8 @@ def test_a_row_that_somebody_marks_while_it_is_claimed(outbox):
     assert outbox.verdict(sent_before=[marked]) == GOOD
 
 
-def test_a_statement_that_takes_too_long_is_given_up(outbox, limits):
-    """Every statement has a limit; nothing is sent of what was not claimed."""
+def test_a_statement_has_a_time_limit(outbox, limits):
+    """If the claim takes too long, nothing of it is sent."""
     outbox.insert(200)
     limits(statement=0.001)
     with pytest.raises(DatabaseUnavailableError):
@@ -214,7 +214,7 @@ def test_a_statement_that_takes_too_long_is_given_up(outbox, limits):
 
 
 def test_a_database_that_turns_read_only(outbox, database_url):
-    """As in a failover: the loop waits, and drains when it may write again."""
+    """As in a failover, the loop waits, and drains when it can write again."""
     outbox.insert(30)
     name = database_url.rpartition("/")[2]
 
@@ -237,8 +237,8 @@ def test_a_database_that_turns_read_only(outbox, database_url):
     assert (report.counts.published, outbox.verdict()) == (33, GOOD)
 
 
-def test_what_was_published_before_a_setting_is_wrong_is_reported(outbox):
-    """A table of payctl's is taken away in mid-run: the counts are there, and why it ended."""
+def test_a_run_that_a_setting_ends_reports_what_it_published(outbox):
+    """One of payctl's tables is renamed during the run. The report has the counts and the reason for the end."""
     outbox.insert(30)
 
     def take_away(_tally):
@@ -250,8 +250,8 @@ def test_what_was_published_before_a_setting_is_wrong_is_reported(outbox):
     assert report.counts.published == outbox.states().count("published") == 10
 
 
-def test_without_payctl_s_schema_it_says_what_to_do(outbox):
-    """The error names the command that makes it."""
+def test_without_payctl_s_schema_the_error_names_the_command(outbox):
+    """The error names the command that creates the schema."""
     outbox.execute("DROP SCHEMA payctl CASCADE")
     outbox.insert(1)
     with pytest.raises(ConfigError) as caught:

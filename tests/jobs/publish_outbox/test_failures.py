@@ -39,8 +39,8 @@ def hasty(mock_kafka):
     producer.close()
 
 
-def test_a_broker_that_is_away_costs_nothing(outbox, mock_kafka, monkeypatch):
-    """No claim is made, no row is changed, and the report says why it ended."""
+def test_an_unavailable_broker_costs_nothing(outbox, mock_kafka, monkeypatch):
+    """No claim is made, no row is changed, and the report says why the run ended."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.5)
     outbox.insert(20)
     mock_kafka.down()
@@ -54,7 +54,7 @@ def test_a_broker_that_is_away_costs_nothing(outbox, mock_kafka, monkeypatch):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 1000])
 def test_a_broker_that_acknowledges_nothing_costs_nothing(outbox, mock_kafka, hasty, batch_size):
-    """The first batch of which nothing goes through is given back and ends the run; later it all drains."""
+    """The first batch without any acknowledgement is given back and ends the run. A later run publishes everything."""
     outbox.insert(8, aggregates=3)
     mock_kafka.fail_next(*[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
     report = outbox.publish(producer=hasty, batch_size=batch_size)
@@ -65,8 +65,8 @@ def test_a_broker_that_acknowledges_nothing_costs_nothing(outbox, mock_kafka, ha
     assert outbox.verdict() == GOOD
 
 
-def test_what_was_committed_before_the_broker_went_away_is_counted(outbox, mock_kafka, hasty):
-    """The report agrees with the table, whichever batch was the last that went through."""
+def test_batches_committed_before_an_outage_are_counted(outbox, mock_kafka, hasty):
+    """The report agrees with the table, whichever batch was the last one."""
     outbox.insert(40, age=OLD)
     hasty.probe(5)
     mock_kafka.fail_next(*[KafkaError.NO_ERROR] * 12, *[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
@@ -77,8 +77,8 @@ def test_what_was_committed_before_the_broker_went_away_is_counted(outbox, mock_
     assert outbox.verdict().lost == []
 
 
-def test_a_part_that_did_not_go_through_costs_nothing(outbox, mock_kafka, hasty):
-    """Some partition has no leader: its payments wait, untouched, the others flow, and the run goes on."""
+def test_a_partial_transport_failure_costs_nothing(outbox, mock_kafka, hasty):
+    """A partition has no leader. Its payments wait unchanged, the others flow, and the run continues."""
     outbox.insert(30)
     mock_kafka.set_leader("payment.completed", 1, -1)
     report = outbox.publish(producer=hasty)
@@ -91,8 +91,8 @@ def test_a_part_that_did_not_go_through_costs_nothing(outbox, mock_kafka, hasty)
     assert outbox.verdict() == GOOD
 
 
-def test_who_waits_for_a_leader_keeps_nobody_waiting(outbox, mock_kafka):
-    """Nothing is sent to a partition that has none: with a producer's usual patience, a wait would be half a minute."""
+def test_a_partition_without_a_leader_delays_no_other_payment(outbox, mock_kafka):
+    """Nothing is sent to such a partition; the producer would wait for half a minute."""
     outbox.insert(300)
     mock_kafka.set_leader("payment.completed", 1, -1)
     ours = {row.key for row in outbox.rows() if partition_of(row.key.encode(), 3) == 1}
@@ -105,8 +105,8 @@ def test_who_waits_for_a_leader_keeps_nobody_waiting(outbox, mock_kafka):
     assert untouched(waiting)
 
 
-def test_a_setting_stops_its_type_only(outbox, mock_kafka):
-    """The topic may not be written: its events wait untouched, the other types flow, the report names it."""
+def test_a_setting_stops_only_its_event_type(outbox, mock_kafka):
+    """The topic cannot be written to. Its events wait unchanged, other types flow, and the report names the type."""
     outbox.insert(5, event_type=FAILED)
     outbox.insert(5, event_type=COMPLETED)
     mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -119,8 +119,8 @@ def test_a_setting_stops_its_type_only(outbox, mock_kafka):
     assert (outbox.publish().counts.published, outbox.verdict()) == (5, GOOD)
 
 
-def test_a_wrong_clock_kills_no_backlog(outbox, mock_kafka):
-    """The topic refuses our timestamps: however often that happens, no event is charged, and the report names it."""
+def test_a_wrong_clock_makes_no_event_dead(outbox, mock_kafka):
+    """The topic refuses our timestamps. That never charges an event, and the report names the type."""
     outbox.insert(10, age=timedelta(hours=1))
     outbox.producer.probe(5)
     for _ in range(6):
@@ -135,7 +135,7 @@ def test_a_wrong_clock_kills_no_backlog(outbox, mock_kafka):
 
 @pytest.mark.parametrize("error", ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART"])
 def test_a_setting_that_shows_only_when_writing(outbox, mock_kafka, hasty, error):
-    """The topic looks well and its messages are refused: nothing is charged."""
+    """The topic looks well, and messages to it are refused. No event is charged."""
     outbox.add("k", FAILED, age=9)
     outbox.add("k", COMPLETED, age=8)
     outbox.insert(4)
@@ -147,8 +147,8 @@ def test_a_setting_that_shows_only_when_writing(outbox, mock_kafka, hasty, error
     assert [row.state for row in rows if row.key == "k"] == ["pending", "pending"]
 
 
-def test_a_missing_topic_holds_its_payments(outbox, mock_kafka):
-    """A completed event does not overtake the failed one whose topic is missing."""
+def test_a_missing_topic_blocks_its_payments(outbox, mock_kafka):
+    """A completed event does not overtake the failed event whose topic is missing."""
     mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     other = outbox.add("m", COMPLETED, age=7)
@@ -159,8 +159,8 @@ def test_a_missing_topic_holds_its_payments(outbox, mock_kafka):
     assert (outbox.sent(), outbox.verdict()) == ([other, first, second], GOOD)
 
 
-def test_held_events_are_not_claimed_over_and_over(outbox, mock_kafka):
-    """What waits for its topic is left alone until the next sweep: no row is written with each look."""
+def test_blocked_events_are_not_claimed_over_and_over(outbox, mock_kafka):
+    """Events that wait for their topic are left alone until the next rescan, so no row is written at each look."""
     mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     outbox.insert(5, event_type=FAILED)
     report = outbox.run(Clockwork(waits=5), loop=True)
@@ -168,7 +168,7 @@ def test_held_events_are_not_claimed_over_and_over(outbox, mock_kafka):
 
 
 def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
-    """With its class and text in ``"lastError"``; tried again when due, dead at the limit, its payment waits."""
+    """The row has the error. The event is tried again when due, is dead at the limit, and blocks its payment."""
     poison = outbox.add("k", COMPLETED, age=LONG_AGO, payload={"secret": SECRETS})
     behind = outbox.add("k", COMPLETED, age=LONG_AGO - 1)
     for failures in range(1, 6):
@@ -183,8 +183,8 @@ def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
     assert outbox.messages() == []
 
 
-def test_a_retry_waits_for_its_time(outbox):
-    """A publisher that was not there counts from the event's creation: five seconds after the first failure."""
+def test_a_retry_waits_until_it_is_due(outbox):
+    """A publisher that did not see the failure counts five seconds from the event's creation."""
     outbox.add("k", age=1.0, retry_count=1)
     assert outbox.publish().counts.claimed == 1
     assert outbox.messages() == []
@@ -193,7 +193,7 @@ def test_a_retry_waits_for_its_time(outbox):
 
 
 def test_a_message_too_large_is_dead_at_once(outbox):
-    """The client refuses it before it is sent; the neighbours flow, the error holds no payload."""
+    """The client refuses it before it is sent. Other events flow, and the stored error has no payload."""
     outbox.insert(5)
     large = outbox.add("k", payload={"secret": SECRETS * 100_000})
     outbox.insert(5)
@@ -207,8 +207,8 @@ def test_a_message_too_large_is_dead_at_once(outbox):
     assert SECRETS not in str(report)
 
 
-def test_neighbours_do_not_die_with_a_poisoned_bundle(outbox, mock_kafka):
-    """A broker refuses messages by the bundle; each is sent alone before one is blamed."""
+def test_one_refused_event_does_not_make_its_bundle_dead(outbox, mock_kafka):
+    """A broker refuses whole bundles, so each event is sent alone before it is blamed."""
     outbox.insert(20)
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 3)  # a bundle for each of the three partitions
     report = outbox.publish()
@@ -216,8 +216,8 @@ def test_neighbours_do_not_die_with_a_poisoned_bundle(outbox, mock_kafka):
     assert outbox.verdict() == GOOD
 
 
-def test_only_the_one_that_is_refused_alone_is_dead(outbox, mock_kafka):
-    """Both went in one bundle that was refused: the first is refused again, the second goes through."""
+def test_only_an_event_that_is_refused_alone_is_dead(outbox, mock_kafka):
+    """Both events were in one refused bundle. The first one is refused again, the second one is accepted."""
     poison, innocent = outbox.add("a", age=2), outbox.add("c", age=1)  # of one partition
     producer = new_producer(mock_kafka.bootstrap, linger_ms=200)
     producer.probe(5)
@@ -242,8 +242,8 @@ class SlowToRefuse(Producer):
         return failures
 
 
-def test_a_broker_that_refuses_is_not_away(outbox, mock_kafka):
-    """It refused the first one, and the time was over for the others: what was decided is kept, they are next."""
+def test_a_broker_that_refuses_is_not_unavailable(outbox, mock_kafka):
+    """It refused the first event, and no time was left for the others. The decision is kept; the others are next."""
     poison, *others = [outbox.add(key, age=9) for key in ("a", "c")]  # of one partition
     clockwork = Clockwork()
     producer = SlowToRefuse(mock_kafka.bootstrap, clockwork)
@@ -259,7 +259,7 @@ def test_a_broker_that_refuses_is_not_away(outbox, mock_kafka):
 
 
 def test_an_unknown_type_is_dead_with_the_reason(outbox):
-    """Never guessed: nothing is sent for it, and its neighbours flow."""
+    """Its topic is never guessed: nothing is sent for it, and other events flow."""
     outbox.insert(3)
     unknown = outbox.add("k", "PAYMENT_REFUNDED")
     lower = outbox.add("m", "payment_completed")
@@ -273,15 +273,15 @@ def test_an_unknown_type_is_dead_with_the_reason(outbox):
     assert outbox.verdict() == GOOD
 
 
-def test_the_limit_of_retries_is_the_run_s(outbox):
-    """OUTBOX_MAX_RETRIES says what is dead, and what an event that dies at once is marked with."""
+def test_the_run_s_options_set_the_retry_limit(outbox):
+    """OUTBOX_MAX_RETRIES says when an event is dead, and what count an event gets that dies at once."""
     outbox.add("a", age=LONG_AGO, retry_count=6)
     unknown = outbox.add("b", "REFUND_MADE")
     assert outbox.publish(max_retries=9).counts.published == 1
     assert outbox.row(unknown).retry_count == 9
 
 
-def test_a_count_beyond_the_limit_is_no_trouble(outbox):
+def test_a_retry_count_above_the_limit_is_dead(outbox):
     """Rows of the replaced service may have failed more often than any limit."""
     outbox.add("a", retry_count=50)
     outbox.add("b", retry_count=2_147_483_647)
@@ -289,8 +289,8 @@ def test_a_count_beyond_the_limit_is_no_trouble(outbox):
     assert outbox.publish().counts.claimed == 1
 
 
-def test_an_error_that_was_there_stays_when_nothing_new_is_known(outbox, mock_kafka, hasty):
-    """A transport failure does not overwrite what the event's own failure said."""
+def test_a_transport_failure_keeps_the_earlier_error(outbox, mock_kafka, hasty):
+    """It does not overwrite the error of the event's own failure."""
     id_ = outbox.add("a", age=LONG_AGO, retry_count=2, last_error="INVALID_RECORD: before")
     mock_kafka.fail_next(*[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
     outbox.publish(producer=hasty)
@@ -298,7 +298,7 @@ def test_an_error_that_was_there_stays_when_nothing_new_is_known(outbox, mock_ka
 
 
 def test_a_fatal_error_of_the_client_loses_nothing(outbox, mock_kafka):
-    """Idempotence met what it cannot repair: the client is made anew, at worst something comes twice."""
+    """Idempotence met an error that it cannot repair. The client is recreated, and at worst an event comes twice."""
     outbox.insert(10)
     outbox.producer.probe(5)
     mock_kafka.fail_next(*[KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER] * 2)
@@ -309,7 +309,7 @@ def test_a_fatal_error_of_the_client_loses_nothing(outbox, mock_kafka):
 
 
 def test_a_client_that_dies_again_and_again_ends_the_run(outbox, mock_kafka):
-    """New clients are not made without end; nothing is charged to the events."""
+    """The number of new clients is limited, and no event is charged."""
     outbox.insert(1)
     outbox.producer.probe(5)
     mock_kafka.fail_next(*[KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER] * 20)
@@ -318,8 +318,8 @@ def test_a_client_that_dies_again_and_again_ends_the_run(outbox, mock_kafka):
     assert untouched(outbox.rows())
 
 
-def test_types_of_three_kinds_in_one_run(outbox, mock_kafka):
-    """Each failure is charged to its own budget, in one batch."""
+def test_three_kinds_of_failure_in_one_batch(outbox, mock_kafka):
+    """Each failure is charged to its own budget."""
     mock_kafka.fail_topic("payment.cancelled", KafkaError.TOPIC_AUTHORIZATION_FAILED)
     held = outbox.add("a", CANCELLED)
     dead = outbox.add("b", "NO_SUCH")

@@ -23,8 +23,8 @@ def insert_wave(outbox, event_type, age=0.0):
     return [outbox.add(f"k{number}", event_type, age=age) for number in range(40)]
 
 
-def test_killed_before_it_appended_the_batch(kafka_outbox, kafka):
-    """What was claimed and sent goes again when the broker is back: no event is lost, charged or out of order."""
+def test_a_broker_killed_before_it_appended_the_batch(kafka_outbox, kafka):
+    """The batch is sent again after the restart. No event is lost, charged or out of order."""
     outbox = kafka_outbox
     producer, clients = watched_producer(kafka.bootstrap)
     insert_wave(outbox, FAILED)
@@ -44,8 +44,8 @@ def test_killed_before_it_appended_the_batch(kafka_outbox, kafka):
     assert sum(outbox.verdict().duplicates.values()) <= BATCH
 
 
-def test_killed_after_it_appended_the_batch(kafka_outbox, kafka):
-    """The batch lies in the log and no answer came: after the restart it comes once more at most, and in order."""
+def test_a_broker_killed_after_it_appended_the_batch(kafka_outbox, kafka):
+    """The batch is in the log and no answer came. After the restart it comes at most once more, and in order."""
     outbox = kafka_outbox
     with Proxy(kafka.proxy_port, kafka.behind_proxy) as proxy:
         producer, clients = watched_producer(proxy.bootstrap)

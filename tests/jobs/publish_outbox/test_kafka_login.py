@@ -58,7 +58,7 @@ def producer(kafka):
 
 
 def test_a_loop_that_is_refused_in_mid_run(kafka_outbox, kafka, producer, change_password, database_url):
-    """It waits, marks and charges nothing, a single run ends with 3; with the old password again all drains alone."""
+    """It waits, and marks and charges nothing; a single run exits with 3. With the old password everything drains."""
     outbox, heard = kafka_outbox, []
     outbox.insert(40, event_type=FAILED, aggregates=20)
     with a_loop(outbox, producer=producer, observer=Observer(on_wait=lambda error, _: heard.append(error))):
@@ -81,7 +81,7 @@ def test_a_loop_that_is_refused_in_mid_run(kafka_outbox, kafka, producer, change
 
 
 def test_a_single_run_that_is_refused_in_mid_run(kafka_outbox, producer, change_password):
-    """What was acknowledged is marked, the rest is untouched, and it ends with 3."""
+    """Acknowledged events are marked, the others are unchanged, and it exits with 3."""
     outbox, reports = kafka_outbox, []
     outbox.insert(400, age=OLD)
     thread = Thread(target=lambda: reports.append(outbox.publish(producer=producer, rate=40.0)))

@@ -13,8 +13,8 @@ from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.jobs.publish_outbox import backlog
 
 
-def test_what_was_appended_the_wrong_way_round_is_found(kafka_outbox):
-    """PAYMENT_FAILED behind PAYMENT_COMPLETED, though its producer's time is the earlier one: the judge sees it."""
+def test_the_checker_finds_events_that_were_appended_in_the_wrong_order(kafka_outbox):
+    """PAYMENT_FAILED is behind PAYMENT_COMPLETED, although the producer's timestamps say otherwise."""
     outbox = kafka_outbox
     outbox.add("k", FAILED, age=9, published=True)
     outbox.add("k", COMPLETED, age=8, published=True)
@@ -31,7 +31,7 @@ def test_what_was_appended_the_wrong_way_round_is_found(kafka_outbox):
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_every_event_is_appended_after_the_one_before(kafka_outbox, shards):
-    """Many payments with up to seven events over three topics, many batches: no two of a payment in one millisecond."""
+    """Many payments with up to seven events over three topics: no two events of a payment in one millisecond."""
     chance, outbox = random.Random(shards), kafka_outbox  # noqa: S311 - not for secrets
     outbox.insert(300, age=OLD)  # so that the next batches are claimed ahead
     for number in range(200):
@@ -40,8 +40,8 @@ def test_every_event_is_appended_after_the_one_before(kafka_outbox, shards):
     assert (report.stopped_because, report.counts.published, outbox.verdict()) == ("empty", 500, GOOD)
 
 
-def test_dead_events_that_are_replayed_under_a_publisher(kafka_outbox, database_url, monkeypatch):
-    """What waited behind them goes after them, what comes meanwhile goes too, and nothing comes twice."""
+def test_dead_events_that_are_replayed_while_a_publisher_runs(kafka_outbox, database_url, monkeypatch):
+    """Blocked events follow the replayed ones, new events flow too, and nothing comes twice."""
     monkeypatch.setattr(backlog, "RESCAN_EVERY", 0.5)
     outbox = kafka_outbox
     for number in range(30):

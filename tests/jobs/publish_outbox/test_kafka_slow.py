@@ -26,14 +26,14 @@ def insert_of_each_type(outbox, types=(FAILED, CANCELLED, COMPLETED)):
 
 @pytest.mark.parametrize("how", [{"delay": 0.2}, {"rate": 20_000}], ids=["200 ms each way", "20 kB a second"])
 def test_a_slow_broker(kafka_outbox, proxy, how):
-    """It takes longer and nothing else: no time-out, no new connection, no copy, every payment in order."""
+    """It takes longer and nothing else happens: no time-out, no new connection, no copy, every payment in order."""
     vars(proxy).update(how)
     insert_of_each_type(kafka_outbox)
     unhurried(kafka_outbox, proxy)
 
 
 def test_a_broker_that_becomes_slow(kafka_outbox, proxy):
-    """From one moment to the next each answer takes two seconds: the batch is waited for, and so are the next ones."""
+    """Suddenly each answer takes two seconds. The publisher waits for this batch and for the next ones."""
     insert_of_each_type(kafka_outbox)
 
     def grow_slow():

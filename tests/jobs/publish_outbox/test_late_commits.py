@@ -20,8 +20,8 @@ def arrivals(clockwork):
 @pytest.mark.parametrize(
     ("behind", "least", "most"), [(1.5, 0.0, 1.0), (2.5, 0.0, 1.0), (10.0, 1.0, 35.0), (7200.0, 1.0, 35.0)]
 )
-def test_what_commits_late_is_published(outbox, behind, least, most):
-    """Within three seconds of the newest event with the next look, older at the latest with the sweep."""
+def test_an_event_that_commits_late_is_published(outbox, behind, least, most):
+    """With the next look if it is within the window, otherwise with the next rescan."""
     outbox.insert(3)
     clockwork = Clockwork(waits=80, at={3: lambda: outbox.add("late", age=behind)})
     noted, observer = arrivals(clockwork)
@@ -32,8 +32,8 @@ def test_what_commits_late_is_published(outbox, behind, least, most):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
 @pytest.mark.parametrize("age", [0.75, 1.2])
-def test_what_commits_late_is_not_overtaken(outbox, batch_size, age):
-    """An event older than the last one claimed appears with the next one of its payment: they keep their order."""
+def test_an_event_that_commits_late_is_not_overtaken(outbox, batch_size, age):
+    """An event older than the last claimed one appears with its payment's next event. They keep their order."""
     for number in range(6):
         outbox.add(f"n{number}", age=1 - number / 10)
     ids = []
@@ -50,7 +50,7 @@ def test_what_commits_late_is_not_overtaken(outbox, batch_size, age):
 
 
 def test_a_slow_broker_does_not_shorten_the_window(outbox):
-    """What counts is how new the last events were when they were looked for, not when the batch before was sent."""
+    """The window is measured from the claim's look-up, not from when the previous batch was sent."""
     clockwork = Clockwork(waits=5)
     for age, key in ((60.0, "a1"), (60.0, "a2"), (0.7, "b1"), (0.5, "b2")):
         outbox.add(key, age=age)
@@ -72,8 +72,8 @@ def test_a_slow_broker_does_not_shorten_the_window(outbox):
     assert outbox.verdict() == GOOD
 
 
-def test_a_row_from_the_future_delays_others_no_longer_than_a_sweep(outbox):
-    """A writer whose session had another time zone puts its event hours ahead; what comes after it still flows."""
+def test_a_row_from_the_future_delays_others_no_longer_than_a_rescan(outbox):
+    """A writer in another time zone dates its event hours ahead. Later events still flow."""
     outbox.add("ahead", age=-7 * 3600)
     clockwork = Clockwork(waits=80, at={5: lambda: outbox.insert(2)})
     noted, observer = arrivals(clockwork)
@@ -82,8 +82,8 @@ def test_a_row_from_the_future_delays_others_no_longer_than_a_sweep(outbox):
     assert outbox.verdict() == GOOD
 
 
-def test_an_idle_outbox_is_not_walked_over_dead_events(outbox):
-    """After the sweep a look begins behind the dead ones at the head, though nothing was published."""
+def test_an_idle_publisher_does_not_read_old_dead_events_again(outbox):
+    """After the rescan a look begins behind them, although nothing was published."""
     outbox.insert(30, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=5)
     run = Run(outbox.engine, outbox.producer, PublishOptions(loop=True), clockwork, Observer(), clockwork)
@@ -92,8 +92,8 @@ def test_an_idle_outbox_is_not_walked_over_dead_events(outbox):
     assert shard.backlog.position[0] > max(row.created_at for row in outbox.rows())
 
 
-def test_events_that_come_while_a_backlog_drains_are_not_passed_by(outbox):
-    """New ones at the end, and late ones before where the publisher stands: all are published."""
+def test_events_that_come_while_a_backlog_drains_are_published(outbox):
+    """New events at the end, and late events behind the publisher's position."""
     outbox.insert(60)
     added = []
 

@@ -31,12 +31,12 @@ class Heard:
 
 @pytest.fixture
 def short_probe(monkeypatch):
-    """Do not look for an absent broker for ten seconds each time."""
+    """Make a probe give up after 0.3 seconds instead of ten."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.3)
 
 
-def test_a_loop_publishes_what_comes_until_it_is_stopped(outbox):
-    """It says when it is ready, tells of each batch, and ends with a report."""
+def test_a_loop_publishes_new_events_until_it_is_stopped(outbox):
+    """It reports that it is ready and each batch, and ends with a report."""
     heard = Heard()
     clockwork = Clockwork(waits=6, at={n: lambda: outbox.insert(2) for n in (1, 3, 5)})
     report = outbox.run(clockwork, observer=heard.observer, loop=True)
@@ -45,7 +45,7 @@ def test_a_loop_publishes_what_comes_until_it_is_stopped(outbox):
 
 
 def test_an_idle_loop_looks_ever_more_rarely(outbox):
-    """From five milliseconds to a second, each with jitter."""
+    """From every five milliseconds to every second, with jitter."""
     clockwork = Clockwork(waits=25)
     outbox.run(clockwork, loop=True)
     waited = clockwork.waited
@@ -55,7 +55,7 @@ def test_an_idle_loop_looks_ever_more_rarely(outbox):
 
 
 def test_work_makes_a_loop_look_sooner(outbox):
-    """After an event the pauses begin anew at the shortest."""
+    """After an event the pauses begin at the shortest again."""
     clockwork = Clockwork(waits=24, at={20: lambda: outbox.insert(1)})
     outbox.run(clockwork, loop=True)
     assert clockwork.waited[19] > 0.8
@@ -63,8 +63,8 @@ def test_work_makes_a_loop_look_sooner(outbox):
 
 
 @pytest.mark.usefixtures("short_probe")
-def test_a_loop_waits_while_the_broker_is_away(outbox, mock_kafka):
-    """Longer and longer, never more than six seconds, and without a claim; when it is back the backlog drains."""
+def test_a_loop_waits_for_an_unavailable_broker(outbox, mock_kafka):
+    """The waits grow to at most six seconds, without a claim. When the broker is back the backlog drains."""
     heard = Heard()
     outbox.insert(5)
     mock_kafka.down()
@@ -78,8 +78,8 @@ def test_a_loop_waits_while_the_broker_is_away(outbox, mock_kafka):
 
 
 @pytest.mark.usefixtures("short_probe")
-def test_a_broker_that_leaves_an_idle_loop_is_noticed(outbox, mock_kafka):
-    """The topics are looked at every 30 seconds, also while there is nothing to publish."""
+def test_an_idle_loop_notices_an_outage(outbox, mock_kafka):
+    """The topics are asked for every 30 seconds, also if there is nothing to publish."""
     clockwork = Clockwork(at={1: mock_kafka.down})
     noticed = []
 
@@ -92,7 +92,7 @@ def test_a_broker_that_leaves_an_idle_loop_is_noticed(outbox, mock_kafka):
     assert 30 <= noticed[0][1] - 1000 <= 32
 
 
-def test_a_broker_that_answers_and_takes_nothing_is_not_tried_in_a_hurry(outbox, mock_kafka):
+def test_a_broker_that_answers_and_accepts_nothing_is_tried_ever_more_rarely(outbox, mock_kafka):
     """Each failed batch makes the next wait longer, although the probe between them succeeds."""
     heard = Heard()
     outbox.insert(1)
@@ -106,7 +106,7 @@ def test_a_broker_that_answers_and_takes_nothing_is_not_tried_in_a_hurry(outbox,
 
 @pytest.mark.usefixtures("short_probe")
 def test_an_outage_that_is_over_is_forgotten(outbox, mock_kafka):
-    """A look that went well counts, also where there was nothing to publish: the next outage begins anew."""
+    """A successful look resets the waits, also if there was nothing to publish."""
     heard = Heard()
     clockwork = Clockwork()
     mock_kafka.down()
@@ -122,8 +122,8 @@ def test_an_outage_that_is_over_is_forgotten(outbox, mock_kafka):
     assert 0.5 <= heard.waits[5] <= 1
 
 
-def test_a_publisher_shows_that_it_lives_at_each_visit_and_each_batch(outbox):
-    """However many shards there are, and however long one of them takes to drain."""
+def test_a_publisher_sends_a_heartbeat_at_each_drain_and_each_batch(outbox):
+    """With any number of shards, and however long one of them takes."""
     shown = []
     outbox.insert(30, age=OLD)
     report = outbox.publish(batch_size=5, observer=Observer(on_heartbeat=lambda counts: shown.append(counts.batches)))
@@ -133,8 +133,8 @@ def test_a_publisher_shows_that_it_lives_at_each_visit_and_each_batch(outbox):
     assert len(shown) == 4
 
 
-def test_a_loop_rides_out_an_absent_database(outbox, postgres):
-    """It waits, and goes on with what it had not committed."""
+def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
+    """It continues with the events that it had not committed."""
     heard = Heard()
     outbox.insert(3)
 
@@ -148,8 +148,8 @@ def test_a_loop_rides_out_an_absent_database(outbox, postgres):
     assert (report.stopped_because, report.counts.published, outbox.verdict()) == ("signal", 5, GOOD)
 
 
-def test_a_stop_while_the_database_is_away_is_a_clean_end(outbox, postgres):
-    """The report has the counts; the age of what is pending is unknown."""
+def test_a_stop_during_a_database_outage_is_a_clean_end(outbox, postgres):
+    """The report has the counts; the age of the oldest pending event is unknown."""
     outbox.insert(3)
     clockwork = Clockwork(waits=3, at={1: lambda: postgres.stop("immediate")})
     try:
@@ -159,8 +159,8 @@ def test_a_stop_while_the_database_is_away_is_a_clean_end(outbox, postgres):
     assert (report.stopped_because, report.counts.published, report.oldest_pending_age_s) == ("signal", 3, None)
 
 
-def test_one_run_does_not_wait_for_a_database(outbox, postgres):
-    """Without ``--loop`` an absent database is an error at once."""
+def test_a_single_run_does_not_wait_for_a_database(outbox, postgres):
+    """Without ``--loop`` an unavailable database is an error at once."""
     postgres.stop("immediate")
     try:
         with pytest.raises(DatabaseUnavailableError):
@@ -170,7 +170,7 @@ def test_one_run_does_not_wait_for_a_database(outbox, postgres):
 
 
 def test_a_failed_event_is_tried_again_after_its_backoff(outbox, mock_kafka):
-    """Five seconds after its first failure, though it is hours old; nothing is claimed meanwhile."""
+    """Five seconds after its first failure, although it is hours old. Nothing is claimed until then."""
     id_ = outbox.add("k", age=LONG_AGO)
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     clockwork = Clockwork()
@@ -185,7 +185,7 @@ def test_a_failed_event_is_tried_again_after_its_backoff(outbox, mock_kafka):
 
 
 def test_a_missing_topic_that_appears_is_used_within_a_minute(outbox, mock_kafka):
-    """The loop needs no restart after the topic was made."""
+    """The loop needs no restart after the topic is created."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     outbox.insert(4)
     clockwork = Clockwork(waits=100, at={5: lambda: mock_kafka.fail_topic("payment.completed", 0)})
@@ -225,8 +225,8 @@ def test_a_rate_is_kept_and_idle_time_allows_no_burst(outbox):
     assert finished[0] - began[0] >= 1.5
 
 
-def test_a_rate_does_not_hold_back_what_follows_a_held_batch(outbox):
-    """One run goes on behind events that wait, also when it claims in small portions."""
+def test_a_rate_does_not_delay_events_behind_a_blocked_batch(outbox):
+    """One run continues behind blocked events, also if it claims in small portions."""
     for number in range(9):
         outbox.add(f"dead{number}", age=60, retry_count=5)
         outbox.add(f"dead{number}", age=50)

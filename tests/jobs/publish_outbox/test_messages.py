@@ -40,7 +40,7 @@ def partition_of(key: bytes) -> int:
     ("text", "expected"),
     [(b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536), (b"abc", 479470107)],
 )
-def test_the_reference_is_java_s(text, expected):
+def test_the_reference_hash_equals_java_s(text, expected):
     """The hash that the tests compare with gives the values of Kafka's own UtilsTest."""
     assert murmur2(text) == expected % 2**32
 
@@ -82,7 +82,7 @@ def test_every_byte_is_as_agreed_in_apache_kafka(kafka_outbox):
 
 
 def test_context_travels_in_headers(outbox):
-    """Correlation id, trace and replay run become headers where they are known, and are absent where not."""
+    """Correlation id, trace and replay run become headers if they are known, and are absent otherwise."""
     fill(outbox)
     outbox.publish()
     names = {m.key.decode(): [name for name, _ in m.headers] for m in outbox.messages()}

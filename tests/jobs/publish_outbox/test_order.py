@@ -20,14 +20,14 @@ LONG_AGO = 7200.0  # so that every retry is due
 
 
 class Watching(Producer):
-    """A producer that looks, before it sends, whether everything earlier of each payment is committed."""
+    """A producer that checks, before it sends, that every earlier event of each payment is committed."""
 
     def __init__(self, engine, bootstrap):
         super().__init__(producer_config(KafkaSettings(bootstrap)))
         self.engine, self.too_early, self.waves = engine, [], []
 
     def send(self, wave, *arguments):
-        """Note what is sent before its time, then send."""
+        """Note events that are sent too early, then send."""
         rows = rows_of(self.engine)
         for message in wave:
             ids = [row.id for row in rows if row.key == message.key]
@@ -49,7 +49,7 @@ def test_a_payment_s_events_arrive_in_order(outbox, batch_size):
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_an_event_is_sent_when_all_before_it_are_committed(outbox, batch_size):
-    """Were it sent earlier, a crash would let PAYMENT_FAILED come again behind PAYMENT_COMPLETED."""
+    """Otherwise a crash could send PAYMENT_FAILED again behind PAYMENT_COMPLETED."""
     for key in ("a", "b"):
         for age, event_type in ((9, FAILED), (8, CANCELLED), (7, COMPLETED)):
             outbox.add(key, event_type, age=age)
@@ -61,7 +61,7 @@ def test_an_event_is_sent_when_all_before_it_are_committed(outbox, batch_size):
 
 
 def test_payments_with_one_event_share_one_wave(outbox):
-    """The rule costs nothing where it does not apply: a batch is sent at once."""
+    """If no payment has two events in a batch, the batch is sent at once."""
     outbox.insert(50)
     producer = Watching(outbox.engine, outbox.bootstrap)
     outbox.publish(producer=producer)
@@ -69,8 +69,8 @@ def test_payments_with_one_event_share_one_wave(outbox):
     assert producer.waves == [50]
 
 
-def test_events_that_only_waited_for_a_commit_are_no_trouble(outbox):
-    """The report counts each event once, however often it was claimed on the way."""
+def test_deferred_events_are_counted_once(outbox):
+    """The report counts each event once, however often it was claimed."""
     outbox.insert(30, aggregates=3)
     report = outbox.publish()
     assert (report.counts.claimed, report.counts.published, report.counts.held, report.partial) == (30, 30, 0, False)
@@ -91,7 +91,7 @@ ERRORS = (
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("on_dead", list(OnDead))
 def test_order_survives_failures(outbox, mock_kafka, seed, on_dead):
-    """Whatever single deliveries meet, nothing overtakes, is lost or made up; the seed is in the test's name."""
+    """Whatever single deliveries meet, no event is overtaken, lost or made up. The seed is in the test's name."""
     chance = random.Random(seed)  # noqa: S311 - not for secrets
     for number in range(30):
         outbox.add(f"k{chance.randrange(6)}", chance.choice(TYPES), age=LONG_AGO - number)
@@ -128,7 +128,7 @@ def dead_then_two(outbox, key):
 
 @pytest.mark.parametrize(("on_dead", "expected"), [(OnDead.BLOCK, 0), (OnDead.RELEASE, 2)])
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
-def test_a_dead_event_blocks_its_payment_or_lets_it_go(outbox, on_dead, expected, batch_size):
+def test_a_dead_event_blocks_or_releases_its_payment(outbox, on_dead, expected, batch_size):
     """As ``--on-dead`` says; other payments flow either way."""
     _, *behind = dead_then_two(outbox, "k")
     outbox.insert(7)
@@ -139,7 +139,7 @@ def test_a_dead_event_blocks_its_payment_or_lets_it_go(outbox, on_dead, expected
 
 
 def test_a_shard_remembers_its_own_dead_events_only(outbox):
-    """Each of four keeps those of its payments, and together they keep all."""
+    """Each of four shards remembers those of its payments, and together they remember all."""
     outbox.insert(40, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=3)
     run = Run(outbox.engine, outbox.producer, PublishOptions(loop=True, shards=4), clockwork, Observer(), clockwork)
@@ -149,8 +149,8 @@ def test_a_shard_remembers_its_own_dead_events_only(outbox):
     assert sum(map(len, blocked)) == len(set().union(*blocked)) == 40
 
 
-def test_dead_events_are_not_forgotten_in_silence(outbox, monkeypatch, caplog):
-    """Where there are more than a publisher can remember, its log says so."""
+def test_too_many_dead_events_are_logged(outbox, monkeypatch, caplog):
+    """If there are more than a publisher can remember, its log says so."""
     dead_then_two(outbox, "k")
     outbox.publish()
     assert "publish_outbox_too_many_failed" not in caplog.messages
@@ -160,8 +160,8 @@ def test_dead_events_are_not_forgotten_in_silence(outbox, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("on_dead", list(OnDead))
-def test_an_event_that_dies_in_this_run_counts_at_once(outbox, on_dead):
-    """The unknown type is dead, the event behind it in the same batch waits or goes."""
+def test_an_event_that_dies_in_this_run_blocks_at_once(outbox, on_dead):
+    """The unknown type is dead, and the event behind it in the same batch waits or is published."""
     first = outbox.add("k", "REFUND_MADE", age=30)
     second = outbox.add("k", COMPLETED, age=20)
     outbox.publish(on_dead=on_dead)
@@ -169,8 +169,8 @@ def test_an_event_that_dies_in_this_run_counts_at_once(outbox, on_dead):
     assert outbox.row(second).state == ("published" if on_dead is OnDead.RELEASE else "pending")
 
 
-def test_a_replayed_dead_event_goes_before_what_waited_behind_it(outbox):
-    """Once somebody sets it back to pending, its payment goes on in order."""
+def test_a_replayed_dead_event_goes_before_the_events_that_it_blocked(outbox):
+    """When the event is pending again, its payment continues in order."""
     ids = dead_then_two(outbox, "k")
     outbox.publish()
     outbox.execute('UPDATE outbox SET "retryCount" = 0 WHERE id = %(id)s', id=ids[0])
@@ -178,8 +178,8 @@ def test_a_replayed_dead_event_goes_before_what_waited_behind_it(outbox):
     assert (outbox.sent(), outbox.verdict()) == (ids, GOOD)
 
 
-def test_an_event_behind_two_kinds_of_trouble_waits_for_both(outbox, mock_kafka):
-    """The retry before it went through, the dead one between still blocks."""
+def test_an_event_behind_a_retry_and_a_dead_event_waits_for_both(outbox, mock_kafka):
+    """The retry succeeded, and the dead event between still blocks."""
     retried = outbox.add("k", COMPLETED, age=LONG_AGO, retry_count=1)
     dead = outbox.add("k", FAILED, age=LONG_AGO - 1, retry_count=5)
     last = outbox.add("k", COMPLETED, age=LONG_AGO - 2)
@@ -190,8 +190,8 @@ def test_an_event_behind_two_kinds_of_trouble_waits_for_both(outbox, mock_kafka)
 
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
-def test_a_type_left_out_holds_its_payments(outbox, batch_size):
-    """``--type PAYMENT_COMPLETED`` sends no completed event whose failed one is still to come."""
+def test_an_excluded_type_blocks_its_payments(outbox, batch_size):
+    """``--type PAYMENT_COMPLETED`` sends no completed event before its payment's pending failed event."""
     held_back = outbox.add("k", FAILED, age=30)
     behind = outbox.add("k", COMPLETED, age=20)
     before = outbox.add("m", COMPLETED, age=30)
@@ -204,8 +204,8 @@ def test_a_type_left_out_holds_its_payments(outbox, batch_size):
     assert outbox.verdict() == GOOD
 
 
-def test_with_a_type_only_what_is_there_is_sent(outbox):
-    """An event that is written after the look at the other types could be behind one of them."""
+def test_with_a_type_only_existing_events_are_sent(outbox):
+    """An event that is written later could be behind an event of another type."""
     late = outbox.add("k", COMPLETED, age=-5)
     assert outbox.publish(types=(COMPLETED,)).counts.published == 0
     assert outbox.row(late).state == "pending"
@@ -220,7 +220,7 @@ def test_the_replaced_service_s_rows_are_not_sent_again(outbox):
     assert sum(row.published for row in outbox.rows()) == 3
 
 
-def test_a_replayed_event_keeps_its_name(outbox):
+def test_a_replayed_event_keeps_its_identity(outbox):
     """Same event id, key, value, topic and partition; a header names the replay."""
     id_ = outbox.add("k")
     outbox.publish()
@@ -235,7 +235,7 @@ def test_a_replayed_event_keeps_its_name(outbox):
 
 
 def test_ties_are_broken_by_id_in_code_points(outbox):
-    """Within a millisecond the order is the id's, the same for PostgreSQL and for us, whatever the collation."""
+    """Within a millisecond the id decides, the same for PostgreSQL and for payctl, whatever the collation."""
     ids = ["a", "B", "_", "é", "Z", "z", "0"]
     for id_ in ids:
         outbox.add("k", id=id_)
@@ -244,8 +244,8 @@ def test_ties_are_broken_by_id_in_code_points(outbox):
     assert outbox.sent() == sorted(ids)
 
 
-def test_an_order_longer_than_a_batch(outbox):
-    """Many events of few payments, claimed again and again, end in order and exactly once."""
+def test_payments_with_more_events_than_a_batch(outbox):
+    """Many events of few payments arrive in order and exactly once."""
     outbox.insert(60, aggregates=2, age=timedelta(minutes=5))
     producer = new_producer(outbox.bootstrap)
     report = outbox.publish(batch_size=7, producer=producer)

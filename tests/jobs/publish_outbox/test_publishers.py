@@ -17,13 +17,13 @@ TYPES = (FAILED, COMPLETED)
 
 
 def enter(connection, shard=0, shards=1, lane=0, owner="somebody"):
-    """Hold a shard as a publisher at work does."""
+    """Hold a shard as a running publisher does."""
     assert shard_lock.enter(connection, shard, shards, lane, owner) is not Entry.REFUSED
 
 
 @pytest.mark.parametrize("lane", [0, 1])
 def test_a_second_publisher_reports_locked(outbox, lane):
-    """After two seconds of trying; whichever lane the first one is on, nothing is claimed."""
+    """After two seconds of trying, whichever lock the first one holds. Nothing is claimed."""
     outbox.insert(5)
     clockwork = Clockwork()
     with outbox.engine.connect() as other:
@@ -36,7 +36,7 @@ def test_a_second_publisher_reports_locked(outbox, lane):
 
 
 def test_the_next_publisher_enters_as_soon_as_the_first_is_gone(outbox):
-    """However that one ended: its locks end with its connection."""
+    """However the first one ended: its locks end with its connection."""
     outbox.insert(5)
     with outbox.engine.connect() as other:
         enter(other)
@@ -47,8 +47,8 @@ def test_the_next_publisher_enters_as_soon_as_the_first_is_gone(outbox):
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(1, 2), (2, 1), (4, 2), (64, 1)])
-def test_publishers_that_divide_the_keys_otherwise_exclude_each_other(outbox, theirs, ours):
-    """One key could be in shard 0 of two and in shard 3 of four."""
+def test_publishers_with_different_numbers_of_shards_exclude_each_other(outbox, theirs, ours):
+    """One payment could be in shard 0 of 2 and in shard 3 of 4."""
     outbox.insert(5)
     with outbox.engine.connect() as other:
         enter(other, shard=theirs - 1, shards=theirs)
@@ -59,7 +59,7 @@ def test_publishers_that_divide_the_keys_otherwise_exclude_each_other(outbox, th
 
 
 def test_a_shard_that_is_taken_does_not_stop_the_others(outbox):
-    """The keys of three shards flow while somebody else has the fourth."""
+    """The payments of three shards flow while another publisher has the fourth."""
     outbox.insert(200)
     with outbox.engine.connect() as other:
         enter(other, shard=2, shards=4)
@@ -71,8 +71,8 @@ def test_a_shard_that_is_taken_does_not_stop_the_others(outbox):
     assert outbox.verdict() == GOOD
 
 
-def test_a_loop_that_is_kept_out_is_patient(outbox):
-    """It looks ever more rarely, also where it remembers a retry that is due meanwhile."""
+def test_a_loop_that_is_kept_out_looks_ever_more_rarely(outbox):
+    """Also if it remembers a retry that becomes due."""
     outbox.add("k", age=3.0, retry_count=1)
     with outbox.engine.connect() as other:
         clockwork = Clockwork(waits=40, at={1: lambda: enter(other)})
@@ -84,7 +84,7 @@ def test_a_loop_that_is_kept_out_is_patient(outbox):
 @pytest.mark.parametrize("publishers", [1, 2, 4])
 @pytest.mark.parametrize("shards", [1, 2, 4])
 def test_publishers_at_once_send_everything_once_and_in_order(outbox, mock_kafka, publishers, shards):
-    """However many there are, and whatever single deliveries meet."""
+    """With any number of publishers, and whatever single deliveries meet."""
     for age in (OLD, OLD / 2, OLD / 4, NEW):
         outbox.insert(20, event_type=FAILED, aggregates=9, age=age)
         outbox.insert(20, event_type=COMPLETED, aggregates=7, age=age)
@@ -108,7 +108,7 @@ def test_publishers_at_once_send_everything_once_and_in_order(outbox, mock_kafka
 
 
 def test_two_loops_share_the_shards(outbox, mock_kafka):
-    """Both get work while there is work."""
+    """Both loops get work while there is work."""
     outbox.insert(1500, age=OLD)
     stop = threading.Event()
     together = threading.Barrier(2)
@@ -139,8 +139,8 @@ def test_two_loops_share_the_shards(outbox, mock_kafka):
     assert outbox.verdict() == GOOD
 
 
-def test_a_batch_is_committed_only_when_the_next_lane_holds_the_shard(outbox):
-    """A newcomer that is just being refused is in the way of the next lock: until it has left, this one is kept."""
+def test_a_batch_is_committed_only_when_the_other_connection_has_its_lock(outbox):
+    """A newcomer that is being refused holds that lock. Until it leaves, the batch stays open."""
     outbox.insert(30, age=OLD)
     lock = shard_lock.keeping(0, 1, 1)
     newcomers, reports = [], []
@@ -163,10 +163,10 @@ def test_a_batch_is_committed_only_when_the_next_lane_holds_the_shard(outbox):
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (1, 3), (2, 1), (3, 2)])
-def test_who_comes_back_reads_again_what_happened_meanwhile(outbox, mock_kafka, ours, theirs):
-    """Another publisher was here and an event died: the returning one does not send what is behind it.
+def test_a_returning_publisher_reads_what_another_one_changed(outbox, mock_kafka, ours, theirs):
+    """An event died at another publisher. The returning publisher does not send the events behind it.
 
-    Also where the other one was told another number of shards.
+    Also if the other publisher has another number of shards.
     """
     poison, behind = [], []
 
@@ -184,7 +184,7 @@ def test_who_comes_back_reads_again_what_happened_meanwhile(outbox, mock_kafka, 
 
 
 def test_alternating_publishers_keep_the_order(outbox, mock_kafka):
-    """Two loops that come and go: whoever enters begins with what is pending, not with what it remembers."""
+    """Two loops take turns. The one that enters begins with what is pending, not with what it remembers."""
     stop = threading.Event()
     producers = [new_producer(mock_kafka.bootstrap) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:

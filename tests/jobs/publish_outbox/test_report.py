@@ -14,7 +14,7 @@ from ticketbottle_payctl.jobs.publish_outbox.report import LagSample
 
 
 def test_a_report_counts_by_type(outbox):
-    """Published by type, batches, rate, what is left, and why it ended."""
+    """Published events by type, batches, rate, the rest, and the reason for the end."""
     outbox.insert(3, event_type=FAILED)
     outbox.insert(5, event_type=COMPLETED)
     outbox.insert(2, event_type=CANCELLED)
@@ -26,7 +26,7 @@ def test_a_report_counts_by_type(outbox):
     assert report.oldest_pending_age_s is None
 
 
-def test_nothing_to_do_is_a_report_too(outbox):
+def test_an_empty_outbox_gives_a_report(outbox):
     """An empty outbox is no failure."""
     report = outbox.publish()
     assert (report.stopped_because, report.counts.claimed, report.counts.batches, report.lag) == ("empty", 0, 0, None)
@@ -40,7 +40,7 @@ def test_lag_is_the_time_from_writing_to_the_acknowledgement(outbox):
     assert 60 <= lag.p50 <= lag.p95 <= lag.p99 < 75
 
 
-def test_a_run_leaves_one_line_in_the_log(outbox, caplog):
+def test_a_run_writes_one_line_to_the_log(outbox, caplog):
     """With the report's numbers under the report's names."""
     caplog.set_level(logging.INFO, logger="ticketbottle_payctl")
     outbox.insert(10, age=timedelta(seconds=60))
@@ -59,8 +59,8 @@ def test_a_run_leaves_one_line_in_the_log(outbox, caplog):
     }
 
 
-def test_the_dead_are_counted_without_end_and_listed_within_bounds():
-    """A loop may stay for months; of each batch it is known who died in it."""
+def test_all_dead_events_are_counted_and_the_first_thousand_listed():
+    """A loop may run for months. The dead events of the last batch are known too."""
     counts = PublishCounts()
     for number in range(7):
         died = [DeadEvent(f"{number}-{index}", "k", COMPLETED, "e") for index in range(300)]
@@ -72,8 +72,8 @@ def test_the_dead_are_counted_without_end_and_listed_within_bounds():
     assert (counts.dead, counts.newly_dead) == (2100, [])
 
 
-def test_the_age_of_what_is_left_is_reported(outbox):
-    """Of the oldest pending event; dead ones do not count."""
+def test_the_age_of_the_oldest_pending_event_is_reported(outbox):
+    """Dead events do not count."""
     outbox.add("dead", age=500, retry_count=5)
     outbox.add("dead", age=100)
     report = outbox.publish()
@@ -81,7 +81,7 @@ def test_the_age_of_what_is_left_is_reported(outbox):
 
 
 def test_a_preview_counts_and_changes_nothing(outbox):
-    """By event type, with the age of the oldest; what is dead or published is not counted."""
+    """By event type, with the age of the oldest. Dead and published events are not counted."""
     outbox.insert(3, event_type=FAILED)
     outbox.insert(2)
     outbox.insert(4, state="dead")
@@ -96,7 +96,7 @@ def test_a_preview_counts_and_changes_nothing(outbox):
 
 @given(st.lists(st.integers(0, 5000), max_size=30))
 def test_a_sample_of_lags_is_bounded_and_fair(batches):
-    """However many events there are, at most some thousands are kept, each n-th of them."""
+    """Of any number of events a few thousand are kept, each n-th of them."""
     sample, number = LagSample(), 0
     for count in batches:
         events = range(number, number + count)

@@ -31,8 +31,8 @@ def test_a_stop_before_the_start_does_nothing(outbox, mock_kafka, loop):
 
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
-def test_a_stop_between_batches_finishes_what_was_begun(outbox, loop, age):
-    """What was sent is committed; nothing further is sent."""
+def test_a_stop_between_batches_commits_what_was_sent(outbox, loop, age):
+    """Nothing more is sent."""
     outbox.insert(50, age=age)
     stop = threading.Event()
     report = outbox.publish(stop=stop, loop=loop, batch_size=5, observer=Observer(on_progress=lambda _: stop.set()))
@@ -73,7 +73,7 @@ def stop_once_sent(outbox, stop, trouble):
 
 
 def test_a_stop_in_the_middle_of_a_slow_batch_lets_it_finish(outbox, mock_kafka):
-    """The broker needs a second to answer: the batch is acknowledged and committed."""
+    """The broker needs a second to answer. The batch is acknowledged and committed."""
     outbox.insert(5)
     stop = threading.Event()
     thread = stop_once_sent(outbox, stop, lambda: None)
@@ -85,7 +85,7 @@ def test_a_stop_in_the_middle_of_a_slow_batch_lets_it_finish(outbox, mock_kafka)
 
 
 def test_a_stop_in_the_middle_of_a_lost_batch_gives_it_back(outbox, mock_kafka, patience):
-    """The broker went away: after a short patience everything is pending again, untouched, and the run ends."""
+    """The broker went away. After a few seconds every event is pending again and unchanged, and the run ends."""
     outbox.insert(5)
     stop = threading.Event()
     thread = stop_once_sent(outbox, stop, mock_kafka.down)
@@ -97,7 +97,7 @@ def test_a_stop_in_the_middle_of_a_lost_batch_gives_it_back(outbox, mock_kafka, 
 
 
 def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
-    """Also where the broker hangs: the function that called us has a time limit of its own."""
+    """Also if the broker hangs: the calling function has a time limit of its own."""
     outbox.insert(5)
     report = outbox.publish(
         budget=timedelta(seconds=0.5), observer=Observer(on_ready=lambda: mock_kafka.set_rtt(60_000))
@@ -110,7 +110,7 @@ def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_a_deadline_is_kept_between_batches(outbox, loop, age):
-    """The batch under way is finished, no other one is begun."""
+    """The open batch is finished, and no other one is begun."""
     outbox.insert(30, age=age)
     clockwork = Clockwork()
 
@@ -137,7 +137,7 @@ def test_a_loop_with_a_budget_ends_with_it(outbox):
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_max_batches_is_exact(outbox, most, loop, age):
-    """So many, though the next ones are claimed while one is sent; nothing more is sent or marked."""
+    """Although the next batches are claimed while one is sent, nothing more is sent or marked."""
     outbox.insert(50, age=age)
     report = outbox.publish(max_batches=most, batch_size=5, loop=loop)
     assert (report.stopped_because, report.counts.batches, report.counts.published) == ("max_batches", most, most * 5)
@@ -146,7 +146,7 @@ def test_max_batches_is_exact(outbox, most, loop, age):
 
 
 def test_a_slow_broker_is_no_failure(outbox, mock_kafka):
-    """Answers that take their time are waited for, by the first probe too."""
+    """The publisher waits for slow answers, at the first probe too."""
     mock_kafka.set_rtt(300)
     outbox.insert(5)
     producer = new_producer(mock_kafka.bootstrap)
