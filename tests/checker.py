@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.sandbox.kafka_messages import Received
+from ticketbottle_payctl.broker.range_reader import Received
 
 TOPIC_OF = {
     "PAYMENT_COMPLETED": "payment.completed",

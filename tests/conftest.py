@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Engine
 
+    from ticketbottle_payctl.broker.range_reader import Received
+
 IN_CI = os.environ.get("CI") == "true"
 POSTGRES = os.environ.get("PAYCTL_TEST_POSTGRES", "wheel")
 """Read once: no test sees the variable itself, see ``own_environment``."""
@@ -188,10 +190,10 @@ def kafka(kafka_server: ApacheKafka) -> ApacheKafka:
 
 
 @pytest.fixture
-def read_all() -> Callable[..., list[kafka_messages.Received]]:
+def read_all() -> Callable[..., list[Received]]:
     """``read_all(bootstrap, topics=the three)``: every message there is, in the order of topic, partition, offset."""
 
-    def read(bootstrap: str, topics: tuple[str, ...] = TOPICS, **options) -> list[kafka_messages.Received]:
+    def read(bootstrap: str, topics: tuple[str, ...] = TOPICS, **options) -> list[Received]:
         return kafka_messages.read_all(bootstrap, topics, **options)
 
     return read

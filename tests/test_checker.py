@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.checker import Row, Verdict, judge
-from ticketbottle_payctl.sandbox.kafka_messages import Received
+from ticketbottle_payctl.broker.range_reader import Received
 
 NOON = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - the owner's columns have no zone
 
@@ -38,10 +38,10 @@ def test_a_faithful_and_ordered_log_is_good():
     [
         ({"lost": ["b"]}, [message(A, 10)]),
         ({"phantom": ["x"]}, [message(A, 10), message(B, 11, 1), message(row("x", 9, "other"), 12)]),
-        ({"altered": ["b"]}, [message(A, 10), replace(message(B, 11, 1), value=b"{ }")]),
-        ({"altered": ["b"]}, [message(A, 10), replace(message(B, 11, 1), key=b"K")]),
-        ({"altered": ["b"]}, [message(A, 10), replace(message(B, 11, 1), headers=message(B, 11).headers[:-1])]),
-        ({"altered": ["b"]}, [message(A, 10), replace(message(B, 11, 1), headers=message(B, 11).headers * 2)]),
+        ({"altered": ["b"]}, [message(A, 10), message(B, 11, 1)._replace(value=b"{ }")]),
+        ({"altered": ["b"]}, [message(A, 10), message(B, 11, 1)._replace(key=b"K")]),
+        ({"altered": ["b"]}, [message(A, 10), message(B, 11, 1)._replace(headers=message(B, 11).headers[:-1])]),
+        ({"altered": ["b"]}, [message(A, 10), message(B, 11, 1)._replace(headers=message(B, 11).headers * 2)]),
         ({"altered": ["b"]}, [message(A, 10), message(B, 11, 1, topic="payment.failed")]),
         (
             {"altered": ["b"], "duplicates": {"b": 1}},
@@ -62,7 +62,7 @@ def test_order_counts_across_topics():
     """A failed event after the completed one of its payment takes the tickets away."""
     failed = message(FAILED, 12, topic="payment.failed")
     assert judge([FAILED, B], [failed, message(B, 11)]).reordered == ["k"]
-    assert judge([FAILED, B], [replace(failed, timestamp=10), message(B, 11)]) == Verdict()
+    assert judge([FAILED, B], [failed._replace(timestamp=10), message(B, 11)]) == Verdict()
 
 
 def test_the_broker_s_time_allows_no_tie_between_topics():
@@ -71,14 +71,14 @@ def test_the_broker_s_time_allows_no_tie_between_topics():
     assert judge([FAILED, B], [failed, message(B, 11)]) == Verdict()
     verdict = judge([FAILED, B], [failed, message(B, 11)], by_the_broker=True)
     assert (verdict.reordered, verdict.overtaken) == (["k"], ["k"])
-    assert judge([FAILED, B], [replace(failed, timestamp=10), message(B, 11)], by_the_broker=True) == Verdict()
+    assert judge([FAILED, B], [failed._replace(timestamp=10), message(B, 11)], by_the_broker=True) == Verdict()
     assert judge([A, B], [message(A, 11, 0), message(B, 11, 1)], by_the_broker=True) == Verdict()
 
 
 def test_by_the_broker_s_time_a_late_copy_is_found():
     """A second PAYMENT_FAILED behind PAYMENT_COMPLETED takes the tickets away, though the first was in time."""
     failed = message(FAILED, 10, topic="payment.failed")
-    copies = [failed, message(B, 11), replace(failed, offset=1, timestamp=11)]
+    copies = [failed, message(B, 11), failed._replace(offset=1, timestamp=11)]
     verdict = judge([FAILED, B], copies, by_the_broker=True)
     assert (verdict.reordered, verdict.overtaken, verdict.duplicates) == ([], ["k"], {"f": 1})
 

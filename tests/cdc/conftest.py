@@ -16,11 +16,12 @@ from tests.servers.kafka_connect import KafkaConnect
 from ticketbottle_payctl.broker.config import connection_config, producer_config
 from ticketbottle_payctl.broker.follower import Follower
 from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.broker.range_reader import Received
 from ticketbottle_payctl.jobs.cdc.config import CdcConfig, as_properties, cdc_config
 from ticketbottle_payctl.jobs.cdc.cut_back import cdc_cut_back
 from ticketbottle_payctl.jobs.cdc.cut_over import CutOverReport, cdc_cut_over
 from ticketbottle_payctl.jobs.cdc.mark import MarkReport, cdc_mark
-from ticketbottle_payctl.sandbox.kafka_messages import Received, read_all
+from ticketbottle_payctl.sandbox.kafka_messages import read_all
 from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings

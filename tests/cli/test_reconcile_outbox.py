@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 from sqlalchemy import text
 
 from tests.cli.test_schemas import check
-from ticketbottle_payctl.broker.window import Wanted, read_window
+from ticketbottle_payctl.broker.window import WindowQuery, read_window
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 pytestmark = pytest.mark.postgres
@@ -160,9 +160,9 @@ def test_records_of_other_events_are_not_kept(kafka, send):
     since = datetime.now(UTC) - timedelta(minutes=5)
     found = read_window(
         {"bootstrap.servers": kafka.bootstrap},
-        Wanted(["payment.completed"], since, {"event-3"}),
+        WindowQuery(["payment.completed"], since, {"event-3"}),
         timedelta(seconds=20),
-        tell=lambda *numbers: told.append(numbers),
+        on_progress=lambda *numbers: told.append(numbers),
     )
     assert ([copy.event_id for copy in found.copies], found.other, found.complete) == (["event-3"], 9, True)
     assert told[-1] == (10, 10)

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.broker.search import Record, Search, Wanted, find_records
+from ticketbottle_payctl.broker.range_reader import Received
+from ticketbottle_payctl.broker.search import Search, SearchQuery, find_records
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.errors import BrokerUnavailableError, NotFoundError
+from ticketbottle_payctl.errors import BrokerUnavailableError, ConfigError, NotFoundError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payctl.runs import Run
 from ticketbottle_payctl.store.payments import history
@@ -117,7 +118,7 @@ def _records(found: History, kafka: Mapping[str, str | int | bool]) -> tuple[lis
             continue
         try:
             searches = list(_searched(event, _stretches(event, found.replays), kafka))
-        except BrokerUnavailableError as error:
+        except (BrokerUnavailableError, ConfigError) as error:
             return steps, [f"{error.message}: the topics were not looked at"]
         # If the brokers know nothing of a stretch, they answer with the topic's end. So a copy may be found twice.
         records = {(each.partition, each.offset): each for search in searches for each in search.records}
@@ -137,7 +138,8 @@ def _searched(
         if left <= timedelta(0):
             yield Search(-1, (), complete=False)
             return
-        yield find_records(kafka, Wanted(TOPICS[event.event_type], event.aggregate_id, event.id, since, until), left)
+        query = SearchQuery(TOPICS[event.event_type], event.aggregate_id, event.id, since, until)
+        yield find_records(kafka, query, left)
 
 
 def _stretches(event: EventRow, replays: Sequence[Replayed]) -> list[tuple[datetime, datetime]]:
@@ -159,9 +161,9 @@ def _stretches(event: EventRow, replays: Sequence[Replayed]) -> list[tuple[datet
     return stretches
 
 
-def _found(records: Iterable[Record], event: EventRow) -> Iterator[Step]:
+def _found(records: Iterable[Received], event: EventRow) -> Iterator[Step]:
     for record in records:
-        run = dict(record.headers).get("replayRunId")
+        run = record.text("replayRunId")
         place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         yield Step(record.at, "record", event.id, {**place, "replay_run_id": run})
 

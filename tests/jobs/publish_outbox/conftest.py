@@ -17,9 +17,9 @@ from sqlalchemy import Engine
 from tests.checker import Row, Verdict, judge, rows_of
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.broker.range_reader import Received
 from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, PublishReport, publish_outbox
 from ticketbottle_payctl.jobs.publish_outbox.run import Run
-from ticketbottle_payctl.sandbox.kafka_messages import Received
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.settings import KafkaSettings

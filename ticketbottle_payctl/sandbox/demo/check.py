@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl import providers
+from ticketbottle_payctl.broker.range_reader import Received
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.jobs.process_webhook import WebhookReport
 from ticketbottle_payctl.sandbox.demo.story import Scene
-from ticketbottle_payctl.sandbox.kafka_messages import Received
 
 _ROWS: Final = """
     SELECT id, "aggregateId", "aggregateType", "eventType", payload::text AS value,

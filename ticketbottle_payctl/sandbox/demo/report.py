@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ticketbottle_payctl.broker.range_reader import Received
 from ticketbottle_payctl.jobs.process_webhook import WebhookReport
 from ticketbottle_payctl.jobs.publish_outbox import PublishReport
 from ticketbottle_payctl.sandbox.demo.story import Scene
 from ticketbottle_payctl.sandbox.demo.world import Started
-from ticketbottle_payctl.sandbox.kafka_messages import Received
 
 
 @dataclass(frozen=True, slots=True)

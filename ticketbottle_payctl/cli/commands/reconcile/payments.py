@@ -152,7 +152,7 @@ def outbox_command(
     5 if something is lost, wrong or out of order.
     """
     from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - the Kafka client, only here
-    from ticketbottle_payctl.broker.window import Wanted, Window, read_window  # noqa: PLC0415
+    from ticketbottle_payctl.broker.window import Window, WindowQuery, read_window  # noqa: PLC0415
     from ticketbottle_payctl.cli.commands.reconcile import outbox_result  # noqa: PLC0415
     from ticketbottle_payctl.jobs.reconcile.compare_outbox import compare_outbox  # noqa: PLC0415
 
@@ -167,7 +167,7 @@ def outbox_command(
 
     def read(topics: Sequence[str], first: datetime, wanted: Container[str]) -> Window:
         with bar("reading Kafka", quiet=session.shared.quiet) as tell:
-            return read_window(config, Wanted(topics, first, wanted), patience, tell=tell)
+            return read_window(config, WindowQuery(topics, first, wanted), patience, on_progress=tell)
 
     report = compare_outbox(session.services.engine, read, since=start or now - timedelta(days=1), until=end or now)
     ids = outbox_result.to_repair(report)

@@ -1,0 +1,146 @@
+"""The Kafka reader: exact ranges, an end for every reading, and one name for each error."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from ticketbottle_payctl.broker.config import connection_config
+from ticketbottle_payctl.broker.follower import Follower
+from ticketbottle_payctl.broker.range_reader import RangeReader
+from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError
+from ticketbottle_payctl.settings import Settings
+
+TOPIC = "payment.completed"
+PLACE = (TOPIC, 0)
+
+
+def config(bootstrap):
+    """How the tests connect."""
+    return {"bootstrap.servers": bootstrap, "log_level": 0}
+
+
+def send(bootstrap, values, **options):
+    """Write values to the first partition; in a transaction if there is an id for it."""
+    producer = Producer({**config(bootstrap), **options})
+    if options:
+        producer.init_transactions(30)
+        producer.begin_transaction()
+    for value in values:
+        producer.produce(TOPIC, value, partition=0, headers={"id": value})
+    if options:
+        producer.commit_transaction(30)
+    assert producer.flush(30) == 0
+
+
+@pytest.fixture
+def reader(mock_kafka):
+    """A reader of the mock cluster."""
+    with RangeReader(config(mock_kafka.bootstrap), "payctl-test", 5) as made:
+        yield made
+
+
+def values(reader, limit=100, timeout=10):
+    """Everything that is read until the ranges end."""
+    return [record.value for batch in reader.batches(limit, time.monotonic() + timeout) for record in batch]
+
+
+def test_a_range_is_read_exactly(reader, mock_kafka):
+    """The first offset is included and the second is not, whatever comes after it and however small the batches are."""
+    send(mock_kafka.bootstrap, [b"0", b"1", b"2", b"3", b"4"])
+    reader.start({PLACE: (1, 4)})
+    assert reader.unread
+    assert values(reader, limit=2) == [b"1", b"2", b"3"]
+    assert not reader.unread
+    assert reader.positions == {PLACE: 4}
+
+
+def test_an_empty_range_is_read_already(reader, mock_kafka):
+    """A reading that begins at the end does not wait."""
+    send(mock_kafka.bootstrap, [b"0"])
+    reader.start({PLACE: (1, 1)})
+    assert not reader.unread
+    assert reader.read(10, 10) == []
+
+
+def test_a_range_without_an_end_stays_open(reader, mock_kafka):
+    """What arrives later is read too, and a reading waits no longer than it may."""
+    reader.start({PLACE: (0, None)})
+    begun = time.monotonic()
+    assert reader.read(10, 0.3) == []
+    assert 0.2 < time.monotonic() - begun < 5
+    send(mock_kafka.bootstrap, [b"later"])
+    assert [record.value for record in reader.read(10, 10)] == [b"later"]
+    assert reader.unread
+
+
+def test_the_deadline_ends_a_reading(reader, mock_kafka):
+    """A range that the topic cannot fill is given up, and it is known to be unread."""
+    send(mock_kafka.bootstrap, [b"0"])
+    mock_kafka.down()
+    reader.start({PLACE: (0, 1)})
+    begun = time.monotonic()
+    assert values(reader, timeout=0.5) == []
+    assert time.monotonic() - begun < 3
+    assert reader.unread
+
+
+def test_a_topic_that_does_not_exist_has_no_places(reader):
+    """It is an error only for who needs it."""
+    assert reader.places("payment.unheard") == []
+    with pytest.raises(BrokerUnavailableError, match="cannot be read"):
+        reader.places("payment.unheard", required=True)
+
+
+def test_brokers_that_do_not_answer_are_named():
+    """The message has their address, and what the client reports."""
+    with (
+        RangeReader(config("127.0.0.1:1"), "payctl-test", 0.5) as reader,
+        pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1 cannot be read"),
+    ):
+        reader.places(TOPIC)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("wrong", ["KAFKA_PASSWORD", "KAFKA_CA_FILE"])
+def test_a_refused_login_is_a_matter_of_configuration(wrong, kafka_server):
+    """A wrong password or an unknown authority is named, and the password is not shown."""
+    values = {"KAFKA_PASSWORD": "not-the-password", "KAFKA_CA_FILE": str(kafka_server.certificates.stranger_ca)}
+    settings = Settings.from_env(kafka_server.environment("scram-sha-256") | {wrong: values[wrong]}).kafka
+    with (
+        RangeReader(connection_config(settings), "payctl-test", 5) as reader,
+        pytest.raises(BrokerRefusedError, match="refused the connection") as caught,
+    ):
+        reader.places(TOPIC)
+    assert "not-the-password" not in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.kafka
+def test_a_transaction_s_marker_does_not_keep_a_range_open(kafka):
+    """The last offset of a committed transaction belongs to no record: the range ends all the same."""
+    send(kafka.bootstrap, [b"0", b"1"], **{"transactional.id": "payctl-test"})
+    with RangeReader(config(kafka.bootstrap), "payctl-test", 10) as reader:
+        (bounds,) = reader.bounds([PLACE]).values()
+        assert bounds == (0, 3)
+        reader.start({PLACE: bounds})
+        assert values(reader) == [b"0", b"1"]
+        assert (reader.unread, reader.positions) == (False, {PLACE: 3})
+
+
+@pytest.mark.kafka
+def test_a_stored_position_that_retention_has_passed_loses_no_later_event(kafka):
+    """The follower goes on at the oldest record that is left, not at the end."""
+    send(kafka.bootstrap, [b"0", b"1", b"2", b"3"])
+    follower = Follower(config(kafka.bootstrap), "payctl-test-retention", [TOPIC])
+    follower.open()
+    assert follower.read(1)[0].event_id == "0"
+    follower.keep()
+    admin = AdminClient(config(kafka.bootstrap))
+    for future in admin.delete_records([TopicPartition(TOPIC, 0, 3)]).values():
+        future.result(10)
+    follower.open()
+    assert [each.event_id for each in follower.read(10)] == ["3"]
+    follower.close()

@@ -1,0 +1,237 @@
+"""Read ranges of offsets from Kafka. The only file with a consumer: search, window, follower and the demo use it.
+
+The consumer never joins a group, so two readers at once do not disturb each other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Self, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, ConfigError, PayctlError
+
+_CONSUMER = {
+    "enable.auto.commit": False,
+    "enable.partition.eof": True,
+    "auto.offset.reset": "earliest",  # applies if retention deletes the record that is read next
+    "fetch.wait.max.ms": 20,  # the mock cluster waits this long for more records, even if it has some
+}
+_STEP = 0.2
+_REFUSED = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
+_NOT_ALLOWED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
+_NO_ANSWER = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}
+
+Place = tuple[str, int]
+"""A topic and one of its partitions."""
+
+
+class Received(NamedTuple):
+    """A record that was read from Kafka. ``timestamp`` is milliseconds since 1970 in UTC."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    timestamp: int
+
+    @property
+    def place(self) -> Place:
+        """The partition that holds the record."""
+        return (self.topic, self.partition)
+
+    @property
+    def at(self) -> datetime:
+        """The record's timestamp in UTC."""
+        return datetime.fromtimestamp(self.timestamp / 1000, UTC)
+
+    @property
+    def header(self) -> dict[str, bytes | None]:
+        """The headers by name."""
+        return dict(self.headers)
+
+    def text(self, name: str) -> str | None:
+        """Return a header as text, or None if the record does not have it."""
+        for found, value in self.headers:
+            if found == name and value is not None:
+                return value.decode("utf-8", "backslashreplace")
+        return None
+
+
+class RangeReader:
+    """A consumer that reads given ranges. It connects on first use and is closed by ``with`` or :meth:`close`.
+
+    ``group`` names the consumer in the brokers' logs and permissions, and is where :meth:`commit` stores offsets.
+    Each question to the brokers takes at most ``timeout`` seconds.
+
+    Every method raises:
+        BrokerUnavailableError: the brokers did not answer in time, or reported an error.
+        BrokerRefusedError: the brokers refused the credentials or the TLS handshake failed.
+        ConfigError: the user may not read a topic, or use the group.
+    """
+
+    def __init__(self, config: Mapping[str, Any], group: str, timeout: float) -> None:
+        self._config = {**config, **_CONSUMER, "group.id": group, "error_cb": self._on_error}
+        self._timeout = timeout
+        self._client: Consumer | None = None
+        self._error: KafkaError | None = None
+        self._ends: dict[Place, int | None] = {}
+        self._next: dict[Place, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def unread(self) -> bool:
+        """Whether a range has not been read to its end."""
+        return bool(self._ends)
+
+    @property
+    def positions(self) -> Mapping[Place, int]:
+        """The offset that is read next, for each place given to :meth:`start`."""
+        return self._next
+
+    def places(self, topic: str, *, required: bool = False) -> list[Place]:
+        """Return the partitions of a topic. If the topic does not exist, return none, or raise if it is required."""
+        with self._named_errors():
+            found = self._connected().list_topics(topic, self._timeout).topics[topic]
+            if found.error is not None and (required or found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART):
+                raise KafkaException(found.error)
+        return [(topic, partition) for partition in found.partitions]
+
+    def bounds(self, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
+        """Return the oldest offset and the next new offset of each place, as they are now."""
+        with self._named_errors():
+            client = self._connected()
+            return {place: client.get_watermark_offsets(TopicPartition(*place), self._timeout) for place in places}
+
+    def offsets_at(self, places: Iterable[Place], instant: datetime) -> dict[Place, int | None]:
+        """Return the offset of the first record at or after ``instant`` in each place. None: no record is that late."""
+        stamp = int(instant.timestamp() * 1000)
+        asked = [TopicPartition(*place, stamp) for place in places]
+        with self._named_errors():
+            found = self._connected().offsets_for_times(asked, self._timeout) if asked else []
+        return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in found}
+
+    def committed(self, places: Iterable[Place]) -> dict[Place, int | None]:
+        """Return the offset that the group has stored for each place, or None if it has stored none."""
+        asked = [TopicPartition(*place) for place in places]
+        with self._named_errors():
+            found = self._connected().committed(asked, timeout=self._timeout) if asked else []
+        return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in found}
+
+    def commit(self, offsets: Mapping[Place, int]) -> None:
+        """Store offsets for the group, and return when the brokers have them."""
+        places = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+        with self._named_errors():
+            if places:
+                self._connected().commit(offsets=places, asynchronous=False)
+
+    def start(self, ranges: Mapping[Place, tuple[int, int | None]]) -> None:
+        """Read these ranges from now on: from the first offset, up to but without the second. None has no end."""
+        ranges = {place: (begin, end) for place, (begin, end) in ranges.items() if end is None or begin < end}
+        self._ends = {place: end for place, (_, end) in ranges.items()}
+        self._next = {place: begin for place, (begin, _) in ranges.items()}
+        with self._named_errors():
+            self._connected().assign([TopicPartition(*place, begin) for place, begin in self._next.items()])
+
+    def stop(self) -> None:
+        """Read no range any more. A fetch in progress would delay each question for an offset."""
+        self._ends, self._next = {}, {}
+        with self._named_errors():
+            self._connected().unassign()
+
+    def read(self, limit: int, timeout: float) -> list[Received]:
+        """Return the next records, at most ``limit``. Wait at most ``timeout`` seconds for the first of them.
+
+        The list is empty if no record came in time, or if every range is read.
+        """
+        deadline = time.monotonic() + timeout
+        found: list[Received] = []
+        with self._named_errors():
+            while self._ends and not found:
+                left = deadline - time.monotonic()
+                first = self._connected().poll(max(0.0, min(_STEP, left)))  # consume() would wait for a full batch
+                messages = [first, *self._connected().consume(limit - 1, 0)] if first is not None else []
+                found = [record for record in map(self._take, messages) if record is not None]
+                if left <= 0:
+                    break
+        return found
+
+    def batches(self, limit: int, deadline: float) -> Iterator[list[Received]]:
+        """Yield records until every range is read, or until ``deadline`` by the monotonic clock: see :attr:`unread`."""
+        while self.unread and (left := deadline - time.monotonic()) > 0:
+            yield self.read(limit, left)
+
+    def close(self) -> None:
+        """Close the connections. Closing twice is not an error."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def unavailable(self, error: KafkaException | None = None) -> PayctlError:
+        """Return the error that names why Kafka cannot be read: ``error``, or what the client reported last."""
+        if self._client is not None:
+            self._client.poll(0)  # lets the client report a failed connection or login
+        servers, group = self._config["bootstrap.servers"], self._config["group.id"]
+        if self._error is not None and self._error.code() in _REFUSED:
+            message = f"Kafka at {servers} refused the connection: {self._error.str()}"
+            return BrokerRefusedError(message, hint="check KAFKA_SSL, KAFKA_CA_FILE and the credentials")
+        if error is not None and error.args[0].code() in _NOT_ALLOWED:
+            message = f"Kafka at {servers} does not allow reading: {error.args[0].str()}"
+            return ConfigError(message, hint=f"allow the user to read the topics as group {group}")
+        cause = error.args[0] if error is not None else None
+        if cause is None or cause.code() in _NO_ANSWER:
+            cause = self._error or cause
+        message = f"Kafka at {servers} cannot be read: {cause.str() if cause is not None else 'no answer in time'}"
+        return BrokerUnavailableError(message, hint="check KAFKA_BROKERS and that the brokers are up, then try again")
+
+    def _connected(self) -> Consumer:
+        if self._client is None:
+            self._client = Consumer(self._config)
+        return self._client
+
+    def _on_error(self, error: KafkaError) -> None:
+        if self._error is None or self._error.code() not in _REFUSED:
+            self._error = error
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except KafkaException as error:
+            raise self.unavailable(error) from error
+
+    def _take(self, message: Message) -> Received | None:
+        """Return a record of a range that is still read, and note how far the reading is."""
+        error = message.error()
+        place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            raise KafkaException(error)
+        if place not in self._ends:
+            return None
+        end = self._ends[place]
+        if error is not None or (end is not None and offset >= end):
+            # The last offsets of a range can belong to records that consumers never see: a transaction's, or removed.
+            if end is not None:
+                self._next[place] = max(self._next[place], min(offset, end))
+                del self._ends[place]
+            return None
+        self._next[place] = offset + 1
+        if offset + 1 == end:
+            del self._ends[place]
+        return _received(message, place, offset)
+
+
+def _received(message: Message, place: Place, offset: int) -> Received:
+    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])  # the client's stubs allow more
+    return Received(*place, offset, message.key(), message.value(), tuple(headers), message.timestamp()[1])
