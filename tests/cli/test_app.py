@@ -26,8 +26,15 @@ def test_a_shared_option_stands_before_or_after(arguments, invoke):
 
 
 def test_the_version_is_an_option_too(invoke):
-    """`payctl --version` prints one line and exits with 0, without a command."""
+    """`payctl --version` prints the first line of `payctl version` and exits with 0, without a command."""
     shown = invoke("--version")
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (0, f"payctl {__version__}\n", "")
+    assert invoke("version").stdout.splitlines()[0] == shown.stdout.rstrip()
+
+
+def test_the_version_option_opens_nothing(invoke):
+    """`payctl --version` reads no configuration file and needs no valid setting."""
+    shown = invoke("--version", "--config", "/nonexistent/config.toml", "-p", "prod", DATABASE_URL="x", LOG_LEVEL="x")
     assert (shown.exit_code, shown.stdout, shown.stderr) == (0, f"payctl {__version__}\n", "")
 
 

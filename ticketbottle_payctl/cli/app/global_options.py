@@ -17,6 +17,7 @@ from ticketbottle_payctl.cli.output.format import Colour, OutputFormat
 from ticketbottle_payctl.cli.profile.profiles import complete_names
 
 PANEL = "Shared options"
+VERSION_LINE = f"payctl {__version__}"
 
 
 def zone(name: str | None) -> str | None:
@@ -42,7 +43,7 @@ def _zones(incomplete: str) -> list[str]:
 def show_version(asked: bool) -> None:  # noqa: FBT001 - Typer's signature
     """Print payctl's version and end the process, if ``--version`` was given."""
     if asked:
-        typer.echo(f"payctl {__version__}")
+        typer.echo(VERSION_LINE)
         raise typer.Exit
 
 

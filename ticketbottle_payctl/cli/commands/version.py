@@ -1,4 +1,4 @@
-"""``payctl version``."""
+"""``payctl version``: the versions of payctl and of the packages it uses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TypedDict
 import typer
 
 from ticketbottle_payctl import __version__
+from ticketbottle_payctl.cli.app.global_options import VERSION_LINE
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.output.result import Result
+from ticketbottle_payctl.cli.output.result import Fields, Result, line
 
 _PARTS = ("confluent-kafka", "psycopg2-binary", "sqlalchemy", "tenacity", "typer", "rich", "httpx")
 
@@ -29,7 +30,10 @@ class VersionFacts(TypedDict):
 
 
 def version_command(ctx: typer.Context) -> None:
-    """Show the versions of payctl and of the packages it uses."""
+    """Show the versions of payctl and of the packages it uses.
+
+    `payctl --version` prints only the first line.
+    """
     built_with = {name: _installed(name) for name in _PARTS}
     facts: VersionFacts = {
         "payctl": __version__,
@@ -37,7 +41,8 @@ def version_command(ctx: typer.Context) -> None:
         "platform": f"{platform.system().lower()}-{platform.machine()}",
         "packages": {name: found for name, found in built_with.items() if found},
     }
-    Session.of(ctx).finish(Result("payctl.version/1", result=facts))
+    details = Fields(tuple((name, value) for name, value in facts.items() if name != "payctl"))
+    Session.of(ctx).finish(Result("payctl.version/1", result=facts, human=[line(VERSION_LINE), details]))
 
 
 def _installed(name: str) -> str | None:
