@@ -26,6 +26,7 @@ SKIPPED = {".git", ".kafka", "__pycache__", "build", "dist"}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", re.MULTILINE)
+PRIVATE_TYPER = re.compile(r"^\s*(?:from|import) typer(?:\.\w+)*\._|^\s*from typer import _", re.MULTILINE)
 MACHINE_PATH = re.compile(r"(?<![A-Za-z0-9_.~])/(?:root|work|farm|Users/\w+|home/\w+)/")
 
 
@@ -77,6 +78,15 @@ def test_imports_keep_to_the_layers():
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
+
+
+def test_one_file_imports_the_private_modules_of_typer():
+    """A new version of Typer may move its private modules. Only one file has to follow."""
+    files = [
+        file for package in ("ticketbottle_payctl", "lambda_entrypoints") for file in (ROOT / package).rglob("*.py")
+    ]
+    found = [name_of(file) for file in files if PRIVATE_TYPER.search(read(file))]
+    assert found == ["ticketbottle_payctl/cli/app/parser.py"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)

@@ -9,11 +9,10 @@ from types import FrameType
 from typing import NoReturn
 
 import typer
-from typer._completion_classes import completion_init
 
 from ticketbottle_payctl.cli.app.failures import TerminatedError
 from ticketbottle_payctl.cli.app.global_options import declare
-from ticketbottle_payctl.cli.app.parser import PayctlRoot
+from ticketbottle_payctl.cli.app.parser import PayctlRoot, enable_completion
 
 app = typer.Typer(
     name="payctl",
@@ -24,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 app.callback()(declare)
-completion_init()
+enable_completion()
 
 
 _BEFORE_A_LOOK_FOR_GARBAGE = 200_000

@@ -1,6 +1,6 @@
-"""The tree of commands for Typer: loaded when chosen, shared options on every level, one way out.
+"""The tree of commands for Typer. A command is imported when it is chosen, and every command takes the shared options.
 
-The only file that names the parser inside Typer, which since 0.26 is Typer's own.
+Typer 0.26 and later carry their own copy of Click in private modules. This is the only file that imports them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import typer
 from typer._click import Command, Context, HelpFormatter
 from typer._click.core import Parameter, ParameterSource
 from typer._click.shell_completion import CompletionItem
+from typer._completion_classes import completion_init
+from typer._completion_shared import get_completion_script
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
@@ -119,6 +121,16 @@ class PayctlRoot(PayctlGroup):
         del ctx
         with formatter.section("Exit codes"):
             formatter.write_dl(exit_codes.rows())
+
+
+def enable_completion() -> None:
+    """Let Typer answer a shell that asks for completions."""
+    completion_init()
+
+
+def completion_script(shell: str) -> str:
+    """Return the script that makes ``shell`` (bash, zsh or fish) complete payctl's words."""
+    return get_completion_script(prog_name="payctl", complete_var="_PAYCTL_COMPLETE", shell=shell)
 
 
 def _typer_command(entry: registry.Entry) -> TyperCommand:

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Annotated, TypedDict
 
 import typer
-from typer._completion_shared import get_completion_script
 
+from ticketbottle_payctl.cli.app.parser import completion_script
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import Raw, Result
 
@@ -36,6 +36,6 @@ def completion_command(
 
     For bash: payctl completion bash > ~/.local/share/bash-completion/completions/payctl
     """
-    script = get_completion_script(prog_name="payctl", complete_var="_PAYCTL_COMPLETE", shell=shell.value)
+    script = completion_script(shell.value)
     facts: CompletionFacts = {"shell": shell.value, "script": script}
     Session.of(ctx).finish(Result("payctl.completion/1", result=facts, human=[Raw(script)]))
