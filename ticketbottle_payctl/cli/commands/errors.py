@@ -11,7 +11,7 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input import selector_options
-from ticketbottle_payctl.cli.input.selector import Given, selector_of
+from ticketbottle_payctl.cli.input.selector import selector_of
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count, rfc3339
@@ -72,8 +72,9 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     least once; --failed counts the dead ones alone.
     """
     session = Session.of(ctx)
-    given = Given(failed=failed, types=types, provider=provider, since=since, until=until, error=error)
-    selector = selector_of(session, given)
+    selector = selector_of(
+        session, failed=failed, types=types, provider=provider, since=since, until=until, error=error
+    )
     session.note_target()
     report = group_errors(
         session.services.engine, selector, max_retries=session.settings.max_retries, limit=limit or _DEFAULT_LIMIT
@@ -83,9 +84,9 @@ def errors_command(  # noqa: PLR0913 - one argument per option
         Result(
             "payctl.errors/1",
             counts=counts,
-            items=[_item(group, _replay(group, given, selector)) for group in report.groups],
+            items=[_item(group, _replay(group, selector)) for group in report.groups],
             truncated=report.truncated,
-            human=_human(report, [_replay(group, given, selector) for group in report.groups]),
+            human=_human(report, [_replay(group, selector) for group in report.groups]),
         )
     )
 
@@ -105,13 +106,13 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
     }
 
 
-def _replay(group: ErrorGroup, given: Given, selector: Selector) -> str:
+def _replay(group: ErrorGroup, selector: Selector) -> str:
     """The command that selects what was counted, no more: with the same selectors, and the instants as understood."""
-    words = ["payctl", "replay", "--error-group", group.group, *(["--failed"] if given.failed else [])]
-    for each in given.types or ():
+    words = ["payctl", "replay", "--error-group", group.group, *(["--failed"] if selector.failed else [])]
+    for each in selector.types:
         words += ["--type", each]
     bounds = ((option, _written(at)) for option, at in (("--since", selector.since), ("--until", selector.until)) if at)
-    for option, value in (("--provider", given.provider), ("--error", given.error), *bounds):
+    for option, value in (("--provider", selector.provider), ("--error", selector.error), *bounds):
         words += [option, value] if value else []
     return shlex.join(words)
 

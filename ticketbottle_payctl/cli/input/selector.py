@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import typer
@@ -15,65 +14,52 @@ from ticketbottle_payctl.store.outbox.selector import By, Selector
 DEFAULT_AGE = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The options that select events, as typed."""
-
-    ids: list[str] | None = None
-    from_file: str | None = None
-    failed: bool = False
-    stuck: bool = False
-    age: timedelta | None = None
-    published: bool = False
-    types: list[str] | None = None
-    aggregates: list[str] | None = None
-    order_codes: list[str] | None = None
-    provider: str | None = None
-    since: str | None = None
-    until: str | None = None
-    by: By = By.CREATED
-    error: str | None = None
-    error_group: str | None = None
-    limit: int | None = None
-
-    @property
-    def names_ids(self) -> bool:
-        """Whether single events were named, each of which somebody wants to hear about."""
-        return bool(self.ids) or self.from_file is not None
-
-    @property
-    def narrows_all(self) -> bool:
-        """Whether something was said that contradicts everything that is not published."""
-        return self.names_ids or self.failed or self.stuck or self.published
-
-
-def selector_of(session: Session, given: Given) -> Selector:
-    """The selector; the window that was understood is said on stderr.
+def selector_of(  # noqa: PLR0913 - one argument per option
+    session: Session,
+    *,
+    ids: list[str] | None = None,
+    from_file: str | None = None,
+    failed: bool = False,
+    stuck: bool = False,
+    age: timedelta | None = None,
+    published: bool = False,
+    types: list[str] | None = None,
+    aggregates: list[str] | None = None,
+    order_codes: list[str] | None = None,
+    provider: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    by: By = By.CREATED,
+    error: str | None = None,
+    error_group: str | None = None,
+    limit: int | None = None,
+) -> Selector:
+    """Return the selector that the options mean, and print the window that was understood on stderr.
 
     Raises:
-        InputError: ids from two sources, or a file that holds none.
-        typer.BadParameter: options that contradict each other, or an instant that is none.
+        InputError: ids come from two sources, or the file has no ids.
+        typer.BadParameter: options contradict each other, or an instant cannot be read.
     """
-    ids = named_ids(given.ids, given.from_file)
-    since, until = window(session, given.since, given.until, by=given.by.value)
-    if given.by is not By.CREATED and since is None and until is None:
-        message = "--by goes with --since or --until"
+    named = named_ids(ids, from_file)
+    start, end = window(session, since, until, by=by.value)
+    if by is not By.CREATED and start is None and end is None:
+        message = "--by needs --since or --until"
         raise typer.BadParameter(message)
     return Selector(
-        ids=ids,
-        failed=given.failed,
-        stuck=stuck_for(stuck=given.stuck, age=given.age),
-        published=given.published,
-        types=tuple(given.types or ()),
-        aggregates=tuple(given.aggregates or ()),
-        order_codes=tuple(given.order_codes or ()),
-        provider=given.provider,
-        since=since,
-        until=until,
-        by=given.by,
-        error=given.error,
-        error_group=given.error_group,
-        limit=given.limit,
+        ids=named,
+        failed=failed,
+        stuck=stuck_for(stuck=stuck, age=age),
+        published=published,
+        types=tuple(types or ()),
+        aggregates=tuple(aggregates or ()),
+        order_codes=tuple(order_codes or ()),
+        provider=provider,
+        since=start,
+        until=end,
+        by=by,
+        error=error,
+        error_group=error_group,
+        limit=limit,
     )
 
 
@@ -84,7 +70,7 @@ def stuck_for(*, stuck: bool, age: timedelta | None) -> timedelta | None:
         typer.BadParameter: an age without what it is the age of.
     """
     if age is not None and not stuck:
-        message = "--age goes with --stuck"
+        message = "--age needs --stuck"
         raise typer.BadParameter(message)
     return (age or DEFAULT_AGE) if stuck else None
 

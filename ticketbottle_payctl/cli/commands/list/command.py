@@ -23,7 +23,7 @@ from ticketbottle_payctl.cli.commands.list.page import (
 )
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.id_files import named_ids
-from ticketbottle_payctl.cli.input.selector import Given, selector_of, stuck_for, window
+from ticketbottle_payctl.cli.input.selector import selector_of, stuck_for, window
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.jobs.listing import list_rows
 from ticketbottle_payctl.store.outbox import listing
@@ -92,11 +92,24 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     says otherwise. As ndjson and csv any number is written as it is read.
     """
     session = Session.of(ctx)
-    given = Given(
-        ids, from_file, failed, stuck, age, published, types, aggregates, order_codes, provider, since, until, by,
-        error, error_group,
-    )  # fmt: skip
-    selector = selector_of(session, given)
+    selector = selector_of(
+        session,
+        ids=ids,
+        from_file=from_file,
+        failed=failed,
+        stuck=stuck,
+        age=age,
+        published=published,
+        types=types,
+        aggregates=aggregates,
+        order_codes=order_codes,
+        provider=provider,
+        since=since,
+        until=until,
+        by=by,
+        error=error,
+        error_group=error_group,
+    )
     columns = columns_of(session, OUTBOX, fields)
     most = limit_of(limit, everything=everything)
     if from_archive is not None:

@@ -18,14 +18,14 @@ from ticketbottle_payctl.cli.commands.replay.progress import watched
 from ticketbottle_payctl.cli.commands.replay.result import result_of, result_of_plan, signalled
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
-from ticketbottle_payctl.cli.input.selector import Given, selector_of
+from ticketbottle_payctl.cli.input.selector import selector_of
 from ticketbottle_payctl.cli.profile import labels
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, refuse_early
 from ticketbottle_payctl.errors import GuardError, InputError
 from ticketbottle_payctl.jobs.replay import ReplayOptions, count_replay, plan_replay, superseded_now
 from ticketbottle_payctl.jobs.replay import replay as apply_replay
-from ticketbottle_payctl.store.outbox.selector import By
+from ticketbottle_payctl.store.outbox.selector import By, Selector
 from ticketbottle_payctl.store.payctl.runs import NewRun
 
 Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Requeue no faster than this.")]
@@ -93,17 +93,32 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     if canary_timeout is not None and canary is None:
         message = "--canary-timeout goes with --canary"
         raise typer.BadParameter(message)
-    given = Given(
-        ids, from_file, failed, stuck, age, published, types, aggregates, order_codes, provider, since, until, by,
-        error, error_group, limit,
-    )  # fmt: skip
+    selector = selector_of(
+        session,
+        ids=ids,
+        from_file=from_file,
+        failed=failed,
+        stuck=stuck,
+        age=age,
+        published=published,
+        types=types,
+        aggregates=aggregates,
+        order_codes=order_codes,
+        provider=provider,
+        since=since,
+        until=until,
+        by=by,
+        error=error,
+        error_group=error_group,
+        limit=limit,
+    )
     allowed = _Allowed(allow_published, allow_superseded)
     approval = Approval(yes, reason, max_affected, confirm)
-    looks = dry_run or plan_out is not None
+    looks, named = dry_run or plan_out is not None, selector.ids is not None
     stored = (
-        _planned(session, given, allowed, None if looks else approval, everything=everything)
+        _planned(session, selector, allowed, None if looks else approval, everything=everything)
         if plan is None
-        else _read(session, given, allowed, plan, everything=everything)
+        else _read(session, selector, allowed, plan, everything=everything)
     )
     wanted = ReplayOptions(
         allow_superseded=stored.allow_superseded,
@@ -115,7 +130,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     if plan_out is not None:
         write_plan(plan_out, stored)
     if plan_out is not None or dry_run:
-        session.finish(result_of_plan(stored.plan, wanted, named=given.names_ids, plan_file=plan_out))
+        session.finish(result_of_plan(stored.plan, wanted, named=named, plan_file=plan_out))
     approve(
         session,
         Act(
@@ -127,8 +142,8 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         approval,
     )
     if not stored.plan.events:
-        session.finish(result_of_plan(stored.plan, wanted, named=given.names_ids, nothing=True))
-    _run(session, stored, wanted, reason, named=given.names_ids)
+        session.finish(result_of_plan(stored.plan, wanted, named=named, nothing=True))
+    _run(session, stored, wanted, reason, named=named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +153,7 @@ class _Allowed:
 
 
 def _planned(
-    session: Session, given: Given, allowed: _Allowed, approval: Approval | None, *, everything: bool
+    session: Session, selector: Selector, allowed: _Allowed, approval: Approval | None, *, everything: bool
 ) -> StoredPlan:
     """Select now. Without an ``approval`` the plan is only looked at, and may be as long as it is.
 
@@ -146,11 +161,10 @@ def _planned(
         InputError: nothing was selected.
         GuardError: published events were selected and not allowed, or it is more than the approval is for.
     """
-    selector = selector_of(session, given)
     if selector.is_empty and not everything:
         message = "which events? nothing was selected"
         raise InputError(message, hint=f"select by {SELECTORS}")
-    if everything and given.narrows_all:
+    if everything and _names_a_part(selector):
         message = "--all is everything that is not published; ids, --failed, --stuck and --published mean less or other"
         raise InputError(message, hint="give --all, or those that are meant; --type, --since and the like go with both")
     if selector.published and not allowed.published:
@@ -166,13 +180,18 @@ def _planned(
     return StoredPlan(made, _database(session), selector.described(), allowed.superseded)
 
 
-def _read(session: Session, given: Given, allowed: _Allowed, path: Path, *, everything: bool) -> StoredPlan:
+def _names_a_part(selector: Selector) -> bool:
+    """Tell whether the selector contradicts --all, which means every unpublished event."""
+    return selector.ids is not None or selector.failed or selector.stuck is not None or selector.published
+
+
+def _read(session: Session, selector: Selector, allowed: _Allowed, path: Path, *, everything: bool) -> StoredPlan:
     """Take the plan from a file.
 
     Raises:
         InputError: selectors or leave were given beside it, it is no plan, or it is another database's.
     """
-    if given != Given() or everything or allowed != _Allowed():
+    if selector != Selector() or everything or allowed != _Allowed():
         message = (
             "--plan is a whole selection: give no selectors, --all, --allow-published or --allow-superseded with it"
         )
