@@ -9,14 +9,14 @@ import pytest
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.format import Colour
-from ticketbottle_payctl.cli.output.machine import Occasion, as_csv, as_json, as_ndjson
+from ticketbottle_payctl.cli.output.machine import Invocation, as_csv, as_json, as_ndjson
 from ticketbottle_payctl.cli.output.result import Fields, Result, Table, bad, bold, good, line
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.cli.output.surface import Surface
 from ticketbottle_payctl.cli.output.text import as_text
 from ticketbottle_payctl.cli.output.writer import surface_of
 
-OCCASION = Occasion("list outbox", "staging", datetime(2026, 11, 22, 3, 4, 5, 678_000, UTC), 12)
+INVOCATION = Invocation("list outbox", "staging", datetime(2026, 11, 22, 3, 4, 5, 678_000, UTC), 12)
 TERMINAL = Surface(terminal=True, colour=True)
 PIPE = Surface(terminal=False, colour=False)
 HOSTILE = [
@@ -83,7 +83,7 @@ def test_no_block_lets_hostile_text_through(text, surface):
 @pytest.mark.parametrize("form", [as_json, as_ndjson])
 def test_json_gives_back_what_was_put_in_and_is_safe_to_look_at(text, form):
     """A program reads exactly the text, a terminal sees none of its control characters."""
-    written = form(Result("payctl.test/1", result={"text": text}), OCCASION)
+    written = form(Result("payctl.test/1", result={"text": text}), INVOCATION)
     assert json.loads(written)["result"]["text"] == text
     assert is_safe(written.replace("\n", ""))
 
@@ -120,7 +120,7 @@ def test_items_are_a_table_where_nothing_nicer_is_given():
 
 def test_the_document_has_every_field_in_every_case():
     """Scripts rely on the names; the instant is UTC with Z; ok is exit code 0."""
-    document = json.loads(as_json(Result("payctl.test/1", ExitCode.PARTIAL, counts={"failed": 1}), OCCASION))
+    document = json.loads(as_json(Result("payctl.test/1", ExitCode.PARTIAL, counts={"failed": 1}), INVOCATION))
     assert document == {
         "schema": "payctl.test/1",
         "ok": False,

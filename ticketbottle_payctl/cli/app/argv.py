@@ -16,7 +16,7 @@ _OURS = (
 )
 
 
-def refuse_what_is_no_text(arguments: Iterable[str], environ: Mapping[str, str]) -> None:
+def require_utf8(arguments: Iterable[str], environ: Mapping[str, str]) -> None:
     """Return where every argument and every variable that payctl reads is UTF-8.
 
     Raises:

@@ -21,7 +21,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from ticketbottle_payctl.cli.app import registry
-from ticketbottle_payctl.cli.app.argv import refuse_what_is_no_text
+from ticketbottle_payctl.cli.app.argv import require_utf8
 from ticketbottle_payctl.cli.app.failures import failures
 from ticketbottle_payctl.cli.app.global_options import NAMES, PANEL, Shared, collect, guess_form
 from ticketbottle_payctl.cli.app.session import Session
@@ -108,7 +108,7 @@ class PayctlRoot(PayctlGroup):
         """Parse the options before the command's name."""
         ctx.meta[_ARGUMENTS] = list(args)
         with failures(lambda: _session(ctx), lambda: _help_command(ctx)):
-            refuse_what_is_no_text(args, os.environ)
+            require_utf8(args, os.environ)
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - Typer's signature
@@ -133,7 +133,7 @@ def completion_script(shell: str) -> str:
     return get_completion_script(prog_name="payctl", complete_var="_PAYCTL_COMPLETE", shell=shell)
 
 
-def _typer_command(entry: registry.Entry) -> TyperCommand:
+def _typer_command(entry: registry.CommandEntry) -> TyperCommand:
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(entry.words[-1], cls=PayctlCommand)(entry.load())
     command = get_command(app)

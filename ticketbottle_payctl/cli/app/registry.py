@@ -14,7 +14,7 @@ _HERE = "ticketbottle_payctl.cli.commands"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CommandEntry:
     """A command: ``words`` as typed, ``target`` as ``module:function`` in this package, the first line of its help.
 
     ``writes`` says that it can change rows, send messages or callbacks. Each such command asks ``guard`` first, and a
@@ -38,15 +38,15 @@ class Entry:
         return loaded
 
 
-def _reads(words: str, target: str, summary: str) -> Entry:
-    return Entry(tuple(words.split()), target, summary, writes=False)
+def _reads(words: str, target: str, summary: str) -> CommandEntry:
+    return CommandEntry(tuple(words.split()), target, summary, writes=False)
 
 
-def _writes(words: str, target: str, summary: str) -> Entry:
-    return Entry(tuple(words.split()), target, summary, writes=True)
+def _writes(words: str, target: str, summary: str) -> CommandEntry:
+    return CommandEntry(tuple(words.split()), target, summary, writes=True)
 
 
-COMMANDS: tuple[Entry, ...] = (
+COMMANDS: tuple[CommandEntry, ...] = (
     _reads(
         "verify-signature", "verify_signature:verify_signature_command", "Prove a gateway's callback, or say why not."
     ),
@@ -137,7 +137,7 @@ def children(prefix: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def find(words: tuple[str, ...]) -> Entry | None:
+def find(words: tuple[str, ...]) -> CommandEntry | None:
     """The command of exactly these words."""
     return next((entry for entry in COMMANDS if entry.words == words), None)
 

@@ -14,7 +14,7 @@ from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.cli.app.global_options import Shared
 from ticketbottle_payctl.cli.app.registry import schema_name
 from ticketbottle_payctl.cli.output import writer
-from ticketbottle_payctl.cli.output.machine import Occasion
+from ticketbottle_payctl.cli.output.machine import Invocation
 from ticketbottle_payctl.cli.output.result import Failure, Part, Result, dim, warn
 from ticketbottle_payctl.cli.profile import labels
 from ticketbottle_payctl.cli.profile.policy import GuardInForce, in_force
@@ -138,17 +138,17 @@ class Session:
         self._answered = True
         if not self.shared.quiet:
             writer.tell_warnings(result, self.shared.color)
-        writer.emit(result, self.occasion(), self.shared.output, self.shared.color)
+        writer.emit(result, self.invocation(), self.shared.output, self.shared.color)
 
     def close(self) -> None:
         """Close what this session opened."""
         if self._owned and self._services is not None:
             self._services.close()
 
-    def occasion(self) -> Occasion:
+    def invocation(self) -> Invocation:
         """Which command this is, as whom, since when."""
         duration = round((time.monotonic() - self._started) * 1000)
-        return Occasion(self.command, self.shared.profile, self.started_at, duration)
+        return Invocation(self.command, self.shared.profile, self.started_at, duration)
 
     @property
     def _environ(self) -> Mapping[str, str]:

@@ -30,7 +30,7 @@ def finish_stream(
             _write(map(item_line, rows), json=True)
             result = close()
             writer.tell_warnings(result, session.shared.color)
-            writer.write_part(summary_line(result, session.occasion()), json=True)
+            writer.write_part(summary_line(result, session.invocation()), json=True)
         case OutputFormat.CSV:
             writer.write_part(csv_header(columns), json=False)
             _write((csv_row(columns, row) for row in rows), json=False)

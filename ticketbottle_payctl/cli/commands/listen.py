@@ -138,7 +138,7 @@ class _Log:
         counts: ListenCounts = {"requests": self.total}
         result = Result(SCHEMA, code, counts=counts)
         if self.session.shared.output is OutputFormat.NDJSON:
-            writer.write_part(summary_line(result, self.session.occasion()), json=True)
+            writer.write_part(summary_line(result, self.session.invocation()), json=True)
         elif self.session.shared.output is OutputFormat.JSON:
             whole = Result(SCHEMA, code, counts=result.counts, items=self.items, truncated=self.total > _KEPT)
             self.session.answer(whole)

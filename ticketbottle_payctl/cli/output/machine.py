@@ -18,7 +18,7 @@ from ticketbottle_payctl.formats import rfc3339
 
 
 @dataclass(frozen=True, slots=True)
-class Occasion:
+class Invocation:
     """Which command ran, as whom, since when. ``duration_ms`` is wall-clock time."""
 
     command: str | None
@@ -73,18 +73,18 @@ class Envelope(TypedDict):
     """Why there is no answer; null if there is one, even if the answer is no."""
 
 
-def envelope(result: Result, occasion: Occasion) -> Envelope:
+def envelope(result: Result, invocation: Invocation) -> Envelope:
     """The whole answer as one document; on failure too, with ``error`` filled."""
     return {
         "schema": result.schema,
         "ok": result.exit_code == 0,
         "exit_code": result.exit_code,
-        "command": occasion.command,
-        "profile": occasion.profile,
+        "command": invocation.command,
+        "profile": invocation.profile,
         "dry_run": result.dry_run,
         "run_id": result.run_id,
-        "started_at": rfc3339(occasion.started_at),
-        "duration_ms": occasion.duration_ms,
+        "started_at": rfc3339(invocation.started_at),
+        "duration_ms": invocation.duration_ms,
         "counts": dict(result.counts),
         "result": dict(result.result),
         "items": [dict(item) for item in result.items],
@@ -95,14 +95,14 @@ def envelope(result: Result, occasion: Occasion) -> Envelope:
     }
 
 
-def as_json(result: Result, occasion: Occasion) -> str:
+def as_json(result: Result, invocation: Invocation) -> str:
     """Exactly one document and a newline."""
-    return _dump(envelope(result, occasion), indent=2)
+    return _dump(envelope(result, invocation), indent=2)
 
 
-def as_ndjson(result: Result, occasion: Occasion) -> str:
+def as_ndjson(result: Result, invocation: Invocation) -> str:
     """One ``{"type": "item"}`` line per item, then one ``{"type": "summary"}`` line with all the rest."""
-    return "".join([*map(item_line, result.items), summary_line(result, occasion)])
+    return "".join([*map(item_line, result.items), summary_line(result, invocation)])
 
 
 def item_line(item: Mapping[str, object]) -> str:
@@ -110,9 +110,9 @@ def item_line(item: Mapping[str, object]) -> str:
     return _dump({"type": "item", **item})
 
 
-def summary_line(result: Result, occasion: Occasion) -> str:
+def summary_line(result: Result, invocation: Invocation) -> str:
     """All of a result but its items, as the last typed line."""
-    summary = {name: value for name, value in envelope(result, occasion).items() if name != "items"}
+    summary = {name: value for name, value in envelope(result, invocation).items() if name != "items"}
     return _dump({"type": "summary", **summary})
 
 

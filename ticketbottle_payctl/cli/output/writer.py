@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TextIO, assert_never
 
 from ticketbottle_payctl.cli.output.format import Colour, OutputFormat
-from ticketbottle_payctl.cli.output.machine import Occasion, as_csv, as_json, as_ndjson
+from ticketbottle_payctl.cli.output.machine import Invocation, as_csv, as_json, as_ndjson
 from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Result, Styled, bad, dim, warn
 from ticketbottle_payctl.cli.output.sanitize import ascii_json
 from ticketbottle_payctl.cli.output.surface import Surface, surface_of
@@ -19,9 +19,9 @@ from ticketbottle_payctl.cli.output.text import as_text, paint
 from ticketbottle_payctl.telemetry import redact
 
 
-def emit(result: Result, occasion: Occasion, form: OutputFormat, colour: Colour) -> None:
+def emit(result: Result, invocation: Invocation, form: OutputFormat, colour: Colour) -> None:
     """Write the result to stdout, once. A reader that went away is not an error: the work was done."""
-    write_stdout(_formatted(result, occasion, form, surface_of(sys.stdout, colour)))
+    write_stdout(_formatted(result, invocation, form, surface_of(sys.stdout, colour)))
 
 
 def write_stdout(text: str) -> None:
@@ -87,12 +87,12 @@ def silence(stream: TextIO) -> None:
         return
 
 
-def _formatted(result: Result, occasion: Occasion, form: OutputFormat, surface: Surface) -> str:
+def _formatted(result: Result, invocation: Invocation, form: OutputFormat, surface: Surface) -> str:
     match form:
         case OutputFormat.JSON:
-            return _encodable(as_json(result, occasion), surface)
+            return _encodable(as_json(result, invocation), surface)
         case OutputFormat.NDJSON:
-            return _encodable(as_ndjson(result, occasion), surface)
+            return _encodable(as_ndjson(result, invocation), surface)
         case OutputFormat.CSV:
             return "" if result.error else as_csv(result)
         case OutputFormat.TABLE:

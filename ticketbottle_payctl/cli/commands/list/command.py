@@ -52,11 +52,11 @@ def _one_of(known: Sequence[str]) -> Callable[[str], str]:
 
 _STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
 _RESULTS = tuple(exit_codes.OUTCOMES["WebhookOutcome"])
-Status = Annotated[
+PaymentStatuses = Annotated[
     list[str] | None,
     typer.Option("--status", metavar="STATUS", parser=_one_of(_STATUSES), help=f"{', '.join(_STATUSES)}; repeatable."),
 ]
-Outcomes = Annotated[
+CallbackResults = Annotated[
     list[str] | None,
     typer.Option("--result", metavar="RESULT", parser=_one_of(_RESULTS), help=f"{', '.join(_RESULTS)}; repeatable."),
 ]
@@ -125,7 +125,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     ids: selector_options.Ids = None,
     *,
     from_file: selector_options.FromFile = None,
-    status: Status = None,
+    status: PaymentStatuses = None,
     failed: Annotated[bool, typer.Option("--failed", help="Failed ones; the same as --status FAILED.")] = False,
     stuck: Annotated[bool, typer.Option("--stuck", help="PENDING for longer than --age.")] = False,
     age: selector_options.Age = None,
@@ -167,7 +167,7 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
     ids: selector_options.Ids = None,
     *,
     from_file: selector_options.FromFile = None,
-    results: Outcomes = None,
+    results: CallbackResults = None,
     failed: Annotated[bool, typer.Option("--failed", help="Refused ones; the same as --result refused.")] = False,
     aggregates: selector_options.Aggregates = None,
     order_codes: selector_options.OrderCodes = None,

@@ -1,4 +1,4 @@
-"""``payctl stats``: how the outbox is, once, again and again, as a check, or until it is as wanted."""
+"""``payctl stats``: how the outbox is, once, again and again, as a check, or until it is as wait_condition."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.stats.prometheus import exposition
-from ticketbottle_payctl.cli.commands.stats.result import Limits, checked, result_of, with_human
-from ticketbottle_payctl.cli.commands.stats.wait import Wanted, wait_for, wanted
+from ticketbottle_payctl.cli.commands.stats.result import HealthLimits, checked, result_of, with_human
+from ticketbottle_payctl.cli.commands.stats.wait import WaitCondition, wait_condition, wait_for
 from ticketbottle_payctl.cli.commands.stats.watch import watch
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.selector import window
@@ -40,8 +40,10 @@ MaxFailed = Annotated[
     int | None, typer.Option(metavar="N", min=0, help="With --check: how many events may be dead [default: 0].")
 ]
 WaitFor = Annotated[
-    Wanted | None,
-    typer.Option("--wait", parser=wanted, metavar="CONDITION", help="Wait until it holds, such as 'pending=0'."),
+    WaitCondition | None,
+    typer.Option(
+        "--wait", parser=wait_condition, metavar="CONDITION", help="Wait until it holds, such as 'pending=0'."
+    ),
 ]
 Timeout = Annotated[
     timedelta | None,
@@ -94,7 +96,7 @@ def stats_command(  # noqa: PLR0913 - one argument per option
         session.finish(wait_for(session, look, wait, pause, timeout or _TIMEOUT))
     report = look()
     if check:
-        limits = Limits(_MAX_AGE if max_age is None else max_age, max_failed or 0)
+        limits = HealthLimits(_MAX_AGE if max_age is None else max_age, max_failed or 0)
         session.finish(checked(report, limits))
     if prometheus:
         session.finish(with_human(result_of(report), [Raw(exposition(report))]))

@@ -32,7 +32,7 @@ _MANY_UNMARKED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class HealthLimits:
     """What ``--check`` accepts: the oldest pending event's age, and how many events may be dead."""
 
     age: timedelta
@@ -50,7 +50,7 @@ def result_of(report: StatsReport) -> Result:
     )
 
 
-def checked(report: StatsReport, limits: Limits) -> Result:
+def checked(report: StatsReport, limits: HealthLimits) -> Result:
     """The report with a verdict: exit 5 where it is not as it should be."""
     age = report.oldest_pending_age_s or 0.0
     failed = []

@@ -32,7 +32,7 @@ _TERM = re.compile(rf"\s*({'|'.join(_VALUES)})\s*(<=|>=|==|=|<|>)\s*(\w+)\s*")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WaitCondition:
     """A condition as it was typed, and whether a report fulfils it."""
 
     text: str
@@ -43,17 +43,17 @@ class Wanted:
         return all(_COMPARE[sign](_VALUES[name](report), value) for name, sign, value in self.terms)
 
 
-def wanted(text: str) -> Wanted:
+def wait_condition(text: str) -> WaitCondition:
     """``pending=0``, ``dead<10``, ``age<30s``; several are joined by commas and must all hold.
 
     Raises:
         typer.BadParameter: it is none of these.
     """
-    return Wanted(text, tuple(_term(term) for term in text.split(",")))
+    return WaitCondition(text, tuple(_term(term) for term in text.split(",")))
 
 
 def wait_for(
-    session: Session, look: Callable[[], StatsReport], condition: Wanted, pause: timedelta, timeout: timedelta
+    session: Session, look: Callable[[], StatsReport], condition: WaitCondition, pause: timedelta, timeout: timedelta
 ) -> Result:
     """Look until the condition holds; exit 10 where it did not in time, with the last state either way."""
     began = time.monotonic()
@@ -67,7 +67,7 @@ def wait_for(
     return _answer(report, condition, stop.exit_code)
 
 
-def _answer(report: StatsReport, condition: Wanted, stopped: ExitCode | None) -> Result:
+def _answer(report: StatsReport, condition: WaitCondition, stopped: ExitCode | None) -> Result:
     reached = condition.holds(report)
     result = result_of(report)
     facts: StatsFacts = {**facts_of(report), "waited_for": condition.text, "reached": reached}

@@ -38,7 +38,7 @@ def watch(session: Session, look: Callable[[], StatsReport], pause: timedelta) -
             _again(session, look, show, stop.event)
     code = stop.exit_code or ExitCode.DONE
     if session.shared.output is OutputFormat.NDJSON:
-        writer.write_part(summary_line(Result(SCHEMA, code), session.occasion()), json=True)
+        writer.write_part(summary_line(Result(SCHEMA, code), session.invocation()), json=True)
     raise typer.Exit(int(code))
 
 
