@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ticketbottle_payctl.formats import count, duration, local_and_utc, money, rfc3339, size
+from ticketbottle_payctl.formats import count, duration, local, local_and_utc, money, rfc3339, size
 
 AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
 
@@ -74,3 +74,8 @@ def test_an_instant_is_utc_with_milliseconds():
 def test_an_instant_in_a_zone_shows_utc_too():
     """The offset is there, so the two forms can be compared."""
     assert local_and_utc(AT, ZoneInfo("Asia/Ho_Chi_Minh")) == "2026-11-22 10:04:05 +07:00 (2026-11-22T03:04:05.678Z)"
+
+
+def test_a_local_instant_has_milliseconds_and_an_offset():
+    """A clock time without its offset would be ambiguous."""
+    assert local(AT, ZoneInfo("Asia/Ho_Chi_Minh")) == "2026-11-22 10:04:05.678+07:00"

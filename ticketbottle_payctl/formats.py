@@ -15,6 +15,11 @@ def rfc3339(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def local(at: datetime, zone: tzinfo) -> str:
+    """Return an instant as a clock in ``zone`` shows it: ``2026-11-22 10:04:05.678+07:00``."""
+    return at.astimezone(zone).isoformat(" ", "milliseconds")
+
+
 def local_and_utc(at: datetime, zone: tzinfo) -> str:
     """Return an instant in both forms: ``2026-11-22 10:00:00 +07:00 (2026-11-22T03:00:00.000Z)``."""
     local = at.astimezone(zone).replace(microsecond=0)

@@ -28,7 +28,7 @@ read_only = true
 max_affected = 5
 """
 REPAIR = ["doctor", "--fix-published-flags"]
-PLAN = f"{ROWS}  events have"
+PLAN = f'{ROWS} events  with "publishedAt" set'
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_yes_on_a_terminal_goes_on(answer, half_marked, on_terminal, left):
     code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
     assert (code, left()) == (0, 0), talk
     assert stdout.startswith(f"✔  repaired {ROWS}")
-    assert "events have" in talk
+    assert 'with "publishedAt" set' in talk
     assert f"Repair {ROWS} events? [y/N]" in talk
 
 
@@ -146,7 +146,7 @@ def test_nobody_is_asked_where_that_was_forbidden(more, half_marked, on_terminal
     """A terminal does not matter with --no-input or a form for programs: plan, exit 7."""
     code, _, talk = on_terminal(*REPAIR, *more, **half_marked)
     assert (code, left()) == (7, ROWS)
-    assert "events have" in talk
+    assert 'with "publishedAt" set' in talk
     assert "[y/N]" not in talk
 
 

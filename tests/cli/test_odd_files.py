@@ -123,7 +123,7 @@ def test_a_shells_pipe_whose_command_is_silent():
     """It is given a time, not waited for."""
     reader, writer = os.pipe()
     try:
-        with pytest.raises(InputError, match="gave nothing within"):
+        with pytest.raises(InputError, match="sent no data within"):
             read_bounded(f"/dev/fd/{reader}", LIMIT)
     finally:
         os.close(reader)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy.event import listen, remove
@@ -105,7 +107,7 @@ def test_a_plan_says_how_long_it_takes(invoke, ask, database_url):
     assert ask("replay", "--failed", "-n")["result"]["estimated_seconds"] < 0.01
     shown = invoke("replay", "--failed", "-n", "--rate", "2/m", DATABASE_URL=database_url).stdout
     assert "takes about\t1 min 30 s, at 0.0333333 a second; publishing follows" in shown
-    assert "takes about\tless than a second;" in invoke("replay", "--failed", "-n", DATABASE_URL=database_url).stdout
+    assert re.search(r"takes about\t\d+ ms;", invoke("replay", "--failed", "-n", DATABASE_URL=database_url).stdout)
 
 
 def test_failures_end_a_run(ask, dead, engine):
@@ -146,7 +148,7 @@ def test_superseded_events_that_are_let_in_are_counted_and_named(invoke, ask, da
     """In the plan, in what the question is about, and in the document."""
     asked = invoke("replay", "--failed", "--allow-superseded", DATABASE_URL=database_url)
     assert asked.exit_code == 7
-    assert "1 superseded event is INCLUDED" in asked.stderr
+    assert "1 superseded event INCLUDED by --allow-superseded" in asked.stderr
     assert f"{dead[3]}\tPAYMENT_FAILED" in asked.stderr
     assert "replay 4 events (1 of them superseded: paid customers lose their tickets)" in asked.stderr
     assert pending(engine) == 0

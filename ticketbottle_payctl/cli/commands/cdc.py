@@ -157,8 +157,8 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
 
 def _act(verb: str, events: int, also: str) -> Act:
     """Whom the outbox belongs to is changed, even where no event is."""
-    plan = [line(f"would {verb}", bold(f"{events:,}"), "events"), line("also", also)]
-    return Act(verb, events, "events", plan, beyond_rows=True)
+    plan = [line(f"would {verb}", bold(count(events, "event"))), line("also", also)]
+    return Act(verb, events, "event", plan, beyond_rows=True)
 
 
 def _failure(error: PayctlError | None) -> Failure | None:
@@ -173,7 +173,10 @@ def _finish_marking(session: Session, schema: str, report: MarkReport) -> None:
     headline = line(good("✔"), f"{count(report.marked, 'event')} {verb} as published")
     human: list[Block] = [headline, Fields(tuple(counts.items()))]
     if report.dead:
-        human.append(line(warn("!"), f"{report.dead} of unknown types are dead; nobody reads where Debezium put them"))
+        dead = count(report.dead, "event")
+        human.append(
+            line(warn("!"), f"{dead} of unknown types became dead: no consumer reads where Debezium sent them")
+        )
     code = ExitCode.PARTIAL if report.dead else ExitCode.DONE
     session.finish(Result(schema, code, counts=counts, human=human, dry_run=report.dry_run))
 

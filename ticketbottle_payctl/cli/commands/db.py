@@ -12,6 +12,7 @@ from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, good, line, warn
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.facts import Count
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.store.db import migrations
 
 
@@ -66,7 +67,9 @@ def upgrade_command(
     status = migrations.upgrade(session.services.engine, dry_run=dry_run)
     ran = list(status.pending)
     verb = "would run" if dry_run else "ran"
-    headline = line(good("✔"), f"{verb} {len(ran)} of {len(ran) + len(status.applied)} steps" if ran else "up to date")
+    headline = line(
+        good("✔"), f"{verb} {len(ran)} of {count(len(ran) + len(status.applied), 'step')}" if ran else "up to date"
+    )
     counts: UpgradeCounts = {"applied": len(ran), "already_applied": len(status.applied)}
     facts: UpgradeFacts = {"applied": ran, "already_applied": list(status.applied)}
     session.finish(
@@ -86,7 +89,7 @@ def status_command(ctx: typer.Context) -> None:
     status = migrations.status(session.services.engine)
     pending = list(status.pending)
     headline = (
-        line(warn("!"), f"{len(pending)} steps are missing: payctl db upgrade")
+        line(warn("!"), f"{count(len(pending), 'step')} missing: payctl db upgrade")
         if pending
         else line(good("✔"), "up to date")
     )

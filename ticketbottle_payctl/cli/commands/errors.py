@@ -125,12 +125,14 @@ def _written(at: datetime) -> str:
 def _human(report: ErrorsReport, replays: Sequence[str]) -> list[Block]:
     if not report.groups:
         return [line(good("✔"), "no unpublished event has failed")]
-    kinds = "kind" if len(report.groups) == 1 else "kinds"
-    blocks: list[Block] = [line(bold(count(report.events, "event")), f"{len(report.groups)} {kinds} of error")]
+    kinds = count(len(report.groups), "kind of error", "kinds of error")
+    blocks: list[Block] = [line(bold(count(report.events, "event")), kinds)]
     for group, replay in zip(report.groups, replays, strict=True):
         blocks += [
             line(),
-            line(bold(f"{group.count:,} times"), redact(group.pattern) or "(no error was recorded)", dim(group.group)),
+            line(
+                bold(count(group.count, "time")), redact(group.pattern) or "(no error was recorded)", dim(group.group)
+            ),
             Fields(
                 (
                     ("dead", f"{group.dead:,} of {group.count:,}"),

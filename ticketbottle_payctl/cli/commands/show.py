@@ -13,7 +13,7 @@ from ticketbottle_payctl.cli.input.selector_options import text
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output.result import Block, Fields, Part, Result, Styled, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.facts import Keywords
-from ticketbottle_payctl.formats import money
+from ticketbottle_payctl.formats import local, money
 from ticketbottle_payctl.jobs.show import Step, Timeline
 from ticketbottle_payctl.jobs.show import show as show_history
 from ticketbottle_payctl.telemetry import redact
@@ -161,7 +161,7 @@ def _human(session: Session, timeline: Timeline, steps: list[Step]) -> list[Bloc
         blocks.append(line(warn("no payment row"), "what follows belongs to none that is here"))
     zone = zone_of(session)
     for step in steps:
-        at = step.at.astimezone(zone).isoformat(" ", "milliseconds")
+        at = local(step.at, zone)
         blocks.append(line(dim(at), f"{_WORDS[step.kind]:<15}", *_said(step)))
         if step.facts.get("payload") is not None:
             blocks.append(Fields((("id", step.id), ("payload", step.facts["payload"]))))

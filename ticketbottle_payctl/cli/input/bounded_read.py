@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.errors import BodyTooLargeError, InputError
+from ticketbottle_payctl.formats import count, duration
 
 PATIENCE = 10.0
 """Seconds that the command in a shell's ``<(command)`` may stay silent."""
@@ -84,7 +85,7 @@ def _wait(descriptor: int, name: str) -> None:
     poll.register(descriptor, select.POLLIN | select.POLLHUP)
     started = time.monotonic()
     if not poll.poll(PATIENCE * 1000):
-        message = f"{escape(name)} gave nothing within {time.monotonic() - started:.0f} seconds"
+        message = f"{escape(name)} sent no data within {duration(time.monotonic() - started)}"
         raise InputError(message, hint="the command that writes to the pipe is silent")
 
 
@@ -95,7 +96,7 @@ def _within(content: bytes, name: str, limit: int) -> bytes:
 
 
 def _too_large(name: str, limit: int) -> BodyTooLargeError:
-    message = f"{escape(name)} is larger than {limit:,} bytes"
+    message = f"{escape(name)} is larger than {count(limit, 'byte')}"
     return BodyTooLargeError(message, hint="a gateway's callback is smaller than 4 kB: is this the right file?")
 
 

@@ -11,6 +11,7 @@ from ticketbottle_payctl.aws.api_gateway import to_request
 from ticketbottle_payctl.cli.input.bounded_read import read_bounded
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, Request
 from ticketbottle_payctl.errors import BodyTooLargeError, InputError
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.providers.gateway import Gateway
 
 AUTO = "auto"
@@ -93,7 +94,7 @@ def _query(text: str) -> Request:
         message = "the query string is empty"
         raise InputError(message)
     if len(text) > MAX_BODY_BYTES:
-        message = f"the query string is larger than {MAX_BODY_BYTES:,} bytes"
+        message = f"the query string is larger than {count(MAX_BODY_BYTES, 'byte')}"
         raise BodyTooLargeError(message)
     return Request(method="GET", path=path, query=text)
 

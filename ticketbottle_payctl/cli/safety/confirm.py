@@ -28,6 +28,7 @@ from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Block
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import GuardError
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.telemetry import log_event
 
 DEFAULT_MAX_AFFECTED = 1000
@@ -35,19 +36,21 @@ DEFAULT_MAX_AFFECTED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What is about to be done, with its counts: ``Act("replay", 1234, "events", plan)``."""
+    """A change that needs approval. ``noun`` is singular: ``Act("replay", 1234, "event", plan)``."""
 
     verb: str
     affected: int
     noun: str
     plan: Sequence[Block] = ()
+    note: str = ""
+    """What a yes agrees to besides the count, in brackets."""
     beyond_rows: bool = False
     """Something beside the rows is changed, so that it wants leave even where no row is."""
 
     @property
     def text(self) -> str:
-        """In words: ``replay 1,234 events``."""
-        return f"{self.verb} {self.affected:,} {self.noun}"
+        """The act in words: ``replay 1,234 events``."""
+        return f"{self.verb} {count(self.affected, self.noun)}" + (f" ({self.note})" if self.note else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from ticketbottle_payctl.cli.input.times import age, zone_of
 from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.cleanup import CleanupPreview, Swept, cleanup, preview_cleanup
 from ticketbottle_payctl.store.payctl.runs import NewRun
 
@@ -138,8 +139,10 @@ def _allow(
     if routine and cap is not None and affected <= cap:
         permit(session, "cleanup", approval)
         return found
-    noun = "published events and kept callbacks" if found.receipts else "published events"
-    approve(session, Act("delete", affected, noun, plan_of(found, zone_of(session))), approval)
+    plan = plan_of(found, zone_of(session))
+    parts = f"{count(found.matched, 'event')}, {count(found.receipts, 'callback')}"
+    events, rows = Act("delete", affected, "published event", plan), Act("delete", affected, "row", plan, parts)
+    approve(session, rows if found.receipts else events, approval)
     return found
 
 

@@ -124,11 +124,13 @@ def _with_age(events: int, oldest_s: float | None) -> str:
 
 def _warnings(report: CleanupReport) -> Iterator[str]:
     if report.dead:
-        yield (f"{report.dead:,} dead events stay in the outbox; see `payctl errors`, then `payctl replay --failed`")
+        yield (
+            f"{count(report.dead, 'dead event')} left in the outbox; see `payctl errors`, then `payctl replay --failed`"
+        )
     if report.unpublished.late:
         yield f"{count(report.unpublished.late, 'event')} pending for more than an hour; is a publisher running?"
     if report.remaining and report.stopped_because is CleanupStoppedBecause.EMPTY and not report.dry_run:
-        yield f"{report.remaining:,} expired events are locked by other sessions and were left; run it again"
+        yield f"{count(report.remaining, 'expired event')} left, locked by other sessions; run cleanup again"
 
 
 def _unrecorded(report: CleanupReport, reason: str | None) -> Iterator[str]:

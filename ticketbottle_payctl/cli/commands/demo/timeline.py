@@ -12,12 +12,12 @@ from typing import Final
 
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Part, Styled, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
+from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome, WebhookReport
 from ticketbottle_payctl.sandbox.demo import Arrival, Backlog, CallbackStep, DemoReport, MessageStep, Started
 
 _NAMES: Final = {"zalopay": "ZaloPay", "payos": "PayOS", "vnpay": "VNPay", "momo": "MoMo"}
 _DETAIL, _VALUE = 21, 13
-_LONG: Final = 10.0
 _NARROWEST, _WIDEST = 40, 110
 _BLANK: Final = line()
 
@@ -30,7 +30,7 @@ def story(report: DemoReport) -> Iterator[Block]:
     for step in report.callbacks:
         yield from _callback(step)
     published = report.published.counts
-    headline = f"{published.published} events published in {_counted(published.batches, 'batch', 'batches')}"
+    headline = f"{count(published.published, 'event')} published in {count(published.batches, 'batch', 'batches')}"
     yield from (_BLANK, line(bold("Events go out")), line(_at(report.published_at), headline))
     for message in report.messages:
         yield from _message(message)
@@ -54,7 +54,7 @@ def way_on(settings: Mapping[str, str] | None, backlog: Backlog | None) -> Itera
     yield line(bold("Use it from another terminal"), dim("the gateways' keys are public test keys"))
     yield from (line(f"  export {name}={shlex.quote(value)}") for name, value in settings.items())
     yield _BLANK
-    yield line(bold("Left to repair"), f"{backlog.dead} dead event, {backlog.pending} pending for hours")
+    yield line(bold("Left to repair"), f"{count(backlog.dead, 'dead event')}, {backlog.pending} pending for hours")
     yield Fields(
         (
             (_payctl("stats"), dim("how the outbox is")),
@@ -120,11 +120,13 @@ def arrival_lines(arrival: Arrival) -> Iterator[Line]:
 def _verdict(report: DemoReport) -> Iterator[Block]:
     differences = report.differences
     arrived = sum(len(step.arrivals) for step in report.messages)
-    total = f"{len(report.callbacks)} callbacks in, {arrived} messages out, {report.seconds:.1f} s"
+    total = (
+        f"{count(len(report.callbacks), 'callback')} in, {count(arrived, 'message')} out, {duration(report.seconds)}"
+    )
     if not differences:
         yield line(good("✔ everything is as it must be:"), total)
         return
-    yield line(bad(f"✘ {_counted(len(differences), 'thing is', 'things are')} not as it must be:"), total)
+    yield line(bad(f"✘ {count(len(differences), 'thing is', 'things are')} not as it must be:"), total)
     yield from (line("  ", bad(text)) for text in differences)
 
 
@@ -149,11 +151,7 @@ def _folded(text: str, indent: int) -> list[str]:
 
 
 def _at(seconds: float) -> Styled:
-    return dim(f"{seconds * 1000:5.0f} ms" if seconds < _LONG else f"{seconds:6.0f} s")
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+    return dim(f"{duration(seconds):>8}")
 
 
 def _payctl(arguments: str) -> str:

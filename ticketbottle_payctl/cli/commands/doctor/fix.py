@@ -30,7 +30,7 @@ def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
     before = preview_published_flags(engine)
     if dry_run:
         session.finish(_result(before, dry_run=True))
-    approve(session, Act("repair", before.matched, "events", _plan(before)), approval)
+    approve(session, Act("repair", before.matched, "event", _plan(before)), approval)
     with stop_on_signals() as stop, bar("repairing", before.matched, quiet=session.shared.quiet) as done:
         report = fix_published_flags(engine, before, _run(session, approval), stopping=stop.event.is_set, done=done)
     result = _result(report, dry_run=False)
@@ -49,7 +49,7 @@ def _run(session: Session, approval: Approval) -> NewRun:
 
 def _plan(report: FlagsReport) -> list[Block]:
     return [
-        line(bold(f"{report.matched:,}"), 'events have "publishedAt" and published = false: they were sent'),
+        line(bold(count(report.matched, "event")), 'with "publishedAt" set and published = false: they were sent'),
         Fields(
             (
                 ("made between", report.oldest),

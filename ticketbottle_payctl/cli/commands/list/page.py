@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NoReturn, TypedDict
 
 import typer
@@ -86,6 +86,11 @@ def limit_of(given: int | None, *, everything: bool) -> int | None:
     return None if everything else given or _DEFAULT_LIMIT
 
 
+def cursor(at: datetime, row_id: str) -> str:
+    """Return the ``next`` of a page whose last row this is. It keeps microseconds, or rows would be listed twice."""
+    return f"{at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}~{row_id}"
+
+
 def position_of(after: str | None, *, is_id: Callable[[str], bool] = str.isprintable) -> Position | None:
     """The position that a page's ``next`` means; ``is_id`` says what may be a row's id.
 
@@ -114,7 +119,7 @@ def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[s
     """Write the rows as they come, and where to go on."""
 
     def close() -> Result:
-        after = f"{rows.next.at.isoformat().replace('+00:00', 'Z')}~{rows.next.id}" if rows.next else None
+        after = cursor(rows.next.at, rows.next.id) if rows.next else None
         if rows.more:
             on = f", or --after {shlex.quote(after)}" if after else ""
             session.note(dim(f"{rows.count:,} shown, there are more: --all{on}"))

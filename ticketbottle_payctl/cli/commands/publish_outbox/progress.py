@@ -13,6 +13,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import dim, good, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import InputError, PayctlError
+from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishCounts, PublishOptions, preview_outbox
 from ticketbottle_payctl.telemetry import log_event
 
@@ -73,14 +74,16 @@ class _Lines:
         lag = counts.lag_s
         log_event("publish_outbox_heartbeat", counts=counts.by_name, batches=counts.batches, lag_s=lag)
         said = f"published {counts.published:,} · retried {counts.retried:,} · dead {counts.dead:,}"
-        self.session.note(dim("…"), f"{said} · lag p50 {lag['p50']:,.3f} s, p99 {lag['p99']:,.3f} s" if lag else said)
+        self.session.note(
+            dim("…"), f"{said} · lag p50 {duration(lag['p50'])}, p99 {duration(lag['p99'])}" if lag else said
+        )
 
     def on_progress(self, counts: PublishCounts) -> None:
         log_event("publish_outbox_batch", level="debug", published=counts.published, dead=counts.dead)
 
     def on_wait(self, error: PayctlError, seconds: float) -> None:
         log_event("publish_outbox_waiting", level="warning", error=error, code=error.code, seconds=round(seconds, 1))
-        self.session.note(warn("waiting:"), error.message, dim(f"· next try in {seconds:.0f} s"))
+        self.session.note(warn("waiting:"), error.message, dim(f"· next try in {duration(seconds)}"))
 
 
 def _touch(path: Path) -> None:

@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.output.result import (
     warn,
 )
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, PublishReport, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadItem, PublishedEvents
 from ticketbottle_payctl.store.outbox.claim import Waiting
@@ -51,7 +51,7 @@ def result_of_preview(waiting: list[Waiting]) -> Result:
         {"event_type": row.event_type, "topic": TOPICS.get(row.event_type), "events": row.events, "oldest": row.oldest}
         for row in waiting
     ]
-    human: list[Block] = [line(bold(f"{total:,}"), "events would be claimed")]
+    human: list[Block] = [line(bold(count(total, "event")), "would be claimed")]
     if rows:
         human.append(Table(("event type", "topic", "events", "oldest"), tuple(tuple(row.values()) for row in rows)))
     counts: PublishedEvents = {"claimed": total, "published": 0, "retried": 0, "dead": 0, "held": 0, "pending": total}
@@ -86,7 +86,7 @@ def _human(report: PublishReport) -> list[Block]:
         line(
             mark,
             bold(f"published {counts.published:,}"),
-            dim(f"in {report.seconds:.1f} s, {report.events_per_second:,.0f}/s, {batches}"),
+            dim(f"in {duration(report.seconds)}, {report.events_per_second:,.0f}/s, {batches}"),
         )
     ]
     troubled = [("retry later", counts.retried), ("dead", counts.dead), ("held back", counts.held)]
@@ -95,13 +95,13 @@ def _human(report: PublishReport) -> list[Block]:
         Fields(
             (
                 *(
-                    (event_type, f"{count:,} → {TOPICS[event_type]}")
-                    for event_type, count in sorted(counts.published_by_type.items())
+                    (event_type, f"{number:,} → {TOPICS[event_type]}")
+                    for event_type, number in sorted(counts.published_by_type.items())
                 ),
-                *((name, f"{count:,}") for name, count in troubled if count),
-                ("publish lag", lag and f"p50 {lag.p50:,.3f} s · p95 {lag.p95:,.3f} s · p99 {lag.p99:,.3f} s"),
+                *((name, f"{number:,}") for name, number in troubled if number),
+                ("publish lag", lag and f"p50 {duration(lag.p50)} · p95 {duration(lag.p95)} · p99 {duration(lag.p99)}"),
                 ("stopped because", report.stopped_because.value),
-                ("oldest pending", f"{age:.1f} s" if age is not None else "none"),
+                ("oldest pending", duration(age) if age is not None else "none"),
             )
         )
     )

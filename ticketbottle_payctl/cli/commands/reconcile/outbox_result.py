@@ -168,7 +168,7 @@ def _human(
     if command:
         blocks.append(line(warn("repair:"), command))
     elif ids:
-        blocks.append(line(warn("repair:"), f"--repair-out FILE writes the {len(ids):,} ids for payctl replay"))
+        blocks.append(line(warn("repair:"), f"--repair-out FILE writes {count(len(ids), 'id')} for payctl replay"))
     return blocks
 
 
@@ -176,5 +176,5 @@ def _warnings(report: OutboxComparison) -> list[str]:
     if not report.complete:
         return ["Kafka was not read to its end in time, so nothing is called lost; give it longer with --deadline"]
     if report.unjudged:
-        return [f"{report.unjudged:,} events were sent before what the topics still keep: they could not be judged"]
+        return [f"{count(report.unjudged, 'event')} sent before the topics' retention began: not compared"]
     return []

@@ -101,7 +101,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
         if dry_run or stop.event.is_set() or not any(finding.settles for finding in found):
             it = Reconciled(found, chosen.more, chosen.too_old, dry_run=dry_run, stopped=stop.exit_code)
             session.finish(result_of(it))
-    act = Act("settle", sum(finding.settles for finding in found), "payments", plan_blocks(found))
+    act = Act("settle", sum(finding.settles for finding in found), "payment", plan_blocks(found))
     approve(session, act, Approval(yes, reason, max_affected, confirm))
     _settle(session, found, reason, chosen)
 

@@ -167,7 +167,7 @@ def _human(it: Reconciled, counts: PaymentsCounts) -> list[Block]:
 def _older(it: Reconciled) -> list[Block]:
     if not it.too_old:
         return []
-    return [line(dim(f"{it.too_old:,} older payments are PENDING, and their gateway does not know them any more"))]
+    return [line(dim(f"{count(it.too_old, 'older payment')} still PENDING: too old for the gateway to answer about"))]
 
 
 def _outcomes(it: Reconciled) -> Table:

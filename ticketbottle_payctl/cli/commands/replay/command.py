@@ -13,7 +13,7 @@ import typer
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.replay.plan_file import StoredPlan, read_plan, write_plan
-from ticketbottle_payctl.cli.commands.replay.plan_view import noun, plan_blocks
+from ticketbottle_payctl.cli.commands.replay.plan_view import plan_blocks, superseded_note
 from ticketbottle_payctl.cli.commands.replay.progress import watched
 from ticketbottle_payctl.cli.commands.replay.result import result_of, result_of_plan, signalled
 from ticketbottle_payctl.cli.input import change_options, selector_options
@@ -136,8 +136,9 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         Act(
             "replay",
             len(stored.plan.events),
-            noun(len(stored.plan.events), stored.plan.superseded),
+            "event",
             plan_blocks(stored.plan, wanted),
+            superseded_note(stored.plan.superseded),
         ),
         approval,
     )
@@ -175,7 +176,7 @@ def _planned(
     allow = {"allow_published": allowed.published, "allow_superseded": allowed.superseded}
     if approval is not None:
         number = count_replay(engine, selector, max_retries=most, **allow)
-        refuse_early(session, Act("replay", number, noun(number, ())), approval)
+        refuse_early(session, Act("replay", number, "event"), approval)
     made = plan_replay(engine, selector, max_retries=most, **allow)
     return StoredPlan(made, _database(session), selector.described(), allowed.superseded)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.cli.output.result import Block, Fields, Table, bad, bold, line, warn
-from ticketbottle_payctl.formats import rfc3339
+from ticketbottle_payctl.formats import count, duration, rfc3339
 from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, ReplayOptions, ReplayPlan, Superseded
 
 _MOST_SHOWN = 20
@@ -24,7 +24,7 @@ WHY = {
 
 def plan_blocks(plan: ReplayPlan, options: ReplayOptions) -> list[Block]:
     """The plan with its counts and its forecast."""
-    return [line(bold("Plan"), f"put {events(len(plan.events))} back to pending"), _forecast(plan, options),
+    return [line(bold("Plan"), f"put {count(len(plan.events), 'event')} back to pending"), _forecast(plan, options),
             *superseded_blocks(plan.superseded), *left_out_blocks(plan.left_out)]  # fmt: skip
 
 
@@ -40,10 +40,9 @@ def superseded_blocks(found: Sequence[Superseded]) -> Iterator[Block]:
 
 def superseded_warning(found: Sequence[Superseded]) -> str:
     """What is about to happen, or did."""
-    are = "event is" if len(found) == 1 else "events are"
     return (
-        f"{len(found):,} superseded {are} INCLUDED, by --allow-superseded: their payments are COMPLETED now, and sent "
-        "again they take paid customers' tickets away"
+        f"{count(len(found), 'superseded event')} INCLUDED by --allow-superseded. A superseded event's payment is "
+        "COMPLETED now; if the event is sent again, the paid customer loses the tickets"
     )
 
 
@@ -54,10 +53,9 @@ def superseded_row(found: Sequence[Superseded], options: ReplayOptions) -> tuple
     return "superseded", "allowed, none now" if options.allow_superseded else None
 
 
-def noun(number: int, found: Sequence[Superseded]) -> str:
-    """What the question is about, so that a yes is a yes to that too."""
-    harm = f" ({len(found):,} of them superseded: paid customers lose their tickets)" if found else ""
-    return f"{'event' if number == 1 else 'events'}{harm}"
+def superseded_note(found: Sequence[Superseded]) -> str:
+    """Return what a yes agrees to besides the count: the harm that superseded events do."""
+    return f"{len(found):,} of them superseded: paid customers lose their tickets" if found else ""
 
 
 def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
@@ -70,21 +68,6 @@ def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
         yield line(f"and {len(left_out) - len(rows):,} more, all of them with -o json")
 
 
-def events(number: int) -> str:
-    """So many events, in words."""
-    return f"{number:,} {'event' if number == 1 else 'events'}"
-
-
-def seconds(duration: float) -> str:
-    """A span of time as people say it."""
-    if duration < 1:
-        return "less than a second"
-    minutes, rest = divmod(round(duration), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
-    return " ".join(f"{number} {unit}" for number, unit in parts if number)
-
-
 def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
     states = plan.by_state
     published, newer = states["published"], plan.keys_with_newer
@@ -93,14 +76,14 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
     window = f"{rfc3339(plan.oldest)} → {rfc3339(plan.newest)}" if plan.oldest and plan.newest else None
     return Fields(
         (
-            ("now", ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or None),
-            ("types", ", ".join(f"{count:,} {name}" for name, count in plan.by_type.items()) or None),
+            ("now", ", ".join(f"{number:,} {state}" for state, number in sorted(states.items())) or None),
+            ("types", ", ".join(f"{number:,} {name}" for name, number in plan.by_type.items()) or None),
             ("created", window),
             superseded_row(plan.superseded, options),
             ("already published", warn(f"{published:,}: consumers will see them twice") if published else "none"),
             ("payments with newer events", warn(f"{newer:,}: the older comes after the newer") if newer else "none"),
             *((f"left out, {reason.value}", f"{left[reason]:,}") for reason in LeftOutReason if left[reason]),
             ("canary", f"{options.canary:,} first" if options.canary else None),
-            ("takes about", f"{seconds(plan.seconds(options.rate))}{pace}; publishing follows"),
+            ("takes about", f"{duration(plan.seconds(options.rate))}{pace}; publishing follows"),
         )
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import dim
 from ticketbottle_payctl.cli.output.surface import is_terminal
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.replay import ReplayOptions
 
 _SMALLEST_SHOWN = 5000
@@ -18,7 +19,9 @@ _SMALLEST_SHOWN = 5000
 def watched(session: Session, events: int, options: ReplayOptions) -> Iterator[Callable[[int], None]]:
     """Hears how many events are decided."""
     if options.canary:
-        session.note(dim(f"canary: {min(options.canary, events):,} first, then it waits until they are published"))
+        session.note(
+            dim(f"canary: {count(min(options.canary, events), 'event')} first; the rest when they are published")
+        )
     long = events >= _SMALLEST_SHOWN or options.rate is not None or options.canary is not None
     if session.shared.quiet or not long or not is_terminal(sys.stderr):
         yield lambda _decided: None

@@ -16,15 +16,14 @@ from ticketbottle_payctl.cli.commands.replay.facts import (
 )
 from ticketbottle_payctl.cli.commands.replay.plan_view import (
     WHY,
-    events,
     left_out_blocks,
     plan_blocks,
-    seconds,
     superseded_warning,
 )
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Table, bold, dim, good, line, warn
+from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.replay import (
     LeftOut,
     LeftOutReason,
@@ -131,7 +130,7 @@ def _human(report: ReplayReport) -> list[Block]:
     mark = good("✔") if report.outcome is ReplayOutcome.DONE else warn("!")
     now = report.progress
     blocks: list[Block] = [
-        line(mark, bold(f"{events(report.requeued)} requeued"), dim(f"in {seconds(report.seconds)}")),
+        line(mark, bold(f"{count(report.requeued, 'event')} requeued"), dim(f"in {duration(report.seconds)}")),
         Fields(
             (
                 ("run", report.run_id),
@@ -241,8 +240,8 @@ def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded]) -> li
     if not superseded:
         return harm
     what = (
-        f"{superseded:,} superseded events were left out: their payments are COMPLETED now, and sent again they would "
-        "take paid customers' tickets away. Where a dead one holds back its payment's success: "
+        f"{count(superseded, 'superseded event')} left out. A superseded event's payment is COMPLETED now; if the "
+        "event were sent again, the paid customer would lose the tickets. If a dead one blocks the payment's success: "
         "payctl publish-outbox --on-dead release"
     )
     return [*harm, what]

@@ -9,7 +9,7 @@ import typer
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.list.page import is_uuid, position_of
-from ticketbottle_payctl.cli.commands.replay.plan_view import noun, superseded_blocks, superseded_row
+from ticketbottle_payctl.cli.commands.replay.plan_view import superseded_blocks, superseded_note, superseded_row
 from ticketbottle_payctl.cli.commands.replay.progress import watched
 from ticketbottle_payctl.cli.commands.replay.result import result_of, signalled
 from ticketbottle_payctl.cli.commands.runs.facts import CancelFacts, RemainingCounts
@@ -71,7 +71,8 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     harm = superseded_in(session.services.engine, found)
     about = (("run", found.id), ("started", found.started_at), ("by", found.who.os_user), ("left", events))
     plan = [Fields((*about, superseded_row(harm, wanted))), *superseded_blocks(harm)]
-    approve(session, Act("resume", events, noun(events, harm), plan), Approval(yes, reason, max_affected, confirm))
+    act = Act("resume", events, "event", plan, superseded_note(harm))
+    approve(session, act, Approval(yes, reason, max_affected, confirm))
     with stop_on_signals() as stop, watched(session, events, wanted) as tell:
         report = resume_run(
             session.services.engine,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ticketbottle_payctl.cli.commands.list.page import ListedCounts
+from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor
 from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, good, line, warn
 from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem, RunStatus
@@ -13,7 +13,7 @@ from ticketbottle_payctl.telemetry import redact
 
 def listed(found: Sequence[Run], *, more: bool) -> Result:
     """A page of runs, and where the next begins."""
-    after = f"{found[-1].started_at.isoformat().replace('+00:00', 'Z')}~{found[-1].id}" if found and more else None
+    after = cursor(found[-1].started_at, found[-1].id) if found and more else None
     rows = tuple(
         (run.id, run.started_at, run.command, _styled(run.status), _person(run.who), _changed(run), run.reason)
         for run in found
@@ -41,7 +41,7 @@ def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> 
                 ("finished", run.finished_at),
                 ("selected", _pairs(run.selector)),
                 ("options", _pairs({name: value for name, value in run.options.items() if value})),
-                *((name.replace("_", " "), f"{count:,}") for name, count in run.counts.items() if count),
+                *((name.replace("_", " "), f"{number:,}") for name, number in run.counts.items() if number),
                 ("next", f"payctl runs resume {run.id}" if resumable else None),
             )
         ),

@@ -162,7 +162,7 @@ def _warnings(report: StatsReport) -> Iterator[str]:
         yield f"{count(report.dead, 'dead event')}; see `payctl errors`, then `payctl replay --failed`"
     if report.sent_unmarked > _MANY_UNMARKED:
         yield (
-            f"{report.sent_unmarked:,} events were sent by the replaced service and not marked: every look reads them;"
+            f"the replaced service sent {report.sent_unmarked:,} events without marking them; each look reads them;"
             " see `payctl doctor --fix-published-flags`"
         )
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import typer
 
+from ticketbottle_payctl import formats
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, facts_of
@@ -57,7 +58,7 @@ def wait_for(
 ) -> Result:
     """Look until the condition holds; exit 10 where it did not in time, with the last state either way."""
     began = time.monotonic()
-    session.note(dim("waiting for"), condition.text, dim(f"· at most {timeout.total_seconds():g} s"))
+    session.note(dim("waiting for"), condition.text, dim(f"· at most {formats.duration(timeout.total_seconds())}"))
     with stop_on_signals() as stop:
         while True:
             report = look()

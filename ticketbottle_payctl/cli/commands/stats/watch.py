@@ -23,6 +23,7 @@ from ticketbottle_payctl.cli.output.result import Result, dim, line, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal, surface_of
 from ticketbottle_payctl.cli.output.text import as_text
 from ticketbottle_payctl.errors import UnavailableError
+from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.stats import StatsReport
 
 Show = Callable[[StatsReport], None]
@@ -72,7 +73,7 @@ def _picture(session: Session, pause: timedelta) -> Iterator[Show]:
 
     surface = surface_of(sys.stdout, session.shared.color)
     console = Console(no_color=not surface.colour, highlight=False, markup=False, emoji=False)
-    footer = line(dim(f"every {pause.total_seconds():g} s, Ctrl-C ends"))
+    footer = line(dim(f"every {duration(pause.total_seconds())}; Ctrl-C ends"))
 
     def show(report: StatsReport) -> None:
         # Drawn by the one renderer, which escapes what came from outside; only its own colours are read back.
