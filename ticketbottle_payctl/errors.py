@@ -1,22 +1,22 @@
-"""Why a job could not be done. Expected answers (refused, duplicate, dead) are values, not errors.
+"""The errors of payctl. Expected outcomes (refused, duplicate, dead) are values, not errors.
 
 ::
 
     PayctlError
       ConfigError            a setting is missing or wrong
-        BrokerRefusedError   Kafka answered, and refused our credentials or certificate
-      InputError             a file, argument or body is not what it claims to be
-        BodyTooLargeError    larger than any gateway sends
+        BrokerRefusedError   Kafka refused the credentials, or its certificate is not trusted
+      InputError             a file, an argument or a callback cannot be used
+        BodyTooLargeError    larger than any callback of a gateway
       NotFoundError          the named thing does not exist
-      GuardError             stopped by a guard: not confirmed, protected, over the cap
-      LockedError            somebody else holds the lock
-      UnavailableError       a dependency cannot be reached; trying again is safe
+      GuardError             stopped by a guard: not confirmed, protected, over the limit
+      LockedError            another process holds the lock
+      UnavailableError       a dependency is unavailable; trying again is safe
         DatabaseUnavailableError
         BrokerUnavailableError
 
-Errors know nothing of exit codes or HTTP: each door has one table for that.
-A message says what failed and on what; ``hint`` says what to do next. Neither ever holds a key,
-a MAC, a password or an account number.
+Errors do not know exit codes or HTTP: each door has its own table for that.
+A message says what failed, ``hint`` says what to do next. Neither ever has a key, a MAC, a
+password or an account number.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from typing import ClassVar
 
 
 class PayctlError(Exception):
-    """The root: everything payctl raises on purpose."""
+    """The base of every error that payctl raises on purpose."""
 
     code: ClassVar[str] = "INTERNAL"
     retryable: ClassVar[bool] = False
-    advice: ClassVar[str] = "run it again with -vv and report what that prints"
-    """What to do where nothing better is known: the hint of an error that was raised without one."""
+    advice: ClassVar[str] = "run the command again with -vv and report the output"
+    """The hint of an error that was raised without one."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -46,65 +46,65 @@ class ConfigError(PayctlError):
 
 
 class BrokerRefusedError(ConfigError):
-    """Kafka answered, and refused our credentials or our trust in its certificate."""
+    """Kafka refused the credentials, or its certificate is not trusted."""
 
     code = "KAFKA_REFUSED"
     advice = "check KAFKA_SASL_MECHANISM, KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_SSL and KAFKA_CA_FILE"
 
 
 class InputError(PayctlError):
-    """A file, an argument or a body is not what it claims to be. Nothing was changed."""
+    """A file, an argument or a callback cannot be used. Nothing was changed."""
 
     code = "INPUT"
-    advice = "look at the file or the argument that the message names; --help has what is accepted"
+    advice = "check the file or argument that the message names; --help says what is accepted"
 
 
 class BodyTooLargeError(InputError):
-    """A request's body or query is larger than ``MAX_BODY_BYTES``. It was not read."""
+    """A request's body or query is larger than ``MAX_BODY_BYTES``. It was not processed."""
 
     code = "BODY_TOO_LARGE"
-    advice = "give the callback alone, as the gateway sent it: none sends as much"
+    advice = "give only the callback, as the gateway sent it: no gateway sends such a large one"
 
 
 class NotFoundError(PayctlError):
-    """The thing that was named does not exist."""
+    """The named thing does not exist."""
 
     code = "NOT_FOUND"
-    advice = "check the name; the list command shows what there is"
+    advice = "check the name; the list commands show what exists"
 
 
 class GuardError(PayctlError):
     """A guard stopped the command before it changed anything."""
 
     code = "GUARD"
-    advice = "look with -n first; then --yes, and what the profile asks for beside it"
+    advice = "check with -n first, then add --yes and the options that the profile needs"
 
 
 class LockedError(PayctlError):
-    """Somebody else holds the lock that this job needs."""
+    """Another process holds the lock that this job needs."""
 
     code = "LOCKED"
-    advice = "wait until the other one has finished, then try again; payctl doctor --only publishers names it"
+    advice = "try again when the other process has finished; payctl doctor --only publishers names it"
     retryable = True
 
 
 class UnavailableError(PayctlError):
-    """A dependency cannot be reached. Nothing is half done, trying again is safe."""
+    """A dependency cannot be reached. Nothing was left half done, so trying again is safe."""
 
     code = "UNAVAILABLE"
-    advice = "try again later; payctl doctor says what is away"
+    advice = "try again later; payctl doctor says what is unavailable"
     retryable = True
 
 
 class DatabaseUnavailableError(UnavailableError):
-    """PostgreSQL cannot be reached, refused us, or went away in the middle."""
+    """PostgreSQL cannot be reached, refused the connection, or closed it."""
 
     code = "DATABASE_UNAVAILABLE"
-    advice = "check that the server is up and reachable, then try again; payctl doctor --only database"
+    advice = "check that the server is running and reachable, then try again; payctl doctor --only database"
 
 
 class BrokerUnavailableError(UnavailableError):
     """Kafka cannot be reached, or did not acknowledge in time."""
 
     code = "KAFKA_UNAVAILABLE"
-    advice = "check that the brokers are up and reachable, then try again; payctl doctor --only kafka"
+    advice = "check that the brokers are running and reachable, then try again; payctl doctor --only kafka"

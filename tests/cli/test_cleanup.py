@@ -182,7 +182,7 @@ def test_unpublished_events_are_told_to_people(invoke, database_url, insert):
     insert(2, state="dead", age=timedelta(days=3, hours=4), last_error="boom \x1b]0;title\x07")
     insert(1, age=timedelta(hours=2))
     result = invoke("cleanup", DATABASE_URL=database_url)
-    assert "dead\t2, the oldest for 3 d 4 h\n" in result.stdout
+    assert "dead\t2, the oldest is 3 d 4 h old\n" in result.stdout
     assert "boom" in result.stdout
     assert "\x1b" not in result.stdout
     assert '"message": "outbox_dead_events"' in result.stderr

@@ -27,7 +27,7 @@ def test_without_settings_it_says_what_to_set(invoke):
     assert result.exit_code == 5
     assert "✘  database     DATABASE_URL is not set" in result.stdout
     assert "✘  kafka        KAFKA_BROKERS is not set" in result.stdout
-    assert "mend:  export DATABASE_URL" in result.stdout
+    assert "fix:  export DATABASE_URL" in result.stdout
     assert result.stderr == ""
 
 
@@ -39,7 +39,7 @@ def test_a_warning_is_no_failure(database_url, engine, invoke):
     result = invoke("doctor", "--only", "old-service", DATABASE_URL=database_url)
     assert result.exit_code == 0
     assert result.stdout.startswith("!  old-service  5 events with")
-    assert "mend:  payctl doctor --fix-published-flags" in result.stdout
+    assert "fix:  payctl doctor --fix-published-flags" in result.stdout
 
 
 @pytest.mark.parametrize("spelled", [["--only", "keys"], ["--only", "keys", "--only", "kafka"]])

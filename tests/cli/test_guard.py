@@ -84,7 +84,7 @@ def _converse(terminal, answers):
         if not part:
             break
         said += part.decode()
-        questions = said.count("[y/N] ") + said.count("to go on: ")
+        questions = said.count("[y/N] ") + said.count("to continue: ")
         while asked < questions and answers:
             asked += 1
             answer = answers.pop(0)
@@ -241,8 +241,8 @@ max_affected = 100
 """
 OF_OTHERS = {
     "protected": ("protected = true", ["--yes"], "--reason TEXT --confirm other"),
-    "read_only": ("read_only = true", ["--yes"], "profile other, whose database this is, is read-only"),
-    "capped": ("max_affected = 5", ["--yes"], "the 5 that one command may change in profile other"),
+    "read_only": ("read_only = true", ["--yes"], "profile other, which has the same database, is read-only"),
+    "capped": ("max_affected = 5", ["--yes"], "over the limit of 5 rows for one command, set by profile other"),
 }
 
 
@@ -326,7 +326,7 @@ def test_a_profile_that_the_environment_leads_past_is_said(environment, said, in
     result = invoke("config", "path", "-p", "dev", "--config", str(file), **environment)
     assert result.exit_code == 0
     warned = [line for line in result.stderr.splitlines() if line.startswith("warning:")]
-    assert [said in line and "of the environment comes before profile dev's" in line for line in warned] == (
+    assert [said in line and "from the environment overrides profile dev:" in line for line in warned] == (
         [True] if said else []
     )
     assert "canary" not in result.stderr

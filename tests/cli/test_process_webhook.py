@@ -153,7 +153,7 @@ def test_people_see_the_change_and_the_target(process, database_url, tmp_path):
     environment = {"DATABASE_URL": database_url, **keys_of(SAMPLE)}
     dry = process("process-webhook", str(file), "-n", **environment)
     assert "✔ would be settled  zalopay" in dry.stdout
-    assert "dry run:  all of it was rolled back, nothing was written" in dry.stdout
+    assert "dry run:  everything was rolled back; nothing was written" in dry.stdout
     done = process("process-webhook", str(file), **environment)
     assert done.stdout.startswith("✔ settled  zalopay  order TB-LTDTNL-20251213-8D39986M  COMPLETED\n")
     assert "status\tPENDING → COMPLETED\n" in done.stdout

@@ -287,7 +287,7 @@ def test_a_named_payment_is_asked_about_whatever_its_state(overdue, reconcile, e
     payment = overdue(status="CANCELLED", age=timedelta(0), state="paid")
     document = reconcile(payment.order_code, "--yes")
     assert document["items"][0]["status_after"] == "COMPLETED"
-    assert "after the payment had ended" in document["warnings"][0]
+    assert "after the payment failed or was cancelled" in document["warnings"][0]
     assert status_of(engine, payment)[0] == "COMPLETED"
     assert reconcile("no-such-order")["exit_code"] == 8
 

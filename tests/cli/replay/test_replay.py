@@ -27,7 +27,7 @@ def test_without_yes_the_plan_is_shown_and_nothing_changes(invoke, database_url,
     """Exit 7 where nobody can be asked."""
     result = invoke("replay", "--failed", DATABASE_URL=database_url)
     assert result.exit_code == 7
-    assert "put 3 events back to pending" in result.stderr
+    assert "set 3 events back to pending" in result.stderr
     assert f"{dead[3]}\tPAYMENT_FAILED\tsuperseded" in result.stderr
     assert "--yes" in result.stderr
     assert (result.stdout, pending(engine)) == ("", 0)
@@ -106,7 +106,7 @@ def test_a_plan_says_how_long_it_takes(invoke, ask, database_url):
     assert ask("replay", "--failed", "-n", "--rate", "1/m")["result"]["estimated_seconds"] == 180.0
     assert ask("replay", "--failed", "-n")["result"]["estimated_seconds"] < 0.01
     shown = invoke("replay", "--failed", "-n", "--rate", "2/m", DATABASE_URL=database_url).stdout
-    assert "takes about\t1 min 30 s, at 0.0333333 a second; publishing follows" in shown
+    assert "takes about\t1 min 30 s, at 0.0333333 per second; then publishing" in shown
     assert re.search(r"takes about\t\d+ ms;", invoke("replay", "--failed", "-n", DATABASE_URL=database_url).stdout)
 
 

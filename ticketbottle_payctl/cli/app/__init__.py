@@ -1,1 +1,1 @@
-"""The process, the parser, the list of commands, and the session that one command runs in."""
+"""The process, the parser, the list of commands, and the session that a command runs in."""

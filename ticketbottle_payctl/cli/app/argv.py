@@ -1,7 +1,7 @@
-"""What arrives from the shell is text, or goes no further.
+"""Refuse arguments and settings that are not UTF-8.
 
-POSIX gives bytes. Those that are not UTF-8 Python carries along as lone surrogates, which nothing behind this takes:
-no database, no broker, no JSON.
+The operating system passes bytes. Python keeps bytes that are not UTF-8 as lone surrogates, and no database, broker or
+JSON document accepts those.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _OURS = (
 
 
 def require_utf8(arguments: Iterable[str], environ: Mapping[str, str]) -> None:
-    """Return where every argument and every variable that payctl reads is UTF-8.
+    """Return if every argument and every variable that payctl reads is UTF-8.
 
     Raises:
-        InputError: one is not. A variable is named, its value never quoted.
+        InputError: one is not. The message names the variable and never quotes its value.
     """
     for argument in arguments:
         if not _is_text(argument):
             message = f"the argument {argument} is not UTF-8"
-            raise InputError(message, hint="write it in UTF-8, or rename the file")
+            raise InputError(message, hint="type it in UTF-8, or rename the file")
     for name, value in environ.items():
         if name.startswith(_OURS) and not _is_text(value):
             message = f"{name} is not UTF-8"
-            raise InputError(message, hint=f"export {name} in UTF-8")
+            raise InputError(message, hint=f"set {name} to a value in UTF-8")
 
 
 def _is_text(value: str) -> bool:

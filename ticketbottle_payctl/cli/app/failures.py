@@ -1,4 +1,4 @@
-"""From anything that was raised to one rendered failure and one exit code. The only place that catches everything."""
+"""Turn any exception into one printed failure and one exit code. Only this file catches everything."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.telemetry import redacted_traceback
 
 _TRACEBACK_VERBOSITY = 2
-_AGAIN = "run it again: it goes on where it was"
+_AGAIN = "run the command again: it continues where it stopped"
 
 
 class TerminatedError(BaseException):
-    """SIGTERM arrived. Not an ``Exception``: nothing on the way out may take it for a failure to be handled."""
+    """SIGTERM arrived. It is not an ``Exception``, so that no ``except Exception`` on the way out handles it."""
 
 
 @contextmanager
 def failures(session: Callable[[], Session], help_command: Callable[[], str]) -> Iterator[None]:
-    """Render what the block raises and leave through ``typer.Exit``, which itself passes untouched."""
+    """Print what the block raises and end with ``typer.Exit``. A ``typer.Exit`` from the block passes unchanged."""
     try:
         yield
     except typer.Exit:
         raise
-    except BrokenPipeError:  # whoever read the help went away
+    except BrokenPipeError:  # the reader of the help closed the pipe
         writer.silence(sys.stdout)
         raise typer.Exit(int(ExitCode.DONE)) from None
     except (Exception, KeyboardInterrupt, TerminatedError) as error:  # noqa: BLE001 - the last place before the shell
@@ -41,7 +41,7 @@ def failures(session: Callable[[], Session], help_command: Callable[[], str]) ->
 
 
 def describe(error: BaseException, help_command: str) -> Failure:
-    """What a person and a program are told about ``error``."""
+    """Return what payctl tells a person and a program about ``error``."""
     match error:
         case PayctlError():
             code = exit_codes.of_error(error)
@@ -53,22 +53,22 @@ def describe(error: BaseException, help_command: str) -> Failure:
         case KeyboardInterrupt():
             return _interrupted()
         case TerminatedError():
-            message = "stopped by SIGTERM; what was under way was finished or rolled back"
+            message = "stopped by SIGTERM; the work in flight was finished or rolled back"
             return Failure("TERMINATED", message, ExitCode.TERMINATED, _AGAIN, retryable=True)
         case _:
             message = f"unexpected {type(error).__name__}: this is a bug in payctl"
-            return Failure("INTERNAL", message, ExitCode.BUG, "run it again with -vv and report what that prints")
+            return Failure("INTERNAL", message, ExitCode.BUG, "run the command again with -vv and report the output")
 
 
 def _abort(error: BaseException) -> Failure:
-    """A prompt that was left: by Ctrl-C, or because the input ended."""
+    """Describe a prompt that ended without an answer: by Ctrl-C, or because the input ended."""
     if isinstance(error.__context__, KeyboardInterrupt):
         return _interrupted()
-    return Failure("GUARD", "not confirmed: the input ended before an answer", ExitCode.GUARD, "answer, or give --yes")
+    return Failure("GUARD", "not confirmed: the input ended before an answer", ExitCode.GUARD, "answer y, or add --yes")
 
 
 def _interrupted() -> Failure:
-    message = "interrupted; what was under way was finished or rolled back"
+    message = "interrupted; the work in flight was finished or rolled back"
     return Failure("INTERRUPTED", message, ExitCode.INTERRUPTED, _AGAIN, retryable=True)
 
 

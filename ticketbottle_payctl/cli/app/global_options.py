@@ -1,7 +1,7 @@
-"""The options every command accepts, before or after its name, each declared once.
+"""The options that every command accepts, before or after its name.
 
-They are parameters of the root and, as the same objects, of every command: Typer's own parser decides what is an
-option and what is another option's value. Where one is given in both places, the later one counts.
+Each is declared once, as a parameter of the root, and copied to every command. Typer's parser then decides what is an
+option and what is an option's value. If an option is given in both places, the later one counts.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ VERSION_LINE = f"payctl {__version__}"
 
 
 def zone(name: str | None) -> str | None:
-    """A time zone of the IANA database, such as ``Asia/Ho_Chi_Minh``."""
+    """Return ``name`` if it is a time zone of the IANA database, such as ``Asia/Ho_Chi_Minh``.
+
+    Raises:
+        typer.BadParameter: there is no such time zone.
+    """
     if name is None:
         return None
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only for who asks
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only if a zone is given
 
     try:
         ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:  # unknown, no name of a zone at all, a directory
-        message = "no such time zone; an example is Asia/Ho_Chi_Minh"
+    except (KeyError, ValueError, OSError) as error:  # unknown, not a zone's name, a directory
+        message = f"{name!r} is not a time zone; an example is Asia/Ho_Chi_Minh"
         raise typer.BadParameter(message) from error
     return name
 
@@ -41,7 +45,7 @@ def _zones(incomplete: str) -> list[str]:
 
 
 def show_version(asked: bool) -> None:  # noqa: FBT001 - Typer's signature
-    """Print payctl's version and end the process, if ``--version`` was given."""
+    """Print payctl's version and exit, if ``--version`` was given."""
     if asked:
         typer.echo(VERSION_LINE)
         raise typer.Exit
@@ -49,7 +53,7 @@ def show_version(asked: bool) -> None:  # noqa: FBT001 - Typer's signature
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What was asked for by the shared options."""
+    """The values of the shared options."""
 
     output: OutputFormat = OutputFormat.TABLE
     quiet: bool = False
@@ -65,42 +69,43 @@ def declare(  # noqa: PLR0913 - one argument per option
     *,
     output: Annotated[
         OutputFormat | None,
-        typer.Option("-o", "--output", envvar="PAYCTL_OUTPUT", help="Form of the result.", rich_help_panel=PANEL),
+        typer.Option("-o", "--output", envvar="PAYCTL_OUTPUT", help="Format of the result.", rich_help_panel=PANEL),
     ] = None,
     quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="No notes and warnings, only errors.", rich_help_panel=PANEL)
+        bool, typer.Option("-q", "--quiet", help="Print no notes or warnings, only errors.", rich_help_panel=PANEL)
     ] = False,
     verbose: Annotated[
         int,
         typer.Option(
-            "-v", "--verbose", count=True, metavar="", help="Log what is done; -vv also tracebacks.",
+            "-v", "--verbose", count=True, metavar="", help="Log what payctl does; -vv adds tracebacks.",
             show_default=False, rich_help_panel=PANEL,
         ),
     ] = 0,
     no_input: Annotated[
-        bool, typer.Option("--no-input", help="Never ask; what would need an answer stops.", rich_help_panel=PANEL)
+        bool, typer.Option("--no-input", help="Never ask; stop with exit 7 instead.", rich_help_panel=PANEL)
     ] = False,
     color: Annotated[
-        Colour | None, typer.Option("--color", help="Colour in what people read.", rich_help_panel=PANEL)
+        Colour | None, typer.Option("--color", help="Use colour in text for people.", rich_help_panel=PANEL)
     ] = None,
     profile: Annotated[
         str | None,
         typer.Option(
             "-p", "--profile", envvar="PAYCTL_PROFILE", metavar="NAME",
-            help="Settings of this name in the configuration file.", rich_help_panel=PANEL,
+            help="Use this profile of the configuration file.", rich_help_panel=PANEL,
             autocompletion=complete_names,
         ),
     ] = None,
     config: Annotated[
         str | None,
         typer.Option(
-            "--config", envvar="PAYCTL_CONFIG", metavar="FILE", help="Configuration file.", rich_help_panel=PANEL
+            "--config", envvar="PAYCTL_CONFIG", metavar="FILE",
+            help="Read this configuration file.", rich_help_panel=PANEL,
         ),
     ] = None,
     tz: Annotated[
         str | None,
         typer.Option(
-            "--tz", metavar="ZONE", callback=zone, help="Time zone to read times in.", rich_help_panel=PANEL,
+            "--tz", metavar="ZONE", callback=zone, help="Read and show times in this zone.", rich_help_panel=PANEL,
             autocompletion=_zones,
         ),
     ] = None,
@@ -109,11 +114,11 @@ def declare(  # noqa: PLR0913 - one argument per option
         typer.Option("--version", is_eager=True, callback=show_version, help="Show payctl's version and exit."),
     ] = False,
 ) -> None:  # fmt: skip
-    """Declare the shared options; their values are collected by :func:`collect`."""
+    """Declare the shared options. :func:`collect` reads their values."""
 
 
 def collect(given: Sequence[Mapping[str, Any]]) -> Shared:
-    """Put together what was given at each level, the outermost first."""
+    """Combine the values of each level, the outermost first."""
     last = {name: value for level in given for name, value in level.items() if value is not None}
     return Shared(
         output=OutputFormat(last.get("output", OutputFormat.TABLE)),
@@ -131,9 +136,9 @@ NAMES = ("output", "quiet", "verbose", "no_input", "color", "profile", "config",
 
 
 def guess_form(arguments: list[str], environ: Mapping[str, str]) -> OutputFormat:
-    """The form that was probably asked for, where the command line could not be understood.
+    """Guess the output format if the command line cannot be parsed.
 
-    An error must still be one JSON document for who asked for JSON.
+    An error must still be one JSON document if ``-o json`` was asked for.
     """
     found = environ.get("PAYCTL_OUTPUT", "")
     for place, argument in enumerate(arguments):

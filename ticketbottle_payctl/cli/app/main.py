@@ -1,4 +1,4 @@
-"""``payctl``: the root of the command line and the process around it."""
+"""``payctl``: the root command and its process."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ app.callback()(declare)
 enable_completion()
 
 
-_BEFORE_A_LOOK_FOR_GARBAGE = 200_000
-"""What a command imports stays: looking for garbage in it, again and again while it loads, is 7 % of its start."""
+_GC_THRESHOLD = 200_000
+"""Imported modules stay in memory. Collecting garbage while they load would take 7 % of a command's start."""
 
 
 def main() -> None:
-    """The process: streams that never fail on a character, and a SIGTERM that unwinds like Ctrl-C."""
-    gc.set_threshold(_BEFORE_A_LOOK_FOR_GARBAGE)
+    """Run payctl. Streams never fail on a character, and SIGTERM unwinds the stack as Ctrl-C does."""
+    gc.set_threshold(_GC_THRESHOLD)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -32,10 +32,10 @@ _ARGUMENTS = "payctl.arguments"
 
 
 class PayctlCommand(TyperCommand):
-    """A command of the catalogue."""
+    """A command of the registry."""
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - Typer's signature
-        """Begin the session and run the command in it."""
+        """Start the session and run the command in it."""
         session = _begin(ctx)
         try:
             return super().invoke(ctx)
@@ -43,29 +43,29 @@ class PayctlCommand(TyperCommand):
             session.close()
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """The command's own options, then the shared ones."""
+        """Write the command's own options, then the shared ones."""
         _write_parameters(self, ctx, formatter)
 
 
 class PayctlGroup(TyperGroup):
-    """Words that stand before others. Its commands come from the catalogue and are imported when chosen."""
+    """A word that other words follow, such as ``runs``. Its commands are imported when they are chosen."""
 
     prefix: tuple[str, ...] = ()
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """Without anything to go by, the help is shown, on stderr: it is not a result."""
+        """Parse the arguments; without any, print the help on stderr, because it is not a result."""
         if not args and not ctx.resilient_parsing:
             sys.stderr.write(f"{ctx.get_help()}\n\n")
             ctx.fail("missing command")
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Context) -> list[str]:
-        """The words that may follow, in the catalogue's order."""
+        """Return the words that may follow, in the registry's order."""
         del ctx
         return list(registry.children(self.prefix))
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """The command or group of exactly this word; no prefixes, no aliases."""
+        """Return the command or group of exactly this word. Prefixes and aliases are not accepted."""
         words = (*self.prefix, cmd_name)
         shared = _shared_parameters(ctx)
         if words in registry.GROUPS:
@@ -80,7 +80,7 @@ class PayctlGroup(TyperGroup):
         return command
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
-        """The command that was named; for a name that is none, the near ones."""
+        """Find the command, or suggest similar names if there is none."""
         if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
             known = self.list_commands(ctx)
             near = [word for word in known if word.startswith(args[0])] or get_close_matches(args[0], known)
@@ -89,20 +89,20 @@ class PayctlGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """The commands first: they are what one looks for."""
+        """Write the commands first, because readers look for them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(registry.children(self.prefix).items()))
         _write_parameters(self, ctx, formatter)
 
     def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
-        """Words and options, without importing what they stand for."""
+        """Complete words and options without importing the commands."""
         words = registry.children(self.prefix).items()
         items = [CompletionItem(word, help=text) for word, text in words if word.startswith(incomplete)]
         return items + Command.shell_complete(self, ctx, incomplete)
 
 
 class PayctlRoot(PayctlGroup):
-    """``payctl`` itself: everything that is raised below ends here."""
+    """``payctl`` itself. Every exception of a command ends here."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the options before the command's name."""
@@ -112,12 +112,12 @@ class PayctlRoot(PayctlGroup):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - Typer's signature
-        """Run the chosen command; whatever it raises becomes one failure and one exit code."""
+        """Run the chosen command. An exception becomes one failure and one exit code."""
         with failures(lambda: _session(ctx), lambda: _help_command(ctx)):
             return super().invoke(ctx)
 
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """What the exit codes mean."""
+        """Write what the exit codes mean."""
         del ctx
         with formatter.section("Exit codes"):
             formatter.write_dl(exit_codes.rows())
@@ -138,7 +138,7 @@ def _typer_command(entry: registry.CommandEntry) -> TyperCommand:
     app.command(entry.words[-1], cls=PayctlCommand)(entry.load())
     command = get_command(app)
     if not isinstance(command, TyperCommand):
-        message = f"{entry.name} is not one command"
+        message = f"{entry.name} is not a single command"
         raise TypeError(message)
     return command
 
@@ -149,7 +149,7 @@ def _shared_parameters(ctx: Context) -> list[Parameter]:
 
 
 def _begin(ctx: Context) -> Session:
-    """Take the shared options out of every level, and put the session where the command finds it."""
+    """Collect the shared options of every level, and put the session where the command finds it."""
     contexts = _chain(ctx)
     root = contexts[0]
     given = [_given(level, everything=level is root) for level in contexts]
@@ -166,7 +166,7 @@ def _chain(ctx: Context) -> list[Context]:
 
 
 def _given(level: Context, *, everything: bool) -> dict[str, Any]:
-    """The root's values with its environment's; below it only what was typed, or the environment would win."""
+    """Return the root's values, environment included, and below the root only typed ones: those must win."""
     return {
         name: level.params.get(name)
         for name in NAMES
@@ -175,7 +175,7 @@ def _given(level: Context, *, everything: bool) -> dict[str, Any]:
 
 
 def _session(ctx: Context) -> Session:
-    """The session, or one made of what the arguments look like where they could not be understood."""
+    """Return the session. If the arguments could not be parsed, make one from what they look like."""
     root = ctx.find_root()
     if isinstance(root.obj, Session):
         return root.obj

@@ -1,4 +1,4 @@
-"""What one run of one command shares: its options, its profile, its services, and the way out."""
+"""What a running command has: its options, its profile, its services, and the way to end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LEVELS = ("warning", "info", "debug")
 
 
 class Session:
-    """Made when a command starts. A test may put its own :class:`Services` on the context instead of ours."""
+    """One run of one command. A test may put its own :class:`Services` on the context."""
 
     def __init__(self, command: str | None, shared: Shared, services: Services | None = None) -> None:
         self.command = command
@@ -42,7 +42,7 @@ class Session:
 
     @classmethod
     def of(cls, ctx: typer.Context) -> Session:
-        """The session of a running command."""
+        """Return the session of a running command."""
         session = ctx.find_root().obj
         if not isinstance(session, cls):
             message = "a command runs inside a session"
@@ -54,7 +54,7 @@ class Session:
         """The settings in force.
 
         Raises:
-            ConfigError: the profile or its file is not there or not understood.
+            ConfigError: the profile or its file is missing or cannot be read.
         """
         if self._profile is None:
             self._profile = load(self.shared.profile, self.shared.config, self._environ)
@@ -62,10 +62,10 @@ class Session:
 
     @property
     def guard(self) -> GuardInForce:
-        """What stands between this run and the database it leads to. Reads the file even where none was named.
+        """The guard of the database that this run uses. Reads the configuration file even if no profile was named.
 
         Raises:
-            ConfigError: the file is there and not understood.
+            ConfigError: the file exists and cannot be read.
         """
         if self._guard is None:
             self._guard = in_force(self.profile, self.shared.config, self._environ)
@@ -73,23 +73,23 @@ class Session:
 
     @property
     def services(self) -> Services:
-        """Engine, producer, clock and credentials, as the profile says."""
+        """The engine, producer, clock and credentials of the profile."""
         if self._services is None:
             self._services = Services(self.profile.environ)
         return self._services
 
     @property
     def settings(self) -> Settings:
-        """The settings, read once."""
+        """The settings, which are read once."""
         return self.services.settings
 
     def begin(self) -> None:
-        """Start the log, and read the profile if one was named: a name that is ignored would mislead.
+        """Start the log, and load the profile if one was named, so that a wrong name is never ignored.
 
-        Where the environment leads elsewhere than that profile, it is said.
+        Warns if a variable of the environment overrides the profile.
 
         Raises:
-            ConfigError: the profile or its file is not there or not understood.
+            ConfigError: the profile or its file is missing or cannot be read.
         """
         telemetry.setup_logging(self._log_level())
         if self.shared.profile or self.shared.config:
@@ -98,12 +98,12 @@ class Session:
                 self.note(warn("warning:"), sentence)
 
     def note(self, *parts: Part) -> None:
-        """A line of talk on stderr; nothing with ``-q``."""
+        """Print a line on stderr, unless ``-q`` was given."""
         if not self.shared.quiet:
             writer.tell(self.shared.color, *parts)
 
     def note_target(self, *, brokers: bool = False) -> None:
-        """Say on stderr which profile, database and, where asked, brokers are about to be used.
+        """Print on stderr which profile, database and, if asked, brokers will be used.
 
         Raises:
             ConfigError: no database, or no broker, is configured.
@@ -115,14 +115,14 @@ class Session:
         self.note(*parts)
 
     def finish(self, result: Result) -> NoReturn:
-        """Render the result, and the error that ended it where there is one, and leave with its code."""
+        """Print the result, and its error if there is one, and exit with its code."""
         if result.error:
             writer.tell_failure(result.error, self.shared.color)
         self.answer(result)
         raise typer.Exit(int(result.exit_code))
 
     def fail(self, failure: Failure) -> NoReturn:
-        """Render why it could not be done and leave with its code."""
+        """Print why the command failed and exit with the failure's code."""
         writer.tell_failure(failure, self.shared.color)
         if not self._answered:
             safe = replace(
@@ -134,19 +134,19 @@ class Session:
         raise typer.Exit(int(failure.exit_code))
 
     def answer(self, result: Result) -> None:
-        """Write the one document of this run."""
+        """Write the only document of this run."""
         self._answered = True
         if not self.shared.quiet:
             writer.tell_warnings(result, self.shared.color)
         writer.emit(result, self.invocation(), self.shared.output, self.shared.color)
 
     def close(self) -> None:
-        """Close what this session opened."""
+        """Close the services that this session opened."""
         if self._owned and self._services is not None:
             self._services.close()
 
     def invocation(self) -> Invocation:
-        """Which command this is, as whom, since when."""
+        """Return the command, the profile, the start and the duration of this run."""
         duration = round((time.monotonic() - self._started) * 1000)
         return Invocation(self.command, self.shared.profile, self.started_at, duration)
 

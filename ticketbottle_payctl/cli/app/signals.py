@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM for a command that finishes what it has begun: the first one asks, the second one ends."""
+"""Ctrl-C and SIGTERM for commands that finish a batch first: the first signal asks, the second one ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINAT
 
 @dataclass(slots=True)
 class Stop:
-    """Whether a stop was asked for, and the code that the shell then expects."""
+    """A request to stop, and the exit code that the shell expects of its signal."""
 
     event: Event = field(default_factory=Event)
     exit_code: ExitCode | None = None
@@ -25,13 +25,13 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Set the event on the first signal; a second one is treated as it was before."""
+    """Set the event on the first signal. A second signal has its former effect."""
     stop = Stop()
     before = {number: signal.getsignal(number) for number in _CODES}
 
     def ask(number: int, _frame: FrameType | None) -> None:
         stop.exit_code = _CODES[signal.Signals(number)]
-        # Not here: whoever waits for the event holds its lock for a moment, and this runs on top of him.
+        # Not in this handler: it may interrupt the thread that holds the event's lock, and would wait for ever.
         start_new_thread(stop.event.set, ())
         for each, handler in before.items():
             signal.signal(each, handler)

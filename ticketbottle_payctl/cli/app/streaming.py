@@ -1,4 +1,4 @@
-"""Answers of any length. As ndjson and csv the rows go out as they come; other forms need all of them at once."""
+"""Results of any length. ndjson and csv are written row by row; the other formats need all rows at once."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BUFFERED = 200
 def finish_stream(
     session: Session, rows: Iterable[Mapping[str, object]], columns: Sequence[str], close: Callable[[], Result]
 ) -> NoReturn:
-    """Write the rows, then what ``close`` says of them (it is called after the last), and leave with its code.
+    """Write the rows, then the result that ``close`` returns after the last row, and exit with its code.
 
-    Where reading fails in the middle, ndjson ends with a summary that holds the error; csv just ends, and the exit
-    code says that it is not whole.
+    If reading fails in the middle, ndjson ends with a summary that has the error. csv ends without one; only the exit
+    code says that rows are missing.
     """
     match session.shared.output:
         case OutputFormat.NDJSON:

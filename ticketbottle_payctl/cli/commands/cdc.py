@@ -1,4 +1,4 @@
-"""``payctl cdc``: let Debezium publish the outbox, and take it back. docs/scale.md walks through it."""
+"""``payctl cdc``: let Debezium publish the outbox, or take it back. docs/scale.md shows the steps."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ticketbottle_payctl.store.outbox.debezium_names import ROLE
 if TYPE_CHECKING:
     from ticketbottle_payctl.jobs.cdc.mark import MarkReport
 
-Role = Annotated[str, typer.Option(metavar="NAME", help="The role that the connector logs in as.")]
-Password = Annotated[str, typer.Option(metavar="PLACEHOLDER", help="Where the worker finds its password.")]
+Role = Annotated[str, typer.Option(metavar="NAME", help="The database role of the connector.")]
+Password = Annotated[str, typer.Option(metavar="PLACEHOLDER", help="The placeholder for the role's password.")]
 Server = Annotated[
-    str | None, typer.Option(metavar="HOST[:PORT]", help="The database server, where DATABASE_URL leads to a pooler.")
+    str | None, typer.Option(metavar="HOST[:PORT]", help="The database server, if DATABASE_URL is a pooler.")
 ]
-Sql = Annotated[bool, typer.Option("--sql", help="Print the SQL alone.")]
+Sql = Annotated[bool, typer.Option("--sql", help="Print only the SQL.")]
 
 
 class ConfigFacts(TypedDict):
@@ -51,8 +51,8 @@ def config_command(
 ) -> None:
     """Print Debezium's configuration for this database.
 
-    As the properties file of a connector, with the SQL to run first and the topics to create as its comments. With
-    -o json, result.connector is what Kafka Connect's REST interface takes. No password is printed.
+    Prints the properties file of a connector. Its comments list the SQL to run first and the topics to create. With
+    -o json, result.connector is the document for Kafka Connect's REST interface. No password is printed.
     """
     session = Session.of(ctx)
     made = config.cdc_config(session.settings.database, role=role, password=password, server=server)
@@ -70,12 +70,12 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
     max_affected: change_options.MaxAffected = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Hand the outbox over to Debezium: make its slot, send what lies before it.
+    """Hand the outbox over to Debezium: create its slot, send earlier events.
 
-    Stop every publisher first; start the connector afterwards, never before. Writers are not kept waiting. Shows what
-    it would send and asks first.
+    Stop every publisher first, and start the connector only afterwards. Writers are not blocked. Shows the number of
+    events that it would send, and asks.
     """
-    from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over  # noqa: PLC0415 - both drivers, only to change hands
+    from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over  # noqa: PLC0415 - cdc config needs no driver
 
     session = Session.of(ctx)
     session.note_target(brokers=True)
@@ -90,13 +90,13 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
     )
     if not dry_run:
         refuse_read_only(session, "cdc cut-over")
-        act = _act("hand over to Debezium and send", hand_over(dry_run=True).sent, "makes the replication slot")
+        act = _act("hand over to Debezium and send", hand_over(dry_run=True).sent, "create the replication slot")
         approve(session, act, Approval(yes, reason, max_affected, confirm))
     report = hand_over(dry_run=dry_run)
     headline = (
         line(bad("✘"), "not handed over; payctl still publishes")
         if report.failure
-        else line(good("✔"), "could be handed over" if dry_run else "handed over: start the connector now")
+        else line(good("✔"), "ready to be handed over" if dry_run else "handed over: start the connector now")
     )
     failure = _failure(report.failure)
     counts = report.counts
@@ -112,9 +112,9 @@ def mark_command(
     reason: change_options.Reason = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Mark as published what Debezium has sent, as Kafka tells it.
+    """Mark the events that Debezium has sent, as found in Kafka.
 
-    Run it every minute while Debezium publishes; nothing is asked. Exit 6 if events of an unknown type became dead.
+    Run it every minute while Debezium publishes. It does not ask. Exit 6 if events of an unknown type became dead.
     """
     from ticketbottle_payctl.jobs.cdc.mark import cdc_mark  # noqa: PLC0415 - as above
 
@@ -136,10 +136,10 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
     max_affected: change_options.MaxAffected = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Take the outbox back from Debezium: mark what it has sent, remove its slot.
+    """Take the outbox back from Debezium: mark its events, drop its slot.
 
-    Delete the connector first; start publishers afterwards. Shows what it would mark and asks first. Exit 6 if events
-    of an unknown type became dead.
+    Delete the connector first, and start publishers afterwards. Shows how many events it would mark, and asks. Exit 6
+    if events of an unknown type became dead.
     """
     from ticketbottle_payctl.jobs.cdc.cut_back import cdc_cut_back  # noqa: PLC0415 - as above
 
@@ -150,14 +150,14 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
     if not dry_run:
         refuse_read_only(session, "cdc cut-back")
         found = take_back(dry_run=True)
-        act = _act("take back from Debezium and mark", found.marked + found.dead, "drops the replication slot")
+        act = _act("take back from Debezium and mark", found.marked + found.dead, "drop the replication slot")
         approve(session, act, Approval(yes, reason, max_affected, confirm))
     _finish_marking(session, "payctl.cdc-cut-back/1", take_back(dry_run=dry_run))
 
 
 def _act(verb: str, events: int, also: str) -> Act:
-    """Whom the outbox belongs to is changed, even where no event is."""
-    plan = [line(f"would {verb}", bold(count(events, "event"))), line("also", also)]
+    """Return the act. It needs approval even if no event is affected, because the publisher changes."""
+    plan = [line(f"would {verb}", bold(count(events, "event"))), line("and", also)]
     return Act(verb, events, "event", plan, beyond_rows=True)
 
 

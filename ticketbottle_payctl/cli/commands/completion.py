@@ -1,4 +1,4 @@
-"""``payctl completion``."""
+"""``payctl completion``: a shell's completion script."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ticketbottle_payctl.cli.output.result import Raw, Result
 
 
 class Shell(StrEnum):
-    """The shells there is a script for."""
+    """A shell that has a completion script."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -30,7 +30,7 @@ class CompletionFacts(TypedDict):
 
 
 def completion_command(
-    ctx: typer.Context, shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="For which shell.")]
+    ctx: typer.Context, shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="The shell.")]
 ) -> None:
     """Print a shell's completion script.
 

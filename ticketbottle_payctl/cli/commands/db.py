@@ -1,4 +1,4 @@
-"""``payctl db``: payctl's own schema. The payment service's tables are never touched."""
+"""``payctl db``: payctl's own schema. The payment service's tables are never changed."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def upgrade_command(
     reason: change_options.Reason = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Bring payctl's own schema up to date.
+    """Upgrade payctl's own schema.
 
-    Runs the steps the database lacks, in one transaction. Running it twice, also at once, is the same as once.
+    Runs the missing migrations in one transaction. Running it again, or twice at once, changes nothing more.
     """
     session = Session.of(ctx)
     session.note_target()
@@ -68,7 +68,7 @@ def upgrade_command(
     ran = list(status.pending)
     verb = "would run" if dry_run else "ran"
     headline = line(
-        good("✔"), f"{verb} {len(ran)} of {count(len(ran) + len(status.applied), 'step')}" if ran else "up to date"
+        good("✔"), f"{verb} {len(ran)} of {count(len(ran) + len(status.applied), 'migration')}" if ran else "up to date"
     )
     counts: UpgradeCounts = {"applied": len(ran), "already_applied": len(status.applied)}
     facts: UpgradeFacts = {"applied": ran, "already_applied": list(status.applied)}
@@ -84,12 +84,12 @@ def upgrade_command(
 
 
 def status_command(ctx: typer.Context) -> None:
-    """Show which steps of payctl's schema the database has."""
+    """Show which migrations of payctl's schema have run."""
     session = Session.of(ctx)
     status = migrations.status(session.services.engine)
     pending = list(status.pending)
     headline = (
-        line(warn("!"), f"{count(len(pending), 'step')} missing: payctl db upgrade")
+        line(warn("!"), f"{count(len(pending), 'migration')} missing: payctl db upgrade")
         if pending
         else line(good("✔"), "up to date")
     )

@@ -1,4 +1,4 @@
-"""``payctl errors``: why events are not published, kind by kind, each with the command that replays it."""
+"""``payctl errors``: the errors of unpublished events in groups, each with the command that replays it."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     error: selector_options.ErrorPattern = None,
     limit: selector_options.Limit = None,
 ) -> None:
-    """Show why events are not published: their last errors, grouped.
+    """Show the last errors of unpublished events, grouped.
 
-    Errors that differ only in ids, numbers and addresses are one group. Counted are unpublished events that failed at
-    least once; --failed counts the dead ones alone.
+    Errors that differ only in ids, numbers or addresses are one group. Counts unpublished events that failed at least
+    once; --failed counts only the dead ones.
     """
     session = Session.of(ctx)
     selector = selector_of(
@@ -107,7 +107,7 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
 
 
 def _replay(group: ErrorGroup, selector: Selector) -> str:
-    """The command that selects what was counted, no more: with the same selectors, and the instants as understood."""
+    """Return the command that selects exactly the counted events: the same selectors, the window as understood."""
     words = ["payctl", "replay", "--error-group", group.group, *(["--failed"] if selector.failed else [])]
     for each in selector.types:
         words += ["--type", each]
@@ -118,7 +118,7 @@ def _replay(group: ErrorGroup, selector: Selector) -> str:
 
 
 def _written(at: datetime) -> str:
-    """Instants of events are whole milliseconds: the next one is the same bound."""
+    """Write a bound. Events have whole milliseconds, so a bound rounded up to one selects the same events."""
     return rfc3339(at + timedelta(microseconds=999))
 
 

@@ -1,4 +1,4 @@
-"""``payctl listen``: the production webhook path on real HTTP, for developing the payment service on one's machine."""
+"""``payctl listen``: the webhook on local HTTP, for developing the payment service."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ class ListenCounts(TypedDict):
     """Requests that were answered."""
 
 
-Port = Annotated[int, typer.Option(metavar="N", min=0, max=65_535, help="The port; 0 is any that is free.")]
+Port = Annotated[int, typer.Option(metavar="N", min=0, max=65_535, help="The port; 0 chooses a free one.")]
 
 
 def listen_command(ctx: typer.Context, *, port: Port = 8080) -> None:
-    """Answer gateways' callbacks on this machine, as production would.
+    """Receive callbacks on this machine, as the webhook function would.
 
     Serves http://127.0.0.1:PORT/webhook/zalopay, payos, vnpay and momo until Ctrl-C, settles payments in the
-    configured database, and prints one line for each request. Refused on protected and read-only profiles and where
+    configured database, and prints one line per request. Refused on protected and read-only profiles, and if
     ENVIRONMENT is production.
     """
     session = Session.of(ctx)
@@ -84,7 +84,7 @@ def listen_command(ctx: typer.Context, *, port: Port = 8080) -> None:
     log = _Log(session)
     listener = _Listener(session, log)
     with stop_on_signals() as stop, webhook_server(listener.handle, log.refused, port=port) as base:
-        session.note(bold("listening"), f"{base}/webhook/zalopay, payos, vnpay, momo", dim("Ctrl-C ends"))
+        session.note(bold("listening"), f"{base}/webhook/zalopay, payos, vnpay, momo", dim("stop with Ctrl-C"))
         while not stop.event.wait(1.0):
             pass
     log.close(stop.exit_code or ExitCode.DONE)
@@ -97,11 +97,11 @@ class _Listener:
     log: _Log
 
     def handle(self, request: Request, gateway: Gateway) -> Reply:
-        """Process one callback; what goes wrong on our side is answered "try again", in the gateway's words."""
+        """Process one callback. If payctl fails, the reply asks the gateway to send it again."""
         services = self.session.services
         try:
             report = process_webhook(services.engine, request, gateway, services.credentials(gateway))
-        except Exception as error:  # noqa: BLE001 - the gateway is always answered, the next callback too
+        except Exception as error:  # noqa: BLE001 - every callback gets a reply
             reply = gateway.reply(Answer.TRY_AGAIN)
             reason = error.message if isinstance(error, PayctlError) else f"unexpected {type(error).__name__}"
             self.log.failed(request, gateway, reply, reason)
@@ -112,7 +112,7 @@ class _Listener:
 
 @dataclass(slots=True)
 class _Log:
-    """One line for each request, in the form that was asked for. JSON's one document keeps the last thousand."""
+    """Writes one line per request in the requested format. The JSON document has the last thousand requests."""
 
     session: Session
     items: list[Answered] = field(default_factory=list)
@@ -134,7 +134,7 @@ class _Log:
         self._write(self._request(method, path, status))
 
     def close(self, code: ExitCode) -> None:
-        """The end of the form, where it has one."""
+        """Write the summary or the document, if the format has one."""
         counts: ListenCounts = {"requests": self.total}
         result = Result(SCHEMA, code, counts=counts)
         if self.session.shared.output is OutputFormat.NDJSON:
@@ -162,7 +162,7 @@ class _Log:
             self.total += 1
             try:
                 self._put(item)
-            except BrokenPipeError:  # nobody reads the lines any more; the callbacks are still answered
+            except BrokenPipeError:  # the reader closed the pipe; callbacks still get replies
                 writer.silence(sys.stdout)
 
     def _put(self, item: Answered) -> None:

@@ -1,4 +1,4 @@
-"""``payctl process-webhook``: one callback through the same job as the webhook's function."""
+"""``payctl process-webhook``: process one callback with the job of the webhook function."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome, Webh
 from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.telemetry import log_event
 
-ReceiptId = Annotated[str | None, typer.Option("--receipt", metavar="ID", help="A stored callback, once more.")]
+ReceiptId = Annotated[str | None, typer.Option("--receipt", metavar="ID", help="Process a stored callback again.")]
 ALERTS = {
-    Alert.LATE_MONEY: "money arrived after the payment had failed or was cancelled: a person must look at the order",
-    Alert.WRONG_AMOUNT: "the amount paid is not the payment's: nothing was changed, a person must look",
-    Alert.UNKNOWN_ORDER: "money may have been paid for an order that is not known here: a person must look",
-    Alert.CONTRADICTS_COMPLETED: "the gateway reports a failure of a payment that is completed: a person must look",
-    Alert.UNKNOWN_STATUS: "the payment has a status that payctl does not know: nothing was changed, a person must look",
-    Alert.MONEY_HELD: "the gateway took the money and holds it as suspicious: a person must decide",
-    Alert.SECOND_PAYMENT: "the payment was completed by another transaction: the customer paid twice; refund one",
-    Alert.UNDOCUMENTED_CODE: "the gateway's code is not in its documentation: nothing was changed; ask the gateway",
-    Alert.UNREADABLE: "the signature holds, but payctl cannot read the callback: nothing was changed; "
-    "settle it with payctl reconcile payments",
+    Alert.LATE_MONEY: "money arrived after the payment failed or was cancelled: a person must check the order",
+    Alert.WRONG_AMOUNT: "the amount paid differs from the payment's: nothing was changed; a person must check it",
+    Alert.UNKNOWN_ORDER: "money may have been paid for an order that is not in the database: a person must check it",
+    Alert.CONTRADICTS_COMPLETED: "the gateway reports that a COMPLETED payment failed: a person must check it",
+    Alert.UNKNOWN_STATUS: "payctl does not know the payment's status: nothing was changed; a person must check it",
+    Alert.MONEY_HELD: "the gateway received the money and holds it as suspicious: a person must decide",
+    Alert.SECOND_PAYMENT: "another transaction completed the payment before: the customer paid twice; refund one",
+    Alert.UNDOCUMENTED_CODE: "the gateway does not document this code: nothing was changed; ask the gateway",
+    Alert.UNREADABLE: "the signature is valid, but payctl cannot read the callback: nothing was changed; "
+    "settle the payment with payctl reconcile payments",
     Alert.AMBIGUOUS: "the signed text can be read as two different callbacks: nothing was changed; "
-    "settle it with payctl reconcile payments",
+    "settle the payment with payctl reconcile payments",
 }
 
 
@@ -54,8 +54,8 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Settle a payment from a gateway's callback.
 
-    Checks the callback, locks its payment, writes the change of state and its one outbox event, and shows what the
-    gateway is answered. The same callback twice is harmless. Exit 0 if it was accepted, 5 if it was refused.
+    Checks the callback, locks its payment, writes the new status and one outbox event, and shows the reply to the
+    gateway. Processing the same callback twice is harmless. Exit 0 if it was accepted, 5 if it was refused.
     """
     session = Session.of(ctx)
     source = Source(file, query, event, path)
@@ -84,7 +84,7 @@ def _stored(session: Session, receipt_id: str, source: Source, provider: str) ->
 
 
 def result_of(report: WebhookReport) -> Result:
-    """The report in both its forms."""
+    """Return the report, for programs and for people."""
     return Result(
         "payctl.process-webhook/1",
         exit_codes.of_outcome(report.outcome),
@@ -112,7 +112,7 @@ def _human(report: WebhookReport) -> list[Block]:
         )
     )
     if report.dry_run:
-        blocks.append(line(warn("dry run:"), "all of it was rolled back, nothing was written"))
+        blocks.append(line(warn("dry run:"), "everything was rolled back; nothing was written"))
     return blocks
 
 
@@ -125,7 +125,7 @@ def _headline(report: WebhookReport) -> Block:
         case WebhookOutcome.ALREADY_SETTLED:
             return line(good("✔ already settled"), report.provider, order, dim("nothing to do"))
         case WebhookOutcome.TEST_PING:
-            return line(good("✔ test ping"), report.provider, dim("the gateway tries whether the webhook is there"))
+            return line(good("✔ test ping"), report.provider, dim("the gateway checks that the webhook answers"))
         case WebhookOutcome.IGNORED:
             return line(good("✔ acknowledged"), report.provider, report.reason, dim("it changes no payment"))
         case WebhookOutcome.REFUSED:

@@ -32,7 +32,7 @@ def schema_command(
         str | None,
         typer.Argument(
             metavar="[NAME]",
-            help="A command or a schema's name; none lists them.",
+            help="A command, or a schema's name; without it, all names are listed.",
             autocompletion=complete_names,
         ),
     ] = None,

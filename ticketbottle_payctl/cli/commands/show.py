@@ -1,4 +1,4 @@
-"""``payctl show``: one payment from its callback to its record in Kafka."""
+"""``payctl show``: the history of one payment, from its callback to its message in Kafka."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, TypedDict
 
 import typer
 
+from ticketbottle_payctl.broker.config import connection_config
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input.selector_options import text
 from ticketbottle_payctl.cli.input.times import zone_of
@@ -73,18 +74,18 @@ def show_command(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="ID|ORDER-CODE", parser=text, help="A payment's, event's or callback's id, or an order."
+            metavar="ID|ORDER-CODE", parser=text, help="The id of a payment, event or callback, or an order code."
         ),
     ],
     *,
     unmask: Annotated[
-        bool, typer.Option("--unmask", help="Show every field of the payloads, personal ones too.")
+        bool, typer.Option("--unmask", help="Show all fields of the payloads, personal data included.")
     ] = False,
 ) -> None:
-    """Show everything about one payment or event, in order of time.
+    """Show the history of one payment or event.
 
-    Callbacks, payment, events, replays and, where KAFKA_BROKERS is set, the records in the topics; then the command
-    to type next.
+    In order of time: callbacks, payment, events, replays and, if KAFKA_BROKERS is set, the messages in the topics. Then
+    the command to type next.
     """
     session = Session.of(ctx)
     kafka = _kafka(session)
@@ -111,13 +112,11 @@ def show_command(
 def _kafka(session: Session) -> Mapping[str, str | int | bool] | None:
     if not session.services.environ.get("KAFKA_BROKERS", "").strip():
         return None
-    from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - only where brokers are given
-
     return connection_config(session.settings.kafka)
 
 
 def _masked(step: Step, *, unmask: bool) -> Step:
-    """The step without what may be personal: of a payload, only the names known to be harmless keep their value."""
+    """Return the step without personal data: in a payload, only fields known to be harmless keep their value."""
     facts = dict(step.facts)
     if isinstance(facts.get("last_error"), str):
         facts["last_error"] = redact(str(facts["last_error"]))
@@ -158,7 +157,7 @@ def _human(session: Session, timeline: Timeline, steps: list[Step]) -> list[Bloc
         amount = money(payment.amount, payment.currency)
         blocks += [line(bold(payment.order_code), status, amount, payment.provider), Fields((("payment", payment.id),))]
     else:
-        blocks.append(line(warn("no payment row"), "what follows belongs to none that is here"))
+        blocks.append(line(warn("no payment row"), "the events below have no payment in this database"))
     zone = zone_of(session)
     for step in steps:
         at = local(step.at, zone)
@@ -173,7 +172,7 @@ def _human(session: Session, timeline: Timeline, steps: list[Step]) -> list[Bloc
 
 
 def _said(step: Step) -> list[Part]:
-    """What a step says beside its name."""
+    """Return the words after the step's name."""
     facts = step.facts
     parts: list[Part] = [str(facts.get("event_type", ""))]
     match step.kind:
@@ -187,11 +186,11 @@ def _said(step: Step) -> list[Part]:
         case "event_written":
             parts += _state(facts)
         case "event_replayed":
-            reason = f"because {facts['reason']}" if facts["reason"] else "no reason given"
+            reason = f"reason: {facts['reason']}" if facts["reason"] else "no reason given"
             parts = [f"by {facts['who']},", reason, dim(f"run {facts['run_id']}")]
         case "record":
             parts = [f"{facts['topic']}, partition {facts['partition']}, offset {facts['offset']}"]
-            parts += [warn("a replay's")] if facts["replay_run_id"] else []
+            parts += [warn("from a replay")] if facts["replay_run_id"] else []
     return parts
 
 

@@ -1,4 +1,4 @@
-"""``payctl verify-signature``: needs no database, no Kafka, no network."""
+"""``payctl verify-signature``: check a callback without database, Kafka or network."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input import callback_options
 from ticketbottle_payctl.cli.input.callback_source import AUTO, Source, read_request
+from ticketbottle_payctl.cli.input.examples import choose
 from ticketbottle_payctl.cli.input.key_files import read_keys
 from ticketbottle_payctl.cli.input.missing_keys import CredentialsFor, missing_keys
 from ticketbottle_payctl.cli.output import exit_codes
@@ -20,10 +21,14 @@ from ticketbottle_payctl.formats import money
 from ticketbottle_payctl.jobs.verify_signature import VerifyReport, verify_signature
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
-KeyFile = Annotated[str | None, typer.Option(metavar="FILE", help="NAME=value lines, or the bare signing key.")]
-KeyStdin = Annotated[bool, typer.Option("--key-stdin", help="The same from stdin.")]
-Explain = Annotated[bool, typer.Option("--explain", help="Show the text that was signed, personal data masked.")]
-Example = Annotated[str | None, typer.Option(metavar="NAME", help="A built-in callback with its public keys.")]
+KeyFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="A file with NAME=value lines, or with only the key.")
+]
+KeyStdin = Annotated[bool, typer.Option("--key-stdin", help="Read the keys from stdin.")]
+Explain = Annotated[bool, typer.Option("--explain", help="Show the signed text, with personal data masked.")]
+Example = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Check a built-in callback with its public test keys.")
+]
 Tamper = Annotated[str | None, typer.Option(metavar="FIELD", help="Change this field of the example after signing.")]
 
 
@@ -41,7 +46,7 @@ def verify_signature_command(  # noqa: PLR0913 - one argument per option
     example: Example = None,
     tamper: Tamper = None,
 ) -> None:
-    """Prove a gateway's callback, or say why not.
+    """Check that a gateway's callback is genuine, or say why it is not.
 
     Reads the callback as it arrived and checks it as the webhook would, with the keys of the environment, the
     profile or --key-file. Exit 0 if it is genuine, 5 if not.
@@ -50,8 +55,6 @@ def verify_signature_command(  # noqa: PLR0913 - one argument per option
     source = Source(file, query, event, path)
     about = None
     if example is not None or tamper is not None:
-        from ticketbottle_payctl.cli.input.examples import choose  # noqa: PLC0415 - a file of its own, for who asks
-
         request, credentials_for, about = choose(example, tamper, source)
     else:
         request = read_request(source, provider)
@@ -60,7 +63,7 @@ def verify_signature_command(  # noqa: PLR0913 - one argument per option
     if key_file is not None or key_stdin:
         credentials_for = _with_keys(_key_source(key_file, source, stdin=key_stdin), gateway, credentials_for)
     report = verify_signature(request, gateway, credentials_for, explain=explain)
-    if not report.valid and not explain:  # a plain "no" helps nobody: look for the reason, now that time is no matter
+    if not report.valid and not explain:  # find the reason; here it may take time
         report = verify_signature(request, gateway, credentials_for, explain=True)
     if gateway is not None and report.reason == "not_configured":
         raise missing_keys(gateway, credentials_for(gateway))
@@ -69,17 +72,17 @@ def verify_signature_command(  # noqa: PLR0913 - one argument per option
 
 def _key_source(key_file: str | None, source: Source, *, stdin: bool) -> str:
     if stdin and key_file is not None:
-        message = "--key-file and --key-stdin were both given"
+        message = "--key-file cannot be combined with --key-stdin"
         raise InputError(message, hint="give one of them")
     name = "-" if stdin or key_file is None else key_file
     if name == "-" and "-" in {source.file, source.event}:
-        message = "stdin cannot hold both the callback and the key"
-        raise InputError(message, hint="put one of them into a file")
+        message = "stdin cannot be both the callback and the keys"
+        raise InputError(message, hint="read one of them from a file")
     return name
 
 
 def _with_keys(name: str, gateway: Gateway | None, otherwise: CredentialsFor) -> CredentialsFor:
-    """The file's values before the environment's, for the one gateway it is about."""
+    """Return credentials in which the file's values override the environment's, for this gateway only."""
     if gateway is None:
         return otherwise
     from_file = read_keys(name, gateway)
@@ -120,12 +123,12 @@ def _valid(report: VerifyReport) -> list[Block]:
     amount = None if report.amount is None else money(report.amount, report.currency)
     order = f"order {report.order_ref}" if report.order_ref else None
     first = line(good("✔ valid"), report.provider, outcome, amount, order)
-    ignored = [line(dim("  it is acknowledged and changes no payment"))] if report.outcome == "IGNORED" else []
+    ignored = [line(dim("  payctl acknowledges it and changes no payment"))] if report.outcome == "IGNORED" else []
     return [first, *ignored, Fields((("gateway's number", report.provider_transaction_id),))]
 
 
 def _invalid(report: VerifyReport, *, explain: bool) -> list[Block]:
-    reason = report.detail or report.reason or "it is not genuine"
+    reason = report.detail or report.reason or "the signature is not valid"
     blocks: list[Block] = [line(bad("✘ not valid"), report.provider, reason)]
     blocks += [line(warn("  hint"), hint) for hint in report.hints]
     if report.provider is None:

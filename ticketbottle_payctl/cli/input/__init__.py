@@ -1,1 +1,1 @@
-"""Turn what was typed, or a file that was named, into values."""
+"""Turn options, arguments and files into values."""

@@ -1,4 +1,4 @@
-"""Read a small file that somebody named, whatever it turns out to be, without hanging and without filling memory."""
+"""Read a small file of any kind without blocking for ever and without filling memory."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ticketbottle_payctl.errors import BodyTooLargeError, InputError
 from ticketbottle_payctl.formats import count, duration
 
 PATIENCE = 10.0
-"""Seconds that the command in a shell's ``<(command)`` may stay silent."""
+"""Seconds that the command in a shell's ``<(command)`` may send no data."""
 
 _CHUNK = 65_536
 _INHERITED = ("/dev/fd/", "/proc/self/fd/")
-"""Where a shell's ``<(command)`` is found: a pipe that has a writer."""
+"""The paths of a shell's ``<(command)``, which is a pipe with a writer."""
 _STDIN = "stdin"
 
 
 def read_bounded(name: str, limit: int) -> bytes:
-    """The content of a file, or of stdin for ``-``; never more than ``limit`` bytes are kept.
+    """Return the content of a file, or of stdin for ``-``. At most ``limit`` bytes are kept.
 
     Raises:
-        BodyTooLargeError: there is more.
-        InputError: the file is missing, not readable, not a regular file, or a shell's pipe that stays silent.
+        BodyTooLargeError: the content is longer than ``limit`` bytes.
+        InputError: the file is missing, not readable, not a regular file, or a shell's pipe that sends no data.
     """
     if name == "-":
         return _read_stdin(limit)
     try:
-        # Non-blocking, or opening a named pipe that nobody writes to would wait for ever.
+        # Non-blocking, because opening a named pipe without a writer would block for ever.
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise _unreadable(name, error) from error
@@ -80,13 +80,13 @@ def _kind(mode: int) -> str:
 
 
 def _wait(descriptor: int, name: str) -> None:
-    """Until there is something to read or the writer is gone. A pipe that never had a writer gives neither."""
+    """Wait until data arrives or the writer closes the pipe. A pipe that never had a writer does neither."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP)
     started = time.monotonic()
     if not poll.poll(PATIENCE * 1000):
         message = f"{escape(name)} sent no data within {duration(time.monotonic() - started)}"
-        raise InputError(message, hint="the command that writes to the pipe is silent")
+        raise InputError(message, hint="the command that writes to the pipe is silent; check it")
 
 
 def _within(content: bytes, name: str, limit: int) -> bytes:

@@ -1,6 +1,6 @@
-"""Options of the commands that are given a callback: where it is, and whose.
+"""Options of the commands that read a callback: its source and its gateway.
 
-Apart from the other options: naming the gateways loads what they are made of, which most commands do not need.
+They have a file of their own, because the names of the gateways load code that most commands do not need.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ NAMES_OF_GATEWAYS = (AUTO, *providers.GATEWAYS)
 
 
 def gateway_name(value: str) -> str:
-    """``auto``, or a gateway in one of its accepted spellings."""
+    """Return ``auto``, or the name of a gateway in any accepted spelling.
+
+    Raises:
+        typer.BadParameter: no gateway has this name.
+    """
     if value == AUTO:
         return value
     try:
         return providers.by_name(value).name
     except NotFoundError as error:
-        message = f"not one of {', '.join(NAMES_OF_GATEWAYS)}"
+        message = f"{value!r} is not one of {', '.join(NAMES_OF_GATEWAYS)}"
         raise typer.BadParameter(message) from error
 
 
@@ -33,17 +37,19 @@ def _gateways(incomplete: str) -> list[str]:
 
 File = Annotated[
     str | None,
-    typer.Argument(metavar="[FILE|-]", help="The body as it arrived, or for VNPay the query string; - is stdin."),
+    typer.Argument(metavar="[FILE|-]", help="The callback's body, or VNPay's query string; - is stdin."),
 ]
 Provider = Annotated[
     str,
     typer.Option(
-        metavar="|".join(NAMES_OF_GATEWAYS), callback=gateway_name, help="Whose callback it is.",
+        metavar="|".join(NAMES_OF_GATEWAYS), callback=gateway_name, help="The gateway that sent it.",
         autocompletion=_gateways,
     ),
 ]  # fmt: skip
-Query = Annotated[str | None, typer.Option(metavar="STRING", help="VNPay's query string, or the URL it stood in.")]
+Query = Annotated[str | None, typer.Option(metavar="STRING", help="VNPay's query string, or the whole URL.")]
 EventFile = Annotated[
-    str | None, typer.Option(metavar="FILE", help="An API Gateway event (payload format 2.0) that holds the callback.")
+    str | None, typer.Option(metavar="FILE", help="An API Gateway event (payload format 2.0) with the callback.")
 ]
-RequestPath = Annotated[str | None, typer.Option(metavar="PATH", help="The path it was sent to, to tell the gateway.")]
+RequestPath = Annotated[
+    str | None, typer.Option(metavar="PATH", help="The path of the request; it identifies the gateway.")
+]

@@ -1,4 +1,4 @@
-"""From what was typed to the one request it means: a file, stdin, a query string, a Lambda event."""
+"""Read the request of a callback from a file, stdin, a query string or an API Gateway event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SOURCES = "give a FILE, - for stdin, --query STRING or --event FILE"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the callback is, as typed. Exactly one of ``file``, ``query`` and ``event`` is given."""
+    """The source of a callback, as typed. Exactly one of ``file``, ``query`` and ``event`` is given."""
 
     file: str | None = None
     query: str | None = None
@@ -30,37 +30,37 @@ class Source:
 
 
 def read_request(source: Source, provider: str) -> Request:
-    """Read the one source that was given.
+    """Read the request from the source that was given.
 
     ``provider`` is a gateway's name or ``auto``; it decides whether a file holds a body or a query string.
 
     Raises:
-        InputError: none or several sources, an unreadable or empty one, or something that is no callback.
-        BodyTooLargeError: more than 64 KiB.
+        InputError: no source or several were given, it is empty or cannot be read, or it is not a callback.
+        BodyTooLargeError: it is larger than 64 KiB.
     """
     given = [value for value in (source.file, source.query, source.event) if value is not None]
     if not given:
-        message = "there is no callback to read"
+        message = "no callback was given"
         raise InputError(message, hint=_SOURCES)
     if len(given) > 1:
-        message = "more than one source of the callback was given"
-        raise InputError(message, hint=f"{_SOURCES}, and only one of them")
+        message = "the callback was given more than once"
+        raise InputError(message, hint=f"{_SOURCES}: only one of them")
     request = _read(source, provider)
     return request if source.path is None else replace(request, path=source.path)
 
 
 def resolve(request: Request, provider: str) -> Gateway:
-    """The gateway that was named, or the one whose path or shape the request has.
+    """Return the gateway that was named, or find it by the request's path or form.
 
     Raises:
-        InputError: the request looks like none of them.
+        InputError: the request does not look like any gateway's callback.
     """
     if provider != AUTO:
         return providers.by_name(provider)
     gateway = providers.resolve(request)
     if gateway is None:
-        message = "this looks like no known gateway's callback"
-        raise InputError(message, hint=f"say which: --provider {'|'.join(providers.GATEWAYS)}")
+        message = "the callback does not look like one of a known gateway"
+        raise InputError(message, hint=f"name the gateway: --provider {'|'.join(providers.GATEWAYS)}")
     return gateway
 
 
@@ -79,14 +79,14 @@ def _read(source: Source, provider: str) -> Request:
 
 
 def _query(text: str) -> Request:
-    """A query string as it was sent, with or without ``?``, or the whole URL it stood in."""
+    """Make a request from a query string, with or without ``?``, or from the whole URL."""
     text = text.strip()
     path = ""
     if text.lower().startswith(("https://", "http://")):
         try:
             parts = urlsplit(text)
         except ValueError as error:
-            message = "the URL cannot be understood"
+            message = "the value is not a valid URL"
             raise InputError(message) from error
         text, path = parts.query, parts.path
     text = text.removeprefix("?")
@@ -100,7 +100,7 @@ def _query(text: str) -> Request:
 
 
 def _is_query(content: bytes) -> bool:
-    """Whether it is a URL or a query string rather than JSON; only VNPay sends such."""
+    """Tell whether the content is a URL or a query string instead of JSON. Only VNPay sends those."""
     start = content.lstrip(b"\xef\xbb\xbf \t\r\n")
     return not start.startswith((b"{", b"[")) and b"vnp_" in start
 
@@ -109,7 +109,7 @@ def _text(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        message = "the query string is not text"
+        message = "the query string is not UTF-8"
         raise InputError(message) from error
 
 
@@ -118,4 +118,4 @@ def _json(content: bytes) -> object:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         message = "the event is not JSON"
-        raise InputError(message, hint="--event wants an API Gateway event (payload format 2.0) as JSON") from error
+        raise InputError(message, hint="--event needs an API Gateway event (payload format 2.0) as JSON") from error

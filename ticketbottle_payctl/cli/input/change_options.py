@@ -1,4 +1,4 @@
-"""Options that several commands have: spelled once, meaning the same everywhere."""
+"""Options of the commands that change something. Each has the same meaning in every command."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Do all of it, show it, and roll it back.")]
-Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do it without asking.")]
-Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the record.")]
-MaxAffected = Annotated[int | None, typer.Option(metavar="N", min=1, help="Refuse to change more rows than this.")]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show what would change, and change nothing.")]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmation.")]
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, for the record of the run.")]
+MaxAffected = Annotated[int | None, typer.Option(metavar="N", min=1, help="Refuse to change more than N rows.")]
 Confirm = Annotated[
-    str | None, typer.Option(metavar="PROFILE", help="The protected profile's name, instead of typing it when asked.")
+    str | None, typer.Option(metavar="PROFILE", help="The name of the protected profile, so that it is not asked for.")
 ]

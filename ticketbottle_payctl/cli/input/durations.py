@@ -1,4 +1,4 @@
-"""Durations and rates as people type them: ``50s``, ``1h30m``, ``7d``, ``500/s``. A bare number is refused."""
+"""Read durations and rates: ``50s``, ``1h30m``, ``7d``, ``500/s``. A number without a unit is refused."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _PART = re.compile(r"(\d{1,9})(ms|[smhdw])")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 _LONGEST_S = 36_525 * 86_400
-"""A hundred years: beyond it, instants and clocks of the libraries below end."""
+"""A hundred years. Longer durations overflow the instants and clocks of the libraries."""
 
 _RATE = re.compile(r"(\d{1,7})(?:/(s|m|h))")
 
 
 def duration(text: str) -> timedelta:
-    """A span of time of at most a hundred years, such as ``50s``, ``90m`` or ``1h30m``.
+    """Return a duration of at most a hundred years, from a text such as ``50s``, ``90m`` or ``1h30m``.
 
     Raises:
-        typer.BadParameter: it is not one, it is nothing at all, or longer.
+        typer.BadParameter: the text is not a duration, or the duration is zero or longer.
     """
     seconds = sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
     if not _DURATION.fullmatch(text) or seconds <= 0:
@@ -33,10 +33,10 @@ def duration(text: str) -> timedelta:
 
 
 def per_second(text: str) -> float:
-    """A rate in events a second, such as ``500/s`` or ``100/m``.
+    """Return a rate per second, from a text such as ``500/s`` or ``100/m``.
 
     Raises:
-        typer.BadParameter: it is not one, or it is nothing at all.
+        typer.BadParameter: the text is not a rate, or the rate is zero.
     """
     found = _RATE.fullmatch(text)
     if found is None or int(found[1]) == 0:

@@ -1,4 +1,4 @@
-"""The built-in callbacks that ``payctl verify-signature --example`` tries, as they are or changed after signing."""
+"""The built-in callbacks of ``payctl verify-signature --example``, unchanged or tampered with after signing."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ticketbottle_payctl.providers.samples import sample, tamper
 
 
 def choose(name: str | None, field: str | None, source: Source) -> tuple[Request, CredentialsFor, str]:
-    """The callback to check, the keys to check it with, and what to say about it.
+    """Return the callback to check, its keys, and a sentence about it.
 
     Raises:
-        InputError: there is another callback too, or nothing to change, or no such field.
-        NotFoundError: there is no example of that name.
+        InputError: another callback was given too, no example to change was named, or the field does not exist.
+        NotFoundError: no example has this name.
     """
     if name is None:
-        message = "--tamper changes a built-in example and needs --example"
+        message = "--tamper needs --example: it changes a built-in callback"
         raise InputError(message, hint="payctl verify-signature --example zalopay --tamper amount")
     if any((source.file, source.query, source.event, source.path)):
-        message = "--example brings its own callback and path: give no other"
+        message = "--example cannot be combined with FILE, --query, --event or --path"
         raise InputError(message)
     original = sample(name)
     keys: Mapping[str, Credentials] = {original.gateway: original.credentials}

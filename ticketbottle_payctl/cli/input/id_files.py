@@ -1,4 +1,4 @@
-"""Ids by the thousand: from a file or from stdin, one a line, or as another command's ndjson."""
+"""Read ids from a file or from stdin: one per line, or the ndjson of another command."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _LONGEST_ID = 200
 
 
 def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, ...] | None:
-    """The ids that were typed, or stand in stdin (``-``) or a file; each once. None where none were asked for.
+    """Return the ids that were typed, or are in a file or stdin (``-``), each once. None if no id was named.
 
     Raises:
-        InputError: two sources, an unreadable file, no id in it, or a line that holds no id.
+        InputError: two sources were given, the file cannot be read or has no id, or a line is not an id.
     """
     typed = arguments or []
     if from_file is not None and typed:
-        message = "ids were given both on the command line and with --from-file"
+        message = "ids cannot be combined with --from-file"
         raise InputError(message, hint="give one of the two")
     if from_file is not None:
         return read_ids(from_file)
@@ -30,25 +30,25 @@ def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, 
 
 
 def read_ids(name: str) -> tuple[str, ...]:
-    """The ids of a file, or of stdin for ``-``: one a line, ``#`` begins a comment.
+    """Return the ids of a file, or of stdin for ``-``: one per line, ``#`` starts a comment.
 
-    A line that is a JSON object counts with its ``id`` (or ``event_id``), as ``-o ndjson`` writes it. Its summary
-    is no id; it must not say that there are more.
+    A line that is a JSON object counts with its ``id`` (or ``event_id``), as ``-o ndjson`` writes it. The summary line
+    has no id, but it must not say that more rows exist.
 
     Raises:
-        InputError: it is unreadable, holds no id, a line holds none, or it is a part of a list only.
+        InputError: the file cannot be read or has no id, a line is not an id, or the list is incomplete.
     """
     where = "stdin" if name == "-" else name
     try:
         text = read_bounded(name, _LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"{where} is not text"
+        message = f"{where} is not UTF-8"
         raise InputError(message) from error
     found = [_id(line.strip(), f"{where}, line {number}") for number, line in enumerate(text.splitlines(), 1)]
     ids = tuple(dict.fromkeys(each for each in found if each))
     if not ids:
-        message = f"{where} holds no id"
-        raise InputError(message, hint="one id a line, or the ndjson of `payctl list outbox`")
+        message = f"{where} has no id"
+        raise InputError(message, hint="write one id per line, or use `payctl list outbox -o ndjson`")
     return ids
 
 
@@ -73,21 +73,21 @@ def _id(line: str, where: str) -> str | None:
 
 
 def _check_whole(summary: Mapping[str, object], where: str) -> None:
-    """A summary is no id, but it knows whether all the others stand before it.
+    """Check that the list before this summary is complete.
 
     Raises:
-        InputError: there are more rows than were listed, or the listing broke off.
+        InputError: not all rows were listed, or the listing ended with an error.
     """
     if summary.get("truncated"):
-        message = f"{where} says that there are more rows than were listed: it is one page, not all that was selected"
-        raise InputError(message, hint="list with --all, or with a --limit that no row is beyond")
+        message = f"{where} says that the list is incomplete: more rows match than were listed"
+        raise InputError(message, hint="list with --all or a larger --limit")
     if summary.get("error"):
-        message = f"{where} says that the listing broke off with an error"
-        raise InputError(message, hint="list again; the exit code of a command in a pipe is easily missed")
+        message = f"{where} says that the listing ended with an error"
+        raise InputError(message, hint="list again, and check the exit code of the first command in the pipe")
 
 
 def _checked(text: str, where: str) -> str:
     if not text or len(text) > _LONGEST_ID or not text.isprintable() or " " in text:
         message = f"{where} is not an id" if text != where else "an argument is not an id"
-        raise InputError(message, hint="an event's id is what `payctl list outbox` shows")
+        raise InputError(message, hint="`payctl list outbox` shows the ids of events")
     return text

@@ -1,7 +1,7 @@
-"""A merchant's keys from a small file or stdin, so that no key ever stands in an argument.
+"""Read a merchant's keys from a small file or stdin, so that no key has to be an argument.
 
-Either ``NAME=value`` lines, where a name is the environment's (``ZALOPAY_KEY2``) or the gateway's (``key2``), or
-nothing but the one key that signs the gateway's callbacks.
+The file has ``NAME=value`` lines, where NAME is the variable (``ZALOPAY_KEY2``) or the gateway's word (``key2``). Or
+it has only the key that signs the gateway's callbacks.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ _LARGEST = 65_536
 
 
 def read_keys(name: str, gateway: Gateway) -> Credentials:
-    """The values in the file (``-`` is stdin) that belong to ``gateway``; other names are passed over.
+    """Return the values of ``gateway`` in the file (``-`` is stdin). Other names are ignored.
 
     Raises:
-        InputError: the file cannot be read, is not text, or holds no value of this gateway.
+        InputError: the file cannot be read, is not UTF-8, or has no value of this gateway.
     """
     try:
         text = read_bounded(name, _LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        message = "the key file is not text"
+        message = "the key file is not UTF-8"
         raise InputError(message) from error
     found = _parse(text, gateway)
     if not found:
         wanted = ", ".join(field.env for field in gateway.fields if field.signs_callbacks)
-        message = f"the key file holds no value for {gateway.name}"
-        raise InputError(message, hint=f"lines of NAME=value with {wanted}, or the bare key alone")
+        message = f"the key file has no value for {gateway.name}"
+        raise InputError(message, hint=f"write lines NAME=value with {wanted}, or only the key")
     for values in found.values():
         for value in values:
             telemetry.register(value)
@@ -49,7 +49,7 @@ def _parse(text: str, gateway: Gateway) -> Credentials:
 
 
 def signing_field(gateway: Gateway) -> str:
-    """The credential a bare key is taken for: the last of those that prove a callback, after the merchant's names."""
+    """Return the credential that a key without a name is: the last of those that sign callbacks."""
     return [field.name for field in gateway.fields if field.signs_callbacks][-1]
 
 

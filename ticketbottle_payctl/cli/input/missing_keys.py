@@ -1,4 +1,4 @@
-"""What to say where a gateway's keys are not there."""
+"""The error for a gateway whose keys are not set."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
 CredentialsFor = Callable[[Gateway], Credentials]
-"""Where a gateway's credentials are asked for."""
+"""A function that returns a gateway's credentials."""
 
 
 def missing_keys(gateway: Gateway, credentials: Credentials) -> ConfigError:
-    """The error that names the variables without which the gateway's callbacks cannot be checked."""
+    """Return the error that names the missing variables."""
     absent = [
         field.env for field in gateway.fields if field.signs_callbacks and not any(credentials.get(field.name, ()))
     ]
     verb = "is" if len(absent) == 1 else "are"
-    message = f"{gateway.name} is off: {', '.join(absent)} {verb} not set"
+    message = f"{gateway.name} is not configured: {', '.join(absent)} {verb} not set"
     return ConfigError(
-        message, hint=f"export {absent[0]}, or put it into a profile or a --key-file" if absent else None
+        message, hint=f"set {absent[0]} in the environment, in a profile or in a --key-file" if absent else None
     )

@@ -1,4 +1,4 @@
-"""From the selector options as typed to the selector they mean."""
+"""Make a selector of the options that select events."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def selector_of(  # noqa: PLR0913 - one argument per option
 
 
 def stuck_for(*, stuck: bool, age: timedelta | None) -> timedelta | None:
-    """How long something must have waited, None where that was not asked.
+    """Return how long an event must have been pending, or None without --stuck.
 
     Raises:
-        typer.BadParameter: an age without what it is the age of.
+        typer.BadParameter: --age was given without --stuck.
     """
     if age is not None and not stuck:
         message = "--age needs --stuck"
@@ -78,10 +78,10 @@ def stuck_for(*, stuck: bool, age: timedelta | None) -> timedelta | None:
 def window(
     session: Session, since: str | None, until: str | None, *, by: str | None = None
 ) -> tuple[datetime | None, datetime | None]:
-    """The instants, in UTC, and a note of them on stderr.
+    """Return the instants of a window in UTC, and print them on stderr.
 
     Raises:
-        typer.BadParameter: one is no instant, or the end is not after the beginning.
+        typer.BadParameter: one cannot be read, or the end is not after the start.
     """
     if since is None and until is None:
         return None, None
@@ -89,7 +89,7 @@ def window(
     first = instant(since, zone, now, option="--since") if since else None
     last = instant(until, zone, now, option="--until") if until else None
     if first and last and first >= last:
-        message = "--until is not after --since"
+        message = "--until must be later than --since"
         raise typer.BadParameter(message)
     note_window(session, first, last, by=by)
     return first, last

@@ -1,4 +1,4 @@
-"""The options that say which rows are meant, spelled once for every command that selects."""
+"""The options that select rows, declared once for every command that has them."""
 
 from __future__ import annotations
 
@@ -15,60 +15,71 @@ from ticketbottle_payctl.store.outbox.selector import By
 
 
 def text(value: str) -> str:
-    """A value that the database can be asked for.
+    """Return ``value`` if the database can hold it.
 
     Raises:
-        typer.BadParameter: it is empty, or holds what no text in a database holds.
+        typer.BadParameter: the value is empty, or has a NUL character, which PostgreSQL cannot store.
     """
     if not value or "\x00" in value:
-        message = "it is empty"
+        message = "the value has a NUL character" if value else "the value is empty"
         raise typer.BadParameter(message)
     return value
 
 
 def provider(value: str | None) -> str | None:
-    """A gateway by name, in any of its spellings."""
+    """Return the name of a gateway, given in any accepted spelling.
+
+    Raises:
+        typer.BadParameter: no gateway has this name.
+    """
     if value is None:
         return None
     try:
         return providers.by_name(value).name
     except NotFoundError as error:
-        message = f"not one of {', '.join(providers.GATEWAYS)}"
+        message = f"{value!r} is not one of {', '.join(providers.GATEWAYS)}"
         raise typer.BadParameter(message) from error
 
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID...|-]", help="Ids; - reads them from stdin.")]
 FromFile = Annotated[
-    str | None, typer.Option("--from-file", metavar="FILE", help="Ids from a file: one a line, or a list's ndjson.")
+    str | None,
+    typer.Option("--from-file", metavar="FILE", help="Ids from a file: one per line, or the ndjson of a list."),
 ]
-Failed = Annotated[bool, typer.Option("--failed", help="Dead ones: out of retries.")]
-Stuck = Annotated[bool, typer.Option("--stuck", help="Pending for longer than --age.")]
-Age = Annotated[timedelta | None, typer.Option(parser=age, metavar="5m", help="What counts as stuck [default: 5m].")]
-Published = Annotated[bool, typer.Option("--published", help="Published ones.")]
+Failed = Annotated[bool, typer.Option("--failed", help="Dead events (out of retries).")]
+Stuck = Annotated[bool, typer.Option("--stuck", help="Events that are pending for longer than --age.")]
+Age = Annotated[
+    timedelta | None, typer.Option(parser=age, metavar="5m", help="Age from which an event is stuck [default: 5m].")
+]
+Published = Annotated[bool, typer.Option("--published", help="Published events.")]
 Types = Annotated[
     list[str] | None,
-    typer.Option("--type", metavar="TYPE", parser=text, autocompletion=event_types, help="Of this type; repeatable."),
+    typer.Option(
+        "--type", metavar="TYPE", parser=text, autocompletion=event_types, help="Events of this type; repeatable."
+    ),
 ]
 Aggregates = Annotated[
     list[str] | None,
-    typer.Option("--aggregate", metavar="ID", parser=text, help="Of this payment, by its id; repeatable."),
+    typer.Option("--aggregate", metavar="ID", parser=text, help="Rows of the payment with this id; repeatable."),
 ]
 OrderCodes = Annotated[
     list[str] | None,
-    typer.Option("--order-code", metavar="CODE", parser=text, help="Of this order; repeatable."),
+    typer.Option("--order-code", metavar="CODE", parser=text, help="Rows of this order; repeatable."),
 ]
 Provider = Annotated[
-    str | None, typer.Option(metavar="|".join(providers.GATEWAYS), callback=provider, help="Paid through this gateway.")
+    str | None, typer.Option(metavar="|".join(providers.GATEWAYS), callback=provider, help="Rows of this gateway.")
 ]
-Since = Annotated[str | None, typer.Option(metavar="WHEN", help="From this instant on, such as 2h, yesterday, 09:00.")]
+Since = Annotated[
+    str | None, typer.Option(metavar="WHEN", help="At or after this instant, such as 2h (ago), yesterday, 09:00.")
+]
 Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Before this instant.")]
-ByInstant = Annotated[By, typer.Option("--by", help="Which instant --since and --until are about.")]
+ByInstant = Annotated[By, typer.Option("--by", help="The instant that --since and --until compare.")]
 ErrorPattern = Annotated[
     str | None,
-    typer.Option("--error", metavar="REGEX", parser=text, help="Whose last error matches; PostgreSQL's syntax."),
+    typer.Option("--error", metavar="REGEX", parser=text, help="Events whose last error matches; PostgreSQL's syntax."),
 ]
 ErrorGroup = Annotated[
-    str | None, typer.Option(metavar="ID", parser=text, help="Whose last error is of this group of `payctl errors`.")
+    str | None, typer.Option(metavar="ID", parser=text, help="Events of this group of `payctl errors`.")
 ]
-Everything = Annotated[bool, typer.Option("--all", help="Every one there is.")]
-Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="No more than this many.")]
+Everything = Annotated[bool, typer.Option("--all", help="All rows, without a limit.")]
+Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N rows.")]

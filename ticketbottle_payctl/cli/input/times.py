@@ -1,7 +1,7 @@
-"""Instants as people type them, read in a time zone that is known and shown back.
+"""Read instants in a known time zone, and print how they were understood.
 
-``2h``, ``90m``, ``3d``, ``2h ago``, ``now``, ``today``, ``yesterday``, ``09:00``, ``2026-11-22``,
-``2026-11-22T10:00`` and RFC 3339 (which carries its own zone). What can be read in two ways is refused.
+Accepted are ``2h``, ``90m``, ``3d``, ``2h ago``, ``now``, ``today``, ``yesterday``, ``09:00``, ``2026-11-22``,
+``2026-11-22T10:00`` and RFC 3339 (which has its own zone). An ambiguous text is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ticketbottle_payctl.cli.output.result import dim
 from ticketbottle_payctl.formats import local_and_utc
 
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-"""What is meant in earnest lies between; at the calendar's ends no zone can be reckoned with."""
+"""Real instants are in this range. Near the ends of the calendar, time zones cannot be computed."""
 
 _EXAMPLES = "examples are 2h, yesterday, 09:00, 2026-11-22, 2026-11-22T10:00, 2026-11-22T03:00:00Z"
 _CLOCK = re.compile(r"\d{2}:\d{2}(:\d{2})?")
@@ -31,41 +31,41 @@ _ORDER_UNKNOWN = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}|\d{4}/\d{1,2}/\d{1
 
 
 def instant(text: str, zone: tzinfo, now: datetime, *, option: str | None = None) -> datetime:
-    """The instant that ``text`` means, in UTC. A bare day is its first moment; a bare duration is that long ago.
+    """Return the instant that ``text`` means, in UTC. A day is its first moment; a duration is that long ago.
 
-    ``zone`` is where days and clock times are read, ``now`` (aware) what ``2h ago`` and ``today`` are reckoned from.
-    ``option`` names the option in the error.
+    Days and clock times are read in ``zone``. ``2h ago`` and ``today`` are relative to ``now`` (aware). The error names
+    ``option``.
 
     Raises:
-        typer.BadParameter: it is none of the accepted forms, can be read in two ways, does not exist in ``zone``, or
-            is not :func:`in_reach`.
+        typer.BadParameter: the text has no accepted form, is ambiguous, does not exist in ``zone``, or is not
+            :func:`in_reach`.
     """
     try:
         moment = _parse(text.strip(), zone, now).astimezone(UTC)
         return moment if in_reach(moment) else _too_far(text)
     except (ValueError, OverflowError) as error:
-        message = f"{text!r} is no instant; {_EXAMPLES}"
+        message = f"{text!r} is not an instant; {_EXAMPLES}"
         raise typer.BadParameter(message, param_hint=option) from error
     except typer.BadParameter as error:
         raise typer.BadParameter(error.message, param_hint=option) from error
 
 
 def in_reach(moment: datetime) -> bool:
-    """Whether it lies from 1900 to 2199, so that every zone and the database can show it."""
+    """Tell whether an instant is between 1900 and 2199, so that every zone and the database can show it."""
     return _EARLIEST <= moment < _LATEST
 
 
 def age(text: str) -> timedelta:
-    """How long ago: ``2h``, ``90m``, ``3d``, or the same with ``ago``.
+    """Return how long ago a text means: ``2h``, ``90m``, ``3d``, or the same with ``ago``.
 
     Raises:
-        typer.BadParameter: it is no duration, or nothing at all.
+        typer.BadParameter: the text is not a duration, or the duration is zero.
     """
     return duration(text.strip().removesuffix("ago").strip())
 
 
 def is_age(text: str) -> bool:
-    """Whether it is how long ago, rather than an instant of its own."""
+    """Tell whether a text is a duration (how long ago) instead of an instant."""
     try:
         age(text)
     except typer.BadParameter:
@@ -74,17 +74,17 @@ def is_age(text: str) -> bool:
 
 
 def zone_of(session: Session) -> tzinfo:
-    """Where times are read and shown: ``--tz``, then the profile's, then the machine's.
+    """Return the zone in which times are read and shown: ``--tz``, else the profile's, else the machine's.
 
     Raises:
-        ConfigError: the profile or its file is not there or not understood.
+        ConfigError: the profile or its file is missing or cannot be read.
     """
     name = session.shared.tz or session.profile.tz
     return ZoneInfo(name) if name else machine_zone()
 
 
 def machine_zone() -> tzinfo:
-    """The machine's zone by its name, so that other days have their own offset; else its offset of today."""
+    """Return the machine's zone by name, so that each day has its own offset; else its offset of today."""
     named = os.environ.get("TZ", "").removeprefix(":")
     linked = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
     for name in filter(None, (named, linked)):
@@ -97,7 +97,7 @@ def machine_zone() -> tzinfo:
 
 
 def note_window(session: Session, since: datetime | None, until: datetime | None, *, by: str | None = None) -> None:
-    """Say on stderr which window was understood, in local time and UTC. Nothing where there is no bound."""
+    """Print the window on stderr, in local time and UTC, if it has a start or an end."""
     if since is None and until is None:
         return
     zone = zone_of(session)
@@ -137,28 +137,28 @@ def _today(zone: tzinfo, now: datetime) -> date:
 
 
 def _local(day: date, clock: time, zone: tzinfo, *, first: bool = False) -> datetime:
-    """A clock time of a day in ``zone``; refused where clocks were changed so that it is twice or never there."""
+    """Return a clock time of a day in ``zone``. A time that a clock change skips or repeats is refused."""
     early, late = (datetime.combine(day, clock.replace(fold=fold), zone) for fold in (0, 1))
     if early.utcoffset() != late.utcoffset() and not first:
-        message = f"{clock} of {day} is not one instant in {zone}, where clocks changed then; add an offset or Z"
+        message = f"{clock} on {day} is ambiguous or skipped in {zone} (clock change); add an offset or Z"
         raise typer.BadParameter(message)
     return early
 
 
 def _refuse_ambiguous(text: str) -> None:
     if text.isdigit():
-        message = f"{text!r} could be seconds, days or a year; {_EXAMPLES}"
+        message = f"{text!r} is ambiguous: seconds, days or a year? {_EXAMPLES}"
         raise typer.BadParameter(message)
     if _ORDER_UNKNOWN.fullmatch(text):
-        message = f"{text!r} does not say which is the day and which the month; write 2026-11-22"
+        message = f"{text!r} is ambiguous: which number is the day, which the month? Write 2026-11-22"
         raise typer.BadParameter(message)
 
 
 def _too_far(text: str) -> datetime:
-    message = f"{text!r} does not lie between 1900 and 2199"
+    message = f"{text!r} is not between 1900 and 2199"
     raise typer.BadParameter(message)
 
 
 def _no(text: str) -> datetime:
-    message = f"{text!r} is no instant; {_EXAMPLES}"
+    message = f"{text!r} is not an instant; {_EXAMPLES}"
     raise typer.BadParameter(message)

@@ -1,7 +1,6 @@
-"""What a number means to the shell: one table for errors, one for outcomes.
+"""The exit codes: one table for errors, one for the outcomes of jobs.
 
-``payctl --help`` and the documentation are made from it; a test walks the error tree and every job's outcomes and
-fails on a member without a row.
+``payctl --help`` and docs/errors.md are made from these tables. A test fails if an error or an outcome has no row.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from ticketbottle_payctl.errors import (
 
 
 class ExitCode(IntEnum):
-    """Every code payctl ends with."""
+    """Every exit code of payctl."""
 
     DONE = 0
     BUG = 1
@@ -43,19 +42,19 @@ class ExitCode(IntEnum):
 
 
 MEANINGS: Mapping[ExitCode, str] = {
-    ExitCode.DONE: "done, or there was nothing to do",
+    ExitCode.DONE: "done, or nothing to do",
     ExitCode.BUG: "a bug in payctl",
-    ExitCode.USAGE: "wrong usage, or a file or body that is not what it claims to be",
-    ExitCode.CONFIG: "configuration or credentials",
-    ExitCode.UNAVAILABLE: "database, Kafka or gateway unreachable: try again later",
-    ExitCode.NO: "the answer is no: signature invalid, callback refused, check failed",
-    ExitCode.PARTIAL: "partly done: the items that failed are listed",
-    ExitCode.GUARD: "stopped by a guard: not confirmed, protected, read-only, over the cap",
-    ExitCode.NOT_FOUND: "the thing that was named does not exist",
-    ExitCode.LOCKED: "somebody else holds the lock",
-    ExitCode.DEADLINE: "a deadline or --wait was not reached; what was done is saved",
-    ExitCode.INTERRUPTED: "Ctrl-C: what was under way was finished or rolled back first",
-    ExitCode.TERMINATED: "SIGTERM: likewise",
+    ExitCode.USAGE: "wrong usage, or a file or callback that cannot be read",
+    ExitCode.CONFIG: "wrong or missing configuration or credentials",
+    ExitCode.UNAVAILABLE: "database, Kafka or gateway unavailable: try again later",
+    ExitCode.NO: "the answer is no: invalid signature, refused callback, failed check",
+    ExitCode.PARTIAL: "partly done: the failed items are listed",
+    ExitCode.GUARD: "stopped by a guard: not confirmed, protected, read-only, over the limit",
+    ExitCode.NOT_FOUND: "the named thing does not exist",
+    ExitCode.LOCKED: "another process holds the lock",
+    ExitCode.DEADLINE: "the time was up before the end; finished work is saved",
+    ExitCode.INTERRUPTED: "Ctrl-C; the work in flight was finished or rolled back first",
+    ExitCode.TERMINATED: "SIGTERM; the work in flight was finished or rolled back first",
 }
 
 ERRORS: Mapping[type[PayctlError], ExitCode] = {
@@ -96,7 +95,7 @@ OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
         "signal": ExitCode.TERMINATED,
         "broker_unavailable": ExitCode.UNAVAILABLE,
         "database_unavailable": ExitCode.UNAVAILABLE,
-        "failed": ExitCode.BUG,  # of an error without a row of its own: otherwise the error's code is taken
+        "failed": ExitCode.BUG,  # for an error without a row in ERRORS; otherwise that row applies
         "locked": ExitCode.LOCKED,
     },
     "CleanupStoppedBecause": {
@@ -105,24 +104,24 @@ OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
         "signal": ExitCode.TERMINATED,
     },
 }
-"""By the name of the job's enum, so that nothing is imported to look a code up."""
+"""Keyed by the name of the job's enum, so that no job is imported to look up a code."""
 
 
 def of_error(error: PayctlError) -> ExitCode:
-    """The code for an error: its own row, or that of the nearest class above it."""
+    """Return the code of an error: its own row, or the row of its nearest base class."""
     return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
 
 
 def of_outcome(outcome: StrEnum) -> ExitCode:
-    """The code for what a job decided."""
+    """Return the code of a job's outcome."""
     return OUTCOMES[type(outcome).__name__][outcome.value]
 
 
 def of_answer(*, yes: bool) -> ExitCode:
-    """The code for a command that answers a question."""
+    """Return the code of a command that answers a question with yes or no."""
     return ExitCode.DONE if yes else ExitCode.NO
 
 
 def rows() -> list[tuple[str, str]]:
-    """The table as text: number and meaning."""
+    """Return each code with its meaning, as text."""
     return [(str(code.value), MEANINGS[code]) for code in ExitCode]

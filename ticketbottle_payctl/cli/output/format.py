@@ -1,4 +1,4 @@
-"""The forms of a result, and when to use colour."""
+"""The formats of a result, and when to use colour."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class OutputFormat(StrEnum):
-    """The forms of a result."""
+    """A format of a result."""
 
     TABLE = "table"
     JSON = "json"

@@ -1,4 +1,4 @@
-"""The forms for programs: one JSON document, typed JSON lines, CSV. The same names in each, additions only."""
+"""The formats for programs: one JSON document, typed JSON lines, CSV. Each has the same names; none is ever removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ticketbottle_payctl.formats import rfc3339
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """Which command ran, as whom, since when. ``duration_ms`` is wall-clock time."""
+    """One run of a command: its words, its profile, its start. ``duration_ms`` is wall-clock time."""
 
     command: str | None
     profile: str | None
@@ -74,7 +74,7 @@ class Envelope(TypedDict):
 
 
 def envelope(result: Result, invocation: Invocation) -> Envelope:
-    """The whole answer as one document; on failure too, with ``error`` filled."""
+    """Return the whole result as one document. On failure it has ``error``."""
     return {
         "schema": result.schema,
         "ok": result.exit_code == 0,
@@ -96,28 +96,28 @@ def envelope(result: Result, invocation: Invocation) -> Envelope:
 
 
 def as_json(result: Result, invocation: Invocation) -> str:
-    """Exactly one document and a newline."""
+    """Return exactly one document and a newline."""
     return _dump(envelope(result, invocation), indent=2)
 
 
 def as_ndjson(result: Result, invocation: Invocation) -> str:
-    """One ``{"type": "item"}`` line per item, then one ``{"type": "summary"}`` line with all the rest."""
+    """Return one ``{"type": "item"}`` line per item, then one ``{"type": "summary"}`` line with everything else."""
     return "".join([*map(item_line, result.items), summary_line(result, invocation)])
 
 
 def item_line(item: Mapping[str, object]) -> str:
-    """One item as a typed line."""
+    """Return one item as a typed line."""
     return _dump({"type": "item", **item})
 
 
 def summary_line(result: Result, invocation: Invocation) -> str:
-    """All of a result but its items, as the last typed line."""
+    """Return everything of a result but its items, as the last typed line."""
     summary = {name: value for name, value in envelope(result, invocation).items() if name != "items"}
     return _dump({"type": "summary", **summary})
 
 
 def as_csv(result: Result) -> str:
-    """The items under a header; a one-answer command gives one row of counts and result. Nothing on failure."""
+    """Return the items under a header, or one row of counts and result if there are none."""
     rows = [dict(item) for item in result.items] or [{**result.counts, **result.result}]
     flat = [dict(_flat(row)) for row in rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
@@ -127,17 +127,17 @@ def as_csv(result: Result) -> str:
 
 
 def csv_header(columns: Iterable[str]) -> str:
-    """The first line."""
+    """Return the header line."""
     return _csv_lines([list(columns)])
 
 
 def csv_row(columns: Iterable[str], item: Mapping[str, object]) -> str:
-    """An item under a header of ``columns``."""
+    """Return the line of an item under a header of ``columns``."""
     return _csv_lines([[cell(item.get(name)) for name in columns]])
 
 
 def cell(value: object) -> str:
-    """A value as one cell of text: nothing for None, JSON for a structure, else the value itself, escaped."""
+    """Return a value as escaped text: nothing for None, JSON for a structure, else the value itself."""
     match value:
         case None:
             return ""

@@ -1,9 +1,9 @@
-"""A bar on a terminal's stderr while something long is at work. Elsewhere nothing: a pipe and stdout stay clean."""
+"""A progress bar and a status line on stderr during long work, on a terminal only, so that pipes stay clean."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -11,19 +11,19 @@ from ticketbottle_payctl.cli.output.surface import is_terminal
 
 
 class Tell(Protocol):
-    """Hears how much is done, and of how much where that is only known now."""
+    """A function that is told how much is done, and the total if it has become known."""
 
     def __call__(self, done: int, of: int | None = None, /) -> None:
-        """Draw it."""
+        """Draw the bar."""
 
 
 @contextmanager
 def bar(word: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Tell]:
-    """Draw it while the block runs; without a total it shows how much is done and that it goes on."""
+    """Draw a bar while the block runs. Without a total it shows how much is done."""
     if quiet or not is_terminal(sys.stderr):
         yield _nobody
         return
-    from rich.console import Console  # noqa: PLC0415 - rich, only where a bar is drawn
+    from rich.console import Console  # noqa: PLC0415 - rich, only if a bar is drawn
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     columns = (TextColumn(word), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -36,5 +36,17 @@ def bar(word: str, total: int | None = None, *, quiet: bool = False) -> Iterator
         yield tell
 
 
+@contextmanager
+def status(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows the current step in a line on stderr. Without a terminal it shows nothing."""
+    if quiet or not is_terminal(sys.stderr):
+        yield lambda _step: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - rich, only on a terminal
+
+    with Console(stderr=True).status("") as line:
+        yield lambda step: line.update(f"{step} ...")
+
+
 def _nobody(done: int, of: int | None = None, /) -> None:
-    """Nobody looks."""
+    """Draw nothing."""

@@ -1,4 +1,4 @@
-"""What a command hands to the renderer: the facts for programs, and the pleasant form of them for people."""
+"""The result of a command: fields for programs, and blocks of text for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 
 
 class Style(Enum):
-    """How a word is meant; the terminal decides how that looks."""
+    """The meaning of a word. The terminal decides how it looks."""
 
     GOOD = "32"
     BAD = "31"
@@ -21,7 +21,7 @@ class Style(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Styled:
-    """A word with a meaning."""
+    """A word with a style."""
 
     text: str
     style: Style
@@ -32,14 +32,14 @@ Part = str | Styled
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line; its parts are set two spaces apart. The same on a terminal and in a pipe."""
+    """A line. Two spaces separate its parts, on a terminal and in a pipe."""
 
     parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Names and values: aligned on a terminal, tab-separated elsewhere. A value of None is left out."""
+    """Names and values: aligned on a terminal, tab-separated elsewhere. A row whose value is None is left out."""
 
     rows: tuple[tuple[str, object], ...]
 
@@ -54,7 +54,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Our own text (a script, a schema), written as it is. Never for text that came from outside."""
+    """Text of payctl itself (a script, a schema), written without escaping. Never use it for text from outside."""
 
     text: str
 
@@ -64,7 +64,7 @@ Block = Line | Fields | Table | Raw
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a command could not be done; ``error`` of the JSON document."""
+    """The reason that a command failed; ``error`` of the JSON document."""
 
     code: str
     message: str
@@ -75,10 +75,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A command's answer. One-answer commands fill ``result``, lists fill ``items``.
+    """The result of a command. A command with one answer fills ``result``, a list fills ``items``.
 
-    ``schema`` is the output's name and version, ``payctl.stats/1``. ``human`` is what ``-o table`` shows; where it
-    is empty, items are shown as a table and otherwise the result as fields. ``next`` is the cursor of the next page.
+    ``schema`` is the output's name and version, such as ``payctl.stats/1``. ``human`` is what ``-o table`` shows. If it
+    is empty, the items are shown as a table, or the result as fields. ``next`` is the cursor of the next page.
     """
 
     schema: str
@@ -96,30 +96,30 @@ class Result:
 
 
 def line(*parts: Part | None) -> Line:
-    """A line of the parts that are there."""
+    """Return a line of the parts that are not empty."""
     return Line(tuple(part for part in parts if part))
 
 
 def good(text: str) -> Styled:
-    """A word that says yes."""
+    """Return a word that reports success."""
     return Styled(text, Style.GOOD)
 
 
 def bad(text: str) -> Styled:
-    """A word that says no."""
+    """Return a word that reports a failure."""
     return Styled(text, Style.BAD)
 
 
 def warn(text: str) -> Styled:
-    """A word to look at twice."""
+    """Return a word that warns."""
     return Styled(text, Style.WARN)
 
 
 def bold(text: str) -> Styled:
-    """A word to find quickly."""
+    """Return a word that stands out."""
     return Styled(text, Style.BOLD)
 
 
 def dim(text: str) -> Styled:
-    """A word that may be skipped."""
+    """Return a word that matters less."""
     return Styled(text, Style.DIM)

@@ -1,7 +1,7 @@
-"""Text that came from a gateway, a row or a file name, made safe to show on a terminal.
+"""Make text from a gateway, a row or a file name safe to show on a terminal.
 
-Control characters, bidirectional overrides, invisible format characters and lone surrogates are shown escaped, the
-way Python writes them. Nothing else changes, and no markup is interpreted anywhere.
+Control characters, bidirectional overrides, invisible format characters and lone surrogates are escaped as Python
+writes them. Nothing else changes, and payctl interprets no markup.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ _SHOWN_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def escape(value: object) -> str:
-    """``value`` as text that moves no cursor and changes no colour."""
+    """Return ``value`` as text that moves no cursor and changes no colour."""
     return _SUSPECT.sub(_escaped, str(value))
 
 
 def escape_json(text: str) -> str:
-    """JSON text with the same characters in JSON's own escapes: such characters stand only inside its strings."""
+    """Return JSON text with the same characters as JSON escapes. Such characters occur only inside its strings."""
     return _SUSPECT.sub(_json_escaped, text)
 
 
 def ascii_json(text: str) -> str:
-    """The same document in ASCII alone, for a stream that cannot show more."""
+    """Return the same document in ASCII, for a stream that cannot show more."""
     return _BEYOND_ASCII.sub(lambda found: _units(found[0]), text)
 
 

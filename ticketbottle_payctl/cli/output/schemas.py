@@ -1,4 +1,4 @@
-"""The JSON Schemas of the outputs, which ``payctl schema`` prints and the tests hold the outputs against."""
+"""The JSON Schemas of the outputs. ``payctl schema`` prints them, and the tests validate the outputs with them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ENVELOPE = "envelope-1.json"
 
 
 def names() -> list[str]:
-    """Every schema there is: ``payctl.stats/1``."""
+    """Return the name of every schema, such as ``payctl.stats/1``."""
     found = [
         entry.name.removesuffix(".json")
         for entry in files("ticketbottle_payctl.schemas").iterdir()
@@ -27,10 +27,10 @@ def complete_names(incomplete: str) -> list[str]:
 
 
 def load(name: str) -> dict[str, Any]:
-    """One schema, complete in itself: what all outputs share stands under ``$defs``.
+    """Return one schema, complete in itself. The parts that all outputs share are under ``$defs``.
 
     Raises:
-        NotFoundError: there is none of that name.
+        NotFoundError: no schema has this name.
     """
     wanted = "-".join(name.split()).removeprefix("payctl.")
     known = {each: each.removeprefix("payctl.") for each in names()}
@@ -38,8 +38,8 @@ def load(name: str) -> dict[str, Any]:
         if wanted in {short, short.partition("/")[0]}:
             schema: dict[str, Any] = _read(full.replace("/", "-") + ".json")
             return {**schema, "$defs": {"envelope": _read(_ENVELOPE)}}
-    message = "there is no schema of that name"
-    raise NotFoundError(message, hint=f"one of: {', '.join(known)}")
+    message = f"no schema has the name {name}"
+    raise NotFoundError(message, hint=f"schemas: {', '.join(known)}")
 
 
 def _read(file: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a stream can show: whether it is a terminal, whether it has colour, whether it knows our marks."""
+"""What a stream can show: whether it is a terminal, shows colour, and can encode payctl's marks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLAIN_MARKS = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """What is written on: whether it is a terminal, whether it shows colour, whether it knows our marks."""
+    """The abilities of a stream: it is a terminal, it shows colour, it can encode payctl's marks."""
 
     terminal: bool
     colour: bool
@@ -24,17 +24,17 @@ class Surface:
 
     @classmethod
     def of(cls, stream: TextIO, *, colour: bool) -> Surface:
-        """What ``stream`` is."""
+        """Return the abilities of ``stream``."""
         encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
         return cls(is_terminal(stream), colour, encoding.startswith("utf"))
 
     def marks(self, text: str) -> str:
-        """Our own text in what the stream can show."""
+        """Return payctl's own text in characters that the stream can show."""
         return text if self.unicode else text.translate(_PLAIN_MARKS)
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person reads it directly; a closed stream is read by nobody."""
+    """Tell whether the stream is a terminal. A closed stream is not."""
     try:
         return stream.isatty()
     except ValueError:
@@ -42,7 +42,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def surface_of(stream: TextIO, colour: Colour, environ: Mapping[str, str] | None = None) -> Surface:
-    """What ``stream`` is, given ``--color``, NO_COLOR (no-color.org) and TERM."""
+    """Return the abilities of ``stream``, given ``--color``, NO_COLOR (no-color.org) and TERM."""
     environ = os.environ if environ is None else environ
     match colour:
         case Colour.ALWAYS:

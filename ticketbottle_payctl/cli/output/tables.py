@@ -1,4 +1,4 @@
-"""Tables on a terminal, drawn by rich. Cells fold, so that nothing is cut; no markup is read."""
+"""Tables on a terminal, drawn by rich. Cells are folded and never cut, and no markup is interpreted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STYLES = {Style.GOOD: "green", Style.BAD: "red", Style.WARN: "yellow", Style.BO
 
 
 def draw(table: Table, surface: Surface) -> str:
-    """The table as wide as the terminal, as text."""
+    """Return the table as text that is as wide as the terminal."""
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, highlight=False)
     whole = _kept_whole(table, get_terminal_size().columns)
     for place, name in enumerate(table.columns):
@@ -33,9 +33,9 @@ def draw(table: Table, surface: Surface) -> str:
 
 
 def _kept_whole(table: Table, width: int) -> set[int]:
-    """Columns of single words (ids, instants) that are not folded, from the left, as far as there is room for the rest.
+    """Return the columns of single words (ids, instants) that are not folded, from the left, while the others fit.
 
-    An id that is broken over two lines cannot be copied.
+    An id on two lines could not be copied.
     """
     columns = [[name, *(_word(row[place]) for row in table.rows)] for place, name in enumerate(table.columns)]
     needs = [max(map(len, words)) + _BETWEEN for words in columns]

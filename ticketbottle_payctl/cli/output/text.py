@@ -1,6 +1,6 @@
-"""The form for people. On a terminal: aligned, coloured, tables drawn. Elsewhere: full values, tab-separated.
+"""The format for people. On a terminal: aligned, coloured, tables drawn. Elsewhere: full values, tab-separated.
 
-Every text is escaped here, so nothing that came from outside is interpreted, and no caller can forget it.
+Every text is escaped here, so that no caller can forget it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ticketbottle_payctl.cli.output.surface import Surface
 
 
 def as_text(result: Result, surface: Surface) -> str:
-    """The whole answer for people."""
+    """Return the whole result for people."""
     return "".join(_block(block, surface) for block in result.human or _default(result))
 
 
 def paint(part: Part, surface: Surface) -> str:
-    """One word, escaped, in its colour where there is colour."""
+    """Return one word, escaped, in its colour if the stream shows colour."""
     if isinstance(part, str):
         return surface.marks(escape(part))
     text = surface.marks(escape(part.text))
@@ -73,6 +73,6 @@ def _plain(value: object) -> str:
 
 
 def _drawn(table: Table, surface: Surface) -> str:
-    from ticketbottle_payctl.cli.output.tables import draw  # noqa: PLC0415 - rich, only where a table is drawn
+    from ticketbottle_payctl.cli.output.tables import draw  # noqa: PLC0415 - rich, only if a table is drawn
 
     return draw(table, surface)

@@ -1,6 +1,6 @@
-"""The one renderer: a result in the form that was asked for, on stdout and nowhere else.
+"""Write a result to stdout in the requested format, and everything else to stderr.
 
-The form changes by ``-o`` or PAYCTL_OUTPUT only, never because stdout is a pipe.
+Only ``-o`` or PAYCTL_OUTPUT change the format. A pipe does not.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ticketbottle_payctl.telemetry import redact
 
 
 def emit(result: Result, invocation: Invocation, form: OutputFormat, colour: Colour) -> None:
-    """Write the result to stdout, once. A reader that went away is not an error: the work was done."""
+    """Write the result to stdout. A closed pipe is not an error, because the work was done."""
     write_stdout(_formatted(result, invocation, form, surface_of(sys.stdout, colour)))
 
 
 def write_stdout(text: str) -> None:
-    """Write and flush; where nobody reads any more, stay quiet now and at exit."""
+    """Write to stdout and flush. If the pipe is closed, stay quiet now and at exit."""
     try:
         _write(sys.stdout, text)
     except BrokenPipeError:
@@ -36,33 +36,33 @@ def write_stdout(text: str) -> None:
 
 
 def write_part(text: str, *, json: bool) -> None:
-    """A piece of an answer that is too long to be held; the last one is the answer's end.
+    """Write a part of a long result to stdout.
 
     Raises:
-        BrokenPipeError: nobody reads any more.
+        BrokenPipeError: the reader closed the pipe.
     """
     whole = json and not Surface.of(sys.stdout, colour=False).unicode
     _write(sys.stdout, ascii_json(text) if whole else text)
 
 
 def tell(colour: Colour, *parts: Part) -> None:
-    """One line of talk, on stderr."""
+    """Write a line to stderr."""
     surface = surface_of(sys.stderr, colour)
     _say(" ".join(paint(part, surface) for part in parts) + "\n")
 
 
 def tell_blocks(colour: Colour, blocks: Sequence[Block]) -> None:
-    """What is about to be done, drawn for people, on stderr."""
+    """Write blocks for people, such as a plan, to stderr."""
     _say(as_text(Result("", human=blocks), surface_of(sys.stderr, colour)))
 
 
 def ask(colour: Colour, question: str) -> None:
-    """A question on stderr, without a line's end: the answer is typed beside it."""
+    """Write a question to stderr without a newline, so that the answer is typed next to it."""
     _say(f"{paint(question, surface_of(sys.stderr, colour))} ")
 
 
 def tell_failure(failure: Failure, colour: Colour) -> None:
-    """What failed, on what, and what to do next, on stderr."""
+    """Write to stderr what failed and what to do next."""
     first, *more = redact(failure.message).splitlines() or [""]
     tell(colour, Styled(f"error[{failure.code}]:", bad("").style), first)
     for cause in more:
@@ -72,18 +72,18 @@ def tell_failure(failure: Failure, colour: Colour) -> None:
 
 
 def tell_warnings(result: Result, colour: Colour) -> None:
-    """The result's warnings, on stderr."""
+    """Write the result's warnings to stderr."""
     for warning in result.warnings:
         tell(colour, warn("warning:"), redact(warning))
 
 
 def silence(stream: TextIO) -> None:
-    """Let the interpreter's own flush at exit go nowhere instead of failing."""
+    """Redirect the stream to nowhere, so that the interpreter's flush at exit does not fail."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-    except (OSError, ValueError):  # a stream without a file behind it needs no silencing
+    except (OSError, ValueError):  # a stream without a file descriptor needs no redirection
         return
 
 

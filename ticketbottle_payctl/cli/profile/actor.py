@@ -1,4 +1,4 @@
-"""Who is typing, for the record: the account, the machine, and the person where PAYCTL_ACTOR names one."""
+"""The operator, for the record of a run: account, machine, and the person that PAYCTL_ACTOR names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ticketbottle_payctl.store.payctl.runs import Actor
 
 
 def who_runs(environ: Mapping[str, str]) -> Actor:
-    """The account, the machine and, where the environment or the profile says, the person."""
+    """Return the account, the machine, and the person if PAYCTL_ACTOR is set."""
     try:
         account = getpass.getuser()
-    except (KeyError, OSError):  # an account that the machine knows by its number only, as in a container
+    except (KeyError, OSError):  # an account that has a number and no name, as in a container
         account = f"uid {os.getuid()}"
     return Actor(account, socket.gethostname(), environ.get("PAYCTL_ACTOR") or None)

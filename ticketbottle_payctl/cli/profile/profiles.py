@@ -1,4 +1,4 @@
-"""Named settings in a TOML file: values that fill what the environment does not set, and guards.
+"""Profiles: named settings in a TOML file. A value applies if the environment does not set it. Guards limit changes.
 
 ::
 
@@ -8,8 +8,8 @@
     tz = "Asia/Ho_Chi_Minh"
 
     [profiles.staging.guard]
-    protected = true        # --reason, and the profile's name typed
-    read_only = false       # nothing is ever changed
+    protected = true        # changes need --reason and the profile's name
+    read_only = false       # true refuses every change
     max_affected = 1000     # rows one command may change
 """
 
@@ -33,7 +33,7 @@ _LARGEST_FILE = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What a profile allows. None of ``max_affected`` means the tool's own default."""
+    """The limits of a profile. If ``max_affected`` is None, the default of 1,000 rows applies."""
 
     protected: bool = False
     read_only: bool = False
@@ -42,9 +42,9 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The settings in force. ``origins`` says of each of the profile's own values which file it is from.
+    """The settings in force. ``origins`` names the file of each value that comes from the profile.
 
-    ``hidden`` are the profile's own values that the environment's come before.
+    ``hidden`` are the profile's values that a variable of the environment overrides.
     """
 
     name: str | None
@@ -56,30 +56,30 @@ class Profile:
 
     @property
     def misled(self) -> list[str]:
-        """Where the environment leads elsewhere than the profile: one sentence for each, without what opens it."""
+        """One sentence for each place that the environment overrides. No sentence has a user or a password."""
         found = []
         for name, place in (("DATABASE_URL", endpoints.database), ("KAFKA_BROKERS", endpoints.brokers)):
             own, other = place(self.hidden.get(name, "")), place(self.environ.get(name, ""))
             if name in self.hidden and own != other:
-                found.append(f"{name} of the environment comes before profile {self.name}'s: {_said(other)}")
+                found.append(f"{name} from the environment overrides profile {self.name}: {_said(other)}")
         return found
 
 
 def config_path(given: str | None, environ: Mapping[str, str]) -> Path:
-    """Where the configuration file is, or would be: as given, else ``$XDG_CONFIG_HOME/payctl/config.toml``."""
+    """Return the path of the configuration file: as given, else ``$XDG_CONFIG_HOME/payctl/config.toml``."""
     if given is not None:
         return Path(given)
     base = environ.get("XDG_CONFIG_HOME") or ""
-    # The XDG base directory specification: a relative path is to be ignored.
+    # The XDG base directory specification says to ignore a relative path.
     root = Path(base) if base.startswith("/") else Path(environ.get("HOME") or "~").expanduser() / ".config"
     return root / "payctl" / "config.toml"
 
 
 def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Profile:
-    """The environment, filled up from a profile. Reads no file where neither a profile nor a file was named.
+    """Return the environment, completed from a profile. If neither a profile nor a file was named, no file is read.
 
     Raises:
-        ConfigError: the file cannot be read or understood, or has no profile of that name.
+        ConfigError: the file cannot be read, or the profile is not in it.
     """
     if name is None and given is None:
         return Profile(None, environ)
@@ -88,26 +88,26 @@ def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Pro
     if name is None:
         return Profile(None, environ)
     if name not in known:
-        message = f"there is no profile {name} in {path}"
-        raise ConfigError(message, hint=f"one of: {', '.join(known) or 'none is defined'}")
+        message = f"profile {name} is not in {path}"
+        raise ConfigError(message, hint=f"profiles in this file: {', '.join(known) or 'none'}")
     return _profile(name, _table(known[name], f"profiles.{name}", path), path, environ)
 
 
 def every(path: Path) -> list[Profile]:
-    """Each profile of a file by itself, without the environment.
+    """Return each profile of a file by itself, without the environment.
 
     Raises:
-        ConfigError: the file cannot be read, or one of them not be understood.
+        ConfigError: the file or one of its profiles cannot be read.
     """
     known = _table(_parse(path).get("profiles", {}), "profiles", path)
     return [_profile(name, _table(known[name], f"profiles.{name}", path), path, {}) for name in known]
 
 
 def names(path: Path) -> list[str]:
-    """The profiles a file defines.
+    """Return the names of the profiles in a file.
 
     Raises:
-        ConfigError: the file cannot be read or understood.
+        ConfigError: the file cannot be read.
     """
     return list(_table(_parse(path).get("profiles", {}), "profiles", path))
 
@@ -119,11 +119,11 @@ def _profile(name: str, table: Mapping[str, object], path: Path, environ: Mappin
             continue
         if not _VARIABLE.fullmatch(key) or not isinstance(value, str | int | float):
             message = f"profiles.{name}.{key} in {path} is not a setting"
-            raise ConfigError(message, hint="names are those of environment variables, values text or numbers")
+            raise ConfigError(message, hint="a name is an environment variable's, a value is text or a number")
         values[key] = str(value).lower() if isinstance(value, bool) else str(value)
     tz = table.get("tz")
     if tz is not None and not _is_zone(tz):
-        message = f"profiles.{name}.tz in {path} is no time zone"
+        message = f"profiles.{name}.tz in {path} is not a time zone"
         raise ConfigError(message, hint='an example is tz = "Asia/Ho_Chi_Minh"')
     fills = {key: value for key, value in values.items() if not environ.get(key)}
     guards = _table(table.get("guard", {}), f"profiles.{name}.guard", path)
@@ -138,11 +138,11 @@ def _said(place: object) -> str:
 
 
 def _is_zone(name: object) -> TypeGuard[str]:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only where a profile names one
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only if a profile names a zone
 
     try:
         return isinstance(name, str) and bool(ZoneInfo(name))
-    except (KeyError, ValueError, OSError):  # unknown, no name of a zone at all, a directory
+    except (KeyError, ValueError, OSError):  # unknown, not a zone's name, a directory
         return False
 
 
@@ -150,12 +150,12 @@ def _guard(table: Mapping[str, object], name: str, path: Path) -> Guard:
     for key, value in table.items():
         wanted = {"protected": bool, "read_only": bool, "max_affected": int}.get(key)
         if wanted is None or type(value) is not wanted:
-            message = f"profiles.{name}.guard.{key} in {path} is not understood"
-            raise ConfigError(message, hint="protected and read_only are true or false, max_affected is a number")
+            message = f"profiles.{name}.guard.{key} in {path} is not a valid guard"
+            raise ConfigError(message, hint="protected and read_only are true or false; max_affected is a number")
     cap = table.get("max_affected")
     if isinstance(cap, int) and cap < 1:
-        message = f"profiles.{name}.guard.max_affected in {path} is not at least 1"
-        raise ConfigError(message, hint="read_only = true lets nothing be changed")
+        message = f"profiles.{name}.guard.max_affected in {path} is less than 1"
+        raise ConfigError(message, hint="to refuse every change, set read_only = true")
     return Guard(
         protected=table.get("protected") is True,
         read_only=table.get("read_only") is True,
@@ -164,7 +164,7 @@ def _guard(table: Mapping[str, object], name: str, path: Path) -> Guard:
 
 
 def _parse(path: Path) -> Mapping[str, object]:
-    import tomllib  # noqa: PLC0415 - only where there is a file to read
+    import tomllib  # noqa: PLC0415 - only if there is a file to read
 
     try:
         if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer
@@ -173,13 +173,13 @@ def _parse(path: Path) -> Mapping[str, object]:
         with path.open("rb") as file:
             text = file.read(_LARGEST_FILE + 1)
         if len(text) > _LARGEST_FILE:
-            message = f"{path} is too large for a configuration file"
+            message = f"{path} is larger than 1 MiB, the limit for a configuration file"
             raise ConfigError(message)
         return tomllib.loads(text.decode())
     except OSError as error:
         message = f"the configuration file {path} cannot be read: {error.strerror or type(error).__name__}"
         raise ConfigError(message, hint="payctl config path") from error
-    except ValueError as error:  # not TOML, or not UTF-8: its text may quote a value, so it is not passed on
+    except ValueError as error:  # not TOML, or not UTF-8. Its text may quote a value, so it is dropped
         message = f"{path} is not valid TOML{_place(error)}"
         raise ConfigError(message) from None
 

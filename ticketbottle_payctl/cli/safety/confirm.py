@@ -1,18 +1,19 @@
-"""What stands between a command and the rows it would change.
+"""Ask for approval before a command changes something.
 
 ::
 
-    read              nothing
-    routine           one line that names profile, database and brokers (``Session.note_target``), then permit()
-    bulk, by hand     approve(): the plan with its counts, then a question whose default is No
-    protected         also --reason, and the profile's name typed or given with --confirm
-    over the cap      refused, with the number to raise
-    read-only         never
+    a command that reads       nothing
+    a routine change           one line with profile, database and brokers (``Session.note_target``), then permit()
+    a bulk or manual change    approve(): the plan with its counts, then a question whose default is No
+    a protected profile        also --reason, and the profile's name, typed or given with --confirm
+    more rows than the limit   refused; the message says which number to raise
+    a read-only profile        always refused
 
-Whose guard counts is a matter of the database (``guard_in_force``). The message names the profile whose it is.
+A guard belongs to a database, so the guard of another profile of the same database applies too (``profile.policy``).
+The message then names that profile.
 
-Where nobody can be asked (no terminal, ``--no-input``, a form for programs) the plan is printed and without ``--yes``
-the command ends. Nothing was changed whenever this raises.
+If nobody can answer (no terminal, ``--no-input``, a format for programs), the plan is printed, and without ``--yes``
+the command ends. If a function of this module raises, nothing was changed.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Act:
     note: str = ""
     """What a yes agrees to besides the count, in brackets."""
     beyond_rows: bool = False
-    """Something beside the rows is changed, so that it wants leave even where no row is."""
+    """The act changes more than rows, so it needs approval even if it affects no row."""
 
     @property
     def text(self) -> str:
@@ -55,7 +56,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What was given on the command line: ``--yes``, ``--reason``, ``--max-affected``, ``--confirm``."""
+    """The values of ``--yes``, ``--reason``, ``--max-affected`` and ``--confirm``."""
 
     yes: bool = False
     reason: str | None = None
@@ -64,11 +65,11 @@ class Approval:
 
 
 def permit(session: Session, verb: str, approval: Approval | None = None) -> None:
-    """Let a routine act through: never on a read-only profile, named and with a reason on a protected one.
+    """Return if a routine act is allowed. A protected profile needs its name and a reason.
 
     Raises:
-        GuardError: the profile does not allow it.
-        ConfigError: the profile or its file is not there or not understood.
+        GuardError: the profile is read-only, or is protected and its name or the reason is missing.
+        ConfigError: the profile or its file is missing or cannot be read.
     """
     approval = approval or Approval()
     refuse_read_only(session, verb)
@@ -81,11 +82,12 @@ def permit(session: Session, verb: str, approval: Approval | None = None) -> Non
 
 
 def approve(session: Session, act: Act, approval: Approval) -> None:
-    """Show the plan and return once the act is allowed. Where nothing is affected, no leave is needed.
+    """Print the plan and return if the act is approved. An act that affects nothing needs no approval.
 
     Raises:
-        GuardError: read-only, over the cap, no reason or name on a protected profile, or the answer was not yes.
-        ConfigError: the profile or its file is not there or not understood.
+        GuardError: the profile is read-only, the act is over the limit, the reason or name of a protected profile is
+            missing, or the answer was not yes.
+        ConfigError: the profile or its file is missing or cannot be read.
     """
     refuse_read_only(session, act.verb)
     if act.affected == 0 and not act.beyond_rows:
@@ -98,56 +100,56 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
     _require(act.text, _missing(session, approval, yes=approval.yes or asks))
     if not approval.yes and _ask(session, f"{act.text[:1].upper()}{act.text[1:]}? [y/N]").lower() not in {"y", "yes"}:
         message = f"not confirmed: {act.text}"
-        raise GuardError(message, hint="nothing was changed; answer y, or give --yes")
+        raise GuardError(message, hint="nothing was changed; answer y, or add --yes")
     if session.guard.protected is not None:
         _check_name(session, approval)
     _log(session, act.verb, approval, act.affected)
 
 
 def refuse_early(session: Session, act: Act, approval: Approval) -> None:
-    """What :func:`approve` would refuse whatever the plan holds, before the plan is made.
+    """Raise before the plan is made what :func:`approve` would raise for any plan.
 
     Raises:
-        GuardError: the profile is read-only, or it is over the cap.
+        GuardError: the profile is read-only, or the act is over the limit.
     """
     refuse_read_only(session, act.verb)
     _refuse_over_cap(session, act, approval)
 
 
 def can_ask(session: Session) -> bool:
-    """Whether a person can be asked: stdin and stderr are a terminal, and neither options nor the form forbid it."""
+    """Tell whether a person can answer: stdin and stderr are a terminal, and the options allow a question."""
     for_people = session.shared.output in {OutputFormat.TABLE, OutputFormat.NONE}
     return for_people and not session.shared.no_input and is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def max_affected(session: Session, approval: Approval) -> int:
-    """How many rows one command may change: as typed, else as the profile says, else 1,000."""
+    """Return how many rows one command may change: as typed, else as in the profile, else 1,000."""
     return approval.max_affected or session.guard.cap(DEFAULT_MAX_AFFECTED).most
 
 
 def refuse_read_only(session: Session, verb: str) -> None:
-    """Stop where nothing may ever be changed: first in :func:`permit` and :func:`approve`, here for a costly plan.
+    """Return if the profile allows changes. Called by :func:`permit` and :func:`approve`, and before a costly plan.
 
     Raises:
         GuardError: the profile is read-only.
     """
     owner = session.guard.read_only
     if owner is not None:
-        message = f"{_profile(session, owner)} is read-only: {verb} would change something"
-        raise GuardError(message, hint="look with -n where the command has it, or use another profile")
+        message = f"{_profile(session, owner)} is read-only, so {verb} is refused"
+        raise GuardError(message, hint="use -n if the command has it, or use another profile")
 
 
 def _refuse_over_cap(session: Session, act: Act, approval: Approval) -> None:
     most = max_affected(session, approval)
     if act.affected > most:
         owner = session.guard.cap(DEFAULT_MAX_AFFECTED).owner
-        where = f" in {_profile(session, owner)}" if approval.max_affected is None and owner else ""
-        message = f"{act.text} is more than the {most:,} that one command may change{where.rstrip(',')}"
-        raise GuardError(message, hint=f"select fewer, or add --max-affected {act.affected}")
+        source = f", set by {_profile(session, owner)}" if approval.max_affected is None and owner else ""
+        message = f"{act.text} is over the limit of {count(most, 'row')} for one command{source.rstrip(',')}"
+        raise GuardError(message, hint=f"select fewer rows, or add --max-affected {act.affected}")
 
 
 def _missing(session: Session, approval: Approval, *, yes: bool) -> list[str]:
-    """The options without which it does not go on, as they are typed."""
+    """Return the options that are still missing, as they are typed."""
     missing = [] if yes else ["--yes"]
     if session.guard.protected is not None:
         if not (approval.reason or "").strip():
@@ -160,15 +162,17 @@ def _missing(session: Session, approval: Approval, *, yes: bool) -> list[str]:
 def _require(what: str, missing: list[str]) -> None:
     if missing:
         message = f"not confirmed: {what}"
-        raise GuardError(message, hint=f"nothing was changed; look with -n, then add {' '.join(missing)}")
+        raise GuardError(message, hint=f"nothing was changed; check with -n, then add {' '.join(missing)}")
 
 
 def _refuse_other_name(session: Session, approval: Approval) -> None:
-    """A name that is given is compared, also where none is asked for."""
+    """Compare a name that was given, even if none is needed."""
     names = [each.name for each in session.guard.profiles]
     if approval.confirm is not None and session.guard.protected is None and approval.confirm not in names:
-        message = f"not confirmed: the profile is {session.profile.name or 'none'}, what was given is another name"
-        raise GuardError(message, hint=f"nothing was changed; choose it: -p {shlex.quote(approval.confirm)}")
+        message = (
+            f"not confirmed: --confirm names another profile than {session.profile.name or 'none'}, the one in use"
+        )
+        raise GuardError(message, hint=f"nothing was changed; to use that profile: -p {shlex.quote(approval.confirm)}")
 
 
 def _check_name(session: Session, approval: Approval) -> None:
@@ -176,24 +180,24 @@ def _check_name(session: Session, approval: Approval) -> None:
     given = approval.confirm
     if given is None:
         whose = _profile(session, name)
-        given = _ask(session, f"{whose[:1].upper()}{whose[1:]} is protected. Type its name to go on:")
+        given = _ask(session, f"{whose[:1].upper()}{whose[1:]} is protected. Type its name to continue:")
     if given != name:
-        message = f"not confirmed: the profile is {name}, what was given is another name"
-        raise GuardError(message, hint=f"nothing was changed; type {name}, or give --confirm {shlex.quote(name)}")
+        message = f"not confirmed: the name that was given is not the profile's, which is {name}"
+        raise GuardError(message, hint=f"nothing was changed; type {name}, or add --confirm {shlex.quote(name)}")
 
 
 def _profile(session: Session, name: str) -> str:
-    """A profile in words, and why its guard counts where it is not the one that was named."""
-    return f"profile {name}" if name == session.profile.name else f"profile {name}, whose database this is,"
+    """Name a profile, and say why its guard applies if it is not the profile in use."""
+    return f"profile {name}" if name == session.profile.name else f"profile {name}, which has the same database,"
 
 
 def _ask(session: Session, question: str) -> str:
-    """One line from the terminal. The question goes to stderr: stdout is for the result."""
+    """Read a line from the terminal. The question goes to stderr, because stdout is for the result."""
     writer.ask(session.shared.color, question)
     answer = sys.stdin.readline()
     if not answer:
         message = "not confirmed: the input ended before an answer"
-        raise GuardError(message, hint="nothing was changed; answer, or give --yes")
+        raise GuardError(message, hint="nothing was changed; answer y, or add --yes")
     return answer.strip()
 
 

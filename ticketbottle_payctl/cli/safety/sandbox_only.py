@@ -1,4 +1,4 @@
-"""Refuse commands that are for trying things out where money is real."""
+"""Refuse commands that are for development if money is real."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def refuse_in_production(session: Session, verb: str) -> None:
         ConfigError: the profile or its file is missing or cannot be read.
     """
     if session.guard.protected is not None:
-        message = f"profile {session.guard.protected} is protected: {verb} is for trying things out"
+        message = f"profile {session.guard.protected} is protected: {verb} is for development only"
     elif session.settings.is_production:
-        message = f"ENVIRONMENT is {session.settings.environment}: {verb} is for trying things out"
+        message = f"ENVIRONMENT is {session.settings.environment}: {verb} is for development only"
     else:
         return
-    raise GuardError(message, hint="use a profile of a local or a test environment")
+    raise GuardError(message, hint="use a profile of a local or test environment")

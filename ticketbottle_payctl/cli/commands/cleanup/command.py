@@ -1,4 +1,4 @@
-"""``payctl cleanup``: the very job that the scheduled function runs, by hand."""
+"""``payctl cleanup``: run the job of the scheduled function by hand."""
 
 from __future__ import annotations
 
@@ -28,27 +28,30 @@ from ticketbottle_payctl.store.payctl.runs import NewRun
 OlderThan = Annotated[
     timedelta | None,
     typer.Option(
-        parser=age, metavar="30d", help="Delete what was published before this [default: OUTBOX_RETENTION_DAYS]."
+        parser=age, metavar="30d", help="Delete events published longer ago than this [default: OUTBOX_RETENTION_DAYS]."
     ),
 ]
 KeepNewest = Annotated[
-    timedelta | None, typer.Option(parser=age, metavar="6h", help="Keep what was published within this in any case.")
+    timedelta | None,
+    typer.Option(parser=age, metavar="6h", help="Always keep events that were published within this time."),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, max=50_000, help="Events deleted in one transaction.")]
 MaxDuration = Annotated[
-    timedelta | None, typer.Option(parser=duration, metavar="50s", help="Stop after this long, between two batches.")
+    timedelta | None, typer.Option(parser=duration, metavar="50s", help="Stop between two batches after this time.")
 ]
 ArchiveFile = Annotated[
     Path | None,
-    typer.Option(
-        "--archive", metavar="FILE.ndjson.gz", help="Add the events to this file first; kept, or not deleted."
-    ),
+    typer.Option("--archive", metavar="FILE.ndjson.gz", help="Append the events to this file before they are deleted."),
 ]
 Receipts = Annotated[
     timedelta | None,
-    typer.Option(parser=age, metavar="400d", help="Also delete kept callbacks received before this [default: none]."),
+    typer.Option(
+        parser=age, metavar="400d", help="Also delete stored callbacks received longer ago than this [default: none]."
+    ),
 ]
-DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show how many rows and bytes would go; delete nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("-n", "--dry-run", help="Show how many rows and bytes would be deleted; delete nothing.")
+]
 
 
 def cleanup_command(  # noqa: PLR0913 - one argument per option
@@ -66,15 +69,15 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
     max_affected: change_options.MaxAffected = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Delete events that were published longer ago than the retention.
+    """Delete events that were published before the retention period.
 
-    Pending and dead events are never deleted; they are counted, with the reasons. Ctrl-C and SIGTERM finish the batch
-    first; run it again and it goes on. A retention shorter than the configured one, and callbacks, need a yes. A run
-    that deletes is recorded where the role may: `payctl runs`.
+    Pending and dead events are never deleted; they are counted and their errors listed. Ctrl-C and SIGTERM finish the
+    batch first; the next run continues. A retention shorter than the configured one, and deleting callbacks, need
+    confirmation. A run that deletes is recorded if the database role permits it: `payctl runs`.
     """
     session = Session.of(ctx)
     if archive is not None and archive.suffix != ".gz":
-        message = f"{archive} does not end in .gz, and zcat would not read it"
+        message = f"{archive} does not end in .gz, so zcat could not read it"
         raise typer.BadParameter(message, param_hint="--archive")
     settings = session.settings
     retention = settings.retention if older_than is None else older_than
@@ -126,9 +129,9 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
 def _allow(
     session: Session, approval: Approval, preview: Callable[[], CleanupPreview], *, routine: bool
 ) -> CleanupPreview | None:
-    """What the configured retention deletes is routine, up to a cap where one was set; the rest is asked for.
+    """Ask for approval, unless the run is routine: the configured retention, and no more rows than a limit allows.
 
-    Returns what was planned; None where nothing had to be counted.
+    Return what was planned, or None if nothing had to be counted.
     """
     cap = session.guard.max_affected if approval.max_affected is None else approval.max_affected
     if routine and cap is None:
@@ -148,6 +151,6 @@ def _allow(
 
 @contextmanager
 def _watched(session: Session, planned: CleanupPreview | None, word: str) -> Iterator[Callable[[Swept], None]]:
-    """Who hears of each batch: a bar, with a total where one was planned. Nothing is counted only to fill it."""
+    """Draw a bar, with a total if a plan was made. Nothing is counted only for the bar."""
     with bar(word, planned.matched + planned.receipts if planned else None, quiet=session.shared.quiet) as tell:
         yield lambda swept: tell(swept.deleted + swept.receipts)

@@ -1,4 +1,4 @@
-"""A clean-up's report in both its forms, and its plan."""
+"""The report and the plan of a cleanup, for programs and for people."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _ADVICE = (
 
 
 def plan_of(preview: CleanupPreview, zone: tzinfo) -> list[Block]:
-    """What would be deleted, for who is asked."""
+    """Return the plan that the operator approves."""
     return [
         Fields(
             (
                 ("published before", local_and_utc(preview.horizon, zone)),
                 ("events", f"{preview.matched:,}, about {size(preview.bytes)}"),
-                ("kept callbacks", f"{preview.receipts:,}" if preview.receipts else None),
+                ("callbacks", f"{preview.receipts:,}" if preview.receipts else None),
             )
         )
     ]
 
 
 def result_of(report: CleanupReport, *, archive: Path | None, zone: tzinfo, reason: str | None) -> Result:
-    """The report; exit 10 where the time was up with expired events left.
+    """Return the report. Exit 10 if the time was up before all expired events were deleted.
 
-    Who gave a ``reason`` is told where it could not be recorded.
+    If a ``reason`` was given and could not be recorded, a warning says so.
     """
     facts: CleanupFacts = {
         "horizon": report.horizon,
@@ -81,8 +81,8 @@ def _human(report: CleanupReport, archive: Path | None, zone: tzinfo) -> Iterato
         (
             ("published before", local_and_utc(report.horizon, zone)),
             ("archived", f"{report.archived:,} to {archive}" if kept else None),
-            ("left expired", f"{report.remaining:,}" if report.remaining and not report.dry_run else None),
-            ("kept callbacks", f"{report.receipts:,}" if report.receipts else None),
+            ("expired and left", f"{report.remaining:,}" if report.remaining and not report.dry_run else None),
+            ("callbacks", f"{report.receipts:,}" if report.receipts else None),
             ("run", report.run_id),
             ("stopped because", None if report.dry_run else report.stopped_because.value),
             ("pending", _with_age(unpublished.pending, unpublished.oldest_pending_age_s)),
@@ -95,7 +95,7 @@ def _human(report: CleanupReport, archive: Path | None, zone: tzinfo) -> Iterato
             tuple(_row(group) for group in report.groups),
         )
     if report.deleted:
-        yield line(dim("worth having, as the table's owner:"), dim(_ADVICE))
+        yield line(dim("advice for the table's owner:"), dim(_ADVICE))
 
 
 def _headline(report: CleanupReport) -> Line:
@@ -119,7 +119,7 @@ def _row(group: Group) -> tuple[object, ...]:
 
 
 def _with_age(events: int, oldest_s: float | None) -> str:
-    return f"{events:,}, the oldest for {duration(oldest_s or 0)}" if events else "none"
+    return f"{events:,}, the oldest is {duration(oldest_s or 0)} old" if events else "none"
 
 
 def _warnings(report: CleanupReport) -> Iterator[str]:
@@ -135,4 +135,4 @@ def _warnings(report: CleanupReport) -> Iterator[str]:
 
 def _unrecorded(report: CleanupReport, reason: str | None) -> Iterator[str]:
     if reason and report.run_id is None and report.deleted + report.receipts:
-        yield "the reason is not in payctl.runs: that could not be written; docs/database-roles.md has the grant"
+        yield "the reason was not recorded: payctl.runs could not be written; docs/database-roles.md has the grant"

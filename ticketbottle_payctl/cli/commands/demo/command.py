@@ -1,11 +1,10 @@
-"""``payctl demo``: the whole path in a world of its own, which is gone when the command ends."""
+"""``payctl demo``: run everything locally, on servers that end with the command."""
 
 from __future__ import annotations
 
 import ipaddress
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Annotated, NoReturn
 
 import typer
@@ -15,26 +14,27 @@ from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.demo.result import result_of, result_of_kept
 from ticketbottle_payctl.cli.commands.demo.timeline import arrival_lines
 from ticketbottle_payctl.cli.input import change_options
+from ticketbottle_payctl.cli.output.progress import status
 from ticketbottle_payctl.cli.output.result import Result, dim
-from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.sandbox.demo import Arrival, World, follow, leave_backlog, local_world, play
-from ticketbottle_payctl.sandbox.demo.world import Say
 
-Keep = Annotated[bool, typer.Option("--keep", help="Stay until Ctrl-C, and print the settings to use it meanwhile.")]
+Keep = Annotated[
+    bool, typer.Option("--keep", help="Keep the servers until Ctrl-C, and print the settings to use them.")
+]
 
 
 def demo_command(ctx: typer.Context, *, keep: Keep = False, yes: change_options.Yes = False) -> None:
-    """Show the whole path in a local world: callbacks in, messages out.
+    """Run everything locally: callbacks in, Kafka messages out.
 
-    Starts a PostgreSQL of its own and a broker in this process, or uses KAFKA_BROKERS where that is set; a cluster
-    beyond this machine only with --yes. Exit 0 if every callback was decided and every message arrived as it must,
-    6 if not. Nothing is left behind.
+    Starts its own PostgreSQL, and a broker in this process, or uses KAFKA_BROKERS if it is set. A cluster on another
+    machine needs --yes. Exit 0 if every callback and every message had the expected result, 6 if not. Leaves nothing
+    behind.
     """
     session = Session.of(ctx)
     kafka = _given_kafka(session, yes=yes)
     with ExitStack() as everything:
-        with _spoken(session) as say:
+        with status(quiet=session.shared.quiet) as say:
             world = everything.enter_context(local_world(kafka, say))
             report = play(world, say)
         if keep:
@@ -43,7 +43,7 @@ def demo_command(ctx: typer.Context, *, keep: Keep = False, yes: change_options.
 
 
 def _stay(session: Session, world: World, result: Result) -> NoReturn:
-    """Answer, then wait for a signal and tell what arrives until then. A demo that went wrong keeps its code."""
+    """Print the result, then wait for a signal and show the messages that arrive. A failed demo keeps its exit code."""
 
     def show(arrival: Arrival) -> None:
         for shown in arrival_lines(arrival):
@@ -51,29 +51,29 @@ def _stay(session: Session, world: World, result: Result) -> NoReturn:
 
     with stop_on_signals() as stop:
         session.answer(result)
-        session.note(dim("it stays until Ctrl-C; what arrives in the topics is shown here"))
+        session.note(dim("running until Ctrl-C; new messages in the topics appear here"))
         follow(world, stop.event, show)
-    session.note(dim("stopped: the servers end, their data is removed"))
+    session.note(dim("stopping: the servers end and their data is removed"))
     raise typer.Exit(int(result.exit_code or stop.exit_code or 0))
 
 
 def _given_kafka(session: Session, *, yes: bool) -> Mapping[str, str]:
-    """``KAFKA_*`` where brokers are named, else nothing.
+    """Return the ``KAFKA_*`` settings if brokers are configured, else nothing.
 
     Raises:
-        GuardError: the brokers are not on this machine and it was not said that they may have the demo's messages,
-            or the profile's guard forbids it.
+        GuardError: the brokers are on another machine and --yes was not given, or the profile is protected or
+            read-only.
     """
     environ, guard = session.services.environ, session.profile.guard
     brokers = environ.get("KAFKA_BROKERS", "").strip()
     if not brokers:
         return {}
     if guard.protected or guard.read_only:
-        message = f"the profile {session.profile.name} is guarded: its Kafka is not for a demo"
-        raise GuardError(message, hint="choose another profile, or none")
+        message = f"profile {session.profile.name} is protected or read-only, so the demo does not use its Kafka"
+        raise GuardError(message, hint="use another profile, or none")
     if not yes and not all(_is_here(broker) for broker in brokers.split(",")):
-        message = f"KAFKA_BROKERS is {brokers}: the demo would send its messages to a cluster beyond this machine"
-        raise GuardError(message, hint="unset KAFKA_BROKERS for a broker of the demo's own, or give --yes")
+        message = f"KAFKA_BROKERS is {brokers}: the demo would send messages to a cluster on another machine"
+        raise GuardError(message, hint="unset KAFKA_BROKERS to use the demo's own broker, or add --yes")
     return {name: value for name, value in environ.items() if name.startswith("KAFKA_")}
 
 
@@ -83,15 +83,3 @@ def _is_here(broker: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-@contextmanager
-def _spoken(session: Session) -> Iterator[Say]:
-    """What is being done, in one line of a terminal's stderr that goes away; elsewhere nothing."""
-    if session.shared.quiet or not is_terminal(sys.stderr):
-        yield lambda _words: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - rich, only where it draws
-
-    with Console(stderr=True).status("") as status:
-        yield lambda words: status.update(f"{words} ...")

@@ -1,4 +1,4 @@
-"""The demo's report for programs; the form for people is ``demo_timeline``."""
+"""The demo's report for programs; ``timeline`` has the report for people."""
 
 from __future__ import annotations
 
@@ -123,12 +123,12 @@ DemoItem = StartedItem | CallbackItem | PublishedItem | MessageItem
 
 
 def result_of(report: DemoReport) -> Result:
-    """What a demo that is over has shown; exit 6 where something is not as it must be."""
+    """Return the result of a finished demo. Exit 6 if something differs from what was expected."""
     return _result(report, None, None)
 
 
 def result_of_kept(report: DemoReport, world: World, backlog: Backlog) -> Result:
-    """The same, with what one needs to use the world while it stays."""
+    """Return the result of a demo that keeps running, with the settings to use it."""
     return _result(report, world.settings, backlog)
 
 

@@ -1,4 +1,4 @@
-"""The demo for people: what came in, what was decided and why, what the gateway was answered, what went out."""
+"""The demo's report for people: callbacks, decisions and their reasons, replies, messages."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _BLANK: Final = line()
 
 
 def story(report: DemoReport) -> Iterator[Block]:
-    """The timeline and its verdict."""
-    yield line(bold("A local world"))
+    """Return the timeline and its verdict."""
+    yield line(bold("Local servers"))
     yield from (_started(one) for one in report.started)
-    yield from (_BLANK, line(bold("Callbacks come in")))
+    yield from (_BLANK, line(bold("Callbacks arrive")))
     for step in report.callbacks:
         yield from _callback(step)
     published = report.published.counts
     headline = f"{count(published.published, 'event')} published in {count(published.batches, 'batch', 'batches')}"
-    yield from (_BLANK, line(bold("Events go out")), line(_at(report.published_at), headline))
+    yield from (_BLANK, line(bold("Events are published")), line(_at(report.published_at), headline))
     for message in report.messages:
         yield from _message(message)
     yield _BLANK
@@ -39,7 +39,7 @@ def story(report: DemoReport) -> Iterator[Block]:
 
 
 def way_on(settings: Mapping[str, str] | None, backlog: Backlog | None) -> Iterator[Block]:
-    """What to type next."""
+    """Return the commands to type next."""
     yield _BLANK
     if settings is None or backlog is None:
         yield line(bold("Try next"))
@@ -47,20 +47,20 @@ def way_on(settings: Mapping[str, str] | None, backlog: Backlog | None) -> Itera
             (
                 (_payctl("verify-signature --example zalopay"), dim("genuine")),
                 (_payctl("verify-signature --example zalopay --tamper amount"), dim("refused")),
-                (_payctl("demo --keep"), dim("it stays")),
+                (_payctl("demo --keep"), dim("keep it running")),
             )
         )
         return
     yield line(bold("Use it from another terminal"), dim("the gateways' keys are public test keys"))
     yield from (line(f"  export {name}={shlex.quote(value)}") for name, value in settings.items())
     yield _BLANK
-    yield line(bold("Left to repair"), f"{count(backlog.dead, 'dead event')}, {backlog.pending} pending for hours")
+    yield line(bold("For you to repair"), f"{count(backlog.dead, 'dead event')}, {backlog.pending} pending for hours")
     yield Fields(
         (
-            (_payctl("stats"), dim("how the outbox is")),
+            (_payctl("stats"), dim("the state of the outbox")),
             (_payctl("errors"), dim("why an event is dead")),
-            (_payctl("replay --failed"), dim("give it another chance")),
-            (_payctl("publish-outbox"), dim("publish; it will be seen here")),
+            (_payctl("replay --failed"), dim("publish it again")),
+            (_payctl("publish-outbox"), dim("publish; the messages appear here")),
         )
     )
 
@@ -88,11 +88,11 @@ def _decision(report: WebhookReport) -> Sequence[Part]:
                 "genuine, right amount, one event",
             )
         case WebhookOutcome.ALREADY_SETTLED, _:
-            return (_status(f"already {report.status_after}"), "nothing changes, no second event")
+            return (_status(f"already {report.status_after}"), "nothing changed, no second event")
         case WebhookOutcome.REFUSED, "signature":
-            return (bad("not genuine"), "no table was touched")
+            return (bad("not genuine"), "nothing was written")
         case WebhookOutcome.REFUSED, "wrong_amount":
-            return (bad("wrong amount"), f"it stays {report.status_after}, and a person is told")
+            return (bad("wrong amount"), f"it stays {report.status_after}, and a person is alerted")
         case _:
             return (warn(report.outcome.value), report.reason or "")
 
@@ -110,7 +110,7 @@ def _message(step: MessageStep) -> Iterator[Block]:
 
 
 def arrival_lines(arrival: Arrival) -> Iterator[Line]:
-    """A message with its place and its value."""
+    """Return a message with its place and its value."""
     message = arrival.message
     place = f"partition {message.partition}, offset {message.offset}"
     yield line(_at(arrival.at), good("→"), f"{message.topic:<17}", place)
@@ -124,9 +124,9 @@ def _verdict(report: DemoReport) -> Iterator[Block]:
         f"{count(len(report.callbacks), 'callback')} in, {count(arrived, 'message')} out, {duration(report.seconds)}"
     )
     if not differences:
-        yield line(good("✔ everything is as it must be:"), total)
+        yield line(good("✔ everything is as expected:"), total)
         return
-    yield line(bad(f"✘ {count(len(differences), 'thing is', 'things are')} not as it must be:"), total)
+    yield line(bad(f"✘ {count(len(differences), 'result is', 'results are')} not as expected:"), total)
     yield from (line("  ", bad(text)) for text in differences)
 
 
@@ -135,7 +135,7 @@ def _differences(differences: Sequence[str]) -> Iterator[Block]:
 
 
 def _details(texts: Sequence[str], indent: int, *, faint: bool = False) -> Iterator[Line]:
-    """Text below a step: folded at the terminal's width, never cut; in one piece where nobody looks."""
+    """Return the text below a step: folded to the terminal's width, or in one piece without a terminal."""
     for text in texts:
         for part in _folded(text, indent):
             yield line(" " * (indent - 2), dim(part) if faint else part)
@@ -145,7 +145,7 @@ def _folded(text: str, indent: int) -> list[str]:
     if not is_terminal(sys.stdout):
         return [text]
     width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns)) - indent
-    pairs = text.replace('": ', '":\0')  # a name and its value stay on one line
+    pairs = text.replace('": ', '":\0')  # keep a name and its value on one line
     folded = textwrap.wrap(pairs, width, break_long_words=False, break_on_hyphens=False)
     return [part.replace("\0", " ") for part in folded]
 
@@ -155,7 +155,7 @@ def _at(seconds: float) -> Styled:
 
 
 def _payctl(arguments: str) -> str:
-    """The command as it can be typed here: an environment that is not activated is not on the path."""
+    """Return the command as it can be typed here, with its path if payctl is not on PATH."""
     program = sys.argv[0]
     found = Path(program).name == "payctl" and shutil.which("payctl") is None
     return f"{program if found else 'payctl'} {arguments}"

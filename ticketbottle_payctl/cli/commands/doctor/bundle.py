@@ -1,4 +1,4 @@
-"""A file to hand to a colleague: findings, settings and versions; no secret, readable by its owner only."""
+"""Write findings, settings and versions to a file for a colleague. It has no secret and only its owner can read it."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _OWNER_ONLY = 0o600
 
 
 def refuse_existing(path: str) -> None:
-    """Say so before anything is looked at.
+    """Return if nothing exists at ``path``.
 
     Raises:
-        InputError: there is something at ``path`` already.
+        InputError: ``path`` exists.
     """
     if os.path.lexists(path):
-        message = f"{path} exists; a bundle overwrites nothing"
-        raise InputError(message, hint="name another file")
+        message = f"{path} already exists"
+        raise InputError(message, hint="name a new file: a bundle overwrites nothing")
 
 
 def write(path: str, profile: Profile, guard: GuardInForce, report: DoctorReport, at: datetime) -> None:
-    """Write the bundle as JSON, mode 0600. Every text passes through the redaction of the logs.
+    """Write the bundle as JSON with mode 0600. Every text is redacted as in the logs.
 
     Raises:
-        InputError: the file is there already or cannot be written.
+        InputError: the file exists or cannot be written.
     """
     document = {
         "made_at": rfc3339(at),
@@ -59,4 +59,4 @@ def write(path: str, profile: Profile, guard: GuardInForce, report: DoctorReport
         raise
     except OSError as error:
         message = f"{Path(path)} cannot be written: {error.strerror or type(error).__name__}"
-        raise InputError(message, hint="name a file in a directory that exists and is yours") from error
+        raise InputError(message, hint="name a file in a directory that you may write to") from error

@@ -1,4 +1,4 @@
-"""``payctl doctor --fix-published-flags``: plan, guard, and the rows that the replaced service left half marked."""
+"""``payctl doctor --fix-published-flags``: plan and mark the rows that the replaced service left half marked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ticketbottle_payctl.store.payctl.runs import NewRun
 
 
 def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
-    """Show what would be repaired, ask, repair it.
+    """Print the plan, ask, and repair the rows.
 
     Raises:
         GuardError: not confirmed, or the profile does not allow it.
@@ -52,9 +52,9 @@ def _plan(report: FlagsReport) -> list[Block]:
         line(bold(count(report.matched, "event")), 'with "publishedAt" set and published = false: they were sent'),
         Fields(
             (
-                ("made between", report.oldest),
+                ("created between", report.oldest),
                 ("and", report.newest),
-                ("would become", "published = true; nothing else changes, nothing is sent"),
+                ("would become", "published = true; nothing else changes and nothing is sent"),
             )
         ),
     ]
@@ -66,7 +66,9 @@ def _result(report: FlagsReport, *, dry_run: bool) -> Result:
     if dry_run:
         human.append(line(warn("dry run:"), "nothing was changed"))
     elif left > 0:
-        human.append(line(warn(f"{left:,} left:"), "another session holds them, or this was stopped; run it again"))
+        human.append(
+            line(warn(f"{left:,} left:"), "locked by another session, or the repair was stopped; run it again")
+        )
     counts: DoctorCounts = {"matched": report.matched, "repaired": report.repaired}
     return Result(
         SCHEMA,

@@ -1,4 +1,4 @@
-"""What the doctor found, in both its forms."""
+"""The findings of the doctor, for programs and for people."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FindingItem(TypedDict):
 
 
 def result_of(report: DoctorReport, bundle: str | None) -> Result:
-    """The findings; exit 5 where something fails."""
+    """Return the findings. Exit 5 if a check fails."""
     facts: DoctorFacts = {"healthy": report.healthy, "bundle": bundle}
     return Result(
         SCHEMA,
@@ -63,7 +63,7 @@ def result_of(report: DoctorReport, bundle: str | None) -> Result:
 
 
 def item(finding: Finding) -> FindingItem:
-    """A finding for programs."""
+    """Return a finding for programs."""
     return {
         "check": finding.check,
         "status": finding.status,
@@ -81,7 +81,7 @@ def _shown(finding: Finding) -> list[Block]:
     if finding.meaning:
         blocks.append(Line((indent, finding.meaning)))
     if finding.remedy:
-        blocks.append(Line((indent, dim("mend:"), finding.remedy)))
+        blocks.append(Line((indent, dim("fix:"), finding.remedy)))
     return blocks
 
 

@@ -1,4 +1,4 @@
-"""Events of an archive that cleanup wrote, as a listing of the outbox shows them. Needs no database."""
+"""List the events of an archive that cleanup wrote. Needs no database."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Event = Mapping[str, object]
 
 
 def list_archived(path: Path, selector: Selector, limit: int | None, after: str | None) -> Listing:
-    """The selected events in the order they were archived, the oldest first.
+    """Return the selected events in the order in which they were archived, the oldest first.
 
     Raises:
-        typer.BadParameter: a selector that only a database can answer.
+        typer.BadParameter: a selector needs a database.
     """
     _refuse_unanswerable(selector, after)
     fits = _test(selector)
@@ -47,7 +47,7 @@ def _refuse_unanswerable(selector: Selector, after: str | None) -> None:
     }
     given = [option for option, used in asked.items() if used]
     if given:
-        message = f"{', '.join(given)} cannot be used with --from-archive: an archive holds published events only"
+        message = f"{', '.join(given)} cannot be combined with --from-archive: an archive has only published events"
         raise typer.BadParameter(message)
 
 
@@ -98,7 +98,7 @@ def _payload(event: Event) -> Mapping[str, object]:
 
 
 def _order_code(event: Event) -> object:
-    """As payctl writes it, or as the payment service's own cancelled events have it."""
+    """Return the order code, which payctl's events and the payment service's spell differently."""
     payload = _payload(event)
     return payload.get("order_code") or payload.get("orderCode")
 
@@ -111,7 +111,7 @@ def _gateway(name: object) -> str | None:
 
 
 def _instant(text: object) -> datetime | None:
-    """The table's instants have no zone and are UTC."""
+    """Read an instant of the table, which is UTC without a zone."""
     try:
         return datetime.fromisoformat(str(text)).replace(tzinfo=UTC) if text else None
     except ValueError:

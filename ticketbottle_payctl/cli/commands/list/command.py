@@ -1,4 +1,4 @@
-"""``payctl list``: events, payments and kept callbacks, newest first."""
+"""``payctl list``: events, payments and stored callbacks, newest first."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ from ticketbottle_payctl.store.outbox import listing
 from ticketbottle_payctl.store.outbox.listing import PaymentSelector, ReceiptSelector
 from ticketbottle_payctl.store.outbox.selector import By
 
-After = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on where a page ended: its `next`.")]
-Fields = Annotated[str | None, typer.Option("--fields", metavar="A,B", help="Only these fields, in this order.")]
+After = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Continue after a page: its `next`.")]
+Fields = Annotated[str | None, typer.Option("--fields", metavar="A,B", help="Show these fields, in this order.")]
 FromArchive = Annotated[
-    Path | None, typer.Option("--from-archive", metavar="FILE", help="Read an archive of cleanup, not the database.")
+    Path | None,
+    typer.Option("--from-archive", metavar="FILE", help="Read an archive of cleanup instead of the database."),
 ]
 
 
 def _one_of(known: Sequence[str]) -> Callable[[str], str]:
-    """Reads one of the words, in any case: a misspelt one would select nothing, and look like an answer."""
+    """Return a parser of these words, in any case. A misspelt word would select nothing and look like a result."""
 
     def read(text: str) -> str:
         for word in known:
@@ -88,8 +89,8 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Show events of the outbox, newest first.
 
-    Different selectors narrow each other; --failed, --stuck and --published widen. 50 events, unless --limit or --all
-    says otherwise. As ndjson and csv any number is written as it is read.
+    Selectors narrow each other, except that --failed, --stuck and --published add up. Lists 50 events unless --limit or
+    --all is given. ndjson and csv are written while rows are read, so a list may be of any length.
     """
     session = Session.of(ctx)
     selector = selector_of(
@@ -126,8 +127,8 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     *,
     from_file: selector_options.FromFile = None,
     status: PaymentStatuses = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Failed ones; the same as --status FAILED.")] = False,
-    stuck: Annotated[bool, typer.Option("--stuck", help="PENDING for longer than --age.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Failed payments; the same as --status FAILED.")] = False,
+    stuck: Annotated[bool, typer.Option("--stuck", help="Payments that are PENDING for longer than --age.")] = False,
     age: selector_options.Age = None,
     order_codes: selector_options.OrderCodes = None,
     provider: selector_options.Provider = None,
@@ -140,7 +141,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Show payments, newest first.
 
-    Selectors narrow each other. 50 payments, unless --limit or --all says otherwise.
+    Selectors narrow each other. Lists 50 payments unless --limit or --all is given.
     """
     session = Session.of(ctx)
     first, last = window(session, since, until, by="created")
@@ -168,7 +169,7 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
     *,
     from_file: selector_options.FromFile = None,
     results: CallbackResults = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Refused ones; the same as --result refused.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Refused callbacks; the same as --result refused.")] = False,
     aggregates: selector_options.Aggregates = None,
     order_codes: selector_options.OrderCodes = None,
     provider: selector_options.Provider = None,
@@ -179,10 +180,9 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
     after: After = None,
     fields: Fields = None,
 ) -> None:
-    """Show the callbacks that were kept, newest first.
+    """Show stored callbacks, newest first.
 
-    What they carried stays in the database. Selectors narrow each other. 50 callbacks, unless --limit or --all says
-    otherwise.
+    Their content is not shown. Selectors narrow each other. Lists 50 callbacks unless --limit or --all is given.
     """
     session = Session.of(ctx)
     first, last = window(session, since, until, by="received")

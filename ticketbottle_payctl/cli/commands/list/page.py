@@ -1,4 +1,4 @@
-"""What the listings share: which fields, how many rows, where a page goes on."""
+"""What the lists share: fields, limit, and the cursor of the next page."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ticketbottle_payctl.cli.input.times import in_reach
 from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Result, dim
 from ticketbottle_payctl.facts import Count
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.listing import Listing
 from ticketbottle_payctl.store.outbox.listing import OUTBOX_FIELDS, PAYMENT_FIELDS, RECEIPT_FIELDS, Position
 from ticketbottle_payctl.telemetry import redact
@@ -34,7 +35,7 @@ class ListedCounts(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A listing: its output's name, every field it has, and those a person sees unasked."""
+    """A list: the name of its output, all its fields, and those that a table shows by default."""
 
     schema: str
     fields: tuple[str, ...]
@@ -59,29 +60,29 @@ RECEIPTS = Kind(
 
 
 def columns_of(session: Session, kind: Kind, given: str | None) -> tuple[str, ...]:
-    """The fields as given, else all of them, else (for people) the usual ones.
+    """Return the fields that were given, else all of them, or in a table the default ones.
 
     Raises:
-        typer.BadParameter: there is no such field.
+        typer.BadParameter: a field does not exist.
     """
     if given is None:
         return kind.shown if session.shared.output is OutputFormat.TABLE else kind.fields
     names = tuple(dict.fromkeys(name.strip() for name in given.split(",")))
     unknown = [name for name in names if name not in kind.fields]
     if unknown:
-        message = f"no such field: {', '.join(unknown)}; there are {', '.join(kind.fields)}"
+        message = f"no such field: {', '.join(unknown)}; the fields are {', '.join(kind.fields)}"
         raise typer.BadParameter(message, param_hint="--fields")
     return names
 
 
 def limit_of(given: int | None, *, everything: bool) -> int | None:
-    """How many rows; None is all.
+    """Return how many rows to list, or None for all.
 
     Raises:
-        typer.BadParameter: a limit and everything.
+        typer.BadParameter: both --limit and --all were given.
     """
     if everything and given is not None:
-        message = "--all and --limit contradict each other"
+        message = "--all cannot be combined with --limit"
         raise typer.BadParameter(message)
     return None if everything else given or _DEFAULT_LIMIT
 
@@ -92,10 +93,10 @@ def cursor(at: datetime, row_id: str) -> str:
 
 
 def position_of(after: str | None, *, is_id: Callable[[str], bool] = str.isprintable) -> Position | None:
-    """The position that a page's ``next`` means; ``is_id`` says what may be a row's id.
+    """Return the position that a page's ``next`` means. ``is_id`` tells whether a text may be a row's id.
 
     Raises:
-        typer.BadParameter: it is no such cursor.
+        typer.BadParameter: the text is not a cursor.
     """
     if after is None:
         return None
@@ -105,24 +106,24 @@ def position_of(after: str | None, *, is_id: Callable[[str], bool] = str.isprint
     except ValueError:
         moment = None
     if not (found and row_id and is_id(row_id) and moment and moment.tzinfo and in_reach(moment)):
-        message = "it is not the `next` of an earlier page"
+        message = f"{after!r} is not the `next` of an earlier page"
         raise typer.BadParameter(message, param_hint="--after")
     return Position(moment, row_id)
 
 
 def is_uuid(text: str) -> bool:
-    """What identifies a row of payctl's own tables; the payment service's ids are any text."""
+    """Tell whether a text may identify a row of payctl's own tables. The payment service's ids may be any text."""
     return _UUID.fullmatch(text) is not None
 
 
 def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[str]) -> NoReturn:
-    """Write the rows as they come, and where to go on."""
+    """Write the rows as they are read, then where the next page starts."""
 
     def close() -> Result:
         after = cursor(rows.next.at, rows.next.id) if rows.next else None
         if rows.more:
             on = f", or --after {shlex.quote(after)}" if after else ""
-            session.note(dim(f"{rows.count:,} shown, there are more: --all{on}"))
+            session.note(dim(f"{count(rows.count, 'row')} shown, more match: --all{on}"))
         counts: ListedCounts = {"listed": rows.count}
         return Result(kind.schema, counts=counts, truncated=rows.more, next=after)
 
@@ -130,5 +131,5 @@ def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[s
 
 
 def _safe(name: str, value: object) -> object:
-    """An error's text may quote what it was about."""
+    """Redact an error's text, which may quote a secret."""
     return redact(value) if name == "last_error" and isinstance(value, str) else value

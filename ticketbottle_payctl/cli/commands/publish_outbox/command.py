@@ -1,4 +1,4 @@
-"""``payctl publish-outbox``: the very job that the scheduled function runs, by hand or as a service."""
+"""``payctl publish-outbox``: run the job of the scheduled function, by hand or as a service."""
 
 from __future__ import annotations
 
@@ -21,31 +21,29 @@ from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.jobs.publish_outbox import OnDead, PublishOptions, preview_outbox, publish_outbox
 
 BatchSize = Annotated[
-    int | None, typer.Option(min=1, max=50_000, help="Events claimed at once [default: OUTBOX_BATCH_SIZE].")
+    int | None, typer.Option(min=1, max=50_000, help="Events per batch [default: OUTBOX_BATCH_SIZE].")
 ]
-MaxBatches = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after this many batches.")]
+MaxBatches = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N batches.")]
 Loop = Annotated[
-    bool, typer.Option("--loop/--until-empty", help="Stay and publish what comes, or leave when nothing is left.")
+    bool, typer.Option("--loop/--until-empty", help="Keep publishing new events, or stop when nothing is left.")
 ]
 Deadline = Annotated[
-    timedelta | None, typer.Option(parser=duration, metavar="50s", help="Stop after this long, between two batches.")
+    timedelta | None, typer.Option(parser=duration, metavar="50s", help="Stop between two batches after this time.")
 ]
-Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Publish no faster than this.")]
+Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Publish at most this fast.")]
 EventType = Annotated[
     list[str] | None,
     typer.Option(
-        "--type", metavar="TYPE", help="Only events of this type; may be given again.",
+        "--type", metavar="TYPE", help="Only events of this type; repeatable.",
         autocompletion=event_types,
     ),
 ]  # fmt: skip
-Dead = Annotated[
-    OnDead, typer.Option("--on-dead", help="Whether a dead event holds back the later ones of its payment.")
-]
+Dead = Annotated[OnDead, typer.Option("--on-dead", help="Block or release the later events of a dead event's payment.")]
 HealthFile = Annotated[
     Path | None,
     typer.Option(
         metavar="PATH",
-        help="With --loop: touch this file at work and while waiting for what is away, not when it hangs.",
+        help="With --loop: touch this file every few seconds unless payctl hangs.",
     ),
 ]
 
@@ -62,15 +60,15 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     on_dead: Dead = OnDead.BLOCK,
     health_file: HealthFile = None,
     dry_run: Annotated[
-        bool, typer.Option("-n", "--dry-run", help="Show what would be claimed; claim and send nothing.")
+        bool, typer.Option("-n", "--dry-run", help="Show which events would be claimed; claim and send nothing.")
     ] = False,
     reason: change_options.Reason = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Carry pending events to Kafka, in order per payment.
+    """Publish pending events to Kafka, in order per payment.
 
-    At least once: an event is marked published only after the brokers acknowledged it. A broker that is away costs
-    no event a retry. Ctrl-C and SIGTERM finish or give back the batch first. Exit 6 if some events failed.
+    Delivery is at least once: an event is marked published after the brokers acknowledged it. An unavailable broker
+    uses up no retries. Ctrl-C and SIGTERM finish or release the batch first. Exit 6 if some events failed.
     """
     session = Session.of(ctx)
     types = _known_types(event_type or [], loop=loop)
@@ -101,10 +99,10 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
 def _known_types(types: list[str], *, loop: bool) -> tuple[str, ...]:
     unknown = [name for name in types if name not in TOPICS]
     if unknown:
-        message = f"no such event type: {', '.join(unknown)}; there are {', '.join(TOPICS)}"
+        message = f"no such event type: {', '.join(unknown)}; the types are {', '.join(TOPICS)}"
         raise typer.BadParameter(message, param_hint="--type")
     if types and loop:
-        # An event of another type that arrives meanwhile could be one that these must wait for.
-        message = "a loop publishes every type; --type is for one run"
+        # A new event of another type could be one that these events must wait for.
+        message = "--type cannot be combined with --loop, which publishes every type"
         raise typer.BadParameter(message, param_hint="--type")
     return tuple(types)

@@ -1,4 +1,4 @@
-"""What a person or a log sees of a publisher while it runs. stdout is left to the result."""
+"""The output of a running publisher, on stderr and in the log. stdout is for the result."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.output.result import dim, good, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import InputError, PayctlError
@@ -23,7 +24,7 @@ _TOUCH_EVERY = 5.0
 
 @contextmanager
 def watched(session: Session, options: PublishOptions, health_file: Path | None = None) -> Iterator[Observer]:
-    """An observer: a progress bar for a drain on a terminal, else lines when something changes.
+    """Return an observer that draws a bar for a drain on a terminal, or else writes lines when something changes.
 
     Raises:
         InputError: the health file cannot be written.
@@ -33,17 +34,9 @@ def watched(session: Session, options: PublishOptions, health_file: Path | None 
     if options.loop or session.shared.quiet or not is_terminal(sys.stderr):
         yield _Lines(session, loop=options.loop, health_file=health_file).observer()
         return
-    from rich.console import Console  # noqa: PLC0415 - rich, only where a bar is drawn
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
     waiting = sum(row.events for row in preview_outbox(session.services.engine, options))
-    columns = (TextColumn("publishing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("publishing", total=waiting or None)
-        yield Observer(
-            on_progress=lambda counts: progress.update(bar, completed=counts.claimed),
-            on_wait=_Lines(session).on_wait,
-        )
+    with bar("publishing", waiting or None) as tell:
+        yield Observer(on_progress=lambda counts: tell(counts.claimed), on_wait=_Lines(session).on_wait)
 
 
 @dataclass(slots=True)
@@ -60,7 +53,7 @@ class _Lines:
     def on_ready(self) -> None:
         log_event("publish_outbox_ready")
         if self.loop:
-            self.session.note(good("ready:"), "publishing what comes, until Ctrl-C or SIGTERM")
+            self.session.note(good("ready:"), "publishing until Ctrl-C or SIGTERM")
 
     def on_heartbeat(self, counts: PublishCounts) -> None:
         if self.health_file is not None and time.monotonic() - self._touched >= _TOUCH_EVERY:

@@ -1,4 +1,4 @@
-"""A publisher's report in both its forms."""
+"""A publisher's report, for programs and for people."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST_LISTED = 100
 
 
 def result_of(report: PublishReport, *, loop: bool) -> Result:
-    """The report; exit 6 where some events failed, the error's own code where one was the reason to stop."""
+    """Return the report. Exit 6 if some events failed, or the code of the error that stopped the run."""
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]
     return Result(
@@ -45,7 +45,7 @@ def result_of(report: PublishReport, *, loop: bool) -> Result:
 
 
 def result_of_preview(waiting: list[Waiting]) -> Result:
-    """What would be claimed, by event type; nothing was."""
+    """Return the number of events that would be claimed, by type."""
     total = sum(row.events for row in waiting)
     rows: list[ClaimableItem] = [
         {"event_type": row.event_type, "topic": TOPICS.get(row.event_type), "events": row.events, "oldest": row.oldest}
@@ -89,7 +89,7 @@ def _human(report: PublishReport) -> list[Block]:
             dim(f"in {duration(report.seconds)}, {report.events_per_second:,.0f}/s, {batches}"),
         )
     ]
-    troubled = [("retry later", counts.retried), ("dead", counts.dead), ("held back", counts.held)]
+    troubled = [("retry later", counts.retried), ("dead", counts.dead), ("blocked", counts.held)]
     age, lag = report.oldest_pending_age_s, report.lag
     blocks.append(
         Fields(
@@ -113,7 +113,7 @@ def _human(report: PublishReport) -> list[Block]:
 
 def _warnings(report: PublishReport) -> list[str]:
     stopped = [
-        f"{event_type} was not sent: {why}; its events wait, the others went"
+        f"{event_type} was not published: {why}; its events stay pending, other types were published"
         for event_type, why in sorted(report.counts.stopped_types.items())
     ]
     if report.counts.dead:

@@ -1,4 +1,4 @@
-"""Where each gateway is asked about its payments, and why it cannot be."""
+"""Where each gateway is asked for the status of a payment, or why it cannot be asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def status_endpoints(session: Session) -> dict[str, StatusEndpoint]:
     """Return every gateway's status endpoint: its credentials, and its address as configured or the usual one.
 
     Raises:
-        ConfigError: an address is none, or would be asked without encryption.
+        ConfigError: an address is not a URL, or has no encryption.
     """
     return {name: _endpoint(session, query) for name, query in QUERIES.items()}
 
@@ -43,6 +43,6 @@ def _base(session: Session, query: StatusQuery) -> str | None:
         message = f"{query.url_variable}: {error.message}"
         raise ConfigError(message, hint=error.hint) from error
     if parts.query or parts.fragment:
-        message = f"{query.url_variable} has a query: it is where the gateway is, no more"
+        message = f"{query.url_variable} must not have a query or a fragment"
         raise ConfigError(message)
     return configured.rstrip("/")

@@ -1,4 +1,4 @@
-"""The comparison of outbox and Kafka in both forms, and the file that repairs it."""
+"""The comparison of outbox and Kafka, for programs and for people, and the file of ids to replay."""
 
 from __future__ import annotations
 
@@ -72,26 +72,26 @@ class DifferenceItem(TypedDict):
 
 
 def to_repair(report: OutboxComparison) -> list[str]:
-    """The events that a replay repairs, each once, in order."""
+    """Return the ids of the events that a replay repairs, each once, in order."""
     return list(dict.fromkeys(each.event.id for each in report.disagreements if each.difference in REPAIRABLE))
 
 
 def refuse_existing(path: Path) -> None:
-    """Say so before anything is read.
+    """Return if nothing exists at ``path``.
 
     Raises:
-        InputError: there is something at ``path`` already.
+        InputError: ``path`` exists.
     """
     if os.path.lexists(path):
-        message = f"{path} exists; nothing is overwritten"
-        raise InputError(message, hint="name a file that is not there yet")
+        message = f"{path} already exists"
+        raise InputError(message, hint="name a new file: nothing is overwritten")
 
 
 def write_ids(path: Path, ids: Sequence[str]) -> None:
-    """Write what ``payctl replay --from-file`` reads. A file that is there is not overwritten.
+    """Write the ids to a new file, as ``payctl replay --from-file`` reads them.
 
     Raises:
-        InputError: it is there, or cannot be written.
+        InputError: the file exists or cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -100,11 +100,11 @@ def write_ids(path: Path, ids: Sequence[str]) -> None:
             file.writelines(f"{each}\n" for each in ids)
     except OSError as error:
         message = f"{path} cannot be written: {error.strerror}"
-        raise InputError(message, hint="name a file that is not there yet") from error
+        raise InputError(message, hint="name a new file in a directory that you may write to") from error
 
 
 def result_of(report: OutboxComparison, repair: Path | None) -> Result:
-    """Exit 0 where both agree or events came twice only, 5 where something is lost, wrong or out of order."""
+    """Return the comparison. Exit 5 if events are lost, wrong or out of order; events that came twice do not count."""
     found = Counter(each.difference for each in report.disagreements)
     ids = to_repair(report)
     bad_ones = sum(found[each] for each in Difference if each is not Difference.DOUBLE)
@@ -152,7 +152,7 @@ def _human(
     report: OutboxComparison, found: Mapping[Difference, int], command: str | None, ids: Sequence[str]
 ) -> list[Block]:
     if not report.disagreements:
-        note = dim(f"{report.unjudged:,} could not be judged") if report.unjudged else None
+        note = dim(f"{report.unjudged:,} not compared") if report.unjudged else None
         return [line(good("✔"), bold(count(report.compared, "event")), "in Kafka as expected", note)]
     words = [f"{found[each]:,} {each.value.replace('_', ' ')}" for each in Difference if found[each]]
     rows = tuple(
@@ -164,7 +164,7 @@ def _human(
         Table(("difference", "event", "payment", "type", "detail"), rows),
     ]
     if len(report.disagreements) > _SHOWN:
-        blocks.append(line(dim(f"the first {_SHOWN:,}; all of them with -o ndjson")))
+        blocks.append(line(dim(f"the first {_SHOWN:,}; -o ndjson lists all")))
     if command:
         blocks.append(line(warn("repair:"), command))
     elif ids:
@@ -174,7 +174,7 @@ def _human(
 
 def _warnings(report: OutboxComparison) -> list[str]:
     if not report.complete:
-        return ["Kafka was not read to its end in time, so nothing is called lost; give it longer with --deadline"]
+        return ["Kafka could not be read to the end in time, so no event is reported as lost; set a longer --deadline"]
     if report.unjudged:
         return [f"{count(report.unjudged, 'event')} sent before the topics' retention began: not compared"]
     return []

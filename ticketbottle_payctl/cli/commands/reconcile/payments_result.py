@@ -1,4 +1,4 @@
-"""What the gateways said, what would be done and what was, in both forms."""
+"""The gateways' answers, the plan and the outcome, for programs and for people."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ticketbottle_payctl.providers.queries.status_query import NoVerdict
 
 SCHEMA = "payctl.reconcile-payments/1"
 NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment"})
-"""Answers that tell nothing about the payment: something is to be mended or tried again."""
+"""Answers that say nothing about the payment. Something must be fixed, or asked again later."""
 
 _ENDS = ("completed", "failed", "cancelled")
 _NOT_ASKED = ("off", "too_old", "unreachable", "not_asked")
 FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "too_old"})
-"""Answers that no software should settle."""
+"""Answers that a person must handle."""
 
 
 class PaymentsCounts(TypedDict):
@@ -88,7 +88,7 @@ class PaymentItem(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """All of one run. ``done`` is empty where nothing was settled yet; ``too_old`` were PENDING and not asked about."""
+    """One run. ``done`` is empty if nothing was settled; ``too_old`` counts PENDING payments not asked about."""
 
     findings: Sequence[StatusFinding]
     more: bool = False
@@ -100,7 +100,7 @@ class Reconciled:
 
 
 def result_of(it: Reconciled) -> Result:
-    """The answer of the command."""
+    """Return the result of the command."""
     counts = counts_of(it)
     code = _code(it, counts)
     return Result(
@@ -118,7 +118,7 @@ def result_of(it: Reconciled) -> Result:
 
 
 def counts_of(it: Reconciled) -> PaymentsCounts:
-    """How many there are of each kind."""
+    """Return how many payments there are of each kind."""
     says = Counter(finding.says for finding in it.findings)
     return {
         "matched": len(it.findings),
@@ -135,7 +135,7 @@ def counts_of(it: Reconciled) -> PaymentsCounts:
 
 
 def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
-    """What each gateway says and what would be done, a row for each payment."""
+    """Return a table with the answer and the planned action for each payment."""
     rows = tuple(
         (
             finding.payment.order_code,
@@ -153,14 +153,14 @@ def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
 
 def _human(it: Reconciled, counts: PaymentsCounts) -> list[Block]:
     if not it.findings:
-        return [line(good("✔"), "no payment is overdue", dim("nothing to ask")), *_older(it)]
+        return [line(good("✔"), "no payment is overdue", dim("nothing to do")), *_older(it)]
     blocks: list[Block] = [_outcomes(it)] if it.done else plan_blocks(it.findings)
     words: list[Part] = [bold(count(counts["matched"], "payment"))]
     names = ("to_settle", "settled", "skipped", "pending", "refused", "for_a_person", "no_answer", "not_asked")
     words += [f"{number:,} {name.replace('_', ' ')}" for name, number in counts.items() if number and name in names]
     blocks += [line(*words), *_older(it)]
     if it.dry_run:
-        blocks.append(line(warn("dry run:"), "the gateways were asked, nothing was changed"))
+        blocks.append(line(warn("dry run:"), "the gateways were asked; nothing was changed"))
     return blocks
 
 
@@ -174,7 +174,7 @@ def _outcomes(it: Reconciled) -> Table:
     rows = []
     for finding in it.findings:
         settled = it.done.get(finding.payment.id)
-        became = _became(settled) if settled else dim("left as it is")
+        became = _became(settled) if settled else dim("unchanged")
         rows.append((finding.payment.order_code, finding.payment.gateway, _says(finding), became))
     return Table(("order", "gateway", "gateway says", "outcome"), tuple(rows))
 
@@ -198,7 +198,7 @@ def _action(finding: StatusFinding) -> Part:
         return good(f"settle: {finding.says.upper()}")
     if isinstance(finding.verdict, Refusal):
         return bad(f"refuse: {finding.verdict.reason.value}")
-    return warn("a person must look") if finding.says in FOR_A_PERSON else dim("nothing")
+    return warn("a person must check it") if finding.says in FOR_A_PERSON else dim("nothing")
 
 
 def _item(finding: StatusFinding, settled: Settled | None) -> PaymentItem:
@@ -227,11 +227,13 @@ def _warnings(it: Reconciled) -> list[str]:
     for finding in it.findings:
         order = finding.payment.order_code
         if isinstance(finding.verdict, Refusal):
-            warnings.append(f"{order}: {finding.verdict.reason.value}; nothing was changed, a person must look")
+            warnings.append(f"{order}: {finding.verdict.reason.value}; nothing was changed; a person must check it")
         elif finding.says in FOR_A_PERSON:
-            warnings.append(f"{order}: {finding.says}; a person must look")
+            warnings.append(f"{order}: {finding.says}; a person must check it")
     late = [finding.payment.order_code for finding in it.findings if _is_late(it, finding)]
-    warnings += [f"{order}: money arrived after the payment had ended; a person must look" for order in late]
+    warnings += [
+        f"{order}: money arrived after the payment failed or was cancelled; a person must check it" for order in late
+    ]
     return warnings
 
 
@@ -256,6 +258,6 @@ def _failure(it: Reconciled) -> Failure:
         "UNAVAILABLE",
         f"no gateway answered: {it.findings[0].detail}",
         ExitCode.UNAVAILABLE,
-        hint="try again later; PAYCTL_ZALOPAY_URL and its like say where they are asked",
+        hint="try again later; PAYCTL_ZALOPAY_URL and similar settings set the gateways' addresses",
         retryable=True,
     )

@@ -1,4 +1,4 @@
-"""``payctl replay``: put events back to pending, so that the publisher sends them again."""
+"""``payctl replay``: set events back to pending, so that the publisher sends them again."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ from ticketbottle_payctl.jobs.replay import replay as apply_replay
 from ticketbottle_payctl.store.outbox.selector import By, Selector
 from ticketbottle_payctl.store.payctl.runs import NewRun
 
-Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Requeue no faster than this.")]
+Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Requeue at most this fast.")]
 Canary = Annotated[
-    int | None, typer.Option(metavar="N", min=1, max=1000, help="First this many; the rest once they are published.")
+    int | None,
+    typer.Option(metavar="N", min=1, max=1000, help="Requeue N first, and the rest after those are published."),
 ]
 CanaryPatience = Annotated[
-    timedelta | None, typer.Option(parser=duration, metavar="5m", help="How long they may take [default: 5m].")
+    timedelta | None, typer.Option(parser=duration, metavar="5m", help="Time limit for the canary [default: 5m].")
 ]
-MaxErrors = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after this many failures.")]
-PlanOut = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan to a file, and change nothing.")]
-PlanIn = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Apply a plan that was written before.")]
+MaxErrors = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N failures.")]
+PlanOut = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan to a file; change nothing.")]
+PlanIn = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Apply a plan from a file.")]
 SELECTORS = (
     "ids, - (stdin), --from-file, --failed, --stuck, --published, --type, --aggregate, --order-code, --provider, "
-    "--since, --until, --error, --error-group; everything unpublished: --all"
+    "--since, --until, --error, --error-group; or --all for every unpublished event"
 )
 
 
@@ -54,7 +55,10 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     age: selector_options.Age = None,
     published: selector_options.Published = False,
     allow_published: Annotated[
-        bool, typer.Option("--allow-published", help="Send again what was sent: consumers see it twice.")
+        bool,
+        typer.Option(
+            "--allow-published", help="Also publish events again that were published: consumers see them twice."
+        ),
     ] = False,
     types: selector_options.Types = None,
     aggregates: selector_options.Aggregates = None,
@@ -66,10 +70,13 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     error: selector_options.ErrorPattern = None,
     error_group: selector_options.ErrorGroup = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the oldest N.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Everything that is not published.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every unpublished event.")] = False,
     allow_superseded: Annotated[
         bool,
-        typer.Option("--allow-superseded", help="Also failures of payments that are COMPLETED now: harmful."),
+        typer.Option(
+            "--allow-superseded",
+            help="Also failures of payments that are COMPLETED now. Harmful: customers lose tickets.",
+        ),
     ] = False,
     rate: Rate = None,
     canary: Canary = None,
@@ -77,21 +84,21 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     max_errors: MaxErrors = None,
     plan_out: PlanOut = None,
     plan: PlanIn = None,
-    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan; change nothing.")] = False,
     yes: change_options.Yes = False,
     reason: change_options.Reason = None,
     max_affected: change_options.MaxAffected = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Put events back to pending, to be published again.
+    """Set events back to pending, so that they are published again.
 
-    Different selectors narrow each other; --failed, --stuck and --published widen. Shows a plan and asks first. A row
-    that changed since the plan is skipped. Failed and cancelled events of a payment that is COMPLETED now are left
-    out: sent again, they would take a paid customer's tickets away. The run is recorded: `payctl runs`.
+    Selectors narrow each other, except that --failed, --stuck and --published add up. Shows a plan and asks. A row that
+    changed since the plan is skipped. Failed and cancelled events of a payment that is COMPLETED now are left out: if
+    they were sent again, the paid customer would lose the tickets. The run is recorded: `payctl runs`.
     """
     session = Session.of(ctx)
     if canary_timeout is not None and canary is None:
-        message = "--canary-timeout goes with --canary"
+        message = "--canary-timeout needs --canary"
         raise typer.BadParameter(message)
     selector = selector_of(
         session,
@@ -156,21 +163,23 @@ class _Allowed:
 def _planned(
     session: Session, selector: Selector, allowed: _Allowed, approval: Approval | None, *, everything: bool
 ) -> StoredPlan:
-    """Select now. Without an ``approval`` the plan is only looked at, and may be as long as it is.
+    """Make a plan now. Without an ``approval`` it is only shown, so it may have any length.
 
     Raises:
-        InputError: nothing was selected.
-        GuardError: published events were selected and not allowed, or it is more than the approval is for.
+        InputError: no selector was given, or --all contradicts one.
+        GuardError: published events were selected without --allow-published, or the plan is over the limit.
     """
     if selector.is_empty and not everything:
-        message = "which events? nothing was selected"
+        message = "no events were selected"
         raise InputError(message, hint=f"select by {SELECTORS}")
     if everything and _names_a_part(selector):
-        message = "--all is everything that is not published; ids, --failed, --stuck and --published mean less or other"
-        raise InputError(message, hint="give --all, or those that are meant; --type, --since and the like go with both")
+        message = "--all cannot be combined with ids, --failed, --stuck or --published"
+        raise InputError(
+            message, hint="--all means every unpublished event; --type, --since and similar selectors narrow it"
+        )
     if selector.published and not allowed.published:
-        message = "published events would be sent again: their consumers would see them twice"
-        raise GuardError(message, hint="say so with --allow-published as well")
+        message = "--published needs --allow-published: consumers would see the events twice"
+        raise GuardError(message, hint="add --allow-published if that is intended")
     session.note_target()
     engine, most = session.services.engine, session.settings.max_retries
     allow = {"allow_published": allowed.published, "allow_superseded": allowed.superseded}
@@ -187,22 +196,20 @@ def _names_a_part(selector: Selector) -> bool:
 
 
 def _read(session: Session, selector: Selector, allowed: _Allowed, path: Path, *, everything: bool) -> StoredPlan:
-    """Take the plan from a file.
+    """Read the plan from a file.
 
     Raises:
-        InputError: selectors or leave were given beside it, it is no plan, or it is another database's.
+        InputError: selectors or permissions were given too, the file is not a plan, or it is for another database.
     """
     if selector != Selector() or everything or allowed != _Allowed():
-        message = (
-            "--plan is a whole selection: give no selectors, --all, --allow-published or --allow-superseded with it"
-        )
+        message = "--plan cannot be combined with selectors, --all, --allow-published or --allow-superseded"
         raise InputError(
-            message, hint="what may be in the plan was said when it was made; make another to say otherwise"
+            message, hint="these options were fixed when the plan was made; make a new plan to change them"
         )
     stored = read_plan(path)
     if stored.database != _database(session):
         message = f"the plan is for {stored.database}, DATABASE_URL is {_database(session)}"
-        raise InputError(message, hint="use the profile or DATABASE_URL that it was made with")
+        raise InputError(message, hint="use the profile or DATABASE_URL with which the plan was made")
     session.note_target()
     if not stored.allow_superseded:
         return stored

@@ -1,7 +1,7 @@
-"""A replay's plan as a file: made now, read by another pair of eyes, applied later.
+"""Write and read the plan of a replay, so that somebody can review it before it is applied.
 
-The first line says what it is, the others are its events, one a line. What changed in between is found out when it
-is applied: each event's row must still be the one that was seen.
+The first line is a header, each other line an event. When the plan is applied, an event whose row has changed since is
+skipped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PLACE = re.compile(r"\(\d{1,10},\d{1,5}\)")
 
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """A plan, the database it is for, what was selected, and whether superseded events were allowed in it."""
+    """A plan, its database, its selector, and whether it may include superseded events."""
 
     plan: ReplayPlan
     database: str
@@ -37,18 +37,18 @@ class StoredPlan:
 
 
 def write_plan(path: Path, stored: StoredPlan) -> None:
-    """Write a plan that only its owner may read. A file that is there is not overwritten.
+    """Write a plan to a new file that only its owner may read.
 
     Raises:
-        InputError: the file exists, or cannot be written.
+        InputError: the file exists or cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
             file.writelines(f"{line}\n" for line in _lines(stored))
     except FileExistsError as error:
-        message = f"{escape(path)} is there already"
-        raise InputError(message, hint="name another file for the plan") from error
+        message = f"{escape(path)} already exists"
+        raise InputError(message, hint="name a new file: nothing is overwritten") from error
     except OSError as error:
         message = f"the plan cannot be written to {escape(path)}: {error.strerror or type(error).__name__}"
         raise InputError(message) from error
@@ -58,7 +58,7 @@ def read_plan(path: Path) -> StoredPlan:
     """Read a plan that :func:`write_plan` wrote.
 
     Raises:
-        InputError: it cannot be read, is no plan, or is not whole.
+        InputError: the file cannot be read, is not a plan, or is incomplete.
     """
     try:
         first, *others = read_bounded(str(path), _LARGEST).decode().splitlines()
@@ -86,7 +86,9 @@ def _lines(stored: StoredPlan) -> Iterator[str]:
             "keys_with_newer": plan.keys_with_newer,
             "oldest": rfc3339(plan.oldest) if plan.oldest else None,
             "newest": rfc3339(plan.newest) if plan.newest else None,
-            "superseded": [list(each) for each in plan.superseded],  # for who reads it; asked anew when it is applied
+            "superseded": [
+                list(each) for each in plan.superseded
+            ],  # for the reviewer; looked up again when the plan is applied
             "left_out": [list(left) for left in plan.left_out],
         }
     )
@@ -120,5 +122,5 @@ def _event(values: list[object]) -> PlannedEvent:
 
 
 def _no_plan(path: Path) -> InputError:
-    message = f"{escape(path)} is no plan of a replay, or not a whole one"
+    message = f"{escape(path)} is not a plan of a replay, or is incomplete"
     return InputError(message, hint="make one with `payctl replay ... --plan-out FILE`")

@@ -1,4 +1,4 @@
-"""A replay's plan for people: what it would touch, what that means, and what is left out."""
+"""The plan of a replay for people: its events, its consequences, and what is left out."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, ReplayOption
 
 _MOST_SHOWN = 20
 WHY = {
-    "published": "published already; again only with --allow-published",
+    "published": "already published; needs --allow-published",
     "superseded": "superseded: its payment is COMPLETED now",
-    "not_found": "there is no such event",
-    "not_selected": "named, but not what the other selectors ask for, or gone",
+    "not_found": "no event has this id",
+    "not_selected": "the other selectors exclude it, or it was deleted",
     "changed": "changed since the plan",
     "gone": "deleted since the plan",
-    "locked": "held by another session, such as a publisher",
+    "locked": "locked by another session, such as a publisher",
 }
-"""Why a row was left alone, in words."""
+"""The reason that a row was skipped, in words."""
 
 
 def plan_blocks(plan: ReplayPlan, options: ReplayOptions) -> list[Block]:
-    """The plan with its counts and its forecast."""
-    return [line(bold("Plan"), f"put {count(len(plan.events), 'event')} back to pending"), _forecast(plan, options),
+    """Return the plan with its counts and its forecast."""
+    return [line(bold("Plan"), f"set {count(len(plan.events), 'event')} back to pending"), _forecast(plan, options),
             *superseded_blocks(plan.superseded), *left_out_blocks(plan.left_out)]  # fmt: skip
 
 
 def superseded_blocks(found: Sequence[Superseded]) -> Iterator[Block]:
-    """Those that do harm and are in the plan all the same, by name."""
+    """List the superseded events that the plan includes."""
     if not found:
         return
     yield line(bad("DANGER:"), superseded_warning(found))
     yield Table(("superseded, included", "type", "payment"), tuple(found[:_MOST_SHOWN]))
     if len(found) > _MOST_SHOWN:
-        yield line(f"and {len(found) - _MOST_SHOWN:,} more, all of them with -o json")
+        yield line(f"and {len(found) - _MOST_SHOWN:,} more; -o json lists all")
 
 
 def superseded_warning(found: Sequence[Superseded]) -> str:
-    """What is about to happen, or did."""
+    """Return the warning about superseded events that are included."""
     return (
         f"{count(len(found), 'superseded event')} INCLUDED by --allow-superseded. A superseded event's payment is "
         "COMPLETED now; if the event is sent again, the paid customer loses the tickets"
@@ -47,7 +47,7 @@ def superseded_warning(found: Sequence[Superseded]) -> str:
 
 
 def superseded_row(found: Sequence[Superseded], options: ReplayOptions) -> tuple[str, object]:
-    """The count, where they were allowed: also when that was done long ago, by another."""
+    """Return the count of superseded events if they were allowed, now or when the run was started."""
     if found:
         return "superseded", bad(f"{len(found):,} INCLUDED")
     return "superseded", "allowed, none now" if options.allow_superseded else None
@@ -59,20 +59,20 @@ def superseded_note(found: Sequence[Superseded]) -> str:
 
 
 def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
-    """The first of what is left out, by name and reason."""
+    """List the first events that are left out, with the reason."""
     if not left_out:
         return
     rows = tuple((left.id, left.event_type, WHY[left.reason]) for left in left_out[:_MOST_SHOWN])
     yield Table(("left out", "type", "why"), rows)
     if len(left_out) > len(rows):
-        yield line(f"and {len(left_out) - len(rows):,} more, all of them with -o json")
+        yield line(f"and {len(left_out) - len(rows):,} more; -o json lists all")
 
 
 def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
     states = plan.by_state
     published, newer = states["published"], plan.keys_with_newer
     left = Counter(left.reason for left in plan.left_out)
-    pace = f", at {options.rate:g} a second" if options.rate else ""
+    pace = f", at {options.rate:g} per second" if options.rate else ""
     window = f"{rfc3339(plan.oldest)} → {rfc3339(plan.newest)}" if plan.oldest and plan.newest else None
     return Fields(
         (
@@ -81,9 +81,12 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
             ("created", window),
             superseded_row(plan.superseded, options),
             ("already published", warn(f"{published:,}: consumers will see them twice") if published else "none"),
-            ("payments with newer events", warn(f"{newer:,}: the older comes after the newer") if newer else "none"),
+            (
+                "payments with newer events",
+                warn(f"{newer:,}: the older event will arrive after the newer one") if newer else "none",
+            ),
             *((f"left out, {reason.value}", f"{left[reason]:,}") for reason in LeftOutReason if left[reason]),
             ("canary", f"{options.canary:,} first" if options.canary else None),
-            ("takes about", f"{duration(plan.seconds(options.rate))}{pace}; publishing follows"),
+            ("takes about", f"{duration(plan.seconds(options.rate))}{pace}; then publishing"),
         )
     )

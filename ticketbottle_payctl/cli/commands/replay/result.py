@@ -1,4 +1,4 @@
-"""A replay's plan and report in both forms."""
+"""The plan and the report of a replay, for programs and for people."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MOST_LISTED = 100
 _NOT_THERE = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}
 _ENDED = {
     ReplayOutcome.DONE: "done",
-    ReplayOutcome.CANARY_EMPTY: "stopped: none of the canary events could be requeued, so nothing was proved",
+    ReplayOutcome.CANARY_EMPTY: "stopped: no canary event could be requeued, so the canary proved nothing",
     ReplayOutcome.CANARY_FAILED: "stopped: a canary event is dead again",
     ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time; is a publisher running?",
     ReplayOutcome.TOO_MANY_ERRORS: "stopped: too many failures",
@@ -57,7 +57,7 @@ def result_of_plan(
     plan_file: Path | None = None,
     nothing: bool = False,
 ) -> Result:
-    """What would be done; nothing was. ``nothing`` where there was nothing to do."""
+    """Return the plan. ``nothing`` means that there was nothing to do."""
     human = plan_blocks(plan, options)
     if nothing:
         human = [line(good("✔"), "nothing to replay"), *left_out_blocks(plan.left_out)]
@@ -65,7 +65,7 @@ def result_of_plan(
         human.append(
             line(
                 good("✔"),
-                "plan written, nothing was changed; to apply it:",
+                "plan written; nothing was changed. To apply it:",
                 shlex.join(["payctl", "replay", "--plan", str(plan_file)]),
             )
         )
@@ -92,7 +92,7 @@ def result_of(
     superseded: Sequence[Superseded] = (),
     schema: str = SCHEMA,
 ) -> Result:
-    """What a run did. ``plan`` is None where a run of before was resumed; ``superseded`` are those it let in."""
+    """Return what a run did. ``plan`` is None for a resumed run; ``superseded`` are the ones that it included."""
     code = exit_codes.of_outcome(report.outcome)
     if code is ExitCode.DONE and (_went_wrong(report) or (plan and _code_of_plan(plan, named=named))):
         code = ExitCode.PARTIAL
@@ -122,7 +122,7 @@ def result_of(
 
 
 def signalled(result: Result, report: ReplayReport, code: ExitCode | None) -> Result:
-    """With the code that the shell expects of the signal, where it was the signal that ended it."""
+    """Return the result with the exit code of the signal, if a signal ended the run."""
     return replace(result, exit_code=code) if code and report.outcome is ReplayOutcome.SIGNAL else result
 
 
@@ -136,7 +136,7 @@ def _human(report: ReplayReport) -> list[Block]:
                 ("run", report.run_id),
                 ("ended", None if report.outcome is ReplayOutcome.DONE else _ENDED[report.outcome]),
                 ("since then", f"{now.published:,} published, {now.pending:,} pending, {now.dead:,} dead again"),
-                ("left alone", f"{report.skipped:,}" if report.skipped else None),
+                ("skipped", f"{report.skipped:,}" if report.skipped else None),
                 ("failed", f"{report.failed:,}" if report.failed else None),
                 ("not reached", f"{report.remaining:,}" if report.remaining else None),
                 ("next", _next(report)),
@@ -144,9 +144,9 @@ def _human(report: ReplayReport) -> list[Block]:
         ),
     ]
     late = [item for item in report.left_alone if item.position[0] >= 0]
-    if late:  # the others were named with the plan
+    if late:  # the plan has named the others
         rows = tuple((item.item_id, WHY.get(item.reason or "", item.reason)) for item in late)
-        blocks.append(Table(("left alone", "why"), rows))
+        blocks.append(Table(("skipped", "why"), rows))
     return blocks
 
 
@@ -220,7 +220,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions, plan_file: Path | None) 
 
 
 def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:
-    """Who names single events wants to hear of each that is left out; a selector leaves out by design."""
+    """Return the code of a plan. An event that was named and is left out counts; a selector leaves out by design."""
     if not (named and plan.left_out):
         return ExitCode.DONE
     if plan.events:

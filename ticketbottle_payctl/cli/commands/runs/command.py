@@ -1,4 +1,4 @@
-"""``payctl runs``: what operators ran, who, when and why; resume and cancel."""
+"""``payctl runs``: show, resume and cancel recorded runs."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def list_command(
     ctx: typer.Context,
     *,
     limit: selector_options.Limit = None,
-    after: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where a page ended: its `next`.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="CURSOR", help="Continue after a page: its `next`.")] = None,
 ) -> None:
-    """Show what operators ran, the latest first."""
+    """Show the recorded runs, newest first."""
     session = Session.of(ctx)
     position = position_of(after, is_id=is_uuid)
     session.note_target()
@@ -43,7 +43,7 @@ def list_command(
 
 
 def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None) -> None:
-    """Show one run: who, when, why, and each row as it was and as it became."""
+    """Show one run: who, when, why, and what changed in each row."""
     session = Session.of(ctx)
     session.note_target()
     details = show_run(session.services.engine, run, limit or _DEFAULT_LIMIT)
@@ -59,9 +59,9 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     max_affected: change_options.MaxAffected = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Go on with a run that was interrupted or stopped.
+    """Continue a run that was interrupted or stopped.
 
-    Its plan is applied as it was made, with its own options. A row that changed since is skipped.
+    Applies the rest of its plan with its original options. A row that changed since the plan is skipped.
     """
     session = Session.of(ctx)
     session.note_target()
@@ -95,10 +95,10 @@ def cancel_command(
     reason: change_options.Reason = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """End a run for good: what it did not reach stays as it is.
+    """Cancel a run; rows that it did not reach stay as they are.
 
-    Also a replay that is at work elsewhere: it stops before its next transaction. What was requeued stays requeued. Any
-    other command at work is stopped where it runs, with Ctrl-C.
+    A replay that is running elsewhere stops before its next transaction. Requeued events stay requeued. To stop another
+    running command, press Ctrl-C where it runs.
     """
     session = Session.of(ctx)
     session.note_target()
@@ -106,7 +106,7 @@ def cancel_command(
     permit(session, "cancel a run", Approval(yes=yes, reason=reason, confirm=confirm))
     remaining = cancel_run(session.services.engine, found, who_runs(session.services.environ), reason)
     over = found.status in {RunStatus.DONE, RunStatus.INCOMPLETE}
-    said = "it had ended already" if over else f"cancelled; {count(remaining, 'event')} left unchanged"
+    said = "the run had finished before" if over else f"cancelled; {count(remaining, 'event')} left unchanged"
     counts: RemainingCounts = {"remaining": remaining}
     facts: CancelFacts = {"status": found.status if over else RunStatus.CANCELLED}
     session.finish(

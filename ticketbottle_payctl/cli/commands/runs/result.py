@@ -1,4 +1,4 @@
-"""Recorded runs in both forms."""
+"""Recorded runs, for programs and for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ticketbottle_payctl.telemetry import redact
 
 
 def listed(found: Sequence[Run], *, more: bool) -> Result:
-    """A page of runs, and where the next begins."""
+    """Return a page of runs and the cursor of the next page."""
     after = cursor(found[-1].started_at, found[-1].id) if found and more else None
     rows = tuple(
         (run.id, run.started_at, run.command, _styled(run.status), _person(run.who), _changed(run), run.reason)
@@ -20,14 +20,14 @@ def listed(found: Sequence[Run], *, more: bool) -> Result:
     )
     human: list[Block] = [Table(("run", "started", "command", "status", "who", "changed", "reason"), rows)]
     if not found:
-        human = [line(good("✔"), "nothing was run yet")]
+        human = [line(good("✔"), "no run was recorded yet")]
     items = [facts(run) for run in found]
     counts: ListedCounts = {"listed": len(items)}
     return Result("payctl.runs-list/1", counts=counts, items=items, human=human, truncated=more, next=after)
 
 
 def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> Result:
-    """One run and the first of its rows."""
+    """Return one run and the first of its rows."""
     rows = tuple((item.item_id, item.outcome, item.reason, _change(item), item.at) for item in items)
     resumable = remaining and run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
     human: list[Block] = [
@@ -51,7 +51,7 @@ def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> 
     if rows:
         human.append(Table(("row", "outcome", "why", "change", "at"), rows))
     if more:
-        human.append(line("there are more: --limit N"))
+        human.append(line("more rows exist: set a larger --limit"))
     return Result(
         "payctl.runs-show/1",
         counts={**run.counts, "remaining": remaining},
@@ -64,7 +64,7 @@ def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> 
 
 
 def facts(run: Run) -> RunFacts:
-    """A run for programs."""
+    """Return a run for programs."""
     return {
         "id": run.id,
         "command": run.command,
@@ -113,7 +113,7 @@ def _redacted(state: Mapping[str, object] | None) -> dict[str, object] | None:
 
 
 def _change(item: RunItem) -> str | None:
-    """What is different now, column by column."""
+    """Return the columns that changed, each with its old and new value."""
     if item.before is None or item.after is None:
         return None
     pairs = ((name, value, item.after.get(name)) for name, value in item.before.items())
@@ -127,7 +127,7 @@ def _word(value: object) -> str:
 
 
 def _changed(run: Run) -> int | None:
-    """How many rows it changed; each command counts them under a word of its own."""
+    """Return how many rows the run changed. Each command counts them under its own word."""
     return next(
         (run.counts[word] for word in ("requeued", "settled", "repaired", "deleted") if word in run.counts), None
     )

@@ -1,4 +1,4 @@
-"""``payctl simulate``: a signed callback as the gateway would send it, to try the payment service and payctl with."""
+"""``payctl simulate``: make a signed callback, to test the payment service and payctl."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_production
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import ConfigError, InputError
 from ticketbottle_payctl.http_address import checked_url, is_loopback
+from ticketbottle_payctl.jobs.find_order import find_order
+from ticketbottle_payctl.jobs.process_webhook import process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest
 from ticketbottle_payctl.sandbox.altering import alter
@@ -44,13 +46,13 @@ _MADE_UP = {
     "vnpay": "TB-TEST-20261123-SIMULATE",
     "momo": "TB-TEST-20261123-SIMULATE",
 }
-"""What a payment is created with that nobody named."""
+"""The reference of a made-up payment, for each gateway."""
 
 SCENARIOS = tuple(sorted({each.value.replace("_", "-") for each in Scenario} | {DUPLICATE}))
 
 
 class Destination(StrEnum):
-    """Where the callback goes, beside a URL."""
+    """Where the callback goes, unless --url is given."""
 
     STDOUT = "stdout"
     PROCESS_WEBHOOK = "process-webhook"
@@ -67,7 +69,7 @@ def _scenario(text: str) -> str:
 def _change(text: str) -> tuple[str, str]:
     path, equals, value = text.partition("=")
     if not (path and equals):
-        message = f"{text!r} is not of the form path=value; an example is data.amount=1"
+        message = f"{text!r} is not PATH=VALUE; an example is data.amount=1"
         raise typer.BadParameter(message)
     return path, value
 
@@ -82,26 +84,24 @@ ScenarioName = Annotated[
     str,
     typer.Argument(metavar="SCENARIO", callback=_scenario, help=f"One of {', '.join(SCENARIOS)}."),
 ]
-OrderCode = Annotated[
-    str | None, typer.Option(metavar="CODE", help="For the payment of this order, as the database has it.")
-]
+OrderCode = Annotated[str | None, typer.Option(metavar="CODE", help="Use the payment of this order from the database.")]
 Amount = Annotated[
     int | None,
-    typer.Option(metavar="VND", min=1, help="The amount that it says was paid [default: the order's, else 250000]."),
+    typer.Option(metavar="VND", min=1, help="The amount paid [default: the order's, else 250000]."),
 ]
 Reference = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="What it was created with: app_trans_id, paymentLinkId, vnp_TxnRef, orderId."),
+    typer.Option(metavar="TEXT", help="The payment's reference: app_trans_id, paymentLinkId, vnp_TxnRef or orderId."),
 ]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Put a value in before it is signed; repeatable."),
+    typer.Option("--set", metavar="PATH=VALUE", help="Set a value before signing; repeatable."),
 ]
-To = Annotated[Destination, typer.Option("--to", help="Print it, or settle the payment with it.")]
-Url = Annotated[str | None, typer.Option(metavar="URL", help="Send it there, and show what is answered.")]
-AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="--url may be another machine's.")]
+To = Annotated[Destination, typer.Option("--to", help="Print the callback, or process it.")]
+Url = Annotated[str | None, typer.Option(metavar="URL", help="Send the callback to this URL, and show the reply.")]
+AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Allow a --url on another machine.")]
 Timeout = Annotated[
-    timedelta | None, typer.Option(parser=duration, metavar="15s", help="How long the answer may take [default: 15s].")
+    timedelta | None, typer.Option(parser=duration, metavar="15s", help="Time limit for the reply [default: 15s].")
 ]
 
 
@@ -120,20 +120,21 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
     timeout: Timeout = None,
     dry_run: change_options.DryRun = False,
 ) -> None:
-    """Make a gateway's callback for a payment, signed with the configured keys.
+    """Make a signed callback, as the gateway would send it.
 
-    Printed, it goes into a pipe: `payctl simulate momo paid --order-code X | payctl verify-signature -`. A duplicate is
-    sent twice. Not every gateway sends every kind. Refused on protected profiles and where ENVIRONMENT is production.
+    Signs with the configured keys. Example: `payctl simulate momo paid --order-code X | payctl verify-signature -`.
+    The scenario duplicate sends the callback twice. Not every gateway has every scenario. Refused on protected
+    profiles, and if ENVIRONMENT is production.
     """
     session = Session.of(ctx)
     gateway = providers.by_name(provider)
     refuse_in_production(session, "simulate")
     if url is None and (allow_remote or timeout is not None):
-        message = "goes with --url"
+        message = "needs --url"
         raise typer.BadParameter(message, param_hint="--allow-remote" if allow_remote else "--timeout")
     if url is not None and to is not Destination.STDOUT:
-        message = "--url and --to are two destinations"
-        raise InputError(message, hint="give one of the two")
+        message = "--url cannot be combined with --to"
+        raise InputError(message, hint="give one of them")
     keys = _keys(session, gateway)
     changed = [_change(each) for each in changes or ()]
     if order_code is not None or to is Destination.PROCESS_WEBHOOK:
@@ -153,10 +154,10 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
 
 
 def _keys(session: Session, gateway: Gateway) -> dict[str, str]:
-    """The gateway's settings, by their variables' names.
+    """Return the gateway's settings by variable.
 
     Raises:
-        ConfigError: what signs is not set, or ZaloPay's app id is no number.
+        ConfigError: a key that signs is not set, or ZALOPAY_APP_ID is not a number.
     """
     credentials = session.services.credentials(gateway)
     keys = {field.env: credentials[field.name][0].reveal() for field in gateway.fields if credentials[field.name]}
@@ -171,20 +172,18 @@ def _keys(session: Session, gateway: Gateway) -> dict[str, str]:
 def _payment(
     session: Session, gateway: Gateway, order_code: str | None, amount: int | None, reference: str | None
 ) -> SandboxPayment:
-    """The payment that was named, or one that is made up.
+    """Return the payment of the order, or a made-up one.
 
     Raises:
-        NotFoundError: there is no such order.
-        InputError: it is paid through another gateway.
+        NotFoundError: no payment has this order code.
+        InputError: the payment uses another gateway.
     """
     if order_code is None:
         made = SandboxPayment("simulated", "TB-TEST-20261123-SIMULATE", 250_000, gateway.name, _MADE_UP[gateway.name])
         return replace(made, amount=amount or made.amount, reference=reference or made.reference)
-    from ticketbottle_payctl.jobs.find_order import find_order  # noqa: PLC0415 - SQLAlchemy, only to look up an order
-
     row = find_order(session.services.engine, order_code)
     if row.gateway != gateway.name:
-        message = f"the order is paid through {row.gateway}, not {gateway.name}"
+        message = f"the order's gateway is {row.gateway}, not {gateway.name}"
         raise InputError(message, hint=f"payctl simulate {row.gateway} ...")
     return SandboxPayment(row.id, row.order_code, amount or row.amount, gateway.name, reference or row.reference)
 
@@ -195,15 +194,16 @@ def _request(
     wanted = Scenario.PAID if scenario == DUPLICATE else Scenario(scenario.replace("-", "_"))
     sent = scenarios(payment.provider)
     if wanted not in sent:
-        message = f"{payment.provider} never sends a callback of this kind: {scenario}"
-        raise InputError(message, hint=f"one of: {', '.join([each.replace('_', '-') for each in sent] + [DUPLICATE])}")
+        message = f"{payment.provider} never sends this callback: {scenario}"
+        raise InputError(
+            message, hint=f"scenarios: {', '.join([each.replace('_', '-') for each in sent] + [DUPLICATE])}"
+        )
     request = callback(payment, wanted, keys)
     signing = somebody_elses(keys) if wanted is Scenario.BAD_SIGNATURE else keys
     return alter(request, payment.provider, changes, signing) if changes else request
 
 
 def _process(session: Session, gateway: Gateway, request: Request, times: int) -> list[Delivery]:
-    from ticketbottle_payctl.jobs.process_webhook import process_webhook  # noqa: PLC0415 - as above
 
     services = session.services
     credentials = services.credentials(gateway)
@@ -221,16 +221,16 @@ def _send(gateway: Gateway, request: Request, url: str, patience: timedelta, tim
 
 
 def _target(url: str, gateway: Gateway, *, allow_remote: bool) -> str:
-    """Where to send it: the URL as given; with the webhook's usual path where it has none.
+    """Return the URL to send to. A URL without a path gets the webhook's usual one.
 
     Raises:
-        InputError: it is no URL, has a query, or is another machine's and that was not allowed.
+        InputError: the value is not a URL, has a query, or is on another machine without --allow-remote.
     """
     parts = checked_url(url)
     if parts.query or parts.fragment:
-        message = "--url has a query; the callback brings its own"
+        message = "--url must not have a query: the callback adds its own"
         raise InputError(message)
     if not (allow_remote or is_loopback(parts.hostname or "")):
         message = f"{parts.hostname} is another machine"
-        raise InputError(message, hint="add --allow-remote if it may be sent a signed callback")
+        raise InputError(message, hint="add --allow-remote to send it a signed callback")
     return url.rstrip("/") + ("" if parts.path.strip("/") else f"/webhook/{gateway.name}")

@@ -1,10 +1,10 @@
-"""A simulated callback, and what became of it, in both forms."""
+"""A simulated callback and its outcome, for programs and for people."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import Annotated, TypedDict
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode, of_answer
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, bold, dim, good, line
@@ -12,11 +12,9 @@ from ticketbottle_payctl.cli.output.sanitize import escape_json
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, WebhookOutcome
 from ticketbottle_payctl.facts import Keywords
+from ticketbottle_payctl.jobs.process_webhook import WebhookReport
 from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.providers.queries.exchange import HttpResponse
-
-if TYPE_CHECKING:
-    from ticketbottle_payctl.jobs.process_webhook import WebhookReport
 
 SCHEMA = "payctl.simulate/1"
 _SHOWN = 4096
@@ -24,7 +22,7 @@ _ENDING: dict[str, tuple[str, frozenset[object]]] = {
     "zalopay": ("return_code", frozenset({1, 2})),
     "vnpay": ("RspCode", frozenset({"00", "02"})),
 }
-"""The word in the body that ends it; at the other gateways the status says it."""
+"""The field of the reply that acknowledges a callback. The other gateways go by the HTTP status."""
 
 
 class SimulatedCallback(TypedDict, total=False):
@@ -63,7 +61,7 @@ class Delivery(Decision):
 
 
 def of_reply(gateway: Gateway, response: HttpResponse) -> Delivery:
-    """What another process answered."""
+    """Return the delivery to another process."""
     text = response.body.decode("utf-8", "backslashreplace")
     return {
         **NO_DECISION,
@@ -78,7 +76,7 @@ def of_reply(gateway: Gateway, response: HttpResponse) -> Delivery:
 
 
 def of_report(gateway: Gateway, report: WebhookReport) -> Delivery:
-    """What payctl's own job decided."""
+    """Return the delivery to payctl's own job."""
     return {
         "acknowledged": _acknowledged(gateway.name, report.reply.status, report.reply.body),
         "reply_status": report.reply.status,
@@ -88,7 +86,7 @@ def of_report(gateway: Gateway, report: WebhookReport) -> Delivery:
 
 
 def facts_of(gateway: Gateway, scenario: str, request: Request) -> SimulatedCallback:
-    """The callback itself."""
+    """Return the callback itself."""
     return {
         "provider": gateway.name,
         "scenario": scenario,
@@ -100,12 +98,12 @@ def facts_of(gateway: Gateway, scenario: str, request: Request) -> SimulatedCall
 
 
 def text_of(request: Request) -> str:
-    """What goes into a pipe: the body, or VNPay's query. Suspicious characters are JSON escapes, which sign alike."""
+    """Return the body, or VNPay's query, for a pipe. Unsafe characters become JSON escapes, which sign the same."""
     return escape_json(request.body.decode()) if request.body else request.query
 
 
 def result_of(gateway: Gateway, scenario: str, request: Request, sent: Sequence[Delivery]) -> Result:
-    """What became of it. The last delivery decides whether it was accepted."""
+    """Return the outcome. The last delivery decides whether the callback was accepted."""
     blocks: list[Block] = []
     for each in sent:
         blocks += _human(gateway, scenario, each)
@@ -135,7 +133,7 @@ def _human(gateway: Gateway, scenario: str, sent: Delivery) -> list[Block]:
 
 
 def _acknowledged(gateway: str, status: int, body: str) -> bool:
-    """Whether the gateway would not call again and would take it as received."""
+    """Tell whether the gateway would take the callback as received and not send it again."""
     if not 200 <= status <= 299:  # noqa: PLR2004 - HTTP's own range of success
         return False
     if gateway not in _ENDING:

@@ -1,4 +1,4 @@
-"""``payctl stats``: how the outbox is, once, again and again, as a check, or until it is as wait_condition."""
+"""``payctl stats``: the state of the outbox, once, repeatedly, as a check, or until a condition holds."""
 
 from __future__ import annotations
 
@@ -24,30 +24,34 @@ from ticketbottle_payctl.jobs.stats import WINDOW, By, StatsReport, collect_stat
 
 Since = Annotated[
     str | None,
-    typer.Option(metavar="WHEN", help="Rates and lags from then on, such as 24h, yesterday, 09:00 [default: 1h]."),
+    typer.Option(
+        metavar="WHEN", help="Measure rates and lags since then, such as 24h (ago), yesterday, 09:00 [default: 1h]."
+    ),
 ]
-GroupBy = Annotated[By | None, typer.Option("--by", help="Break the numbers down; with --watch only on a terminal.")]
-Watch = Annotated[bool, typer.Option("-w", "--watch", help="Show it again and again, until Ctrl-C.")]
+GroupBy = Annotated[By | None, typer.Option("--by", help="Group the counts; with --watch only on a terminal.")]
+Watch = Annotated[bool, typer.Option("-w", "--watch", help="Repeat until Ctrl-C.")]
 Interval = Annotated[
-    timedelta | None, typer.Option(parser=duration, metavar="2s", help="Between two looks of --watch or --wait.")
+    timedelta | None, typer.Option(parser=duration, metavar="2s", help="Pause between two looks of --watch or --wait.")
 ]
-Check = Annotated[bool, typer.Option("--check", help="Exit 5 if an event waits too long or too many are dead.")]
+Check = Annotated[
+    bool, typer.Option("--check", help="Exit 5 if an event is pending for too long, or too many are dead.")
+]
 MaxAge = Annotated[
     timedelta | None,
-    typer.Option(parser=duration, metavar="5m", help="With --check: how long an event may wait [default: 5m]."),
+    typer.Option(parser=duration, metavar="5m", help="With --check: highest age of a pending event [default: 5m]."),
 ]
 MaxFailed = Annotated[
-    int | None, typer.Option(metavar="N", min=0, help="With --check: how many events may be dead [default: 0].")
+    int | None, typer.Option(metavar="N", min=0, help="With --check: highest number of dead events [default: 0].")
 ]
 WaitFor = Annotated[
     WaitCondition | None,
     typer.Option(
-        "--wait", parser=wait_condition, metavar="CONDITION", help="Wait until it holds, such as 'pending=0'."
+        "--wait", parser=wait_condition, metavar="CONDITION", help="Wait until a condition holds, such as 'pending=0'."
     ),
 ]
 Timeout = Annotated[
     timedelta | None,
-    typer.Option(parser=duration, metavar="5m", help="With --wait: exit 10 if it did not come true [default: 5m]."),
+    typer.Option(parser=duration, metavar="5m", help="With --wait: exit 10 after this time [default: 5m]."),
 ]
 Prometheus = Annotated[bool, typer.Option("--prometheus", help="Print metrics in Prometheus' text format.")]
 
@@ -71,15 +75,15 @@ def stats_command(  # noqa: PLR0913 - one argument per option
     timeout: Timeout = None,
     prometheus: Prometheus = False,
 ) -> None:
-    """Show what waits in the outbox, since when, and when it will be empty.
+    """Show the backlog of the outbox, its age, and when it will be empty.
 
-    Pending and dead events are counted exactly; how many were published is an estimate on a large table. Reads only,
-    and as little on a large table as on a small one. --wait knows pending, dead and age: 'pending=0', 'age<30s'.
+    Pending and dead events are counted exactly. The number of published events is an estimate on a large table, so that
+    a look is as cheap as on a small one. --wait compares pending, dead and age: 'pending=0', 'age<30s'.
     """
     session = Session.of(ctx)
     _one_of(watching=watching, check=check, wait=wait is not None, prometheus=prometheus)
     _needs(
-        "--max-age and --max-failed", "--check", useless=not check and (max_age is not None or max_failed is not None)
+        "--max-age or --max-failed", "--check", useless=not check and (max_age is not None or max_failed is not None)
     )
     _needs("--timeout", "--wait", useless=wait is None and timeout is not None)
     _needs("--interval", "--watch or --wait", useless=not watching and wait is None and interval is not None)
@@ -109,17 +113,17 @@ def _looker(session: Session, reach: Callable[[], timedelta], by: By | None) -> 
 
 
 def _reach(session: Session, since: str | None) -> Callable[[], timedelta]:
-    """How far back each look goes: ever the same span, or ever to the same instant. It is said on stderr.
+    """Return how far back each look goes: always the same duration, or always to the same instant.
 
     Raises:
-        typer.BadParameter: it is no instant, or one that is still to come.
+        typer.BadParameter: the text is not an instant, or the instant is in the future.
     """
     if since is None:
         return lambda: WINDOW
     now = session.services.now()
     first, _ = window(session, since, None)
     if first is None or first >= now:
-        message = "it is not in the past"
+        message = f"{since!r} is not in the past"
         raise typer.BadParameter(message, param_hint="--since")
     span = now - first
     return lambda: span if is_age(since) else session.services.now() - first
@@ -128,27 +132,27 @@ def _reach(session: Session, since: str | None) -> Callable[[], timedelta]:
 def _one_of(**modes: bool) -> None:
     chosen = [f"--{'watch' if name == 'watching' else name}" for name, given in modes.items() if given]
     if len(chosen) > 1:
-        message = f"{' and '.join(chosen)} do not go together"
+        message = f"{' and '.join(chosen)} cannot be combined"
         raise typer.BadParameter(message)
 
 
 def _needs(options: str, other: str, *, useless: bool) -> None:
-    """An option that would be ignored is an error."""
+    """Refuse options that would be ignored."""
     if useless:
-        message = f"{options} without {other} would do nothing"
+        message = f"{options} needs {other}"
         raise typer.BadParameter(message)
 
 
 def _check_interval(interval: timedelta | None) -> None:
     if interval is not None and interval < _SHORTEST_INTERVAL:
-        message = "shorter than 200ms would be a load of its own"
+        message = "an interval shorter than 200ms would load the database"
         raise typer.BadParameter(message, param_hint="--interval")
 
 
 def _for_many_looks(session: Session, by: By | None) -> None:
     if session.shared.output not in {OutputFormat.TABLE, OutputFormat.NDJSON}:
-        message = f"-o {session.shared.output} is one answer; with --watch use -o ndjson"
+        message = f"-o {session.shared.output} is one document; with --watch use -o ndjson"
         raise typer.BadParameter(message, param_hint="--watch")
     if by is not None and (session.shared.output is OutputFormat.NDJSON or not is_terminal(sys.stdout)):
-        message = "a watch breaks its numbers down on a terminal only; elsewhere it is one line for each look"
+        message = "--by with --watch needs a terminal: elsewhere each look is one line"
         raise typer.BadParameter(message, param_hint="--by")

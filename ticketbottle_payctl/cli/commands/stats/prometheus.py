@@ -1,7 +1,7 @@
-"""The outbox's state in the text format that Prometheus scrapes and its push gateway takes.
+"""The outbox's state in the text format that Prometheus and its push gateway read.
 
-Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (version 0.0.4). A metric without a value is
-left out; label values are escaped as everywhere here, and then as that page says.
+Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (version 0.0.4). A metric without a value is left
+out. Label values are escaped for a terminal first, and then as that page says.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ _Sample = tuple[str, float | None]
 
 
 def exposition(report: StatsReport) -> str:
-    """All metrics, each with its help and type, ending with a newline."""
+    """Return all metrics, each with its help and type, ending with a newline."""
     return "".join(f"{line}\n" for name, text, samples in _metrics(report) for line in _lines(name, text, samples))
 
 
 def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
-    yield "pending_events", "Events that wait to be published.", [("", report.pending)]
+    yield "pending_events", "Events that are pending.", [("", report.pending)]
     yield "dead_events", "Events out of retries.", [("", report.dead)]
-    yield "published_events", "Rows that were published, estimated on a large table.", [("", report.published)]
-    # Nothing waiting is an age of zero: an alert on age must not go blind when the series ends.
+    yield "published_events", "Published events, estimated on a large table.", [("", report.published)]
+    # Without a pending event the age is 0, because an alert would not fire on a series that ended.
     oldest = report.oldest_pending_age_s or 0
     yield "oldest_pending_age_seconds", "Age of the oldest pending event, 0 without one.", [("", oldest)]
     lags = [("0.5", report.lag.p50), ("0.95", report.lag.p95), ("0.99", report.lag.p99)]
     labelled: list[_Sample] = [(f'{{quantile="{quantile}"}}', value) for quantile, value in lags]
-    yield "publish_lag_seconds", "From an event's creation to its publishing, in the window.", labelled
+    yield "publish_lag_seconds", "Time from an event's creation to its publication, in the window.", labelled
     yield "created_events_per_second", "Events created, in the window.", [("", report.in_per_s)]
     yield "sent_events_per_second", "Events published, in the window.", [("", report.out_per_s)]
     yield (
         "drain_eta_seconds",
-        "When the backlog will be gone; absent where it is not shrinking.",
+        "Time until the backlog is gone; absent if it is not shrinking.",
         [("", report.drain_eta_s)],
     )
     if report.by is not None and report.by is not By.STATUS:
@@ -57,6 +57,6 @@ def _lines(name: str, text: str, samples: list[_Sample]) -> Iterator[str]:
 
 
 def _escaped(label: str) -> str:
-    """A label as the format wants it, and safe on a terminal: the format itself escapes no control characters."""
+    """Escape a label for the format and for a terminal: the format itself does not escape control characters."""
     safe = "\n".join(escape(line) for line in label.split("\n"))
     return safe.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

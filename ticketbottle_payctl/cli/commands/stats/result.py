@@ -1,4 +1,4 @@
-"""The outbox's state in both its forms."""
+"""The outbox's state, for programs and for people."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _MANY_UNMARKED = 100_000
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """What ``--check`` accepts: the oldest pending event's age, and how many events may be dead."""
+    """The limits of ``--check``: the age of the oldest pending event, and the number of dead events."""
 
     age: timedelta
     dead: int
 
 
 def result_of(report: StatsReport) -> Result:
-    """The report as it is."""
+    """Return the report without a verdict."""
     return Result(
         SCHEMA,
         result=facts_of(report),
@@ -51,11 +51,11 @@ def result_of(report: StatsReport) -> Result:
 
 
 def checked(report: StatsReport, limits: HealthLimits) -> Result:
-    """The report with a verdict: exit 5 where it is not as it should be."""
+    """Return the report with a verdict. Exit 5 if a limit is exceeded."""
     age = report.oldest_pending_age_s or 0.0
     failed = []
     if age > limits.age.total_seconds():
-        failed.append(f"the oldest pending event waits for {duration(age)}, more than {_span(limits.age)}")
+        failed.append(f"the oldest pending event is {duration(age)} old, more than {_span(limits.age)}")
     if report.dead > limits.dead:
         failed.append(f"{count(report.dead, 'dead event')}, more than {limits.dead:,}")
     result = result_of(report)
@@ -70,12 +70,12 @@ def checked(report: StatsReport, limits: HealthLimits) -> Result:
 
 
 def label_name(by: By) -> str:
-    """What a breakdown's label is called; ``type`` itself says of an ndjson line what it is."""
+    """Return the name of a group's label. ``type`` is taken: it says what an ndjson line is."""
     return "event_type" if by is By.TYPE else by.value
 
 
 def with_human(result: Result, blocks: Sequence[Block]) -> Result:
-    """The same answer shown otherwise to people."""
+    """Return the same result with other blocks for people."""
     return replace(result, human=blocks)
 
 
@@ -91,7 +91,7 @@ def _human(report: StatsReport) -> Iterator[Block]:
             ("publish lag", _lag(report)),
             ("created", f"{_sparkline(report.created)}  {report.in_per_s:,.3g}/s"),
             ("sent", f"{_sparkline(report.sent)}  {report.out_per_s:,.3g}/s"),
-            ("rates and lags of", f"the last {duration(report.window_s)}"),
+            ("window", f"last {duration(report.window_s)}"),
             ("drain", _forecast(report)),
         )
     )
@@ -100,10 +100,10 @@ def _human(report: StatsReport) -> Iterator[Block]:
 
 
 def _headline(report: StatsReport) -> Line:
-    """What matters at 3 a.m.: since when the oldest event waits."""
+    """Return the most important line: the age of the oldest pending event."""
     age = report.oldest_pending_age_s
     if age is None:
-        waits: Part = good("✔ nothing waits")
+        waits: Part = good("✔ nothing is pending")
     else:
         text = f"oldest pending event: {duration(age)}"
         waits = bad(text) if age > _VERY_LATE_S else warn(text) if age > _LATE_S else good(text)
@@ -113,7 +113,7 @@ def _headline(report: StatsReport) -> Line:
 def _dead(report: StatsReport) -> object:
     if not report.dead:
         return "0"
-    return bad(f"{report.dead:,}, the oldest for {duration(report.oldest_dead_age_s or 0)}")
+    return bad(f"{report.dead:,}, the oldest is {duration(report.oldest_dead_age_s or 0)} old")
 
 
 def _lag(report: StatsReport) -> str:
@@ -130,13 +130,13 @@ def _forecast(report: StatsReport) -> Part:
         case Drain.DRAINING:
             return good(f"empty in {duration(report.drain_eta_s or 0)}")
         case Drain.GROWING:
-            return bad("growing: more comes in than goes out")
+            return bad("growing: more events are created than published")
         case Drain.STALLED:
-            return warn("not getting smaller")
+            return warn("backlog is not shrinking")
 
 
 def _sparkline(counts: Sequence[int]) -> str:
-    """Each part of the window as a bar; nothing at all is the lowest one."""
+    """Draw each part of the window as a bar. The lowest bar means zero."""
     most = max(counts, default=0)
     if not most:
         return _BARS[0] * len(counts)

@@ -1,4 +1,4 @@
-"""``--wait``: a condition on the outbox, and the wait for it."""
+"""``--wait``: wait until a condition on the outbox holds."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ _TERM = re.compile(rf"\s*({'|'.join(_VALUES)})\s*(<=|>=|==|=|<|>)\s*(\w+)\s*")
 
 @dataclass(frozen=True, slots=True)
 class WaitCondition:
-    """A condition as it was typed, and whether a report fulfils it."""
+    """A condition: its text and its terms."""
 
     text: str
     terms: tuple[tuple[str, str, float], ...]
 
     def holds(self, report: StatsReport) -> bool:
-        """Every term is true."""
+        """Tell whether every term is true for ``report``."""
         return all(_COMPARE[sign](_VALUES[name](report), value) for name, sign, value in self.terms)
 
 
 def wait_condition(text: str) -> WaitCondition:
-    """``pending=0``, ``dead<10``, ``age<30s``; several are joined by commas and must all hold.
+    """Read a condition: ``pending=0``, ``dead<10``, ``age<30s``, or several with commas, which must all hold.
 
     Raises:
-        typer.BadParameter: it is none of these.
+        typer.BadParameter: the text is not a condition.
     """
     return WaitCondition(text, tuple(_term(term) for term in text.split(",")))
 
@@ -56,7 +56,7 @@ def wait_condition(text: str) -> WaitCondition:
 def wait_for(
     session: Session, look: Callable[[], StatsReport], condition: WaitCondition, pause: timedelta, timeout: timedelta
 ) -> Result:
-    """Look until the condition holds; exit 10 where it did not in time, with the last state either way."""
+    """Look until the condition holds, and return the last state. Exit 10 if the time was up first."""
     began = time.monotonic()
     session.note(dim("waiting for"), condition.text, dim(f"· at most {formats.duration(timeout.total_seconds())}"))
     with stop_on_signals() as stop:

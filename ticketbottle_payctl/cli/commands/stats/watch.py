@@ -1,4 +1,4 @@
-"""``--watch``: on a terminal one picture that changes, elsewhere one line for each look."""
+"""``--watch``: a display that is redrawn on a terminal; elsewhere one line per look."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COLUMNS = ("at", "pending", "dead", "oldest_pending_age_s", "in_per_s", "out_pe
 
 
 def watch(session: Session, look: Callable[[], StatsReport], pause: timedelta) -> NoReturn:
-    """Look and show until a signal. A database that goes away after the first look is waited for."""
+    """Look and show until a signal. If the database becomes unavailable after the first look, keep trying."""
     with stop_on_signals() as stop, _screen(session, pause) as show:
         show(look())
         while not stop.event.wait(pause.total_seconds()):
@@ -67,7 +67,7 @@ def _screen(session: Session, pause: timedelta) -> Iterator[Show]:
 
 @contextmanager
 def _picture(session: Session, pause: timedelta) -> Iterator[Show]:
-    from rich.console import Console  # noqa: PLC0415 - rich, only where something is drawn
+    from rich.console import Console  # noqa: PLC0415 - rich, only on a terminal
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -76,7 +76,7 @@ def _picture(session: Session, pause: timedelta) -> Iterator[Show]:
     footer = line(dim(f"every {duration(pause.total_seconds())}; Ctrl-C ends"))
 
     def show(report: StatsReport) -> None:
-        # Drawn by the one renderer, which escapes what came from outside; only its own colours are read back.
+        # as_text() escapes everything from outside, so the only escape sequences here are its own colours.
         blocks = [*result_of(report).human, footer]
         live.update(Text.from_ansi(as_text(Result(SCHEMA, human=blocks), surface)), refresh=True)
 
