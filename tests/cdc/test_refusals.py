@@ -4,7 +4,7 @@ from contextlib import contextmanager
 import pytest
 from typer.testing import CliRunner
 
-from tests.cli.test_schemas import check
+from tests.cli.output.test_schemas import check
 from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError, GuardError, LockedError
 from ticketbottle_payctl.jobs.cdc import cut_over

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Producer
 from sqlalchemy import text
 
-from tests.cli.test_schemas import check
+from tests.cli.output.test_schemas import check
 from ticketbottle_payctl.broker.window import WindowQuery, read_window
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 

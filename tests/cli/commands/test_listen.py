@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from tests.cli.test_schemas import check
+from tests.cli.output.test_schemas import check
 from ticketbottle_payctl.domain.callback import Answer
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
 from ticketbottle_payctl.sandbox.payment_service import insert_payment

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.cli.replay.conftest import pending
+from tests.cli.commands.replay.conftest import pending
 
 pytestmark = pytest.mark.postgres
 

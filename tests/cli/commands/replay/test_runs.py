@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.cli.replay.conftest import pending
+from tests.cli.commands.replay.conftest import pending
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.sandbox.server import wait_until
 

@@ -13,7 +13,7 @@ from ticketbottle_payctl.cli.app.failures import TerminatedError, describe
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.errors import PayctlError
 
-PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
+PAGE = Path(__file__).parents[3] / "docs" / "errors.md"
 CLASSES = [kind for _, kind in getmembers(errors, isclass) if issubclass(kind, PayctlError)]
 OTHERS = [typer.BadParameter("x"), typer.Abort(), KeyboardInterrupt(), TerminatedError(), ZeroDivisionError()]
 

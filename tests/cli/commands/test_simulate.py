@@ -8,7 +8,7 @@ import socket
 import pytest
 from sqlalchemy import text
 
-from tests.cli.test_schemas import check
+from tests.cli.output.test_schemas import check
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.callbacks import environment, scenarios
 from ticketbottle_payctl.sandbox.payment_service import insert_payment

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from tests.cli.test_schemas import check
+from tests.cli.output.test_schemas import check
 from tests.stand_ins import KEYS, STATES, Gateways, serving
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
 from ticketbottle_payctl.sandbox.server import wait_until

@@ -180,8 +180,8 @@ RUNS = {
     "version": [["version"]],
 }  # fmt: skip
 ELSEWHERE = {
-    "reconcile outbox": "cli/test_reconcile_outbox.py",
-    "listen": "cli/test_listen.py",
+    "reconcile outbox": "cli/commands/test_reconcile_outbox.py",
+    "listen": "cli/commands/test_listen.py",
     "demo": "acceptance/test_demo.py",
     "cdc cut-over": "cdc/test_refusals.py",
     "cdc mark": "cdc/test_refusals.py",
@@ -229,7 +229,7 @@ def test_a_real_run_of_every_command_keeps_to_its_schema(command, busy, answer, 
 @pytest.mark.parametrize("command", ELSEWHERE)
 def test_the_others_are_checked_where_their_services_are(command):
     """In a file that runs them and validates what they print."""
-    text = (Path(__file__).parents[1] / ELSEWHERE[command]).read_text("utf-8")
+    text = (Path(__file__).parents[2] / ELSEWHERE[command]).read_text("utf-8")
     assert command.split()[-1] in text
     assert re.search(r"\b(check|validate)\(", text)
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.cli.replay.conftest import pending
+from tests.cli.commands.replay.conftest import pending
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 
 pytestmark = pytest.mark.postgres
