@@ -72,8 +72,8 @@ def show(
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = history.find(connection, name, max_retries)
     if found is None:
-        message = "there is no payment, event or callback of that id or order code"
-        raise NotFoundError(message, hint="look with `payctl list payments` or `payctl list outbox`")
+        message = "no payment, event or callback has this id or order code"
+        raise NotFoundError(message, hint="`payctl list payments` and `payctl list outbox` show ids and order codes")
     records, warnings = _records(found, kafka) if kafka else ([], [])
     steps = sorted([*_steps(found), *records], key=lambda step: step.at)
     return Timeline(found.payment, tuple(steps), tuple(_advice(found, now)), tuple(warnings))
