@@ -30,7 +30,7 @@ from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.db.pool import is_closed_by_server
 from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_GROUP, UNROUTABLE
-from ticketbottle_payctl.store.payctl.runs import NewRun, Who
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 from ticketbottle_payctl.store.payments import overdue
 from ticketbottle_payctl.store.payments import settle as payments
 
@@ -51,11 +51,11 @@ def reconcile(shop, payment):
     callback = Callback("momo", Outcome.FAILED, payment.reference, payment.order_code, "7", payment.amount)
     verdict = Transition(Status.PENDING, Status.FAILED, shop.now(), late=False)
     finding = StatusFinding(found, "failed", callback=callback, verdict=verdict)
-    run = NewRun(str(uuid4()), "reconcile payments", Who("tester", "here"))
+    run = NewRun(str(uuid4()), "reconcile payments", Actor("tester", "here"))
     settle_findings(shop.engine, [finding], run, stop=threading.Event())
 
 
-WRITERS = {"jobs/process_webhook.py": webhook, "jobs/reconcile/settling.py": reconcile}
+WRITERS = {"jobs/process_webhook/__init__.py": webhook, "jobs/reconcile/settle_payments.py": reconcile}
 """Who appends an event. ``cdc cut-over`` appends none; it sends and marks, and has a test of its own below."""
 
 
