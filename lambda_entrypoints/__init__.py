@@ -1,1 +1,1 @@
-"""The Lambda functions: a second, thin door to the same jobs."""
+"""The Lambda functions: a second, thin entry to the same jobs."""

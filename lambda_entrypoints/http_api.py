@@ -20,14 +20,14 @@ _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
 class Call(NamedTuple):
-    """A request, and the gateway that its path or its shape names. The name proves nothing."""
+    """A request and the gateway that its path or its form names. The signature is not verified yet."""
 
     request: Request
     gateway: Gateway
 
 
 def read(event: object) -> Call | Reply:
-    """Return the request and its gateway, or a reply if it has no gateway. Never raises, whatever the event is."""
+    """Return the request and its gateway, or the reply if it belongs to no gateway. This never raises."""
     try:
         request = to_request(event)
     except BodyTooLargeError:
@@ -39,13 +39,13 @@ def read(event: object) -> Call | Reply:
 
 
 def refusal(status: HTTPStatus) -> Reply:
-    """Return a reply of payctl's own: the same words for every client, and no reason."""
+    """Return a refusal. Its text is always the same and does not give the reason."""
     body = json.dumps({"message": status.phrase})
     return Reply(status.value, body, {"content-type": "application/json"})
 
 
 def correlation_id(event: object) -> str | None:
-    """Return ``x-correlation-id`` if it is harmless, else API Gateway's own id of the request."""
+    """Return ``x-correlation-id`` if its characters are harmless, otherwise API Gateway's id of the request."""
     fields = event if isinstance(event, dict) else {}
     headers, context = fields.get("headers"), fields.get("requestContext")
     sent = headers.get("x-correlation-id") if isinstance(headers, dict) else None
@@ -56,5 +56,5 @@ def correlation_id(event: object) -> str | None:
 
 
 def traceparent() -> str | None:
-    """Return the ``traceparent`` of this invocation. Lambda sets it anew for each invocation."""
+    """Return this invocation's place in X-Ray's trace. Lambda sets it for each invocation."""
     return traceparent_of(os.environ.get("_X_AMZN_TRACE_ID"))

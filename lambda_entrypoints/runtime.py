@@ -1,4 +1,4 @@
-"""Run an invocation: the log's context, the count of cold starts, and the handling of errors."""
+"""Run each invocation with its log context, count cold starts, and report errors."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ticketbottle_payctl.telemetry import log_context, log_event, redact
 
 
 class FunctionFailedError(Exception):
-    """An unexpected error. The log has the traceback. This message contains no secret."""
+    """An unexpected error. The log has the traceback. This error contains no secret."""
 
 
 @contextmanager
 def invocation(function: Function, context: object, **on_every_line: object) -> Iterator[Warm]:
-    """Yield what is warm. An error is logged and raised again, so that Lambda counts it.
+    """Yield what is kept between invocations. An error is logged and raised again, so that Lambda counts it.
 
     Raises:
-        FunctionFailedError: instead of any error that is not payctl's own. No connection outlives it.
+        FunctionFailedError: replaces any error that is not payctl's. Every connection is closed then.
     """
     kept = warm.kept(function)
     cold, kept.cold = kept.cold, False
@@ -45,6 +45,6 @@ def invocation(function: Function, context: object, **on_every_line: object) -> 
 
 
 def seconds_left(context: Any, reserve: float) -> float:  # noqa: ANN401 - Lambda's context has no type
-    """Return the seconds until Lambda ends the invocation, less the ``reserve``, but at least one second."""
+    """Return the seconds until Lambda ends the invocation, minus ``reserve``; at least one second."""
     left: float = context.get_remaining_time_in_millis() / 1000
     return max(1.0, left - reserve)

@@ -1,4 +1,4 @@
-"""What outlives an invocation: connections, secrets that were read, and the alerts that were sent recently."""
+"""Keep connections, secrets and the times of recent alerts between invocations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _kept: dict[Function, Warm] = {}
 
 
 class Warm:
-    """The warm state for an environment. ``cold`` until the first invocation has begun."""
+    """The kept objects, made from the environment. ``cold`` is True until the first invocation has begun."""
 
     def __init__(self, environ: Mapping[str, str], *, cold: bool) -> None:
         self.given = environ
@@ -34,10 +34,10 @@ class Warm:
         self._made_from: dict[str, str | None] = {}
 
     def services(self, *names: str) -> Services:
-        """Return engine and keys. They are made again if one of these variables has changed.
+        """Return engine and keys. Make them again if one of these variables, which can be secrets, has changed.
 
         Raises:
-            ConfigError: a secret cannot be read, or is missing.
+            ConfigError: a secret may not be read, or does not exist.
             UnavailableError: Secrets Manager is unavailable and no earlier value is known.
         """
         found = {name: self.environ.get(name) for name in names}
@@ -47,7 +47,7 @@ class Warm:
         return self._services
 
     def attempt(self, job: Callable[[Services], T], *names: str) -> T:
-        """Run ``work``. If it fails because of a setting and one of these secrets has changed, run it once more."""
+        """Run the job. If it fails because of a setting and one of these secrets has changed, run it again."""
         try:
             return job(self.services(*names))
         except ConfigError:
@@ -63,7 +63,7 @@ class Warm:
 
 
 def kept(function: Function) -> Warm:
-    """Return what the last invocation left. It is made again if the environment has changed."""
+    """Return what the last invocation kept. Make it again if the environment has changed."""
     environ = {name: value for name, value in os.environ.items() if name not in _OF_EACH_INVOCATION}
     last = _kept.get(function)
     if last is not None and last.given == environ:

@@ -1,4 +1,4 @@
-"""The function behind the webhook's routes: one callback in, and the gateway's own reply out, whatever happens."""
+"""The function behind the webhook's routes. It answers every callback with a reply in the gateway's form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ticketbottle_payctl.telemetry import log_event
 
 
 def handler(event: object, context: object) -> dict[str, object]:
-    """Answer one HTTP request. Never raises: an error here is logged, counted, and answered "try again"."""
+    """Answer one HTTP request and never raise. An error of payctl is logged, counted, and answered with "try again"."""
     found, correlation_id = http_api.read(event), http_api.correlation_id(event)
     try:
         with runtime.invocation(Function.WEBHOOK, context, correlation_id=correlation_id) as warm:
@@ -55,5 +55,5 @@ def _processed(warm: Warm, call: Call, trace: Trace) -> WebhookReport:
 
     report = process()
     if report.reason == RejectReason.SIGNATURE and warm.environ.renew(field.env for field in call.gateway.fields):
-        return process()  # the gateway signs with a newer key than ours was
+        return process()  # the gateway may sign with a newer key
     return report

@@ -1,4 +1,4 @@
-"""A value that must not be shown: it does not print, log, pickle or serialise."""
+"""A secret value that cannot be printed, logged, pickled or serialised by accident."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NoReturn, final
 
 @final
 class Secret:
-    """Text that only :meth:`reveal` returns, so that every use of it can be searched for."""
+    """A secret text. Only :meth:`reveal` returns it, so every use can be found by a search."""
 
     __slots__ = ("__value",)
 
@@ -15,7 +15,7 @@ class Secret:
         self.__value = value
 
     def reveal(self) -> str:
-        """Return the text, for the library or function that needs it and nothing else."""
+        """Return the text. Pass it only to the library or function that needs it."""
         return self.__value
 
     def __bool__(self) -> bool:

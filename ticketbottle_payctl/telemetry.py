@@ -1,7 +1,7 @@
-"""Log lines: one JSON object a line on stderr with an event name and fields, and a second protection of secrets.
+"""Write log lines to stderr: one JSON object for each, with an event name and fields. Secrets are blanked.
 
-The first protection is that no secret is logged. This one blanks what looks like a secret: registered values,
-passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and fields with a secret's name.
+The code logs no secret. As a second protection this module blanks everything that looks like one: registered values,
+passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and fields with the name of a secret.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ _context: ContextVar[Mapping[str, object] | None] = ContextVar("payctl_log_conte
 
 
 def register(secret: Secret) -> None:
-    """Blank this value in every later output, also in its URL-encoded spelling.
+    """Blank this value in every later line, also if it is URL-encoded.
 
-    Values shorter than six characters are not blanked, because ordinary words would be blanked too.
+    Values of fewer than six characters are not blanked, because they also occur in ordinary words.
     """
     global _known_values  # noqa: PLW0603 - one process, one set of secrets
     value = secret.reveal()
@@ -74,15 +74,12 @@ def register(secret: Secret) -> None:
 
 
 def redact(text: str) -> str:
-    """Return ``text`` without anything that looks like a secret.
-
-    Long digit runs are blanked if they pass the card check.
-    """
+    """Return ``text`` without anything that looks like a secret. A long number is one if it is a valid card number."""
     return _CARD.sub(_hide_card, _redact_secrets(text))
 
 
 def setup_logging(level: str, *, stream: TextIO | None = None, **always: str) -> None:
-    """Send every log record to stderr (or ``stream``) as JSON, and replace earlier handlers.
+    """Send every log record to stderr (or ``stream``) as JSON. Replace any other handler.
 
     ``level`` is a key of :data:`LEVELS`. ``always`` is on every line (``service``, ``env``).
     """
@@ -95,13 +92,13 @@ def setup_logging(level: str, *, stream: TextIO | None = None, **always: str) ->
 
 
 def log_event(event: str, *, level: str = "info", error: BaseException | None = None, **fields: object) -> None:
-    """Write one line. ``event`` is a name such as ``webhook_settled``, never a sentence. The rest are its fields."""
+    """Write one line. ``event`` is a name such as ``webhook_settled``, not a sentence."""
     _LOGGER.log(LEVELS[level], event, exc_info=error, extra={"payctl_fields": fields})
 
 
 @contextmanager
 def log_context(**fields: object) -> Iterator[None]:
-    """Put ``fields`` (``function_request_id``, ``correlation_id``) on every line written inside the block."""
+    """Add ``fields`` such as ``correlation_id`` to every line that is written inside the block."""
     token = _context.set({**(_context.get() or {}), **fields})
     try:
         yield
@@ -115,7 +112,7 @@ def redacted_traceback(error: BaseException) -> str:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """A handler that writes to the present ``sys.stderr``, so a replaced stream is used."""
+    """A handler that writes to the current ``sys.stderr``, even if it was replaced."""
 
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__(stream)

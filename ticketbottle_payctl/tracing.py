@@ -1,9 +1,9 @@
-"""OpenTelemetry spans, if they are asked for: one for each sent batch, linked to the callbacks of its events.
+"""Optional OpenTelemetry spans: one for each batch that is sent, with links to the callbacks of its events.
 
-OpenTelemetry's own variables (OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_ENDPOINT and so on) ask for them, or a host
-that has set up tracing. Otherwise nothing is imported. Spans need the otel extra. A trace that cannot be made or
-delivered never fails the work. The variables: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-
-variables/
+OpenTelemetry's variables turn tracing on (OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_ENDPOINT and so on), or a host
+program that has set up tracing already. Otherwise nothing is imported. It needs the otel extra. A trace that cannot be
+made or delivered never makes the traced work fail. The variables:
+https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanContext, Tracer
 
 MOST_LINKS = 128
-"""A batch has thousands of parents. This many links stand for all of them. It is also the SDK's own limit."""
+"""The largest number of links in a span, as in the SDK. A batch can have thousands of events."""
 
 Ended = Callable[[Mapping[str, int]], None]
-"""Called with the result of the batch, as counts by name."""
+"""Called with the batch's result, as counts by name."""
 
 BatchSpan = Callable[[Sequence[OutboxEvent]], AbstractContextManager[Ended]]
 
@@ -40,14 +40,14 @@ _HINT = "pip install 'payctl[otel]'"
 
 
 def batch_span(events: Sequence[OutboxEvent]) -> AbstractContextManager[Ended]:
-    """Run the sending of ``events`` in a span if tracing is on."""
+    """Open a span for sending ``events`` if tracing is on. If it is off, do nothing."""
     tracer = _tracer()
     return nullcontext(_ignore) if tracer is None else traced_batch(tracer, events)
 
 
 @contextmanager
 def traced_batch(tracer: Tracer, events: Sequence[OutboxEvent]) -> Iterator[Ended]:
-    """Run the batch in a span of its own trace, with links to the first :data:`MOST_LINKS` traces of its events."""
+    """Open a span in a trace of its own, with links to the first :data:`MOST_LINKS` traces that led to these events."""
     from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415 - only where tracing is on
 
     span = tracer.start_span("publish_outbox", kind=SpanKind.PRODUCER, links=_links(events), attributes=_about(events))
@@ -68,10 +68,7 @@ def traced_batch(tracer: Tracer, events: Sequence[OutboxEvent]) -> Iterator[Ende
 
 
 def flush(seconds: float = 2.0) -> None:
-    """Deliver waiting spans.
-
-    A function is frozen when it returns, so it must call this. A process does it at its end.
-    """
+    """Send the waiting spans. A Lambda function calls this before it is frozen; a process does it when it ends."""
     if "opentelemetry.sdk.trace" in sys.modules and _provider.cache_info().currsize:
         provider = _provider()
         if provider is not None:
@@ -79,7 +76,10 @@ def flush(seconds: float = 2.0) -> None:
 
 
 def span_context(traceparent: str | None) -> SpanContext | None:
-    """Return the context of a ``traceparent`` (https://www.w3.org/TR/trace-context/), or None if it is malformed."""
+    """Return the span that a ``traceparent`` names, or None if it is absent or malformed.
+
+    The format: https://www.w3.org/TR/trace-context/
+    """
     from opentelemetry.trace import SpanContext, TraceFlags  # noqa: PLC0415 - only where tracing is on
 
     found = _TRACEPARENT.fullmatch(traceparent or "")
@@ -103,7 +103,7 @@ def _links(events: Sequence[OutboxEvent]) -> list[Link]:
 
 
 def _about(events: Sequence[OutboxEvent]) -> dict[str, str | int]:
-    """Return attributes, with names from https://opentelemetry.io/docs/specs/semconv/messaging/kafka/ if it has one."""
+    """Return attributes, named as in https://opentelemetry.io/docs/specs/semconv/messaging/kafka/ if possible."""
     topics = Counter(TOPICS.get(event.event_type, "none") for event in events)
     one = {"messaging.destination.name": next(iter(topics))} if len(topics) == 1 else {}
     return {
@@ -128,7 +128,7 @@ def _tracer() -> Tracer | None:
 
 @cache
 def _provider() -> TracerProvider | None:
-    """Return a new provider with the exporter that the environment names. The SDK reads the other variables itself."""
+    """Return a provider with the exporter that the environment names. The SDK reads the other variables itself."""
     name = _exporter(os.environ)
     if name is None:
         return None
@@ -150,7 +150,7 @@ def _provider() -> TracerProvider | None:
 
 
 def _exporter(environ: Mapping[str, str]) -> str | None:
-    """Return the exporter that is asked for, by its registered name, or None if tracing is off."""
+    """Return the exporter class that the environment names, or None if tracing is off."""
     named = environ.get("OTEL_TRACES_EXPORTER", "").strip()
     endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or named == "none" or not (named or endpoint):
@@ -171,4 +171,4 @@ def _make_exporter(name: str) -> Any:  # noqa: ANN401 - a class that an installe
 
 
 def _ignore(_counts: Mapping[str, int]) -> None:
-    """Do nothing, because tracing is off."""
+    """Ignore the result, because tracing is off."""

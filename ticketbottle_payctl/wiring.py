@@ -1,6 +1,7 @@
-"""The composition root: the only place that names a real engine, producer or clock.
+"""The composition root: the only place that makes a real engine, producer or clock.
 
-It imports late: the webhook's function never loads the Kafka client, and ``verify-signature`` never loads SQLAlchemy.
+It imports late, so the webhook's function never loads the Kafka client, and ``verify-signature`` never loads
+SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|_KEY\d?(?:_PREVIOUS)?$")
 
 
 def utc_now() -> datetime:
-    """Return the machine's clock, in UTC."""
+    """Return the time of the machine's clock in UTC."""
     return datetime.now(UTC)
 
 
@@ -59,7 +60,7 @@ class Services:
 
     @cached_property
     def settings(self) -> Settings:
-        """Return the settings, read from the environment once.
+        """The settings, read once from the environment.
 
         Raises:
             ConfigError: a value is wrong.
@@ -68,7 +69,7 @@ class Services:
 
     @cached_property
     def engine(self) -> Engine:
-        """Return the engine of the payment service's database. It connects when a job first uses it.
+        """The payment service's database. It connects when a job first uses it.
 
         Raises:
             ConfigError: ``DATABASE_URL`` is missing or wrong.
@@ -82,7 +83,7 @@ class Services:
 
     @cached_property
     def producer(self) -> Producer:
-        """Return the producer. It connects when a job first uses it.
+        """The Kafka producer. It connects when a job first uses it.
 
         Raises:
             ConfigError: ``KAFKA_*`` is missing or wrong.
@@ -97,7 +98,7 @@ class Services:
 
     @cached_property
     def follower(self) -> Follower:
-        """Return the reader of events that are in Kafka. It connects when a job first uses it.
+        """The reader of events in Kafka. It connects when a job first uses it.
 
         Raises:
             ConfigError: ``KAFKA_*`` is missing or wrong.
@@ -111,13 +112,13 @@ class Services:
         return follower
 
     def credentials(self, gateway: Gateway) -> Credentials:
-        """Return the merchant's values for one gateway: empty tuples if the gateway is off."""
+        """Return the merchant's credentials for one gateway. The tuples are empty if the gateway is not configured."""
         from ticketbottle_payctl import providers  # noqa: PLC0415 - most commands never ask
 
         return providers.credentials(gateway, self._secrets or self.settings.secrets)
 
     def close(self) -> None:
-        """Close everything that was opened. A second call does nothing."""
+        """Close everything that was opened. Closing twice is not an error."""
         self._open.close()
 
     def __enter__(self) -> Self:

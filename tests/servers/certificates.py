@@ -1,4 +1,4 @@
-"""Certificates for a broker on 127.0.0.1, made by the openssl program and good for two days."""
+"""Make certificates for a broker on 127.0.0.1 with the openssl program. They are valid for two days."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Certificates:
     ca: Path
     server: Path
     stranger_ca: Path
-    """An authority that signed nothing here: a client that trusts only it must refuse the broker."""
+    """An authority that signed nothing here. A client that trusts only this one must refuse the broker."""
 
 
 def make_certificates(directory: Path) -> Certificates:
-    """Make an authority, a server certificate signed by it, and a stranger.
+    """Make an authority, a server certificate signed by it, and a second authority that signed nothing.
 
     Raises:
-        ConfigError: there is no openssl program.
+        ConfigError: the openssl program was not found.
     """
     directory.mkdir(mode=0o700, exist_ok=True)
     (directory / "server.ext").write_text(_SERVER)
@@ -49,7 +49,7 @@ def make_certificates(directory: Path) -> Certificates:
 
 def _authority(directory: Path, name: str) -> None:
     files = ("-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2", "-subj", f"/CN=payctl sandbox {name}")
-    # Strict verifiers, Python from 3.13 on among them, want to be told that an authority may sign certificates.
+    # Strict verifiers such as Python 3.13 require this usage in an authority's certificate.
     _openssl(directory, "req", "-x509", *_NEW_KEY, *files, "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
 

@@ -1,7 +1,7 @@
-"""Java programs of the local world: their jars through Maven, proven by checksum, and how a JVM is started.
+"""Start Java programs for tests and benchmarks. Maven fetches their jars, and checksums prove them.
 
-Each program's package has a ``pom.xml`` with the versions and a ``jars.sha256`` with what Maven must bring. The
-jars are kept under ``.kafka/`` in the current directory, or where PAYCTL_KAFKA_HOME says.
+Each program's package has a ``pom.xml`` with the versions and a ``jars.sha256`` with the expected checksums. The jars
+are stored in ``.kafka/`` in the current directory, or in the directory PAYCTL_KAFKA_HOME.
 ``python -m tests.servers.java apache_kafka kafka_connect`` renews the checksums after a change.
 """
 
@@ -34,17 +34,17 @@ class Program:
 
     @property
     def version(self) -> str:
-        """The version of the program itself, the only place it is written being the pom."""
+        """The program's version from its pom, the only place that has it."""
         return self._tag("version")
 
     @property
     def home(self) -> Path:
-        """Where its jars are kept."""
+        """The directory of the program's jars."""
         base = Path(os.environ.get("PAYCTL_KAFKA_HOME") or ".kafka").absolute()
         return base / f"{self._tag('artifactId')}-{self.version}"
 
     def class_path(self) -> str:
-        """The jars, fetched the first time and proven each time.
+        """Return the class path. The jars are fetched the first time and verified each time.
 
         Raises:
             ConfigError: Java or Maven is missing, or a jar is not the one whose checksum was recorded.
@@ -72,7 +72,7 @@ class Program:
             raise UnavailableError(message, hint="check the network, then try again")
 
     def record(self) -> int:
-        """Write the checksums of what Maven brings now; returns how many jars there are."""
+        """Write the checksums of the jars that Maven fetches now. Return the number of jars."""
         shutil.rmtree(self.home, ignore_errors=True)
         self.fetch(self.home)
         found = _checksums(self.home)
@@ -98,12 +98,12 @@ class Program:
 
 
 def java(class_path: str, main: str, *arguments: str, options: tuple[str, ...] = ()) -> list[str]:
-    """The command that runs ``main``, made for a quick start rather than for long work."""
+    """Return the command that runs ``main`` with a quick start, at the cost of speed later."""
     return [find_java(), *_QUICK_START, *options, "-cp", class_path, main, *arguments]
 
 
 def find_java() -> str:
-    """The program of ``JAVA_HOME``, or else the one on the path.
+    """Return the java program of ``JAVA_HOME``, or otherwise the one on the path.
 
     Raises:
         ConfigError: Java is missing.
@@ -117,7 +117,7 @@ def find_java() -> str:
 
 
 def properties(values: dict[str, str]) -> str:
-    """The text of a Java properties file, in which a backslash is written twice."""
+    """Return the text of a Java properties file. Backslashes are doubled."""
     escaped = {name: value.replace("\\", "\\\\") for name, value in values.items()}
     return "".join(f"{name}={value}\n" for name, value in escaped.items())
 

@@ -1,1 +1,1 @@
-"""AWS services and events. Only the Lambda functions use the services, and the client is loaded on first use."""
+"""AWS services for the Lambda functions: Secrets Manager, SQS, SNS and X-Ray. botocore is loaded on first use."""

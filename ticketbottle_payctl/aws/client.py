@@ -1,4 +1,4 @@
-"""Make AWS clients with short time-outs, so that a service that does not answer never costs the invocation."""
+"""Make AWS clients with short timeouts: a service that does not answer costs seconds and not the invocation."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _CONFIGURED = frozenset(
 
 
 def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries: int = 2) -> Any:  # noqa: ANN401 - botocore has no types
-    """Return a client of one service with the function's region and identity. AWS_ENDPOINT_URL may set the endpoint.
+    """Return a client of one service, with the function's region and credentials. AWS_ENDPOINT_URL applies.
 
     Raises:
-        ConfigError: botocore is not installed, or no region is set.
+        ConfigError: botocore is not installed, or the region is not set.
     """
     try:
         config, session = import_module("botocore.config"), import_module("botocore.session")
@@ -38,7 +38,7 @@ def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries:
 
 
 def translated(error: Exception, what: str) -> ConfigError | UnavailableError:
-    """Return payctl's error for one of botocore's: a refusal is a setting's fault, everything else is unavailable."""
+    """Return payctl's error for one of botocore's: ConfigError if AWS refused, otherwise UnavailableError."""
     response = getattr(error, "response", None)
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     message = f"{what}: {code or type(error).__name__}"

@@ -1,8 +1,8 @@
-"""Settings whose values are in Secrets Manager: for a secret ``X``, ``X_SECRET_ARN`` names the secret.
+"""Read settings from Secrets Manager. ``X_SECRET_ARN`` names the secret that holds the value of ``X``.
 
-A secret is a plain string, or a JSON object. The object has the value under the variable's name (``X``, and
-``X_PREVIOUS`` during a rotation) or under ``current`` and ``previous``. One object may have many variables and is
-fetched once. The user and password that AWS writes for MSK and RDS are understood too.
+A secret is a plain string or a JSON object. The object has the value under the variable's name (``X``, during a
+rotation also ``X_PREVIOUS``) or under ``current`` and ``previous``. An object with many variables is fetched once. The
+user and password of an MSK or RDS secret, as AWS writes them, are read too.
 """
 
 from __future__ import annotations
@@ -21,13 +21,10 @@ from ticketbottle_payctl.errors import ConfigError, UnavailableError
 from ticketbottle_payctl.secret import Secret
 
 KEPT_SECONDS = 300.0
-"""Seconds for which a value is used without asking again."""
+"""Seconds for which a value is used before it is read again."""
 
 SHORTEST_BETWEEN = 30.0
-"""A forged callback leads to another request.
-
-Many of them must not, so this is the least time between two requests.
-"""
+"""Seconds between two early readings. A forged callback causes one, and a stream of them must not cause more."""
 
 _ARN, _PREVIOUS = "_SECRET_ARN", "_PREVIOUS"
 _HIDDEN_FIELD = re.compile(r"secret|password|token|key|^current$|^previous$", re.IGNORECASE)
@@ -43,11 +40,11 @@ class _Kept:
 
 
 class SecretEnvironment(Mapping[str, str]):
-    """An environment that reads a variable from Secrets Manager on first use if it is not set and has an ARN.
+    """An environment that reads a variable from Secrets Manager on first use, if it is not set but its ARN is.
 
-    A variable that is set wins. Iteration names only variables that are set, so that nothing is fetched by accident.
-    ``clock`` is wall-clock time: a frozen function's monotonic clock may stand still. A lookup raises KeyError if
-    there is no value, ConfigError if the secret cannot be read, and UnavailableError if Secrets Manager is unavailable
+    A variable that is set wins. Iteration names only variables that are set, so it fetches nothing. ``clock`` is the
+    wall clock, because the monotonic clock can stand still in a frozen function. A lookup raises KeyError if no value
+    exists, ConfigError if the secret may not or cannot be read, and UnavailableError if Secrets Manager is unavailable
     and no earlier value is known.
     """
 
@@ -80,10 +77,10 @@ class SecretEnvironment(Mapping[str, str]):
         return len(self._environ)
 
     def renew(self, names: Iterable[str]) -> bool:
-        """Fetch the secrets of these variables again. Return whether any of them changed.
+        """Read the secrets of these variables again. Return whether a value has changed.
 
-        Each secret is fetched at most once in :data:`SHORTEST_BETWEEN` seconds. Never raises: if a secret cannot be
-        fetched, nothing has changed.
+        Each secret is read at most once in :data:`SHORTEST_BETWEEN` seconds. This never raises: if Secrets Manager
+        cannot be read, no value has changed.
         """
         changed = False
         for arn in {arn for name in names if (arn := self._arn(name))}:
@@ -147,7 +144,7 @@ class SecretEnvironment(Mapping[str, str]):
 
 
 def _value(text: str, variable: str, name: str, field: str) -> str | None:
-    """Return a secret's value for ``name``, which is the variable itself or its previous value."""
+    """Return the value that a secret's text has for ``name``, the variable itself or its previous value."""
     fields = _fields(text)
     if fields is None:
         return text if field == "current" else None
@@ -166,7 +163,7 @@ def _fields(text: str) -> dict[str, Any] | None:
 
 
 def _database_url(fields: Mapping[str, Any]) -> str | None:
-    """Return the URL that an RDS secret describes. Without a ``dbname`` the database is ``postgres``."""
+    """Return the database URL of an RDS secret. Without a ``dbname`` the database is ``postgres``."""
     user, password, host = (fields.get(name) for name in ("username", "password", "host"))
     if not (user and password and host):
         return None
@@ -175,7 +172,7 @@ def _database_url(fields: Mapping[str, Any]) -> str | None:
 
 
 def _hide(text: str) -> None:
-    """Register every secret in the value, and the password in each URL, so that logs blank them."""
+    """Register the value's secrets and the passwords in its URLs, so that logs and errors blank them."""
     fields = _fields(text)
     hidden = {"": text} if fields is None else {name: value for name, value in fields.items() if isinstance(value, str)}
     for name, value in hidden.items():

@@ -1,7 +1,7 @@
-"""Traces on Lambda: its trace header as a ``traceparent``, and OpenTelemetry spans by UDP to Lambda's own address.
+"""Trace on Lambda: read its trace header as a ``traceparent``, and send OpenTelemetry spans to Lambda's UDP address.
 
-The receiver takes a line of JSON, then ``T1S`` (sampled) or ``T1U`` and OTLP in base64, as the exporter of AWS's own
-OpenTelemetry distribution sends it. This needs no collector and no endpoint, and cannot hold up a reply.
+A packet is a line of JSON, then ``T1S`` (sampled) or ``T1U``, then OTLP in base64. AWS's OpenTelemetry distribution
+sends the same. This needs no collector and no endpoint, and it cannot delay a reply.
 https://github.com/aws-observability/aws-otel-python-instrumentation
 """
 
@@ -34,7 +34,7 @@ _SAMPLED = re.compile(r"(?:^|;)Sampled=1(?:;|$)")
 
 
 def traceparent_of(header: str | None) -> str | None:
-    """Return X-Ray's header as W3C's (https://www.w3.org/TR/trace-context/), or None if it is absent or malformed."""
+    """Return X-Ray's header as a W3C ``traceparent``, or None if it is absent or malformed."""
     text = header or ""
     root, parent = _ROOT.search(text), _PARENT.search(text)
     if root is None or parent is None or set(parent[1]) == {"0"}:
@@ -43,10 +43,7 @@ def traceparent_of(header: str | None) -> str | None:
 
 
 def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
-    """Set up tracing for this process.
-
-    Return None if the environment does not ask for it, or if it cannot be set up.
-    """
+    """Set up tracing if the environment asks for it. Return None if it does not, or if the otel extra is missing."""
     if environ.get(ASKED_FOR) != BY_UDP:
         return None
     try:
@@ -61,7 +58,7 @@ def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         name = environ.get("OTEL_SERVICE_NAME") or environ.get("AWS_LAMBDA_FUNCTION_NAME") or "payctl"
         provider = TracerProvider(resource=Resource.create({"service.name": name, "cloud.provider": "aws"}))
-        # Each span is sent when it ends: a batch in the background would be frozen with the function.
+        # Each span is sent when it ends. A batch in the background would be frozen with the function.
         exporter: Any = UdpExporter(environ.get("AWS_XRAY_DAEMON_ADDRESS"))
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         trace.set_tracer_provider(provider)
@@ -69,7 +66,7 @@ def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
 
 
 class UdpExporter:
-    """A span exporter that sends to ``host:port`` and never waits, fails or answers.
+    """An exporter for the SDK's span processor. It sends to ``host:port``, and it never waits or fails.
 
     A span that is larger than a datagram is dropped.
     """
@@ -81,7 +78,7 @@ class UdpExporter:
         self._socket.setblocking(False)  # noqa: FBT003 - the socket's own signature
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send ended spans, sampled ones separately."""
+        """Send the spans that ended, sampled and unsampled ones separately."""
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415 - only
         from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415 - where tracing is on
 
@@ -94,7 +91,7 @@ class UdpExporter:
         return SpanExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 0) -> bool:
-        """Return at once, because no span is kept back."""
+        """Do nothing, because no span is ever held back."""
         return timeout_millis >= 0
 
     def shutdown(self) -> None:
@@ -104,9 +101,9 @@ class UdpExporter:
 
 @contextmanager
 def request_span(tracer: Tracer | None, name: str, traceparent: str | None) -> Iterator[str | None]:
-    """Run a request in a span that is a child of the caller's. Yield the ``traceparent`` for the next service.
+    """Open a span for a request, as a child of the caller's. Yield the ``traceparent`` to pass on.
 
-    Without a tracer it is the caller's own.
+    Without a tracer this is the caller's ``traceparent``.
     """
     if tracer is None:
         yield traceparent

@@ -64,8 +64,8 @@ class _Patience:
 
 
 _QUEUE_FULL = Failure(Fault.TRANSPORT, "_QUEUE_FULL", "the client's queue stayed full")
-_LOST = Failure(Fault.TRANSPORT, "CLAIM_LOST", "the database gave the claim up, so somebody else may publish it")
-_UNKNOWN = Failure(Fault.TRANSPORT, "_UNKNOWN", "the client was given up before it said what became of it")
+_LOST = Failure(Fault.TRANSPORT, "CLAIM_LOST", "the database gave the claim up, so another publisher may send it")
+_UNKNOWN = Failure(Fault.TRANSPORT, "_UNKNOWN", "the client was closed before it reported the delivery")
 
 
 class Producer:

@@ -1,4 +1,4 @@
-"""Local servers for the demo, the tests and the benchmarks: PostgreSQL, a broker and the payment service's tables.
+"""A local environment for the demo, the tests and the benchmarks: PostgreSQL, Kafka and the payment service's tables.
 
 Servers listen on 127.0.0.1 only and end with the process that started them. Nothing here runs in production.
 """

@@ -1,6 +1,6 @@
-"""Change fields of a simulated callback by path, such as ``data.amount=5``, and sign it again.
+"""Change fields of a simulated callback by path, such as ``data.amount=5``, and sign the callback again.
 
-A path to the signature sets the signature itself. VNPay's fields are the parameters of the query.
+A path to the signature replaces the signature itself. VNPay's fields are the parameters of the query.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _SIGNATURES = {"zalopay": "mac", "payos": "signature", "vnpay": "vnp_SecureHash"
 
 
 def alter(request: Request, gateway: str, changes: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> Request:
-    """Return the request with each ``(path, value)`` set, signed with ``keys`` (by the names of their variables).
+    """Return the request with each ``(path, value)`` applied, signed with ``keys`` (by the names of their variables).
 
-    If the field is a text, the value is used as it is. Otherwise the value is read as JSON if it is JSON.
+    A value that replaces a text is used as it is. Any other value is read as JSON if it is valid JSON.
 
     Raises:
-        InputError: a path matches nothing, or a value cannot be signed there.
+        InputError: a path matches no field, or the gateway cannot sign such a value.
     """
     tree = _decoded(request, gateway)
     for path, value in changes:

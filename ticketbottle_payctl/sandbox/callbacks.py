@@ -1,6 +1,6 @@
-"""Make the callbacks that the gateways would send for a payment, signed, for tests and demonstrations.
+"""Make signed callbacks as the gateways would send them, in every variation that a test or the demo needs.
 
-The same payment and scenario give the same bytes, so a second call is a true duplicate.
+The same payment and scenario give the same bytes, so a second call is an exact duplicate.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Environ = Mapping[str, str]
 
 
 class Scenario(StrEnum):
-    """What happened at the gateway. payctl must refuse the last two."""
+    """A case that a gateway reports. payctl must refuse the last two."""
 
     PAID = "paid"
     FAILED = "failed"
@@ -58,7 +58,7 @@ _WRONG_BY = 1000
 
 
 def environment() -> dict[str, str]:
-    """Return the settings of a merchant at all four gateways, with the public keys of the built-in samples."""
+    """Return a merchant's settings at all four gateways, with the public keys of the built-in samples."""
     return {
         field.env: values[0].reveal()
         for gateway in GATEWAYS.values()
@@ -68,7 +68,7 @@ def environment() -> dict[str, str]:
 
 
 def scenarios(provider: str) -> tuple[Scenario, ...]:
-    """Return the scenarios that a gateway sends. ZaloPay and PayOS, for example, never call about a cancelled payment.
+    """Return the scenarios that this gateway reports. ZaloPay and PayOS, for example, never report a cancelled payment.
 
     Raises:
         NotFoundError: no gateway has this name.
@@ -77,9 +77,9 @@ def scenarios(provider: str) -> tuple[Scenario, ...]:
 
 
 def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, environ: Environ | None = None) -> Request:
-    """Return the request with which the payment's gateway reports ``scenario``, signed with the keys in ``environ``.
+    """Return the request in which the payment's gateway reports ``scenario``, signed with the keys in ``environ``.
 
-    The default keys are those of :func:`environment`. The amount is the payment's, except for ``WRONG_AMOUNT``.
+    The default keys are those of :func:`environment`. The amount is the payment's, except in ``WRONG_AMOUNT``.
 
     Raises:
         InputError: the payment's gateway never sends this.
@@ -96,7 +96,7 @@ def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, enviro
 
 
 def somebody_elses(keys: Environ) -> dict[str, str]:
-    """Return the same merchant with wrong keys. A callback that is signed with them must be refused."""
+    """Return the same merchant with other keys. A callback that is signed with them must be refused."""
     return {**keys, **{variable: "somebody-elses-key" for variable in keys if _is_key(variable)}}
 
 
@@ -196,7 +196,7 @@ def _amount(payment: SandboxPayment, scenario: Scenario) -> int:
 
 
 def _number(payment: SandboxPayment, digits: int) -> int:
-    """Return the gateway's own number for a payment: always the same, with this many digits."""
+    """Return the gateway's number for a payment. It has this many digits and is always the same."""
     least: int = 10 ** (digits - 1)
     return least + int.from_bytes(sha256(payment.reference.encode()).digest()) % (9 * least)
 

@@ -1,8 +1,8 @@
-"""librdkafka's mock cluster: brokers in this process that speak Kafka's protocol and can be told to fail.
+"""librdkafka's mock cluster: brokers in this process that speak Kafka's protocol and can fail on request.
 
-It starts in a millisecond and needs no Java. It keeps messages, offsets and consumer groups in memory and answers
-other processes too. It has neither TLS nor SASL: tests of those need Apache Kafka. The calls are those of
-rdkafka_mock.h, https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h
+It starts in a millisecond and needs no Java. It keeps messages, offsets and consumer groups in memory and also serves
+other processes. It has neither TLS nor SASL. Tests that need more use Apache Kafka.
+The calls are those of rdkafka_mock.h, https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PRODUCER: Final = 0
 
 
 class Request(IntEnum):
-    """Kafka's number of a request, https://kafka.apache.org/protocol.html#protocol_api_keys."""
+    """The number of a request in Kafka's protocol, https://kafka.apache.org/protocol.html#protocol_api_keys."""
 
     PRODUCE = 0
     FETCH = 1
@@ -65,7 +65,7 @@ class MockKafka:
     def start(self) -> Self:
         """Start the brokers. They are ready when this returns."""
         words = ctypes.create_string_buffer(256)
-        # A client that connects to nothing holds the brokers. Without this setting it writes to stderr.
+        # The brokers belong to a client without a connection, which would otherwise log that to stderr.
         quiet = self._library.rd_kafka_conf_new()
         self._library.rd_kafka_conf_set(quiet, b"log_level", b"0", words, len(words))
         self._client = self._library.rd_kafka_new(_PRODUCER, quiet, words, len(words))
@@ -73,7 +73,7 @@ class MockKafka:
         return self
 
     def close(self) -> None:
-        """Stop the brokers and drop their messages. A second call does nothing."""
+        """Stop the brokers and delete their data. Closing twice is no error."""
         if self._cluster is not None:
             self._library.rd_kafka_mock_cluster_destroy(self._cluster)
             self._cluster = None
@@ -83,7 +83,7 @@ class MockKafka:
 
     @property
     def bootstrap(self) -> str:
-        """Return ``127.0.0.1:port`` of each broker, separated by commas, as for KAFKA_BROKERS."""
+        """The value for KAFKA_BROKERS: ``127.0.0.1:port`` of each broker, separated by commas."""
         found: bytes = self._library.rd_kafka_mock_cluster_bootstraps(self._running)
         return found.decode()
 
@@ -93,7 +93,7 @@ class MockKafka:
         return name
 
     def down(self) -> None:
-        """Cut every connection and accept none, as an unavailable cluster does. Messages stay."""
+        """Close every connection and accept none, like an unavailable cluster. The data stays."""
         for broker in self._each():
             self._command("broker_set_down", broker)
 
@@ -103,26 +103,26 @@ class MockKafka:
             self._command("broker_set_up", broker)
 
     def set_rtt(self, milliseconds: int) -> None:
-        """Let every answer take this long; 0 is the default."""
+        """Delay every answer by this many milliseconds. The default is 0."""
         for broker in self._each():
             self._command("broker_set_rtt", broker, milliseconds)
 
     def fail_next(self, *errors: int, request: Request = Request.PRODUCE) -> None:
         """Answer the next requests of a kind with these errors, one each, such as ``KafkaError.MSG_SIZE_TOO_LARGE``.
 
-        ``KafkaError.NO_ERROR`` lets a request pass. ``KafkaError._TRANSPORT`` cuts the connection.
+        ``KafkaError.NO_ERROR`` lets one request succeed, and ``KafkaError._TRANSPORT`` closes the connection.
         """
         numbers = (ctypes.c_int * len(errors))(*errors)
         self._library.rd_kafka_mock_push_request_errors_array(self._running, request, len(errors), numbers)
 
     def forget_failures(self) -> None:
-        """Drop the errors that no request has met yet, and the delay of answers."""
+        """Remove the errors that no request has received yet, and the delay of the answers."""
         for request in Request:
             self._library.rd_kafka_mock_clear_request_errors(self._running, request)
         self.set_rtt(0)
 
     def fail_topic(self, name: str, error: int) -> None:
-        """Let metadata report an error of a topic, such as ``KafkaError.TOPIC_AUTHORIZATION_FAILED``; 0 removes it."""
+        """Report this error in a topic's metadata, such as ``KafkaError.TOPIC_AUTHORIZATION_FAILED``. 0 removes it."""
         self._command("topic_set_error", name.encode(), error)
 
     def set_leader(self, topic: str, partition: int, broker: int) -> None:
@@ -140,9 +140,9 @@ class MockKafka:
         return range(1, self._brokers + 1)
 
     def _command(self, name: str, *arguments: bytes | int) -> None:
-        """Run a command in the cluster's thread and wait for it.
+        """Let the cluster's thread run a command, and wait for its end.
 
-        The thread sometimes misses the command and sleeps for a second. A connection wakes it.
+        Sometimes the thread does not notice the command and sleeps for another second. A new connection wakes it.
         """
         wake = threading.Timer(0.02, self._connect)
         wake.start()
@@ -162,7 +162,7 @@ class MockKafka:
 
 
 def _library() -> ctypes.CDLL:
-    """Return the librdkafka that confluent_kafka has loaded, so that both have one version."""
+    """Return the librdkafka that confluent_kafka has loaded, so that both have the same version."""
     for place in _places():
         with suppress(OSError):
             return _declare(ctypes.CDLL(str(place)))

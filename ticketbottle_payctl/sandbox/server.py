@@ -1,8 +1,8 @@
-"""A local server: a temporary directory and a child process in it. Neither survives this process.
+"""Run a server as a child process in a temporary directory, and remove both at the end.
 
-A small shell runs next to the server and reads a pipe that this process holds open. The kernel closes the pipe however
-this process ends, even by SIGKILL. Then the shell ends the server and removes the directory. A parent-death signal
-would need code between fork and exec, does not work from every thread, and does not exist on every POSIX system.
+A small shell next to the server reads from a pipe that this process holds open. When this process ends, even by
+SIGKILL, the kernel closes the pipe. The shell then stops the server and removes the directory. Unlike a parent-death
+signal this needs no code between fork and exec, works from any thread, and works on every POSIX system.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ rm -rf -- "$2"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The unprivileged account that runs a server if this process is root."""
+    """The unprivileged account that a server runs as if this process is root."""
 
     name: str
     uid: int
@@ -49,7 +49,7 @@ class Account:
 
 
 class Identity(TypedDict):
-    """Arguments for subprocess."""
+    """The arguments of subprocess that choose an account."""
 
     user: int | None
     group: int | None
@@ -59,8 +59,8 @@ class Identity(TypedDict):
 class Server:
     """A directory ``home``, and at most one process at a time that works in it.
 
-    Everything that the process prints is appended to ``log``. ``last_signal`` is sent to the process when this one is
-    gone. One second later it is killed.
+    Everything the process prints is appended to ``log``. ``last_signal`` is what the process gets when
+    this process is gone; a second later it is killed.
     """
 
     def __init__(
@@ -85,16 +85,16 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Return whether the process was started and has not ended."""
+        """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:
-        """Return the process id while the process runs."""
+        """The id of the running process."""
         return self._process.pid if self._process is not None and self.running else None
 
     def run(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start the process in its own session, so a Ctrl-C at the terminal reaches only this process."""
+        """Start the process in its own session. Ctrl-C reaches only this process, which stops its servers in order."""
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - the command is ours, no shell reads it
                 command,
@@ -112,7 +112,7 @@ class Server:
         """Wait until the process is ``ready``.
 
         Raises:
-            UnavailableError: the process ended first, or was not ready in time. The message ends with its log.
+            UnavailableError: the process ended or was not ready in time. The message ends with its log.
         """
 
         def ready_or_dead() -> bool:
@@ -124,12 +124,12 @@ class Server:
             raise UnavailableError(message)
 
     def send(self, number: signal.Signals) -> None:
-        """Send the process a signal. If none is running, nothing happens."""
+        """Send the process a signal. If no process runs, do nothing."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def stop(self, number: signal.Signals, *, timeout: float = 30.0) -> None:
-        """Signal the process and wait for its end. Kill it after ``timeout`` seconds. The directory stays."""
+        """Send the signal and wait for the end; kill the process after ``timeout`` seconds. The directory stays."""
         if self._process is None:
             return
         self._process.send_signal(number)
@@ -157,7 +157,7 @@ class Server:
 
 
 def as_account(account: Account | None) -> Identity:
-    """Return the arguments for subprocess to run as ``account``, or as the present account."""
+    """Return the arguments for subprocess to run a command as ``account``, or as the current account for None."""
     if account is None:
         return {"user": None, "group": None, "extra_groups": None}
     return {"user": account.uid, "group": account.gid, "extra_groups": []}
@@ -172,10 +172,10 @@ def free_port() -> int:
 
 
 def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, pause: float = 0.005) -> T:
-    """Call ``ready`` until its result is not None or False, at most ``timeout`` seconds.
+    """Call ``ready`` until it returns something other than None or False, for at most ``timeout`` seconds.
 
     Raises:
-        UnavailableError: it did not happen in time. ``what`` names it in the message.
+        UnavailableError: ``ready`` did not succeed in time. The message contains ``what``.
     """
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -188,13 +188,13 @@ def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, paus
 
 
 def open_to_all(directory: Path) -> bool:
-    """Return whether any account may enter ``directory``, by its path and by the path behind its links."""
+    """Return whether every account can enter ``directory``, by the given path and by its resolved path."""
     places = {directory, *directory.absolute().parents, *directory.resolve().parents}
     return all(place.stat().st_mode & 0o001 for place in places)
 
 
 def in_memory(*, least: int = 2 << 30) -> Path | None:
-    """Return a directory whose files are only in memory, if one has ``least`` bytes free: Linux has /dev/shm."""
+    """Return a directory in memory with ``least`` bytes free, such as /dev/shm on Linux, or None."""
     shared = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private directory in it
     if shared.is_dir() and shutil.disk_usage(shared).free >= least:
         return shared
@@ -202,7 +202,7 @@ def in_memory(*, least: int = 2 << 30) -> Path | None:
 
 
 def _temporary_directory(prefix: str, within: Path | None, account: Account | None) -> Path:
-    """Create a directory that only the server's account may enter. It is short: a socket's path has 107 bytes."""
+    """Make a directory for the server's account alone. Its path is short, because a socket's path has 107 bytes."""
     usual = within or Path(tempfile.gettempdir())
     base = usual if account is None or open_to_all(usual) else Path("/tmp")  # noqa: S108 - mkdtemp makes it private
     home = Path(tempfile.mkdtemp(prefix=prefix, dir=base))

@@ -1,7 +1,7 @@
-"""Sign as the gateways do, for tests and demonstrations.
+"""Sign callbacks as the gateways do, for the demo and the tests.
 
-This is written from the gateways' documentation and separate from :mod:`ticketbottle_payctl.providers` on purpose. The
-two share no line, so a mistake in one does not agree with itself.
+This is written from the gateways' documentation. It shares no code with :mod:`ticketbottle_payctl.providers`, which
+verifies, so a mistake in one of the two cannot hide in the other.
 """
 
 from __future__ import annotations
@@ -21,10 +21,7 @@ _MOMO_SIGNED = (
 
 
 def zalopay(data: str | Mapping[str, object], key2: str, *, kind: int = 1) -> Request:
-    """Return a ZaloPay callback with this ``data``.
-
-    The mac is over its text. ``kind`` 1 is an order, 2 an agreement.
-    """
+    """Return a ZaloPay callback with this ``data``, whose text is signed. ``kind`` 1 is an order, 2 an agreement."""
     text = data if isinstance(data, str) else compact(data)
     return _post("zalopay", {"data": text, "mac": _mac(key2, text, "sha256"), "type": kind})
 
@@ -38,7 +35,7 @@ def payos(data: Mapping[str, object], checksum_key: str) -> Request:
 
 
 def vnpay(parameters: Mapping[str, str], hash_secret: str) -> Request:
-    """Return a VNPay IPN with these parameters, hashed as the sorted query that is sent."""
+    """Return a VNPay IPN with these parameters. The sorted query is signed and sent."""
     query = urlencode(sorted((name, value) for name, value in parameters.items() if value))
     return Request("GET", "/webhook/vnpay", query=f"{query}&vnp_SecureHash={_mac(hash_secret, query, 'sha512')}")
 
@@ -51,7 +48,7 @@ def momo(fields: Mapping[str, object], access_key: str, secret_key: str) -> Requ
 
 
 def compact(value: Mapping[str, object]) -> str:
-    """Return JSON without spaces and without escapes for other scripts."""
+    """Return JSON without spaces. Characters outside ASCII are not escaped."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

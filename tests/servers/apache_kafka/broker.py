@@ -1,4 +1,4 @@
-"""The broker's life: formatted, started, stopped, killed, paused, and gone in the end."""
+"""Format, start, stop, kill and pause an Apache Kafka broker, and remove it at the end."""
 
 from __future__ import annotations
 
@@ -81,32 +81,32 @@ class ApacheKafka:
 
     @property
     def bootstrap(self) -> str:
-        """The plain listener: what KAFKA_BROKERS is set to."""
+        """The address of the plain listener, for KAFKA_BROKERS."""
         return f"127.0.0.1:{self._ports.plain}"
 
     @property
     def secure_bootstrap(self) -> str:
-        """The SASL_SSL listener."""
+        """The address of the SASL_SSL listener."""
         return f"127.0.0.1:{self._ports.secure}"
 
     @property
     def ssl_bootstrap(self) -> str:
-        """The TLS listener, which asks for no password."""
+        """The address of the TLS listener, which needs no password."""
         return f"127.0.0.1:{self._ports.tls}"
 
     @property
     def proxy_port(self) -> int:
-        """Where the clients of the proxied listener are sent; nobody listens there until a proxy does."""
+        """The port that the proxied listener's clients are sent to. A test's proxy has to listen there."""
         return self._ports.proxy
 
     @property
     def behind_proxy(self) -> int:
-        """The port of 127.0.0.1 that a proxy leads to."""
+        """The port of 127.0.0.1 that the proxy has to connect to."""
         return self._ports.proxied
 
     @property
     def certificates(self) -> Certificates:
-        """The authority to trust, and a stranger not to."""
+        """The authority to trust, and the one not to trust."""
         if self._certificates is None:
             message = "this Apache Kafka was not started with secure=True"
             raise UnavailableError(message)
@@ -114,7 +114,7 @@ class ApacheKafka:
 
     @property
     def ca_file(self) -> str:
-        """The authority to trust: what KAFKA_CA_FILE is set to."""
+        """The file of the authority to trust, for KAFKA_CA_FILE."""
         return str(self.certificates.ca)
 
     @property
@@ -123,7 +123,7 @@ class ApacheKafka:
         return self._started.log
 
     def environment(self, mechanism: str | None = None) -> dict[str, str]:
-        """The variables that lead payctl here: plain, or by ``plain``, ``scram-sha-256`` or ``scram-sha-512``."""
+        """Return payctl's variables for this broker. ``mechanism`` is KAFKA_SASL_MECHANISM, or None for no login."""
         if mechanism is None:
             return {"KAFKA_BROKERS": self.bootstrap}
         return {
@@ -167,11 +167,11 @@ class ApacheKafka:
         self._started.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Go on after :meth:`pause`."""
+        """Continue after :meth:`pause`."""
         self._started.send(signal.SIGCONT)
 
     def restart(self) -> None:
-        """Stop if running, then start: same ports, same data."""
+        """Stop the broker if it runs, and start it with the same ports and data."""
         self.stop()
         home = str(self._started.home / "server.properties")
         self._started.run(java(self._class_path, "kafka.Kafka", home, options=(*_HEAP, _LOGGING)))
@@ -186,7 +186,7 @@ class ApacheKafka:
     def recreate_topics(
         self, names: Iterable[str], *, partitions: int = 3, config: Mapping[str, str] | None = None
     ) -> None:
-        """Leave these topics empty, made anew with ``partitions`` and ``config``."""
+        """Delete these topics and create them again, empty, with ``partitions`` and ``config``."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         wanted = list(names)
         there = [name for name in wanted if name in admin.list_topics(timeout=10).topics]

@@ -46,7 +46,7 @@ _SINGLE_NODE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the node listens; kept across restarts."""
+    """The node's ports. They stay the same after a restart."""
 
     plain: int = field(default_factory=free_port)
     controller: int = field(default_factory=free_port)
@@ -57,7 +57,7 @@ class Ports:
 
 
 def broker_properties(ports: Ports, data: Path) -> dict[str, str]:
-    """server.properties of a node with a plain listener."""
+    """Return the server.properties of a node with a plain listener."""
     listeners = _listeners(PLAINTEXT=ports.plain, CONTROLLER=ports.controller)
     return {
         **_SINGLE_NODE,
@@ -69,7 +69,7 @@ def broker_properties(ports: Ports, data: Path) -> dict[str, str]:
 
 
 def secure_properties(ports: Ports, certificates: Certificates, password: str) -> dict[str, str]:
-    """What a node with TLS and SASL has on top: PLAIN and both SCRAMs know one user."""
+    """Return the additional settings for TLS and SASL. PLAIN and both SCRAM mechanisms know one user."""
     listeners = _listeners(PLAINTEXT=ports.plain, CONTROLLER=ports.controller, SECURE=ports.secure, TLS=ports.tls)
     plain = f'{_SECURITY}.plain.PlainLoginModule required user_{USERNAME}="{password}";'
     scram = f"{_SECURITY}.scram.ScramLoginModule required;"
@@ -87,7 +87,7 @@ def secure_properties(ports: Ports, certificates: Certificates, password: str) -
 
 
 def proxied_properties(ports: Ports, values: Mapping[str, str]) -> dict[str, str]:
-    """``values`` with one more plain listener, which sends its clients to the proxy's port instead of its own."""
+    """Return listeners with an additional plain one, which sends its clients to the proxy's port."""
     return {
         "listeners": f"{values['listeners']},{_listeners(PROXIED=ports.proxied)}",
         "advertised.listeners": f"{values['advertised.listeners']},{_listeners(PROXIED=ports.proxy)}",

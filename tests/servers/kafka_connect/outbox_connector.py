@@ -1,4 +1,4 @@
-"""The connector that ``payctl cdc config`` describes, for a local worker that is given the password itself."""
+"""Configure the connector of ``payctl cdc config`` for a local worker, with the password in the configuration."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ UNROUTABLE: Final = debezium_names.UNROUTABLE
 
 
 def create_publication(connection: Connection) -> None:
-    """Publish inserts into the outbox; updates and deletes are payctl's bookkeeping, no events."""
+    """Create a publication of inserts into the outbox. Updates and deletes are payctl's bookkeeping, not events."""
     connection.exec_driver_sql(
         f"CREATE PUBLICATION {debezium_names.PUBLICATION} FOR TABLE outbox WITH (publish = 'insert')"
     )
 
 
 def slot_is_active(connection: Connection) -> bool:
-    """Whether the connector reads the log; an event inserted before that may be missed, there being no snapshot."""
+    """Return whether the connector reads the log. It can miss an event that was inserted before, without a snapshot."""
     query = "SELECT bool_or(active) FROM pg_replication_slots WHERE slot_name = %s"
     return bool(connection.exec_driver_sql(query, (debezium_names.SLOT,)).scalar())
 
 
 def outbox_connector(database_url: str) -> dict[str, str]:
-    """The connector's properties for the outbox in the database at ``database_url``, logged in as its user."""
+    """Return the connector's properties for the outbox in ``database_url``. It logs in as that URL's user."""
     parts = urlsplit(database_url)
     own = {"database.user": parts.username or "", "database.password": parts.password or ""}
     return cdc_config(DatabaseSettings(Secret(database_url))).connector | own

@@ -1,8 +1,8 @@
-"""The whole path on local servers: signed callbacks in, Kafka messages out, and each step checked.
+"""Show the whole path in a local environment, from signed callbacks to Kafka messages, and check every step.
 
-``world`` starts the servers, ``story`` lists what the gateways send, ``play`` runs production's jobs on it, ``check``
-compares, ``backlog`` leaves something to repair. Only the servers and the senders belong to the demo. The code that
-decides and publishes is production's.
+``world`` starts the servers, ``story`` says what the gateways send, ``play`` runs production's jobs, ``check`` compares
+the results, and ``backlog`` leaves events to repair. Only servers and senders are the demo's own; the jobs are those of
+production.
 """
 
 from __future__ import annotations

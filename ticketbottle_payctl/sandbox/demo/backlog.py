@@ -1,4 +1,4 @@
-"""Leave events to repair in a demo that is kept."""
+"""Leave events to repair, for a demo that keeps running."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LAST_ERROR: Final = "KafkaJSConnectionError: Connection timeout"
 
 
 def leave_backlog(world: World) -> Backlog:
-    """Leave an event that ran out of retries during an outage of the broker, and an event that has waited for hours.
+    """Leave one event that a broker outage made dead, and one that has waited for hours.
 
     The payments of both are COMPLETED, so each is a customer without a ticket.
     """

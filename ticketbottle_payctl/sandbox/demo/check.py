@@ -1,4 +1,4 @@
-"""Compare the result with what must be. Messages are compared with the database's own text, not with payctl's."""
+"""Compare results with expectations. Messages are compared with the database's text, not with payctl's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RECEIPTS: Final = "SELECT count(*) FROM payctl.webhook_receipts"
 
 
 class Row(NamedTuple):
-    """An outbox row with its payload as PostgreSQL prints it."""
+    """An outbox row. The payload is as PostgreSQL prints it."""
 
     id: str
     aggregate_id: str
@@ -34,12 +34,12 @@ class Row(NamedTuple):
 
 
 def read_rows(connection: Connection) -> dict[str, Row]:
-    """Return the outbox by event id."""
+    """Return the outbox rows by event id."""
     return {row[0]: Row(*row) for row in connection.exec_driver_sql(_ROWS)}
 
 
 def of_callback(scene: Scene, report: WebhookReport) -> Iterator[str]:
-    """Return how a callback's decision or its answer differs from what must be."""
+    """Yield what is wrong with the decision about a callback, or with the text of its reply."""
     expected = scene.expected
     yield from _compare("outcome", report.outcome.value, expected.outcome.value)
     yield from _compare("reason", report.reason, expected.reason)
@@ -49,7 +49,7 @@ def of_callback(scene: Scene, report: WebhookReport) -> Iterator[str]:
 
 
 def of_event(row: Row | None, messages: Sequence[Received], correlation_id: str) -> Iterator[str]:
-    """Return whether the event is in its topic once, with its key, its headers, and the payload byte for byte."""
+    """Yield what is wrong with an event's messages. One is right, with key, headers and the exact payload."""
     if row is None:
         yield "it is not in the outbox"
         return
@@ -65,7 +65,7 @@ def of_event(row: Row | None, messages: Sequence[Received], correlation_id: str)
 
 
 def of_database(connection: Connection, scenes: Sequence[Scene], events: int) -> Iterator[str]:
-    """Return whether each payment has its status, no event is too many, and every genuine callback has a receipt."""
+    """Yield wrong payment states, unexpected events, and genuine callbacks without a receipt."""
     statuses: Mapping[str, str] = {row[0]: row[1] for row in connection.exec_driver_sql(_PAYMENTS)}
     for payment_id, scene in {scene.payment.id: scene for scene in scenes}.items():
         name = f"the status of {scene.payment.order_code}"

@@ -1,4 +1,4 @@
-"""The report of the demo, step by step, with the differences from what must be. Instants are seconds."""
+"""The demo's report: every step and its differences from the expectation. Instants are seconds since the start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ticketbottle_payctl.sandbox.demo.world import Started
 
 @dataclass(frozen=True, slots=True)
 class CallbackStep:
-    """A callback and what the job made of it."""
+    """A callback and the job's result."""
 
     at: float
     scene: Scene
@@ -23,7 +23,7 @@ class CallbackStep:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message read from a topic."""
+    """A message that was read from a topic."""
 
     at: float
     message: Received
@@ -31,7 +31,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class MessageStep:
-    """The event that a callback wrote, and the messages of it that arrived: one, if all is well."""
+    """The event that a callback wrote, and its messages that arrived. One message is right."""
 
     scene: Scene
     event_id: str
@@ -50,9 +50,9 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """The report of a whole demo.
+    """The whole report.
 
-    ``own_broker`` is false if brokers were given. ``strays`` are differences that belong to no single step.
+    ``own_broker`` is False if the brokers were given. ``strays`` are differences that belong to no single step.
     """
 
     own_broker: bool
@@ -66,7 +66,7 @@ class DemoReport:
 
     @property
     def differences(self) -> list[str]:
-        """Return every difference. It is empty if the demo shows what it should."""
+        """All differences from the expectation. The list is empty if the demo succeeded."""
         callbacks = [f"{step.scene.about}: {text}" for step in self.callbacks for text in step.differences]
         messages = [f"event {step.event_id}: {text}" for step in self.messages for text in step.differences]
         return [*callbacks, *messages, *self.strays]

@@ -1,4 +1,4 @@
-"""The callbacks of the demo, and what must result from each.
+"""Define what the gateways send in the demo, and what must result.
 
 Two of the callbacks were recorded from the gateways' own sandboxes. The others are signed here, with public test keys.
 """
@@ -18,7 +18,7 @@ from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, insert_p
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The expected result of a callback. ``status`` is the payment's status at the end."""
+    """The expected result of a callback. ``status`` is the payment's at the end."""
 
     outcome: WebhookOutcome
     answer: Answer
@@ -27,7 +27,7 @@ class Expected:
 
     @property
     def writes_event(self) -> bool:
-        """Return whether the callback writes an event: each change of state writes exactly one."""
+        """Whether the callback writes an event. Every change of state writes exactly one."""
         return self.outcome is WebhookOutcome.SETTLED
 
 

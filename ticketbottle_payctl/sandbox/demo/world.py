@@ -1,4 +1,4 @@
-"""The servers of the demo and their content before the first callback. They are removed when the block ends."""
+"""Start the demo's servers with their schemas and topics, and remove all of it at the end."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from ticketbottle_payctl.wiring import Services
 
 LIMITS: Final = Limits()
 Say = Callable[[str], None]
-"""Called with a few words about what is being done."""
+"""Called with a few words about what the demo does now."""
 
 _PROBE_TIMEOUT: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A server that was ready ``at`` seconds after the beginning."""
+    """A part of the demo that was ready ``at`` seconds after the start."""
 
     at: float
     name: str
@@ -45,9 +45,9 @@ class Started:
 class World:
     """A database with payctl's schema, a broker with the three topics, and the services that production would make.
 
-    ``settings`` are the environment variables with which another process uses these servers. They contain the
-    gateways' public test keys and the password of a database that ends with the demo, and nothing of a broker that was
-    given. ``own_broker`` is false if brokers were given.
+    ``settings`` are the environment variables with which another process uses this world. They hold the gateways'
+    public test keys and the password of a database that ends with the world; nothing of a broker that was given.
+    ``own_broker`` is False if the brokers were given.
     """
 
     services: Services
@@ -63,8 +63,8 @@ def local_world(kafka: Mapping[str, str], say: Say) -> Iterator[World]:
     """Start everything, and remove it when the block ends. ``kafka`` is ``KAFKA_*`` of a given cluster, or empty.
 
     Raises:
-        ConfigError: PostgreSQL's programs are missing, or the given cluster refused the login.
-        UnavailableError: a server did not start, or the given cluster cannot be reached.
+        ConfigError: PostgreSQL's programs are missing, or the given cluster refused the connection.
+        UnavailableError: a server did not start, or the given cluster is unavailable.
     """
     began = time.monotonic()
     started: list[Started] = []
@@ -112,7 +112,7 @@ def _create_schema(services: Services) -> None:
 
 
 def _create_missing_topics(services: Services) -> list[str]:
-    """Create the topics that the given cluster lacks. Return their names."""
+    """Create the topics that the given cluster lacks, and return their names."""
     missing = [TOPICS[event_type] for event_type in services.producer.probe(_PROBE_TIMEOUT)]
     if not missing:
         return missing
