@@ -1,4 +1,4 @@
-"""Measure what payctl costs and reaches, as ratios to limits and to peers in the same run.
+"""Measure payctl's speed and cost as ratios to limits and to peers, all in the same run.
 
-Start it with ``python -m benchmarks`` or ``make bench``. README.md in this folder says how each figure is measured.
+Run ``python -m benchmarks`` or ``make bench``. README.md in this directory says how each figure is taken.
 """

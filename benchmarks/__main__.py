@@ -29,7 +29,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Section]]] = {
 
 
 def main() -> int:
-    """Run what was asked for."""
+    """Run the benchmarks that the arguments name."""
     arguments = _parser().parse_args()
     options = Options.quick() if arguments.quick else Options()
     given = {name: getattr(arguments, name) for name in ("rows", "beside", "runs") if getattr(arguments, name)}
@@ -40,7 +40,7 @@ def main() -> int:
     for name in arguments.names or BENCHMARKS:
         sys.stderr.write(f"{name}\n")
         sections += BENCHMARKS[name](options)
-        if arguments.keep:  # each time: an hour's work must not be lost with its last minute
+        if arguments.keep:  # after each benchmark, so that a late failure loses no results
             page = write(sections, about, at, Path(arguments.keep), arguments.label)
             sys.stderr.write(f"written: {page.name}\n")
     sys.stdout.write(markdown(sections, about, at))

@@ -1,4 +1,4 @@
-"""The brokers that are measured against: librdkafka's mock in its own process, and Apache Kafka."""
+"""Start the brokers: librdkafka's mock cluster in its own process, and Apache Kafka."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ticketbottle_payctl.sandbox.server import wait_until
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker: its address, its name, and the process whose CPU time is its cost."""
+    """A broker's address, name, and the process whose CPU time is its cost."""
 
     name: str
     bootstrap: str
     pid: int
 
     def messages(self) -> int:
-        """Return how many messages were appended to the three topics."""
+        """Return the number of messages that were ever appended to payctl's topics."""
         settings = {"bootstrap.servers": self.bootstrap, "group.id": "benchmarks", "log_level": 0}
         consumer = Consumer(settings)
         try:

@@ -1,4 +1,4 @@
-"""The programs that drain an outbox, each in its own process: ``python -m benchmarks.contenders NAME ROWS BATCH``.
+"""Drain an outbox, each contender in its own process: ``python -m benchmarks.contenders NAME ROWS BATCH``.
 
 ``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. Each prints one line of JSON: seconds and CPU seconds without
 the start of the interpreters, and the number of events.
@@ -41,19 +41,19 @@ def payctl(_rows: int, batch: int, shards: int = 1) -> int:
 
 
 def payctl_beside_cleanup(rows: int, batch: int, _other: Other) -> int:
-    """Run it while ``cleanup`` deletes events that were published more than a day ago."""
+    """Publish while ``cleanup`` deletes rows that were published more than a day ago."""
     return payctl(rows, batch)
 
 
 def payctl_one_of_two(rows: int, batch: int) -> int:
-    """Run one of two publishers that share the payments, when it is told to begin."""
+    """Publish as one of two publishers that share the payments, after a signal to begin."""
     _tell()
     sys.stdin.readline()
     return payctl(rows, batch, shards=2)
 
 
 def payctl_two(rows: int, batch: int, other: Other) -> int:
-    """Run two publishers that share the payments."""
+    """Publish with two publishers that share the payments."""
     other.stdin.write(b"\n")
     other.stdin.flush()
     done = payctl(rows, batch, shards=2)
@@ -68,14 +68,14 @@ def clean_up(_rows: int, _batch: int) -> int:
 
 
 def clean_up_telling(_rows: int, _batch: int) -> int:
-    """Run it and tell the starting process of each batch."""
+    """Run ``payctl cleanup`` and report each batch to the parent process."""
     engine = make_engine(Settings.from_env(environ).database)
     return cleanup(engine, retention=timedelta(days=1), max_retries=5, done=lambda _: _tell()).deleted
 
 
 @contextmanager
 def beside(name: str) -> Iterator[Other]:
-    """Run another contender in its own process. Yield when it has begun. It must still be running well at the end."""
+    """Run another contender in its own process, from its first output on. It must still run at the end."""
     with subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, "-m", "benchmarks.contenders", name, "0", "1000"],
         stdin=subprocess.PIPE,
@@ -107,7 +107,7 @@ _OTHERS = {"payctl-beside-cleanup": "cleanup-telling", "payctl-two": "payctl-one
 
 
 def main() -> None:
-    """Run one contender and print what it took."""
+    """Do one contender's work and print its cost."""
     name, rows, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with _other(name) as other:
         cpu, began = time.process_time(), time.perf_counter()
@@ -127,7 +127,7 @@ def _tell() -> None:
 
 
 def _highest_memory() -> float | None:
-    """Return the highest memory of this program in MiB. What wait4 says of a child begins with its parent's memory."""
+    """Return the highest memory in MiB since the program's start. wait4 would include the parent's memory."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found.group(1)) / 1024 if found else None

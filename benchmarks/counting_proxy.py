@@ -1,4 +1,4 @@
-"""A proxy in front of PostgreSQL that counts round trips, whatever driver the client has."""
+"""A proxy in front of PostgreSQL that counts round trips, independent of the driver."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ _CHUNK = 1 << 16
 
 @dataclass(slots=True)
 class CountingProxy:
-    """The proxy.
-
-    ``turns`` counts how often a client sent after the server had. ``said`` is everything clients sent.
-    """
+    """A proxy. ``turns`` counts how often a client sent after the server had sent; ``said`` is what clients sent."""
 
     upstream: int
     port: int = 0
@@ -45,7 +42,7 @@ class CountingProxy:
         return found
 
     def stop(self) -> None:
-        """Accept no more."""
+        """Accept no more connections."""
         self._stopped.set()
 
     def _forward(self, client: socket.socket) -> None:

@@ -1,7 +1,7 @@
-"""The measured database: production's durability, and one table that is filled and drained again and again.
+"""Start the database with production's durability, and fill its outbox for each turn.
 
-Autovacuum is off, so that it does not run in one contender's turn only. Its absence is measured separately, with an
-old snapshot.
+Autovacuum is off, because it could run in one contender's turn and not in another's. A separate benchmark measures a
+publisher without vacuum, by holding an old snapshot.
 """
 
 from __future__ import annotations
@@ -39,14 +39,11 @@ class Database:
 
     @property
     def url(self) -> str:
-        """Return the URL with its password.
-
-        Put it into a child's environment, never into its arguments or a report.
-        """
+        """The URL with its password. Pass it in a child's environment, never in arguments or a report."""
         return self.server.url()
 
     def cpu(self) -> float:
-        """Return the CPU seconds of the server and all its backends, ended ones included."""
+        """Return the CPU seconds of the server and all its backends, including those that ended."""
         return cpu_of(self.server.pid or 0)
 
     def wal(self) -> int:
@@ -54,7 +51,7 @@ class Database:
         return int(self.one("SELECT pg_current_wal_lsn() - '0/0'"))
 
     def one(self, statement: str) -> Any:  # noqa: ANN401 - whatever the statement asks for
-        """Return the first value that a statement answers, or None, outside of any transaction."""
+        """Return the first value of a statement's result, or None. It runs outside of a transaction."""
         connection = psycopg2.connect(self.url)
         connection.autocommit = True
         try:
@@ -87,13 +84,13 @@ class Database:
         self.one("CHECKPOINT")
 
     def pending(self) -> int:
-        """Return the number of unpublished rows."""
+        """Return the number of rows that are not published."""
         return int(self.one('SELECT count(*) FROM outbox WHERE NOT published AND "retryCount" < 5'))
 
 
 @contextmanager
 def database(**settings: str) -> Iterator[Database]:
-    """Run a server of the system's PostgreSQL, or of the wheel's if there is none."""
+    """Start the system's PostgreSQL, or the wheel's if the system has none."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     ours = {
         "fsync": "on",

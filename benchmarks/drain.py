@@ -1,4 +1,4 @@
-"""Drain a backlog: payctl against the limits of the same run, then under difficult conditions."""
+"""Drain a backlog: payctl against the limits of the same run, and then under difficult conditions."""
 
 from __future__ import annotations
 
@@ -106,10 +106,10 @@ def _into(
 
 
 def _messages(server: Database, broker: Broker, options: Options) -> float:
-    """Return how often a drain waits for PostgreSQL for one event, counted on the wire.
+    """Return how many times a drain waits for PostgreSQL for each event, counted on the wire.
 
-    Two backlogs are drained, and the difference counts. So connecting and the first look, which every run does once,
-    are not in it.
+    Two backlogs are drained and the difference is counted. So the connection and the first queries, which each run
+    needs once, are not included.
     """
     payctl = contender(server, broker, "payctl", options)
     half = options.rows // 2
@@ -124,7 +124,7 @@ def _messages(server: Database, broker: Broker, options: Options) -> float:
 
 
 class Snapshot:
-    """A session with an old snapshot. Nothing newer can be vacuumed away."""
+    """A session with an old snapshot. Vacuum cannot remove any row version that is newer than the snapshot."""
 
     def __init__(self, server: Database) -> None:
         self._url = server.url
@@ -142,7 +142,7 @@ class Snapshot:
         self._connection.close()
 
     def released_before(self, prepare: Callable[[], None]) -> Callable[[], None]:
-        """Run ``prepare`` while no session holds an old snapshot."""
+        """Return ``prepare`` with the old snapshot released first."""
 
         def prepared() -> None:
             self.close()

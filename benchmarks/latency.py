@@ -39,7 +39,7 @@ class Taken:
 
 
 def latency(options: Options) -> list[Section]:
-    """One row for each rate, of rounds in turns."""
+    """Measure each rate in turns, and return one row for each."""
     section = Section("latency", "Latency from commit to append (Apache Kafka, acks=all)")
     section.columns = ("events/s asked", "written", "p50 ms", "p99 ms", "highest ms", "CPU of one core", "others")
     try:
@@ -84,7 +84,7 @@ def _measure(server: Database, broker: Broker, rate: int, options: Options) -> T
 
 
 def _tell(section: Section, taken: Sequence[Taken]) -> None:
-    """The medians of a rate's rounds, and the highest of all."""
+    """Return the medians of a rate's rounds, and the highest delay."""
     rate = taken[0].rate
     p50, p99, cpu = (median(values) for values in zip(*((t.p50, t.p99, t.cpu) for t in taken), strict=True))
     section.rows.append(
@@ -106,7 +106,7 @@ def _tell(section: Section, taken: Sequence[Taken]) -> None:
 
 
 def _delays(broker: Broker, written: dict[str, float]) -> list[float]:
-    """Seconds from each event's commit to its message; every event has one."""
+    """Return the seconds from each event's commit to its message. Every event must have a message."""
     appended: dict[str, float] = {}
     for message in read_all(broker.bootstrap, TOPICS.values(), timeout=60):
         event_id = (message.header["eventId"] or b"").decode()

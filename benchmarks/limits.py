@@ -1,4 +1,4 @@
-"""What bounds a drain: the database's share of the work without a broker, and the broker's without a database."""
+"""Measure the limits of a drain: the database's work without a broker, and the broker's without a database."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def overlapped_by_id(_rows: int, batch: int) -> int:
 
 
 def overlapped_by_ctid(_rows: int, batch: int) -> int:
-    """As before, marked by the place of the row."""
+    """Do the same, but mark each row by its ctid."""
     return _overlapped(batch, _BY_CTID, _CTID)
 
 

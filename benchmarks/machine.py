@@ -1,4 +1,4 @@
-"""Facts about the machine and the versions, without a name or a path of it."""
+"""Facts about the machine and the versions, without its name or paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = ("confluent-kafka", "psycopg2-binary", "sqlalchemy", "typer", "rich")
 
 
 def facts() -> dict[str, str]:
-    """What a reader must know to compare figures."""
+    """Return the facts that a reader needs to compare figures."""
     return {
         "cores": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
@@ -52,7 +52,7 @@ def _commit() -> str:
 
 
 def _postgres() -> str:
-    """The server that is measured, chosen as ``database`` chooses it."""
+    """Return the version of the server that ``database`` would start."""
     try:
         return find_binaries("system").version
     except ConfigError:

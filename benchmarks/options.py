@@ -1,4 +1,4 @@
-"""What a run of the benchmarks was asked for."""
+"""The options of a benchmark run."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class Options:
 
     @classmethod
     def quick(cls) -> Options:
-        """Small enough to see that everything works; its figures mean little."""
+        """Return small options to see that everything works. The figures mean little."""
         return cls(rows=20_000, beside=20_000, runs=1, many=50_000, seconds=3.0, patience=2.0)

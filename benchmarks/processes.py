@@ -1,4 +1,4 @@
-"""What processes cost: a child's wall clock, CPU and memory, a server's CPU, and how busy everybody else was."""
+"""Measure processes: a child's time, CPU and memory, a server's CPU, and the load of other processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CORES = os.cpu_count() or 1
 
 
 class ChildFailedError(Exception):
-    """A contender did not do its work; the message ends with what it said."""
+    """A contender failed. The message ends with its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Ended:
 
 
 def inherited() -> dict[str, str]:
-    """The environment without settings of payctl's that this shell may have: every contender gets its own.
+    """Return the environment without payctl's settings, because every contender gets its own.
 
-    Nor does a shell decide that modules are compiled again at each start: an installed package has its bytecode.
+    Variables that stop Python from using bytecode are removed too: an installed package has its bytecode.
     """
     return {name: value for name, value in os.environ.items() if not _OURS.match(name) and name != _NO_BYTECODE}
 
@@ -82,7 +82,7 @@ def cpu_of(pid: int) -> float:
 
 
 def busy() -> float:
-    """Seconds of CPU that the whole machine has used since it started."""
+    """Return the CPU seconds that the whole machine has used since it started."""
     if not _PROC.joinpath("stat").exists():
         return 0.0
     fields = [int(word) for word in _PROC.joinpath("stat").read_text().split("\n", 1)[0].split()[1:9]]
@@ -90,7 +90,7 @@ def busy() -> float:
 
 
 def wait_for_quiet(patience: float, *, share: float = 0.1) -> None:
-    """Wait until others use less than ``share`` of the machine, at most ``patience`` seconds."""
+    """Wait until other processes use less than ``share`` of the machine, at most ``patience`` seconds."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         before, began = busy(), time.monotonic()

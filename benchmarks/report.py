@@ -1,4 +1,4 @@
-"""What the benchmarks found, as Markdown to read and JSON to compare."""
+"""Write the results as Markdown to read and as JSON to compare."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFACE = (
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One figure that was promised. ``met`` None: not to be had in this run."""
+    """A goal and its figure. ``met`` is None if this run did not measure it."""
 
     about: str
     wanted: str
@@ -27,7 +27,7 @@ class Goal:
 
 @dataclass(slots=True)
 class Section:
-    """One benchmark: a table, the goals it answers, what was left out and why, and every sample."""
+    """One benchmark's table, goals, omissions with their reasons, and samples."""
 
     name: str
     title: str
@@ -53,7 +53,7 @@ class Section:
 
 
 def markdown(sections: Sequence[Section], about: dict[str, str], at: datetime) -> str:
-    """The page."""
+    """Return the page."""
     goals = [goal for section in sections for goal in section.goals]
     parts = [
         f"# Benchmarks of {at:%Y-%m-%d %H:%M} UTC",
@@ -70,7 +70,7 @@ def markdown(sections: Sequence[Section], about: dict[str, str], at: datetime) -
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

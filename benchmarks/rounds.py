@@ -1,7 +1,7 @@
-"""Rounds: every contender once, then again in reverse order, and so on. The result is a median of undisturbed samples.
+"""Run the contenders in turns, every second round in reverse order, and compare the medians of undisturbed samples.
 
-The CPU that other processes use during a sample is measured. If it is more than a tenth of the machine, the sample
-counts only if there is no better one.
+The CPU time of other processes is measured during each sample. A sample in which they used more than a tenth of the
+machine counts only if no better sample exists.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Sample:
 
     @property
     def disturbed(self) -> bool:
-        """Return whether other processes used much of the machine."""
+        """Whether other processes used too much of the machine."""
         return self.others > _DISTURBED
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A program to measure: its command, its settings, and how to prepare the table for it.
+    """A contender: its command, its settings, and how to prepare the table for it.
 
     ``drains`` says that nothing may be pending afterwards. ``sends`` says that the topics must have grown by its
     count.
@@ -75,7 +75,7 @@ class Rounds:
         self.failed: dict[str, str] = {}
 
     def warm_up(self, contender: Contender) -> None:
-        """Run one turn that does not count: a Java broker is slow until its code is compiled."""
+        """Run one turn that does not count, because a Java broker is slow until its code is compiled."""
         self._sample(contender)
 
     def run(self, contenders: Sequence[Contender], *, may_fail: bool = False) -> None:
@@ -95,7 +95,7 @@ class Rounds:
                     self.failed[contender.name] = " ".join(str(error).split())[-200:]
 
     def best(self, name: str) -> list[Sample]:
-        """Return the samples that count: the undisturbed ones, or all if there is none."""
+        """Return the samples that count: the undisturbed ones, or all if none is undisturbed."""
         found = [sample for sample in self.samples if sample.contender == name]
         return [sample for sample in found if not sample.disturbed] or found
 
@@ -104,7 +104,7 @@ class Rounds:
         return median(sample.rate for sample in self.best(name))
 
     def ratio(self, name: str, to: str) -> float:
-        """Return the ratio to another contender's rate."""
+        """Return the ratio of this rate to another contender's."""
         return self.rate(name) / self.rate(to)
 
     def row(self, name: str, *, to: str) -> tuple[str, ...]:
@@ -129,7 +129,7 @@ class Rounds:
 
     @property
     def records(self) -> list[dict[str, object]]:
-        """Return every sample, the disturbed ones too."""
+        """Return every sample, including disturbed ones."""
         return [{"broker": self._broker.name, **asdict(sample)} for sample in self.samples]
 
     def _undisturbed(self, contender: Contender) -> Sample:

@@ -1,4 +1,4 @@
-"""What it costs to start: CPU seconds of a whole process, as multiples of an interpreter that does nothing."""
+"""Measure start-up: the CPU time of a whole process, as a multiple of an interpreter that does nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs next to the publisher: the effect of cleanup on it, and ``stats`` over millions of rows."""
+"""Measure the effect of a cleanup on the publisher, and ``stats`` over millions of rows."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def cleanup(options: Options) -> list[Section]:
 
 
 def stats(options: Options) -> list[Section]:
-    """Time of the database for one look at the outbox, warm."""
+    """Measure the database time of one ``stats`` query with warm caches."""
     section = Section("stats", f"`stats` over {options.many:,} rows", ("what", "median ms", "highest ms"))
     with database() as server:
         server.fill(1000, beside=options.many, dead=1000)

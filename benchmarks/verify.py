@@ -1,4 +1,4 @@
-"""The cost of verifying a signature, as a ratio to the least possible work: one HMAC and one parse."""
+"""Measure the verification of a signature against the minimum: one HMAC and one parse."""
 
 from __future__ import annotations
 

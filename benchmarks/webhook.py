@@ -1,4 +1,4 @@
-"""The webhook's transaction against pgbench with the same SQL on one connection."""
+"""Compare the webhook's transaction with pgbench running the same SQL over one connection."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _script(server: Database, warm: int, number: int) -> tuple[str, int]:
 
 
 def _verifying(options: Options) -> float:
-    """Milliseconds of the proof alone."""
+    """Return the milliseconds of the verification alone."""
     request = _payment(1)[1]
     taken = []
     for _ in range(100 * options.runs):

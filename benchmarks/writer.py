@@ -1,4 +1,4 @@
-"""Commits events one by one at a steady pace: ``python -m benchmarks.writer EVENTS_A_SECOND SECONDS``.
+"""Commit events one by one at a steady rate: ``python -m benchmarks.writer EVENTS_A_SECOND SECONDS``.
 
 It writes for two seconds before what counts, for as long as a publisher needs to see that there is work again. Prints a
 JSON object of event id to the instant (seconds since 1970) at which its commit returned. It does not wait for its
@@ -24,7 +24,7 @@ _PAYLOAD = json.dumps({"padding": "x" * 284})
 
 
 def main() -> None:
-    """Write, and tell when."""
+    """Write the events and print their times."""
     rate, seconds = float(sys.argv[1]), float(sys.argv[2])
     connection = psycopg2.connect(environ["DATABASE_URL"])
     connection.autocommit = True

@@ -1,6 +1,7 @@
-"""The alarms: what each one watches, and when a person is told. Dashboard and alarms come from the list of metrics.
+"""Define the alarms: which metric each watches, and when it alerts a person.
 
-An alarm cannot name a metric that no function emits, because the list in ``ticketbottle_payctl.metrics`` is asked.
+Alarms and dashboard are made from the list in ``ticketbottle_payctl.metrics``, so they cannot name a metric that no
+function emits.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LOGICAL = {
 
 
 class Silence(StrEnum):
-    """What a missing value means: nothing happened, or nothing works."""
+    """The meaning of a missing value: nothing happened, or nothing works."""
 
     IS_FINE = "notBreaching"
     IS_A_FAULT = "breaching"
@@ -31,7 +32,7 @@ class Silence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One metric with its dimensions, as one value a period."""
+    """A metric with its dimensions and its statistic, which give one value for each period."""
 
     namespace: str | Json
     name: str
@@ -41,10 +42,9 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm. It rings if ``watch`` is above ``above`` (or below ``below``) in ``bad`` of ``of`` periods.
+    """An alarm about ``watch`` above ``above`` (or below ``below``) in ``bad`` of ``of`` periods of ``period`` seconds.
 
-    A period has ``period`` seconds. With ``share_of``, the value is ``watch`` in percent of it. ``pages`` marks alarms
-    that cannot wait until the morning.
+    With ``share_of``, the value is ``watch`` in percent of it. ``pages`` marks alarms that cannot wait until morning.
     """
 
     name: str
@@ -61,12 +61,12 @@ class Alarm:
 
     @property
     def logical_id(self) -> str:
-        """Return the alarm's name in the template."""
+        """The alarm's name in the template."""
         return f"{self.name}Alarm"
 
 
 def ours(function: Function, name: str) -> Watch:
-    """Return a metric that a function emits, by the statistic that the list has for it.
+    """Return a metric that a function emits, with the statistic from the list.
 
     Raises:
         KeyError: there is no such metric.
@@ -80,7 +80,7 @@ def ours(function: Function, name: str) -> Watch:
 
 
 def of_lambda(function: Function, name: str, statistic: str = "Sum") -> Watch:
-    """Return a metric that Lambda has of a function."""
+    """Return a metric that Lambda itself emits for a function."""
     return Watch("AWS/Lambda", name, {"FunctionName": {"Ref": LOGICAL[function]}}, statistic)
 
 
@@ -224,7 +224,7 @@ ALARMS: tuple[Alarm, ...] = (
 
 
 def resources() -> dict[str, Json]:
-    """Return the part of the template that is made from this list: the alarms, the one that pages, the dashboard."""
+    """Return the template's resources that are made from this list: alarms, the pager's alarm, and dashboard."""
     made = {alarm.logical_id: _alarm(alarm) for alarm in ALARMS}
     made["PaymentsUnhealthyAlarm"] = _composite([alarm for alarm in ALARMS if alarm.pages])
     made["Dashboard"] = dashboard([alarm.logical_id for alarm in ALARMS])
@@ -232,7 +232,7 @@ def resources() -> dict[str, Json]:
 
 
 def _alarm(alarm: Alarm) -> Json:
-    """Return an alarm that tells when it starts and when it ends."""
+    """Return an alarm's resource. It sends a message when the alarm starts and when it ends."""
     topic = [{"Ref": "AlarmTopic"}]
     properties: Json = {
         "AlarmName": {"Fn::Sub": f"${{AWS::StackName}}-{alarm.name}"},
@@ -269,7 +269,7 @@ def _series(name: str, watch: Watch, period: int) -> Json:
 
 
 def _composite(alarms: list[Alarm]) -> Json:
-    """Return the alarm for a pager: it rings if any alarm rings that cannot wait."""
+    """Return the alarm for a pager, which combines all alarms that cannot wait."""
     rule = " OR ".join(f'ALARM("${{{alarm.logical_id}}}")' for alarm in alarms)
     properties = {
         "AlarmName": {"Fn::Sub": "${AWS::StackName}-PaymentsUnhealthy"},

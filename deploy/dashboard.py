@@ -1,4 +1,4 @@
-"""The dashboard: one graph for each metric, by function and by gateway, and the state of the alarms."""
+"""Make the dashboard: a graph for each metric, by function and by gateway, and the alarms' state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ABOVE = 4
 
 
 def dashboard(alarms: list[str]) -> dict[str, Any]:
-    """Return the dashboard. ``alarms`` are the alarms' names in the template."""
+    """Return the dashboard's resource. ``alarms`` are the alarms' names in the template."""
     state = {"title": "Alarms", "alarms": [f"${{{name}.Arn}}" for name in alarms]}
     widgets = [{"type": "alarm", "x": 0, "y": 0, "width": 24, "height": _ABOVE, "properties": state}]
     widgets += [_graph(metric, number) for number, metric in enumerate(METRICS)]

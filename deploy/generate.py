@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 TEMPLATE, GENERATED = HERE / "template.yaml", HERE / "cloudformation.json"
 MARK = "# -- made by `make template`"
 NO_RELEASE = "0" * 64
-"""The stamp in the committed file. A build has the hash of its zips there, so that each new version gets traffic."""
+"""The stamp in the committed template. A build has the hash of its zips instead, so that a new version gets traffic."""
 
 Template = dict[str, Any]
 
@@ -42,7 +42,7 @@ class _Yaml(yaml.SafeDumper):
 
 
 def template_text(current: str) -> str:
-    """Return the template with the part below its mark generated."""
+    """Return the template with the part below its mark generated again."""
     above, mark, below = current.partition(MARK)
     made = yaml.dump(resources(), Dumper=_Yaml, sort_keys=False, width=110)
     return above + mark + below.partition("\n")[0] + "\n" + "".join(f"  {line}\n" for line in made.splitlines())
@@ -71,7 +71,7 @@ def cloudformation(template: str, stamp: str = NO_RELEASE) -> str:
 
 
 def stamp_of(folder: Path) -> str:
-    """Return what identifies a build: the hash of both zips."""
+    """Return the hash of both zips, which identifies a build."""
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in (LAYER, CODE))).hexdigest()
 
 
@@ -81,7 +81,7 @@ class _NoManagedPolicies:
 
 
 def main() -> int:
-    """Write or check the files, and name them."""
+    """Write or check the generated files, and name those that differ."""
     parser = argparse.ArgumentParser(prog="make template", description="Write what is made from deploy/template.yaml.")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--release", type=Path)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = "3.13"
 ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
 GLIBC = ("manylinux_2_28", "manylinux2014", "manylinux_2_17")
-"""Every tag is named. With only an older one, pip silently takes a much older Kafka client, or none."""
+"""The wheels' platform tags. With an old tag alone pip silently takes a much older Kafka client, or none."""
 
 LAYER, CODE = "dependencies.zip", "code.zip"
 CA_FILE = "payctl-ca.pem"
@@ -43,7 +43,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class Artifact(NamedTuple):
-    """A zip and its size. ``sha256`` is of the whole file."""
+    """A zip and its size. ``sha256`` is the hash of the whole file."""
 
     path: Path
     zipped: int
@@ -64,7 +64,7 @@ def build(  # noqa: PLR0913 - each is a choice of whoever builds
     ca: Path | None = None,
     source: Path = ROOT,
 ) -> tuple[Artifact, ...]:
-    """Make both zips in ``target`` from the packages in ``source``. ``interpreter`` is the runtime's CPython.
+    """Build both zips in ``target`` from the packages in ``source``; ``interpreter`` is the runtime's CPython.
 
     Raises:
         OverBudgetError: a zip is larger than its budget.
@@ -125,7 +125,7 @@ def _zipped(folder: Path, target: Path) -> Artifact:
 
 
 def main() -> None:
-    """Build, and print the result."""
+    """Build both zips and print their sizes."""
     parser = argparse.ArgumentParser(prog="make package", description="Build the zips for AWS Lambda.")
     parser.add_argument("--interpreter", required=True, help=f"a CPython {RUNTIME}")
     parser.add_argument("--arch", choices=sorted(ARCHITECTURES), default="arm64")

@@ -1,4 +1,4 @@
-"""The list of all metrics. The functions may emit no other. The template's alarms and dashboard are made from it.
+"""The list of metrics. The functions emit no others, and the template's alarms and dashboard are made from it.
 
 A metric is a line of JSON on stdout in CloudWatch's embedded metric format. It needs no call, agent or endpoint.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
@@ -19,7 +19,7 @@ Amount = float | Sequence[float]
 """One value, or up to :data:`MOST_VALUES` of them."""
 
 MOST_VALUES = 100
-"""The number of values that one metric of one line may have."""
+"""The largest number of values that a metric of one line can have."""
 
 
 class Function(StrEnum):
@@ -31,7 +31,7 @@ class Function(StrEnum):
 
 
 class Unit(StrEnum):
-    """CloudWatch's words for the used units."""
+    """CloudWatch's names of the units in use."""
 
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
@@ -39,7 +39,7 @@ class Unit(StrEnum):
 
 
 class Statistic(StrEnum):
-    """How the values of a period become one. It is never the average, which hides peaks."""
+    """The statistic that makes one value of a period. The average is missing, because it hides the worst values."""
 
     SUM = "Sum"
     MAXIMUM = "Maximum"
@@ -48,14 +48,14 @@ class Statistic(StrEnum):
 
 BY_FUNCTION = ("env", "function")
 BY_PROVIDER = ("env", "provider")
-"""The only sets of dimensions. Each combination of values is billed as a metric."""
+"""The only sets of dimensions. Each combination of values is billed as a metric of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What is measured, which function emits it, its dimensions, and its statistic.
+    """A metric: what it measures, its functions, dimensions, unit and statistic.
 
-    Every run of its function emits an ``always`` metric, also as zero: a missing value is a fault.
+    Every run of a function emits its ``always`` metrics, even a zero, so a missing value is a fault.
     """
 
     name: str
@@ -128,7 +128,7 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 def of_outbox(pending: int, dead: int, oldest_pending_age_s: float | None) -> dict[str, Amount]:
-    """Return the measures of the outbox now."""
+    """Return the outbox's present state as amounts."""
     age = round(oldest_pending_age_s or 0.0, 3)
     return {"OutboxPending": pending, "OutboxDeadTotal": dead, "OutboxOldestPendingAge": age}
 
@@ -165,7 +165,7 @@ def emf(
 
 
 def emit(function: Function, amounts: Mapping[str, Amount], *, env: str, provider: str | None = None) -> None:
-    """Print the lines to stdout at once, because the process may be frozen or end right after."""
+    """Print the lines to stdout at once, because the process can be frozen or end right after."""
     for line in emf(function, amounts, env=env, at=time.time(), provider=provider):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()

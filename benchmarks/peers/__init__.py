@@ -1,1 +1,1 @@
-"""Other programs for the same work, each in its own environment that is made when it is first needed."""
+"""Other programs that do the same work, each in its own environment, which is made when first needed."""

@@ -1,4 +1,4 @@
-"""A virtual environment for each peer, made from its exact requirements when first needed."""
+"""Make a virtual environment for each peer from its exact requirements, when first needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HERE = Path(__file__).parent
 
 
 class PeerMissingError(Exception):
-    """A peer cannot be had here; the message says why."""
+    """A peer is not available. The message says why."""
 
 
 def interpreter(peer: str) -> str:
