@@ -122,7 +122,7 @@ def test_one_deadline_covers_a_response_that_comes_byte_by_byte(start):
             get(port, timeout=timedelta(seconds=0.5))
         took = time.monotonic() - begun
         stop.set()
-    assert took < 2
+    assert took < 5
 
 
 def test_the_deadline_covers_the_tls_handshake():
@@ -132,7 +132,7 @@ def test_the_deadline_covers_the_tls_handshake():
         request = HttpRequest("GET", f"https://127.0.0.1:{listening.getsockname()[1]}/")
         with pytest.raises(UnavailableError, match="no complete response"):
             send(request, timedelta(seconds=0.5))
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5
 
 
 def test_a_refused_connection_is_named():
