@@ -1,1 +1,1 @@
-"""Kafka: one producer, one delivery per message, every failure with a name and a fault."""
+"""Kafka: one producer, one reader, and a name and a fault for every failure."""

@@ -1,4 +1,4 @@
-"""Our settings in librdkafka's words.
+"""Translate payctl's settings into librdkafka's configuration.
 
 The names are those of https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md.
 """
@@ -13,19 +13,19 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import KafkaSettings
 
 MESSAGE_TIMEOUT_MS = 30_000
-"""How long one message may take, retries and a change of leader included. Longer than the socket's timeout."""
+"""The time limit for one message, including retries and a change of leader. It exceeds the socket's timeout."""
 
 _SOCKET_TIMEOUT_MS = 10_000
 
 ClientConfig = dict[str, Any]
-"""Text, numbers, flags; with aws-iam also the function that signs the next token."""
+"""Texts, numbers and flags. With aws-iam also the function that signs the next token."""
 
 
 def connection_config(settings: KafkaSettings) -> ClientConfig:
-    """How to reach and trust the brokers; the same for a producer, a consumer and an admin client.
+    """Return the settings for connection, TLS and login. Producers, consumers and admin clients share them.
 
     Raises:
-        ConfigError: a CA file without certificates, or aws-iam without its extra, a region or AWS credentials.
+        ConfigError: the CA file has no certificates, or aws-iam lacks its extra, a region or AWS credentials.
     """
     return {
         "bootstrap.servers": settings.brokers,
@@ -37,7 +37,7 @@ def connection_config(settings: KafkaSettings) -> ClientConfig:
         "reconnect.backoff.max.ms": 1000,
         "connections.max.idle.ms": 180_000,
         "allow.auto.create.topics": False,
-        "log_level": 0,  # librdkafka would write to stderr itself; its errors reach us through error_cb
+        "log_level": 0,  # librdkafka would write to stderr; payctl gets its errors through error_cb
         "security.protocol": _protocol(settings),
         **_trust(settings),
         **_credentials(settings),
@@ -45,13 +45,13 @@ def connection_config(settings: KafkaSettings) -> ClientConfig:
 
 
 def producer_config(settings: KafkaSettings) -> ClientConfig:
-    """All of it, with what the guarantee rests on: every in-sync replica, idempotent, Java's partitioner."""
+    """Return a producer's settings. The delivery guarantee needs acks=all, idempotence and Java's partitioner."""
     return connection_config(settings) | {
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
         "linger.ms": 5,
-        "compression.type": "lz4",  # a batch is many alike texts: a tenth more events a second into Kafka beside it
+        "compression.type": "lz4",  # similar payloads compress well: 10 % more events a second
         "message.timeout.ms": MESSAGE_TIMEOUT_MS,
         "topic.metadata.propagation.max.ms": 5000,
         "delivery.report.only.error": True,
@@ -67,7 +67,7 @@ def _protocol(settings: KafkaSettings) -> str:
 
 
 def _trust(settings: KafkaSettings) -> ClientConfig:
-    """Certificates are always checked, with the host's name; without a CA file, against the system's authorities."""
+    """Return the TLS settings. Certificate and host name are always checked, by default with the system's CAs."""
     if not settings.ssl:
         return {}
     checked = {"enable.ssl.certificate.verification": True, "ssl.endpoint.identification.algorithm": "https"}

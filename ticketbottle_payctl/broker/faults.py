@@ -1,6 +1,7 @@
-"""Whose fault a delivery's error is, by table. What is not listed is nobody's: it costs no event a retry.
+"""Decide from a table whose fault a delivery error is. An error that is not listed counts as a transport error.
 
-So a broker's, a login's, a quota's or a clock's trouble kills no backlog, also under a name that is new to us.
+A transport error uses up no event's retries. An outage, a refused login or a quota therefore makes no event dead,
+even if the broker reports it with an unknown code.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from confluent_kafka import KafkaError
 
 from ticketbottle_payctl.domain.retry import Fault
 
-# A timestamp is this host's clock against the topic's limits: every event of that topic meets it, none is to blame.
+# INVALID_TIMESTAMP depends on this host's clock and the topic's limits. It affects every event of the topic alike.
 _CONFIGURATION = {
     KafkaError.INVALID_TIMESTAMP,
     KafkaError.UNKNOWN_TOPIC_ID,
@@ -49,6 +50,6 @@ _TABLES = (
 
 
 def fault_of(error: KafkaError) -> Fault:
-    """The budget that this error is charged to."""
+    """Return the fault, which decides if the error uses up one of the event's retries."""
     code = error.code()
     return next((fault for codes, fault in _TABLES if code in codes), Fault.TRANSPORT)

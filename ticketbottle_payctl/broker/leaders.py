@@ -1,7 +1,7 @@
-"""Which partitions have no leader, as the brokers said when they were last asked.
+"""Remember which partitions had no leader when the brokers were last asked.
 
-A message for such a partition waits until it times out, and the batch with it. Who asks here first keeps it back and
-lets the others flow.
+A message to such a partition would wait until it times out, and its whole batch would wait too. The publisher asks here
+first, defers the event and sends the others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _NOBODY = -1
 
 
 class Leaders:
-    """What was learnt of each topic; of a topic that was never asked about, nothing is held against it."""
+    """The partitions without a leader. A topic that was never asked about counts as having all its leaders."""
 
     def __init__(self) -> None:
         self._partitions: dict[str, int] = {}
@@ -22,11 +22,11 @@ class Leaders:
 
     @property
     def missing(self) -> bool:
-        """Whether any partition has none."""
+        """Whether any partition has no leader."""
         return bool(self._without)
 
     def learn(self, topic: str, leaders: Mapping[int, int]) -> None:
-        """Take in a topic's partitions and the broker that leads each, -1 for nobody."""
+        """Store the leader of each partition of a topic. -1 means that the partition has no leader."""
         self._partitions[topic] = len(leaders)
         without = frozenset(partition for partition, leader in leaders.items() if leader == _NOBODY)
         if without:
@@ -35,6 +35,6 @@ class Leaders:
             self._without.pop(topic, None)
 
     def is_missing(self, topic: str, key: str) -> bool:
-        """Whether a message with this key would find no leader."""
+        """Return whether the partition of this key has no leader."""
         without = self._without.get(topic)
         return without is not None and partition_of(key.encode(), self._partitions[topic]) in without

@@ -1,7 +1,7 @@
-"""Log in to Amazon MSK with the AWS identity at hand: a presigned URL as an OAuth token, renewed before it expires.
+"""Log in to Amazon MSK with the process's AWS credentials. The OAuth token is a presigned URL, renewed in time.
 
-What the token is: https://github.com/aws/aws-msk-iam-sasl-signer-python, whose steps are followed here with botocore
-alone. Signing is local; no AWS service is asked. The token lets its holder connect for 15 minutes: it is a secret.
+The steps are those of https://github.com/aws/aws-msk-iam-sasl-signer-python, with botocore alone. Signing is local and
+calls no AWS service. The token is a secret: its holder can connect for 15 minutes.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _ACTION = "kafka-cluster:Connect"
 _REGION_IN_NAME = re.compile(r"\.kafka(?:-serverless)?\.([a-z0-9-]+)\.amazonaws\.com")
 
 TokenSource = Callable[[str], tuple[str, float]]
-"""librdkafka's ``oauth_cb``: given its own setting, answers a token and when it expires, in seconds since 1970."""
+"""librdkafka's ``oauth_cb``: returns a token and its expiry in seconds since 1970. The argument is not used."""
 
 
 def token_source(brokers: str, region: str | None) -> TokenSource:
-    """What the client asks for a token each time one is due.
+    """Return the function that makes the client's next token.
 
-    The brokers' own names tell the region; ``region`` counts where they do not (an alias, a tunnel).
+    The region is taken from the brokers' names. ``region`` applies if they do not contain one (an alias, a tunnel).
 
     Raises:
-        ConfigError: the msk extra is not installed, the region is unknown, or there is no AWS identity here.
+        ConfigError: the msk extra is not installed, the region is unknown, or no AWS credentials were found.
     """
     found = _REGION_IN_NAME.search(brokers)
     where = found.group(1) if found else region
     if not where:
-        message = "KAFKA_SASL_MECHANISM is aws-iam, and neither the brokers' names nor AWS_REGION tell the region"
+        message = "KAFKA_SASL_MECHANISM is aws-iam, but neither the brokers' names nor AWS_REGION contain the region"
         raise ConfigError(message, hint="set AWS_REGION")
     try:
         auth, request = import_module("botocore.auth"), import_module("botocore.awsrequest")
@@ -49,7 +49,7 @@ def token_source(brokers: str, region: str | None) -> TokenSource:
         raise ConfigError(message, hint="pip install 'payctl[msk]'") from error
     credentials = session.get_credentials()
     if credentials is None:
-        message = "KAFKA_SASL_MECHANISM is aws-iam, and there are no AWS credentials here"
+        message = "KAFKA_SASL_MECHANISM is aws-iam, but no AWS credentials were found"
         raise ConfigError(message, hint="give the process a role, or AWS_PROFILE; `aws sts get-caller-identity` helps")
 
     def next_token(_setting: str) -> tuple[str, float]:

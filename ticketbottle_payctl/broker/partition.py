@@ -1,4 +1,4 @@
-"""Which partition a key belongs to, as Java's client, kafkajs and librdkafka's ``murmur2_random`` compute it.
+"""Compute a key's partition as Java's client, kafkajs and librdkafka's ``murmur2_random`` do.
 
 Source: Kafka's ``Utils.murmur2`` and ``BuiltInPartitioner.partitionForKey`` (32-bit murmur2, seed 0x9747b28c, the
 sign bit cleared, modulo the number of partitions).
@@ -13,7 +13,7 @@ _WORD = 0xFFFFFFFF
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition, from 0 to ``partitions`` - 1, of a message with this key."""
+    """Return the partition of a message with this key, from 0 to ``partitions`` - 1."""
     return (_murmur2(key) & 0x7FFFFFFF) % partitions
 
 

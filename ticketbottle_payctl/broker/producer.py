@@ -1,7 +1,7 @@
-"""The producer: give it a wave of messages, get back the ones that were not acknowledged.
+"""Send messages to Kafka and return those that the brokers did not acknowledge.
 
-Only failures are reported by the client (one callback per message would cost more than the message), so a
-message is known to be appended when the queue ran empty and no failure names it.
+The client reports failures only, because a callback for each message would cost more than the message. A message is
+acknowledged if the client's queue is empty and no failure names its key.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _MOST_NEW_CLIENTS = 2
 _CREDENTIALS = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
 _REFUSED = {*_CREDENTIALS, KafkaError._SSL}
 
-# A fatal error of idempotence is raised by whatever serves the callbacks, and where it meets one of ours the
-# interpreter wraps it.
+# Any call that serves the client's callbacks can raise a fatal error of idempotence. Inside a callback of ours the
+# interpreter wraps it into a SystemError.
 _FATAL = (KafkaException, SystemError)
 
-# librdkafka says one thing in spite of log_level 0: that it met a fatal error.
+# In spite of log_level 0 librdkafka logs a fatal error.
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -42,7 +42,7 @@ def _never() -> bool:
 
 
 class Failure(NamedTuple):
-    """Why a message was not acknowledged. ``reason`` is the broker's or the client's text, without the payload."""
+    """The cause why a message was not acknowledged. ``reason`` is the broker's or client's text without the payload."""
 
     fault: Fault
     code: str
@@ -50,7 +50,7 @@ class Failure(NamedTuple):
 
 
 class _Patience:
-    """How much longer a wave may take: its own time, a little once a stop is asked for, none once its claim is lost."""
+    """The time that a wave has left: its timeout, 5 seconds after a stop request, nothing after its claim is lost."""
 
     def __init__(self, timeout: float, stopping: Callable[[], bool], lost: Callable[[], bool]) -> None:
         self._deadline = time.monotonic() + timeout
@@ -69,7 +69,7 @@ _UNKNOWN = Failure(Fault.TRANSPORT, "_UNKNOWN", "the client was closed before it
 
 
 class Producer:
-    """One idempotent producer, made on first use and made anew after a fatal error or a purge."""
+    """An idempotent producer. It connects on first use, and again after a fatal error or a purge."""
 
     def __init__(self, config: Mapping[str, Any], *, new_client: Callable[..., Client] = Client) -> None:
         self._config = dict(config)
@@ -80,16 +80,15 @@ class Producer:
         self._client_error: KafkaError | None = None
 
     def probe(self, timeout: float, stopping: Callable[[], bool] = _never) -> dict[str, Failure]:
-        """Ask the brokers for our topics, within ``timeout`` seconds; the event types that cannot flow, and why.
+        """Ask the brokers for payctl's topics. Return the event types that cannot be sent, with the cause.
 
-        ``leaders`` knows afterwards which partitions have none. Slow brokers are waited for: what one answer took, the
-        next is given.
-
-        A stop that is asked for meanwhile ends it within a few seconds.
+        The questions take at most ``timeout`` seconds together, and a few seconds after a stop request. A question gets
+        as much time as the previous one needed, so slow brokers are waited for. Afterwards ``leaders`` knows which
+        partitions have no leader.
 
         Raises:
             BrokerUnavailableError: no broker answered.
-            BrokerRefusedError: a broker answered and refused us.
+            BrokerRefusedError: a broker refused the credentials or the TLS connection.
         """
         deadline = time.monotonic() + timeout
         stopped = {}
@@ -107,11 +106,11 @@ class Producer:
         stopping: Callable[[], bool] = _never,
         lost: Callable[[], bool] = _never,
     ) -> dict[str, Failure]:
-        """Send messages of distinct keys and wait; the failed ones by key, empty where every one is appended.
+        """Send messages with distinct keys and wait. Return the failures by key; it is empty if every message arrived.
 
-        Never longer than ``timeout`` seconds and a short purge; once a stop is asked for, a few seconds. ``lost`` says
-        that the wave is no longer ours: nothing of it is sent then, and what still waits to be sent is given up.
-        What is unresolved by then has failed, though the broker may still have it: a later duplicate carries
+        The call takes at most ``timeout`` seconds and a short purge, and a few seconds after a stop request. ``lost``
+        returns True if the claim of the wave is lost: then nothing more of it is sent, and queued messages are dropped.
+        A message without a result by then counts as failed. If the broker has it nevertheless, a later duplicate has
         the same event id.
         """
         if lost():
@@ -128,7 +127,7 @@ class Producer:
         return failures
 
     def unavailable(self) -> BrokerUnavailableError | BrokerRefusedError:
-        """Why nothing goes through, from what the client said last: refused credentials, or nobody there."""
+        """Return the error that names why no message arrives, from what the client reported last."""
         error = self._client_error
         servers = self._config["bootstrap.servers"]
         if error is not None and error.code() in _CREDENTIALS:
@@ -142,7 +141,7 @@ class Producer:
         return BrokerUnavailableError(message, hint="check that the brokers are up, and that KAFKA_SSL fits their port")
 
     def close(self) -> None:
-        """Let the client go. Nothing is in flight between two calls of :meth:`send`, so nothing is lost."""
+        """Close the client. No message is lost, because none is in flight between two calls of :meth:`send`."""
         client, self._client = self._client, None
         if client is not None:
             client.purge()
@@ -158,13 +157,13 @@ class Producer:
         return self._client
 
     def _on_client_error(self, error: KafkaError) -> None:
-        """Keep what says most: a refusal stays, and "all brokers are down" never replaces the reason why."""
+        """Keep the most specific error: a refusal stays, and "all brokers are down" does not replace its cause."""
         if self._refused() or (self._client_error is not None and error.code() == KafkaError._ALL_BROKERS_DOWN):
             return
         self._client_error = error
 
     def _send_once(self, wave: Sequence[Message], patience: _Patience) -> tuple[dict[str, Failure], bool]:
-        """The failed ones, and whether the client met a fatal error."""
+        """Send the wave. Return the failures, and whether the client met a fatal error."""
         failures: dict[str, Failure] = {}
         self._failures = failures
         client = self._healthy()
@@ -183,7 +182,7 @@ class Producer:
         return failures, died
 
     def _healthy(self) -> Client:
-        """The client, made anew where the old one met a fatal error since it was last asked."""
+        """Return the client. Recreate it if the previous one met a fatal error."""
         client = self._connected()
         try:
             client.poll(0)
@@ -212,16 +211,16 @@ class Producer:
             self._failures[(message.key() or b"").decode()] = _failure(error)
 
     def _flushed(self, client: Client, patience: _Patience) -> bool:
-        """Wait for every delivery, in short steps so that signals are heard; whether every one is known."""
+        """Wait for every delivery, in short steps so that signals are handled. Return whether every result is known."""
         while left := client.flush(_STEP):
             if patience.is_over():
                 break
         return left == 0
 
     def _give_up(self, client: Client) -> bool:
-        """Throw away what is left and the client with it: after a purge it would fail its next message too.
+        """Drop the queued messages and the client. After a purge its next message would fail too.
 
-        True where by now every delivery is known.
+        Return whether every result is known now.
         """
         self._client = None
         client.purge()
@@ -230,7 +229,7 @@ class Producer:
     def _topic_problem(
         self, topic: str, patience: float, deadline: float, stopping: Callable[[], bool]
     ) -> tuple[KafkaError | None, float]:
-        """What keeps a topic from being written to, and how long an answer is waited for by now."""
+        """Return why a topic cannot be written to, or None, and how long the next answer may take."""
         while True:
             try:
                 metadata = self._connected().list_topics(topic, timeout=patience)

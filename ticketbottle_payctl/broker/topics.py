@@ -1,4 +1,4 @@
-"""What the brokers say of the topics payctl writes to."""
+"""Describe the topics that payctl writes to."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _STEP = 1.0
 
 
 class Topic(NamedTuple):
-    """A topic as its cluster describes it. ``problem`` is the brokers' word where it cannot be used.
+    """A topic as the brokers describe it. ``problem`` is their text if the topic cannot be used.
 
-    ``replicas`` is the smallest number over its partitions; ``leaderless`` and ``lagging`` count partitions without a
-    leader, and with replicas that are behind.
+    ``replicas`` is the smallest number of any partition. ``leaderless`` counts partitions without a leader, and
+    ``lagging`` those with replicas that are behind.
     """
 
     name: str
@@ -32,18 +32,18 @@ class Topic(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """How many brokers answered for, and the topics."""
+    """The number of brokers in the cluster, and the topics."""
 
     brokers: int
     topics: list[Topic]
 
 
 def describe(settings: KafkaSettings, timeout: float) -> Cluster:
-    """Ask for each topic of :data:`TOPICS`, within ``timeout`` seconds each.
+    """Ask the brokers for each topic of :data:`TOPICS`, with ``timeout`` seconds for each.
 
     Raises:
         BrokerUnavailableError: no broker answered.
-        ConfigError: a mechanism that needs an optional package which is not installed.
+        ConfigError: the login mechanism needs a package that is not installed.
     """
     client = AdminClient(connection_config(settings))
     topics = []
@@ -57,7 +57,7 @@ def describe(settings: KafkaSettings, timeout: float) -> Cluster:
 
 def _metadata(client: AdminClient, name: str, settings: KafkaSettings, deadline: float) -> Any:  # noqa: ANN401 - not exported
     while True:
-        client.poll(0)  # a token is fetched by a callback, and only a poll calls one
+        client.poll(0)  # a callback fetches the token, and only a poll runs callbacks
         try:
             return client.list_topics(name, timeout=_STEP)
         except KafkaException as error:
