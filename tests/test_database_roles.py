@@ -151,5 +151,5 @@ def test_the_doctor_finds_nothing_to_mend_in_a_role(engine_as, role, tasks):
 )
 def test_a_role_may_not_do_what_is_not_its_work(engine_as, role, statement):
     """What the page withholds is refused by the database and told as a matter of configuration."""
-    with pytest.raises(ConfigError, match="may not do this"), transaction(engine_as(role), Limits()) as connection:
+    with pytest.raises(ConfigError, match="lacks a privilege"), transaction(engine_as(role), Limits()) as connection:
         connection.exec_driver_sql(statement)

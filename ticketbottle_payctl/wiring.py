@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import Settings
+from ticketbottle_payctl.settings.database_url import secrets_in
 from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_GROUP
 
 if TYPE_CHECKING:
@@ -135,9 +135,5 @@ def hide_secrets(environ: Mapping[str, str]) -> None:
     for name, value in environ.items():
         if value and _SECRET_NAME.search(name) and not name.endswith("_ARN"):
             telemetry.register(Secret(value))
-    try:
-        password = urlsplit(environ.get("DATABASE_URL", "")).password
-    except ValueError:
-        return
-    if password:
-        telemetry.register(Secret(password))
+    for secret in secrets_in(environ.get("DATABASE_URL", "")):
+        telemetry.register(secret)

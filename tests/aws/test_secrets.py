@@ -90,8 +90,9 @@ def test_what_aws_itself_stores_is_understood(cloud, environment_of):
         KAFKA_USERNAME_SECRET_ARN=cloud.secret({"username": "u", "password": "p"}, "AmazonMSK_payctl"),
         KAFKA_PASSWORD_SECRET_ARN=cloud.secret({"username": "u", "password": "p"}, "AmazonMSK_payctl"),
     )
-    url = Settings.from_env(environ).database.url.reveal()
-    assert url == "postgresql://payctl:p%40ss%2Fword%201@db.internal:5433/payments"
+    database = Settings.from_env(environ).database
+    assert (str(database.place), database.parameters["user"]) == ("db.internal:5433/payments", "payctl")
+    assert database.secrets["password"] == Secret("p@ss/word 1")
     assert (environ["KAFKA_USERNAME"], environ["KAFKA_PASSWORD"]) == ("u", "p")
 
 

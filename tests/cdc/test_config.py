@@ -62,6 +62,14 @@ def test_replication_goes_to_the_server_itself(server, place):
     assert (connector["database.hostname"], connector["database.port"]) == place
 
 
+@pytest.mark.parametrize("query", ["host=/var/run/postgresql", "host=a,b"])
+def test_a_socket_or_a_list_of_servers_wants_the_server_named(query):
+    """Debezium connects to one server by TCP, so one is asked for."""
+    with pytest.raises(InputError, match="Debezium connects to one"):
+        made(f"postgresql://u:p@localhost/d?{query}")
+    assert made(f"postgresql://u:p@localhost/d?{query}", server="db:1").connector["database.hostname"] == "db"
+
+
 @pytest.mark.parametrize("password", ["hunter2", "", "${tail}", "${file:/a b:c}", "x${file:/a:b}"])
 def test_a_password_is_refused(password):
     """Only a placeholder is accepted, and the error does not repeat what was given."""

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.aws.client import make_client, translated
 from ticketbottle_payctl.errors import ConfigError, UnavailableError
 from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings.database_url import secrets_in
 
 KEPT_SECONDS = 300.0
 """Seconds for which a value is used before it is read again."""
@@ -178,9 +179,5 @@ def _hide(text: str) -> None:
     for name, value in hidden.items():
         if fields is None or _HIDDEN_FIELD.search(name):
             telemetry.register(Secret(value))
-        try:
-            password = urlsplit(value).password
-        except ValueError:
-            continue
-        if password:
-            telemetry.register(Secret(password))
+        for secret in secrets_in(value):
+            telemetry.register(secret)

@@ -1,4 +1,4 @@
-"""One settings type; every default stands here and nowhere else.
+"""The settings, read from the environment. Every default is here.
 
 The variable names are those the deployed payment service already uses; payctl's own begin with ``PAYCTL_``.
 """
@@ -9,32 +9,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings.brokers import brokers
+from ticketbottle_payctl.settings.database import DatabaseSettings
 
-_PRISMA_ONLY = frozenset(
-    {
-        "schema", "connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size",
-        "sslaccept", "sslidentity", "sslpassword",
-    }
-)  # fmt: skip
+__all__ = ["DatabaseSettings", "KafkaSettings", "Settings"]
+
 _MECHANISMS = frozenset({"plain", "scram-sha-256", "scram-sha-512", "aws-iam"})
-_SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 _PRODUCTION = frozenset({"prod", "production", "prd", "live"})
 _NOT_YET = frozenset({"non", "nonprod", "nonproduction", "not", "pre", "preprod", "preproduction"})
 _TRUSTED_ENVIRONMENTS = frozenset({"dev", "local", "test"})
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseSettings:
-    """Where the payment service's tables are. ``url`` is libpq's form of it, Prisma's own parameters taken out."""
-
-    url: Secret
-    schema: str = "public"
-    pooled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +36,12 @@ class KafkaSettings:
     ca_file: str | None = None
     client_id: str = "payctl"
     region: str | None = None
-    """The AWS region, where the brokers' names do not tell it."""
+    """The AWS region, for brokers whose names do not contain it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What payctl was told. Ask for ``database`` or ``kafka`` only where they are needed: absent ones raise then."""
+    """The settings of one process. ``database`` and ``kafka`` are read when they are asked for, and raise if absent."""
 
     environ: Mapping[str, str] = field(repr=False)
     environment: str
@@ -64,11 +51,11 @@ class Settings:
     retention: timedelta
     shards: int
     loop: timedelta
-    """How long an invocation of the outbox's processor stays and publishes what comes; none is one pass."""
+    """How long one invocation of the publisher's function goes on publishing. With zero it makes one pass."""
     dead_events_queue: str | None
-    """The SQS queue that gets a pointer to each dead event."""
+    """The SQS queue that receives a pointer to each dead event."""
     alerts_topic: str | None
-    """The SNS topic that gets what a person must look at."""
+    """The SNS topic for alerts that a person must look at."""
 
     @property
     def is_production(self) -> bool:
@@ -98,51 +85,32 @@ class Settings:
 
     @property
     def database(self) -> DatabaseSettings:
-        """``DATABASE_URL``, understood as Prisma writes it.
+        """``DATABASE_URL``, read as Prisma reads it, and what the PGSSL variables demand.
 
         Raises:
-            ConfigError: it is absent or not a PostgreSQL URL.
+            ConfigError: the URL is absent or wrong, or a PGSSL variable is wrong.
         """
-        return _database(_required(self.environ, "DATABASE_URL"), self.environ)
+        url = Secret(_required(self.environ, "DATABASE_URL"))
+        return DatabaseSettings(url, self.environ, pooled=_flag(self.environ, "PAYCTL_DB_POOL", default=True))
 
     @property
     def kafka(self) -> KafkaSettings:
         """``KAFKA_*``.
 
         Raises:
-            ConfigError: no brokers, an unknown mechanism, credentials that contradict it, or credentials that would
-                cross a network in the clear.
+            ConfigError: a list of brokers that is empty or wrong, an unknown mechanism, credentials that contradict
+                it, or credentials that would cross a network in the clear.
         """
         return _kafka(self.environ)
 
     def secrets(self, name: str) -> tuple[Secret, ...]:
-        """The current value of ``name`` and, while a rotation lasts, ``NAME_PREVIOUS``; empty where absent."""
+        """Return the value of ``name``, then of ``NAME_PREVIOUS`` during a rotation; empty if neither is set."""
         values = (self.environ.get(name), self.environ.get(f"{name}_PREVIOUS"))
         return tuple(Secret(value) for value in values if value)
 
 
-def _database(url: str, environ: Mapping[str, str]) -> DatabaseSettings:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-        host = parts.hostname
-    except ValueError:
-        host = None
-    if host is None or parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
-        message = "DATABASE_URL is not of the form postgresql://user:password@host:port/database"
-        raise ConfigError(message, hint="give the payment service's own DATABASE_URL")
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    schema = dict(query).get("schema") or "public"
-    if not _SCHEMA_NAME.fullmatch(schema):
-        message = "the schema parameter of DATABASE_URL is not a schema name"
-        raise ConfigError(message)
-    kept = urlencode([(name, value) for name, value in query if name not in _PRISMA_ONLY])
-    libpq = urlunsplit(("postgresql", parts.netloc, parts.path, kept, ""))
-    return DatabaseSettings(Secret(libpq), schema, pooled=_flag(environ, "PAYCTL_DB_POOL", default=True))
-
-
 def _kafka(environ: Mapping[str, str]) -> KafkaSettings:
-    brokers = _required(environ, "KAFKA_BROKERS")
+    listed = brokers(_required(environ, "KAFKA_BROKERS"))
     mechanism = environ.get("KAFKA_SASL_MECHANISM", "").lower() or None
     if mechanism is not None and mechanism not in _MECHANISMS:
         message = f"KAFKA_SASL_MECHANISM is not one of {', '.join(sorted(_MECHANISMS))}"
@@ -157,7 +125,7 @@ def _kafka(environ: Mapping[str, str]) -> KafkaSettings:
         message = f"KAFKA_SASL_MECHANISM is {mechanism} without KAFKA_SSL: the credentials would not be encrypted"
         raise ConfigError(message, hint="set KAFKA_SSL=true; only ENVIRONMENT=dev, local or test may do without")
     return KafkaSettings(
-        brokers=brokers,
+        brokers=listed,
         ssl=ssl,
         mechanism=mechanism,
         username=username,

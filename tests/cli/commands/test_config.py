@@ -150,7 +150,7 @@ def test_validate_lists_all_that_is_wrong(answer):
     assert document["exit_code"] == 3
     assert set(wrong) == {"database", "kafka", "zalopay"}
     assert wrong["zalopay"] == "some keys are set, but not ZALOPAY_APP_ID"
-    assert document["counts"] == {"checked": 7, "wrong": 3}
+    assert document["counts"] == {"checked": 8, "wrong": 3}
 
 
 def test_validate_is_content_with_what_is_right(answer, keys):
@@ -251,3 +251,62 @@ def test_a_secret_that_only_the_functions_read_checks_nothing_here(answer):
     assert momo["ok"]
     assert "only the functions read" in momo["message"]
     assert "MOMO_SECRET_KEY_SECRET_ARN" in momo["message"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "words"),
+    [
+        ({"DATABASE_URL": "postgresql://u:canary/x@h/d"}, "database", "an unencoded / or ? or #"),
+        ({"DATABASE_URL": "postgresql://u:canary%00@h/d"}, "database", "%00 in the password"),
+        ({"DATABASE_URL": "postgresql://u:p@h/d?connect_timeout=canary"}, "database", "connect_timeout"),
+        ({"DATABASE_URL": "postgresql://u:p@h/d?sslmode=canary"}, "database", "sslmode"),
+        ({"DATABASE_URL": "postgresql://u:p@h/d?sslidentity=canary"}, "database", "PKCS#12"),
+        ({"DATABASE_URL": "postgresql://u:p@h/d?sslcert=/canary"}, "database", "cannot be read"),
+        ({"DATABASE_URL": "postgresql://u:p@h/d?hostaddr=canary"}, "database", "not an IP address"),
+        ({"PGSSLMODE": "canary"}, "database", "PGSSLMODE is not one of"),
+        ({"KAFKA_BROKERS": "kafka://canary:9092"}, "kafka", "has a scheme"),
+        ({"KAFKA_BROKERS": "canary"}, "kafka", "has no port"),
+        ({"TZ": "Canary/Nowhere"}, "time zone", "TZ is not a time zone"),
+    ],
+)
+def test_validate_finds_it_without_connecting(settings, name, words, answer):
+    """The hosts do not exist; a sentence says what is wrong, no value is quoted, and the exit is 3."""
+    right = {"DATABASE_URL": "postgresql://u:p@h.invalid/d", "KAFKA_BROKERS": "b.invalid:9092"}
+    document = answer("config", "validate", **{**right, **settings})
+    wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}
+    assert (document["exit_code"], list(wrong)) == (3, [name])
+    assert words in wrong[name]
+    assert "canary" not in json.dumps(document).lower()
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("supa=base-pooler.x", "parameter supa of DATABASE_URL is ignored"),
+        ("sslmode=no-verify", "the server's certificate is not checked"),
+        ("sslaccept=accept_invalid_certs", "the server's certificate is not checked"),
+    ],
+)
+def test_validate_warns_of_what_stops_nothing(query, words, answer, invoke):
+    """Exit 0: the payment service connects with it. The warning is in the document and on stderr."""
+    settings = {"DATABASE_URL": f"postgresql://u:p@h/d?{query}", "KAFKA_BROKERS": "b:9092"}
+    document = answer("config", "validate", **settings)
+    assert (document["exit_code"], len(document["warnings"])) == (0, 1)
+    assert words in document["warnings"][0]
+    assert words in invoke("config", "validate", **settings).stderr
+
+
+def test_where_the_database_is_is_said_alike_everywhere(answer, invoke, database_url, postgres):
+    """Config show, config validate, cdc config and the line before a change name the place of the connection."""
+    name = database_url.rpartition("/")[2]
+    userinfo = database_url.partition("//")[2].rpartition("@")[0]
+    url = f"postgresql://{userinfo}@whatever.invalid/x?host=127.0.0.1&port={postgres.port}&dbname={name}"
+    settings = {"DATABASE_URL": url, "KAFKA_BROKERS": "b:9092"}
+    place = f"127.0.0.1:{postgres.port}/{name}"
+    assert by_name(answer("config", "show", **settings))["DATABASE_URL"]["value"] == place
+    assert by_name(answer("config", "validate", **settings))["database"]["message"] == place
+    connector = answer("cdc", "config", **settings)["result"]["connector"]
+    assert (connector["database.hostname"], connector["database.port"]) == ("127.0.0.1", str(postgres.port))
+    assert connector["database.dbname"] == name
+    upgraded = invoke("db", "upgrade", **settings)
+    assert (upgraded.exit_code, place in upgraded.stderr) == (0, True)

@@ -204,7 +204,7 @@ def test_a_wrong_password(shop, database_url):
     [
         ({"user": "nobody-here"}, "refused the credentials"),
         ({"path": "/no_such_database"}, 'database "no_such_database" does not exist'),
-        ({"query": "no_such_option=1"}, 'invalid connection option "no_such_option"'),
+        ({"query": "options=-c%20no_such%3D1"}, 'unrecognized configuration parameter "no_such"'),
     ],
 )
 def test_a_database_url_that_names_nothing(shop, database_url, parts, words):

@@ -16,7 +16,6 @@ from ticketbottle_payctl.cli.app.registry import schema_name
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.machine import Invocation
 from ticketbottle_payctl.cli.output.result import Failure, Part, Result, dim, warn
-from ticketbottle_payctl.cli.profile import labels
 from ticketbottle_payctl.cli.profile.policy import GuardInForce, in_force
 from ticketbottle_payctl.cli.profile.profiles import Profile, load
 from ticketbottle_payctl.settings import Settings
@@ -109,7 +108,7 @@ class Session:
             ConfigError: no database, or no broker, is configured.
         """
         name = self.profile.name or "none"
-        parts: list[Part] = [dim("profile"), name, dim("· database"), labels.database(self.settings.database)]
+        parts: list[Part] = [dim("profile"), name, dim("· database"), str(self.settings.database.place)]
         if brokers:
             parts += [dim("· brokers"), self.settings.kafka.brokers]
         self.note(*parts)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from ticketbottle_payctl.domain.event import SOURCE, TOPICS
 from ticketbottle_payctl.errors import InputError
@@ -83,21 +83,35 @@ def as_properties(values: dict[str, str]) -> str:
 
 
 def _place(database: DatabaseSettings, server: str | None) -> dict[str, str]:
-    parts = urlsplit(database.url.reveal())
-    where = urlsplit(f"//{server}") if server else parts
-    try:
-        port = where.port or 5432
-    except ValueError as error:
-        message = "the server's port is not a number: give host or host:port"
-        raise InputError(message) from error
-    query = dict(parse_qsl(parts.query))
-    tls = {f"database.{name}": query[name] for name in ("sslmode", "sslrootcert") if name in query}
+    host, port = _given(server) if server else _only_server(database)
+    names = ("sslmode", "sslrootcert")
+    tls = {f"database.{name}": database.parameters[name] for name in names if name in database.parameters}
     return {
-        "database.hostname": where.hostname or "",
-        "database.port": str(port),
-        "database.dbname": unquote(parts.path.lstrip("/")),
+        "database.hostname": host,
+        "database.port": port,
+        "database.dbname": database.place.database,
         **tls,
     }
+
+
+def _given(server: str) -> tuple[str, str]:
+    where = urlsplit(f"//{server}")
+    try:
+        host, port = where.hostname, where.port or 5432
+    except ValueError:
+        host, port = None, 0
+    if not host:
+        message = "the server is given as host or host:port"
+        raise InputError(message)
+    return host, str(port)
+
+
+def _only_server(database: DatabaseSettings) -> tuple[str, str]:
+    host, port = database.place.servers[0]
+    if len(database.place.servers) > 1 or host.startswith(("/", "@")):
+        message = "DATABASE_URL leads to a socket or to several servers; Debezium connects to one, by TCP"
+        raise InputError(message, hint="name it: --server HOST:PORT")
+    return host, port
 
 
 def _capture(schema: str) -> dict[str, str]:

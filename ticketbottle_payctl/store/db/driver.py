@@ -7,18 +7,31 @@ transaction that the server reports as open.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection
+import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, parse_dsn
+
+from ticketbottle_payctl.settings.database_url import spellings
 
 BEGIN = "BEGIN"
+_SHORTEST_PIECE = 3
+_SECRETS = ("password", "sslpassword")
 
 
 class Connection(connection):  # type: ignore[misc]  # the driver has no types
     """The connection in SQLAlchemy's pool. No transaction is open until a statement says ``BEGIN``."""
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:  # noqa: ANN401 - the driver's own
-        super().__init__(*arguments, **settings)
+    def __init__(self, dsn: str, *arguments: Any, **settings: Any) -> None:  # noqa: ANN401 - the driver's own
+        with redacted(parse_dsn(dsn)):
+            try:
+                super().__init__(dsn, *arguments, **settings)
+            except psycopg2.Error:
+                self.close()  # where we refused the server, it would wait for our answer as long as the error is kept
+                raise
         self.autocommit = True
 
     def commit(self) -> None:
@@ -34,3 +47,17 @@ class Connection(connection):  # type: ignore[misc]  # the driver has no types
             return
         with self.cursor() as cursor:
             cursor.execute(how)
+
+
+@contextmanager
+def redacted(parameters: Mapping[str, str]) -> Iterator[None]:
+    """Blank the password in what libpq says while it connects, and every piece of it that has three characters."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        pieces = {piece for name in _SECRETS for piece in spellings(parameters.get(name) or "")}
+        hidden = sorted((each for each in pieces if len(each) >= _SHORTEST_PIECE), key=len, reverse=True)
+        if not hidden:
+            raise
+        text = re.sub("|".join(map(re.escape, hidden)), "***", str(error))
+        raise type(error)(text) from None

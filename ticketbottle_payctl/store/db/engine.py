@@ -1,11 +1,12 @@
-"""The one door to PostgreSQL: how a connection is made, what every transaction begins with, whose fault an error is.
+"""Connections to PostgreSQL: how they are made, how each transaction begins, and what an error means.
 
-``BEGIN`` and the limits travel in the message of each transaction's first statement (``set_config(..., true)``): they
-cost no round trip, end with the transaction, and so pass through PgBouncer and RDS Proxy.
+``BEGIN`` and the limits are sent in the message of each transaction's first statement (``set_config(..., true)``). They
+need no round trip and end with the transaction, so they work behind PgBouncer and RDS Proxy.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 import psycopg2
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool
@@ -24,20 +25,33 @@ from ticketbottle_payctl.settings import DatabaseSettings
 from ticketbottle_payctl.store.db import driver, pool
 from ticketbottle_payctl.store.db.pool import READ_ONLY
 
-_LIMITS, _SCHEMA = "payctl_limits", "payctl_schema"
+_LIMITS, _SCHEMA, _SETTINGS = "payctl_limits", "payctl_schema", "payctl_settings"
+_DEFAULTS = {"connect_timeout": "3", "tcp_user_timeout": "5000", "keepalives_idle": "30"}
+_VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME"}
+"""libpq's own variables. A default of ours does not override one that is set."""
 _FRESH = "payctl_fresh"
 _AUTHENTICATION = {"28P01", "28000"}
 _MISSING_OBJECT = {"3F000", "42P01", "42703", "42704"}
 _NO_PRIVILEGE = {"42501"}
 
-# While connecting, the driver has no error code to offer, only libpq's and the server's words.
+# While connecting, the driver has no error code, only the text of libpq or the server.
 _REFUSED = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in")
+_TLS = (
+    *("root certificate file", "certificate verify failed", "does not match host name", "does not support SSL"),
+    *("certificate file", "private key file", "weak sslmode", "tlsv1 alert", "sslv3 alert", "tlsv13 alert"),
+)
+_WRONG_SETTING = (
+    *("invalid connection option", "invalid integer value", "invalid port number", ' value: "', "could not match "),
+    *("channel binding", "authentication method requirement", "definition of service", "service file"),
+    *("could not parse network address", "unrecognized configuration parameter", "unsupported startup parameter"),
+    *("invalid command-line argument", "socket path", "requires a value", "is not supported by this build"),
+)
 _NO_SUCH = ('FATAL:  database "', 'FATAL:  role "')
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long one transaction may keep the database waiting, and be kept waiting by it."""
+    """Time limits of one transaction: for a statement, for a lock, and for being idle."""
 
     statement: timedelta = timedelta(seconds=30)
     lock: timedelta = timedelta(seconds=5)
@@ -46,27 +60,20 @@ class Limits:
 
 
 def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> Engine:
-    """An engine whose transactions carry :class:`Limits`. Connects on first use, never before.
+    """Return an engine whose transactions have :class:`Limits`. It connects on first use.
 
-    A pooled connection that the server closed is replaced before use, and so is one that lay idle for a minute: no
-    round trip is spent on asking. ``tcp_user_timeout`` bounds what remains, a flow that was lost silently.
+    A pooled connection is replaced before use if the server closed it or if it was idle for a minute. That takes no
+    round trip. ``tcp_user_timeout`` limits the wait on a connection that was lost silently.
     """
     pool_options: dict[str, Any] = (
         {"pool_size": 4, "pool_recycle": 240, "pool_timeout": 5} if settings.pooled else {"poolclass": NullPool}
     )
     engine = create_engine(
-        settings.url.reveal().replace("postgresql://", "postgresql+psycopg2://", 1),
+        URL.create("postgresql+psycopg2"),
         use_native_hstore=False,
         hide_parameters=True,
-        connect_args={
-            "connect_timeout": 3,
-            "tcp_user_timeout": 5000,
-            "keepalives_idle": 30,
-            "application_name": application,
-            "client_encoding": "UTF8",
-            "connection_factory": driver.Connection,
-        },
-        execution_options={_SCHEMA: settings.schema},
+        connect_args={**_parameters(settings, application), "connection_factory": driver.Connection},
+        execution_options={_SCHEMA: settings.schema, _SETTINGS: (settings, application)},
         **pool_options,
     )
     pool.watch(engine)
@@ -75,9 +82,15 @@ def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> E
     return engine
 
 
+def connection_parameters(engine: Engine) -> dict[str, str]:
+    """Return what the engine connects with, password included, for a connection of another kind."""
+    settings, application = engine.get_execution_options()[_SETTINGS]
+    return _parameters(settings, application)
+
+
 @contextmanager
 def transaction(engine: Engine, limits: Limits, *, commit: bool = True) -> Iterator[Connection]:
-    """One transaction: committed when the block ends, rolled back when it raises or when ``commit`` is false.
+    """Run a block in one transaction. Commit at its end; roll back if it raises or if ``commit`` is false.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, refused us, or went away in the middle.
@@ -90,7 +103,7 @@ def transaction(engine: Engine, limits: Limits, *, commit: bool = True) -> Itera
 
 
 def open_connection(engine: Engine, limits: Limits) -> Connection:
-    """A connection whose every transaction carries ``limits``; for a caller that commits more than once.
+    """Return a connection whose transactions have ``limits``, for a caller that commits more than once.
 
     Use it inside :func:`translated_errors`.
     """
@@ -98,10 +111,10 @@ def open_connection(engine: Engine, limits: Limits) -> Connection:
 
 
 def fetch(connection: Connection, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
-    """Run a statement on the driver's own cursor and return its rows, none for one that returns nothing.
+    """Run a statement on the driver's own cursor and return its rows.
 
-    For the webhook's few statements, where SQLAlchemy's own work around a statement takes longer than the statement.
-    Everything else is as usual: the transaction and its limits, a broken connection leaving the pool.
+    For the webhook's few statements: there SQLAlchemy's own work takes longer than the statement. The transaction, its
+    limits and the removal of a broken connection from the pool are the same.
     """
     if not connection.in_transaction():
         connection.begin()
@@ -119,7 +132,7 @@ def fetch(connection: Connection, sql: str, parameters: Mapping[str, object]) ->
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn the driver's errors into ours, the original kept as the cause."""
+    """Raise the driver's errors as payctl's own, with the original as the cause."""
     try:
         yield
     except DBAPIError as error:
@@ -133,8 +146,16 @@ def translated_errors() -> Iterator[None]:
 
 
 def is_lock_timeout(error: PayctlError) -> bool:
-    """True where the database is well and another session holds a row or lock that was waited for."""
+    """Return whether the error is only that another session held a lock for too long."""
     return _sqlstate(error.__cause__) == "55P03"
+
+
+def _parameters(settings: DatabaseSettings, application: str) -> dict[str, str]:
+    """Return libpq's parameters. What DATABASE_URL says comes first, then libpq's own variables, then our defaults."""
+    defaults = {"application_name": application, **_DEFAULTS}
+    ours = {name: value for name, value in defaults.items() if not os.environ.get(_VARIABLES.get(name, ""))}
+    secrets = {name: secret.reveal() for name, secret in settings.secrets.items()}
+    return {**ours, "client_encoding": "UTF8", **settings.parameters, **secrets}
 
 
 def _mark_fresh(connection: Connection) -> None:
@@ -153,7 +174,7 @@ def _open_with_limits(
 
 
 def _opened(connection: Connection, statement: str) -> str:
-    """The statement, behind what opens its transaction where it is the first one."""
+    """Return the statement. The first one of a transaction gets BEGIN and the limits in front."""
     if not connection.info.pop(_FRESH, False):
         return statement
     options = connection.get_execution_options()
@@ -187,21 +208,15 @@ def _sqlstate(error: object) -> str | None:
 def _translate(error: DBAPIError) -> PayctlError | None:
     state = _sqlstate(error)
     text = str(error.orig).strip().partition("\n")[0] or type(error.orig).__name__
-    if state in _AUTHENTICATION or any(words in text for words in _REFUSED):
-        message = "PostgreSQL refused the credentials in DATABASE_URL"
-        return ConfigError(message, hint="check the user and password in DATABASE_URL")
-    if state is None and (
-        any(words in text and "does not exist" in text for words in _NO_SUCH) or "invalid connection option" in text
-    ):
-        message = f"DATABASE_URL names what is not there: {text.rpartition('FATAL:  ')[2]}"
-        return ConfigError(message, hint="check DATABASE_URL; it is the payment service's own")
+    if (wrong := _wrong_setting(state, text)) is not None:
+        return wrong
     if state in _MISSING_OBJECT:
-        message = f"the database has not what payctl needs: {text}"
+        message = f"payctl's tables or columns are missing: {text}"
         return ConfigError(
             message, hint="run `payctl db upgrade`, and check that DATABASE_URL is the payment service's"
         )
     if state in _NO_PRIVILEGE:
-        message = f"the database role may not do this: {text}"
+        message = f"the database role lacks a privilege: {text}"
         return ConfigError(message, hint="grant the role what docs/database-roles.md lists for it")
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or _is_passing(state):
         message = f"PostgreSQL is not available: {text}"
@@ -209,6 +224,25 @@ def _translate(error: DBAPIError) -> PayctlError | None:
     return None
 
 
+def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
+    """Return the error for a connection that no later try can make, or None. Connecting, the driver has no code."""
+    if state in _AUTHENTICATION or any(words in text for words in _REFUSED):
+        message = "PostgreSQL refused the credentials in DATABASE_URL"
+        return ConfigError(message, hint="check the user and password in DATABASE_URL")
+    if state is not None:
+        return None
+    if any(words in text for words in _TLS):
+        message = f"the TLS settings in DATABASE_URL or the PGSSL variables do not fit the server: {text}"
+        return ConfigError(message, hint="check sslmode and sslcert or sslrootcert in DATABASE_URL, and PGSSLROOTCERT")
+    if any(words in text for words in _WRONG_SETTING):
+        message = f"a parameter of DATABASE_URL, or a PG variable, is wrong: {text}"
+        return ConfigError(message, hint="check the parameters behind the ? in DATABASE_URL; payctl config validate")
+    if any(words in text and "does not exist" in text for words in _NO_SUCH):
+        message = f"DATABASE_URL names a role or database that does not exist: {text.rpartition('FATAL:  ')[2]}"
+        return ConfigError(message, hint="check DATABASE_URL; it is the payment service's own")
+    return None
+
+
 def _is_passing(state: str | None) -> bool:
-    """Serialization failures, resource shortage, read-only standby, operator intervention: later it may work."""
+    """Return whether a later try may work: serialization, shortage, a read-only standby, an operator's action."""
     return state is not None and (state[:2] in {"08", "40", "53", "55", "57", "58"} or state == READ_ONLY)

@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.domain.event import OutboxEvent
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError, GuardError
-from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.db import driver
+from ticketbottle_payctl.store.db.engine import Limits, connection_parameters, transaction
 from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.debezium_names import PUBLICATION, SLOT
@@ -185,9 +186,9 @@ def mark_dead(connection: Connection, ids: Sequence[str], max_retries: int, erro
 
 
 def _replication_connection(engine: Engine) -> Any:  # noqa: ANN401 - the driver has no types
-    _, arguments = engine.dialect.create_connect_args(engine.url)
-    arguments = {"connect_timeout": 3, **arguments}
-    return psycopg2.connect(**arguments, connection_factory=LogicalReplicationConnection)
+    parameters = connection_parameters(engine)
+    with driver.redacted(parameters):
+        return psycopg2.connect(**parameters, connection_factory=LogicalReplicationConnection)
 
 
 def _translated(error: psycopg2.Error) -> Exception:

@@ -1,4 +1,4 @@
-"""``payctl config``: what payctl was told and by whom. No secret is shown, only whether it is set."""
+"""``payctl config``: the settings and their origins. A secret is never shown, only whether it is set."""
 
 from __future__ import annotations
 
@@ -78,10 +78,11 @@ def validate_command(ctx: typer.Context) -> None:
     found = findings(session.profile)
     wrong = [finding for finding in found if not finding.ok]
     items: list[CheckedItem] = [{"name": each.name, "ok": each.ok, "message": each.message} for each in found]
+    warnings = [warning for finding in found for warning in finding.warnings]
     human: list[Block] = [Fields(tuple((finding.name, _mark(finding)) for finding in found)), _verdict(len(wrong))]
     code = ExitCode.CONFIG if wrong else ExitCode.DONE
     counts: CheckedCounts = {"checked": len(found), "wrong": len(wrong)}
-    session.finish(Result("payctl.config-validate/1", code, items=items, counts=counts, human=human))
+    session.finish(Result("payctl.config-validate/1", code, items=items, counts=counts, human=human, warnings=warnings))
 
 
 def _mark(finding: Finding) -> Styled:

@@ -1,4 +1,4 @@
-"""Every name that payctl reads from the environment or a profile, and what becomes of one that it does not."""
+"""The names that payctl reads from the environment or a profile, and a check for names that it does not read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ DEFAULTED = (
 )
 PLAIN = (
     *("KAFKA_BROKERS", "KAFKA_SSL", "KAFKA_SASL_MECHANISM", "KAFKA_CA_FILE", "KAFKA_CLIENT_ID", "PAYCTL_DB_POOL"),
+    *("PGSSLMODE", "PGSSLROOTCERT"),
     *("AWS_REGION", "AWS_DEFAULT_REGION", "PAYCTL_ACTOR", "PAYCTL_TRACES"),
     *("PAYCTL_ALERTS_TOPIC_ARN", "PAYCTL_DEAD_EVENTS_QUEUE_URL"),
 )
@@ -25,7 +26,7 @@ SECRET_ARN, PREVIOUS = "_SECRET_ARN", "_PREVIOUS"
 _ROTATED = tuple(f"{name}{PREVIOUS}" for name in KEYS)
 ARNS = tuple(f"{name}{SECRET_ARN}" for name in ("DATABASE_URL", *HIDDEN))
 ONLY_WHERE_SET = (*_ROTATED, *ARNS)
-"""Shown where they are set: a rotation's, and where the functions find a secret. The command line reads no ARN."""
+"""Shown only if set: previous values during a rotation, and ARNs of secrets, which only the functions read."""
 
 _OF_A_PROFILE = frozenset({"DATABASE_URL", *DEFAULTED, *PLAIN, *ASKED_AT, *HIDDEN, *ONLY_WHERE_SET})
 _OF_THE_ENVIRONMENT = _OF_A_PROFILE | {"PAYCTL_OUTPUT", "PAYCTL_PROFILE", "PAYCTL_CONFIG", "PAYCTL_KAFKA_HOME"}
@@ -33,15 +34,16 @@ _SURELY_MEANT = 0.9
 
 
 def unknown(profile: Profile) -> Iterator[tuple[str, str]]:
-    """Names that nothing reads, each with what is to be said of it.
+    """Yield names that nothing reads, each with a message.
 
-    All of the profile's; of the environment, which is everybody's, those that nearly are one of payctl's own.
+    Every such name of the profile counts. In the environment, which other programs use too, only a name counts that is
+    nearly one of payctl's own.
     """
     for name in sorted({*profile.origins, *profile.hidden} - _OF_A_PROFILE):
         if name.isupper():
             near = get_close_matches(name, _OF_A_PROFILE, n=1)
-            yield name, f"is no setting{f'; did you mean {near[0]}?' if near else ', and nothing reads it'}"
+            yield name, f"is not a setting{f'; did you mean {near[0]}?' if near else ', and nothing reads it'}"
     for name in sorted(set(profile.environ) - set(profile.origins) - _OF_THE_ENVIRONMENT):
         near = get_close_matches(name, _OF_THE_ENVIRONMENT, n=1, cutoff=_SURELY_MEANT)
         if name.startswith("PAYCTL_") and near:
-            yield name, f"is no setting; did you mean {near[0]}?"
+            yield name, f"is not a setting; did you mean {near[0]}?"

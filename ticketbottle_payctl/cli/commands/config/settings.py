@@ -1,4 +1,4 @@
-"""Every setting by name: what it is, where it came from, and whether it is right. For ``payctl config``."""
+"""The settings by name, for ``payctl config``: value, origin, and whether each is right."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import TypedDict
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.commands.config import names
-from ticketbottle_payctl.cli.input.times import machine_zone
-from ticketbottle_payctl.cli.profile import labels
 from ticketbottle_payctl.cli.profile.policy import GuardInForce
 from ticketbottle_payctl.cli.profile.profiles import Profile
 from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import Settings
+from ticketbottle_payctl.settings.time_zone import machine_zone
 
 _VALUES: dict[str, Callable[[Settings], object]] = {
     "ENVIRONMENT": lambda settings: settings.environment,
@@ -29,7 +28,7 @@ _VALUES: dict[str, Callable[[Settings], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A setting as it may be seen; ``value`` is None where it is hidden or not set."""
+    """A setting as a person may see it. ``value`` is None if it is secret or not set."""
 
     name: str
     value: str | None
@@ -39,11 +38,12 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Whether one group of settings is right, and what is wrong with it."""
+    """Whether one group of settings is right, and what is wrong with it. Warnings stop nothing."""
 
     name: str
     ok: bool
     message: str
+    warnings: tuple[str, ...] = ()
 
 
 class SettingItem(TypedDict):
@@ -64,7 +64,7 @@ def setting_of(row: Shown) -> SettingItem:
 
 
 def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
-    """Every setting payctl knows, with where it came from.
+    """Return every setting that payctl knows, with its origin.
 
     Raises:
         ConfigError: a value is not of its kind.
@@ -76,20 +76,29 @@ def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
     rows += [_row(profile, name, _address(profile.environ.get(name))) for name in names.ASKED_AT]
     rows += [_row(profile, name, None) for name in names.HIDDEN]
     rows += [_row(profile, name, _place(profile, name)) for name in names.ONLY_WHERE_SET if profile.environ.get(name)]
-    rows.append(_of_profile(profile, "tz", profile.tz or str(machine_zone())))
+    rows.append(_of_profile(profile, "tz", profile.tz or _machine_zone(profile)))
     return rows + [_guard(profile, guard, name) for name in ("protected", "read_only", "max_affected")]
 
 
 def findings(profile: Profile) -> list[Finding]:
-    """Each group of settings, checked by the code that will read it, and each name that none reads."""
+    """Check each group of settings with the code that uses it, and report names that nothing reads."""
     general = _check("general", lambda: f"environment {Settings.from_env(profile.environ).environment}")
     found = [general]
     if general.ok:
         settings = Settings.from_env(profile.environ)
-        found.append(_check("database", lambda: labels.database(settings.database)))
+        found.append(_database_finding(settings))
         found.append(_check("kafka", lambda: settings.kafka.brokers))
+    if profile.tz is None:
+        found.append(_check("time zone", lambda: str(machine_zone(profile.environ))))
     found += [_gateway(profile, name) for name in providers.GATEWAYS]
     return found + [Finding(name, ok=False, message=message) for name, message in names.unknown(profile)]
+
+
+def _machine_zone(profile: Profile) -> str:
+    try:
+        return str(machine_zone(profile.environ))
+    except ConfigError as error:
+        return f"unknown: {error.message}"
 
 
 def _row(profile: Profile, name: str, value: str | None) -> Shown:
@@ -99,7 +108,7 @@ def _row(profile: Profile, name: str, value: str | None) -> Shown:
 
 
 def _guard(profile: Profile, guard: GuardInForce, name: str) -> Shown:
-    """What is in force; where it is another profile's because the database is, that one is the origin."""
+    """Return a limit in force. Its origin is the profile that sets it, also if another profile was named."""
     cap = guard.cap(DEFAULT_MAX_AFFECTED)
     value, owner = {
         "protected": (str(guard.protected is not None).lower(), guard.protected),
@@ -112,26 +121,34 @@ def _guard(profile: Profile, guard: GuardInForce, name: str) -> Shown:
 
 
 def _of_profile(profile: Profile, name: str, value: str) -> Shown:
-    """What only a profile can say."""
+    """Return a setting that only a profile can have."""
     return Shown(name, value, name in profile.origins, profile.origins.get(name, "default"))
 
 
 def _place(profile: Profile, name: str) -> str | None:
-    """Where a secret lies is no secret; what it was before is one."""
+    """Return the ARN of a secret, which may be seen. A previous value may not."""
     return profile.environ[name] if name in names.ARNS else None
 
 
 def _address(value: str | None) -> str | None:
-    """Where a gateway is asked; hidden where a password stands in it, which is refused when it is used."""
+    """Return a gateway's address, or None if it may contain a password."""
     return value if value and "@" not in value else None
 
 
 def _database(settings: Settings) -> str | None:
-    """Where it is; who opens it and with what is nobody's business here."""
+    """Return the server and database, without user and password."""
     try:
-        return labels.database(settings.database)
+        return str(settings.database.place)
     except ConfigError:
         return None
+
+
+def _database_finding(settings: Settings) -> Finding:
+    try:
+        database = settings.database
+    except ConfigError as error:
+        return Finding("database", ok=False, message=error.message)
+    return Finding("database", ok=True, message=str(database.place), warnings=database.remarks)
 
 
 def _check(name: str, read: Callable[[], str]) -> Finding:

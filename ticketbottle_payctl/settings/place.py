@@ -1,0 +1,104 @@
+"""Where a database URL leads. The guard, the line before a change, ``config show`` and ``cdc config`` ask here."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.settings.database_url import DatabaseUrl, parse
+
+_DEFAULT_PORT = "5432"
+_LAST_PORT = 65_535
+_THIS_MACHINE = "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Servers and a database. ``servers`` are tried in order; a host that begins with ``/`` or ``@`` is a socket."""
+
+    servers: tuple[tuple[str, str], ...]
+    """Host or address, and port."""
+    database: str
+
+    def __str__(self) -> str:
+        """``host:port/database``. No user, no password, no parameters."""
+        named = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.servers)
+        return f"{named}/{self.database}"
+
+    def may_be(self, other: Place) -> bool:
+        """Return whether a server and the database of both are the same, however they are spelled."""
+        return self.database == other.database and not self._known_servers.isdisjoint(other._known_servers)
+
+    @property
+    def _known_servers(self) -> set[tuple[str, str]]:
+        return {(_canonical(host), port) for host, port in self.servers}
+
+
+def place_of(url: DatabaseUrl) -> Place:
+    """Return where libpq goes for this URL. An address counts before a name, a parameter before the URL's own part.
+
+    PGHOST, PGHOSTADDR, PGPORT and PGDATABASE do not count: the connection is made so that libpq ignores them.
+
+    Raises:
+        ConfigError: no database is named, or hosts, addresses and ports do not fit together.
+    """
+    database = url.parameters.get("dbname") or url.database
+    if not database:
+        message = "DATABASE_URL names no database"
+        raise ConfigError(message, hint="the form is postgresql://user:password@host:port/database")
+    hosts = (url.parameters.get("host") or url.host or _THIS_MACHINE).split(",")
+    addresses = (url.parameters.get("hostaddr") or "").split(",")
+    if addresses == [""]:
+        addresses *= len(hosts)
+    elif len(hosts) == 1 and not (url.parameters.get("host") or url.host):
+        hosts *= len(addresses)
+    ports = (url.parameters.get("port") or str(url.port or _DEFAULT_PORT)).split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    if not len(hosts) == len(addresses) == len(ports):
+        message = "the host, hostaddr and port parameters of DATABASE_URL have different numbers of entries"
+        raise ConfigError(message, hint="give one port for each host, or one port for all")
+    servers = zip(hosts, addresses, ports, strict=True)
+    return Place(
+        tuple((_address(address) or host or _THIS_MACHINE, _port(port)) for host, address, port in servers), database
+    )
+
+
+def leads_to(text: str) -> Place | None:
+    """Return where a URL leads, or None if the text is not a database URL."""
+    try:
+        return place_of(parse(text))
+    except ConfigError:
+        return None
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text)) if text else ""
+    except ValueError:
+        message = "the hostaddr parameter of DATABASE_URL is not an IP address"
+        raise ConfigError(message, hint="give a name as host; hostaddr takes addresses only") from None
+
+
+def _port(text: str) -> str:
+    if not text:
+        return _DEFAULT_PORT
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= _LAST_PORT):
+        message = "the port parameter of DATABASE_URL is not a number from 1 to 65535"
+        raise ConfigError(message, hint="give one port, or one for each host, separated by commas")
+    return str(int(text))
+
+
+def _canonical(host: str) -> str:
+    """Return one spelling of a host. Every name of this machine is the same, sockets included."""
+    name = host.casefold().rstrip(".")
+    if not name or name.startswith(("/", "@")) or name == _THIS_MACHINE or name.endswith(f".{_THIS_MACHINE}"):
+        return _THIS_MACHINE
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    return _THIS_MACHINE if address.is_loopback or address.is_unspecified else str(address)

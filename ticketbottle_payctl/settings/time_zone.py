@@ -1,0 +1,85 @@
+"""Time zones by name: the IANA database's, and the POSIX forms that the variable TZ may have.
+
+A POSIX form is read as ``date`` reads it: ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC,
+``EST5EDT,M3.2.0,M11.1.0`` has rules for summer time, ``EST5EDT`` has those of the United States.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+from collections.abc import Mapping
+from datetime import UTC, datetime, timezone, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from ticketbottle_payctl.errors import ConfigError
+
+_NAME = r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)"
+_OFFSET = r"[+-]?\d{1,2}(?::\d{2}){0,2}"
+_POSIX = re.compile(rf"(?P<standard>{_NAME})(?P<offset>{_OFFSET})(?P<summer>{_NAME}(?:{_OFFSET})?)?(?P<rules>,.+)?")
+_RULES_OF_THE_UNITED_STATES = ",M3.2.0,M11.1.0"
+_HINT = "examples are Asia/Ho_Chi_Minh, UTC and <+07>-7; names need the system's tzdata"
+
+
+def time_zone(text: str) -> tzinfo:
+    """Return the time zone of this name or POSIX form.
+
+    Raises:
+        ValueError: there is no such zone, or the POSIX form is wrong.
+    """
+    try:
+        return ZoneInfo(text)
+    except (KeyError, ValueError, OSError):  # unknown, not the name of a zone at all, a directory
+        pass
+    return _posix(text)
+
+
+def machine_zone(environ: Mapping[str, str] | None = None, *, localtime: str = "/etc/localtime") -> tzinfo:
+    """Return the machine's zone: TZ, else the zone that ``localtime`` links to, else today's offset.
+
+    An empty TZ is UTC, as it is for ``date``.
+
+    Raises:
+        ConfigError: TZ is neither a known name nor a POSIX form. ``date`` would take it for UTC without a word.
+    """
+    given = (os.environ if environ is None else environ).get("TZ")
+    if given is None:
+        linked = os.path.realpath(localtime).partition("/zoneinfo/")[2]
+        try:
+            return ZoneInfo(linked)
+        except (KeyError, ValueError, OSError):
+            offset = datetime.now(UTC).astimezone().utcoffset()
+            return timezone(offset) if offset else UTC
+    named = given.removeprefix(":")
+    if not named:
+        return UTC
+    try:
+        return _of_file(Path(named)) if named.startswith("/") else time_zone(named)
+    except (ValueError, OSError) as error:
+        message = "TZ is not a time zone"
+        raise ConfigError(message, hint=f"{_HINT}; or give --tz") from error
+
+
+def _posix(text: str) -> tzinfo:
+    """Return the zone of a POSIX form. The standard library reads such forms at the end of a time zone file only."""
+    found = _POSIX.fullmatch(text)
+    if found is None:
+        message = "not a time zone"
+        raise ValueError(message)
+    rules = _RULES_OF_THE_UNITED_STATES if found["summer"] and not found["rules"] else ""
+    return ZoneInfo.from_file(io.BytesIO(_without_history(f"{text}{rules}")), key=text)
+
+
+def _without_history(rule: str) -> bytes:
+    """Return a time zone file (RFC 8536, version 2) that has no past and this rule for the rest of time."""
+    header = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4)
+    block = struct.pack(">lbb4s", 0, 0, 0, b"UTC\0")
+    return 2 * (header + block) + f"\n{rule}\n".encode()
+
+
+def _of_file(path: Path) -> tzinfo:
+    with path.open("rb") as file:
+        return ZoneInfo.from_file(file, key=str(path))
