@@ -8,7 +8,7 @@ import typer
 
 from ticketbottle_payctl.cli.app.global_options import Shared
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.input.times import age, instant, machine_zone, note_window, zone_of
+from ticketbottle_payctl.cli.input.times import age, instant, note_window, zone_of
 from ticketbottle_payctl.formats import local_and_utc
 from ticketbottle_payctl.wiring import Services
 
@@ -114,7 +114,6 @@ def test_the_zone_is_the_option_s_then_the_profile_s_then_the_machine_s(session,
     assert zone_of(session()) == SAIGON
     monkeypatch.setenv("TZ", "America/New_York")
     assert zone_of(session(profile=None)) == ZoneInfo("America/New_York")
-    assert machine_zone() == ZoneInfo("America/New_York")
 
 
 def test_an_instant_is_shown_in_both():

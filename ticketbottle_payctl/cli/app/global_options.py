@@ -28,11 +28,11 @@ def zone(name: str | None) -> str | None:
     """
     if name is None:
         return None
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only if a zone is given
+    from ticketbottle_payctl.settings.time_zone import time_zone  # noqa: PLC0415 - only if a zone is given
 
     try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:  # unknown, not a zone's name, a directory
+        time_zone(name)
+    except ValueError as error:
         message = f"{name!r} is not a time zone; an example is Asia/Ho_Chi_Minh"
         raise typer.BadParameter(message) from error
     return name

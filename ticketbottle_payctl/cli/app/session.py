@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, tzinfo
 from typing import NoReturn
 
 import typer
@@ -13,12 +14,14 @@ import typer
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.cli.app.global_options import Shared
 from ticketbottle_payctl.cli.app.registry import schema_name
-from ticketbottle_payctl.cli.output import writer
+from ticketbottle_payctl.cli.output import instants, writer
 from ticketbottle_payctl.cli.output.machine import Invocation
 from ticketbottle_payctl.cli.output.result import Failure, Part, Result, dim, warn
 from ticketbottle_payctl.cli.profile.policy import GuardInForce, in_force
 from ticketbottle_payctl.cli.profile.profiles import Profile, load
+from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import Settings
+from ticketbottle_payctl.settings.time_zone import machine_zone, time_zone
 from ticketbottle_payctl.wiring import Services, hide_secrets, utc_now
 
 _LEVELS = ("warning", "info", "debug")
@@ -38,6 +41,7 @@ class Session:
         self._owned = services is None
         self._answered = False
         hide_secrets(os.environ)
+        instants.show_in(self._zone_shown)
 
     @classmethod
     def of(cls, ctx: typer.Context) -> Session:
@@ -69,6 +73,16 @@ class Session:
         if self._guard is None:
             self._guard = in_force(self.profile, self.shared.config, self._environ)
         return self._guard
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone in which times are read and shown: ``--tz``, else the profile's, else the machine's.
+
+        Raises:
+            ConfigError: the profile or its file is missing or wrong, or TZ is not a time zone.
+        """
+        name = self.shared.tz or self.profile.tz
+        return time_zone(name) if name else machine_zone()
 
     @property
     def services(self) -> Services:
@@ -148,6 +162,13 @@ class Session:
         """Return the command, the profile, the start and the duration of this run."""
         duration = round((time.monotonic() - self._started) * 1000)
         return Invocation(self.command, self.shared.profile, self.started_at, duration)
+
+    def _zone_shown(self) -> tzinfo:
+        """Return the zone for results. A wrong TZ must not hide what was done: then it is UTC, which the Z says."""
+        try:
+            return self.zone
+        except ConfigError:
+            return UTC
 
     @property
     def _environ(self) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ import typer
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.selector import selector_of
+from ticketbottle_payctl.cli.output.instants import instant
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count, rfc3339
@@ -136,7 +137,7 @@ def _human(report: ErrorsReport, replays: Sequence[str]) -> list[Block]:
             Fields(
                 (
                     ("dead", f"{group.dead:,} of {group.count:,}"),
-                    ("created", f"{rfc3339(group.first)} → {rfc3339(group.last)}"),
+                    ("created", f"{instant(group.first)} → {instant(group.last)}"),
                     ("types", ", ".join(group.event_types)),
                     ("sample", redact(group.sample) if group.sample else None),
                     ("event", shlex.join(["payctl", "show", group.sample_id])),

@@ -15,6 +15,7 @@ from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.format import OutputFormat
+from ticketbottle_payctl.cli.output.instants import shown
 from ticketbottle_payctl.cli.output.machine import csv_header, csv_row, item_line, summary_line
 from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.output.surface import surface_of
@@ -25,7 +26,6 @@ from ticketbottle_payctl.domain.callback import Answer, Reply, Request
 from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, WebhookOutcome
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.facts import Count
-from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.jobs.find_receipt import require_receipts
 from ticketbottle_payctl.jobs.process_webhook import WebhookReport, process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway
@@ -185,7 +185,7 @@ def _line(item: Answered) -> Line:
     word = {"settled": good, "already_settled": good, "refused": bad, "failed": bad}.get(outcome, dim)(outcome)
     change = f"{item['status_before']} → {item['status_after']}" if outcome == "settled" else None
     return line(
-        dim(rfc3339(item["at"])[11:19]),
+        dim(shown(item["at"])[11:19]),
         f"{item['method']} {item['path']}",
         word,
         item["reason"],

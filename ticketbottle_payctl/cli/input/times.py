@@ -6,11 +6,9 @@ Accepted are ``2h``, ``90m``, ``3d``, ``2h ago``, ``now``, ``today``, ``yesterda
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 import typer
 
@@ -77,23 +75,9 @@ def zone_of(session: Session) -> tzinfo:
     """Return the zone in which times are read and shown: ``--tz``, else the profile's, else the machine's.
 
     Raises:
-        ConfigError: the profile or its file is missing or cannot be read.
+        ConfigError: the profile or its file is missing or wrong, or TZ is not a time zone.
     """
-    name = session.shared.tz or session.profile.tz
-    return ZoneInfo(name) if name else machine_zone()
-
-
-def machine_zone() -> tzinfo:
-    """Return the machine's zone by name, so that each day has its own offset; else its offset of today."""
-    named = os.environ.get("TZ", "").removeprefix(":")
-    linked = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
-    for name in filter(None, (named, linked)):
-        try:
-            return ZoneInfo(name)
-        except (KeyError, ValueError, OSError):
-            continue
-    offset = datetime.now(UTC).astimezone().utcoffset()
-    return timezone(offset) if offset else UTC
+    return session.zone
 
 
 def note_window(session: Session, since: datetime | None, until: datetime | None, *, by: str | None = None) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ticketbottle_payctl.cli.output.machine import cell
+from ticketbottle_payctl.cli.output.instants import shown
 from ticketbottle_payctl.cli.output.result import Style, Styled, Table
 from ticketbottle_payctl.cli.output.surface import Surface
 
@@ -26,7 +26,7 @@ def draw(table: Table, surface: Surface) -> str:
     for place, name in enumerate(table.columns):
         numbers = bool(table.rows) and all(isinstance(row[place], int | float) for row in table.rows)
         justify: JustifyMethod = "right" if numbers else "left"
-        drawn.add_column(Text(cell(name)), overflow="fold", justify=justify, no_wrap=place in whole)
+        drawn.add_column(Text(shown(name)), overflow="fold", justify=justify, no_wrap=place in whole)
     for row in table.rows:
         drawn.add_row(*(_cell(value, surface) for value in row))
     return _as_text(drawn, surface)
@@ -48,13 +48,13 @@ def _kept_whole(table: Table, width: int) -> set[int]:
 
 
 def _word(value: object) -> str:
-    return cell(value.text if isinstance(value, Styled) else value)
+    return shown(value.text if isinstance(value, Styled) else value)
 
 
 def _cell(value: object, surface: Surface) -> Text:
     if isinstance(value, Styled):
-        return Text(surface.marks(cell(value.text)), style=_STYLES[value.style])
-    return Text(surface.marks(cell(value)))
+        return Text(surface.marks(shown(value.text)), style=_STYLES[value.style])
+    return Text(surface.marks(shown(value)))
 
 
 def _as_text(drawn: RichTable, surface: Surface) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from ticketbottle_payctl.cli.output.machine import cell
+from ticketbottle_payctl.cli.output.instants import shown
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Part, Raw, Result, Styled, Table
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.cli.output.surface import Surface
@@ -60,7 +60,7 @@ def _fields(fields: Fields, surface: Surface) -> str:
 def _value(value: object, surface: Surface, *, plain: bool = False) -> str:
     if isinstance(value, Styled):
         return escape(value.text) if plain and not surface.colour else paint(value, surface)
-    return surface.marks(cell(value))
+    return surface.marks(shown(value))
 
 
 def _tabbed(table: Table) -> str:
@@ -69,7 +69,7 @@ def _tabbed(table: Table) -> str:
 
 
 def _plain(value: object) -> str:
-    return cell(value.text if isinstance(value, Styled) else value)
+    return shown(value.text if isinstance(value, Styled) else value)
 
 
 def _drawn(table: Table, surface: Surface) -> str:

@@ -12,7 +12,7 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Result, Table, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.domain.payment import Refusal
 from ticketbottle_payctl.facts import Count, Keywords
-from ticketbottle_payctl.formats import count, money, rfc3339
+from ticketbottle_payctl.formats import count, money
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 from ticketbottle_payctl.providers.queries.status_query import NoVerdict
@@ -141,7 +141,7 @@ def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
             finding.payment.order_code,
             finding.payment.gateway,
             money(finding.payment.amount),
-            rfc3339(finding.payment.created_at),
+            finding.payment.created_at,
             finding.payment.status,
             _says(finding),
             _action(finding),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from ticketbottle_payctl.cli.output.instants import instant
 from ticketbottle_payctl.cli.output.result import Block, Fields, Table, bad, bold, line, warn
-from ticketbottle_payctl.formats import count, duration, rfc3339
+from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, ReplayOptions, ReplayPlan, Superseded
 
 _MOST_SHOWN = 20
@@ -73,7 +74,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
     published, newer = states["published"], plan.keys_with_newer
     left = Counter(left.reason for left in plan.left_out)
     pace = f", at {options.rate:g} per second" if options.rate else ""
-    window = f"{rfc3339(plan.oldest)} → {rfc3339(plan.newest)}" if plan.oldest and plan.newest else None
+    window = f"{instant(plan.oldest)} → {instant(plan.newest)}" if plan.oldest and plan.newest else None
     return Fields(
         (
             ("now", ", ".join(f"{number:,} {state}" for state, number in sorted(states.items())) or None),

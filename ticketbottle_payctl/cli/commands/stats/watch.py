@@ -18,7 +18,8 @@ from ticketbottle_payctl.cli.commands.stats.result import SCHEMA, result_of
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.format import OutputFormat
-from ticketbottle_payctl.cli.output.machine import cell, item_line, summary_line
+from ticketbottle_payctl.cli.output.instants import shown
+from ticketbottle_payctl.cli.output.machine import item_line, summary_line
 from ticketbottle_payctl.cli.output.result import Result, dim, line, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal, surface_of
 from ticketbottle_payctl.cli.output.text import as_text
@@ -86,4 +87,4 @@ def _picture(session: Session, pause: timedelta) -> Iterator[Show]:
 
 def _values(report: StatsReport) -> list[str]:
     values = {**facts_of(report), "in_per_s": report.in_per_s, "out_per_s": report.out_per_s}
-    return [cell(values[name]) for name in _COLUMNS]
+    return [shown(values[name]) for name in _COLUMNS]

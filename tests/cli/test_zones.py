@@ -1,0 +1,62 @@
+"""--tz on every command that shows instants to people. Programs get UTC whatever it says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[+-]\d{2}:\d{2}|Z)")
+
+
+@pytest.fixture
+def world(database_url, mock_kafka, engine):
+    """A payment that waits since 2026-11-22, and two dead events of it."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            """
+            INSERT INTO payments (id, "orderCode", "amountCents", currency, provider, "providerTransactionId",
+                "idempotencyKey", "redirectUrl", "paymentUrl", status, "createdAt", "updatedAt")
+            VALUES ('p-1', 'TB-X-1', 1000, 'VND', 'MOMO', 't', 'k', '', '', 'PENDING', '2026-11-22 20:30', now());
+            INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt", "retryCount",
+                "lastError")
+            SELECT 'e-' || number, 'p-1', 'payment', 'PAYMENT_FAILED', '{}', '2026-11-22 20:30', 5, 'too large'
+            FROM generate_series(1, 2) AS number
+            """
+        )
+    return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+
+
+COMMANDS = (
+    *(["list", "outbox"], ["list", "payments"], ["errors"], ["show", "TB-X-1"], ["replay", "--failed", "-n"]),
+    *(["cleanup", "-n"], ["list", "outbox", "--since", "2026-11-23"], ["runs", "list"]),
+)
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(("zone", "offset"), [("Asia/Ho_Chi_Minh", "+07:00"), ("<+0530>-5:30", "+05:30")])
+def test_instants_are_shown_in_the_zone_that_was_asked_for(arguments, zone, offset, world, invoke):
+    """Each one that stands alone has its offset; one in parentheses is UTC beside it."""
+    assert invoke("replay", "e-2", "-y", **world).exit_code == 0
+    result = invoke(*arguments, "--tz", zone, **world)
+    assert result.exit_code == 0, result.stderr
+    # Commands to be pasted and log lines are in UTC, and so is what stands in parentheses.
+    lines = [line for line in (result.stdout + result.stderr).splitlines() if "payctl " not in line and line[:1] != "{"]
+    found = INSTANT.findall(re.sub(r"\([^)]*\)", "", "\n".join(lines)))
+    assert {each[-6:] for each in found} == {offset}
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson", "csv"])
+def test_programs_get_utc(form, world, invoke):
+    """Whatever --tz says."""
+    shown = INSTANT.findall(invoke("list", "outbox", "--tz", "Asia/Ho_Chi_Minh", "-o", form, **world).stdout)
+    assert "2026-11-22T20:30:00.000Z" in shown
+    assert all(each.endswith("Z") for each in shown)
+
+
+def test_a_wrong_tz_of_the_machine_hides_no_result(world, invoke):
+    """Results are then in UTC and say so; a clock time cannot be read, and that is a wrong setting."""
+    assert "2026-11-22T20:30:00.000Z" in invoke("list", "outbox", **world, TZ="Nowhere/Zone").stdout
+    refused = invoke("list", "outbox", "--since", "09:00", **world, TZ="Nowhere/Zone")
+    assert refused.exit_code == 3
+    assert "TZ is not a time zone" in refused.stderr

@@ -1,0 +1,27 @@
+"""Instants as people see them: in the zone of ``--tz``, with its offset. Programs get UTC (:mod:`machine`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import UTC, datetime, tzinfo
+
+from ticketbottle_payctl.cli.output.machine import cell
+
+_zone: ContextVar[Callable[[], tzinfo] | None] = ContextVar("payctl_zone_shown", default=None)
+
+
+def show_in(zone: Callable[[], tzinfo]) -> None:
+    """Show instants in this zone from now on. It is looked up when the first instant is shown."""
+    _zone.set(zone)
+
+
+def instant(at: datetime) -> str:
+    """Return an aware instant with milliseconds and its offset: ``2026-11-22T10:04:05.678+07:00``, ``Z`` for UTC."""
+    zone = _zone.get()
+    return at.astimezone(zone() if zone else UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def shown(value: object) -> str:
+    """Return a value as one cell of what people read."""
+    return instant(value) if isinstance(value, datetime) else cell(value)
