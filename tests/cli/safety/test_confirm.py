@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import text
 
+from ticketbottle_payctl.cli.profile.policy import in_force
+from ticketbottle_payctl.cli.profile.profiles import load
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 pytestmark = pytest.mark.postgres
@@ -291,15 +293,91 @@ def test_the_default_file_is_looked_into_unasked(reached_by_another_name, answer
     assert left() == ROWS
 
 
-def test_a_profile_s_own_database_has_its_own_guard(half_marked, answer, left, tmp_path):
-    """Two profiles of one database, one of them read-only: who names the other one means it."""
+@pytest.mark.parametrize("named", ["reader", "desk"])
+def test_of_two_profiles_of_one_database_the_stricter_counts(named, half_marked, answer, left, tmp_path):
+    """One of them is read-only: nothing is changed there, whatever -p says."""
     file, database_url = tmp_path / "both.toml", half_marked["DATABASE_URL"]
     both = "".join(f'[profiles.{name}]\nDATABASE_URL = "{database_url}"\n' for name in ("desk", "reader"))
     file.write_text(f"{both}[profiles.reader.guard]\nread_only = true\n", "utf-8")
-    assert answer(*REPAIR, "--yes", "--config", str(file), "-p", "reader")["exit_code"] == 7
-    assert answer(*REPAIR, "--yes", "--config", str(file), DATABASE_URL=database_url)["exit_code"] == 7
-    assert answer(*REPAIR, "--yes", "--config", str(file), "-p", "desk", DATABASE_URL=database_url)["exit_code"] == 0
+    own = answer(*REPAIR, "--yes", "--config", str(file), "-p", named)
+    leading = answer(*REPAIR, "--yes", "--config", str(file), "-p", named, DATABASE_URL=database_url)
+    assert (own["exit_code"], leading["exit_code"], left()) == (7, 7, ROWS)
+    assert "profile reader" in own["error"]["message"]
+
+
+def test_a_cap_that_was_set_counts_beside_a_profile_without_one(half_marked, answer, left, tmp_path):
+    """The default of a profile that says nothing is no limit for the other one."""
+    file, database_url = tmp_path / "both.toml", half_marked["DATABASE_URL"]
+    both = "".join(f'[profiles.{name}]\nDATABASE_URL = "{database_url}"\n' for name in ("desk", "batch"))
+    file.write_text(f"{both}[profiles.batch.guard]\nmax_affected = 2500\n", "utf-8")
+    shown = answer("config", "show", "--config", str(file), "-p", "desk")["items"]
+    assert next(item["value"] for item in shown if item["name"] == "guard.max_affected") == "2500"
+    assert answer(*REPAIR, "--yes", "--config", str(file), "-p", "desk")["exit_code"] == 0
     assert left() == 0
+
+
+SPELLINGS = (
+    *("localhost:{port}/{name}", "LOCALHOST.:{port}/{name}", "[::1]:{port}/{name}", "127.0.0.1:{port}/{name}?schema=x"),
+    *(
+        "whatever/{name}?host=/var/run/postgresql&port={port}",
+        "whatever/x?hostaddr=127.0.0.1&port={port}&dbname={name}",
+    ),
+    *("whatever/{name}?host=first.example,localhost&port=1,{port}", "%2Ftmp:{port}/{name}"),
+)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_guard_knows_every_spelling_of_a_server(spelling, half_marked, postgres, answer, left, tmp_path):
+    """localhost, 127.0.0.1, ::1, a socket, an address and a list of hosts are compared as the servers they lead to."""
+    name = half_marked["DATABASE_URL"].rpartition("/")[2]
+    other = f"postgresql://u:p@{spelling.format(port=postgres.port, name=name)}"
+    guard = "[profiles.other.guard]\nread_only = true\n"
+    (tmp_path / "config.toml").write_text(f'[profiles.other]\nDATABASE_URL = "{other}"\n{guard}', "utf-8")
+    document = answer(*REPAIR, "--yes", **half_marked)
+    assert (document["exit_code"], left()) == (7, ROWS)
+    assert "profile other, whose database this is, is read-only" in document["error"]["message"]
+
+
+def test_libpq_s_variables_do_not_lead_past_a_guard(half_marked, answer, left, tmp_path, postgres):
+    """DATABASE_URL names an innocent place, PGHOSTADDR a guarded one: the connection goes to the first."""
+    innocent = half_marked["DATABASE_URL"].replace(f"127.0.0.1:{postgres.port}", "127.0.0.1:1")
+    guarded = (
+        f'[profiles.prod]\nDATABASE_URL = "{half_marked["DATABASE_URL"]}"\n[profiles.prod.guard]\nread_only = true\n'
+    )
+    (tmp_path / "config.toml").write_text(guarded, "utf-8")
+    variables = {"PGHOSTADDR": "127.0.0.1", "PGPORT": str(postgres.port), "PGHOST": "127.0.0.1"}
+    document = answer(*REPAIR, "--yes", **{**half_marked, "DATABASE_URL": innocent}, **variables)
+    assert (document["exit_code"], left()) == (4, ROWS)
+
+
+@pytest.mark.parametrize(("right", "code"), [(True, 7), (False, 0)])
+def test_a_server_is_recognised_by_what_it_says_of_itself(right, code, half_marked, engine, answer, left, tmp_path):
+    """A tunnel hides where it ends; a profile that states its server's identifier is found all the same."""
+    with engine.connect() as connection:
+        number = connection.exec_driver_sql("SELECT system_identifier FROM pg_control_system()").scalar_one()
+    name = half_marked["DATABASE_URL"].rpartition("/")[2]
+    other = f'[profiles.prod]\nDATABASE_URL = "postgresql://u:p@prod-db.example/{name}"\n'
+    guard = f"[profiles.prod.guard]\nread_only = true\nsystem_identifier = {number if right else number + 1}\n"
+    (tmp_path / "config.toml").write_text(other + guard, "utf-8")
+    assert answer(*REPAIR, "--yes", **half_marked)["exit_code"] == code
+    assert left() == (ROWS if right else 0)
+
+
+def test_a_server_that_does_not_say_who_it_is_gets_the_stricter_guard(tmp_path):
+    """Where the role may not ask, the name of the database decides."""
+    file = tmp_path / "config.toml"
+    file.write_text(
+        '[profiles.prod]\nDATABASE_URL = "postgresql://u:p@prod-db.example/payments"\n'
+        '[profiles.prod.guard]\nprotected = true\nsystem_identifier = "7391"\n',
+        "utf-8",
+    )
+    url = {"DATABASE_URL": "postgresql://u:p@localhost:15432/payments"}
+    guard = in_force(load(None, str(file), url), str(file), url)
+    assert guard.protected is None
+    assert guard.on_server(None, "payments").protected == "prod"
+    assert guard.on_server("7391", "payments").protected == "prod"
+    assert guard.on_server(None, "another").protected is None
+    assert guard.on_server("7392", "payments").protected is None
 
 
 def test_what_is_in_force_is_shown(reached_by_another_name, answer):

@@ -84,6 +84,18 @@ class Session:
         name = self.shared.tz or self.profile.tz
         return time_zone(name) if name else machine_zone()
 
+    def recognise_server(self) -> None:
+        """Ask the server who it is if a profile elsewhere in the file states its identifier; its guard may count here.
+
+        Raises:
+            DatabaseUnavailableError: the server cannot be reached.
+            ConfigError: the file is there and not understood, or the connection settings are wrong.
+        """
+        if self.guard.recognisable:
+            from ticketbottle_payctl.jobs.server_identity import server_identity  # noqa: PLC0415 - the driver, only now
+
+            self._guard = self.guard.on_server(*server_identity(self.services.engine))
+
     @property
     def services(self) -> Services:
         """The engine, producer, clock and credentials of the profile."""

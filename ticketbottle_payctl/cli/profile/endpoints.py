@@ -1,39 +1,24 @@
-"""Where settings lead, so that two spellings of one place compare equal."""
+"""Where two settings lead, compared so that their spelling does not matter."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from ticketbottle_payctl.settings.place import leads_to
 
-_POSTGRES, _KAFKA = "5432", "9092"
-
-
-class Database(NamedTuple):
-    """A database as one reaches it; who opens it and with what is left out."""
-
-    host: str
-    port: str
-    name: str
-
-    def __str__(self) -> str:
-        """``host:port/name``."""
-        return f"{self.host}:{self.port}/{self.name}"
+_KAFKA = "9092"
 
 
-def database(url: str) -> Database | None:
-    """Where ``url`` leads; None where it is no URL. Its parameters come before its parts, as in libpq."""
-    try:
-        parts = urlsplit(url.strip())
-        port = parts.port
-    except ValueError:
-        return None
-    said = dict(parse_qsl(parts.query))
-    host = said.get("host") or parts.hostname or ""
-    name = said.get("dbname") or unquote(parts.path.lstrip("/"))
-    return Database(host.casefold(), said.get("port") or str(port or _POSTGRES), name) if host and name else None
+def same_database(one: str, other: str) -> bool:
+    """Return whether two database URLs lead to one database. A text that is not a URL leads nowhere."""
+    first, second = leads_to(one), leads_to(other)
+    return first is second if first is None or second is None else first.may_be(second)
+
+
+def same_brokers(one: str, other: str) -> bool:
+    """Return whether two lists name the same brokers, in whatever order."""
+    return brokers(one) == brokers(other)
 
 
 def brokers(text: str) -> frozenset[str]:
-    """Each ``host:port``, in no order."""
+    """Return each ``host:port``. Without a port it is Kafka's own."""
     names = (each.strip().casefold() for each in text.split(","))
     return frozenset(name if ":" in name else f"{name}:{_KAFKA}" for name in names if name)

@@ -1,7 +1,8 @@
-"""Whose guard counts. A guard protects a database, not the name by which it is reached.
+"""Which guards count. A guard protects a database, not the name by which it is reached.
 
-Where the environment's DATABASE_URL leads to the database of other profiles in the file, their guards count beside
-that of the profile that was named, if any was: of each limit the stricter.
+If several profiles in the file lead to the database of DATABASE_URL, the guards of all of them count, whichever profile
+was named: of each limit the stricter. Places are compared as they are written; localhost, 127.0.0.1, ::1 and a socket
+are one server. A profile may also state its server's system identifier; then it is recognised through a tunnel too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from ticketbottle_payctl.cli.profile import endpoints
 from ticketbottle_payctl.cli.profile.profiles import Profile, config_path, every
+from ticketbottle_payctl.settings.place import leads_to
 
 
 class Cap(NamedTuple):
@@ -24,9 +26,10 @@ class Cap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GuardInForce:
-    """The profiles whose guards count: those whose database it is, then the one that was named or none."""
+    """The profiles whose guards count. ``recognisable`` are others in the file that state their server's identifier."""
 
     profiles: tuple[Profile, ...]
+    recognisable: tuple[Profile, ...] = ()
 
     @property
     def protected(self) -> str | None:
@@ -40,37 +43,59 @@ class GuardInForce:
 
     @property
     def max_affected(self) -> int | None:
-        """The lowest cap that was set; None where none was."""
+        """The lowest cap that a profile sets, or None."""
         caps = [each.guard.max_affected for each in self.profiles if each.guard.max_affected is not None]
         return min(caps, default=None)
 
     def cap(self, default: int) -> Cap:
-        """The lowest cap and whose it is; a profile that sets none has the default."""
-        caps = [Cap(each.guard.max_affected or default, each.name) for each in self.profiles]
-        return min(caps, key=lambda cap: cap.most)
+        """Return the lowest cap that was set and its owner; if none was set, the default."""
+        caps = [
+            Cap(each.guard.max_affected, each.name) for each in self.profiles if each.guard.max_affected is not None
+        ]
+        return min(caps, key=lambda cap: cap.most, default=Cap(default, self.profiles[0].name))
+
+    def on_server(self, system_identifier: str | None, database: str) -> GuardInForce:
+        """Return the guards that count once the server has said who it is.
+
+        If the server does not tell its identifier (None), every profile that names this database counts: the stricter.
+        """
+        found = tuple(
+            each
+            for each in self.recognisable
+            if _database(each) in {None, database}
+            and each.guard.system_identifier == (system_identifier or each.guard.system_identifier)
+        )
+        return GuardInForce((*found, *self.profiles))
 
 
 def in_force(profile: Profile, given: str | None, environ: Mapping[str, str]) -> GuardInForce:
-    """The guards that count for what ``profile`` leads to; ``given`` is the file that was named.
+    """Return the guards that count for what ``profile`` leads to. ``given`` is the file that was named.
+
+    If the named profile is one of the database's own, it comes first: its name is the one to confirm. Otherwise the
+    database's own profiles come first.
 
     Raises:
         ConfigError: there is a file, and it cannot be read or understood.
     """
-    place = endpoints.database(profile.environ.get("DATABASE_URL", ""))
-    own = place is None or "DATABASE_URL" in profile.origins
-    path = None if own else _file(given, environ)
-    here = [] if path is None else [each for each in every(path) if _leads_to(each, place)]
-    if any(each.name == profile.name for each in here):
-        return GuardInForce((profile,))
-    return GuardInForce((*here, profile))
+    url = profile.environ.get("DATABASE_URL", "")
+    path = _file(given, environ) if leads_to(url) else None
+    known = every(path) if path else []
+    here = [each for each in known if endpoints.same_database(each.environ.get("DATABASE_URL", ""), url)]
+    elsewhere = tuple(
+        each for each in known if each not in here and each.name != profile.name and each.guard.system_identifier
+    )
+    others = [each for each in here if each.name != profile.name]
+    own = len(others) < len(here)
+    return GuardInForce((profile, *others) if own else (*here, profile), elsewhere)
 
 
-def _leads_to(profile: Profile, place: endpoints.Database | None) -> bool:
-    return endpoints.database(profile.environ.get("DATABASE_URL", "")) == place
+def _database(profile: Profile) -> str | None:
+    place = leads_to(profile.environ.get("DATABASE_URL", ""))
+    return place.database if place else None
 
 
 def _file(given: str | None, environ: Mapping[str, str]) -> Path | None:
-    """The configuration file, where there is one. An account may have no home, or one that it may not look into."""
+    """Return the configuration file if there is one. An account may have no home, or one that it may not look into."""
     try:
         path = config_path(given, environ)
         return path if path.is_file() else None

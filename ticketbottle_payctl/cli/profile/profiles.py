@@ -11,6 +11,7 @@
     protected = true        # changes need --reason and the profile's name
     read_only = false       # true refuses every change
     max_affected = 1000     # rows one command may change
+    system_identifier = "7391..."  # the server's own number (pg_control_system), to be recognised through a tunnel
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import typer
 
 from ticketbottle_payctl.cli.profile import endpoints
 from ticketbottle_payctl.errors import ConfigError, PayctlError
+from ticketbottle_payctl.settings.place import leads_to
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _LARGEST_FILE = 1_048_576
@@ -33,18 +35,20 @@ _LARGEST_FILE = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The limits of a profile. If ``max_affected`` is None, the default of 1,000 rows applies."""
+    """What a profile allows. If ``max_affected`` is None, the default of the command applies."""
 
     protected: bool = False
     read_only: bool = False
     max_affected: int | None = None
+    system_identifier: str | None = None
+    """The number that the server gives itself. A connection to that server is guarded, whatever its URL is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The settings in force. ``origins`` names the file of each value that comes from the profile.
+    """The settings in force. ``origins`` has the file of each value that comes from the profile.
 
-    ``hidden`` are the profile's values that a variable of the environment overrides.
+    ``hidden`` has the profile's values that the environment overrides.
     """
 
     name: str | None
@@ -56,12 +60,15 @@ class Profile:
 
     @property
     def misled(self) -> list[str]:
-        """One sentence for each place that the environment overrides. No sentence has a user or a password."""
+        """One sentence for each setting whose value in the environment leads elsewhere than the profile's own."""
         found = []
-        for name, place in (("DATABASE_URL", endpoints.database), ("KAFKA_BROKERS", endpoints.brokers)):
-            own, other = place(self.hidden.get(name, "")), place(self.environ.get(name, ""))
-            if name in self.hidden and own != other:
-                found.append(f"{name} from the environment overrides profile {self.name}: {_said(other)}")
+        for name, same, said in (
+            ("DATABASE_URL", endpoints.same_database, _database),
+            ("KAFKA_BROKERS", endpoints.same_brokers, _brokers),
+        ):
+            other = self.environ.get(name, "")
+            if name in self.hidden and not same(self.hidden[name], other):
+                found.append(f"{name} from the environment overrides profile {self.name}: {said(other)}")
         return found
 
 
@@ -76,7 +83,7 @@ def config_path(given: str | None, environ: Mapping[str, str]) -> Path:
 
 
 def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Profile:
-    """Return the environment, completed from a profile. If neither a profile nor a file was named, no file is read.
+    """Return the environment, completed by a profile. Read no file if neither a profile nor a file was named.
 
     Raises:
         ConfigError: the file cannot be read, or the profile is not in it.
@@ -94,10 +101,10 @@ def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Pro
 
 
 def every(path: Path) -> list[Profile]:
-    """Return each profile of a file by itself, without the environment.
+    """Return every profile of a file, without the environment.
 
     Raises:
-        ConfigError: the file or one of its profiles cannot be read.
+        ConfigError: the file cannot be read, or a profile in it is wrong.
     """
     known = _table(_parse(path).get("profiles", {}), "profiles", path)
     return [_profile(name, _table(known[name], f"profiles.{name}", path), path, {}) for name in known]
@@ -133,30 +140,40 @@ def _profile(name: str, table: Mapping[str, object], path: Path, environ: Mappin
     return Profile(name, {**environ, **fills}, origins, _guard(guards, name, path), tz, hidden)
 
 
-def _said(place: object) -> str:
-    return ",".join(sorted(place)) if isinstance(place, frozenset) else str(place or "no database")
+def _database(url: str) -> str:
+    return str(leads_to(url) or "no database")
+
+
+def _brokers(text: str) -> str:
+    return ",".join(sorted(endpoints.brokers(text)))
 
 
 def _is_zone(name: object) -> TypeGuard[str]:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only if a profile names a zone
+    from ticketbottle_payctl.settings.time_zone import time_zone  # noqa: PLC0415 - only if a profile names a zone
 
     try:
-        return isinstance(name, str) and bool(ZoneInfo(name))
-    except (KeyError, ValueError, OSError):  # unknown, not a zone's name, a directory
+        return isinstance(name, str) and bool(time_zone(name))
+    except ValueError:
         return False
 
 
 def _guard(table: Mapping[str, object], name: str, path: Path) -> Guard:
     for key, value in table.items():
-        wanted = {"protected": bool, "read_only": bool, "max_affected": int}.get(key)
-        if wanted is None or type(value) is not wanted:
+        wanted = {"protected": (bool,), "read_only": (bool,), "max_affected": (int,), "system_identifier": (int, str)}
+        if type(value) not in wanted.get(key, ()):
             message = f"profiles.{name}.guard.{key} in {path} is not a valid guard"
-            raise ConfigError(message, hint="protected and read_only are true or false; max_affected is a number")
+            hint = "protected and read_only are true or false; max_affected and system_identifier are numbers"
+            raise ConfigError(message, hint=hint)
     cap = table.get("max_affected")
     if isinstance(cap, int) and cap < 1:
         message = f"profiles.{name}.guard.max_affected in {path} is less than 1"
         raise ConfigError(message, hint="to refuse every change, set read_only = true")
+    identifier = str(table.get("system_identifier") or "")
+    if identifier and not (identifier.isascii() and identifier.isdigit()):
+        message = f"profiles.{name}.guard.system_identifier in {path} is not a number"
+        raise ConfigError(message, hint="SELECT system_identifier FROM pg_control_system()")
     return Guard(
+        system_identifier=identifier or None,
         protected=table.get("protected") is True,
         read_only=table.get("read_only") is True,
         max_affected=cap if isinstance(cap, int) else None,

@@ -133,6 +133,7 @@ def refuse_read_only(session: Session, verb: str) -> None:
     Raises:
         GuardError: the profile is read-only.
     """
+    session.recognise_server()
     owner = session.guard.read_only
     if owner is not None:
         message = f"{_profile(session, owner)} is read-only, so {verb} is refused"

@@ -23,6 +23,13 @@ class Server(NamedTuple):
     zone: str
 
 
+class Identity(NamedTuple):
+    """A server and a database as they name themselves. ``system`` is None if the role may not ask."""
+
+    system: str | None
+    database: str
+
+
 class ZoneSetting(NamedTuple):
     """A time zone that is set for the sessions of a role, of a database, or of both."""
 
@@ -42,6 +49,14 @@ def server(connection: Connection) -> Server:
         """
     ).one()
     return Server(*row)
+
+
+def identity(connection: Connection) -> Identity:
+    """Return the number that initdb gave the server, and the database's name. A replica has its primary's number."""
+    asked = "SELECT current_database()::text, has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
+    database, allowed = connection.exec_driver_sql(asked).one()
+    number = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()"
+    return Identity(connection.exec_driver_sql(number).scalar_one() if allowed else None, database)
 
 
 def zone_settings(connection: Connection) -> list[ZoneSetting]:
