@@ -7,7 +7,6 @@ certificate, the connection is never made without TLS.
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -162,6 +161,8 @@ def _stricter(first: str | None, second: str | None) -> str | None:
 
 def _system_authorities() -> str:
     """Return the file of the authorities that this machine trusts. The driver's own OpenSSL does not know it."""
+    import ssl  # noqa: PLC0415 - takes long to load, and few URLs need it
+
     known = (ssl.get_default_verify_paths().cafile, *_AUTHORITIES)
     return next((path for path in known if path and Path(path).is_file()), "system")
 

@@ -21,7 +21,6 @@ from ticketbottle_payctl.cli.profile.policy import GuardInForce, in_force
 from ticketbottle_payctl.cli.profile.profiles import Profile, load
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import Settings
-from ticketbottle_payctl.settings.time_zone import machine_zone, time_zone
 from ticketbottle_payctl.wiring import Services, hide_secrets, utc_now
 
 _LEVELS = ("warning", "info", "debug")
@@ -81,6 +80,8 @@ class Session:
         Raises:
             ConfigError: the profile or its file is missing or wrong, or TZ is not a time zone.
         """
+        from ticketbottle_payctl.settings.time_zone import machine_zone, time_zone  # noqa: PLC0415 - only for instants
+
         name = self.shared.tz or self.profile.tz
         return time_zone(name) if name else machine_zone()
 
