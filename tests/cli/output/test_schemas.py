@@ -63,7 +63,7 @@ def described(name):
     return [*fields({"properties": {**found["properties"], **found["then"]["properties"]}})]
 
 
-PROMISED = json.loads((Path(__file__).parents[1] / "data" / "schema-fields.json").read_text("utf-8"))
+PROMISED = json.loads((Path(__file__).parents[2] / "data" / "schema-fields.json").read_text("utf-8"))
 """The fields of version 1 of each output when the schemas were still written by hand. It is not written again."""
 
 
