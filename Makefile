@@ -2,11 +2,11 @@
 #
 #   PYTHON=python3.12   the interpreter of .venv, instead of the first suitable one
 #   ARGS="..."          more arguments for what the target runs
-#   WORKERS=2           how many processes the tests use
+#   WORKERS=3           how many processes run the tests; they wait as often as they compute
 
 PYTHON  ?=
 VENV    ?= .venv
-WORKERS ?= 2
+WORKERS ?= 3
 ARGS    ?=
 
 # Prints "3.13.0 /path/to/python" for the first of some commands that is a CPython we support.
@@ -124,7 +124,7 @@ $(TOOLS):
 	@test -n "$(INTERPRETER)" || { echo "no CPython 3.11 to 3.14 found; name one: make PYTHON=/path/to/python" >&2; exit 3; }
 	@echo "== installing the template's tools into .venv-aws"
 	@rm -rf .venv-aws
-	@"$(INTERPRETER)" -m venv .venv-aws 2>/dev/null || "$(INTERPRETER)" -m venv --clear --without-pip .venv-aws
+	@"$(INTERPRETER)" -m venv .venv-aws >/dev/null 2>&1 || "$(INTERPRETER)" -m venv --clear --without-pip .venv-aws
 	@"$(INTERPRETER)" -m pip --python .venv-aws/bin/python install --quiet --require-hashes -r deploy/tools.txt
 	@mkdir -p $(@D) && touch $@
 
@@ -166,7 +166,7 @@ $(VENV)/ready/%:
 	@test -n "$(INTERPRETER)" || { echo "no CPython 3.11 to 3.14 found; name one: make PYTHON=/path/to/python" >&2; exit 3; }
 	@test -e $(VENV)/ready/python@$(VERSION) || { \
 	  rm -rf $(VENV) && \
-	  { "$(INTERPRETER)" -m venv $(VENV) 2>/dev/null || "$(INTERPRETER)" -m venv --clear --without-pip $(VENV); } && \
+	  { "$(INTERPRETER)" -m venv $(VENV) >/dev/null 2>&1 || "$(INTERPRETER)" -m venv --clear --without-pip $(VENV); } && \
 	  mkdir $(VENV)/ready && touch $(VENV)/ready/python@$(VERSION); }
 	@echo "== installing $(firstword $(subst @, ,$*)) into $(VENV)"
 	@"$(INTERPRETER)" -m pip --python $(BIN)/python install --quiet --require-hashes -r locks/build.txt -r locks/$(firstword $(subst @, ,$*)).txt

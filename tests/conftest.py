@@ -39,8 +39,6 @@ POSTGRES = os.environ.get("PAYCTL_TEST_POSTGRES", "wheel")
 GROUPS = {"kafka_server": "kafka", "container": "container", "built": "package"}
 """A fixture that takes long to set up, and the group of tests that share it in one worker."""
 
-NEEDS = {"container": "buildah", "kafka": "Java and Maven"}
-"""A marker, and what its tests are skipped for."""
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 SERVICES = ("postgres", "mock_kafka", "kafka", "buildah")
 KAFKA_SECONDS = 180
@@ -229,20 +227,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Fail on any skip in CI; at home let the very last line say how many tests were skipped, and for want of what."""
+    """Fail on any skip in CI. The very last lines say how many tests were skipped, and what they need."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if IN_CI and skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     yield
-    if skipped:
-        last = "a skipped test is a failure in CI" if IN_CI else f"skipped: {summary_of(skipped)}"
-        reporter.write_line(last, red=IN_CI, yellow=not IN_CI)
-
-
-def summary_of(skipped: list[pytest.TestReport]) -> str:
-    """Return how many tests were skipped for want of what."""
-    wants = Counter(next((need for name, need in NEEDS.items() if name in report.keywords), "") for report in skipped)
-    counts = [f"{wants[need]} for want of {need}" for need in NEEDS.values() if wants[need]]
-    others = [f"{wants['']} for the reasons above"] if wants[""] else []
-    return ", ".join(counts + others)
+    for reason, number in Counter(str(report.longrepr[2]) for report in skipped).most_common()[::-1]:
+        what = "skipped, which is a failure in CI" if IN_CI else "skipped"
+        reporter.write_line(f"{number} {what}: {reason.removeprefix('Skipped: ')}", red=IN_CI, yellow=not IN_CI)

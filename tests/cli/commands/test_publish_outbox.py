@@ -190,7 +190,7 @@ def test_a_dead_event_is_partly_done(process, places, insert):
 def test_no_broker(process, places, insert, engine):
     """A broker that is away: exit 4, one clear error with what to do, and no event's retry is used up."""
     insert(2)
-    ran = process("publish-outbox", "-o", "json", **{**places, "KAFKA_BROKERS": NOBODY})
+    ran = process("publish-outbox", "--deadline", "1s", "-o", "json", **{**places, "KAFKA_BROKERS": NOBODY})
     document = answer(ran)
     assert (ran.returncode, document["error"]["code"]) == (4, "KAFKA_UNAVAILABLE")
     assert "error[KAFKA_UNAVAILABLE]" in ran.stderr

@@ -166,9 +166,3 @@ def test_records_of_other_events_are_not_kept(kafka, send):
     )
     assert ([copy.event_id for copy in found.copies], found.other, found.complete) == (["event-3"], 9, True)
     assert told[-1] == (10, 10)
-
-
-def test_without_kafka_it_says_so(answer, world):
-    """Exit 4."""
-    document = answer("reconcile", "outbox", **{**world, "KAFKA_BROKERS": "127.0.0.1:1"})
-    assert document["exit_code"] == 4

@@ -244,7 +244,7 @@ def test_every_command_has_such_a_run():
 def test_a_publisher_without_a_broker_keeps_to_its_schema(busy, answer):
     """A failure in the middle of a run, with the counts it had come to."""
     environment, _ = busy
-    document = answer("publish-outbox", **{**environment, "KAFKA_BROKERS": "127.0.0.1:1"})
+    document = answer("publish-outbox", "--deadline", "1s", **{**environment, "KAFKA_BROKERS": "127.0.0.1:1"})
     check(document)
     assert (document["exit_code"], document["error"]["code"]) == (4, "KAFKA_UNAVAILABLE")
     assert document["result"]["stopped_because"] == "broker_unavailable"
