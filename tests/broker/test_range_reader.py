@@ -12,6 +12,7 @@ from ticketbottle_payctl.broker.config import connection_config
 from ticketbottle_payctl.broker.follower import Follower
 from ticketbottle_payctl.broker.range_reader import RangeReader
 from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError
+from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.settings import Settings
 
 TOPIC = "payment.completed"
@@ -123,9 +124,9 @@ def test_a_transaction_s_marker_does_not_keep_a_range_open(kafka):
     """The last offset of a committed transaction belongs to no record: the range ends all the same."""
     send(kafka.bootstrap, [b"0", b"1"], **{"transactional.id": "payctl-test"})
     with RangeReader(config(kafka.bootstrap), "payctl-test", 10) as reader:
-        (bounds,) = reader.bounds([PLACE]).values()
-        assert bounds == (0, 3)
-        reader.start({PLACE: bounds})
+        # The coordinator writes the marker after it has answered the commit.
+        wait_until(lambda: reader.bounds([PLACE])[PLACE] == (0, 3), what="the marker", timeout=10)
+        reader.start(reader.bounds([PLACE]))
         assert values(reader) == [b"0", b"1"]
         assert (reader.unread, reader.positions) == (False, {PLACE: 3})
 

@@ -174,7 +174,7 @@ def test_the_commands_need_no_more_than_the_printed_role(scene, cdc):
 def test_the_outbox_changes_hands_only_after_a_yes(scene, cdc):
     """Without ``--yes`` or over the limit it exits with 7 and changes nothing, also if no event is pending."""
     insert(scene, 4)
-    assert cdc("cut-over")["error"]["hint"] == "nothing was changed; look with -n, then add --yes"
+    assert cdc("cut-over")["error"]["hint"] == "nothing was changed; check with -n, then add --yes"
     assert "--max-affected 4" in cdc("cut-over", "-y", "--max-affected", "3")["error"]["hint"]
     assert (states(scene), scene.slots()) == ({"pending": 4}, [])
     assert cdc("cut-over", "-y")["exit_code"] == 0

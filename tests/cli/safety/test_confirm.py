@@ -335,7 +335,7 @@ def test_a_guard_knows_every_spelling_of_a_server(spelling, half_marked, postgre
     (tmp_path / "config.toml").write_text(f'[profiles.other]\nDATABASE_URL = "{other}"\n{guard}', "utf-8")
     document = answer(*REPAIR, "--yes", **half_marked)
     assert (document["exit_code"], left()) == (7, ROWS)
-    assert "profile other, whose database this is, is read-only" in document["error"]["message"]
+    assert "profile other, which has the same database, is read-only" in document["error"]["message"]
 
 
 def test_libpq_s_variables_do_not_lead_past_a_guard(half_marked, answer, left, tmp_path, postgres):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -95,10 +96,20 @@ class Clients(list):
         return sum(len(client) for client in self)
 
 
+@contextmanager
 def watched_producer(bootstrap):
-    """A producer as payctl makes it, and its clients."""
+    """A producer as payctl makes it, and its clients.
+
+    Afterwards no client is left that would connect to the next test's broker at the same port.
+    """
     clients = Clients()
-    return Producer(producer_config(KafkaSettings(bootstrap)), new_client=clients.make), clients
+    producer = Producer(producer_config(KafkaSettings(bootstrap)), new_client=clients.make)
+    try:
+        yield producer, clients
+    finally:
+        producer.close()
+        clients.clear()
+        gc.collect()
 
 
 def delete(kafka, topic):

@@ -26,9 +26,8 @@ def insert_wave(outbox, event_type, age=0.0):
 def test_a_broker_killed_before_it_appended_the_batch(kafka_outbox, kafka):
     """The batch is sent again after the restart. No event is lost, charged or out of order."""
     outbox = kafka_outbox
-    producer, clients = watched_producer(kafka.bootstrap)
     insert_wave(outbox, FAILED)
-    with a_loop(outbox, producer=producer):
+    with watched_producer(kafka.bootstrap) as (producer, clients), a_loop(outbox, producer=producer):
         published(outbox, 40)
         kafka.pause()
         insert_wave(outbox, COMPLETED)
@@ -38,7 +37,6 @@ def test_a_broker_killed_before_it_appended_the_batch(kafka_outbox, kafka):
         insert_wave(outbox, FAILED)
         kafka.restart()
         drained(outbox)
-    producer.close()
     assert states(outbox) == {("published", 0, None)}
     assert harm(outbox.verdict()) == NO_HARM
     assert sum(outbox.verdict().duplicates.values()) <= BATCH
@@ -47,8 +45,10 @@ def test_a_broker_killed_before_it_appended_the_batch(kafka_outbox, kafka):
 def test_a_broker_killed_after_it_appended_the_batch(kafka_outbox, kafka):
     """The batch is in the log and no answer came. After the restart it comes at most once more, and in order."""
     outbox = kafka_outbox
-    with Proxy(kafka.proxy_port, kafka.behind_proxy) as proxy:
-        producer, clients = watched_producer(proxy.bootstrap)
+    with (
+        Proxy(kafka.proxy_port, kafka.behind_proxy) as proxy,
+        watched_producer(proxy.bootstrap) as (producer, clients),
+    ):
         insert_wave(outbox, FAILED)
         with a_loop(outbox, producer=producer):
             published(outbox, 40)
@@ -62,7 +62,6 @@ def test_a_broker_killed_after_it_appended_the_batch(kafka_outbox, kafka):
             proxy.answers = True
             kafka.restart()
             drained(outbox)
-        producer.close()
     assert states(outbox) == {("published", 0, None)}
     assert harm(outbox.verdict()) == NO_HARM
     assert sum(outbox.verdict().duplicates.values()) <= BATCH

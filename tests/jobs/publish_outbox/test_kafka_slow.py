@@ -47,13 +47,13 @@ def test_a_broker_that_becomes_slow(kafka_outbox, proxy):
 def unhurried(outbox, proxy, meanwhile=lambda: None):
     """A loop drains the outbox without ever giving up on its broker."""
     heard = []
-    producer, clients = watched_producer(proxy.bootstrap)
-    with a_loop(outbox, producer=producer, observer=Observer(on_wait=lambda *said: heard.append(said))):
+    with (
+        watched_producer(proxy.bootstrap) as (producer, clients),
+        a_loop(outbox, producer=producer, observer=Observer(on_wait=lambda *said: heard.append(said))),
+    ):
         meanwhile()
         drained(outbox, within=30)
-    producer.close()
-    assert (heard, len(clients)) == ([], 1)
-    clients.clear()
+        assert (heard, len(clients)) == ([], 1)
     assert proxy.connections <= 2  # one to ask who is there, one to the broker that leads
     assert states(outbox) == {("published", 0, None)}
     assert outbox.verdict() == GOOD
