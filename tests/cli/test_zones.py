@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
+
+from ticketbottle_payctl.cli.output.instants import instant
 
 INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[+-]\d{2}:\d{2}|Z)")
 
@@ -60,3 +63,10 @@ def test_a_wrong_tz_of_the_machine_hides_no_result(world, invoke):
     refused = invoke("list", "outbox", "--since", "09:00", **world, TZ="Nowhere/Zone")
     assert refused.exit_code == 3
     assert "TZ is not a time zone" in refused.stderr
+
+
+def test_a_zone_ends_with_its_command(world, invoke):
+    """The next command line in the same process shows its own zone, and so does a table drawn without one."""
+    asked = invoke("list", "outbox", "--tz", "Asia/Ho_Chi_Minh", **world)
+    assert "+07:00" in asked.stdout
+    assert instant(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02T00:00:00.000Z"

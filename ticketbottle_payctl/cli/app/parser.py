@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextvars import copy_context
 from copy import copy
 from difflib import get_close_matches
 from typing import Any
@@ -103,6 +104,10 @@ class PayctlGroup(TyperGroup):
 
 class PayctlRoot(PayctlGroup):
     """``payctl`` itself. Every exception of a command ends here."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Typer's signature
+        """Run one command line in a context of its own: its ``--tz`` means nothing to the next one in this process."""
+        return copy_context().run(super().main, *args, **kwargs)
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the options before the command's name."""

@@ -40,7 +40,6 @@ class Session:
         self._owned = services is None
         self._answered = False
         hide_secrets(os.environ)
-        instants.show_in(self._zone_shown)
 
     @classmethod
     def of(cls, ctx: typer.Context) -> Session:
@@ -110,7 +109,9 @@ class Session:
         return self.services.settings
 
     def begin(self) -> None:
-        """Start the log, and load the profile if one was named, so that a wrong name is never ignored.
+        """Start the log, show instants in this run's zone, and load the profile if one was named.
+
+        Loading it now means that a wrong name is never ignored.
 
         Warns if a variable of the environment overrides the profile.
 
@@ -118,6 +119,7 @@ class Session:
             ConfigError: the profile or its file is missing or cannot be read.
         """
         telemetry.setup_logging(self._log_level())
+        instants.show_in(self._zone_shown)
         if self.shared.profile or self.shared.config:
             _ = self.services
             for sentence in self.profile.misled:
