@@ -51,6 +51,22 @@ class Artifact(NamedTuple):
     sha256: str
 
 
+class Build(NamedTuple):
+    """The hashes of a build's two zips. The same sources give the same hashes."""
+
+    code: str
+    layer: str
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Build:
+        """Return the build in ``folder``.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return cls(*(hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CODE, LAYER)))
+
+
 class OverBudgetError(Exception):
     """A zip is larger than its budget."""
 

@@ -67,14 +67,20 @@ def statements(of_type):
 
 
 @pytest.fixture(scope="session")
-def generate():
-    """``generate(*arguments)`` runs the generator in the environment of the template's tools."""
+def tools():
+    """The interpreter of the environment that has AWS's own transformation."""
     python = ROOT / ".venv-aws" / "bin" / "python"
     if not python.exists():
         missing("the template's tools are not installed: make template")
+    return python
+
+
+@pytest.fixture(scope="session")
+def generate(tools):
+    """``generate(*arguments)`` runs the generator in the environment of the template's tools."""
 
     def run(*arguments, **environ):
-        command = [str(python), "-m", "deploy.generate", *arguments]
+        command = [str(tools), "-m", "deploy.generate", *arguments]
         env = {"PATH": os.environ["PATH"], **environ}
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
