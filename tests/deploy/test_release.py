@@ -64,11 +64,12 @@ def release(checkout, way, environment="dev"):
     return made["Outputs"]["Release"]["Value"]
 
 
+@pytest.mark.timeout(180)  # it transforms the template once for each parameter
 @pytest.mark.parametrize("way", WAYS)
 def test_each_changed_parameter_publishes_another_version(root, tools, template, way):
     """One parameter, the template or a zip changes: the alias then points to a version with another logical id."""
     command = [str(tools), "-m", "tests.deploy.version_ids", way]
-    done = subprocess.run(command, cwd=root, env={}, capture_output=True, text=True, check=False, timeout=50)
+    done = subprocess.run(command, cwd=root, env={}, capture_output=True, text=True, check=False, timeout=170)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     places = {"CodeBucket", "CodeKey", "LayerKey"}  # what is in the zips is part of the release; where they are is not
