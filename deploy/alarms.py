@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from deploy.dashboard import dashboard
-from ticketbottle_payctl.metrics import BY_NAME, NAMESPACE, Function
+from ticketbottle_payctl.metrics import BY_NAME, BY_PROVIDER, NAMESPACE, Function
+from ticketbottle_payctl.providers import GATEWAYS
 
 Json = dict[str, Any]
 
@@ -21,6 +22,10 @@ LOGICAL = {
     Function.CLEANUP: "CleanupFunction",
 }
 """The functions' names in the template."""
+
+
+NAMES = {"zalopay": "ZaloPay", "payos": "PayOs", "vnpay": "VnPay", "momo": "MoMo"}
+"""The gateways' names in the names of their alarms."""
 
 
 class Silence(StrEnum):
@@ -44,7 +49,8 @@ class Watch:
 class Alarm:
     """An alarm about ``watch`` above ``above`` (or below ``below``) in ``bad`` of ``of`` periods of ``period`` seconds.
 
-    With ``share_of``, the value is ``watch`` in percent of it. ``pages`` marks alarms that cannot wait until morning.
+    With ``share_of``, the value is ``watch`` in percent of it, or 0 if ``watch`` is below ``at_least``: a few values of
+    a quiet hour make no meaningful share. ``pages`` marks alarms that cannot wait until morning.
     """
 
     name: str
@@ -57,6 +63,7 @@ class Alarm:
     of: int = 1
     silence: Silence = Silence.IS_FINE
     share_of: Watch | None = None
+    at_least: int = 1
     pages: bool = False
 
     @property
@@ -77,6 +84,20 @@ def ours(function: Function, name: str) -> Watch:
         message = f"{function} does not emit {name}"
         raise ValueError(message)
     return Watch(NAMESPACE, name, {"env": {"Ref": "Environment"}, "function": function.value}, metric.statistic.value)
+
+
+def of_gateway(gateway: str, name: str) -> Watch:
+    """Return a metric that a function emits for each gateway, with the statistic from the list.
+
+    Raises:
+        KeyError: there is no such metric.
+        ValueError: it is not emitted for each gateway.
+    """
+    metric = BY_NAME[name]
+    if BY_PROVIDER not in metric.dimensions or gateway not in GATEWAYS:
+        message = f"no function emits {name} for {gateway}"
+        raise ValueError(message)
+    return Watch(NAMESPACE, name, {"env": {"Ref": "Environment"}, "provider": gateway}, metric.statistic.value)
 
 
 def of_lambda(function: Function, name: str, statistic: str = "Sum") -> Watch:
@@ -113,6 +134,25 @@ ALARMS: tuple[Alarm, ...] = (
         ours(_WEBHOOK, "WebhookRejectedSignature"),
         20,
         period=300,
+    ),
+    *(
+        Alarm(
+            f"{NAMES[gateway]}Refused",
+            f"payctl refuses more than a fifth of the callbacks of {gateway}, three or more in 15 minutes",
+            of_gateway(gateway, "WebhookRefused"),
+            20,
+            period=900,
+            share_of=of_gateway(gateway, "WebhookReceived"),
+            at_least=3,
+            pages=True,
+        )
+        for gateway in GATEWAYS
+    ),
+    Alarm(
+        "Unreadable",
+        "a genuine callback whose content payctl cannot act on",
+        ours(_WEBHOOK, "WebhookUnreadable"),
+        0,
     ),
     Alarm(
         "NotConfigured", "callbacks of a gateway without keys", ours(_WEBHOOK, "WebhookNotConfigured"), 0, period=300
@@ -249,8 +289,9 @@ def _alarm(alarm: Alarm) -> Json:
         kind = "Statistic" if alarm.watch.statistic in {"Sum", "Maximum"} else "ExtendedStatistic"
         properties |= _metric(alarm.watch) | {kind: alarm.watch.statistic, "Period": alarm.period}
     else:
+        share = f"IF(all > 0 AND part >= {alarm.at_least}, 100 * part / all, 0)"
         properties["Metrics"] = [
-            {"Id": "share", "Label": alarm.meaning, "Expression": "IF(all > 0, 100 * part / all, 0)"},
+            {"Id": "share", "Label": alarm.meaning, "Expression": share},
             _series("part", alarm.watch, alarm.period),
             _series("all", alarm.share_of, alarm.period),
         ]

@@ -30,6 +30,15 @@ REFUSED = {
 }
 """One counter for each answer; a test walks the outcomes and reasons."""
 
+COUNTED_AS_REFUSED = {
+    "WebhookRejectedSignature",
+    "WebhookMalformed",
+    "WebhookUnreadable",
+    "WebhookRejectedAmount",
+    "WebhookUnknownOrder",
+}
+"""The counters that add up to ``WebhookRefused``. Its share of all callbacks shows a gateway that payctl turns away."""
+
 
 def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str | None) -> dict[str, Amount]:
     """Log a callback, send an alert if a person must look, and return the metrics."""
@@ -38,6 +47,8 @@ def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str 
     log_event(f"webhook_{report.outcome}", level=level, duration_ms=round(seconds * 1000, 3), **facts)
     counter = ACCEPTED.get(report.outcome) or REFUSED[report.reason or ""]
     amounts: dict[str, Amount] = {"WebhookReceived": 1, counter: 1}
+    if counter in COUNTED_AS_REFUSED:
+        amounts["WebhookRefused"] = 1
     if report.receipt_id is not None:
         amounts["DbLatency"] = round(seconds * 1000, 3)
     if alert is not None:

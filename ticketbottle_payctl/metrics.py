@@ -82,6 +82,7 @@ METRICS: tuple[Metric, ...] = (
     _webhook("WebhookReceived", "requests that reached the function"),
     _webhook("WebhookAccepted", "genuine callbacks that settled a payment, or needed to change none"),
     _webhook("WebhookDuplicate", "genuine callbacks of payments that were settled before"),
+    _webhook("WebhookRefused", "callbacks that are not genuine, unreadable, for an unknown payment or a wrong amount"),
     _webhook("WebhookRejectedSignature", "callbacks that are not genuine, or not for this merchant"),
     _webhook("WebhookRejectedAmount", "genuine callbacks whose amount is not the payment's"),
     _webhook("WebhookUnknownOrder", "genuine callbacks for a payment that is not known"),

@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from deploy.alarms import ALARMS, LOGICAL, of_lambda, ours
+from deploy.alarms import ALARMS, LOGICAL, NAMES, of_gateway, of_lambda, ours
 from ticketbottle_payctl.metrics import BY_NAME, METRICS, NAMESPACE, Function
+from ticketbottle_payctl.providers import GATEWAYS
 
 
 def seen(alarm):
@@ -27,7 +28,8 @@ def test_every_alarm_of_ours_looks_at_a_metric_that_the_code_emits(of_type):
                 dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
                 emitted = BY_NAME[metric["MetricName"]]
                 assert tuple(dimensions) in emitted.dimensions
-                assert Function(dimensions["function"]) in emitted.functions
+                assert "provider" in dimensions or Function(dimensions["function"]) in emitted.functions
+                assert dimensions.get("provider", "momo") in GATEWAYS
                 assert dimensions["env"] == {"Ref": "Environment"}
                 checked += 1
     assert checked > 8
@@ -39,6 +41,10 @@ def test_a_metric_that_is_not_in_the_list_cannot_be_watched():
         ours(Function.WEBHOOK, "WebhookAcepted")
     with pytest.raises(ValueError, match="does not emit"):
         ours(Function.WEBHOOK, "OutboxPending")
+    with pytest.raises(ValueError, match="no function emits"):
+        of_gateway("momo", "OutboxPending")
+    with pytest.raises(ValueError, match="no function emits"):
+        of_gateway("paypal", "WebhookRefused")
 
 
 def test_every_metric_of_the_list_is_emitted_by_the_functions(root):
@@ -89,6 +95,41 @@ def test_what_cannot_wait_pages(of_type):
     named = set(re.findall(r"\$\{(\w+)\}", composite["AlarmRule"]["Fn::Sub"]))
     assert named == {alarm.logical_id for alarm in ALARMS if alarm.pages}
     assert {"OutboxStuckAlarm", "DeadEventsAlarm", "MoneyAlarm", "PublishOutboxSilentAlarm"} <= named
+
+
+def refused_share(refused, received, expression):
+    """The value of the alarm's expression, as CloudWatch computes it for one period."""
+    found = re.fullmatch(r"IF\(all > 0 AND part >= (\d+), 100 \* part / all, 0\)", expression)
+    return 100 * refused / received if received > 0 and refused >= int(found[1]) else 0
+
+
+@pytest.mark.parametrize(
+    ("refused", "received", "rings"),
+    [(0, 0, False), (1, 1, False), (2, 2, False), (3, 3, True), (3, 10, True), (3, 15, False), (50, 1000, False),
+     (250, 1000, True), (1000, 1000, True)],
+)  # fmt: skip
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_gateway_whose_callbacks_are_refused_pages_at_any_traffic(of_type, gateway, refused, received, rings):
+    """Three refused callbacks of a quiet quarter of an hour page, as a fifth of a sale's thousands do."""
+    alarm = of_type("CloudWatch::Alarm")[f"{NAMES[gateway]}RefusedAlarm"]
+    share, part, whole = alarm["Metrics"]
+    assert (alarm["ComparisonOperator"], whole["MetricStat"]["Period"]) == ("GreaterThanThreshold", 900)
+    assert [each["MetricStat"]["Metric"]["MetricName"] for each in (part, whole)] == [
+        "WebhookRefused",
+        "WebhookReceived",
+    ]
+    for each in (part, whole):
+        assert {"Name": "provider", "Value": gateway} in each["MetricStat"]["Metric"]["Dimensions"]
+    assert (refused_share(refused, received, share["Expression"]) > alarm["Threshold"]) is rings
+    (composite,) = of_type("CloudWatch::CompositeAlarm").values()
+    assert f"${{{NAMES[gateway]}RefusedAlarm}}" in composite["AlarmRule"]["Fn::Sub"]
+
+
+def test_the_first_unreadable_callback_rings(of_type):
+    """A gateway that changed its format is known with the first genuine callback that payctl cannot act on."""
+    alarm = of_type("CloudWatch::Alarm")["UnreadableAlarm"]
+    assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("WebhookUnreadable", 0, "Sum")
+    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Period"]) == (1, 1, 60)
 
 
 def test_the_dashboard_shows_every_metric(of_type):

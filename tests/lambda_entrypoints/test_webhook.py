@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lambda_entrypoints.webhook import handler
-from lambda_entrypoints.webhook_measures import ACCEPTED, REFUSED
+from lambda_entrypoints.webhook_measures import ACCEPTED, COUNTED_AS_REFUSED, REFUSED
 from tests.lambda_entrypoints import events
 from ticketbottle_payctl.aws.alerts import MEANINGS
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, RejectReason, UnclearReason
@@ -69,8 +69,10 @@ def test_each_answer_has_its_counter(called, shop, database_url, paid, provider,
     metrics = called.printed.metrics
     touched = {"DbLatency"} if scenario is not Scenario.BAD_SIGNATURE else set()
     alerted = {"WebhookMoneyAlert", "AlertFailed"} if scenario is Scenario.WRONG_AMOUNT else set()
-    assert metrics.keys() == {"ColdStart", "WebhookReceived", counter, "WebhookLatency"} | touched | alerted
+    refused = {"WebhookRefused"} if scenario is not Scenario.PAID else set()
+    assert metrics.keys() == {"ColdStart", "WebhookReceived", counter, "WebhookLatency"} | touched | alerted | refused
     assert metrics[counter] == 1
+    assert metrics.get("WebhookRefused", 0) == len(refused)
 
 
 def test_every_outcome_reason_and_alert_has_its_counter_and_its_words():
@@ -78,6 +80,8 @@ def test_every_outcome_reason_and_alert_has_its_counter_and_its_words():
     assert {*ACCEPTED, WebhookOutcome.REFUSED} == set(WebhookOutcome)
     assert set(REFUSED) == {reason.value for kind in (RejectReason, UnclearReason, RefusalReason) for reason in kind}
     assert {*ACCEPTED.values(), *REFUSED.values()} <= BY_NAME.keys()
+    assert {*REFUSED.values()} - COUNTED_AS_REFUSED == {"WebhookNotConfigured", "WebhookDuplicate"}
+    assert {*REFUSED.values()} >= COUNTED_AS_REFUSED
     assert {alert.value for alert in Alert} <= MEANINGS.keys()
 
 
