@@ -20,6 +20,7 @@ LOGICAL = {
     Function.WEBHOOK: "WebhookFunction",
     Function.PUBLISH_OUTBOX: "PublishOutboxFunction",
     Function.CLEANUP: "CleanupFunction",
+    Function.WATCH_PAYMENTS: "WatchPaymentsFunction",
 }
 """The functions' names in the template."""
 
@@ -111,6 +112,7 @@ def _waiting_in(queue: str) -> Watch:
 
 
 _WEBHOOK, _OUTBOX, _CLEANUP = Function.WEBHOOK, Function.PUBLISH_OUTBOX, Function.CLEANUP
+_WATCH = Function.WATCH_PAYMENTS
 _AGE = ours(_OUTBOX, "OutboxOldestPendingAge")
 _OWN = {"Fn::Sub": f"{NAMESPACE}/${{AWS::StackName}}"}
 
@@ -153,6 +155,32 @@ ALARMS: tuple[Alarm, ...] = (
         "a genuine callback whose content payctl cannot act on",
         ours(_WEBHOOK, "WebhookUnreadable"),
         0,
+    ),
+    *(
+        Alarm(
+            f"{NAMES[gateway]}Silent",
+            f"for two hours payments were created and no genuine callback of {gateway} came",
+            of_gateway(gateway, "CallbackSilence"),
+            7200,
+            period=300,
+            bad=2,
+            of=3,
+            pages=True,
+        )
+        for gateway in GATEWAYS
+    ),
+    *(
+        Alarm(
+            f"{NAMES[gateway]}Unsettled",
+            f"nine of ten payments of {gateway} are pending half an hour after their creation",
+            of_gateway(gateway, "PaymentsUnsettled"),
+            90,
+            period=300,
+            bad=2,
+            of=3,
+            pages=True,
+        )
+        for gateway in GATEWAYS
     ),
     Alarm(
         "NotConfigured", "callbacks of a gateway without keys", ours(_WEBHOOK, "WebhookNotConfigured"), 0, period=300
@@ -204,6 +232,15 @@ ALARMS: tuple[Alarm, ...] = (
         period=300,
     ),
     Alarm(
+        "WatchPaymentsSlow",
+        "near its timeout of 30 s",
+        of_lambda(_WATCH, "Duration", "p99"),
+        24_000,
+        period=300,
+        bad=2,
+        of=3,
+    ),
+    Alarm(
         "PublishOutboxSilent",
         "the outbox's processor does not run",
         of_lambda(_OUTBOX, "Invocations"),
@@ -223,6 +260,21 @@ ALARMS: tuple[Alarm, ...] = (
         of=27,
         silence=Silence.IS_A_FAULT,
     ),
+    Alarm(
+        "WatchPaymentsSilent",
+        "nobody watches for missing callbacks",
+        of_lambda(_WATCH, "Invocations"),
+        below=1,
+        period=900,
+        silence=Silence.IS_A_FAULT,
+    ),
+    Alarm(
+        "WatchPaymentsFails",
+        "the watch for missing callbacks fails again and again",
+        of_lambda(_WATCH, "Errors"),
+        2,
+        period=900,
+    ),
     Alarm("CleanupFails", "the cleanup fails", of_lambda(_CLEANUP, "Errors"), 0, period=300),
     Alarm("InvocationsLost", "ticks that failed for good", _waiting_in("InvocationDlq"), 0, period=300),
     Alarm(
@@ -230,6 +282,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm("PublishOutboxDropped", "ticks that Lambda dropped", of_lambda(_OUTBOX, "AsyncEventsDropped"), 0, period=300),
     Alarm("CleanupDropped", "ticks that Lambda dropped", of_lambda(_CLEANUP, "AsyncEventsDropped"), 0, period=300),
+    Alarm("WatchPaymentsDropped", "ticks that Lambda dropped", of_lambda(_WATCH, "AsyncEventsDropped"), 0, period=300),
     Alarm(
         "SchedulerDropped",
         "ticks that the scheduler dropped",
@@ -258,7 +311,7 @@ ALARMS: tuple[Alarm, ...] = (
             0,
             period=300,
         )
-        for name in ("Webhook", "PublishOutbox", "Cleanup")
+        for name in ("Webhook", "PublishOutbox", "Cleanup", "WatchPayments")
     ),
 )
 

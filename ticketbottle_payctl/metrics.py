@@ -28,6 +28,7 @@ class Function(StrEnum):
     WEBHOOK = "webhook"
     PUBLISH_OUTBOX = "publish_outbox"
     CLEANUP = "cleanup"
+    WATCH_PAYMENTS = "watch_payments"
 
 
 class Unit(StrEnum):
@@ -36,6 +37,7 @@ class Unit(StrEnum):
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
     SECONDS = "Seconds"
+    PERCENT = "Percent"
 
 
 class Statistic(StrEnum):
@@ -71,11 +73,16 @@ def _webhook(name: str, meaning: str, unit: Unit = Unit.COUNT, statistic: Statis
     return Metric(name, unit, statistic, (Function.WEBHOOK,), meaning, (BY_FUNCTION, BY_PROVIDER))
 
 
+def _watched(name: str, meaning: str, unit: Unit = Unit.COUNT) -> Metric:
+    return Metric(name, unit, Statistic.MAXIMUM, (Function.WATCH_PAYMENTS,), meaning, (BY_PROVIDER,))
+
+
 def _published(name: str, meaning: str) -> Metric:
     return Metric(name, Unit.COUNT, Statistic.SUM, (Function.PUBLISH_OUTBOX,), meaning, always=True)
 
 
 _EVERY = tuple(Function)
+_ALERTING = (Function.WEBHOOK, Function.PUBLISH_OUTBOX, Function.CLEANUP)
 _WATCHERS = (Function.PUBLISH_OUTBOX, Function.CLEANUP)
 
 METRICS: tuple[Metric, ...] = (
@@ -121,8 +128,11 @@ METRICS: tuple[Metric, ...] = (
         "expired events that are still there",
         always=True,
     ),
+    _watched("PaymentsOverdue", "payments of an hour that are PENDING half an hour after their creation"),
+    _watched("PaymentsUnsettled", "the share of these payments; 0 where fewer than five were created", Unit.PERCENT),
+    _watched("CallbackSilence", "how long payments are created without any genuine callback", Unit.SECONDS),
     Metric("ColdStart", Unit.COUNT, Statistic.SUM, _EVERY, "execution environments that were started"),
-    Metric("AlertFailed", Unit.COUNT, Statistic.SUM, _EVERY, "messages to SQS or SNS that could not be sent"),
+    Metric("AlertFailed", Unit.COUNT, Statistic.SUM, _ALERTING, "messages to SQS or SNS that could not be sent"),
 )
 
 BY_NAME = {metric.name: metric for metric in METRICS}

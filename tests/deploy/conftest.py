@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FUNCTIONS = ("WebhookFunction", "PublishOutboxFunction", "CleanupFunction")
+FUNCTIONS = ("WebhookFunction", "PublishOutboxFunction", "CleanupFunction", "WatchPaymentsFunction")
 
 
 def missing(reason):
@@ -48,7 +48,7 @@ def of_type(template):
 
 @pytest.fixture(scope="session")
 def functions(of_type):
-    """The three functions' properties."""
+    """The functions' properties."""
     found = of_type("Lambda::Function")
     assert sorted(found) == sorted(FUNCTIONS)
     return found

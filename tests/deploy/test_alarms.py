@@ -86,7 +86,8 @@ def test_durations_alarm_below_the_timeout(functions):
 def test_silence_of_a_scheduled_function_is_an_alarm():
     """A schedule that was switched off is noticed."""
     watched = [alarm.watch for alarm in ALARMS if alarm.below == 1 and alarm.silence == "breaching"]
-    assert watched == [of_lambda(function, "Invocations") for function in (Function.PUBLISH_OUTBOX, Function.CLEANUP)]
+    scheduled = (Function.PUBLISH_OUTBOX, Function.CLEANUP, Function.WATCH_PAYMENTS)
+    assert watched == [of_lambda(function, "Invocations") for function in scheduled]
 
 
 def test_what_cannot_wait_pages(of_type):
@@ -123,6 +124,20 @@ def test_a_gateway_whose_callbacks_are_refused_pages_at_any_traffic(of_type, gat
     assert (refused_share(refused, received, share["Expression"]) > alarm["Threshold"]) is rings
     (composite,) = of_type("CloudWatch::CompositeAlarm").values()
     assert f"${{{NAMES[gateway]}RefusedAlarm}}" in composite["AlarmRule"]["Fn::Sub"]
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_gateway_that_no_longer_calls_pages(of_type, gateway):
+    """Two hours of payments without a callback page, and so do payments that stay pending half an hour after."""
+    alarms, (composite,) = of_type("CloudWatch::Alarm"), of_type("CloudWatch::CompositeAlarm").values()
+    for name, metric, threshold in (
+        ("Silent", "CallbackSilence", 7200),
+        ("Unsettled", "PaymentsUnsettled", 90),
+    ):
+        alarm = alarms[f"{NAMES[gateway]}{name}Alarm"]
+        assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == (metric, threshold, "Maximum")
+        assert {"Name": "provider", "Value": gateway} in alarm["Dimensions"]
+        assert f"${{{NAMES[gateway]}{name}Alarm}}" in composite["AlarmRule"]["Fn::Sub"]
 
 
 def test_the_first_unreadable_callback_rings(of_type):

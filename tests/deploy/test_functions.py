@@ -67,7 +67,7 @@ def test_the_environment_holds_no_secret(functions, values):
         assert not any("{{resolve" in text for text in values(variables))
         assert {text for name in plain for text in values(variables[name])} <= {
             "Ref", "Fn::If", "AWS::NoValue", "HasKafkaSecret", "WebhookDatabaseSecretArn", "OutboxDatabaseSecretArn",
-            "CleanupDatabaseSecretArn", "GatewaySecretArn", "KafkaSecretArn",
+            "CleanupDatabaseSecretArn", "WatchDatabaseSecretArn", "GatewaySecretArn", "KafkaSecretArn",
         }  # fmt: skip
 
 
@@ -120,7 +120,8 @@ def test_the_api_waits_for_the_function(of_type, functions):
 
 
 @pytest.mark.parametrize(
-    ("function", "retries", "age"), [("PublishOutboxFunction", 0, 60), ("CleanupFunction", 2, 3600)]
+    ("function", "retries", "age"),
+    [("PublishOutboxFunction", 0, 60), ("CleanupFunction", 2, 3600), ("WatchPaymentsFunction", 0, 60)],
 )
 def test_a_tick_that_fails_for_good_is_kept(of_type, function, retries, age):
     """Lambda's own retries are bounded, and what they give up on is in the queue."""
@@ -131,16 +132,16 @@ def test_a_tick_that_fails_for_good_is_kept(of_type, function, retries, age):
 
 
 def test_the_schedules(of_type):
-    """A tick each minute, and one each night in Viet Nam; two stacks in one account do not share a name."""
+    """A tick each minute, each five minutes, and each night; two stacks in one account do not share a name."""
     schedules = of_type("Scheduler::Schedule")
-    assert len(schedules) == 2
+    assert len(schedules) == 3
     for schedule in schedules.values():
         assert "${AWS::StackName}" in schedule["Name"]["Fn::Sub"]
         assert {"MaximumRetryAttempts", "MaximumEventAgeInSeconds"} == schedule["Target"]["RetryPolicy"].keys()
         assert schedule["Target"]["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0] == "InvocationDlq"
         assert schedule["GroupName"] == {"Ref": "ScheduleGroup"}
     when = {each["ScheduleExpression"]: each.get("ScheduleExpressionTimezone") for each in schedules.values()}
-    assert when == {"rate(1 minute)": None, "cron(30 3 * * ? *)": "Asia/Ho_Chi_Minh"}
+    assert when == {"rate(1 minute)": None, "rate(5 minutes)": None, "cron(30 3 * * ? *)": "Asia/Ho_Chi_Minh"}
 
 
 def test_the_processor_may_write_the_topics_it_writes(of_type, values):

@@ -12,7 +12,10 @@ SECRET = "arn:aws:secretsmanager:ap-southeast-1:111122223333:secret:"
 CLUSTER = "arn:aws:kafka:ap-southeast-1:111122223333:cluster/payments/"
 KEY = "arn:aws:kms:ap-southeast-1:111122223333:key/"
 SIGNING = "arn:aws:lambda:ap-southeast-1:111122223333:code-signing-config:"
-SECRETS = ("WebhookDatabaseSecretArn", "OutboxDatabaseSecretArn", "CleanupDatabaseSecretArn", "GatewaySecretArn")
+SECRETS = (
+    *("WebhookDatabaseSecretArn", "OutboxDatabaseSecretArn", "CleanupDatabaseSecretArn", "WatchDatabaseSecretArn"),
+    "GatewaySecretArn",
+)
 MAYBE_SECRETS = ("KafkaSecretArn", *(f"Previous{name}" for name in (*SECRETS, "KafkaSecretArn")))
 
 

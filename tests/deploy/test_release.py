@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 WAYS = {"sam": [], "cloudformation": ["--bucket", "a-bucket"]}
-SECRETS = ("WebhookDatabase", "OutboxDatabase", "CleanupDatabase", "Gateway", "Kafka")
+SECRETS = ("WebhookDatabase", "OutboxDatabase", "CleanupDatabase", "WatchDatabase", "Gateway", "Kafka")
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_no_role_may_do_everything(statements):
 def test_each_function_has_a_role_of_its_own(functions):
     """What the webhook may, the processor may not."""
     roles = {name: function["Role"]["Fn::GetAtt"][0] for name, function in functions.items()}
-    assert len(set(roles.values())) == 3
+    assert len(set(roles.values())) == len(functions)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,7 @@ def test_each_function_has_a_role_of_its_own(functions):
         ("WebhookRole", {"WebhookDatabase", "Gateway"}),
         ("PublishOutboxRole", {"OutboxDatabase", "Kafka"}),
         ("CleanupRole", {"CleanupDatabase"}),
+        ("WatchPaymentsRole", {"WatchDatabase"}),
     ],
 )
 def test_a_role_reads_its_own_secrets(statements, role, secrets):
@@ -97,10 +98,11 @@ def test_every_role_has_the_boundary_and_names_who_takes_it(of_type):
         assert service == "lambda.amazonaws.com" or "aws:SourceAccount" in json.dumps(trust["Condition"])
 
 
-def test_the_scheduler_invokes_two_functions(statements):
+def test_the_scheduler_invokes_the_scheduled_functions(statements, of_type):
     """Its role can start the scheduled functions, and nothing else."""
     invoked = [each for logical, each in statements if logical == "SchedulerRole" and "Invoke" in json.dumps(each)]
-    assert [each["Fn::GetAtt"][0] for each in invoked[0]["Resource"]] == ["PublishOutboxFunction", "CleanupFunction"]
+    targets = {each["Target"]["Arn"]["Fn::GetAtt"][0] for each in of_type("Scheduler::Schedule").values()}
+    assert {each["Fn::GetAtt"][0] for each in invoked[0]["Resource"]} == targets
 
 
 def test_signing_and_keys_are_the_companys(functions, of_type):

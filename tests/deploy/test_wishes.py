@@ -22,7 +22,7 @@ def test_dead_letter_queue(template, of_type, statements):
         assert queue["SqsManagedSseEnabled"] == {"Fn::If": ["HasKms", {"Ref": "AWS::NoValue"}, True]}
         assert template["Resources"][name]["DeletionPolicy"] == "Retain"
     senders = {logical for logical, each in statements if "sqs:SendMessage" in json.dumps(each)}
-    assert senders == {"PublishOutboxRole", "CleanupRole", "SchedulerRole"}
+    assert senders == {"PublishOutboxRole", "CleanupRole", "WatchPaymentsRole", "SchedulerRole"}
 
 
 def test_sns(template, of_type):

@@ -25,6 +25,7 @@ def loaded_by(code):
         ("webhook", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity"}),
         ("publish_outbox", COMMAND_LINE | SDKS),
         ("cleanup", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity"}),
+        ("watch_payments", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity"}),
     ],
 )
 def test_a_function_loads_only_what_it_needs(name, unwanted):
@@ -47,7 +48,7 @@ assert handler(event, None)["statusCode"]
     assert loaded_by(code) & (COMMAND_LINE | SDKS | {"confluent_kafka"}) == set()
 
 
-@pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup"])
+@pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup", "watch_payments"])
 def test_importing_a_function_says_nothing_and_opens_nothing(name):
     """What Lambda imports for provisioned concurrency holds no connection, no time and no chance."""
     code = f"import lambda_entrypoints.{name} as it, lambda_entrypoints.warm as warm; assert not warm._kept"
