@@ -21,6 +21,7 @@ LOGICAL = {
     Function.PUBLISH_OUTBOX: "PublishOutboxFunction",
     Function.CLEANUP: "CleanupFunction",
     Function.WATCH_PAYMENTS: "WatchPaymentsFunction",
+    Function.PROBE: "ProbeFunction",
 }
 """The functions' names in the template."""
 
@@ -112,7 +113,7 @@ def _waiting_in(queue: str) -> Watch:
 
 
 _WEBHOOK, _OUTBOX, _CLEANUP = Function.WEBHOOK, Function.PUBLISH_OUTBOX, Function.CLEANUP
-_WATCH = Function.WATCH_PAYMENTS
+_WATCH, _PROBE = Function.WATCH_PAYMENTS, Function.PROBE
 _AGE = ours(_OUTBOX, "OutboxOldestPendingAge")
 _OWN = {"Fn::Sub": f"{NAMESPACE}/${{AWS::StackName}}"}
 
@@ -213,6 +214,26 @@ ALARMS: tuple[Alarm, ...] = (
         bad=2,
         of=5,
     ),
+    Alarm(
+        "DoorClosed",
+        "no forgery of the function probe is refused as it should be: callbacks do not get through",
+        ours(_PROBE, "ProbeRefused"),
+        below=1,
+        period=300,
+        bad=2,
+        of=3,
+        silence=Silence.IS_A_FAULT,
+        pages=True,
+    ),
+    Alarm(
+        "ProbeFailed",
+        "a gateway's route does not refuse a forgery as it should",
+        ours(_PROBE, "ProbeFailed"),
+        0,
+        period=300,
+        bad=2,
+        of=3,
+    ),
     Alarm("WebhookThrottled", "Lambda turns callbacks away", of_lambda(_WEBHOOK, "Throttles"), 0, bad=2, of=3),
     Alarm("ApiThrottled", "the API turns callbacks away (429)", Watch(_OWN, "ApiThrottled", {}, "Sum"), 0, period=300),
     Alarm("WebhookSlow", "near its timeout of 10 s", of_lambda(_WEBHOOK, "Duration", "p99"), 8_000, bad=3, of=5),
@@ -259,6 +280,9 @@ ALARMS: tuple[Alarm, ...] = (
         bad=27,  # a day, plus the window of the schedule
         of=27,
         silence=Silence.IS_A_FAULT,
+    ),
+    Alarm(
+        "ProbeSlow", "near its timeout of 120 s", of_lambda(_PROBE, "Duration", "p99"), 96_000, period=300, bad=2, of=3
     ),
     Alarm(
         "WatchPaymentsSilent",
@@ -311,7 +335,7 @@ ALARMS: tuple[Alarm, ...] = (
             0,
             period=300,
         )
-        for name in ("Webhook", "PublishOutbox", "Cleanup", "WatchPayments")
+        for name in ("Webhook", "PublishOutbox", "Cleanup", "WatchPayments", "Probe")
     ),
 )
 
@@ -339,7 +363,7 @@ def _alarm(alarm: Alarm) -> Json:
         "OKActions": topic,
     }
     if alarm.share_of is None:
-        kind = "Statistic" if alarm.watch.statistic in {"Sum", "Maximum"} else "ExtendedStatistic"
+        kind = "Statistic" if alarm.watch.statistic in {"Sum", "Maximum", "Minimum"} else "ExtendedStatistic"
         properties |= _metric(alarm.watch) | {kind: alarm.watch.statistic, "Period": alarm.period}
     else:
         share = f"IF(all > 0 AND part >= {alarm.at_least}, 100 * part / all, 0)"

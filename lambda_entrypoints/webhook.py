@@ -37,10 +37,15 @@ def _reply(warm: Warm, found: Call | Reply, correlation_id: str | None) -> Reply
     try:
         with request_span(warm.tracer, f"webhook {found.gateway.name}", http_api.traceparent()) as traceparent:
             report = _processed(warm, found, Trace(correlation_id, traceparent))
+        if found.is_probe and report.receipt_id is None:  # not genuine: a forgery that was refused
+            webhook_measures.note_probe(report, time.monotonic() - began)
+            amounts = {"WebhookProbed": 1}
+            return report.reply
         amounts = webhook_measures.tell(warm, report, time.monotonic() - began, correlation_id)
         return report.reply
     finally:
-        amounts["WebhookLatency"] = round((time.monotonic() - began) * 1000, 3)
+        if "WebhookReceived" in amounts:
+            amounts["WebhookLatency"] = round((time.monotonic() - began) * 1000, 3)
         emit(Function.WEBHOOK, amounts, env=warm.env, provider=found.gateway.name)
 
 

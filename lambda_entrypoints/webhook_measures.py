@@ -40,6 +40,11 @@ COUNTED_AS_REFUSED = {
 """The counters that add up to ``WebhookRefused``. Its share of all callbacks shows a gateway that payctl turns away."""
 
 
+def note_probe(report: WebhookReport, seconds: float) -> None:
+    """Log a forgery of our own probe. It counts as no callback, so that it hides and rings no alarm."""
+    log_event("webhook_probed", duration_ms=round(seconds * 1000, 3), provider=report.provider, reason=report.reason)
+
+
 def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str | None) -> dict[str, Amount]:
     """Log a callback, send an alert if a person must look, and return the metrics."""
     facts, alert = report.facts, report.alert

@@ -29,6 +29,7 @@ class Function(StrEnum):
     PUBLISH_OUTBOX = "publish_outbox"
     CLEANUP = "cleanup"
     WATCH_PAYMENTS = "watch_payments"
+    PROBE = "probe"
 
 
 class Unit(StrEnum):
@@ -45,6 +46,7 @@ class Statistic(StrEnum):
 
     SUM = "Sum"
     MAXIMUM = "Maximum"
+    MINIMUM = "Minimum"
     P99 = "p99"
 
 
@@ -90,6 +92,7 @@ METRICS: tuple[Metric, ...] = (
     _webhook("WebhookAccepted", "genuine callbacks that settled a payment, or needed to change none"),
     _webhook("WebhookDuplicate", "genuine callbacks of payments that were settled before"),
     _webhook("WebhookRefused", "callbacks that are not genuine, unreadable, for an unknown payment or a wrong amount"),
+    _webhook("WebhookProbed", "forgeries of the function probe, refused; the other counters are without them"),
     _webhook("WebhookRejectedSignature", "callbacks that are not genuine, or not for this merchant"),
     _webhook("WebhookRejectedAmount", "genuine callbacks whose amount is not the payment's"),
     _webhook("WebhookUnknownOrder", "genuine callbacks for a payment that is not known"),
@@ -131,6 +134,10 @@ METRICS: tuple[Metric, ...] = (
     _watched("PaymentsOverdue", "payments of an hour that are PENDING half an hour after their creation"),
     _watched("PaymentsUnsettled", "the share of these payments; 0 where fewer than five were created", Unit.PERCENT),
     _watched("CallbackSilence", "how long payments are created without any genuine callback", Unit.SECONDS),
+    Metric(
+        "ProbeRefused", Unit.COUNT, Statistic.MINIMUM, (Function.PROBE,), "forgeries that were refused", always=True
+    ),
+    Metric("ProbeFailed", Unit.COUNT, Statistic.MAXIMUM, (Function.PROBE,), "forgeries without an answer", always=True),
     Metric("ColdStart", Unit.COUNT, Statistic.SUM, _EVERY, "execution environments that were started"),
     Metric("AlertFailed", Unit.COUNT, Statistic.SUM, _ALERTING, "messages to SQS or SNS that could not be sent"),
 )

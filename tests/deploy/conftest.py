@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FUNCTIONS = ("WebhookFunction", "PublishOutboxFunction", "CleanupFunction", "WatchPaymentsFunction")
+FUNCTIONS = ("WebhookFunction", "PublishOutboxFunction", "CleanupFunction", "WatchPaymentsFunction", "ProbeFunction")
+INSIDE = tuple(name for name in FUNCTIONS if name != "ProbeFunction")
+"""The functions in the VPC, with a database and secrets."""
 
 
 def missing(reason):
@@ -52,6 +54,12 @@ def functions(of_type):
     found = of_type("Lambda::Function")
     assert sorted(found) == sorted(FUNCTIONS)
     return found
+
+
+@pytest.fixture(scope="session")
+def inside(functions):
+    """The properties of the functions in the VPC."""
+    return {name: functions[name] for name in INSIDE}
 
 
 @pytest.fixture(scope="session")

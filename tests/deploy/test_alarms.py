@@ -85,9 +85,15 @@ def test_durations_alarm_below_the_timeout(functions):
 
 def test_silence_of_a_scheduled_function_is_an_alarm():
     """A schedule that was switched off is noticed."""
-    watched = [alarm.watch for alarm in ALARMS if alarm.below == 1 and alarm.silence == "breaching"]
+    watched = {alarm.watch.name: [] for alarm in ALARMS if alarm.below == 1 and alarm.silence == "breaching"}
+    for alarm in ALARMS:
+        if alarm.below == 1 and alarm.silence == "breaching":
+            watched[alarm.watch.name].append(alarm.watch)
     scheduled = (Function.PUBLISH_OUTBOX, Function.CLEANUP, Function.WATCH_PAYMENTS)
-    assert watched == [of_lambda(function, "Invocations") for function in scheduled]
+    assert watched == {
+        "Invocations": [of_lambda(function, "Invocations") for function in scheduled],
+        "ProbeRefused": [ours(Function.PROBE, "ProbeRefused")],
+    }
 
 
 def test_what_cannot_wait_pages(of_type):
@@ -138,6 +144,17 @@ def test_a_gateway_that_no_longer_calls_pages(of_type, gateway):
         assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == (metric, threshold, "Maximum")
         assert {"Name": "provider", "Value": gateway} in alarm["Dimensions"]
         assert f"${{{NAMES[gateway]}{name}Alarm}}" in composite["AlarmRule"]["Fn::Sub"]
+
+
+def test_a_closed_door_pages(of_type):
+    """The probe's forgeries must be refused. If none is, or the probe does not run, somebody is woken."""
+    alarm = of_type("CloudWatch::Alarm")["DoorClosedAlarm"]
+    assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("ProbeRefused", 1, "Minimum")
+    assert (alarm["ComparisonOperator"], alarm["TreatMissingData"]) == ("LessThanThreshold", "breaching")
+    (schedule,) = (each for name, each in of_type("Scheduler::Schedule").items() if name.startswith("ProbeFunction"))
+    assert (schedule["ScheduleExpression"], alarm["Period"]) == ("rate(5 minutes)", 300)
+    (composite,) = of_type("CloudWatch::CompositeAlarm").values()
+    assert "${DoorClosedAlarm}" in composite["AlarmRule"]["Fn::Sub"]
 
 
 def test_the_first_unreadable_callback_rings(of_type):

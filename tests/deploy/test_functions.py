@@ -81,7 +81,8 @@ def test_the_webhook_knows_every_key_that_signs(functions):
 
 def test_every_plain_setting_is_one(functions, root):
     """A misspelt variable would be ignored in silence."""
-    known = "\n".join(path.read_text("utf-8") for path in (root / "ticketbottle_payctl").rglob("*.py"))
+    folders = (root / "ticketbottle_payctl", root / "lambda_entrypoints")
+    known = "\n".join(path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py"))
     for function in functions.values():
         names = {name.removesuffix("_SECRET_ARN") for name in function["Environment"]["Variables"]}
         assert {name for name in names if f'"{name}"' not in known} <= {"PGSSLMODE", "PGSSLROOTCERT"}
@@ -121,7 +122,12 @@ def test_the_api_waits_for_the_function(of_type, functions):
 
 @pytest.mark.parametrize(
     ("function", "retries", "age"),
-    [("PublishOutboxFunction", 0, 60), ("CleanupFunction", 2, 3600), ("WatchPaymentsFunction", 0, 60)],
+    [
+        ("PublishOutboxFunction", 0, 60),
+        ("CleanupFunction", 2, 3600),
+        ("WatchPaymentsFunction", 0, 60),
+        ("ProbeFunction", 0, 60),
+    ],
 )
 def test_a_tick_that_fails_for_good_is_kept(of_type, function, retries, age):
     """Lambda's own retries are bounded, and what they give up on is in the queue."""
@@ -134,7 +140,7 @@ def test_a_tick_that_fails_for_good_is_kept(of_type, function, retries, age):
 def test_the_schedules(of_type):
     """A tick each minute, each five minutes, and each night; two stacks in one account do not share a name."""
     schedules = of_type("Scheduler::Schedule")
-    assert len(schedules) == 3
+    assert len(schedules) == 4
     for schedule in schedules.values():
         assert "${AWS::StackName}" in schedule["Name"]["Fn::Sub"]
         assert {"MaximumRetryAttempts", "MaximumEventAgeInSeconds"} == schedule["Target"]["RetryPolicy"].keys()

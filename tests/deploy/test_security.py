@@ -55,9 +55,9 @@ def test_a_role_reads_its_own_secrets(statements, role, secrets):
     assert {name.removeprefix("Previous").removesuffix("SecretArn") for name in named} == secrets
 
 
-def test_a_function_can_read_what_its_environment_names(functions, statements):
+def test_a_function_can_read_what_its_environment_names(inside, statements):
     """No secret is named that the role may not read."""
-    for function in functions.values():
+    for function in inside.values():
         role = function["Role"]["Fn::GetAtt"][0]
         allowed = json.dumps([each for logical, each in statements if logical == role])
         named = re.findall(r'"Ref": "(\w+SecretArn)"', json.dumps(function["Environment"]))
@@ -79,13 +79,25 @@ def test_there_is_no_way_out_but_three(of_type):
     assert not any("SecurityGroupIngress" in group for group in groups.values())
 
 
-def test_only_the_processor_reaches_kafka(functions):
+def test_only_the_processor_reaches_kafka(functions, inside):
     """The webhook stands on the internet's side, and has no way to the brokers."""
     kafka = {"Ref": "ProcessorSecurityGroup"}
-    reaching = [name for name, each in functions.items() if kafka in each["VpcConfig"]["SecurityGroupIds"]]
+    reaching = [name for name, each in functions.items() if kafka in each["VpcConfig"].get("SecurityGroupIds", [])]
     assert reaching == ["PublishOutboxFunction"]
-    for function in functions.values():
+    for function in inside.values():
         assert {"Ref": "FunctionSecurityGroup"} in function["VpcConfig"]["SecurityGroupIds"]
+
+
+def test_the_function_outside_the_vpc_has_no_secret(functions, statements):
+    """The probe comes from the internet, so it can read no secret, tell nobody and reach no database."""
+    probe = functions["ProbeFunction"]
+    assert probe["VpcConfig"] == {"Ref": "AWS::NoValue"}
+    variables = probe["Environment"]["Variables"]
+    assert [name for name in variables if name.endswith("_SECRET_ARN")] == []
+    assert variables["PAYCTL_ALERTS_TOPIC_ARN"] == {"Ref": "AWS::NoValue"}
+    may = {action for role, each in statements if role == "ProbeRole" for action in listed(each["Action"])}
+    assert {action.split(":")[0] for action in may} == {"logs", "xray", "kms", "sqs"}
+    assert probe["Role"] == {"Fn::GetAtt": ["ProbeRole", "Arn"]}
 
 
 def test_every_role_has_the_boundary_and_names_who_takes_it(of_type):

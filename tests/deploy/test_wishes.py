@@ -22,7 +22,7 @@ def test_dead_letter_queue(template, of_type, statements):
         assert queue["SqsManagedSseEnabled"] == {"Fn::If": ["HasKms", {"Ref": "AWS::NoValue"}, True]}
         assert template["Resources"][name]["DeletionPolicy"] == "Retain"
     senders = {logical for logical, each in statements if "sqs:SendMessage" in json.dumps(each)}
-    assert senders == {"PublishOutboxRole", "CleanupRole", "WatchPaymentsRole", "SchedulerRole"}
+    assert senders == {"PublishOutboxRole", "CleanupRole", "WatchPaymentsRole", "ProbeRole", "SchedulerRole"}
 
 
 def test_sns(template, of_type):
@@ -37,10 +37,10 @@ def test_sns(template, of_type):
     assert "aws:SourceAccount" in json.dumps(alarms["Condition"])
 
 
-def test_the_code_tells_only_where_it_may(functions, statements):
+def test_the_code_tells_only_where_it_may(functions, inside, statements):
     """Direct messages are one switch: the variables and the permission come together."""
     switch = "TellsDirectly"
-    for function in functions.values():
+    for function in inside.values():
         assert function["Environment"]["Variables"]["PAYCTL_ALERTS_TOPIC_ARN"]["Fn::If"][0] == switch
     queue = functions["PublishOutboxFunction"]["Environment"]["Variables"]["PAYCTL_DEAD_EVENTS_QUEUE_URL"]
     assert queue["Fn::If"][0] == switch
@@ -52,7 +52,7 @@ def test_tracing(functions, statements):
     for function in functions.values():
         assert function["TracingConfig"] == {"Mode": "Active"}
     senders = {logical for logical, each in statements if "xray:PutTraceSegments" in json.dumps(each)}
-    assert senders == {"FunctionPolicy"}
+    assert senders == {"FunctionPolicy", "ProbeRole"}
 
 
 def test_provisioned_concurrency(template, of_type):

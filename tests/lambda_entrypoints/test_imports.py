@@ -26,12 +26,13 @@ def loaded_by(code):
         ("publish_outbox", COMMAND_LINE | SDKS),
         ("cleanup", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity"}),
         ("watch_payments", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity"}),
+        ("probe", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity", "psycopg2"}),
     ],
 )
 def test_a_function_loads_only_what_it_needs(name, unwanted):
     """No client of a service that it does not talk to, nothing of the command line, no SDK."""
     loaded = loaded_by(f"import lambda_entrypoints.{name}")
-    assert "sqlalchemy" in loaded
+    assert ("sqlalchemy" in loaded) is (name != "probe")
     assert loaded & unwanted == set()
 
 
@@ -48,7 +49,7 @@ assert handler(event, None)["statusCode"]
     assert loaded_by(code) & (COMMAND_LINE | SDKS | {"confluent_kafka"}) == set()
 
 
-@pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup", "watch_payments"])
+@pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup", "watch_payments", "probe"])
 def test_importing_a_function_says_nothing_and_opens_nothing(name):
     """What Lambda imports for provisioned concurrency holds no connection, no time and no chance."""
     code = f"import lambda_entrypoints.{name} as it, lambda_entrypoints.warm as warm; assert not warm._kept"
