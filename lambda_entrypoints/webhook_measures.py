@@ -54,8 +54,8 @@ def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str 
     amounts: dict[str, Amount] = {"WebhookReceived": 1, counter: 1}
     if counter in COUNTED_AS_REFUSED:
         amounts["WebhookRefused"] = 1
-    if report.receipt_id is not None:
-        amounts["DbLatency"] = round(seconds * 1000, 3)
+    if report.database_s is not None:
+        amounts["DbLatency"] = round(report.database_s * 1000, 3)
     if alert is not None:
         amounts["WebhookMoneyAlert"] = 1
         told = {name: value for name, value in facts.items() if name != "alert"}  # it is the kind of the message

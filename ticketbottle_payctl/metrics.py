@@ -101,8 +101,15 @@ METRICS: tuple[Metric, ...] = (
     _webhook("WebhookUnreadable", "callbacks whose signature holds and whose content settles nothing by itself"),
     _webhook("WebhookNotConfigured", "callbacks of a gateway whose keys are not set"),
     _webhook("WebhookTransientError", "callbacks answered with: try again"),
-    _webhook("WebhookLatency", "from the event to the reply", Unit.MILLISECONDS, Statistic.P99),
-    _webhook("DbLatency", "the part of it that is the transaction", Unit.MILLISECONDS, Statistic.P99),
+    _webhook(
+        "WebhookLatency",
+        "from the event to the reply, with verification, secrets and database",
+        Unit.MILLISECONDS,
+        Statistic.P99,
+    ),
+    _webhook(
+        "DbLatency", "the part of it that is the database: connection and transaction", Unit.MILLISECONDS, Statistic.P99
+    ),
     _published("OutboxPublished", "events acknowledged by Kafka and committed as published"),
     _published("OutboxFailed", "events whose turn it was, and that were not published"),
     _published("OutboxRetried", "events put back to be sent again"),

@@ -13,6 +13,7 @@ from ticketbottle_payctl import settings
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.providers import GATEWAYS, resolve
+from ticketbottle_payctl.telemetry import LEVELS
 
 RUNTIMES = {"python3.12", "python3.13", "python3.14"}
 """Those for which the Kafka client has wheels."""
@@ -37,6 +38,10 @@ def test_the_basics_are_said(functions):
         assert function["Architectures"] == ["arm64"]
         assert {"Timeout", "MemorySize", "VpcConfig", "Role", "Layers"} <= function.keys()
         assert function["LoggingConfig"]["LogFormat"] == "JSON"
+        # Lambda takes a line without a level, such as a metric, for INFO: a stricter filter would drop it.
+        assert function["LoggingConfig"]["ApplicationLogLevel"] == "DEBUG"
+        assert function["LoggingConfig"]["SystemLogLevel"] == "INFO"
+        assert function["Environment"]["Variables"]["LOG_LEVEL"] == {"Ref": "LogLevel"}
         assert function["LoggingConfig"]["LogGroup"]["Ref"].endswith("LogGroup")
         assert "SnapStart" not in function
 
@@ -96,6 +101,8 @@ def test_the_defaults_are_the_codes(template):
     assert defaults["MaxRetries"] == parsed.max_retries
     assert defaults["RetentionDays"] == parsed.retention.days
     assert defaults["LoopSeconds"] == parsed.loop.total_seconds()
+    assert defaults["LogLevel"] == parsed.log_level
+    assert set(template["Parameters"]["LogLevel"]["AllowedValues"]) <= LEVELS.keys()
 
 
 def test_the_loop_ends_long_before_the_function(template, functions):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +19,7 @@ from ticketbottle_payctl.domain.payment import RefusalReason
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome
 from ticketbottle_payctl.metrics import BY_NAME
 from ticketbottle_payctl.sandbox.callbacks import Scenario, environment
+from ticketbottle_payctl.sandbox.server import wait_until
 
 NOWHERE = "postgresql://somebody:a-password-of-mine@127.0.0.1:1/payments"
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
@@ -101,6 +104,9 @@ def test_what_is_no_callback_is_refused_in_constant_words(called, changes, statu
     answer = called(handler, events.read("zalopay.json") | changes)
     assert (answer["statusCode"], list(json.loads(answer["body"]))) == (status, ["message"])
     assert called.printed.metrics["WebhookMalformed"] == 1
+    (line,) = called.printed.logs
+    assert (line["message"], line["status"], line["level"]) == ("webhook_not_a_callback", status, "WARN")
+    assert line["correlation_id"] == "JKJaXmPLvHcESHA="
 
 
 @settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -186,6 +192,27 @@ def test_the_event_files_are_what_the_builders_make():
     made = events.files()
     assert {path.name for path in events.FOLDER.glob("*.json")} == made.keys()
     assert {name: events.read(name) for name in made} == made
+
+
+def test_the_two_latencies_are_told_apart(called, shop, cloud, database_url, paid):
+    """The database's share waits for the payment's lock; the request's also has the reading of the secret."""
+    first, second = shop.payment("momo"), shop.payment("momo")
+    name = "MOMO_SECRET_KEY"
+    environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: environment()[name]}), "DATABASE_URL": database_url}
+    called(handler, paid(first), **environ)
+    cold = called.printed.metrics
+    assert cold["WebhookLatency"] > cold["DbLatency"] + 10
+    with ThreadPoolExecutor(1) as pool, shop.engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("SELECT FROM payments WHERE id = %s FOR UPDATE", (second.id,))
+        waiting = pool.submit(called, handler, paid(second), **environ)
+        sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        wait_until(lambda: shop.query(sql), what="the callback waits for the payment", timeout=5)
+        time.sleep(0.4)
+        connection.rollback()
+    assert waiting.result()["statusCode"] == 204
+    warm = called.printed.metrics  # both callbacks, added up
+    assert warm["DbLatency"] - cold["DbLatency"] > 400
+    assert warm["WebhookLatency"] - cold["WebhookLatency"] > warm["DbLatency"] - cold["DbLatency"]
 
 
 def test_a_request_to_no_gateway_s_path_is_known_by_its_shape(called, shop, database_url, paid):

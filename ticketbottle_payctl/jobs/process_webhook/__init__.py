@@ -5,8 +5,9 @@ Success is never answered before the commit. A callback that is not genuine touc
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_never
 from uuid import uuid4
@@ -100,8 +101,10 @@ def process_webhook(  # noqa: PLR0913 - the honest list of what the job needs
             dry_run=dry_run,
         )
     work = _Work(gateway, request, verified, trace or Trace(), new_id, dry_run)
+    began = time.monotonic()
     with transaction(engine, LIMITS, commit=not dry_run) as connection:
-        return work.do(connection)
+        report = work.do(connection)
+    return replace(report, database_s=time.monotonic() - began)
 
 
 @dataclass(frozen=True, slots=True)
