@@ -123,7 +123,7 @@ def test_a_misspelt_word_is_not_taken_for_an_empty_answer(ask, what, option, mis
 
 
 def test_payments_are_listed_in_one_statement_for_thousands(ask, engine):
-    """The table payments has no index on its creation time, so small pages would sort the whole table again and again."""
+    """The table payments has no index on its creation time, so each page would sort the whole table."""
     with engine.begin() as connection:
         insert_events(connection, 4500)
         insert_payments_of_events(connection)
