@@ -36,9 +36,9 @@ from ticketbottle_payctl.store.db.migrations import upgrade
 
 WRITERS = 2
 DRAINED_WITHIN = 15.0
-"""Seconds until nothing is pending after the last fault, and nothing older than the broker's return after an outage.
+"""The most seconds until nothing is pending after the last fault, or until the backlog of an outage is published.
 
-The longest wait between two looks at the broker, a probe, and the rest.
+They cover the longest wait between two probes of the broker, a probe, and the publishing.
 """
 
 INSERT = """

@@ -20,7 +20,7 @@ from ticketbottle_payctl.settings import KafkaSettings
 
 BATCH = 50
 DRAINED_WITHIN = 20.0
-"""Seconds from the broker's return until nothing is pending, after an outage of seconds."""
+"""Seconds from the broker's return until nothing is pending, after an outage of a few seconds."""
 
 
 @contextmanager

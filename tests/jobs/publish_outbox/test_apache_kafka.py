@@ -93,7 +93,7 @@ def test_a_topic_that_is_missing(kafka_outbox, kafka):
     assert (report.stopped_because, report.counts.published, report.counts.held) == ("empty", 20, 2)
     assert list(report.counts.stopped_types) == [FAILED]
     assert (outbox.row(first).retry_count, outbox.row(second).state) == (0, "pending")
-    assert "payment.failed" not in topics_of(kafka)  # this broker makes a topic for whoever asks it to
+    assert "payment.failed" not in topics_of(kafka)  # this broker creates a topic for any client that asks for it
     create_topics(kafka.bootstrap, ["payment.failed"], config=STAMPED)
     assert outbox.publish().counts.published == 2
     assert outbox.verdict() == GOOD

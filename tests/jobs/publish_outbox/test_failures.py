@@ -218,7 +218,7 @@ def test_one_refused_event_does_not_make_its_bundle_dead(outbox, mock_kafka):
 
 def test_only_an_event_that_is_refused_alone_is_dead(outbox, mock_kafka):
     """Both events were in one refused bundle. The first one is refused again, the second one is accepted."""
-    poison, innocent = outbox.add("a", age=2), outbox.add("c", age=1)  # of one partition
+    poison, innocent = outbox.add("a", age=2), outbox.add("c", age=1)  # both are in one partition
     producer = new_producer(mock_kafka.bootstrap, linger_ms=200)
     producer.probe(5)
     mock_kafka.fail_next(KafkaError.INVALID_RECORD, KafkaError.INVALID_RECORD)
@@ -247,7 +247,7 @@ def test_a_broker_that_refuses_is_not_unavailable(outbox, mock_kafka):
 
     The refusal counts, and they are sent next.
     """
-    poison, *others = [outbox.add(key, age=9) for key in ("a", "c")]  # of one partition
+    poison, *others = [outbox.add(key, age=9) for key in ("a", "c")]  # both are in one partition
     clockwork = Clockwork()
     producer = SlowToRefuse(mock_kafka.bootstrap, clockwork)
     producer.probe(5)
