@@ -1,4 +1,4 @@
-"""The stack as CloudFormation gets it, and what builds it. None of these tests talks to AWS."""
+"""The stack in the form that CloudFormation gets, and its generator. None of these tests talks to AWS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INSIDE = tuple(name for name in FUNCTIONS if name != "ProbeFunction")
 
 
 def missing(reason):
-    """Skip at home, fail in CI."""
+    """Skip the test at home and fail it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -24,19 +24,19 @@ def missing(reason):
 
 @pytest.fixture(scope="session")
 def root():
-    """The project's folder."""
+    """Return the project's directory."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def template():
-    """What is deployed."""
+    """Return the generated template."""
     return json.loads((ROOT / "deploy" / "cloudformation.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="session")
 def of_type(template):
-    """``of_type("SQS::Queue")``: the properties of all resources of a type, by logical id."""
+    """Return ``of_type("SQS::Queue")``, which returns the properties of all resources of a type by logical id."""
 
     def find(name):
         return {
@@ -50,7 +50,7 @@ def of_type(template):
 
 @pytest.fixture(scope="session")
 def functions(of_type):
-    """The functions' properties."""
+    """Return the properties of the functions."""
     found = of_type("Lambda::Function")
     assert sorted(found) == sorted(FUNCTIONS)
     return found
@@ -97,7 +97,7 @@ def generate(tools):
 
 @pytest.fixture(scope="session")
 def values():
-    """``values(node)``: every string in a tree."""
+    """Return ``values(node)``, which returns every string in a tree."""
 
     def walk(node):
         if isinstance(node, dict):

@@ -14,13 +14,13 @@ from ticketbottle_payctl.secret import Secret
 
 
 def codes(merchant, gateway, request, others=None, **keys):
-    """The codes of all hints."""
+    """Return the codes of all hints."""
     explanation = explain(GATEWAYS[gateway], request, merchant.credentials(gateway, **keys), others=others or {})
     return {hint.code for hint in explanation.hints}
 
 
 def signed_as(merchant, gateway, text, **changes):
-    """A request whose signature is right for ``text`` instead of for what arrived."""
+    """Return a request whose signature is right for ``text`` and not for its own content."""
     made = getattr(merchant, gateway)
     if gateway == "zalopay":
         return made(mac=merchant.mac("zalopay", text), **changes)
@@ -28,23 +28,23 @@ def signed_as(merchant, gateway, text, **changes):
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_a_genuine_callback_needs_no_hint(merchant, gateway):
-    """Nothing is wrong, so nothing is said; the signed text is shown all the same."""
+def test_a_genuine_callback_gets_no_hint(merchant, gateway):
+    """The explanation of a genuine callback has the signed text and no hint."""
     explanation = explain(GATEWAYS[gateway], getattr(merchant, gateway)(), merchant.credentials(gateway))
     assert explanation.hints == ()
     assert "TB-ROCK" in explanation.canonical_masked or "paymentLinkId" in explanation.canonical_masked
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_where_no_neighbour_matches_that_is_said(merchant, gateway):
-    """A changed amount matches under nothing: the content or the key is another."""
+def test_the_explanation_says_if_no_known_variant_matches(merchant, gateway):
+    """If no known mistake explains the signature, the hint says so."""
     request = signed_as(merchant, gateway, "something else entirely")
     assert codes(merchant, gateway, request) == {"no_neighbour"}
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_missing_keys_are_named_by_their_variable(merchant, gateway):
-    """Whoever forgot a setting is told which."""
+    """The hint names the variables that are not set."""
     credentials = {field.name: () for field in GATEWAYS[gateway].fields}
     (hint,) = explain(GATEWAYS[gateway], getattr(merchant, gateway)(), credentials).hints
     needed = [field.env for field in GATEWAYS[gateway].fields if field.signs_callbacks]
@@ -56,8 +56,8 @@ def test_missing_keys_are_named_by_their_variable(merchant, gateway):
     ("gateway", "changes"),
     [("zalopay", {"app_id": 1}), ("vnpay", {"vnp_TmnCode": "OTHER"}), ("momo", {"partnerCode": "OTHER"})],
 )
-def test_another_merchants_callback_is_called_that(merchant, gateway, changes):
-    """The signature holds and the merchant does not: two profiles were mixed up."""
+def test_the_explanation_recognises_another_merchant(merchant, gateway, changes):
+    """If the signature is right and the merchant is another one, the hint says so."""
     assert codes(merchant, gateway, getattr(merchant, gateway)(**changes)) == {"other_merchant"}
 
 
@@ -65,18 +65,18 @@ def test_another_merchants_callback_is_called_that(merchant, gateway, changes):
     ("gateway", "changes"),
     [("zalopay", {"amount": 0}), ("payos", {"amount": 0}), ("vnpay", {"vnp_Amount": "1"}), ("momo", {"amount": -1})],
 )
-def test_signed_but_not_well_formed_is_told_from_forged(merchant, gateway, changes):
-    """A hint that begins with "the signature holds" points at the content and not at the keys."""
+def test_a_signed_but_malformed_callback_is_told_from_a_forged_one(merchant, gateway, changes):
+    """The hint begins with "the signature holds" and names the wrong field."""
     explanation = explain(GATEWAYS[gateway], getattr(merchant, gateway)(**changes), merchant.credentials(gateway))
     assert [hint.code for hint in explanation.hints] == ["malformed"]
     assert explanation.hints[0].text.startswith("the signature holds, but the amount")
 
 
-# --- keys
+# --- wrong keys
 
 
-def test_key1_for_key2_is_found(merchant):
-    """The commonest ZaloPay mistake: the two keys are swapped."""
+def test_the_explanation_finds_swapped_zalopay_keys(merchant):
+    """The hint names key1 if the callback was signed with key1 instead of key2."""
     text = merchant.dumps(merchant.zalopay_data)
     request = merchant.zalopay(text, mac=merchant.mac("zalopay", text, key="canary-zalopay-key-1"))
     hints = explain(GATEWAYS["zalopay"], request, merchant.credentials("zalopay")).hints
@@ -85,8 +85,8 @@ def test_key1_for_key2_is_found(merchant):
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_another_profiles_key_is_found_by_its_label(merchant, gateway):
-    """The key of staging, or of another gateway, is named by what it is called, not by what it is."""
+def test_the_explanation_finds_the_key_of_another_profile(merchant, gateway):
+    """The hint names the key by its label and does not show its value."""
     own = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}[gateway]
     right = merchant.credentials(gateway)[own]
     explanation = explain(
@@ -100,23 +100,23 @@ def test_another_profiles_key_is_found_by_its_label(merchant, gateway):
 
 @pytest.mark.parametrize("around", ["{}\n", " {}", '"{}"', "'{}' \r\n"])
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_a_key_pasted_with_something_around_it_is_found(merchant, gateway, around):
-    """A line break or quotes in a secret are the commonest reason why nothing verifies."""
+def test_the_explanation_finds_a_key_with_extra_characters(merchant, gateway, around):
+    """The hint says that a key has a line break, a blank or quotes around it."""
     own = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}[gateway]
     value = merchant.credentials(gateway)[own][0].reveal()
     assert codes(merchant, gateway, getattr(merchant, gateway)(), **{own: (around.format(value),)}) == {"key_spaces"}
 
 
-def test_an_access_key_pasted_with_something_around_it_is_found(merchant):
-    """MoMo's access key is part of the signed text, so its line break counts too."""
+def test_the_explanation_finds_an_access_key_with_a_line_break(merchant):
+    """MoMo's access key is part of the signed text, so its line break matters too."""
     assert codes(merchant, "momo", merchant.momo(), access_key=("canary-momo-access\n",)) == {"access_key_spaces"}
 
 
-# --- the signature itself
+# --- wrong spelling of the signature
 
 
 def presented(request, gateway, change):
-    """The request with its signature changed."""
+    """Return the request with its signature changed."""
     body = json.loads(request.body)
     name = "mac" if gateway == "zalopay" else "signature"
     return Request(body=json.dumps({**body, name: change(body[name])}).encode())
@@ -131,14 +131,14 @@ def presented(request, gateway, change):
         (lambda mac: base64.b64encode(bytes.fromhex(mac)).decode(), "signature_base64"),
     ],
 )
-def test_another_spelling_of_the_right_signature_is_found(merchant, gateway, change, code):
-    """Upper case, white space, base64: the MAC is right and its spelling is not."""
+def test_the_explanation_finds_a_right_signature_in_another_spelling(merchant, gateway, change, code):
+    """The hint recognises upper case, white space and base64."""
     assert codes(merchant, gateway, presented(getattr(merchant, gateway)(), gateway, change)) == {code}
 
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
-def test_a_missing_signature_is_called_missing(merchant, gateway):
-    """Nothing to compare is said as such."""
+def test_the_explanation_says_that_the_signature_is_missing(merchant, gateway):
+    """A callback without a signature gets the hint no_signature."""
     assert "no_signature" in codes(merchant, gateway, presented(getattr(merchant, gateway)(), gateway, lambda _: None))
 
 
@@ -146,8 +146,8 @@ def test_a_missing_signature_is_called_missing(merchant, gateway):
     ("algorithm", "made"),
     [("hmac", None), ("plain", lambda secret, text: sha256((secret + text).encode()).hexdigest())],
 )
-def test_vnpays_older_algorithms_are_found(merchant, algorithm, made):
-    """A terminal still set to version 2.0 signs with SHA-256."""
+def test_the_explanation_finds_vnpays_older_algorithms(merchant, algorithm, made):
+    """A terminal with version 2.0 signs with SHA-256, and the hint says so."""
     if made is None:
         request = merchant.vnpay(algorithm="sha256")
     else:
@@ -156,7 +156,7 @@ def test_vnpays_older_algorithms_are_found(merchant, algorithm, made):
     assert codes(merchant, "vnpay", request) == {"algorithm"}, algorithm
 
 
-# --- what happened on the way
+# --- changes on the way from the gateway
 
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
@@ -171,14 +171,14 @@ def test_vnpays_older_algorithms_are_found(merchant, algorithm, made):
         (lambda body: unicodedata.normalize("NFD", body.decode()).encode(), "unicode_form"),
     ],
 )
-def test_a_body_changed_on_the_way_is_found(merchant, gateway, change, code):
-    """A mark, an encoding or a wrapping that something between the gateway and us added."""
+def test_the_explanation_finds_a_body_that_was_changed_on_the_way(merchant, gateway, change, code):
+    """The hint names the byte order mark, the encoding or the wrapping that was added."""
     request = getattr(merchant, gateway)(**{"description": "Vé"} if gateway == "payos" else {})
     assert code in codes(merchant, gateway, replace(request, body=change(request.body)))
 
 
-def test_letters_read_as_latin_1_are_found(merchant):
-    """UTF-8 read as Latin-1 and written again is the classic garbling."""
+def test_the_explanation_finds_text_that_was_read_as_latin_1(merchant):
+    """The hint recognises UTF-8 text that was read as Latin-1 and written again."""
     request = merchant.payos(description="Vé")
     garbled = replace(request, body=request.body.decode("cp1252").encode())
     assert "latin_1" in codes(merchant, "payos", garbled)
@@ -193,8 +193,8 @@ def test_letters_read_as_latin_1_are_found(merchant):
         (lambda query: f"{query}\n", "white_space"),
     ],
 )
-def test_a_query_changed_on_the_way_is_found(merchant, change, code):
-    """What copying from a browser, a page or a log does to a query."""
+def test_the_explanation_finds_a_query_that_was_changed_on_the_way(merchant, change, code):
+    """The hint recognises changes by copying from a browser, a page or a log."""
     request = merchant.vnpay()
     assert code in codes(merchant, "vnpay", replace(request, query=change(request.query)))
 
@@ -208,8 +208,8 @@ TEXT_CHANGES = [
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
 @pytest.mark.parametrize(("change", "code"), TEXT_CHANGES)
-def test_something_around_the_signed_text_is_found(merchant, gateway, change, code):
-    """A line break or a mark that was signed with the text and did not arrive with it."""
+def test_the_explanation_finds_characters_around_the_signed_text(merchant, gateway, change, code):
+    """The hint names a line break or a mark that was signed but did not arrive."""
     text = {
         "zalopay": merchant.dumps(merchant.zalopay_data),
         "payos": merchant.payos_text(merchant.payos_data),
@@ -218,8 +218,8 @@ def test_something_around_the_signed_text_is_found(merchant, gateway, change, co
     assert codes(merchant, gateway, signed_as(merchant, gateway, change(text))) == {code}
 
 
-def test_line_ends_changed_inside_data_are_found(merchant):
-    """ZaloPay's data may hold line breaks, and a tool may have changed them."""
+def test_the_explanation_finds_changed_line_ends(merchant):
+    """ZaloPay's data may have line breaks, which a tool may have changed."""
     data = merchant.dumps(merchant.zalopay_data).replace(",", ",\n")
     assert "line_ends" in codes(
         merchant, "zalopay", merchant.zalopay(data, mac=merchant.mac("zalopay", data.replace("\n", "\r\n")))
@@ -228,14 +228,14 @@ def test_line_ends_changed_inside_data_are_found(merchant):
     assert "line_ends" in codes(merchant, "zalopay", merchant.zalopay(crlf, mac=merchant.mac("zalopay", data)))
 
 
-# --- what must not be seen
+# --- values that must not be shown
 
 PRIVATE = ("Nguyễn", "0123456789", "TB7K2M9QXA&", "Thanh toan", "Thanh+toan", "Vé Đà Lạt", "canary")
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_people_and_accounts_are_masked_and_what_matters_is_not(merchant, gateway):
-    """The order, the amount and the codes are shown; names, accounts, descriptions and new fields are not."""
+def test_the_explanation_masks_people_and_accounts(merchant, gateway):
+    """Amount and codes are shown. Names, accounts, descriptions and unknown fields are masked."""
     changes = {} if gateway == "vnpay" else {"counterAccountNumber": "0123456789", "newField": {"phone": "0123456789"}}
     if gateway == "momo":
         changes = {"extraData": "0123456789"}
@@ -246,7 +246,7 @@ def test_people_and_accounts_are_masked_and_what_matters_is_not(merchant, gatewa
 
 
 def test_masking_keeps_the_layout_of_zalopay_data(merchant):
-    """Spaces and line breaks are often the answer, so they are shown as they came."""
+    """Spaces and line breaks stay, because they are often the cause of the mismatch."""
     data = '{ "app_id" : 2900,\n  "app_user": "A B", "empty": "", "item":[1, {"a":2}] ,"amount":1 }'
     explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data), merchant.credentials("zalopay"))
     assert explanation.canonical_masked == (
@@ -255,14 +255,14 @@ def test_masking_keeps_the_layout_of_zalopay_data(merchant):
 
 
 @pytest.mark.parametrize("data", ["", "{", "[1]", '{"a" 1', "x" * 50, '{"a":' * 3000])
-def test_masking_shows_nothing_of_what_it_cannot_read(merchant, data):
-    """Content that is no JSON object is described by its length."""
+def test_masking_shows_nothing_of_unreadable_content(merchant, data):
+    """Content that is not a JSON object is shown only by its length."""
     explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data), merchant.credentials("zalopay"))
     assert explanation.canonical_masked == f"({len(data)} characters that are not a JSON object)"
 
 
 def test_no_explanation_prints_a_key_or_a_mac(vector):
-    """Neither the keys nor any MAC that they make, nor the one that was sent, is in an explanation."""
+    """An explanation contains no key, no computed MAC and no received MAC."""
     others = {"another key": (Secret("canary-other"),)}
     for credentials in (vector.credentials, {name: (Secret("canary"),) for name in vector.credentials}):
         seen = repr(explain(GATEWAYS[vector.gateway], vector.request, credentials, others=others))
@@ -287,6 +287,6 @@ def test_no_explanation_prints_a_key_or_a_mac(vector):
         Request(body=b"x" * 100_000, query="vnp_" * 30_000),
     ],
 )
-def test_nothing_makes_an_explanation_raise(merchant, gateway, request_):
-    """The explanation of nonsense is a hint, too."""
+def test_an_explanation_never_raises(merchant, gateway, request_):
+    """A nonsensical request gets a hint and never an exception."""
     assert explain(GATEWAYS[gateway], request_, merchant.credentials(gateway)).hints

@@ -16,25 +16,25 @@ from ticketbottle_payctl.domain.callback import (
 
 
 def reason(verdict):
-    """Why it was not accepted, or None."""
+    """Return why a callback was not accepted, or None."""
     return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
 @pytest.mark.parametrize("absent", ["partner_code", "access_key", "secret_key"])
-def test_without_its_keys_the_gateway_is_off(merchant, absent):
-    """All three values are needed to verify."""
+def test_momo_without_its_keys_is_not_configured(merchant, absent):
+    """Verification needs partner code, access key and secret key."""
     assert reason(merchant.verify("momo", merchant.momo(), **{absent: ("",)})) is RejectReason.NOT_CONFIGURED
 
 
-def test_both_keys_may_be_in_rotation(merchant):
-    """The access key is part of the signed text, so old and new are tried in every combination."""
+def test_momo_accepts_any_combination_of_rotating_keys(merchant):
+    """The access key is part of the signed text, so old and new keys are tried in every combination."""
     keys = {"access_key": ("new", "canary-momo-access"), "secret_key": ("new", "canary-momo-secret")}
     assert isinstance(merchant.verify("momo", merchant.momo(), **keys), Callback)
 
 
 @pytest.mark.parametrize("name", ["amount", "orderId", "resultCode", "transId", "message", "extraData", "responseTime"])
-def test_a_callback_without_a_signed_field_is_unreadable(merchant, name):
-    """Twelve fields are documented and signed; a callback without one is kept and settles nothing."""
+def test_a_momo_callback_without_a_signed_field_is_unreadable(merchant, name):
+    """All twelve signed fields are required. A callback without one of them settles nothing."""
     assert reason(merchant.verify("momo", merchant.momo(**{name: ...}))) is UnclearReason.UNREADABLE
 
 
@@ -68,20 +68,20 @@ def test_a_callback_without_a_signed_field_is_unreadable(merchant, name):
         {"extraData": True},
     ],
 )
-def test_signed_content_that_is_not_well_formed_is_refused(merchant, changes):
-    """A right signature does not make up for a wrong type, a strange order id or an amount that is none."""
+def test_a_signed_momo_callback_with_a_wrong_value_is_unreadable(merchant, changes):
+    """A right signature does not make a wrong type, order id or amount acceptable."""
     assert reason(merchant.verify("momo", merchant.momo(**changes))) is UnclearReason.UNREADABLE
 
 
-def test_null_in_a_descriptive_field_is_an_empty_text(merchant):
-    """Nothing is decided by it, so null and "" are one."""
+def test_null_in_a_descriptive_momo_field_is_an_empty_text(merchant):
+    """Null and an empty text are signed in the same way, and the field decides nothing."""
     text = merchant.momo_text(merchant.momo_body)
     assert isinstance(merchant.verify("momo", merchant.momo(text, extraData=None)), Callback)
 
 
 @pytest.mark.parametrize("signed", ["450000", "450000.0"])
-def test_a_whole_amount_with_a_fraction_is_whole(merchant, signed):
-    """450000.0 is accepted, whether MoMo signs it as a whole number or as it is spelled."""
+def test_a_momo_amount_with_a_zero_fraction_is_accepted(merchant, signed):
+    """The amount 450000.0 is accepted, whether it is signed as 450000 or as 450000.0."""
     text = merchant.momo_text({**merchant.momo_body, "amount": signed})
     assert merchant.verify("momo", merchant.momo(text, amount=450000.0)).amount == 450000
 
@@ -92,8 +92,8 @@ def test_a_whole_amount_with_a_fraction_is_whole(merchant, signed):
     + [(code, Outcome.CANCELLED) for code in (1003, 1005, 1006, 1017)]
     + [(code, Outcome.FAILED) for code in (98, 99, 1001, 1002, 1004, 1007, 1026, 2019, 4001, 4002, 4100)],
 )
-def test_a_documented_final_code_decides(merchant, code, outcome):
-    """0 is paid, four codes are cancellations, and eleven are final failures."""
+def test_a_documented_final_momo_code_decides_the_outcome(merchant, code, outcome):
+    """0 is paid, four codes are cancellations, and eleven codes are failures."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
 
@@ -105,29 +105,29 @@ def test_a_documented_final_code_decides(merchant, code, outcome):
     + [(code, IgnoredBecause.REFUND) for code in (1080, 1081, 1088)]
     + [(code, IgnoredBecause.UNDOCUMENTED) for code in (1, 9, 44, 1008, 31337, -1)],
 )
-def test_a_code_that_is_not_final_settles_nothing(merchant, code, because):
-    """A failure releases tickets, so only a documented final failure is one."""
+def test_a_momo_code_that_is_not_final_settles_nothing(merchant, code, because):
+    """A failure releases tickets, so only documented final failures count as failures."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
 
 
-def test_a_notification_that_only_links_a_wallet_is_acknowledged(merchant):
-    """Account binding without a payment has the amount 0: it is genuine and about no money."""
+def test_a_momo_wallet_agreement_is_ignored(merchant):
+    """An account binding with the amount 0 is genuine but not about money."""
     verdict = merchant.verify("momo", merchant.momo(amount=0, resultCode=9000))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, IgnoredBecause.AGREEMENT)
     assert verdict.amount is None
 
 
 @pytest.mark.parametrize("partner", ["OTHER", "tbmomo", ""])
-def test_a_callback_for_another_merchant_is_refused(merchant, partner):
-    """The signature holds, but partnerCode is not the configured one."""
+def test_a_momo_callback_for_another_merchant_is_refused(merchant, partner):
+    """The signature is right, but partnerCode is not the configured one."""
     assert reason(merchant.verify("momo", merchant.momo(partnerCode=partner))) is RejectReason.OTHER_MERCHANT
 
 
-def test_one_signature_does_not_pay_two_orders(merchant):
-    """Values are not escaped, so who words orderInfo could move the border between fields.
+def test_one_momo_signature_does_not_pay_two_orders(merchant):
+    """MoMo does not escape values, so a crafted orderInfo could move the border between fields.
 
-    The second reading settles nothing.
+    The second reading of the same signed text is ambiguous and settles nothing.
     """
     worded = "x&orderId=VICTIM-2&orderInfo=y"
     genuine = merchant.momo(orderInfo=worded)
@@ -143,8 +143,8 @@ def test_one_signature_does_not_pay_two_orders(merchant):
     assert reason(merchant.verify("momo", replace(genuine, body=json.dumps(moved).encode()))) is UnclearReason.AMBIGUOUS
 
 
-def test_a_long_order_id_costs_no_time(merchant):
-    """The documented pattern would backtrack for ever on this one."""
+def test_a_long_momo_order_id_is_checked_quickly(merchant):
+    """The documented pattern would backtrack exponentially on this order id."""
     started = perf_counter()
     assert reason(merchant.verify("momo", merchant.momo(orderId="a" * 60_000 + "!"))) is UnclearReason.UNREADABLE
     assert perf_counter() - started < 1

@@ -11,12 +11,12 @@ from ticketbottle_payctl.providers import GATEWAYS
 
 @pytest.fixture
 def credentials_for(merchant):
-    """The test merchant's keys for any gateway."""
+    """Return a function that returns the test merchant's keys for a gateway."""
     return lambda gateway: merchant.credentials(gateway.name)
 
 
-def test_a_vector_reports_what_it_expects(vector):
-    """The report has the fields and the meaning that scripts rely on, null where not valid."""
+def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
+    """The fields have the values that scripts rely on, and are null if the callback is not valid."""
     report = verify_signature(vector.request, None, lambda _: vector.credentials)
     assert {name: getattr(report, name) for name in vector.expect} == vector.expect
     assert report.provider == vector.gateway
@@ -25,14 +25,14 @@ def test_a_vector_reports_what_it_expects(vector):
     assert (report.hints, report.canonical) == ((), None)
 
 
-def test_an_ignored_callback_says_why(merchant, credentials_for):
-    """A ping is valid and changes no payment; the reason is a stable word."""
+def test_the_verify_report_gives_the_reason_of_an_ignored_callback(merchant, credentials_for):
+    """A ping is valid and ignored, and its reason is the stable word "ping"."""
     report = verify_signature(merchant.payos(orderCode=123, description="VQRIO123"), None, credentials_for)
     assert (report.valid, report.outcome, report.reason) == (True, "IGNORED", "ping")
 
 
-def test_what_nobody_sends_is_a_rejection_without_provider(credentials_for):
-    """No path and no shape: refused, with a sentence and no exception."""
+def test_a_request_of_no_gateway_is_rejected_without_a_provider(credentials_for):
+    """The report has a sentence about the path and no provider."""
     report = verify_signature(Request(body=b"hello"), None, credentials_for)
     assert report == VerifyReport(
         provider=None, valid=False, outcome="REJECTED", reason="malformed", detail=report.detail
@@ -40,14 +40,14 @@ def test_what_nobody_sends_is_a_rejection_without_provider(credentials_for):
     assert "path" in (report.detail or "")
 
 
-def test_the_gateway_that_was_asked_for_is_used(merchant, credentials_for):
-    """A PayOS webhook checked as ZaloPay's is refused, whatever its shape says."""
+def test_verify_signature_uses_the_given_gateway(merchant, credentials_for):
+    """A PayOS webhook that is checked as ZaloPay's is refused, whatever its shape is."""
     report = verify_signature(merchant.payos(), GATEWAYS["zalopay"], credentials_for)
     assert (report.provider, report.valid) == ("zalopay", False)
 
 
 def test_an_explanation_tries_the_other_gateways_keys(merchant):
-    """Two gateways' keys mixed up in the configuration are found and named."""
+    """If two gateways' keys are mixed up, the hint names the key that matches."""
     request = merchant.momo()
     mixed = {"secret_key": ("wrong",)}
 
@@ -63,8 +63,8 @@ def test_an_explanation_tries_the_other_gateways_keys(merchant):
     assert report.canonical is not None
 
 
-def test_a_broken_setting_of_another_gateway_hides_nothing(merchant):
-    """An explanation goes on without the keys that cannot be read."""
+def test_a_broken_setting_of_another_gateway_does_not_stop_an_explanation(merchant):
+    """The explanation leaves out the keys that cannot be read."""
 
     def credentials_for(gateway):
         if gateway.name != "momo":
@@ -78,7 +78,7 @@ def test_a_broken_setting_of_another_gateway_hides_nothing(merchant):
 
 
 def test_verification_loads_no_database_kafka_or_http_client():
-    """The command is ready in the time Python takes to start, because it imports what it needs and no more."""
+    """verify-signature starts quickly, because it imports only what it needs."""
     code = "import sys, ticketbottle_payctl.jobs.verify_signature as _; print(*{m.split('.')[0] for m in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "ticketbottle_payctl" in loaded

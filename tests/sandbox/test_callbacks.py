@@ -32,20 +32,20 @@ SENT = [(name, scenario) for name in GATEWAYS for scenario in scenarios(name)]
 
 
 def payment_at(provider, **changes):
-    """A payment at a gateway."""
+    """Return a payment at a gateway."""
     made = SandboxPayment("an-id", "TB_1-20261123-AB12CD34", 250_000, provider.upper(), "261123_TB_1-20261123-AB12CD34")
     return replace(made, **changes)
 
 
 def verified(request, keys=KEYS):
-    """What the gateway that the request is for makes of it."""
+    """Return the verdict of the gateway that the request is for."""
     gateway = resolve(request)
     return gateway.verify(request, credentials(gateway, lambda name: (Secret(keys[name]),)))
 
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
-def test_a_callback_says_what_happened(provider, scenario):
-    """Under the exposed keys each is genuine, with the payment's reference and amount; a forged one is not."""
+def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
+    """The callback is genuine with the payment's reference and amount, or has a wrong signature."""
     payment = payment_at(provider)
     verdict = verified(callback(payment, scenario))
     if scenario is Scenario.BAD_SIGNATURE:
@@ -61,8 +61,8 @@ def test_a_callback_says_what_happened(provider, scenario):
 
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
-def test_the_same_payment_gives_the_same_bytes(provider, scenario):
-    """So a second call is a duplicate to the letter; another payment's is another."""
+def test_a_sandbox_callback_is_the_same_every_time(provider, scenario):
+    """Two callbacks of a payment are identical, so the second one is a duplicate."""
     payment = payment_at(provider)
     assert callback(payment, scenario) == callback(replace(payment), scenario)
     if scenario is not Scenario.PING:
@@ -70,37 +70,37 @@ def test_the_same_payment_gives_the_same_bytes(provider, scenario):
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
-def test_what_a_gateway_never_sends(provider):
-    """ZaloPay, for one, reports no failure: asking for it is a mistake, told with what there is."""
+def test_a_scenario_that_a_gateway_never_sends_is_refused(provider):
+    """The error says that the gateway never sends it. ZaloPay, for example, reports no failures."""
     assert set(scenarios(provider)) >= {Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE}
     for scenario in set(Scenario) - set(scenarios(provider)):
         with pytest.raises(InputError, match=f"{provider} never sends"):
             callback(payment_at(provider), scenario)
 
 
-def test_a_gateway_nobody_knows():
-    """A payment of another provider has no callbacks."""
+def test_a_payment_of_an_unknown_gateway_has_no_callback():
+    """A payment of an unknown provider raises NotFoundError."""
     with pytest.raises(NotFoundError):
         callback(payment_at("STRIPE"))
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
-def test_other_keys_sign_otherwise(provider):
-    """A merchant's own keys can be given."""
+def test_a_sandbox_callback_can_be_signed_with_other_keys(provider):
+    """A callback with the merchant's own keys verifies only under these keys."""
     own = {name: value if name.endswith(("_ID", "_CODE")) else f"own-{value}" for name, value in KEYS.items()}
     request = callback(payment_at(provider), environ=own)
     assert isinstance(verified(request, own), Callback)
     assert isinstance(verified(request), Rejected)
 
 
-def test_the_environment_proves_the_built_in_samples():
-    """One set of settings does for made and for genuine callbacks: the gateways' main samples verify under it."""
+def test_the_sandbox_s_settings_verify_the_built_in_samples():
+    """The same settings verify both the sandbox's callbacks and the genuine samples."""
     for name in GATEWAYS:
         assert isinstance(verified(samples()[name].request), Callback)
 
 
 def signed_again(vector):
-    """A vector's content, signed anew with its keys by the local world's own code."""
+    """Sign a vector's content with its keys and the sandbox's code. Return the new and the old signature."""
     keys, request = vector["keys"], vector["request"]
     match vector["gateway"]:
         case "zalopay":
@@ -129,8 +129,8 @@ def signed_again(vector):
         "momo-h-captured-napas-vietnamese",
     ],
 )
-def test_it_signs_as_the_gateways_do(name):
-    """What the gateways themselves signed gets the same signature here."""
+def test_the_sandbox_signs_as_the_gateways_do(name):
+    """The sandbox makes the same signature as the gateway for a captured callback."""
     records = [record for path in sorted(VECTORS.glob("*.json")) for record in json.loads(path.read_text("utf-8"))]
     (vector,) = [record for record in records if record["name"] == name]
     ours, theirs = signed_again(vector)

@@ -18,13 +18,13 @@ pytestmark = pytest.mark.postgres
 
 
 def keys_of(sample):
-    """A sample's keys as environment variables."""
+    """Return a sample's keys as environment variables."""
     return {field.env: sample.credentials[field.name][0].reveal() for field in GATEWAYS[sample.gateway].fields}
 
 
 @pytest.fixture
 def pending(engine):
-    """The payment that the sample is about, as it was created."""
+    """Insert the sample's payment as it was created, and return it."""
     with engine.begin() as connection:
         return insert_payment(
             connection, amount=DATA["amount"], reference=DATA["app_trans_id"], order_code=DATA["app_trans_id"][7:]
@@ -33,7 +33,7 @@ def pending(engine):
 
 @pytest.fixture
 def settle(answer, database_url, tmp_path):
-    """Process the sample's callback against the test's own database."""
+    """Return a function that processes the sample's callback against the test's database."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
 
@@ -45,13 +45,13 @@ def settle(answer, database_url, tmp_path):
 
 
 def rows(engine, table):
-    """How many rows a table has."""
+    """Return the number of rows of a table."""
     with engine.connect() as connection:
         return connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608
 
 
-def test_a_callback_settles_its_payment(settle, pending, engine):
-    """The document says before and after, the event, the receipt, and what the gateway is answered; the rows agree."""
+def test_process_webhook_settles_a_payment(settle, pending, engine):
+    """The document has the status before and after, the event, the receipt and the reply, and the database agrees."""
     document = settle()
     result = document["result"]
     assert (document["exit_code"], document["dry_run"]) == (0, False)
@@ -66,8 +66,8 @@ def test_a_callback_settles_its_payment(settle, pending, engine):
 
 
 @pytest.mark.usefixtures("pending")
-def test_a_dry_run_writes_nothing(settle, engine):
-    """-n shows the same change and event, and rolls all of it back."""
+def test_a_dry_run_of_process_webhook_writes_nothing(settle, engine):
+    """-n shows the change and the event, and rolls everything back."""
     document = settle("-n")
     assert document["dry_run"]
     assert (document["result"]["outcome"], document["result"]["status_after"]) == ("settled", "COMPLETED")
@@ -76,8 +76,8 @@ def test_a_dry_run_writes_nothing(settle, engine):
 
 
 @pytest.mark.usefixtures("pending")
-def test_a_stored_callback_is_processed_again(settle, engine):
-    """--receipt takes the request a receipt kept; a second time is harmless."""
+def test_receipt_processes_a_stored_callback_again(settle, engine):
+    """--receipt processes the stored request. A second time changes nothing."""
     receipt = settle()["result"]["receipt_id"]
     again = settle("--receipt", receipt)
     assert (again["exit_code"], again["result"]["outcome"]) == (0, "already_settled")
@@ -87,22 +87,22 @@ def test_a_stored_callback_is_processed_again(settle, engine):
 @pytest.mark.parametrize(
     "receipt", ["123e4567-e89b-12d3-a456-426614174000", "'; DROP TABLE outbox; --", "%s", "x" * 10_000]
 )
-def test_an_unknown_receipt_does_not_exist(receipt, settle, engine):
-    """Exit 8, whatever the id looks like; the tables are as they were."""
+def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
+    """The exit code is 8 for any unknown id, and no table changes."""
     document = settle("--receipt", receipt)
     assert (document["exit_code"], document["error"]["code"]) == (8, "NOT_FOUND")
     assert rows(engine, "outbox") == 0
 
 
 @pytest.mark.parametrize("other", [["file"], ["--query", "x"], ["--path", "/x"], ["--provider", "momo"]])
-def test_a_receipt_and_something_else_are_one_too_many(other, answer, database_url):
-    """A receipt says all of it; what would be ignored is refused."""
+def test_receipt_cannot_be_combined_with_another_source(other, answer, database_url):
+    """--receipt is a whole callback, so another source or gateway exits with 2."""
     document = answer("process-webhook", *other, "--receipt", str(uuid4()), DATABASE_URL=database_url)
     assert document["exit_code"] == 2
 
 
-def test_an_unknown_order_is_refused_and_warned_of(settle, engine):
-    """Exit 5, nothing changed, and a person is told."""
+def test_an_unknown_order_is_refused_with_an_alert(settle, engine):
+    """The exit code is 5, nothing changes, and the document has the alert and a warning."""
     document = settle()
     assert (document["exit_code"], document["ok"]) == (5, False)
     assert (document["result"]["outcome"], document["result"]["reason"]) == ("refused", "unknown_order")
@@ -111,8 +111,8 @@ def test_an_unknown_order_is_refused_and_warned_of(settle, engine):
     assert rows(engine, "outbox") == 0
 
 
-def test_another_amount_is_refused(settle, engine):
-    """Exit 5, and the payment stays as it was."""
+def test_a_callback_with_a_wrong_amount_is_refused(settle, engine):
+    """The exit code is 5, and the payment stays pending."""
     with engine.begin() as connection:
         insert_payment(connection, amount=1, reference=DATA["app_trans_id"])
     document = settle()
@@ -121,23 +121,23 @@ def test_another_amount_is_refused(settle, engine):
 
 
 @pytest.mark.usefixtures("pending")
-def test_a_forged_callback_touches_nothing(settle, engine):
-    """With another key it is refused before any table is read."""
+def test_a_forged_callback_changes_nothing(settle, engine):
+    """The callback is refused before the database is read, and no receipt is stored."""
     document = settle(ZALOPAY_KEY2="another-key-of-another-merchant")
     assert (document["exit_code"], document["result"]["reason"]) == (5, "signature")
     assert document["result"]["receipt_id"] is None
     assert rows(engine, "payctl.webhook_receipts") == 0
 
 
-def test_a_gateway_without_keys_is_a_matter_of_configuration(settle):
-    """Exit 3 and the name of the variable."""
+def test_process_webhook_without_keys_exits_with_3(settle):
+    """The error names the variable that is not set."""
     document = settle(ZALOPAY_KEY2="")
     assert document["exit_code"] == 3
     assert "ZALOPAY_KEY2" in document["error"]["message"]
 
 
-def test_without_payctl_s_schema_it_says_what_to_run(answer, empty_database_url, tmp_path):
-    """A database that is not the payment service's is a matter of configuration."""
+def test_process_webhook_without_payctl_s_schema_exits_with_3(answer, empty_database_url, tmp_path):
+    """The hint names `payctl db upgrade`."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
     document = answer("process-webhook", str(file), DATABASE_URL=empty_database_url, **keys_of(SAMPLE))
@@ -146,8 +146,8 @@ def test_without_payctl_s_schema_it_says_what_to_run(answer, empty_database_url,
 
 
 @pytest.mark.usefixtures("pending")
-def test_people_see_the_change_and_the_target(process, database_url, tmp_path):
-    """On stdout what changed, on stderr the profile and the database, without its password."""
+def test_process_webhook_shows_the_change_and_the_database(process, database_url, tmp_path):
+    """Stdout has the change, and stderr has the profile and the database without its password."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
     environment = {"DATABASE_URL": database_url, **keys_of(SAMPLE)}
@@ -164,8 +164,8 @@ def test_people_see_the_change_and_the_target(process, database_url, tmp_path):
 
 
 @pytest.mark.usefixtures("pending")
-def test_v_logs_the_event(process, database_url, tmp_path):
-    """With -v one JSON line on stderr says what happened, by its name."""
+def test_v_logs_one_line_for_a_settled_callback(process, database_url, tmp_path):
+    """With -v stderr has one JSON line with the event's name and the order code."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
     result = process("process-webhook", str(file), "-q", "-v", DATABASE_URL=database_url, **keys_of(SAMPLE))
@@ -174,6 +174,6 @@ def test_v_logs_the_event(process, database_url, tmp_path):
     assert line["order_code"] == "TB-LTDTNL-20251213-8D39986M"
 
 
-def test_every_alert_has_its_sentence():
-    """What a person must hear of is said in words."""
+def test_every_alert_has_a_sentence_for_people():
+    """process-webhook explains each alert in words."""
     assert set(process_webhook.ALERTS) == set(Alert)

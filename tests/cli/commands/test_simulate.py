@@ -1,4 +1,4 @@
-"""Simulated callbacks: genuine where they should be, refused where they should be, kept away from real money."""
+"""``payctl simulate``: callbacks that are genuine or wrong on purpose, and never for real money."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SENT = [(name, each.value.replace("_", "-")) for name in GATEWAYS for each in sc
 
 @pytest.mark.parametrize(("gateway", "scenario"), SENT)
 def test_what_is_printed_can_be_verified(gateway, scenario, invoke):
-    """Through a pipe into verify-signature it is valid under the configured keys, but for a bad signature."""
+    """verify-signature accepts every printed callback, except one with a bad signature."""
     made = invoke("simulate", gateway, scenario, **KEYS)
     assert made.exit_code == 0, made.stderr
     checked = invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)
@@ -36,7 +36,7 @@ def test_what_is_printed_can_be_verified(gateway, scenario, invoke):
     ],
 )
 def test_a_value_that_is_set_is_signed(gateway, change, invoke, answer):
-    """--set changes what the gateway would have sent, so the signature holds."""
+    """--set changes a value before signing, so the signature is right."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     result = answer("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)["result"]
     assert (result["valid"], result["amount"]) == (True, 777)
@@ -47,7 +47,7 @@ def test_a_value_that_is_set_is_signed(gateway, change, invoke, answer):
     [("zalopay", "mac=x"), ("payos", "signature=x"), ("vnpay", "vnp_SecureHash=x"), ("momo", "signature=x")],
 )
 def test_the_signature_itself_can_be_set(gateway, change, invoke):
-    """Then it stands as given, and is refused."""
+    """A signature that is given with --set is used as it is and is refused."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     assert invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS).exit_code == 5
 
@@ -74,21 +74,21 @@ def test_the_signature_itself_can_be_set(gateway, change, invoke):
     ids=" ".join,
 )
 def test_what_cannot_be_simulated_is_an_error(arguments, answer):
-    """A path that matches nothing, a kind that is never sent, an address that is not ours: exit 2, nothing is sent."""
+    """An unknown path, a kind that is never sent or a remote address exits with 2, and nothing is sent."""
     document = answer("simulate", *arguments, **KEYS)
     check(document)
     assert document["exit_code"] == 2
 
 
 def test_without_keys_it_is_a_matter_of_configuration(answer):
-    """Exit 3 and the names of the variables; an app id that is no number likewise."""
+    """Missing keys exit with 3, and the error names the variables."""
     assert "MOMO_SECRET_KEY" in answer("simulate", "momo", "paid")["error"]["message"]
     assert answer("simulate", "zalopay", "paid", **{**KEYS, "ZALOPAY_APP_ID": "x"})["exit_code"] == 3
 
 
 @pytest.mark.parametrize("command", [["simulate", "momo", "paid"], ["listen"]], ids=" ".join)
 def test_it_stays_away_from_real_money(command, answer, tmp_path):
-    """Refused on a protected profile and in production, whatever is given; nothing is signed."""
+    """The commands simulate and listen are refused in a protected profile and in production, and nothing is signed."""
     file = tmp_path / "config.toml"
     file.write_text("[profiles.prod.guard]\nprotected = true\n", "utf-8")
     for arguments, environ in ((["-p", "prod", "--config", str(file)], {}), ([], {"ENVIRONMENT": "production"})):
@@ -100,7 +100,7 @@ def test_it_stays_away_from_real_money(command, answer, tmp_path):
 @pytest.mark.postgres
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_it_settles_a_payment_that_is_there(gateway, answer, database_url, engine):
-    """--order-code takes amount and reference from the row; the second of a duplicate finds it settled."""
+    """--order-code takes amount and reference from the payment, and a duplicate finds it settled."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider=gateway.upper(), amount=123_000)
     arguments = ["simulate", gateway, "duplicate", "--order-code", payment.order_code, "--to", "process-webhook"]
@@ -114,7 +114,7 @@ def test_it_settles_a_payment_that_is_there(gateway, answer, database_url, engin
 
 @pytest.mark.postgres
 def test_an_amount_that_is_given_is_said_to_be_paid(answer, database_url, engine):
-    """Also of an order that is there: which is how a wrong amount is tried."""
+    """--amount overrides the payment's amount, to test a wrong amount."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="MOMO", amount=123_000)
     given = ["simulate", "momo", "paid", "--order-code", payment.order_code, "--amount", "5", "--to", "process-webhook"]
@@ -125,7 +125,7 @@ def test_an_amount_that_is_given_is_said_to_be_paid(answer, database_url, engine
 
 @pytest.mark.postgres
 def test_an_order_must_be_there_and_of_the_gateway(answer, database_url, engine):
-    """Exit 8 for one that is not, 2 for one of another gateway."""
+    """An unknown order exits with 8, and an order of another gateway exits with 2."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
     environ = {"DATABASE_URL": database_url, **KEYS}
@@ -134,7 +134,7 @@ def test_an_order_must_be_there_and_of_the_gateway(answer, database_url, engine)
 
 
 def test_nobody_there_is_unavailable(answer):
-    """Exit 4 where nothing listens."""
+    """The command exits with 4 if nothing listens at the address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"

@@ -16,14 +16,14 @@ BARE_KEYS = {
 
 
 def judged(document):
-    """What a vector says of a callback, taken from the command's document."""
+    """Return the vector's fields from the command's document."""
     names = ("valid", "outcome", "order_ref", "provider_transaction_id", "amount")
     return {name: document["result"][name] for name in names}
 
 
 @pytest.mark.parametrize("how", ["named", "by path"])
 def test_each_vector_is_judged_as_expected(vector, how, answer):
-    """Whether the gateway is named or told by the path, the command says what the vector says, and exits 0 or 5."""
+    """With --provider or --path the command gives the vector's verdict and exits with 0 or 5."""
     told = ["--provider", vector.gateway] if how == "named" else ["--path", vector.path]
     document = answer("verify-signature", "-", *told, stdin=vector.content, **vector.environment)
     assert judged(document) == vector.expect
@@ -34,7 +34,7 @@ def test_each_vector_is_judged_as_expected(vector, how, answer):
 
 @pytest.mark.parametrize("name", samples())
 def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
-    """Every built-in example is proven by the keys beside it, and refused once a field is changed."""
+    """Every built-in example verifies with its own keys and is refused if a field is changed."""
     assert answer("verify-signature", "--example", name)["exit_code"] == 0
     changed = answer("verify-signature", "--example", name, "--tamper", "amount")
     assert changed["exit_code"] == 5
@@ -42,7 +42,7 @@ def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
 
 
 def test_the_line_for_people_says_it_all(process):
-    """Gateway, outcome, amount and order stand in the first line."""
+    """The first line has gateway, outcome, amount and order."""
     result = process("verify-signature", "--example", "zalopay")
     assert result.stdout.splitlines()[0] == (
         "✔ valid  zalopay  COMPLETED  7,200,000 VND  order TB-LTDTNL-20251213-8D39986M"
@@ -51,7 +51,7 @@ def test_the_line_for_people_says_it_all(process):
 
 
 def test_the_line_for_people_says_why_not(process):
-    """What is wrong, a hint, and what to try; exit 5."""
+    """The first lines say what is wrong, give a hint and what to try, and the exit code is 5."""
     result = process("verify-signature", "--example", "zalopay", "--tamper", "amount")
     assert result.stdout.startswith("✘ not valid  zalopay  the mac is not that of data under key2\n  hint  ")
     assert "--explain" in result.stdout
@@ -59,21 +59,21 @@ def test_the_line_for_people_says_why_not(process):
 
 
 def test_explain_shows_the_signed_text_masked(answer):
-    """With --explain the signed text is there, and personal data in it is not."""
+    """--explain shows the signed text with personal data masked."""
     signed = answer("verify-signature", "--example", "payos", "--explain")["result"]["canonical"]
     assert "orderCode=123" in signed
     assert "accountNumber=***" in signed
 
 
 def test_nothing_is_explained_unasked(answer):
-    """Without --explain the signed text is left out, also of a refusal."""
+    """Without --explain the document has no signed text."""
     assert "canonical" not in answer("verify-signature", "--example", "payos", "--tamper", "amount")["result"]
 
 
 @pytest.mark.parametrize("prefix", ["", "?", "https://shop.example/webhook/vnpay?", "HTTP://shop.example/?", "\n "])
 @pytest.mark.parametrize("provider", ["auto", "vnpay"])
 def test_vnpay_is_read_from_a_query_or_a_url(prefix, provider, answer, tmp_path):
-    """A file or --query holds the query string, with or without the question mark or the URL before it."""
+    """A file or --query may contain the query with a question mark or the whole URL before it."""
     sample = samples()["vnpay"]
     file = tmp_path / "callback"
     file.write_text(f"{prefix}{sample.request.query}\n", "utf-8")
@@ -86,7 +86,7 @@ def test_vnpay_is_read_from_a_query_or_a_url(prefix, provider, answer, tmp_path)
 
 
 def test_an_api_gateway_event_is_read(answer, tmp_path):
-    """--event takes the event a function was given, base64 or not."""
+    """--event reads the event that a Lambda function got."""
     sample = samples()["zalopay"]
     event = {
         "version": "2.0",
@@ -104,7 +104,7 @@ def test_an_api_gateway_event_is_read(answer, tmp_path):
 
 @pytest.mark.parametrize("content", ["[1]", "{", "[" * 100_000, '{"version": "1.0"}'])
 def test_an_event_that_is_none_is_wrong_input(content, answer, tmp_path):
-    """What is not an event of payload format 2.0 is exit 2 with a clear error."""
+    """A file that is not an event of payload format 2.0 exits with 2."""
     file = tmp_path / "event.json"
     file.write_text(content, "utf-8")
     document = answer("verify-signature", "--event", str(file))
@@ -112,7 +112,7 @@ def test_an_event_that_is_none_is_wrong_input(content, answer, tmp_path):
 
 
 def sample_file(tmp_path, gateway):
-    """A sample's content in a file, its keys by variable, the name of the one that signs."""
+    """Write a sample's content to a file. Return the file and its keys by variable."""
     sample = samples()[gateway]
     file = tmp_path / "callback"
     file.write_bytes(sample.request.body or sample.request.query.encode())
@@ -123,7 +123,7 @@ def sample_file(tmp_path, gateway):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("form", ["env", "short", "bare", "exported"])
 def test_keys_come_from_a_file(gateway, form, answer, tmp_path):
-    """Lines with the variables' or the gateway's names, or nothing but the key that signs."""
+    """A key file has the names of variables or fields, or only the signing key."""
     file, keys = sample_file(tmp_path, gateway)
     signing = BARE_KEYS[gateway]
     short = {field.env: field.name for field in GATEWAYS[gateway].fields}
@@ -141,7 +141,7 @@ def test_keys_come_from_a_file(gateway, form, answer, tmp_path):
 
 
 def test_keys_come_from_stdin(answer, tmp_path):
-    """--key-stdin reads what --key-file would."""
+    """--key-stdin reads the same content as --key-file."""
     file, keys = sample_file(tmp_path, "momo")
     lines = "".join(f"{name}={value}\n" for name, value in keys.items())
     assert answer("verify-signature", str(file), "--key-stdin", stdin=lines)["result"]["valid"]
@@ -164,14 +164,14 @@ def test_keys_come_from_stdin(answer, tmp_path):
     ],
 )
 def test_contradicting_options_are_wrong_usage(arguments, word, answer):
-    """What cannot be meant is said and not guessed: exit 2."""
+    """Contradicting options exit with 2, and the error names them."""
     document = answer("verify-signature", *arguments, stdin="{}")
     assert document["exit_code"] == 2
     assert word in document["error"]["message"]
 
 
 def test_an_unknown_example_does_not_exist(answer):
-    """Exit 8, with the names there are."""
+    """An unknown example exits with 8, and the hint lists the known ones."""
     document = answer("verify-signature", "--example", "paypal")
     assert document["exit_code"] == 8
     assert "zalopay" in document["error"]["hint"]
@@ -179,7 +179,7 @@ def test_an_unknown_example_does_not_exist(answer):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_missing_keys_are_named(gateway, answer, tmp_path):
-    """Without keys nothing can be said of a callback: exit 3, and the variables that are missing."""
+    """Without keys the command exits with 3, and the error names the missing variables."""
     file, _ = sample_file(tmp_path, gateway)
     document = answer("verify-signature", str(file), "--provider", gateway)
     assert (document["exit_code"], document["error"]["code"]) == (3, "CONFIG")
@@ -187,7 +187,7 @@ def test_missing_keys_are_named(gateway, answer, tmp_path):
 
 
 def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
-    """A file that holds no value of the gateway is not what it claims to be."""
+    """A key file without a value of the gateway exits with 2."""
     file, _ = sample_file(tmp_path, "momo")
     key_file = tmp_path / "keys"
     key_file.write_text("VNPAY_HASH_SECRET=canary-of-another\nX=y\n", "utf-8")
@@ -197,6 +197,6 @@ def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
 
 
 def test_what_nobody_sends_is_not_valid(answer):
-    """A callback of no known shape is refused, and the way to name the gateway is shown."""
+    """A callback of no known gateway is refused with exit code 5."""
     document = answer("verify-signature", "-", stdin="hello")
     assert (document["exit_code"], document["result"]["provider"]) == (5, None)
