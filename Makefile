@@ -114,8 +114,9 @@ kafka: $(DEMO) ## one node of Apache Kafka, until Ctrl-C (needs Java and Maven)
 local: $(DEMO) $(FUNCTIONS) ## the webhook's function under AWS's runtime, on loopback (ARGS="--event FILE" invokes once)
 	@$(BIN)/python -m tests.servers.local_functions $(ARGS)
 
-template: $(TOOLS) ## write what is made from deploy/template.yaml: alarms, dashboard, cloudformation.json
+template: $(TOOLS) ## write what is made from deploy/template.yaml: alarms, dashboard, cloudformation.json, a policy
 	@.venv-aws/bin/python -m deploy.generate
+	@.venv-aws/bin/python -m deploy.deployer
 
 package: $(TOOLS) ## build/package: what Lambda runs (ARCH=x86_64, CA=bundle.pem, SPANS=1)
 	@test -n "$(LAMBDA)" || { echo "no CPython 3.13 found: the functions run on it, and so does their bytecode" >&2; exit 3; }
@@ -137,6 +138,7 @@ $(TOOLS):
 $(CHECKED): $(TOOLS)
 	@echo "== checking the template"
 	@.venv-aws/bin/python -m deploy.generate --check
+	@.venv-aws/bin/python -m deploy.deployer --check
 	@.venv-aws/bin/cfn-lint -r ap-southeast-1 -- deploy/template.yaml deploy/cloudformation.json
 	@.venv-aws/bin/checkov -f deploy/cloudformation.json --framework cloudformation --skip-download --quiet --compact
 	@touch $@

@@ -18,6 +18,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,15 @@ from deploy.package import CODE, LAYER, ROOT, Build
 CONFIG = ROOT / "deploy" / "samconfig.toml"
 PACKAGE = ROOT / "build" / "package"
 
+_MACHINES = {62: "x86_64", 183: "arm64"}
+"""``e_machine`` of an ELF header."""
+
 Parameters = dict[str, str]
 Command = list[str]
 
 
 class NotDeployableError(Exception):
-    """The build is missing, or a parameter is missing, unknown or not of its form."""
+    """The build is missing or of another architecture, or a parameter is missing, unknown or not of its form."""
 
 
 def parameters_of(template: str, given: Sequence[str]) -> Parameters:
@@ -63,6 +67,18 @@ def release_of(build: Build, template: str, parameters: Mapping[str, str]) -> st
     """Return the release: 64 hexadecimal digits that change with the build, the template or a parameter."""
     parts = {"build": build, "template": template, "parameters": parameters}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def architectures_of(layer: Path) -> set[str]:
+    """Return the architectures of the native libraries in a zip: one, unless the build is broken."""
+    found = set()
+    with zipfile.ZipFile(layer) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as entry:
+                head = entry.read(20)
+            if head[:4] == b"\x7fELF":
+                found.add(_MACHINES.get(int.from_bytes(head[18:20], "little"), "unknown"))
+    return found
 
 
 def with_sam(file: Path, environment: str, parameters: Mapping[str, str], release: str) -> list[Command]:
@@ -128,6 +144,10 @@ def _planned(environment: str, bucket: str | None, file: Path) -> list[Command]:
         raise NotDeployableError(message)
     build, template, config = Build.in_folder(PACKAGE), TEMPLATE.read_text("utf-8"), known[environment]
     parameters = parameters_of(template, config["deploy"]["parameters"]["parameter_overrides"])
+    found = architectures_of(PACKAGE / LAYER)
+    if found - {parameters["Architecture"]}:
+        message = f"the build is for {' and '.join(sorted(found))}, but Architecture is {parameters['Architecture']}"
+        raise NotDeployableError(message)
     release = release_of(build, template, parameters)
     if bucket is None:
         return with_sam(file, environment, parameters, release)

@@ -184,10 +184,10 @@ def test_every_function_of_the_code_is_in_the_template(functions):
 def test_the_retention_of_logs_depends_on_the_environment(template, of_type):
     """Every log group has a retention, and the production logs are kept for at least 30 days."""
     for logical, group in of_type("Logs::LogGroup").items():
-        assert group["RetentionInDays"]["Fn::FindInMap"][1] == {"Ref": "Environment"}, logical
-    days = template["Mappings"]["LogDays"]
-    assert days.keys() == set(template["Parameters"]["Environment"]["AllowedValues"])
-    assert days["prod"]["Functions"] >= 30 > days["dev"]["Functions"]
+        assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}, logical
+    days = template["Parameters"]["LogRetentionDays"]
+    assert days["Default"] == 30
+    assert {1, 7, 30, 365, 3653} <= set(days["AllowedValues"])
 
 
 def test_the_access_log_is_json_without_the_query(of_type):

@@ -35,7 +35,7 @@ def test_the_basics_are_said(functions):
     """Every setting of a function that costs money or can fail has an explicit value."""
     for function in functions.values():
         assert function["Runtime"] in RUNTIMES
-        assert function["Architectures"] == ["arm64"]
+        assert function["Architectures"] == [{"Ref": "Architecture"}]
         assert {"Timeout", "MemorySize", "VpcConfig", "Role", "Layers"} <= function.keys()
         assert function["LoggingConfig"]["LogFormat"] == "JSON"
         # Lambda takes a line without a level, such as a metric, for INFO: a stricter filter would drop it.
@@ -159,9 +159,32 @@ def test_the_schedules(of_type):
 
 def test_the_processor_may_write_the_topics_it_writes(of_type, values):
     """With aws-iam the role allows exactly the topics of the code."""
-    (policy,) = of_type("IAM::Policy").values()
+    policy = of_type("IAM::Role")["PublishOutboxRole"]["Policies"]
     named = {text for text in values(policy) if "${Topics}" in text}
     assert named == {",".join(f"${{Topics}}/{topic}" for topic in TOPICS.values())}
+
+
+@pytest.mark.parametrize(
+    ("function", "ways"),
+    [
+        ("WebhookFunction", {"DatabaseIngress", "EndpointIngress"}),
+        ("PublishOutboxFunction", {"DatabaseIngress", "EndpointIngress", "KafkaIngress"}),
+        ("CleanupFunction", {"DatabaseIngress", "EndpointIngress"}),
+        ("WatchPaymentsFunction", {"DatabaseIngress", "EndpointIngress"}),
+    ],
+)
+def test_a_first_tick_finds_its_way_and_its_permissions(template, function, ways):
+    """The function waits for the rules that let it in, and its role has every permission from the start."""
+    resource = template["Resources"][function]
+    assert set(resource["DependsOn"]) == ways
+    schedules = {
+        name: json.dumps(one)
+        for name, one in template["Resources"].items()
+        if one["Type"] == "AWS::Scheduler::Schedule"
+    }
+    assert function == "WebhookFunction" or any(f'["{function}", "Arn"]' in one for one in schedules.values())
+    kinds = {one["Type"] for one in template["Resources"].values()}
+    assert "AWS::IAM::Policy" not in kinds  # it would be attached after the role is in use
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
@@ -178,7 +201,8 @@ def test_samconfig_is_complete(root, template, environment):
     for name, value in given.items():
         parameter = template["Parameters"][name]
         assert re.fullmatch(parameter.get("AllowedPattern", ".*"), value), name
-        assert value in parameter.get("AllowedValues", [value])
+        assert value in map(str, parameter.get("AllowedValues", [value]))
+        assert environment != "prod" or given["AlarmEmail"]
         assert not name.endswith("SecretArn") or value.startswith("arn:aws:secretsmanager:")
     assert deploy["confirm_changeset"] is (environment == "prod")
     assert deploy["capabilities"] == "CAPABILITY_IAM"

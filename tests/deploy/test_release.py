@@ -6,11 +6,19 @@ import json
 import shlex
 import shutil
 import subprocess
+import zipfile
 
 import pytest
 
 WAYS = {"sam": [], "cloudformation": ["--bucket", "a-bucket"]}
 SECRETS = ("WebhookDatabase", "OutboxDatabase", "CleanupDatabase", "WatchDatabase", "Gateway", "Kafka")
+
+
+def built_for(machine, path):
+    """Write a zip with one library for an architecture, given as the number in its ELF header."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("python/library.so", b"\x7fELF" + bytes(14) + machine.to_bytes(2, "little"))
+        archive.writestr("python/module.py", "")
 
 
 @pytest.fixture
@@ -20,7 +28,7 @@ def checkout(root, tmp_path, tools):
         shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "cli"))
     (tmp_path / "build" / "package").mkdir(parents=True)
     for name in ("code.zip", "dependencies.zip"):
-        (tmp_path / "build" / "package" / name).write_text(name)
+        built_for(183, tmp_path / "build" / "package" / name)
 
     class Checkout:
         folder = tmp_path
@@ -64,17 +72,31 @@ def release(checkout, way, environment="dev"):
     return made["Outputs"]["Release"]["Value"]
 
 
-@pytest.mark.timeout(180)  # it transforms the template once for each parameter
-@pytest.mark.parametrize("way", WAYS)
-def test_each_changed_parameter_publishes_another_version(root, tools, template, way):
-    """One parameter, the template or a zip changes: the alias then points to a version with another logical id."""
-    command = [str(tools), "-m", "tests.deploy.version_ids", way]
+@pytest.fixture(scope="module", params=WAYS)
+def changes(request, root, tools):
+    """The logical ids of version and layer after each change of one thing."""
+    command = [str(tools), "-m", "tests.deploy.version_ids", request.param]
     done = subprocess.run(command, cwd=root, env={}, capture_output=True, text=True, check=False, timeout=170)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.timeout(180)  # it transforms the template once for each parameter
+def test_each_changed_parameter_publishes_another_version(changes, template):
+    """One parameter, the template or a zip changes: the alias then points to a version with another logical id."""
+    found = changes["versions"]
     places = {"CodeBucket", "CodeKey", "LayerKey"}  # what is in the zips is part of the release; where they are is not
     assert found.keys() == {"before", "(template)", "(code)", "(layer)"} | (template["Parameters"].keys() - places)
     assert len(set(found.values())) == len(found)
+
+
+@pytest.mark.timeout(180)
+def test_the_layers_of_earlier_releases_survive(changes):
+    """A new layer has another logical id and the old one is kept, so a version of before still finds it."""
+    layers = changes["layers"]
+    assert layers["(layer)"][0] != layers["before"][0]
+    assert layers["(code)"] == layers["before"]
+    assert {kept for _, kept in layers.values()} == {"RetainExceptOnCreate"}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -142,6 +164,17 @@ def test_nothing_is_deployed_without_a_build(checkout):
     done = checkout.deploy("dev")
     assert (done.returncode, done.stdout) == (2, "")
     assert "code.zip" in done.stderr
+
+
+@pytest.mark.parametrize(("machine", "name"), [(62, "x86_64"), (40, "unknown")])
+def test_a_build_for_another_architecture_is_not_deployed(checkout, machine, name):
+    """The function would start and fail to import its drivers. With the right parameter the build is deployed."""
+    built_for(machine, checkout.folder / "build" / "package" / "dependencies.zip")
+    done = checkout.deploy("dev", "--print")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"the build is for {name}, but Architecture is arm64" in done.stderr
+    checkout.edit("deploy/samconfig.toml", '"Environment=dev",', f'"Environment=dev", "Architecture={name}",')
+    assert checkout.deploy("dev", "--print").returncode == (0 if name == "x86_64" else 2)
 
 
 def test_a_command_that_fails_ends_the_deployment(checkout):

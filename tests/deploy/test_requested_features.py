@@ -20,7 +20,8 @@ def test_dead_letter_queues_keep_messages_for_14_days(template, of_type, stateme
     for name, queue in queues.items():
         assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
         assert queue["SqsManagedSseEnabled"] == {"Fn::If": ["HasKms", {"Ref": "AWS::NoValue"}, True]}
-        assert template["Resources"][name]["DeletionPolicy"] == "Retain"
+        assert template["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
     senders = {logical for logical, each in statements if "sqs:SendMessage" in json.dumps(each)}
     assert senders == {"PublishOutboxRole", "CleanupRole", "WatchPaymentsRole", "ProbeRole", "SchedulerRole"}
 

@@ -1,7 +1,7 @@
-"""Print the logical id of the webhook's version after each change, as AWS's own transformation gives it.
+"""Print the logical ids of the webhook's version and the layer after each change, as AWS's own transformation gives it.
 
 Run by the interpreter that has AWS's library: ``python -m tests.deploy.version_ids sam|cloudformation``. The result is
-a JSON object: "before" and one key for each parameter, for the template and for both zips.
+a JSON object with "versions" and "layers". Each has "before" and one key for each change.
 """
 
 from __future__ import annotations
@@ -44,6 +44,12 @@ def version_id(made):
     return version
 
 
+def layer_of(made):
+    """Logical id and deletion policy of the layer: another id leaves the layer of before where it is."""
+    ((name, layer),) = ((n, one) for n, one in made["Resources"].items() if one["Type"] == "AWS::Lambda::LayerVersion")
+    return [name, layer["DeletionPolicy"]]
+
+
 def other(declared, value):
     """Another value for a parameter."""
     return next((str(each) for each in declared.get("AllowedValues", []) if str(each) != value), f"{value}1")
@@ -61,12 +67,14 @@ def main(way):
     changes["(code)"] = (template, before, Build("e" * 64, build.layer))
     changes["(layer)"] = (template, before, Build(build.code, "e" * 64))
     assert changes["(template)"][0] != template
-    found = {}
+    found, layers = {}, {}
     for name, (text, values, zips) in {"before": (template, before, build), **changes}.items():
         release = release_of(zips, text, values)
         assert release != NO_RELEASE
-        found[name] = version_id(way(text, values, release, zips))
-    print(json.dumps(found))  # noqa: T201 - its result
+        made = way(text, values, release, zips)
+        found[name] = version_id(made)
+        layers[name] = layer_of(made)
+    print(json.dumps({"versions": found, "layers": layers}))  # noqa: T201 - its result
 
 
 if __name__ == "__main__":
