@@ -209,7 +209,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         "ApiErrors",
         "the API answers with 5xx",
-        Watch("AWS/ApiGateway", "5xx", {"ApiId": {"Ref": "Api"}}, "Sum"),
+        Watch(_OWN, "ApiErrors", {}, "Sum"),
         0,
         bad=2,
         of=5,
@@ -235,7 +235,14 @@ ALARMS: tuple[Alarm, ...] = (
         of=3,
     ),
     Alarm("WebhookThrottled", "Lambda turns callbacks away", of_lambda(_WEBHOOK, "Throttles"), 0, bad=2, of=3),
-    Alarm("ApiThrottled", "the API turns callbacks away (429)", Watch(_OWN, "ApiThrottled", {}, "Sum"), 0, period=300),
+    Alarm(
+        "ApiThrottled",
+        "the API turns callbacks away (429), genuine ones too",
+        Watch(_OWN, "ApiThrottled", {}, "Sum"),
+        0,
+        period=300,
+        pages=True,
+    ),
     Alarm("WebhookSlow", "near its timeout of 10 s", of_lambda(_WEBHOOK, "Duration", "p99"), 8_000, bad=3, of=5),
     Alarm(
         "PublishOutboxSlow",

@@ -23,7 +23,7 @@ RESERVED = {"AWS_REGION", "AWS_DEFAULT_REGION", "LAMBDA_TASK_ROOT", "PATH", "PYT
 
 def integrations(of_type):
     """Return the API's operations as ``(method, path, integration)``."""
-    (api,) = of_type("ApiGatewayV2::Api").values()
+    api = of_type("ApiGatewayV2::Api")["Api"]
     return [
         (method.upper(), path, operation["x-amazon-apigateway-integration"])
         for path, methods in api["Body"]["paths"].items()

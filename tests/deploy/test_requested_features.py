@@ -7,7 +7,7 @@ import json
 
 def test_vnpay_has_a_route_and_its_keys(of_type, functions):
     """VNPay's IPN, a GET request, has a route, and the webhook gets VNPay's keys."""
-    (api,) = of_type("ApiGatewayV2::Api").values()
+    api = of_type("ApiGatewayV2::Api")["Api"]
     assert api["Body"]["paths"]["/webhook/vnpay"].keys() == {"get"}
     variables = functions["WebhookFunction"]["Environment"]["Variables"]
     assert {"VNPAY_TMN_CODE_SECRET_ARN", "VNPAY_HASH_SECRET_SECRET_ARN"} <= variables.keys()
@@ -71,8 +71,8 @@ def test_the_webhook_has_provisioned_concurrency_if_it_is_configured(template, o
 
 def test_every_route_has_a_rate_limit(of_type, functions):
     """Every route has its own limit, concurrency can be reserved, and throttled requests set off an alarm."""
-    (stage,) = of_type("ApiGatewayV2::Stage").values()
-    (api,) = of_type("ApiGatewayV2::Api").values()
+    stage = of_type("ApiGatewayV2::Stage")["ApiApiGatewayDefaultStage"]
+    api = of_type("ApiGatewayV2::Api")["Api"]
     routes = {f"{method.upper()} {path}" for path, methods in api["Body"]["paths"].items() for method in methods}
     assert stage["RouteSettings"].keys() == routes
     for limits in (stage["DefaultRouteSettings"], *stage["RouteSettings"].values()):
@@ -80,9 +80,10 @@ def test_every_route_has_a_rate_limit(of_type, functions):
         assert limits["ThrottlingBurstLimit"] == {"Ref": "ThrottleBurst"}
     assert functions["WebhookFunction"]["ReservedConcurrentExecutions"]["Fn::If"][0] == "HasReservedWebhook"
     alarms = of_type("CloudWatch::Alarm")
-    (counted,) = of_type("Logs::MetricFilter")["ApiThrottledFilter"]["MetricTransformations"]
-    assert alarms["ApiThrottledAlarm"]["MetricName"] == counted["MetricName"]
-    assert alarms["ApiThrottledAlarm"]["Namespace"] == counted["MetricNamespace"]
+    for name in ("ApiThrottled", "ApiErrors"):
+        (counted,) = of_type("Logs::MetricFilter")[f"{name}Filter"]["MetricTransformations"]
+        assert alarms[f"{name}Alarm"]["MetricName"] == counted["MetricName"]
+        assert alarms[f"{name}Alarm"]["Namespace"] == counted["MetricNamespace"]
     assert alarms["WebhookThrottledAlarm"]["MetricName"] == "Throttles"
 
 
