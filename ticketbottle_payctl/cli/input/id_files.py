@@ -32,8 +32,9 @@ def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, 
 def read_ids(name: str) -> tuple[str, ...]:
     """Return the ids of a file, or of stdin for ``-``: one per line, ``#`` starts a comment.
 
-    A line that is a JSON object counts with its ``id`` (or ``event_id``), as ``-o ndjson`` writes it. The summary line
-    has no id, but it must not say that more rows exist.
+    A line that is a JSON object counts with its ``id`` (or ``event_id``), as ``-o ndjson`` writes it, or with the
+    ``eventId`` of a message on the queue of dead events. The summary line has no id, but it must not say that more rows
+    exist.
 
     Raises:
         InputError: the file cannot be read or has no id, a line is not an id, or the list is incomplete.
@@ -65,7 +66,7 @@ def _id(line: str, where: str) -> str | None:
     if item.get("type") == "summary":
         _check_whole(item, where)
         return None
-    named = item.get("id") or item.get("event_id")
+    named = item.get("id") or item.get("event_id") or item.get("eventId")
     if not isinstance(named, str):
         message = f"{where} has no id"
         raise InputError(message)
