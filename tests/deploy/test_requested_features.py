@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+
+import pytest
+
+from deploy.package import BUDGETS, CODE
 
 
 def test_vnpay_has_a_route_and_its_keys(of_type, functions):
@@ -94,3 +99,37 @@ def test_a_bad_webhook_version_is_rolled_back(of_type):
     named = {each["Name"]["Ref"] for each in group["AlarmConfiguration"]["Alarms"]}
     assert named == {"WebhookErrorsAlarm", "WebhookTryAgainAlarm"}
     assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+
+
+ASKED_FOR = (
+    *("function for each duty", "layers", "build script", "SAM template", "CloudFormation template", "VPC"),
+    *("security groups", "schedules", "log retention", "local run", "environment reference", "monitoring"),
+    *("troubleshooting", "dead letter queue", "SNS", "X-Ray", "provisioned concurrency", "throttling"),
+)
+
+
+@pytest.fixture(scope="module")
+def where(root):
+    """The rows of the table in docs/deploy.md that says what is where."""
+    _, _, section = (root / "docs" / "deploy.md").read_text("utf-8").partition("\n## What is where\n")
+    return dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", section.partition("\n## ")[0], re.MULTILINE))
+
+
+@pytest.mark.parametrize("feature", ASKED_FOR)
+def test_the_page_says_where_each_feature_is(where, feature):
+    """The row names a file, a section or a parameter."""
+    (place,) = [place for name, place in where.items() if feature in name]
+    assert re.search(r"\]\([^)]+\)|`[A-Za-z-]+`", place)
+
+
+def test_the_sections_that_the_page_links_to_are_there(root, where):
+    """A link to a heading that was renamed leads nowhere, and no browser says so."""
+    for page, anchor in re.findall(r"\]\(([a-z-]*(?:\.md)?)#([a-z0-9-]+)\)", "".join(where.values())):
+        text = (root / "docs" / (page or "deploy.md")).read_text("utf-8")
+        headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        assert anchor in {re.sub(r"[^a-z0-9 _-]", "", each.lower()).replace(" ", "-") for each in headings}, anchor
+
+
+def test_the_code_archive_is_as_small_as_the_page_says():
+    """The reason for one archive holds as long as this budget does."""
+    assert BUDGETS[CODE][0] < 1_000_000
