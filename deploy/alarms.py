@@ -22,6 +22,7 @@ LOGICAL = {
     Function.CLEANUP: "CleanupFunction",
     Function.WATCH_PAYMENTS: "WatchPaymentsFunction",
     Function.PROBE: "ProbeFunction",
+    Function.BEFORE_TRAFFIC: "BeforeTrafficFunction",
 }
 """The functions' names in the template."""
 
@@ -115,6 +116,7 @@ def _waiting_in(queue: str) -> Watch:
 _WEBHOOK, _OUTBOX, _CLEANUP = Function.WEBHOOK, Function.PUBLISH_OUTBOX, Function.CLEANUP
 _WATCH, _PROBE = Function.WATCH_PAYMENTS, Function.PROBE
 _AGE = ours(_OUTBOX, "OutboxOldestPendingAge")
+_NEWEST = {"Fn::GetAtt": ["WebhookFunction.Version", "Version"]}
 _OWN = {"Fn::Sub": f"{NAMESPACE}/${{AWS::StackName}}"}
 
 ALARMS: tuple[Alarm, ...] = (
@@ -195,6 +197,33 @@ ALARMS: tuple[Alarm, ...] = (
         of=5,
         share_of=ours(_WEBHOOK, "WebhookReceived"),
         pages=True,
+    ),
+    # These two see the newest version only: they are silent until it gets callbacks, whatever the one before does.
+    Alarm(
+        "NewVersionTryAgain",
+        "the newest version of the webhook answers with: try again",
+        Watch(
+            NAMESPACE,
+            "WebhookTransientError",
+            {"env": {"Ref": "Environment"}, "version": _NEWEST},
+            BY_NAME["WebhookTransientError"].statistic.value,
+        ),
+        0,
+    ),
+    Alarm(
+        "NewVersionErrors",
+        "the newest version of the webhook fails or is ended",
+        Watch(
+            "AWS/Lambda",
+            "Errors",
+            {
+                "FunctionName": {"Ref": "WebhookFunction"},
+                "Resource": {"Fn::Sub": "${WebhookFunction}:live"},
+                "ExecutedVersion": _NEWEST,
+            },
+            "Sum",
+        ),
+        0,
     ),
     Alarm(
         "WebhookErrors",

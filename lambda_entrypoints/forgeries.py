@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.domain.callback import Answer, Request
+from ticketbottle_payctl.providers import GATEWAYS
+
+REFUSED, OFF, FAILED = "refused", "not_configured", "failed"
 
 USER_AGENT = "payctl-probe"
 """What the probe calls itself. The webhook counts a refused forgery of this sender apart from a stranger's."""
@@ -21,3 +24,12 @@ FORGERIES = {
     ),
 }
 """By gateway. None of them has a valid signature under any key."""
+
+
+def judged(name: str, status: object, body: object) -> str:
+    """Return the verdict on the reply to a forgery: it must be the gateway's own refusal, word for word."""
+    for answer, verdict in ((Answer.BAD_SIGNATURE, REFUSED), (Answer.NOT_CONFIGURED, OFF)):
+        expected = GATEWAYS[name].reply(answer)
+        if (status, body) == (expected.status, expected.body):
+            return verdict
+    return FAILED

@@ -11,18 +11,15 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import SplitResult
 
 from lambda_entrypoints import runtime
-from lambda_entrypoints.forgeries import FORGERIES, USER_AGENT
-from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, Answer, Request
+from lambda_entrypoints.forgeries import FAILED, FORGERIES, OFF, REFUSED, USER_AGENT, judged
+from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, Request
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.http_address import checked_url
 from ticketbottle_payctl.metrics import Function, emit
-from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.telemetry import log_event
 
 TIMEOUT_S = 12.0
 """Seconds for one operation. The API gives up after as long."""
-
-REFUSED, OFF, FAILED = "refused", "not_configured", "failed"
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
@@ -48,7 +45,7 @@ def _verdicts(place: SplitResult) -> Iterator[tuple[str, str]]:
         began, status, problem = time.monotonic(), None, None
         try:
             status, body = _sent(place, forgery)
-            verdict = _judged(name, status, body)
+            verdict = judged(name, status, body)
         except (OSError, HTTPException) as error:
             verdict, problem = FAILED, type(error).__name__
         log_event(
@@ -75,12 +72,3 @@ def _sent(place: SplitResult, forgery: Request) -> tuple[int, str]:
         return response.status, response.read(MAX_BODY_BYTES).decode("utf-8", "replace")
     finally:
         connection.close()
-
-
-def _judged(name: str, status: int, body: str) -> str:
-    """Return the verdict on a reply: it must be the gateway's own refusal, word for word."""
-    for answer, verdict in ((Answer.BAD_SIGNATURE, REFUSED), (Answer.NOT_CONFIGURED, OFF)):
-        expected = GATEWAYS[name].reply(answer)
-        if (status, body) == (expected.status, expected.body):
-            return verdict
-    return FAILED

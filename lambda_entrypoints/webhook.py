@@ -46,7 +46,8 @@ def _reply(warm: Warm, found: Call | Reply, correlation_id: str | None, began: f
     finally:
         if "WebhookReceived" in amounts:
             amounts["WebhookLatency"] = round((time.monotonic() - began) * 1000, 3)
-        emit(Function.WEBHOOK, amounts, env=warm.env, provider=found.gateway.name)
+        version = warm.given.get("AWS_LAMBDA_FUNCTION_VERSION")
+        emit(Function.WEBHOOK, amounts, env=warm.env, provider=found.gateway.name, version=version)
 
 
 def _processed(warm: Warm, call: Call, trace: Trace) -> WebhookReport:

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 NAMESPACE = "Payctl"
@@ -30,6 +30,7 @@ class Function(StrEnum):
     CLEANUP = "cleanup"
     WATCH_PAYMENTS = "watch_payments"
     PROBE = "probe"
+    BEFORE_TRAFFIC = "before_traffic"
 
 
 class Unit(StrEnum):
@@ -52,6 +53,7 @@ class Statistic(StrEnum):
 
 BY_FUNCTION = ("env", "function")
 BY_PROVIDER = ("env", "provider")
+BY_VERSION = ("env", "version")
 """The only sets of dimensions. Each combination of values is billed as a metric of its own."""
 
 
@@ -100,7 +102,10 @@ METRICS: tuple[Metric, ...] = (
     _webhook("WebhookMalformed", "requests that are no callback: no gateway, no such format, too large"),
     _webhook("WebhookUnreadable", "callbacks whose signature holds and whose content settles nothing by itself"),
     _webhook("WebhookNotConfigured", "callbacks of a gateway whose keys are not set"),
-    _webhook("WebhookTransientError", "callbacks answered with: try again"),
+    replace(
+        _webhook("WebhookTransientError", "callbacks answered with: try again"),
+        dimensions=(BY_FUNCTION, BY_PROVIDER, BY_VERSION),
+    ),
     _webhook(
         "WebhookLatency",
         "from the event to the reply, with verification, secrets and database",
@@ -158,8 +163,14 @@ def of_outbox(pending: int, dead: int, oldest_pending_age_s: float | None) -> di
     return {"OutboxPending": pending, "OutboxDeadTotal": dead, "OutboxOldestPendingAge": age}
 
 
-def emf(
-    function: Function, amounts: Mapping[str, Amount], *, env: str, at: float, provider: str | None = None
+def emf(  # noqa: PLR0913 - one argument for each dimension
+    function: Function,
+    amounts: Mapping[str, Amount],
+    *,
+    env: str,
+    at: float,
+    provider: str | None = None,
+    version: str | None = None,
 ) -> list[str]:
     """Return the lines for some amounts, one for each set of dimensions. ``at`` is seconds since 1970.
 
@@ -167,13 +178,13 @@ def emf(
         KeyError: no metric in :data:`METRICS` has this name.
         ValueError: the list does not have the metric for this function.
     """
-    values = {"env": env, "function": function.value, "provider": provider}
+    values = {"env": env, "function": function.value, "provider": provider, "version": version}
     chosen = [BY_NAME[name] for name in amounts]
     if any(function not in metric.functions for metric in chosen):
         message = "a function emits only the metrics that the list has for it"
         raise ValueError(message)
     lines = []
-    for dimensions in (BY_FUNCTION, BY_PROVIDER):
+    for dimensions in (BY_FUNCTION, BY_PROVIDER, BY_VERSION):
         metrics = [metric for metric in chosen if dimensions in metric.dimensions and amounts[metric.name] != []]
         if not metrics or any(values[name] is None for name in dimensions):
             continue
@@ -189,8 +200,15 @@ def emf(
     return lines
 
 
-def emit(function: Function, amounts: Mapping[str, Amount], *, env: str, provider: str | None = None) -> None:
+def emit(
+    function: Function,
+    amounts: Mapping[str, Amount],
+    *,
+    env: str,
+    provider: str | None = None,
+    version: str | None = None,
+) -> None:
     """Print the lines to stdout at once, because the process can be frozen or end right after."""
-    for line in emf(function, amounts, env=env, at=time.time(), provider=provider):
+    for line in emf(function, amounts, env=env, at=time.time(), provider=provider, version=version):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FUNCTIONS = ("WebhookFunction", "PublishOutboxFunction", "CleanupFunction", "WatchPaymentsFunction", "ProbeFunction")
-INSIDE = tuple(name for name in FUNCTIONS if name != "ProbeFunction")
+OUTSIDE = ("ProbeFunction", "BeforeTrafficFunction")
+FUNCTIONS = ("WebhookFunction", "PublishOutboxFunction", "CleanupFunction", "WatchPaymentsFunction", *OUTSIDE)
+INSIDE = tuple(name for name in FUNCTIONS if name not in OUTSIDE)
 """The functions in the VPC, with a database and secrets."""
 
 

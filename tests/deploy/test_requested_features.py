@@ -58,7 +58,7 @@ def test_every_function_traces_with_x_ray(functions, statements):
     for function in functions.values():
         assert function["TracingConfig"] == {"Mode": "Active"}
     senders = {logical for logical, each in statements if "xray:PutTraceSegments" in json.dumps(each)}
-    assert senders == {"FunctionPolicy", "ProbeRole"}
+    assert senders == {"FunctionPolicy", "ProbeRole", "BeforeTrafficRole"}
 
 
 def test_the_webhook_has_provisioned_concurrency_if_it_is_configured(template, of_type):
@@ -95,9 +95,19 @@ def test_every_route_has_a_rate_limit(of_type, functions):
 def test_a_bad_webhook_version_is_rolled_back(of_type):
     """A new version gets a tenth of the callbacks first, and the alarms on replies and errors roll it back."""
     (group,) = of_type("CodeDeploy::DeploymentGroup").values()
-    assert "Canary10Percent5Minutes" in json.dumps(group["DeploymentConfigName"])
+    assert json.dumps(group["DeploymentConfigName"]).count("Canary10Percent5Minutes") == 1
+    assert '"ShiftsAtOnce"' in json.dumps(group["DeploymentConfigName"])
     named = {each["Name"]["Ref"] for each in group["AlarmConfiguration"]["Alarms"]}
-    assert named == {"WebhookErrorsAlarm", "WebhookTryAgainAlarm"}
+    assert named == {"NewVersionErrorsAlarm", "NewVersionTryAgainAlarm"}
+    alarms = of_type("CloudWatch::Alarm")
+    (version,) = of_type("Lambda::Version")
+    for name in named:
+        dimensions = {each["Name"]: each["Value"] for each in alarms[name]["Dimensions"]}
+        newest = dimensions.get("ExecutedVersion", dimensions.get("version"))
+        assert newest == {"Fn::GetAtt": [version, "Version"]}, name
+        # One bad minute of the five is enough, and silence before the first callback is fine.
+        assert (alarms[name]["DatapointsToAlarm"], alarms[name]["Period"]) == (1, 60)
+        assert alarms[name]["TreatMissingData"] == "notBreaching"
     assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
 
 
@@ -133,3 +143,16 @@ def test_the_sections_that_the_page_links_to_are_there(root, where):
 def test_the_code_archive_is_as_small_as_the_page_says():
     """The reason for one archive holds as long as this budget does."""
     assert BUDGETS[CODE][0] < 1_000_000
+
+
+def test_a_new_version_is_asked_before_it_gets_callbacks(template, functions, statements):
+    """CodeDeploy calls the hook, the hook knows the new version and may invoke it, and both may do so."""
+    alias = template["Resources"]["WebhookFunctionAliaslive"]
+    update = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+    assert update["BeforeAllowTrafficHook"] == {"Ref": "BeforeTrafficFunction"}
+    variables = functions["BeforeTrafficFunction"]["Environment"]["Variables"]
+    assert variables["PAYCTL_NEW_VERSION"] == {"Ref": alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0]}
+    calls = {role: each["Resource"] for role, each in statements if each["Action"] == "lambda:InvokeFunction"}
+    assert calls["DeploymentRole"] == {"Fn::GetAtt": ["BeforeTrafficFunction", "Arn"]}
+    assert calls["BeforeTrafficRole"]["Fn::Sub"].endswith(":function:${AWS::StackName}-webhook:*")
+    assert functions["BeforeTrafficFunction"]["Timeout"] < 3600  # so long CodeDeploy waits for the answer

@@ -88,16 +88,20 @@ def test_only_the_processor_reaches_kafka(functions, inside):
         assert {"Ref": "FunctionSecurityGroup"} in function["VpcConfig"]["SecurityGroupIds"]
 
 
-def test_the_function_outside_the_vpc_has_no_secret(functions, statements):
-    """The probe comes from the internet, so it can read no secret, tell nobody and reach no database."""
-    probe = functions["ProbeFunction"]
+@pytest.mark.parametrize(
+    ("name", "services"),
+    [("Probe", {"logs", "xray", "kms", "sqs"}), ("BeforeTraffic", {"logs", "xray", "kms", "lambda", "codedeploy"})],
+)
+def test_a_function_outside_the_vpc_has_no_secret(functions, statements, name, services):
+    """A function that reaches the internet can read no secret, tell nobody and reach no database."""
+    probe = functions[f"{name}Function"]
     assert probe["VpcConfig"] == {"Ref": "AWS::NoValue"}
     variables = probe["Environment"]["Variables"]
     assert [name for name in variables if name.endswith("_SECRET_ARN")] == []
     assert variables["PAYCTL_ALERTS_TOPIC_ARN"] == {"Ref": "AWS::NoValue"}
-    may = {action for role, each in statements if role == "ProbeRole" for action in listed(each["Action"])}
-    assert {action.split(":")[0] for action in may} == {"logs", "xray", "kms", "sqs"}
-    assert probe["Role"] == {"Fn::GetAtt": ["ProbeRole", "Arn"]}
+    may = {action for role, each in statements if role == f"{name}Role" for action in listed(each["Action"])}
+    assert {action.split(":")[0] for action in may} == services
+    assert probe["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
 
 
 def test_every_role_has_the_boundary_and_names_who_takes_it(of_type):

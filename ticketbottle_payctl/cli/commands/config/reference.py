@@ -20,7 +20,8 @@ NONE = ""
 CLI = "the command line"
 WEBHOOK, PUBLISH, CLEANUP, WATCH, PROBE = "webhook", "publish-outbox", "cleanup", "watch-payments", "probe"
 IN_THE_VPC = (WEBHOOK, PUBLISH, CLEANUP, WATCH)
-FUNCTIONS = (*IN_THE_VPC, PROBE)
+BEFORE = "before-traffic"
+FUNCTIONS = (*IN_THE_VPC, PROBE, BEFORE)
 ALL = (CLI, *FUNCTIONS)
 """Everything that runs: the command line (also in a container) and each function."""
 
@@ -155,6 +156,9 @@ _AWS = (
         "Where the probe sends its forged callbacks.",
     ),
     Variable(
+        "PAYCTL_NEW_VERSION", ARN, NONE, (BEFORE,), "arn:aws:lambda:...:7", "The version that must refuse forgeries."
+    ),
+    Variable(
         "AWS_REGION", TEXT, NONE, ALL, "ap-southeast-1", "The region of AWS's services and of the token for Amazon MSK."
     ),
     Variable("AWS_DEFAULT_REGION", TEXT, NONE, ALL, "ap-southeast-1", "The same, if AWS_REGION is not set."),
@@ -168,6 +172,7 @@ _AWS = (
     ),
 )
 _OF_LAMBDA = (
+    Variable("AWS_LAMBDA_FUNCTION_VERSION", TEXT, NONE, (WEBHOOK,), "7", "The version, in a metric."),
     Variable("AWS_LAMBDA_FUNCTION_NAME", TEXT, NONE, FUNCTIONS, "payctl-prod-webhook", "The name of a span's service."),
     Variable(
         "AWS_LAMBDA_INITIALIZATION_TYPE",
