@@ -23,8 +23,9 @@ _kept: dict[Function, Warm] = {}
 class Warm:
     """The kept objects, made from the environment. ``cold`` is True until the first invocation has begun."""
 
-    def __init__(self, environ: Mapping[str, str], *, cold: bool) -> None:
+    def __init__(self, environ: Mapping[str, str], function: Function, *, cold: bool) -> None:
         self.given = environ
+        self.application = f"payctl {function.value.replace('_', '-')}"
         self.cold = cold
         self.environ = SecretEnvironment(environ)
         self.env = environ.get("ENVIRONMENT") or "dev"
@@ -43,7 +44,7 @@ class Warm:
         found = {name: self.environ.get(name) for name in names}
         if self._services is None or found != self._made_from:
             self.close()
-            self._services, self._made_from = Services(self.environ), found
+            self._services, self._made_from = Services(self.environ, application=self.application), found
         return self._services
 
     def attempt(self, job: Callable[[Services], T], *names: str) -> T:
@@ -68,7 +69,7 @@ def kept(function: Function) -> Warm:
     last = _kept.get(function)
     if last is not None and last.given == environ:
         return last
-    fresh = _kept[function] = Warm(environ, cold=last is None)
+    fresh = _kept[function] = Warm(environ, function, cold=last is None)
     level = environ.get("LOG_LEVEL", "").lower()
     setup_logging(level if level in LEVELS else "info", service="payctl", env=fresh.env, function=function.value)
     if last is not None:
