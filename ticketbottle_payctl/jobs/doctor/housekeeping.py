@@ -122,21 +122,3 @@ def _release(holder: sessions.SnapshotHolder) -> str:
             return f"ROLLBACK PREPARED '{holder.name}' (or COMMIT PREPARED), as its owner decides"
         case _:
             return f"start its consumer, or: SELECT pg_drop_replication_slot('{holder.name}')"
-
-
-def publishers(connection: Connection, subject: Subject) -> list[Finding]:
-    """Name the publishers that are running, and check that they divide the payments as configured here."""
-    at_work = sessions.publishers(connection)
-    if not at_work:
-        last = sessions.last_publishers(connection)
-        ago = f"; the last one took over {duration(min(one.seconds for one in last))} ago" if last else ""
-        return [ok("publishers", f"nobody publishes at this moment{ago}")]
-    findings = []
-    for one in at_work:
-        fact = f"shard {one.shard} of {one.shards}: pid {one.pid}, {one.application or 'unnamed'}"
-        if one.shards == subject.shards:
-            findings.append(ok("publishers", fact))
-        else:
-            meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher started here would wait for that one"
-            findings.append(warn("publishers", fact, meaning, f"give every publisher PAYCTL_SHARDS={one.shards}"))
-    return findings

@@ -56,6 +56,7 @@ class Subject:
     credentials: Callable[[Gateway], Credentials]
     now: Callable[[], datetime]
     shards: int = 1
+    max_retries: int = 5
     schema: str = "public"
 
 

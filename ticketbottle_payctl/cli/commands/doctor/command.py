@@ -92,6 +92,7 @@ def _subject(session: Session) -> Subject:
         credentials=services.credentials,
         now=services.now,
         shards=session.settings.shards,
+        max_retries=session.settings.max_retries,
         schema=_schema(session),
     )
 

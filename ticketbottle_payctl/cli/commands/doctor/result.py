@@ -58,7 +58,11 @@ def result_of(report: DoctorReport, bundle: str | None) -> Result:
         counts=report.counts,
         result=facts,
         items=[item(finding) for finding in report.findings],
-        human=[*(block for finding in report.findings for block in _shown(finding)), _verdict(report)],
+        human=[
+            _headline(report),
+            *(block for finding in report.findings for block in _shown(finding)),
+            _counts(report),
+        ],
     )
 
 
@@ -85,6 +89,17 @@ def _shown(finding: Finding) -> list[Block]:
     return blocks
 
 
-def _verdict(report: DoctorReport) -> Line:
+def _headline(report: DoctorReport) -> Line:
+    """Return the worst finding. Events that wait come first, because customers wait for them."""
+    for status in (Status.FAIL, Status.WARN):
+        found = [finding for finding in report.findings if finding.status is status]
+        if found:
+            first = next((finding for finding in found if finding.check == "backlog"), found[0])
+            more = dim(f"and {len(found) - 1} more below") if len(found) > 1 else None
+            return line(_MARKS[status], bold(first.fact), more)
+    return line(_MARKS[Status.OK], _SAID[Status.OK]("everything is as it should be"))
+
+
+def _counts(report: DoctorReport) -> Line:
     parts = [_SAID[status](f"{report.counts[status.value]} {status.value}") for status in Status]
     return line(*(part if part.text[0] != "0" else dim(part.text) for part in parts))

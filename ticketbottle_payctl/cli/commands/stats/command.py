@@ -109,7 +109,7 @@ def stats_command(  # noqa: PLR0913 - one argument per option
 
 def _looker(session: Session, reach: Callable[[], timedelta], by: By | None) -> Callable[[], StatsReport]:
     engine, max_retries = session.services.engine, session.settings.max_retries
-    return lambda: collect_stats(engine, max_retries=max_retries, since=reach(), by=by)
+    return lambda: collect_stats(engine, max_retries=max_retries, since=reach(), by=by, explain=True)
 
 
 def _reach(session: Session, since: str | None) -> Callable[[], timedelta]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, NotRequired, TypedDict
 
+from ticketbottle_payctl.domain.causes import Cause, CauseKind
 from ticketbottle_payctl.facts import Count, Keywords, Rate, Seconds
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
 
@@ -32,6 +33,20 @@ class HistoryFacts(TypedDict):
     sent: NotRequired[Sequence[Count]]
 
 
+class CauseFacts(TypedDict):
+    """Why events wait, and what to do."""
+
+    cause: CauseKind
+    events: Count
+    """How many events it concerns."""
+    fact: str
+    meaning: str
+    advice: str | None
+    """What to do, in words."""
+    command: str | None
+    """A command to paste, after what the advice says was done."""
+
+
 class StatsFacts(TypedDict):
     """The state of the outbox."""
 
@@ -39,6 +54,12 @@ class StatsFacts(TypedDict):
     """Events that wait to be published."""
     dead: Count
     """Events out of retries."""
+    blocked: NotRequired[Count]
+    """Pending events behind a dead event of their payment."""
+    causes: NotRequired[Sequence[CauseFacts]]
+    """Why events are dead, blocked or overdue, the most pressing first; empty if none is."""
+    by_debezium: NotRequired[bool]
+    """Whether Debezium publishes this outbox."""
     published: Count
     """Published rows, with those that the replaced service did not mark."""
     total: Count
@@ -105,6 +126,9 @@ def facts_of(report: StatsReport) -> StatsFacts:
     return {
         "pending": report.pending,
         "dead": report.dead,
+        "blocked": report.blocked,
+        "causes": [_cause(cause) for cause in report.causes],
+        "by_debezium": report.by_debezium,
         "published": report.published,
         "total": report.total,
         "exact": report.exact,
@@ -120,6 +144,17 @@ def facts_of(report: StatsReport) -> StatsFacts:
         "window_s": _seconds(report.window_s),
         "history": {"created": list(report.created), "sent": list(report.sent)},
         "at": report.at,
+    }
+
+
+def _cause(cause: Cause) -> CauseFacts:
+    return {
+        "cause": cause.kind,
+        "events": cause.events,
+        "fact": cause.fact,
+        "meaning": cause.meaning,
+        "advice": cause.advice,
+        "command": cause.command,
     }
 
 

@@ -21,13 +21,13 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
+from ticketbottle_payctl.domain.causes import Cause
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
 
 SCHEMA = "payctl.stats/1"
 
 _BARS = "▁▂▃▄▅▆▇█"
-_LATE_S, _VERY_LATE_S = 60.0, 300.0
 _MANY_UNMARKED = 100_000
 
 
@@ -60,12 +60,12 @@ def checked(report: StatsReport, limits: HealthLimits) -> Result:
         failed.append(f"{count(report.dead, 'dead event')}, more than {limits.dead:,}")
     result = result_of(report)
     facts: StatsFacts = {**facts_of(report), "healthy": not failed, "reasons": failed}
-    verdict = line(good("✔ healthy")) if not failed else line(bad("✘"), bold("; ".join(failed)))
+    verdict = _within(report) if not failed else line(bad("✘"), bold("; ".join(failed)))
     return replace(
         result,
         exit_code=exit_codes.of_answer(yes=not failed),
         result=facts,
-        human=[verdict, *result.human],
+        human=[verdict, *without_mark(report)],
     )
 
 
@@ -79,14 +79,32 @@ def with_human(result: Result, blocks: Sequence[Block]) -> Result:
     return replace(result, human=blocks)
 
 
-def _human(report: StatsReport) -> Iterator[Block]:
-    yield _headline(report)
+def needs_attention(report: StatsReport) -> bool:
+    """Return whether an event is dead, blocked or overdue, or cannot be sent."""
+    return bool(report.dead or report.blocked or report.causes)
+
+
+def _within(report: StatsReport) -> Line:
+    """Return the verdict of a check that found nothing beyond its limits. The limits may allow dead events."""
+    return line(good("✔ within the limits")) if needs_attention(report) else line(good("✔ healthy"))
+
+
+def without_mark(report: StatsReport) -> list[Block]:
+    """Return the report for people, below a verdict that has the only mark."""
+    return [*_human(report, mark=False)]
+
+
+def _human(report: StatsReport, *, mark: bool = True) -> Iterator[Block]:
+    yield _headline(report, mark=mark)
+    for cause in report.causes:
+        yield from _cause(cause)
     about = "" if report.exact else "about "
     yield Fields(
         (
             ("pending", warn(f"{report.pending:,}") if report.late else f"{report.pending:,}"),
             ("oldest pending id", report.oldest_pending_id),
             ("dead", _dead(report)),
+            ("blocked", bad(f"{report.blocked:,}") if report.blocked else None),
             ("published", f"{about}{report.published:,} of {about}{report.total:,}"),
             ("publish lag", _lag(report)),
             ("created", f"{_sparkline(report.created)}  {report.in_per_s:,.3g}/s"),
@@ -99,15 +117,35 @@ def _human(report: StatsReport) -> Iterator[Block]:
         yield _table(report.by, report.items)
 
 
-def _headline(report: StatsReport) -> Line:
-    """Return the most important line: the age of the oldest pending event."""
+def _headline(report: StatsReport, *, mark: bool) -> Line:
+    """Return the most important line: the age of the oldest pending event, and what will not be sent by itself."""
     age = report.oldest_pending_age_s
-    if age is None:
-        waits: Part = good("✔ nothing is pending")
-    else:
-        text = f"oldest pending event: {duration(age)}"
-        waits = bad(text) if age > _VERY_LATE_S else warn(text) if age > _LATE_S else good(text)
-    return line(waits, bad(f"{report.dead:,} dead") if report.dead else None)
+    parts: list[Part] = []
+    if age is not None:
+        parts.append(f"oldest pending event: {duration(age)}")
+    elif not report.dead:
+        parts.append("nothing is pending")
+    if report.dead:
+        parts.append(bad(f"{report.dead:,} dead"))
+    if report.blocked:
+        parts.append(bad(f"{report.blocked:,} blocked"))
+    if report.by_debezium:
+        parts.append("Debezium publishes this outbox")
+    if not needs_attention(report):
+        parts = [good(part) if isinstance(part, str) else part for part in parts]
+    return line(_mark(report) if mark else None, *parts)
+
+
+def _mark(report: StatsReport) -> Part:
+    """Return the mark. Exit code 0 never goes with a cross: only ``--check`` and ``--wait`` answer with one."""
+    return warn("!") if needs_attention(report) else good("✔")
+
+
+def _cause(cause: Cause) -> Iterator[Block]:
+    yield line("  ", bold(cause.fact))
+    yield line("  ", cause.meaning)
+    if cause.remedy:
+        yield line("  ", bold("next:"), cause.remedy)
 
 
 def _dead(report: StatsReport) -> object:
@@ -158,8 +196,6 @@ def _cell(name: str, value: object) -> object:
 
 
 def _warnings(report: StatsReport) -> Iterator[str]:
-    if report.dead:
-        yield f"{count(report.dead, 'dead event')}; see `payctl errors`, then `payctl replay --failed`"
     if report.sent_unmarked > _MANY_UNMARKED:
         yield (
             f"the replaced service sent {report.sent_unmarked:,} events without marking them; each look reads them;"

@@ -15,10 +15,10 @@ from ticketbottle_payctl import formats
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, facts_of
-from ticketbottle_payctl.cli.commands.stats.result import result_of
+from ticketbottle_payctl.cli.commands.stats.result import needs_attention, result_of, without_mark
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.result import Result, bad, bold, dim, good, line
+from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.jobs.stats import StatsReport
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -72,13 +72,20 @@ def _answer(report: StatsReport, condition: WaitCondition, stopped: ExitCode | N
     reached = condition.holds(report)
     result = result_of(report)
     facts: StatsFacts = {**facts_of(report), "waited_for": condition.text, "reached": reached}
-    verdict = line(good("✔"), condition.text) if reached else line(bad("✘"), bold(f"not reached: {condition.text}"))
+    verdict = _reached(condition, report) if reached else line(bad("✘"), bold(f"not reached: {condition.text}"))
     return replace(
         result,
         exit_code=ExitCode.DONE if reached else stopped or ExitCode.DEADLINE,
         result=facts,
-        human=[verdict, *result.human],
+        human=[verdict, *without_mark(report)],
     )
+
+
+def _reached(condition: WaitCondition, report: StatsReport) -> Line:
+    """Return the verdict of a condition that holds. It is not green if an event is dead, blocked or overdue."""
+    if needs_attention(report):
+        return line(warn("!"), condition.text, "is reached; see what is left:")
+    return line(good("✔"), condition.text)
 
 
 def _term(text: str) -> tuple[str, str, float]:
