@@ -127,7 +127,7 @@ def test_a_cause_names_who_and_since_when(evidence, words):
 @pytest.mark.parametrize(
     ("group", "blocked", "advice", "command"),
     [
-        (TOO_LARGE, BLOCKED, "raise max.message.bytes of payment.completed above 2 kB",
+        (TOO_LARGE, BLOCKED, "raise max.message.bytes of payment.completed to 4 kB or more",
          "payctl replay --failed --error-group 0a1b2c3d"),
         (TOO_LARGE._replace(payload_bytes=1_200_000), BLOCKED, "do not replay", "payctl show d1"),
         (TOO_LARGE._replace(event_types=["OTHER"], error="UNKNOWN_EVENT_TYPE: no"), BLOCKED, "do not replay",

@@ -364,7 +364,7 @@ def _of_error(group: DeadGroup) -> tuple[str, str]:
         largest = f"{size(group.payload_bytes)}, and payctl sends at most {size(LARGEST_MESSAGE)}"
         return f"do not replay: the payload has {largest}; see which payment it is", show
     if code in _CODES_OF_SIZE:
-        return f"raise max.message.bytes of {topics} above {size(group.payload_bytes)}, then", replay
+        return f"raise max.message.bytes of {topics} to {size(group.payload_bytes + _HEADERS)} or more, then", replay
     if any(name not in TOPICS for name in group.event_types):
         return f"do not replay: no topic is known for {topics}; see who wrote it", show
     return "remove the cause, then", replay
