@@ -60,6 +60,8 @@ def seen(*waiting, **facts):
         (seen(READY, publishers=[GONE]), NO_TOPIC, ["no_publisher", "topic"]),
         (seen(FAILING, publishers=[GONE]), ANSWERED, ["no_publisher"]),
         (seen(READY, publishers=[GONE], slot_active=True), ANSWERED, ["debezium"]),
+        (seen(BLOCKED._replace(oldest_s=LATE), dead=1, dead_groups=[TOO_LARGE], slot_active=True), ANSWERED,
+         ["debezium", "dead"]),
         (seen(READY, publishers=[IDLES], slot_active=False), ANSWERED, ["debezium"]),
         (seen(READY, publishers=[IDLES]), NO_TOPIC, ["topic"]),
         (seen(READY, READY._replace(event_type=FAILED), publishers=[IDLES]), NO_TOPIC, ["topic", "unknown"]),
@@ -111,8 +113,10 @@ def test_no_dead_or_overdue_event_is_without_a_cause(waiting, publishers, slot, 
     [
         (seen(READY, publishers=[GONE]), "no publisher has been seen for 12 min; the last one was host:12"),
         (seen(READY), "no publisher has ever run"),
+        (seen(READY, publishers=[IDLES]), "3 events have waited for up to 3 min, and no known cause"),
+        (seen(READY, publishers=[IDLES], sampled=True), "at least 3 events have waited for up to 3 min"),
         (seen(READY, publishers_known=False), "may not read when one ran last"),
-        (seen(LOCKED), "1 event locked by pid 4711, psql as minh, idle in transaction, for 1 min 30 s"),
+        (seen(LOCKED), "1 event is locked by pid 4711, psql as minh, idle in transaction, for 1 min 30 s"),
         (seen(BLOCKED, dead=1), "event e5 waits behind dead event d1 of its payment"),
         (seen(BLOCKED, dead=1, blocked=40), "40 events wait behind a dead event of their payment; e5 waits behind d1"),
         (seen(NOT_DUE, publishers=[IDLES]), "waits for the next retry in 1 min 35 s"),
@@ -134,6 +138,8 @@ def test_a_cause_names_who_and_since_when(evidence, words):
          "payctl show d1"),
         (TOO_LARGE._replace(error=None, id="it's one"), BLOCKED, "remove the cause",
          "payctl replay --failed --error-group 0a1b2c3d"),
+        (TOO_LARGE._replace(events=1001), BLOCKED, "see the plan, and run it without -n",
+         "payctl replay --failed --error-group 0a1b2c3d -n"),
         (TOO_LARGE._replace(event_types=[FAILED]), SUPERSEDED, "let the success pass",
          "payctl publish-outbox --on-dead release"),
     ],
@@ -143,6 +149,19 @@ def test_no_replay_is_advised_that_must_die_again(group, blocked, advice, comman
     found = causes(seen(blocked, dead=1, blocked=1, dead_groups=[group]), ANSWERED)
     dead = next(cause for cause in found if cause.kind is CauseKind.DEAD)
     assert (advice in dead.advice, dead.command) == (True, command)
+
+
+def test_no_release_is_advised_that_would_let_another_event_overtake_a_success():
+    """One payment's success waits behind its failure, another payment's event waits behind a dead success."""
+    group = TOO_LARGE._replace(event_types=[FAILED])
+    found = causes(seen(SUPERSEDED, BLOCKED, dead=2, blocked=2, dead_groups=[group]), ANSWERED)
+    assert not any("release" in (cause.command or "") for cause in found)
+
+
+def test_no_replay_is_advised_while_debezium_publishes():
+    """Payctl's publishers refuse to work then, so a replayed event would only wait."""
+    (cause,) = causes(seen(dead=1, dead_groups=[TOO_LARGE], slot_active=True), ANSWERED)
+    assert ("do not replay" in cause.advice, cause.command) == (True, "payctl show d1")
 
 
 def test_an_id_of_any_kind_can_be_pasted():

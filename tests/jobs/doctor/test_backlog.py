@@ -146,9 +146,9 @@ def test_an_event_behind_a_dead_one_of_its_payment_names_both(look, insert, exec
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("UPDATE outbox SET id = id", "2 events locked by pid {pid}, payctl as postgres, idle in transaction, for "),
-        ("SELECT id FROM outbox FOR UPDATE", "2 events locked by pid {pid}"),
-        ("SELECT id FROM outbox ORDER BY id LIMIT 1 FOR NO KEY UPDATE", "1 event locked by pid {pid}"),
+        ("UPDATE outbox SET id = id", "2 events are locked by pid {pid}, payctl as postgres, idle in transaction"),
+        ("SELECT id FROM outbox FOR UPDATE", "2 events are locked by pid {pid}"),
+        ("SELECT id FROM outbox ORDER BY id LIMIT 1 FOR NO KEY UPDATE", "1 event is locked by pid {pid}"),
         ("LOCK TABLE outbox IN SHARE MODE", "the table outbox is locked by pid {pid}, payctl as postgres"),
         ("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE", "the table outbox is locked by pid {pid}"),
         ("SELECT id FROM outbox", None),

@@ -68,7 +68,7 @@ _WAITING = f"""
         (array_agg(blocker_type ORDER BY made, id COLLATE "C"))[1],
         EXTRACT(epoch FROM min(due) - min(now))::float8, pid, application, usename, state, seconds
     FROM judged WHERE reason IN ('blocked', 'not_due') OR made < now - %(overdue)s * interval '1 second'
-    GROUP BY reason, type, pid, application, usename, state, seconds
+    GROUP BY reason, type, CASE reason WHEN 'blocked' THEN blocker_type END, pid, application, usename, state, seconds
     ORDER BY min(made)
 """  # noqa: S608 - only constants are put in
 
@@ -100,7 +100,9 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     return Evidence(
         pending=found.pending,
         dead=found.dead,
-        blocked=cdc.waiting_behind_dead(connection, max_retries) if found.dead and found.pending else 0,
+        blocked=cdc.waiting_behind_dead(connection, max_retries)
+        if found.dead and found.pending and slot is None
+        else 0,
         oldest_s=found.oldest_pending_age_s,
         oldest_id=found.oldest_pending_id,
         waiting=_waiting(connection, max_retries) if found.pending else (),
@@ -108,6 +110,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         table_locks=table_locks(connection) if found.pending else (),
         publishers=seen,
         publishers_known=known,
+        sampled=found.pending > _MOST_LOOKED_AT,
         slot_active=None if slot is None else slot.active,
         sent_lately=recent.recent_sent,
         newest_sent_s=None if newest_sent is None else (recent.now - newest_sent).total_seconds(),

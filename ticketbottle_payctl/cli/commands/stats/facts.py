@@ -38,7 +38,7 @@ class CauseFacts(TypedDict):
 
     cause: CauseKind
     events: Count
-    """How many events it concerns."""
+    """How many events it concerns; of a backlog over 20,000 at least so many."""
     fact: str
     meaning: str
     advice: str | None
