@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
 from psycopg2.extras import LogicalReplicationConnection
+from typer.testing import CliRunner
 
-from ticketbottle_payctl.cli.commands.stats.result import HealthLimits, checked, result_of
-from ticketbottle_payctl.cli.output.surface import Surface
-from ticketbottle_payctl.cli.output.text import as_text
+from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.doctor import Subject, diagnose
-from ticketbottle_payctl.jobs.stats import collect_stats
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.store.outbox.debezium_names import PUBLICATION, SLOT
@@ -60,16 +59,16 @@ def drops(cursor):
         (True, {"state": "dead"}, "!  1 dead  Debezium publishes this outbox", ["dead"], 5),
     ],
 )
-def test_an_outbox_that_debezium_publishes(slot, engine, active, event, headline, causes, check):
+def test_an_outbox_that_debezium_publishes(slot, engine, database_url, active, event, headline, causes, check):
     """An active slot is healthy. One that nobody reads means that nothing is published, and no publisher is missed."""
     slot(active=active)
     with engine.begin() as connection:
         insert_events(connection, 1, **event)
-    report = collect_stats(engine, max_retries=5, explain=True)
-    text = as_text(result_of(report), Surface(terminal=False, colour=False))
-    assert text.startswith(headline)
-    assert [cause.kind for cause in report.causes] == causes
-    assert checked(report, HealthLimits(timedelta(minutes=5), 0)).exit_code == check
+    environment = {"DATABASE_URL": database_url}
+    assert CliRunner().invoke(app, ["stats"], env=environment).stdout.startswith(headline)
+    document = json.loads(CliRunner().invoke(app, ["stats", "--check", "-o", "json"], env=environment).stdout)
+    assert (document["exit_code"], document["result"]["by_debezium"]) == (check, True)
+    assert [cause["cause"] for cause in document["result"]["causes"]] == causes
     findings = diagnose(subject_of(engine), ["publishers", "backlog"]).findings
     assert findings[0].fact == f"Debezium publishes this outbox; its slot is {'active' if active else 'idle'}"
     assert [finding.status.value for finding in findings[1:]] == (["fail"] * len(causes) or ["ok"])

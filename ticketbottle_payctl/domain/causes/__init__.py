@@ -14,6 +14,7 @@ from ticketbottle_payctl.domain.causes.model import (
     Brokers,
     Cause,
     CauseKind,
+    Command,
     DeadGroup,
     Evidence,
     Holder,
@@ -25,8 +26,8 @@ from ticketbottle_payctl.domain.causes.pending import of_failures, unexplained
 from ticketbottle_payctl.domain.causes.words import overdue
 
 __all__ = [
-    "OVERDUE_AFTER", "SEEN_WITHIN", "Brokers", "Cause", "CauseKind", "DeadGroup", "Evidence", "Holder", "Reason",
-    "SeenPublisher", "Waiting", "causes",
+    "OVERDUE_AFTER", "SEEN_WITHIN", "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence", "Holder",
+    "Reason", "SeenPublisher", "Waiting", "causes",
 ]  # fmt: skip
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 
-from ticketbottle_payctl.domain.causes.model import Cause, CauseKind, DeadGroup, Evidence, Reason, Waiting
+from ticketbottle_payctl.domain.causes.model import Cause, CauseKind, Command, DeadGroup, Evidence, Reason, Waiting
 from ticketbottle_payctl.domain.causes.words import show, total
 from ticketbottle_payctl.domain.event import LARGEST_MESSAGE, TOPICS
 from ticketbottle_payctl.formats import count, size
@@ -13,9 +12,6 @@ from ticketbottle_payctl.formats import count, size
 _CODES_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE")
 _HEADERS = 2_000
 """More bytes than key and headers of a message have."""
-
-_REPLAYED_UNASKED = 1000
-"""A replay of more events is refused unless --max-affected is raised. So its plan is advised first."""
 
 
 def of_dead(evidence: Evidence) -> Iterator[Cause]:
@@ -35,36 +31,36 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
     if evidence.dead > named:
         rest = evidence.dead - named
         fact = f"{count(rest, 'more dead event')} with other errors"
-        yield Cause(CauseKind.DEAD, rest, fact, "each blocks the later events of its payment", None, "payctl errors")
+        yield Cause(
+            CauseKind.DEAD, rest, fact, "each blocks the later events of its payment", None, Command(("errors",))
+        )
     if blocked:
         yield _of_blocked(evidence, blocked)
 
 
-_RELEASE = "let the success pass", "payctl publish-outbox --on-dead release"
+_RELEASE = "let the success pass", Command(("publish-outbox",), options=("--on-dead", "release"), changes=True)
 
 
-def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, str] | None:
+def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, Command] | None:
     """Return how to go on if the group is failures that a success behind them supersedes."""
     released = {one.blocker_type for one in blocked} if all(map(_is_superseded, blocked)) else set()
     return _RELEASE if released and released >= {*group.event_types} else None
 
 
-def _of_error(group: DeadGroup) -> tuple[str, str]:
+def _of_error(group: DeadGroup) -> tuple[str, Command]:
     """Return what to do before a replay, and the replay. An event that must die again is not replayed."""
     code = (group.error or "").partition(":")[0]
-    many = group.events > _REPLAYED_UNASKED
-    replay = shlex.join(["payctl", "replay", "--failed", "--error-group", group.group, *(["-n"] if many else [])])
-    then = "then see the plan, and run it without -n" if many else "then"
+    replay = Command(("replay",), (), ("--failed", "--error-group", group.group), changes=True, rows=group.events)
     shown = show(group.id)
     topics = ", ".join(sorted({TOPICS.get(name, name) for name in group.event_types}))
     if code in _CODES_OF_SIZE and group.payload_bytes + _HEADERS > LARGEST_MESSAGE:
         largest = f"{size(group.payload_bytes)}, and payctl sends at most {size(LARGEST_MESSAGE)}"
         return f"do not replay: the payload has {largest}; see which payment it is", shown
     if code in _CODES_OF_SIZE:
-        return f"raise max.message.bytes of {topics} to {size(group.payload_bytes + _HEADERS)} or more, {then}", replay
+        return f"raise max.message.bytes of {topics} to {size(group.payload_bytes + _HEADERS)} or more, then", replay
     if any(name not in TOPICS for name in group.event_types):
         return f"do not replay: no topic is known for {topics}; see who wrote it", shown
-    return f"remove the cause, {then}", replay
+    return "remove the cause, then", replay
 
 
 def _of_blocked(evidence: Evidence, blocked: Sequence[Waiting]) -> Cause:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ticketbottle_payctl.domain.causes.model import Brokers, Cause, CauseKind, Evidence, Holder, Reason, Waiting
-from ticketbottle_payctl.domain.causes.words import overdue, total, waited
+from ticketbottle_payctl.domain.causes.model import (
+    Brokers,
+    Cause,
+    CauseKind,
+    Command,
+    Evidence,
+    Holder,
+    Reason,
+    Waiting,
+)
+from ticketbottle_payctl.domain.causes.words import LOOK_AT_KAFKA, PUBLISH, overdue, total, waited
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count, duration
 
@@ -22,8 +31,7 @@ def of_publishers(evidence: Evidence) -> Iterator[Cause]:
     if not running:
         meaning = f"{waited(evidence, waiting)}. Nothing is lost: a publisher that runs sends them"
         advice = "start the publisher again; until then, publish by hand"
-        command = "payctl publish-outbox"
-        yield Cause(CauseKind.NO_PUBLISHER, total(waiting), _not_seen(evidence), meaning, advice, command)
+        yield Cause(CauseKind.NO_PUBLISHER, total(waiting), _not_seen(evidence), meaning, advice, PUBLISH)
     counts = {one.shards: one.name for one in running if one.shards is not None}
     if len(counts) > 1:
         said = " and ".join(f"{shards} ({name})" for shards, name in sorted(counts.items()))
@@ -54,7 +62,7 @@ def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cau
             "Debezium owns this outbox, and no connector reads its slot",
             "no event is published until the connector runs; payctl's publishers refuse to work",
             "start the connector, or take the outbox back",
-            "payctl cdc cut-back",
+            Command(("cdc", "cut-back"), changes=True, rows=max(1, evidence.pending)),
         )
     elif waiting:
         yield Cause(
@@ -63,7 +71,7 @@ def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cau
             f"Debezium publishes this outbox; {waited(evidence, waiting)} to be marked as published",
             "payctl's publishers send nothing; what is in Kafka is marked by a scheduled `payctl cdc mark`",
             None,
-            "payctl cdc mark",
+            Command(("cdc", "mark"), changes=True),
         )
 
 
@@ -75,8 +83,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
     if brokers.unavailable:
         meaning = f"{waited(evidence, waiting)}. An unavailable broker uses up no retry"
         advice = "see that the brokers run and can be reached, then look again"
-        command = "payctl doctor --only kafka"
-        yield Cause(CauseKind.BROKERS, total(waiting), brokers.unavailable, meaning, advice, command)
+        yield Cause(CauseKind.BROKERS, total(waiting), brokers.unavailable, meaning, advice, LOOK_AT_KAFKA)
     for event_type, why in brokers.stopped.items():
         stopped = [one for one in waiting if one.event_type == event_type]
         if stopped:
@@ -87,7 +94,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
                 f"topic {topic} takes no message: {why}",
                 f"{waited(evidence, stopped)}, of type {event_type}. This uses up no retry",
                 f"create {topic}, or grant Write and Describe on it, then look again",
-                "payctl doctor --only kafka",
+                LOOK_AT_KAFKA,
             )
 
 

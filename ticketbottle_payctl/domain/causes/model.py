@@ -35,10 +35,20 @@ class CauseKind(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Command(NamedTuple):
+    """A command of payctl that helps. ``changes`` says that it changes something, in about ``rows`` rows."""
+
+    verb: tuple[str, ...]
+    operands: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    changes: bool = False
+    rows: int = 1
+
+
 class Cause(NamedTuple):
     """A cause: how many events it concerns, what was found, what that means, and what to do.
 
-    ``advice`` is in words, ``command`` can be pasted into a shell. If both are set, the advice comes first.
+    ``advice`` is in words. If there is a ``command`` too, the advice comes first.
     """
 
     kind: CauseKind
@@ -46,17 +56,12 @@ class Cause(NamedTuple):
     fact: str
     meaning: str
     advice: str | None = None
-    command: str | None = None
+    command: Command | None = None
 
     @property
     def ends_by_itself(self) -> bool:
         """Whether the events will be sent without help."""
         return self.kind in {CauseKind.NOT_DUE, CauseKind.BACKLOG}
-
-    @property
-    def remedy(self) -> str | None:
-        """The advice and the command in one text, or None."""
-        return ": ".join(part for part in (self.advice, self.command) if part) or None
 
 
 class Reason(StrEnum):

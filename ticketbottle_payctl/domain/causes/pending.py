@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ticketbottle_payctl.domain.causes.model import OVERDUE_AFTER, Brokers, Cause, CauseKind, Evidence, Reason, Waiting
+from ticketbottle_payctl.domain.causes.model import (
+    OVERDUE_AFTER,
+    Brokers,
+    Cause,
+    CauseKind,
+    Command,
+    Evidence,
+    Reason,
+    Waiting,
+)
 from ticketbottle_payctl.domain.causes.words import overdue, show, total, waited
 from ticketbottle_payctl.formats import count, duration
 
@@ -46,11 +55,11 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
     if evidence.slot_active is None and evidence.running and working and not overtaken:
         fact = f"{waited(evidence, ready)}; a publisher is working through them"
         meaning = "events are sent in the order of their creation; watch that the backlog shrinks"
-        return Cause(CauseKind.BACKLOG, events, fact, meaning, None, "payctl stats -w")
+        return Cause(CauseKind.BACKLOG, events, fact, meaning, None, Command(("stats",), options=("--watch",)))
     if brokers is None:
         fact = f"{waited(evidence, ready)}, and the database does not show why"
         meaning = f"{_alive(evidence)}, no row of them is locked, and nothing blocks them"
-        return Cause(CauseKind.UNKNOWN, events, fact, meaning, "ask the brokers too", "payctl doctor")
+        return Cause(CauseKind.UNKNOWN, events, fact, meaning, "ask the brokers too", Command(("doctor",)))
     fact = f"{waited(evidence, ready)}, and no known cause was found"
     topics = f"the brokers were not asked: {brokers.not_asked}" if brokers.not_asked else "its topics take messages"
     meaning = f"{_alive(evidence)}, {topics}, no row of them is locked, and nothing blocks them"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
-from ticketbottle_payctl.domain.causes.model import OVERDUE_AFTER, Evidence, Reason, Waiting
+from ticketbottle_payctl.domain.causes.model import OVERDUE_AFTER, Command, Evidence, Reason, Waiting
 from ticketbottle_payctl.formats import count, duration
 
 
@@ -28,6 +27,13 @@ def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
     return f"{least}{count(events, 'event')} {verb} {duration(max(one.oldest_s for one in waiting))}"
 
 
-def show(name: str) -> str:
+def show(name: str) -> Command:
     """Return the command that shows an event and its payment."""
-    return shlex.join(["payctl", "show", name])
+    return Command(("show",), (name,))
+
+
+PUBLISH = Command(("publish-outbox",), changes=True)
+"""The command that publishes by hand."""
+
+LOOK_AT_KAFKA = Command(("doctor",), options=("--only", "kafka"))
+"""The command that asks the brokers."""

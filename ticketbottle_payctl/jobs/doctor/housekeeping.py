@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.inspect import sessions, tables
@@ -33,7 +34,8 @@ def old_service(connection: Connection, _: Subject) -> list[Finding]:
         f'{count(half.events, "event")} with "publishedAt" and published = false, the newest of {half.newest:%Y-%m-%d}'
     )
     meaning = "they were sent; payctl counts them as published and never sends them unasked, but every claim reads them"
-    return [warn("old-service", fact, meaning, "payctl doctor --fix-published-flags")]
+    repair = Command(("doctor",), options=("--fix-published-flags",), changes=True, rows=half.events)
+    return [warn("old-service", fact, meaning, None, repair)]
 
 
 def index(connection: Connection, subject: Subject) -> list[Finding]:

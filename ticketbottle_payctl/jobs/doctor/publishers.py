@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.causes import SEEN_WITHIN
+from ticketbottle_payctl.domain.causes import SEEN_WITHIN, Command
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, ok, warn
 from ticketbottle_payctl.store.inspect import publishers
@@ -46,6 +46,5 @@ def _not_working(connection: Connection) -> Finding:
         return ok("publishers", f"none is running now; {last.name} was last seen {ago} ago")
     fact = f"no publisher has been seen for {ago}; the last one was {last.name}"
     meaning = "new events wait until one runs"
-    return warn(
-        "publishers", fact, meaning, "start the publisher again; until then, publish by hand: payctl publish-outbox"
-    )
+    advice = "start the publisher again; until then, publish by hand"
+    return warn("publishers", fact, meaning, advice, Command(("publish-outbox",), changes=True))

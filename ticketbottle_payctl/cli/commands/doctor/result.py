@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypedDict
 
+from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Line, Result, Styled, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.safety.remedies import advice_text, command_text, remedy_text
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.jobs.doctor import DoctorReport, Finding, Status
 from ticketbottle_payctl.jobs.doctor.model import FindingCounts
@@ -47,6 +50,22 @@ class FindingItem(TypedDict):
     """Why it matters; null if it is as it should be."""
     remedy: str | None
     """The command or SQL that fixes it."""
+
+
+def with_commands(report: DoctorReport, session: Session) -> DoctorReport:
+    """Return the report with each command written out behind the words of its remedy.
+
+    Raises:
+        ConfigError: the profile or its file is missing or cannot be read.
+        DatabaseUnavailableError: a profile states its server's identifier, and the server cannot be reached.
+    """
+    return DoctorReport(tuple(_with_command(finding, session) for finding in report.findings))
+
+
+def _with_command(finding: Finding, session: Session) -> Finding:
+    command = command_text(session, finding.command, f"doctor: {finding.check}")
+    words = advice_text(session, finding.remedy, finding.command)
+    return replace(finding, remedy=remedy_text(words, command), command=None)
 
 
 def result_of(report: DoctorReport, bundle: str | None) -> Result:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, NotRequired, TypedDict
 
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.safety.remedies import advice_text, command_text
 from ticketbottle_payctl.domain.causes import Cause, CauseKind
 from ticketbottle_payctl.facts import Count, Keywords, Rate, Seconds
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
@@ -121,13 +123,13 @@ class StatsItem(TypedDict, total=False):
     """Age of the oldest unpublished event in seconds."""
 
 
-def facts_of(report: StatsReport) -> StatsFacts:
+def facts_of(report: StatsReport, session: Session) -> StatsFacts:
     """Return the facts of a look at the outbox."""
     return {
         "pending": report.pending,
         "dead": report.dead,
         "blocked": report.blocked,
-        "causes": [_cause(cause) for cause in report.causes],
+        "causes": [_cause(cause, session) for cause in report.causes],
         "by_debezium": report.by_debezium,
         "published": report.published,
         "total": report.total,
@@ -147,14 +149,19 @@ def facts_of(report: StatsReport) -> StatsFacts:
     }
 
 
-def _cause(cause: Cause) -> CauseFacts:
+def command_of(cause: Cause, session: Session) -> str | None:
+    """Return the command that helps against a cause, or None."""
+    return command_text(session, cause.command, f"stats: {cause.kind.replace('_', ' ')}")
+
+
+def _cause(cause: Cause, session: Session) -> CauseFacts:
     return {
         "cause": cause.kind,
         "events": cause.events,
         "fact": cause.fact,
         "meaning": cause.meaning,
-        "advice": cause.advice,
-        "command": cause.command,
+        "advice": advice_text(session, cause.advice, cause.command),
+        "command": command_of(cause, session),
     }
 
 

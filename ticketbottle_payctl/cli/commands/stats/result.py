@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, facts_of, item_of
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, command_of, facts_of, item_of
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import (
     Block,
@@ -21,6 +22,7 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
+from ticketbottle_payctl.cli.safety.remedies import advice_text, remedy_text
 from ticketbottle_payctl.domain.causes import Cause
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
@@ -39,18 +41,18 @@ class HealthLimits:
     dead: int
 
 
-def result_of(report: StatsReport) -> Result:
+def result_of(report: StatsReport, session: Session) -> Result:
     """Return the report without a verdict."""
     return Result(
         SCHEMA,
-        result=facts_of(report),
+        result=facts_of(report, session),
         items=[item_of(report.by, row) for row in report.items] if report.by else (),
-        human=[*_human(report)],
+        human=[*_human(report, session)],
         warnings=[*_warnings(report)],
     )
 
 
-def checked(report: StatsReport, limits: HealthLimits) -> Result:
+def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Result:
     """Return the report with a verdict. Exit 5 if a limit is exceeded."""
     age = report.oldest_pending_age_s or 0.0
     failed = []
@@ -58,14 +60,14 @@ def checked(report: StatsReport, limits: HealthLimits) -> Result:
         failed.append(f"the oldest pending event is {duration(age)} old, more than {_span(limits.age)}")
     if report.dead > limits.dead:
         failed.append(f"{count(report.dead, 'dead event')}, more than {limits.dead:,}")
-    result = result_of(report)
-    facts: StatsFacts = {**facts_of(report), "healthy": not failed, "reasons": failed}
+    result = result_of(report, session)
+    facts: StatsFacts = {**facts_of(report, session), "healthy": not failed, "reasons": failed}
     verdict = _within(report) if not failed else line(bad("✘"), bold("; ".join(failed)))
     return replace(
         result,
         exit_code=exit_codes.of_answer(yes=not failed),
         result=facts,
-        human=[verdict, *without_mark(report)],
+        human=[verdict, *without_mark(report, session)],
     )
 
 
@@ -89,15 +91,15 @@ def _within(report: StatsReport) -> Line:
     return line(good("✔ within the limits")) if needs_attention(report) else line(good("✔ healthy"))
 
 
-def without_mark(report: StatsReport) -> list[Block]:
+def without_mark(report: StatsReport, session: Session) -> list[Block]:
     """Return the report for people, below a verdict that has the only mark."""
-    return [*_human(report, mark=False)]
+    return [*_human(report, session, mark=False)]
 
 
-def _human(report: StatsReport, *, mark: bool = True) -> Iterator[Block]:
+def _human(report: StatsReport, session: Session, *, mark: bool = True) -> Iterator[Block]:
     yield _headline(report, mark=mark)
     for cause in report.causes:
-        yield from _cause(cause)
+        yield from _cause(cause, session)
     about = "" if report.exact else "about "
     yield Fields(
         (
@@ -141,11 +143,12 @@ def _mark(report: StatsReport) -> Part:
     return warn("!") if needs_attention(report) else good("✔")
 
 
-def _cause(cause: Cause) -> Iterator[Block]:
+def _cause(cause: Cause, session: Session) -> Iterator[Block]:
     yield line("  ", bold(cause.fact))
     yield line("  ", cause.meaning)
-    if cause.remedy:
-        yield line("  ", bold("next:"), cause.remedy)
+    remedy = remedy_text(advice_text(session, cause.advice, cause.command), command_of(cause, session))
+    if remedy:
+        yield line("  ", bold("next:"), remedy)
 
 
 def _dead(report: StatsReport) -> object:

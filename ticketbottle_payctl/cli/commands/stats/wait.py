@@ -65,19 +65,19 @@ def wait_for(
             left = began + timeout.total_seconds() - time.monotonic()
             if condition.holds(report) or left <= 0 or stop.event.wait(min(pause.total_seconds(), left)):
                 break
-    return _answer(report, condition, stop.exit_code)
+    return _answer(session, report, condition, stop.exit_code)
 
 
-def _answer(report: StatsReport, condition: WaitCondition, stopped: ExitCode | None) -> Result:
+def _answer(session: Session, report: StatsReport, condition: WaitCondition, stopped: ExitCode | None) -> Result:
     reached = condition.holds(report)
-    result = result_of(report)
-    facts: StatsFacts = {**facts_of(report), "waited_for": condition.text, "reached": reached}
+    result = result_of(report, session)
+    facts: StatsFacts = {**facts_of(report, session), "waited_for": condition.text, "reached": reached}
     verdict = _reached(condition, report) if reached else line(bad("✘"), bold(f"not reached: {condition.text}"))
     return replace(
         result,
         exit_code=ExitCode.DONE if reached else stopped or ExitCode.DEADLINE,
         result=facts,
-        human=[verdict, *without_mark(report)],
+        human=[verdict, *without_mark(report, session)],
     )
 
 
