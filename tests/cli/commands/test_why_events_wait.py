@@ -172,3 +172,27 @@ def test_a_success_is_blocked_behind_a_superseded_failure(world, given, paste, i
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS}, ONE_PAYMENT)
     assert paste(command, "blocked" if command == "stats" else "waits behind").exit_code == 0
     assert invoke("stats", **world).stdout.startswith("!  1 dead\n")
+
+
+@pytest.mark.parametrize("command", ["stats", "doctor"])
+@pytest.mark.parametrize(
+    ("guard", "event", "words", "code"),
+    [
+        ("", {"age": MINUTES}, ["publish-outbox", "-p", "prod"], 0),
+        ("protected = true", {"age": MINUTES}, ["--reason", "--confirm", "prod"], 0),
+        ("max_affected = 2", {**DEAD, "count": 3}, ["--max-affected", "3"], 0),
+        ("read_only = true", {"age": MINUTES}, ["profile prod is read-only, so use another profile"], 7),
+    ],
+)
+def test_advice_passes_the_guard_of_the_profile(world, given, invoke, tmp_path, command, guard, event, words, code):
+    """The command names the profile and its file, and gives what the guard asks for. Pasted, it does its work."""
+    file = tmp_path / "payctl.toml"
+    settings = "".join(f'{name} = "{value}"\n' for name, value in world.items())
+    file.write_text(f"[profiles.prod]\n{settings}\n[profiles.prod.guard]\n{guard}\n")
+    given(event)
+    only = ["--only", "backlog"] if command == "doctor" else []
+    shown = invoke(command, *only, "-p", "prod", "--config", str(file)).stdout
+    advice = next(line for line in shown.splitlines() if "next:" in line or "fix:" in line)
+    assert all(word in advice for word in words), advice
+    _, *typed = shlex.split(advice[advice.index("payctl ") :])
+    assert invoke(*typed, *(["--yes"] if typed[0] == "replay" else [])).exit_code == code
