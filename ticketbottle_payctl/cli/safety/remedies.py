@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.output.result import Line, Styled, line
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.domain.causes import Command
 
@@ -31,6 +34,15 @@ def advice_text(session: Session, words: str | None, command: Command | None) ->
     refuses = Adviser(session, "").read_only if command is not None and command.changes else None
     other = f"profile {refuses} is read-only, so use another profile" if refuses else None
     return "; ".join(part for part in (words, other) if part) or None
+
+
+def next_lines(indent: str, label: Styled, words: str | None, command: str | None) -> Iterator[Line]:
+    """Yield the words behind the label, and the command on a line of its own, so that it is easy to copy."""
+    if words and command:
+        yield line(indent, label, f"{words}:")
+        yield line(f"{indent}{' ' * (len(label.text) + 2)}", command)
+    elif words or command:
+        yield line(indent, label, words or command)
 
 
 def remedy_text(words: str | None, command: str | None) -> str | None:

@@ -22,7 +22,7 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
-from ticketbottle_payctl.cli.safety.remedies import advice_text, remedy_text
+from ticketbottle_payctl.cli.safety.remedies import advice_text, next_lines
 from ticketbottle_payctl.domain.causes import Cause
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
@@ -144,11 +144,10 @@ def _mark(report: StatsReport) -> Part:
 
 
 def _cause(cause: Cause, session: Session) -> Iterator[Block]:
-    yield line("  ", bold(cause.fact))
-    yield line("  ", cause.meaning)
-    remedy = remedy_text(advice_text(session, cause.advice, cause.command), command_of(cause, session))
-    if remedy:
-        yield line("  ", bold("next:"), remedy)
+    yield line(" ", bold(cause.fact))
+    yield line("   ", cause.meaning)
+    words, command = advice_text(session, cause.advice, cause.command), command_of(cause, session)
+    yield from next_lines("   ", bold("next:"), words, command)
 
 
 def _dead(report: StatsReport) -> object:
