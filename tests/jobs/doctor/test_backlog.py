@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
@@ -215,6 +216,9 @@ def test_a_publisher_that_idles_is_told_from_one_that_is_gone(look, engine, mock
         (finding,) = look("publishers")
     assert finding.status is Status.OK
     assert "idles: " in finding.fact or "shard 0 of 1: pid" in finding.fact
+    (finding,) = look("publishers")
+    assert (finding.status, "none is running now" in finding.fact) == (Status.OK, True)
+    assert re.search(r" ended .* ago$", finding.fact)
     execute("UPDATE payctl.publishers SET since = since - interval '1 h'")
     (finding,) = look("publishers")
     assert (finding.status, "no publisher has been seen for 1 h" in finding.fact) == (Status.WARN, True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -212,9 +214,13 @@ def test_an_idle_loop_shows_that_it_lives_every_half_minute(outbox, waits, age):
         sql = "UPDATE payctl.publishers SET since = since - interval '1 hour' RETURNING owner"
         names.extend(outbox.execute(sql))
 
-    outbox.run(Clockwork(waits=waits, at={10: grow_old}), loop=True)
-    ((owner, seen),) = outbox.execute("SELECT owner, EXTRACT(epoch FROM now() - since)::int FROM payctl.publishers")
-    assert (names, seen) == ([(owner,)], pytest.approx(age, abs=5))
+    sql = "SELECT owner, EXTRACT(epoch FROM now() - since)::int FROM payctl.publishers"
+    before_the_end = []
+    at = {10: grow_old, waits - 1: lambda: before_the_end.append(outbox.execute(sql))}
+    outbox.run(Clockwork(waits=waits, at=at), loop=True)
+    ((owner, seen),) = before_the_end[0]
+    assert names == [(owner,)]
+    assert seen == pytest.approx(age, abs=5)
 
 
 def test_a_renewed_name_hides_no_other_publisher(outbox):
@@ -229,3 +235,18 @@ def test_a_renewed_name_hides_no_other_publisher(outbox):
         shard_lock.show_life(connection, 1, 2, "them")
     with outbox.engine.begin() as connection:
         assert shard_lock.enter(connection, 0, 1, 0, "us") is Entry.TAKEN_OVER
+
+
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_a_publisher_that_ends_signs_off(outbox, taken_over):
+    """So it does not seem to idle. It touches no other publisher's name."""
+
+    def take_over():
+        with outbox.engine.begin() as connection:
+            enter(connection, owner="host:9:them")
+
+    outbox.run(Clockwork(waits=5, at={5: take_over} if taken_over else {}), loop=True)
+    ((owner,),) = outbox.execute("SELECT owner FROM payctl.publishers")
+    name, ended = shard_lock.name_of(owner)
+    assert ended is not taken_over
+    assert name == ("host:9" if taken_over else f"{socket.gethostname()}:{os.getpid()}")

@@ -81,7 +81,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
     if brokers is None or not waiting or evidence.slot_active is not None:
         return
     if brokers.unavailable:
-        meaning = f"{waited(evidence, waiting)}. An unavailable broker uses up no retry"
+        meaning = f"{waited(evidence, waiting)}. This uses up no retry. A publisher that waits for brokers is not seen"
         advice = "see that the brokers run and can be reached, then look again"
         yield Cause(CauseKind.BROKERS, total(waiting), brokers.unavailable, meaning, advice, LOOK_AT_KAFKA)
     for event_type, why in brokers.stopped.items():

@@ -124,12 +124,23 @@ class DeadGroup(NamedTuple):
 
 
 class SeenPublisher(NamedTuple):
-    """A publisher, and how many seconds ago it was seen. ``shards`` is None if that cannot be seen."""
+    """A publisher, and how many seconds ago it was seen. ``shards`` is None if that cannot be seen.
+
+    ``ended`` says that it ended in order at that moment.
+    """
 
     name: str
     shards: int | None
     seconds: float
     working: bool = False
+    ended: bool = False
+
+    def __str__(self) -> str:
+        """Return its name, and when it was seen."""
+        if self.working:
+            return f"{self.name} is working"
+        ago = f"{duration(self.seconds)} ago"
+        return f"{self.name} ended {ago}" if self.ended else f"{self.name} was seen {ago}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +170,7 @@ class Evidence:
 
     @property
     def running(self) -> Sequence[SeenPublisher]:
-        """The publishers that work or idle now."""
+        """The publishers that work or idle now, or ended just now: a schedule starts the next one."""
         return [one for one in self.publishers if one.working or one.seconds < SEEN_WITHIN.total_seconds()]
 
     @property

@@ -41,8 +41,7 @@ def of_failures(evidence: Evidence) -> Iterator[Cause]:
 def _alive(evidence: Evidence) -> str:
     if not evidence.running:
         return "nothing shows whether a publisher runs"
-    one = evidence.running[0]
-    return f"{one.name} is working" if one.working else f"{one.name} was seen {duration(one.seconds)} ago"
+    return str(evidence.running[0])
 
 
 def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers | None) -> Cause:

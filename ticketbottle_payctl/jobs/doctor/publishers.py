@@ -40,10 +40,12 @@ def _not_working(connection: Connection) -> Finding:
         return ok("publishers", unseen)
     last = seen[0]
     ago = duration(last.seconds)
+    if last.ended and last.seconds < _GONE_AFTER:
+        return ok("publishers", f"none is running now; {last}")
     if last.seconds < SEEN_WITHIN.total_seconds():
         return ok("publishers", f"one idles: {last.name}, last seen {ago} ago")
     if last.seconds < _GONE_AFTER:
-        return ok("publishers", f"none is running now; {last.name} was last seen {ago} ago")
+        return ok("publishers", f"none is running now; {last}")
     fact = f"no publisher has been seen for {ago}; the last one was {last.name}"
     meaning = "new events wait until one runs"
     advice = "start the publisher again; until then, publish by hand"

@@ -85,10 +85,8 @@ def _noted(connection: Connection) -> list[SeenPublisher] | None:
         " FROM payctl.publishers ORDER BY since"
     )
     latest = {owner: (shard_lock.shard_of(lock)[1], seconds) for lock, owner, seconds in rows}
-    return [SeenPublisher(_name(owner), shards, seconds) for owner, (shards, seconds) in latest.items()]
-
-
-def _name(owner: str) -> str:
-    """Return an owner without the random part that tells two runs of one process apart: host and process id."""
-    host, separator, _ = owner.rpartition(":")
-    return host if separator else owner
+    return [
+        SeenPublisher(name, shards, seconds, ended=ended)
+        for owner, (shards, seconds) in latest.items()
+        for name, ended in [shard_lock.name_of(owner)]
+    ]

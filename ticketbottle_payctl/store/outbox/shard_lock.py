@@ -11,7 +11,7 @@ on any shard later. In ``payctl.publishers`` a shard goes by the number of its l
 that publisher was told of.
 
 ``since`` in that table is also the publisher's sign of life. A publisher writes it when it takes over a shard and at
-each rescan, so one that idles can be told from one that is gone.
+each rescan, and signs off when it ends. So one that idles can be told from one that is gone.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 
+_ENDED = " ended"
 _LOCKS_PER_SHARD = 2
 _LOCKS_PER_COUNT = 1000
 
@@ -92,6 +93,23 @@ def shard_of(number: int) -> tuple[int, int]:
     """Return the shard that a lock's number stands for, and out of how many shards."""
     shards, rest = divmod(number, _LOCKS_PER_COUNT)
     return rest // _LOCKS_PER_SHARD, shards
+
+
+def sign_off(connection: Connection, owner: str) -> None:
+    """Note that this publisher has ended. Its name is never used again, so this needs no lock."""
+    connection.exec_driver_sql(
+        """
+        UPDATE payctl.publishers SET owner = owner || %(mark)s, since = GREATEST(since, clock_timestamp())
+        WHERE owner = %(owner)s
+        """,
+        {"owner": owner, "mark": _ENDED},
+    )
+
+
+def name_of(owner: str) -> tuple[str, bool]:
+    """Return a publisher's host and process id, and whether it has signed off."""
+    own, mark, _ = owner.partition(_ENDED)
+    return own.rpartition(":")[0] or own, bool(mark)
 
 
 def _write_name(connection: Connection, shard: int, shards: int, owner: str) -> None:
