@@ -36,11 +36,11 @@ IN_CI = os.environ.get("CI") == "true"
 POSTGRES = os.environ.get("PAYCTL_TEST_POSTGRES", "wheel")
 """Read once: no test sees the variable itself, see ``own_environment``."""
 
-GROUPS = {"kafka_server": "kafka", "container": "container", "built": "package"}
+GROUPS = {"kafka_server": "kafka", "container": "container", "built": "package", "gateway_libraries": "node"}
 """A fixture that takes long to set up, and the group of tests that share it in one worker."""
 
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
-SERVICES = ("postgres", "mock_kafka", "kafka", "buildah")
+SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries")
 KAFKA_SECONDS = 180
 """Time-out of a test with Apache Kafka: the first one fetches its jars with Maven. The others' is in pyproject.toml."""
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -29,6 +30,22 @@ OUTCOMES = {
     Scenario.PING: (Outcome.IGNORED, IgnoredBecause.PING),
 }
 SENT = [(name, scenario) for name in GATEWAYS for scenario in scenarios(name)]
+
+
+DOCUMENTED = {
+    ("zalopay", Scenario.PAID): "app_id app_trans_id app_time app_user amount embed_data item zp_trans_id server_time "
+    "channel merchant_user_id user_fee_amount discount_amount",
+    ("zalopay", Scenario.AGREEMENT): "app_id app_trans_id binding_id pay_token server_time merchant_user_id status "
+    "msg_type zp_user_id masked_user_phone",
+    ("payos", Scenario.PAID): "orderCode amount description accountNumber reference transactionDateTime currency "
+    "paymentLinkId code desc counterAccountBankId counterAccountBankName counterAccountName counterAccountNumber "
+    "virtualAccountName virtualAccountNumber",
+    ("vnpay", Scenario.PAID): "vnp_TmnCode vnp_Amount vnp_BankCode vnp_BankTranNo vnp_CardType vnp_PayDate "
+    "vnp_OrderInfo vnp_TransactionNo vnp_ResponseCode vnp_TransactionStatus vnp_TxnRef vnp_SecureHash",
+    ("momo", Scenario.PAID): "partnerCode orderId requestId amount orderInfo orderType transId resultCode message "
+    "payType responseTime extraData signature paymentOption userFee promotionInfo",
+}
+"""The fields that each gateway's documentation lists for a callback."""
 
 
 def payment_at(provider, **changes):
@@ -58,6 +75,16 @@ def test_a_callback_says_what_happened(provider, scenario):
         assert verdict.reference == payment.reference
         paid = None if scenario is Scenario.AGREEMENT else 250_000 + 1000 * (scenario is Scenario.WRONG_AMOUNT)
         assert verdict.amount == paid
+
+
+@pytest.mark.parametrize(("provider", "scenario"), DOCUMENTED)
+def test_a_callback_has_every_documented_field(provider, scenario):
+    """A merchant's library that requires an optional field accepts the callback too."""
+    request = callback(payment_at(provider), scenario)
+    fields = json.loads(request.body) if request.body else dict(parse_qsl(request.query))
+    content = {"zalopay": lambda: json.loads(fields["data"]), "payos": lambda: fields["data"]}
+    found = content.get(provider, lambda: fields)()
+    assert not set(DOCUMENTED[provider, scenario].split()) - set(found)
 
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
