@@ -212,7 +212,7 @@ GATEWAY = Gateway(
     name=NAME,
     spellings=("momo",),
     fields=(
-        CredentialField("partner_code", "MOMO_PARTNER_CODE"),
+        CredentialField("partner_code", "MOMO_PARTNER_CODE", secret=False),
         CredentialField("access_key", "MOMO_ACCESS_KEY"),
         CredentialField("secret_key", "MOMO_SECRET_KEY"),
     ),

@@ -208,7 +208,7 @@ GATEWAY = Gateway(
     name=NAME,
     spellings=("payos", "pay-os"),
     fields=(
-        CredentialField("client_id", "PAYOS_CLIENT_ID", signs_callbacks=False),
+        CredentialField("client_id", "PAYOS_CLIENT_ID", signs_callbacks=False, secret=False),
         CredentialField("api_key", "PAYOS_API_KEY", signs_callbacks=False),
         CredentialField("checksum_key", "PAYOS_CHECKSUM_KEY"),
     ),

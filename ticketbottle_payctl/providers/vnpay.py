@@ -204,7 +204,10 @@ def reply(answer: Answer) -> Reply:
 GATEWAY = Gateway(
     name=NAME,
     spellings=("vnpay", "vn-pay"),
-    fields=(CredentialField("tmn_code", "VNPAY_TMN_CODE"), CredentialField("hash_secret", "VNPAY_HASH_SECRET")),
+    fields=(
+        CredentialField("tmn_code", "VNPAY_TMN_CODE", secret=False),
+        CredentialField("hash_secret", "VNPAY_HASH_SECRET"),
+    ),
     recognises=recognises,
     verify=verify,
     reply=reply,

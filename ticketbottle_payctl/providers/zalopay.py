@@ -137,7 +137,7 @@ GATEWAY = Gateway(
     name=NAME,
     spellings=("zalopay", "zalo-pay"),
     fields=(
-        CredentialField("app_id", "ZALOPAY_APP_ID"),
+        CredentialField("app_id", "ZALOPAY_APP_ID", secret=False),
         CredentialField("key1", "ZALOPAY_KEY1", signs_callbacks=False),
         CredentialField("key2", "ZALOPAY_KEY2"),
     ),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from uuid import uuid4
 
 import pytest
@@ -127,6 +128,29 @@ def test_a_forged_callback_touches_nothing(settle, engine):
     assert (document["exit_code"], document["result"]["reason"]) == (5, "signature")
     assert document["result"]["receipt_id"] is None
     assert rows(engine, "payctl.webhook_receipts") == 0
+
+
+@pytest.mark.parametrize("source", ["file", "event", "stdin"])
+def test_a_refused_signature_names_the_key_and_a_command_that_explains_it(source, invoke, database_url, tmp_path):
+    """The output names the key that was tried, and the advised command works when it is pasted."""
+    file = tmp_path / "my callback.json"
+    body = SAMPLE.request.body.decode()
+    http = {"version": "2.0", "rawPath": "/webhook/zalopay", "requestContext": {"http": {"method": "POST"}}}
+    file.write_text(json.dumps({**http, "body": body}) if source == "event" else body, "utf-8")
+    given = {"file": [str(file)], "event": ["--event", str(file)], "stdin": ["-"]}[source]
+    environment = {**keys_of(SAMPLE), "ZALOPAY_KEY2": "canary-of-another-merchant"}
+    result = invoke("process-webhook", *given, stdin=body, DATABASE_URL=database_url, **environment)
+    first, key, advice, *_ = result.stdout.splitlines()
+    assert first == "✘ refused:  zalopay  signature"
+    assert key.startswith("  key   ZALOPAY_KEY2 (current), 26 characters, fingerprint ")
+    assert "canary" not in result.stdout + result.stderr
+    if source == "stdin":
+        assert "payctl verify-signature" in advice
+        return
+    program, *command = shlex.split(advice.removeprefix("  try   "))
+    explained = invoke(*command, **environment)
+    assert (program, explained.exit_code) == ("payctl", 5)
+    assert "signed text" in explained.stdout
 
 
 def test_a_gateway_without_keys_is_a_matter_of_configuration(settle):

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 
 import pytest
 
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.providers.samples import samples
+from ticketbottle_payctl.sandbox.callbacks import callback
+from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
 
 BARE_KEYS = {
     "zalopay": "ZALOPAY_KEY2",
@@ -53,7 +56,10 @@ def test_the_line_for_people_says_it_all(process):
 def test_the_line_for_people_says_why_not(process):
     """What is wrong, a hint, and what to try; exit 5."""
     result = process("verify-signature", "--example", "zalopay", "--tamper", "amount")
-    assert result.stdout.startswith("✘ not valid  zalopay  the mac is not that of data under key2\n  hint  ")
+    first, key, hint, *_ = result.stdout.splitlines()
+    assert first == "✘ not valid  zalopay  the mac is not that of data under key2"
+    assert key == "  key   key2 of the example, 32 characters, fingerprint 5055cb27"
+    assert hint.startswith("  hint  no known variant matches")
     assert "--explain" in result.stdout
     assert result.returncode == 5
 
@@ -138,6 +144,76 @@ def test_keys_come_from_a_file(gateway, form, answer, tmp_path):
     key_file.write_text(texts[form], "utf-8")
     document = answer("verify-signature", str(file), "--provider", gateway, "--key-file", str(key_file), **rest)
     assert document["result"]["valid"]
+
+
+NEW, OLD, OTHER = "canary-key-now", "canary-key-before", "canary-key-of-nobody"
+KEY_CASES = {
+    "the current key signed": (
+        {"ZALOPAY_KEY2": NEW},
+        [("ZALOPAY_KEY2", "current", 14, True)],
+    ),
+    "the previous key of a rotation signed": (
+        {"ZALOPAY_KEY2": OTHER, "ZALOPAY_KEY2_PREVIOUS": NEW},
+        [("ZALOPAY_KEY2", "current", 20, False), ("ZALOPAY_KEY2_PREVIOUS", "previous", 14, True)],
+    ),
+    "only a previous key is set": (
+        {"ZALOPAY_KEY2_PREVIOUS": NEW},
+        [("ZALOPAY_KEY2_PREVIOUS", "previous", 14, True)],
+    ),
+    "no key signed": (
+        {"ZALOPAY_KEY2": OTHER, "ZALOPAY_KEY2_PREVIOUS": OLD},
+        [("ZALOPAY_KEY2", "current", 20, False), ("ZALOPAY_KEY2_PREVIOUS", "previous", 17, False)],
+    ),
+    "the key has a line end": (
+        {"ZALOPAY_KEY2": f"{NEW}\n"},
+        [("ZALOPAY_KEY2", "current", 15, False)],
+    ),
+}
+
+
+def callback_signed_with(key):
+    """A callback of ZaloPay's application 2554."""
+    payment = SandboxPayment("an-id", "TB-1", 250_000, "zalopay", "261123_TB-1")
+    return callback(payment, environ={"ZALOPAY_APP_ID": "2554", "ZALOPAY_KEY2": key}).body.decode()
+
+
+@pytest.mark.parametrize(("environment", "expected"), KEY_CASES.values(), ids=KEY_CASES)
+def test_each_key_that_was_tried_is_named_and_none_is_shown(environment, expected, invoke):
+    """Variable, generation, length and fingerprint tell the keys apart, and the one that signed is marked."""
+    arguments = ("verify-signature", "-", "--provider", "zalopay")
+    given = {"stdin": callback_signed_with(NEW), "ZALOPAY_APP_ID": "2554", **environment}
+    document, table = invoke(*arguments, "-o", "json", **given), invoke(*arguments, **given)
+    keys = json.loads(document.stdout)["result"]["keys"]
+    assert [(key["variable"], key["generation"], key["length"], key["matched"]) for key in keys] == expected
+    for key in keys:
+        value = environment[key["variable"]]
+        assert key["fingerprint"] == sha256(value.encode()).hexdigest()[:8]
+        assert (key["fingerprint"] in table.stdout) is (key["matched"] or not any(each["matched"] for each in keys))
+    assert "canary" not in document.stdout + table.stdout + table.stderr
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
+    """An application id, a terminal code and a partner code name the merchant, so they are not listed."""
+    file, keys = sample_file(tmp_path, gateway)
+    expected = {
+        "zalopay": ["ZALOPAY_KEY2"],
+        "payos": ["PAYOS_CHECKSUM_KEY"],
+        "vnpay": ["VNPAY_HASH_SECRET"],
+        "momo": ["MOMO_ACCESS_KEY", "MOMO_SECRET_KEY"],
+    }
+    document = answer("verify-signature", str(file), "--provider", gateway, **keys)
+    assert [key["variable"] for key in document["result"]["keys"]] == expected[gateway]
+    assert all(key["matched"] for key in document["result"]["keys"])
+
+
+def test_a_key_of_the_key_file_is_named_as_such(answer, tmp_path):
+    """The environment has another key with the same name, which was not tried."""
+    key_file = tmp_path / "keys"
+    key_file.write_text(f"key2={OTHER}\n", "utf-8")
+    arguments = ("verify-signature", "-", "--provider", "zalopay", "--key-file", str(key_file))
+    document = answer(*arguments, stdin=callback_signed_with(NEW), ZALOPAY_APP_ID="2554", ZALOPAY_KEY2=NEW)
+    assert [key["variable"] for key in document["result"]["keys"]] == ["ZALOPAY_KEY2 of the key file"]
 
 
 def test_keys_come_from_stdin(answer, tmp_path):
