@@ -15,7 +15,7 @@ DISAGREEMENTS = {
 
 
 def accepted_by_the_library(vector):
-    """Whether PayOS's own code believes the webhook."""
+    """Return whether PayOS's own code accepts the webhook."""
     client = payos.PayOS(client_id="client", api_key="api", checksum_key=vector.keys["checksum_key"])
     try:
         client.webhooks.verify(vector.request.body)
@@ -27,6 +27,6 @@ def accepted_by_the_library(vector):
 
 
 def test_the_official_library_agrees(payos_vector):
-    """PayOS's own Python code accepts and refuses the same webhooks, the listed ones apart."""
+    """PayOS's own Python library accepts and refuses the same webhooks, except for the listed ones."""
     agrees = accepted_by_the_library(payos_vector) == isinstance(payos_vector.verify(), Callback)
     assert agrees != (payos_vector.name in DISAGREEMENTS)

@@ -50,7 +50,7 @@ def sign(algorithm: Algorithm, credentials: Credentials, name: str, text: str) -
 def matches_unkeyed(algorithm: OldHash, candidates: Iterable[bytes], presented: bytes, text: bytes) -> bool:
     """Return whether ``presented`` is the plain hash of one of the keys and the text, as VNPay signed before 2.1.0.
 
-    This only explains a refusal. A plain hash proves nothing: whoever knows one can extend its text.
+    This only explains a refusal. A plain hash proves nothing, because a sender who knows one can extend its text.
     """
     found = False
     for key in candidates:

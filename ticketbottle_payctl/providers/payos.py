@@ -76,7 +76,7 @@ def _prove(body: bytes, keys: tuple[bytes, ...]) -> _Proven:
     except MalformedError as error:
         raise problem or error from None
     if not mac.matches("sha256", keys, mac.presented(envelope.get("signature")), text.encode("utf-8", "replace")):
-        detail = "the signature is not that of data under the checksum key"
+        detail = "the signature was not made from data with the checksum key"
         raise problem or NotGenuineError(RejectReason.SIGNATURE, detail)
     return _Proven(data, text, problem)
 

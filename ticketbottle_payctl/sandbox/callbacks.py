@@ -92,13 +92,13 @@ def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, enviro
         raise InputError(message, hint=f"one of: {', '.join(_SENT[name])}")
     keys = dict(environment() if environ is None else environ)
     if scenario is Scenario.BAD_SIGNATURE:
-        keys = somebody_elses(keys)
+        keys = with_wrong_keys(keys)
     return _MAKERS[name](payment, scenario, keys)
 
 
-def somebody_elses(keys: Environ) -> dict[str, str]:
-    """Return the same merchant with other keys. A callback that is signed with them must be refused."""
-    return {**keys, **{variable: "somebody-elses-key" for variable in keys if _is_key(variable)}}
+def with_wrong_keys(keys: Environ) -> dict[str, str]:
+    """Return the same merchant's settings with wrong keys. A callback that is signed with them must be refused."""
+    return {**keys, **{variable: "not-the-merchants-key" for variable in keys if _is_key(variable)}}
 
 
 def _is_key(variable: str) -> bool:

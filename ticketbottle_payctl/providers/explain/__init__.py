@@ -21,7 +21,7 @@ from ticketbottle_payctl.secret import Secret
 __all__ = ["Explanation", "Hint", "explain"]
 
 NO_VARIANT = Hint(
-    "no_neighbour",
+    "no_variant",
     "no known variant matches: the content was changed after signing, or the gateway signs with another key",
 )
 NOT_COMPARED = Hint(

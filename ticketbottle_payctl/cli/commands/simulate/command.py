@@ -35,7 +35,7 @@ from ticketbottle_payctl.jobs.process_webhook import process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest
 from ticketbottle_payctl.sandbox.altering import alter
-from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, scenarios, somebody_elses
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, scenarios, with_wrong_keys
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
 
 DUPLICATE = "duplicate"
@@ -199,7 +199,7 @@ def _request(
             message, hint=f"scenarios: {', '.join([each.replace('_', '-') for each in sent] + [DUPLICATE])}"
         )
     request = callback(payment, wanted, keys)
-    signing = somebody_elses(keys) if wanted is Scenario.BAD_SIGNATURE else keys
+    signing = with_wrong_keys(keys) if wanted is Scenario.BAD_SIGNATURE else keys
     return alter(request, payment.provider, changes, signing) if changes else request
 
 
