@@ -60,7 +60,7 @@ def test_an_explanation_tries_the_other_gateways_keys(merchant):
 
     report = verify_signature(request, None, swapped, explain=True)
     assert report.hints == (
-        "would match under ZALOPAY_KEY2 instead of MOMO_SECRET_KEY: is the key or the profile another one's?",
+        "would match under ZALOPAY_KEY2 instead of MOMO_SECRET_KEY: does the key belong to another gateway or profile?",
     )
     assert report.canonical is not None
 

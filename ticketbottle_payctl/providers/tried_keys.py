@@ -39,7 +39,13 @@ class TriedKey:
 
 
 def tried_keys(gateway: Gateway, request: Request, credentials: Credentials) -> tuple[TriedKey, ...]:
-    """Return the gateway's keys that sign callbacks, the current one of each first."""
+    """Return the gateway's keys that sign callbacks, the current one of each first.
+
+    Return none if the content cannot be read: then there was no text to compare a signature with.
+    """
+    verdict = gateway.verify(request, credentials)
+    if isinstance(verdict, Rejected) and verdict.reason is RejectReason.MALFORMED:
+        return ()
     return tuple(
         _tried(gateway, request, credentials, field.name, value, _variable(field.env, value, place))
         for field in gateway.fields

@@ -124,13 +124,24 @@ def test_a_given_amount_overrides_the_orders_amount(answer, database_url, engine
 
 
 @pytest.mark.postgres
-def test_an_order_must_exist_and_belong_to_the_gateway(answer, database_url, engine):
-    """An unknown order is exit 8, and an order of another gateway is exit 2."""
+def test_an_unknown_order_does_not_exist(answer, database_url):
+    """The exit code is 8."""
+    document = answer("simulate", "vnpay", "paid", "--order-code", "no-such-order", DATABASE_URL=database_url, **KEYS)
+    assert document["exit_code"] == 8
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("scenario", "advised"), [("paid", "paid"), ("pending", "paid"), ("duplicate", "duplicate")])
+def test_an_order_of_another_gateway_leads_to_the_right_command(scenario, advised, answer, database_url, engine):
+    """The exit code is 2, and the advised command works when it is pasted."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
     environ = {"DATABASE_URL": database_url, **KEYS}
-    assert answer("simulate", "vnpay", "paid", "--order-code", "no-such-order", **environ)["exit_code"] == 8
-    assert answer("simulate", "momo", "paid", "--order-code", payment.order_code, **environ)["exit_code"] == 2
+    document = answer("simulate", "momo", scenario, "--order-code", payment.order_code, **environ)
+    assert document["exit_code"] == 2
+    program, *command = document["error"]["hint"].split()
+    assert (program, command[:3]) == ("payctl", ["simulate", "vnpay", advised])
+    assert answer(*command, **environ)["exit_code"] == 0
 
 
 def test_a_url_that_nothing_listens_on_is_unavailable(answer):

@@ -207,6 +207,13 @@ def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
     assert all(key["matched"] for key in document["result"]["keys"])
 
 
+def test_no_key_is_named_if_the_content_cannot_be_read(answer, tmp_path):
+    """There was no text to compare a signature with, so the key is not the cause."""
+    _, keys = sample_file(tmp_path, "momo")
+    result = answer("verify-signature", "-", "--provider", "momo", stdin="hello", **keys)["result"]
+    assert (result["reason"], result["keys"]) == ("malformed", [])
+
+
 def test_a_key_of_the_key_file_is_named_as_such(answer, tmp_path):
     """The environment has another key with the same name, which was not tried."""
     key_file = tmp_path / "keys"

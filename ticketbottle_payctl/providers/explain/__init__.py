@@ -22,10 +22,10 @@ __all__ = ["Explanation", "Hint", "explain"]
 
 NO_VARIANT = Hint(
     "no_variant",
-    "no known variant matches: the content was changed after signing, or the gateway signs with another key",
+    "no known variant matches: the content was changed, or the key is wrong",
 )
-NOT_COMPARED = Hint(
-    "malformed", "the signature was not compared, because the content cannot be read: is it complete and unchanged?"
+NOT_READABLE = Hint(
+    "malformed", "the content cannot be read, so the signed text is not known: is it complete and unchanged?"
 )
 _SIGNED_BUT_UNCLEAR = Hint("malformed", "the signature is valid, so the content is the problem and not the key")
 _OTHER_MERCHANT = Hint("other_merchant", "the signature is valid: is this the callback of another profile?")
@@ -91,7 +91,7 @@ def _hints(  # noqa: PLR0913, PLR0917 - everything that is known
     return (
         list(_on_the_way(gateway, request, credentials))
         or (list(search(reading, gateway, credentials, others)) if reading else [])
-        or [NOT_COMPARED if verdict.reason is RejectReason.MALFORMED else NO_VARIANT]
+        or [NOT_READABLE if verdict.reason is RejectReason.MALFORMED else NO_VARIANT]
     )
 
 

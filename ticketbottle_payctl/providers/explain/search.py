@@ -70,8 +70,8 @@ def _other_keys(
     if swapped:
         yield Hint("other_key", f"would match under {' or '.join(swapped)} instead of {own}: are the two swapped?")
     elif foreign:
-        text = f"would match under {' or '.join(foreign)} instead of {own}: is the key or the profile another one's?"
-        yield Hint("other_key", text)
+        question = "does the key belong to another gateway or profile?"
+        yield Hint("other_key", f"would match under {' or '.join(foreign)} instead of {own}: {question}")
 
 
 def _other_spellings(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
