@@ -1,15 +1,15 @@
-"""What must hold between the outbox and Kafka after any fault: one judge for every test that injects one.
+"""Compare the outbox with Kafka after any fault. Every test that injects a fault uses this checker.
 
-``lost``        marked published, and not in Kafka
-``phantom``     in Kafka, and not in the outbox
-``altered``     topic, key, value or headers differ from what the row says, or from one copy to the next
-``reordered``   first occurrences of a payment's events are not in ``"createdAt"``, id order, across topics
-``overtaken``   a copy of an event lies behind a later event of its payment
-``duplicates``  event ids that came more than once; allowed after a fault only
+``lost``        marked published and not in Kafka
+``phantom``     in Kafka and not in the outbox
+``altered``     topic, key, value or headers differ from the row, or between two copies
+``reordered``   the first copies of a payment's events are not in the order of ``"createdAt"`` and id, across topics
+``overtaken``   a copy of an event is behind a later event of its payment
+``duplicates``  event ids that arrived more than once; they are allowed only after a fault
 
-Offsets of two topics cannot be compared, times can. The producer's time is when a message was handed to the client: a
-publisher that did not wait for the acknowledgement in between would look good by it. The broker's time
-(``message.timestamp.type=LogAppendTime``) is when it was appended: ``by_the_broker`` judges such topics, strictly.
+Offsets of two topics cannot be compared, but times can. The producer's time is the time when the client got the
+message, so it hides a publisher that did not wait for the acknowledgement. The broker's time
+(``message.timestamp.type=LogAppendTime``) is the time of the append, and ``by_the_broker`` applies the strict rule.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TOPIC_OF = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the outbox, its value as PostgreSQL prints it."""
+    """A row of the outbox with its payload as PostgreSQL prints it."""
 
     id: str
     key: str
@@ -56,7 +56,7 @@ class Row:
 
     @property
     def headers(self):
-        """The contract's headers."""
+        """The headers that the contract prescribes."""
         named = {
             "id": self.id,
             "eventId": self.id,
@@ -72,7 +72,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was wrong, each a list of event ids or payments; ``duplicates`` counts the copies too many."""
+    """The faults that were found, as event ids or payments. ``duplicates`` counts the additional copies of an event."""
 
     lost: list[str] = field(default_factory=list)
     phantom: list[str] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Verdict:
 
 
 def rows_of(engine: Engine) -> list[Row]:
-    """The whole outbox, in the order of publishing."""
+    """Return all rows of the outbox in the publishing order."""
     sql = """
         SELECT id, "aggregateId", "aggregateType", "eventType", payload::text, "createdAt", published, "publishedAt",
             "retryCount", "lastError", (SELECT ARRAY[correlation_id, traceparent, replay_run_id]
@@ -97,10 +97,10 @@ def rows_of(engine: Engine) -> list[Row]:
 def judge(
     rows: Sequence[Row], messages: Iterable[Received], *, sent_before: Iterable[str] = (), by_the_broker: bool = False
 ) -> Verdict:
-    """Compare the outbox with everything that lies in Kafka. ``sent_before`` are rows published by somebody else.
+    """Compare the outbox with all messages in Kafka. ``sent_before`` are ids that another service published.
 
-    ``by_the_broker``: between two topics an event must have been appended at least a millisecond before the next one
-    of its payment. Who waits for an acknowledgement and a commit in between cannot be faster.
+    With ``by_the_broker``, two events of a payment in two topics must be at least a millisecond apart. A publisher that
+    waits for an acknowledgement and a commit in between cannot be faster.
     """
     by_id = {row.id: row for row in rows}
     messages = list(messages)
@@ -130,7 +130,7 @@ def _faithful(row: Row, copies: list[Received]) -> bool:
 
 
 def _out_of_order(rows: Sequence[Row], messages: list[Received], *, first_only: bool, ties: bool) -> list[str]:
-    """Payments whose events lie the wrong way round: by offset in a topic, by time across topics."""
+    """Return the payments whose events are in the wrong order: by offset in a topic, by time across topics."""
     place = {row.id: (row.key, number) for number, row in enumerate(rows)}
     within: dict[tuple[str, str], list[int]] = defaultdict(list)
     for message, (key, number) in _placed(messages, place, lambda m: (m.topic, m.partition, m.offset), first_only):
@@ -148,7 +148,7 @@ def _placed(
     order: Callable[[Received], Any],
     first_only: bool,  # noqa: FBT001
 ) -> Iterator[tuple[Received, tuple[str, int]]]:
-    """The messages of known events in an order, with their payment and where in the outbox they stand."""
+    """Yield the messages of known events in the given order, with their payment and their position in the outbox."""
     seen: set[str] = set()
     for message in sorted(messages, key=order):
         id_ = (message.header["eventId"] or b"").decode()
@@ -158,7 +158,7 @@ def _placed(
 
 
 def _crossed(found: list[tuple[int, int, str]], *, ties: bool) -> bool:
-    """Whether a copy of an event is younger than any of a later one, or of another topic and not older (no ties)."""
+    """Return whether a copy is behind a copy of a later event, or tied with one in another topic."""
     return any(
         a < b and (at > than or (at == than and topic != other and not ties))
         for (a, at, topic), (b, than, other) in permutations(found, 2)

@@ -1,7 +1,7 @@
-"""Real services for the tests, shared as far as possible, and a count of what ran against them.
+"""Real services for the tests, shared as far as possible, and a count of the tests that used them.
 
-A service that is missing is a skip at home and a failure in CI (``CI=true``), where any skip at all is a failure.
-PAYCTL_TEST_POSTGRES says which PostgreSQL is used: ``wheel`` (the default), ``system`` or ``auto``.
+If a service is missing, its tests are skipped at home and fail in CI (``CI=true``), where no test may be skipped.
+PAYCTL_TEST_POSTGRES chooses the PostgreSQL server: ``wheel`` (the default), ``system`` or ``auto``.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 IN_CI = os.environ.get("CI") == "true"
 POSTGRES = os.environ.get("PAYCTL_TEST_POSTGRES", "wheel")
-"""Read once: no test sees the variable itself, see ``own_environment``."""
+"""The PostgreSQL to use. It is read here because ``own_environment`` hides the variable from the tests."""
 
-GROUPS = {"kafka_server": "kafka", "container": "container", "built": "package"}
+GROUPS = {"kafka_server": "kafka", "container": "container", "built": "package", "gateway_libraries": "node"}
 """A fixture that takes long to set up, and the group of tests that share it in one worker."""
 
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
-SERVICES = ("postgres", "mock_kafka", "kafka", "buildah")
+SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries")
 KAFKA_SECONDS = 180
-"""Time-out of a test with Apache Kafka: the first one fetches its jars with Maven. The others' is in pyproject.toml."""
+"""Time-out of a test with Apache Kafka, because the first one fetches the jars. Other tests: see pyproject.toml."""
 
 SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
-"""Who came by SCRAM-SHA-512 must show the password again every two seconds, so that a test can change it meanwhile."""
+"""A SCRAM-SHA-512 client must log in again every two seconds, so that a test can change the password."""
 CLEARED_PREFIXES = (
     *("DATABASE_", "KAFKA_", "OUTBOX_", "PAYCTL_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_"),
     *("AWS_", "OTEL_", "PG"),
@@ -57,7 +57,7 @@ numbers = count(1)
 
 
 def started_or_skipped(make):
-    """Start a service; where it is not installed, skip at home and fail in CI."""
+    """Start a service. If it is not installed, skip the test at home and fail it in CI."""
     try:
         return make().start()
     except ConfigError as error:
@@ -69,13 +69,13 @@ def started_or_skipped(make):
 
 @pytest.fixture(scope="session")
 def made() -> Callable:
-    """``made(make)``: a test file's own service, started; a skip at home and a failure in CI where it is missing."""
+    """Return ``made(make)``, which starts a service. If it is missing, the test is skipped at home and fails in CI."""
     return started_or_skipped
 
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees what the developer's shell says about payctl, PostgreSQL, Kafka or AWS."""
+    """Remove the variables of payctl, PostgreSQL, Kafka and AWS that the developer's shell has."""
     for name in list(os.environ):
         if name.startswith(CLEARED_PREFIXES) or name in CLEARED_NAMES:
             monkeypatch.delenv(name)
@@ -83,20 +83,20 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def counted(request: pytest.FixtureRequest) -> None:
-    """Note on each test which services it ran against."""
+    """Record on each test which services it used."""
     for name in SERVICES:
         if name in request.fixturenames:
             request.node.user_properties.append(("service", str(request.getfixturevalue(name))))
 
 
 def new_postgres() -> Postgres:
-    """Start a PostgreSQL server of the kind asked for, its data in memory."""
+    """Start a PostgreSQL server of the chosen kind with its data in memory."""
     return started_or_skipped(lambda: Postgres(binaries=POSTGRES, within=in_memory()))
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server of this worker's own."""
+    """Yield this worker's PostgreSQL server."""
     server = new_postgres()
     yield server
     server.close()
@@ -104,7 +104,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def template_database(postgres: Postgres) -> str:
-    """The name of a database with the payment service's tables and payctl's schema, to be cloned."""
+    """Return the name of a database with the payment service's tables and payctl's schema, to be cloned."""
     name = "template_payments"
     engine = engine_of(postgres.create_database(name))
     with engine.begin() as connection:
@@ -116,7 +116,7 @@ def template_database(postgres: Postgres) -> str:
 
 @pytest.fixture
 def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
-    """A database of the test's own, as the payment service left it and ``payctl db upgrade`` after it."""
+    """Yield the URL of a new database with the payment service's tables and payctl's schema."""
     name = f"payments_{next(numbers)}"
     yield postgres.create_database(name, template=template_database)
     postgres.drop_database(name)
@@ -124,7 +124,7 @@ def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
 
 @pytest.fixture
 def empty_database_url(postgres: Postgres) -> Iterator[str]:
-    """A database of the test's own with nothing in it."""
+    """Yield the URL of a new, empty database."""
     name = f"empty_{next(numbers)}"
     yield postgres.create_database(name)
     postgres.drop_database(name)
@@ -132,20 +132,20 @@ def empty_database_url(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """An engine on the test's own database, made the way payctl makes it."""
+    """Yield an engine on the test's database, made as payctl makes it."""
     engine = engine_of(database_url)
     yield engine
     engine.dispose()
 
 
 def engine_of(url: str) -> Engine:
-    """An engine on ``url``, made the way payctl makes it."""
+    """Return an engine on ``url``, made as payctl makes it."""
     return make_engine(DatabaseSettings(Secret(url)))
 
 
 @pytest.fixture
 def mock_kafka() -> Iterator[MockKafka]:
-    """A mock cluster of the test's own with the three topics; it is there in milliseconds."""
+    """Yield a mock cluster for this test with the three topics. It starts within milliseconds."""
     cluster = started_or_skipped(MockKafka)
     for topic in TOPICS:
         cluster.create_topic(topic)
@@ -155,7 +155,7 @@ def mock_kafka() -> Iterator[MockKafka]:
 
 @pytest.fixture(scope="session")
 def kafka_server(only_worker) -> Iterator[ApacheKafka]:
-    """The one Apache Kafka of this run: tests that use it all go to one worker."""
+    """Yield the only Apache Kafka of this run. All tests that use it run in one worker."""
     only_worker("kafka")
     broker = started_or_skipped(
         lambda: ApacheKafka(secure=True, proxied=True, settings=SHORT_LOGINS, within=in_memory())
@@ -166,7 +166,7 @@ def kafka_server(only_worker) -> Iterator[ApacheKafka]:
 
 @pytest.fixture(scope="session")
 def only_worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], None]:
-    """``only_worker(group)`` fails if another worker of this run has already set up what the group shares."""
+    """Return ``only_worker(group)``, which fails if another worker has already set up the group's service."""
 
     def claim(group: str) -> None:
         if not hasattr(request.config, "workerinput"):
@@ -181,7 +181,7 @@ def only_worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture
 def kafka(kafka_server: ApacheKafka) -> ApacheKafka:
-    """The running Apache Kafka, its three topics empty whatever the test before did to it."""
+    """Return the running Apache Kafka with three empty topics, whatever the previous test did to it."""
     kafka_server.revive()
     kafka_server.recreate_topics(TOPICS)
     return kafka_server
@@ -189,7 +189,7 @@ def kafka(kafka_server: ApacheKafka) -> ApacheKafka:
 
 @pytest.fixture
 def read_all() -> Callable[..., list[Received]]:
-    """``read_all(bootstrap, topics=the three)``: every message there is, in the order of topic, partition, offset."""
+    """Return ``read_all(bootstrap, topics)``, which returns all messages by topic, partition and offset."""
 
     def read(bootstrap: str, topics: tuple[str, ...] = TOPICS, **options) -> list[Received]:
         return kafka_messages.read_all(bootstrap, topics, **options)
@@ -199,7 +199,7 @@ def read_all() -> Callable[..., list[Received]]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the services it uses, before ``-m`` selects, and with the group it shares them in."""
+    """Mark each test with its services, before ``-m`` selects, and with the group that shares them."""
     for item in items:
         used = getattr(item, "fixturenames", ())
         if "postgres" in used:
@@ -214,20 +214,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Count, also what other workers ran."""
+    """Count the services of each test, also of the other workers' tests."""
     if report.when == "call" and not report.skipped:
         ran.update(str(service) for name, service in report.user_properties if name == "service")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what ran against what, so that nothing stays green by not running."""
+    """Print how many tests used each service, so that a test that did not run is noticed."""
     services = ", ".join(f"{service} {number} tests" for service, number in sorted(ran.items()))
     terminalreporter.write_line(f"services: {services or 'none'}")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Fail on any skip in CI. The very last lines say how many tests were skipped, and what they need."""
+    """Fail on any skip in CI. The last lines say how many tests were skipped and what they need."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if IN_CI and skipped and session.exitstatus == pytest.ExitCode.OK:

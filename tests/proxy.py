@@ -1,4 +1,4 @@
-"""What stands between a client and a server on loopback: slow, narrow, or losing what the server answers."""
+"""A proxy between a client and a server on loopback. It can be slow or narrow, or drop the server's answers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ PIECE = 512
 
 
 class Proxy:
-    """Listens on ``port`` of 127.0.0.1 and leads to ``target``. Its attributes may be changed while it serves.
+    """A proxy that listens on ``port`` of 127.0.0.1 and forwards to ``target``.
 
-    ``delay`` is seconds each way, ``rate`` bytes a second each way and connection. Without ``answers`` the server hears
-    the client, and the client never hears the server. ``connections`` counts those that were made.
+    Its attributes may change while it runs. ``delay`` is in seconds for each direction, and ``rate`` in bytes per
+    second for each direction and connection. If ``answers`` is false, the client's bytes reach the server but the
+    server's do not reach the client. ``connections`` counts the connections.
     """
 
     def __init__(self, port, target, *, delay=0.0, rate=None, answers=True):
@@ -27,7 +28,7 @@ class Proxy:
 
     @property
     def bootstrap(self):
-        """What KAFKA_BROKERS is set to."""
+        """The value for KAFKA_BROKERS."""
         return f"127.0.0.1:{self.port}"
 
     def __enter__(self):

@@ -1,6 +1,6 @@
-"""The four gateways' status queries on loopback HTTP: they check questions as the gateways would, and sign.
+"""Stand-ins for the four gateways' status queries over HTTP. They check requests and sign answers as the gateways do.
 
-Written from the gateways' pages, and sharing no line with payctl's own code for the same.
+They follow the gateways' documentation and share no line with payctl's own code.
 """
 
 from __future__ import annotations
@@ -78,13 +78,16 @@ STATES = {
 
 
 def mac(key, text, algorithm="sha256"):
-    """The lower-case hex HMAC."""
+    """Return the hex HMAC in lower case."""
     return hmac.new(KEYS[key].encode(), text.encode(), algorithm).hexdigest()
 
 
 @dataclass
 class Gateways:
-    """``states`` says of a reference how it stands, ``amounts`` what was paid; ``hostile`` answers instead of us."""
+    """All four gateways. ``states`` and ``amounts`` have a payment's state and paid amount by reference.
+
+    If ``hostile`` is set, it answers instead.
+    """
 
     base: str = ""
     states: dict[str, str] = field(default_factory=dict)
@@ -96,17 +99,17 @@ class Gateways:
 
     @property
     def environment(self):
-        """Where payctl finds them, and its keys."""
+        """The variables with the gateways' address and keys."""
         return {**KEYS, **{f"PAYCTL_{name.upper()}_URL": self.base for name in STATES}}
 
     def facts(self, gateway, reference):
-        """How a payment stands, in the gateway's words."""
+        """Return a payment's state in the gateway's words, and its amount."""
         self.asked.append((gateway, reference))
         state = STATES[gateway][self.states.get(reference, "pending")]
         return dict(state), self.amounts.get(reference, 250_000)
 
     def zalopay(self, form):
-        """2 and -402 where the mac is not right."""
+        """Answer a query, or return -402 if the MAC is wrong."""
         fields = {name: values[0] for name, values in parse_qs(form).items()}
         text = f"{KEYS['ZALOPAY_APP_ID']}|{fields.get('app_trans_id')}|{KEYS['ZALOPAY_KEY1']}"
         if fields.get("mac") != mac("ZALOPAY_KEY1", text) or fields.get("app_id") != KEYS["ZALOPAY_APP_ID"]:
@@ -115,7 +118,7 @@ class Gateways:
         return {"amount": amount, "zp_trans_id": 261123000000077, "is_processing": False, **state}
 
     def payos(self, reference, headers):
-        """401 where the client is not known."""
+        """Answer a query, or return None for 401 if the client is unknown."""
         if (headers["x-client-id"], headers["x-api-key"]) != (KEYS["PAYOS_CLIENT_ID"], KEYS["PAYOS_API_KEY"]):
             return None
         if self.states.get(reference) == "unknown":
@@ -130,7 +133,7 @@ class Gateways:
         return {"code": "00", "desc": "success", "data": data, "signature": mac("PAYOS_CHECKSUM_KEY", _pairs(data))}
 
     def vnpay(self, body):
-        """97 where the hash is not right, 94 where a request id comes twice."""
+        """Answer a query, or return 97 if the hash is wrong and 94 if a request id is repeated."""
         text = "|".join(body[f"vnp_{name}"] for name in ASKED_OF_VNPAY)
         assert len(body["vnp_RequestId"]) <= 32
         assert len(body["vnp_TransactionDate"]) == len(body["vnp_CreateDate"]) == 14
@@ -152,7 +155,7 @@ class Gateways:
         return {**hashed, "vnp_SecureHash": mac("VNPAY_HASH_SECRET", text, "sha512")}
 
     def momo(self, body):
-        """11 where the signature is not right, 40 where a request id comes twice."""
+        """Answer a query, or return 11 if the signature is wrong and 40 if a request id is repeated."""
         text = (
             f"accessKey={KEYS['MOMO_ACCESS_KEY']}&orderId={body['orderId']}&partnerCode={body['partnerCode']}"
             f"&requestId={body['requestId']}"
@@ -174,7 +177,7 @@ class Gateways:
 
 
 def _pairs(data):
-    """PayOS's signed text of an answer: sorted pairs, null as empty, arrays as compact JSON with sorted members."""
+    """Return PayOS's signed text of an answer: sorted pairs, null as empty, arrays as compact sorted JSON."""
     texts = {name: _payos_text(value) for name, value in data.items()}
     return "&".join(f"{name}={texts[name]}" for name in sorted(texts))
 
@@ -187,7 +190,7 @@ def _payos_text(value):
 
 @contextmanager
 def serving(gateways: Gateways) -> Iterator[Gateways]:
-    """Serve all four on a free port of 127.0.0.1 while the block runs."""
+    """Serve all four gateways on a free port of 127.0.0.1 during the block."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 20
@@ -219,7 +222,7 @@ def serving(gateways: Gateways) -> Iterator[Gateways]:
             self.wfile.write(body)
 
         def log_message(self, *_):
-            """Quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

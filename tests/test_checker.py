@@ -12,13 +12,13 @@ NOON = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - the owner's columns have no 
 
 
 def row(id_, second, key="k", event_type="PAYMENT_COMPLETED", *, published=True):
-    """A row, so many seconds after noon."""
+    """Return an outbox row that was created this many seconds after noon."""
     at = NOON + timedelta(seconds=second)
     return Row(id_, key, "payment", event_type, "{}", at, published, at if published else None, 0, None, None)
 
 
 def message(of, at, offset=0, topic="payment.completed", partition=0):
-    """The message of a row."""
+    """Return the Kafka message of a row."""
     return Received(
         topic, partition, offset, of.key.encode(), of.value.encode(), tuple(of.headers.items()), timestamp=at
     )
@@ -28,8 +28,8 @@ A, B = row("a", 1), row("b", 2)
 FAILED = row("f", 1, event_type="PAYMENT_FAILED")
 
 
-def test_a_faithful_and_ordered_log_is_good():
-    """What was published is there once, in order; what was not is not missed."""
+def test_the_checker_accepts_a_complete_and_ordered_log():
+    """Published events are in Kafka once and in order. The checker does not expect the unpublished one."""
     assert judge([A, B, row("c", 3, published=False)], [message(A, 10, 0), message(B, 10, 1)]) == Verdict()
 
 
@@ -53,20 +53,20 @@ def test_a_faithful_and_ordered_log_is_good():
         ({"duplicates": {"a": 1}, "overtaken": ["k"]}, [message(A, 10, 0), message(B, 11, 1), message(A, 12, 2)]),
     ],
 )
-def test_each_fault_is_named(fault, messages):
-    """Lost, made up, altered, out of order, behind a later one, twice."""
+def test_the_checker_names_each_fault(fault, messages):
+    """The checker finds lost, phantom, altered, reordered, overtaken and duplicate messages."""
     assert judge([A, B], messages) == replace(Verdict(), **fault)
 
 
-def test_order_counts_across_topics():
-    """A failed event after the completed one of its payment takes the tickets away."""
+def test_the_checker_compares_order_across_topics():
+    """A failed event behind the completed event of its payment is out of order, also in another topic."""
     failed = message(FAILED, 12, topic="payment.failed")
     assert judge([FAILED, B], [failed, message(B, 11)]).reordered == ["k"]
     assert judge([FAILED, B], [failed._replace(timestamp=10), message(B, 11)]) == Verdict()
 
 
 def test_the_broker_s_time_allows_no_tie_between_topics():
-    """Appended in one millisecond, the one was not waited for; in one topic the offsets say which came first."""
+    """Two events of a payment in two topics must not have the same append time. In one topic the offsets decide."""
     failed = message(FAILED, 11, topic="payment.failed")
     assert judge([FAILED, B], [failed, message(B, 11)]) == Verdict()
     verdict = judge([FAILED, B], [failed, message(B, 11)], by_the_broker=True)
@@ -75,14 +75,14 @@ def test_the_broker_s_time_allows_no_tie_between_topics():
     assert judge([A, B], [message(A, 11, 0), message(B, 11, 1)], by_the_broker=True) == Verdict()
 
 
-def test_by_the_broker_s_time_a_late_copy_is_found():
-    """A second PAYMENT_FAILED behind PAYMENT_COMPLETED takes the tickets away, though the first was in time."""
+def test_the_checker_finds_a_late_copy_by_the_broker_s_time():
+    """A second PAYMENT_FAILED behind PAYMENT_COMPLETED is overtaken, although the first copy was in order."""
     failed = message(FAILED, 10, topic="payment.failed")
     copies = [failed, message(B, 11), failed._replace(offset=1, timestamp=11)]
     verdict = judge([FAILED, B], copies, by_the_broker=True)
     assert (verdict.reordered, verdict.overtaken, verdict.duplicates) == ([], ["k"], {"f": 1})
 
 
-def test_what_others_sent_is_not_looked_for():
-    """Rows of the replaced service are published and not ours."""
+def test_the_checker_does_not_expect_events_that_another_service_sent():
+    """Events that the replaced service published do not count as lost."""
     assert judge([A, B], [message(A, 10)], sent_before=["b"]) == Verdict()

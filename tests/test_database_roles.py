@@ -1,4 +1,4 @@
-"""docs/database-roles.md grants each role what its part of payctl needs, and no more."""
+"""docs/database-roles.md grants each role what its part of payctl needs, and nothing else."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NO_SUBJECT = Subject(engine=None, kafka=None, producer=None, credentials=None, n
 
 @pytest.fixture(scope="module")
 def engine_as(postgres):
-    """``engine_as("webhook")``: an engine logged in as that role, in a database granted by the page's own words."""
+    """Yield ``engine_as("webhook")``, an engine of that role in a database with the grants that the page prints."""
     url = postgres.create_database("roles")
     before, after = re.findall(r"```sql\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     engines = {"superuser": make_engine(DatabaseSettings(Secret(url), pooled=False))}
@@ -61,7 +61,7 @@ def engine_as(postgres):
 
 
 def test_the_webhook_role_settles_a_payment(engine_as):
-    """A callback and its repeat need no more than the page grants."""
+    """A callback and its repetition need only the privileges that the page grants."""
     callback = sample("zalopay")
     data = json.loads(json.loads(callback.request.body)["data"])
     with engine_as("superuser").begin() as connection:
@@ -78,7 +78,7 @@ def test_the_webhook_role_settles_a_payment(engine_as):
 
 
 def test_the_publisher_role_publishes(engine_as, mock_kafka):
-    """Claiming, marking, putting back and saying who publishes need no more than the page grants."""
+    """Claiming, marking, releasing and recording the publisher need only the privileges that the page grants."""
     with engine_as("superuser").begin() as connection:
         insert_events(connection, 3)
         insert_events(connection, 1, event_type="PAYMENT_UNHEARD_OF")
@@ -89,8 +89,8 @@ def test_the_publisher_role_publishes(engine_as, mock_kafka):
 
 
 @pytest.mark.parametrize("role", ["cleanup", "operator"])
-def test_a_role_cleans_up(engine_as, role, tmp_path):
-    """Counting, locking, archiving and deleting need no more than the page grants; an operator is recorded."""
+def test_the_cleanup_and_operator_roles_clean_up(engine_as, role, tmp_path):
+    """Counting, locking, archiving and deleting need only the granted privileges. The operator's run is recorded."""
     with engine_as("superuser").begin() as connection:
         insert_events(connection, 2, state="published", age=timedelta(days=8))
     run = NewRun(str(uuid4()), "cleanup", Actor("me", "here"))
@@ -101,8 +101,8 @@ def test_a_role_cleans_up(engine_as, role, tmp_path):
 
 
 @pytest.mark.parametrize("role", ["publisher", "cleanup", "operator"])
-def test_a_role_sees_the_outboxs_state(engine_as, role):
-    """The numbers need no more than the page grants."""
+def test_three_roles_may_read_the_outboxs_statistics(engine_as, role):
+    """`payctl stats` needs only the privileges that the page grants."""
     assert collect_stats(engine_as(role), max_retries=5, by=By.ERROR).total >= 0
 
 
@@ -130,8 +130,8 @@ def test_a_role_sees_why_events_wait(engine_as, role, seen):
 
 
 @pytest.mark.parametrize("role", ["webhook", "publisher", "cleanup", "operator"])
-def test_every_role_may_ask_for_the_schemas_state(engine_as, role):
-    """`payctl db status` works as any of them."""
+def test_every_role_may_read_the_schema_status(engine_as, role):
+    """`payctl db status` works as any of the four roles."""
     assert migrations.status(engine_as(role)).pending == ()
 
 
@@ -145,8 +145,8 @@ def test_every_role_may_ask_for_the_schemas_state(engine_as, role):
         ("operator", "publish-outbox · stats · stats --by provider · list and show · replay · cleanup"),
     ],
 )
-def test_the_doctor_finds_nothing_to_mend_in_a_role(engine_as, role, tasks):
-    """What the page grants is what `payctl doctor` looks for, and nothing is missing of it."""
+def test_the_doctor_accepts_every_role_of_the_page(engine_as, role, tasks):
+    """`payctl doctor` finds that each role has all privileges for its tasks."""
     with transaction(engine_as(role), Limits()) as connection:
         (finding,) = grants(connection, NO_SUBJECT)
     assert (finding.status.value, finding.fact) == ("ok", f"role payctl_{role} may: {tasks}")
@@ -172,7 +172,7 @@ def test_the_doctor_finds_nothing_to_mend_in_a_role(engine_as, role, tasks):
         ("operator", "DELETE FROM payctl.webhook_receipts"),
     ],
 )
-def test_a_role_may_not_do_what_is_not_its_work(engine_as, role, statement):
-    """What the page withholds is refused by the database and told as a matter of configuration."""
+def test_a_role_cannot_do_what_the_page_does_not_grant(engine_as, role, statement):
+    """The database refuses the statement, and payctl raises ConfigError for the missing privilege."""
     with pytest.raises(ConfigError, match="lacks a privilege"), transaction(engine_as(role), Limits()) as connection:
         connection.exec_driver_sql(statement)

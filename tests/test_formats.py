@@ -1,4 +1,4 @@
-"""One form each for what people read."""
+"""The formats of money, counts, durations, sizes and instants."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
 
 @pytest.mark.parametrize(("amount", "text"), [(450_000, "450,000 VND"), (0, "0 VND"), (1, "1 VND")])
 def test_money_is_whole_units_with_separators(amount, text):
-    """An amount is never scaled: it is whole VND."""
+    """An amount is shown in whole VND with separators and is never scaled."""
     assert money(amount) == text
 
 
 def test_money_names_its_currency():
-    """A row with another currency shows it."""
+    """An amount in another currency is shown with that currency."""
     assert money(5, "USD") == "5 USD"
 
 
@@ -27,12 +27,12 @@ def test_money_names_its_currency():
     ("number", "text"), [(0, "0 events"), (1, "1 event"), (2, "2 events"), (1_234_567, "1,234,567 events")]
 )
 def test_a_count_agrees_with_its_noun(number, text):
-    """One event, and any other number of events."""
+    """The noun is singular for 1 and plural for any other number."""
     assert count(number, "event") == text
 
 
-def test_a_noun_may_have_a_plural_of_its_own():
-    """A batch becomes batches."""
+def test_a_count_can_have_an_irregular_plural():
+    """count(3, "batch", "batches") returns "3 batches"."""
     assert (count(1, "batch", "batches"), count(3, "batch", "batches")) == ("1 batch", "3 batches")
 
 
@@ -52,8 +52,8 @@ def test_a_noun_may_have_a_plural_of_its_own():
         (10**9, "11574 d 1 h"),
     ],
 )
-def test_a_duration_has_its_two_largest_units(seconds, text):
-    """No scientific notation, whatever its length."""
+def test_a_duration_shows_its_two_largest_units(seconds, text):
+    """A duration of any length is shown without scientific notation."""
     assert duration(seconds) == text
 
 
@@ -62,20 +62,20 @@ def test_a_duration_has_its_two_largest_units(seconds, text):
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (9_500_000, "9.5 MB"), (999_600, "1000 kB"), (10**15, "1000 TB")],
 )
 def test_a_size_is_in_steps_of_a_thousand(amount, text):
-    """No scientific notation, whatever its size."""
+    """A size of any length is shown in B, kB, MB, GB or TB, without scientific notation."""
     assert size(amount) == text
 
 
 def test_an_instant_is_utc_with_milliseconds():
-    """Programs and people read the same form."""
+    """rfc3339 shows UTC with milliseconds and Z, for programs and for people."""
     assert rfc3339(AT.astimezone(ZoneInfo("Asia/Ho_Chi_Minh"))) == "2026-11-22T03:04:05.678Z"
 
 
 def test_an_instant_in_a_zone_shows_utc_too():
-    """The offset is there, so the two forms can be compared."""
+    """An instant in another time zone is shown with its offset and in UTC."""
     assert local_and_utc(AT, ZoneInfo("Asia/Ho_Chi_Minh")) == "2026-11-22 10:04:05 +07:00 (2026-11-22T03:04:05.678Z)"
 
 
 def test_a_local_instant_has_milliseconds_and_an_offset():
-    """A clock time without its offset would be ambiguous."""
+    """A local time is shown with its offset, because it would be ambiguous without it."""
     assert local(AT, ZoneInfo("Asia/Ho_Chi_Minh")) == "2026-11-22 10:04:05.678+07:00"

@@ -1,4 +1,4 @@
-"""The house keeps its own rules: layers, documents, locks."""
+"""The project's own rules: import layers, locks, documents and generated files."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ MACHINE_PATH = re.compile(r"(?<![A-Za-z0-9_.~])/(?:root|work|farm|Users/\w+|home
 
 
 def read(path: Path) -> str:
-    """A file's text."""
+    """Return a file's text."""
     return path.read_text("utf-8")
 
 
 def name_of(path: Path) -> str:
-    """A file's name within the project."""
+    """Return a file's path within the project."""
     return path.relative_to(ROOT).as_posix()
 
 
 def text_files() -> list[Path]:
-    """What belongs to the project and is text; generated environments and caches are not."""
+    """Return the project's text files, without generated environments and caches."""
     places = [path for path in ROOT.iterdir() if path.name not in SKIPPED and not path.name.startswith((".venv", "."))]
     places += [ROOT / ".ci", ROOT / ".github", ROOT / ".gitignore"]
     files = [file for place in places for file in ([place] if place.is_file() else place.rglob("*"))]
@@ -49,7 +49,7 @@ def text_files() -> list[Path]:
 
 
 def generated_pages() -> dict[str, str]:
-    """What `make docs` would write now."""
+    """Return the pages that `make docs` would write now."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
@@ -57,7 +57,7 @@ def generated_pages() -> dict[str, str]:
 
 
 def wanted(use: str) -> list[Requirement]:
-    """What pyproject.toml asks for by name in a lock: the package's own needs, its extras, the groups."""
+    """Return the requirements of a lock: the package's own, its extras and its groups."""
     project, groups = PROJECT["project"], PROJECT["dependency-groups"]
     extras = {"cli": ["cli"], "demo": ["demo", "cli"], "lambda": ["lambda"], "msk": ["msk"], "otel": ["otel"]}
     extras |= {"test": ["cli", "msk", "otel"], "dev": ["demo", "cli", "msk", "otel"], "layer": []}
@@ -73,14 +73,14 @@ def wanted(use: str) -> list[Requirement]:
 
 
 def test_imports_keep_to_the_layers():
-    """No module imports one above it, or a driver it must not know."""
+    """No module imports a module of a higher layer or a driver that its contract forbids."""
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
 
 
 def test_one_file_imports_the_private_modules_of_typer():
-    """A new version of Typer may move its private modules. Only one file has to follow."""
+    """Only cli/app/parser.py has to change if a new version of Typer moves its private modules."""
     files = [
         file for package in ("ticketbottle_payctl", "lambda_entrypoints") for file in (ROOT / package).rglob("*.py")
     ]
@@ -89,8 +89,8 @@ def test_one_file_imports_the_private_modules_of_typer():
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
-def test_a_lock_holds_what_the_project_asks_for(lock):
-    """Every direct dependency of a use is in its lock, at a version within its bounds."""
+def test_a_lock_has_every_direct_dependency(lock):
+    """Every direct dependency is in its lock with a version that pyproject.toml allows."""
     pins = dict(PIN.findall(read(lock)))
     for requirement in wanted(lock.stem):
         pinned = pins.get(canonicalize_name(requirement.name))
@@ -98,8 +98,8 @@ def test_a_lock_holds_what_the_project_asks_for(lock):
         assert requirement.specifier.contains(pinned, prereleases=True), f"{requirement} but {pinned}: run `make lock`"
 
 
-def test_the_locks_agree():
-    """A package has one version in all of them."""
+def test_a_package_has_the_same_version_in_every_lock():
+    """No package is locked with two versions."""
     versions: dict[str, set[str]] = {}
     for lock in LOCKS:
         for package, version in PIN.findall(read(lock)):
@@ -109,15 +109,15 @@ def test_the_locks_agree():
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_every_pin_has_hashes_and_no_index(lock):
-    """Nothing is installed that was not seen when it was locked, and no index is written down."""
+    """Every pinned package has a hash, and no lock names a package index."""
     entries = re.split(r"^(?=[a-z0-9])", read(lock), flags=re.MULTILINE)[1:]
     assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
     assert "://" not in read(lock)
     assert "find-links" not in read(lock)
 
 
-def test_the_doors_do_not_share_their_libraries():
-    """The Lambda functions get no command line, and the command line no Lambda runtime."""
+def test_lambda_and_command_line_have_separate_libraries():
+    """The Lambda lock has no command line library, and the command line lock has no Lambda or AWS library."""
     lambda_pins = dict(PIN.findall(read(ROOT / "locks" / "lambda.txt")))
     cli_pins = dict(PIN.findall(read(ROOT / "locks" / "cli.txt")))
     assert {"typer", "rich", "click"} & lambda_pins.keys() == set()
@@ -125,8 +125,8 @@ def test_the_doors_do_not_share_their_libraries():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_links_lead_somewhere(page):
-    """A relative link in a page names a file that is there."""
+def test_relative_links_of_a_page_are_not_broken(page):
+    """Every relative link of a page names a file that exists."""
     targets = [target for target in LINK.findall(FENCE.sub("", read(page))) if "://" not in target]
     broken = [target for target in targets if not (page.parent / target.split("#")[0]).exists()]
     assert broken == []
@@ -134,37 +134,37 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", DECISIONS, ids=name_of)
 def test_a_decision_says_what_would_reopen_it(page):
-    """A choice without the condition of its end is a dogma."""
+    """Every decision has a section Reopen with the condition for a new decision."""
     assert re.search(r"^## Reopen\n\S", read(page), re.MULTILINE)
 
 
 def test_every_decision_is_in_the_list():
-    """The list of decisions misses none."""
+    """The README of the decisions links to each of them."""
     index = read(ROOT / "docs" / "decisions" / "README.md")
     assert [page.name for page in DECISIONS if f"({page.name})" not in index] == []
 
 
 @pytest.mark.parametrize("name", ["cli.md", "errors.md"])
 def test_generated_pages_are_current(name):
-    """What `make docs` would write is what is there."""
+    """docs/cli.md and docs/errors.md are what `make docs` would write."""
     assert read(ROOT / "docs" / name) == generated_pages()[name], "run `make docs`"
 
 
 def test_generated_schemas_are_current():
-    """The JSON Schemas in the package are what `make docs` would write from the types of the facts."""
+    """The JSON Schemas in the package are what `make docs` would write from the report types."""
     command = [sys.executable, "docs/schemas.py", "--check"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (result.stdout, result.returncode) == ("", 0), f"run `make docs` {result.stderr}"
 
 
 def test_every_command_is_in_the_handwritten_documents():
-    """A command that no person explains does not exist for a newcomer."""
+    """Every command is mentioned on a page that a person wrote."""
     handwritten = "\n".join(read(page) for page in PAGES if page.name not in {"cli.md", "errors.md"})
     assert [entry.name for entry in COMMANDS if f"payctl {entry.name}" not in handwritten] == []
 
 
-def test_quoted_code_is_in_the_code():
-    """A line that the architecture page quotes stands in the package as it is quoted."""
+def test_code_on_the_architecture_page_is_in_the_package():
+    """Every line of code that the architecture page quotes is in the package, character by character."""
     quotes = re.findall(r"^```python\n(.*?)\n```", read(ROOT / "docs" / "architecture.md"), re.DOTALL | re.MULTILINE)
     sources = "\n".join(read(file) for file in (ROOT / "ticketbottle_payctl").rglob("*.py"))
     assert quotes
@@ -172,7 +172,7 @@ def test_quoted_code_is_in_the_code():
 
 
 def test_the_architecture_page_draws_every_package():
-    """A package or module of the top level that is not drawn has no place yet."""
+    """The drawing on the architecture page has every top-level package and module."""
     page = read(ROOT / "docs" / "architecture.md")
     drawing = "".join(FENCE.findall(page))
     package = ROOT / "ticketbottle_payctl"
@@ -180,8 +180,8 @@ def test_the_architecture_page_draws_every_package():
     assert sorted(name for name in names if not re.search(rf"\b{name}\b", drawing)) == []
 
 
-def test_every_file_that_the_architecture_page_names_is_there():
-    """The table of places leads to files that exist."""
+def test_every_file_that_the_architecture_page_names_exists():
+    """Every path in the page's table is a file of the package."""
     page = read(ROOT / "docs" / "architecture.md")
     named = set(re.findall(r"`((?:cli|store|jobs|domain|providers|broker)/[a-z_/]+\.py)`", page))
     assert len(named) > 10
@@ -189,13 +189,13 @@ def test_every_file_that_the_architecture_page_names_is_there():
 
 
 def test_every_make_target_is_explained():
-    """`make` alone lists every target that a person calls."""
+    """`make` without a target lists every target with a description."""
     makefile = read(ROOT / "Makefile")
     phony = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)[1].split()
     assert [name for name in phony if not re.search(rf"^{name}:.*## \w", makefile, re.MULTILINE)] == []
 
 
-def test_no_file_names_a_machine():
-    """A path of one machine means nothing on another."""
+def test_no_file_contains_a_path_of_one_machine():
+    """No text file has an absolute path below a home or work directory."""
     found = [name_of(file) for file in text_files() if MACHINE_PATH.search(read(file))]
     assert found == []

@@ -24,14 +24,14 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @contextmanager
 def server(answer, wrap=lambda connection: connection):
-    """A server for one connection: it sends these bytes and closes. Yields its port and the bytes that it read."""
+    """Run a server for one connection that sends these bytes and closes. Yield its port and the bytes that it read."""
     with conversation(lambda connection: connection.sendall(answer), wrap) as found:
         yield found
 
 
 @contextmanager
 def conversation(talk, wrap=lambda connection: connection):
-    """A server for one connection, which reads a request and then calls ``talk``. Yields its port and what it read."""
+    """Run a server for one connection that reads a request and calls ``talk``. Yield its port and what it read."""
     read = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
@@ -41,7 +41,9 @@ def conversation(talk, wrap=lambda connection: connection):
                 accepted, _ = listening.accept()
                 with wrap(accepted) as connection:
                     request = connection.recv(65_536)
-                    while request.startswith(b"POST") and not request.endswith(b"body"):  # it comes in pieces
+                    while request.startswith(b"POST") and not request.endswith(
+                        b"body"
+                    ):  # the request arrives in several pieces
                         request += connection.recv(65_536)
                     read.append(request)
                     talk(connection)
@@ -88,14 +90,14 @@ def test_the_environment_does_not_change_where_a_request_goes(monkeypatch, tmp_p
 
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 2000000\r\n"], ids=["until it closes", "with a length"])
-def test_a_long_response_is_cut(length):
-    """One byte above the limit is enough to know that the response is too long."""
+def test_a_response_that_is_too_long_is_cut(length):
+    """Payctl reads one byte more than the limit and stops."""
     with server(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n" + b"x" * 2_000_000) as (port, _):
         assert get(port).body == b"x" * (MAX_BODY_BYTES + 1)
 
 
 def test_a_compressed_response_is_not_unpacked():
-    """A few bytes cannot become many: the body is returned as it was sent."""
+    """The body is returned as it was sent, so a few bytes cannot become many."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
     with server(answer) as (port, _):
         assert get(port).body == b"abc"
@@ -107,7 +109,7 @@ def test_a_compressed_response_is_not_unpacked():
     ids=["nothing", "in the headers", "in the body", "in a body with a length"],
 )
 def test_one_deadline_covers_a_response_that_comes_byte_by_byte(start):
-    """Each byte comes in time, and the exchange as a whole still ends at its deadline."""
+    """A response that arrives byte by byte does not extend the deadline of the exchange."""
     stop = Event()
 
     def trickle(connection):
@@ -126,7 +128,7 @@ def test_one_deadline_covers_a_response_that_comes_byte_by_byte(start):
 
 
 def test_the_deadline_covers_the_tls_handshake():
-    """A server that accepts the connection and then says nothing cannot hold up payctl."""
+    """A server that accepts the connection and does not answer cannot block payctl."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         begun = time.monotonic()
         request = HttpRequest("GET", f"https://127.0.0.1:{listening.getsockname()[1]}/")
@@ -135,8 +137,8 @@ def test_the_deadline_covers_the_tls_handshake():
     assert time.monotonic() - begun < 5
 
 
-def test_a_refused_connection_is_named():
-    """The system's reason is in the message."""
+def test_the_error_for_a_refused_connection_has_the_reason():
+    """The message contains the operating system's reason."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     with pytest.raises(UnavailableError, match=r"no response from 127\.0\.0\.1: .*[Rr]efused"):
@@ -166,7 +168,7 @@ def test_a_certificate_must_be_trusted(trusted, tmp_path, monkeypatch):
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nnonsense"],
 )
 def test_an_incomplete_response_is_an_error(answer):
-    """The error quotes nothing of what came."""
+    """An incomplete response raises UnavailableError, and the message quotes none of its bytes."""
     with server(answer) as (port, _), pytest.raises(UnavailableError, match="complete HTTP response") as caught:
         get(port)
     assert "nonsense" not in caught.value.message
@@ -174,7 +176,7 @@ def test_an_incomplete_response_is_an_error(answer):
 
 @pytest.mark.parametrize("value", ["hidden\r\nX: y", "hiddén"])
 def test_a_header_that_http_does_not_allow_is_not_quoted(value):
-    """A key with such a character is an error, and the error does not show the key."""
+    """A header value with a forbidden character raises an error that does not show the value."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         request = HttpRequest("GET", f"http://127.0.0.1:{listening.getsockname()[1]}/", {"x-api-key": value})
         with pytest.raises(UnavailableError, match="character that HTTP does not allow") as caught:
@@ -189,14 +191,14 @@ def test_a_header_that_http_does_not_allow_is_not_quoted(value):
      "https://user:secret@example.com/", "https://exa mple.com/", "https://example.com/\r\nX: y", "http://[::1",
      "http://127.0.0.1.example.com/", "https://vé.example/"],
 )  # fmt: skip
-def test_an_address_that_is_not_allowed(url):
-    """It is refused before a connection is opened. The error does not quote it, because it can hold a password."""
+def test_a_forbidden_url_is_refused(url):
+    """Payctl refuses the URL before it connects. The error does not quote the URL, which can hold a password."""
     with pytest.raises(InputError) as caught:
         checked_url(url)
     assert "secret" not in caught.value.message + caught.value.hint
 
 
 @pytest.mark.parametrize("url", ["https://example.com", "http://127.0.0.1:1/x", "http://[::1]/", "http://LOCALHOST:80"])
-def test_an_address_that_is_allowed(url):
-    """A URL may be https for every host, and http for this machine."""
+def test_https_urls_and_local_http_urls_are_allowed(url):
+    """A URL may use https for every host, and http only for this machine."""
     assert checked_url(url).hostname

@@ -1,4 +1,4 @@
-"""The one list of metrics, and the lines that are made from it."""
+"""The list of metrics, and the log lines that are made from it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[1]
 AT = 1_795_402_800.25
 
 
-def test_a_line_is_what_cloudwatch_reads():
-    """The specification's members, the time in milliseconds, one directive for one set of dimensions."""
+def test_a_metric_line_has_the_format_that_cloudwatch_reads():
+    """A line has the members of the embedded metric format, and its time is in milliseconds."""
     (line,) = emf(Function.CLEANUP, {"CleanupDeleted": 3}, env="prod", at=AT)
     assert json.loads(line) == {
         "_aws": {
@@ -46,7 +46,7 @@ def test_a_line_is_what_cloudwatch_reads():
 
 
 def test_a_webhook_is_counted_by_function_and_by_gateway():
-    """And by nothing else: each combination of values is paid for."""
+    """A webhook metric has two sets of dimensions only, because AWS charges for each combination."""
     lines = [
         json.loads(each) for each in emf(Function.WEBHOOK, {"WebhookReceived": 1}, env="e", at=AT, provider="momo")
     ]
@@ -57,8 +57,8 @@ def test_a_webhook_is_counted_by_function_and_by_gateway():
     assert len(emf(Function.WEBHOOK, {"WebhookReceived": 1}, env="e", at=AT)) == 1
 
 
-def test_no_values_are_no_metric():
-    """A latency that nothing had is left out, and a line of nothing is no line."""
+def test_a_metric_without_values_is_left_out():
+    """An empty list of latencies adds no metric, and a line without metrics is not written."""
     assert emf(Function.PUBLISH_OUTBOX, {"PublishLatency": []}, env="e", at=AT) == []
     (line,) = emf(Function.PUBLISH_OUTBOX, {"PublishLatency": [], "OutboxDead": 0}, env="e", at=AT)
     assert "PublishLatency" not in line
@@ -68,21 +68,21 @@ def test_no_values_are_no_metric():
     ("function", "name", "error"),
     [(Function.WEBHOOK, "WebhookUnheardOf", KeyError), (Function.CLEANUP, "WebhookReceived", ValueError)],
 )
-def test_what_is_not_in_the_list_is_not_emitted(function, name, error):
-    """Alarms and dashboard are made from the list."""
+def test_a_metric_that_is_not_in_the_list_is_refused(function, name, error):
+    """Emitting an unknown metric, or one of another function, raises an error."""
     with pytest.raises(error):
         emf(function, {name: 1}, env="e", at=AT)
 
 
-def test_the_list_is_within_what_cloudwatch_takes():
-    """Distinct names, known dimensions, fewer than a hundred metrics in a line."""
+def test_the_list_of_metrics_is_within_cloudwatch_s_limits():
+    """Names are distinct, dimensions are known, and there are fewer than 100 metrics."""
     assert len(BY_NAME) == len(METRICS) < 100
     assert all(metric.meaning and set(metric.dimensions) <= {BY_FUNCTION, BY_PROVIDER} for metric in METRICS)
     assert MOST_VALUES == 100
 
 
 def test_every_metric_of_the_list_is_emitted_by_the_code():
-    """Its name stands in the functions' own source, or in the one helper that they share."""
+    """The name of every metric is in the functions' source or in the helper that they share."""
     emitted = {*ACCEPTED.values(), *REFUSED.values(), *of_outbox(0, 0, None)}
     for file in (ROOT / "lambda_entrypoints").glob("*.py"):
         emitted |= {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
@@ -90,7 +90,7 @@ def test_every_metric_of_the_list_is_emitted_by_the_code():
 
 
 def test_metrics_are_on_stdout_when_the_call_returns(capsys):
-    """The process may be frozen right after."""
+    """The line is flushed at once, because Lambda may freeze the process after the call."""
     emit(Function.WEBHOOK, {"ColdStart": 1}, env="test")
     out, err = capsys.readouterr()
     assert (json.loads(out)["ColdStart"], err) == (1, "")

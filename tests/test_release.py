@@ -1,4 +1,4 @@
-"""What a release contains: the sdist is complete, and the wheel built from it works where nothing else of payctl is."""
+"""The release: the sdist is complete, and the wheel built from it works without the checkout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("ticketbottle_payctl", "lambda_entrypoints")
 
 
 def run(*command, cwd, **environment):
-    """Run a command without the variables that would lead it to this checkout; return what it printed."""
+    """Run a command without the variables that point to this checkout, and return its output."""
     bare = {"PATH": os.environ["PATH"], "HOME": str(cwd), **environment}
     done = subprocess.run(command, cwd=cwd, env=bare, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -30,7 +30,7 @@ def run(*command, cwd, **environment):
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory):
-    """The sdist's unpacked directory."""
+    """Return the directory of the unpacked sdist."""
     place = tmp_path_factory.mktemp("sdist")
     run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(place), cwd=ROOT)
     with tarfile.open(place / f"payctl-{__version__}.tar.gz") as archive:
@@ -40,7 +40,7 @@ def sdist(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wheel(sdist, tmp_path_factory):
-    """The wheel that is built from the unpacked sdist."""
+    """Return the wheel that is built from the unpacked sdist."""
     place = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place), cwd=sdist)
     return place / f"payctl-{__version__}-py3-none-any.whl"
@@ -48,7 +48,7 @@ def wheel(sdist, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """The programs' directory of a new environment with this wheel; its dependencies are those of the lock."""
+    """Return the bin directory of a new environment with this wheel and the locked dependencies."""
     place = tmp_path_factory.mktemp("installed")
     run(sys.executable, "-m", "venv", "--without-pip", "environment", cwd=place)
     environment = place / "environment"
@@ -56,32 +56,32 @@ def installed(wheel, tmp_path_factory):
     python = str(environment / "bin" / "python")
     run(sys.executable, "-m", "pip", "--python", python, "install", *options, str(wheel), cwd=place)
     own = sysconfig.get_path("purelib", vars={"base": str(environment)})
-    # A directory that a .pth file names comes last, and its own .pth files do not count: not even an editable payctl.
+    # Python puts this directory last and ignores the .pth files in it, so an editable payctl has no effect.
     Path(own, "locked.pth").write_text(sysconfig.get_path("purelib"), "utf-8")
     return environment / "bin"
 
 
 def files_of(place):
-    """The files of both packages below a directory, without what Python leaves there."""
+    """Return the files of both packages below a directory, without bytecode."""
     found = [file for package in PACKAGES for file in (place / package).rglob("*") if file.is_file()]
     return {file.relative_to(place).as_posix() for file in found if "__pycache__" not in file.parts}
 
 
-def test_the_sdist_misses_no_file(sdist):
-    """Both packages are whole, and what a person or a builder needs is beside them."""
+def test_the_sdist_is_complete(sdist):
+    """The sdist has all files of both packages and everything that a build needs."""
     assert files_of(sdist) == files_of(ROOT)
     for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile", "locks/cli.txt", "tests"):
         assert (sdist / name).exists(), name
 
 
 def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
-    """The wheel is built from the sdist. Servers for tests and benchmarks are not in it."""
+    """The wheel has the files of both packages, and no server for tests or benchmarks."""
     names = zipfile.ZipFile(wheel).namelist()
     assert {name for name in names if ".dist-info/" not in name} == files_of(ROOT)
 
 
-def test_the_installed_wheel_is_what_runs(installed):
-    """The environment takes payctl from the wheel and not from this checkout."""
+def test_the_installed_environment_uses_the_wheel(installed):
+    """Python imports payctl from the installed wheel and not from this checkout."""
     code = (
         "import ticketbottle_payctl, lambda_entrypoints.webhook as it; print(ticketbottle_payctl.__file__, it.__file__)"
     )
@@ -99,5 +99,5 @@ def test_the_installed_wheel_is_what_runs(installed):
     ids=["--version", "version", "verify-signature"],
 )
 def test_an_installed_command_works(arguments, words, installed):
-    """The program in the environment's bin directory runs, and says what it should."""
+    """The payctl program of the installed environment runs and prints the expected words."""
     assert words in run(str(installed / "payctl"), *arguments, cwd=installed)

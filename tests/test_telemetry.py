@@ -19,7 +19,10 @@ CARD = "9704198526191432198"
 
 @pytest.fixture
 def lines():
-    """Log into a text, and read its lines as JSON; the log is left as it was."""
+    """Set up logging into memory and yield a function that returns the JSON lines.
+
+    Logging is restored after the test.
+    """
     root, own = logging.getLogger(), logging.getLogger("ticketbottle_payctl")
     before = root.handlers[:], root.level, own.level
     stream = io.StringIO()
@@ -30,8 +33,8 @@ def lines():
     own.setLevel(before[2])
 
 
-def test_a_line_is_one_object_with_the_event_s_name(lines):
-    """Time in UTC, level, event name, what is always there, and the fields; None is left out."""
+def test_a_log_line_is_one_json_object(lines):
+    """A line has time in UTC, level, event name, service and the fields. A field that is None is left out."""
     log_event("webhook_settled", provider="zalopay", amount=450_000, reason=None, late=False)
     (line,) = lines()
     at = datetime.fromisoformat(line.pop("timestamp"))
@@ -46,8 +49,8 @@ def test_a_line_is_one_object_with_the_event_s_name(lines):
     }
 
 
-def test_the_context_is_on_every_line_inside_it(lines):
-    """Nested contexts add up and end where their blocks end."""
+def test_a_log_context_is_on_every_line_inside_it(lines):
+    """Nested contexts are combined, and each one ends with its block."""
     with log_context(function_request_id="r-1"):
         with log_context(correlation_id="c-1"):
             log_event("inner")
@@ -58,8 +61,8 @@ def test_the_context_is_on_every_line_inside_it(lines):
 
 
 @pytest.mark.parametrize(("level", "shown"), [("debug", 3), ("info", 2), ("warn", 1), ("warning", 1), ("error", 0)])
-def test_the_level_is_log_level_s(level, shown, lines):
-    """Less important lines than the level are not written."""
+def test_lines_below_the_log_level_are_not_written(level, shown, lines):
+    """Only events of the configured level or a higher level are written."""
     stream = io.StringIO()
     setup_logging(level, stream=stream)
     for each in ("debug", "info", "warning"):
@@ -68,8 +71,8 @@ def test_the_level_is_log_level_s(level, shown, lines):
     assert lines() == []
 
 
-def test_libraries_are_heard_from_warnings_on(lines):
-    """A library's chatter stays out, its warnings come in, with its name, in the same form."""
+def test_only_warnings_of_libraries_are_logged(lines):
+    """A library's warning is logged in the same format with its logger's name and without secrets."""
     logging.getLogger("some.library").info("chatter")
     logging.getLogger("some.library").warning("password=%s", "canary-password")
     (line,) = lines()
@@ -77,8 +80,8 @@ def test_libraries_are_heard_from_warnings_on(lines):
     assert "canary" not in json.dumps(line)
 
 
-def test_a_line_goes_to_what_stderr_is_now(capsys):
-    """A stream that was replaced after the setup is followed."""
+def test_log_lines_go_to_the_current_stderr(capsys):
+    """Logging follows sys.stderr if it is replaced after the setup."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     setup_logging("info")
@@ -92,22 +95,22 @@ def test_a_line_goes_to_what_stderr_is_now(capsys):
     "checksum_key", "authorization", "dsn", "DATABASE_URL", "accountNumber", "counterAccountNumber", "card_number",
     "body", "query", "payload",
 ])  # fmt: skip
-def test_a_field_whose_name_says_secret_is_blank(name, lines):
-    """Whatever its value is, also inside a structure."""
+def test_a_field_with_a_secret_name_is_blanked(name, lines):
+    """The value is blanked whatever it is, also inside a structure."""
     log_event("tried", **{name: "canary", "inner": {name: ["canary"]}})
     assert lines()[0][name] == "***"
     assert "canary" not in json.dumps(lines())
 
 
 @pytest.mark.parametrize("name", ["order_code", "event_id", "reference", "machine", "monkey", "idempotency_key_used"])
-def test_other_fields_are_shown(name, lines):
-    """Names that only sound alike keep their values."""
+def test_fields_with_harmless_names_are_shown(name, lines):
+    """A name that only resembles a secret's name keeps its value."""
     log_event("tried", **{name: "shown"})
     assert lines()[0][name] == "shown"
 
 
-def test_a_gateway_s_number_is_no_card(lines):
-    """An identifier may pass the card check by accident and must stay readable."""
+def test_a_gateway_transaction_id_is_not_blanked_as_a_card_number(lines):
+    """A transaction id that passes the card check by accident is still shown."""
     log_event("tried", gateway_transaction_id=CARD, note=CARD)
     assert (lines()[0]["gateway_transaction_id"], lines()[0]["note"]) == (CARD, "***")
 
@@ -129,7 +132,7 @@ def test_a_gateway_s_number_is_no_card(lines):
     ],
 )
 def test_text_that_looks_like_a_secret_is_blanked(text, shown):
-    """Passwords in URLs, named secrets, MACs, card numbers."""
+    """Passwords in URLs, named secrets, MACs and card numbers are blanked."""
     assert redact(text) == shown
 
 
@@ -146,20 +149,20 @@ def test_text_that_looks_like_a_secret_is_blanked(text, shown):
         "12 tokens",
     ],
 )
-def test_other_text_is_left_alone(text):
-    """Ids, order codes, instants, and digits that are no card."""
+def test_harmless_text_is_not_redacted(text):
+    """Ids, order codes, instants and digits that are not a card number are not changed."""
     assert redact(text) == text
 
 
 def test_a_registered_value_is_blanked_wherever_it_appears():
-    """As it is and as a URL spells it; short ones are left, or every word would go."""
+    """A registered secret is blanked, also in its URL-encoded form. Very short values are not."""
     register(Secret("canary/value+1"))
     register(Secret("short"))
     assert redact("a canary/value+1 b canary%2Fvalue%2B1 c short") == "a *** b *** c short"
 
 
 def test_a_traceback_is_redacted(lines):
-    """An error that is logged brings its traceback without its secrets."""
+    """The traceback in a log line shows no registered secret and no password of a URL."""
     register(Secret("canary-in-error"))
     cause = ConnectionError("postgresql://u:canary@h/d")
     error = ConfigError("the value was canary-in-error")
@@ -178,12 +181,12 @@ def test_a_traceback_is_redacted(lines):
     ],
 )
 def test_instants_are_utc_with_milliseconds(at, shown):
-    """Whatever zone they were in."""
+    """An instant of any time zone is logged in UTC with milliseconds."""
     assert telemetry.rfc3339(at) == shown
 
 
-def test_hostile_text_cannot_break_a_line(lines):
-    """Line ends and control characters are escaped: one event stays one line."""
+def test_hostile_text_cannot_break_a_log_line(lines):
+    """Line breaks and control characters are escaped, so one event is always one line."""
     log_event("tried", order_code="a\nb\x1b[31m\u202e\x9b")
     assert lines()[0]["order_code"] == "a\nb\x1b[31m\u202e\x9b"
 
@@ -203,8 +206,8 @@ def test_hostile_text_cannot_break_a_line(lines):
     ],
     ids=["letters", "schemes", "names", "blanks", "digits", "hex", "card groups", "long scheme", "ats"],
 )
-def test_a_long_text_is_redacted_in_proportion_to_its_length(text):
-    """Sixty-four KiB of letters took half a minute; the default time-out of a test would end that."""
+def test_redaction_takes_linear_time(text):
+    """Redacting a million characters ends within the time-out of a test."""
     assert redact(text) is not None
 
 
@@ -220,5 +223,5 @@ def test_a_long_text_is_redacted_in_proportion_to_its_length(text):
     ],
 )
 def test_a_password_in_an_address_is_blanked_up_to_the_last_at(text, shown):
-    """The user and the host stay, so that the message still says where it went."""
+    """Everything up to the last @ is blanked except the user, and the host stays readable."""
     assert redact(text) == shown

@@ -46,7 +46,7 @@ MALFORMED = (
 
 @pytest.fixture
 def spans():
-    """What the SDK exported, and a tracer that exports there at once."""
+    """Yield an exporter that keeps spans in memory, with a tracer that exports to it at once."""
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     exporter.tracer = provider.get_tracer("test")
@@ -56,7 +56,7 @@ def spans():
 
 @pytest.fixture
 def publish(engine, mock_kafka, spans):
-    """Publish what is pending, traced."""
+    """Yield a function that publishes pending events with tracing."""
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
 
     def run(**options):
@@ -68,7 +68,7 @@ def publish(engine, mock_kafka, spans):
 
 
 def settle(engine, traceparent):
-    """A customer pays, and the gateway calls with a trace of its own."""
+    """Settle a payment with a callback that carries this traceparent."""
     with engine.begin() as connection:
         payment = insert_payment(connection, order_code=f"TB-ROCK-20261123-{uuid4().hex[:8].upper()}")
     request = callback(payment, Scenario.PAID)
@@ -77,7 +77,7 @@ def settle(engine, traceparent):
 
 
 def trace_events(engine, traceparent):
-    """Give every outbox row the trace it came from; ``%`` stands for a number of its own."""
+    """Give every outbox row a traceparent. ``%`` stands for the row's number."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO payctl.event_context (event_id, traceparent) "
@@ -87,7 +87,7 @@ def trace_events(engine, traceparent):
 
 
 def test_a_callbacks_trace_reaches_kafka_and_the_span(engine, publish, spans, mock_kafka, read_all):
-    """The traceparent that came with the callback is the message's header, and the batch's span links to it."""
+    """The callback's traceparent becomes the message's header, and the batch's span links to it."""
     event = settle(engine, TRACEPARENT).event
     publish()
     (message,) = read_all(mock_kafka.bootstrap)
@@ -105,7 +105,7 @@ def test_a_callbacks_trace_reaches_kafka_and_the_span(engine, publish, spans, mo
 
 @pytest.mark.parametrize("traceparent", MALFORMED)
 def test_a_bad_traceparent_changes_nothing(traceparent, engine, publish, spans):
-    """Absent or malformed, the payment settles, the event is published, and the span has no link."""
+    """If the traceparent is missing or malformed, the event is still published and its span has no link."""
     settle(engine, traceparent)
     assert publish().counts.published == 1
     (span,) = spans.get_finished_spans()
@@ -113,8 +113,8 @@ def test_a_bad_traceparent_changes_nothing(traceparent, engine, publish, spans):
     assert span_context(traceparent) is None
 
 
-def test_one_span_for_each_batch_with_its_counts(engine, publish, spans):
-    """A span says how many events, of which topics, and what became of them."""
+def test_each_batch_has_one_span_with_its_counts(engine, publish, spans):
+    """A span has the numbers of events, published events and dead events, and the topics."""
     with engine.begin() as connection:
         insert_events(connection, 25, event_type="PAYMENT_FAILED")
         insert_events(connection, 5, event_type="PAYMENT_REFUNDED")
@@ -135,8 +135,8 @@ def test_one_span_for_each_batch_with_its_counts(engine, publish, spans):
     assert found[1].attributes["payctl.topic.payment.failed"] == 5
 
 
-def test_links_are_bounded(engine, publish, spans):
-    """A batch of a thousand has no more links than the SDK keeps, all of them different."""
+def test_the_links_of_a_span_are_bounded(engine, publish, spans):
+    """A batch of 1,000 events has no more links than the SDK keeps, and all are different."""
     with engine.begin() as connection:
         insert_events(connection, 1000)
     trace_events(engine, f"00-{TRACE}-%-01")
@@ -146,8 +146,8 @@ def test_links_are_bounded(engine, publish, spans):
     assert span.dropped_links == 0
 
 
-def test_an_error_ends_the_span_and_goes_on(spans):
-    """The span says which kind of error it was, without its text; the error itself is untouched."""
+def test_an_error_ends_the_span_and_is_raised(spans):
+    """The span has the class of the error and not its text. The error itself is raised unchanged."""
     message = "canary"
     with pytest.raises(BrokerUnavailableError, match=message), traced_batch(spans.tracer, []):
         raise BrokerUnavailableError(message)
@@ -157,8 +157,8 @@ def test_an_error_ends_the_span_and_goes_on(spans):
     assert message not in span.to_json()
 
 
-def test_a_batch_that_nobody_acknowledged_is_an_error(spans):
-    """Nothing published and something unsent is what the span's status tells."""
+def test_the_span_of_an_unacknowledged_batch_is_an_error(spans):
+    """The span's status is an error if no event was published and some were not sent."""
     with traced_batch(spans.tracer, []) as ended:
         ended({"published": 0, "unsent": 3})
     with traced_batch(spans.tracer, []) as ended:
@@ -186,8 +186,8 @@ print(any(name.startswith("opentelemetry") for name in sys.modules))
         {"OTEL_SERVICE_NAME": "payctl"},
     ],
 )
-def test_nothing_is_imported_where_nobody_asks(variables):
-    """Without OpenTelemetry's variables, or where they say so, the installed extra costs nothing."""
+def test_opentelemetry_is_not_imported_unless_it_is_configured(variables):
+    """Payctl does not import OpenTelemetry without its variables, or if they turn it off."""
     done = subprocess.run(
         [sys.executable, "-c", OFF], env=os.environ | variables, capture_output=True, text=True, check=True
     )
@@ -197,8 +197,8 @@ def test_nothing_is_imported_where_nobody_asks(variables):
 @pytest.mark.parametrize(
     "cause", [{"without": "opentelemetry"}, {"OTEL_TRACES_EXPORTER": "bogus"}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}]
 )
-def test_what_cannot_be_traced_is_still_published(cause):
-    """A missing extra or exporter is one warning, never an error."""
+def test_a_missing_exporter_is_only_a_warning(cause):
+    """If OpenTelemetry or its exporter is missing, payctl logs one warning and continues."""
     code = "from ticketbottle_payctl.telemetry import setup_logging; setup_logging('info')\n" + OFF
     if cause.get("without"):
         code = "import sys; sys.modules['opentelemetry'] = None\n" + code
@@ -218,8 +218,8 @@ def publish_command(database_url, mock_kafka, **variables):
     )
 
 
-def test_spans_leave_by_otlp(engine, database_url, mock_kafka):
-    """The command's spans arrive at an OTLP receiver over HTTP before it has ended, named by the usual variables."""
+def test_the_command_sends_its_spans_by_otlp(engine, database_url, mock_kafka):
+    """The spans reach an OTLP receiver over HTTP before the command ends, and the usual variables configure it."""
     with engine.begin() as connection:
         insert_events(connection, 30)
     trace_events(engine, f"00-{TRACE}-%-01")
@@ -237,8 +237,8 @@ def test_spans_leave_by_otlp(engine, database_url, mock_kafka):
     assert len(span.links) == 30
 
 
-def test_a_collector_that_is_away_costs_little(engine, database_url, mock_kafka):
-    """The events are published, the exit code is 0, and the process ends within the exporter's own time limit."""
+def test_an_unavailable_collector_does_not_delay_publishing(engine, database_url, mock_kafka):
+    """The events are published, the exit code is 0 and the exporter's time limit holds."""
     with engine.begin() as connection:
         insert_events(connection, 3)
     began = time.monotonic()
@@ -254,7 +254,7 @@ def test_a_collector_that_is_away_costs_little(engine, database_url, mock_kafka)
 
 @contextmanager
 def receiver():
-    """An OTLP receiver: its address, and what it was sent."""
+    """Run an OTLP receiver. Yield its URL and the list of requests that it got."""
     requests = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -14,8 +14,8 @@ from ticketbottle_payctl.telemetry import redact
 from ticketbottle_payctl.wiring import Services, utc_now
 
 
-def test_nothing_is_made_before_it_is_used():
-    """An empty environment is no fault until something of it is needed, and then the variable is named."""
+def test_a_missing_setting_is_an_error_only_when_it_is_used():
+    """Services accept an empty environment. Using the engine or the producer names the missing variable."""
     services = Services({})
     assert services.settings.batch_size == 1000
     with pytest.raises(ConfigError, match="DATABASE_URL is not set"):
@@ -27,7 +27,7 @@ def test_nothing_is_made_before_it_is_used():
 
 @pytest.mark.postgres
 def test_the_engine_is_made_once_and_closed_once(database_url):
-    """The same engine every time; after closing, twice even, no connection is left."""
+    """Services return the same engine every time. After close, which may run twice, no connection is open."""
     with Services({"DATABASE_URL": database_url}) as services:
         engine = services.engine
         assert engine is services.engine
@@ -40,7 +40,7 @@ def test_the_engine_is_made_once_and_closed_once(database_url):
 
 @pytest.mark.postgres
 def test_an_engine_that_was_passed_in_is_left_open(engine):
-    """Whoever opened it closes it."""
+    """Services do not close an engine that the caller passed in."""
     with engine.connect() as connection:
         connection.execute(text("SELECT 1"))
     with Services({}, engine=engine) as services:
@@ -49,14 +49,14 @@ def test_an_engine_that_was_passed_in_is_left_open(engine):
 
 
 def test_the_producer_is_made_once(mock_kafka):
-    """It connects when first used; closing lets it go."""
+    """Services return the same producer every time, and it connects when it is first used."""
     with Services({"KAFKA_BROKERS": mock_kafka.bootstrap}) as services:
         assert services.producer is services.producer
         assert services.producer.probe(10) == {}
 
 
-def test_credentials_come_from_the_environment_or_from_who_knows_them():
-    """The current value first, then the previous one; another source replaces the environment."""
+def test_credentials_come_from_the_environment_or_another_source():
+    """The current value comes before the previous one. Another source replaces the environment."""
     momo = GATEWAYS["momo"]
     environ = {"MOMO_SECRET_KEY": "new-value", "MOMO_SECRET_KEY_PREVIOUS": "old-value"}
     assert Services(environ).credentials(momo)["secret_key"] == (Secret("new-value"), Secret("old-value"))
@@ -65,8 +65,8 @@ def test_credentials_come_from_the_environment_or_from_who_knows_them():
     assert elsewhere.credentials(momo)["access_key"] == (Secret("MOMO_ACCESS_KEY-elsewhere"),)
 
 
-def test_the_environment_s_secrets_are_blanked_from_then_on():
-    """Should one get into an error or a log line, it is not seen there."""
+def test_secrets_of_the_environment_are_redacted():
+    """Making the services registers the environment's secrets, so errors and log lines do not show them."""
     Services(
         {
             "ZALOPAY_KEY2": "canary-of-zalopay",
@@ -82,20 +82,20 @@ def test_the_environment_s_secrets_are_blanked_from_then_on():
     assert redact(said) == "*** *** *** *** *** arn:aws:secretsmanager:shown"
 
 
-def test_a_url_that_is_none_does_not_stop_it():
-    """What is wrong with it is said when the database is needed."""
+def test_an_invalid_database_url_does_not_stop_the_services():
+    """An invalid DATABASE_URL is an error only when the database is used."""
     Services({"DATABASE_URL": "http://[canary"}).close()
 
 
 def test_the_clock_is_utc_and_can_be_replaced():
-    """Jobs are given the clock; nothing else reads one."""
+    """The services give the clock to the jobs, and its time is in UTC."""
     noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
     assert Services({}, now=lambda: noon).now() == noon
     assert utc_now().utcoffset() == timedelta(0)
 
 
-def test_importing_it_loads_no_driver():
-    """The function that receives webhooks does not load the Kafka client, verify-signature no driver at all."""
+def test_importing_the_wiring_loads_no_driver():
+    """Importing wiring loads neither SQLAlchemy nor Kafka nor the command line."""
     code = "import sys, ticketbottle_payctl.wiring; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"sqlalchemy", "psycopg2", "confluent_kafka", "typer", "rich"} & set(loaded)

@@ -35,8 +35,8 @@ _LEVEL_NAMES = {logging.WARNING: "WARN", logging.CRITICAL: "FATAL"}
 _LOGGER = logging.getLogger("ticketbottle_payctl")
 _SHORTEST_REGISTERED = 6
 
-# Each pattern takes time in proportion to the text: a scheme, a card and a MAC have a greatest length, and a word is
-# cut at its last @ without going back.
+# The time of each pattern grows linearly with the text. A scheme, a card number and a MAC have a greatest length, and
+# the last @ of a word is found without backtracking.
 _WORD = re.compile(r"[^\s\"']+")
 _USER_IN_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^:/@]{0,255}:", re.IGNORECASE)
 _NAMED = re.compile(
@@ -168,7 +168,7 @@ def _redact_secrets(text: str) -> str:
 
 
 def _hide_password(found: re.Match[str]) -> str:
-    """Return a word without what stands between the user of a URL and the last @."""
+    """Return a word with the password of its URL blanked: the text between the user and the last @."""
     word = found[0]
     end = word.rfind("@")
     user = _USER_IN_URL.search(word, 0, end) if end > 0 else None

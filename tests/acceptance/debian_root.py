@@ -1,6 +1,6 @@
 """``python -m tests.acceptance.debian_root DIRECTORY PACKAGE...`` unpacks a fresh Debian root into a directory.
 
-The root holds Python, pip and the packages that are asked for. debootstrap makes its base once; the cache keeps it.
+The root has Python, pip and the given packages. debootstrap makes the base once, and the cache keeps it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BASE = ("python3", "python3-pip")
 
 
 def unpack(target: Path, packages: list[str]) -> None:
-    """Fill the empty directory ``target``, and install ``packages`` in it. This needs root and debootstrap."""
+    """Fill the empty directory ``target`` and install ``packages`` in it. This needs root and debootstrap."""
     archive = cache_home() / f"debian-{SUITE}.tar"
     with archive.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -33,7 +33,7 @@ def unpack(target: Path, packages: list[str]) -> None:
 
 
 def make(archive: Path) -> None:
-    """Write ``archive``; a run that is killed leaves none."""
+    """Write ``archive``. A process that is killed leaves no archive."""
     unfinished = archive.with_suffix(".unfinished")
     with tempfile.TemporaryDirectory() as root:
         run("debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", SUITE, root)
@@ -42,7 +42,7 @@ def make(archive: Path) -> None:
 
 
 def run(*command: str | Path) -> None:
-    """Run a command that must succeed, and that asks nothing."""
+    """Run a command that must succeed and that must not ask questions."""
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environ)
 

@@ -1,7 +1,7 @@
-"""The image is built for real, without a container engine, and used in each of its three ways.
+"""The container image: it is built without a container engine and used in each of its three ways.
 
-No image registry is asked: Debian's own packages, put together by debootstrap, stand under the base image's name.
-Needs root, buildah and debootstrap; the base is kept in the cache and made once.
+The tests pull nothing from an image registry. debootstrap builds a Debian with the base image's name instead. This
+needs root, buildah and debootstrap. The base is made once and kept in the cache.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ CERTIFICATES = "/etc/ssl/certs:/etc/ssl/certs:ro"
 SETTINGS = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot", "BUILDAH_FORMAT": "docker"}
 
 IMAGE = f"payctl-test-{os.getpid()}"
-"""Of this process: another worker may build its own at the same time."""
+"""The image's name, different for each process, because another worker may build its own at the same time."""
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 
 
 class Buildah:
-    """buildah with a storage of its own."""
+    """The program buildah with its own storage."""
 
     def __init__(self, storage: Path) -> None:
         missing = [name for name in ("buildah", "debootstrap") if shutil.which(name) is None]
@@ -46,11 +46,11 @@ class Buildah:
         return "buildah"
 
     def start(self) -> Buildah:
-        """Nothing runs between two calls."""
+        """Return the object itself. Nothing runs between two calls."""
         return self
 
     def __call__(self, *words: str) -> str:
-        """What a command of buildah prints; it must succeed."""
+        """Run a buildah command that must succeed and return its output."""
         environ = {**os.environ, **SETTINGS}
         ran = subprocess.run(
             [str(self), *self._storage, *words], check=False, capture_output=True, text=True, env=environ, cwd=ROOT
@@ -59,7 +59,7 @@ class Buildah:
         return ran.stdout.strip()
 
     def run(self, container: str, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """A command in a container, whatever it ends with."""
+        """Run a command in a container and return the completed process, whatever its exit code."""
         variables = [f"--env={name}={value}" for name, value in (env or {}).items()]
         command = ["buildah", *self._storage, "run", *variables, container, "--", *words]
         return subprocess.run(
@@ -69,7 +69,7 @@ class Buildah:
 
 @pytest.fixture(scope="module")
 def buildah(made) -> Buildah:
-    """buildah, with the base image in its storage."""
+    """Return buildah with the base image in its storage."""
     tool = made(lambda: Buildah(cache_home() / "containers"))
     with (cache_home() / "containers.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -79,7 +79,7 @@ def buildah(made) -> Buildah:
 
 
 def make_base(tool: Buildah, base: Path) -> None:
-    """Debian with its own Python, under the name of the image that the Dockerfile begins with."""
+    """Build Debian with its own Python, under the name of the Dockerfile's base image."""
     shutil.rmtree(base, ignore_errors=True)
     base.mkdir()
     debian_root.unpack(base, ["python3-venv"])
@@ -93,24 +93,24 @@ def make_base(tool: Buildah, base: Path) -> None:
 
 @pytest.fixture(scope="module")
 def container(buildah: Buildah):
-    """A container of the image that the Dockerfile makes."""
+    """Build the image of the Dockerfile and yield the name of a container."""
     buildah("bud", "--pull-never", "--layers=false", "-t", IMAGE, "-v", CERTIFICATES, ".")
     name = buildah("from", "--pull-never", IMAGE)
     yield name
     buildah("rm", name)
-    buildah("rmi", "--force", IMAGE)  # also where a run that was killed left a container of it
+    buildah("rmi", "--force", IMAGE)  # force, because a killed run may have left a container
 
 
-def test_the_image_is_the_command_line(buildah: Buildah, container: str):
-    """``docker run payctl verify-signature --example zalopay`` proves a callback, as a user without rights."""
+def test_the_image_runs_the_command_line(buildah: Buildah, container: str):
+    """``payctl verify-signature --example zalopay`` works in the container as an unprivileged user."""
     answer = buildah.run(container, "payctl", "verify-signature", "--example", "zalopay", "-o", "json")
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout)["result"]["valid"] is True
     assert buildah.run(container, "id", "-u").stdout.strip() == "10001"
 
 
-def test_the_image_brings_its_bytecode(buildah: Buildah, container: str):
-    """Nothing is compiled at the start: every module of ours has its bytecode beside it."""
+def test_the_image_contains_bytecode(buildah: Buildah, container: str):
+    """Every module of payctl has its bytecode in the image, so nothing is compiled at the start."""
     found = buildah.run(
         container, "sh", "-c", "cd /opt/payctl/lib/python3*/site-packages/ticketbottle_payctl && find . -name '*.py' | "
         "wc -l && find . -name '*.pyc' | wc -l"
@@ -120,7 +120,7 @@ def test_the_image_brings_its_bytecode(buildah: Buildah, container: str):
 
 
 def test_the_image_is_a_lambda_function(buildah: Buildah, container: str):
-    """Lambda's runtime client, what asks AWS, and the three handlers are there; pip is not."""
+    """The image has Lambda's runtime client, botocore and the three handlers, but not pip."""
     script = (
         "import awslambdaric, botocore.session, importlib.util as u;"
         "import lambda_entrypoints.webhook as w, lambda_entrypoints.publish_outbox as p;"
@@ -132,8 +132,8 @@ def test_the_image_is_a_lambda_function(buildah: Buildah, container: str):
     assert (answer.returncode, answer.stdout.strip()) == (0, "None"), answer.stderr
 
 
-def test_the_health_check_knows_a_publisher_that_lives(buildah: Buildah, container: str):
-    """Without a fresh sign of life the check fails; with one it passes."""
+def test_the_health_check_detects_a_running_publisher(buildah: Buildah, container: str):
+    """The image's health check fails without a fresh health file and passes with one."""
     settings = json.loads(buildah("inspect", "--type", "image", IMAGE))
     check = settings["Docker"]["config"]["Healthcheck"]["Test"]
     assert check[:3] == ["CMD", "sh", "-c"]

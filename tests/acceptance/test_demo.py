@@ -1,4 +1,4 @@
-"""The demo as a newcomer meets it: a process of its own, on a machine with nothing prepared."""
+"""The demo as a newcomer runs it: a process of its own on a machine where nothing was prepared."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ PATIENCE = 30
 
 
 def clean(environment):
-    """The machine's environment (the fixtures took payctl's own variables out of it) with changes."""
+    """Return the environment without payctl's own variables, plus these changes."""
     return {**os.environ, "PYTHONWARNINGS": "error", **environment}
 
 
 @pytest.fixture
 def demo():
-    """Run the demo to its end, on no terminal."""
+    """Return a function that runs the demo to its end without a terminal."""
 
     def run(*arguments, **environment):
         command = [*PAYCTL, "demo", *arguments]
@@ -53,7 +53,7 @@ def demo():
 
 @pytest.fixture
 def kept(tmp_path):
-    """Start ``demo --keep`` and wait until it has answered; the process, its document and where its talk goes."""
+    """Return a function that starts ``demo --keep`` and waits. It returns process, document and the stderr file."""
     processes = []
 
     def start(**environment):
@@ -71,7 +71,7 @@ def kept(tmp_path):
 
 
 def wait_until(happened, process=None):
-    """Wait until something happened, as long as the process that should do it lives."""
+    """Wait until a condition holds. Fail if the process ends before."""
     deadline = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < deadline
@@ -80,18 +80,18 @@ def wait_until(happened, process=None):
 
 
 def valid(document):
-    """The document, after its schema has accepted it."""
+    """Validate the document against its schema and return it."""
     jsonschema.validate(document, schema.load("payctl.demo/1"))
     return document
 
 
 def steps(document, kind):
-    """The items of one kind."""
+    """Return the document's items of one kind."""
     return [item for item in document["items"] if item["step"] == kind]
 
 
 def is_there(pid):
-    """Whether a process of this number exists."""
+    """Return whether a process with this pid exists."""
     with suppress(ProcessLookupError):
         os.kill(pid, 0)
         return True
@@ -99,7 +99,7 @@ def is_there(pid):
 
 
 def accepts(url):
-    """Whether a database lets us in."""
+    """Return whether a connection to the database succeeds."""
     with suppress(psycopg2.OperationalError):
         psycopg2.connect(url).close()
         return True
@@ -107,13 +107,13 @@ def accepts(url):
 
 
 def offered(text):
-    """The payctl commands that an output tells to type, without their options."""
+    """Return the payctl commands that an output advises, without their options."""
     found = re.findall(r"payctl ([a-z][a-z -]*?)(?= -|\t|  |$)", text, re.MULTILINE)
     return {tuple(words.split()) for words in found}
 
 
-def test_a_newcomer_sees_the_whole_path(demo):
-    """Exit 0, nothing on stderr, and each step with its reason, its answer and its place in Kafka."""
+def test_the_demo_shows_every_step_from_callback_to_kafka(demo):
+    """The demo exits with 0, writes nothing to stderr, and shows each callback, its reply and its message."""
     result = demo()
     assert (result.returncode, result.stderr) == (0, "")
     for words in [
@@ -134,8 +134,8 @@ def test_a_newcomer_sees_the_whole_path(demo):
     assert "\x1b" not in result.stdout
 
 
-def test_the_document_has_every_step(demo):
-    """One JSON document that its schema accepts: seven callbacks decided, four messages in their topics."""
+def test_the_demo_s_json_document_has_every_step(demo):
+    """The document is valid and has seven callbacks and four messages in their topics."""
     result = demo("-o", "json")
     document = valid(json.loads(result.stdout))
     assert (result.returncode, document["exit_code"], document["result"]["differences"]) == (0, 0, [])
@@ -155,8 +155,8 @@ def test_the_document_has_every_step(demo):
     assert all(one["headers"]["eventId"] == one["event_id"] for one in messages)
 
 
-def test_nothing_is_left_behind(kept):
-    """After SIGTERM: no server, no data directory, and the code that a shell expects."""
+def test_the_demo_removes_its_servers_and_data_after_sigterm(kept):
+    """After SIGTERM the demo leaves no server and no data directory, and exits with 143."""
     process, document, talk = kept()
     url = valid(document)["result"]["settings"]["DATABASE_URL"]
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
@@ -170,8 +170,8 @@ def test_nothing_is_left_behind(kept):
     assert "stopping: the servers end" in talk.read_text("utf-8")
 
 
-def test_the_kept_world_can_be_used(kept):
-    """With the printed settings another payctl publishes what was left pending, and the demo shows it arriving."""
+def test_another_payctl_can_use_the_demo_s_servers(kept):
+    """With the printed settings, publish-outbox sends the pending event and the demo shows its arrival."""
     process, document, talk = kept()
     settings = document["result"]["settings"]
     assert document["result"]["backlog"] == {"dead": 1, "pending": 1}
@@ -188,8 +188,8 @@ def test_the_kept_world_can_be_used(kept):
     assert process.wait(PATIENCE) == 130
 
 
-def test_the_settings_are_ready_to_paste(demo, tmp_path):
-    """The export lines are what a shell takes, all of them, and every command that is offered exists."""
+def test_the_demo_s_settings_can_be_pasted_into_a_shell(demo, tmp_path):
+    """The export lines are valid for a shell and complete, and every command that the demo advises exists."""
     out = tmp_path / "out"
     with out.open("wb") as stdout:
         process = subprocess.Popen([*PAYCTL, "demo", "--keep", "-q"], env=clean({}), stdout=stdout)
@@ -205,8 +205,8 @@ def test_the_settings_are_ready_to_paste(demo, tmp_path):
     assert [words for words in both if registry.find(words) is None] == []
 
 
-def test_a_given_broker_is_used(demo, mock_kafka, read_all):
-    """KAFKA_BROKERS gets the messages, after what lies there already, and nothing stands in for Kafka."""
+def test_the_demo_uses_the_brokers_of_kafka_brokers(demo, mock_kafka, read_all):
+    """The messages go to KAFKA_BROKERS behind the ones that are there, and no mock cluster is started."""
     producer = Producer({"bootstrap.servers": mock_kafka.bootstrap, "log_level": 0})
     for number in range(20):
         producer.produce("payment.completed", b"somebody else's", str(number))
@@ -218,9 +218,9 @@ def test_a_given_broker_is_used(demo, mock_kafka, read_all):
     assert len(read_all(mock_kafka.bootstrap)) == 24
 
 
-def test_what_does_not_arrive_is_named(demo, mock_kafka):
+def test_the_demo_names_a_message_that_does_not_arrive(demo, mock_kafka):
     """A message that the broker refuses is listed as missing, and the exit code is 6."""
-    # Once for the bundle; then each message is sent alone, and only one that is refused alone is to blame.
+    # One failure for the whole batch, then one for each message, because payctl sends them again one by one.
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 8)
     result = demo("-o", "json", KAFKA_BROKERS=mock_kafka.bootstrap)
     document = valid(json.loads(result.stdout))
@@ -229,15 +229,15 @@ def test_what_does_not_arrive_is_named(demo, mock_kafka):
     assert "0 messages of it arrived, not one" in "".join(document["result"]["differences"])
 
 
-def test_a_cluster_elsewhere_is_not_touched_unasked(demo):
-    """The demo's messages go beyond this machine only with --yes."""
+def test_the_demo_needs_yes_for_a_remote_cluster(demo):
+    """The demo sends messages to a cluster on another machine only with --yes."""
     result = demo("-o", "json", KAFKA_BROKERS="127.0.0.1:9092,kafka.invalid:9092")
     error = json.loads(result.stdout)["error"]
     assert (result.returncode, error["code"]) == (7, "GUARD")
     assert "--yes" in error["hint"]
 
 
-def test_missing_programs_are_named(demo, tmp_path):
+def test_the_demo_names_missing_postgresql_programs(demo, tmp_path):
     """Without PostgreSQL's programs the error says what to install."""
     (tmp_path / "sitecustomize.py").write_text(
         "import ticketbottle_payctl.sandbox.postgres_binaries as binaries\nbinaries._wheel = binaries._system = list\n",
@@ -250,8 +250,8 @@ def test_missing_programs_are_named(demo, tmp_path):
 
 
 @pytest.mark.parametrize("colour", ["always", "never"])
-def test_on_a_terminal_it_fits(colour):
-    """Eighty columns hold every line; colour only where it is wanted."""
+def test_the_demo_fits_a_terminal_of_80_columns(colour):
+    """No line is longer than 80 columns, and --color decides on colours."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
     process = subprocess.Popen(
@@ -266,9 +266,9 @@ def test_on_a_terminal_it_fits(colour):
 
 
 def read_terminal(file):
-    """Everything that is written to a terminal until nobody holds its other end."""
+    """Return everything that is written to a terminal until its other end is closed."""
     chunks = []
-    with suppress(OSError):  # Linux says so where the other end is closed
+    with suppress(OSError):  # Linux raises this error when the other end is closed
         while chunk := os.read(file, 65_536):
             chunks.append(chunk)
     os.close(file)

@@ -1,4 +1,4 @@
-"""AWS's services on loopback: moto's server, in an environment of its own (``make functions``)."""
+"""AWS's services on loopback: moto's server in an environment of its own (``make functions``)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ REGION = "ap-southeast-1"
 
 @dataclass
 class Cloud:
-    """The services, and the variables that lead payctl to them."""
+    """A moto server and the variables that point payctl to it."""
 
     url: str
 
     @property
     def environ(self):
-        """What a function's environment would say."""
+        """The environment variables of a function that uses this server."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": REGION,
@@ -36,7 +36,7 @@ class Cloud:
         }
 
     def client(self, service):
-        """A client of the test's own."""
+        """Return a client for one service."""
         return botocore.session.Session().create_client(
             service,
             region_name=REGION,
@@ -46,7 +46,7 @@ class Cloud:
         )
 
     def secret(self, value, name="payctl/test"):
-        """Store a secret, or change it; its ARN."""
+        """Create or update a secret and return its ARN."""
         client, text = self.client("secretsmanager"), value if isinstance(value, str) else json.dumps(value)
         try:
             return client.put_secret_value(SecretId=name, SecretString=text)["ARN"]
@@ -54,11 +54,11 @@ class Cloud:
             return client.create_secret(Name=name, SecretString=text)["ARN"]
 
     def queue(self, name="dead-events"):
-        """A queue's address."""
+        """Create a queue and return its URL."""
         return self.client("sqs").create_queue(QueueName=name)["QueueUrl"]
 
     def messages(self, queue):
-        """What lies on a queue; taken off it."""
+        """Receive and delete all messages of a queue, and return their bodies."""
         client, found = self.client("sqs"), []
         while batch := client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
             found += [json.loads(message["Body"]) for message in batch]
@@ -67,7 +67,7 @@ class Cloud:
         return found
 
     def topic(self):
-        """A topic, and the queue that gets what is published to it."""
+        """Create a topic with a queue that gets its messages. Return the ARN and the queue's URL."""
         queue = self.queue("alerts")
         arn = self.client("sns").create_topic(Name="alerts")["TopicArn"]
         endpoint = f"arn:aws:sqs:{REGION}:123456789012:alerts"
@@ -75,14 +75,14 @@ class Cloud:
         return arn, queue
 
     def reset(self):
-        """Leave nothing."""
+        """Delete everything on the server."""
         request = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")  # noqa: S310 - our own server
         urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
 
 
 @pytest.fixture(scope="session")
 def cloud_server():
-    """Moto's server, one a run."""
+    """Start moto's server once for the whole run."""
     if not PYTHON.exists():
         (pytest.fail if IN_CI else pytest.skip)("AWS's services are not there; make functions")
     port, server = free_port(), Server("moto")
@@ -103,7 +103,7 @@ def cloud_server():
 
 @pytest.fixture
 def cloud(cloud_server, monkeypatch):
-    """The services with nothing in them, and this process led to them."""
+    """Return an empty moto server, with this process's environment pointing to it."""
     cloud_server.reset()
     for name, value in cloud_server.environ.items():
         monkeypatch.setenv(name, value)
@@ -111,17 +111,17 @@ def cloud(cloud_server, monkeypatch):
 
 
 class Clock:
-    """A clock that is set by hand, in seconds."""
+    """A clock in seconds that the test sets."""
 
     def __init__(self):
         self.now = 1_000_000.0
 
     def __call__(self):
-        """The time."""
+        """Return the current time."""
         return self.now
 
 
 @pytest.fixture
 def clock():
-    """The wall's clock, as the test wants it."""
+    """Return a clock that the test sets."""
     return Clock()

@@ -1,4 +1,4 @@
-"""Pointers on SQS and messages on SNS, on moto's server."""
+"""Dead event pointers on SQS and alerts on SNS, with moto's server."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ticketbottle_payctl.aws.alerts import (
 
 
 def pointers(count):
-    """Distinct ones."""
+    """Return this many different pointers."""
     return [Pointer(f"event-{n}", f"payment-{n}", "PAYMENT_COMPLETED", 5, "MSG_SIZE_TOO_LARGE") for n in range(count)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 25])
 def test_each_dead_event_is_one_pointer_on_the_queue(cloud, count):
-    """However many there are; nothing of what the event says is in it."""
+    """The queue gets one message for each dead event, with its ids and without its payload."""
     queue = cloud.queue()
     sender = DeadEventQueue(queue)
     sender.send(pointers(count))
@@ -34,8 +34,8 @@ def test_each_dead_event_is_one_pointer_on_the_queue(cloud, count):
     assert sender.failed == 0
 
 
-def test_a_queue_that_is_not_there_fails_nothing_and_is_asked_once(cloud):
-    """The run goes on; what was not sent is counted."""
+def test_a_missing_queue_raises_no_error_and_is_called_once(cloud):
+    """The pointers that could not be sent are counted, and the queue is not called again."""
     asked = []
 
     def client(service):
@@ -48,20 +48,20 @@ def test_a_queue_that_is_not_there_fails_nothing_and_is_asked_once(cloud):
     assert (sender.failed, asked) == (30, ["sqs"])
 
 
-def test_without_an_address_nothing_is_sent():
-    """Both are optional; AWS's client is not even made."""
+def test_without_queue_or_topic_no_alert_is_sent():
+    """Queue and topic are optional. Without them no AWS client is created."""
     DeadEventQueue(None, client=None).send(pointers(3))
     assert AlertTopic(None, env="test", client=None).tell("late_money")
 
 
 def published(cloud, queue):
-    """The messages that came through the topic."""
+    """Return subject and text of the messages that the topic delivered."""
     return [(json.loads(json.dumps(m))["Subject"], m["Message"]) for m in cloud.messages(queue)]
 
 
 @pytest.mark.parametrize("kind", sorted(MEANINGS))
-def test_a_message_says_what_it_means_and_where_to_look(cloud, clock, kind):
-    """The kind is in the subject, the ids are in the text, and nothing that looks like a secret is."""
+def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind):
+    """The kind is in the subject, the ids are in the text, and secrets are blanked."""
     arn, queue = cloud.topic()
     topic = AlertTopic(arn, env="test", clock=clock)
     assert topic.tell(kind, order_code="TB-1", payment_id=None, note="line\none  key=" + "a" * 64)
@@ -72,8 +72,8 @@ def test_a_message_says_what_it_means_and_where_to_look(cloud, clock, kind):
     assert f"runbook, {kind}" in text
 
 
-def test_a_storm_of_one_kind_is_one_message_in_five_minutes(cloud, clock):
-    """The next one says how many were left out; another kind does not wait for it."""
+def test_alerts_of_one_kind_are_limited_to_one_in_five_minutes(cloud, clock):
+    """The next message says how many were left out. The limit of one kind does not delay another kind."""
     arn, queue = cloud.topic()
     topic = AlertTopic(arn, env="test", clock=clock)
     assert all(topic.tell("wrong_amount") for _ in range(50))
@@ -85,8 +85,8 @@ def test_a_storm_of_one_kind_is_one_message_in_five_minutes(cloud, clock):
     assert "left out since the last message of this kind: 49" in text
 
 
-def test_a_topic_that_is_away_fails_nothing_and_is_not_waited_for_again(cloud, clock):
-    """One failure in five minutes: a webhook's gateway is waiting."""
+def test_an_unavailable_topic_raises_no_error_and_is_called_once(cloud, clock):
+    """Payctl calls the topic again only after five minutes, because a gateway waits for the webhook's reply."""
     asked = []
 
     def client(service):

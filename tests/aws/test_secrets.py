@@ -1,4 +1,4 @@
-"""Secrets as Secrets Manager keeps them, on moto's server."""
+"""Secrets from Secrets Manager, with moto's server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RDS = {"username": "payctl", "password": "p@ss/word 1", "host": "db.internal", "
 
 
 class Counting:
-    """The real client, its calls counted; ``away`` makes it fail as a network does."""
+    """The real client with a counter of its calls. ``away`` makes it fail like a broken network."""
 
     def __init__(self):
         self.client = make_client("secretsmanager")
@@ -25,7 +25,7 @@ class Counting:
         self.away = False
 
     def get_secret_value(self, **arguments):
-        """As the client's."""
+        """Count the call and pass it on, or raise OSError."""
         self.calls += 1
         if self.away:
             message = "Could not connect to the endpoint URL"
@@ -35,14 +35,14 @@ class Counting:
 
 @pytest.fixture
 def counting(cloud):
-    """The client of one test."""
+    """Return a counting client for one test."""
     assert cloud
     return Counting()
 
 
 @pytest.fixture
 def environment_of(counting, clock):
-    """``environment_of(X="...")``: an environment that reads its secrets with the counting client."""
+    """Return ``environment_of(X="...")``, which creates an environment that reads secrets with the counting client."""
     return lambda **environ: SecretEnvironment(environ, client=lambda: counting, clock=clock)
 
 
@@ -59,23 +59,23 @@ def environment_of(counting, clock):
         ({KEY: ["no", "text"]}, None, None),
     ],
 )
-def test_a_secret_is_a_text_or_an_object_with_the_value(cloud, environment_of, stored, current, previous):
-    """Under the variable's own name or as current and previous; what is not there is a gateway that is off."""
+def test_a_secret_may_be_text_or_json(cloud, environment_of, stored, current, previous):
+    """A JSON secret has the variable's name, or current and previous. A missing key means that the gateway is off."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret(stored)})
     assert (environ.get(KEY), environ.get(f"{KEY}_PREVIOUS")) == (current, previous)
     expected = tuple(Secret(value) for value in (current, previous) if value)
     assert Settings.from_env(environ).secrets(KEY) == expected
 
 
-def test_what_is_set_wins_over_the_secret(environment_of, counting):
-    """Nothing is asked then."""
+def test_a_variable_overrides_its_secret(environment_of, counting):
+    """If the variable itself is set, Secrets Manager is not called."""
     environ = environment_of(**{KEY: "from-the-environment", f"{KEY}_SECRET_ARN": "arn:aws:secretsmanager:none"})
     assert (environ[KEY], environ.get(f"{KEY}_PREVIOUS"), environ.renew([KEY])) == ("from-the-environment", None, False)
     assert counting.calls == 0
 
 
-def test_nothing_is_asked_before_it_is_needed(cloud, environment_of, counting):
-    """Settings and services are made without a call; one call serves every variable of one secret."""
+def test_a_secret_is_read_when_it_is_first_used(cloud, environment_of, counting):
+    """Making settings and services calls nothing. One call returns every variable of one secret."""
     arn = cloud.secret({KEY: "a", "ZALOPAY_APP_ID": "b"})
     environ = environment_of(**{f"{KEY}_SECRET_ARN": arn, "ZALOPAY_APP_ID_SECRET_ARN": arn})
     services = Services(environ)
@@ -83,8 +83,8 @@ def test_nothing_is_asked_before_it_is_needed(cloud, environment_of, counting):
     assert (environ[KEY], environ["ZALOPAY_APP_ID"], counting.calls) == ("a", "b", 1)
 
 
-def test_what_aws_itself_stores_is_understood(cloud, environment_of):
-    """An RDS secret is a database's URL; one of MSK has a user and a password."""
+def test_secrets_in_the_form_of_rds_and_msk_are_read(cloud, environment_of):
+    """An RDS secret becomes a database URL, and an MSK secret becomes user name and password."""
     environ = environment_of(
         DATABASE_URL_SECRET_ARN=cloud.secret(RDS, "rds"),
         KAFKA_USERNAME_SECRET_ARN=cloud.secret({"username": "u", "password": "p"}, "AmazonMSK_payctl"),
@@ -96,8 +96,8 @@ def test_what_aws_itself_stores_is_understood(cloud, environment_of):
     assert (environ["KAFKA_USERNAME"], environ["KAFKA_PASSWORD"]) == ("u", "p")
 
 
-def test_a_value_is_kept_for_five_minutes(cloud, environment_of, counting, clock):
-    """And then it is the one that holds by then."""
+def test_a_secret_is_cached_for_five_minutes(cloud, environment_of, counting, clock):
+    """After five minutes the next use reads the secret's current value."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     cloud.secret("second")
@@ -107,8 +107,8 @@ def test_a_value_is_kept_for_five_minutes(cloud, environment_of, counting, clock
     assert (environ[KEY], counting.calls) == ("second", 2)
 
 
-def test_a_thousand_forged_callbacks_are_one_call_in_thirty_seconds(cloud, environment_of, counting, clock):
-    """Renewal is bounded whoever asks for it, and says whether there is anything new."""
+def test_a_secret_is_renewed_at_most_once_in_thirty_seconds(cloud, environment_of, counting, clock):
+    """A thousand forged callbacks cause one call. renew returns whether the value changed."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     assert [environ.renew([KEY]) for _ in range(1000)] == [False] * 1000
@@ -118,8 +118,8 @@ def test_a_thousand_forged_callbacks_are_one_call_in_thirty_seconds(cloud, envir
     assert (environ.renew([KEY]), environ[KEY], counting.calls) == (True, "second", 3)
 
 
-def test_the_last_known_value_serves_while_secrets_manager_is_away(cloud, environment_of, counting, clock):
-    """It is asked again every thirty seconds only; without a known value it is an outage."""
+def test_the_last_known_secret_is_used_during_an_outage(cloud, environment_of, counting, clock):
+    """Secrets Manager is called every 30 seconds only. Without a known value UnavailableError is raised."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     counting.away = True
@@ -131,21 +131,21 @@ def test_the_last_known_value_serves_while_secrets_manager_is_away(cloud, enviro
         environment_of(**{f"{KEY}_SECRET_ARN": "arn:aws:secretsmanager:other"}).get(KEY)
 
 
-def test_a_secret_that_is_not_there_is_a_wrong_setting(environment_of):
-    """The message has AWS's word for it."""
+def test_a_missing_secret_is_a_config_error(environment_of):
+    """The message contains AWS's error code."""
     with pytest.raises(ConfigError, match="ResourceNotFoundException"):
         environment_of(**{f"{KEY}_SECRET_ARN": "arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:no"}).get(KEY)
 
 
-def test_a_binary_secret_is_a_wrong_setting(cloud, environment_of):
-    """It is said, and not guessed at."""
+def test_a_binary_secret_is_a_config_error(cloud, environment_of):
+    """Payctl does not guess the encoding of a secret that is not text."""
     arn = cloud.client("secretsmanager").create_secret(Name="binary", SecretBinary=b"\x00\x01")["ARN"]
     with pytest.raises(ConfigError, match="not text"):
         environment_of(**{f"{KEY}_SECRET_ARN": arn}).get(KEY)
 
 
-def test_what_was_read_is_never_seen(cloud, environment_of):
-    """Values of keys and the passwords in URLs are blanked from then on; names of people and hosts are not."""
+def test_secrets_that_were_read_are_redacted(cloud, environment_of):
+    """Keys and the passwords in URLs are blanked in all later output. User and host names are not."""
     fields = {KEY: "canary-of-a-key", "DATABASE_URL": "postgresql://u:canary-of-a-database@h/d", "host": "db.internal"}
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret(fields)})
     assert environ[KEY]

@@ -1,4 +1,4 @@
-"""Lambda's trace header, and spans to the address where its X-Ray daemon listens."""
+"""Lambda's trace header, and spans that are sent to the X-Ray daemon."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ with request_span(tracer_of(os.environ), "webhook momo", traceparent_of(os.envir
     ],
 )
 def test_a_trace_header_becomes_a_traceparent(header, expected):
-    """A malformed or absent one is none, and never an error."""
+    """A malformed or missing header gives None and never an error."""
     assert traceparent_of(header) == expected
 
 
-def test_it_is_what_aws_s_own_propagator_extracts():
-    """The trace and parent ids of the W3C form are X-Ray's, the version and dashes left out."""
+def test_the_traceparent_has_the_ids_of_the_trace_header():
+    """OpenTelemetry extracts the same trace and parent ids that X-Ray's header has."""
     words = pytest.importorskip("opentelemetry.trace.propagation.tracecontext")
     trace = pytest.importorskip("opentelemetry.trace")
     context = words.TraceContextTextMapPropagator().extract({"traceparent": traceparent_of(HEADER)})
@@ -51,15 +51,15 @@ def test_it_is_what_aws_s_own_propagator_extracts():
     assert (f"{found.trace_id:032x}", f"{found.span_id:016x}", found.trace_flags.sampled) == (TRACE_ID, PARENT_ID, True)
 
 
-def test_where_nobody_asks_for_spans_there_are_none():
-    """Nothing is imported, and what called us is handed on."""
+def test_no_span_is_made_unless_traces_are_configured():
+    """Without PAYCTL_TRACES there is no tracer, and the incoming traceparent is passed on."""
     assert tracer_of({}) is None
     with request_span(None, "webhook momo", "00-a-b-01") as handed_on:
         assert handed_on == "00-a-b-01"
 
 
-def test_a_span_leaves_by_udp_when_it_ends():
-    """A child of Lambda's own segment, in the form that the daemon reads; its id is what is handed on."""
+def test_a_span_is_sent_by_udp_when_it_ends():
+    """The span is a child of Lambda's segment in the daemon's format, and its id is passed on."""
     proto = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))
@@ -80,8 +80,8 @@ def test_a_span_leaves_by_udp_when_it_ends():
     assert done.stdout.strip() == f"00-{TRACE_ID}-{span.span_id.hex()}-01"
 
 
-def test_a_daemon_that_is_not_there_holds_nothing_up():
-    """The packet is lost and nobody notices."""
+def test_a_missing_xray_daemon_delays_nothing():
+    """If no daemon listens, the packet is lost without an error."""
     pytest.importorskip("opentelemetry.sdk")
     environ = {"PAYCTL_TRACES": "xray-udp", "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:1", "_X_AMZN_TRACE_ID": HEADER}
     done = subprocess.run([sys.executable, "-c", CODE], env=environ, capture_output=True, text=True, check=True)

@@ -30,20 +30,20 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize("fault", list(Fault))
-def test_whose_fault_an_error_is(fault):
-    """An outage, a refused login or a crowded broker is nobody's; a missing topic or a wrong clock is a setting's."""
+def test_a_kafka_error_is_classified_by_its_cause(fault):
+    """An outage or a refused login is a transport fault. A missing topic or a wrong clock is a configuration fault."""
     names = EXAMPLES[fault].split()
     assert {name: fault_of(KafkaError(getattr(KafkaError, name))) for name in names} == dict.fromkeys(names, fault)
 
 
-def test_every_error_has_one_fault():
-    """No code stands in two tables, and none is without an answer."""
+def test_every_kafka_error_has_exactly_one_fault():
+    """No error code is in two tables, and every code of the client has a fault."""
     tables = [codes for codes, _ in faults._TABLES]  # noqa: SLF001
     assert sum(map(len, tables)) == len(set().union(*tables))
     assert len(CODES) > 150
     assert {fault_of(KafkaError(getattr(KafkaError, name))) for name in CODES} == set(Fault)
 
 
-def test_an_error_that_nobody_has_heard_of_costs_no_retry():
-    """Brokers newer than the client's table must not kill a backlog."""
+def test_an_unknown_kafka_error_is_a_transport_fault():
+    """An error code of a newer broker must not use up the retries of a backlog."""
     assert fault_of(KafkaError(31_999)) is Fault.TRANSPORT

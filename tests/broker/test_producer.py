@@ -20,7 +20,7 @@ FATAL = KafkaError._FATAL  # noqa: SLF001 - the client's own name
 
 @pytest.fixture
 def make(mock_kafka):
-    """Producers on the mock cluster; ``config`` are librdkafka's words with ``_`` for ``.``."""
+    """Yield a function that makes producers on the mock cluster. In ``config`` ``_`` replaces librdkafka's ``.``."""
     made = []
 
     def new(bootstrap=None, **config):
@@ -36,17 +36,17 @@ def make(mock_kafka):
 
 
 def wave(*keys):
-    """A message for each key."""
+    """Return one message for each key."""
     return [Message(TOPIC, key, "{}", [("eventId", key)]) for key in keys]
 
 
 def keys_in(mock_kafka, read_all):
-    """The keys of everything in Kafka."""
+    """Return the keys of all messages in Kafka."""
     return sorted(message.key.decode() for message in read_all(mock_kafka.bootstrap))
 
 
-def test_what_is_appended_is_not_among_the_failures(make, mock_kafka, read_all):
-    """An empty answer means that every message lies in Kafka."""
+def test_sending_returns_no_failures_if_kafka_has_every_message(make, mock_kafka, read_all):
+    """An empty result means that Kafka appended every message."""
     producer = make()
     assert producer.send(wave("a", "b", ""), 10) == {}
     assert producer.send([], 10) == {}
@@ -54,8 +54,8 @@ def test_what_is_appended_is_not_among_the_failures(make, mock_kafka, read_all):
 
 
 @pytest.mark.parametrize("key", ["a", "", "đơn 💳"])
-def test_a_failure_is_named_by_its_key(make, mock_kafka, key):
-    """With whose fault it is, and the broker's class and words."""
+def test_a_failure_has_the_message_key_and_its_fault(make, mock_kafka, key):
+    """A failed message is reported by its key with the fault and the broker's error code and reason."""
     producer = make()
     mock_kafka.fail_next(KafkaError.INVALID_RECORD)
     failures = producer.send(wave(key), 10)
@@ -63,15 +63,15 @@ def test_a_failure_is_named_by_its_key(make, mock_kafka, key):
     assert producer.send(wave(key), 10) == {}
 
 
-def test_a_message_that_the_client_refuses_does_not_keep_the_others(make, mock_kafka, read_all):
-    """Too large is known before anything is sent."""
+def test_a_message_that_the_client_refuses_does_not_stop_the_others(make, mock_kafka, read_all):
+    """A message that is too large fails before it is sent, and the others are delivered."""
     failures = make().send([*wave("a"), Message(TOPIC, "large", "x" * 2_000_000, []), *wave("b")], 10)
     assert {key: failure.code for key, failure in failures.items()} == {"large": "MSG_SIZE_TOO_LARGE"}
     assert keys_in(mock_kafka, read_all) == ["a", "b"]
 
 
-def test_a_broker_that_hangs_costs_the_time_that_was_given(make, mock_kafka):
-    """Then everything unresolved has failed, uncharged; a new client goes on when the broker does."""
+def test_sending_to_a_hanging_broker_ends_at_the_timeout(make, mock_kafka):
+    """At the timeout all unresolved messages are transport faults. A new client works when the broker does."""
     producer = make()
     producer.send(wave("before"), 10)
     mock_kafka.set_rtt(60_000)
@@ -84,8 +84,8 @@ def test_a_broker_that_hangs_costs_the_time_that_was_given(make, mock_kafka):
     assert producer.send(wave("after"), 10) == {}
 
 
-def test_a_stop_shortens_the_wait(make, mock_kafka, monkeypatch):
-    """A little patience for what is on its way, then it is given up."""
+def test_a_stop_ends_the_wait_for_acknowledgements(make, mock_kafka, monkeypatch):
+    """After a stop, send waits a little for messages in flight and then gives them up."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 0.5)
     producer = make()
     producer.send(wave("before"), 10)
@@ -98,11 +98,11 @@ def test_a_stop_shortens_the_wait(make, mock_kafka, monkeypatch):
 
 
 def test_a_lost_claim_ends_the_wait_and_nothing_is_sent_later(make, mock_kafka, read_all):
-    """What waits in the client for its broker is given up, so that the broker does not get it when it is back."""
+    """Messages that wait in the client are purged, so the broker does not get them when it is back."""
     producer = make()
     producer.send(wave("before"), 10)
     mock_kafka.down()
-    looks = iter([False, False])  # before anything is sent, and once while it is waited for
+    looks = iter([False, False])  # the first check is before sending, the second one during the wait
     began = time.monotonic()
     assert set(producer.send(wave("a", "b"), 60, lost=lambda: next(looks, True))) == {"a", "b"}
     assert time.monotonic() - began < 5
@@ -111,8 +111,8 @@ def test_a_lost_claim_ends_the_wait_and_nothing_is_sent_later(make, mock_kafka, 
     assert keys_in(mock_kafka, read_all) == ["after", "before"]
 
 
-def test_nothing_is_sent_of_a_claim_that_is_lost(make, mock_kafka, read_all):
-    """It is looked at before the first message."""
+def test_nothing_is_sent_if_the_claim_is_already_lost(make, mock_kafka, read_all):
+    """The claim is checked before the first message."""
     producer = make()
     failures = producer.send(wave("a"), 10, lost=lambda: True)
     assert {key: failure.fault for key, failure in failures.items()} == {"a": Fault.TRANSPORT}
@@ -120,8 +120,8 @@ def test_nothing_is_sent_of_a_claim_that_is_lost(make, mock_kafka, read_all):
     assert keys_in(mock_kafka, read_all) == ["b"]
 
 
-def test_what_is_delivered_at_once_is_not_waited_for_in_steps(make):
-    """Nobody asks again whether the claim is still there."""
+def test_a_quick_delivery_checks_the_claim_only_once(make):
+    """The claim is not checked again if all messages are acknowledged at once."""
 
     class Quick(Client):
         def flush(self, _step):
@@ -134,8 +134,8 @@ def test_what_is_delivered_at_once_is_not_waited_for_in_steps(make):
 
 
 @pytest.mark.parametrize("reason", ["stopping", "lost"])
-def test_a_full_queue_is_not_waited_for_once_it_is_to_end(make, mock_kafka, monkeypatch, reason):
-    """A stop and a lost claim are heard there too."""
+def test_a_stop_or_a_lost_claim_ends_the_wait_for_a_full_queue(make, mock_kafka, monkeypatch, reason):
+    """The producer gives up all messages if it has to end and the client's queue is full."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 0.5)
     producer = make(queue_buffering_max_messages=2)
     producer.send(wave("before"), 10)
@@ -147,16 +147,16 @@ def test_a_full_queue_is_not_waited_for_once_it_is_to_end(make, mock_kafka, monk
     assert time.monotonic() - began < 6
 
 
-def test_a_full_queue_is_waited_for(make, mock_kafka, read_all):
-    """Many more messages than the client holds at once."""
+def test_sending_waits_for_space_in_the_client_s_queue(make, mock_kafka, read_all):
+    """200 messages are delivered although the client's queue holds only 10."""
     producer = make(queue_buffering_max_messages=10, linger_ms=0)
     keys = [f"{number:03}" for number in range(200)]
     assert producer.send(wave(*keys), 20) == {}
     assert keys_in(mock_kafka, read_all) == keys
 
 
-def test_a_queue_that_stays_full_fails_uncharged(make, mock_kafka):
-    """The broker is away: no message is lost sight of."""
+def test_a_queue_that_stays_full_is_a_transport_fault(make, mock_kafka):
+    """If the broker is down, every message is reported as failed without a used retry."""
     producer = make(queue_buffering_max_messages=2)
     mock_kafka.down()
     failures = producer.send(wave("a", "b", "c", "d"), 0.3)
@@ -165,22 +165,22 @@ def test_a_queue_that_stays_full_fails_uncharged(make, mock_kafka):
 
 
 class Deaf(Client):
-    """A client that does not say what became of its messages, not even after a purge."""
+    """A client that never reports what became of its messages, not even after a purge."""
 
     def flush(self, *_):
-        """Nothing is ever resolved."""
+        """Return that one message is still unresolved."""
         return 1
 
 
-def test_what_stays_unresolved_has_failed(make):
-    """No report is no acknowledgement."""
+def test_a_message_without_a_report_has_failed(make):
+    """A message counts as acknowledged only after a delivery report."""
     failures = make(new_client=Deaf).send(wave("a", "b"), 0.1)
     assert {key: failure.fault for key, failure in failures.items()} == dict.fromkeys("ab", Fault.TRANSPORT)
 
 
 @pytest.mark.parametrize("raised", [KafkaException(KafkaError(FATAL)), SystemError("with an exception set")])
-def test_a_client_that_dies_is_replaced_and_the_wave_sent_again(make, mock_kafka, read_all, raised):
-    """However the fatal error comes out of the client; what it had may come twice."""
+def test_a_client_with_a_fatal_error_is_replaced_and_the_wave_sent_again(make, mock_kafka, read_all, raised):
+    """The new client sends all messages again, so a message may arrive twice."""
     born = []
 
     class Mortal(Client):
@@ -199,8 +199,8 @@ def test_a_client_that_dies_is_replaced_and_the_wave_sent_again(make, mock_kafka
     assert set(keys_in(mock_kafka, read_all)) == {"a", "b"}
 
 
-def test_a_probe_names_the_types_that_cannot_flow(make, mock_kafka):
-    """And forgets it when the topic is well again."""
+def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
+    """A type is no longer named when its topic works again."""
     producer = make()
     assert producer.probe(5) == {}
     mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -211,13 +211,13 @@ def test_a_probe_names_the_types_that_cannot_flow(make, mock_kafka):
 
 
 def test_a_topic_without_a_leader_is_not_stopped(make, mock_kafka):
-    """That passes by itself and is nobody's fault."""
+    """A missing leader is temporary, so the probe reports no fault."""
     mock_kafka.fail_topic("payment.failed", KafkaError.LEADER_NOT_AVAILABLE)
     assert make().probe(5) == {}
 
 
-def test_a_probe_of_nobody_ends_in_time_and_says_where_it_looked(make, mock_kafka):
-    """The message names the brokers, and no credentials."""
+def test_a_probe_without_a_broker_ends_in_time_and_names_the_address(make, mock_kafka):
+    """The error names the brokers and no credentials."""
     mock_kafka.down()
     began = time.monotonic()
     with pytest.raises(BrokerUnavailableError) as caught:
@@ -227,7 +227,7 @@ def test_a_probe_of_nobody_ends_in_time_and_says_where_it_looked(make, mock_kafk
 
 
 def test_a_stop_ends_a_probe(make, mock_kafka):
-    """Within a few seconds."""
+    """A probe ends within 4 seconds after a stop."""
     mock_kafka.down()
     began = time.monotonic()
     with pytest.raises(BrokerUnavailableError):
@@ -235,14 +235,14 @@ def test_a_stop_ends_a_probe(make, mock_kafka):
     assert time.monotonic() - began < 4
 
 
-def test_settings_that_the_client_does_not_accept(make):
-    """One error of ours that names what is wrong."""
+def test_a_setting_that_the_client_rejects_is_a_config_error(make):
+    """An unknown librdkafka setting raises ConfigError."""
     with pytest.raises(ConfigError, match="settings"):
         make(no_such_thing="1").probe(1)
 
 
-def test_closing_is_quick_and_can_be_undone(make, mock_kafka):
-    """Also with the broker away; the next call makes a new client."""
+def test_a_producer_closes_quickly_and_can_be_used_again(make, mock_kafka):
+    """Closing does not wait for a broker that is down. The next call makes a new client."""
     producer = make()
     producer.close()
     producer.send(wave("a"), 10)

@@ -1,4 +1,4 @@
-"""The Kafka reader: exact ranges, an end for every reading, and one name for each error."""
+"""The Kafka reader: exact ranges, a deadline for every reading, and a clear error for each cause."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PLACE = (TOPIC, 0)
 
 
 def config(bootstrap):
-    """How the tests connect."""
+    """Return the settings for a connection."""
     return {"bootstrap.servers": bootstrap, "log_level": 0}
 
 
 def send(bootstrap, values, **options):
-    """Write values to the first partition; in a transaction if there is an id for it."""
+    """Write values to the first partition, in a transaction if a transactional id is given."""
     producer = Producer({**config(bootstrap), **options})
     if options:
         producer.init_transactions(30)
@@ -39,18 +39,18 @@ def send(bootstrap, values, **options):
 
 @pytest.fixture
 def reader(mock_kafka):
-    """A reader of the mock cluster."""
+    """Yield a reader of the mock cluster."""
     with RangeReader(config(mock_kafka.bootstrap), "payctl-test", 5) as made:
         yield made
 
 
 def values(reader, limit=100, timeout=10):
-    """Everything that is read until the ranges end."""
+    """Return the values of all records up to the ends of the ranges."""
     return [record.value for batch in reader.batches(limit, time.monotonic() + timeout) for record in batch]
 
 
 def test_a_range_is_read_exactly(reader, mock_kafka):
-    """The first offset is included and the second is not, whatever comes after it and however small the batches are."""
+    """The reader returns the first offset of a range and not the last one, in batches of any size."""
     send(mock_kafka.bootstrap, [b"0", b"1", b"2", b"3", b"4"])
     reader.start({PLACE: (1, 4)})
     assert reader.unread
@@ -59,8 +59,8 @@ def test_a_range_is_read_exactly(reader, mock_kafka):
     assert reader.positions == {PLACE: 4}
 
 
-def test_an_empty_range_is_read_already(reader, mock_kafka):
-    """A reading that begins at the end does not wait."""
+def test_reading_an_empty_range_does_not_wait(reader, mock_kafka):
+    """A range whose start is its end has nothing to read, so read returns at once."""
     send(mock_kafka.bootstrap, [b"0"])
     reader.start({PLACE: (1, 1)})
     assert not reader.unread
@@ -68,7 +68,7 @@ def test_an_empty_range_is_read_already(reader, mock_kafka):
 
 
 def test_a_range_without_an_end_stays_open(reader, mock_kafka):
-    """What arrives later is read too, and a reading waits no longer than it may."""
+    """The reader also returns records that arrive later, and a reading ends at its timeout."""
     reader.start({PLACE: (0, None)})
     begun = time.monotonic()
     assert reader.read(10, 0.3) == []
@@ -79,7 +79,7 @@ def test_a_range_without_an_end_stays_open(reader, mock_kafka):
 
 
 def test_the_deadline_ends_a_reading(reader, mock_kafka):
-    """A range that the topic cannot fill is given up, and it is known to be unread."""
+    """If the brokers are down, the reading ends at the deadline and the range stays unread."""
     send(mock_kafka.bootstrap, [b"0"])
     mock_kafka.down()
     reader.start({PLACE: (0, 1)})
@@ -89,15 +89,15 @@ def test_the_deadline_ends_a_reading(reader, mock_kafka):
     assert reader.unread
 
 
-def test_a_topic_that_does_not_exist_has_no_places(reader):
-    """It is an error only for who needs it."""
+def test_a_missing_topic_has_no_partitions(reader):
+    """A missing topic has an empty list of partitions, or is an error if the topic is required."""
     assert reader.places("payment.unheard") == []
     with pytest.raises(BrokerUnavailableError, match="cannot be read"):
         reader.places("payment.unheard", required=True)
 
 
 def test_brokers_that_do_not_answer_are_named():
-    """The message has their address, and what the client reports."""
+    """The error has the brokers' address."""
     with (
         RangeReader(config("127.0.0.1:1"), "payctl-test", 0.5) as reader,
         pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1 cannot be read"),
@@ -107,8 +107,8 @@ def test_brokers_that_do_not_answer_are_named():
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("wrong", ["KAFKA_PASSWORD", "KAFKA_CA_FILE"])
-def test_a_refused_login_is_a_matter_of_configuration(wrong, kafka_server):
-    """A wrong password or an unknown authority is named, and the password is not shown."""
+def test_a_refused_login_is_a_broker_refused_error(wrong, kafka_server):
+    """A wrong password or an unknown authority raises BrokerRefusedError, which does not show the password."""
     values = {"KAFKA_PASSWORD": "not-the-password", "KAFKA_CA_FILE": str(kafka_server.certificates.stranger_ca)}
     settings = Settings.from_env(kafka_server.environment("scram-sha-256") | {wrong: values[wrong]}).kafka
     with (
@@ -121,10 +121,10 @@ def test_a_refused_login_is_a_matter_of_configuration(wrong, kafka_server):
 
 @pytest.mark.kafka
 def test_a_transaction_s_marker_does_not_keep_a_range_open(kafka):
-    """The last offset of a committed transaction belongs to no record: the range ends all the same."""
+    """The last offset of a committed transaction has no record, and the range still ends."""
     send(kafka.bootstrap, [b"0", b"1"], **{"transactional.id": "payctl-test"})
     with RangeReader(config(kafka.bootstrap), "payctl-test", 10) as reader:
-        # The coordinator writes the marker after it has answered the commit.
+        # The coordinator writes the marker after it has confirmed the commit.
         wait_until(lambda: reader.bounds([PLACE])[PLACE] == (0, 3), what="the marker", timeout=10)
         reader.start(reader.bounds([PLACE]))
         assert values(reader) == [b"0", b"1"]
@@ -132,8 +132,8 @@ def test_a_transaction_s_marker_does_not_keep_a_range_open(kafka):
 
 
 @pytest.mark.kafka
-def test_a_stored_position_that_retention_has_passed_loses_no_later_event(kafka):
-    """The follower goes on at the oldest record that is left, not at the end."""
+def test_a_follower_continues_at_the_oldest_record_after_retention(kafka):
+    """If retention deleted the stored offset, the follower continues at the oldest record and not at the end."""
     send(kafka.bootstrap, [b"0", b"1", b"2", b"3"])
     follower = Follower(config(kafka.bootstrap), "payctl-test-retention", [TOPIC])
     follower.open()

@@ -20,17 +20,17 @@ from ticketbottle_payctl.settings import Settings
 MECHANISMS = ("plain", "scram-sha-256", "scram-sha-512")
 PROBE_SECONDS = 3.0
 SHORT_PROBE_SECONDS = 1.5
-"""For a probe that lasts to its end, because nothing refuses it."""
+"""The limit of a probe that ends only at its limit, because nothing refuses it."""
 WRONG_PASSWORD = "not-the-one-canary"  # pragma: allowlist secret
 
 
 def producer_of(environment):
-    """The producer that payctl makes of these variables, and of nothing else."""
+    """Return the producer that payctl makes from these variables alone."""
     return Producer(producer_config(Settings.from_env(environment).kafka))
 
 
 def outcome(environment, stopping=lambda: False, within=PROBE_SECONDS):
-    """Probe and send one message; the error that either ended with, and how long it took in seconds."""
+    """Probe and send one message. Return the error, if any, and the duration in seconds."""
     producer, began = producer_of(environment), time.monotonic()
     try:
         producer.probe(within, stopping)
@@ -44,13 +44,13 @@ def outcome(environment, stopping=lambda: False, within=PROBE_SECONDS):
 
 
 def tls(kafka, **changed):
-    """The variables for the TLS listener, which asks for no password."""
+    """Return the variables for the TLS listener, which needs no password."""
     return {"KAFKA_BROKERS": kafka.ssl_bootstrap, "KAFKA_SSL": "true", "KAFKA_CA_FILE": kafka.ca_file} | changed
 
 
 @pytest.mark.parametrize("way", ["plaintext", "tls", *MECHANISMS])
-def test_each_way_in_delivers(way, kafka, read_all):
-    """The message that is acknowledged over each kind of connection lies in Kafka."""
+def test_a_message_is_delivered_over_each_kind_of_connection(way, kafka, read_all):
+    """A message that is acknowledged over plaintext, TLS or SASL is in Kafka."""
     ways = {"plaintext": {"KAFKA_BROKERS": kafka.bootstrap}, "tls": tls(kafka)}
     error, _ = outcome(ways[way] if way in ways else kafka.environment(way))
     assert error is None
@@ -58,7 +58,7 @@ def test_each_way_in_delivers(way, kafka, read_all):
 
 
 def without_ca(environment):
-    """As before, but trusting only the authorities that the system knows."""
+    """Return the variables without KAFKA_CA_FILE, so that only the system's authorities are trusted."""
     return {name: value for name, value in environment.items() if name != "KAFKA_CA_FILE"}
 
 
@@ -84,8 +84,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_refusal_is_one_clear_error(case, kafka_server, caplog):
-    """Credentials or a certificate that are not accepted end in exit code 3 within the probe, without the password."""
+def test_refused_credentials_or_certificates_are_a_config_error(case, kafka_server, caplog):
+    """Payctl exits with 3 within the probe's limit and never shows the password."""
     caplog.set_level(logging.DEBUG)
     error, seconds = outcome(REFUSED[case](kafka_server))
     assert isinstance(error, BrokerRefusedError)
@@ -98,8 +98,8 @@ def test_a_refusal_is_one_clear_error(case, kafka_server, caplog):
 
 
 @pytest.mark.parametrize("sasl", [False, True])
-def test_tls_to_a_port_without_it_is_unavailable(sasl, kafka_server):
-    """A listener that does not answer the handshake could be anything: exit code 4, within the probe."""
+def test_tls_to_a_plaintext_port_is_unavailable(sasl, kafka_server):
+    """A listener that does not answer the TLS handshake gives exit code 4 within the probe's limit."""
     environment = kafka_server.environment("scram-sha-256") if sasl else tls(kafka_server)
     error, seconds = outcome(environment | {"KAFKA_BROKERS": kafka_server.bootstrap}, within=SHORT_PROBE_SECONDS)
     assert type(error) is BrokerUnavailableError
@@ -110,15 +110,15 @@ def test_tls_to_a_port_without_it_is_unavailable(sasl, kafka_server):
 
 
 @pytest.mark.parametrize("listener", ["ssl_bootstrap", "secure_bootstrap"])
-def test_no_tls_to_a_port_with_it_is_unavailable(listener, kafka_server):
-    """The other way round too, and nothing is sent in the clear that would have had to be encrypted."""
+def test_plaintext_to_a_tls_port_is_unavailable(listener, kafka_server):
+    """A plaintext connection to a TLS listener raises BrokerUnavailableError within the probe's limit."""
     error, seconds = outcome({"KAFKA_BROKERS": getattr(kafka_server, listener)}, within=SHORT_PROBE_SECONDS)
     assert type(error) is BrokerUnavailableError
     assert seconds < SHORT_PROBE_SECONDS + 2
 
 
 def test_a_certificate_of_another_host_is_refused(kafka_server):
-    """The authority is right, the name is not: whoever took over an address cannot pass for the broker."""
+    """A certificate of the right authority for another host is refused, so nobody can impersonate the broker."""
     with relay("127.0.0.2", int(kafka_server.ssl_bootstrap.rpartition(":")[2])) as address:
         error, _ = outcome(tls(kafka_server, KAFKA_BROKERS=address))
     assert isinstance(error, BrokerRefusedError)
@@ -127,7 +127,7 @@ def test_a_certificate_of_another_host_is_refused(kafka_server):
 
 @pytest.mark.parametrize("wrong", ["missing", "empty", "directory"])
 def test_a_ca_file_without_certificates_is_named(wrong, tmp_path):
-    """The variable is named before any broker is asked."""
+    """The error names KAFKA_CA_FILE before payctl connects to a broker."""
     paths = {"missing": tmp_path / "none.pem", "empty": tmp_path / "empty.pem", "directory": tmp_path}
     (tmp_path / "empty.pem").write_text("")
     error, seconds = _raised({"KAFKA_BROKERS": "127.0.0.1:1", "KAFKA_SSL": "true", "KAFKA_CA_FILE": str(paths[wrong])})
@@ -141,8 +141,8 @@ def test_a_ca_file_without_certificates_is_named(wrong, tmp_path):
     ("environment", "allowed"),
     [("production", False), ("staging", False), ("dev", True), ("local", True), ("test", True)],
 )
-def test_credentials_do_not_cross_a_network_in_the_clear(mechanism, environment, allowed):
-    """SASL without TLS is for one's own machine; elsewhere it is refused before a connection is made."""
+def test_credentials_are_not_sent_without_tls_outside_development(mechanism, environment, allowed):
+    """SASL without TLS is refused before connecting, except in the environments dev, local and test."""
     variables = {
         "KAFKA_BROKERS": "127.0.0.1:1",
         "KAFKA_SASL_MECHANISM": mechanism.upper(),
@@ -161,8 +161,8 @@ def test_credentials_do_not_cross_a_network_in_the_clear(mechanism, environment,
     assert encrypted["security.protocol"] == "sasl_ssl"
 
 
-def test_a_refusal_passes_when_the_broker_accepts_again(kafka):
-    """What was refused once is not remembered against a client that is let in later."""
+def test_a_refusal_is_forgotten_when_the_broker_accepts(kafka):
+    """A producer that was refused once reports no refusal after a successful connection."""
     producer = producer_of(kafka.environment("scram-sha-256"))
     producer._on_client_error(KafkaError(KafkaError._AUTHENTICATION))  # noqa: SLF001
     assert isinstance(producer.unavailable(), BrokerRefusedError)
@@ -171,15 +171,15 @@ def test_a_refusal_passes_when_the_broker_accepts_again(kafka):
     producer.close()
 
 
-def test_the_password_stands_in_no_repr(kafka_server):
-    """Neither the settings nor the producer show it."""
+def test_no_repr_shows_the_kafka_password(kafka_server):
+    """Neither the settings nor the producer show the password in their repr."""
     settings = Settings.from_env(kafka_server.environment("plain"))
     shown = f"{settings!r} {settings.kafka!r} {settings.kafka.password} {producer_of(settings.environ)!r}"
     assert kafka_server.password not in shown
 
 
-def test_the_command_says_who_refused(kafka, database_url):
-    """``payctl publish-outbox`` ends with 3, names the variables, and its loudest log holds no password."""
+def test_publish_outbox_reports_refused_credentials(kafka, database_url):
+    """``payctl publish-outbox`` exits with 3 and names KAFKA_PASSWORD. The debug log has no password."""
     variables = {"DATABASE_URL": database_url, **kafka.environment("plain"), "KAFKA_PASSWORD": WRONG_PASSWORD}
     command = [sys.executable, "-m", "ticketbottle_payctl", "publish-outbox", "-vv", "-o", "json"]
     done = subprocess.run(
@@ -200,7 +200,7 @@ def _raised(environment):
 
 @contextmanager
 def relay(host, port):
-    """Another address that leads to ``port`` of 127.0.0.1."""
+    """Listen on another address and forward connections to ``port`` of 127.0.0.1. Yield the address."""
     with create_server((host, 0)) as server:
 
         def serve():
@@ -221,7 +221,7 @@ def relay(host, port):
 
 
 def pump(source, target):
-    """Copy until either end is gone."""
+    """Copy bytes until either end is closed."""
     with source, target:
         try:
             while data := source.recv(65536):

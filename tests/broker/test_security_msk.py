@@ -20,7 +20,7 @@ SECRET_KEY = "canary/aws/secret/key"  # pragma: allowlist secret
 
 @pytest.fixture(autouse=True)
 def identity(monkeypatch, tmp_path):
-    """The AWS identity of a function: temporary credentials in its environment."""
+    """Set the temporary AWS credentials of a function in the environment."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDCANARY")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session-canary")
@@ -30,27 +30,27 @@ def identity(monkeypatch, tmp_path):
 
 
 def config_of(brokers=BROKERS, **more):
-    """The client's settings for brokers that ask for an AWS identity."""
+    """Return the client's settings for brokers with AWS IAM."""
     variables = {"KAFKA_BROKERS": brokers, "KAFKA_SASL_MECHANISM": "aws-iam", "ENVIRONMENT": "production", **more}
     return producer_config(Settings.from_env(variables).kafka)
 
 
 def url_of(token):
-    """The presigned URL inside a token, and its query."""
+    """Return the presigned URL inside a token, and its query."""
     assert "=" not in token
     parts = urlsplit(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode())
     return parts, {name: values[0] for name, values in parse_qs(parts.query, strict_parsing=True).items()}
 
 
-def test_the_configuration_is_encrypted_oauthbearer():
-    """An AWS identity implies TLS; there is no user and no password."""
+def test_aws_iam_uses_oauthbearer_over_tls():
+    """AWS IAM implies TLS and needs neither user name nor password."""
     config = config_of()
     assert (config["security.protocol"], config["sasl.mechanism"]) == ("sasl_ssl", "OAUTHBEARER")
     assert not {"sasl.username", "sasl.password"} & config.keys()
 
 
 def test_the_token_is_a_presigned_url_of_15_minutes():
-    """It allows to connect, nothing else, for at most 900 seconds from now; the client is told when, in seconds."""
+    """The token only allows to connect and is valid for at most 900 seconds."""
     before = int(time.time())
     token, expires = config_of()["oauth_cb"]("")
     parts, query = url_of(token)
@@ -67,7 +67,7 @@ def test_the_token_is_a_presigned_url_of_15_minutes():
 
 
 def test_the_secret_key_is_not_in_the_token():
-    """Only what it signed is."""
+    """The token contains the signature and not the AWS secret key."""
     parts, _ = url_of(config_of()["oauth_cb"]("")[0])
     assert SECRET_KEY not in parts.geturl()
 
@@ -82,28 +82,28 @@ def test_the_secret_key_is_not_in_the_token():
         ("kafka.internal:9098", {"AWS_DEFAULT_REGION": "eu-north-1"}, "eu-north-1"),
     ],
 )
-def test_the_region_is_the_brokers_own(brokers, variables, region):
-    """It stands in the names that MSK gives; AWS_REGION counts where it does not."""
+def test_the_region_comes_from_the_broker_s_name(brokers, variables, region):
+    """Payctl reads the region from an MSK host name, and otherwise from AWS_REGION."""
     parts, _ = url_of(config_of(brokers, **variables)["oauth_cb"]("")[0])
     assert parts.netloc == f"kafka.{region}.amazonaws.com"
 
 
 def test_an_unknown_region_is_a_configuration_error():
-    """A token for a guessed region would only be refused later, and less clearly."""
+    """If no region is known, payctl raises ConfigError and signs no token."""
     with pytest.raises(ConfigError, match="AWS_REGION"):
         config_of("kafka.internal:9098")
 
 
-def test_no_identity_is_a_configuration_error(monkeypatch):
-    """Without credentials there is nothing to sign with, and the message says so at once."""
+def test_missing_aws_credentials_are_a_config_error(monkeypatch):
+    """Without AWS credentials payctl raises ConfigError before it connects."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name)
     with pytest.raises(ConfigError, match="no AWS credentials"):
         config_of()
 
 
-def test_the_client_asks_for_a_token_by_itself():
-    """The real client accepts the configuration and calls for a token before it connects."""
+def test_the_kafka_client_requests_a_token():
+    """The real client accepts the configuration and requests a token before it connects."""
     config, asked = config_of(), Event()
 
     def watched(setting):
@@ -130,14 +130,14 @@ except ConfigError as error:
 """
 
 
-def test_the_extra_is_only_needed_where_it_is_used():
-    """Without botocore everything else works, and aws-iam names the extra to install."""
+def test_only_aws_iam_needs_the_msk_extra():
+    """Without botocore everything else works. The error for aws-iam names the extra to install."""
     done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRA], capture_output=True, text=True, check=True)
     assert "payctl[msk]" in done.stdout
 
 
-def test_nothing_of_aws_is_imported_for_other_mechanisms():
-    """The extra costs nothing where it is installed and not used."""
+def test_botocore_is_not_imported_for_other_mechanisms():
+    """An installed but unused msk extra costs no import time."""
     code = "import sys; import ticketbottle_payctl.broker.config; print('botocore' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

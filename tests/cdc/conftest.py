@@ -1,4 +1,4 @@
-"""PostgreSQL with a logical log, and real Kafka Connect run with exactly what payctl prints."""
+"""PostgreSQL with a logical log, and a real Kafka Connect with the configuration that payctl prints."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PROVIDER = "org.apache.kafka.common.config.provider.FileConfigProvider"
 
 @dataclass(frozen=True)
 class Scene:
-    """One outbox, one Kafka, and what payctl may do to both."""
+    """One outbox, one Kafka, and payctl's cdc operations on both."""
 
     engine: Engine
     kafka: ApacheKafka
@@ -50,11 +50,11 @@ class Scene:
     config: CdcConfig
 
     def connect(self, changes: Mapping[str, str] | None = None) -> KafkaConnect:
-        """A worker that runs the printed properties, read back from their text; to be entered."""
+        """Return a worker with the printed properties, read back from their text. Use it as a context manager."""
         worker = {
             "config.providers": "file",
             "config.providers.file.class": PROVIDER,
-            # The worker's own converters are others: the connector must not depend on them.
+            # The worker has other converters of its own, because the connector must not depend on them.
             "key.converter": "org.apache.kafka.connect.json.JsonConverter",
             "value.converter": "org.apache.kafka.connect.json.JsonConverter",
         }
@@ -62,44 +62,44 @@ class Scene:
         return KafkaConnect(self.kafka.bootstrap, {**printed, **(changes or {})}, worker=worker)
 
     def cut_over(self, **options) -> CutOverReport:
-        """Hand over."""
+        """Hand the outbox over to Debezium."""
         options = {"max_retries": MAX_RETRIES, "shards": 1, **options}
         return cdc_cut_over(self.engine, self.producer, self.follower, **options)
 
     def mark(self, **options) -> MarkReport:
-        """Mark what Debezium has sent."""
+        """Mark the events that Debezium has sent."""
         return cdc_mark(self.engine, self.follower, MAX_RETRIES, **options)
 
     def cut_back(self, **options) -> MarkReport:
-        """Take back."""
+        """Take the outbox back from Debezium."""
         return cdc_cut_back(self.engine, self.follower, MAX_RETRIES, **options)
 
     def messages(self) -> list[Received]:
-        """Everything in the events' topics."""
+        """Return all messages in the topics of the events."""
         return read_all(self.kafka.bootstrap, ALL_TOPICS)
 
     def wait_for(self, count: int) -> None:
-        """Until there are so many messages."""
+        """Wait until Kafka has this many messages."""
         wait_until(lambda: len(self.messages()) >= count, what=f"{count} messages", timeout=40, pause=0.1)
 
     def query(self, sql: str, *parameters: object):
-        """Run a statement and commit it; the first value of each row."""
+        """Run a statement and commit. Return the first value of each row."""
         with self.engine.begin() as connection:
             result = connection.exec_driver_sql(sql, parameters)
             return list(result.scalars()) if result.returns_rows else []
 
     def slots(self, condition: str = "true") -> list[str]:
-        """The replication slots."""
+        """Return the names of the replication slots."""
         return self.query(f"SELECT slot_name FROM pg_replication_slots WHERE {condition}")  # noqa: S608
 
     def wait_until_the_connector_is_gone(self) -> None:
-        """Until PostgreSQL has noticed."""
+        """Wait until PostgreSQL has noticed that the connector is gone."""
         wait_until(lambda: not self.slots("active"), what="the connector is gone", timeout=20)
 
 
 @pytest.fixture(scope="module")
 def logical(postgres):
-    """The write-ahead log that Debezium reads, for the tests of one file."""
+    """Yield PostgreSQL with the logical log that Debezium reads, for the tests of one file."""
     postgres.restart(settings={"wal_level": "logical"})
     yield postgres
     postgres.restart(settings={"wal_level": "replica"})
@@ -107,7 +107,7 @@ def logical(postgres):
 
 @pytest.fixture
 def config(logical, database_url, tmp_path):  # noqa: ARG001 - restarts the server that the database is in
-    """What ``payctl cdc config`` says for the test's database, the connector's password lying where it says."""
+    """Return the output of ``payctl cdc config`` for the test's database. The password is in the file that it names."""
     secrets = tmp_path / "cdc.properties"
     secrets.write_text(f"password={PASSWORD}\n")
     return cdc_config(DatabaseSettings(Secret(database_url)), password=f"${{file:{secrets}:password}}")
@@ -115,7 +115,7 @@ def config(logical, database_url, tmp_path):  # noqa: ARG001 - restarts the serv
 
 @pytest.fixture
 def scene(config, engine, kafka):
-    """Everything set up as ``payctl cdc config`` says: its SQL run, its topics there. Nothing is left of it."""
+    """Yield a scene with the SQL and the topics of ``payctl cdc config``. Everything is removed after the test."""
     set_up_roles(engine, config)
     kafka.recreate_topics((UNROUTABLE, HEARTBEATS))
     settings = KafkaSettings(kafka.bootstrap)
@@ -131,7 +131,7 @@ def scene(config, engine, kafka):
 
 
 def set_up_roles(engine: Engine, config: CdcConfig) -> None:
-    """Run the page's grants for the publisher, then the printed SQL."""
+    """Run the page's grants for the publisher and then the printed SQL."""
     page = Path(__file__).parents[2] / "docs" / "database-roles.md"
     statements = re.findall(rf"^(?:GRANT [^;]*) TO [^;]*{PUBLISHER}[^;]*;", page.read_text("utf-8"), re.MULTILINE)
     with engine.begin() as connection:
@@ -144,18 +144,18 @@ def set_up_roles(engine: Engine, config: CdcConfig) -> None:
 
 @pytest.fixture
 def own_url(scene, database_url):  # noqa: ARG001 - which makes the role
-    """The database, logged in to as the role that the printed SQL makes."""
+    """Return the database's URL with the role that the printed SQL creates."""
     parts = urlsplit(database_url)
     return parts._replace(netloc=f"{ROLE}:{PASSWORD}@{parts.hostname}:{parts.port}").geturl()
 
 
 @pytest.fixture
 def properties() -> Callable[[str], dict[str, str]]:
-    """Read a Java properties file as Java does."""
+    """Return a function that reads a Java properties file as Java does."""
     return read_properties
 
 
 def read_properties(content: str) -> dict[str, str]:
-    """A Java properties file as Java reads it."""
+    """Read a Java properties file as Java does."""
     lines = [line for line in content.splitlines() if line and not line.startswith("#")]
     return {name: value.replace("\\\\", "\\") for name, value in (line.split("=", 1) for line in lines)}

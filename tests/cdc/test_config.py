@@ -36,12 +36,12 @@ DESIGN = {
 
 
 def made(url=URL, **options):
-    """The configuration for a database's address."""
+    """Return the configuration for a database URL."""
     return cdc_config(Settings.from_env({"DATABASE_URL": url}).database, **options)
 
 
-def test_the_configuration_comes_from_this_installation_s_settings():
-    """Host, port, database, schema and TLS come from DATABASE_URL; role and password are the connector's own."""
+def test_the_connector_s_configuration_comes_from_database_url():
+    """Host, port, database, schema and TLS come from DATABASE_URL. Role and password are the connector's own."""
     connector = made().connector
     assert connector["database.hostname"] == "pooler.internal"
     assert connector["database.port"] == "6432"
@@ -56,44 +56,44 @@ def test_the_configuration_comes_from_this_installation_s_settings():
 @pytest.mark.parametrize(
     ("server", "place"), [("pg.internal", ("pg.internal", "5432")), ("pg.internal:5433", ("pg.internal", "5433"))]
 )
-def test_replication_goes_to_the_server_itself(server, place):
-    """A pooler cannot replicate, so the server is named if DATABASE_URL leads to one."""
+def test_the_server_can_be_named_apart_from_database_url(server, place):
+    """--server names the server for replication if DATABASE_URL points to a pooler, which cannot replicate."""
     connector = made(server=server).connector
     assert (connector["database.hostname"], connector["database.port"]) == place
 
 
 @pytest.mark.parametrize("query", ["host=/var/run/postgresql", "host=a,b"])
-def test_a_socket_or_a_list_of_servers_wants_the_server_named(query):
-    """Debezium connects to one server by TCP, so one is asked for."""
+def test_a_socket_or_a_list_of_servers_needs_a_server(query):
+    """Debezium connects to one server by TCP, so a URL with a socket or a list needs --server."""
     with pytest.raises(InputError, match="Debezium connects to one"):
         made(f"postgresql://u:p@localhost/d?{query}")
     assert made(f"postgresql://u:p@localhost/d?{query}", server="db:1").connector["database.hostname"] == "db"
 
 
 @pytest.mark.parametrize("password", ["hunter2", "", "${tail}", "${file:/a b:c}", "x${file:/a:b}"])
-def test_a_password_is_refused(password):
-    """Only a placeholder is accepted, and the error does not repeat what was given."""
+def test_a_plain_password_is_refused(password):
+    """The command accepts only a placeholder, and the error does not show the given value."""
     with pytest.raises(InputError) as raised:
         made(password=password)
     assert not password or password not in raised.value.message
 
 
 @pytest.mark.parametrize("options", [{"role": 'x"; DROP'}, {"role": "Payctl"}, {"server": "h:port"}])
-def test_a_role_and_a_server_must_be_names(options):
-    """Every value that goes into SQL and properties is checked."""
+def test_an_invalid_role_or_server_name_is_refused(options):
+    """Every value that is written into SQL or properties is checked."""
     with pytest.raises(InputError):
         made(**options)
 
 
-def test_the_text_is_read_back_as_it_was(properties):
-    """A properties file doubles its backslashes, and nothing else."""
+def test_printed_properties_are_read_back_unchanged(properties):
+    """A Java properties parser reads the same values from the printed text."""
     connector = made().connector
     assert properties(as_properties(connector)) == connector
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
-def test_the_command_prints_properties_and_json(form, properties):
-    """The properties have SQL and topics as comments, JSON holds the same, and neither has a password."""
+def test_cdc_config_prints_properties_or_json(form, properties):
+    """The properties have SQL and topics as comments, JSON has the same content, and neither has a password."""
     result = CliRunner().invoke(app, ["cdc", "config", "-o", form], env={"DATABASE_URL": URL})
     assert result.exit_code == 0
     assert CANARY not in result.stdout + result.stderr
@@ -105,7 +105,7 @@ def test_the_command_prints_properties_and_json(form, properties):
         assert all(f"# {line}" in result.stdout for line in made().sql.splitlines())
 
 
-def test_the_sql_can_be_piped():
-    """``--sql`` prints it alone."""
+def test_cdc_config_can_print_only_the_sql():
+    """``payctl cdc config --sql`` prints nothing but the SQL."""
     result = CliRunner().invoke(app, ["cdc", "config", "--sql", "--role", "debezium"], env={"DATABASE_URL": URL})
     assert result.stdout == made(role="debezium").sql

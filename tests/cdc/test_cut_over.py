@@ -23,7 +23,7 @@ LIVES = (
 
 
 class Writers:
-    """Payments that are settled all the time, some of them twice, in transactions that stay open for a while."""
+    """Threads that settle payments, some of them twice, in transactions that stay open for up to 0.2 seconds."""
 
     def __init__(self, engine, count=4):
         self._engine, self._stop = engine, Event()
@@ -45,7 +45,7 @@ class Writers:
         while not self._stop.is_set():
             key = str(uuid4())
             for event_type in chance.choice(LIVES):
-                time.sleep(0.002)  # also when stopping: createdAt has milliseconds, and two equal ones have no order
+                time.sleep(0.002)  # createdAt has milliseconds, and events with equal instants would have no order
                 event_id = str(uuid4())
                 with self._engine.begin() as connection:
                     connection.exec_driver_sql(INSERT, (event_id, key, event_type))
@@ -55,7 +55,7 @@ class Writers:
 
 @contextmanager
 def publisher(scene):
-    """Payctl's own publisher as a service."""
+    """Run payctl's own publisher as a service."""
     stop, reports = Event(), []
     arguments = (scene.engine, scene.producer, PublishOptions(loop=True))
     thread = Thread(target=lambda: reports.append(publish_outbox(*arguments, stop=stop)))
@@ -69,10 +69,10 @@ def publisher(scene):
 
 
 @pytest.mark.parametrize("end", ["stop", "close"])
-def test_handing_over_and_taking_back_loses_and_doubles_nothing(end, scene):
-    """Under load, from payctl to Debezium and back: each event once, a payment's events of one topic in order.
+def test_hand_over_and_take_back_lose_and_duplicate_no_event(end, scene):
+    """Under load each event arrives once, and a payment's events of one topic are in order.
 
-    Also where the worker is killed (``close``), and the slot's position lags behind what was sent.
+    The parameter ``close`` kills the worker, so that the slot's position lags behind the sent events.
     """
     with Writers(scene.engine) as writers:
         with publisher(scene):
@@ -104,8 +104,8 @@ def test_handing_over_and_taking_back_loses_and_doubles_nothing(end, scene):
 
 
 def in_order(messages, committed):
-    """Within each topic a payment's messages lie in the order of its transactions."""
+    """Return whether a payment's messages of one topic are in the order of its transactions."""
     lying = defaultdict(list)
-    for message in messages:  # by topic, partition and offset
+    for message in messages:  # read_all sorts by topic, partition and offset
         lying[message.topic, message.key.decode()].append(message.header["id"].decode())
     return all(ids == [one for one in committed[key] if one in ids] for (_, key), ids in lying.items())

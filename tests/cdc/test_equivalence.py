@@ -29,9 +29,9 @@ ODD_PAYLOADS = (
 
 
 def test_debezium_and_payctl_send_the_same_messages(scene):
-    """The same rows through both: topic, partition, key, value bytes and headers are equal, in their order too.
+    """Topic, partition, key, value and headers are the same whether payctl or Debezium sends an event.
 
-    But for one constant header, and for what payctl keeps in its own tables; docs/scale.md says why.
+    There are two exceptions: one constant header, and headers from payctl's own tables. docs/scale.md explains them.
     """
     assert scene.cut_over().sent == 0
     with scene.connect() as worker:
@@ -60,7 +60,7 @@ def test_debezium_and_payctl_send_the_same_messages(scene):
 
 
 def write_all_kinds(connection):
-    """Every type, known and unknown, both spellings of the aggregate, many keys, and payloads of every shape."""
+    """Write events of every type, known or unknown, with both spellings of the aggregate and odd payloads."""
     for event_type in (*TOPICS, *UNKNOWN):
         insert_events(connection, 20, event_type=event_type)
     insert_events(connection, 40, aggregates=7, aggregate_type="Payment")

@@ -9,8 +9,8 @@ from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_GROUP
 
 
-def test_a_server_without_a_logical_log_is_refused(engine, mock_kafka):
-    """Before anything is handed over, and with the setting that is missing."""
+def test_a_cut_over_without_a_logical_log_is_refused(engine, mock_kafka):
+    """The error comes before anything is handed over, and its hint has the setting wal_level."""
     settings = KafkaSettings(mock_kafka.bootstrap)
     producer = Producer(producer_config(settings))
     follower = Follower(connection_config(settings), MARKING_GROUP, ALL_TOPICS)

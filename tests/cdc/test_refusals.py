@@ -15,7 +15,7 @@ from ticketbottle_payctl.store.outbox.debezium_names import SLOT, UNROUTABLE
 
 
 def states(scene):
-    """How many rows are in each state."""
+    """Return the number of rows in each state."""
     sql = """
         SELECT CASE WHEN published AND "publishedAt" IS NOT NULL THEN 'published'
                     WHEN "retryCount" >= 5 THEN 'dead' ELSE 'pending' END AS state FROM outbox
@@ -31,7 +31,7 @@ def insert(scene, count, **options):
 
 
 def test_a_cut_over_sends_the_last_pending_events(scene):
-    """They are sent in order and marked, and Debezium does not send them."""
+    """Payctl sends and marks all pending events in order, so Debezium does not send them."""
     insert(scene, 30, aggregates=10)
     insert(scene, 2, event_type="PAYMENT_REFUNDED")
     report = scene.cut_over()
@@ -40,8 +40,8 @@ def test_a_cut_over_sends_the_last_pending_events(scene):
     assert (len(scene.messages()), scene.slots()) == (30, [SLOT])
 
 
-def test_a_dry_run_makes_no_slot(scene):
-    """It checks, counts, and changes nothing, so no publisher notices it."""
+def test_a_dry_run_of_the_cut_over_changes_nothing(scene):
+    """A dry run checks and counts. It creates no slot and takes no shard from a publisher."""
     insert(scene, 3)
     assert scene.cut_over(dry_run=True).sent == 3
     assert (states(scene), scene.messages(), scene.slots()) == ({"pending": 3}, [], [])
@@ -49,7 +49,7 @@ def test_a_dry_run_makes_no_slot(scene):
 
 
 def test_a_refused_event_stops_the_cut_over(scene):
-    """Sent events are marked, the others are pending as before, and there is no slot."""
+    """If Kafka refuses an event, sent events are marked, the others stay pending, and no slot is created."""
     insert(scene, 5)
     insert(scene, 1, payload_bytes=2_000_000)
     report = scene.cut_over()
@@ -61,20 +61,20 @@ def test_a_refused_event_stops_the_cut_over(scene):
 
 @contextmanager
 def publisher_at_work(scene):
-    """Another publisher holds the shard."""
+    """Hold the shard as another publisher."""
     with scene.engine.connect() as connection:
         shard_lock.enter(connection, 0, 1, 0, "somebody")
         yield
 
 
 def test_a_running_publisher_stops_the_cut_over(scene):
-    """While a publisher holds a shard nothing is handed over."""
+    """The cut-over raises LockedError and creates no slot if a publisher holds a shard."""
     with publisher_at_work(scene), pytest.raises(LockedError):
         scene.cut_over()
     assert scene.slots() == []
 
 
-def test_events_behind_a_dead_one_stop_the_cut_over(scene):
+def test_events_behind_a_dead_event_stop_the_cut_over(scene):
     """Debezium would send the events that payctl blocks, so the dead event must be handled first."""
     insert(scene, 1, aggregates=1, state="dead")
     key = scene.query('SELECT "aggregateId" FROM outbox')[0]
@@ -86,7 +86,7 @@ def test_events_behind_a_dead_one_stop_the_cut_over(scene):
 
 
 def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
-    """A drained outbox changes hands within seconds."""
+    """The cut-over refuses a backlog that it could not send within seconds."""
     monkeypatch.setattr(cut_over, "MOST_PENDING", 4)
     insert(scene, 5)
     with pytest.raises(GuardError, match="more than 4"):
@@ -96,7 +96,7 @@ def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
 
 @pytest.mark.parametrize("publish", [None, "insert, update"])
 def test_the_publication_must_be_for_inserts_only(publish, scene):
-    """Without inserts Debezium would get nothing, and with updates it would get payctl's own marks."""
+    """Without inserts Debezium gets no event. With updates it gets payctl's own marks."""
     scene.query("DROP PUBLICATION payctl_outbox")
     if publish:
         scene.query(f"CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = '{publish}')")
@@ -106,7 +106,7 @@ def test_the_publication_must_be_for_inserts_only(publish, scene):
 
 
 def test_a_transaction_that_never_ends_stops_the_cut_over(scene, monkeypatch):
-    """A slot begins when no transaction writes. The wait for that has a limit, and leaves nothing behind."""
+    """A slot needs a moment without writing transactions. The wait has a limit and leaves no slot."""
     monkeypatch.setattr(cut_over, "PATIENCE", cut_over.PATIENCE / 60)
     with scene.engine.connect() as connection:
         connection.exec_driver_sql("CREATE TABLE another (id int)")
@@ -116,7 +116,7 @@ def test_a_transaction_that_never_ends_stops_the_cut_over(scene, monkeypatch):
 
 
 def test_a_second_cut_over_is_refused(scene):
-    """The slot exists already, and publishers stay out until the outbox is taken back."""
+    """The slot exists already, and publishers are refused until the outbox is taken back."""
     scene.cut_over()
     with pytest.raises(GuardError, match="exists already"):
         scene.cut_over()
@@ -127,17 +127,17 @@ def test_a_second_cut_over_is_refused(scene):
     assert publish_outbox(scene.engine, scene.producer, PublishOptions()).counts.published == 2
 
 
-def test_without_a_slot_there_is_nothing_to_mark_or_take_back(scene):
-    """If payctl publishes, its own publisher marks."""
+def test_mark_and_cut_back_need_a_replication_slot(scene):
+    """Without a slot payctl publishes and marks its own events, so both commands are refused."""
     for command in (scene.mark, scene.cut_back):
         with pytest.raises(GuardError, match="no replication slot"):
             command()
 
 
-def test_a_mark_marks_what_is_in_kafka(scene):
-    """What lies in Kafka is marked with its time there, what is unroutable is dead, twice is as once.
+def test_mark_updates_the_events_that_are_in_kafka(scene):
+    """An event in Kafka is marked with its time there, and an unroutable event is dead. A second mark changes nothing.
 
-    While a connector reads, the outbox is not taken back.
+    If a connector still reads, cut-back is refused.
     """
     scene.cut_over()
     with scene.connect():
@@ -158,8 +158,8 @@ def test_a_mark_marks_what_is_in_kafka(scene):
     assert late == []
 
 
-def test_the_commands_need_no_more_than_the_printed_role(scene, cdc):
-    """``payctl cdc`` works as that role, counts, and exits with 7 if a guard stops it."""
+def test_the_printed_role_may_run_every_cdc_command(scene, cdc):
+    """The commands work as the role of the printed SQL, and exit with 7 if a guard stops them."""
     insert(scene, 4)
     assert cdc("cut-over", "-n")["dry_run"]
     handed_over = cdc("cut-over", "-y")
@@ -171,8 +171,8 @@ def test_the_commands_need_no_more_than_the_printed_role(scene, cdc):
     assert cdc("cut-back", "-y")["error"]["code"] == "GUARD"
 
 
-def test_the_outbox_changes_hands_only_after_a_yes(scene, cdc):
-    """Without ``--yes`` or over the limit it exits with 7 and changes nothing, also if no event is pending."""
+def test_cut_over_and_cut_back_need_yes(scene, cdc):
+    """Without ``--yes`` or above the limit payctl exits with 7 and changes nothing, even if no event is pending."""
     insert(scene, 4)
     assert cdc("cut-over")["error"]["hint"] == "nothing was changed; check with -n, then add --yes"
     assert "--max-affected 4" in cdc("cut-over", "-y", "--max-affected", "3")["error"]["hint"]
@@ -182,8 +182,8 @@ def test_the_outbox_changes_hands_only_after_a_yes(scene, cdc):
     assert scene.slots() == [SLOT]
 
 
-def test_a_protected_profile_needs_a_reason_and_its_name(cdc, tmp_path):
-    """So does ``mark``, which asks for nothing else because it runs every minute."""
+def test_cdc_in_a_protected_profile_needs_reason_and_confirmation(cdc, tmp_path):
+    """cut-over, mark and cut-back need --reason and --confirm in a protected profile."""
     file = tmp_path / "config.toml"
     file.write_text("[profiles.prod.guard]\nprotected = true\n", "utf-8")
     named = ["-p", "prod", "--config", str(file)]
@@ -198,7 +198,7 @@ def test_a_protected_profile_needs_a_reason_and_its_name(cdc, tmp_path):
 
 @pytest.fixture
 def cdc(scene, own_url):
-    """Run ``payctl cdc`` as the connector's role and read its document, which keeps to its schema."""
+    """Return a function that runs ``payctl cdc`` as the connector's role and returns its valid document."""
     environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
 
     def run(*words):

@@ -6,10 +6,11 @@ LAG = "SELECT (pg_current_wal_insert_lsn() - confirmed_flush_lsn)::bigint FROM p
 A_LOT = 1_000_000
 
 
-def test_a_quiet_outbox_does_not_keep_the_log_of_a_busy_database(scene):
-    """Where only other tables are written the slot still moves, so the server can let go of its log.
+def test_a_quiet_outbox_does_not_retain_the_write_ahead_log(scene):
+    """If only other tables are written, heartbeats move the slot, so the server can delete its log.
 
-    Heartbeats go to a topic of their own and not to where somebody looks for lost events. Only their pace is changed.
+    Heartbeats go to a topic of their own and not to the topic of unroutable events. The test only changes their
+    interval.
     """
     scene.cut_over()
     scene.query("CREATE TABLE other (line text)")

@@ -1,4 +1,4 @@
-"""Ways to run payctl: as a process, which is what a shell sees, and in this process, where many runs must be quick."""
+"""Ways to run payctl: as a process, as a shell does, and in this process, where many runs are fast."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ PROCESS = [sys.executable, "-m", "ticketbottle_payctl"]
 
 
 def clean_environment(changes):
-    """The machine's environment (the fixtures took payctl's own variables out of it) with changes."""
+    """Return the environment without payctl's own variables, plus these changes."""
     return {**os.environ, "PYTHONWARNINGS": "error", **changes}
 
 
 @pytest.fixture
 def process():
-    """Run payctl as a process and wait for it; input and output are text."""
+    """Return a function that runs payctl as a process and waits for it. Input and output are text."""
 
     def run(*arguments, stdin="", cwd=None, **environment):
         return subprocess.run(
@@ -63,7 +63,7 @@ def process():
 
 @pytest.fixture
 def started():
-    """Start payctl as a process whose streams the test holds; it is ended with the test."""
+    """Yield a function that starts payctl as a process with pipes. The process is killed after the test."""
     processes = []
 
     def start(*arguments, **environment):
@@ -82,7 +82,7 @@ def started():
 
 @pytest.fixture
 def invoke():
-    """Run payctl in this process, and leave the log as it was."""
+    """Yield a function that runs payctl in this process. Logging is restored after the test."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
 
@@ -95,7 +95,7 @@ def invoke():
 
 @pytest.fixture
 def answer(invoke):
-    """Run payctl in this process with ``-o json`` and read its document; nothing else may stand on stdout."""
+    """Return a function that runs payctl with ``-o json`` and returns its document, the only text on stdout."""
 
     def run(*arguments, **options):
         result = invoke(*arguments, "-o", "json", **options)
@@ -108,7 +108,7 @@ def answer(invoke):
 
 @pytest.fixture
 def content(engine):
-    """Everything that stands in the database."""
+    """Return a function that returns every row of every table."""
 
     def read():
         tables = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'payctl')"
@@ -122,7 +122,7 @@ def content(engine):
 
 @pytest.fixture
 def ask(answer, database_url):
-    """Run a command against the test's database; its document keeps to its schema, which names every field there is."""
+    """Return a function that runs a command against the test's database and returns its valid document."""
 
     def run(*arguments, **environment):
         document = answer(*arguments, DATABASE_URL=database_url, **environment)
@@ -140,12 +140,12 @@ def ask(answer, database_url):
 
 @pytest.fixture
 def keys():
-    """A merchant's keys for every gateway, as environment variables."""
+    """Return a merchant's keys for every gateway, as environment variables."""
     return dict(KEYS)
 
 
 def vectors():
-    """Every recorded or documented callback, with its keys as environment variables."""
+    """Return every recorded or documented callback with its keys as environment variables."""
     return [
         _vector(record) for path in sorted(VECTORS.glob("*.json")) for record in json.loads(path.read_text("utf-8"))
     ]
@@ -166,7 +166,7 @@ def _vector(record):
 
 
 def pytest_generate_tests(metafunc):
-    """``vector`` is every vector."""
+    """Run a test with ``vector`` for every vector."""
     if "vector" in metafunc.fixturenames:
         chosen = vectors()
         metafunc.parametrize("vector", chosen, ids=[one.name for one in chosen])

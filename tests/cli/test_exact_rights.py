@@ -1,4 +1,4 @@
-"""What `payctl doctor` says a role may do needs the rights it looks for: all of them, and none beside."""
+"""The privileges that `payctl doctor` requires for a task are all needed and are enough."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMANDS = {
 
 @pytest.fixture
 def granted(engine, database_url):
-    """``granted(rights)``: the URL of a role that has these rights and no other."""
+    """Yield ``granted(rights)``, which returns the URL of a role with exactly these privileges."""
 
     def grant(rights):
         with engine.begin() as connection:
@@ -41,7 +41,7 @@ def granted(engine, database_url):
 
 @pytest.fixture
 def codes(engine, answer):
-    """``codes(task, url)``: the exit codes of its commands, and whether the doctor says that the role may do it."""
+    """Return ``codes(task, url)``, which returns the commands' exit codes and whether the doctor allows the task."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="x")
         insert_payments_of_events(connection)
@@ -57,13 +57,13 @@ def codes(engine, answer):
 
 
 @pytest.mark.parametrize("task", COMMANDS)
-def test_the_rights_that_are_looked_for_are_enough(task, granted, codes):
-    """Each command of the task works, and the doctor says so."""
+def test_the_required_privileges_are_enough(task, granted, codes):
+    """Each command of the task works, and the doctor says that the role may do the task."""
     assert codes(task, granted(PRIVILEGES[task])) == ({0}, True)
 
 
 @pytest.mark.parametrize(("task", "missing"), [(task, one) for task in COMMANDS for one in PRIVILEGES.get(task, ())])
-def test_each_of_them_is_needed(task, missing, granted, codes):
-    """Without one a command ends with exit 3, and the doctor does not say that the role may do it."""
+def test_each_required_privilege_is_needed(task, missing, granted, codes):
+    """Without one of them a command exits with 3, and the doctor does not allow the task."""
     found, said = codes(task, granted([one for one in PRIVILEGES[task] if one != missing]))
     assert (3 in found, said) == (True, False)

@@ -1,4 +1,4 @@
-"""Canaries in every secret: none may come out of any command, in any form, however loud."""
+"""Canaries in every secret: no command may print one in any format or at any log level."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ACCOUNT = "0071001234567"
 
 @pytest.fixture
 def body(tmp_path):
-    """A callback with an account number and a MAC that is wrong for every key."""
+    """Write a callback with an account number and a wrong MAC. Return its path and its MAC."""
     content = json.loads(samples()["payos"].request.body)
     content["data"]["accountNumber"] = content["data"]["counterAccountNumber"] = ACCOUNT
     file = tmp_path / "callback.json"
@@ -48,8 +48,8 @@ def body(tmp_path):
     ],
     ids=" ".join,
 )
-def test_no_secret_comes_out(arguments, form, body, invoke, keys):
-    """Keys, passwords, users of databases and brokers, account numbers and MACs stay inside, also with -vv."""
+def test_no_command_prints_a_secret(arguments, form, body, invoke, keys):
+    """Keys, passwords, user names, account numbers and MACs are never printed, even with -vv."""
     file, signature = body
     typed = [file if word == "BODY" else word for word in arguments]
     result = invoke(*typed, "-o", form, "-vv", DATABASE_URL=URL, **KAFKA, **keys)
@@ -58,8 +58,8 @@ def test_no_secret_comes_out(arguments, form, body, invoke, keys):
         assert secret not in seen
 
 
-def test_a_process_leaks_nothing_either(process, body, keys):
-    """The same through a real process, where tracebacks and warnings would show."""
+def test_a_real_process_prints_no_secret(process, body, keys):
+    """Tracebacks and warnings of a real process contain no secret."""
     file, signature = body
     result = process("process-webhook", file, "-vv", DATABASE_URL=URL, **KAFKA, **keys)
     seen = result.stdout + result.stderr
@@ -69,8 +69,8 @@ def test_a_process_leaks_nothing_either(process, body, keys):
 
 
 @pytest.mark.parametrize("markup", ["\x1b[31m", "[bold red]x[/]", "\u202e"])
-def test_what_is_typed_is_shown_escaped(markup, invoke):
-    """Names of files, commands and options come back on stderr without their power."""
+def test_typed_text_is_escaped_in_errors(markup, invoke):
+    """Control characters in file names, commands and options are escaped on stderr."""
     for arguments in ([markup], ["verify-signature", markup], ["version", f"--{markup}"], ["schema", markup]):
         stderr = invoke(*arguments).stderr
         assert "\x1b" not in stderr

@@ -1,4 +1,4 @@
-"""--tz on every command that shows instants to people. Programs get UTC whatever it says."""
+"""--tz on every command that shows instants to people. Machine formats always use UTC."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: 
 
 @pytest.fixture
 def world(database_url, mock_kafka, engine):
-    """A payment that waits since 2026-11-22, and two dead events of it."""
+    """Insert a payment that waits since 2026-11-22 and two dead events of it. Return the environment."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """
@@ -38,35 +38,35 @@ COMMANDS = (
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize(("zone", "offset"), [("Asia/Ho_Chi_Minh", "+07:00"), ("<+0530>-5:30", "+05:30")])
-def test_instants_are_shown_in_the_zone_that_was_asked_for(arguments, zone, offset, world, invoke):
-    """Each one that stands alone has its offset; one in parentheses is UTC beside it."""
+def test_instants_are_shown_in_the_given_time_zone(arguments, zone, offset, world, invoke):
+    """Every instant has the offset of --tz, except UTC in parentheses."""
     assert invoke("replay", "e-2", "-y", **world).exit_code == 0
     result = invoke(*arguments, "--tz", zone, **world)
     assert result.exit_code == 0, result.stderr
-    # Commands to be pasted and log lines are in UTC, and so is what stands in parentheses.
+    # Commands to paste, log lines and instants in parentheses are in UTC.
     lines = [line for line in (result.stdout + result.stderr).splitlines() if "payctl " not in line and line[:1] != "{"]
     found = INSTANT.findall(re.sub(r"\([^)]*\)", "", "\n".join(lines)))
     assert {each[-6:] for each in found} == {offset}
 
 
 @pytest.mark.parametrize("form", ["json", "ndjson", "csv"])
-def test_programs_get_utc(form, world, invoke):
-    """Whatever --tz says."""
+def test_machine_formats_show_instants_in_utc(form, world, invoke):
+    """json, ndjson and csv use UTC, whatever --tz says."""
     shown = INSTANT.findall(invoke("list", "outbox", "--tz", "Asia/Ho_Chi_Minh", "-o", form, **world).stdout)
     assert "2026-11-22T20:30:00.000Z" in shown
     assert all(each.endswith("Z") for each in shown)
 
 
-def test_a_wrong_tz_of_the_machine_hides_no_result(world, invoke):
-    """Results are then in UTC and say so; a clock time cannot be read, and that is a wrong setting."""
+def test_an_invalid_tz_variable_does_not_hide_results(world, invoke):
+    """Results are shown in UTC. Only a clock time in an option is an error, because its time zone is unknown."""
     assert "2026-11-22T20:30:00.000Z" in invoke("list", "outbox", **world, TZ="Nowhere/Zone").stdout
     refused = invoke("list", "outbox", "--since", "09:00", **world, TZ="Nowhere/Zone")
     assert refused.exit_code == 3
     assert "TZ is not a time zone" in refused.stderr
 
 
-def test_a_zone_ends_with_its_command(world, invoke):
-    """The next command line in the same process shows its own zone, and so does a table drawn without one."""
+def test_a_time_zone_applies_to_one_command_only(world, invoke):
+    """The next command in the same process shows its own time zone."""
     asked = invoke("list", "outbox", "--tz", "Asia/Ho_Chi_Minh", **world)
     assert "+07:00" in asked.stdout
     assert instant(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02T00:00:00.000Z"

@@ -1,4 +1,4 @@
-"""The stack as CloudFormation gets it, and what builds it. None of these tests talks to AWS."""
+"""The stack in the form that CloudFormation gets, and its generator. None of these tests talks to AWS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FUNCTIONS = ("WebhookFunction", "PublishOutboxFunction", "CleanupFunction")
 
 
 def missing(reason):
-    """Skip at home, fail in CI."""
+    """Skip the test at home and fail it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -22,19 +22,19 @@ def missing(reason):
 
 @pytest.fixture(scope="session")
 def root():
-    """The project's folder."""
+    """Return the project's directory."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def template():
-    """What is deployed."""
+    """Return the generated template."""
     return json.loads((ROOT / "deploy" / "cloudformation.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="session")
 def of_type(template):
-    """``of_type("SQS::Queue")``: the properties of all resources of a type, by logical id."""
+    """Return ``of_type("SQS::Queue")``, which returns the properties of all resources of a type by logical id."""
 
     def find(name):
         return {
@@ -48,7 +48,7 @@ def of_type(template):
 
 @pytest.fixture(scope="session")
 def functions(of_type):
-    """The three functions' properties."""
+    """Return the properties of the three functions."""
     found = of_type("Lambda::Function")
     assert sorted(found) == sorted(FUNCTIONS)
     return found
@@ -83,7 +83,7 @@ def generate():
 
 @pytest.fixture(scope="session")
 def values():
-    """``values(node)``: every string in a tree."""
+    """Return ``values(node)``, which returns every string in a tree."""
 
     def walk(node):
         if isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""Alarms, dashboard and logs: made from the list of what the code emits."""
+"""Alarms, dashboard and logs, which are made from the list of emitted metrics."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ticketbottle_payctl.metrics import BY_NAME, METRICS, NAMESPACE, Function
 
 
 def seen(alarm):
-    """What an alarm looks at: its own metric, or those of its expression."""
+    """Return the metrics that an alarm watches: its own metric or those of its expression."""
     if "Metrics" not in alarm:
         return [alarm]
     return [each["MetricStat"]["Metric"] for each in alarm["Metrics"] if "MetricStat" in each]
 
 
-def test_every_alarm_of_ours_looks_at_a_metric_that_the_code_emits(of_type):
-    """An alarm on a metric that nobody emits is silent for ever: name, function and dimensions are the code's."""
+def test_every_alarm_watches_a_metric_that_the_code_emits(of_type):
+    """The alarm's metric, function and dimensions are in the list. An alarm on another metric would never fire."""
     checked = 0
     for alarm in of_type("CloudWatch::Alarm").values():
         for metric in seen(alarm):
@@ -34,7 +34,7 @@ def test_every_alarm_of_ours_looks_at_a_metric_that_the_code_emits(of_type):
 
 
 def test_a_metric_that_is_not_in_the_list_cannot_be_watched():
-    """The mistake shows when the template is made, not when nobody is woken."""
+    """A misspelt metric is an error when the template is made."""
     with pytest.raises(KeyError):
         ours(Function.WEBHOOK, "WebhookAcepted")
     with pytest.raises(ValueError, match="does not emit"):
@@ -42,21 +42,21 @@ def test_a_metric_that_is_not_in_the_list_cannot_be_watched():
 
 
 def test_every_metric_of_the_list_is_emitted_by_the_functions(root):
-    """The list promises nothing that no function says."""
+    """The code of the functions contains the name of every metric in the list."""
     _, _, after_the_list = (root / "ticketbottle_payctl" / "metrics.py").read_text("utf-8").partition("\nBY_NAME = ")
     code = after_the_list + "".join(path.read_text("utf-8") for path in (root / "lambda_entrypoints").glob("*.py"))
     assert [metric.name for metric in METRICS if f'"{metric.name}"' not in code] == []
 
 
-def test_a_metric_whose_silence_is_a_fault_is_always_emitted():
-    """Otherwise a quiet night would wake somebody."""
+def test_an_alarm_on_missing_data_watches_a_metric_that_is_always_emitted():
+    """Otherwise a quiet night would set off the alarm."""
     strict = [alarm for alarm in ALARMS if alarm.silence == "breaching" and alarm.watch.namespace == NAMESPACE]
     assert strict
     assert all(BY_NAME[alarm.watch.name].always for alarm in strict)
 
 
-def test_every_alarm_tells_somebody_and_says_what_silence_means(of_type):
-    """An alarm without an action, or with a default nobody chose, is decoration."""
+def test_every_alarm_has_an_action_and_a_rule_for_missing_data(of_type):
+    """Every alarm notifies the alarm topic and says whether missing data is a fault."""
     alarms = of_type("CloudWatch::Alarm")
     assert len(alarms) == len(ALARMS)
     for logical, alarm in alarms.items():
@@ -67,8 +67,8 @@ def test_every_alarm_tells_somebody_and_says_what_silence_means(of_type):
         assert alarm.get("Statistic") != "Average", logical
 
 
-def test_durations_alarm_below_the_timeout(functions):
-    """Somebody knows before the function is ended."""
+def test_the_duration_alarms_fire_before_the_timeout(functions):
+    """The alarm on a function's duration fires before Lambda ends the function."""
     slow = {alarm.name: alarm for alarm in ALARMS if alarm.watch.name == "Duration"}
     assert {alarm.watch.dimensions["FunctionName"]["Ref"] for alarm in slow.values()} == set(functions)
     for alarm in slow.values():
@@ -77,14 +77,14 @@ def test_durations_alarm_below_the_timeout(functions):
         assert alarm.watch.statistic == "p99"
 
 
-def test_silence_of_a_scheduled_function_is_an_alarm():
-    """A schedule that was switched off is noticed."""
+def test_a_scheduled_function_that_does_not_run_sets_off_an_alarm():
+    """An operator notices a schedule that was switched off."""
     watched = [alarm.watch for alarm in ALARMS if alarm.below == 1 and alarm.silence == "breaching"]
     assert watched == [of_lambda(function, "Invocations") for function in (Function.PUBLISH_OUTBOX, Function.CLEANUP)]
 
 
-def test_what_cannot_wait_pages(of_type):
-    """The composite alarm is on whenever one of those is that mean lost money or tickets."""
+def test_every_urgent_alarm_pages(of_type):
+    """The composite alarm contains every alarm that means lost money or lost tickets."""
     (composite,) = of_type("CloudWatch::CompositeAlarm").values()
     named = set(re.findall(r"\$\{(\w+)\}", composite["AlarmRule"]["Fn::Sub"]))
     assert named == {alarm.logical_id for alarm in ALARMS if alarm.pages}
@@ -92,7 +92,7 @@ def test_what_cannot_wait_pages(of_type):
 
 
 def test_the_dashboard_shows_every_metric(of_type):
-    """What the code emits, somebody can see, with every alarm's state above it."""
+    """The dashboard has one graph for each metric of the list and shows the state of every alarm."""
     (board,) = of_type("CloudWatch::Dashboard").values()
     widgets = json.loads(board["DashboardBody"]["Fn::Sub"])["widgets"]
     graphs = [each["properties"] for each in widgets if each["type"] == "metric"]
@@ -102,14 +102,14 @@ def test_the_dashboard_shows_every_metric(of_type):
     assert state["alarms"] == [f"${{{alarm.logical_id}.Arn}}" for alarm in ALARMS]
 
 
-def test_the_functions_are_the_codes(functions):
-    """Each name of the dimension is a function of the template."""
+def test_every_function_of_the_code_is_in_the_template(functions):
+    """The functions that the metrics name are exactly the functions of the template."""
     assert set(LOGICAL.values()) == set(functions)
     assert set(LOGICAL) == set(Function)
 
 
-def test_logs_are_kept_as_long_as_the_environment_asks(template, of_type):
-    """Each function's log, and the API's, ends by itself; production's later."""
+def test_the_retention_of_logs_depends_on_the_environment(template, of_type):
+    """Every log group has a retention, and the production logs are kept for at least 30 days."""
     for logical, group in of_type("Logs::LogGroup").items():
         assert group["RetentionInDays"]["Fn::FindInMap"][1] == {"Ref": "Environment"}, logical
     days = template["Mappings"]["LogDays"]
@@ -118,7 +118,7 @@ def test_logs_are_kept_as_long_as_the_environment_asks(template, of_type):
 
 
 def test_the_access_log_is_json_without_the_query(of_type):
-    """VNPay sends a payer's data in the query; it is never written down."""
+    """The access log never contains the query, because VNPay sends a payer's data in it."""
     (stage,) = of_type("ApiGatewayV2::Stage").values()
     log = stage["AccessLogSettings"]
     fields = json.loads(log["Format"])

@@ -1,4 +1,4 @@
-"""The local world of docker-compose.yml, read and not started: no container engine is needed."""
+"""docker-compose.yml, read as a file. The tests start no container."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LOOPBACK = re.compile(r"127\.0\.0\.1:\d+:\d+")
 
 @pytest.fixture(scope="module")
 def services(root):
-    """The services by name."""
+    """Return the services by name."""
     return yaml.safe_load((root / "docker-compose.yml").read_text("utf-8"))["services"]
 
 
-def test_only_loopback_is_published(services):
-    """Databases and brokers with public passwords are reachable from this machine alone."""
+def test_compose_publishes_ports_on_loopback_only(services):
+    """Databases and brokers with public passwords can be reached from this machine only."""
     published = {name: [str(port) for port in service.get("ports", [])] for name, service in services.items()}
     assert published["postgres"]
     assert published["kafka"]
@@ -25,21 +25,21 @@ def test_only_loopback_is_published(services):
     assert [name for name, service in services.items() if "network_mode" in service] == []
 
 
-def test_versions_are_pinned_and_are_productions(services):
-    """Every image that is fetched has a version, PostgreSQL's is the payment service's major one."""
+def test_compose_pins_its_images(services):
+    """Every image that is pulled has a version, and PostgreSQL has production's major version."""
     fetched = [service["image"] for service in services.values() if "build" not in service]
     assert [image for image in fetched if not re.search(r":\d+\.\d+", image)] == []
     assert services["postgres"]["image"].startswith("postgres:15.")
 
 
-def test_the_publisher_shows_the_sign_of_life_that_the_image_looks_for(services, root):
-    """The file that the publisher writes is the one in the image's health check."""
+def test_the_compose_publisher_writes_the_image_s_health_file(services, root):
+    """The health file of the publisher is the one that the image's health check reads."""
     command = services["publisher"]["command"]
     alive = command[command.index("--health-file") + 1]
     assert f"find {alive} " in re.search(r"^HEALTHCHECK.*\n.*$", (root / "Dockerfile").read_text(), re.MULTILINE)[0]
 
 
-def test_the_topics_are_those_of_the_events(services):
-    """What is created at the start is what the outbox is published to."""
+def test_compose_creates_the_topics_of_the_events(services):
+    """The topics that are created at the start are the ones that the outbox is published to."""
     created = re.search(r"for topic in ([a-z. ]+); do", services["topics"]["command"][0])[1].split()
     assert sorted(created) == ["payment.cancelled", "payment.completed", "payment.failed"]

@@ -1,4 +1,4 @@
-"""The functions as they are configured, and what calls them."""
+"""The configuration of the functions and of what calls them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.providers import GATEWAYS, resolve
 
 RUNTIMES = {"python3.12", "python3.13", "python3.14"}
-"""Those for which the Kafka client has wheels."""
+"""The runtimes for which the Kafka client has wheels."""
 
 RESERVED = {"AWS_REGION", "AWS_DEFAULT_REGION", "LAMBDA_TASK_ROOT", "PATH", "PYTHONPATH", "_HANDLER", "TZ"}
 
 
 def integrations(of_type):
-    """The API's operations with what they call, as ``(method, path, integration)``."""
+    """Return the API's operations as ``(method, path, integration)``."""
     (api,) = of_type("ApiGatewayV2::Api").values()
     return [
         (method.upper(), path, operation["x-amazon-apigateway-integration"])
@@ -31,7 +31,7 @@ def integrations(of_type):
 
 
 def test_the_basics_are_said(functions):
-    """Nothing that costs or fails is left to a default."""
+    """Every setting of a function that costs money or can fail has an explicit value."""
     for function in functions.values():
         assert function["Runtime"] in RUNTIMES
         assert function["Architectures"] == ["arm64"]
@@ -42,14 +42,14 @@ def test_the_basics_are_said(functions):
 
 
 def test_the_handlers_are_there(functions):
-    """What Lambda calls can be imported and called."""
+    """Every handler of the template can be imported and called."""
     for function in functions.values():
         module, name = function["Handler"].rsplit(".", 1)
         assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_the_layer_is_for_the_functions(functions, of_type):
-    """Layer and functions name one runtime and one architecture."""
+    """The layer and the functions have the same runtime and architecture."""
     (layer,) = of_type("Lambda::LayerVersion").values()
     for function in functions.values():
         assert layer["CompatibleRuntimes"] == [function["Runtime"]]
@@ -57,7 +57,7 @@ def test_the_layer_is_for_the_functions(functions, of_type):
 
 
 def test_the_environment_holds_no_secret(functions, values):
-    """A variable that is secret is given as the ARN where it can be read, and no value is dynamically resolved."""
+    """A secret variable has the ARN of its secret, and no value is resolved at deployment."""
     for function in functions.values():
         variables = function["Environment"]["Variables"]
         assert len(json.dumps(variables)) < 4000
@@ -72,7 +72,7 @@ def test_the_environment_holds_no_secret(functions, values):
 
 
 def test_the_webhook_knows_every_key_that_signs(functions):
-    """No gateway is forgotten: each field that proves a callback comes from the gateways' secret, and no other does."""
+    """Exactly the fields that sign callbacks come from the gateways' secret."""
     signing = {field.env for gateway in GATEWAYS.values() for field in gateway.fields if field.signs_callbacks}
     variables = functions["WebhookFunction"]["Environment"]["Variables"]
     given = {name for name, value in variables.items() if value == {"Ref": "GatewaySecretArn"}}
@@ -80,7 +80,7 @@ def test_the_webhook_knows_every_key_that_signs(functions):
 
 
 def test_every_plain_setting_is_one(functions, root):
-    """A misspelt variable would be ignored in silence."""
+    """Every variable of the template exists in the code, because a misspelt one would be ignored silently."""
     known = "\n".join(path.read_text("utf-8") for path in (root / "ticketbottle_payctl").rglob("*.py"))
     for function in functions.values():
         names = {name.removesuffix("_SECRET_ARN") for name in function["Environment"]["Variables"]}
@@ -88,7 +88,7 @@ def test_every_plain_setting_is_one(functions, root):
 
 
 def test_the_defaults_are_the_codes(template):
-    """The template has no other opinion on a setting than the code."""
+    """The template's defaults of batch size, retries, retention and loop are those of the code."""
     parsed = settings.Settings.from_env({})
     defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
     assert defaults["BatchSize"] == parsed.batch_size
@@ -98,12 +98,12 @@ def test_the_defaults_are_the_codes(template):
 
 
 def test_the_loop_ends_long_before_the_function(template, functions):
-    """What is in flight when the loop ends has 60 seconds to ride out a change of Kafka's leader."""
+    """Events in flight at the end of the loop have 60 seconds to survive a change of Kafka's leader."""
     assert functions["PublishOutboxFunction"]["Timeout"] - template["Parameters"]["LoopSeconds"]["MaxValue"] >= 60
 
 
 def test_each_gateway_has_its_routes(of_type):
-    """Every route leads to a gateway, every gateway has one, by the method it uses; there is no route for the rest."""
+    """Every gateway has a route with its method, and every route leads to a gateway."""
     called = {(method, path) for method, path, _ in integrations(of_type)}
     gateways = {(method, resolve(Request(method, path, "", b"")).name) for method, path in called}
     assert gateways == {("POST", "zalopay"), ("POST", "payos"), ("POST", "momo"), ("GET", "vnpay")}
@@ -112,7 +112,7 @@ def test_each_gateway_has_its_routes(of_type):
 
 
 def test_the_api_waits_for_the_function(of_type, functions):
-    """The function ends before the API gives up, so that the gateway gets our words; both within the API's 30 s."""
+    """The function's time-out is shorter than the API's, so that the gateway gets payctl's reply."""
     for _, _, integration in integrations(of_type):
         assert integration["payloadFormatVersion"] == "2.0"
         assert functions["WebhookFunction"]["Timeout"] * 1000 < integration["timeoutInMillis"] <= 30_000
@@ -123,7 +123,7 @@ def test_the_api_waits_for_the_function(of_type, functions):
     ("function", "retries", "age"), [("PublishOutboxFunction", 0, 60), ("CleanupFunction", 2, 3600)]
 )
 def test_a_tick_that_fails_for_good_is_kept(of_type, function, retries, age):
-    """Lambda's own retries are bounded, and what they give up on is in the queue."""
+    """Lambda's retries are bounded, and a run that failed for good is in the queue."""
     configs = {each["FunctionName"]["Ref"]: each for each in of_type("Lambda::EventInvokeConfig").values()}
     assert configs[function]["MaximumRetryAttempts"] == retries
     assert configs[function]["MaximumEventAgeInSeconds"] == age
@@ -131,7 +131,7 @@ def test_a_tick_that_fails_for_good_is_kept(of_type, function, retries, age):
 
 
 def test_the_schedules(of_type):
-    """A tick each minute, and one each night in Viet Nam; two stacks in one account do not share a name."""
+    """One schedule runs every minute and one every night in Vietnam, and two stacks share no name."""
     schedules = of_type("Scheduler::Schedule")
     assert len(schedules) == 2
     for schedule in schedules.values():
@@ -144,7 +144,7 @@ def test_the_schedules(of_type):
 
 
 def test_the_processor_may_write_the_topics_it_writes(of_type, values):
-    """With aws-iam, the role names exactly the topics of the code."""
+    """With aws-iam the role allows exactly the topics of the code."""
     (policy,) = of_type("IAM::Policy").values()
     named = {text for text in values(policy) if "${Topics}" in text}
     assert named == {",".join(f"${{Topics}}/{topic}" for topic in TOPICS.values())}
@@ -152,7 +152,7 @@ def test_the_processor_may_write_the_topics_it_writes(of_type, values):
 
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
 def test_samconfig_is_complete(root, template, environment):
-    """Each environment gives every parameter without a default, only known ones, and no secret."""
+    """Each environment gives every required parameter, only known ones, and no secret."""
     config = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))
     assert config["version"] == 0.1
     deploy = config[environment]["deploy"]["parameters"]

@@ -1,4 +1,4 @@
-"""One source, written by hand; what is made from it is what is there."""
+"""The files that are generated from the handwritten template are current."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def test_a_build_publishes_a_version_of_its_own(generate, template, tmp_path):
 
 
 def test_nothing_is_left_of_sam(template):
-    """Plain CloudFormation needs no transformation, and no right to create one."""
+    """Plain CloudFormation needs no SAM transformation and no permission to create one."""
     assert "Transform" not in template
     assert [one["Type"] for one in template["Resources"].values() if "Serverless" in one["Type"]] == []
 
 
 def test_every_parameter_and_condition_is_used(template):
-    """What nobody reads is a promise that is not kept."""
+    """No parameter and no condition of the template is unused."""
     text = json.dumps({part: template[part] for part in ("Conditions", "Resources", "Rules", "Outputs")})
     unused = [name for name in template["Parameters"] if f'"Ref": "{name}"' not in text and f"${{{name}}}" not in text]
     assert unused == []
@@ -47,7 +47,7 @@ def test_every_parameter_and_condition_is_used(template):
 
 
 def test_each_suppressed_finding_has_its_reason(template):
-    """A linter is silenced for a finding only where somebody wrote down why."""
+    """Every suppressed finding of the linter has a written reason."""
     skips = [
         skip
         for resource in template["Resources"].values()

@@ -1,4 +1,4 @@
-"""What Lambda would unpack: built for both architectures, and run on this one with nothing else on the path."""
+"""The zips for Lambda: they are built for both architectures and run on this machine without other packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ticketbottle_payctl.metrics import Function
 
 UNWANTED = ("typer", "rich", "pygments", "click", "awslambdaric", "boto3", "botocore", "pip", "pytest", "hypothesis")
 MACHINES = {"x86_64": 62, "arm64": 183}
-"""The ELF header's ``e_machine``."""
+"""The value of ``e_machine`` in the ELF header of each architecture."""
 
 FIRST_CALLS = """
 import importlib, json, sys
@@ -36,7 +36,7 @@ print("RESULT" + json.dumps([reply["statusCode"], stale, sorted(found), importli
 
 
 def interpreter():
-    """A CPython of the runtime's version: on the path, or where pyenv keeps it."""
+    """Return a CPython of the runtime's version, from the path or from pyenv, or None."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     candidates = [*sorted(map(str, pyenv.glob(f"{RUNTIME}.*/bin/python"))), shutil.which(f"python{RUNTIME}")]
     for candidate in filter(None, candidates):
@@ -48,7 +48,7 @@ def interpreter():
 
 @pytest.fixture(scope="session")
 def python():
-    """The runtime's Python."""
+    """Return the runtime's Python."""
     found = interpreter()
     if found is not None:
         return found
@@ -60,9 +60,9 @@ def python():
 
 @pytest.fixture(scope="session")
 def built(python, root, tmp_path_factory):
-    """Both zips for both architectures, in folders of different names."""
-    ca = root / "LICENSE"  # any file: its content is Lambda's business
-    source = tmp_path_factory.mktemp("source")  # nobody edits it between the two builds
+    """Build both zips for both architectures in directories of different names."""
+    ca = root / "LICENSE"  # the build does not check the content of this file
+    source = tmp_path_factory.mktemp("source")  # a copy, which cannot change between the two builds
     for package in ("ticketbottle_payctl", "lambda_entrypoints"):
         shutil.copytree(root / package, source / package)
     found = {}
@@ -74,7 +74,7 @@ def built(python, root, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def contents(built):
-    """``contents[arch, zip]``: what is in a zip, by name, in its order."""
+    """Return ``contents[arch, zip]``, the files of a zip by name in their order."""
     found = {}
     for arch, artifacts in built.items():
         for name, made in artifacts.items():
@@ -84,7 +84,7 @@ def contents(built):
 
 
 def test_every_handler_starts_from_the_zips(built, python, tmp_path):
-    """Unpacked and alone on the path, each handler imports, the drivers load, and a request is answered."""
+    """With only the unpacked zips on the path, each handler imports and a request gets a reply."""
     places = {LAYER: tmp_path / "opt", CODE: tmp_path / "task"}
     for name, place in places.items():
         with zipfile.ZipFile(built["x86_64"][name].path) as archive:
@@ -101,8 +101,8 @@ def test_every_handler_starts_from_the_zips(built, python, tmp_path):
     assert {path.read_bytes()[:8] for path in compiled} == {bytes.fromhex(magic) + b"\1\0\0\0"}
 
 
-def test_every_module_has_its_bytecode(contents):
-    """Nothing is compiled in a cold start."""
+def test_every_module_in_the_zips_has_its_bytecode(contents):
+    """Python compiles nothing during a cold start."""
     for entries in contents.values():
         modules = {name for name in entries if name.endswith(".py")}
         bytecode = [name.replace("__pycache__/", "") for name in entries if name.endswith(".pyc")]
@@ -110,8 +110,8 @@ def test_every_module_has_its_bytecode(contents):
         assert modules == compiled
 
 
-def test_the_same_sources_give_the_same_bytes(built, contents):
-    """Built twice, in two folders: the code is one file to the byte, and so is every module of the dependencies."""
+def test_two_builds_of_the_same_sources_have_the_same_bytes(built, contents):
+    """The code zips of both architectures are identical, and so is every Python module of the dependencies."""
     arm, other = built["arm64"], built["x86_64"]
     assert arm[CODE].sha256 == other[CODE].sha256
     ours, theirs = contents["arm64", LAYER], contents["x86_64", LAYER]
@@ -120,8 +120,8 @@ def test_the_same_sources_give_the_same_bytes(built, contents):
     assert [name for name in shared if ours[name] != theirs[name]] == []
 
 
-def test_names_are_sorted_and_times_are_fixed(built):
-    """Nothing in a zip tells when, where or by whom it was made."""
+def test_names_in_the_zips_are_sorted_and_times_are_fixed(built):
+    """A zip does not tell when, where or by whom it was built."""
     for artifacts in built.values():
         for made in artifacts.values():
             with zipfile.ZipFile(made.path) as archive:
@@ -133,16 +133,16 @@ def test_names_are_sorted_and_times_are_fixed(built):
 
 
 @pytest.mark.parametrize("arch", MACHINES)
-def test_the_wheels_are_for_the_architecture(contents, arch):
-    """Every library is the machine's, however this one is built."""
+def test_the_libraries_in_the_zips_match_the_architecture(contents, arch):
+    """Every shared library is for the zip's architecture, whatever machine built it."""
     libraries = {name: content for name, content in contents[arch, LAYER].items() if content[:4] == b"\x7fELF"}
     assert any("librdkafka" in name for name in libraries)
     assert any("libpq" in name for name in libraries)
     assert {int.from_bytes(content[18:20], "little") for content in libraries.values()} == {MACHINES[arch]}
 
 
-def test_only_what_a_function_needs_is_in(contents):
-    """No command line, no local world, no tests, no runtime of Lambda's own."""
+def test_the_zips_hold_only_what_a_function_needs(contents):
+    """The zips have no command line, no sandbox, no tests and no part of Lambda's runtime."""
     for (_, name), entries in contents.items():
         folders = {part for entry in entries for part in entry.split("/")[:-1]}
         assert {"cli", "sandbox", "tests", "test", "testing", "schemas"}.isdisjoint(folders), name
@@ -152,8 +152,8 @@ def test_only_what_a_function_needs_is_in(contents):
     assert all(entry.startswith("python/") for entry in contents["arm64", LAYER] if entry != CA_FILE)
 
 
-def test_the_sizes_are_within_the_budget(built):
-    """Smaller than what is allowed here, which is far below what Lambda allows."""
+def test_the_zips_are_within_the_size_budget(built):
+    """The project's budget is much smaller than Lambda's limit."""
     for artifacts in built.values():
         for name, made in artifacts.items():
             assert made.zipped <= BUDGETS[name][0]

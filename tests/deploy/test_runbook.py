@@ -1,4 +1,4 @@
-"""The runbook misses no alarm, and the operators' pages have a list that misses none of them."""
+"""The runbook has every alarm, and the list of the operators' pages is complete."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADINGS = [*(alarm.name for alarm in ALARMS), "PaymentsUnhealthy", *MEANINGS]
 
 @pytest.fixture(scope="module")
 def sections(root):
-    """What stands under each third heading; one without words of its own shares those of the next."""
+    """Return the text below each third-level heading. A heading without text shares the text of the next one."""
     text = (root / "docs" / "runbook.md").read_text("utf-8")
     found, waiting = {}, []
     for name, words in re.findall(r"^### (.+)\n((?:(?!#).*\n)*)", text, re.MULTILINE):
@@ -28,19 +28,19 @@ def sections(root):
 
 
 @pytest.mark.parametrize("name", HEADINGS)
-def test_whoever_is_told_finds_what_to_do(sections, name):
-    """Each alarm and each kind of message has a heading of its own name with words under it."""
+def test_every_alarm_and_message_is_in_the_runbook(sections, name):
+    """Each alarm and each kind of message has a heading with its name and text below it."""
     assert name in sections
 
 
-def test_the_marked_ones_are_those_that_page(sections):
-    """The mark in the runbook is the template's."""
+def test_the_runbook_marks_exactly_the_alarms_that_page(sections):
+    """The marks in the runbook agree with the template."""
     marked = {name for name, words in sections.items() if words.startswith("●")}
     assert marked == set(PAGING)
 
 
-def test_every_page_for_operators_is_in_their_list(root):
-    """No page is found by chance only."""
+def test_every_operators_page_is_in_the_list(root):
+    """The README of docs/operators links to every page."""
     folder = root / "docs" / "operators"
     index = (folder / "README.md").read_text("utf-8")
     assert [
@@ -48,14 +48,14 @@ def test_every_page_for_operators_is_in_their_list(root):
     ] == []
 
 
-def test_no_alarm_of_the_runbook_is_forgotten_history(sections):
-    """What looks like an alarm's name in a heading is one."""
+def test_the_runbook_has_no_alarm_that_no_longer_exists(sections):
+    """Every heading that looks like an alarm's name is the name of an alarm."""
     named = {name for name in sections if re.fullmatch(r"(?:[A-Z][a-z]+)+", name)}
     assert named <= set(HEADINGS)
 
 
-def test_the_deployment_page_names_what_the_template_has(root, template):
-    """Each parameter and output that the page names is there, by that name."""
+def test_the_deployment_page_names_existing_parameters_and_outputs(root, template):
+    """The page names only parameters and outputs of the template, and every required parameter."""
     text = (root / "docs" / "deploy.md").read_text("utf-8")
     known = {*template["Parameters"], *template["Outputs"], *HEADINGS}
     words = {word for word in re.findall(r"`([A-Z][A-Za-z]+)(?:=[^`]*)?`", text) if re.search(r"[a-z][A-Z]", word)}

@@ -1,4 +1,4 @@
-"""What the stack may do, reach and show."""
+"""The permissions, network and outputs of the stack."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ANYWHERE = {
     "xray:PutTraceSegments",
     "xray:PutTelemetryRecords",
 }
-"""Actions that know no resource."""
+"""Actions that cannot be limited to a resource."""
 
 
 def listed(value):
-    """One or many, as many."""
+    """Return a value as a list."""
     return value if isinstance(value, list) else [value]
 
 
 def test_no_role_may_do_everything(statements):
-    """No star as action, and as resource only where an action knows none."""
+    """No action is a star, and a resource is one only for actions that cannot be limited."""
     for logical, statement in statements:
         actions = listed(statement["Action"])
         assert not any("*" in action for action in actions), logical
@@ -34,7 +34,7 @@ def test_no_role_may_do_everything(statements):
 
 
 def test_each_function_has_a_role_of_its_own(functions):
-    """What the webhook may, the processor may not."""
+    """The permissions of one function do not apply to another one."""
     roles = {name: function["Role"]["Fn::GetAtt"][0] for name, function in functions.items()}
     assert len(set(roles.values())) == 3
 
@@ -48,14 +48,14 @@ def test_each_function_has_a_role_of_its_own(functions):
     ],
 )
 def test_a_role_reads_its_own_secrets(statements, role, secrets):
-    """A leaked function gives away nothing of the others."""
+    """A leaked function does not give away the secrets of the others."""
     read = [each for logical, each in statements if logical == role and "GetSecretValue" in json.dumps(each)]
     named = re.findall(r'"Ref": "(\w+SecretArn)"', json.dumps(read))
     assert set(named) == secrets
 
 
 def test_a_function_can_read_what_its_environment_names(functions, statements):
-    """No secret is named that the role may not read."""
+    """Every secret in a function's environment may be read by its role."""
     for function in functions.values():
         role = function["Role"]["Fn::GetAtt"][0]
         allowed = json.dumps([each for logical, each in statements if logical == role])
@@ -65,7 +65,7 @@ def test_a_function_can_read_what_its_environment_names(functions, statements):
 
 
 def test_there_is_no_way_out_but_three(of_type):
-    """Egress goes to the groups of database, Kafka and endpoints, to no address, and each port is one."""
+    """Egress goes only to the groups of database, Kafka and endpoints, each with one port."""
     groups = of_type("EC2::SecurityGroup")
     rules = [rule for group in groups.values() for rule in group["SecurityGroupEgress"]]
     assert {rule["DestinationSecurityGroupId"]["Ref"] for rule in rules} == {
@@ -79,7 +79,7 @@ def test_there_is_no_way_out_but_three(of_type):
 
 
 def test_only_the_processor_reaches_kafka(functions):
-    """The webhook stands on the internet's side, and has no way to the brokers."""
+    """The webhook is called from the internet and has no access to the brokers."""
     kafka = {"Ref": "ProcessorSecurityGroup"}
     reaching = [name for name, each in functions.items() if kafka in each["VpcConfig"]["SecurityGroupIds"]]
     assert reaching == ["PublishOutboxFunction"]
@@ -88,7 +88,7 @@ def test_only_the_processor_reaches_kafka(functions):
 
 
 def test_every_role_has_the_boundary_and_names_who_takes_it(of_type):
-    """The company's boundary holds for all, and a service may act only for this account."""
+    """Every role has the company's permissions boundary, and a service may use it only for this account."""
     for logical, role in of_type("IAM::Role").items():
         assert role["PermissionsBoundary"]["Fn::If"][0] == "HasBoundary", logical
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
@@ -98,13 +98,13 @@ def test_every_role_has_the_boundary_and_names_who_takes_it(of_type):
 
 
 def test_the_scheduler_invokes_two_functions(statements):
-    """Its role can start the scheduled functions, and nothing else."""
+    """The scheduler's role may only invoke the scheduled functions."""
     invoked = [each for logical, each in statements if logical == "SchedulerRole" and "Invoke" in json.dumps(each)]
     assert [each["Fn::GetAtt"][0] for each in invoked[0]["Resource"]] == ["PublishOutboxFunction", "CleanupFunction"]
 
 
 def test_signing_and_keys_are_the_companys(functions, of_type):
-    """Signed code and a key of one's own are parameters; without them AWS's own encryption holds."""
+    """Code signing and a KMS key are parameters. Without them AWS's own encryption is used."""
     for function in functions.values():
         assert function["CodeSigningConfigArn"]["Fn::If"][:2] == ["HasCodeSigning", {"Ref": "CodeSigningConfigArn"}]
         assert function["KmsKeyArn"]["Fn::If"][:2] == ["HasKms", {"Ref": "KmsKeyArn"}]
@@ -113,12 +113,12 @@ def test_signing_and_keys_are_the_companys(functions, of_type):
 
 
 def test_no_parameter_takes_a_secret(template):
-    """What one would have to hide is not asked for."""
+    """The template has no parameter for a secret value."""
     named = [name for name in template["Parameters"] if re.search("Password|Secret|Key|Token", name)]
     assert [name for name in named if not name.endswith(("Arn", "CodeKey", "LayerKey"))] == []
     assert not any("NoEcho" in parameter for parameter in template["Parameters"].values())
 
 
 def test_the_outputs_show_no_secret(template):
-    """Outputs are read by many."""
+    """No output contains a secret, because many people can read outputs."""
     assert not re.search("Secret|Password", json.dumps(template["Outputs"]))

@@ -14,7 +14,7 @@ quick = settings(max_examples=200, deadline=None, database=None)
 
 
 def event(**changes):
-    """An event as API Gateway sends it; ``...`` leaves a field out."""
+    """Return an event as API Gateway sends it. ``...`` leaves a field out."""
     made = {
         "version": "2.0",
         "routeKey": "POST /webhook/payos",
@@ -29,22 +29,22 @@ def event(**changes):
 
 
 def test_an_event_becomes_the_request_that_was_sent():
-    """Method, path, query and body, nothing decoded that a signature may cover."""
+    """Method, path, query and body stay encoded as the gateway sent them, because a signature may cover them."""
     sent = event(rawQueryString="vnp_OrderInfo=a+b%20c&x=1", queryStringParameters={"x": "1"}, body='{"a":"é"}')
     assert to_request(sent) == Request("POST", "/prod/webhook/payos", "vnp_OrderInfo=a+b%20c&x=1", '{"a":"é"}'.encode())
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\x00\xfe", "Đà Lạt".encode()])
 def test_a_base64_body_becomes_the_bytes_that_were_sent(content):
-    """API Gateway encodes what it takes for binary; the signature is over the bytes before that."""
+    """API Gateway encodes a body that looks binary. The signature covers the bytes before that."""
     sent = event(body=base64.b64encode(content).decode(), isBase64Encoded=True)
     assert to_request(sent).body == content
 
 
 @pytest.mark.parametrize("absent", [..., None])
 @pytest.mark.parametrize("encoded", [True, False, ...])
-def test_an_absent_body_is_an_empty_one(absent, encoded):
-    """A GET has none."""
+def test_a_missing_body_becomes_an_empty_one(absent, encoded):
+    """A GET event without a body has the body b""."""
     assert to_request(event(body=absent, isBase64Encoded=encoded)).body == b""
 
 
@@ -72,8 +72,8 @@ def test_an_absent_body_is_an_empty_one(absent, encoded):
         {"isBase64Encoded": 1},
     ],
 )
-def test_an_event_of_another_form_is_an_input_error(wrong):
-    """What is missing or of another type is named, and nothing of the event is quoted."""
+def test_an_event_with_a_wrong_field_is_an_input_error(wrong):
+    """The error names the missing or wrong field and quotes nothing of the event."""
     with pytest.raises(InputError) as refusal:
         to_request(event(**wrong))
     assert not isinstance(refusal.value, BodyTooLargeError)
@@ -81,15 +81,15 @@ def test_an_event_of_another_form_is_an_input_error(wrong):
 
 
 @pytest.mark.parametrize("body", ["e30", "e30=\n", "e3 0=", "e30==", "{}", "é", "=", "e30=e30="])
-def test_what_is_not_exactly_base64_is_an_input_error(body):
-    """A lenient decoder would drop characters, and drop the signature with them."""
+def test_a_body_that_is_not_strict_base64_is_an_input_error(body):
+    """A lenient decoder would drop characters, and the signature would no longer match."""
     with pytest.raises(InputError, match="base64"):
         to_request(event(body=body, isBase64Encoded=True))
 
 
 @pytest.mark.parametrize("whole", [None, 5, "x", [], [("rawPath", "/")], b"", object()])
-def test_what_is_no_event_is_an_input_error(whole):
-    """Anything may be passed to a function."""
+def test_a_value_that_is_not_an_event_is_an_input_error(whole):
+    """A handler may get any value, so None, numbers, text and lists raise InputError."""
     with pytest.raises(InputError):
         to_request(whole)
 
@@ -104,15 +104,15 @@ def test_what_is_no_event_is_an_input_error(whole):
         {"rawQueryString": "x" * (MAX_BODY_BYTES + 1)},
     ],
 )
-def test_a_body_too_large_is_told_apart(large):
-    """A door can answer 413: the error has its own class and code."""
+def test_a_body_that_is_too_large_has_its_own_error(large):
+    """BodyTooLargeError has its own code, so that the webhook can answer 413."""
     with pytest.raises(BodyTooLargeError) as refusal:
         to_request(event(**large))
     assert refusal.value.code == "BODY_TOO_LARGE"
 
 
-def test_the_largest_body_is_read():
-    """The limit itself is allowed, plain and encoded."""
+def test_a_body_of_the_largest_size_is_read():
+    """A body of exactly the limit is accepted, plain and base64-encoded."""
     content = b"x" * MAX_BODY_BYTES
     assert to_request(event(body=content.decode())).body == content
     assert to_request(event(body=base64.b64encode(content).decode(), isBase64Encoded=True)).body == content
@@ -134,7 +134,7 @@ names = st.sampled_from(["version", "rawPath", "rawQueryString", "requestContext
 @quick
 @given(changes=st.dictionaries(names, anything, max_size=4))
 def test_no_event_raises_anything_but_an_input_error(changes):
-    """Whatever stands in a field, the answer is a request or an InputError."""
+    """For any value in any field, to_request returns a request or raises InputError."""
     with suppress(InputError):
         assert isinstance(to_request(event(**changes)), Request)
 
@@ -142,13 +142,13 @@ def test_no_event_raises_anything_but_an_input_error(changes):
 @quick
 @given(whole=anything)
 def test_no_value_raises_anything_but_an_input_error(whole):
-    """Not even something that is no event at all."""
+    """For any value that is not an event, to_request raises InputError."""
     with pytest.raises(InputError):
         to_request(whole)
 
 
 def test_a_reply_becomes_the_functions_return_value():
-    """Every part is there and the whole is JSON, as the runtime requires."""
+    """The return value has status, headers and body, and is JSON as the runtime requires."""
     response = to_response(Reply(200, '{"return_code":1}', {"content-type": "application/json"}))
     assert response == {
         "statusCode": 200,

@@ -12,19 +12,19 @@ ROW = OutboxEvent(
 
 
 def octets(value):
-    """What goes over the wire; the client sends text as UTF-8."""
+    """Return a value as it is sent. The client encodes text as UTF-8."""
     return value.encode() if isinstance(value, str) else value
 
 
 def test_a_message_carries_the_payload_as_it_is():
-    """Not parsed and printed again: spaces and escapes stay; the key is the aggregate's id in UTF-8."""
+    """The payload keeps its spaces and escapes, and the key is the aggregate's id in UTF-8."""
     message = to_message(ROW)
     assert (message.topic, octets(message.key)) == ("payment.failed", "payment-ié".encode())
     assert octets(message.value) == '{"a":  1, "đ": "\\u0111"}'.encode()
 
 
-def test_a_message_has_its_headers():
-    """Who sent it, which event it is, and of what version; the row's own spelling of the aggregate type."""
+def test_a_message_has_the_headers_of_the_contract():
+    """The headers have the event's id, type, version and source, and the aggregate type as the row spells it."""
     assert [(name, octets(value)) for name, value in to_message(ROW).headers] == [
         ("id", b"event-id"),
         ("eventId", b"event-id"),
@@ -44,13 +44,13 @@ def test_a_message_has_its_headers():
         ((None, None, None), []),
     ],
 )
-def test_a_trace_that_is_known_travels_along(context, names):
-    """Only the parts that are known become headers."""
+def test_a_message_has_a_header_for_each_known_part_of_the_trace(context, names):
+    """Correlation id, traceparent and replay run id become headers only if they are known."""
     assert [name for name, _ in to_message(ROW._replace(context=context)).headers[6:]] == names
 
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_REFUNDED", "payment_completed", "PAYMENT_COMPLETED ", ""])
 def test_an_unknown_event_type_has_no_topic(event_type):
-    """Contract 6.6: it is never guessed, least of all as a failure."""
+    """Contract 6.6: an unknown type raises KeyError. It must never be sent as a failure."""
     with pytest.raises(KeyError):
         to_message(ROW._replace(event_type=event_type))

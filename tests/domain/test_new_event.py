@@ -22,8 +22,8 @@ PAYMENT = Payment("payment-id", "TB_1-Đ", 250_000, "VND", "ZALOPAY", "261122_TB
         (Status.CANCELLED, "PAYMENT_CANCELLED", "cancelled_at"),
     ],
 )
-def test_the_event_of_a_change_of_state(after, event_type, at_field):
-    """Seven fields in snake_case, the amount a whole number, the instant in UTC with milliseconds and Z."""
+def test_a_new_event_has_seven_fields_in_its_payload(after, event_type, at_field):
+    """The amount is a whole number, and the instant is in UTC with milliseconds and Z."""
     event = event_for(PAYMENT, after, AT, "event-id")
     assert (event.id, event.aggregate_id, event.aggregate_type) == ("event-id", "payment-id", "payment")
     assert (event.event_type, event.created_at) == (event_type, AT)
@@ -34,12 +34,12 @@ def test_the_event_of_a_change_of_state(after, event_type, at_field):
 
 
 def test_every_event_we_write_has_a_topic():
-    """What is appended can be published."""
+    """Every event type that payctl writes can be published."""
     assert set(EVENT_TYPES.values()) == set(TOPICS)
     assert set(EVENT_TYPES) == set(Status) - {Status.PENDING}
 
 
 @pytest.mark.parametrize(("microsecond", "text"), [(0, "000"), (999, "000"), (1000, "001"), (999_999, "999")])
-def test_an_instant_has_milliseconds(microsecond, text):
-    """Three digits always, cut and not rounded into the next second."""
+def test_an_instant_always_has_three_decimals(microsecond, text):
+    """Milliseconds are cut and never rounded up into the next second."""
     assert rfc3339(AT.replace(microsecond=microsecond)) == f"2026-11-22T03:04:05.{text}Z"

@@ -5,7 +5,7 @@ from confluent_kafka import Producer
 
 from ticketbottle_payctl.broker.partition import partition_of
 
-# From the tests of Kafka's own Java client, org.apache.kafka.common.utils.UtilsTest.testMurmur2.
+# From the tests of Kafka's Java client, org.apache.kafka.common.utils.UtilsTest.testMurmur2.
 JAVA = {
     "21": -973932308,
     "foobar": -790332482,
@@ -17,13 +17,13 @@ JAVA = {
 
 
 @pytest.mark.parametrize(("key", "hashed"), JAVA.items())
-def test_the_hash_is_java_s(key, hashed):
-    """Modulo 2^31 the partition is the hash itself, its sign bit cleared."""
+def test_the_partition_hash_equals_java_s_murmur2(key, hashed):
+    """With 2^31 partitions, the partition is the hash itself without its sign bit."""
     assert partition_of(key.encode(), 2**31) == hashed & 0x7FFFFFFF
 
 
-def test_librdkafka_sends_where_it_says(mock_kafka, read_all):
-    """The producer's own partitioner and ours agree on every key, also on those beyond ASCII."""
+def test_librdkafka_chooses_the_same_partition(mock_kafka, read_all):
+    """The partitioner of librdkafka and partition_of agree on every key, also beyond ASCII."""
     client = Producer({"bootstrap.servers": mock_kafka.bootstrap, "partitioner": "murmur2_random"})
     for number in range(200):
         client.produce("payment.completed", key=f"đơn-{number}-{'x' * (number % 7)}", value="{}")

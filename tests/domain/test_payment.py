@@ -25,7 +25,7 @@ CONTRADICTION = Refusal(RefusalReason.CONTRADICTS_COMPLETED)
 
 
 def moved(before, after, *, late=False):
-    """A change of state at NOW."""
+    """Return a transition at NOW."""
     return Transition(before, after, NOW, late)
 
 
@@ -46,13 +46,13 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("status", "outcome", "verdict"), TABLE)
-def test_every_state_meets_every_outcome(status, outcome, verdict):
-    """The whole table: money completes whatever was before it, and nothing undoes a completed payment."""
+def test_settle_decides_every_state_with_every_outcome(status, outcome, verdict):
+    """A success completes a payment in any state, and nothing changes a completed payment."""
     assert settle(replace(PAYMENT, status=status), replace(CALLBACK, outcome=outcome), NOW) == verdict
 
 
-def test_the_table_is_whole():
-    """A status or an outcome that comes later has to be decided here first."""
+def test_the_table_of_states_and_outcomes_is_complete():
+    """A new status or outcome needs a decision in the table first."""
     outcomes = set(Outcome) - {Outcome.IGNORED}
     assert {(status, outcome) for status, outcome, _ in TABLE} == {(s, o) for s in Status for o in outcomes}
 
@@ -61,58 +61,58 @@ def test_the_table_is_whole():
 @pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED])
 @pytest.mark.parametrize("amount", [None, 0, -250_000, 249_999, 250_001, 25_000_000, 10**30])
 def test_a_wrong_amount_changes_nothing_in_any_state(status, outcome, amount):
-    """Contract 6.4: the amount is compared before the state is looked at."""
+    """Contract 6.4: the amount is checked before the state, so a wrong amount is refused in every state."""
     callback = replace(CALLBACK, outcome=outcome, amount=amount)
     assert settle(replace(PAYMENT, status=status), callback, NOW) == Refusal(RefusalReason.WRONG_AMOUNT)
 
 
-def test_another_currency_is_another_amount():
-    """250000 of anything else is not 250000 VND."""
+def test_another_currency_is_refused_as_a_wrong_amount():
+    """250,000 USD does not pay 250,000 VND."""
     assert settle(PAYMENT, replace(CALLBACK, currency="USD"), NOW) == Refusal(RefusalReason.WRONG_AMOUNT)
 
 
 @pytest.mark.parametrize("provider", ["MOMO", "ZALOPAY", "", "VNPAY2", "VN"])
-def test_a_payment_of_another_gateway(provider):
-    """A gateway's word counts for its own payments only, and before the amount."""
+def test_a_payment_of_another_gateway_is_refused(provider):
+    """A gateway settles its own payments only. This is checked before the amount."""
     verdict = settle(replace(PAYMENT, provider=provider), replace(CALLBACK, amount=1), NOW)
     assert verdict == Refusal(RefusalReason.OTHER_PROVIDER)
 
 
 @pytest.mark.parametrize("provider", ["VNPAY", "vnpay", "VnPay", "vn-pay", "VN_PAY", "VN PAY"])
-def test_a_gateway_in_any_spelling(provider):
-    """The column is free text."""
+def test_the_spelling_of_the_gateway_does_not_matter(provider):
+    """The payment's column is free text, so case, spaces and dashes are ignored."""
     assert isinstance(settle(replace(PAYMENT, provider=provider), CALLBACK, NOW), Transition)
 
 
 @pytest.mark.parametrize("status", ["REFUNDED", "", "completed"])
 @pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.FAILED])
-def test_a_status_that_is_not_ours(status, outcome):
-    """What the payment service invented later is left alone."""
+def test_a_payment_with_an_unknown_status_is_not_changed(status, outcome):
+    """A status that the payment service added later is refused as UNKNOWN_STATUS."""
     verdict = settle(replace(PAYMENT, status=status_of(status)), replace(CALLBACK, outcome=outcome), NOW)
     assert verdict == Refusal(RefusalReason.UNKNOWN_STATUS)
 
 
 @pytest.mark.parametrize("status", list(Status))
-def test_a_status_that_is_ours(status):
-    """The database's word becomes ours."""
+def test_status_of_returns_every_known_status(status):
+    """Every status of the database becomes the status with the same value."""
     assert status_of(status.value) is status
 
 
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(milliseconds=1), timedelta(hours=7), timedelta(days=400)])
 @pytest.mark.parametrize("field", ["failed_at", "cancelled_at"])
 def test_a_transition_is_later_than_every_earlier_one(field, ahead):
-    """By a millisecond at least, whatever the clock says now."""
+    """A new transition is at least one millisecond later than the previous one, whatever the clock says."""
     payment = replace(PAYMENT, status=FAILED, **{field: NOW + ahead})
     assert settle(payment, CALLBACK, NOW).at == NOW + ahead + timedelta(milliseconds=1)
 
 
-def test_the_latest_of_several_earlier_instants_counts():
-    """A row may carry more than one."""
+def test_a_transition_is_later_than_the_latest_of_several_instants():
+    """If a row has failedAt and cancelledAt, the later one decides."""
     payment = replace(PAYMENT, status=CANCELLED, failed_at=NOW + timedelta(hours=2), cancelled_at=NOW)
     assert settle(payment, CALLBACK, NOW).at == NOW + timedelta(hours=2, milliseconds=1)
 
 
-def test_an_instant_in_the_past_leaves_the_clock_alone():
-    """The usual case."""
+def test_a_transition_has_the_current_time_if_earlier_ones_are_in_the_past():
+    """An earlier transition in the past does not change the new one's instant."""
     payment = replace(PAYMENT, status=FAILED, failed_at=NOW - timedelta(milliseconds=1))
     assert settle(payment, CALLBACK, NOW).at == NOW

@@ -1,4 +1,4 @@
-"""Rows that the replaced service left half marked become published; nothing is sent, nothing else changes."""
+"""Half-marked rows of the replaced service become published. Nothing is sent and nothing else changes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ pytestmark = pytest.mark.postgres
 
 
 def new_run():
-    """A run of somebody."""
+    """Return a run that has not begun."""
     return NewRun(str(uuid4()), "doctor --fix-published-flags", Actor("me", "here"), reason="why")
 
 
 def repair(engine, run=None, **options):
-    """Plan and repair at once."""
+    """Make a plan and repair its rows."""
     return fix_published_flags(engine, preview_published_flags(engine), run or new_run(), **options)
 
 
 @pytest.fixture
 def half_marked(engine):
-    """Twenty-five half-marked rows, three of each other kind."""
+    """Insert 25 half-marked rows and three of each other kind."""
     with engine.begin() as connection:
         insert_events(connection, 25, state="sent_unmarked", age=timedelta(days=3))
         for state in ("pending", "published", "dead"):
@@ -38,7 +38,7 @@ def half_marked(engine):
 
 @pytest.fixture
 def rows(engine):
-    """Every row's flag, and every row without it."""
+    """Return a function that returns the flags of all rows, and all rows without the flag."""
 
     def read():
         sql = "SELECT published, to_jsonb(o) - 'published' FROM outbox o ORDER BY id"
@@ -50,8 +50,8 @@ def rows(engine):
 
 
 @pytest.mark.usefixtures("half_marked")
-def test_only_the_flag_of_those_rows_changes(engine, rows):
-    """Whatever the size of a batch, every half-marked row is repaired and no other is touched."""
+def test_the_repair_changes_only_the_flag_of_half_marked_rows(engine, rows):
+    """With any batch size every half-marked row is repaired and no other row changes."""
     flags_before, others_before = rows()
     report = repair(engine, batch_size=10)
     assert (report.matched, report.repaired) == (25, 25)
@@ -62,8 +62,8 @@ def test_only_the_flag_of_those_rows_changes(engine, rows):
 
 
 @pytest.mark.usefixtures("half_marked")
-def test_what_was_sent_after_the_plan_is_not_in_it(engine):
-    """Rows that become half marked while the question stands were not approved."""
+def test_the_repair_changes_no_row_that_was_marked_after_the_plan(engine):
+    """Rows that become half marked during the confirmation were not approved."""
     planned = preview_published_flags(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql(
@@ -75,8 +75,8 @@ def test_what_was_sent_after_the_plan_is_not_in_it(engine):
 
 
 @pytest.mark.usefixtures("half_marked")
-def test_the_run_and_each_row_are_recorded(engine):
-    """Who, why, and before and after of each row, in order."""
+def test_the_repair_is_recorded_with_each_row(engine):
+    """The record has actor and reason, and each row before and after."""
     run = new_run()
     repair(engine, run, batch_size=10)
     with engine.begin() as connection:
@@ -88,8 +88,8 @@ def test_the_run_and_each_row_are_recorded(engine):
 
 
 @pytest.mark.usefixtures("half_marked")
-def test_stopped_it_goes_on_when_run_again(engine):
-    """What was committed stays; the next run repairs the rest."""
+def test_a_stopped_repair_is_continued_by_the_next_run(engine):
+    """Committed batches stay, the run is incomplete, and the next one repairs the other rows."""
     batches = []
     first = repair(engine, batch_size=10, done=batches.append, stopping=lambda: bool(batches))
     assert (first.repaired, batches) == (10, [10])
@@ -100,8 +100,8 @@ def test_stopped_it_goes_on_when_run_again(engine):
 
 
 @pytest.mark.usefixtures("half_marked")
-def test_a_row_that_somebody_holds_is_left_for_later(engine):
-    """Nobody is waited for, and the others are repaired."""
+def test_the_repair_skips_locked_rows(engine):
+    """The repair does not wait for a locked row and repairs the others."""
     with engine.begin() as holder:
         holder.exec_driver_sql(
             'SELECT 1 FROM outbox WHERE NOT published AND "publishedAt" IS NOT NULL ORDER BY id LIMIT 2 FOR UPDATE'
@@ -110,8 +110,8 @@ def test_a_row_that_somebody_holds_is_left_for_later(engine):
     assert preview_published_flags(engine).matched == 2
 
 
-def test_nothing_to_repair_leaves_no_run(engine):
-    """A run that did nothing is not worth a record."""
+def test_a_repair_without_rows_is_not_recorded(engine):
+    """If no row is half marked, no run is recorded."""
     report = repair(engine)
     assert (report.matched, report.run_id) == (0, None)
     with engine.begin() as connection:
@@ -119,8 +119,8 @@ def test_nothing_to_repair_leaves_no_run(engine):
 
 
 @pytest.mark.usefixtures("half_marked")
-def test_a_repair_at_work_is_not_called_cancelled(engine):
-    """It would not notice: whoever tries is told where it runs, and it goes on to its end."""
+def test_a_running_repair_cannot_be_cancelled_from_another_process(engine):
+    """The attempt is refused, and the repair continues to its end."""
     run = new_run()
 
     def found():

@@ -18,19 +18,19 @@ OUTBOX = partial(listing.outbox, selector=Selector(), max_retries=5)
 
 
 def ids_of(rows):
-    """The ids of a listing."""
+    """Return the ids of a listing."""
     return [row["id"] for row in rows]
 
 
 def in_order(engine):
-    """All ids, newest first, as the database sorts them."""
+    """Return all ids, newest first, as the database sorts them."""
     with engine.connect() as connection:
         sql = 'SELECT id FROM outbox ORDER BY "createdAt" DESC, id COLLATE "C" DESC'
         return list(connection.exec_driver_sql(sql).scalars())
 
 
-def test_pages_join_without_gap_or_repeat(engine):
-    """Published and unpublished ones in one order, across the listing's own pages and across a caller's."""
+def test_pages_of_a_listing_have_no_gap_and_no_repetition(engine):
+    """Published and unpublished events have one order, across pages of any size."""
     with engine.begin() as connection:
         insert_events(connection, 3000, state="published")
         insert_events(connection, 2500, state="dead")
@@ -43,8 +43,8 @@ def test_pages_join_without_gap_or_repeat(engine):
     assert (found, after, page.more) == (in_order(engine), None, False)
 
 
-def test_pages_of_payments_join_and_are_few(engine):
-    """Without an index each page sorts the table: thousands are one page, and small ones join all the same."""
+def test_payments_are_listed_in_large_pages(engine):
+    """Each page sorts the table, because no index helps, so thousands of payments are one page."""
     with engine.begin() as connection:
         insert_events(connection, 5000)
         insert_payments_of_events(connection)
@@ -60,8 +60,8 @@ def test_pages_of_payments_join_and_are_few(engine):
     assert len(statements) == 7
 
 
-def test_rows_of_one_instant_are_told_apart(engine):
-    """Hundreds may be written in one millisecond."""
+def test_pages_split_rows_of_one_instant_correctly(engine):
+    """Hundreds of rows may have the same millisecond."""
     with engine.begin() as connection:
         insert_events(connection, 50)
         connection.exec_driver_sql('UPDATE outbox SET "createdAt" = now()')
@@ -71,7 +71,7 @@ def test_rows_of_one_instant_are_told_apart(engine):
 
 
 def test_a_long_listing_takes_no_more_memory_than_a_short_one(engine):
-    """Ten pages cost what three cost: only the last ones are held."""
+    """Only the last pages are kept in memory."""
     with engine.begin() as connection:
         insert_events(connection, 12_000)
 
@@ -87,8 +87,8 @@ def test_a_long_listing_takes_no_more_memory_than_a_short_one(engine):
     assert most(None) < 1.3 * most(6000)
 
 
-def test_payments_are_selected_by_what_they_are(engine):
-    """By status, age, gateway and order."""
+def test_payments_are_selected_by_status_age_gateway_and_order(engine):
+    """Each selector of payments finds exactly the matching payments."""
     with engine.begin() as connection:
         old = insert_payment(connection, age=timedelta(hours=1))
         insert_payment(connection)
@@ -103,8 +103,8 @@ def test_payments_are_selected_by_what_they_are(engine):
         assert ids_of(list_rows(engine, partial(listing.payments, selector=selector), limit=None)) == expected
 
 
-def test_an_event_tells_its_payment_and_whether_it_is_superseded(engine):
-    """The order's code, the gateway, and the danger of sending it again."""
+def test_a_listed_event_has_its_order_code_and_says_if_it_is_superseded(engine):
+    """A row has the order code, the gateway and whether sending it again would do harm."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")
         insert_payments_of_events(connection)
@@ -114,8 +114,8 @@ def test_an_event_tells_its_payment_and_whether_it_is_superseded(engine):
     assert row["order_code"].startswith("TB-DEMO-")
 
 
-def test_more_kinds_of_error_than_asked_for_are_said(engine):
-    """The most frequent come first."""
+def test_a_truncated_list_of_error_groups_says_so(engine):
+    """The most frequent errors come first, and the report has the number of events in the listed groups."""
     with engine.begin() as connection:
         for count, error in ((1, "alpha"), (3, "beta"), (2, "gamma")):
             insert_events(connection, count, state="dead", last_error=error)

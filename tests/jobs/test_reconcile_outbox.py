@@ -16,7 +16,7 @@ PARTITIONS = dict.fromkeys(TOPICS.values(), 3)
 
 @pytest.fixture
 def compare(engine):
-    """Compare one event, published a while ago, with topics that hold nothing."""
+    """Return a function that compares one published event with topics that have no record."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published", age=timedelta(minutes=30))
     now = datetime.now(UTC)
@@ -30,28 +30,28 @@ def compare(engine):
 
 
 def known(ago):
-    """Every partition was cut off by retention then."""
+    """Return the same retention limit, this long ago, for every partition."""
     at = datetime.now(UTC) - ago
     return {(topic, number): at for topic in PARTITIONS for number in range(3)}
 
 
 def test_what_is_not_there_is_lost(compare):
-    """Read to its end, not cut off: it should lie there."""
+    """A published event without a record is lost if the topics were read to the end."""
     assert compare() == (1, 0)
 
 
 def test_what_retention_may_have_taken_is_not_called_lost(compare):
-    """Sent before the oldest record that is left, or too close to it to tell by two clocks."""
+    """An event that was sent before or shortly after the oldest record is not judged."""
     assert compare(known_from=known(timedelta(minutes=10))) == (0, 1)
     assert compare(known_from=known(timedelta(minutes=30) + SLACK / 2)) == (0, 1)
     assert compare(known_from=known(timedelta(minutes=31) + SLACK)) == (1, 0)
 
 
 def test_what_was_not_read_to_its_end_calls_nothing_lost(compare):
-    """It may lie behind where the time was up."""
+    """If the time limit ended the reading, a missing event is not judged."""
     assert compare(complete=False) == (0, 1)
 
 
 def test_a_topic_that_is_not_there_holds_nothing(compare):
-    """Then what was published to it is lost."""
+    """An event that was published to a missing topic is lost."""
     assert compare(partitions=dict.fromkeys(PARTITIONS, 0)) == (1, 0)

@@ -28,13 +28,13 @@ DATA = json.loads(json.loads(CALLBACK.request.body)["data"])
 
 
 def timeline_of(engine, name, **more):
-    """What there is under a name."""
+    """Return the timeline for a name."""
     return show(engine, name, max_retries=5, now=datetime.now(UTC), **more)
 
 
 @pytest.fixture
 def settled(engine):
-    """A payment that its callback settled, and the report of that."""
+    """Settle a payment by its callback. Return the payment and the report."""
     with engine.begin() as connection:
         payment = insert_payment(connection, amount=DATA["amount"], reference=DATA["app_trans_id"])
     report = process_webhook(engine, CALLBACK.request, by_name("zalopay"), CALLBACK.credentials)
@@ -42,7 +42,7 @@ def settled(engine):
 
 
 def test_one_timeline_from_callback_to_topic(engine, settled, mock_kafka, read_all):
-    """Under every name it has; the record found is the one that lies there."""
+    """Every id of a payment leads to the same timeline, with the record that is in the topic."""
     payment, report = settled
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     publish_outbox(engine, producer, PublishOptions())
@@ -69,7 +69,7 @@ def test_one_timeline_from_callback_to_topic(engine, settled, mock_kafka, read_a
 
 @pytest.mark.kafka
 def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
-    """However long ago it was sent: it lies where the replay's record of the row says, not near the replay."""
+    """Payctl looks for the first copy at the time before the replay, however long ago that was."""
     sent_at = datetime.now(UTC) - timedelta(hours=3)
     with engine.begin() as connection:
         insert_events(connection, 1, state="published", age=timedelta(hours=3, seconds=1))
@@ -91,7 +91,7 @@ def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
 
 
 def test_a_record_that_is_not_there_is_said(engine, mock_kafka):
-    """Published, says the table, but the topic does not have it."""
+    """A warning says that a published event has no record in its topic."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -101,7 +101,7 @@ def test_a_record_that_is_not_there_is_said(engine, mock_kafka):
 
 
 def test_a_broker_that_is_away_is_only_a_warning(engine, settled):
-    """The rest of the timeline is shown."""
+    """The rest of the timeline is shown without a broker."""
     payment, _ = settled
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET published = true, "publishedAt" = "createdAt"')
@@ -122,7 +122,7 @@ def test_a_broker_that_is_away_is_only_a_warning(engine, settled):
     ],
 )
 def test_the_next_command_fits_the_state(engine, state, event_type, status, advice):
-    """And never sends again what would do harm."""
+    """The advice depends on the state and never sends again an event that would do harm."""
     with engine.begin() as connection:
         insert_events(connection, 1, state=state, event_type=event_type, age=timedelta(hours=1))
         insert_payments_of_events(connection)
@@ -133,7 +133,7 @@ def test_the_next_command_fits_the_state(engine, state, event_type, status, advi
 
 
 def test_a_superseded_event_is_not_proposed_even_where_it_is_the_last(engine):
-    """The order service acts on the success; the failure that came after it would release the tickets."""
+    """Sending the failure again after the success would release the tickets of a paid order."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published", age=timedelta(hours=2))
         insert_events(connection, 1, state="published", event_type="PAYMENT_FAILED")
@@ -153,7 +153,7 @@ def test_a_superseded_event_is_not_proposed_even_where_it_is_the_last(engine):
 
 @pytest.mark.parametrize("state", ["dead", "published", None])
 def test_a_command_to_paste_means_what_it_names(engine, state):
-    """Ids and order codes are opaque text, whatever a shell would make of them."""
+    """Ids and order codes are quoted for the shell."""
     name = "TB $(reboot); 'x'"
     with engine.begin() as connection:
         payment = insert_payment(connection, order_code=name, status="COMPLETED" if state else "PENDING")
@@ -166,14 +166,14 @@ def test_a_command_to_paste_means_what_it_names(engine, state):
 
 
 def test_a_payment_that_waits_asks_for_the_gateway(engine):
-    """Nothing came in for it yet."""
+    """A pending payment without a callback gets the advice to run payctl reconcile."""
     with engine.begin() as connection:
         payment = insert_payment(connection)
     assert timeline_of(engine, payment.order_code).advice[0].command.startswith("payctl reconcile ")
 
 
 def test_an_event_without_a_payment_is_shown_all_the_same(engine):
-    """Its payment may have been deleted."""
+    """The events of a deleted payment are shown."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1)
         event = connection.exec_driver_sql("SELECT id FROM outbox LIMIT 1").scalar_one()
@@ -182,7 +182,7 @@ def test_an_event_without_a_payment_is_shown_all_the_same(engine):
 
 
 def test_what_does_not_exist_is_not_found(engine):
-    """Whatever is typed."""
+    """An unknown name raises NotFoundError, whatever text it is."""
     for name in ("nope", "'; --", "%", "00000000-0000-4000-8000-000000000000"):
         with pytest.raises(NotFoundError):
             timeline_of(engine, name)

@@ -14,7 +14,7 @@ from ticketbottle_payctl.store.outbox.stats import NEWEST
 
 @pytest.fixture
 def insert(engine):
-    """``insert(3, state="dead", age=...)``: that many events."""
+    """Return ``insert(3, state="dead", age=...)``, which inserts that many events."""
 
     def run(count, **options):
         with engine.begin() as connection:
@@ -25,7 +25,7 @@ def insert(engine):
 
 @pytest.fixture
 def execute(engine):
-    """``execute(sql)``: run it and commit."""
+    """Return ``execute(sql)``, which runs a statement and commits."""
 
     def run(sql):
         with engine.begin() as connection:
@@ -36,7 +36,7 @@ def execute(engine):
 
 @pytest.fixture
 def backlog(insert, execute):
-    """``backlog(600, 60)``: so many events published five seconds ago, so many made ten seconds ago."""
+    """Return ``backlog(600, 60)``, which inserts events published 5 seconds ago and events created 10 seconds ago."""
 
     def run(published, pending):
         insert(published, state="published", age=timedelta(minutes=30))
@@ -48,12 +48,12 @@ def backlog(insert, execute):
 
 @pytest.fixture
 def stats(engine):
-    """``stats(by=...)``: how the outbox is."""
+    """Return ``stats(by=...)``, which returns the state of the outbox."""
     return lambda **options: collect_stats(engine, **{"max_retries": 5, **options})
 
 
 def test_an_empty_outbox(stats):
-    """Nothing waits, nothing is known of lags, and there is nothing to drain."""
+    """An empty outbox has no pending event, no known lag and nothing to drain."""
     report = stats()
     assert (report.pending, report.dead, report.published, report.total, report.exact) == (0, 0, 0, 0, True)
     assert (report.oldest_pending_age_s, report.oldest_pending_id) == (None, None)
@@ -62,7 +62,7 @@ def test_an_empty_outbox(stats):
 
 
 def test_states_are_counted(stats, insert):
-    """What the replaced service sent without marking it counts as published."""
+    """Half-marked events of the replaced service count as published."""
     insert(7, state="published")
     insert(5, state="sent_unmarked")
     insert(3, state="dead")
@@ -73,7 +73,7 @@ def test_states_are_counted(stats, insert):
 
 
 def test_the_oldest_pending_event_is_named(stats, insert, engine):
-    """Neither a dead one nor a half marked one, however old; of one instant's the first by id."""
+    """Dead and half-marked events do not count. Of events with one instant, the smallest id is the oldest."""
     insert(1, state="dead", age=timedelta(days=3))
     insert(1, state="sent_unmarked", age=timedelta(days=3))
     insert(4, event_type="PAYMENT_FAILED", age=timedelta(hours=2))
@@ -89,13 +89,13 @@ def test_the_oldest_pending_event_is_named(stats, insert, engine):
 
 
 def test_the_limit_of_retries_tells_dead_from_pending(stats, insert):
-    """By the setting, not by a mark."""
+    """The setting of the retry limit decides whether an event is dead."""
     insert(2, retry_count=3)
     assert (stats(max_retries=4).pending, stats(max_retries=3).dead) == (2, 2)
 
 
 def test_lags_are_percentiles_of_the_window(stats, insert, execute):
-    """From creation to publishing, of what was published within it."""
+    """The lag is the time from creation to publishing of events that were published within the window."""
     insert(100, state="published", age=timedelta(minutes=10))
     execute("""UPDATE outbox AS o SET "publishedAt" = o."createdAt" + r.n * interval '1 second'
                FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM outbox) AS r WHERE r.id = o.id""")
@@ -105,7 +105,7 @@ def test_lags_are_percentiles_of_the_window(stats, insert, execute):
 
 
 def test_rates_are_of_the_window(stats, insert):
-    """Created and published events a second; unpublished ones were created too."""
+    """The rates are created and published events per second. Unpublished events count as created."""
     insert(360, state="published", age=timedelta(minutes=21))
     insert(360, age=timedelta(minutes=21))
     insert(999, state="published", age=timedelta(hours=2))
@@ -116,7 +116,7 @@ def test_rates_are_of_the_window(stats, insert):
 
 
 def test_a_busy_window_is_narrowed(stats, insert):
-    """Where the newest published events do not reach back far enough, rates are of the time they do cover."""
+    """If the newest published events do not cover the whole window, the rates are for the covered time."""
     insert(NEWEST + 500, state="published", age=timedelta(minutes=1))
     report = stats(since=timedelta(days=1))
     assert 60 <= report.window_s < 90
@@ -132,27 +132,27 @@ def test_a_busy_window_is_narrowed(stats, insert):
     ],
 )
 def test_the_forecast_goes_by_the_last_minute(stats, backlog, published, pending, expected):
-    """More out than in drains; the rest does not."""
+    """The backlog drains only if more events were published than created."""
     backlog(published, pending)
     report = stats()
     assert (report.drain, report.drain_eta_s) == expected
 
 
 def test_as_much_out_as_in_does_not_shrink_a_backlog(stats, insert):
-    """It neither grows nor drains."""
+    """A backlog with equal rates neither grows nor drains."""
     insert(60, state="published", age=timedelta(seconds=10))
     insert(5, age=timedelta(hours=3))
     assert stats().drain is Drain.STALLED
 
 
 def test_an_old_backlog_that_nobody_touches_is_stalled(stats, insert):
-    """Nothing comes in and nothing goes out."""
+    """A backlog is stalled if no event is created or published."""
     insert(3, age=timedelta(hours=3))
     assert (stats().drain, stats().drain_eta_s) == (Drain.STALLED, None)
 
 
 def rows(report):
-    """A breakdown without its ages."""
+    """Return a breakdown without its ages."""
     return [(row.label, row.pending, row.dead, row.published) for row in report.items]
 
 
@@ -163,7 +163,7 @@ PUBLISH_OLDEST = """
 
 
 def test_looks_that_follow_each_other_see_an_old_backlog_drain(stats, insert, execute):
-    """A replay of old events goes out behind newer ones, where one look cannot see it and two can."""
+    """A single look cannot see that replayed old events are published behind newer ones, but two looks can."""
     insert(NEWEST + 1, state="published", age=timedelta(hours=2))
     insert(100, age=timedelta(days=10))
     look = followed(stats)
@@ -178,7 +178,7 @@ def test_looks_that_follow_each_other_see_an_old_backlog_drain(stats, insert, ex
 
 
 def test_looks_that_follow_each_other_see_a_backlog_grow_and_stand(stats, insert):
-    """More than before is growing, as much as before is not getting smaller."""
+    """More pending events than before are growing, and the same number is stalled."""
     insert(3, age=timedelta(days=1))
     look = followed(stats)
     assert [look().drain, look().drain] == [Drain.STALLED, Drain.STALLED]
@@ -187,7 +187,7 @@ def test_looks_that_follow_each_other_see_a_backlog_grow_and_stand(stats, insert
 
 
 def test_a_forecast_goes_no_further_back_than_a_minute(stats):
-    """What a backlog did before says nothing of it now; the look just before that minute is the measure."""
+    """The forecast compares with the look just before the last minute."""
     start = stats()
 
     def seen(*pending_after):
@@ -202,7 +202,7 @@ def test_a_forecast_goes_no_further_back_than_a_minute(stats):
 
 @pytest.fixture
 def mixed(insert):
-    """Some of each."""
+    """Insert some events of each kind."""
     insert(5, state="published")
     insert(4, event_type="PAYMENT_FAILED")
     insert(2, state="dead", last_error="MSG_SIZE_TOO_LARGE: 1001 bytes")
@@ -211,7 +211,7 @@ def mixed(insert):
 
 @pytest.mark.usefixtures("mixed")
 def test_by_type(stats):
-    """Dead ones first."""
+    """The breakdown by type lists types with dead events first."""
     report = stats(by=By.TYPE)
     assert rows(report) == [("PAYMENT_COMPLETED", 0, 3, 5), ("PAYMENT_FAILED", 4, 0, 0)]
     assert report.by is By.TYPE
@@ -219,7 +219,7 @@ def test_by_type(stats):
 
 @pytest.mark.usefixtures("mixed")
 def test_by_error(stats):
-    """One row for a kind of error, whatever number stood in it."""
+    """The breakdown by error has one row for a kind of error, whatever numbers the errors contain."""
     report = stats(by=By.ERROR)
     assert rows(report) == [("MSG_SIZE_TOO_LARGE: # bytes", 0, 3, None), (None, 4, 0, None)]
     assert re.fullmatch(r"[0-9a-f]{8}", report.items[0].error_group)
@@ -227,13 +227,13 @@ def test_by_error(stats):
 
 @pytest.mark.usefixtures("mixed")
 def test_by_status(stats):
-    """The three states."""
+    """The breakdown by status has the three states."""
     assert rows(stats(by=By.STATUS)) == [("pending", 4, 0, None), ("dead", 0, 3, None), ("published", 0, 0, 5)]
 
 
 @pytest.mark.usefixtures("mixed")
 def test_by_provider(stats, execute):
-    """As the payload says, else as the payment does, else unknown."""
+    """The provider comes from the payload, then from the payment, and is otherwise unknown."""
     execute("""
         UPDATE outbox SET payload = '{"paymentId": "a"}' WHERE "eventType" = 'PAYMENT_FAILED';
         INSERT INTO payments (id, "orderCode", "amountCents", currency, provider, "providerTransactionId",
@@ -245,7 +245,7 @@ def test_by_provider(stats, execute):
 
 
 def test_a_look_at_a_large_table_reads_a_bounded_part_of_it(stats, insert, engine, execute):
-    """Through the index, the newest published and the unpublished rows alone: no sequential scan, buffers to match."""
+    """Only the newest published and the unpublished rows are read, by index scans and without a sequential scan."""
     for hours in (5, 4, 3):
         insert(25_000, state="published", age=timedelta(hours=hours), payload_bytes=300)
     insert(300, age=timedelta(minutes=1))
@@ -273,7 +273,7 @@ def test_a_look_at_a_large_table_reads_a_bounded_part_of_it(stats, insert, engin
 
 
 def test_a_large_table_that_was_never_analysed_is_sampled(stats, insert, engine):
-    """The estimate is near, and comes from a few pages."""
+    """The estimate of the total is near the real number and reads only a few pages."""
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE outbox SET (autovacuum_enabled = false)")
     insert(60_000, state="published", age=timedelta(hours=3), payload_bytes=300)

@@ -1,4 +1,4 @@
-"""A merchant at all four gateways, and the functions: called in this process, or run by AWS's own runtime."""
+"""A merchant with all four gateways, and the functions, called in this process or run by AWS's own runtime."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lambda_entrypoints import warm
 from tests.aws.conftest import cloud, cloud_server  # noqa: F401 - fixtures
 from tests.conftest import IN_CI, engine_of, new_postgres
 from tests.lambda_entrypoints import events
-from tests.lambda_entrypoints.emulator import Function as RuntimeFunction
+from tests.servers.lambda_runtime import Function as RuntimeFunction
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.metrics import Function
@@ -25,31 +25,31 @@ numbers = count(1)
 
 @dataclass
 class Context:
-    """What Lambda hands a handler beside the event."""
+    """The context object that Lambda passes to a handler."""
 
     aws_request_id: str = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
     left: float = 120.0
 
     def get_remaining_time_in_millis(self) -> int:
-        """The time that is left."""
+        """Return the remaining time."""
         return int(self.left * 1000)
 
 
 @dataclass
 class Shop:
-    """The payment service's side of the database, and what is in it."""
+    """The payment service's side of the database."""
 
     engine: object
 
     def payment(self, provider="zalopay", **values) -> SandboxPayment:
-        """A payment as it stands before its gateway calls."""
+        """Insert a pending payment and return it."""
         number = next(numbers)
         values.setdefault("reference", f"261123_{number:012d}")
         with self.engine.begin() as connection:
             return insert_payment(connection, provider=provider.upper(), **values)
 
     def known(self) -> None:
-        """The payments that the event files are about."""
+        """Insert the payments of the event files."""
         with self.engine.begin() as connection:
             for each in events.PAYMENTS.values():
                 insert_payment(
@@ -62,33 +62,33 @@ class Shop:
                 )
 
     def query(self, sql, *parameters):
-        """The rows of a statement, as dictionaries."""
+        """Return the rows of a statement as dictionaries."""
         with self.engine.connect() as connection:
             return [dict(row) for row in connection.exec_driver_sql(sql, parameters).mappings()]
 
     def execute(self, sql) -> None:
-        """Run statements and commit them."""
+        """Run statements and commit."""
         with self.engine.begin() as connection:
             connection.exec_driver_sql(sql)
 
     def pending(self) -> int:
-        """How many events wait."""
+        """Return the number of events that are not published."""
         return self.query("SELECT count(*) AS events FROM outbox WHERE NOT published")[0]["events"]
 
     def status(self, payment) -> str:
-        """What the payment's row says."""
+        """Return the payment's status in the database."""
         return self.query("SELECT status::text FROM payments WHERE id = %s", payment.id)[0]["status"]
 
 
 @pytest.fixture
 def shop(engine):
-    """A shop on the test's own database."""
+    """Return a shop on the test's own database."""
     return Shop(engine)
 
 
 @pytest.fixture
 def own_server():
-    """A PostgreSQL server of the test's own, to be stopped and started; its URL and a shop in it."""
+    """Yield a PostgreSQL server that the test may stop and start, and a shop in it."""
     server = new_postgres()
     engine = engine_of(server.url())
     with engine.begin() as connection:
@@ -101,7 +101,7 @@ def own_server():
 
 @pytest.fixture
 def called(monkeypatch, capfd):
-    """``called(handler, event, **environ)``: in this process, with what it printed; nothing stays warm."""
+    """Yield ``called(handler, event, **environ)``, which calls a handler in this process. No state stays afterwards."""
     printed = Printed(capfd)
 
     def prepare(environ):
@@ -113,7 +113,7 @@ def called(monkeypatch, capfd):
         return handler(event, context or Context())
 
     def warm_up(function, *secrets, **environ):
-        """As after an invocation a while ago: these secrets were read."""
+        """Read these secrets, as an earlier invocation did."""
         prepare(environ)
         return [warm.kept(Function(function)).environ.get(name) for name in secrets]
 
@@ -127,7 +127,7 @@ def called(monkeypatch, capfd):
 
 
 class Printed:
-    """What a function wrote, read as what CloudWatch makes of it."""
+    """The output of a function, parsed as CloudWatch does."""
 
     def __init__(self, capfd) -> None:
         self._capfd = capfd
@@ -146,7 +146,7 @@ class Printed:
 
     @property
     def metrics(self):
-        """Each metric by name, added up over the lines of the function's dimension."""
+        """The sum of each metric, by name, over the lines with the function's dimension."""
         self._read()
         found = {}
         for line in map(json.loads, self.out.splitlines()):
@@ -158,14 +158,14 @@ class Printed:
 
     @property
     def text(self):
-        """All of it."""
+        """The whole output."""
         self._read()
         return self.out + self.err
 
 
 @pytest.fixture
 def lambda_():
-    """``lambda_("webhook", timeout=10, **environ)``: an execution environment under AWS's runtime."""
+    """Yield ``lambda_("webhook", timeout=10, **environ)``, which starts a function under AWS's runtime."""
     started = []
 
     def start(name, *, timeout=60, **environ) -> RuntimeFunction:
@@ -185,5 +185,5 @@ def lambda_():
 
 @pytest.fixture
 def paid():
-    """``paid(payment, scenario)``: the HTTP API's event for the gateway's callback."""
+    """Return ``paid(payment, scenario)``, which returns the HTTP API's event for a gateway's callback."""
     return lambda payment, scenario=Scenario.PAID, **options: events.http_event(callback(payment, scenario), **options)

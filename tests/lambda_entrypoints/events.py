@@ -1,6 +1,6 @@
-"""Events in the shapes that AWS sends: an HTTP API's, payload format 2.0, and EventBridge Scheduler's.
+"""Events as AWS sends them: from an HTTP API with payload format 2.0, and from EventBridge Scheduler.
 
-Run as a module it writes those of ``tests/events`` anew.
+As a program, this module writes the files in ``tests/events`` again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DOMAIN = "a1b2c3d4e5.execute-api.ap-southeast-1.amazonaws.com"
 
 
 def http_event(request: Request, *, encoded: bool = False, headers: dict[str, str] | None = None) -> dict[str, object]:
-    """The event of a request that came through an HTTP API with a stage named ``$default``."""
+    """Return the event of a request to an HTTP API with a stage named ``$default``."""
     route = f"{request.method} /webhook/{'vnpay' if request.method == 'GET' else '{provider}'}"
     sent = {
         "content-length": str(len(request.body)),
@@ -78,7 +78,7 @@ def http_event(request: Request, *, encoded: bool = False, headers: dict[str, st
 
 
 def scheduled_event(name: str) -> dict[str, object]:
-    """The event of a schedule without an input of its own."""
+    """Return the event of a schedule without an input."""
     return {
         "version": "0",
         "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
@@ -93,12 +93,12 @@ def scheduled_event(name: str) -> dict[str, object]:
 
 
 def days(count: int) -> timedelta:
-    """That long."""
+    """Return this many days."""
     return timedelta(days=count)
 
 
 def files() -> dict[str, dict[str, object]]:
-    """What ``tests/events`` holds, by file name."""
+    """Return the events of the files in ``tests/events``, by file name."""
     made = {f"{name}.json": http_event(callback(payment)) for name, payment in PAYMENTS.items()}
     made["payos-base64.json"] = http_event(callback(PAYMENTS["payos"]), encoded=True)
     made["scheduler-publish-outbox.json"] = scheduled_event("publish-outbox")
@@ -107,7 +107,7 @@ def files() -> dict[str, dict[str, object]]:
 
 
 def read(name: str) -> dict[str, object]:
-    """The event in a file."""
+    """Return the event in a file."""
     return json.loads((FOLDER / name).read_text())
 
 

@@ -1,4 +1,4 @@
-"""The functions with AWS's services beside them: secrets that rotate, and who is told of what went wrong."""
+"""The functions with AWS's services: secrets that rotate, and alerts about faults."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SCHEDULED = events.read("scheduler-publish-outbox.json")
 
 
 def with_key(payment, name, value):
-    """The event of a callback that is signed with this key."""
+    """Return the event of a callback that is signed with this key."""
     return events.http_event(callback(payment, Scenario.PAID, environment() | {name: value}))
 
 
 @pytest.mark.parametrize("provider", KEYS)
-def test_a_key_that_rotates_between_two_callbacks_loses_none(called, shop, cloud, database_url, provider):
-    """The first callback with the new key makes us ask again; one with the old key is still believed meanwhile."""
+def test_a_rotated_gateway_key_loses_no_callback(called, shop, cloud, database_url, provider):
+    """The first callback with the new key makes payctl read the secret again. The old key still verifies."""
     name = KEYS[provider]
     environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: "the-old-key"}), "DATABASE_URL": database_url}
     first, second, late = (shop.payment(provider) for _ in range(3))
@@ -40,8 +40,8 @@ def test_a_key_that_rotates_between_two_callbacks_loses_none(called, shop, cloud
     assert [key for key in ("the-old-key", "the-new-key") if key in called.printed.text] == []
 
 
-def test_a_forged_callback_is_refused_after_one_look(called, shop, cloud, database_url):
-    """Asking again changes nothing for who has no key."""
+def test_a_forged_callback_is_refused_after_the_key_was_renewed(called, shop, cloud, database_url):
+    """Reading the secret again does not make a forged callback valid."""
     arn = cloud.secret({"ZALOPAY_KEY2": "the-key"})
     environ = {"ZALOPAY_KEY2": "", "ZALOPAY_KEY2_SECRET_ARN": arn, "DATABASE_URL": database_url}
     payment = shop.payment("zalopay")
@@ -52,8 +52,8 @@ def test_a_forged_callback_is_refused_after_one_look(called, shop, cloud, databa
 
 
 @pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup"])
-def test_a_database_password_that_rotates_is_noticed(called, shop, cloud, database_url, mock_kafka, paid, name):
-    """The connections are gone and the old password is refused: the new one is fetched, and the work is done."""
+def test_a_rotated_database_password_is_used(called, shop, cloud, database_url, mock_kafka, paid, name):
+    """If the old password is refused, the function reads the new one and does its work."""
     role = f"rotating_{name}"
     shop.execute(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'the-old-password'")
     url = "postgresql://{role}:{password}@{place}".format(
@@ -86,8 +86,8 @@ def test_a_database_password_that_rotates_is_noticed(called, shop, cloud, databa
         (Scenario.FAILED, "COMPLETED", "contradicts_completed"),
     ],
 )
-def test_what_touches_money_is_told_once(called, shop, cloud, database_url, paid, scenario, status, kind):
-    """With the ids that lead to it, and only where the signature is genuine."""
+def test_each_money_problem_is_one_alert(called, shop, cloud, database_url, paid, scenario, status, kind):
+    """The alert has the payment's ids and is sent once, and only for a genuine callback."""
     arn, queue = cloud.topic()
     payment = shop.payment("vnpay", status=status)
     environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": arn}
@@ -101,8 +101,8 @@ def test_what_touches_money_is_told_once(called, shop, cloud, database_url, paid
     assert called.printed.metrics["AlertFailed"] == 0
 
 
-def test_an_unknown_order_with_a_genuine_signature_is_told(called, cloud, database_url):
-    """Somebody may have paid for nothing."""
+def test_a_genuine_callback_for_an_unknown_order_is_an_alert(called, cloud, database_url):
+    """A customer may have paid for an order that does not exist."""
     arn, queue = cloud.topic()
     called(webhook.handler, events.read("momo.json"), DATABASE_URL=database_url, PAYCTL_ALERTS_TOPIC_ARN=arn)
     (message,) = cloud.messages(queue)
@@ -110,16 +110,16 @@ def test_an_unknown_order_with_a_genuine_signature_is_told(called, cloud, databa
     assert "correlation_id: JKJaXmPLvHcESHA=" in message["Message"]
 
 
-def test_a_topic_that_is_away_changes_no_answer(called, shop, cloud, database_url, paid):
-    """The gateway hears what it would hear; the failure is counted."""
+def test_an_unavailable_alert_topic_does_not_change_the_reply(called, shop, cloud, database_url, paid):
+    """The gateway gets the usual reply, and the failed alert is counted."""
     environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": f"{cloud.topic()[0]}-not-there"}
     answer = called(webhook.handler, paid(shop.payment("vnpay"), Scenario.WRONG_AMOUNT), **environ)
     assert '"RspCode":"04"' in answer["body"]
     assert called.printed.metrics["AlertFailed"] == 1
 
 
-def test_each_event_that_dies_is_a_pointer_and_all_are_one_message(called, engine, cloud, database_url, mock_kafka):
-    """After the commit, and not again with the next tick."""
+def test_newly_dead_events_are_one_pointer_each_and_one_alert(called, engine, cloud, database_url, mock_kafka):
+    """They are sent after the commit, and the next run does not send them again."""
     with engine.begin() as connection:
         insert_events(connection, 23, event_type="PAYMENT_UNHEARD_OF")
         insert_events(connection, 2)
@@ -141,8 +141,8 @@ def test_each_event_that_dies_is_a_pointer_and_all_are_one_message(called, engin
     assert (metrics["OutboxDead"], metrics["OutboxPublished"], metrics["AlertFailed"]) == (23, 2, 0)
 
 
-def test_a_queue_that_is_away_fails_no_run(called, engine, cloud, database_url, mock_kafka):
-    """The other events are published; what could not be told is counted and in the log."""
+def test_an_unavailable_queue_does_not_fail_the_run(called, engine, cloud, database_url, mock_kafka):
+    """The other events are published. The unsent pointers are counted and logged."""
     with engine.begin() as connection:
         insert_events(connection, 3, event_type="PAYMENT_UNHEARD_OF")
         insert_events(connection, 4)
@@ -153,8 +153,8 @@ def test_a_queue_that_is_away_fails_no_run(called, engine, cloud, database_url, 
     assert sum(line["message"] == "event_dead" for line in called.printed.logs) == 3
 
 
-def test_the_daily_run_tells_of_events_that_are_still_dead(called, engine, cloud, database_url):
-    """Until somebody replays them."""
+def test_the_daily_cleanup_sends_an_alert_about_dead_events(called, engine, cloud, database_url):
+    """The alert has the number of dead events and the age of the oldest one."""
     with engine.begin() as connection:
         insert_events(connection, 7, state="dead", age=events.days(2))
     arn, queue = cloud.topic()
@@ -164,8 +164,8 @@ def test_the_daily_run_tells_of_events_that_are_still_dead(called, engine, cloud
 
 
 @pytest.mark.kafka
-def test_a_kafka_password_that_rotates_is_noticed_while_the_run_lasts(called, engine, cloud, database_url, kafka):
-    """The broker refuses the old one; the run asks again and goes on with the new one."""
+def test_a_rotated_kafka_password_is_used_during_the_run(called, engine, cloud, database_url, kafka):
+    """If the broker refuses the old password, the run reads the new one and continues."""
     with engine.begin() as connection:
         insert_events(connection, 5)
     right = kafka.environment("scram-sha-512")

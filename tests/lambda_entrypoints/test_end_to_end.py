@@ -1,4 +1,4 @@
-"""The whole path: HTTP, API Gateway's event, AWS's runtime, PostgreSQL, the runtime again, Kafka, a consumer."""
+"""The whole path from an HTTP request through both functions and PostgreSQL to Kafka, under AWS's runtime."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCHEDULED = events.read("scheduler-publish-outbox.json")
 
 @pytest.fixture
 def http_api():
-    """``http_api(*environments)``: the address of an HTTP API; each environment has one invocation at a time."""
+    """Yield ``http_api(*environments)``, which starts an HTTP API. Each environment has one invocation at a time."""
     servers = []
 
     def start(*environments):
@@ -60,7 +60,7 @@ def http_api():
             do_GET = do_POST  # noqa: N815 - the base class's names
 
             def log_message(self, *_):
-                """Nothing."""
+                """Log nothing."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
@@ -74,7 +74,7 @@ def http_api():
 
 
 def call(address, request, correlation_id):
-    """Send it as the gateway does; status and what the body says."""
+    """Send the request as the gateway does. Return the status and the parsed body."""
     url = f"{address}{request.path}" + (f"?{request.query}" if request.query else "")
     headers = {"content-type": "application/json", "x-correlation-id": correlation_id}
     sent = urllib.request.Request(url, request.body or None, headers, method=request.method)  # noqa: S310
@@ -89,8 +89,10 @@ def call(address, request, correlation_id):
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("killed", [False, True], ids=["undisturbed", "the processor killed in the middle"])
-def test_a_callback_becomes_a_message(lambda_, http_api, shop, engine, database_url, kafka, read_all, killed):
-    """For all four gateways, each callback sent three times at once: one event each, and the gateway's own answer."""
+def test_a_repeated_callback_becomes_exactly_one_message(
+    lambda_, http_api, shop, engine, database_url, kafka, read_all, killed
+):
+    """Each callback is sent three times at once, for all four gateways, and Kafka gets one message for each payment."""
     address = http_api(*(lambda_("webhook", timeout=10, DATABASE_URL=database_url) for _ in range(2)))
     settings = {"DATABASE_URL": database_url, **kafka.environment()}
     payments = {f"{provider}-{number}": shop.payment(provider) for provider in PROVIDERS for number in range(5)}
@@ -121,7 +123,7 @@ def test_a_callback_becomes_a_message(lambda_, http_api, shop, engine, database_
 
 
 def send_all(pool, address, payments):
-    """Each payment's callback three times at once; one of the answers is the first time's, all are good."""
+    """Send each payment's callback three times at once. All replies have the right status, and one is the first's."""
     calls = {
         name: [pool.submit(call, address, callback(payment), name) for _ in range(3)]
         for name, payment in payments.items()
@@ -133,12 +135,12 @@ def send_all(pool, address, payments):
 
 
 def who_called(messages):
-    """Whose callback led to which payment's message: the correlation id went all the way."""
+    """Return the payment id of each message by its correlation id."""
     return {m.header["correlationId"].decode(): json.loads(m.value)["payment_id"] for m in messages}
 
 
 def busy(engine):
-    """Whether a publisher holds claimed rows, on a transaction that is open."""
+    """Return whether a publisher holds claimed rows in an open transaction."""
     claimed = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
     with engine.connect() as connection:
         return connection.exec_driver_sql(claimed).first() is not None

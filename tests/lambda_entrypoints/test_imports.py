@@ -1,4 +1,4 @@
-"""What each function loads before its first invocation: Lambda's cold start is mostly that."""
+"""The modules that each function loads before its first invocation, which make most of a cold start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SDKS = {"boto3", "botocore", "payos", "httpx", "pydantic", "opentelemetry"}
 
 
 def loaded_by(code):
-    """The top-level modules that a fresh interpreter has after this."""
+    """Return the top-level modules that a fresh interpreter has loaded after this code."""
     code += "\nimport json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     return set(json.loads(done.stdout.splitlines()[-1]))
@@ -28,14 +28,14 @@ def loaded_by(code):
     ],
 )
 def test_a_function_loads_only_what_it_needs(name, unwanted):
-    """No client of a service that it does not talk to, nothing of the command line, no SDK."""
+    """A function loads no SDK, no command line and no client of a service that it does not use."""
     loaded = loaded_by(f"import lambda_entrypoints.{name}")
     assert "sqlalchemy" in loaded
     assert loaded & unwanted == set()
 
 
-def test_a_webhook_that_answers_loads_no_more_than_that():
-    """Also after it has refused a callback and failed to reach its database: AWS's client loads for a secret only."""
+def test_answering_a_callback_loads_no_more_modules():
+    """A refused callback and an unreachable database load no further library."""
     code = """
 import os
 os.environ |= {"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d", "PAYOS_CHECKSUM_KEY": "k"}
@@ -48,8 +48,8 @@ assert handler(event, None)["statusCode"]
 
 
 @pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup"])
-def test_importing_a_function_says_nothing_and_opens_nothing(name):
-    """What Lambda imports for provisioned concurrency holds no connection, no time and no chance."""
+def test_importing_a_function_prints_nothing_and_connects_to_nothing(name):
+    """Lambda may import a function long before the first invocation, so the import keeps no state."""
     code = f"import lambda_entrypoints.{name} as it, lambda_entrypoints.warm as warm; assert not warm._kept"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")

@@ -1,4 +1,4 @@
-"""The functions as Lambda runs them: AWS's runtime, a real database, a broker outside of the function's process."""
+"""The functions as Lambda runs them: AWS's runtime, a real database, and a broker in another process."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ ONE_PASS = {"PAYCTL_LOOP_SECONDS": "0"}
 
 @pytest.fixture
 def in_background():
-    """``in_background(call, ...)``: on a thread of its own; its future."""
+    """Yield ``in_background(call, ...)``, which runs a call in a thread and returns its future."""
     with ThreadPoolExecutor(2) as pool:
         yield pool.submit
 
 
 @pytest.fixture
 def in_mid_batch(shop):
-    """Wait until a publisher holds claimed rows, on a transaction that is open."""
+    """Return a function that waits until a publisher holds claimed rows in an open transaction."""
     sql = "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
     return lambda: wait_until(lambda: shop.query(sql) or None, what="a batch is claimed and being sent", timeout=20)
 
 
 def pending(engine, count, **values):
-    """That many pending events, a payment for each."""
+    """Insert this many pending events, each with a payment of its own."""
     with engine.begin() as connection:
         insert_events(connection, count, **values)
 
 
 @pytest.mark.parametrize("name", ["zalopay", "payos-base64", "vnpay", "momo"])
 def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_url, name):
-    """Cold it settles, warm it is a duplicate; the answer is the same, and one environment was started."""
+    """The first invocation settles, and the second one in the same environment is a duplicate with the same reply."""
     shop.known()
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
     cold, warm = (webhook.invoke(events.read(f"{name}.json")) for _ in range(2))
@@ -55,8 +55,8 @@ def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_ur
     assert webhook.sums("provider")["WebhookReceived"] == 2
 
 
-def test_the_processor_publishes_and_says_how_the_outbox_is(lambda_, engine, database_url, mock_kafka, read_all):
-    """The gauges are emitted by every run, zeros too; each run has a producer of its own."""
+def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, database_url, mock_kafka, read_all):
+    """Every run emits the gauges, also if they are zero."""
     pending(engine, 300)
     processor = lambda_(
         "publish_outbox", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap, PAYCTL_LOOP_SECONDS="1"
@@ -69,8 +69,8 @@ def test_the_processor_publishes_and_says_how_the_outbox_is(lambda_, engine, dat
     assert judge(rows_of(engine), read_all(mock_kafka.bootstrap)) == Verdict()
 
 
-def test_the_cleanup_deletes_and_says_what_is_left(lambda_, engine, database_url):
-    """What was published longer ago than the retention goes; the dead are counted and stay."""
+def test_the_cleanup_function_deletes_old_events_and_counts_dead_ones(lambda_, engine, database_url):
+    """Events that were published before the retention are deleted. Dead events are counted and stay."""
     with engine.begin() as connection:
         for state, count, age in (("published", 50, 30), ("published", 5, 0), ("dead", 3, 30)):
             insert_events(connection, count, state=state, age=events.days(age))
@@ -81,8 +81,8 @@ def test_the_cleanup_deletes_and_says_what_is_left(lambda_, engine, database_url
     assert [line["events"] for line in cleaner.lines(message="outbox_dead_events")] == [3]
 
 
-def test_the_processor_leaves_before_its_deadline(lambda_, engine, database_url, mock_kafka):
-    """However long it was told to stay: what Lambda leaves it, less the reserve, is its budget."""
+def test_the_processor_ends_before_lambda_s_deadline(lambda_, engine, database_url, mock_kafka):
+    """Lambda's remaining time minus a reserve limits the loop, whatever PAYCTL_LOOP_SECONDS says."""
     pending(engine, 10)
     processor = lambda_("publish_outbox", timeout=22, DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
     answer = processor.invoke(SCHEDULED)
@@ -91,10 +91,10 @@ def test_the_processor_leaves_before_its_deadline(lambda_, engine, database_url,
 
 
 @pytest.mark.parametrize(("how", "timeout", "words"), [("deadline", 5, "timed out"), ("killed", 60, "exit")])
-def test_a_run_that_ends_in_mid_batch_loses_nothing(
+def test_a_processor_that_is_killed_during_a_batch_loses_no_event(
     lambda_, engine, database_url, mock_kafka, read_all, in_background, in_mid_batch, how, timeout, words
 ):
-    """Stuck until Lambda's own deadline, or killed: its rows are pending again, and the next run sends them."""
+    """After a kill or Lambda's time-out the claimed rows are pending again, and the next run sends them."""
     pending(engine, 3000)
     mock_kafka.set_rtt(30)
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
@@ -111,11 +111,11 @@ def test_a_run_that_ends_in_mid_batch_loses_nothing(
     assert processor.invoke(SCHEDULED).payload == {"stopped_because": "empty", "published": left}
     verdict = judge(rows_of(engine), read_all(mock_kafka.bootstrap))
     assert (verdict.lost, verdict.phantom, verdict.altered, verdict.overtaken) == ([], [], [], [])
-    assert sum(verdict.duplicates.values()) <= 50  # one batch at most
+    assert sum(verdict.duplicates.values()) <= 50  # one batch may be sent twice
 
 
-def test_what_is_broken_is_raised_after_the_metrics_and_the_next_tick_works(lambda_, engine, database_url, mock_kafka):
-    """Lambda must count the error: brokers that are away raise, and cost no event a retry."""
+def test_unavailable_brokers_are_raised_after_the_metrics(lambda_, engine, database_url, mock_kafka):
+    """Lambda counts the error, no event loses a retry, and the next run publishes everything."""
     pending(engine, 20)
     mock_kafka.down()
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
@@ -128,8 +128,8 @@ def test_what_is_broken_is_raised_after_the_metrics_and_the_next_tick_works(lamb
     assert processor.invoke(SCHEDULED).payload == {"stopped_because": "empty", "published": 20}
 
 
-def test_what_went_through_before_the_database_went_away_is_counted(lambda_, own_server, mock_kafka, in_background):
-    """The error is raised, and the metrics and the log still say what was published."""
+def test_events_published_before_a_database_outage_are_counted(lambda_, own_server, mock_kafka, in_background):
+    """The error is raised, and metrics and log have the number of published events."""
     server, shop = own_server
     pending(shop.engine, 3000)
     mock_kafka.set_rtt(20)
@@ -153,7 +153,7 @@ def test_what_went_through_before_the_database_went_away_is_counted(lambda_, own
 
 @pytest.mark.parametrize("name", ["publish_outbox", "cleanup"])
 def test_a_scheduled_function_without_its_database_raises(lambda_, name):
-    """An alarm moves, and no password is in what Lambda is told."""
+    """The error reaches Lambda, so that an alarm fires, and it has no password."""
     url = "postgresql://somebody:a-password-of-mine@127.0.0.1:1/payments"
     function = lambda_(name, timeout=22, DATABASE_URL=url, KAFKA_BROKERS="127.0.0.1:1", **ONE_PASS)
     error = function.invoke(SCHEDULED).payload
@@ -162,7 +162,7 @@ def test_a_scheduled_function_without_its_database_raises(lambda_, name):
 
 
 def test_a_webhook_without_its_database_asks_the_gateway_to_call_again(lambda_, own_server, paid):
-    """Nothing is half done, and the call after the outage settles the payment."""
+    """Nothing is written, and the callback after the outage settles the payment."""
     server, shop = own_server
     payment = shop.payment("zalopay")
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=server.url())
@@ -175,8 +175,8 @@ def test_a_webhook_without_its_database_asks_the_gateway_to_call_again(lambda_, 
     wait_until(lambda: shop.status(payment) == "COMPLETED", what="the payment is settled", timeout=5)
 
 
-def test_a_webhook_whose_connections_were_cut_while_it_was_frozen_answers_at_once(lambda_, shop, database_url, paid):
-    """Frozen between two invocations, as Lambda does it; the server ends its sessions meanwhile."""
+def test_a_frozen_webhook_replaces_its_cut_connections(lambda_, shop, database_url, paid):
+    """The server ends the sessions of a frozen function. The next invocation still answers at once."""
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
     before, after = shop.payment("momo"), shop.payment("momo")
     webhook.invoke(paid(before))
@@ -190,8 +190,8 @@ def test_a_webhook_whose_connections_were_cut_while_it_was_frozen_answers_at_onc
     assert webhook.sums().keys().isdisjoint({"WebhookTransientError"})
 
 
-def test_a_processor_frozen_while_the_brokers_cut_it_off_publishes_at_once(lambda_, engine, database_url, mock_kafka):
-    """Nothing of Kafka's is kept from one tick to the next, so there is nothing that could be dead."""
+def test_a_frozen_processor_publishes_at_once_after_a_broker_restart(lambda_, engine, database_url, mock_kafka):
+    """Each run has its own Kafka client, so a broker restart between two runs does not matter."""
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
     processor = lambda_("publish_outbox", **settings)
     pending(engine, 5)
@@ -206,8 +206,8 @@ def test_a_processor_frozen_while_the_brokers_cut_it_off_publishes_at_once(lambd
     assert answer.seconds < 12
 
 
-def test_a_span_leaves_with_the_reply_and_its_place_goes_with_the_event(lambda_, shop, database_url, paid):
-    """To Lambda's own address, before the function can be frozen; the event's header will lead back to it."""
+def test_a_webhook_s_span_is_sent_before_the_reply(lambda_, shop, database_url, paid):
+    """The span goes to X-Ray before Lambda can freeze the function, and the event's traceparent refers to it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{daemon.getsockname()[1]}"
@@ -225,15 +225,15 @@ def test_a_span_leaves_with_the_reply_and_its_place_goes_with_the_event(lambda_,
     assert b"webhook zalopay" in sent
 
 
-def test_a_body_of_six_megabytes_is_refused_and_touches_no_database(lambda_):
-    """There is no database at all here; Lambda lets no more than this through to a function."""
+def test_a_body_of_6_mb_is_refused_without_the_database(lambda_):
+    """Lambda's largest body gets the status 413, and the webhook needs no database for that."""
     event = events.read("zalopay.json") | {"body": "x" * 6_000_000}
     answer = lambda_("webhook", timeout=10).invoke(event)
     assert (answer.payload["statusCode"], answer.size < 300) == (413, True)
 
 
-def test_what_a_processor_returns_stays_small(lambda_, engine, database_url, mock_kafka):
-    """Thousands of dead events are thousands of log lines and a count, never a reply that Lambda would refuse."""
+def test_the_processor_s_return_value_stays_small(lambda_, engine, database_url, mock_kafka):
+    """Thousands of dead events are log lines and a count, and never a reply that Lambda would refuse."""
     pending(engine, 3000, event_type="PAYMENT_UNHEARD_OF")
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
     processor = lambda_("publish_outbox", **settings)
@@ -244,7 +244,7 @@ def test_what_a_processor_returns_stays_small(lambda_, engine, database_url, moc
 
 
 def busy(engine):
-    """Whether a publisher holds claimed rows, on a transaction that is open."""
+    """Return whether a publisher holds claimed rows in an open transaction."""
     sql = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
     with engine.connect() as connection:
         return connection.exec_driver_sql(sql).first() is not None

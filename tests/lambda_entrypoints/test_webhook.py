@@ -1,4 +1,4 @@
-"""The webhook's function, called in this process."""
+"""The webhook function, called in this process."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ EVENTS = JSON | st.fixed_dictionaries(
 
 
 def is_response(answer):
-    """What API Gateway takes for a response and not for a body."""
+    """Return whether API Gateway takes this value as a response and not as a body."""
     return type(answer["statusCode"]) is int and type(answer["body"]) is str and 200 <= answer["statusCode"] <= 599
 
 
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE])
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
-def test_each_answer_has_its_counter(called, shop, database_url, paid, provider, scenario):
-    """One of the counters, the latency, and nothing that is not in the list."""
+def test_each_reply_is_counted_by_one_metric(called, shop, database_url, paid, provider, scenario):
+    """The webhook emits one outcome counter, the latency, and no metric that is not expected."""
     payment = shop.payment(provider)
     assert is_response(called(handler, paid(payment, scenario), DATABASE_URL=database_url))
     counter = {
@@ -73,8 +73,8 @@ def test_each_answer_has_its_counter(called, shop, database_url, paid, provider,
     assert metrics[counter] == 1
 
 
-def test_every_outcome_reason_and_alert_has_its_counter_and_its_words():
-    """A new one of them does not go uncounted, nor to a person without saying what it means."""
+def test_every_outcome_has_a_metric_and_every_alert_an_explanation():
+    """A new outcome, reason or alert needs an entry in these tables."""
     assert {*ACCEPTED, WebhookOutcome.REFUSED} == set(WebhookOutcome)
     assert set(REFUSED) == {reason.value for kind in (RejectReason, UnclearReason, RefusalReason) for reason in kind}
     assert {*ACCEPTED.values(), *REFUSED.values()} <= BY_NAME.keys()
@@ -92,8 +92,8 @@ def test_every_outcome_reason_and_alert_has_its_counter_and_its_words():
         ({"version": "1.0"}, 400),
     ],
 )
-def test_what_is_no_callback_is_refused_in_constant_words(called, changes, status):
-    """There is no database here, and nothing of the request is in the answer."""
+def test_a_request_that_is_not_a_callback_gets_a_constant_reply(called, changes, status):
+    """The reply quotes nothing of the request, and no database is needed."""
     answer = called(handler, events.read("zalopay.json") | changes)
     assert (answer["statusCode"], list(json.loads(answer["body"]))) == (status, ["message"])
     assert called.printed.metrics["WebhookMalformed"] == 1
@@ -101,15 +101,15 @@ def test_what_is_no_callback_is_refused_in_constant_words(called, changes, statu
 
 @settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=EVENTS)
-def test_whatever_the_event_is_the_answer_is_one(called, event):
-    """A number and a text, always: what is not is sent out by API Gateway as the body of a success."""
+def test_every_event_gets_a_well_formed_response(called, event):
+    """API Gateway would send any other value as the body of a success."""
     assert is_response(called(handler, event, DATABASE_URL=NOWHERE))
 
 
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
 @pytest.mark.parametrize("environ", [{"DATABASE_URL": NOWHERE}, {"DATABASE_URL": ""}, {"OUTBOX_BATCH_SIZE": "many"}])
-def test_what_is_our_fault_is_answered_in_the_gateway_s_words_for_try_again(called, provider, environ):
-    """The database is away or a setting is wrong: the gateway calls again, and no password is logged."""
+def test_an_internal_fault_asks_the_gateway_to_call_again(called, provider, environ):
+    """If the database or a setting fails, the gateway gets its own retry reply, and no password is logged."""
     status, words = TRY_AGAIN[provider]
     answer = called(handler, events.read(f"{provider}.json"), **environ)
     assert (answer["statusCode"], words in answer["body"]) == (status, True)
@@ -119,8 +119,8 @@ def test_what_is_our_fault_is_answered_in_the_gateway_s_words_for_try_again(call
 
 
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
-def test_a_gateway_without_keys_is_off_and_the_others_are_not(called, provider):
-    """It is answered that it is not configured; nothing is asked of the database."""
+def test_a_gateway_without_keys_is_reported_as_not_configured(called, provider):
+    """The callback is counted as not configured, and the database is not used."""
     off = {name: "" for name in environment() if name.startswith(provider.upper())}
     assert is_response(called(handler, events.read(f"{provider}.json"), DATABASE_URL=NOWHERE, **off))
     assert called.printed.metrics["WebhookNotConfigured"] == 1
@@ -131,7 +131,7 @@ def test_a_gateway_without_keys_is_off_and_the_others_are_not(called, provider):
     [("order-7.a_B", "order-7.a_B"), ("x" * 65, None), ("a b", None), ("é", None), ("a\n", None), (["a"], None)],
 )
 def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database_url, paid, sent, kept):
-    """The sender's where it is harmless, else API Gateway's own; with where the trace stands."""
+    """A harmless id of the sender is used, and otherwise API Gateway's request id. The traceparent is stored too."""
     event = paid(shop.payment())
     event["headers"]["x-correlation-id"] = sent
     expected = kept or event["requestContext"]["requestId"]
@@ -143,8 +143,8 @@ def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database
     assert {line["function_request_id"] for line in called.printed.logs} == {"c6af9ac6-7b61-11e6-9a41-93e8deadbeef"}
 
 
-def test_no_line_has_what_was_sent(called, shop, database_url, paid):
-    """Neither body nor query, neither a MAC nor a key, whatever the outcome."""
+def test_no_log_line_contains_the_callback(called, shop, database_url, paid):
+    """No line has a body, a query, a MAC or a key, whatever the outcome."""
     for provider in ("zalopay", "payos", "vnpay", "momo"):
         for scenario in (Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE):
             called(handler, paid(shop.payment(provider), scenario), DATABASE_URL=database_url, LOG_LEVEL="debug")
@@ -154,8 +154,8 @@ def test_no_line_has_what_was_sent(called, shop, database_url, paid):
     assert [each for each in unseen if each in text] == []
 
 
-def test_nothing_of_an_invocation_is_carried_to_the_next(called, shop, database_url, paid):
-    """Another environment is another merchant: keys, database and log level are those of now."""
+def test_a_changed_environment_takes_effect_at_the_next_invocation(called, shop, database_url, paid):
+    """Keys, database and log level are always those of the current environment."""
     payment = shop.payment("zalopay")
     refused = called(handler, paid(payment), DATABASE_URL=database_url, ZALOPAY_KEY2="another-key-entirely")
     assert '"return_code":-1' in refused["body"]
@@ -166,8 +166,8 @@ def test_nothing_of_an_invocation_is_carried_to_the_next(called, shop, database_
     assert called.printed.metrics["ColdStart"] == 1
 
 
-def test_a_bug_is_logged_with_its_place_and_leaves_no_connection(called, shop, database_url, paid, monkeypatch):
-    """The gateway is asked to call again; the next callback is as if nothing had been."""
+def test_a_bug_is_logged_with_its_traceback_and_the_next_callback_works(called, shop, database_url, paid, monkeypatch):
+    """The gateway is asked to call again, and the next callback settles the payment."""
     payment = shop.payment("momo")
     with monkeypatch.context() as patch:
         patch.setattr("ticketbottle_payctl.store.payments.settle.lock", lambda *_: 1 / 0)
@@ -177,15 +177,15 @@ def test_a_bug_is_logged_with_its_place_and_leaves_no_connection(called, shop, d
     assert called(handler, paid(payment), DATABASE_URL=database_url)["statusCode"] == 204
 
 
-def test_the_event_files_are_what_the_builders_make():
-    """Run ``python -m tests.lambda_entrypoints.events`` to write them anew."""
+def test_the_event_files_are_current():
+    """``python -m tests.lambda_entrypoints.events`` would write the same files."""
     made = events.files()
     assert {path.name for path in events.FOLDER.glob("*.json")} == made.keys()
     assert {name: events.read(name) for name in made} == made
 
 
-def test_a_request_to_no_gateway_s_path_is_known_by_its_shape(called, shop, database_url, paid):
-    """A custom domain's mapping may swallow the path."""
+def test_a_callback_without_a_gateway_path_is_recognised_by_its_shape(called, shop, database_url, paid):
+    """The mapping of a custom domain may remove the path."""
     payment = shop.payment("vnpay")
     event = paid(payment) | {"rawPath": "/"}
     assert '"RspCode":"00"' in called(handler, event, DATABASE_URL=database_url)["body"]

@@ -3,7 +3,7 @@ import pytest
 from ticketbottle_payctl.providers.javascript import number_text, sorted_names, stringify
 from ticketbottle_payctl.providers.payload import MalformedError, Real
 
-# The right-hand side is what Node.js 20 prints for String(JSON.parse(left)).
+# Node.js 20 prints the right-hand side for String(JSON.parse(left)).
 NUMBERS = {
     "450000.0": "450000",
     "4.5e5": "450000",
@@ -24,7 +24,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize(("token", "text"), NUMBERS.items())
 def test_a_number_is_written_as_javascript_writes_it(token, text):
-    """Fractions and exponents follow JavaScript's layout, not Python's."""
+    """Fractions and exponents are printed as JavaScript prints them, not as Python does."""
     assert number_text(Real(token)) == text
 
 
@@ -39,30 +39,30 @@ def test_a_number_is_written_as_javascript_writes_it(token, text):
     ],
 )
 def test_integers_beyond_two_to_the_53_lose_digits_as_in_javascript(number, text):
-    """The server signs what its doubles can hold."""
+    """A whole number beyond 2^53 is signed with the digits of its double."""
     assert number_text(number) == text
 
 
 def test_an_integer_beyond_every_double_is_refused():
-    """JavaScript would sign Infinity; nobody sends that."""
+    """JavaScript would sign Infinity for such a number, which no gateway sends."""
     with pytest.raises(MalformedError):
         number_text(10**400)
 
 
 def test_names_sort_as_an_object_lists_them():
-    """Array indexes first, by value; then by UTF-16 unit, where an emoji precedes a letter at the end of the BMP."""
+    """Array indexes come first, by value. Other names are sorted by UTF-16 units, so an emoji precedes U+FFFF."""
     names = ["a", "_", "Z", "10", "9", "01", "4294967295", "4294967294", "\uffee", "😀", "é"]
     assert sorted_names(names) == ["9", "10", "4294967294", "01", "4294967295", "Z", "_", "a", "é", "😀", "\uffee"]
 
 
 def test_json_is_compact_and_escapes_only_what_it_must():
-    """Diacritics stay, quotes and control characters are escaped, 1.0 is 1, nested index names come first."""
+    """Letters are not escaped, quotes and control characters are, 1.0 becomes 1, and index names come first."""
     value = {"b": 'Vé "VIP"\n\x01\x7f\u2028', "a": [Real("1.0"), True, None, {"x": 1, "2": 2, "1": {}}]}
     assert stringify(value) == '{"b":"Vé \\"VIP\\"\\n\\u0001\x7f\u2028","a":[1,true,null,{"1":{},"2":2,"x":1}]}'
 
 
 def test_deep_nesting_is_refused():
-    """Content that the parser just let through does not exhaust the stack later."""
+    """A document that the parser accepts is refused if printing it would exhaust the stack."""
     value: list = []
     for _ in range(500):
         value = [value]

@@ -16,25 +16,25 @@ from ticketbottle_payctl.domain.callback import (
 
 
 def reason(verdict):
-    """Why it was not accepted, or None."""
+    """Return why a callback was not accepted, or None."""
     return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
 @pytest.mark.parametrize("absent", ["partner_code", "access_key", "secret_key"])
 def test_without_its_keys_the_gateway_is_off(merchant, absent):
-    """All three values are needed to verify."""
+    """MoMo is not configured if one of its three values is missing."""
     assert reason(merchant.verify("momo", merchant.momo(), **{absent: ("",)})) is RejectReason.NOT_CONFIGURED
 
 
 def test_both_keys_may_be_in_rotation(merchant):
-    """The access key is part of the signed text, so old and new are tried in every combination."""
+    """The access key is part of the signed text, so each old and new key is tried with each other."""
     keys = {"access_key": ("new", "canary-momo-access"), "secret_key": ("new", "canary-momo-secret")}
     assert isinstance(merchant.verify("momo", merchant.momo(), **keys), Callback)
 
 
 @pytest.mark.parametrize("name", ["amount", "orderId", "resultCode", "transId", "message", "extraData", "responseTime"])
 def test_a_callback_without_a_signed_field_is_unreadable(merchant, name):
-    """Twelve fields are documented and signed; a callback without one is kept and settles nothing."""
+    """A genuine callback without one of the twelve signed fields is kept and settles nothing."""
     assert reason(merchant.verify("momo", merchant.momo(**{name: ...}))) is UnclearReason.UNREADABLE
 
 
@@ -69,19 +69,19 @@ def test_a_callback_without_a_signed_field_is_unreadable(merchant, name):
     ],
 )
 def test_signed_content_that_is_not_well_formed_is_refused(merchant, changes):
-    """A right signature does not make up for a wrong type, a strange order id or an amount that is none."""
+    """A valid signature does not excuse a wrong type, an undocumented order id or an invalid amount."""
     assert reason(merchant.verify("momo", merchant.momo(**changes))) is UnclearReason.UNREADABLE
 
 
 def test_null_in_a_descriptive_field_is_an_empty_text(merchant):
-    """Nothing is decided by it, so null and "" are one."""
+    """In a field that decides nothing, null and an empty text are signed alike."""
     text = merchant.momo_text(merchant.momo_body)
     assert isinstance(merchant.verify("momo", merchant.momo(text, extraData=None)), Callback)
 
 
 @pytest.mark.parametrize("signed", ["450000", "450000.0"])
 def test_a_whole_amount_with_a_fraction_is_whole(merchant, signed):
-    """450000.0 is accepted, whether MoMo signs it as a whole number or as it is spelled."""
+    """450000.0 is accepted, whether MoMo signs it as 450000 or as 450000.0."""
     text = merchant.momo_text({**merchant.momo_body, "amount": signed})
     assert merchant.verify("momo", merchant.momo(text, amount=450000.0)).amount == 450000
 
@@ -93,7 +93,7 @@ def test_a_whole_amount_with_a_fraction_is_whole(merchant, signed):
     + [(code, Outcome.FAILED) for code in (98, 99, 1001, 1002, 1004, 1007, 1026, 2019, 4001, 4002, 4100)],
 )
 def test_a_documented_final_code_decides(merchant, code, outcome):
-    """0 is paid, four codes are cancellations, and eleven are final failures."""
+    """Code 0 is paid, four codes are cancellations, and eleven codes are final failures."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
 
@@ -106,13 +106,13 @@ def test_a_documented_final_code_decides(merchant, code, outcome):
     + [(code, IgnoredBecause.UNDOCUMENTED) for code in (1, 9, 44, 1008, 31337, -1)],
 )
 def test_a_code_that_is_not_final_settles_nothing(merchant, code, because):
-    """A failure releases tickets, so only a documented final failure is one."""
+    """A failure releases tickets, so only a documented final failure settles a payment as FAILED."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
 
 
 def test_a_notification_that_only_links_a_wallet_is_acknowledged(merchant):
-    """Account binding without a payment has the amount 0: it is genuine and about no money."""
+    """A notification about linking a wallet has the amount 0, and payctl acknowledges it."""
     verdict = merchant.verify("momo", merchant.momo(amount=0, resultCode=9000))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, IgnoredBecause.AGREEMENT)
     assert verdict.amount is None
@@ -120,15 +120,12 @@ def test_a_notification_that_only_links_a_wallet_is_acknowledged(merchant):
 
 @pytest.mark.parametrize("partner", ["OTHER", "tbmomo", ""])
 def test_a_callback_for_another_merchant_is_refused(merchant, partner):
-    """The signature holds, but partnerCode is not the configured one."""
+    """A callback with a valid signature and another partnerCode is refused."""
     assert reason(merchant.verify("momo", merchant.momo(partnerCode=partner))) is RejectReason.OTHER_MERCHANT
 
 
 def test_one_signature_does_not_pay_two_orders(merchant):
-    """Values are not escaped, so who words orderInfo could move the border between fields.
-
-    The second reading settles nothing.
-    """
+    """Values are not escaped, so the text of orderInfo could be read as another order. That reading settles nothing."""
     worded = "x&orderId=VICTIM-2&orderInfo=y"
     genuine = merchant.momo(orderInfo=worded)
     assert merchant.verify("momo", genuine).order_ref == "TB-ROCK-20261205-7K2M9QXA"
@@ -144,7 +141,7 @@ def test_one_signature_does_not_pay_two_orders(merchant):
 
 
 def test_a_long_order_id_costs_no_time(merchant):
-    """The documented pattern would backtrack for ever on this one."""
+    """An order id that would make the documented pattern backtrack for ever is checked at once."""
     started = perf_counter()
     assert reason(merchant.verify("momo", merchant.momo(orderId="a" * 60_000 + "!"))) is UnclearReason.UNREADABLE
     assert perf_counter() - started < 1

@@ -13,18 +13,18 @@ from ticketbottle_payctl.providers.payos import signed_text
 
 
 def reason(verdict):
-    """Why it was not accepted, or None."""
+    """Return why a callback was not accepted, or None."""
     return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
 def test_only_the_checksum_key_is_needed(merchant):
-    """client_id and api_key are for calls to PayOS; without the checksum key the gateway is off."""
+    """A webhook is verified without client_id and api_key. Without the checksum key PayOS is not configured."""
     request = merchant.payos()
     assert isinstance(merchant.verify("payos", request, client_id=(), api_key=()), Callback)
     assert reason(merchant.verify("payos", request, checksum_key=("",))) is RejectReason.NOT_CONFIGURED
 
 
-# What payos-lib-node 2.0.5 signs for each of these, printed by it.
+# payos-lib-node 2.0.5 signs and prints the right-hand side for each of these.
 TEXTS = [
     ({"b": 1, "a": 2, "Z": 3, "_": 4}, "Z=3&_=4&a=2&b=1"),
     ({"10": 1, "9": 2, "x": 3, "01": 4}, "9=2&10=1&01=4&x=3"),
@@ -43,7 +43,7 @@ TEXTS = [
 
 @pytest.mark.parametrize(("data", "text"), TEXTS)
 def test_the_signed_text_is_what_the_official_server_code_prints(data, text):
-    """Order, null, numbers, arrays and objects follow PayOS's own JavaScript."""
+    """Order, null, numbers, arrays and objects are signed as PayOS's own JavaScript signs them."""
     assert signed_text(data) == text
 
 
@@ -74,19 +74,19 @@ def test_the_signed_text_is_what_the_official_server_code_prints(data, text):
     ],
 )
 def test_signed_content_that_is_not_well_formed_is_refused(merchant, changes):
-    """A right signature does not make up for a missing field, another currency or an amount that is none."""
+    """A valid signature does not excuse a missing field, another currency or an invalid amount."""
     assert reason(merchant.verify("payos", merchant.payos(**changes))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("word", ["null", "undefined"])
 def test_words_that_are_signed_as_nothing_are_not_values(merchant, word):
-    """PayOS signs the word null like an empty text, so a field we act on must not be that word."""
+    """PayOS signs the word null as an empty text, so a deciding field must not be that word."""
     text = merchant.payos_text({**merchant.payos_data, "paymentLinkId": ""})
     assert reason(merchant.verify("payos", merchant.payos(text, paymentLinkId=word))) is UnclearReason.UNREADABLE
 
 
 def test_the_same_digits_as_text_are_the_same_callback(merchant):
-    """PayOS signs 450000 and "450000" alike, so both are read alike."""
+    """PayOS signs 450000 and "450000" alike, so payctl reads both alike."""
     verdict = merchant.verify("payos", merchant.payos(amount="450000", orderCode="7"))
     assert (verdict.amount, verdict.order_ref) == (450000, "7")
 
@@ -101,7 +101,7 @@ def test_the_same_digits_as_text_are_the_same_callback(merchant):
     ],
 )
 def test_the_registration_ping_is_told_by_order_and_description(merchant, order, description, ping):
-    """Only the two together are the ping; a real order 123 is paid."""
+    """Only order 123 with the ping's description is the ping. Another payment of order 123 is paid."""
     verdict = merchant.verify("payos", merchant.payos(orderCode=order, description=description))
     assert verdict.outcome is (Outcome.IGNORED if ping else Outcome.COMPLETED)
     assert verdict.ignored_because is (IgnoredBecause.PING if ping else None)
@@ -109,11 +109,11 @@ def test_the_registration_ping_is_told_by_order_and_description(merchant, order,
 
 @pytest.mark.parametrize("code", ["01", "0", "000", " 00", "99", "PAID"])
 def test_any_code_but_00_is_a_failure(merchant, code):
-    """data.code decides alone."""
+    """data.code alone decides the outcome."""
     assert merchant.verify("payos", merchant.payos(code=code)).outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize("items", [[None], ["a", None]])
 def test_an_array_that_the_server_could_not_sign_is_refused(merchant, items):
-    """PayOS's code throws on null in an array, so nobody has a signature for it."""
+    """PayOS's code fails on null in an array, so no such webhook can have been signed."""
     assert reason(merchant.verify("payos", merchant.payos("x", items=items))) is RejectReason.MALFORMED

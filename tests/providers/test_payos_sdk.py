@@ -4,7 +4,7 @@ from ticketbottle_payctl.domain.callback import Callback
 
 payos = pytest.importorskip("payos", reason="PayOS's own library is what this file compares with")
 
-# Where the official Python library 1.1.0 judges a vector differently, and why we do not follow it.
+# Vectors that the official Python library 1.1.0 judges differently, and the reason why we do not follow it.
 DISAGREEMENTS = {
     "payos-field-array-of-text-with-emoji": "it prints a text in an array as it is",
     "payos-success-optional-fields-absent": "it signs absent optional fields as empty ones",
@@ -15,7 +15,7 @@ DISAGREEMENTS = {
 
 
 def accepted_by_the_library(vector):
-    """Whether PayOS's own code believes the webhook."""
+    """Return whether PayOS's own code accepts the webhook."""
     client = payos.PayOS(client_id="client", api_key="api", checksum_key=vector.keys["checksum_key"])
     try:
         client.webhooks.verify(vector.request.body)
@@ -27,6 +27,6 @@ def accepted_by_the_library(vector):
 
 
 def test_the_official_library_agrees(payos_vector):
-    """PayOS's own Python code accepts and refuses the same webhooks, the listed ones apart."""
+    """PayOS's own Python library accepts and refuses the same webhooks, except for the listed ones."""
     agrees = accepted_by_the_library(payos_vector) == isinstance(payos_vector.verify(), Callback)
     assert agrees != (payos_vector.name in DISAGREEMENTS)

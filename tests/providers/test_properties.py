@@ -20,7 +20,7 @@ json_values = st.recursive(
 
 
 def signed_text(gateway, request):
-    """What the signature is made of, as text, to see whether a change touches it."""
+    """Return the signed text of a request, to see whether a change touches it."""
     if gateway == "vnpay":
         return vnpay.canonical_text(vnpay.read_query(request.query))
     body = json.loads(request.body)
@@ -33,7 +33,7 @@ def signed_text(gateway, request):
 @quick
 @given(data=st.data())
 def test_any_changed_character_of_what_is_signed_is_refused(merchant, gateway, data):
-    """Replace one byte anywhere: the callback says exactly what it said, or it is refused."""
+    """If one byte is replaced, the callback is refused or says exactly the same."""
     genuine = getattr(merchant, gateway)()
     expected = merchant.verify(gateway, genuine)
     raw = genuine.query.encode() if gateway == "vnpay" else genuine.body
@@ -51,7 +51,7 @@ def test_any_changed_character_of_what_is_signed_is_refused(merchant, gateway, d
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_every_changed_digit_of_the_signature_is_refused(merchant, gateway):
-    """No digit of the signature is left out of the comparison, and neither is its length."""
+    """Each digit of the signature and its length are compared."""
     genuine = getattr(merchant, gateway)()
     if gateway == "vnpay":
         head, _, mac = genuine.query.rpartition("=")
@@ -70,7 +70,7 @@ def test_every_changed_digit_of_the_signature_is_refused(merchant, gateway):
 @quick
 @given(body=st.binary(max_size=200), query=st.text(st.characters(), max_size=200), path=st.text(max_size=20))
 def test_no_bytes_make_verification_raise(merchant, gateway, body, query, path):
-    """Any body, query and path end in a refusal."""
+    """Any body, query and path are refused without an exception."""
     request = Request(path=path, query=query, body=body)
     assert isinstance(merchant.verify(gateway, request), Rejected)
     resolve(request)
@@ -80,7 +80,7 @@ def test_no_bytes_make_verification_raise(merchant, gateway, body, query, path):
 @quick
 @given(data=st.data())
 def test_no_json_makes_verification_raise(merchant, gateway, data):
-    """Any value in any field of the body ends in a refusal or in what a signature proves, never in an exception."""
+    """Any value in any field of the body gives a verdict and no exception."""
     body = json.loads(getattr(merchant, gateway)().body)
     name = data.draw(st.sampled_from(sorted(body)) | st.text(max_size=8))
     inner = gateway == "payos" and data.draw(st.booleans())
@@ -94,7 +94,7 @@ def test_no_json_makes_verification_raise(merchant, gateway, data):
 @quick
 @given(name=st.text(min_size=1, max_size=12), value=json_values.filter(lambda v: "Infinity" not in str(v)))
 def test_an_unknown_field_that_is_not_signed_changes_nothing(merchant, gateway, name, value):
-    """Gateways add fields without notice; beside the signed content they are passed over."""
+    """Gateways add fields without notice, and an unsigned new field is ignored."""
     genuine = getattr(merchant, gateway)()
     body = json.loads(genuine.body)
     try:
@@ -118,7 +118,7 @@ def test_an_unknown_field_that_is_not_signed_changes_nothing(merchant, gateway, 
     )
 )
 def test_a_new_signed_field_of_payos_is_tolerated(merchant, fields):
-    """Whatever field PayOS adds to data, the webhook verifies as long as it is signed by the rules."""
+    """A webhook with a new field in data is accepted if the field is signed by the rules."""
     data = {**fields, **merchant.payos_data}
     words = {None: "", True: "true", False: "false"}
     empty = ("null", "undefined")
@@ -139,14 +139,14 @@ def test_a_new_signed_field_of_payos_is_tolerated(merchant, fields):
     )
 )
 def test_a_new_signed_parameter_of_vnpay_is_tolerated(merchant, params):
-    """Whatever parameter VNPAY adds, the callback verifies as long as it is signed by the rules."""
+    """A callback with a new vnp_ parameter is accepted if the parameter is signed by the rules."""
     added = {name: value for name, value in params.items() if name not in merchant.vnpay_params}
     expected = merchant.verify("vnpay", merchant.vnpay())
     assert merchant.verify("vnpay", merchant.vnpay(**added)) == expected
 
 
 def test_all_rejections_sound_the_same(vector):
-    """The reply says nothing about why: there is one wording for every cause of a refusal."""
+    """The reply does not tell the sender why a callback was refused."""
     verdict = vector.verify()
     if isinstance(verdict, Rejected):
         assert verdict.provider == vector.gateway

@@ -22,19 +22,19 @@ from ticketbottle_payctl.secret import Secret
     ],
 )
 def test_a_known_path_segment_names_the_gateway(path, name):
-    """Spelling, case, stage and trailing slash do not matter, and the last known segment wins."""
+    """Spelling, case, stage and trailing slash do not matter, and the last known segment counts."""
     assert resolve(Request(path=path)).name == name
 
 
 @pytest.mark.parametrize("path", ["", "/", "/webhook", "/webhook/zalopays", "/webhook/zalo%70ay", "/webhook/stripe"])
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"data":1}', b"not json"])
-def test_what_no_gateway_sends_is_nobodys(path, body):
-    """Neither path nor shape: None, and no exception."""
+def test_a_request_of_no_gateway_is_not_resolved(path, body):
+    """A request with an unknown path and shape gives None and no exception."""
     assert resolve(Request(path=path, body=body)) is None
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    """Whoever mistypes a gateway's name sees the four that there are."""
+    """The error for a mistyped gateway lists the four names."""
     assert by_name("Pay-OS") is GATEWAYS["payos"]
     with pytest.raises(NotFoundError) as missing:
         by_name("stripe")
@@ -42,7 +42,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 
 
 def test_the_environment_names_are_those_the_deployed_service_uses():
-    """A rename here would turn a gateway off in production."""
+    """A renamed variable would turn a gateway off in production."""
     fields = {field.env: field.signs_callbacks for gateway in GATEWAYS.values() for field in gateway.fields}
     assert fields == {
         "ZALOPAY_APP_ID": True,
@@ -60,7 +60,7 @@ def test_the_environment_names_are_those_the_deployed_service_uses():
 
 
 def test_credentials_are_looked_up_by_environment_name():
-    """Each field gets what the lookup has for its variable, nothing included."""
+    """Each field gets the values of its variable, or none."""
     known = {"MOMO_SECRET_KEY": (Secret("new"), Secret("old"))}
     found = credentials(GATEWAYS["momo"], lambda env: known.get(env, ()))
     assert found == {"partner_code": (), "access_key": (), "secret_key": (Secret("new"), Secret("old"))}

@@ -42,7 +42,7 @@ STATUS = {
 
 @pytest.mark.parametrize("answer", Answer)
 def test_zalopay_reads_a_return_code(answer):
-    """HTTP 200 always; only return_code 0 brings another call."""
+    """The HTTP status is always 200, and only return_code 0 asks for another call."""
     reply = GATEWAYS["zalopay"].reply(answer)
     code, message = ZALOPAY[answer]
     assert (reply.status, json.loads(reply.body)) == (200, {"return_code": code, "return_message": message})
@@ -50,7 +50,7 @@ def test_zalopay_reads_a_return_code(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_vnpay_reads_an_rspcode(answer):
-    """HTTP 200 always; 00 and 02 end it, so a failed or held payment that was received gets 00."""
+    """The HTTP status is always 200. RspCode 00 and 02 end the calls, so a received failed or held payment gets 00."""
     reply = GATEWAYS["vnpay"].reply(answer)
     code, message = VNPAY[answer]
     assert (reply.status, json.loads(reply.body)) == (200, {"RspCode": code, "Message": message})
@@ -58,7 +58,7 @@ def test_vnpay_reads_an_rspcode(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_payos_reads_the_status(answer):
-    """Any genuine webhook gets 200, the one for an unknown order too, or the URL could not be registered."""
+    """Each genuine webhook gets 200, also for an unknown order, because the URL could not be registered otherwise."""
     reply = GATEWAYS["payos"].reply(answer)
     assert reply.status == STATUS[answer]
     assert json.loads(reply.body)["success"] is (reply.status == 200)
@@ -66,7 +66,7 @@ def test_payos_reads_the_status(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_momo_wants_204_and_no_body(answer):
-    """A genuine notification is acknowledged with 204 and nothing in it, not even a content type."""
+    """A genuine notification gets 204 without a body and without a content type."""
     reply = GATEWAYS["momo"].reply(answer)
     expected = 204 if STATUS[answer] == 200 else STATUS[answer]
     assert reply.status == expected
@@ -75,7 +75,7 @@ def test_momo_wants_204_and_no_body(answer):
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_a_body_is_announced_as_json_and_says_when_keys_are_missing(name):
-    """Every body is JSON and says so; a gateway without keys says "not configured" in words."""
+    """Each body is JSON with its content type. A gateway without keys answers "not configured"."""
     replies = {answer: GATEWAYS[name].reply(answer) for answer in Answer}
     for reply in replies.values():
         if reply.body:
@@ -86,6 +86,6 @@ def test_a_body_is_announced_as_json_and_says_when_keys_are_missing(name):
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_replies_do_not_share_their_headers(name):
-    """A door that adds a header to one reply does not add it to the next."""
+    """A header that is added to one reply does not appear in the next one."""
     GATEWAYS[name].reply(Answer.BAD_SIGNATURE).headers["x"] = "y"
     assert "x" not in GATEWAYS[name].reply(Answer.BAD_SIGNATURE).headers

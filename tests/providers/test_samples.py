@@ -19,8 +19,8 @@ CASES = [(name, field) for name, fields in FIELDS.items() for field in fields.sp
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_sample_verifies_with_the_keys_beside_it(name):
-    """Somebody without any account sees a callback verified."""
+def test_a_sample_is_genuine_under_its_own_keys(name):
+    """A reader without an account at a gateway can see a callback verified."""
     one = SAMPLES[name]
     verdict = GATEWAYS[one.gateway].verify(one.request, one.credentials)
     assert isinstance(verdict, Callback)
@@ -28,7 +28,7 @@ def test_a_sample_verifies_with_the_keys_beside_it(name):
 
 
 def test_every_gateway_has_a_sample_under_its_own_name_and_says_who_signed_it():
-    """--example zalopay, payos, vnpay and momo work; only VNPay's is made up, because none is published."""
+    """--example zalopay, payos, vnpay and momo work. Only VNPay's is made up, because VNPay publishes none."""
     assert set(GATEWAYS) <= set(SAMPLES)
     assert {one.gateway for one in SAMPLES.values() if not one.genuine} == {"vnpay"}
     assert "Made for this example" in SAMPLES["vnpay"].about
@@ -37,7 +37,7 @@ def test_every_gateway_has_a_sample_under_its_own_name_and_says_who_signed_it():
 
 @pytest.mark.parametrize(("name", "field"), CASES)
 def test_a_tampered_sample_is_refused_and_says_what_was_changed(name, field):
-    """One signed field changed, everything else as sent: the signature no longer holds."""
+    """If one signed field is changed and the signature is not, the sample is refused."""
     one = SAMPLES[name]
     tampered = tamper(one, field)
     verdict = GATEWAYS[one.gateway].verify(tampered.request, one.credentials)
@@ -49,7 +49,7 @@ def test_a_tampered_sample_is_refused_and_says_what_was_changed(name, field):
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_tampering_changes_nothing_but_the_field(name):
-    """Put the value back and the sample verifies again: the refusal is due to that field alone."""
+    """With the old value put back, the sample is genuine again."""
     one = SAMPLES[name]
     tampered = tamper(one, "amount")
     _, _, change = tampered.sentence.partition(" was changed from ")
@@ -63,15 +63,15 @@ def test_tampering_changes_nothing_but_the_field(name):
     assert isinstance(GATEWAYS[one.gateway].verify(back, one.credentials), Callback)
 
 
-def test_the_change_is_said_in_words():
-    """The sentence has the field, the value before and the value after."""
+def test_the_sentence_about_a_change_has_field_and_both_values():
+    """The sentence has the field, its old value and its new value."""
     assert tamper(sample("vnpay"), "amount").sentence == (
         "vnp_Amount was changed from 45000000 to 45000100 after signing"
     )
 
 
 def test_unknown_names_are_answered_with_the_known_ones():
-    """A mistyped example or field lists what there is."""
+    """The error for an unknown example or field lists the known ones."""
     with pytest.raises(NotFoundError) as missing:
         sample("stripe")
     assert "zalopay" in (missing.value.hint or "")

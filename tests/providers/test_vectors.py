@@ -16,7 +16,7 @@ REJECTED = {
 
 
 def said(verdict):
-    """A verdict in the words of the vectors."""
+    """Return a verdict in the words of the vectors."""
     if not isinstance(verdict, Callback):
         return REJECTED
     return {
@@ -29,12 +29,12 @@ def said(verdict):
 
 
 def test_a_vector_gives_exactly_what_it_expects(vector):
-    """Every published, captured and constructed callback is judged as its note says."""
+    """Each published, captured and constructed callback gets the verdict in its record."""
     assert said(vector.verify()) == vector.expect
 
 
 def test_a_vector_is_recognised_by_its_path_and_by_its_shape(vector):
-    """Path and shape lead to the same gateway; only where the signature is missing is there no shape."""
+    """Path and shape lead to the same gateway. Only a callback without a signature has no shape."""
     assert resolve(vector.request).name == vector.gateway
     by_shape = resolve(replace(vector.request, path="/hook"))
     missing = "-missing-" in vector.name and vector.gateway != "vnpay"
@@ -42,14 +42,14 @@ def test_a_vector_is_recognised_by_its_path_and_by_its_shape(vector):
 
 
 def test_the_previous_keys_still_hold_while_a_rotation_lasts(vector):
-    """With the old key second in line, every vector is judged as before."""
+    """If the old key is the second one, each vector gets the same verdict."""
     credentials = {name: (Secret("the new value"), *values) for name, values in vector.credentials.items()}
     gateway = resolve(vector.request)
     assert said(gateway.verify(vector.request, credentials)) == vector.expect
 
 
 def test_no_vector_passes_at_another_gateway(vector):
-    """A callback sent to another gateway's path is refused, even if both were given the same keys."""
+    """A callback that is sent to another gateway's path is refused, even if both have the same keys."""
     for name, gateway in GATEWAYS.items():
         if name != vector.gateway:
             keys = tuple(value for values in vector.credentials.values() for value in values)
@@ -58,7 +58,7 @@ def test_no_vector_passes_at_another_gateway(vector):
 
 
 def test_every_gateway_has_vectors_of_both_kinds(pytestconfig):
-    """The vector files are there: a suite that finds none must not be green."""
+    """Each gateway has vectors that are valid and vectors that are not, so a missing file is noticed."""
     files = sorted((pytestconfig.rootpath / "tests/data/gateway-vectors").glob("*.json"))
     found = Counter(
         (one["gateway"], one["expect"]["valid"]) for path in files for one in loads(path.read_text("utf-8"))

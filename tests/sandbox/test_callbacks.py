@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -31,21 +32,37 @@ OUTCOMES = {
 SENT = [(name, scenario) for name in GATEWAYS for scenario in scenarios(name)]
 
 
+DOCUMENTED = {
+    ("zalopay", Scenario.PAID): "app_id app_trans_id app_time app_user amount embed_data item zp_trans_id server_time "
+    "channel merchant_user_id user_fee_amount discount_amount",
+    ("zalopay", Scenario.AGREEMENT): "app_id app_trans_id binding_id pay_token server_time merchant_user_id status "
+    "msg_type zp_user_id masked_user_phone",
+    ("payos", Scenario.PAID): "orderCode amount description accountNumber reference transactionDateTime currency "
+    "paymentLinkId code desc counterAccountBankId counterAccountBankName counterAccountName counterAccountNumber "
+    "virtualAccountName virtualAccountNumber",
+    ("vnpay", Scenario.PAID): "vnp_TmnCode vnp_Amount vnp_BankCode vnp_BankTranNo vnp_CardType vnp_PayDate "
+    "vnp_OrderInfo vnp_TransactionNo vnp_ResponseCode vnp_TransactionStatus vnp_TxnRef vnp_SecureHash",
+    ("momo", Scenario.PAID): "partnerCode orderId requestId amount orderInfo orderType transId resultCode message "
+    "payType responseTime extraData signature paymentOption userFee promotionInfo",
+}
+"""The fields that each gateway's documentation lists for a callback."""
+
+
 def payment_at(provider, **changes):
-    """A payment at a gateway."""
+    """Return a payment at a gateway."""
     made = SandboxPayment("an-id", "TB_1-20261123-AB12CD34", 250_000, provider.upper(), "261123_TB_1-20261123-AB12CD34")
     return replace(made, **changes)
 
 
 def verified(request, keys=KEYS):
-    """What the gateway that the request is for makes of it."""
+    """Return the verdict of the gateway that the request is for."""
     gateway = resolve(request)
     return gateway.verify(request, credentials(gateway, lambda name: (Secret(keys[name]),)))
 
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_a_callback_says_what_happened(provider, scenario):
-    """Under the exposed keys each is genuine, with the payment's reference and amount; a forged one is not."""
+    """Each callback is genuine and has the payment's reference and amount. A bad signature is refused."""
     payment = payment_at(provider)
     verdict = verified(callback(payment, scenario))
     if scenario is Scenario.BAD_SIGNATURE:
@@ -60,9 +77,19 @@ def test_a_callback_says_what_happened(provider, scenario):
         assert verdict.amount == paid
 
 
+@pytest.mark.parametrize(("provider", "scenario"), DOCUMENTED)
+def test_a_callback_has_every_documented_field(provider, scenario):
+    """A merchant's library that requires an optional field accepts the callback too."""
+    request = callback(payment_at(provider), scenario)
+    fields = json.loads(request.body) if request.body else dict(parse_qsl(request.query))
+    content = {"zalopay": lambda: json.loads(fields["data"]), "payos": lambda: fields["data"]}
+    found = content.get(provider, lambda: fields)()
+    assert not set(DOCUMENTED[provider, scenario].split()) - set(found)
+
+
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_the_same_payment_gives_the_same_bytes(provider, scenario):
-    """So a second call is a duplicate to the letter; another payment's is another."""
+    """A second callback for the same payment is an exact duplicate. Another payment gives other bytes."""
     payment = payment_at(provider)
     assert callback(payment, scenario) == callback(replace(payment), scenario)
     if scenario is not Scenario.PING:
@@ -70,23 +97,23 @@ def test_the_same_payment_gives_the_same_bytes(provider, scenario):
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
-def test_what_a_gateway_never_sends(provider):
-    """ZaloPay, for one, reports no failure: asking for it is a mistake, told with what there is."""
+def test_a_scenario_that_the_gateway_never_reports_is_an_error(provider):
+    """ZaloPay, for example, reports no failure. The error lists the gateway's scenarios."""
     assert set(scenarios(provider)) >= {Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE}
     for scenario in set(Scenario) - set(scenarios(provider)):
         with pytest.raises(InputError, match=f"{provider} never sends"):
             callback(payment_at(provider), scenario)
 
 
-def test_a_gateway_nobody_knows():
-    """A payment of another provider has no callbacks."""
+def test_a_payment_of_an_unknown_gateway_has_no_callbacks():
+    """A payment of a gateway that payctl does not know raises NotFoundError."""
     with pytest.raises(NotFoundError):
         callback(payment_at("STRIPE"))
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
-def test_other_keys_sign_otherwise(provider):
-    """A merchant's own keys can be given."""
+def test_a_merchants_own_keys_can_be_used(provider):
+    """A callback that is signed with other keys is genuine under those keys only."""
     own = {name: value if name.endswith(("_ID", "_CODE")) else f"own-{value}" for name, value in KEYS.items()}
     request = callback(payment_at(provider), environ=own)
     assert isinstance(verified(request, own), Callback)
@@ -94,13 +121,13 @@ def test_other_keys_sign_otherwise(provider):
 
 
 def test_the_environment_proves_the_built_in_samples():
-    """One set of settings does for made and for genuine callbacks: the gateways' main samples verify under it."""
+    """The settings of the local world also verify the built-in genuine callbacks."""
     for name in GATEWAYS:
         assert isinstance(verified(samples()[name].request), Callback)
 
 
 def signed_again(vector):
-    """A vector's content, signed anew with its keys by the local world's own code."""
+    """Return a vector's signature made by the local world's code, and the original one."""
     keys, request = vector["keys"], vector["request"]
     match vector["gateway"]:
         case "zalopay":
@@ -130,7 +157,7 @@ def signed_again(vector):
     ],
 )
 def test_it_signs_as_the_gateways_do(name):
-    """What the gateways themselves signed gets the same signature here."""
+    """The local world makes the same signature as the gateway made itself."""
     records = [record for path in sorted(VECTORS.glob("*.json")) for record in json.loads(path.read_text("utf-8"))]
     (vector,) = [record for record in records if record["name"] == name]
     ours, theirs = signed_again(vector)

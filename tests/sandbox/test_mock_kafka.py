@@ -10,14 +10,14 @@ TOPIC = "payment.completed"
 
 @pytest.fixture
 def producer(mock_kafka):
-    """A producer that soon notices when brokers are back."""
+    """Return a producer that reconnects quickly."""
     settings = {"acks": "all", "linger.ms": 0, "log_level": 0, "reconnect.backoff.max.ms": 100}
     return Producer({"bootstrap.servers": mock_kafka.bootstrap, **settings})
 
 
 @pytest.fixture
 def send(producer):
-    """Send one message and return the list in which its delivery report will be."""
+    """Return a function that sends a message and returns the list for its delivery report."""
 
     def send(value=b"value", headers=None):
         reports = []
@@ -30,7 +30,7 @@ def send(producer):
 
 
 def delivered(producer, reports):
-    """The error of a message's delivery report once it is there, None where it was delivered."""
+    """Wait for a message's delivery report and return its error, or None."""
 
     def report():
         producer.poll(0.01)
@@ -40,7 +40,7 @@ def delivered(producer, reports):
     return reports[0]
 
 
-def test_what_is_sent_can_be_read(mock_kafka, producer, send, read_all):
+def test_the_mock_cluster_returns_what_was_sent(mock_kafka, producer, send, read_all):
     """A message is read back with its key, value and headers in their order."""
     assert delivered(producer, send(b"hello", [("id", b"1"), ("eventId", b"1")])) is None
     (message,) = read_all(mock_kafka.bootstrap)
@@ -48,8 +48,8 @@ def test_what_is_sent_can_be_read(mock_kafka, producer, send, read_all):
     assert message.headers == (("id", b"1"), ("eventId", b"1"))
 
 
-def test_nothing_is_acknowledged_while_it_is_down(mock_kafka, producer, send, read_all):
-    """A cluster that is away acknowledges nothing; what waited is delivered once it is back."""
+def test_a_mock_cluster_that_is_down_acknowledges_nothing(mock_kafka, producer, send, read_all):
+    """Messages that wait are delivered when the cluster is up again."""
     mock_kafka.down()
     reports = send()
     producer.flush(0.3)
@@ -64,40 +64,40 @@ def test_nothing_is_acknowledged_while_it_is_down(mock_kafka, producer, send, re
     [KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.INVALID_REQUIRED_ACKS],
 )
 def test_an_injected_error_reaches_the_delivery_report(mock_kafka, producer, send, error):
-    """A permanent error is reported for the message it met."""
+    """A permanent error is reported for the message that caused it."""
     mock_kafka.fail_next(error)
     assert delivered(producer, send()).code() == error
 
 
-def test_an_injected_error_meets_one_request(mock_kafka, producer, send):
-    """The message after the one that failed is delivered."""
+def test_an_injected_error_affects_one_request(mock_kafka, producer, send):
+    """The message after the failed one is delivered."""
     mock_kafka.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     assert [delivered(producer, send()) is None for _ in range(2)] == [False, True]
 
 
-def test_a_passing_error_is_tried_again(mock_kafka, producer, send, read_all):
-    """An error that may pass is retried by the client until it has, without a duplicate."""
+def test_a_temporary_error_of_the_mock_cluster_is_retried(mock_kafka, producer, send, read_all):
+    """The client retries a temporary error and delivers the message once."""
     mock_kafka.fail_next(KafkaError.NOT_ENOUGH_REPLICAS, KafkaError.NOT_ENOUGH_REPLICAS)
     assert delivered(producer, send()) is None
     assert len(read_all(mock_kafka.bootstrap)) == 1
 
 
-def test_failures_can_be_taken_back(mock_kafka, producer, send):
-    """What was injected and has not happened yet does not happen any more."""
+def test_injected_errors_can_be_removed(mock_kafka, producer, send):
+    """An injected error that has not happened yet does not happen."""
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 5)
     mock_kafka.fail_next(KafkaError.TOPIC_AUTHORIZATION_FAILED, request=Request.METADATA)
     mock_kafka.forget_failures()
     assert delivered(producer, send()) is None
 
 
-def test_a_cluster_that_was_not_started_says_so():
-    """A cluster that was not started answers with an error of ours instead of crashing the process."""
+def test_using_a_mock_cluster_that_was_not_started_is_an_error():
+    """Payctl raises UnavailableError, where the C library would crash the process."""
     with pytest.raises(UnavailableError, match="not been started"):
         MockKafka().down()
 
 
-def test_closing_twice_is_harmless(mock_kafka):
-    """A closed cluster can be closed again."""
+def test_a_mock_cluster_can_be_closed_twice(mock_kafka):
+    """A second close does nothing."""
     cluster = MockKafka().start()
     cluster.close()
     cluster.close()

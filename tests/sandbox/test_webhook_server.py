@@ -1,4 +1,4 @@
-"""The webhook on real HTTP: chunked bodies, slow clients, and an end within the grace period."""
+"""The local webhook server over real HTTP: chunked bodies, slow clients and the end within a grace period."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ HEAD = b"POST /webhook/momo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\
 
 @pytest.fixture
 def received():
-    """The bodies that reached the job."""
+    """Return the list of bodies that reached the job."""
     return []
 
 
 @pytest.fixture
 def port(received):
-    """A server that accepts every callback."""
+    """Run a server that accepts every callback, and yield its port."""
 
     def handle(request, gateway):
         received.append(request.body)
@@ -35,7 +35,7 @@ def port(received):
 
 
 def status(port, sent):
-    """The status that a client gets who sends these bytes and then nothing more."""
+    """Send these bytes, close the writing side, and return the response's status."""
     with closing(socket.create_connection(("127.0.0.1", port), 20)) as client:
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
@@ -55,8 +55,8 @@ def status(port, sent):
     ],
     ids=["one", "two", "extension", "trailer", "empty", "largest"],
 )
-def test_a_chunked_body_is_read(port, received, chunks, body):
-    """Curl and proxies send bodies in chunks; the job gets the bytes without the framing."""
+def test_the_webhook_server_reads_a_chunked_body(port, received, chunks, body):
+    """The job gets the bytes without the chunk framing, which curl and proxies use."""
     assert (status(port, HEAD + chunks), received) == (204, [body])
 
 
@@ -79,13 +79,13 @@ def test_a_chunked_body_is_read(port, received, chunks, body):
     ids=["too large", "too large in two", "huge", "nine digits", "negative", "prefix", "letter", "empty", "no end",
          "cut short", "trailers", "long line"],
 )  # fmt: skip
-def test_a_chunked_body_that_is_wrong_is_refused(port, received, chunks, refused):
-    """Whatever is wrong, nothing reaches the job."""
+def test_the_webhook_server_refuses_a_malformed_chunked_body(port, received, chunks, refused):
+    """A malformed body gets 400 or 413 and does not reach the job."""
     assert (status(port, HEAD + chunks), received) == (refused, [])
 
 
-def test_a_client_that_sends_a_byte_now_and_then_is_cut_off(port, received, monkeypatch):
-    """A request has one deadline as a whole; each byte does not begin another one."""
+def test_the_webhook_server_cuts_off_a_slow_client(port, received, monkeypatch):
+    """A request has one deadline as a whole, which a single byte does not extend."""
     monkeypatch.setattr(module, "_SLOWEST", 0.5)
     with closing(socket.create_connection(("127.0.0.1", port), 20)) as client:
         client.sendall(b"POST /webhook/momo HTTP/1.1\r\nContent-Length: 500\r\n\r\n")
@@ -107,8 +107,8 @@ def test_a_client_that_sends_a_byte_now_and_then_is_cut_off(port, received, monk
     assert received == []
 
 
-def test_it_ends_within_its_grace_whatever_a_client_does(monkeypatch):
-    """A client that opened a connection and says nothing does not keep the server alive."""
+def test_the_webhook_server_ends_within_its_grace_period(monkeypatch):
+    """A client that holds a connection open without a request does not delay the end."""
     monkeypatch.setattr(module, "GRACE", 0.3)
     clients = []
     with webhook_server(lambda *_: None, lambda *_: None) as base:
@@ -117,15 +117,15 @@ def test_it_ends_within_its_grace_whatever_a_client_does(monkeypatch):
             client = socket.create_connection(("127.0.0.1", port), 20)
             client.sendall(sent)
             clients.append(client)
-        time.sleep(0.1)  # the connections are accepted
+        time.sleep(0.1)  # wait until the server has accepted the connections
         began = time.monotonic()
     for client in clients:
         client.close()
-    assert time.monotonic() - began < module._SLOWEST  # noqa: SLF001 - without the cut it would wait that long
+    assert time.monotonic() - began < module._SLOWEST  # noqa: SLF001 - the time without a grace period
 
 
-def test_a_request_in_flight_is_answered_before_the_end(monkeypatch):
-    """The grace period is for callbacks that are being settled."""
+def test_the_webhook_server_answers_a_request_in_flight_before_it_ends(monkeypatch):
+    """The grace period lets a callback that is being settled finish."""
     monkeypatch.setattr(module, "GRACE", 10.0)
     inside, answers = threading.Event(), []
 

@@ -12,7 +12,7 @@ TOPIC = "payment.completed"
 
 
 def report_of(settings, *, timeout=15.0):
-    """Send one message; return its delivery error, None where it was delivered, and what the client complained of."""
+    """Send one message. Return its delivery error, or None, and the codes of the client's error callback."""
     reports, complaints = [], set()
     producer = Producer({"log_level": 0, **settings, "error_cb": lambda error: complaints.add(error.code())})
     producer.produce(TOPIC, b"value", on_delivery=lambda error, _: reports.append(error))
@@ -26,7 +26,7 @@ def report_of(settings, *, timeout=15.0):
 
 
 def sasl(kafka, mechanism, **changed):
-    """The client's settings for the secure listener."""
+    """Return the client's settings for the secure listener."""
     return {
         "bootstrap.servers": kafka.secure_bootstrap,
         "security.protocol": "SASL_SSL",
@@ -39,13 +39,13 @@ def sasl(kafka, mechanism, **changed):
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
-def test_each_mechanism_lets_the_user_in(kafka, mechanism):
-    """The right password delivers, over a connection that the broker's own authority vouches for."""
+def test_apache_kafka_accepts_each_login_mechanism(kafka, mechanism):
+    """With the right password a message is delivered over TLS with the broker's own authority."""
     assert report_of(sasl(kafka, mechanism)) == (None, set())
 
 
-def test_tls_without_a_password(kafka):
-    """The TLS listener asks for no user."""
+def test_apache_kafka_accepts_tls_without_a_password(kafka):
+    """The TLS listener needs no user."""
     tls = {"security.protocol": "SSL", "ssl.ca.location": kafka.ca_file}
     assert report_of({"bootstrap.servers": kafka.ssl_bootstrap, **tls}) == (None, set())
 
@@ -57,8 +57,8 @@ def test_tls_without_a_password(kafka):
         ({"ssl.ca.location": "stranger"}, KafkaError._SSL),  # noqa: SLF001
     ],
 )
-def test_a_wrong_password_and_a_wrong_authority_are_told_apart(kafka, changed, complaint):
-    """The delivery report says only that time ran out; the reason comes by the error callback."""
+def test_a_wrong_password_and_a_wrong_authority_have_different_errors(kafka, changed, complaint):
+    """The delivery report only has a time-out. The error callback has the reason."""
     if "ssl.ca.location" in changed:
         changed = {"ssl.ca.location": str(kafka.certificates.stranger_ca)}
     error, complaints = report_of(sasl(kafka, "SCRAM-SHA-256", **changed, **{"message.timeout.ms": 1000}))
@@ -66,16 +66,16 @@ def test_a_wrong_password_and_a_wrong_authority_are_told_apart(kafka, changed, c
     assert complaint in complaints
 
 
-def test_a_crash_loses_nothing_that_was_acknowledged(kafka, read_all):
-    """After a kill the broker is back on its port with what it had acknowledged."""
+def test_a_crash_of_apache_kafka_loses_no_acknowledged_message(kafka, read_all):
+    """After a kill and a restart the broker has every acknowledged message."""
     assert report_of({"bootstrap.servers": kafka.bootstrap, "acks": "all"})[0] is None
     kafka.kill()
     kafka.restart()
     assert [message.value for message in read_all(kafka.bootstrap)] == [b"value"]
 
 
-def test_a_frozen_broker_acknowledges_nothing(kafka, read_all):
-    """While the broker is paused nothing is acknowledged; afterwards it goes on."""
+def test_a_paused_apache_kafka_acknowledges_nothing(kafka, read_all):
+    """A message that is sent during the pause times out and is not in Kafka afterwards."""
     kafka.pause()
     error, _ = report_of({"bootstrap.servers": kafka.bootstrap, "message.timeout.ms": 500})
     kafka.resume()
@@ -85,8 +85,8 @@ def test_a_frozen_broker_acknowledges_nothing(kafka, read_all):
 
 @pytest.mark.kafka
 @pytest.mark.usefixtures("kafka_server")
-def test_the_command_prints_what_to_export():
-    """``make kafka`` prints one line for the shell, serves until SIGTERM, and then leaves with 0."""
+def test_make_kafka_prints_the_line_to_export():
+    """``make kafka`` prints one line for the shell, runs until SIGTERM and exits with 0."""
     command = [sys.executable, "-m", "tests.servers.apache_kafka"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline()
@@ -99,9 +99,9 @@ def test_the_command_prints_what_to_export():
 
 @pytest.mark.parametrize(("ci", "code", "words"), [("", 0, "1 skipped"), ("true", 1, "1 error")])
 def test_a_missing_java_is_a_skip_at_home_and_an_error_in_ci(ci, code, words, tmp_path):
-    """Without Java the tests that need it say what to install; in CI that is a failure."""
+    """Without Java a test says what to install. It is skipped at home and fails in CI."""
     here = os.path.relpath(__file__)
-    command = [sys.executable, "-m", "pytest", f"{here}::test_tls_without_a_password"]
+    command = [sys.executable, "-m", "pytest", f"{here}::test_apache_kafka_accepts_tls_without_a_password"]
     bare = {"PATH": str(tmp_path), "CI": ci, "HOME": str(tmp_path)}
     done = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
     assert (done.returncode, words in done.stdout) == (code, True), done.stdout

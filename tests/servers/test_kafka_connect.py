@@ -21,15 +21,15 @@ SENT = {
 
 @pytest.fixture
 def logical(postgres):
-    """PostgreSQL with the write-ahead log that Debezium reads, for this test only."""
+    """Yield PostgreSQL with the logical log that Debezium reads, for this test only."""
     postgres.restart(settings={"wal_level": "logical"})
     yield postgres
     postgres.restart(settings={"wal_level": "replica"})
 
 
 @pytest.mark.usefixtures("logical")
-def test_debezium_sends_what_payctl_would(kafka, engine, database_url, read_all):
-    """Each event arrives once: in its type's topic, its payload byte for byte, keyed by payment, with its headers."""
+def test_debezium_sends_each_event_once_as_payctl_does(kafka, engine, database_url, read_all):
+    """Topic, key, payload and headers of each message are those of payctl."""
     kafka.recreate_topics([UNROUTABLE])
     with engine.begin() as connection:
         create_publication(connection)

@@ -15,8 +15,8 @@ from ticketbottle_payctl.settings.brokers import brokers
         ("B:65535", "B:65535"),
     ],
 )
-def test_a_list_of_brokers_is_read(text, read):
-    """Blanks around a comma and empty entries do not matter."""
+def test_kafka_brokers_may_have_blanks_and_empty_entries(text, read):
+    """Blanks around a comma and empty entries are ignored."""
     assert brokers(text) == read
 
 
@@ -49,8 +49,8 @@ def test_a_list_of_brokers_is_read(text, read):
         ("canary\\b:9092", "is not host:port"),
     ],
 )
-def test_a_wrong_list_gets_a_sentence_of_its_own(text, words):
-    """The message says which entry is wrong and how, and never quotes it."""
+def test_the_error_for_kafka_brokers_names_the_wrong_entry(text, words):
+    """The message has the entry's number and its fault, and never quotes it."""
     with pytest.raises(ConfigError) as error:
         brokers(text)
     assert words in error.value.message

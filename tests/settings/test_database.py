@@ -1,4 +1,4 @@
-"""What a connection is made of: each parameter of DATABASE_URL, handed on, translated, left out or refused."""
+"""The connection settings: each parameter of DATABASE_URL is passed on, translated, left out or refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WHERE = {"host": "h", "hostaddr": "", "port": "5432", "dbname": "d", "user": "u"
 
 
 def made(query, **environ):
-    """The settings for a URL with these parameters."""
+    """Return the settings for a URL with these parameters."""
     return DatabaseSettings(Secret(f"postgresql://u:p@h/d?{query}"), environ)
 
 
@@ -31,22 +31,22 @@ def made(query, **environ):
         ("passfile", "/run/passfile"),
     ],
 )
-def test_libpq_s_own_parameters_are_handed_on_as_they_are(name, value):
-    """Their values are nobody else's business."""
+def test_libpq_parameters_are_passed_on_unchanged(name, value):
+    """Payctl passes libpq's parameters on without a remark."""
     settings = made(f"{name}={value.replace(' ', '%20')}")
     assert settings.parameters == {**WHERE, name: value}
     assert settings.remarks == ()
 
 
-def test_every_name_on_the_list_is_libpq_s():
-    """The driver's libpq knows each of them."""
+def test_every_listed_parameter_exists_in_libpq():
+    """The driver's libpq accepts each name of the list."""
     for name in sorted(LIBPQ | tls.NAMES - {"sslaccept", "sslidentity", "ssl", "requiressl"}):
         assert parse_dsn(f"{name}=1") == {name: "1"}
 
 
 @pytest.mark.parametrize("name", sorted(PRISMA))
-def test_prisma_s_own_parameters_are_left_out(name):
-    """They are for Prisma's pool and driver, and nothing is said of them."""
+def test_prisma_parameters_are_left_out(name):
+    """Parameters for Prisma's pool and driver are ignored without a remark."""
     settings = made(f"{name}=1")
     assert (settings.parameters, settings.remarks) == (WHERE, ())
 
@@ -61,8 +61,8 @@ def test_prisma_s_own_parameters_are_left_out(name):
         ("replication=database", "payctl opens replication connections itself"),
     ],
 )
-def test_an_unknown_parameter_is_remarked_and_stops_nothing(query, remark):
-    """Prisma would connect, so payctl does; a person can learn of it."""
+def test_an_unknown_parameter_is_ignored_with_a_remark(query, remark):
+    """Prisma would connect, so payctl connects too. The remark does not show the value."""
     settings = made(query)
     assert settings.parameters == WHERE
     assert (len(settings.remarks), remark in settings.remarks[0]) == (1, True)
@@ -80,8 +80,8 @@ def test_an_unknown_parameter_is_remarked_and_stops_nothing(query, remark):
         ("schema=a;canary", "schema"),
     ],
 )
-def test_a_wrong_value_is_a_wrong_setting(query, name):
-    """The parameter is named before anything is connected to, and its value is not quoted."""
+def test_a_wrong_parameter_value_is_a_config_error(query, name):
+    """The error names the parameter before payctl connects, and does not show the value."""
     with pytest.raises(ConfigError, match=f"the {name} parameter of DATABASE_URL") as error:
         made(query)
     assert "canary" not in error.value.message
@@ -100,8 +100,8 @@ def test_a_wrong_value_is_a_wrong_setting(query, name):
         ("postgresql://u@localhost/d?host=/run", {**WHERE, "host": "/run"}),
     ],
 )
-def test_where_to_connect_is_said_in_full(url, parameters):
-    """Host, address, port and database are always given, so that PGHOST and its like have no say."""
+def test_the_connection_parameters_are_always_complete(url, parameters):
+    """Host, address, port and database are always set, so that PGHOST and similar variables have no effect."""
     if parameters is None:
         with pytest.raises(ConfigError):
             DatabaseSettings(Secret(url))
@@ -109,8 +109,8 @@ def test_where_to_connect_is_said_in_full(url, parameters):
     assert DatabaseSettings(Secret(url)).parameters == parameters
 
 
-def test_secrets_are_apart_and_print_nothing(tmp_path):
-    """The password and the key's password are values that cannot be printed."""
+def test_passwords_are_stored_as_secrets(tmp_path):
+    """The password and the key's password cannot be printed."""
     key = tmp_path / "key.pem"
     key.write_text("PEM", "utf-8")
     settings = DatabaseSettings(Secret(f"postgresql://u:canary@h/d?sslkey={key}&sslpassword=canary"))

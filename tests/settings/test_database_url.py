@@ -1,4 +1,4 @@
-"""The parser of DATABASE_URL, compared with what Node.js made of the same texts."""
+"""The parser of DATABASE_URL, compared with Node.js's results for the same texts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ RESERVED = ":/?#[]@!$&'()*+,;=%\"<>\\^`{|} ~-._"
 
 
 CUT = {f"postgresql://a{character}b:pw@db.example:5433/db" for character in "/?#"}
-"""In these Node.js takes a part of the user name for the host and goes there. payctl refuses them."""
+"""URLs in which Node.js reads a part of the user name as the host. payctl refuses them."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["url"].encode("unicode_escape").decode())
-def test_a_url_is_read_as_node_reads_it(case):
-    """User, password, host, port, database and parameters are the same; what Node.js refuses is refused."""
+def test_database_url_is_parsed_as_node_js_parses_it(case):
+    """All parts are the same, and payctl refuses what Node.js refuses."""
     if "error" in case or case["url"] in CUT:
         with pytest.raises(ConfigError, match="DATABASE_URL"):
             parse(case["url"])
@@ -40,8 +40,8 @@ def test_a_url_is_read_as_node_reads_it(case):
 
 
 @pytest.mark.parametrize("character", RESERVED)
-def test_an_encoded_character_is_itself_in_each_part(character):
-    """Percent-encoding is undone once, in the user name, the password and the database name."""
+def test_an_encoded_character_of_database_url_is_decoded_once(character):
+    """User name, password and database name may contain any encoded character."""
     text = quote(f"a{character}b", safe="")
     found = parse(f"postgresql://{text}:{text}@h/{text}")
     assert (found.user, found.password.reveal(), found.database) == (f"a{character}b",) * 3
@@ -77,8 +77,8 @@ def test_an_encoded_character_is_itself_in_each_part(character):
         ("postgresql://u:canary@h/d?" + "&".join(f"a{n}=1" for n in range(101)), "more than 100 parameters"),
     ],
 )
-def test_a_wrong_url_gets_a_sentence_and_is_not_quoted(url, words):
-    """The error says which part is wrong. No part of the URL is in it."""
+def test_the_error_for_database_url_names_the_wrong_part(url, words):
+    """The message says which part is wrong and contains no part of the URL."""
     with pytest.raises(ConfigError) as error:
         parse(url)
     assert words in error.value.message
@@ -95,8 +95,8 @@ def test_a_wrong_url_gets_a_sentence_and_is_not_quoted(url, words):
         ("postgresql://u:p%25@h/d?x=1", None),
     ],
 )
-def test_what_reads_otherwise_than_meant_is_remarked(url, words):
-    """The connection is made as Prisma makes it, and a person can learn why it is not the one that was meant."""
+def test_a_misleading_database_url_gets_a_remark(url, words):
+    """Payctl connects as Prisma does, and the remark explains the unexpected result."""
     remarks = parse(url).remarks
     assert (len(remarks), words is None or words in remarks[0]) == (0 if words is None else 1, True)
 
@@ -112,11 +112,11 @@ def test_what_reads_otherwise_than_meant_is_remarked(url, words):
         ("", set()),
     ],
 )
-def test_every_spelling_and_piece_of_a_password_is_known(url, hidden):
-    """Also of a URL that cannot be read: up to its last @, whole and in pieces, encoded and decoded."""
+def test_every_spelling_and_part_of_a_password_is_a_secret(url, hidden):
+    """The whole password and its parts are found, encoded and decoded, even in an invalid URL."""
     assert {secret.reveal() for secret in secrets_in(url)} == hidden
 
 
-def test_no_part_is_shown_by_accident():
-    """A URL's parts print neither the password nor the user name."""
+def test_the_repr_of_a_database_url_shows_no_user_or_password():
+    """The repr of a parsed URL has neither the user name nor the password."""
     assert "canary" not in repr(parse("postgresql://canary-user:canary@h/d?password=canary"))

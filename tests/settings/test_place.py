@@ -29,8 +29,8 @@ from ticketbottle_payctl.settings.place import leads_to, place_of
         ("postgresql://h/a%2Fb%40c", "h:5432/a/b@c"),
     ],
 )
-def test_a_url_leads_to_one_place(url, place):
-    """Parameters count before the URL's own parts, and an address before a name, as in libpq."""
+def test_a_database_url_leads_to_one_place(url, place):
+    """Parameters override the URL's own parts, and an address overrides a host name, as in libpq."""
     assert str(place_of(parse(url))) == place
 
 
@@ -47,8 +47,8 @@ def test_a_url_leads_to_one_place(url, place):
         ("postgresql://h/d?hostaddr=canary", "not an IP address"),
     ],
 )
-def test_a_place_that_does_not_fit_together_is_a_wrong_setting(url, words):
-    """The parameter is named, and its value is not quoted."""
+def test_an_inconsistent_place_is_a_config_error(url, words):
+    """The error names the parameter and does not show its value."""
     with pytest.raises(ConfigError, match=words) as error:
         place_of(parse(url))
     assert "canary" not in error.value.message
@@ -63,7 +63,7 @@ LOCAL = (
 
 @pytest.mark.parametrize("host", LOCAL)
 def test_every_name_of_this_machine_is_one_server(host):
-    """localhost, a loopback address and a socket are compared as the same host; the port still counts."""
+    """localhost, a loopback address and a socket count as the same host, but ports and databases differ."""
     one = leads_to(f"postgresql://{host}/d")
     assert one.may_be(leads_to("postgresql://localhost/d"))
     assert leads_to("postgresql://localhost/d").may_be(one)
@@ -85,6 +85,6 @@ def test_every_name_of_this_machine_is_one_server(host):
         ("h/d", "h/D", False),
     ],
 )
-def test_places_are_compared_whatever_their_spelling(one, other, same):
-    """Two lists of hosts are the same place if one server is in both."""
+def test_different_spellings_of_a_place_are_equal(one, other, same):
+    """Two lists of hosts may be the same place if they share a server."""
     assert leads_to(f"postgresql://u:p@{one}").may_be(leads_to(f"postgresql://{other}")) is same

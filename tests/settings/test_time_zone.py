@@ -1,4 +1,4 @@
-"""Time zones, compared with what the machine's own C library makes of the same TZ."""
+"""Time zones, compared with the C library's results for the same TZ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OFFSETS = "import json, sys, time; print(json.dumps([time.localtime(at).tm_gmtof
 
 
 def of_the_c_library(tz):
-    """The offset from UTC in seconds at each moment, as ``date`` would show it."""
+    """Return the C library's offset from UTC in seconds at each moment."""
     moments = json.dumps([at.timestamp() for at in YEAR])
     environment = {**os.environ, "TZ": tz}
     command = [sys.executable, "-c", OFFSETS]
@@ -38,8 +38,8 @@ def of_the_c_library(tz):
         *("/usr/share/zoneinfo/Asia/Tokyo", ":/usr/share/zoneinfo/Asia/Tokyo"),
     ],
 )  # fmt: skip
-def test_tz_is_followed_as_date_follows_it(tz):
-    """Through a whole year, names and POSIX forms, with summer time and without."""
+def test_tz_gives_the_offsets_of_the_c_library(tz):
+    """Names and POSIX forms have the right offset during a whole year, with and without summer time."""
     zone = machine_zone({"TZ": tz})
     assert [at.astimezone(zone).utcoffset().total_seconds() for at in YEAR] == of_the_c_library(tz)
 
@@ -51,20 +51,20 @@ def test_tz_is_followed_as_date_follows_it(tz):
         *("../etc/passwd", "/nowhere", "A" * 5000),
     ],
 )  # fmt: skip
-def test_an_unknown_tz_is_a_wrong_setting(tz):
-    """It is not taken for UTC; the hint has examples."""
+def test_an_unknown_tz_is_a_config_error(tz):
+    """An unknown zone is not replaced by UTC, and the hint has examples."""
     with pytest.raises(ConfigError, match="TZ is not a time zone") as error:
         machine_zone({"TZ": tz})
     assert "Asia/Ho_Chi_Minh" in error.value.hint
 
 
-def test_without_tz_the_machine_s_own_file_counts(tmp_path):
-    """By the name that it links to, so that other days have their own offset."""
+def test_without_tz_the_machine_s_time_zone_is_used(tmp_path):
+    """The zone's name comes from the target of /etc/localtime."""
     link = tmp_path / "localtime"
     link.symlink_to("/usr/share/zoneinfo/Asia/Ho_Chi_Minh")
     assert str(machine_zone({}, localtime=str(link))) == "Asia/Ho_Chi_Minh"
 
 
-def test_a_zone_is_shown_by_the_name_it_was_given():
-    """``config show`` prints it."""
+def test_a_time_zone_keeps_the_name_it_was_given():
+    """``config show`` prints this name."""
     assert (str(time_zone("<+07>-7")), str(time_zone("Europe/Berlin"))) == ("<+07>-7", "Europe/Berlin")

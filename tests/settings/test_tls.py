@@ -1,4 +1,4 @@
-"""What DATABASE_URL and the environment amount to as libpq's TLS parameters."""
+"""libpq's TLS parameters, computed from DATABASE_URL and the environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHECKED_NOT = "DATABASE_URL says that the server's certificate is not checked"
 
 @pytest.fixture
 def files(tmp_path):
-    """``files(text)``: ``CA``, ``OWN`` and ``KEY`` in a text become the names of files that are there."""
+    """Return ``files(values)``, which replaces ``CA``, ``OWN`` and ``KEY`` with paths of existing files."""
     for name in ("CA", "OWN", "KEY"):
         (tmp_path / name).write_text("PEM", "utf-8")
 
@@ -30,7 +30,7 @@ def files(tmp_path):
         ({}, {}, {}, None),
         ({"sslmode": "prefer"}, {}, {"sslmode": "prefer"}, None),
         ({"sslmode": "require"}, {}, {"sslmode": "require"}, None),
-        # Prisma's certificate is the authority's. A certificate that is named is always used.
+        # Prisma's sslcert is the authority's certificate. It is always used if it is named.
         ({"sslcert": "CA"}, {}, {"sslmode": "verify-ca", "sslrootcert": "CA"}, None),
         ({"sslcert": "CA", "sslmode": "prefer"}, {}, {"sslmode": "verify-ca", "sslrootcert": "CA"}, None),
         ({"sslcert": "CA", "sslmode": "require"}, {}, {"sslmode": "verify-ca", "sslrootcert": "CA"}, None),
@@ -38,7 +38,7 @@ def files(tmp_path):
         ({"sslrootcert": "CA"}, {}, {"sslmode": "verify-ca", "sslrootcert": "CA"}, None),
         ({"sslrootcert": "CA", "sslmode": "verify-full"}, {}, {"sslmode": "verify-full", "sslrootcert": "CA"}, None),
         ({"sslrootcert": "system"}, {}, {"sslmode": "verify-full", "sslrootcert": "system"}, None),
-        # libpq's certificate is the client's own, and comes with a key or an authority.
+        # libpq's sslcert is the client's own certificate and comes with a key or an authority.
         ({"sslcert": "OWN", "sslkey": "KEY"}, {}, {"sslmode": "require", "sslcert": "OWN", "sslkey": "KEY"}, None),
         (
             {"sslcert": "OWN", "sslkey": "KEY", "sslrootcert": "CA"},
@@ -46,7 +46,7 @@ def files(tmp_path):
             {"sslmode": "verify-ca", "sslcert": "OWN", "sslkey": "KEY", "sslrootcert": "CA"},
             None,
         ),
-        # What is not checked is said.
+        # A remark says that the certificate is not checked.
         ({"sslmode": "no-verify"}, {}, {"sslmode": "require"}, CHECKED_NOT),
         ({"sslmode": "require", "sslaccept": "accept_invalid_certs"}, {}, {"sslmode": "require"}, CHECKED_NOT),
         ({"sslcert": "CA", "sslaccept": "accept_invalid_certs"}, {}, {"sslmode": "require"}, CHECKED_NOT),
@@ -60,7 +60,7 @@ def files(tmp_path):
         ({"ssl": "true"}, {}, {"sslmode": "require"}, None),
         ({"ssl": "false"}, {}, {}, None),
         ({"requiressl": "1"}, {}, {"sslmode": "require"}, None),
-        # The stricter of the URL and the environment.
+        # The stricter one of URL and environment is used.
         ({}, {"PGSSLMODE": "verify-full"}, {"sslmode": "verify-full"}, None),
         ({"sslmode": "disable"}, {"PGSSLMODE": "verify-full"}, {"sslmode": "verify-full"}, None),
         ({"sslmode": "no-verify"}, {"PGSSLMODE": "verify-full"}, {"sslmode": "verify-full"}, None),
@@ -102,15 +102,15 @@ def files(tmp_path):
         ({"require_auth": "scram-sha-256"}, {}, {"require_auth": "scram-sha-256"}, None),
     ],
 )
-def test_the_stricter_of_url_and_environment_holds(given, environ, found, remark, files):
-    """Prisma's words are translated to libpq's, and a certificate that is named is never passed over."""
+def test_the_stricter_tls_setting_of_url_and_environment_is_used(given, environ, found, remark, files):
+    """Prisma's words are translated to libpq's, and a named certificate is always used."""
     made = tls(files(given), environ)
     assert made.parameters == files(found)
     assert (len(made.remarks), remark is None or remark in made.remarks[0]) == (0 if remark is None else 1, True)
 
 
-def test_strict_without_a_certificate_trusts_whom_the_machine_trusts():
-    """As Prisma does: the machine's authorities, and the host's name is checked."""
+def test_strict_without_a_certificate_uses_the_machine_s_authorities():
+    """Payctl trusts the machine's authorities and checks the host name, as Prisma does."""
     found = tls({"sslaccept": "strict"}, {}).parameters
     assert found["sslmode"] == "verify-full"
     assert found["sslrootcert"]
@@ -136,8 +136,8 @@ def test_strict_without_a_certificate_trusts_whom_the_machine_trusts():
         ({"sslmode": "disable", "sslaccept": "strict"}, {}, "sslmode=disable and names a certificate or sslaccept"),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_a_reason(given, environ, words, files):
-    """It is a wrong setting, named and not quoted."""
+def test_an_impossible_tls_setting_is_a_config_error(given, environ, words, files):
+    """The error names the setting and the reason, and does not show the value."""
     with pytest.raises(ConfigError) as error:
         tls(files(given), environ)
     assert words in error.value.message

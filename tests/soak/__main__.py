@@ -1,7 +1,7 @@
 """``make soak``: real PostgreSQL, real Kafka, several publishers, and faults drawn by a seed, for minutes.
 
-Everything is on 127.0.0.1 and gone in the end. Exit 0 where no event was lost, made up, altered, charged or out of
-order and the outbox drained by itself; the copies that a fault may cause are counted.
+Everything runs on 127.0.0.1 and is removed at the end. The exit code is 0 if no event was lost, made up, altered,
+charged or out of order and the outbox drained. Copies that a fault may cause are only counted.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from ticketbottle_payctl.store.db.migrations import upgrade
 
 WRITERS = 2
 DRAINED_WITHIN = 15.0
-"""Seconds until nothing is pending after the last fault, and nothing older than the broker's return after an outage.
+"""The most seconds until nothing is pending after the last fault, or until the backlog of an outage is published.
 
-The longest wait between two looks at the broker, a probe, and the rest.
+They cover the longest wait between two probes of the broker, a probe, and the publishing.
 """
 
 INSERT = """
@@ -50,7 +50,7 @@ Clock = time.monotonic
 
 
 class Writer(Thread):
-    """Commits events of its own payments, now and then several of one or after a pause, until told to stop."""
+    """A thread that commits events of its own payments until it is told to stop."""
 
     def __init__(self, engine: Engine, number: int, seed: int, rate: float, stop: Event) -> None:
         super().__init__(daemon=True)
@@ -60,7 +60,7 @@ class Writer(Thread):
         self.open: list[str] = []
 
     def run(self) -> None:
-        """A database that is away is tried again, as the payment service does."""
+        """Commit events at random intervals. Retry if the database is unavailable, as the payment service does."""
         while not self.stop.wait(self.chance.expovariate(self.rate / 2)):
             with suppress(DBAPIError):
                 self._commit(self.chance.choice((1, 1, 2, 4)))
@@ -73,7 +73,7 @@ class Writer(Thread):
             self.stop.wait(late)
 
     def _event(self) -> dict[str, str]:
-        """The next event of a payment that had some, or the first one of a new payment."""
+        """Return the next event of a payment with earlier events, or the first event of a new payment."""
         if self.open and self.chance.random() < 0.4:
             key = self.chance.choice(self.open)
         else:
@@ -91,7 +91,7 @@ class Writer(Thread):
 
 
 class World:
-    """The database, the broker and the publishers, and how each kind of fault begins and ends."""
+    """The database, the broker and the publishers, with the begin and end of each kind of fault."""
 
     def __init__(self, stack: ExitStack, publishers: int, shards: int) -> None:
         self.postgres = stack.enter_context(
@@ -113,21 +113,21 @@ class World:
             self.start(publisher)
         self.ended: list[str] = []
         self.returned: list[tuple[float, datetime | None]] = []
-        """When the broker came back, by our clock and by the database's, as long as that is not made up for."""
+        """The broker's returns, by our clock and the database's, until the backlog of the outage is published."""
 
     def start(self, publisher: Server) -> None:
-        """Start it; it stays until it is killed."""
+        """Start a publisher, which runs until it is killed."""
         publisher.run([sys.executable, "-m", "ticketbottle_payctl", "publish-outbox", "--loop"], self.environment)
 
     def replace_ended(self) -> None:
-        """A publisher that ended though nobody killed it is a finding; another takes its place."""
+        """Record each publisher that ended by itself as a finding, and start it again."""
         for publisher in self.publishers:
             if not publisher.running:
                 self.ended.append(publisher.log.read_text(errors="replace")[-800:])
                 self.start(publisher)
 
     def begin(self, fault: Fault) -> None:
-        """Let it happen."""
+        """Begin a fault."""
         victim = self.publishers[fault.victim]
         match fault.kind:
             case Kind.KILL_PUBLISHER:
@@ -145,7 +145,7 @@ class World:
                 self.postgres.restart("immediate")
 
     def end(self, fault: Fault) -> None:
-        """Let it be over; what was replaced meanwhile does not mind."""
+        """End a fault. A publisher that was replaced since then is not affected."""
         if fault.kind is Kind.FREEZE_PUBLISHER:
             self.publishers[fault.victim].send(signal.SIGCONT)
         elif fault.kind.hits_the_broker:
@@ -153,31 +153,31 @@ class World:
             self.returned.append((Clock(), self._backlog()[1]))
 
     def pending(self) -> bool:
-        """Whether anything is left to publish."""
+        """Return whether any event is pending."""
         return self._backlog()[0] is not None
 
     def caught_up(self) -> list[float]:
-        """How long each return of the broker that is now caught up with took, in seconds."""
+        """Return the seconds that it took to publish the backlog of each outage that is now over."""
         oldest, _ = self._backlog()
         done = [(at, since) for at, since in self.returned if since and (oldest is None or oldest > since)]
         self.returned = [one for one in self.returned if one not in done]
         return [Clock() - at for at, _ in done]
 
     def _backlog(self) -> tuple[datetime | None, datetime | None]:
-        """The oldest pending event's instant, and the database's."""
+        """Return the oldest pending event's instant and the database's time."""
         with self.engine.connect() as connection:
             oldest, now = connection.exec_driver_sql(BACKLOG).one()
             return oldest, now
 
 
 def say(began: float, text: str) -> None:
-    """A line of the diary."""
+    """Write a line of the log."""
     sys.stderr.write(f"{Clock() - began:7.1f} s  {text}\n")
     sys.stderr.flush()
 
 
 def live_through(world: World, faults: list[Fault], seconds: float, began: float) -> list[float]:
-    """Every begin and end at its instant, as well as a restart's length allows; how fast each outage was made up."""
+    """Begin and end every fault at its instant. Return how many seconds each outage's backlog took."""
     steps = [(fault.at, world.begin, fault) for fault in faults]
     steps += [(fault.end, world.end, fault) for fault in faults if fault.seconds]
     steps.sort(key=lambda step: step[0])
@@ -196,7 +196,7 @@ def live_through(world: World, faults: list[Fault], seconds: float, began: float
 
 
 def drain(world: World, began: float) -> float:
-    """Wait until nothing is pending, four times as long as it may take; how long it took."""
+    """Wait until no event is pending, for four times the allowed time. Return the seconds it took."""
     since = Clock()
     while world.pending() and Clock() - since < 4 * DRAINED_WITHIN:
         world.replace_ended()
@@ -206,7 +206,7 @@ def drain(world: World, began: float) -> float:
 
 
 def report(world: World, faults: list[Fault], drained: float, made_up: list[float]) -> dict[str, object]:
-    """What happened, and under ``wrong`` what must not."""
+    """Return what happened, with all failures under ``wrong``."""
     rows = rows_of(world.engine)
     messages = read_all(world.kafka.bootstrap, TOPIC_OF.values(), timeout=300)
     verdict = judge(rows, messages, by_the_broker=True)
@@ -236,7 +236,7 @@ def report(world: World, faults: list[Fault], drained: float, made_up: list[floa
 
 
 def main() -> int:
-    """Run, report, and leave nothing behind."""
+    """Run, report and remove everything."""
     parser = argparse.ArgumentParser(prog="make soak", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311 - not for secrets

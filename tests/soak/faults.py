@@ -1,8 +1,8 @@
-"""Which faults happen when: a pure function of the seed, so that a run that found something can be had again.
+"""The schedule of faults: a pure function of the seed, so that a run with a finding can be repeated.
 
-A fault begins at one instant and ends at another; both are steps of the schedule. The broker is never hit while it is
-away or just back; publishers and the database are, also then. In the second half of the long outage no publisher is
-killed, so that those that see the broker return have waited for it long, and look seldom.
+A fault begins at one instant and ends at another, and both are steps of the schedule. The broker gets no fault while it
+is down or has just returned. Publishers and the database may get faults at any time. In the second half of the long
+outage no publisher is killed, so that the publishers have waited long and poll rarely when the broker returns.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from enum import StrEnum
 
 _GAP = (2.0, 9.0)
 _BROKER_NEEDS = 12.0
-"""Seconds from the broker's return to its next fault: it starts in three or four."""
+"""Seconds from the broker's return to its next fault. The broker needs 3 or 4 seconds to start."""
 _LEAD_IN = 5.0
 
 
 class Kind(StrEnum):
-    """What can happen."""
+    """A kind of fault."""
 
     KILL_PUBLISHER = "kill -9 a publisher, start another"
     FREEZE_PUBLISHER = "freeze a publisher"
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 
     @property
     def hits_the_broker(self) -> bool:
-        """Whether the broker is away between begin and end."""
+        """Whether the broker is down between begin and end."""
         return self in {Kind.KILL_BROKER, Kind.STOP_BROKER}
 
 
@@ -43,7 +43,7 @@ _USUAL = (
 
 @dataclass(frozen=True, order=True, slots=True)
 class Fault:
-    """Begins ``at`` so many seconds after the start and lasts ``seconds``. ``victim`` is a publisher's number."""
+    """A fault that begins ``at`` seconds after the start and lasts ``seconds``. ``victim`` is a publisher's number."""
 
     at: float
     kind: Kind
@@ -52,12 +52,12 @@ class Fault:
 
     @property
     def end(self) -> float:
-        """When it is over."""
+        """The instant of its end."""
         return self.at + self.seconds
 
 
 def plan(seed: int, seconds: float, *, outage: float, publishers: int) -> list[Fault]:
-    """The faults of a run of ``seconds``, in order; one of them is the broker stopped for ``outage`` seconds.
+    """Return the faults of a run of ``seconds``, in order. One of them stops the broker for ``outage`` seconds.
 
     Raises:
         ValueError: the run is too short for the outage.

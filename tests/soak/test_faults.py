@@ -8,8 +8,8 @@ from tests.soak.faults import Kind, plan
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_seed_is_a_schedule(seed):
-    """The same seed gives the same faults; among them one long outage, and the broker back before it is hit again."""
+def test_a_seed_determines_the_soak_s_faults(seed):
+    """The same seed gives the same faults, with one long outage and enough time between two broker faults."""
     faults = plan(seed, 300, outage=120, publishers=3)
     assert faults == plan(seed, 300, outage=120, publishers=3) != plan(seed + 1, 300, outage=120, publishers=3)
     assert [fault.seconds for fault in faults if fault.seconds >= 120] == [120]
@@ -22,7 +22,7 @@ def test_a_seed_is_a_schedule(seed):
     assert {Kind.KILL_PUBLISHER, Kind.RESTART_POSTGRES} < {fault.kind for fault in faults}
 
 
-def test_a_run_that_is_too_short_is_refused():
-    """The long outage is never left out silently."""
+def test_a_soak_that_is_too_short_for_the_outage_is_refused():
+    """A run without its long outage would prove nothing, so plan raises ValueError."""
     with pytest.raises(ValueError, match="too short"):
         plan(1, 60, outage=120, publishers=3)

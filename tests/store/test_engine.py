@@ -21,17 +21,17 @@ LIMITS = Limits(
 
 
 def settings_of(connection):
-    """What the session says of its settings."""
+    """Return the session's current settings."""
     return {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in SHOWN}
 
 
 def backend(connection):
-    """The server process behind a connection, read without a round trip."""
+    """Return the pid of the connection's server process without a round trip."""
     return connection.connection.dbapi_connection.info.backend_pid
 
 
 def outside(url, sql, *parameters):
-    """A statement of another session's."""
+    """Run a statement in another session and return its rows."""
     session = psycopg2.connect(url)
     session.autocommit = True
     try:
@@ -42,8 +42,8 @@ def outside(url, sql, *parameters):
         session.close()
 
 
-def test_a_transaction_carries_its_limits(engine):
-    """From its first statement on, with the session in UTC."""
+def test_limits_hold_from_the_first_statement_of_a_transaction(engine):
+    """A transaction has its timeouts and the time zone UTC from its first statement on."""
     with transaction(engine, LIMITS) as connection:
         shown = settings_of(connection)
     assert shown["statement_timeout"] == "150ms"
@@ -53,7 +53,7 @@ def test_a_transaction_carries_its_limits(engine):
 
 
 def test_the_limits_end_with_the_transaction(engine):
-    """So whoever gets the connection next, behind a pooler too, finds it as the server made it."""
+    """The next user of the connection finds the server's own timeouts, also behind a pooler."""
     with transaction(engine, LIMITS) as connection:
         first = backend(connection)
     with engine.connect() as connection:
@@ -65,24 +65,24 @@ def test_the_limits_end_with_the_transaction(engine):
         session.autocommit = False
 
 
-def test_every_transaction_of_a_connection_carries_them(engine):
-    """Also the second, and one after a rollback."""
+def test_limits_hold_in_every_transaction_of_a_connection(engine):
+    """A second transaction and a transaction after a rollback have the same timeouts."""
     with engine.execution_options(payctl_limits=LIMITS).connect() as connection:
         for end in (connection.commit, connection.rollback, connection.commit):
             assert settings_of(connection)["lock_timeout"] == "100ms"
             end()
 
 
-def test_the_first_statement_is_limited_already(engine):
-    """The limits in its own message count for it."""
+def test_the_first_statement_is_limited(engine):
+    """The statement timeout ends even the statement that is sent together with the limits."""
     began = time.monotonic()
     with pytest.raises(DatabaseUnavailableError, match="statement timeout"), transaction(engine, LIMITS) as connection:
         connection.exec_driver_sql("SELECT pg_sleep(30)")
     assert time.monotonic() - began < 5
 
 
-def test_a_lock_is_waited_for_that_long(engine):
-    """A lock timeout can be told from a database that is away."""
+def test_a_lock_timeout_is_told_from_an_outage(engine):
+    """is_lock_timeout is true for a lock timeout and false for a lost connection."""
     with transaction(engine, Limits()) as holder:
         holder.exec_driver_sql("LOCK TABLE payments")
         with pytest.raises(DatabaseUnavailableError) as failure, transaction(engine, LIMITS) as connection:
@@ -94,7 +94,7 @@ def test_a_lock_is_waited_for_that_long(engine):
 
 
 def test_the_schema_of_the_url_is_searched(engine, database_url):
-    """Prisma's schema parameter decides where payments and outbox are; payctl's own schema is always named."""
+    """Prisma's schema parameter chooses the schema of the tables payments and outbox."""
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE SCHEMA shop; CREATE TABLE shop.payments (here text)")
     settings = Settings.from_env({"DATABASE_URL": f"{database_url}?schema=shop&connection_limit=5"}).database
@@ -105,7 +105,7 @@ def test_the_schema_of_the_url_is_searched(engine, database_url):
 
 
 def test_a_connection_is_used_again(engine):
-    """The second transaction needs no new one."""
+    """The second transaction uses the connection of the first one."""
     pids = []
     for _ in range(2):
         with transaction(engine, LIMITS) as connection:
@@ -115,7 +115,7 @@ def test_a_connection_is_used_again(engine):
 
 
 def test_a_connection_that_the_server_closed_is_replaced(engine, database_url, caplog):
-    """Whoever comes after a restart notices nothing, and no question was asked to find out."""
+    """After a server restart the next transaction succeeds without an extra query and without a warning."""
     statements = []
     event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
     with transaction(engine, LIMITS) as connection:
@@ -131,8 +131,8 @@ def test_a_connection_that_the_server_closed_is_replaced(engine, database_url, c
 
 
 @pytest.mark.parametrize("seconds", [61, 86_400, -86_400])
-def test_a_connection_that_lay_idle_is_replaced(engine, monkeypatch, seconds):
-    """A firewall may have forgotten it; a clock that jumps, either way, only costs a new connection."""
+def test_an_idle_connection_is_replaced(engine, monkeypatch, seconds):
+    """Payctl replaces a connection after 60 seconds, because a firewall may have dropped it. Clock jumps do no harm."""
     with transaction(engine, LIMITS) as connection:
         connection.exec_driver_sql("SELECT 1")
         first = backend(connection)
@@ -143,8 +143,8 @@ def test_a_connection_that_lay_idle_is_replaced(engine, monkeypatch, seconds):
         assert backend(connection) != first
 
 
-def test_a_process_with_every_connection_in_use(engine, monkeypatch):
-    """Whoever gets none within the limit is told that the database is unavailable."""
+def test_a_full_pool_is_reported_as_unavailable(engine, monkeypatch):
+    """If no connection becomes free within the limit, payctl raises DatabaseUnavailableError."""
     monkeypatch.setattr(engine.pool, "_timeout", 0.05)
     with ExitStack() as stack:
         for _ in range(14):
@@ -154,7 +154,7 @@ def test_a_process_with_every_connection_in_use(engine, monkeypatch):
 
 
 def test_an_idle_transaction_is_ended_by_the_server(engine, database_url):
-    """A process that hangs with a row locked does not keep it."""
+    """The server releases the locks of a process that hangs inside a transaction."""
 
     def hang(connection):
         connection.exec_driver_sql("LOCK TABLE payments")
@@ -170,7 +170,7 @@ def test_an_idle_transaction_is_ended_by_the_server(engine, database_url):
 
 @pytest.mark.parametrize("pooled", [True, False])
 def test_the_client_speaks_utf8(database_url, monkeypatch, pooled):
-    """Whatever encoding the machine or the database prefers for its clients."""
+    """Text is sent and received as UTF-8 even if PGCLIENTENCODING says otherwise."""
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     engine = make_engine(DatabaseSettings(Secret(database_url), pooled=pooled))
     with transaction(engine, LIMITS) as connection:
@@ -179,7 +179,7 @@ def test_the_client_speaks_utf8(database_url, monkeypatch, pooled):
 
 
 def test_an_engine_shows_no_password(engine, database_url):
-    """Neither printed nor in an error, and no statement's values either."""
+    """Neither repr nor an error shows the password or a statement's values."""
     assert database_url.split(":")[2].split("@")[0] not in repr(engine)
     with pytest.raises(Exception, match="division") as failure, transaction(engine, LIMITS) as connection:
         connection.exec_driver_sql("SELECT 1 / 0, %(value)s", {"value": "a-canary"})

@@ -23,50 +23,50 @@ CATALOG = """
 
 @pytest.fixture
 def empty(empty_database_url):
-    """An engine on a database with nothing in it."""
+    """Yield an engine on an empty database."""
     engine = make_engine(DatabaseSettings(Secret(empty_database_url), pooled=False))
     yield engine
     engine.dispose()
 
 
 def catalog(engine):
-    """Every column and index there is."""
+    """Return every column and index of the database."""
     with engine.connect() as connection:
         return list(connection.exec_driver_sql(CATALOG).scalars())
 
 
 def test_steps_are_numbered_without_gaps():
-    """Their numbers are their order."""
+    """Migrations are numbered 1, 2, 3 and so on, in the order of their names."""
     steps = migrations.known()
     assert [step.version for step in steps] == list(range(1, len(steps) + 1))
     assert [step.name for step in steps] == sorted(step.name for step in steps)
 
 
-def test_before_and_after(empty):
-    """The status names what is missing and changes nothing; the upgrade brings it all."""
+def test_status_changes_nothing_and_upgrade_applies_every_step(empty):
+    """Status lists the pending steps of an empty database, and upgrade applies all of them."""
     assert status(empty) == SchemaStatus((), STEPS)
     assert catalog(empty) == []
     assert upgrade(empty) == SchemaStatus((), STEPS)
     assert status(empty) == SchemaStatus(STEPS, ())
 
 
-def test_an_upgrade_twice_is_an_upgrade_once(empty):
-    """The second finds nothing to do."""
+def test_a_second_upgrade_changes_nothing(empty):
+    """A second upgrade finds every step applied and leaves the schema as it is."""
     upgrade(empty)
     made = catalog(empty)
     assert upgrade(empty) == SchemaStatus(STEPS, ())
     assert catalog(empty) == made
 
 
-def test_a_dry_run_leaves_nothing(empty):
-    """It runs every step, says which, and rolls back."""
+def test_a_dry_run_of_the_upgrade_changes_nothing(empty):
+    """A dry run executes every step, reports them and rolls back."""
     assert upgrade(empty, dry_run=True) == SchemaStatus((), STEPS)
     assert catalog(empty) == []
     assert upgrade(empty) == SchemaStatus((), STEPS)
 
 
-def test_upgrades_at_once(empty):
-    """One of them does it, the others find it done; each step ran once."""
+def test_only_one_of_four_concurrent_upgrades_runs_the_steps(empty):
+    """One upgrade runs each step once, and the other three find the steps applied."""
     barrier = Barrier(4)
 
     def run(_):
@@ -84,8 +84,8 @@ def test_upgrades_at_once(empty):
         assert tuple(names) == STEPS
 
 
-def test_an_upgrade_from_any_step(empty, monkeypatch):
-    """A database that has the first steps gets the others."""
+def test_an_upgrade_applies_only_the_missing_steps(empty, monkeypatch):
+    """A database that has the first step gets the other ones."""
     everything = migrations.known()
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "known", lambda: everything[:1])
@@ -95,8 +95,8 @@ def test_an_upgrade_from_any_step(empty, monkeypatch):
     assert status(empty).pending == ()
 
 
-def test_a_step_that_fails_leaves_none_of_its_fellows(empty, monkeypatch):
-    """All that are missing run in one transaction."""
+def test_a_failed_step_rolls_back_the_whole_upgrade(empty, monkeypatch):
+    """All missing steps run in one transaction, so after a failed step the database is unchanged."""
     broken = migrations.Migration(9999, "9999_broken", "CREATE TABLE payctl.half (id int); SELECT 1 / 0")
     steps = [*migrations.known(), broken]
     monkeypatch.setattr(migrations, "known", lambda: steps)
@@ -106,7 +106,7 @@ def test_a_step_that_fails_leaves_none_of_its_fellows(empty, monkeypatch):
 
 
 def test_the_payment_services_tables_are_not_touched(engine):
-    """Payctl runs no DDL on them: what it made is all in its own schema."""
+    """The upgrade changes only the schema payctl and none of the payment service's tables."""
     before = [line for line in catalog(engine) if "payctl." not in line]
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA payctl CASCADE")
@@ -114,8 +114,8 @@ def test_the_payment_services_tables_are_not_touched(engine):
     assert [line for line in catalog(engine) if "payctl." not in line] == before
 
 
-def test_an_upgrade_without_a_server():
-    """It is unavailable, like any other job's."""
+def test_migrations_without_a_server_are_unavailable():
+    """Status and upgrade raise DatabaseUnavailableError if no server answers."""
     nobody = make_engine(DatabaseSettings(Secret("postgresql://nobody:nothing@127.0.0.1:1/payments")))
     for job in (status, upgrade):
         with pytest.raises(DatabaseUnavailableError):

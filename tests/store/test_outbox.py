@@ -17,7 +17,7 @@ ALL = Claim(after=START, limit=100, max_retries=5)
 
 @pytest.fixture
 def add(engine):
-    """Insert a row that is so many seconds after noon; its id."""
+    """Return ``add(id, second)``, which inserts a row that many seconds after noon and returns its id."""
 
     def insert(id_, second=0.0, key=None, **columns):
         values = {
@@ -40,18 +40,18 @@ def add(engine):
 
 @pytest.fixture
 def connection(engine):
-    """A transaction that is rolled back."""
+    """Yield a connection whose transaction is rolled back after the test."""
     with engine.connect() as connection:
         yield connection
 
 
 def ids(claimed):
-    """Of the claimed events, in their order."""
+    """Return the ids of the claimed events in their order."""
     return [event.id for event in claimed.events]
 
 
-def test_a_claim_takes_the_oldest_in_order_and_marks_them(connection, add):
-    """By time, then id; so many as were asked for; marked as published for this transaction only."""
+def test_a_claim_takes_the_oldest_events_in_order_and_marks_them(connection, add):
+    """A claim orders events by time and id, obeys its limit, and marks them published until a rollback."""
     for id_, second in (("c", 2), ("a", 1), ("d", 3), ("b", 1)):
         add(id_, second)
     assert ids(outbox.claim(connection, replace(ALL, limit=3))) == ["a", "b", "c"]
@@ -63,8 +63,8 @@ def test_a_claim_takes_the_oldest_in_order_and_marks_them(connection, add):
     assert len(outbox.claim(connection, ALL).events) == 4
 
 
-def test_the_value_is_what_postgresql_prints(connection, add):
-    """Not the bytes that were written, and nothing that was parsed and printed again."""
+def test_a_payload_is_the_text_that_postgresql_prints(connection, add):
+    """The payload is PostgreSQL's text of the JSON value, and payctl does not print it again."""
     add("a", payload={"b": 1.50, "a": [1, {"đ": "\u0001"}]})
     (event,) = outbox.claim(connection, ALL).events
     assert event.payload == connection.exec_driver_sql("SELECT payload::text FROM outbox").scalar_one()
@@ -81,23 +81,23 @@ def test_the_value_is_what_postgresql_prints(connection, add):
         {"retryCount": 6},
     ],
 )
-def test_what_is_published_or_dead_is_not_claimed(connection, add, columns):
-    """Also where only half of the mark is there, as the replaced service left it."""
+def test_published_and_dead_events_are_not_claimed(connection, add, columns):
+    """A row with only published or only publishedAt counts as published too."""
     add("a", **columns)
     add("b", retryCount=4)
     assert ids(outbox.claim(connection, ALL)) == ["b"]
 
 
 def test_a_claim_begins_behind_a_position(connection, add):
-    """Behind this very event, not behind its millisecond."""
+    """A claim starts after one exact event, even if other events have the same instant."""
     for id_ in "abc":
         add(id_, 1)
     add("0", 2)
     assert ids(outbox.claim(connection, replace(ALL, after=(NOON + timedelta(seconds=1), "b")))) == ["c", "0"]
 
 
-def test_a_claim_leaves_out_what_it_is_told_to(connection, add):
-    """Keys that wait, other types, what is younger."""
+def test_a_claim_leaves_out_excluded_keys_other_types_and_later_events(connection, add):
+    """A claim takes only wanted types, up to an instant, and no event of an excluded payment."""
     add("a", 1, key="k")
     add("b", 2, eventType="PAYMENT_FAILED")
     add("c", 3)
@@ -110,7 +110,7 @@ def test_a_claim_leaves_out_what_it_is_told_to(connection, add):
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 64])
 def test_shards_divide_the_keys(connection, add, shards):
-    """Each key belongs to exactly one, with all its events."""
+    """Each key and all its events belong to exactly one shard."""
     for number in range(40):
         add(f"{number:02}", number, key=f"k{number % 20}")
     parts = [outbox.claim(connection, replace(ALL, shard=n, shards=shards)).events for n in range(shards)]
@@ -120,8 +120,8 @@ def test_shards_divide_the_keys(connection, add, shards):
     assert shards == 1 or max(map(len, keys)) < 20
 
 
-def test_a_claim_waits_for_a_locked_row_or_leaves_it(engine, connection, add):
-    """Within the lock timeout; left behind, it is named with its key and place."""
+def test_a_claim_waits_for_a_locked_row_or_skips_it(engine, connection, add):
+    """A claim waits up to the lock timeout, or skips the row and reports its key and position."""
     add("a", 1)
     add("b", 2)
     add("c", 3)
@@ -138,8 +138,8 @@ def test_a_claim_waits_for_a_locked_row_or_leaves_it(engine, connection, add):
         other.rollback()
 
 
-def test_what_is_put_back_is_as_before_but_for_its_count(connection, add):
-    """Pending again; the error stays where there is no new one."""
+def test_a_released_event_is_pending_again(connection, add):
+    """A released event gets the new retry count and keeps its last error if there is no new one."""
     add("a", 1, retryCount=1, lastError="before")
     add("b", 2)
     outbox.claim(connection, ALL)
@@ -152,12 +152,12 @@ def test_what_is_put_back_is_as_before_but_for_its_count(connection, add):
 
 
 def place(second, id_):
-    """Where an event stands in the order."""
+    """Return an event's position in the publishing order."""
     return NOON + timedelta(seconds=second), id_
 
 
-def test_where_a_claim_will_end_is_known_before(connection, add):
-    """The place of its last event, in the order of publishing; nothing where too few are pending for a full one."""
+def test_the_end_of_the_next_claim_is_found_in_advance(connection, add):
+    """The end is the position of the claim's last event, or None if too few events are pending."""
     for number in range(5):
         add(str(number), number, retryCount=5 * (number == 1))
     two = replace(ALL, limit=2)
@@ -167,8 +167,8 @@ def test_where_a_claim_will_end_is_known_before(connection, add):
     assert len(outbox.claim(connection, ALL).events) == 4
 
 
-def test_looking_where_a_claim_ends_can_take_a_lock(connection):
-    """In one statement, before it looks; also where nothing is pending."""
+def test_finding_the_end_of_a_claim_also_takes_a_lock(connection):
+    """One statement takes the advisory lock and then finds the end, even if no event is pending."""
     assert outbox.end_of_next(connection, ALL, "pg_advisory_xact_lock(1, 2)") is None
     held = connection.exec_driver_sql(
         "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
@@ -176,8 +176,8 @@ def test_looking_where_a_claim_ends_can_take_a_lock(connection):
     assert held.scalar_one() == 2
 
 
-def test_two_claims_side_by_side_never_meet(engine, connection, add):
-    """One up to a place and one behind it: each event belongs to one of them, and neither waits for the other."""
+def test_two_concurrent_claims_share_no_event(engine, connection, add):
+    """One claim ends at a position and the other one begins behind it, and neither waits for the other."""
     for number in range(6):
         add(str(number), number)
     end = outbox.end_of_next(connection, replace(ALL, limit=3), "1")
@@ -192,8 +192,8 @@ def test_two_claims_side_by_side_never_meet(engine, connection, add):
 
 
 @pytest.mark.parametrize(("late", "complete"), [(1, True), (5, True), (6, False), (60, False)])
-def test_a_range_that_filled_up_is_given_back(connection, add, monkeypatch, late, complete):
-    """Events may commit into it before it is claimed; where they are far too many, some would be left behind."""
+def test_a_range_with_too_many_late_events_is_not_complete(connection, add, monkeypatch, late, complete):
+    """If many events commit into a range before it is claimed, the claim reports that it is not complete."""
     monkeypatch.setattr(outbox, "_MOST_MORE_IN_RANGE", 6)
     end = place(9, "end")
     for number in range(1, 2 + late):
@@ -204,7 +204,7 @@ def test_a_range_that_filled_up_is_given_back(connection, add, monkeypatch, late
 
 
 def test_failed_events_are_listed_oldest_first(connection, add):
-    """Those that wait for a retry and the dead, not the published."""
+    """The list has events that wait for a retry and dead events, but no published ones."""
     add("b", 2, retryCount=9)
     add("a", 1, retryCount=1)
     add("c", 3)
@@ -215,8 +215,8 @@ def test_failed_events_are_listed_oldest_first(connection, add):
     ]
 
 
-def test_only_types_that_are_in_the_way_are_listed(connection, add):
-    """Pending events of other types, of payments that have a wanted one too; millions of others are not read."""
+def test_only_unwanted_types_that_block_a_wanted_event_are_listed(connection, add):
+    """An unwanted event is listed only if the same payment has a pending event of a wanted type."""
     add("a", 1, key="k", eventType="PAYMENT_FAILED")
     add("b", 2, key="k")
     add("c", 3, key="m", eventType="PAYMENT_FAILED")
@@ -226,8 +226,8 @@ def test_only_types_that_are_in_the_way_are_listed(connection, add):
     assert [row.position[1] for row in rows] == ["a"]
 
 
-def test_the_age_of_the_oldest_pending(connection, add):
-    """In seconds by the database's clock, never negative; None where nothing is pending."""
+def test_the_age_of_the_oldest_pending_event(connection, add):
+    """The age is in seconds by the database's clock, never negative, and None if no event is pending."""
     assert outbox.oldest_pending(connection, 5) is None
     add("dead", -999_999, retryCount=5)
     assert outbox.oldest_pending(connection, 5) is None
@@ -243,7 +243,7 @@ def test_the_age_of_the_oldest_pending(connection, add):
 
 
 def test_the_clock_is_the_database_s_in_utc(connection):
-    """Whatever zone the session has."""
+    """outbox.now returns the database's time in UTC even if the session has another time zone."""
     connection.exec_driver_sql("SET LOCAL timezone = 'Asia/Ho_Chi_Minh'")
     epoch = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
     now = outbox.now(connection)

@@ -16,7 +16,7 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payctl.receipts import Receipt
 from ticketbottle_payctl.store.payments import settle as payments
 
-AT = datetime(2126, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)  # ahead of the clock, as a payment with a fast writer may be
+AT = datetime(2126, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)  # later than now, as if the writer's clock were ahead
 CALLBACK = Callback("vnpay", Outcome.COMPLETED, "a-reference", "TB-1", "7", 250_000)
 REQUEST = Request("GET", "/webhook/vnpay", "vnp_x=1")
 RECEIPT = Receipt("6a1f0d50-0000-4000-8000-000000000001", CALLBACK, REQUEST, "settled")
@@ -28,7 +28,7 @@ COUNTS = """
 
 @pytest.fixture
 def payment(engine):
-    """A pending payment at VNPay, created an hour ago."""
+    """Insert a pending VNPay payment that was created an hour ago, and return it."""
     with engine.begin() as connection:
         return insert_payment(
             connection, provider="VNPAY", order_code="TB-1", reference="a-reference", age=timedelta(hours=1)
@@ -36,28 +36,28 @@ def payment(engine):
 
 
 def nodes_of(plan):
-    """Every node of a query plan."""
+    """Yield every node of a query plan."""
     yield plan
     for part in plan.get("Plans", []):
         yield from nodes_of(part)
 
 
 def counts(engine):
-    """Events, receipts, contexts, payments that are not pending."""
+    """Return the numbers of events, receipts, contexts and payments that are not pending."""
     with engine.connect() as connection:
         return tuple(connection.exec_driver_sql(COUNTS).one())
 
 
 def written(engine, payment, transition, receipt=RECEIPT, event_id="an-event"):
-    """Write a transition."""
+    """Write a transition with its event and receipt."""
     row = Payment(payment.id, "TB-1", 250_000, "VND", "VNPAY", "a-reference", transition.before)
     event = event_for(row, transition.after, transition.at, event_id)
     with transaction(engine, Limits()) as connection:
         payments.settle(connection, transition, event, replace(receipt, payment_id=payment.id, event_id=event_id))
 
 
-def test_a_lock_reads_the_row_and_the_clock(engine, payment):
-    """What settling needs, with instants in UTC; the clock is the database's, in whole milliseconds."""
+def test_locking_a_payment_returns_its_row_and_the_database_s_time(engine, payment):
+    """The row has its instants in UTC. The time is the database's, in whole milliseconds."""
     with transaction(engine, Limits()) as connection:
         row, now = payments.lock(connection, CALLBACK)
         clock = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
@@ -67,7 +67,7 @@ def test_a_lock_reads_the_row_and_the_clock(engine, payment):
 
 
 def test_earlier_transitions_are_read_in_utc(engine, payment):
-    """They decide how late the next one must be."""
+    """The columns failedAt and cancelledAt are read in UTC, because the next transition must be later than both."""
     with engine.begin() as connection:
         sql = "UPDATE payments SET \"failedAt\" = '2126-11-22 03:04:05.678', \"cancelledAt\" = '2126-11-22 03:04:06'"
         connection.exec_driver_sql(sql)
@@ -77,14 +77,14 @@ def test_earlier_transitions_are_read_in_utc(engine, payment):
 
 
 @pytest.mark.usefixtures("payment")
-def test_an_unknown_payment_is_none(engine):
-    """No payment, no clock."""
+def test_locking_an_unknown_payment_returns_none(engine):
+    """If no payment matches the callback, lock returns neither a row nor a time."""
     with transaction(engine, Limits()) as connection:
         assert payments.lock(connection, replace(CALLBACK, reference="x", order_ref="y")) is None
 
 
-def test_the_usual_payment_is_found_by_an_index(engine):
-    """Where reference and order code agree, the table is not read through, however long it is."""
+def test_a_payment_is_found_by_an_index(engine):
+    """If reference and order code agree, the query uses an index and scans no table."""
     with engine.begin() as connection:
         for _ in range(50):
             insert_payment(connection, provider="VNPAY")
@@ -100,8 +100,8 @@ def test_the_usual_payment_is_found_by_an_index(engine):
     assert lookups[0]["Index Name"].startswith("payments_orderCode")
 
 
-def test_writing_is_all_or_nothing(engine, payment):
-    """Payment, event, context and receipt come together; a second event of the same id takes all of it back."""
+def test_a_transition_is_written_as_a_whole_or_not_at_all(engine, payment):
+    """Payment, event, context and receipt are written together. A duplicate event id rolls all of them back."""
     traced = replace(RECEIPT, correlation_id="one")
     written(engine, payment, Transition(Status.PENDING, Status.FAILED, AT, late=False), traced)
     assert counts(engine) == (1, 1, 1, 1)
@@ -112,15 +112,15 @@ def test_writing_is_all_or_nothing(engine, payment):
 
 
 @pytest.mark.parametrize("before", [Status.FAILED, Status.COMPLETED])
-def test_the_status_is_still_what_was_decided_upon(engine, payment, before):
-    """The guard is in the statement itself: if the status differs, neither receipt nor event is written."""
+def test_nothing_is_written_if_the_payment_s_status_changed(engine, payment, before):
+    """If the payment no longer has the status that was read, neither receipt nor event is written."""
     with pytest.raises(DatabaseUnavailableError, match="kept the payment"):
         written(engine, payment, Transition(before, Status.COMPLETED, AT, late=True))
     assert counts(engine) == (0, 0, 0, 0)
 
 
-def test_an_event_is_not_written_too_late(engine, payment):
-    """A publisher may have read past its instant, so neither receipt nor event is written."""
+def test_nothing_is_written_if_the_event_is_too_old(engine, payment):
+    """A publisher may have passed the instant of a late event, so neither receipt nor event is written."""
     long_ago = datetime.now(UTC) - WRITE_WITHIN
     with pytest.raises(DatabaseUnavailableError, match="too slow"):
         written(engine, payment, Transition(Status.PENDING, Status.COMPLETED, long_ago, late=False))
@@ -132,7 +132,7 @@ def test_an_event_is_not_written_too_late(engine, payment):
     [(Status.COMPLETED, "completedAt"), (Status.FAILED, "failedAt"), (Status.CANCELLED, "cancelledAt")],
 )
 def test_a_transition_sets_its_own_instant(engine, payment, after, column):
-    """And leaves the others alone."""
+    """A transition sets updatedAt and the column of its own state, and no other instant."""
     written(engine, payment, Transition(Status.PENDING, after, AT, late=False))
     with engine.connect() as connection:
         row = connection.exec_driver_sql("SELECT * FROM payments").mappings().one()

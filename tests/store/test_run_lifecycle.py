@@ -1,4 +1,4 @@
-"""The life of a recorded run: what its record says, however the work ends."""
+"""Recorded runs: what the record says after the work ended, failed or was killed."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ with open_run(engine, NewRun(sys.argv[2], "cleanup", Actor("tester", "here")), L
 
 
 def new_run(command="cleanup"):
-    """A run about to begin."""
+    """Return a run that has not begun."""
     return NewRun(str(uuid4()), command, ME)
 
 
 def fail(engine, run, error, *, cut=False, **counts):
-    """Run a command that has done some work when it raises; with ``cut`` after its sessions were ended."""
+    """Run a command that raises ``error`` after some work. With ``cut`` its database sessions are ended first."""
     with open_run(engine, run, Limits()) as opened:
         opened.counts |= counts
         if cut:
@@ -51,7 +51,7 @@ def fail(engine, run, error, *, cut=False, **counts):
 
 
 def recorded(engine, run):
-    """What the record says of it now."""
+    """Return the run's current record."""
     with transaction(engine, Limits(), commit=False) as connection:
         (found,) = runs.find(connection, run.id)
     return found
@@ -61,8 +61,8 @@ def recorded(engine, run):
     ("status", "finished"),
     [(RunStatus.DONE, True), (RunStatus.INCOMPLETE, True), (RunStatus.STOPPED, False), (RunStatus.INTERRUPTED, False)],
 )
-def test_a_run_ends_as_its_command_says(engine, status, finished):
-    """A run that can be resumed has no end yet."""
+def test_a_run_is_recorded_with_the_status_that_its_command_gives(engine, status, finished):
+    """A run that can be resumed has no finished_at."""
     run = new_run()
     with open_run(engine, run, Limits()) as opened:
         assert recorded(engine, run).status == "running"
@@ -73,7 +73,7 @@ def test_a_run_ends_as_its_command_says(engine, status, finished):
 
 @pytest.mark.parametrize("error", [InputError("no"), KeyboardInterrupt(), RuntimeError("a bug")])
 def test_a_run_that_raises_is_interrupted_and_keeps_its_counts(engine, error):
-    """Whatever ends the work, the record says how far it came, and the error is not hidden."""
+    """If the work raises, the run is recorded as interrupted with its counts, and the error is passed on."""
     run = new_run()
     with pytest.raises(type(error)):
         fail(engine, run, error, deleted=7)
@@ -82,7 +82,7 @@ def test_a_run_that_raises_is_interrupted_and_keeps_its_counts(engine, error):
 
 
 def test_a_run_that_is_killed_is_interrupted(engine, database_url):
-    """Nothing is left to write the end, but the lock is gone with the process."""
+    """A killed process cannot record its end. The run still shows as interrupted, because its lock is free."""
     run = new_run()
     command = [sys.executable, "-c", KILLED, database_url, run.id]
     assert subprocess.run(command, check=False, timeout=30).returncode == -signal.SIGKILL
@@ -90,15 +90,15 @@ def test_a_run_that_is_killed_is_interrupted(engine, database_url):
 
 
 def test_a_run_whose_connections_are_cut_is_interrupted(engine):
-    """The database ends every session: the record is read as interrupted and the error is the work's."""
+    """If the database ends every session, the run shows as interrupted and the work's own error is raised."""
     run = new_run()
     with pytest.raises(RuntimeError, match="the work failed"):
         fail(engine, run, RuntimeError("the work failed"), cut=True)
     assert recorded(engine, run).status == "interrupted"
 
 
-def test_what_is_written_with_the_beginning_is_written_or_nothing_is(engine):
-    """A plan that cannot be stored leaves no run behind."""
+def test_a_run_whose_plan_cannot_be_stored_is_not_recorded(engine):
+    """The run and its plan are stored in one transaction, so a failed plan leaves no run."""
     run = new_run("replay")
 
     def fails(_connection):
@@ -111,8 +111,8 @@ def test_what_is_written_with_the_beginning_is_written_or_nothing_is(engine):
         assert runs.find(connection, run.id) == []
 
 
-def test_a_run_is_not_run_twice_at_once(engine):
-    """The lock refuses the second process before it writes anything."""
+def test_a_run_cannot_be_executed_twice_at_the_same_time(engine):
+    """The lock refuses a second process before it writes anything."""
     run = new_run()
     with open_run(engine, run, Limits()) as opened:
         with pytest.raises(LockedError), open_run(engine, run, Limits()):
@@ -122,7 +122,7 @@ def test_a_run_is_not_run_twice_at_once(engine):
 
 
 def test_a_run_that_was_cancelled_stays_cancelled(engine):
-    """Somebody decided so while it was running."""
+    """If an operator cancels a run while it works, the end of the work does not change its status."""
     run = new_run("replay")
     with open_run(engine, run, Limits()) as opened:
         with transaction(engine, Limits()) as connection:
@@ -131,8 +131,8 @@ def test_a_run_that_was_cancelled_stays_cancelled(engine):
     assert recorded(engine, run).status == "cancelled"
 
 
-def test_an_incomplete_run_cannot_be_cancelled_any_more(engine):
-    """It has ended; the command's next run does the rest."""
+def test_an_incomplete_run_cannot_be_cancelled(engine):
+    """An incomplete run has ended. The next run of its command does the rest."""
     run = new_run()
     with open_run(engine, run, Limits()) as opened:
         opened.end(RunStatus.INCOMPLETE)
@@ -141,8 +141,8 @@ def test_an_incomplete_run_cannot_be_cancelled_any_more(engine):
     assert recorded(engine, run).status == "incomplete"
 
 
-def test_every_command_that_records_a_run_uses_this_one_life():
-    """Nobody else begins or ends a run: replay, clean-up, reconcile and the repair of flags share it."""
+def test_every_command_that_records_a_run_uses_the_same_lifecycle():
+    """Replay, cleanup, reconcile and fix_published_flags use run_lifecycle, and no other file starts a run."""
     users, others = set(), set()
     for file in PACKAGE.rglob("*.py"):
         text = file.read_text("utf-8")

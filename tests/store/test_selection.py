@@ -20,7 +20,7 @@ TIMEOUT = "_MSG_TIMED_OUT: Local: Message timed out on broker-{}:9092 for 8b1f6c
 
 @pytest.fixture
 def events(engine):
-    """Ids by what they are: one event each, of its own payment, with its payment."""
+    """Insert one event of each kind with a payment of its own, and return their ids by kind."""
     made = [
         ("pending_now", {}),
         ("pending_old", {"age": HOUR}),
@@ -45,14 +45,14 @@ def events(engine):
 
 
 def of(engine, event_id, column):
-    """One column of one event."""
+    """Return one column of one event."""
     with engine.connect() as connection:
         sql = f'SELECT {column} FROM outbox AS o JOIN payments AS p ON p.id = o."aggregateId" WHERE o.id = %(id)s'  # noqa: S608
         return connection.exec_driver_sql(sql, {"id": event_id}).scalar_one()
 
 
 def listed(engine, selector):
-    """What a listing shows for a selector, newest first."""
+    """Return the ids that a listing shows for a selector, newest first."""
     with transaction(engine, Limits(), commit=False) as connection:
         return [row.row["id"] for row in listing.outbox(connection, 100, None, selector=selector, max_retries=5)]
 
@@ -74,13 +74,13 @@ def listed(engine, selector):
     ],
     ids=lambda value: ",".join(value) if isinstance(value, list) else None,
 )  # fmt: skip
-def test_selectors_narrow_and_states_widen(engine, events, selector, expected):
-    """Each selector is what it says; two states are either of them; anything else beside them narrows."""
+def test_selectors_are_combined_with_and_and_states_with_or(engine, events, selector, expected):
+    """An event must match every selector, but only one of the given states."""
     assert sorted(listed(engine, selector)) == sorted(events[name] for name in expected)
 
 
-def test_rows_by_name(engine, events):
-    """By event, by payment and by order code."""
+def test_events_are_selected_by_event_payment_or_order_code(engine, events):
+    """Each of the three kinds of id selects the same event, and an unknown id selects nothing."""
     wanted = events["dead_old"]
     payment, code = of(engine, wanted, 'o."aggregateId"'), of(engine, wanted, 'p."orderCode"')
     for selector in (Selector(ids=(wanted, "nope")), Selector(aggregates=(payment,)), Selector(order_codes=(code,))):
@@ -96,8 +96,8 @@ def test_rows_by_name(engine, events):
         (By.PUBLISHED, (None, 5.5), {"sent_by_old"}),
     ],
 )
-def test_windows_are_half_open_and_by_either_instant(engine, events, by, window, expected):
-    """From the first instant on, up to and without the second; events that were never published have no second one."""
+def test_a_time_window_includes_its_start_and_not_its_end(engine, events, by, window, expected):
+    """A window applies to the creation or the publishing time. Unpublished events have no publishing time."""
     now = datetime.now(UTC)
     since, until = window
     selector = Selector(
@@ -109,7 +109,7 @@ def test_windows_are_half_open_and_by_either_instant(engine, events, by, window,
 
 
 def test_errors_that_differ_in_ids_and_numbers_are_one_group(engine, events):
-    """The group's id selects exactly its events."""
+    """The id of the error group selects exactly the events of the group."""
     with transaction(engine, Limits(), commit=False) as connection:
         found = error_groups.groups(connection, Selector(), 5, 10)
     assert [(group.count, group.dead) for group in found] == [(2, 2), (1, 1), (1, 1)]
@@ -126,8 +126,8 @@ def test_errors_that_differ_in_ids_and_numbers_are_one_group(engine, events):
     lambda connection, selector: replay.candidates(connection, selector, 5),
     lambda connection, selector: error_groups.groups(connection, selector, 5, 9),
 ], ids=["list", "replay", "errors"])  # fmt: skip
-def test_a_pattern_that_is_none_is_the_caller_s_mistake(engine, read, pattern):
-    """Also on an empty outbox, where no row would be compared with it."""
+def test_an_invalid_regular_expression_is_an_input_error(engine, read, pattern):
+    """list, replay and errors refuse an invalid pattern even if the outbox is empty."""
     with (
         pytest.raises(InputError, match="not a regular expression"),
         transaction(engine, Limits(), commit=False) as connection,
@@ -135,8 +135,8 @@ def test_a_pattern_that_is_none_is_the_caller_s_mistake(engine, read, pattern):
         read(connection, Selector(error=pattern))
 
 
-def test_a_pattern_that_takes_too_long_is_the_caller_s_mistake(engine):
-    """The statement's time ends it, and the error says so instead of calling the database unavailable."""
+def test_a_pattern_that_takes_too_long_is_an_input_error(engine):
+    """The statement timeout ends a slow pattern. The error names the pattern and not an unavailable database."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="a" * 301 + "b")
     limits = Limits(statement=timedelta(milliseconds=300))
@@ -147,8 +147,8 @@ def test_a_pattern_that_takes_too_long_is_the_caller_s_mistake(engine):
         replay.candidates(connection, Selector(error=r"^(a*)(a*)(a*)(a*)\1\2\3\4b$"), 5)
 
 
-def test_hostile_values_are_values(engine, events):
-    """Nothing that is selected by becomes SQL."""
+def test_hostile_selector_values_never_become_sql(engine, events):
+    """A selector whose value contains SQL matches no event and changes nothing."""
     hostile = "x'; DROP TABLE outbox; -- %s %(ids)s"
     for selector in (
         Selector(ids=(hostile,)),
@@ -164,7 +164,7 @@ def test_hostile_values_are_values(engine, events):
 
 @pytest.mark.parametrize("selector", [Selector(failed=True), Selector(stuck=HOUR)], ids=["failed", "stuck"])
 def test_unpublished_events_are_found_by_the_index(engine, selector):
-    """Whatever was published beside them is not read."""
+    """A search for unpublished events uses the index and does not read published rows."""
     with engine.begin() as connection:
         insert_events(connection, 20_000, state="published", age=9 * HOUR)
         insert_events(connection, 20, state="dead", age=2 * HOUR)
@@ -176,8 +176,8 @@ def test_unpublished_events_are_found_by_the_index(engine, selector):
     assert "Seq Scan" not in plan
 
 
-def test_only_what_says_which_events_counts_as_a_selector():
-    """A limit or the choice of an instant selects nothing."""
+def test_a_limit_or_a_choice_of_instant_is_not_a_selector():
+    """Selector.is_empty is true if only a limit or the kind of instant is set."""
     assert Selector(limit=5, by=By.PUBLISHED).is_empty
     assert not Selector(ids=()).is_empty
     assert not Selector(stuck=timedelta(0)).is_empty

@@ -10,13 +10,13 @@ from ticketbottle_payctl.store.outbox.shard_lock import Entry, enter, keeping, s
 
 @pytest.fixture
 def session(engine):
-    """New transactions, each on a connection of its own."""
+    """Yield a function that opens a new transaction on a connection of its own."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(engine.connect())
 
 
 def test_a_shard_has_one_publisher_at_a_time(session):
-    """A second one is refused until the first commits; then it enters and learns that the shard had another."""
+    """A second publisher is refused until the first one commits. Then it enters and learns that the shard was held."""
     first, second = session(), session()
     assert enter(first, 0, 1, 0, "a") is Entry.TAKEN_OVER
     assert enter(second, 0, 1, 0, "b") is Entry.REFUSED
@@ -26,7 +26,7 @@ def test_a_shard_has_one_publisher_at_a_time(session):
 
 
 def test_a_returning_publisher_learns_whether_another_one_held_the_shard(session):
-    """UNCHANGED if no other publisher entered since, TAKEN_OVER if one did."""
+    """The entry is UNCHANGED if no other publisher entered since, and TAKEN_OVER if one did."""
     first, second = session(), session()
     enter(first, 0, 1, 0, "a")
     first.commit()
@@ -37,8 +37,8 @@ def test_a_returning_publisher_learns_whether_another_one_held_the_shard(session
     assert enter(first, 0, 1, 0, "a") is Entry.TAKEN_OVER
 
 
-def test_entering_and_rolling_back_leaves_no_name(session):
-    """A publisher that crashed after entering changed nothing, so the next one's memory still holds."""
+def test_a_publisher_that_rolled_back_does_not_count_as_holder(session):
+    """A publisher that crashes after it entered changes nothing, so the returning publisher's cached state is valid."""
     first, second = session(), session()
     enter(first, 0, 1, 0, "a")
     first.commit()
@@ -48,7 +48,7 @@ def test_entering_and_rolling_back_leaves_no_name(session):
 
 
 def test_a_newcomer_is_refused_while_the_publisher_changes_locks(session):
-    """The publisher's second transaction holds its lock before the first one commits, again and again."""
+    """The publisher's next transaction takes its lock before the previous one commits, so the shard is never free."""
     publisher, newcomer = [session(), session()], session()
     enter(publisher[0], 0, 1, 0, "a")
     for step in range(1, 6):
@@ -64,7 +64,7 @@ def test_a_newcomer_is_refused_while_the_publisher_changes_locks(session):
 
 
 def test_the_publisher_waits_for_a_newcomer_that_is_being_refused(session, engine):
-    """The newcomer holds lock 0 for a moment; the publisher gets the lock as soon as the newcomer rolls back."""
+    """A refused newcomer holds lock 0 for a moment. The publisher gets the lock when the newcomer rolls back."""
     worker, second, newcomer = session(), session(), session()
     enter(worker, 0, 1, 0, "a")
     second.exec_driver_sql(f"SELECT {keeping(0, 1, 1)}")
@@ -83,7 +83,7 @@ def test_the_publisher_waits_for_a_newcomer_that_is_being_refused(session, engin
 
 @pytest.mark.parametrize(("one", "other"), [((0, 1), (1, 2)), ((3, 4), (0, 2)), ((0, 1), (0, 64))])
 def test_publishers_with_different_numbers_of_shards_exclude_each_other(session, one, other):
-    """The same payment may be in shard 0 of 2 and in shard 3 of 4."""
+    """One payment may be in shard 0 of 2 and in shard 3 of 4, so both publishers must not run together."""
     first, second = session(), session()
     enter(first, *one, 0, "a")
     assert enter(second, *other, 0, "b") is Entry.REFUSED
@@ -91,7 +91,7 @@ def test_publishers_with_different_numbers_of_shards_exclude_each_other(session,
 
 @pytest.mark.parametrize("clock_turned_back", [False, True])
 def test_a_returning_publisher_learns_of_one_with_another_number_of_shards(session, clock_turned_back):
-    """Each of the two learns of the other every time, whichever shard the other one held."""
+    """Two publishers with different numbers of shards learn of each other every time, whatever the clock says."""
     one, two = session(), session()
     for _ in range(3):
         for shard in (0, 1):
@@ -107,8 +107,8 @@ def test_a_returning_publisher_learns_of_one_with_another_number_of_shards(sessi
             one.commit()
 
 
-def test_another_number_of_shards_that_was_rolled_back_does_not_count(session):
-    """That publisher published nothing, so the first one's memory still holds."""
+def test_a_rolled_back_publisher_with_other_shards_does_not_count(session):
+    """A publisher with another number of shards that rolled back published nothing, so cached state stays valid."""
     one, two = session(), session()
     enter(one, 0, 1, 0, "a")
     one.commit()
@@ -117,8 +117,8 @@ def test_another_number_of_shards_that_was_rolled_back_does_not_count(session):
     assert enter(one, 0, 1, 0, "a") is Entry.UNCHANGED
 
 
-def test_a_publisher_of_another_shard_does_not_make_memory_stale(session):
-    """With the same number of shards, each publisher's memory of its own shard holds."""
+def test_a_publisher_of_another_shard_does_not_invalidate_cached_state(session):
+    """If the number of shards is the same, each publisher's cached state of its own shard stays valid."""
     first, second = session(), session()
     enter(first, 0, 2, 0, "a")
     first.commit()
@@ -129,14 +129,14 @@ def test_a_publisher_of_another_shard_does_not_make_memory_stale(session):
 
 
 def test_four_publishers_hold_four_shards_at_once(session):
-    """Shards of the same division do not exclude each other."""
+    """Publishers of different shards do not exclude each other if the number of shards is the same."""
     sessions = [session() for _ in range(4)]
     entries = [enter(connection, shard, 4, 0, str(shard)) for shard, connection in enumerate(sessions)]
     assert entries == [Entry.TAKEN_OVER] * 4
 
 
-def test_locks_of_other_applications_do_not_matter(session):
-    """Neither in another namespace nor in the one-number form with the same 64 bits."""
+def test_advisory_locks_of_other_applications_do_not_block_a_shard(session):
+    """A lock in another namespace or with one 64-bit number does not block a publisher."""
     first, second, space = session(), session(), Namespace.SHARDS.value
     first.exec_driver_sql(f"SELECT pg_advisory_xact_lock({space} + 1, 2000)")
     first.exec_driver_sql(f"SELECT pg_advisory_xact_lock(({space}::bigint << 32) + 2000)")
@@ -144,8 +144,8 @@ def test_locks_of_other_applications_do_not_matter(session):
 
 
 @pytest.mark.parametrize(("shard", "shards"), [(0, 1), (1, 2), (3, 4), (63, 64)])
-def test_a_lock_number_names_its_shard(session, shard, shards):
-    """Both locks of a shard give the shard and the number of shards."""
+def test_a_lock_number_tells_the_shard_and_the_number_of_shards(session, shard, shards):
+    """shard_of returns the same shard and number of shards for both locks of a shard."""
     first, second = session(), session()
     enter(first, shard, shards, 0, "a")
     second.exec_driver_sql(f"SELECT {keeping(shard, shards, 1)}")

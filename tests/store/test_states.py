@@ -1,4 +1,4 @@
-"""The states of an event, as SQL decides them."""
+"""The states of an event, as SQL computes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("published", "at", "tried", "state"), TABLE)
 def test_every_row_is_in_exactly_one_state(engine, published, at, tried, state):
-    """Pending, dead and published exclude each other, leave nothing over, and agree with the state's name."""
+    """A row is either pending, dead or published, and the SQL name of its state agrees."""
     columns = ", ".join([states.pending("o."), states.dead("o."), states.published("o."), states.name("o.")])
     parameters = {"published": published, "at": at, "tried": tried, "max_retries": MAX_RETRIES}
     with engine.connect() as connection:
@@ -37,8 +37,8 @@ def test_every_row_is_in_exactly_one_state(engine, published, at, tried, state):
 
 
 @pytest.mark.parametrize(("published", "at", "tried", "state"), TABLE)
-def test_a_half_marked_row_is_published_and_named_apart(engine, published, at, tried, state):
-    """Only the replaced service leaves ``"publishedAt"`` without ``published``; such a row was sent."""
+def test_a_half_marked_row_counts_as_published(engine, published, at, tried, state):
+    """The replaced service left rows with ``"publishedAt"`` and without ``published``. Such an event was sent."""
     parameters = {"published": published, "at": at, "tried": tried}
     with engine.connect() as connection:
         half = connection.exec_driver_sql(ROW.format(columns=states.half_marked("o.")), parameters).scalar_one()

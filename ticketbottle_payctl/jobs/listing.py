@@ -1,4 +1,4 @@
-"""List any number of rows, with one page at a time in memory."""
+"""List any number of rows. Only one page of them is in memory at a time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 _PAGE = 2000
 
 Fetch = Callable[[Connection, int, Position | None], list[Listed]]
-"""Fetches a page: at most so many rows after a position."""
+"""A function that fetches one page: the given number of rows at most, which follow the given position."""
 
 
 class Listing:
-    """An iterator over rows. At its end, ``more`` says whether other rows follow, and ``next`` where they begin.
+    """An iterator over rows.
+
+    At its end, ``more`` says whether other rows follow, and ``next`` is the position after which they begin.
 
     Raises, during the iteration:
         InputError: the database cannot understand the selector.

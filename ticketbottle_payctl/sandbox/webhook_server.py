@@ -1,4 +1,4 @@
-"""Serve the webhook over HTTP on this machine only. Behind it is production's code.
+"""Serve the webhook over HTTP on this machine only. The callbacks are processed by the same code as in production.
 
 A request that cannot be a callback gets the status that API Gateway and the webhook's function would give: 404 for a
 path without a gateway, 405 for another method than the gateway's, 413 for more than any gateway sends. A body may be
@@ -23,10 +23,10 @@ from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.providers.gateway import Gateway
 
 Handle = Callable[[Request, Gateway], Reply]
-"""Processes one callback and never raises. Called by several threads at once."""
+"""A function that processes one callback and never raises. Several threads call it at once."""
 
 Refused = Callable[[str, str, int], None]
-"""Called for a request that is not a callback, with its method, path and status."""
+"""A function that is called with the method, path and status of each request that is not a callback."""
 
 _METHODS = {"vnpay": "GET"}
 _SLOWEST = 10.0
@@ -43,7 +43,7 @@ _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
 
 @contextmanager
 def webhook_server(handle: Handle, refused: Refused, *, port: int = 0) -> Iterator[str]:
-    """Serve on 127.0.0.1 while the block runs, and give the base URL.
+    """Serve on 127.0.0.1 while the block runs, and yield the base URL.
 
     Leaving the block waits at most :data:`GRACE` seconds for requests in flight.
 
@@ -68,7 +68,7 @@ def webhook_server(handle: Handle, refused: Refused, *, port: int = 0) -> Iterat
 
 
 class _Server(ThreadingHTTPServer):
-    """Knows the requests in flight, so that it can end those that outlive the grace period."""
+    """A server that keeps the requests in flight, and can end those that take longer than the grace period."""
 
     daemon_threads = True
     block_on_close = False
@@ -82,8 +82,8 @@ class _Server(ThreadingHTTPServer):
     def process_request_thread(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:
-        """Serve one request and forget it."""
-        if not isinstance(request, socket.socket):  # a datagram server's; this one has none
+        """Serve one request. It counts as in flight until this returns."""
+        if not isinstance(request, socket.socket):  # only a datagram server passes something else
             return
         with self._idle:
             self._open.add(request)
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
     refused: ClassVar[Refused]
 
     def setup(self) -> None:
-        """Give the request one deadline as a whole: a client that sends a byte now and then does not prolong it."""
+        """Start the deadline of the whole request. A client that sends single bytes does not prolong it."""
         super().setup()
         self._deadline = Timer(_SLOWEST, self._end_reading)
         self._deadline.daemon = True
@@ -152,19 +152,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(type(self).handle_callback(Request(self.command, path, query, body), gateway))
 
     def _body(self) -> bytes | HTTPStatus:
-        """The whole body, or why there is none to read."""
+        """Return the whole body, or the status that says why it cannot be read."""
         if self.command == "GET":
             return b""
         announced = self.headers.get_all("Content-Length") or []
         coding = self.headers.get("Transfer-Encoding")
         if coding is not None:
-            # Both headers at once are how requests are smuggled past a proxy (RFC 9112, 6.3).
+            # A request with both headers is refused: such requests can be smuggled past a proxy (RFC 9112, 6.3).
             plain = coding.strip().lower() == "chunked" and not announced
             return self._chunked() if plain else HTTPStatus.BAD_REQUEST
         return self._sized(announced) if announced else HTTPStatus.LENGTH_REQUIRED
 
     def _sized(self, announced: list[str]) -> bytes | HTTPStatus:
-        """The body of a request with a Content-Length, or why it cannot be read."""
+        """Return the body of a request with a Content-Length, or the status that says why it cannot be read."""
         text = announced[0].strip()
         if len(announced) > 1 or not (text.isascii() and text.isdigit()):
             return HTTPStatus.BAD_REQUEST
@@ -177,7 +177,10 @@ class _Handler(BaseHTTPRequestHandler):
         return body if len(body) == int(text) else HTTPStatus.BAD_REQUEST
 
     def _chunked(self) -> bytes | HTTPStatus:
-        """The body of a chunked request (RFC 9112, 7.1), or why it cannot be read. Trailers are dropped."""
+        """Return the body of a chunked request (RFC 9112, 7.1), or the status that says why it cannot be read.
+
+        Trailers are dropped.
+        """
         body = b""
         try:
             while size := self._chunk_size():
@@ -225,4 +228,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Silent: whoever serves says what came."""
+        """Print nothing. The caller of the server reports the requests."""

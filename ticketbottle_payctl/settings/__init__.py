@@ -26,7 +26,7 @@ _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", 
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """How to reach the brokers. ``mechanism`` is spelled as kafkajs spells it."""
+    """How to reach the brokers. ``mechanism`` is one of the names that kafkajs uses."""
 
     brokers: str
     ssl: bool = False
@@ -41,7 +41,7 @@ class KafkaSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of one process. ``database`` and ``kafka`` are read when they are asked for, and raise if absent."""
+    """The settings of one process. ``database`` and ``kafka`` are read on first use, and raise if they are not set."""
 
     environ: Mapping[str, str] = field(repr=False)
     environment: str
@@ -51,7 +51,7 @@ class Settings:
     retention: timedelta
     shards: int
     loop: timedelta
-    """How long one invocation of the publisher's function goes on publishing. With zero it makes one pass."""
+    """How long one invocation of the publisher's function publishes. If it is zero, the function makes one pass."""
     dead_events_queue: str | None
     """The SQS queue that receives a pointer to each dead event."""
     alerts_topic: str | None
@@ -59,7 +59,7 @@ class Settings:
 
     @property
     def is_production(self) -> bool:
-        """Whether ``ENVIRONMENT`` names a place where money is real, however it is spelled."""
+        """Whether ``ENVIRONMENT`` is a name for production, such as ``prod`` or ``live-eu``."""
         words = set(re.findall("[a-z]+", self.environment.casefold()))
         return bool(words & _PRODUCTION) and not words & _NOT_YET
 
@@ -68,7 +68,7 @@ class Settings:
         """Read the environment once.
 
         Raises:
-            ConfigError: a value is not of its kind; the message names the variable and never quotes the value.
+            ConfigError: a value is wrong. The message names the variable and never quotes the value.
         """
         return cls(
             environ=environ,
@@ -85,7 +85,7 @@ class Settings:
 
     @property
     def database(self) -> DatabaseSettings:
-        """``DATABASE_URL``, read as Prisma reads it, and what the PGSSL variables demand.
+        """How to connect to the database: ``DATABASE_URL``, read as Prisma reads it, with the PGSSL variables.
 
         Raises:
             ConfigError: the URL is absent or wrong, or a PGSSL variable is wrong.
@@ -95,18 +95,18 @@ class Settings:
 
     @property
     def kafka(self) -> KafkaSettings:
-        """``KAFKA_*``.
+        """How to connect to the brokers: the variables whose names begin with ``KAFKA_``.
 
         Raises:
             ConfigError: a list of brokers that is empty or wrong, an unknown mechanism, credentials that contradict
-                it, or credentials that would cross a network in the clear.
+                it, or credentials that would not be encrypted.
         """
         return _kafka(self.environ)
 
     def secrets(self, name: str) -> tuple[Secret, ...]:
         """Return the value of ``name``, then of ``NAME_PREVIOUS`` during a rotation; empty if neither is set."""
-        values = (self.environ.get(name), self.environ.get(f"{name}_PREVIOUS"))
-        return tuple(Secret(value) for value in values if value)
+        names = (name, f"{name}_PREVIOUS")
+        return tuple(Secret(value, origin) for origin in names if (value := self.environ.get(origin)))
 
 
 def _kafka(environ: Mapping[str, str]) -> KafkaSettings:

@@ -1,4 +1,4 @@
-"""What a connection to the payment service's database is made of."""
+"""The parameters of a connection to the payment service's database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 _ELSEWHERE = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "schema"})
-"""Parameters that say where, who and which schema."""
+"""Parameters that name the server, the database, the user or the schema."""
 
 _COUNTS = frozenset(
     {
@@ -38,7 +38,7 @@ _TEXTS = frozenset(
     }
 )
 LIBPQ = _COUNTS | set(_CHOICES) | _TEXTS
-"""libpq's own parameters that are handed on as they are. Those of TLS are in ``tls``."""
+"""libpq's own parameters. They are passed on unchanged. The parameters of TLS are in ``tls``."""
 
 PRISMA = frozenset(
     {
@@ -47,7 +47,10 @@ PRISMA = frozenset(
         *("statement_cache_size", "statement_cache_mode", "uselibpqcompat"),
     }
 )
-"""Parameters of Prisma's own pool, its statement cache and its driver. payctl has its own pool and prepares nothing."""
+"""Parameters of Prisma's own pool, its statement cache and its driver.
+
+payctl ignores them, because it has its own pool and prepares no statements.
+"""
 
 _IGNORED = {
     "client_encoding": "payctl always uses UTF8",
@@ -57,9 +60,9 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """How to connect. The URL is read once, here; afterwards only its parts are used.
+    """How to connect. The URL is read once, here. After that only its parts are used.
 
-    ``environ`` is where PGSSLMODE and its like are looked up.
+    PGSSLMODE and the other PG variables are read from ``environ``.
 
     Raises:
         ConfigError: the URL, or one of its parameters, is wrong. The message quotes no value.
@@ -71,11 +74,11 @@ class DatabaseSettings:
     schema: str = field(init=False)
     place: Place = field(init=False)
     parameters: Mapping[str, str] = field(init=False, repr=False)
-    """libpq's, without the secret ones."""
+    """libpq's parameters, without the secret ones."""
     secrets: Mapping[str, Secret] = field(init=False, repr=False)
     """libpq's parameters that must not be shown: ``password`` and ``sslpassword``."""
     remarks: tuple[str, ...] = field(init=False, repr=False)
-    """What a person should know about the URL, a sentence each. None of it stops a connection."""
+    """Warnings about the URL. None of them prevents a connection."""
 
     def __post_init__(self, url: Secret, environ: Mapping[str, str] | None) -> None:
         parts = parse(url.reveal())
@@ -96,7 +99,7 @@ class DatabaseSettings:
 
 
 def _location(url: DatabaseUrl, place: Place) -> dict[str, str]:
-    """Return where to connect, in full, so that no PG variable and no service file has a say in it."""
+    """Return host, address, port, database and user, so that libpq takes none of them from a PG variable or a file."""
     hosts = (url.parameters.get("host") or url.host or "").split(",")
     if len(hosts) != len(place.servers):
         hosts = [host for host, _ in place.servers]

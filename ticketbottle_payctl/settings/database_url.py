@@ -1,9 +1,10 @@
-"""The one parser of ``DATABASE_URL``. It reads the text as the payment service's Prisma does: by the WHATWG URL rules.
+"""The only parser of ``DATABASE_URL``. Like the payment service's Prisma, it follows the WHATWG URL rules.
 
 The authority ends at the first ``/``, ``?`` or ``#``; the user name and password end at its last ``@``. Each part is
 percent-decoded once; a ``%`` without two hexadecimal digits stands for itself. The first segment of the path names the
-database. See https://url.spec.whatwg.org/#concept-basic-url-parser: this is its part for schemes that are not special.
-docs/decisions/0012-database-url.md says why it is written here.
+database. See https://url.spec.whatwg.org/#concept-basic-url-parser: payctl implements the part for
+schemes that are not special.
+docs/decisions/0012-database-url.md says why payctl does not use a library.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ class DatabaseUrl:
     port: int | None
     database: str | None
     parameters: dict[str, str] = field(repr=False)
-    """The query. If a name is given twice, the last value counts."""
+    """The parameters of the query. If a name is given twice, the last value is used."""
     remarks: tuple[str, ...] = ()
-    """What was read in a way that its author may not expect."""
+    """A warning for each part whose meaning may surprise the author of the URL."""
 
 
 def parse(text: str) -> DatabaseUrl:
@@ -91,9 +92,9 @@ def parse(text: str) -> DatabaseUrl:
 
 
 def secrets_in(text: str) -> Iterator[Secret]:
-    """Yield what must not be shown of a URL that may be wrong: each spelling of its password, and pieces of it.
+    """Yield the secrets of a URL, even if the URL is wrong: the password, its other spellings, and pieces of it.
 
-    The password is taken to be as long as any reader could believe: up to the last ``@`` of the whole text.
+    Another reader of the URL may think that the password is longer. So it is taken up to the last ``@`` of the text.
     """
     scheme = re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*://", text)
     userinfo, at, _ = text[scheme.end() if scheme else 0 :].rpartition("@")
@@ -117,7 +118,7 @@ def _refuse(what: str, hint: str) -> NoReturn:
 
 
 def _segments(path: str) -> list[str]:
-    """Return the path's segments. As the standard says, ``.`` and ``..`` are resolved, encoded ones too."""
+    """Return the path's segments. ``.`` and ``..`` are resolved, even if they are encoded, as the standard requires."""
     found: list[str] = []
     parts = path.split("/")
     for number, part in enumerate(parts, 1):
@@ -132,9 +133,9 @@ def _segments(path: str) -> list[str]:
 
 
 def _refuse_stray_at(path: str, query: str, fragment: str, *, plain: bool) -> None:
-    """Raise if an ``@`` behind the host shows that a password was cut.
+    """Raise if an ``@`` follows the host. It shows that the password contains an unencoded ``/``, ``?`` or ``#``.
 
-    Prisma would take the rest of such a password for a database or a parameter. It must not be shown as one.
+    Prisma would read the rest of such a password as a database or a parameter. payctl must not print it as one.
     """
     names = (pair.partition("=")[0] for pair in query.split("&"))
     if ("@" in path and not plain) or "@" in fragment or any("@" in name for name in names):
@@ -175,7 +176,7 @@ def _decoded(text: str, part: str) -> str:
     """Decode a part once.
 
     Raises:
-        ConfigError: the part is not UTF-8, or holds a character of number zero, which PostgreSQL cannot take.
+        ConfigError: the part is not UTF-8, or contains a null character, which PostgreSQL does not accept.
     """
     try:
         found = unquote_to_bytes(text).decode()

@@ -1,4 +1,4 @@
-"""Where a database URL leads. The guard, the line before a change, ``config show`` and ``cdc config`` ask here."""
+"""The servers and the database that a URL names. The guard, ``config show`` and ``cdc config`` use the same answer."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _THIS_MACHINE = "localhost"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Servers and a database. ``servers`` are tried in order; a host that begins with ``/`` or ``@`` is a socket."""
+    """Servers and a database. The servers are tried in order. A host that begins with ``/`` or ``@`` is a socket."""
 
     servers: tuple[tuple[str, str], ...]
     """Host or address, and port."""
     database: str
 
     def __str__(self) -> str:
-        """``host:port/database``. No user, no password, no parameters."""
+        """Return ``host:port/database``, without user, password and parameters."""
         named = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.servers)
         return f"{named}/{self.database}"
 
     def may_be(self, other: Place) -> bool:
-        """Return whether a server and the database of both are the same, however they are spelled."""
+        """Return whether two places have the same database and share a server. Other spellings of a host are equal."""
         return self.database == other.database and not self._known_servers.isdisjoint(other._known_servers)
 
     @property
@@ -36,12 +36,12 @@ class Place:
 
 
 def place_of(url: DatabaseUrl) -> Place:
-    """Return where libpq goes for this URL. An address counts before a name, a parameter before the URL's own part.
+    """Return where libpq goes for this URL. A parameter replaces a part of the URL; an address replaces a name.
 
-    PGHOST, PGHOSTADDR, PGPORT and PGDATABASE do not count: the connection is made so that libpq ignores them.
+    payctl makes the connection so that libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
 
     Raises:
-        ConfigError: no database is named, or hosts, addresses and ports do not fit together.
+        ConfigError: no database is named, or the numbers of hosts, addresses and ports differ.
     """
     database = url.parameters.get("dbname") or url.database
     if not database:

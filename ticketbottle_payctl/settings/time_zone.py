@@ -1,7 +1,8 @@
-"""Time zones by name: the IANA database's, and the POSIX forms that the variable TZ may have.
+"""Read the name of a time zone: an IANA name, or a POSIX form as the variable TZ may have it.
 
 A POSIX form is read as ``date`` reads it: ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC,
-``EST5EDT,M3.2.0,M11.1.0`` has rules for summer time, ``EST5EDT`` has those of the United States.
+``EST5EDT,M3.2.0,M11.1.0`` gives rules for summer time, and ``EST5EDT`` uses the rules
+of the United States.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ def time_zone(text: str) -> tzinfo:
     """
     try:
         return ZoneInfo(text)
-    except (KeyError, ValueError, OSError):  # unknown, not the name of a zone at all, a directory
+    except (KeyError, ValueError, OSError):  # an unknown name, not a valid name, or a directory
         pass
     return _posix(text)
 
 
 def machine_zone(environ: Mapping[str, str] | None = None, *, localtime: str = "/etc/localtime") -> tzinfo:
-    """Return the machine's zone: TZ, else the zone that ``localtime`` links to, else today's offset.
+    """Return the machine's zone: TZ, or the zone that ``localtime`` links to, or today's offset from UTC.
 
     An empty TZ is UTC, as it is for ``date``.
 
     Raises:
-        ConfigError: TZ is neither a known name nor a POSIX form. ``date`` would take it for UTC without a word.
+        ConfigError: TZ is neither a known name nor a POSIX form. ``date`` would use UTC and give no warning.
     """
     given = (os.environ if environ is None else environ).get("TZ")
     if given is None:
@@ -64,7 +65,7 @@ def machine_zone(environ: Mapping[str, str] | None = None, *, localtime: str = "
 
 
 def _posix(text: str) -> tzinfo:
-    """Return the zone of a POSIX form. The standard library reads such forms at the end of a time zone file only."""
+    """Return the zone of a POSIX form. The standard library reads such a form only in a file."""
     found = _POSIX.fullmatch(text)
     if found is None:
         message = "not a time zone"
@@ -74,7 +75,7 @@ def _posix(text: str) -> tzinfo:
 
 
 def _without_history(rule: str) -> bytes:
-    """Return a time zone file (RFC 8536, version 2) that has no past and this rule for the rest of time."""
+    """Return a time zone file (RFC 8536, version 2) that has this rule for all times."""
     header = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4)
     block = struct.pack(">lbb4s", 0, 0, 0, b"UTC\0")
     return 2 * (header + block) + f"\n{rule}\n".encode()

@@ -1,7 +1,7 @@
-"""Which TLS a connection to the database uses: what DATABASE_URL asks for, and what the environment demands.
+"""Decide how a connection to the database uses TLS, from DATABASE_URL and from the PG variables of the environment.
 
-Prisma's parameters are translated to libpq's. Of the URL and the environment the stricter counts. If the URL names a
-certificate, the connection is never made without TLS.
+Prisma's parameters are translated to libpq's. If the URL and the environment differ, the stricter value is used. If the
+URL names a certificate, the connection is never made without TLS.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ NAMES = frozenset(
     | set(_ORDERED)
     | set(_ENVIRONMENT_WINS)
 )
-"""The parameters that are decided here."""
+"""The parameters of DATABASE_URL that this module reads."""
 
 
 class Tls(NamedTuple):
-    """libpq's parameters, and what a person should know about them."""
+    """libpq's parameters, and warnings about them."""
 
     parameters: dict[str, str]
     remarks: tuple[str, ...]
 
 
 class _Asked(NamedTuple):
-    """What the URL asks for. ``root`` is a file of authorities, ``own`` the parameters of a client certificate."""
+    """What the URL asks for. ``root`` is a file of authorities; ``own`` has the parameters of a client certificate."""
 
     mode: str | None
     root: str | None
@@ -160,8 +160,8 @@ def _stricter(first: str | None, second: str | None) -> str | None:
 
 
 def _system_authorities() -> str:
-    """Return the file of the authorities that this machine trusts. The driver's own OpenSSL does not know it."""
-    import ssl  # noqa: PLC0415 - takes long to load, and few URLs need it
+    """Return the file of the authorities that this machine trusts. The OpenSSL in the driver does not find it."""
+    import ssl  # noqa: PLC0415 - it loads slowly, and few URLs need it
 
     known = (ssl.get_default_verify_paths().cafile, *_AUTHORITIES)
     return next((path for path in known if path and Path(path).is_file()), "system")

@@ -7,7 +7,7 @@ CONFIG = "[profiles.prod]\n[profiles.staging]\n"
 
 @pytest.fixture
 def offered(process, tmp_path):
-    """What bash is offered for the last word of a line."""
+    """Return a function that returns bash's completions for the last word of a line."""
     file = tmp_path / "config.toml"
     file.write_text(CONFIG, "utf-8")
 
@@ -37,13 +37,13 @@ def offered(process, tmp_path):
         ("payctl -o n", ["ndjson", "none"]),
     ],
 )
-def test_values_are_offered(line, words, offered):
-    """Profiles as the configuration file has them, the rest as the code does."""
+def test_completion_offers_option_values(line, words, offered):
+    """Profiles come from the configuration file, and other values come from the code."""
     assert offered(line) == words
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "broken.toml"])
-def test_a_file_that_cannot_be_read_offers_nothing(name, offered, tmp_path):
-    """Pressing Tab is no place for an error."""
+def test_completion_ignores_an_unreadable_configuration_file(name, offered, tmp_path):
+    """Pressing Tab with a broken configuration file offers nothing and prints no error."""
     (tmp_path / "broken.toml").write_text("[", "utf-8")
     assert offered("payctl -p ", PAYCTL_CONFIG=str(tmp_path / name)) == []

@@ -1,4 +1,4 @@
-"""What holds for every command: options on both sides, one document, errors in one form."""
+"""Rules for every command: options on both sides, one document, and one form of errors."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ticketbottle_payctl import __version__
         ["-o", "csv", "config", "-o", "table", "path", "-o", "json"],
     ],
 )
-def test_a_shared_option_stands_before_or_after(arguments, invoke):
-    """Wherever it is given it means the same; where it is given twice, the later one counts."""
+def test_a_shared_option_may_come_before_or_after_the_command(arguments, invoke):
+    """A shared option means the same in both places. If it is given twice, the later one is used."""
     assert json.loads(invoke(*arguments).stdout)["command"] == "config path"
 
 
-def test_the_version_is_an_option_too(invoke):
+def test_the_version_option_prints_the_version(invoke):
     """`payctl --version` prints the first line of `payctl version` and exits with 0, without a command."""
     shown = invoke("--version")
     assert (shown.exit_code, shown.stdout, shown.stderr) == (0, f"payctl {__version__}\n", "")
@@ -38,15 +38,15 @@ def test_the_version_option_opens_nothing(invoke):
     assert (shown.exit_code, shown.stdout, shown.stderr) == (0, f"payctl {__version__}\n", "")
 
 
-def test_the_environment_chooses_the_form(invoke):
-    """PAYCTL_OUTPUT is the form where none is typed, and loses to one that is, on either side."""
+def test_payctl_output_chooses_the_output_format(invoke):
+    """An -o option overrides PAYCTL_OUTPUT, before or after the command."""
     assert json.loads(invoke("version", PAYCTL_OUTPUT="json").stdout)["ok"]
     assert invoke("version", "-o", "none", PAYCTL_OUTPUT="json").stdout == ""
     assert invoke("-o", "none", "version", PAYCTL_OUTPUT="json").stdout == ""
 
 
 def test_an_option_s_value_may_look_like_a_shared_option(answer):
-    """What follows an option that takes a value is its value, whatever it looks like."""
+    """The word after an option with a value is its value, even if it looks like -v."""
     document = answer(
         "verify-signature", "--query", "-v", "--provider", "vnpay", VNPAY_TMN_CODE="a", VNPAY_HASH_SECRET="b"
     )
@@ -73,8 +73,8 @@ def test_an_option_s_value_may_look_like_a_shared_option(answer):
         (["db", "-v"], "missing command"),
     ],
 )
-def test_wrong_usage_is_one_error_in_both_forms(arguments, words, invoke):
-    """Exit 2: a line and what to try on stderr, and for -o json the one document on stdout."""
+def test_wrong_usage_is_an_error_on_stderr_and_in_json(arguments, words, invoke):
+    """The exit code is 2. stderr has the error with a hint, and -o json also prints one document."""
     plain, document = invoke(*arguments), invoke("-o", "json", *arguments)
     assert (plain.exit_code, plain.stdout) == (2, "")
     assert plain.stderr.startswith("error[USAGE]: ")
@@ -85,22 +85,22 @@ def test_wrong_usage_is_one_error_in_both_forms(arguments, words, invoke):
     assert words in error["message"]
 
 
-def test_json_is_kept_where_the_command_line_breaks_before_it(invoke):
-    """An error in an option before -o json is still one JSON document."""
+def test_a_usage_error_before_the_output_option_is_still_json(invoke):
+    """An error in an option before -o json is one JSON document."""
     result = invoke("version", "--bogus", "-o", "json")
     assert json.loads(result.stdout)["command"] == "version"
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "none"])
 def test_an_error_leaves_stdout_empty(form, invoke):
-    """Where there is no place for an error in the form, stdout has nothing."""
+    """The formats table, csv and none have no place for an error, so stdout is empty."""
     result = invoke("verify-signature", "/nonexistent", "-o", form)
     assert (result.stdout, result.exit_code) == ("", 2)
     assert result.stderr.startswith("error[INPUT]: /nonexistent cannot be read: no such file or directory\ntry: ")
 
 
 def test_ndjson_ends_in_a_summary(invoke):
-    """Items are lines, and the last line says how it went, on failure too."""
+    """Each item is a line, and the last line is a summary, also after a failure."""
     *items, summary = map(json.loads, invoke("config", "show", "-o", "ndjson").stdout.splitlines())
     assert {item["type"] for item in items} == {"item"}
     assert (summary["type"], summary["ok"]) == ("summary", True)
@@ -109,33 +109,33 @@ def test_ndjson_ends_in_a_summary(invoke):
 
 
 def test_csv_has_a_header(invoke):
-    """One answer is one row under its names."""
+    """A single result is one row below its header."""
     header, row = invoke("config", "path", "-o", "csv").stdout.splitlines()
     assert header == "path,exists"
     assert row.endswith("/payctl/config.toml,false")
 
 
 def test_payctl_alone_shows_its_help_on_stderr(invoke):
-    """Help that nobody asked for is no result."""
+    """Help that was not asked for is not a result, so it goes to stderr with exit code 2."""
     result = invoke()
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Commands:" in result.stderr
     assert "error[USAGE]: missing command" in result.stderr
 
 
-def test_an_unknown_form_is_wrong_usage(invoke):
-    """In the environment as on the command line."""
+def test_an_unknown_output_format_is_wrong_usage(invoke):
+    """The exit code is 2 for an unknown format in -o or in PAYCTL_OUTPUT."""
     assert invoke("version", "-o", "yaml").exit_code == 2
     assert invoke("version", PAYCTL_OUTPUT="yaml").exit_code == 2
 
 
 def test_quiet_leaves_only_errors(invoke):
-    """-q takes notes away, never errors."""
+    """The option -q removes notes from stderr and never errors."""
     assert "error[INPUT]" in invoke("-q", "verify-signature").stderr
 
 
-def test_colour_is_asked_for_or_absent(invoke):
-    """A pipe has no colour; --color always has; NO_COLOR is overruled by it."""
+def test_a_pipe_has_colour_only_with_the_color_option(invoke):
+    """A pipe has no colour. --color always overrides NO_COLOR."""
     command = ["verify-signature", "--example", "zalopay"]
     assert "\x1b" not in invoke(*command).stdout
     assert "\x1b[32m✔ valid\x1b[0m" in invoke(*command, "--color", "always").stdout
@@ -143,8 +143,8 @@ def test_colour_is_asked_for_or_absent(invoke):
     assert "\x1b" not in invoke(*command, "--color", "never").stdout
 
 
-def test_completion_knows_commands_and_options(process):
-    """The script's own protocol: words and options by what is typed so far."""
+def test_completion_offers_commands_and_options(process):
+    """Completion offers commands, subcommands and options that begin with the typed letters."""
     asked = {"_PAYCTL_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     assert process(COMP_WORDS="payctl ver", **asked).stdout.split() == ["verify-signature", "version"]
     deeper = process(COMP_WORDS="payctl db ", **{**asked, "COMP_CWORD": "2"})
@@ -155,7 +155,7 @@ def test_completion_knows_commands_and_options(process):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_call_payctl(shell, answer, invoke):
-    """Each script asks payctl itself."""
+    """The script of each shell calls payctl for its completions."""
     script = answer("completion", shell)["result"]["script"]
     assert "_PAYCTL_COMPLETE" in script
     assert invoke("completion", shell).stdout == f"{script}\n"

@@ -1,4 +1,4 @@
-"""What only a real process shows: signals, closed pipes, exit codes as the shell sees them, bugs."""
+"""Behaviour that only a real process shows: signals, closed pipes, exit codes and bugs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SILENT = "postgresql://payctl:canary-password@127.0.0.1:1/payments"
 
 
 def reads_its_stdin(process):
-    """Wait until payctl has taken the first bytes and waits for more, which is where it can be interrupted."""
+    """Write a byte and wait until payctl has read it and waits for more."""
     process.stdin.write(b"{")
     process.stdin.flush()
     deadline = time.monotonic() + 20
@@ -28,7 +28,7 @@ def reads_its_stdin(process):
 
 
 def unread(process):
-    """How many bytes payctl has not taken yet."""
+    """Return the number of bytes that payctl has not read yet."""
     count = fcntl.ioctl(process.stdin, termios.FIONREAD, b"\0\0\0\0")
     return int.from_bytes(count, sys.byteorder)
 
@@ -37,8 +37,8 @@ def unread(process):
 @pytest.mark.parametrize(
     ("sent", "code", "word"), [(signal.SIGINT, 130, "INTERRUPTED"), (signal.SIGTERM, 143, "TERMINATED")]
 )
-def test_a_signal_ends_it_in_one_document(sent, code, word, started):
-    """Ctrl-C and SIGTERM unwind, say so, and leave with their own codes."""
+def test_a_signal_ends_payctl_with_one_document(sent, code, word, started):
+    """After Ctrl-C or SIGTERM payctl prints one error document and exits with 130 or 143."""
     process = started("-o", "json", "verify-signature", "-")
     reads_its_stdin(process)
     process.send_signal(sent)
@@ -60,16 +60,16 @@ def test_a_signal_ends_it_in_one_document(sent, code, word, started):
         (["schema", "no-such-schema"], {}, 8),
     ],
 )
-def test_the_shell_sees_the_code(arguments, environment, code, process):
-    """The number a shell gets, and no traceback whatever happens."""
+def test_the_shell_sees_the_exit_code(arguments, environment, code, process):
+    """The process exits with the code of the error and never prints a traceback."""
     result = process(*arguments, **environment)
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
     assert "canary" not in result.stdout + result.stderr
 
 
-def test_an_unreachable_database_says_what_to_do(process):
-    """The error names what is unreachable, and that trying again may help; the password is nowhere."""
+def test_the_error_for_an_unreachable_database_has_a_hint(process):
+    """The error names the server and says that it is retryable. It does not show the password."""
     result = process("db", "status", "-o", "json", DATABASE_URL=SILENT)
     error = json.loads(result.stdout)["error"]
     assert (error["code"], error["retryable"]) == ("DATABASE_UNAVAILABLE", True)
@@ -78,8 +78,8 @@ def test_an_unreachable_database_says_what_to_do(process):
 
 
 @pytest.mark.parametrize("verbosity", ["-q", "-v", "-vv"])
-def test_a_bug_is_exit_1_and_its_traceback_only_with_vv(verbosity, process, tmp_path):
-    """What payctl did not expect is named as a bug; -vv shows where, without secrets."""
+def test_a_bug_exits_with_1_and_shows_its_traceback_only_with_vv(verbosity, process, tmp_path):
+    """The error is INTERNAL. With -vv a traceback without secrets follows."""
     (tmp_path / "sitecustomize.py").write_text(
         "import ticketbottle_payctl.cli.commands.version as module\n"
         "def broken(name):\n    raise ZeroDivisionError('canary-secret-value of the bug')\n"
@@ -96,8 +96,8 @@ def test_a_bug_is_exit_1_and_its_traceback_only_with_vv(verbosity, process, tmp_
 
 
 @pytest.mark.parametrize("arguments", [["schema", "version"], ["--help"], ["config", "show", "-o", "json"]])
-def test_a_reader_that_left_is_no_error(arguments, started):
-    """Nobody reads stdout any more: payctl ends quietly with the code of its work."""
+def test_a_closed_stdout_is_not_an_error(arguments, started):
+    """If nobody reads stdout, payctl exits with the code of its work and prints nothing to stderr."""
     process = started(*arguments)
     process.stdout.close()
     assert process.wait(timeout=30) == 0
@@ -105,7 +105,7 @@ def test_a_reader_that_left_is_no_error(arguments, started):
 
 
 def test_a_full_disk_is_an_error():
-    """A result that could not be written is not a success."""
+    """A result that cannot be written is not a success, and no traceback is printed."""
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         command = [sys.executable, "-m", "ticketbottle_payctl", "version"]
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
@@ -115,7 +115,7 @@ def test_a_full_disk_is_an_error():
 
 
 def test_an_ascii_terminal_gets_ascii(process):
-    """Where the stream knows no more than ASCII, marks become letters and JSON is escaped, and both can be read."""
+    """If the stream supports only ASCII, marks become ASCII characters and JSON is escaped."""
     ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
     plain = process("verify-signature", "--example", "zalopay", **ascii_only)
     assert plain.stdout.startswith("+ valid  zalopay")

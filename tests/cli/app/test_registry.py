@@ -12,22 +12,22 @@ COMMANDS = pytest.mark.parametrize("entry", registry.COMMANDS, ids=lambda entry:
 
 
 @COMMANDS
-def test_the_line_of_help_is_the_docstring_s(entry):
-    """The catalogue says of a command what its own docstring says."""
+def test_the_registry_s_help_is_the_command_s_docstring(entry):
+    """The help line in the registry is the first line of the command's docstring."""
     assert inspect.getdoc(entry.load()).splitlines()[0] == entry.help
 
 
 @COMMANDS
 def test_every_command_has_a_schema(entry):
-    """What a command prints with -o json is described."""
+    """The output of every command with -o json has a JSON Schema."""
     assert schema.load(registry.schema_name(entry.name))["properties"]["schema"] == {
         "const": registry.schema_name(entry.name)
     }
 
 
 @COMMANDS
-def test_every_command_helps_on_both_spellings(entry, invoke):
-    """-h and --help are the same, exit 0, on stdout."""
+def test_every_command_has_help_with_h_and_help(entry, invoke):
+    """-h and --help print the same text to stdout and exit with 0."""
     short, long = invoke(*entry.words, "-h"), invoke(*entry.words, "--help")
     assert short.stdout == long.stdout
     assert (short.exit_code, short.stderr) == (0, "")
@@ -35,17 +35,17 @@ def test_every_command_helps_on_both_spellings(entry, invoke):
 
 
 @COMMANDS
-def test_no_option_of_a_command_is_spelled_like_a_shared_one(entry):
-    """A shared option means the same everywhere."""
+def test_no_command_has_an_option_with_a_shared_option_s_name(entry):
+    """A shared option means the same for every command."""
     assert not set(inspect.signature(entry.load()).parameters) & set(NAMES)
 
 
 @COMMANDS
-def test_functions_are_named_like_what_is_typed(entry):
-    """The word a user types finds the code."""
+def test_a_command_s_module_has_the_command_s_name(entry):
+    """The typed word leads to the module with the code."""
     assert entry.target.split(":")[0].split(".")[0] == entry.words[0].replace("-", "_")
 
 
 def test_every_group_has_commands():
-    """A word that stands before nothing is a leftover."""
+    """No group of commands is empty."""
     assert all(registry.children(words) for words in registry.GROUPS)

@@ -12,8 +12,8 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
 )
-def test_a_signal_at_the_moment_of_waiting_does_not_hang(number, code):
-    """Whoever is about to wait for the event holds its lock; the handler runs on top of him and must not take it."""
+def test_a_signal_during_a_wait_does_not_cause_a_deadlock(number, code):
+    """The main thread may hold the event's lock. The signal handler runs in the same thread and must not take it."""
     with stop_on_signals() as stop:
         with stop.event._cond:  # noqa: SLF001 - the lock that Event.wait holds for an instant
             signal.raise_signal(number)

@@ -1,4 +1,4 @@
-"""What a command imports is what a person waits for."""
+"""The modules that a command imports, because a person waits for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUN = LOOK + "from ticketbottle_payctl.cli.app.main import main; sys.argv[0] = '
 
 
 def loaded(*arguments, **environment):
-    """The heavy modules a fresh process has loaded when the command is done."""
+    """Run a command in a fresh process and return the heavy modules that it loaded."""
     result = subprocess.run(
         [sys.executable, "-c", RUN, *arguments],
         env={**os.environ, **environment},
@@ -42,29 +42,29 @@ def loaded(*arguments, **environment):
         ["--version"],
     ],
 )
-def test_quick_commands_load_nothing_heavy(arguments):
-    """No SQLAlchemy, no Kafka client, no rich where nothing is drawn."""
+def test_quick_commands_load_no_heavy_module(arguments):
+    """Quick commands load neither SQLAlchemy nor the Kafka client nor rich."""
     assert loaded(*arguments) == set()
 
 
 @pytest.mark.parametrize(
     "arguments", [["simulate", "momo", "paid"], ["reconcile", "payments", "--help"], ["reconcile", "outbox", "--help"]]
 )
-def test_httpx_is_loaded_only_to_send_something(arguments):
-    """A simulated callback that is printed needs no HTTP client, and neither does the help text."""
+def test_httpx_is_loaded_only_to_send_a_request(arguments):
+    """Printing a simulated callback or a help text does not load the HTTP client."""
     assert "httpx" not in loaded(*arguments, **environment())
 
 
 @pytest.mark.parametrize("command", ["publish-outbox", "stats", "cleanup"])
-def test_no_gateway_is_loaded_for_who_asks_none(command):
-    """What proves a callback is loaded by the commands that are given one."""
+def test_a_command_without_callbacks_loads_no_gateway(command):
+    """Only commands that get a callback load the code that verifies it."""
     code = RUN.replace("print(*sys.modules", "print(*[m for m in sys.modules if '.providers.' in m]")
     result = subprocess.run([sys.executable, "-c", code, command, "--help"], capture_output=True, text=True, check=True)
     assert result.stderr.split() == []
 
 
-def test_no_command_and_no_function_loads_the_library_that_writes_the_schemas():
-    """Pydantic is there for `make docs` only; a command would wait for it."""
+def test_no_command_and_no_function_loads_pydantic():
+    """Only `make docs` needs pydantic, and loading it would delay every command."""
     code = (
         "import sys; from ticketbottle_payctl.cli.app.registry import COMMANDS; [each.load() for each in COMMANDS]; "
         "import lambda_entrypoints.webhook, lambda_entrypoints.publish_outbox, lambda_entrypoints.cleanup; "
@@ -76,7 +76,7 @@ def test_no_command_and_no_function_loads_the_library_that_writes_the_schemas():
 
 
 def test_help_does_not_import_the_commands():
-    """The list of commands is a table, not an import of each."""
+    """`payctl --help` reads the registry and imports no command."""
     code = RUN.replace("print(*sys.modules", "print(*[m for m in sys.modules if m.startswith('ticketbottle_payctl')]")
     result = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
     modules = result.stderr.split()

@@ -21,7 +21,7 @@ OLD = timedelta(days=8)
 
 @pytest.fixture
 def insert(engine):
-    """``insert(3, state="dead")``: that many events."""
+    """Return ``insert(3, state="dead")``, which inserts that many events."""
 
     def run(count, **options):
         with engine.begin() as connection:
@@ -32,7 +32,7 @@ def insert(engine):
 
 @pytest.fixture
 def events(engine):
-    """``events()``: how many there are."""
+    """Return ``events()``, which returns the number of events."""
 
     def run():
         with engine.connect() as connection:
@@ -43,7 +43,7 @@ def events(engine):
 
 @pytest.fixture
 def clean(answer, database_url):
-    """``clean("-n")``: the document, which keeps to its schema."""
+    """Return ``clean("-n")``, which runs a cleanup and returns its valid document."""
 
     def run(*arguments, **environment):
         document = answer("cleanup", *arguments, DATABASE_URL=database_url, **environment)
@@ -58,7 +58,7 @@ def clean(answer, database_url):
 
 @pytest.fixture
 def guarded(tmp_path, database_url, answer, insert):
-    """``guarded("protected = true", "-y")``: a clean-up of three events in a profile with that guard."""
+    """Return ``guarded("protected = true", "-y")``, which cleans up 3 events in a profile with that guard."""
 
     def run(guard, *arguments):
         insert(3, state="published", age=OLD)
@@ -69,8 +69,8 @@ def guarded(tmp_path, database_url, answer, insert):
     return run
 
 
-def test_what_scripts_rely_on(clean, insert, events):
-    """Counts, horizon, bytes and batches; the configured retention needs no yes."""
+def test_a_cleanup_reports_counts_horizon_bytes_and_batches(clean, insert, events):
+    """With the configured retention the cleanup needs no --yes, and the document has all fields."""
     insert(5, state="published", age=OLD)
     insert(1, state="dead")
     insert(2)
@@ -84,24 +84,24 @@ def test_what_scripts_rely_on(clean, insert, events):
     assert events() == 3
 
 
-def test_the_retention_is_the_configured_one(clean, insert, events):
-    """OUTBOX_RETENTION_DAYS, in days."""
+def test_a_cleanup_uses_the_configured_retention(clean, insert, events):
+    """OUTBOX_RETENTION_DAYS and --older-than are obeyed."""
     insert(2, state="published", age=OLD)
     assert clean(OUTBOX_RETENTION_DAYS="9")["counts"]["deleted"] == 0
     assert clean("--older-than", "9d")["counts"]["deleted"] == 0
     assert events() == 2
 
 
-def test_the_newest_are_kept_whatever_the_retention(clean, insert, events):
-    """``--keep-newest`` wins over a shorter ``--older-than``."""
+def test_keep_newest_overrides_a_shorter_retention(clean, insert, events):
+    """Events that --keep-newest covers are kept even if --older-than is shorter."""
     insert(2, state="published", age=timedelta(hours=3))
     insert(3, state="published", age=timedelta(hours=9))
     document = clean("--older-than", "1h", "--keep-newest", "6h", "-y")
     assert (document["exit_code"], document["counts"]["deleted"], events()) == (0, 3, 2)
 
 
-def test_a_dry_run_says_rows_and_bytes(clean, invoke, database_url, insert, events):
-    """And deletes nothing, at any retention, without a yes."""
+def test_a_dry_run_of_the_cleanup_reports_rows_and_bytes(clean, invoke, database_url, insert, events):
+    """A dry run deletes nothing and needs no --yes at any retention."""
     insert(3, state="published", age=OLD)
     document = clean("-n", "--older-than", "1h")
     assert (document["dry_run"], document["counts"]["matched"], document["counts"]["deleted"]) == (True, 3, 0)
@@ -113,24 +113,24 @@ def test_a_dry_run_says_rows_and_bytes(clean, invoke, database_url, insert, even
 @pytest.mark.parametrize(
     "arguments", [["--older-than", "6d"], ["--receipts-older-than", "1d"], ["--max-affected", "2"]]
 )
-def test_what_is_not_routine_needs_a_yes(clean, insert, events, arguments):
-    """A shorter retention, proofs of what a gateway said, or more than was allowed: nothing was changed."""
+def test_a_cleanup_that_is_not_routine_needs_yes(clean, insert, events, arguments):
+    """A shorter retention, deleting receipts, or more rows than allowed exits with 7 and deletes nothing."""
     insert(3, state="published", age=OLD)
     document = clean(*arguments)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")
     assert events() == 3
 
 
-def test_a_yes_allows_it(clean, insert, events):
-    """Up to the cap."""
+def test_yes_allows_a_cleanup_up_to_the_limit(clean, insert, events):
+    """--yes allows a shorter retention, but not more rows than --max-affected."""
     insert(3, state="published", age=OLD)
     assert clean("--older-than", "1h", "-y", "--max-affected", "2")["exit_code"] == 7
     assert clean("--older-than", "1h", "-y")["counts"]["deleted"] == 3
     assert events() == 0
 
 
-def test_the_configured_retention_has_no_cap_but_a_given_one(clean, insert):
-    """The daily run is not stopped by the size of a day."""
+def test_a_routine_cleanup_has_no_limit_unless_one_is_given(clean, insert):
+    """The daily cleanup deletes any number of events, but a given --max-affected is obeyed."""
     insert(1200, state="published", age=OLD)
     assert clean("--max-affected", "1000")["exit_code"] == 7
     assert clean()["counts"]["deleted"] == 1200
@@ -148,13 +148,13 @@ def test_the_configured_retention_has_no_cap_but_a_given_one(clean, insert):
         ("max_affected = 3", [], True),
     ],
 )
-def test_profiles_guard_it(guarded, guard, arguments, allowed):
-    """The same ladder as for every command that changes rows."""
+def test_a_profile_s_guards_apply_to_the_cleanup(guarded, guard, arguments, allowed):
+    """read_only, protected and max_affected stop a cleanup as they stop every command that changes rows."""
     assert guarded(guard, *arguments)["exit_code"] == (0 if allowed else 7)
 
 
-def test_an_archive_is_written_and_told(clean, insert, tmp_path):
-    """Its file and how many events went to it."""
+def test_a_cleanup_writes_an_archive_and_reports_it(clean, insert, tmp_path):
+    """The document has the archive's path and the number of archived events."""
     insert(3, state="published", age=OLD)
     path = tmp_path / "gone.ndjson.gz"
     document = clean("--archive", str(path))
@@ -163,22 +163,22 @@ def test_an_archive_is_written_and_told(clean, insert, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["events.ndjson", "missing/events.gz"])
-def test_an_archive_that_cannot_be_is_refused_first(clean, insert, events, tmp_path, name):
-    """Exit 2, and nothing is deleted."""
+def test_an_impossible_archive_is_refused_before_anything_is_deleted(clean, insert, events, tmp_path, name):
+    """The exit code is 2 and all events are kept."""
     insert(3, state="published", age=OLD)
     assert clean("--archive", str(tmp_path / name))["exit_code"] == 2
     assert events() == 3
 
 
-def test_the_time_was_up(clean, insert):
-    """Exit 10; what was deleted stays deleted."""
+def test_a_cleanup_that_reaches_its_time_limit_exits_with_10(clean, insert):
+    """Events that were deleted before the limit stay deleted."""
     insert(5, state="published", age=OLD)
     document = clean("--batch-size", "1", "--max-duration", "1ms")
     assert (document["exit_code"], document["result"]["stopped_because"]) == (10, "deadline")
 
 
-def test_unpublished_events_are_told_to_people(invoke, database_url, insert):
-    """With how many, since when, why, and what to type."""
+def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert):
+    """The output has their number, the age of the oldest one, the reason and a command to paste."""
     insert(2, state="dead", age=timedelta(days=3, hours=4), last_error="boom \x1b]0;title\x07")
     insert(1, age=timedelta(hours=2))
     result = invoke("cleanup", DATABASE_URL=database_url)
@@ -192,14 +192,14 @@ def test_unpublished_events_are_told_to_people(invoke, database_url, insert):
 @pytest.mark.parametrize(
     ("arguments", "deleted"), [([], 3), (["--keep-newest", "200h"], 0), (["--keep-newest", "6h"], 3)]
 )
-def test_the_newest_are_kept_whatever_else_is_said(clean, insert, arguments, deleted):
-    """--keep-newest is a floor under the retention, and not above it."""
+def test_keep_newest_is_a_minimum_for_the_retention(clean, insert, arguments, deleted):
+    """A --keep-newest that is shorter than the retention changes nothing."""
     insert(3, state="published", age=OLD)
     assert clean(*arguments)["counts"]["deleted"] == deleted
 
 
-def test_a_short_retention_stops_at_the_newest(clean, insert, events):
-    """What --older-than would take is kept by --keep-newest."""
+def test_a_short_retention_does_not_delete_the_newest_events(clean, insert, events):
+    """--older-than 1h deletes no event that --keep-newest 6h covers."""
     insert(2, state="published", age=timedelta(hours=3))
     insert(3, state="published", age=timedelta(hours=7))
     assert clean("--older-than", "1h", "--keep-newest", "6h", "-y")["counts"]["deleted"] == 3
@@ -207,14 +207,14 @@ def test_a_short_retention_stops_at_the_newest(clean, insert, events):
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_a_batch_is_as_large_as_said(clean, insert, size):
-    """--batch-size is how many events one transaction deletes."""
+def test_batch_size_is_the_number_of_events_in_a_transaction(clean, insert, size):
+    """A cleanup of five events takes as many batches as --batch-size needs."""
     insert(5, state="published", age=OLD)
     assert clean("--batch-size", str(size))["result"]["batches"] == -(-5 // size)
 
 
-def test_a_run_that_deletes_leaves_a_trace(clean, insert, answer, database_url):
-    """Who, why and how many in payctl.runs; one that deletes nothing leaves none."""
+def test_a_cleanup_that_deletes_events_is_recorded(clean, insert, answer, database_url):
+    """payctl.runs has the actor, the reason and the counts. A cleanup that deletes nothing is not recorded."""
     insert(3, state="published", age=OLD)
     for arguments in (["-n"], ["--older-than", "9d"]):
         assert clean(*arguments)["run_id"] is None
@@ -224,8 +224,11 @@ def test_a_run_that_deletes_leaves_a_trace(clean, insert, answer, database_url):
     assert (run["reason"], run["actor"], run["counts"]["deleted"]) == ("disk full", "An", 3)
 
 
-def test_a_run_whose_time_was_up_is_recorded_so(clean, insert, answer, database_url):
-    """It is over, with what it deleted; the next run goes on by itself, so it is not one to resume."""
+def test_a_cleanup_that_reaches_its_time_limit_is_recorded_as_incomplete(clean, insert, answer, database_url):
+    """The record has the number of deleted events.
+
+    The run cannot be resumed, because the next cleanup does the rest.
+    """
     insert(3000, state="published", age=OLD)
     assert clean("--batch-size", "1", "--max-duration", "1s")["exit_code"] == 10
     (run,) = answer("runs", "list", DATABASE_URL=database_url)["items"]
@@ -233,8 +236,8 @@ def test_a_run_whose_time_was_up_is_recorded_so(clean, insert, answer, database_
 
 
 @pytest.mark.parametrize(("reason", "warned"), [([], 0), (["--reason", "disk"], 1)])
-def test_without_a_right_to_record_it_cleans_up_all_the_same(clean, insert, engine, reason, warned):
-    """The scheduled role has none; only who gave a reason is told that it is kept nowhere."""
+def test_a_cleanup_works_without_the_permission_to_record_it(clean, insert, engine, reason, warned):
+    """The scheduled role cannot record runs. A warning says so only if a reason was given."""
     insert(3, state="published", age=OLD)
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE payctl.runs RENAME TO runs_elsewhere")
@@ -244,8 +247,8 @@ def test_without_a_right_to_record_it_cleans_up_all_the_same(clean, insert, engi
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_finishes_the_batch(started, database_url, insert, events, number):
-    """The document is whole, and says how far it came."""
+def test_a_signal_ends_a_cleanup_after_the_current_batch(started, database_url, insert, events, number):
+    """The document is complete and has the number of deleted events."""
     insert(30_000, state="published", age=OLD)
     process = started("cleanup", "--batch-size", "1", "-o", "json", DATABASE_URL=database_url)
     deadline = time.monotonic() + 30
@@ -260,8 +263,8 @@ def test_a_signal_finishes_the_batch(started, database_url, insert, events, numb
 
 
 @pytest.mark.parametrize(("typed", "ends"), [("y", (0, 1)), ("", (7, 4))])
-def test_a_person_is_asked(database_url, engine, insert, events, typed, ends):
-    """On a terminal, with the plan in front; the default is no, and what expires meanwhile was not asked about."""
+def test_a_cleanup_on_a_terminal_asks_for_confirmation(database_url, engine, insert, events, typed, ends):
+    """The default answer is no. Events that expire during the question are not deleted."""
     insert(3, state="published", age=OLD)
     insert(1, state="published", age=timedelta(0))
     master, slave = pty.openpty()

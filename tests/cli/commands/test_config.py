@@ -24,19 +24,19 @@ max_affected = 5
 
 @pytest.fixture
 def config(tmp_path):
-    """A configuration file with one profile."""
+    """Return the path of a configuration file with one profile."""
     file = tmp_path / "config.toml"
     file.write_text(FILE, "utf-8")
     return str(file)
 
 
 def by_name(document):
-    """The settings shown, by their names."""
+    """Return the settings of a document by name."""
     return {item["name"]: item for item in document["items"]}
 
 
-def test_a_profile_fills_what_the_environment_leaves(config, answer):
-    """A value of the environment comes first, the profile's next, the default last; each says where it is from."""
+def test_the_environment_overrides_a_profile_and_a_profile_the_default(config, answer):
+    """For each setting config show says where its value comes from."""
     shown = by_name(answer("config", "show", "--config", config, "-p", "staging", KAFKA_BROKERS="from-env:9092"))
     assert (shown["KAFKA_BROKERS"]["value"], shown["KAFKA_BROKERS"]["origin"]) == ("from-env:9092", "environment")
     assert (shown["OUTBOX_BATCH_SIZE"]["value"], shown["KAFKA_SSL"]["value"]) == ("77", "true")
@@ -44,8 +44,8 @@ def test_a_profile_fills_what_the_environment_leaves(config, answer):
     assert (shown["OUTBOX_MAX_RETRIES"]["value"], shown["OUTBOX_MAX_RETRIES"]["origin"]) == ("5", "default")
 
 
-def test_guards_and_zone_are_shown_with_where_they_came_from(config, answer):
-    """What a profile says of them is the profile's, what it leaves out the default's."""
+def test_config_show_has_guards_and_time_zone_with_their_origin(config, answer):
+    """Each guard comes from the profile or is the default."""
     shown = by_name(answer("config", "show", "--config", config, "-p", "staging"))
     seen = {
         name: (shown[name]["value"], shown[name]["origin"].split()[0]) for name in shown if name.startswith("guard.")
@@ -60,8 +60,8 @@ def test_guards_and_zone_are_shown_with_where_they_came_from(config, answer):
     assert (plain["guard.max_affected"]["value"], plain["guard.max_affected"]["origin"]) == ("1000", "default")
 
 
-def test_no_secret_is_shown(config, answer, keys):
-    """Of a secret it is said that it is set, in every form, and of a database where it is."""
+def test_config_show_shows_no_secret(config, answer, keys):
+    """A secret is only shown as set, and a database only by its place."""
     url = "postgresql://canary-user:canary-password@db.example:5433/payments?schema=x"
     document = answer("config", "show", "--config", config, "-p", "staging", DATABASE_URL=url, **keys)
     shown = by_name(document)
@@ -70,14 +70,14 @@ def test_no_secret_is_shown(config, answer, keys):
     assert "canary" not in json.dumps(document)
 
 
-def test_the_profile_is_named_in_the_document(config, answer):
-    """Whoever reads it later knows whose settings were used; PAYCTL_PROFILE names it as well."""
+def test_the_document_names_the_profile(config, answer):
+    """The document has the profile of -p or of PAYCTL_PROFILE."""
     assert answer("config", "path", "--config", config, "-p", "staging")["profile"] == "staging"
     assert answer("config", "path", PAYCTL_CONFIG=config, PAYCTL_PROFILE="staging")["profile"] == "staging"
 
 
 def test_an_unknown_profile_is_refused_by_every_command(config, answer):
-    """Exit 3, with the names there are, also where no setting is needed: an ignored name would mislead."""
+    """The exit code is 3 with a list of profiles, even for a command without settings."""
     document = answer("version", "--config", config, "-p", "production")
     assert document["exit_code"] == 3
     assert "staging" in document["error"]["hint"]
@@ -100,8 +100,8 @@ def test_an_unknown_profile_is_refused_by_every_command(config, answer):
         ("\xff", "not valid TOML"),
     ],
 )
-def test_a_file_that_is_not_understood_is_named_with_the_place(text, words, answer, tmp_path):
-    """Exit 3; nothing in it is passed over silently, and no value of it is quoted."""
+def test_the_error_for_an_invalid_configuration_file_names_the_place(text, words, answer, tmp_path):
+    """The exit code is 3. The error names file and key and does not show a value."""
     file = tmp_path / "config.toml"
     file.write_bytes(text.encode("latin-1"))
     document = answer("version", "--config", str(file), "-p", "staging")
@@ -111,13 +111,13 @@ def test_a_file_that_is_not_understood_is_named_with_the_place(text, words, answ
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "", "/dev/zero"])
-def test_a_file_that_cannot_be_read_is_a_matter_of_configuration(name, answer, tmp_path):
-    """Exit 3 for a missing one, a directory, an endless one."""
+def test_an_unreadable_configuration_file_is_a_config_error(name, answer, tmp_path):
+    """A missing file, a directory and an endless device exit with 3."""
     assert answer("version", "--config", str(tmp_path / name), "-p", "staging")["exit_code"] == 3
 
 
-def test_guards_are_read(config):
-    """What later commands ask before they change something."""
+def test_a_profile_s_guards_are_loaded(config):
+    """The loaded profile has the guards and the time zone of the file."""
     profile = load("staging", config, {})
     assert (profile.guard.protected, profile.guard.read_only, profile.guard.max_affected) == (True, False, 5)
     assert profile.tz == "Asia/Ho_Chi_Minh"
@@ -131,20 +131,20 @@ def test_guards_are_read(config):
         ({"XDG_CONFIG_HOME": "relative", "HOME": "/h"}, "/h/.config/payctl/config.toml"),
     ],
 )
-def test_the_file_is_where_xdg_puts_it(environ, path):
+def test_the_default_configuration_file_is_in_xdg_config_home(environ, path):
     """A relative XDG_CONFIG_HOME is ignored, as its specification says."""
     assert str(config_path(None, environ)) == path
 
 
-def test_no_file_is_read_unasked(tmp_path):
-    """Without a profile the file is not even opened."""
+def test_a_missing_configuration_file_is_an_error_only_if_it_is_named(tmp_path):
+    """Without a profile and without --config, a missing file is not an error."""
     assert load(None, None, {"HOME": str(tmp_path)}).name is None
     with pytest.raises(ConfigError):
         load(None, str(tmp_path / "missing"), {})
 
 
-def test_validate_lists_all_that_is_wrong(answer):
-    """Every group is checked, not only up to the first fault; exit 3."""
+def test_validate_lists_every_fault(answer):
+    """Validate checks every group of settings and exits with 3."""
     document = answer("config", "validate", KAFKA_SASL_MECHANISM="plain", KAFKA_BROKERS="b:1", ZALOPAY_KEY2="canary-1")
     wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}
     assert document["exit_code"] == 3
@@ -153,8 +153,8 @@ def test_validate_lists_all_that_is_wrong(answer):
     assert document["counts"] == {"checked": 8, "wrong": 3}
 
 
-def test_validate_is_content_with_what_is_right(answer, keys):
-    """Exit 0; a gateway without keys is off, which is no fault."""
+def test_validate_accepts_valid_settings(answer, keys):
+    """The exit code is 0. A gateway without keys is off, which is not a fault."""
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
     assert answer("config", "validate", **settings)["ok"]
     assert answer("config", "validate", **settings, **keys)["ok"]
@@ -172,8 +172,8 @@ def test_validate_is_content_with_what_is_right(answer, keys):
         ("PAYCTL_SHARDS", "٣"),
     ],
 )
-def test_a_wrong_setting_is_named_and_not_quoted(name, value, answer):
-    """One clear error that names the variable, exit 3; its value is printed nowhere."""
+def test_the_error_for_a_wrong_setting_names_the_variable(name, value, answer):
+    """The exit code is 3, and the value is not printed."""
     document = answer("config", "show", **{name: value})
     assert document["exit_code"] == 3
     assert name in document["error"]["message"]
@@ -191,8 +191,8 @@ def test_a_wrong_setting_is_named_and_not_quoted(name, value, answer):
         "http://[canary",
     ],
 )
-def test_a_wrong_database_url_is_named_and_not_quoted(url, answer):
-    """The variable is in the error, nothing of its value."""
+def test_the_error_for_a_wrong_database_url_names_the_variable(url, answer):
+    """The exit code is 3, and no part of the URL is printed."""
     document = answer("db", "status", DATABASE_URL=url)
     assert document["exit_code"] == 3
     assert "DATABASE_URL" in document["error"]["message"]
@@ -208,8 +208,8 @@ def test_a_wrong_database_url_is_named_and_not_quoted(url, answer):
         ('QWERTY = "x"', "QWERTY", "nothing reads it"),
     ],
 )
-def test_a_name_that_nothing_reads_is_wrong(line, name, words, answer, tmp_path):
-    """In a profile each one, with the nearest that there is; exit 3, and no value is quoted."""
+def test_validate_refuses_an_unknown_name_in_a_profile(line, name, words, answer, tmp_path):
+    """The error suggests the most similar name, exits with 3 and does not show the value."""
     file = tmp_path / "config.toml"
     file.write_text(f"[profiles.dev]\n{line}\n", "utf-8")
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
@@ -220,8 +220,8 @@ def test_a_name_that_nothing_reads_is_wrong(line, name, words, answer, tmp_path)
     assert "canary" not in json.dumps(document)
 
 
-def test_of_the_environment_a_near_miss_is_wrong(answer):
-    """Others' variables are nobody's business, also where they begin like payctl's."""
+def test_validate_refuses_a_misspelt_variable_of_the_environment(answer):
+    """Variables of other programs are ignored, even if they begin like payctl's."""
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
     others = {"PAYCTL_TEST_POSTGRES": "x", "PAYCTL_OUTPUT": "json", "KAFKA_HEAP_OPTS": "x"}
     assert answer("config", "validate", **settings, **others)["ok"]
@@ -229,8 +229,8 @@ def test_of_the_environment_a_near_miss_is_wrong(answer):
     assert "did you mean PAYCTL_SHARDS?" in next(item["message"] for item in document["items"] if not item["ok"])
 
 
-def test_every_setting_that_is_read_is_shown(answer):
-    """What a rotation and the functions need too, where it is set; of a secret only that it is."""
+def test_config_show_has_every_setting(answer):
+    """Settings for rotation and for the functions are shown too. A secret is only shown as set."""
     given = {
         "PAYCTL_LOOP_SECONDS": "30", "PAYCTL_ALERTS_TOPIC_ARN": "arn:aws:sns:x", "AWS_REGION": "ap-southeast-1",
         "PAYCTL_DEAD_EVENTS_QUEUE_URL": "https://sqs/q", "PAYCTL_TRACES": "xray-udp", "PAYCTL_ACTOR": "Lan",
@@ -243,8 +243,8 @@ def test_every_setting_that_is_read_is_shown(answer):
     assert set(DEFAULTED) <= set(shown)
 
 
-def test_a_secret_that_only_the_functions_read_checks_nothing_here(answer):
-    """The command line asks no Secrets Manager, and says so; the settings are no fault."""
+def test_validate_accepts_secrets_that_only_the_functions_read(answer):
+    """The command line does not call Secrets Manager, and the message says so."""
     arns = {"MOMO_ACCESS_KEY_SECRET_ARN": "arn:1", "MOMO_SECRET_KEY_SECRET_ARN": "arn:2"}
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092", "MOMO_PARTNER_CODE": "TB"}
     momo = by_name(answer("config", "validate", **settings, **arns))["momo"]
@@ -269,8 +269,8 @@ def test_a_secret_that_only_the_functions_read_checks_nothing_here(answer):
         ({"TZ": "Canary/Nowhere"}, "time zone", "TZ is not a time zone"),
     ],
 )
-def test_validate_finds_it_without_connecting(settings, name, words, answer):
-    """The hosts do not exist; a sentence says what is wrong, no value is quoted, and the exit is 3."""
+def test_validate_finds_faults_without_a_connection(settings, name, words, answer):
+    """The message says what is wrong, no value is shown, and the exit code is 3."""
     right = {"DATABASE_URL": "postgresql://u:p@h.invalid/d", "KAFKA_BROKERS": "b.invalid:9092"}
     document = answer("config", "validate", **{**right, **settings})
     wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}
@@ -287,8 +287,8 @@ def test_validate_finds_it_without_connecting(settings, name, words, answer):
         ("sslaccept=accept_invalid_certs", "the server's certificate is not checked"),
     ],
 )
-def test_validate_warns_of_what_stops_nothing(query, words, answer, invoke):
-    """Exit 0: the payment service connects with it. The warning is in the document and on stderr."""
+def test_validate_warns_of_harmless_faults(query, words, answer, invoke):
+    """The exit code is 0, and the warning is in the document and on stderr."""
     settings = {"DATABASE_URL": f"postgresql://u:p@h/d?{query}", "KAFKA_BROKERS": "b:9092"}
     document = answer("config", "validate", **settings)
     assert (document["exit_code"], len(document["warnings"])) == (0, 1)
@@ -296,8 +296,8 @@ def test_validate_warns_of_what_stops_nothing(query, words, answer, invoke):
     assert words in invoke("config", "validate", **settings).stderr
 
 
-def test_where_the_database_is_is_said_alike_everywhere(answer, invoke, database_url, postgres):
-    """Config show, config validate, cdc config and the line before a change name the place of the connection."""
+def test_every_command_shows_the_database_s_place_in_the_same_way(answer, invoke, database_url, postgres):
+    """The commands config show, config validate, cdc config and db upgrade name the same place."""
     name = database_url.rpartition("/")[2]
     userinfo = database_url.partition("//")[2].rpartition("@")[0]
     url = f"postgresql://{userinfo}@whatever.invalid/x?host=127.0.0.1&port={postgres.port}&dbname={name}"

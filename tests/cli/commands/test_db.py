@@ -7,8 +7,8 @@ from ticketbottle_payctl.store.db import migrations
 pytestmark = pytest.mark.postgres
 
 
-def test_upgrade_and_status_agree(answer, empty_database_url):
-    """What is missing before is applied by the upgrade, and there after it; a second upgrade finds nothing to do."""
+def test_db_upgrade_and_db_status_agree(answer, empty_database_url):
+    """The upgrade applies exactly the steps that status lists as pending, and a second upgrade does nothing."""
     known = [step.name for step in migrations.known()]
     database = {"DATABASE_URL": empty_database_url}
     assert answer("db", "status", **database)["result"] == {"up_to_date": False, "applied": [], "pending": known}
@@ -19,8 +19,8 @@ def test_upgrade_and_status_agree(answer, empty_database_url):
     assert answer("db", "status", **database)["result"]["up_to_date"]
 
 
-def test_people_are_told_what_to_run(invoke, empty_database_url):
-    """Status names the command that is missing, upgrade the steps it ran."""
+def test_db_status_names_the_command_to_run(invoke, empty_database_url):
+    """Status names `payctl db upgrade`, and the upgrade lists the steps that it ran."""
     database = {"DATABASE_URL": empty_database_url}
     assert "payctl db upgrade" in invoke("db", "status", **database).stdout
     assert "✔  ran" in invoke("db", "upgrade", **database).stdout

@@ -14,7 +14,7 @@ KEYS_ONLY = ["doctor", "--only", "keys"]
 
 @pytest.mark.postgres
 def test_a_whole_world_is_healthy(database_url, mock_kafka, keys, answer):
-    """Database, brokers and keys: exit 0, every check is in the document."""
+    """With a database, brokers and keys payctl doctor exits with 0, and the document has every check."""
     environment = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **keys}
     document = answer("doctor", **environment)
     assert (document["exit_code"], document["result"]["healthy"], document["counts"]["fail"]) == (0, True, 0)
@@ -22,7 +22,7 @@ def test_a_whole_world_is_healthy(database_url, mock_kafka, keys, answer):
 
 
 def test_without_settings_it_says_what_to_set(invoke):
-    """Exit 5, not a crash: each missing setting is a finding with what mends it."""
+    """Without settings payctl doctor exits with 5, and each missing setting is a finding with a fix."""
     result = invoke("doctor")
     assert result.exit_code == 5
     assert "✘  database     DATABASE_URL is not set" in result.stdout
@@ -33,7 +33,7 @@ def test_without_settings_it_says_what_to_set(invoke):
 
 @pytest.mark.postgres
 def test_a_warning_is_no_failure(database_url, engine, invoke):
-    """Exit 0, the finding stands out, and the command that mends it is there to paste."""
+    """A warning exits with 0, and the finding has a command to paste."""
     with engine.begin() as connection:
         insert_events(connection, 5, state="sent_unmarked")
     result = invoke("doctor", "--only", "old-service", DATABASE_URL=database_url)
@@ -45,7 +45,7 @@ def test_a_warning_is_no_failure(database_url, engine, invoke):
 
 @pytest.mark.parametrize("spelled", [["--only", "keys"], ["--only", "keys", "--only", "kafka"]])
 def test_only_looks_only_at_that(spelled, answer):
-    """One check or several, in the usual order."""
+    """--only runs one or several checks in the usual order."""
     document = answer("doctor", *spelled)
     assert {item["check"] for item in document["items"]} == set(spelled) - {"--only"}
 
@@ -62,14 +62,14 @@ def test_only_looks_only_at_that(spelled, answer):
     ],
 )
 def test_what_would_be_ignored_is_refused(arguments, words, answer):
-    """Exit 2 names it."""
+    """An option that would have no effect exits with 2, and the error names it."""
     document = answer("doctor", *arguments)
     assert document["exit_code"] == 2
     assert words in document["error"]["message"]
 
 
 def test_a_bundle_has_the_findings_and_no_secret(tmp_path, keys, answer):
-    """For a colleague: settings, versions, findings; readable by its owner only."""
+    """The bundle has settings, versions and findings, and only its owner can read it."""
     file = tmp_path / "bundle.json"
     url = "postgresql://canary-user:canary-password@127.0.0.1:1/payments"
     document = answer("doctor", "--only", "keys", "--only", "database", "--bundle", str(file), DATABASE_URL=url, **keys)
@@ -84,7 +84,7 @@ def test_a_bundle_has_the_findings_and_no_secret(tmp_path, keys, answer):
 
 @pytest.mark.parametrize("kind", ["file", "link", "directory"])
 def test_a_bundle_overwrites_nothing(kind, tmp_path, answer):
-    """Not a file, not what a link leads to; and it is said before anything is looked at."""
+    """An existing file, link or directory is refused before any check runs."""
     place = tmp_path / "bundle.json"
     if kind == "file":
         place.write_text("mine", "utf-8")
@@ -99,7 +99,7 @@ def test_a_bundle_overwrites_nothing(kind, tmp_path, answer):
 
 
 def test_a_bundle_that_cannot_be_written_says_why(answer):
-    """Exit 2, with the system's reason."""
+    """The exit code is 2, and the error has the operating system's reason."""
     document = answer(*KEYS_ONLY, "--bundle", "/nonexistent/bundle.json")
     assert document["exit_code"] == 2
     assert "No such file or directory" in document["error"]["message"]
@@ -107,7 +107,7 @@ def test_a_bundle_that_cannot_be_written_says_why(answer):
 
 @pytest.mark.postgres
 def test_the_repair_shows_its_plan_and_changes_nothing_with_n(database_url, engine, invoke):
-    """The plan on stdout, and the rows as they were."""
+    """With -n the repair prints its plan and changes no row."""
     with engine.begin() as connection:
         insert_events(connection, 5, state="sent_unmarked")
     repair = ["doctor", "--fix-published-flags"]

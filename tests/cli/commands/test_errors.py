@@ -1,4 +1,4 @@
-"""Every error has a code of its own, a hint, and a place in the reference."""
+"""Every error has its own code, a hint and a row in docs/errors.md."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ OTHERS = [typer.BadParameter("x"), typer.Abort(), KeyboardInterrupt(), Terminate
 
 
 def rows():
-    """The reference's rows by code."""
+    """Return the rows of the reference by code."""
     lines = PAGE.read_text("utf-8").splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
     return {row[0].strip("`"): row for row in cells}
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_an_error_has_a_code_a_hint_and_a_row(kind):
-    """Also where it is raised without a hint; what the row says is what the error says."""
+def test_every_error_has_a_code_a_hint_and_a_row(kind):
+    """An error that is raised without a hint has the hint of its row in the reference."""
     failure = describe(kind("what failed"), "payctl --help")
     assert failure.hint
     row = rows()[failure.code]
@@ -36,25 +36,25 @@ def test_an_error_has_a_code_a_hint_and_a_row(kind):
 
 
 @pytest.mark.parametrize("error", OTHERS, ids=lambda error: type(error).__name__)
-def test_what_is_not_ours_has_a_code_a_hint_and_a_row(error):
-    """Wrong usage, signals and bugs are in the reference too."""
+def test_usage_errors_signals_and_bugs_have_a_code_a_hint_and_a_row(error):
+    """Errors that are not PayctlErrors are in the reference too."""
     failure = describe(error, "payctl --help")
     assert failure.hint
     assert rows()[failure.code][1] == str(int(failure.exit_code))
 
 
-def test_the_codes_are_distinct():
-    """A script can tell every error from every other."""
+def test_no_two_errors_have_the_same_code():
+    """A script can tell all errors apart by their code."""
     codes = [kind.code for kind in CLASSES]
     assert len(codes) == len(set(codes))
 
 
-def test_the_reference_has_no_other_codes():
-    """A row that no error has is a leftover."""
+def test_the_error_reference_has_no_unknown_code():
+    """Every row of docs/errors.md belongs to an error."""
     known = {kind.code for kind in CLASSES} | {describe(error, "").code for error in OTHERS}
     assert set(rows()) == known
 
 
-def test_a_hint_that_was_given_comes_first():
-    """What is known where it is raised is better than the usual."""
+def test_a_given_hint_overrides_the_default_hint():
+    """An error that is raised with a hint shows this hint."""
     assert errors.InputError("x", hint="look here").hint == "look here"

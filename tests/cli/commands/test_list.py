@@ -1,4 +1,4 @@
-"""``payctl list`` and ``payctl show`` as they are typed."""
+"""The commands ``payctl list`` and ``payctl show``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PERSONAL = '{"buyer": {"phone": "0901"}, "memo": "x"}'
 
 @pytest.fixture
 def events(engine):
-    """Some of each kind, with their payments."""
+    """Insert 60 published and 3 dead events with their payments."""
     with engine.begin() as connection:
         insert_events(connection, 60, state="published", age=timedelta(hours=2))
         insert_events(connection, 3, state="dead", last_error="\x1b[2J password=hunter2 \u202e")
@@ -31,7 +31,7 @@ def events(engine):
 
 @pytest.mark.usefixtures("events")
 def test_a_page_and_the_next(ask):
-    """Fifty unless said otherwise; `next` goes on where it ended."""
+    """A page has 50 rows by default, and --after with its `next` returns the following page."""
     first = ask("list", "outbox")
     assert (first["counts"], first["truncated"]) == ({"listed": 50}, True)
     second = ask("list", "outbox", "--after", first["next"])
@@ -42,7 +42,7 @@ def test_a_page_and_the_next(ask):
 
 @pytest.mark.usefixtures("events")
 def test_every_kind_of_row_is_listed(ask, engine):
-    """Payments and kept callbacks in their own shape."""
+    """The lists of payments and receipts accept their own selectors."""
     with engine.begin() as connection:
         insert_payment(connection, provider="MOMO", age=timedelta(hours=1))
     assert ask("list", "payments", "--provider", "momo", "--stuck")["counts"] == {"listed": 1}
@@ -52,7 +52,7 @@ def test_every_kind_of_row_is_listed(ask, engine):
 
 @pytest.mark.usefixtures("events")
 def test_ndjson_is_typed_lines_with_a_summary(invoke, database_url):
-    """And csv a header with the fields that were asked for, in that order."""
+    """Each ndjson line has a type, and csv has the fields of --fields in that order."""
     lines = invoke("list", "outbox", "--all", "-o", "ndjson", DATABASE_URL=database_url).stdout.splitlines()
     documents = [json.loads(line) for line in lines]
     assert [document["type"] for document in documents] == ["item"] * 63 + ["summary"]
@@ -65,7 +65,7 @@ def test_ndjson_is_typed_lines_with_a_summary(invoke, database_url):
 @pytest.mark.usefixtures("events")
 @pytest.mark.parametrize("form", ["table", "json", "ndjson", "csv"])
 def test_what_a_row_holds_moves_no_cursor_and_tells_no_secret(invoke, database_url, form):
-    """An error's text came from elsewhere."""
+    """Control characters are escaped and secrets are blanked in an event's error text."""
     shown = invoke("list", "outbox", "--failed", "-o", form, DATABASE_URL=database_url).stdout
     assert "\x1b" not in shown
     assert "\u202e" not in shown
@@ -73,7 +73,7 @@ def test_what_a_row_holds_moves_no_cursor_and_tells_no_secret(invoke, database_u
 
 
 def test_an_error_in_the_middle_ends_the_lines_with_a_summary(invoke, database_url, engine):
-    """A database that lacks what is asked for: the summary holds the error, the exit code says so."""
+    """If a table is missing, the ndjson summary has the error and the exit code is 3."""
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
     result = invoke("list", "receipts", "-o", "ndjson", DATABASE_URL=database_url)
@@ -83,7 +83,7 @@ def test_an_error_in_the_middle_ends_the_lines_with_a_summary(invoke, database_u
 
 @pytest.mark.usefixtures("events")
 def test_a_reader_that_goes_away_is_not_an_error(database_url):
-    """As with head."""
+    """`payctl list ... | head` exits with 0 and prints nothing to stderr."""
     command = (
         f'"{sys.executable}" -m ticketbottle_payctl list outbox --all -q -o csv | head -n 1; exit ${{PIPESTATUS[0]}}'
     )
@@ -103,7 +103,7 @@ def test_a_reader_that_goes_away_is_not_an_error(database_url):
     ids=" ".join,
 )
 def test_what_cannot_be_meant_is_refused(ask, arguments):
-    """Exit 2."""
+    """An unknown field, a bad cursor or contradicting options exit with 2."""
     assert ask("list", "outbox", *arguments)["exit_code"] == 2
 
 
@@ -116,14 +116,14 @@ def test_what_cannot_be_meant_is_refused(ask, arguments):
     ],
 )
 def test_a_misspelt_word_is_not_taken_for_an_empty_answer(ask, what, option, misspelt, known):
-    """Exit 2 with the words there are; those are accepted in any case."""
+    """An unknown --status or --result exits with 2 and lists the known words, which are accepted in any case."""
     refused = ask("list", what, option, misspelt)
     assert (refused["exit_code"], known in refused["error"]["message"]) == (2, True)
     assert ask("list", what, option, known.swapcase())["exit_code"] == 0
 
 
 def test_payments_are_listed_in_one_statement_for_thousands(ask, engine):
-    """The table has no index on their creation: a page of two thousand would sort a million rows five hundred times."""
+    """The table payments has no index on its creation time, so each page would sort the whole table."""
     with engine.begin() as connection:
         insert_events(connection, 4500)
         insert_payments_of_events(connection)
@@ -142,7 +142,7 @@ def test_payments_are_listed_in_one_statement_for_thousands(ask, engine):
 
 
 def test_show_masks_what_may_be_personal(ask, engine):
-    """Of a payload only the names known to be harmless keep their value, unless it is asked for."""
+    """Only payload fields that are known to be harmless are shown, unless --unmask is given."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
         insert_payments_of_events(connection)
@@ -161,13 +161,13 @@ def test_show_masks_what_may_be_personal(ask, engine):
 
 
 def test_show_what_is_not_there(ask):
-    """Exit 8, with where to look."""
+    """An unknown order exits with 8 and a hint to use payctl list."""
     document = ask("show", "nope")
     assert (document["exit_code"], "payctl list" in document["error"]["hint"]) == (8, True)
 
 
 def test_an_archive_is_listed_without_a_database(answer, tmp_path):
-    """What cleanup wrote can be read back, filtered, as rows of the same shape."""
+    """--from-archive lists the events of an archive with filters, in the same form as the table's rows."""
     rows = [
         {"id": f"e{number}", "aggregateId": f"p{number}", "aggregateType": "payment", "eventType": event_type,
          "payload": {"order_code": f"TB-{number}", "provider": "ZALOPAY"}, "published": True,

@@ -1,4 +1,4 @@
-"""The webhook on real HTTP: a process that listens, and callbacks that come over a socket."""
+"""``payctl listen`` over real HTTP: a process that listens, and callbacks over a socket."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONG_QUERY = "/webhook/vnpay?" + "x" * 70_000
 
 @pytest.fixture
 def listening(started, database_url):
-    """Start it on a free port in a form; gives the process and the port."""
+    """Return a function that starts payctl listen on a free port and returns process and port."""
 
     def start(form="ndjson"):
         process = started("listen", "--port", "0", "-o", form, DATABASE_URL=database_url, **KEYS)
@@ -39,20 +39,20 @@ def listening(started, database_url):
 
 @pytest.fixture
 def pending(engine):
-    """A payment at MoMo that waits for its callback."""
+    """Insert a MoMo payment that waits for its callback, and return it."""
     with engine.begin() as connection:
         return insert_payment(connection, provider="MOMO")
 
 
 def ended(process, sent=signal.SIGTERM):
-    """Ask it to end; what it wrote, and its code."""
+    """Send the process a signal and return its output and exit code."""
     process.send_signal(sent)
     stdout, _ = process.communicate(timeout=20)
     return stdout.decode(), process.returncode
 
 
 def ask(port, method, target, body=None, headers=None):
-    """One request; status, headers and body of the reply."""
+    """Send one request and return status, headers and body of the reply."""
     connection = HTTPConnection("127.0.0.1", port, timeout=15)
     connection.request(method, target, body, headers or {})
     response = connection.getresponse()
@@ -65,8 +65,8 @@ def deliver(port, request):
     return ask(port, request.method, request.path + query, request.body or None)
 
 
-def test_callbacks_are_settled_and_told_line_by_line(listening, pending):
-    """The gateway gets its own words; each request is one line, and the end a summary."""
+def test_listen_settles_callbacks_and_prints_a_line_for_each(listening, pending):
+    """The gateway gets its own reply, each request is one ndjson line, and the last line is a summary."""
     process, port = listening()
     request = callback(pending)
     assert deliver(port, request)[0] == 204
@@ -79,8 +79,8 @@ def test_callbacks_are_settled_and_told_line_by_line(listening, pending):
     assert (code, summary["type"], summary["counts"]) == (143, "summary", {"requests": 3})
 
 
-def test_its_one_document_keeps_to_its_schema(listening, pending):
-    """As JSON there is one document, at the end."""
+def test_listen_prints_one_valid_document_at_its_end(listening, pending):
+    """With -o json there is one document, which is printed at the end."""
     process, port = listening("json")
     deliver(port, callback(pending))
     stdout, code = ended(process, signal.SIGINT)
@@ -89,8 +89,8 @@ def test_its_one_document_keeps_to_its_schema(listening, pending):
     assert (code, document["exit_code"], len(document["items"])) == (130, 130, 1)
 
 
-def test_twenty_at_once_write_one_event(listening, pending, engine):
-    """The same callback over twenty connections: one settles, the others find it settled."""
+def test_twenty_concurrent_callbacks_write_one_event(listening, pending, engine):
+    """One of twenty identical callbacks settles the payment, and the others find it settled."""
     process, port = listening()
     request = callback(pending)
     with ThreadPoolExecutor(20) as threads:
@@ -121,14 +121,14 @@ def test_twenty_at_once_write_one_event(listening, pending, engine):
     ],
     ids=lambda each: str(each)[:40],
 )
-def test_what_is_no_callback_is_refused(asked, status, shared_port):
-    """With the status that says why, and without being processed."""
+def test_listen_refuses_a_request_that_is_not_a_callback(asked, status, shared_port):
+    """The status says why, and the request is not processed."""
     assert ask(shared_port, *asked)[0] == status
 
 
 @pytest.fixture(scope="module")
 def shared_port():
-    """One server for the requests that reach no database."""
+    """Run one server for the requests that need no database, and yield its port."""
 
     def handle(_request, gateway):
         return gateway.reply(Answer.BAD_SIGNATURE)
@@ -137,8 +137,8 @@ def shared_port():
         yield int(base.rpartition(":")[2])
 
 
-def test_a_port_that_is_taken_is_said(answer, database_url):
-    """Exit 4, with the port in the message."""
+def test_listen_on_a_port_in_use_exits_with_4(answer, database_url):
+    """The message names the port."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -148,7 +148,7 @@ def test_a_port_that_is_taken_is_said(answer, database_url):
     assert port in document["error"]["message"]
 
 
-def test_without_payctl_s_schema_it_does_not_start(answer, empty_database_url):
-    """Better now than at the first callback."""
+def test_listen_does_not_start_without_payctl_s_schema(answer, empty_database_url):
+    """Payctl listen exits with 3 at once and not at the first callback."""
     document = answer("listen", "--port", "0", DATABASE_URL=empty_database_url, **KEYS)
     assert document["exit_code"] == 3

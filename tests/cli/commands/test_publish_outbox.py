@@ -1,4 +1,4 @@
-"""``payctl publish-outbox`` as a shell and a supervisor see it: real processes, a real database, a mock cluster."""
+"""``payctl publish-outbox`` as a shell and a supervisor see it: real processes, a real database and a mock cluster."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def places(database_url, mock_kafka):
-    """The settings of a database of the test's own and of the mock cluster."""
+    """Return the settings of the test's database and of the mock cluster."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
 
 
 @pytest.fixture
 def insert(engine):
-    """Insert events as the sandbox's factory does."""
+    """Return a function that inserts events."""
 
     def make(count, **columns):
         with transaction(engine, Limits()) as connection:
@@ -38,12 +38,12 @@ def insert(engine):
 
 
 def answer(ran):
-    """The one document a run printed."""
+    """Return the document that a process printed."""
     return json.loads(ran.stdout)
 
 
 def wait_for(condition, *, within=20.0):
-    """Until ``condition`` holds; a test that waits in vain fails."""
+    """Wait until ``condition`` holds, or fail after a while."""
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -51,7 +51,7 @@ def wait_for(condition, *, within=20.0):
 
 
 def test_a_drain(process, places, insert, read_all):
-    """Everything pending is published, counted by type, and the process ends with 0."""
+    """All pending events are published and counted by type, and the process exits with 0."""
     insert(30)
     insert(5, event_type="PAYMENT_FAILED")
     ran = process("publish-outbox", "-o", "json", **places)
@@ -65,7 +65,7 @@ def test_a_drain(process, places, insert, read_all):
 
 @pytest.fixture
 def loop(invoke, places, monkeypatch):
-    """Run a loop in this process for a little while; its document, and the lines of its log by their name."""
+    """Return a function that runs a loop in this process and returns its document and its log lines by name."""
 
     def run(*arguments):
         monkeypatch.setattr("ticketbottle_payctl.cli.commands.publish_outbox.progress._HEARTBEAT", 0.2)
@@ -82,7 +82,7 @@ def loop(invoke, places, monkeypatch):
 
 
 def test_what_a_loop_says_in_the_log(loop, insert):
-    """That it is ready, regularly that it lives, also when there is nothing to do, and in the end what it did."""
+    """The loop logs that it is ready, regular heartbeats even without work, and its result at the end."""
     insert(5, age=timedelta(seconds=60))
     document, lines = loop("--deadline", "2s")
     assert len(lines["publish_outbox_ready"]) == 1
@@ -101,7 +101,7 @@ def test_what_a_loop_says_in_the_log(loop, insert):
 
 
 def test_an_idle_loop_has_no_lag(loop):
-    """Nothing was published: null, and no word of it in the log."""
+    """If nothing was published the lag is null in the document and absent in the log."""
     document, lines = loop("--deadline", "1s")
     assert document["result"]["lag_s"] is None
     assert all("lag_s" not in line for line in [*lines["publish_outbox_heartbeat"], *lines["publish_outbox_ended"]])
@@ -109,14 +109,14 @@ def test_an_idle_loop_has_no_lag(loop):
 
 
 def test_what_people_see_of_the_lag(invoke, places, insert):
-    """Beside why the run ended."""
+    """The output for people has the percentiles of the publish lag."""
     insert(5, age=timedelta(seconds=60))
     text = " ".join(invoke("publish-outbox", **places).stdout.split())
     assert re.search(r"publish lag p50 1 min( \d s)? · p95 1 min( \d s)? · p99 1 min( \d s)?", text)
 
 
 def test_a_database_that_goes_away_in_mid_run(started, places, insert, engine, postgres, mock_kafka):
-    """Exit 4 with the error, and what went through before is counted."""
+    """The command exits with 4 and counts the events that were published before the outage."""
     insert(3000, age=timedelta(seconds=60))
     mock_kafka.set_rtt(20)
     process = started("publish-outbox", "-o", "json", **places, OUTBOX_BATCH_SIZE="20")
@@ -138,7 +138,7 @@ def test_a_database_that_goes_away_in_mid_run(started, places, insert, engine, p
 
 
 def test_what_would_be_claimed(process, places, insert, read_all):
-    """``-n`` says how many of each type, and neither claims nor sends."""
+    """``-n`` shows how many events of each type are pending, and neither claims nor sends."""
     insert(3)
     insert(2, event_type="PAYMENT_REFUNDED")
     document = answer(process("publish-outbox", "-n", "-o", "json", **places))
@@ -153,7 +153,7 @@ def test_what_would_be_claimed(process, places, insert, read_all):
 
 
 def test_a_run_ends_after_as_many_batches_as_were_asked_for(process, places, insert):
-    """``--max-batches`` leaves the rest pending, and is no failure; ``--until-empty``, the default, leaves none."""
+    """``--max-batches`` leaves the other events pending and exits with 0. ``--until-empty`` is the default."""
     insert(7)
     first = answer(process("publish-outbox", "--max-batches", "2", "--batch-size", "2", "-o", "json", **places))
     assert (first["exit_code"], first["counts"]["published"], first["result"]["batches"]) == (0, 4, 2)
@@ -164,7 +164,7 @@ def test_a_run_ends_after_as_many_batches_as_were_asked_for(process, places, ins
 
 @pytest.mark.parametrize(("on_dead", "published"), [("block", 1), ("release", 3)])
 def test_a_dead_event_holds_its_payment_back_or_lets_it_go(on_dead, published, process, places, insert, engine):
-    """``--on-dead``: the later events of its payment wait, or are sent; other payments' are sent either way."""
+    """``--on-dead`` decides whether the later events of its payment wait or are sent."""
     insert(1, state="dead", age=HOUR)
     insert(3)
     with transaction(engine, Limits()) as connection:
@@ -177,7 +177,7 @@ def test_a_dead_event_holds_its_payment_back_or_lets_it_go(on_dead, published, p
 
 
 def test_a_dead_event_is_partly_done(process, places, insert):
-    """An unknown type is dead and listed with its reason, its neighbours went, and the process ends with 6."""
+    """An unknown type is dead and listed with its reason, other events are sent, and the exit code is 6."""
     insert(4)
     insert(1, event_type="PAYMENT_REFUNDED")
     ran = process("publish-outbox", "-o", "json", **places)
@@ -188,7 +188,7 @@ def test_a_dead_event_is_partly_done(process, places, insert):
 
 
 def test_no_broker(process, places, insert, engine):
-    """A broker that is away: exit 4, one clear error with what to do, and no event's retry is used up."""
+    """Without a broker the command exits with 4 and one error with a hint, and no event is charged."""
     insert(2)
     ran = process("publish-outbox", "--deadline", "1s", "-o", "json", **{**places, "KAFKA_BROKERS": NOBODY})
     document = answer(ran)
@@ -211,7 +211,7 @@ def test_no_broker(process, places, insert, engine):
     ],
 )
 def test_wrong_usage(process, places, arguments, named):
-    """What cannot be meant is refused with 2 and a word on what could be."""
+    """An invalid option value exits with 2, and the error names the valid ones."""
     ran = process("publish-outbox", *arguments, **places)
     assert ran.returncode == 2, ran.stderr
     assert named in ran.stderr
@@ -219,7 +219,7 @@ def test_wrong_usage(process, places, arguments, named):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_loop_ends_on_a_signal(started, places, insert, read_all, tmp_path, number, code):
-    """A loop publishes what comes, shows that it lives, and on a signal ends with its report and the shell's code."""
+    """A loop publishes and writes its health file. After a signal it prints its report and exits with 130 or 143."""
     health = tmp_path / "alive"
     process = started("publish-outbox", "--loop", "--health-file", str(health), "-o", "json", **places)
     insert(7)

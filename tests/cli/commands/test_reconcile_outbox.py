@@ -1,4 +1,4 @@
-"""What the outbox calls published against what lies in Kafka."""
+"""``payctl reconcile outbox``: the published events of the outbox compared with the messages in Kafka."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ SENT = 5
 
 @pytest.fixture
 def world(database_url, kafka):
-    """The test's own database, and Apache Kafka: the mock cluster knows no offsets by time."""
+    """Return the settings of the test's database and of Apache Kafka.
+
+    The mock cluster cannot look up offsets by time.
+    """
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": kafka.bootstrap}
 
 
 @pytest.fixture
 def compare(answer, world):
-    """Compare; the document keeps to its schema."""
+    """Return a function that compares and returns the valid document."""
 
     def run(*arguments):
         document = answer("reconcile", "outbox", "--deadline", "20s", *arguments, **world)
@@ -37,7 +40,7 @@ def compare(answer, world):
 
 @pytest.fixture
 def published(engine, answer, world):
-    """Five events, each published by payctl itself, oldest first: id, key, value."""
+    """Publish five events with payctl. Return id, key and value of each, oldest first."""
     with engine.begin() as connection:
         insert_events(connection, SENT, age=timedelta(minutes=2))
     assert answer("publish-outbox", **world)["counts"]["published"] == SENT
@@ -49,7 +52,7 @@ def published(engine, answer, world):
 
 @pytest.fixture
 def send(kafka):
-    """Put a record of an event into a topic, behind payctl's back."""
+    """Return a function that sends a message of an event without payctl."""
 
     def put(event_id, key, value, *, topic="payment.completed", **headers):
         producer = Producer({"bootstrap.servers": kafka.bootstrap, "partitioner": "murmur2_random"})
@@ -60,13 +63,13 @@ def send(kafka):
 
 
 def differences(document):
-    """What is the matter with which event."""
+    """Return each difference with its event id."""
     return {(item["difference"], item["event_id"]) for item in document["items"]}
 
 
 @pytest.mark.usefixtures("published")
 def test_what_payctl_published_agrees(compare):
-    """Nothing to say, exit 0."""
+    """If the outbox and Kafka agree, the command finds no difference and exits with 0."""
     document = compare()
     assert (document["exit_code"], document["counts"]["compared"], document["items"]) == (0, SENT, [])
 
@@ -74,7 +77,7 @@ def test_what_payctl_published_agrees(compare):
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("state", ["published", "sent_unmarked"])
 def test_what_is_not_in_kafka_is_lost(state, compare, engine, tmp_path):
-    """Exit 5, and a file that replay reads; rows that the replaced service left half marked count as sent."""
+    """A published event without a message is lost: the exit code is 5, and the repair file has its id."""
     with engine.begin() as connection:
         insert_events(connection, 1, state=state, age=timedelta(minutes=1))
         lost = connection.execute(text('SELECT id FROM outbox ORDER BY "createdAt" DESC LIMIT 1')).scalar_one()
@@ -87,7 +90,7 @@ def test_what_is_not_in_kafka_is_lost(state, compare, engine, tmp_path):
 
 @pytest.mark.usefixtures("published")
 def test_its_repair_is_a_replay_that_works(compare, answer, world, engine, tmp_path):
-    """The command it prints puts the lost event back to pending."""
+    """The printed repair command requeues the lost event."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published", age=timedelta(minutes=1))
     file = tmp_path / "ids"
@@ -103,7 +106,7 @@ def test_its_repair_is_a_replay_that_works(compare, answer, world, engine, tmp_p
     [({"value": "{}"}, "value"), ({"key": "another"}, "key"), ({"topic": "payment.failed"}, "topic")],
 )
 def test_another_value_key_or_topic_is_wrong(change, word, compare, published, send):
-    """Exit 5, and it is said what differs."""
+    """A message with another value, key or topic exits with 5, and the detail names the difference."""
     event_id, key, value = published[2]
     send(event_id, **{"key": key, "value": value, **change})
     document = compare()
@@ -113,7 +116,10 @@ def test_another_value_key_or_topic_is_wrong(change, word, compare, published, s
 
 
 def test_twice_is_said_and_allowed(compare, published, send):
-    """At least once is the promise: exit 0. A replay's copy is not one of them."""
+    """A second copy is reported and exits with 0, because delivery is at least once.
+
+    A replay's copy is not reported.
+    """
     event_id, key, value = published[0]
     send(event_id, key, value, replayRunId="a-run")
     assert compare()["items"] == []
@@ -123,7 +129,7 @@ def test_twice_is_said_and_allowed(compare, published, send):
 
 
 def test_an_overtaken_event_is_out_of_order(compare, engine, send):
-    """A later event of a payment that was sent before an earlier one is named."""
+    """An event that was sent before an earlier event of its payment is reported as out of order."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published", aggregates=1, age=timedelta(minutes=1))
         earlier, later = connection.execute(
@@ -137,14 +143,14 @@ def test_an_overtaken_event_is_out_of_order(compare, engine, send):
 
 @pytest.mark.usefixtures("published")
 def test_only_the_window_is_compared(compare):
-    """Events that were created outside of it are passed over, and their records too."""
+    """Events that were created outside of the window are not compared, and neither are their messages."""
     document = compare("--since", "1m")
     assert (document["counts"]["compared"], document["counts"]["other"]) == (0, SENT)
 
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_file_that_is_there_is_refused_before_kafka_is_read(answer, database_url, tmp_path, is_there):
-    """Exit 2 at once, not after minutes of reading; here Kafka is away, which would be exit 4."""
+    """An existing repair file exits with 2 at once and not after minutes of reading."""
     file = tmp_path / "ids"
     if is_there:
         file.touch()
@@ -153,7 +159,7 @@ def test_a_file_that_is_there_is_refused_before_kafka_is_read(answer, database_u
 
 
 def test_records_of_other_events_are_not_kept(kafka, send):
-    """Memory grows with the events that are asked about; the others are counted, and the progress told."""
+    """Memory grows only with the compared events. Other messages are counted."""
     for number in range(10):
         send(f"event-{number}", "payment", "{}")
     told = []

@@ -1,4 +1,4 @@
-"""Payments and stand-ins of their gateways: what they say, what is settled, what is not believed."""
+"""``payctl reconcile payments`` with stand-ins of the gateways: what is settled and what is refused."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ RECONCILE = ("reconcile", "payments")
 
 @pytest.fixture
 def gateways():
-    """All four, answering as the test says."""
+    """Yield stand-ins of all four gateways."""
     with serving(Gateways()) as served:
         yield served
 
 
 @pytest.fixture
 def overdue(engine, gateways):
-    """Make a payment that is PENDING for an hour; ``state`` and ``paid`` are what its gateway will say."""
+    """Return a function that inserts a payment that is PENDING for an hour.
+
+    ``state`` and ``paid`` are the gateway's answer.
+    """
 
     def make(provider="momo", reference="order-1", *, state="pending", paid=250_000, **changes):
         gateways.states[reference], gateways.amounts[reference] = state, paid
@@ -42,7 +45,7 @@ def overdue(engine, gateways):
 
 @pytest.fixture
 def reconcile(answer, database_url, gateways):
-    """Run it without pauses against the stand-ins; the document keeps to its schema."""
+    """Return a function that runs the command without pauses and returns the valid document."""
 
     def run(*arguments, **environment):
         document = answer(
@@ -56,7 +59,7 @@ def reconcile(answer, database_url, gateways):
 
 
 def status_of(engine, payment):
-    """The payment's status, how many events and how many receipts it has."""
+    """Return the payment's status and the numbers of its events and receipts."""
     with engine.connect() as connection:
         return tuple(
             connection.execute(
@@ -72,7 +75,7 @@ def status_of(engine, payment):
 
 @pytest.mark.parametrize(("gateway", "state"), [(name, state) for name in STATES for state in STATES[name]])
 def test_a_gateway_s_answer_settles_or_settles_not(gateway, state, overdue, reconcile, engine):
-    """An end is written once, with its event and receipt; every other answer leaves the payment as it is."""
+    """A final answer writes one event and one receipt. Every other answer leaves the payment unchanged."""
     payment = overdue(gateway, state=state)
     document = reconcile("--yes", "--timeout", "5s", "--deadline", "2s")
     (item,) = document["items"]
@@ -89,7 +92,7 @@ def test_a_gateway_s_answer_settles_or_settles_not(gateway, state, overdue, reco
     ("gateway", "state"), [(name, state) for name in STATES for state in STATES[name] if state in {"odd", "bare"}]
 )
 def test_a_code_that_is_not_documented_names_the_order_to_a_person(gateway, state, overdue, reconcile, engine):
-    """An unknown or missing code settles nothing, whatever stands beside it: FAILED would release the tickets."""
+    """An unknown or missing code settles nothing, because FAILED would release the tickets."""
     payment = overdue(gateway, state=state)
     document = reconcile("--yes")
     assert (document["items"][0]["says"], document["counts"]["for_a_person"]) == ("unknown_state", 1)
@@ -108,7 +111,7 @@ def test_a_code_that_is_not_documented_names_the_order_to_a_person(gateway, stat
     ],
 )
 def test_an_unpaid_zalopay_order_is_pending_while_it_may_be_paid(changes, age, gateways, overdue, reconcile):
-    """Within an hour, while it is processed, and where it is not said that it is not."""
+    """The order counts as pending for an hour and as long as ZaloPay does not say that it is not processed."""
     overdue("zalopay", state="abandoned", age=age)
     gateways.tamper = lambda it: it.update(changes)
     document = reconcile("-n", "--deadline", "3s")
@@ -117,7 +120,7 @@ def test_an_unpaid_zalopay_order_is_pending_while_it_may_be_paid(changes, age, g
 
 
 def test_a_dry_run_asks_and_changes_nothing(gateways, overdue, reconcile, engine):
-    """-n shows the plan."""
+    """A dry run asks the gateway, shows the plan and changes nothing."""
     payment = overdue(state="paid")
     document = reconcile("-n")
     assert (document["exit_code"], document["dry_run"], document["counts"]["to_settle"]) == (0, True, 1)
@@ -126,14 +129,14 @@ def test_a_dry_run_asks_and_changes_nothing(gateways, overdue, reconcile, engine
 
 
 def test_without_a_yes_nothing_is_settled(overdue, reconcile, engine):
-    """Where nobody can be asked it ends with 7."""
+    """Without --yes and without a terminal the command exits with 7."""
     payment = overdue(state="paid")
     assert reconcile()["exit_code"] == 7
     assert status_of(engine, payment) == ("PENDING", 0, 0)
 
 
 def test_the_run_is_recorded(overdue, reconcile, engine):
-    """Who, why, and the row as it was and as it became."""
+    """The record has the actor, the reason, and the payment before and after."""
     payment = overdue(state="paid")
     document = reconcile("--yes", "--reason", "lost callback")
     with engine.connect() as connection:
@@ -146,7 +149,7 @@ def test_the_run_is_recorded(overdue, reconcile, engine):
 
 @pytest.mark.parametrize("gateway", STATES)
 def test_another_amount_changes_nothing(gateway, overdue, reconcile, engine):
-    """What was paid is compared with the payment, and a person is told."""
+    """If the paid amount differs from the payment's, nothing changes and a warning is printed."""
     payment = overdue(gateway, state="paid", paid=1000)
     document = reconcile("--yes")
     assert (document["exit_code"], document["counts"]["refused"]) == (6, 1)
@@ -174,7 +177,7 @@ def test_another_amount_changes_nothing(gateway, overdue, reconcile, engine):
     ],
 )
 def test_a_forged_answer_is_not_believed(forged, gateways, overdue, reconcile, engine):
-    """Changed after it was signed, without a signature, about another payment, or not in its form: nothing happens."""
+    """A changed, unsigned, foreign or malformed answer settles nothing."""
     gateway, gateways.tamper = forged
     payment = overdue(gateway, state="failed" if "failed" in STATES[gateway] else "expired")
     document = reconcile("--yes")
@@ -183,7 +186,7 @@ def test_a_forged_answer_is_not_believed(forged, gateways, overdue, reconcile, e
 
 
 def raw(status, body=b"", *headers):
-    """An answer of these bytes."""
+    """Return a handler that sends these bytes."""
 
     def reply(handler):
         handler.send_response(status)
@@ -214,7 +217,7 @@ def raw(status, body=b"", *headers):
     ids=["html", "array", "bytes", "twice", "deep", "huge", "empty", "redirect", "403", "500", "no-http", "closed"],
 )
 def test_a_hostile_answer_settles_nothing(hostile, gateways, overdue, reconcile, engine):
-    """Whatever comes back, in time and without a traceback, nothing is changed."""
+    """A hostile answer ends in time without a traceback and changes nothing."""
     payment = overdue("momo")
     gateways.hostile, says = hostile
     document = reconcile("--yes", "--deadline", "3s")
@@ -224,7 +227,7 @@ def test_a_hostile_answer_settles_nothing(hostile, gateways, overdue, reconcile,
 
 
 def test_an_answer_that_drips_is_cut_off(gateways, overdue, reconcile):
-    """A byte now and then does not keep it waiting: the whole answer has one deadline."""
+    """An answer that arrives byte by byte does not extend the deadline."""
 
     def drip(handler):
         handler.send_response(200)
@@ -244,7 +247,7 @@ def test_an_answer_that_drips_is_cut_off(gateways, overdue, reconcile):
 
 @pytest.mark.parametrize("variable", [name for name in KEYS if name != "ZALOPAY_KEY2"])
 def test_a_key_that_is_wrong_or_absent_gets_no_verdict(variable, overdue, reconcile):
-    """The stand-in refuses what is not signed with its own key; without a key nothing is asked."""
+    """The gateway refuses a query with a wrong key. Without a key payctl sends no query."""
     gateway = variable.partition("_")[0].lower()
     overdue(gateway)
     wrong = reconcile("-n", **{variable: "1111"})
@@ -255,7 +258,7 @@ def test_a_key_that_is_wrong_or_absent_gets_no_verdict(variable, overdue, reconc
 
 
 def test_only_what_is_overdue_is_asked_about(gateways, overdue, reconcile):
-    """Young payments, ended ones, another gateway's, and what ZaloPay no longer knows are left alone."""
+    """Payctl does not ask about young or final payments, other gateways, or orders that ZaloPay has forgotten."""
     overdue(reference="young", age=timedelta(minutes=19))
     overdue(reference="ended", status="FAILED")
     overdue("vnpay", reference="vnpay-1")
@@ -268,7 +271,7 @@ def test_only_what_is_overdue_is_asked_about(gateways, overdue, reconcile):
 
 
 def test_what_a_gateway_no_longer_knows_is_counted_and_no_more(overdue, reconcile, invoke, database_url, gateways):
-    """ZaloPay forgets after 48 hours: one line for all of those, exit 0; one that is named needs a person."""
+    """ZaloPay forgets orders after 48 hours. They are one line and exit code 0, but a named one exits with 6."""
     for number in range(3):
         overdue("zalopay", reference=f"old-{number}", age=timedelta(hours=49))
     overdue("momo", reference="momo-old", age=timedelta(hours=49))
@@ -283,7 +286,7 @@ def test_what_a_gateway_no_longer_knows_is_counted_and_no_more(overdue, reconcil
 
 
 def test_a_named_payment_is_asked_about_whatever_its_state(overdue, reconcile, engine):
-    """Money that came after the end is recorded, and a person is told; a name that is none is exit 8."""
+    """Money for a cancelled payment is recorded with a warning, and an unknown name exits with 8."""
     payment = overdue(status="CANCELLED", age=timedelta(0), state="paid")
     document = reconcile(payment.order_code, "--yes")
     assert document["items"][0]["status_after"] == "COMPLETED"
@@ -293,7 +296,7 @@ def test_a_named_payment_is_asked_about_whatever_its_state(overdue, reconcile, e
 
 
 def test_a_callback_that_comes_first_wins(gateways, overdue, reconcile, engine):
-    """A payment that was settled while its gateway was asked is left alone, with one event."""
+    """A payment that is settled during the query is not settled again."""
     payment = overdue(state="paid")
 
     def meanwhile(_):
@@ -307,7 +310,7 @@ def test_a_callback_that_comes_first_wins(gateways, overdue, reconcile, engine):
 
 
 def test_a_gateway_that_is_away_is_not_asked_for_ever(overdue, reconcile):
-    """After three payments without an answer the rest of that gateway is passed over; the others are asked."""
+    """After three payments without an answer payctl skips the gateway and asks the others."""
     for number in range(6):
         overdue("vnpay", reference=f"vnpay-{number}")
     overdue("momo", reference="momo-1", age=2 * HOUR)
@@ -322,7 +325,7 @@ def test_a_gateway_that_is_away_is_not_asked_for_ever(overdue, reconcile):
     "url", ["http://gateway.example", "ftp://x", "https://user:secret@x", "nonsense", "https://x/?a=b"]
 )
 def test_an_address_must_be_safe(url, reconcile):
-    """Without TLS only this machine is asked; a password does not belong there and is not shown."""
+    """A gateway URL without TLS is allowed only for this machine, and the error never shows a password."""
     document = reconcile("-n", PAYCTL_MOMO_URL=url)
     assert document["exit_code"] == 3
     assert "PAYCTL_MOMO_URL" in document["error"]["message"]
@@ -330,7 +333,7 @@ def test_an_address_must_be_safe(url, reconcile):
 
 
 def test_no_key_and_no_signature_comes_out(gateways, overdue, invoke, database_url):
-    """Neither in the answer nor in what is said beside it, however loud."""
+    """With -vv the output contains no key, no signature and no account number."""
     overdue("payos", state="paid")
     result = invoke(*RECONCILE, "--yes", "-vv", DATABASE_URL=database_url, **gateways.environment)
     assert result.exit_code == 0, result.stderr
@@ -341,7 +344,7 @@ def test_no_key_and_no_signature_comes_out(gateways, overdue, invoke, database_u
 
 
 def test_a_run_at_work_is_not_called_cancelled(started, answer, database_url, gateways, overdue, engine):
-    """It would not notice: whoever tries to cancel it from elsewhere is told to stop it where it runs, exit 7."""
+    """Cancelling the running run from another process exits with 7, because the run would not notice."""
     payment = overdue(state="paid")
 
     def run():

@@ -21,7 +21,7 @@ LINE = re.compile(r"^payctl_outbox_\w+(\{\w+=\"[^\"\n]*\"(,\w+=\"[^\"\n]*\")*\})
 
 @pytest.fixture
 def insert(engine):
-    """``insert(3, state="dead")``: that many events."""
+    """Return ``insert(3, state="dead")``, which inserts that many events."""
 
     def run(count, **options):
         with engine.begin() as connection:
@@ -32,7 +32,7 @@ def insert(engine):
 
 @pytest.fixture
 def stats(answer, database_url):
-    """``stats("--check")``: the document, which keeps to its schema."""
+    """Return ``stats("--check")``, which returns the valid document."""
 
     def run(*arguments):
         document = answer("stats", *arguments, DATABASE_URL=database_url)
@@ -46,12 +46,12 @@ def stats(answer, database_url):
 
 @pytest.fixture
 def shown(invoke, database_url):
-    """``shown("--by", "type")``: what people see."""
+    """Return ``shown("--by", "type")``, which returns the output for people."""
     return lambda *arguments: invoke("stats", *arguments, DATABASE_URL=database_url)
 
 
 def test_what_scripts_rely_on(stats, insert):
-    """The names of the contract, with units in them."""
+    """The document of payctl stats has the documented names with their units."""
     insert(2, age=timedelta(minutes=3))
     insert(1, state="dead")
     insert(4, state="published")
@@ -73,7 +73,7 @@ def test_what_scripts_rely_on(stats, insert):
     ],
 )
 def test_breakdowns(stats, shown, insert, by, expected):
-    """In items for programs, as a table for people."""
+    """A breakdown is in the items of the document and a table in the output for people."""
     insert(2, state="dead")
     items = stats("--by", by)["items"]
     assert any(expected.items() <= item.items() for item in items)
@@ -81,14 +81,14 @@ def test_breakdowns(stats, shown, insert, by, expected):
 
 
 def test_a_line_of_a_breakdown_stays_an_item(invoke, database_url, insert):
-    """No label takes the name that tells ndjson's lines apart."""
+    """No label of a breakdown replaces the type of an ndjson line."""
     insert(2, state="dead")
     printed = invoke("stats", "--by", "type", "-o", "ndjson", DATABASE_URL=database_url).stdout
     assert [json.loads(line)["type"] for line in printed.splitlines()] == ["item", "summary"]
 
 
 def test_the_headline_is_how_long_the_oldest_waits(shown, insert):
-    """The first line answers what is asked at 3 a.m."""
+    """The first line of payctl stats has the age of the oldest pending event."""
     assert shown().stdout.splitlines()[0] == "✔  nothing is pending"
     insert(1, age=timedelta(minutes=42, seconds=10))
     insert(3, state="dead")
@@ -96,7 +96,7 @@ def test_the_headline_is_how_long_the_oldest_waits(shown, insert):
 
 
 def test_what_a_row_says_moves_no_cursor(shown, insert):
-    """An error's text comes from elsewhere."""
+    """Control characters in an event's error are escaped."""
     insert(1, state="dead", last_error="odd \x1b[2J[red]text")
     printed = shown("--by", "error").stdout
     assert "\\x1b[#J[red]text" in printed or "\\x1b" in printed
@@ -113,7 +113,7 @@ def test_what_a_row_says_moves_no_cursor(shown, insert):
     ],
 )
 def test_a_check_answers_yes_or_no(stats, insert, arguments, code, reasons):
-    """By the age of the oldest pending event, and by how many are dead."""
+    """--check exits with 5 if the oldest pending event is too old or too many events are dead."""
     insert(1, age=timedelta(minutes=10))
     insert(2, state="dead")
     document = stats(*arguments)
@@ -122,27 +122,27 @@ def test_a_check_answers_yes_or_no(stats, insert, arguments, code, reasons):
 
 
 def test_an_empty_outbox_is_healthy(shown):
-    """Nothing waits."""
+    """--check exits with 0 if no event is pending."""
     result = shown("--check")
     assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "✔ healthy")
 
 
 @pytest.mark.parametrize("condition", ["pending=0", "pending<1,dead<=0", "age<1s"])
 def test_a_wait_ends_when_it_is_so(stats, condition):
-    """At once, where it is so already."""
+    """--wait ends at once if its condition holds already."""
     document = stats("--wait", condition)
     assert (document["exit_code"], document["result"]["reached"]) == (0, True)
 
 
 def test_a_wait_that_is_not_fulfilled_in_time(stats, insert):
-    """Exit 10, with the last state."""
+    """--wait exits with 10 at its timeout and prints the last state."""
     insert(2)
     document = stats("--wait", "pending=0", "--timeout", "300ms", "--interval", "200ms")
     assert (document["exit_code"], document["result"]["reached"], document["result"]["pending"]) == (10, False, 2)
 
 
 def test_a_wait_sees_what_happens_meanwhile(started, database_url, engine, insert):
-    """It looks again until the backlog is gone."""
+    """--wait polls until the backlog is gone."""
     insert(2)
     process = started("stats", "--wait", "pending=0", "--interval", "200ms", "-o", "json", DATABASE_URL=database_url)
     assert b"waiting for" in process.stderr.readline()
@@ -177,12 +177,12 @@ def test_a_wait_sees_what_happens_meanwhile(started, database_url, engine, inser
     ],
 )
 def test_what_would_be_ignored_or_misread_is_refused(stats, arguments):
-    """No option is silently without effect; one JSON document cannot be a watch."""
+    """An option without effect or an ambiguous value exits with 2."""
     assert (document := stats(*arguments))["exit_code"] == 2, document
 
 
 def test_metrics_are_prometheus_text(shown, insert):
-    """Help, type and samples of each metric, and nothing else on stdout."""
+    """--prometheus prints help, type and samples of each metric and nothing else."""
     insert(3)
     insert(2, state="dead", last_error='a "quoted" back\\slash')
     lines = shown("--prometheus", "--by", "error").stdout.splitlines()
@@ -197,7 +197,7 @@ def test_metrics_are_prometheus_text(shown, insert):
 
 @pytest.mark.parametrize("by", ["error", "type", "provider"])
 def test_no_label_of_a_metric_moves_a_cursor(by, shown, insert, engine):
-    """What stands in a row is escaped before the format's own escapes, so it stays one valid line."""
+    """Control characters in a label are escaped, so each sample is one valid line."""
     insert(1, state="dead", last_error="x \x1b[2J\u202e\n y", event_type="T\x1b[2J\u202e")
     with engine.begin() as connection:
         connection.exec_driver_sql(
@@ -212,7 +212,7 @@ def test_no_label_of_a_metric_moves_a_cursor(by, shown, insert, engine):
 
 @pytest.mark.parametrize("text", ["24h", "yesterday", "2h ago", "00:00", "2026-01-01", "2026-01-01T03:00:00Z"])
 def test_since_is_any_instant_of_the_past(text, shown, insert):
-    """And the window that was understood is said, in local time and UTC."""
+    """--since accepts any form of a past instant, and stderr shows the window in local time and UTC."""
     insert(3)
     result = shown("--since", text, "--tz", "Asia/Ho_Chi_Minh")
     assert result.exit_code == 0, result.stderr
@@ -220,19 +220,19 @@ def test_since_is_any_instant_of_the_past(text, shown, insert):
 
 
 def test_since_a_day_reaches_to_its_beginning(stats, insert):
-    """What was published before it is not counted."""
+    """Events that were published before the given day are not counted."""
     insert(4, state="published", age=timedelta(days=3))
     assert sum(stats("--since", "2026-01-01")["result"]["history"]["sent"]) == 4
     assert sum(stats("--since", "yesterday")["result"]["history"]["sent"]) == 0
 
 
 def test_an_empty_outbox_keeps_its_age_metric(shown):
-    """An alert on age must not lose its series when all is well."""
+    """The metric of the oldest age is 0 for an empty outbox, so that alerts keep their series."""
     assert "payctl_outbox_oldest_pending_age_seconds 0\n" in shown("--prometheus").stdout
 
 
 def watched(started, database_url, *arguments, lines):
-    """Watch until that many lines were printed, then press Ctrl-C."""
+    """Watch until that many lines were printed, then send Ctrl-C. Return exit code, lines and stderr."""
     process = started("stats", "-w", "--interval", "200ms", *arguments, DATABASE_URL=database_url)
     printed = [process.stdout.readline().decode() for _ in range(lines)]
     process.send_signal(signal.SIGINT)
@@ -241,7 +241,7 @@ def watched(started, database_url, *arguments, lines):
 
 
 def test_a_watch_in_a_pipe_prints_a_line_for_each_look(started, database_url, insert):
-    """Under one header, the same columns each time; Ctrl-C is exit 130 without an error."""
+    """Below one header each poll prints one line, and Ctrl-C exits with 130 without an error."""
     insert(2)
     code, lines, errors = watched(started, database_url, lines=3)
     rows = [line.rstrip("\n").split("\t") for line in lines]
@@ -251,14 +251,14 @@ def test_a_watch_in_a_pipe_prints_a_line_for_each_look(started, database_url, in
 
 
 def test_a_watch_as_ndjson_ends_in_a_summary(started, database_url):
-    """One typed line for each look."""
+    """Each poll prints one ndjson item, and the last line is a summary."""
     code, lines, _ = watched(started, database_url, "-o", "ndjson", lines=2)
     kinds = [json.loads(line)["type"] for line in lines]
     assert (code, set(kinds[:-1]), kinds[-1]) == (130, {"item"}, "summary")
 
 
 def test_a_watch_on_a_terminal_draws_over_itself(database_url, insert):
-    """One picture that changes, not a page that grows."""
+    """On a terminal the output is drawn again in the same place."""
     insert(2)
     master, slave = pty.openpty()
     environment = {**os.environ, "DATABASE_URL": database_url, "TERM": "xterm-256color", "PYTHONWARNINGS": "error"}
@@ -278,7 +278,7 @@ def test_a_watch_on_a_terminal_draws_over_itself(database_url, insert):
 
 
 def drain(descriptor):
-    """Read what is there; a terminal whose other side is closed answers with an error."""
+    """Read available output. A terminal whose other end is closed raises an error."""
     try:
         os.read(descriptor, 65536)
     except OSError:
@@ -286,7 +286,7 @@ def drain(descriptor):
 
 
 def test_a_watch_outlives_its_database(started, database_url, postgres):
-    """After the first look a restart is waited for, and said on stderr."""
+    """After its first poll a watch waits for a database restart and says so on stderr."""
     process = started("stats", "-w", "--interval", "200ms", DATABASE_URL=database_url)
     for _ in range(2):
         process.stdout.readline()

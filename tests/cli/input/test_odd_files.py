@@ -1,4 +1,4 @@
-"""Whatever is named as a file: it is read within bounds or refused clearly, with exit 2, and nothing is written."""
+"""File arguments: any file is read within limits or refused with exit code 2, and nothing is written."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ LIMIT = 65_536
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """A pipe may be silent for a tenth of a second."""
+    """Let a pipe be silent for only a tenth of a second."""
     monkeypatch.setattr(bounded_read, "PATIENCE", 0.1)
 
 
 def refused(answer, name, stdin=None):
-    """The message with which a file is refused by the command."""
+    """Return the message with which the command refuses a file."""
     document = answer("verify-signature", str(name), stdin=stdin)
     assert document["exit_code"] == 2
     return document["error"]["message"]
 
 
-def test_a_missing_file(answer, tmp_path):
-    """It is said to be missing, and which one."""
+def test_a_missing_file_is_refused(answer, tmp_path):
+    """The message names the file and the reason."""
     message = refused(answer, tmp_path / "nothing")
     assert "nothing cannot be read: no such file or directory" in message
 
 
-def test_a_directory(answer, tmp_path):
-    """It is said to be one."""
+def test_a_directory_is_refused(answer, tmp_path):
+    """The message says that the path is a directory."""
     assert "is a directory" in refused(answer, tmp_path)
 
 
 @pytest.fixture
 def _nobody():
-    """Root may read everything: be somebody else for the test."""
+    """Run the test as another user, because root may read every file."""
     was = os.geteuid()
     if was == 0:
         os.seteuid(65534)
@@ -49,8 +49,8 @@ def _nobody():
         os.seteuid(0)
 
 
-def test_a_file_without_permission(request, tmp_path):
-    """It is said that it may not be read."""
+def test_a_file_without_read_permission_is_refused(request, tmp_path):
+    """The message says that permission was denied."""
     file = tmp_path / "locked"
     file.write_text("{}", "utf-8")
     file.chmod(0)
@@ -60,34 +60,34 @@ def test_a_file_without_permission(request, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/urandom"])
-def test_an_endless_device(name, answer):
-    """A device is refused without being read."""
+def test_an_endless_device_is_refused(name, answer):
+    """Payctl refuses a device without reading it."""
     assert f"{name} is a device" in refused(answer, name)
 
 
-def test_a_file_of_a_gigabyte(answer, tmp_path):
-    """It is refused by its size, without being read."""
+def test_a_file_of_a_gigabyte_is_refused(answer, tmp_path):
+    """Payctl refuses the file by its size, without reading it."""
     file = tmp_path / "large"
     with file.open("wb") as handle:
         handle.truncate(2**30)
     assert "larger than 65,536 bytes" in refused(answer, file)
 
 
-def test_endless_stdin(answer):
-    """Stdin is bounded like a file."""
+def test_stdin_beyond_the_limit_is_refused(answer):
+    """Stdin has the same limit as a file."""
     assert "stdin is larger than 65,536 bytes" in refused(answer, "-", stdin="x" * (LIMIT + 1))
 
 
 @pytest.mark.parametrize("content", ["", " \n", "\x00"[:0]])
-def test_an_empty_file(content, answer, tmp_path):
-    """Nothing is no callback."""
+def test_an_empty_file_is_refused(content, answer, tmp_path):
+    """An empty file is not a callback."""
     file = tmp_path / "empty"
     file.write_text(content, "utf-8")
     assert "empty" in refused(answer, file)
 
 
-def test_dev_null(answer):
-    """Nothing is read from a device."""
+def test_dev_null_is_refused(answer):
+    """/dev/null is a device and is not read."""
     assert "/dev/null is a device" in refused(answer, "/dev/null")
 
 
@@ -105,8 +105,8 @@ def test_dev_null(answer):
     ids=lambda command: " ".join(command[:3]),
 )
 @pytest.mark.parametrize("kind", ["pipe", "directory", "device"])
-def test_every_file_argument_wants_a_regular_file(answer, tmp_path, command, kind):
-    """A named pipe, a directory and a device are refused at once, wherever a file can be named."""
+def test_every_file_argument_must_be_a_regular_file(answer, tmp_path, command, kind):
+    """Every file option refuses a named pipe, a directory and a device at once."""
     place = tmp_path / "place"
     if kind == "pipe":
         os.mkfifo(place)
@@ -119,8 +119,8 @@ def test_every_file_argument_wants_a_regular_file(answer, tmp_path, command, kin
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_shells_pipe_whose_command_is_silent():
-    """It is given a time, not waited for."""
+def test_a_silent_pipe_is_refused_after_a_while():
+    """Payctl does not wait forever for a command behind <( )."""
     reader, writer = os.pipe()
     try:
         with pytest.raises(InputError, match="sent no data within"):
@@ -130,8 +130,8 @@ def test_a_shells_pipe_whose_command_is_silent():
         os.close(writer)
 
 
-def test_a_large_id_file_is_read_in_proportion_to_its_size(tmp_path):
-    """Sixty-four MiB were copied again for each piece that was read; now the default time-out is far away."""
+def test_reading_a_large_id_file_takes_linear_time(tmp_path):
+    """Reading 64 MiB ends within the time-out of a test."""
     file = tmp_path / "ids"
     file.write_bytes(b"x" * 63 + b"\n")
     with file.open("r+b") as handle:
@@ -139,8 +139,8 @@ def test_a_large_id_file_is_read_in_proportion_to_its_size(tmp_path):
     assert len(read_bounded(str(file), 64 * 1024 * 1024)) == 64 * 1024 * 1024
 
 
-def test_a_pipe_with_a_writer():
-    """What a shell's <(command) gives is read like a file."""
+def test_a_shell_s_pipe_is_read_like_a_file():
+    """The pipe of <(command) is read to its end."""
     reader, writer = os.pipe()
     os.write(writer, b"half ")
     os.write(writer, b"and half")
@@ -151,30 +151,30 @@ def test_a_pipe_with_a_writer():
         os.close(reader)
 
 
-def test_a_symbolic_link(answer, tmp_path):
-    """It is followed: it is the file that counts."""
+def test_a_symbolic_link_to_a_file_is_followed(answer, tmp_path):
+    """Payctl reads the file behind the link."""
     (tmp_path / "file").write_text("hello", "utf-8")
     link = tmp_path / "link"
     link.symlink_to("file")
     assert answer("verify-signature", str(link))["exit_code"] == 5
 
 
-def test_a_link_to_itself(answer, tmp_path):
-    """It is an error like any other."""
+def test_a_symbolic_link_to_itself_is_refused(answer, tmp_path):
+    """The message says that the link cannot be read."""
     link = tmp_path / "link"
     link.symlink_to("link")
     assert "cannot be read" in refused(answer, link)
 
 
 @pytest.mark.parametrize("name", ["a\x00b", "x" * 5000])
-def test_a_name_that_is_none(name):
-    """What cannot be a file's name is refused before anything else."""
+def test_an_impossible_file_name_is_refused(name):
+    """A name with NUL or with 5,000 characters is refused before the file is opened."""
     with pytest.raises(InputError, match="cannot be read"):
         read_bounded(name, LIMIT)
 
 
-def test_a_name_that_is_not_unicode(process, tmp_path):
-    """Bytes that are no text are refused, shown escaped, with what to do."""
+def test_a_file_name_that_is_not_utf_8_is_refused(process, tmp_path):
+    """The message shows the name escaped and advises to rename the file."""
     name = os.fsdecode(b"\xff\xfe.json")
     result = process("verify-signature", name, cwd=tmp_path, PYTHONPATH=str(Path.cwd()))
     assert result.returncode == 2
@@ -183,15 +183,15 @@ def test_a_name_that_is_not_unicode(process, tmp_path):
 
 
 @pytest.mark.parametrize("size", [LIMIT - 1, LIMIT])
-def test_the_bound_itself_is_read(size, tmp_path):
-    """Exactly as much as the webhook accepts is accepted here."""
+def test_a_file_of_exactly_the_limit_is_read(size, tmp_path):
+    """A file may be as large as a callback that the webhook accepts."""
     file = tmp_path / "body"
     file.write_bytes(b"x" * size)
     assert len(read_bounded(str(file), LIMIT)) == size
 
 
-def test_one_byte_more_is_refused(tmp_path):
-    """Also from a pipe, whose size nobody knows beforehand."""
+def test_a_file_one_byte_over_the_limit_is_refused(tmp_path):
+    """Reading raises BodyTooLargeError."""
     file = tmp_path / "body"
     file.write_bytes(b"x" * (LIMIT + 1))
     with pytest.raises(BodyTooLargeError):

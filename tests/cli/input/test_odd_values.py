@@ -1,4 +1,4 @@
-"""Values that are no bug of payctl's: too long, too far away, or not text. Each is exit 2, with the option named."""
+"""Values that are too long, out of range or not text: each one exits with 2, and the error names the option."""
 
 from __future__ import annotations
 
@@ -60,21 +60,21 @@ LONG = [
 
 
 @pytest.mark.parametrize("arguments", TOO_FAR, ids=" ".join)
-def test_what_is_too_long_or_too_far_away_is_refused(arguments, answer, database_url):
-    """Whatever PostgreSQL, Python or a time zone would make of it."""
+def test_a_duration_or_instant_out_of_range_is_refused(arguments, answer, database_url):
+    """Payctl refuses the value before PostgreSQL, Python or a time zone fails on it."""
     document = answer(*arguments, "--tz", "Asia/Ho_Chi_Minh", DATABASE_URL=database_url, KAFKA_BROKERS="127.0.0.1:1")
     assert (document["exit_code"], document["error"]["code"]) == (2, "USAGE"), document["error"]
 
 
 @pytest.mark.parametrize("arguments", LONG, ids=" ".join)
-def test_a_hundred_years_are_no_bug(arguments, answer, database_url, mock_kafka):
-    """The longest that is accepted works everywhere."""
+def test_a_duration_of_a_hundred_years_works_everywhere(arguments, answer, database_url, mock_kafka):
+    """Every command accepts the longest allowed duration."""
     document = answer(*arguments, DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
     assert document["exit_code"] == 0, document["error"]
 
 
 def test_the_longest_duration_is_a_hundred_years():
-    """To the second."""
+    """The longest duration that is accepted is 36,525 days."""
     assert duration("36525d").days == 36_525
 
 
@@ -94,8 +94,8 @@ ARGUMENTS = [
 
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=lambda arguments: " ".join(map(str, arguments)))
-def test_an_argument_that_is_not_utf_8_is_refused_at_the_door(arguments, process):
-    """Before anything is asked or read: exit 2, and one document that is UTF-8 itself."""
+def test_an_argument_that_is_not_utf_8_is_refused_first(arguments, process):
+    """Payctl exits with 2 before it reads anything, and its document is UTF-8."""
     result = process(*arguments, "-o", "json")
     assert result.returncode == 2, result.stderr
     error = json.loads(result.stdout)["error"]
@@ -107,14 +107,14 @@ def test_an_argument_that_is_not_utf_8_is_refused_at_the_door(arguments, process
     "name",
     ["PAYCTL_ACTOR", "PAYCTL_PROFILE", "DATABASE_URL", "KAFKA_BROKERS", "ENVIRONMENT", "MOMO_SECRET_KEY"],
 )
-def test_a_variable_that_is_not_utf_8_is_refused_at_the_door(name, process):
-    """It is named, and its value is not quoted."""
+def test_a_variable_that_is_not_utf_8_is_refused_first(name, process):
+    """The error names the variable and does not show its value."""
     result = process("version", "-o", "json", **{name: b"canary \xff"})
     assert result.returncode == 2, result.stderr
     assert json.loads(result.stdout)["error"]["message"] == f"{name} is not UTF-8"
     assert "canary" not in result.stdout + result.stderr
 
 
-def test_what_is_not_payctl_s_may_be_anything(process):
-    """Also another program's secret."""
+def test_other_programs_variables_may_be_anything(process):
+    """A variable that payctl does not read may have any bytes."""
     assert process("version", SOMEBODY_S_TOKEN=b"\xff\xfe\xfd secret").returncode == 0

@@ -14,7 +14,7 @@ from ticketbottle_payctl.wiring import Services
 
 SAIGON = ZoneInfo("Asia/Ho_Chi_Minh")
 BERLIN = ZoneInfo("Europe/Berlin")
-NOW = datetime(2026, 11, 22, 20, 30, tzinfo=UTC)  # the 23rd, half past three in the morning, in Saigon
+NOW = datetime(2026, 11, 22, 20, 30, tzinfo=UTC)  # in Saigon it is 03:30 on the 23rd
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ NOW = datetime(2026, 11, 22, 20, 30, tzinfo=UTC)  # the 23rd, half past three in
         ("  2h  ", "2026-11-22T18:30:00"),
     ],
 )
-def test_an_instant_is_read_in_the_zone(text, meant):
-    """Days and clock times are the zone's, the answer is UTC."""
+def test_an_instant_is_read_in_the_given_time_zone(text, meant):
+    """Days and clock times are in the given time zone, and the result is in UTC."""
     assert instant(text, SAIGON, NOW) == datetime.fromisoformat(meant).replace(tzinfo=UTC)
 
 
@@ -65,8 +65,8 @@ def test_an_instant_is_read_in_the_zone(text, meant):
         ("9999-12-31T23:59:59Z", "between 1900 and 2199"),
     ],
 )
-def test_what_is_ambiguous_or_wrong_is_refused(text, words):
-    """The error names the option and has examples; nothing is guessed."""
+def test_an_ambiguous_or_invalid_instant_is_refused(text, words):
+    """Payctl does not guess. The error names the option and has examples."""
     with pytest.raises(typer.BadParameter, match=words) as error:
         instant(text, SAIGON, NOW, option="--since")
     assert "--since" in error.value.format_message()
@@ -74,7 +74,7 @@ def test_what_is_ambiguous_or_wrong_is_refused(text, words):
 
 @pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"])
 def test_an_hour_that_clocks_skip_or_repeat_is_refused(text):
-    """Such a time is no instant or two instants. With an offset it is one."""
+    """Such a clock time is no instant or two instants. With an offset it is accepted."""
     with pytest.raises(typer.BadParameter, match="is ambiguous or skipped"):
         instant(text, BERLIN, NOW)
     assert instant(f"{text}:00+01:00", BERLIN, NOW).tzinfo is UTC
@@ -84,20 +84,20 @@ def test_an_hour_that_clocks_skip_or_repeat_is_refused(text):
     ("text", "meant"), [("2h", timedelta(hours=2)), ("2h ago", timedelta(hours=2)), ("1d12h", timedelta(days=1.5))]
 )
 def test_an_age_is_a_duration(text, meant):
-    """With ``ago`` or without."""
+    """An age may end with ``ago``."""
     assert age(text) == meant
 
 
 @pytest.mark.parametrize("text", ["", "5", "0s", "now", "ago"])
-def test_an_age_that_is_none_is_refused(text):
-    """A bare number has no unit."""
+def test_an_invalid_age_is_refused(text):
+    """A number without a unit, zero and an empty text are not an age."""
     with pytest.raises(typer.BadParameter):
         age(text)
 
 
 @pytest.fixture
 def session(tmp_path):
-    """``session(tz=None)``: a session whose profile is in Saigon, with ``--tz`` where one is given."""
+    """Return ``session(tz=None)``, which makes a session with a profile in Saigon and an optional ``--tz``."""
     file = tmp_path / "config.toml"
     file.write_text('[profiles.shop]\ntz = "Asia/Ho_Chi_Minh"\n', "utf-8")
 
@@ -108,21 +108,21 @@ def session(tmp_path):
     return make
 
 
-def test_the_zone_is_the_option_s_then_the_profile_s_then_the_machine_s(session, monkeypatch):
-    """The nearest one counts."""
+def test_the_time_zone_comes_from_option_profile_or_machine(session, monkeypatch):
+    """--tz overrides the profile's time zone, and the profile overrides the machine's."""
     assert zone_of(session(tz="Europe/Berlin")) == BERLIN
     assert zone_of(session()) == SAIGON
     monkeypatch.setenv("TZ", "America/New_York")
     assert zone_of(session(profile=None)) == ZoneInfo("America/New_York")
 
 
-def test_an_instant_is_shown_in_both():
-    """Local time with its offset, and UTC."""
+def test_an_instant_is_shown_in_local_time_and_utc():
+    """Local time has its offset, and UTC follows in parentheses."""
     assert local_and_utc(NOW, SAIGON) == "2026-11-23 03:30:00 +07:00 (2026-11-22T20:30:00.000Z)"
 
 
-def test_the_window_that_was_understood_is_echoed(session, capsys):
-    """In local time and UTC, on stderr; without a bound there is nothing to echo."""
+def test_the_time_window_is_shown_on_stderr(session, capsys):
+    """The window is shown in local time and UTC. Without a bound nothing is shown."""
     note_window(session(), NOW - timedelta(hours=2), None, by="created")
     note_window(session(), None, None)
     assert capsys.readouterr().err.splitlines() == [

@@ -1,4 +1,4 @@
-"""Each exit code once, through a real process, as a shell sees it; 1, 130 and 143 are in test_process.py."""
+"""Each exit code once, from a real process. Codes 1, 130 and 143 are in test_process.py."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ELSEWHERE = {ExitCode.BUG, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
 
 @pytest.fixture
 def world(database_url, engine, mock_kafka):
-    """An outbox with an event that can go, one that never can, and a half-marked one."""
+    """Insert an event that can be published, one that cannot, and a half-marked one. Return the environment."""
     with engine.begin() as connection:
         insert_events(connection, 1)
         insert_events(connection, 1, event_type="PAYMENT_UNHEARD_OF")
@@ -39,8 +39,8 @@ def world(database_url, engine, mock_kafka):
 
 
 @pytest.mark.parametrize("code", CASES, ids=lambda code: code.name.lower())
-def test_a_shell_sees_each_code(code, world, engine, process):
-    """The number and the document agree."""
+def test_a_shell_sees_each_exit_code(code, world, engine, process):
+    """The exit code of the process and of its document agree."""
     if code is ExitCode.UNAVAILABLE:
         world["DATABASE_URL"] = "postgresql://payctl@127.0.0.1:1/payments"
     with transaction(engine, Limits()) as connection:
@@ -51,6 +51,6 @@ def test_a_shell_sees_each_code(code, world, engine, process):
     assert json.loads(result.stdout)["exit_code"] == code
 
 
-def test_no_code_is_left_out():
-    """A new code needs a case."""
+def test_every_exit_code_has_a_test():
+    """A new exit code needs a case in this file."""
     assert set(CASES) | ELSEWHERE == set(ExitCode)

@@ -15,12 +15,12 @@ from ticketbottle_payctl.errors import PayctlError
 
 
 def error_classes():
-    """The whole tree of payctl's errors."""
+    """Return every class of payctl's errors."""
     return [kind for _, kind in getmembers(errors, isclass) if issubclass(kind, PayctlError)]
 
 
 def outcome_enums():
-    """Every enum of a job that says how it ended."""
+    """Return every enum of a job that says how it ended."""
     modules = [import_module(found.name) for found in pkgutil.walk_packages(jobs.__path__, f"{jobs.__name__}.")]
     enums = {kind for module in modules for _, kind in getmembers(module, isclass) if issubclass(kind, StrEnum)}
     return [
@@ -32,36 +32,36 @@ def outcome_enums():
 
 
 @pytest.mark.parametrize("kind", error_classes())
-def test_every_error_has_its_own_row(kind):
-    """A class without a row would take its parent's code by accident."""
+def test_every_error_class_has_an_exit_code_of_its_own(kind):
+    """A class without a row in the table would silently get its parent's exit code."""
     assert kind in ERRORS
     assert exit_codes.of_error(kind("what failed")) is ERRORS[kind]
 
 
-def test_a_class_made_elsewhere_takes_the_row_above_it():
-    """An error that a job derives for itself keeps the meaning of its parent."""
+def test_a_derived_error_class_has_its_parent_s_exit_code():
+    """An error class that is defined outside errors.py keeps its parent's exit code."""
 
     class StaleError(errors.LockedError):
-        """Of a test."""
+        """A derived error of this test."""
 
     assert exit_codes.of_error(StaleError("x")) is ExitCode.LOCKED
 
 
 @pytest.mark.parametrize("kind", outcome_enums(), ids=lambda kind: kind.__name__)
-def test_every_outcome_of_every_job_has_a_row(kind):
-    """All of an enum's values are in the table, and the table knows no other."""
+def test_every_outcome_of_every_job_has_an_exit_code(kind):
+    """The table has exactly the values of each outcome enum."""
     assert set(OUTCOMES[kind.__name__]) == {member.value for member in kind}
     assert all(exit_codes.of_outcome(member) in MEANINGS for member in kind)
 
 
-def test_the_walk_finds_the_enums():
-    """The test above would pass if it found nothing."""
+def test_the_search_for_outcome_enums_finds_all():
+    """The test of the outcomes would prove nothing if it found no enum."""
     assert {"WebhookOutcome", "StoppedBecause"} <= {kind.__name__ for kind in outcome_enums()}
     assert set(OUTCOMES) == {kind.__name__ for kind in outcome_enums()}
 
 
-def test_every_code_has_a_meaning_and_stands_in_the_help(invoke):
-    """The help's table is made from the code's."""
+def test_every_exit_code_is_explained_in_the_help(invoke):
+    """Payctl --help lists each exit code with its meaning."""
     help_text = " ".join(invoke("--help").stdout.split())
     assert set(MEANINGS) == set(ExitCode)
     for code, meaning in MEANINGS.items():

@@ -1,4 +1,4 @@
-"""What a person sees of long work: a bar on a terminal's stderr, and of it nothing anywhere else."""
+"""Progress bars of long work: only on a terminal's stderr."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LONG = [
     (["replay", "--failed", "--rate", "50/s", "-y"], "requeueing", "4/4"),
     (["doctor", "--fix-published-flags", "-y"], "repairing", "2/2"),
 ]
-"""What is typed, its bar's word, and what the bar says at the end. A routine clean-up counts nothing to fill it."""
+"""Commands, the word on their bar, and the bar's final count. A routine cleanup has no total."""
 
 
 @pytest.fixture
 def typed(engine, database_url):
-    """Run it with a terminal or a pipe on stderr; exit code, stdout and stderr."""
+    """Return a function that runs a command with a terminal or a pipe as stderr and returns code and output."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="published", age=timedelta(days=8))
         insert_events(connection, 4, state="dead", last_error="x")
@@ -52,7 +52,7 @@ def typed(engine, database_url):
 
 
 def _read(descriptor):
-    """All there is until the other side is closed, which a terminal calls an error."""
+    """Read everything until the other end is closed. On a terminal that raises OSError."""
     seen = b""
     try:
         while more := os.read(descriptor, 65536):
@@ -63,8 +63,8 @@ def _read(descriptor):
 
 
 @pytest.mark.parametrize(("arguments", "word", "end"), LONG)
-def test_a_bar_stands_on_a_terminal_s_stderr(typed, arguments, word, end):
-    """It is drawn there while it works, and stdout has the document and nothing else."""
+def test_a_progress_bar_is_drawn_on_a_terminal_s_stderr(typed, arguments, word, end):
+    """Stdout has nothing but the document."""
     code, out, err = typed(*arguments, terminal=True)
     assert (code, json.loads(out)["exit_code"]) == (0, 0)
     assert {word, "━", end} == {part for part in (word, "━", end) if part in err}
@@ -72,15 +72,15 @@ def test_a_bar_stands_on_a_terminal_s_stderr(typed, arguments, word, end):
 
 
 @pytest.mark.parametrize(("arguments", "word", "end"), LONG)
-def test_no_bar_goes_into_a_pipe(typed, arguments, word, end):
-    """Neither a bar nor a control sequence: a log stays readable."""
+def test_no_progress_bar_is_written_to_a_pipe(typed, arguments, word, end):
+    """A pipe gets neither a bar nor a control sequence."""
     code, out, err = typed(*arguments, terminal=False)
     assert (code, json.loads(out)["exit_code"]) == (0, 0)
     assert not {part for part in (word, "━", end, "\x1b") if part in err}
     assert "\x1b" not in out
 
 
-def test_quiet_draws_none(typed):
-    """-q is for who wants only the result."""
+def test_quiet_draws_no_progress_bar(typed):
+    """With -q stderr has no bar, even on a terminal."""
     code, out, err = typed("-q", "cleanup", terminal=True)
     assert (code, json.loads(out)["exit_code"], "━" in err, "deleting" in err) == (0, 0, False, False)

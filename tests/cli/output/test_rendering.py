@@ -39,7 +39,7 @@ HARMLESS = ["Nguyễn Văn Á", "[bold]not markup[/bold]", ":smile:", "✔ 450,0
 
 
 def is_safe(text):
-    """Whether a text moves no cursor, changes no colour and hides nothing."""
+    """Return whether a text moves no cursor, changes no colour and hides nothing."""
     forbidden = [*range(0x20), *range(0x7F, 0xA0), 0x61C, *range(0x200B, 0x2010), *range(0x2028, 0x202F)]
     forbidden += [*range(0x2060, 0x2070), 0xFEFF, *range(0xD800, 0xE000), *range(0xE0000, 0xE0080)]
     return not set(map(ord, text)) & set(forbidden)
@@ -47,27 +47,27 @@ def is_safe(text):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_shown_escaped(text):
-    """Control, bidirectional and invisible characters come out as their names."""
+    """Control, bidirectional and invisible characters are replaced by escapes."""
     assert is_safe(escape(text))
     assert "\\" in escape(text)
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_other_text_is_left_alone(text):
-    """Letters of any script, markup and emoji names are data and stay as they are."""
+def test_harmless_text_is_not_escaped(text):
+    """Letters of any script, markup and emoji names stay as they are."""
     assert escape(text) == text
 
 
 @pytest.mark.parametrize(("text", "shown"), [("\x1b", r"\x1b"), ("\u202e", r"\u202e"), ("\n", r"\n")])
-def test_the_escapes_are_the_known_ones(text, shown):
-    """A person recognises what was there."""
+def test_escapes_have_the_usual_form(text, shown):
+    """A control character is shown as an escape of Python."""
     assert escape(text) == shown
 
 
 @pytest.mark.parametrize("surface", [TERMINAL, PIPE, Surface(terminal=True, colour=False)])
 @pytest.mark.parametrize("text", HOSTILE + HARMLESS)
-def test_no_block_lets_hostile_text_through(text, surface):
-    """Lines, fields and tables, drawn or not, with colour or not: only our own colour codes and line ends remain."""
+def test_every_block_escapes_hostile_text(text, surface):
+    """Lines, fields and tables contain no control characters except payctl's own colours and line ends."""
     blocks = [
         line(text, bad(text)),
         Fields(((text, text), ("b", bold(text)))),
@@ -81,29 +81,29 @@ def test_no_block_lets_hostile_text_through(text, surface):
 
 @pytest.mark.parametrize("text", HOSTILE + HARMLESS)
 @pytest.mark.parametrize("form", [as_json, as_ndjson])
-def test_json_gives_back_what_was_put_in_and_is_safe_to_look_at(text, form):
-    """A program reads exactly the text, a terminal sees none of its control characters."""
+def test_json_keeps_the_text_and_is_safe_on_a_terminal(text, form):
+    """A program reads exactly the text, and a terminal gets no control character."""
     written = form(Result("payctl.test/1", result={"text": text}), INVOCATION)
     assert json.loads(written)["result"]["text"] == text
     assert is_safe(written.replace("\n", ""))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_csv_is_safe_to_look_at(text):
-    """CSV is shown on terminals too."""
+def test_csv_is_safe_on_a_terminal(text):
+    """CSV contains no control characters."""
     assert is_safe(as_csv(Result("payctl.test/1", items=[{"text": text}])).replace("\n", ""))
 
 
-def test_a_table_in_a_pipe_is_tab_separated_and_whole():
-    """Nothing is cut, however long; one row is one line."""
+def test_a_table_in_a_pipe_is_tab_separated_and_complete():
+    """No cell is cut, and each row is one line."""
     long = "x" * 5000
     table = Table(("id", "error", "at"), ((1, long, None), (2, "a\tb\nc", datetime(2026, 1, 2, tzinfo=UTC))))
     lines = as_text(Result("payctl.test/1", human=[table]), PIPE).splitlines()
     assert lines == ["id\terror\tat", f"1\t{long}\t", "2\ta\\tb\\nc\t2026-01-02T00:00:00.000Z"]
 
 
-def test_a_table_on_a_terminal_folds_and_loses_nothing(monkeypatch):
-    """A cell wider than the terminal goes on in the next line."""
+def test_a_wide_table_on_a_terminal_is_wrapped(monkeypatch):
+    """A cell that is wider than the terminal continues on the next line."""
     monkeypatch.setenv("COLUMNS", "60")
     shown = as_text(Result("payctl.test/1", human=[Table(("id", "error"), ((1, "x" * 200),))]), TERMINAL)
     assert shown.count("x") == 200
@@ -111,15 +111,15 @@ def test_a_table_on_a_terminal_folds_and_loses_nothing(monkeypatch):
     assert max(map(len, plain.splitlines())) <= 60
 
 
-def test_items_are_a_table_where_nothing_nicer_is_given():
-    """A command that fills only items is readable all the same."""
+def test_items_are_shown_as_a_table_by_default():
+    """A result that has only items is shown as a table."""
     assert as_text(Result("payctl.test/1", items=[{"a": 1, "b": None}, {"a": 2, "c": [1]}]), PIPE) == (
         "a\tb\tc\n1\t\t\n2\t\t[1]\n"
     )
 
 
-def test_the_document_has_every_field_in_every_case():
-    """Scripts rely on the names; the instant is UTC with Z; ok is exit code 0."""
+def test_the_json_document_always_has_every_field():
+    """Scripts rely on the names. The instant is in UTC, and ok means exit code 0."""
     document = json.loads(as_json(Result("payctl.test/1", ExitCode.PARTIAL, counts={"failed": 1}), INVOCATION))
     assert document == {
         "schema": "payctl.test/1",
@@ -141,8 +141,8 @@ def test_the_document_has_every_field_in_every_case():
     }
 
 
-def test_csv_flattens_one_answer_and_lists_items():
-    """Structures become columns by their path; missing values are empty."""
+def test_csv_flattens_a_result_and_lists_items():
+    """Nested values become columns named by their path, and missing values are empty."""
     one = as_csv(
         Result("payctl.test/1", counts={"n": 1}, result={"reply": {"status": 200}, "hints": ["a", "b"], "ok": True})
     )
@@ -154,16 +154,16 @@ def test_csv_flattens_one_answer_and_lists_items():
     assert list(csv.reader(io.StringIO(many))) == [["a", "b"], ['q"uote,', ""], ["", ""]]
 
 
-def test_csv_of_nothing_is_empty():
-    """No header without a column."""
+def test_csv_of_an_empty_result_is_empty():
+    """CSV without columns has no header."""
     assert as_csv(Result("payctl.test/1")) == ""
 
 
 class Screen(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that reports that it is a terminal."""
 
     def isatty(self):
-        """It is one."""
+        """Return True."""
         return True
 
 
@@ -178,13 +178,13 @@ class Screen(io.StringIO):
         (Colour.NEVER, {}, False),
     ],
 )
-def test_colour_on_a_terminal(colour, environ, shown):
-    """NO_COLOR and a dumb terminal have none unless --color says always."""
+def test_no_color_and_dumb_terminals_turn_colour_off(colour, environ, shown):
+    """--color always overrides NO_COLOR and TERM=dumb."""
     assert surface_of(Screen(), colour, environ).colour is shown
 
 
-def test_a_closed_stream_is_no_terminal():
-    """Nobody reads it."""
+def test_a_closed_stream_does_not_count_as_a_terminal():
+    """surface_of accepts a closed stream without an error."""
     closed = io.StringIO()
     closed.close()
     assert not surface_of(closed, Colour.AUTO, {}).terminal

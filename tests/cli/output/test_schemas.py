@@ -1,4 +1,4 @@
-"""Every document that a command prints keeps to its JSON Schema, and says nothing that the schema does not."""
+"""Every document that a command prints is valid against its JSON Schema and has no field that the schema lacks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAMPLE = samples()["zalopay"]
 
 
 def check(document):
-    """Validate a document, and look for names that are documented nowhere."""
+    """Validate a document, and fail on a field that the schema does not describe."""
     found = schema.load(document["schema"])
     Draft202012Validator(found, format_checker=FormatChecker()).validate(document)
     assert set(document) == set(found["$defs"]["envelope"]["properties"])
@@ -34,12 +34,12 @@ def check(document):
 
 
 def _properties(item):
-    """The names that an item may have, in whichever of its forms."""
+    """Return the field names of an item in all its forms."""
     return {name for form in item.get("oneOf", [item]) for name in form["properties"]}
 
 
 def fields(part, path=""):
-    """Every field that a schema describes: its path, whether it is required, its types and its words."""
+    """Yield every field of a schema with its path, types, words and whether it is required."""
     for form in [part, *part.get("oneOf", [])]:
         for name, inner in form.get("properties", {}).items():
             kinds = inner.get("type", [])
@@ -56,7 +56,7 @@ def fields(part, path=""):
 
 
 def described(name):
-    """Every field of an output, once for each form that an item may have; or of what all outputs have in common."""
+    """Return every field of an output, once for each form of an item, or the fields of the envelope."""
     if name == "envelope/1":
         return [*fields(schema.load("payctl.error/1")["$defs"]["envelope"])]
     found = schema.load(name)
@@ -64,12 +64,12 @@ def described(name):
 
 
 PROMISED = json.loads((Path(__file__).parents[2] / "data" / "schema-fields.json").read_text("utf-8"))
-"""The fields of version 1 of each output when the schemas were still written by hand. It is not written again."""
+"""The fields of version 1 of each output, from the time of handwritten schemas. This file must not change."""
 
 
 @pytest.mark.parametrize("name", PROMISED)
-def test_an_output_only_gains_fields(name):
-    """A field of version 1 stays, keeps its types, stays required, and keeps its words: programs rely on it."""
+def test_an_output_never_loses_a_field(name):
+    """Programs rely on the fields of version 1, so each one keeps its types and words and stays required."""
     now = described(name)
     for promised in PROMISED[name]:
         assert any(_keeps(each, promised) for each in now if each["field"] == promised["field"]), promised
@@ -84,8 +84,8 @@ def _keeps(now, promised):
 
 
 @pytest.mark.parametrize("name", schema.names())
-def test_the_schemas_are_schemas(name):
-    """Each is a valid JSON Schema, complete in itself, and printed by the command."""
+def test_every_schema_is_a_valid_json_schema(name):
+    """Each schema is valid and refers to no other file."""
     Draft202012Validator.check_schema(schema.load(name))
 
 
@@ -112,14 +112,14 @@ def test_the_schemas_are_schemas(name):
     ],
     ids=" ".join,
 )
-def test_a_document_keeps_to_its_schema(arguments, answer):
-    """Answers and failures alike."""
+def test_a_document_is_valid_against_its_schema(arguments, answer):
+    """Results and errors are both valid."""
     check(answer(*arguments))
 
 
 @pytest.mark.postgres
-def test_database_commands_keep_to_their_schemas(answer, database_url, engine, tmp_path):
-    """Settled, repeated, refused and rolled back."""
+def test_documents_of_database_commands_are_valid(answer, database_url, engine, tmp_path):
+    """Settled, repeated, refused and rolled back callbacks give valid documents."""
     data = json.loads(json.loads(SAMPLE.request.body)["data"])
     keys = {"ZALOPAY_APP_ID": "2554", "ZALOPAY_KEY2": SAMPLE.credentials["key2"][0].reveal()}
     file = tmp_path / "callback.json"
@@ -132,14 +132,14 @@ def test_database_commands_keep_to_their_schemas(answer, database_url, engine, t
         check(answer(*arguments, DATABASE_URL=database_url, **keys))
 
 
-def test_the_command_prints_the_schema_itself(invoke):
-    """Ready for a validator, without the envelope."""
+def test_payctl_schema_prints_the_schema_without_the_envelope(invoke):
+    """The output can be passed to a validator."""
     printed = json.loads(invoke("schema", "verify-signature").stdout)
     assert printed == schema.load("payctl.verify-signature/1")
 
 
-def test_an_unknown_schema_does_not_exist(answer):
-    """Exit 8, with the names there are."""
+def test_an_unknown_schema_exits_with_8(answer):
+    """The hint lists the known schemas."""
     document = answer("schema", "../../secret")
     assert document["exit_code"] == 8
     assert "payctl.version/1" in document["error"]["hint"]
@@ -187,13 +187,13 @@ ELSEWHERE = {
     "cdc mark": "cdc/test_refusals.py",
     "cdc cut-back": "cdc/test_refusals.py",
 }
-"""Commands that need Apache Kafka, or stay: the test file that checks their documents."""
+"""Commands that need Apache Kafka or do not end, and the test file that checks their documents."""
 LISTS = {name for name in RUNS if name.startswith(("list ", "runs list", "runs show", "show", "errors", "config show"))}
 
 
 @pytest.fixture
 def busy(engine, database_url, mock_kafka, answer):
-    """A world in which every command has something to show; and the names of what is in it."""
+    """Yield the environment of a world in which every command has something to show, and ids of its rows."""
     with engine.begin() as connection:
         for order in (ORDER, f"{ORDER}B"):
             reference = {"order_code": order, "reference": order}
@@ -214,8 +214,8 @@ def busy(engine, database_url, mock_kafka, answer):
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("command", RUNS)
-def test_a_real_run_of_every_command_keeps_to_its_schema(command, busy, answer, content):
-    """None of these fails; and what only reads leaves the database as it is."""
+def test_a_real_run_of_every_command_prints_a_valid_document(command, busy, answer, content):
+    """The run succeeds, and a command that only reads leaves the database unchanged."""
     environment, names = busy
     before = content()
     for arguments in RUNS[command]:
@@ -227,22 +227,22 @@ def test_a_real_run_of_every_command_keeps_to_its_schema(command, busy, answer, 
 
 
 @pytest.mark.parametrize("command", ELSEWHERE)
-def test_the_others_are_checked_where_their_services_are(command):
-    """In a file that runs them and validates what they print."""
+def test_documents_of_other_commands_are_checked_in_their_own_files(command):
+    """The named test file runs the command and validates its document."""
     text = (Path(__file__).parents[2] / ELSEWHERE[command]).read_text("utf-8")
     assert command.split()[-1] in text
     assert re.search(r"\b(check|validate)\(", text)
 
 
-def test_every_command_has_such_a_run():
-    """A new one needs a line here."""
+def test_every_command_has_a_test_of_its_document():
+    """A new command needs a line in this file."""
     assert not set(RUNS) & set(ELSEWHERE)
     assert set(RUNS) | set(ELSEWHERE) == {entry.name for entry in registry.COMMANDS}
 
 
 @pytest.mark.postgres
-def test_a_publisher_without_a_broker_keeps_to_its_schema(busy, answer):
-    """A failure in the middle of a run, with the counts it had come to."""
+def test_the_document_of_a_failed_publisher_is_valid(busy, answer):
+    """A run that fails in the middle prints a valid document with its counts."""
     environment, _ = busy
     document = answer("publish-outbox", "--deadline", "1s", **{**environment, "KAFKA_BROKERS": "127.0.0.1:1"})
     check(document)

@@ -1,4 +1,4 @@
-"""Each rung of the ladder, with the repair of half-marked rows as the act."""
+"""Every step of the confirmation, tested with the repair of half-marked rows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PLAN = f'{ROWS} events  with "publishedAt" set'
 
 @pytest.fixture
 def half_marked(engine, database_url, tmp_path):
-    """A database with twelve half-marked rows, and profiles of every kind; as environment variables."""
+    """Insert 12 half-marked rows and write profiles of every kind. Return the environment."""
     with engine.begin() as connection:
         insert_events(connection, ROWS, state="sent_unmarked")
     file = tmp_path / "config.toml"
@@ -45,7 +45,7 @@ def half_marked(engine, database_url, tmp_path):
 
 @pytest.fixture
 def left(engine):
-    """How many rows are still half marked."""
+    """Return a function that returns how many rows are still half marked."""
 
     def count():
         with engine.begin() as connection:
@@ -58,7 +58,7 @@ def left(engine):
 
 @pytest.fixture
 def on_terminal():
-    """Run payctl with a terminal for stdin and stderr, answering its questions in turn; stdout is a pipe."""
+    """Return a function that runs payctl on a terminal and answers its questions. stdout is a pipe."""
 
     def run(*arguments, answers=(), **environment):
         ours, theirs = pty.openpty()
@@ -76,12 +76,12 @@ def on_terminal():
 
 
 def _converse(terminal, answers):
-    """Everything that is said, each question answered with the next answer; an answer of None ends the input."""
+    """Read everything that is printed and answer each question. The answer None ends the input."""
     said, asked, deadline = "", 0, time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
             part = os.read(terminal, 4096)
-        except OSError:  # Linux's way to say that the other side is closed
+        except OSError:  # Linux raises this error when the other end is closed
             break
         if not part:
             break
@@ -95,8 +95,8 @@ def _converse(terminal, answers):
 
 
 @pytest.mark.parametrize("answer", ["y", "YES"])
-def test_a_yes_on_a_terminal_goes_on(answer, half_marked, on_terminal, left):
-    """The plan with its count, a question on stderr; stdout has nothing but the result."""
+def test_a_yes_on_a_terminal_confirms_the_change(answer, half_marked, on_terminal, left):
+    """Stderr has the plan, its count and the question. stdout has only the result."""
     code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
     assert (code, left()) == (0, 0), talk
     assert stdout.startswith(f"✔  repaired {ROWS}")
@@ -105,8 +105,8 @@ def test_a_yes_on_a_terminal_goes_on(answer, half_marked, on_terminal, left):
 
 
 @pytest.mark.parametrize("answer", ["", "n", "prod", "yess", None])
-def test_anything_but_yes_is_no(answer, half_marked, on_terminal, left):
-    """Enter alone is No, and so is the end of the input: exit 7, nothing changed, stdout empty."""
+def test_any_answer_but_yes_cancels_the_change(answer, half_marked, on_terminal, left):
+    """Enter and the end of the input count as no. payctl exits with 7 and changes nothing."""
     code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
     assert (code, stdout, left()) == (7, "", ROWS)
     assert "error[GUARD]" in talk
@@ -121,8 +121,8 @@ def test_anything_but_yes_is_no(answer, half_marked, on_terminal, left):
         (["--reason", "why", "--confirm", "prod"], ["y"]),
     ],
 )
-def test_a_protected_profile_goes_on_with_reason_yes_and_name(options, answers, half_marked, on_terminal, left):
-    """What was not given as an option is asked for."""
+def test_a_protected_profile_needs_reason_yes_and_name(options, answers, half_marked, on_terminal, left):
+    """Payctl asks for what was not given as an option."""
     code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
     assert (code, left()) == (0, 0), talk
 
@@ -137,15 +137,15 @@ def test_a_protected_profile_goes_on_with_reason_yes_and_name(options, answers, 
         ([], []),
     ],
 )
-def test_a_protected_profile_stops_without_one_of_them(options, answers, half_marked, on_terminal, left):
-    """It wants the reason before it asks anything, then the yes, then its own name and no other."""
+def test_a_protected_profile_refuses_an_incomplete_confirmation(options, answers, half_marked, on_terminal, left):
+    """Payctl needs the reason first, then yes, then the profile's own name."""
     code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
     assert (code, left()) == (7, ROWS), talk
 
 
 @pytest.mark.parametrize("more", [["--no-input"], ["-o", "json"], ["-o", "ndjson"], ["-o", "csv"]])
-def test_nobody_is_asked_where_that_was_forbidden(more, half_marked, on_terminal, left):
-    """A terminal does not matter with --no-input or a form for programs: plan, exit 7."""
+def test_no_question_is_asked_with_no_input_or_a_machine_format(more, half_marked, on_terminal, left):
+    """With --no-input or -o json, ndjson or csv, payctl prints the plan and exits with 7."""
     code, _, talk = on_terminal(*REPAIR, *more, **half_marked)
     assert (code, left()) == (7, ROWS)
     assert 'with "publishedAt" set' in talk
@@ -154,7 +154,7 @@ def test_nobody_is_asked_where_that_was_forbidden(more, half_marked, on_terminal
 
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_without_a_terminal_the_plan_is_printed_and_the_exit_is_7(form, half_marked, invoke, left):
-    """The hint has the option that is missing."""
+    """The plan is on stderr, and the hint names the missing option."""
     result = invoke(*REPAIR, "-o", form, **half_marked)
     assert (result.exit_code, left()) == (7, ROWS)
     assert PLAN in result.stderr
@@ -163,7 +163,7 @@ def test_without_a_terminal_the_plan_is_printed_and_the_exit_is_7(form, half_mar
 
 
 def test_yes_needs_no_terminal(half_marked, answer, left):
-    """With --yes it is done, recorded with the reason, and told in the document."""
+    """With --yes the change is made without a terminal and recorded with its reason."""
     document = answer(*REPAIR, "--yes", "--reason", "left by the old service", **half_marked)
     assert (document["counts"], left()) == ({"matched": ROWS, "repaired": ROWS}, 0)
     assert document["run_id"]
@@ -180,15 +180,15 @@ def test_yes_needs_no_terminal(half_marked, answer, left):
         (["--yes", "--reason", "why", "--confirm", "dev"], "type prod"),
     ],
 )
-def test_a_protected_profile_without_a_terminal_names_what_is_missing(options, words, half_marked, answer, left):
-    """All of it at once, ready to paste."""
+def test_the_hint_for_a_protected_profile_has_every_missing_option(options, words, half_marked, answer, left):
+    """The hint lists all missing options in a form that can be pasted."""
     document = answer(*REPAIR, "-p", "prod", *options, **half_marked)
     assert (document["exit_code"], left()) == (7, ROWS)
     assert words in document["error"]["hint"]
 
 
-def test_a_protected_profile_that_got_everything_goes_on(half_marked, answer, left):
-    """Reason, name and yes."""
+def test_a_protected_profile_accepts_reason_yes_and_confirm(half_marked, answer, left):
+    """With all three options the change is made without a terminal."""
     given = ["--yes", "--reason", "why", "--confirm", "prod"]
     assert answer(*REPAIR, "-p", "prod", *given, **half_marked)["exit_code"] == 0
     assert left() == 0
@@ -203,8 +203,8 @@ def test_a_protected_profile_that_got_everything_goes_on(half_marked, answer, le
         (["-p", "small", "--max-affected", str(ROWS)], 0),
     ],
 )
-def test_over_the_cap_is_refused_with_the_number_to_raise(options, code, half_marked, answer, left):
-    """The option's cap, else the profile's; --yes does not help against it."""
+def test_a_change_over_the_limit_is_refused(options, code, half_marked, answer, left):
+    """The limit is --max-affected or the profile's, --yes does not override it, and the hint has the needed number."""
     document = answer(*REPAIR, "--yes", *options, **half_marked)
     assert (document["exit_code"], left()) == (code, ROWS if code else 0)
     if code:
@@ -212,14 +212,14 @@ def test_over_the_cap_is_refused_with_the_number_to_raise(options, code, half_ma
 
 
 @pytest.mark.parametrize("arguments", [[*REPAIR, "-n"], ["doctor", "--only", "columns"], ["db", "upgrade", "-n"]])
-def test_a_read_only_profile_may_be_looked_at(arguments, half_marked, answer):
-    """Reading and dry runs need no leave."""
+def test_a_read_only_profile_allows_reading_and_dry_runs(arguments, half_marked, answer):
+    """Commands that change nothing need no confirmation."""
     assert answer(*arguments, "-p", "archive", **half_marked)["exit_code"] == 0
 
 
 @pytest.mark.parametrize("arguments", [["publish-outbox"], ["db", "upgrade"]], ids=" ".join)
-def test_a_routine_act_on_a_protected_profile_wants_a_reason_and_the_name(arguments, half_marked, answer):
-    """No question, but both of them; without either, the hint has what is missing."""
+def test_a_routine_command_on_a_protected_profile_needs_reason_and_name(arguments, half_marked, answer):
+    """Payctl asks no question. Without --reason and --confirm the hint names them."""
     environment = {**half_marked, "KAFKA_BROKERS": "127.0.0.1:1"}
     refused = answer(*arguments, "-p", "prod", **environment)
     assert refused["exit_code"] == 7
@@ -228,8 +228,8 @@ def test_a_routine_act_on_a_protected_profile_wants_a_reason_and_the_name(argume
     assert allowed["exit_code"] == 0
 
 
-def test_nothing_to_do_needs_no_leave(database_url, answer):
-    """No question, no run: there is nothing that could go wrong."""
+def test_a_change_of_no_rows_needs_no_confirmation(database_url, answer):
+    """If no row would change, payctl asks nothing and records no run."""
     document = answer(*REPAIR, DATABASE_URL=database_url)
     assert (document["exit_code"], document["run_id"], document["counts"]["matched"]) == (0, None, 0)
 
@@ -250,7 +250,7 @@ OF_OTHERS = {
 
 @pytest.fixture
 def reached_by_another_name(half_marked, database_url, tmp_path):
-    """``world(guard)``: the environment leads to the database of profile ``other``, spelled otherwise there."""
+    """Return ``world(guard)``: DATABASE_URL points to profile ``other``'s database in another spelling."""
 
     def world(guard):
         parts = urlsplit(database_url)
@@ -265,16 +265,16 @@ def reached_by_another_name(half_marked, database_url, tmp_path):
 
 @pytest.mark.parametrize("named", [[], ["-p", "dev"]], ids=["unnamed", "named otherwise"])
 @pytest.mark.parametrize("guard", OF_OTHERS)
-def test_a_guard_follows_the_database(guard, named, reached_by_another_name, answer, left):
-    """Under another profile's name, or none, the stricter guard counts, and the message says whose it is."""
+def test_a_guard_applies_to_its_database_under_any_profile(guard, named, reached_by_another_name, answer, left):
+    """The stricter guard applies with another profile or none, and the message names its profile."""
     text_of_guard, given, words = OF_OTHERS[guard]
     document = answer(*REPAIR, *given, *named, **reached_by_another_name(text_of_guard))
     assert (document["exit_code"], left()) == (7, ROWS)
     assert words in f"{document['error']['message']} {document['error']['hint']}"
 
 
-def test_a_guard_that_follows_is_satisfied_by_its_own_name(reached_by_another_name, answer, left):
-    """The name to give is that of the profile whose database it is."""
+def test_confirm_needs_the_name_of_the_profile_that_protects_the_database(reached_by_another_name, answer, left):
+    """The name to confirm is that of the profile with the guard."""
     environment = reached_by_another_name("protected = true")
     given = [*REPAIR, "--yes", "--reason", "why", "-p", "dev"]
     assert answer(*given, "--confirm", "dev", **environment)["exit_code"] == 7
@@ -282,8 +282,8 @@ def test_a_guard_that_follows_is_satisfied_by_its_own_name(reached_by_another_na
     assert left() == 0
 
 
-def test_the_default_file_is_looked_into_unasked(reached_by_another_name, answer, left, tmp_path):
-    """Without ``-p`` and ``--config`` the guards are those of the file where XDG puts it."""
+def test_guards_of_the_default_configuration_file_always_apply(reached_by_another_name, answer, left, tmp_path):
+    """Without -p and --config the guards in XDG_CONFIG_HOME apply."""
     environment = reached_by_another_name("read_only = true")
     place = tmp_path / "payctl"
     place.mkdir()
@@ -294,8 +294,8 @@ def test_the_default_file_is_looked_into_unasked(reached_by_another_name, answer
 
 
 @pytest.mark.parametrize("named", ["reader", "desk"])
-def test_of_two_profiles_of_one_database_the_stricter_counts(named, half_marked, answer, left, tmp_path):
-    """One of them is read-only: nothing is changed there, whatever -p says."""
+def test_the_stricter_guard_of_two_profiles_of_one_database_applies(named, half_marked, answer, left, tmp_path):
+    """If one of them is read-only, nothing can be changed, whatever -p says."""
     file, database_url = tmp_path / "both.toml", half_marked["DATABASE_URL"]
     both = "".join(f'[profiles.{name}]\nDATABASE_URL = "{database_url}"\n' for name in ("desk", "reader"))
     file.write_text(f"{both}[profiles.reader.guard]\nread_only = true\n", "utf-8")
@@ -305,8 +305,8 @@ def test_of_two_profiles_of_one_database_the_stricter_counts(named, half_marked,
     assert "profile reader" in own["error"]["message"]
 
 
-def test_a_cap_that_was_set_counts_beside_a_profile_without_one(half_marked, answer, left, tmp_path):
-    """The default of a profile that says nothing is no limit for the other one."""
+def test_a_configured_limit_overrides_another_profile_s_default(half_marked, answer, left, tmp_path):
+    """The default limit of one profile does not restrict a limit that another profile sets."""
     file, database_url = tmp_path / "both.toml", half_marked["DATABASE_URL"]
     both = "".join(f'[profiles.{name}]\nDATABASE_URL = "{database_url}"\n' for name in ("desk", "batch"))
     file.write_text(f"{both}[profiles.batch.guard]\nmax_affected = 2500\n", "utf-8")
@@ -327,8 +327,8 @@ SPELLINGS = (
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_guard_knows_every_spelling_of_a_server(spelling, half_marked, postgres, answer, left, tmp_path):
-    """localhost, 127.0.0.1, ::1, a socket, an address and a list of hosts are compared as the servers they lead to."""
+def test_a_guard_recognises_every_spelling_of_its_server(spelling, half_marked, postgres, answer, left, tmp_path):
+    """localhost, loopback addresses, sockets and lists of hosts are compared as servers."""
     name = half_marked["DATABASE_URL"].rpartition("/")[2]
     other = f"postgresql://u:p@{spelling.format(port=postgres.port, name=name)}"
     guard = "[profiles.other.guard]\nread_only = true\n"
@@ -338,8 +338,8 @@ def test_a_guard_knows_every_spelling_of_a_server(spelling, half_marked, postgre
     assert "profile other, which has the same database, is read-only" in document["error"]["message"]
 
 
-def test_libpq_s_variables_do_not_lead_past_a_guard(half_marked, answer, left, tmp_path, postgres):
-    """DATABASE_URL names an innocent place, PGHOSTADDR a guarded one: the connection goes to the first."""
+def test_libpq_variables_cannot_bypass_a_guard(half_marked, answer, left, tmp_path, postgres):
+    """Payctl connects to the place in DATABASE_URL and not to PGHOSTADDR."""
     innocent = half_marked["DATABASE_URL"].replace(f"127.0.0.1:{postgres.port}", "127.0.0.1:1")
     guarded = (
         f'[profiles.prod]\nDATABASE_URL = "{half_marked["DATABASE_URL"]}"\n[profiles.prod.guard]\nread_only = true\n'
@@ -351,8 +351,8 @@ def test_libpq_s_variables_do_not_lead_past_a_guard(half_marked, answer, left, t
 
 
 @pytest.mark.parametrize(("right", "code"), [(True, 7), (False, 0)])
-def test_a_server_is_recognised_by_what_it_says_of_itself(right, code, half_marked, engine, answer, left, tmp_path):
-    """A tunnel hides where it ends; a profile that states its server's identifier is found all the same."""
+def test_a_server_is_recognised_by_its_system_identifier(right, code, half_marked, engine, answer, left, tmp_path):
+    """A profile with the server's identifier protects it even behind a tunnel."""
     with engine.connect() as connection:
         number = connection.exec_driver_sql("SELECT system_identifier FROM pg_control_system()").scalar_one()
     name = half_marked["DATABASE_URL"].rpartition("/")[2]
@@ -363,8 +363,8 @@ def test_a_server_is_recognised_by_what_it_says_of_itself(right, code, half_mark
     assert left() == (ROWS if right else 0)
 
 
-def test_a_server_that_does_not_say_who_it_is_gets_the_stricter_guard(tmp_path):
-    """Where the role may not ask, the name of the database decides."""
+def test_a_server_without_a_readable_identifier_gets_the_stricter_guard(tmp_path):
+    """If the role cannot read the identifier, the database's name decides."""
     file = tmp_path / "config.toml"
     file.write_text(
         '[profiles.prod]\nDATABASE_URL = "postgresql://u:p@prod-db.example/payments"\n'
@@ -380,8 +380,8 @@ def test_a_server_that_does_not_say_who_it_is_gets_the_stricter_guard(tmp_path):
     assert guard.on_server("7392", "payments").protected is None
 
 
-def test_what_is_in_force_is_shown(reached_by_another_name, answer):
-    """``config show`` says of a guard whose it is."""
+def test_config_show_names_the_profile_of_a_guard(reached_by_another_name, answer):
+    """The origin of a guard names the profile that owns the database."""
     document = answer("config", "show", **reached_by_another_name("protected = true"))
     shown = {item["name"]: (item["value"], item["origin"]) for item in document["items"]}
     assert shown["guard.protected"] == ("true", "profile other, whose database this is")
@@ -397,8 +397,8 @@ def test_what_is_in_force_is_shown(reached_by_another_name, answer):
         ({}, None),
     ],
 )
-def test_a_profile_that_the_environment_leads_past_is_said(environment, said, invoke, tmp_path):
-    """On stderr, and where it leads; the same place in another spelling is the same place."""
+def test_a_warning_says_that_the_environment_overrides_a_profile(environment, said, invoke, tmp_path):
+    """Stderr names the place. Another spelling of the same place causes no warning."""
     file = tmp_path / "config.toml"
     file.write_text(SHARED, "utf-8")
     result = invoke("config", "path", "-p", "dev", "--config", str(file), **environment)
@@ -411,8 +411,8 @@ def test_a_profile_that_the_environment_leads_past_is_said(environment, said, in
 
 
 @pytest.mark.parametrize("named", [[], ["-p", "dev"]])
-def test_a_name_that_is_given_is_compared_everywhere(named, half_marked, answer, left):
-    """Who confirms another profile than the one in force is somewhere else than he thinks."""
+def test_confirm_with_another_profile_s_name_is_refused(named, half_marked, answer, left):
+    """A person who confirms another profile is probably on the wrong database."""
     document = answer(*REPAIR, "--yes", *named, "--confirm", "prod", **half_marked)
     assert (document["exit_code"], left()) == (7, ROWS)
     assert answer("db", "upgrade", *named, "--confirm", "prod", **half_marked)["exit_code"] == 7

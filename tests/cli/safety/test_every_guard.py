@@ -1,4 +1,4 @@
-"""Every command of the catalogue that writes, against profiles that forbid it: exit 7, and nothing is changed."""
+"""Every command that writes, with profiles that forbid it: it exits with 7 and changes nothing."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ WRITING = {
     "cdc cut-back": [["cdc", "cut-back", "-y"]],
 }
 PLANNED_BESIDE_DEBEZIUM = {"cdc cut-over", "cdc cut-back"}
-"""Their plan needs Kafka and a logical log: tests/cdc has them on a protected profile."""
+"""Commands whose plan needs Kafka and a logical log. tests/cdc runs them in a protected profile."""
 
 
 def each(but=frozenset()):
-    """A case for each way to write."""
+    """Parametrize a test with each way to write."""
     cases = [(name, arguments) for name, every in WRITING.items() if name not in but for arguments in every]
     return pytest.mark.parametrize(("name", "arguments"), cases, ids=[" ".join(arguments) for _, arguments in cases])
 
 
 @pytest.fixture
 def world(engine, database_url, tmp_path, answer):
-    """Something to do for every command, and the environment that leads to it; ``RUN`` is a run that is not over."""
+    """Yield an environment with work for every command. ``RUN`` is a run that has not ended."""
     with engine.begin() as connection:
         insert_payment(connection, provider="MOMO", order_code=ORDER, reference=ORDER, age=timedelta(hours=1))
         insert_events(connection, 2, state="dead")
@@ -68,8 +68,8 @@ def world(engine, database_url, tmp_path, answer):
 
 
 @each()
-def test_a_read_only_profile_changes_nothing_ever(name, arguments, world, content, answer):
-    """Whatever is given beside it."""
+def test_a_read_only_profile_refuses_every_writing_command(name, arguments, world, content, answer):
+    """The command exits with 7 and changes nothing, whatever other options are given."""
     before = content()
     document = answer(*_typed(arguments, world), "-p", "archive", *_accepted(name, "archive"), **world)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD"), document["error"]
@@ -78,8 +78,10 @@ def test_a_read_only_profile_changes_nothing_ever(name, arguments, world, conten
 
 
 @each(but=PLANNED_BESIDE_DEBEZIUM)
-def test_a_protected_profile_wants_a_reason_and_its_name(name, arguments, world, content, answer):
-    """A yes alone is not enough; what is for trying things out is refused altogether."""
+def test_a_protected_profile_refuses_every_writing_command_without_reason_and_name(
+    name, arguments, world, content, answer
+):
+    """--yes alone is not enough, and commands for trying things out are always refused."""
     before = content()
     document = answer(*_typed(arguments, world), "-p", "prod", **world)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD"), document["error"]
@@ -88,14 +90,14 @@ def test_a_protected_profile_wants_a_reason_and_its_name(name, arguments, world,
     assert content() == before
 
 
-def test_no_command_that_writes_is_left_out():
-    """A new one needs a case here, and so a guard."""
+def test_every_writing_command_has_a_guard_test():
+    """A new command that writes needs a case in this file."""
     assert set(WRITING) == {entry.name for entry in registry.COMMANDS if entry.writes}
 
 
 @pytest.mark.parametrize("entry", registry.COMMANDS, ids=lambda entry: entry.name)
-def test_what_only_reads_asks_for_no_leave(entry):
-    """A command with an option for a dry run or an approval can change something, and the catalogue has to say so."""
+def test_a_reading_command_has_no_option_for_approval(entry):
+    """A command with --dry-run or --yes can change something, so the registry must say that it writes."""
     assert entry.writes or not {"dry_run", "yes", "reason", "max_affected", "confirm"} & _parameters(entry.name)
 
 

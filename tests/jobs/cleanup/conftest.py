@@ -1,4 +1,4 @@
-"""A backlog of every kind, and what is left of it."""
+"""An outbox with events of every kind, and the number of events that a cleanup leaves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WEEK = timedelta(days=7)
 
 @pytest.fixture
 def insert(engine):
-    """``insert(3, state="dead", age=...)``: that many events."""
+    """Return ``insert(3, state="dead", age=...)``, which inserts that many events."""
 
     def run(count, **options):
         with engine.begin() as connection:
@@ -25,7 +25,7 @@ def insert(engine):
 
 @pytest.fixture
 def clean(engine):
-    """``clean(batch_size=2)``: a clean-up with a retention of a week."""
+    """Return ``clean(batch_size=2)``, which runs a cleanup with a retention of a week."""
 
     def run(**options):
         return cleanup(engine, **{"retention": WEEK, "max_retries": 5, **options})
@@ -35,7 +35,7 @@ def clean(engine):
 
 @pytest.fixture
 def scalar(engine):
-    """``scalar(sql)``: its one value."""
+    """Return ``scalar(sql)``, which returns the only value of a query."""
 
     def run(sql):
         with engine.connect() as connection:
@@ -46,5 +46,5 @@ def scalar(engine):
 
 @pytest.fixture
 def events(scalar):
-    """``events()``: how many there are."""
+    """Return ``events()``, which returns the number of events."""
     return lambda: scalar("SELECT count(*) FROM outbox")

@@ -8,13 +8,13 @@ import pytest
 
 @pytest.fixture
 def logged(caplog):
-    """``logged()``: the log's events with their fields."""
+    """Return ``logged()``, which returns the fields of the logged events by name."""
     caplog.set_level(logging.INFO, logger="ticketbottle_payctl")
     return lambda: {record.getMessage(): record.payctl_fields for record in caplog.records}
 
 
-def test_dead_events_are_reported_with_their_reasons(clean, insert, logged):
-    """One alert line, counted by type and kind of error, whatever ids the errors name."""
+def test_a_cleanup_logs_dead_events_with_their_reasons(clean, insert, logged):
+    """One log line counts the dead events by type and kind of error, whatever ids the errors contain."""
     insert(2, state="dead", age=timedelta(hours=3), last_error="MSG_SIZE_TOO_LARGE: 1001 bytes")
     insert(1, state="dead", age=timedelta(hours=2), last_error="MSG_SIZE_TOO_LARGE: 2002 bytes")
     insert(1, state="dead", event_type="PAYMENT_ODD", last_error="unknown event type")
@@ -29,8 +29,8 @@ def test_dead_events_are_reported_with_their_reasons(clean, insert, logged):
     assert [(group.events, group.dead) for group in report.groups] == [(3, True), (1, True)]
 
 
-def test_late_events_are_reported(clean, insert, logged):
-    """Pending for more than an hour means that nobody publishes."""
+def test_a_cleanup_logs_events_that_are_pending_for_more_than_an_hour(clean, insert, logged):
+    """Such events mean that no publisher is running."""
     insert(3, age=timedelta(hours=2))
     insert(4, age=timedelta(minutes=10))
     report = clean()
@@ -38,16 +38,16 @@ def test_late_events_are_reported(clean, insert, logged):
     assert logged()["outbox_late_events"]["events"] == 3
 
 
-def test_a_healthy_outbox_raises_no_alert(clean, insert, logged):
-    """Fresh pending events and published ones are what an outbox is for."""
+def test_a_cleanup_of_a_healthy_outbox_logs_no_alert(clean, insert, logged):
+    """New pending events and published events are not a reason for an alert."""
     insert(3)
     insert(3, state="published", age=timedelta(days=9))
     clean()
     assert logged() == {}
 
 
-def test_a_preview_reports_too(clean, insert, logged):
-    """It reads the same."""
+def test_a_dry_run_of_the_cleanup_logs_alerts_too(clean, insert, logged):
+    """A dry run reads the same rows and logs the same alerts."""
     insert(1, state="dead")
     assert clean(dry_run=True).dead == 1
     assert "outbox_dead_events" in logged()

@@ -43,13 +43,13 @@ cleanup(engine, retention=timedelta(days=7), max_retries=5, batch_size=2, archiv
 
 @pytest.fixture
 def path(tmp_path):
-    """Where the archive will be."""
+    """Return the path of an archive that does not exist yet."""
     return tmp_path / "events.ndjson.gz"
 
 
 @pytest.fixture
 def rows(engine):
-    """``rows()``: the outbox as JSON, by id."""
+    """Return ``rows()``, which returns the outbox as JSON by id."""
 
     def run():
         with engine.connect() as connection:
@@ -61,7 +61,7 @@ def rows(engine):
 
 @pytest.fixture
 def killed(path, database_url):
-    """``killed("before")``: a clean-up that is killed then, in its second batch; gives the archive."""
+    """Return ``killed("before")``, which kills a cleanup in its second batch and returns the archive."""
 
     def run(moment):
         arguments = [sys.executable, "-c", KILLED, database_url, path, moment]
@@ -71,8 +71,8 @@ def killed(path, database_url):
     return run
 
 
-def test_the_archive_holds_what_is_deleted(clean, insert, rows, path):
-    """Every column of both forms, and nothing else."""
+def test_the_archive_has_exactly_the_deleted_events(clean, insert, rows, path):
+    """The archive has every column, for fully and for half-marked rows."""
     insert(5, state="published", age=OLD)
     insert(2, state="sent_unmarked", age=OLD)
     before = rows()
@@ -82,8 +82,8 @@ def test_the_archive_holds_what_is_deleted(clean, insert, rows, path):
     assert {event["id"]: event for event in read(path)} == before
 
 
-def test_an_archive_can_be_put_back(clean, insert, engine, rows, path):
-    """PostgreSQL takes each line as a row, the payload's bytes included."""
+def test_an_archive_can_be_inserted_again(clean, insert, engine, rows, path):
+    """PostgreSQL accepts each line as a row with the same payload."""
     insert(3, state="published", age=OLD)
     before = rows()
     clean(archive=path)
@@ -95,8 +95,8 @@ def test_an_archive_can_be_put_back(clean, insert, engine, rows, path):
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_kill_leaves_no_gap(clean, insert, rows, killed, moment):
-    """Killed around the sync, every event is in the outbox or in the archive, and at most one batch in both."""
+def test_a_killed_cleanup_loses_no_event(clean, insert, rows, killed, moment):
+    """Every event is in the outbox or in the archive after a kill, and at most one batch is in both."""
     insert(6, state="published", age=OLD)
     before = rows()
     path = killed(moment)
@@ -108,8 +108,8 @@ def test_a_kill_leaves_no_gap(clean, insert, rows, killed, moment):
     assert {event["id"]: event for event in read(path)} == before
 
 
-def test_what_could_not_be_archived_is_not_deleted(clean, insert, rows, path):
-    """A full disk ends the run; the batches before are kept and gone, this one stays."""
+def test_events_that_cannot_be_archived_are_not_deleted(clean, insert, rows, path):
+    """A full disk ends the cleanup. Archived batches are deleted, and the failed batch stays in the outbox."""
     insert(4, state="published", age=OLD)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     done = []
@@ -126,8 +126,8 @@ def test_what_could_not_be_archived_is_not_deleted(clean, insert, rows, path):
     assert (done, len(rows()), len(list(read(path)))) == ([2], 2, 2)
 
 
-def test_a_file_that_is_no_archive_stops_it_first(clean, insert, rows, path):
-    """Nothing is deleted."""
+def test_a_file_that_is_not_an_archive_stops_the_cleanup(clean, insert, rows, path):
+    """The cleanup raises InputError and deletes nothing."""
     insert(2, state="published", age=OLD)
     path.write_text("precious")
     with pytest.raises(InputError):
@@ -135,8 +135,8 @@ def test_a_file_that_is_no_archive_stops_it_first(clean, insert, rows, path):
     assert len(rows()) == 2
 
 
-def test_a_preview_makes_no_archive(clean, insert, path):
-    """It deletes nothing, so there is nothing to keep."""
+def test_a_dry_run_of_the_cleanup_creates_no_archive(clean, insert, path):
+    """A dry run deletes nothing, so it archives nothing."""
     insert(2, state="published", age=OLD)
     assert clean(archive=path, dry_run=True).archived == 0
     assert not path.exists()

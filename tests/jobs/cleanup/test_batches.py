@@ -16,8 +16,8 @@ from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 OLD = timedelta(days=8)
 
 
-def test_batches_are_short_transactions(clean, insert, engine):
-    """As many commits as batches, each of no more than its size."""
+def test_each_cleanup_batch_is_one_short_transaction(clean, insert, engine):
+    """The number of commits follows the number of batches, and no batch is larger than its limit."""
     insert(25, state="published", age=OLD)
     commits, sizes = [], []
     event.listen(engine, "commit", commits.append)
@@ -26,8 +26,8 @@ def test_batches_are_short_transactions(clean, insert, engine):
     assert len(commits) == 4
 
 
-def test_every_row_is_deleted_though_all_were_made_at_once(clean, insert, engine, events):
-    """Where one batch ended the next begins, also between events of one instant."""
+def test_a_cleanup_deletes_all_events_of_one_instant(clean, insert, engine, events):
+    """A batch begins where the last one ended, also between events with the same instant."""
     insert(25, state="published", age=OLD)
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox)')
@@ -35,8 +35,8 @@ def test_every_row_is_deleted_though_all_were_made_at_once(clean, insert, engine
     assert events() == 0
 
 
-def test_locked_rows_are_left_and_nobody_is_waited_for(clean, insert, engine, events):
-    """They are counted, and the next run takes them."""
+def test_a_cleanup_skips_locked_rows(clean, insert, engine, events):
+    """The cleanup counts locked rows and does not wait for them. The next run deletes them."""
     insert(6, state="published", age=OLD)
     with engine.connect() as other:
         other.exec_driver_sql('SELECT FROM outbox ORDER BY "createdAt" LIMIT 2 FOR UPDATE')
@@ -46,8 +46,8 @@ def test_locked_rows_are_left_and_nobody_is_waited_for(clean, insert, engine, ev
     assert events() == 0
 
 
-def test_a_signal_ends_it_after_the_batch(clean, insert, events):
-    """What was committed is gone, the rest is still there, and a second run goes on."""
+def test_a_signal_ends_a_cleanup_after_its_batch(clean, insert, events):
+    """Committed deletions stay, the other rows are kept, and a second run deletes them."""
     insert(10, state="published", age=OLD)
     stop = Event()
     report = clean(batch_size=2, stop=stop, done=lambda swept: stop.set() if swept.deleted >= 4 else None)
@@ -56,8 +56,8 @@ def test_a_signal_ends_it_after_the_batch(clean, insert, events):
     assert events() == 0
 
 
-def test_the_time_budget_ends_it_between_two_batches(clean, insert):
-    """By the clock that is given."""
+def test_the_time_limit_ends_a_cleanup_between_two_batches(clean, insert):
+    """The clock that the caller passes decides when the time is up."""
     insert(10, state="published", age=OLD)
     seconds = [0.0]
 
@@ -68,8 +68,8 @@ def test_the_time_budget_ends_it_between_two_batches(clean, insert):
     assert (report.stopped_because, report.deleted) == (CleanupStoppedBecause.DEADLINE, 6)
 
 
-def test_what_changes_meanwhile_is_not_deleted(clean, insert, engine, events):
-    """An event that is replayed between two batches is pending again, and stays."""
+def test_a_cleanup_keeps_an_event_that_is_replayed_during_the_run(clean, insert, engine, events):
+    """An event that becomes pending between two batches is not deleted."""
     insert(4, state="published", age=OLD)
 
     def replay(swept):
@@ -81,8 +81,8 @@ def test_what_changes_meanwhile_is_not_deleted(clean, insert, engine, events):
     assert events() == 2
 
 
-def test_the_walk_is_through_the_index_and_never_starts_over(clean, insert, engine):
-    """On a table of mostly other rows, each batch is an index scan that begins where the last one ended."""
+def test_each_cleanup_batch_is_an_index_scan_from_the_last_position(clean, insert, engine):
+    """On a large table no batch scans the table or reads the deleted part again."""
     insert(2000, state="published", age=OLD)
     insert(3000, state="published", age=timedelta(days=1))
     plans = []
@@ -99,7 +99,7 @@ def test_the_walk_is_through_the_index_and_never_starts_over(clean, insert, engi
         clean(batch_size=500)
     finally:
         event.remove(engine, "before_cursor_execute", explain)
-    assert len(plans) == 6  # five of marked ones, of which the last finds none, and one of half marked ones
+    assert len(plans) == 6  # five batches of marked rows, the last one empty, and one batch of half-marked rows
     for plan in plans:
         (search,) = [node for node in plan if node["Node Type"] == "Index Scan" and node["Alias"] == "outbox"]
         assert search.get("Rows Removed by Filter", 0) <= 1
@@ -107,19 +107,19 @@ def test_the_walk_is_through_the_index_and_never_starts_over(clean, insert, engi
 
 
 def nodes(plan):
-    """A plan's nodes, from the top."""
+    """Yield the nodes of a plan, from the top."""
     yield plan
     for child in plan.get("Plans", ()):
         yield from nodes(child)
 
 
-def test_it_rests_twice_as_long_as_it_works_while_somebody_publishes(clean, insert, engine):
-    """Whether a publisher has a batch open is asked with each batch, and by nothing but its lock."""
+def test_a_cleanup_pauses_longer_while_a_publisher_works(clean, insert, engine):
+    """During publishing each pause is twice as long as the batch. The publisher's lock tells if it works."""
     insert(9, state="published", age=OLD)
     pauses = []
 
     class Recording(Event):
-        """Notes how long each rest would be, and does not rest."""
+        """An event that records the length of each pause and does not wait."""
 
         def wait(self, timeout=None):
             pauses.append(timeout)
@@ -141,16 +141,16 @@ def test_it_rests_twice_as_long_as_it_works_while_somebody_publishes(clean, inse
 
 
 @pytest.mark.parametrize(("slow", "share"), [(1.0, 0.1), (10.0, 0.8)])
-def test_the_rest_grows_while_the_server_is_slow(slow, share):
-    """A batch that takes much longer than the best one is followed by a longer pause, within bounds."""
+def test_the_pause_grows_while_the_server_is_slow(slow, share):
+    """A batch that takes much longer than the best one is followed by a longer pause, within limits."""
     rest = Rest()
     rest.after(0.1, 1000)
     pauses = [rest.after(0.1 * slow, 1000) for _ in range(3)]
     assert pauses[-1] == pytest.approx(min(1.0, 0.1 * slow * share))
 
 
-def test_a_recorded_clean_up_is_seen_to_be_at_work(clean, insert, engine):
-    """While it deletes it is running, and what was killed is not: afterwards it says how it ended."""
+def test_a_cleanup_shows_as_running_while_it_works(clean, insert, engine):
+    """The recorded status is running during the cleanup and done afterwards."""
     insert(4, state="published", age=OLD)
     run = NewRun(str(uuid4()), "cleanup", Actor("me", "here"))
     seen = []

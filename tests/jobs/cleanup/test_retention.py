@@ -10,8 +10,8 @@ OLD, NEW = timedelta(days=8), timedelta(days=6)
 
 
 @pytest.mark.parametrize("state", ["published", "sent_unmarked"])
-def test_published_events_go_after_the_retention(clean, insert, events, state):
-    """Those of the replaced service, which lack a mark, too."""
+def test_published_events_are_deleted_after_the_retention(clean, insert, events, state):
+    """Half-marked events of the replaced service are deleted too."""
     insert(5, state=state, age=OLD)
     insert(3, state=state, age=NEW)
     report = clean()
@@ -21,16 +21,16 @@ def test_published_events_go_after_the_retention(clean, insert, events, state):
 
 
 @pytest.mark.parametrize("state", ["pending", "dead"])
-def test_what_was_not_published_stays_at_any_age(clean, insert, events, state):
-    """Retention is for what arrived."""
+def test_unpublished_events_are_never_deleted(clean, insert, events, state):
+    """Pending and dead events stay at any age."""
     insert(4, state=state, age=timedelta(days=900))
     report = clean(retention=timedelta(microseconds=1))
     assert (report.deleted, events()) == (0, 4)
     assert getattr(report, state) == 4
 
 
-def test_the_age_is_that_of_publishing(clean, insert, engine, events):
-    """An event created long ago and published just now stays."""
+def test_the_retention_counts_from_publishing(clean, insert, engine, events):
+    """An old event that was published just now stays."""
     insert(4, state="published", age=timedelta(days=90))
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE outbox SET \"publishedAt\" = clock_timestamp() AT TIME ZONE 'UTC'")
@@ -39,16 +39,16 @@ def test_the_age_is_that_of_publishing(clean, insert, engine, events):
 
 
 @pytest.mark.parametrize(("age", "left"), [(OLD, 0), (NEW, 2)])
-def test_without_an_instant_of_publishing_creation_counts(clean, insert, engine, age, left):
-    """A published row that lost its instant does not stay forever, nor go at once."""
+def test_the_retention_counts_from_creation_if_publishedat_is_missing(clean, insert, engine, age, left):
+    """A published row without publishedAt is kept for the retention, counted from its creation."""
     insert(2, state="published", age=age)
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET "publishedAt" = NULL')
     assert clean().deleted == 2 - left
 
 
-def test_a_creation_in_another_zone_s_clock_hides_no_event(clean, insert, engine, events):
-    """The replaced service's default followed its session's zone: up to 14 hours ahead."""
+def test_a_creation_time_in_another_time_zone_hides_no_event(clean, insert, engine, events):
+    """The replaced service wrote createdAt in its session's time zone, up to 14 hours ahead."""
     insert(2, state="published", age=timedelta(days=7, hours=1))
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET "createdAt" = "createdAt" + interval \'14 hours\'')
@@ -56,22 +56,22 @@ def test_a_creation_in_another_zone_s_clock_hides_no_event(clean, insert, engine
     assert events() == 0
 
 
-def test_the_newest_are_kept_under_a_short_retention(clean, insert, events):
-    """``keep_newest`` is a floor."""
+def test_keep_newest_limits_a_short_retention(clean, insert, events):
+    """Events newer than ``keep_newest`` stay although the retention is shorter."""
     insert(2, state="published", age=timedelta(hours=2))
     insert(3, state="published", age=timedelta(hours=7))
     report = clean(retention=timedelta(minutes=1), keep_newest=timedelta(hours=6))
     assert (report.deleted, events()) == (3, 2)
 
 
-def test_a_floor_below_the_retention_changes_nothing(clean, insert):
-    """The longer of the two holds."""
+def test_keep_newest_below_the_retention_changes_nothing(clean, insert):
+    """The longer one of retention and ``keep_newest`` applies."""
     insert(3, state="published", age=NEW)
     assert clean(keep_newest=timedelta(hours=6)).deleted == 0
 
 
-def test_a_preview_counts_what_a_run_deletes(clean, insert, events, engine):
-    """Rows and bytes, and nothing is changed."""
+def test_a_cleanup_preview_has_the_counts_of_the_real_run(clean, insert, events, engine):
+    """The preview has the rows and bytes that the run deletes, and changes nothing."""
     insert(5, state="published", age=OLD)
     insert(2, state="sent_unmarked", age=OLD)
     insert(9, state="dead", age=OLD)
@@ -84,8 +84,8 @@ def test_a_preview_counts_what_a_run_deletes(clean, insert, events, engine):
     assert 7 * 100 < real.bytes < 7 * 1000
 
 
-def test_what_expires_after_the_plan_is_not_in_it(clean, insert, events, engine):
-    """The plan's own instants hold, for events and for kept callbacks: what crossed them since was not approved."""
+def test_a_cleanup_deletes_nothing_that_expired_after_the_plan(clean, insert, events, engine):
+    """The plan's horizon applies to events and receipts, because later ones were not approved."""
     insert(3, state="published", age=OLD)
     insert(2, state="published", age=timedelta(days=7, hours=1))
     planned = preview_cleanup(engine, retention=timedelta(days=7, hours=2))
@@ -93,8 +93,8 @@ def test_what_expires_after_the_plan_is_not_in_it(clean, insert, events, engine)
     assert (report.deleted, report.horizon, events()) == (3, planned.horizon, 2)
 
 
-def test_the_context_of_deleted_events_goes_with_them(clean, insert, engine, scalar):
-    """What is remembered of others stays."""
+def test_a_cleanup_deletes_the_context_of_deleted_events(clean, insert, engine, scalar):
+    """The context of other events stays."""
     insert(2, state="published", age=OLD)
     insert(1, state="dead", age=OLD)
     with engine.begin() as connection:
@@ -104,8 +104,8 @@ def test_the_context_of_deleted_events_goes_with_them(clean, insert, engine, sca
 
 
 @pytest.mark.parametrize(("older_than", "left"), [(None, 3), (timedelta(days=100), 1)])
-def test_kept_callbacks_go_only_when_asked(clean, engine, scalar, older_than, left):
-    """They are the proof of what a gateway said."""
+def test_receipts_are_deleted_only_if_asked(clean, engine, scalar, older_than, left):
+    """Receipts prove what a gateway said, so they stay unless an age is given."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """

@@ -1,4 +1,4 @@
-"""What the doctor finds in databases that are broken on purpose."""
+"""The doctor's findings in databases that are broken on purpose."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ IN_DATABASE = [name for name in CHECKS if name not in {"kafka", "keys"}]
 
 
 def absent():
-    """A supplier of what is not configured."""
+    """Raise ConfigError, as if a setting were missing."""
     message = "not configured"
     raise ConfigError(message)
 
 
 def subject_of(engine, **changes):
-    """Only a database to look at."""
+    """Return a subject with nothing but a database."""
     known = {
         "engine": lambda: engine,
         "kafka": absent,
@@ -45,7 +45,7 @@ def subject_of(engine, **changes):
 
 @pytest.fixture
 def found(engine):
-    """``found("index", **changes)``: the findings of one check."""
+    """Return ``found("index", **changes)``, which returns the findings of one check."""
 
     def look(*only, **changes):
         return diagnose(subject_of(engine, **changes), only).findings
@@ -55,7 +55,7 @@ def found(engine):
 
 @pytest.fixture
 def broken(engine):
-    """Run SQL as the tables' owner."""
+    """Return a function that runs SQL as the owner of the tables."""
 
     def run(*statements):
         with engine.begin() as connection:
@@ -66,7 +66,7 @@ def broken(engine):
 
 
 def test_a_healthy_database_has_nothing_to_mend(engine):
-    """Every check has at least one finding, and each is ok."""
+    """In a healthy database every check has a finding, and every finding is ok."""
     report = diagnose(subject_of(engine), IN_DATABASE)
     assert [finding for finding in report.findings if finding.status is not Status.OK] == []
     assert list(dict.fromkeys(finding.check for finding in report.findings)) == IN_DATABASE
@@ -74,7 +74,7 @@ def test_a_healthy_database_has_nothing_to_mend(engine):
 
 
 def test_looking_changes_nothing(engine):
-    """Even on a connection that may not write."""
+    """The doctor works on a connection that may not write."""
     read_only = engine.execution_options(postgresql_readonly=True)
     assert diagnose(subject_of(read_only), IN_DATABASE).healthy
 
@@ -100,7 +100,7 @@ def test_looking_changes_nothing(engine):
     ],
 )
 def test_what_is_broken_is_named_with_what_mends_it(statement, check, status, words, broken, found):
-    """The fact, what it means, and a command or SQL."""
+    """A finding has the fact, its meaning, and a command or SQL that repairs it."""
     broken(statement)
     findings = [finding for finding in found(check) if finding.status is not Status.OK]
     assert [finding.status.value for finding in findings] == [status]
@@ -110,7 +110,7 @@ def test_what_is_broken_is_named_with_what_mends_it(statement, check, status, wo
 
 
 def test_the_sql_that_mends_an_index_mends_it(broken, found, database_url):
-    """The remedy can be pasted."""
+    """The SQL of a finding about a missing index can be pasted and repairs it."""
     broken('DROP INDEX "outbox_published_createdAt_idx"')
     remedy = found("index")[0].remedy.partition(": ")[2]
     with closing(psycopg2.connect(database_url)) as connection:
@@ -120,7 +120,7 @@ def test_the_sql_that_mends_an_index_mends_it(broken, found, database_url):
 
 
 def test_rows_left_by_the_old_service_are_counted(engine, found):
-    """They were sent; the command that mends them is named."""
+    """The finding counts the half-marked rows and names the command that repairs them."""
     with engine.begin() as connection:
         insert_events(connection, 7, state="sent_unmarked")
         insert_events(connection, 3)
@@ -131,7 +131,7 @@ def test_rows_left_by_the_old_service_are_counted(engine, found):
 
 
 def test_events_dated_in_the_future_betray_a_writer_in_local_time(engine, found):
-    """Seven hours ahead is what a session in Vietnam leaves behind."""
+    """Events that are 7 hours ahead mean that a writer's session uses the time zone of Vietnam."""
     with engine.begin() as connection:
         insert_events(connection, 1, age=timedelta(hours=-7))
     (finding,) = found("time-zone")
@@ -139,7 +139,7 @@ def test_events_dated_in_the_future_betray_a_writer_in_local_time(engine, found)
 
 
 def test_a_role_in_local_time_is_named(database_url, engine, found):
-    """Its rows would carry local time; the SQL that mends it can be pasted."""
+    """The finding names a role whose sessions use local time, and its SQL can be pasted."""
     with engine.begin() as connection:
         connection.exec_driver_sql(f"CREATE ROLE shop_{urlsplit(database_url).path[1:]}")
         role = f"shop_{urlsplit(database_url).path[1:]}"
@@ -155,13 +155,13 @@ def test_a_role_in_local_time_is_named(database_url, engine, found):
 
 @pytest.mark.parametrize(("hours", "status"), [(0, "ok"), (0.002, "warn"), (1, "fail"), (-1, "fail")])
 def test_a_clock_that_differs_is_named(hours, status, found):
-    """Seconds are a warning, half a minute is a failure."""
+    """A difference of seconds is a warning, and half a minute is a failure."""
     (finding,) = found("clock", now=lambda: datetime.now(UTC) + timedelta(hours=hours))
     assert finding.status.value == status
 
 
 def test_a_publisher_at_work_is_named(engine, found):
-    """By its shard and its process; one that divides the payments otherwise is a warning."""
+    """The finding has the shard and the process. Another number of shards is a warning."""
     with transaction(engine, Limits()) as connection:
         assert shard_lock.enter(connection, 1, 2, 0, "us") is Entry.TAKEN_OVER
         pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
@@ -173,7 +173,7 @@ def test_a_publisher_at_work_is_named(engine, found):
 
 
 def test_the_holder_of_an_old_snapshot_is_named(engine):
-    """With process, state and application; one in the middle of its work counts, ourselves do not."""
+    """The finding has process, state and application. payctl's own session is not listed."""
     with transaction(engine, Limits()) as holder:
         holder.exec_driver_sql("CREATE TEMPORARY TABLE t ()")
         pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
@@ -184,7 +184,7 @@ def test_the_holder_of_an_old_snapshot_is_named(engine):
 
 
 def test_an_unreachable_database_is_one_finding():
-    """The other checks of the database are named and left out, not failed one by one."""
+    """The doctor lists the other database checks as not looked at, and does not fail each of them."""
     engine = make_engine(DatabaseSettings(Secret("postgresql://payctl:canary@127.0.0.1:1/payments")))
     report = diagnose(subject_of(engine))
     failed = [finding.check for finding in report.findings if finding.status is Status.FAIL]
@@ -195,7 +195,7 @@ def test_an_unreachable_database_is_one_finding():
 
 @pytest.fixture
 def engine_as(engine, database_url):
-    """An engine logged in as a role with some grants, which are gone after the test."""
+    """Yield a function that returns an engine of a role with some grants. The role is dropped after the test."""
     role = f"role_{urlsplit(database_url).path[1:]}"
     opened = []
 
@@ -215,14 +215,14 @@ def engine_as(engine, database_url):
 
 
 def test_a_role_that_may_do_one_thing_wholly_is_as_it_should_be(engine_as):
-    """What it may is named; what nobody meant it to do is no finding."""
+    """The finding names the tasks of the role. A task that it has no privilege for is not a finding."""
     limited = engine_as("GRANT SELECT ON outbox TO {role}")
     (finding,) = diagnose(subject_of(limited), ["grants"]).findings
     assert (finding.status, finding.fact.endswith("may: stats")) == (Status.OK, True)
 
 
 def test_a_right_that_is_missing_is_named_and_the_grant_gives_it(engine_as, engine):
-    """A role that may do part of its work gets the statements that make it whole."""
+    """A role with some privileges of a task gets the GRANT statements for the missing ones."""
     limited = engine_as("GRANT SELECT ON outbox TO {role}", "GRANT UPDATE (published) ON outbox TO {role}")
     findings = diagnose(subject_of(limited), ["grants"]).findings
     publish = next(finding for finding in findings if "publish-outbox" in finding.fact)
@@ -234,7 +234,7 @@ def test_a_right_that_is_missing_is_named_and_the_grant_gives_it(engine_as, engi
 
 
 def test_a_role_without_rights_may_nothing(engine_as):
-    """That is a failure, and the other checks say what they could not look at."""
+    """A role without any privilege is a failure, and other checks say what they could not read."""
     report = diagnose(subject_of(engine_as()), ["grants", "schema", "publishers", "index", "snapshot"])
     status = {finding.check: finding.status for finding in report.findings}
     assert (status["grants"], status["schema"]) == (Status.FAIL, Status.FAIL)

@@ -1,4 +1,4 @@
-"""What the doctor finds in brokers and keys."""
+"""The doctor's findings about brokers and keys."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = pytest.mark.parametrize("gateway", VALUES)
 
 
 def keys_of(gateway, **changes):
-    """What is found with one gateway configured."""
+    """Return the findings with one gateway configured."""
 
     def credentials(asked):
         values = VALUES[gateway] | changes if asked.name == gateway else {}
@@ -40,7 +40,7 @@ def keys_of(gateway, **changes):
 
 
 def subject(bootstrap="", credentials=lambda _: {}):
-    """Brokers and keys to look at, no database."""
+    """Return a subject with brokers and keys and without a database."""
     settings = KafkaSettings(bootstrap)
     return Subject(
         engine=lambda: None,
@@ -53,7 +53,7 @@ def subject(bootstrap="", credentials=lambda _: {}):
 
 @NAMES
 def test_a_test_callback_is_genuine(gateway):
-    """What is signed here, apart from the code that verifies, is accepted by it."""
+    """The gateway's code accepts the doctor's signed test callback."""
     credentials = {name: (Secret(value),) for name, value in VALUES[gateway].items()}
     verdict = GATEWAYS[gateway].verify(signed_callback(gateway, VALUES[gateway]), credentials)
     assert isinstance(verdict, Callback)
@@ -62,7 +62,7 @@ def test_a_test_callback_is_genuine(gateway):
 
 @NAMES
 def test_configured_keys_are_proven(gateway):
-    """Signed, verified, and a changed one refused."""
+    """The doctor verifies a signed test callback and sees a tampered one refused."""
     (finding,) = keys_of(gateway)
     assert (finding.status, finding.fact) == (
         Status.OK,
@@ -71,7 +71,7 @@ def test_configured_keys_are_proven(gateway):
 
 
 def test_each_key_of_a_rotation_is_proven():
-    """The current and the previous one, each alone."""
+    """The current and the previous key are each tested alone."""
     (finding,) = keys_of("momo", secret_key="canary-new|canary-old")
     assert finding.fact.endswith("2 signed and verified, a changed one refused, 1 of a rotation among them")
 
@@ -88,14 +88,14 @@ def test_each_key_of_a_rotation_is_proven():
     ],
 )
 def test_what_is_wrong_with_keys_is_named_by_the_variable(gateway, changes, status, words):
-    """Never by the value."""
+    """The finding names the variable and never shows its value."""
     (finding,) = keys_of(gateway, **changes)
     assert (finding.status.value, words in finding.fact) == (status, True)
     assert "canary" not in str(finding)
 
 
 def test_brokers_and_topics_are_described(mock_kafka):
-    """The brokers answer, and each topic has partitions and replicas."""
+    """If the brokers answer, each topic has a finding with its partitions and replicas."""
     report = diagnose(subject(mock_kafka.bootstrap), ["kafka"])
     assert report.healthy
     assert [finding.fact.split(":")[0] for finding in report.findings[1:]] == [
@@ -106,7 +106,7 @@ def test_brokers_and_topics_are_described(mock_kafka):
 
 
 def test_a_topic_with_one_partition_is_a_warning_and_a_missing_one_a_failure():
-    """Each says which events it is about."""
+    """The finding about a missing topic names the event type that cannot be published."""
     with MockKafka().start() as cluster:
         cluster.create_topic("payment.completed", partitions=1)
         cluster.create_topic("payment.failed")
@@ -120,7 +120,7 @@ def test_a_topic_with_one_partition_is_a_warning_and_a_missing_one_a_failure():
 
 
 def test_a_cluster_without_our_topics_may_be_another_one():
-    """One finding, not three."""
+    """If all topics are missing, there is one finding that suggests another cluster."""
     with MockKafka().start() as cluster:
         (finding,) = diagnose(subject(cluster.bootstrap), ["kafka"]).findings
     assert finding.status is Status.FAIL
@@ -128,6 +128,6 @@ def test_a_cluster_without_our_topics_may_be_another_one():
 
 
 def test_brokers_that_are_away_are_a_failure():
-    """Named with the address, and what to check."""
+    """The finding has the brokers' address and what to check."""
     (finding,) = diagnose(subject("127.0.0.1:1"), ["kafka"]).findings
     assert (finding.status, "127.0.0.1:1" in finding.fact, bool(finding.remedy)) == (Status.FAIL, True, True)

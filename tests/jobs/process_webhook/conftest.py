@@ -1,4 +1,4 @@
-"""A merchant with payments at all four gateways, in a real database, and what its tables hold."""
+"""A merchant with payments at all four gateways in a real database, and the content of its tables."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ KEYS = environment()
 
 
 def keys_of(provider, **changes):
-    """The merchant's values for one gateway; ``changes`` by variable name, None takes one away."""
+    """Return the merchant's keys for one gateway. ``changes`` are by variable name, and None removes a key."""
     values = {**KEYS, **changes}
     return credentials(by_name(provider), lambda name: (Secret(values[name]),) if values.get(name) else ())
 
 
 @dataclass(frozen=True)
 class Shop:
-    """The payment service's side of things, and payctl's job on the same database."""
+    """The payment service's side, and payctl's job on the same database."""
 
     engine: Engine
 
     def payment(self, provider="zalopay", **values) -> SandboxPayment:
-        """A payment as the payment service creates it: with the reference this gateway would be given."""
+        """Insert a payment with the reference that its gateway knows, and return it."""
         order_code = values.pop("order_code", None) or f"TB-ROCK_HN-20261123-{uuid4().hex[:8].upper()}"
         references = {"zalopay": f"261123_{order_code}", "payos": uuid4().hex}
         values.setdefault("reference", references.get(provider, order_code))
@@ -41,7 +41,7 @@ class Shop:
             return insert_payment(connection, provider=provider.upper(), order_code=order_code, **values)
 
     def process(self, sent: SandboxPayment | Request, scenario=Scenario.PAID, **options) -> WebhookReport:
-        """Process the callback for a payment; or this very request, at the gateway its path names."""
+        """Process the callback for a payment, or this request at the gateway that its path names."""
         request = sent if isinstance(sent, Request) else callback(sent, scenario)
         name = options.pop("provider", None) or request.path.rsplit("/", 1)[-1]
         keys = options.pop("keys", None) or keys_of(name)
@@ -49,41 +49,41 @@ class Shop:
         return process_webhook(engine, request, by_name(name), keys, **options)
 
     def query(self, sql, *parameters):
-        """The rows of a statement, as dictionaries, on a connection of its own."""
+        """Return the rows of a statement as dictionaries, on a connection of its own."""
         with self.engine.connect() as connection:
             rows = [dict(row) for row in connection.exec_driver_sql(sql, parameters).mappings()]
             connection.commit()
         return rows
 
     def tables(self):
-        """Everything in every table."""
+        """Return every row of every table."""
         return {table: self.query(f"SELECT t.*, t.xmin::text FROM {table} AS t ORDER BY 1") for table in TABLES}  # noqa: S608
 
     def row(self, payment):
-        """The payment's row."""
+        """Return the payment's row."""
         return self.query("SELECT * FROM payments WHERE id = %s", payment.id)[0]
 
     def events(self, payment=None):
-        """The outbox rows, of one payment or all, in their order."""
+        """Return the outbox rows of one payment or of all, in their order."""
         everything = self.query('SELECT * FROM outbox ORDER BY "createdAt", id')
         return [row for row in everything if payment is None or row["aggregateId"] == payment.id]
 
     def receipts(self):
-        """The receipts, in the order they were taken."""
+        """Return the receipts in the order of their arrival."""
         return self.query("SELECT * FROM payctl.webhook_receipts ORDER BY received_at")
 
     def now(self):
-        """The database's clock, in UTC."""
+        """Return the database's time in UTC."""
         return self.query("SELECT clock_timestamp() AS at")[0]["at"].astimezone(UTC)
 
 
 @pytest.fixture
 def shop(engine):
-    """A shop on the test's own database."""
+    """Return a shop on the test's own database."""
     return Shop(engine)
 
 
 @pytest.fixture
 def keys():
-    """``keys("payos", PAYOS_CHECKSUM_KEY=None)``: a merchant's values for one gateway."""
+    """Return ``keys("payos", PAYOS_CHECKSUM_KEY=None)``, which returns a merchant's keys for one gateway."""
     return keys_of

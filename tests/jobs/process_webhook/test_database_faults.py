@@ -25,7 +25,7 @@ WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND d
 
 @pytest.fixture
 def unharmed(shop):
-    """A block with a fault in it: nothing is half done after it, and the next call settles the payment."""
+    """Return a context manager for a fault: nothing is changed after it, and the next call settles the payment."""
 
     @contextmanager
     def check(payment):
@@ -40,7 +40,7 @@ def unharmed(shop):
 
 @pytest.fixture
 def hold(database_url):
-    """``hold(payment)``: another session locks the payment's row until it is closed."""
+    """Yield ``hold(payment)``, which locks the payment's row in another session."""
     sessions = []
 
     def locked(payment):
@@ -55,7 +55,7 @@ def hold(database_url):
 
 
 def engine_with(url, user=None, password=None, **parts):
-    """An engine on ``url`` with another user, password, path or query, unpooled."""
+    """Return an unpooled engine on ``url`` with another user, password, path or query."""
     split = urlsplit(url)
     netloc = f"{user or split.username}:{password or split.password}@{split.hostname}:{split.port}"
     changed = urlunsplit(split._replace(netloc=netloc, **parts))
@@ -63,14 +63,14 @@ def engine_with(url, user=None, password=None, **parts):
 
 
 def words_of(failure):
-    """Everything an error says, to whoever prints it and however."""
+    """Return all text of an error: message, hint and traceback."""
     error = failure.value
     return f"{error}\n{error.hint}\n" + "".join(traceback.format_exception(error))
 
 
 @pytest.mark.parametrize("mode", ["immediate", "fast"])
-def test_a_restart_in_the_middle(shop, postgres, hold, unharmed, mode):
-    """A callback that waits for its payment when the server goes is told so; the next one settles."""
+def test_a_callback_that_waits_during_a_database_restart_fails_cleanly(shop, postgres, hold, unharmed, mode):
+    """A callback that waits for its payment's lock gets an error, and the next one settles the payment."""
     payment = shop.payment("vnpay")
     with unharmed(payment):
         hold(payment)
@@ -83,8 +83,8 @@ def test_a_restart_in_the_middle(shop, postgres, hold, unharmed, mode):
 
 
 @pytest.mark.parametrize("moment", ["lock", "settle", "commit"])
-def test_a_backend_killed(shop, database_url, unharmed, monkeypatch, moment):
-    """Before it holds the row, before it writes, or after it wrote and before it commits."""
+def test_a_killed_database_session_leaves_no_partial_write(shop, database_url, unharmed, monkeypatch, moment):
+    """The session is killed before the lock, before the write or before the commit."""
     payment = shop.payment("vnpay")
     engine = engine_with(database_url)
 
@@ -105,8 +105,8 @@ def test_a_backend_killed(shop, database_url, unharmed, monkeypatch, moment):
         patch.undo()
 
 
-def test_a_payment_that_stays_locked(shop, hold, unharmed, monkeypatch):
-    """Somebody else's lock is waited for as long as the limit says, and no longer."""
+def test_a_callback_waits_for_a_locked_payment_up_to_the_limit(shop, hold, unharmed, monkeypatch):
+    """After the lock timeout the callback fails, and the payment is unchanged."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.process_webhook.LIMITS", Limits(lock=timedelta(milliseconds=200)))
     payment = shop.payment("vnpay")
     with unharmed(payment):
@@ -118,13 +118,13 @@ def test_a_payment_that_stays_locked(shop, hold, unharmed, monkeypatch):
         session.rollback()
 
 
-def test_the_limits_leave_time_to_answer():
-    """Waiting for the row and writing takes less than the ten seconds the least patient gateway gives."""
+def test_the_database_limits_leave_time_to_answer_the_gateway():
+    """Waiting and writing take less than the ten seconds of the least patient gateway."""
     assert LIMITS.lock + LIMITS.statement < timedelta(seconds=8)
 
 
-def test_a_lock_that_is_released_in_time(shop, hold):
-    """Then the callback goes on, and its instant is later than the wait."""
+def test_a_callback_settles_after_the_lock_is_released(shop, hold):
+    """The instant of the new state is later than the wait."""
     payment = shop.payment("vnpay")
     session = hold(payment)
     with ThreadPoolExecutor(1) as pool:
@@ -133,11 +133,11 @@ def test_a_lock_that_is_released_in_time(shop, hold):
         released = shop.now().replace(tzinfo=None)
         session.rollback()
         assert waiting.result(20).outcome is WebhookOutcome.SETTLED
-    assert shop.row(payment)["completedAt"] > released - timedelta(milliseconds=1)  # the column has no more digits
+    assert shop.row(payment)["completedAt"] > released - timedelta(milliseconds=1)  # the column has milliseconds only
 
 
-def test_a_payment_deleted_while_we_waited(shop, hold):
-    """It is an unknown order then."""
+def test_a_payment_that_is_deleted_during_the_wait_is_an_unknown_order(shop, hold):
+    """If another session deletes the locked payment, the callback is refused."""
     payment = shop.payment("vnpay")
     session = hold(payment)
     with ThreadPoolExecutor(1) as pool:
@@ -148,8 +148,8 @@ def test_a_payment_deleted_while_we_waited(shop, hold):
         assert waiting.result(20).reason == "unknown_order"
 
 
-def test_a_standby(shop, database_url, unharmed):
-    """A database that only reads is unavailable, and the connection to it is not used again: the address may move."""
+def test_a_read_only_database_is_unavailable(shop, database_url, unharmed):
+    """The connection to it is not used again, because the address may move to another server."""
     payment = shop.payment("vnpay")
     with unharmed(payment):
         name = database_url.rpartition("/")[2]
@@ -166,8 +166,8 @@ def test_a_standby(shop, database_url, unharmed):
         engine.dispose()
 
 
-def test_no_connection_left(shop, database_url, unharmed):
-    """A server that takes no more connections is unavailable."""
+def test_a_server_without_free_connections_is_unavailable(shop, database_url, unharmed):
+    """The callback fails with DatabaseUnavailableError if the server accepts no more connections."""
     payment = shop.payment("vnpay")
     with unharmed(payment):
         shop.query("CREATE ROLE crowded LOGIN PASSWORD 'crowded' CONNECTION LIMIT 0; SELECT 1 AS done")
@@ -178,8 +178,8 @@ def test_no_connection_left(shop, database_url, unharmed):
             shop.query("DROP ROLE crowded; SELECT 1 AS done")
 
 
-def test_a_database_that_forbids_the_update(shop, unharmed):
-    """No success is promised and no event or receipt stays where a trigger quietly keeps the payment as it is."""
+def test_a_trigger_that_suppresses_the_update_is_an_error(shop, unharmed):
+    """If a trigger keeps the payment unchanged, no event and no receipt is written and no success is promised."""
     payment = shop.payment("vnpay")
     shop.query(
         "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
@@ -191,8 +191,8 @@ def test_a_database_that_forbids_the_update(shop, unharmed):
         shop.query("DROP TRIGGER keep ON payments; SELECT 1 AS done")
 
 
-def test_a_wrong_password(shop, database_url):
-    """It is a matter of configuration, and no word of it is repeated anywhere."""
+def test_a_wrong_database_password_is_a_config_error(shop, database_url):
+    """The password appears neither in the error nor in its traceback."""
     wrong = uuid4().hex
     with pytest.raises(ConfigError, match="refused the credentials in DATABASE_URL") as failure:
         shop.process(shop.payment("vnpay"), engine=engine_with(database_url, password=wrong))
@@ -207,16 +207,16 @@ def test_a_wrong_password(shop, database_url):
         ({"query": "options=-c%20no_such%3D1"}, 'unrecognized configuration parameter "no_such"'),
     ],
 )
-def test_a_database_url_that_names_nothing(shop, database_url, parts, words):
-    """An unknown user, database or option is a matter of configuration too."""
+def test_an_unknown_user_database_or_option_is_a_config_error(shop, database_url, parts, words):
+    """The error names DATABASE_URL and does not show the password."""
     with pytest.raises(ConfigError, match="DATABASE_URL") as failure:
         shop.process(shop.payment("vnpay"), engine=engine_with(database_url, **parts))
     assert words in str(failure.value)
     assert urlsplit(database_url).password not in words_of(failure)
 
 
-def test_a_database_without_payctls_schema(shop):
-    """The error names the command that makes it, and the payment waits."""
+def test_a_callback_without_payctls_schema_is_a_config_error(shop):
+    """The hint names `payctl db upgrade`, and the payment is unchanged."""
     payment = shop.payment("vnpay")
     before = shop.row(payment)
     shop.query("DROP SCHEMA payctl CASCADE; SELECT 1 AS done")
@@ -226,8 +226,8 @@ def test_a_database_without_payctls_schema(shop):
     assert (shop.row(payment), shop.events()) == (before, [])
 
 
-def test_a_database_without_payments(shop, empty_database_url):
-    """Another database than the payment service's is told so."""
+def test_a_database_without_the_table_payments_is_a_config_error(shop, empty_database_url):
+    """The error says that the table does not exist, and the hint names DATABASE_URL."""
     with pytest.raises(ConfigError, match='"payments" does not exist') as failure:
         shop.process(shop.payment("vnpay"), engine=engine_with(empty_database_url))
     assert "DATABASE_URL" in failure.value.hint

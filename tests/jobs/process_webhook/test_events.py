@@ -20,7 +20,7 @@ ENDS = {
     CANCELLED: ("CANCELLED", "PAYMENT_CANCELLED", "cancelled_at", "cancelledAt"),
     PAID: ("COMPLETED", "PAYMENT_COMPLETED", "completed_at", "completedAt"),
 }
-ORDERS = [  # the calls, and what is left of them: status, events, alerts
+ORDERS = [  # the callbacks, then the final status, the events and the alerts
     ((PAID, PAID), "COMPLETED", "C", (None, None)),
     ((PAID, FAILED), "COMPLETED", "C", (None, CONTRADICTION)),
     ((PAID, CANCELLED), "COMPLETED", "C", (None, CONTRADICTION)),
@@ -38,14 +38,14 @@ HANOI = "Asia/Ho_Chi_Minh"
 
 
 def utc(text):
-    """An instant of a payload, as the database's columns hold it: UTC without a zone."""
+    """Return an instant of a payload as the database's columns hold it: in UTC without a zone."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")  # noqa: DTZ007
 
 
 @pytest.mark.parametrize("scenario", list(ENDS))
 @pytest.mark.parametrize("provider", ["vnpay", "momo"])
 def test_a_change_of_state_writes_one_event(shop, provider, scenario):
-    """Its row and its payload have the fields, names and types that the order service reads."""
+    """The event's row and payload have the fields, names and types that the order service reads."""
     status, event_type, at_field, column = ENDS[scenario]
     payment = shop.payment(provider, amount=2_147_483_647)
     report = shop.process(payment, scenario)
@@ -71,7 +71,7 @@ def test_a_change_of_state_writes_one_event(shop, provider, scenario):
 
 
 def test_a_failed_payos_payment_writes_its_event(shop):
-    """Contract 6.3: PayOS reports a failure too, in data.code, and it becomes a PAYMENT_FAILED."""
+    """Contract 6.3: a failure in data.code becomes a PAYMENT_FAILED event."""
     payment = shop.payment("payos")
     shop.process(payment, FAILED)
     assert [event["eventType"] for event in shop.events(payment)] == ["PAYMENT_FAILED"]
@@ -79,7 +79,7 @@ def test_a_failed_payos_payment_writes_its_event(shop):
 
 
 def test_an_order_code_with_underscores_stays_whole(shop):
-    """Contract 6.14: only ZaloPay's date goes, up to the first underscore."""
+    """Contract 6.14: only ZaloPay's date before the first underscore is removed from the reference."""
     payment = shop.payment("zalopay", order_code="TB_ROCK_HN-20261123-A_B_C_1")
     report = shop.process(payment)
     (event,) = shop.events(payment)
@@ -89,8 +89,8 @@ def test_an_order_code_with_underscores_stays_whole(shop):
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: "-".join(order[0]))
 @pytest.mark.parametrize("provider", ["vnpay", "momo"])
-def test_callbacks_in_any_order(shop, provider, order):
-    """Money wins whenever it arrives; nothing else moves a payment that has ended; each change is one event."""
+def test_callbacks_in_any_order_give_the_right_events(shop, provider, order):
+    """A success always completes the payment, and no other callback changes a final state. Each change is one event."""
     calls, status, events, alerts = order
     payment = shop.payment(provider)
     reports = [shop.process(payment, call) for call in calls]
@@ -105,7 +105,7 @@ def test_callbacks_in_any_order(shop, provider, order):
 
 @pytest.mark.parametrize(("scenario", "column"), [(FAILED, "failedAt"), (CANCELLED, "cancelledAt")])
 def test_a_later_event_has_a_later_instant(shop, scenario, column):
-    """Even where an earlier transition lies in the future by the database's own clock."""
+    """A new event is later than the previous one even if that one is in the future by the database's clock."""
     payment = shop.payment("momo")
     shop.process(payment, scenario)
     (future,) = shop.query(
@@ -121,7 +121,7 @@ def test_a_later_event_has_a_later_instant(shop, scenario, column):
 
 @pytest.mark.parametrize("where", ["database", "role", "url"])
 def test_instants_are_utc_in_every_time_zone(shop, database_url, where):
-    """Whatever zone the database, the role or the connection prefers."""
+    """Instants are in UTC, whatever time zone the database, the role or the connection has."""
     name, url = database_url.rpartition("/")[2], database_url
     if where == "database":
         shop.query(f"ALTER DATABASE {name} SET timezone = '{HANOI}'; SELECT 1 AS done")
@@ -144,8 +144,8 @@ def test_instants_are_utc_in_every_time_zone(shop, database_url, where):
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
-def test_a_dry_run_shows_everything_and_changes_nothing(shop, provider):
-    """Before and after, the event and the reply are the real ones; every table is as it was, to the row version."""
+def test_a_dry_run_of_a_callback_shows_everything_and_changes_nothing(shop, provider):
+    """Status, event and reply are those of the real run, and no row version changes."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, dry_run=True)
@@ -158,15 +158,15 @@ def test_a_dry_run_shows_everything_and_changes_nothing(shop, provider):
 
 @pytest.mark.parametrize("scenario", [Scenario.WRONG_AMOUNT, Scenario.HELD, Scenario.FAILED, Scenario.BAD_SIGNATURE])
 def test_a_dry_run_of_any_other_callback_changes_nothing(shop, scenario):
-    """Also where only a receipt, or nothing at all, would be written."""
+    """A dry run changes nothing even if only a receipt would be written."""
     payment = shop.payment("vnpay", status="COMPLETED")
     before = shop.tables()
     assert shop.process(payment, scenario, dry_run=True).dry_run
     assert shop.tables() == before
 
 
-def test_the_event_is_what_postgresql_prints(shop):
-    """Text beyond ASCII and awkward characters come out of the payload as they are in the payment."""
+def test_an_event_s_payload_keeps_awkward_characters(shop):
+    """Text beyond ASCII, quotes and backslashes are in the payload as in the payment."""
     payment = shop.payment("vnpay", order_code='TB-"Đêm"\\{}-🎸')
     shop.process(payment)
     (printed,) = shop.query("SELECT payload::text AS text FROM outbox")

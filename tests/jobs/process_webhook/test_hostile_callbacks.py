@@ -30,26 +30,26 @@ NUMBERS = [0, -1, 10**30, 10**400, 2**31, 2**63, 1.5, True, None, "", "0x10", "1
 
 
 def zalopay(kind=1, **changes):
-    """A callback that ZaloPay itself would have signed."""
+    """Return a callback with ZaloPay's own signature."""
     data = {"app_id": int(KEYS["ZALOPAY_APP_ID"]), "app_trans_id": "261123_TB-1", "amount": 250_000, "zp_trans_id": 7}
     return signing.zalopay(data | changes, KEYS["ZALOPAY_KEY2"], kind=kind)
 
 
 def payos(**changes):
-    """One that PayOS would have signed."""
+    """Return a webhook with PayOS's own signature."""
     data = {"orderCode": 7, "amount": 250_000, "paymentLinkId": "link", "code": "00", "description": "TB-1"}
     return signing.payos(data | changes, KEYS["PAYOS_CHECKSUM_KEY"])
 
 
 def vnpay(**changes):
-    """One that VNPay would have signed."""
+    """Return a callback with VNPay's own signature."""
     parameters = {"vnp_TmnCode": KEYS["VNPAY_TMN_CODE"], "vnp_Amount": "25000000", "vnp_TransactionNo": "7"}
     parameters |= {"vnp_TxnRef": "TB-1", "vnp_ResponseCode": "00", "vnp_TransactionStatus": "00"}
     return signing.vnpay(parameters | changes, KEYS["VNPAY_HASH_SECRET"])
 
 
 def momo(**changes):
-    """One that MoMo would have signed."""
+    """Return a notification with MoMo's own signature."""
     fields = {"partnerCode": KEYS["MOMO_PARTNER_CODE"], "orderId": "TB-1", "requestId": "1", "amount": 250_000}
     fields |= {"orderInfo": "", "orderType": "", "transId": 7, "resultCode": 0, "message": "", "payType": ""}
     return signing.momo({**fields, "responseTime": 1, "extraData": ""} | changes, *MOMO_KEYS)
@@ -93,7 +93,7 @@ HOSTILE = {
 
 
 def survives(shop, request, **options):
-    """Process a request that must not change a payment, and see that it did not; the report."""
+    """Process a request that must not change any payment, and return the report."""
     payment = shop.payment("vnpay")
     before = shop.tables()
     report = shop.process(request, **options)
@@ -105,8 +105,8 @@ def survives(shop, request, **options):
 
 
 @pytest.mark.parametrize("gateway", list(REFERENCES))
-def test_a_genuine_callback_with_a_hostile_reference(shop, gateway):
-    """Refused as unreadable or as an unknown order, whatever the gateway was made to sign; nothing is executed."""
+def test_a_genuine_callback_with_a_hostile_reference_is_refused(shop, gateway):
+    """A reference with SQL or control characters is unreadable or an unknown order, and is never executed."""
     for text in TEXTS:
         report = survives(shop, REFERENCES[gateway](text))
         assert report.reason in {"malformed", "unreadable", "ambiguous", "unknown_order"}, ascii(text)
@@ -114,8 +114,8 @@ def test_a_genuine_callback_with_a_hostile_reference(shop, gateway):
 
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "vnpay"])
-def test_an_order_code_is_opaque(shop, gateway):
-    """A payment whose order code looks like SQL is found, settled, and described in its event letter by letter."""
+def test_an_order_code_that_looks_like_sql_is_settled(shop, gateway):
+    """The payment is found and settled, and its event has the order code character by character."""
     for text in INJECTIONS:
         payment = shop.payment(gateway, order_code=text)
         report = shop.process(callback(payment))
@@ -125,26 +125,26 @@ def test_an_order_code_is_opaque(shop, gateway):
 
 
 @pytest.mark.parametrize("field", list(NUMBER_FIELDS))
-def test_a_genuine_callback_with_a_hostile_number(shop, field):
-    """Whatever stands where a number belongs, no exception leaves the job and no payment moves."""
+def test_a_genuine_callback_with_a_hostile_number_is_refused(shop, field):
+    """Any value in a number's place is refused without an exception, and no payment changes."""
     for number in NUMBERS:
         survives(shop, NUMBER_FIELDS[field](number))
 
 
-def test_an_agreement_with_a_number_is_no_agreement(shop):
-    """The unsigned type cannot turn an order into an agreement: a hostile amount stays a hostile amount."""
+def test_an_order_with_a_hostile_amount_is_not_read_as_an_agreement(shop):
+    """The unsigned type cannot turn an order into an agreement."""
     for number in NUMBERS:
         survives(shop, zalopay(kind=2, amount=number, zp_trans_id=number))
 
 
 @pytest.mark.parametrize("name", list(HOSTILE))
-def test_other_genuine_nonsense(shop, name):
-    """Refused, without an exception."""
+def test_signed_nonsense_is_refused(shop, name):
+    """Nonsense with a right signature is refused without an exception."""
     survives(shop, HOSTILE[name]())
 
 
-def test_a_replay_years_later_changes_nothing(shop):
-    """The same bytes, after the payment was settled, under another trace: a duplicate."""
+def test_a_repeated_callback_changes_nothing_at_any_time(shop):
+    """The same bytes with another trace are a duplicate after the payment was settled."""
     payment = shop.payment()
     shop.process(payment)
     settled = shop.row(payment)
@@ -163,8 +163,8 @@ def test_a_replay_years_later_changes_nothing(shop):
         lambda query: f"{query.partition('&vnp_SecureHash')[0]}&vnp_SecureHash=",
     ],
 )
-def test_every_forgery_gets_the_same_words(shop, forge):
-    """A forger does not learn from the reply what was wrong."""
+def test_every_forgery_gets_the_same_reply(shop, forge):
+    """The reply does not tell a forger what was wrong."""
     genuine = callback(shop.payment("vnpay", amount=250_000))
     report = survives(shop, type(genuine)(genuine.method, genuine.path, forge(genuine.query)))
     assert report.reply.body == '{"RspCode":"97","Message":"Invalid signature"}'
@@ -173,8 +173,8 @@ def test_every_forgery_gets_the_same_words(shop, forge):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 @given(data=st.data())
-def test_a_changed_bit_is_refused(shop, data):
-    """One bit of a genuine callback's body, any of them: refused or read as the same; never another effect."""
+def test_a_callback_with_a_changed_bit_has_no_other_effect(shop, data):
+    """After one bit is changed, the callback is refused or has the same effect."""
     payment = shop.payment(data.draw(st.sampled_from(["zalopay", "payos", "momo"])))
     request = callback(payment, Scenario.PAID)
     position = data.draw(st.integers(0, len(request.body) * 8 - 1))
@@ -182,7 +182,7 @@ def test_a_changed_bit_is_refused(shop, data):
     changed[position // 8] ^= 1 << position % 8
     report = shop.process(type(request)(request.method, request.path, "", bytes(changed)))
     row = shop.row(payment)
-    if report.outcome is WebhookOutcome.SETTLED:  # the bit was in what nobody signs or reads
+    if report.outcome is WebhookOutcome.SETTLED:  # the bit was in a part that is neither signed nor read
         assert (row["status"], len(shop.events(payment))) == ("COMPLETED", 1)
     else:
         assert (row["status"], shop.events(payment)) == ("PENDING", [])

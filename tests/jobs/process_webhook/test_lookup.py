@@ -13,22 +13,22 @@ ORDER = "TB-ROCK-20261123-7K2M9QXA"
 
 
 def called(payment, **changes):
-    """The callback that the gateway sends for a payment that it knows by other names."""
+    """Return the callback of a gateway that knows the payment by other values."""
     known = {name: getattr(payment, name) for name in ("id", "order_code", "amount", "provider", "reference")}
     return callback(SandboxPayment(**known | changes))
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
-def test_a_payment_is_found_by_what_it_was_created_with(shop, provider):
-    """The reference decides; the order code in our database may be another."""
+def test_a_payment_is_found_by_its_reference(shop, provider):
+    """The reference decides, even if the order code in the database differs."""
     payment = shop.payment(provider, reference=f"261123_{provider.upper()}-REF")
     shop.payment(provider)
     assert shop.process(payment).payment_id == payment.id
 
 
 @pytest.mark.parametrize("provider", ["zalopay", "vnpay", "momo"])
-def test_a_payment_is_found_by_its_order_code_then(shop, provider):
-    """Where no payment was created with the reference, the order code finds it; the stored reference stays."""
+def test_a_payment_without_a_matching_reference_is_found_by_its_order_code(shop, provider):
+    """The stored reference does not change."""
     payment = shop.payment(provider, order_code=ORDER, reference="created-with-another")
     report = shop.process(called(payment, reference=f"261123_{ORDER}" if provider == "zalopay" else ORDER))
     assert (report.payment_id, report.outcome) == (payment.id, WebhookOutcome.SETTLED)
@@ -37,8 +37,8 @@ def test_a_payment_is_found_by_its_order_code_then(shop, provider):
     assert shop.receipts()[0]["reference"] != "created-with-another"
 
 
-def test_the_reference_outweighs_the_order_code(shop):
-    """Two payments, one found by either: the one created with the reference is meant."""
+def test_the_reference_counts_more_than_the_order_code(shop):
+    """If reference and order code match two payments, the one with the reference is settled."""
     by_order = shop.payment("vnpay", order_code=ORDER, reference="something else")
     by_reference = shop.payment("vnpay", order_code="TB-OTHER", reference=ORDER)
     report = shop.process(by_reference)
@@ -46,15 +46,15 @@ def test_the_reference_outweighs_the_order_code(shop):
     assert shop.row(by_order)["status"] == "PENDING"
 
 
-def test_of_several_with_one_reference_the_order_code_decides(shop):
-    """The production table does not make references unique."""
+def test_the_order_code_decides_between_payments_with_one_reference(shop):
+    """References are not unique in the production table."""
     wanted = shop.payment("zalopay", order_code=ORDER, reference=f"261123_{ORDER}", age=timedelta(days=1))
     shop.payment("zalopay", reference=f"261123_{ORDER}")
     assert shop.process(wanted).payment_id == wanted.id
 
 
-def test_of_several_with_one_reference_and_no_order_code_the_newest_of_the_gateway_is_meant(shop):
-    """And it stays the same one for every repeat: one payment of money settles one payment."""
+def test_the_newest_payment_with_a_reference_is_settled_if_no_order_code_matches(shop):
+    """Every repetition finds the same payment, so one callback settles one payment."""
     old, newest = [shop.payment("payos", reference="one-link", age=timedelta(hours=age)) for age in (2, 1)]
     other_gateway = shop.payment("momo", reference="one-link")
     reports = [shop.process(newest) for _ in range(3)]
@@ -65,8 +65,8 @@ def test_of_several_with_one_reference_and_no_order_code_the_newest_of_the_gatew
 
 
 @pytest.mark.parametrize("spelling", ["ZALOPAY", "ZaloPay", "zalopay", "ZALO_PAY", "zalo-pay"])
-def test_a_provider_is_the_same_in_every_spelling(shop, spelling):
-    """The column is text, and its spelling is the payment service's."""
+def test_the_spelling_of_a_payment_s_provider_does_not_matter(shop, spelling):
+    """The payment service writes the column as free text."""
     payment = shop.payment("zalopay")
     shop.query("UPDATE payments SET provider = %s WHERE id = %s RETURNING id", spelling, payment.id)
     report = shop.process(payment)
@@ -74,7 +74,7 @@ def test_a_provider_is_the_same_in_every_spelling(shop, spelling):
 
 
 def test_a_payment_of_another_gateway_is_not_settled(shop):
-    """A genuine MoMo callback that names a VNPay payment is an unknown order to MoMo, and a person is told."""
+    """A MoMo callback that names a VNPay payment is refused with an alert."""
     payment = shop.payment("vnpay")
     report = shop.process(called(payment, provider="momo"))
     assert (report.outcome, report.reason) == (WebhookOutcome.REFUSED, "other_provider")
@@ -82,8 +82,8 @@ def test_a_payment_of_another_gateway_is_not_settled(shop):
     assert (shop.row(payment)["status"], shop.events()) == ("PENDING", [])
 
 
-def test_a_status_the_payment_service_invented_later_is_left_alone(shop):
-    """A refunded payment is not paid again by a repeated callback; a person is told."""
+def test_a_payment_with_an_unknown_status_is_not_settled(shop):
+    """A refunded payment is not paid again by a repeated callback, and an alert is raised."""
     shop.query("ALTER TYPE \"PaymentStatus\" ADD VALUE 'REFUNDED'; SELECT 1 AS done")
     payment = shop.payment("vnpay", status="REFUNDED")
     before = shop.row(payment)
@@ -98,15 +98,15 @@ def test_a_status_the_payment_service_invented_later_is_left_alone(shop):
 
 
 @pytest.mark.parametrize("amount", [1, 249_999, 250_001, 25_000_000])
-def test_every_other_amount_is_wrong(shop, amount):
-    """Contract 6.4: one VND less, one more, a hundred times as much: the payment waits."""
+def test_an_amount_that_differs_by_1_vnd_is_refused(shop, amount):
+    """Contract 6.4: for any other amount the payment stays pending."""
     payment = shop.payment("momo", amount=250_000)
     report = shop.process(called(payment, amount=amount))
     assert (report.reason, shop.row(payment)["status"], shop.events()) == ("wrong_amount", "PENDING", [])
     assert shop.receipts()[0]["amount"] == amount
 
 
-def test_the_amount_comes_before_the_state(shop):
-    """Another amount for a payment that is settled is no duplicate: somebody may have paid a second time."""
+def test_the_amount_is_checked_before_the_state(shop):
+    """Another amount for a settled payment is not a duplicate, because the customer may have paid twice."""
     payment = shop.payment("vnpay", status="COMPLETED")
     assert shop.process(payment, Scenario.WRONG_AMOUNT).alert is Alert.WRONG_AMOUNT

@@ -13,7 +13,7 @@ ROUNDS = 12
 
 
 def at_once(*calls):
-    """Let all calls begin together; their results, in their order."""
+    """Start all calls at the same time and return their results in order."""
     barrier = Barrier(len(calls))
 
     def run(call):
@@ -26,7 +26,7 @@ def at_once(*calls):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_fifty_identical_callbacks_write_one_event(shop, provider):
-    """Contract 6.1: one is settled, 49 are duplicates, all are answered well and leave their receipt."""
+    """Contract 6.1: one callback settles, 49 are duplicates, and each one gets a good reply and a receipt."""
     payment = shop.payment(provider)
     reports = at_once(*[lambda: shop.process(payment)] * 50)
     outcomes = [report.outcome for report in reports]
@@ -41,8 +41,8 @@ def test_fifty_identical_callbacks_write_one_event(shop, provider):
 
 @pytest.mark.parametrize("provider", ["vnpay", "momo"])
 @pytest.mark.parametrize("other", [Scenario.FAILED, Scenario.CANCELLED])
-def test_a_success_and_a_failure_at_once(shop, provider, other):
-    """Contract 6.1: whoever comes first, the payment ends completed and its events say how it went."""
+def test_a_concurrent_success_and_failure_end_completed(shop, provider, other):
+    """Contract 6.1: in either order the payment ends completed, and its events have the real order."""
     for _ in range(ROUNDS):
         payment = shop.payment(provider)
         paid, failed = at_once(lambda: shop.process(payment), lambda: shop.process(payment, other))  # noqa: B023
@@ -57,15 +57,15 @@ def test_a_success_and_a_failure_at_once(shop, provider, other):
 
 
 def test_different_payments_do_not_wait_for_each_other(shop):
-    """A callback is settled while another payment's row is held."""
+    """A callback is settled while another payment's row is locked."""
     held, free = shop.payment("vnpay"), shop.payment("vnpay")
     with shop.engine.begin() as connection:
         connection.exec_driver_sql("SELECT 1 FROM payments WHERE id = %s FOR UPDATE", (held.id,))
         assert shop.process(free).outcome is WebhookOutcome.SETTLED
 
 
-def test_who_only_reads_the_payment_is_not_in_the_way(shop):
-    """Nor is a row that refers to it: the payment is locked against writers only."""
+def test_a_reader_of_the_payment_does_not_block_a_callback(shop):
+    """The payment is locked against writers only, so a row that refers to it does not block either."""
     payment = shop.payment("vnpay")
     with shop.engine.begin() as connection:
         connection.exec_driver_sql("SELECT 1 FROM payments WHERE id = %s FOR KEY SHARE", (payment.id,))

@@ -28,14 +28,14 @@ FORGERIES = {
 
 
 def stored(receipt_id, engine):
-    """What a receipt kept of its request."""
+    """Return the stored request of a receipt."""
     with transaction(engine, Limits()) as connection:
         return receipts.find_request(connection, receipt_id)
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
-def test_a_receipt_keeps_what_arrived_and_what_was_decided(shop, provider):
-    """Bytes, digest, both transaction ids, amount, outcome, result, payment, event and trace are on record."""
+def test_a_receipt_has_the_request_and_the_decision(shop, provider):
+    """The receipt has bytes, digest, ids, amount, outcome, result, payment, event and trace."""
     payment = shop.payment(provider, amount=123_000)
     request = callback(payment)
     report = shop.process(request, trace=TRACE)
@@ -78,7 +78,7 @@ def test_a_receipt_keeps_what_arrived_and_what_was_decided(shop, provider):
     ],
 )
 def test_every_genuine_callback_leaves_one_receipt(shop, scenario, result, reason, has_payment):
-    """Also the ones that change nothing: without an event, with the reason."""
+    """A genuine callback that changes nothing has a receipt with its reason and without an event."""
     payment = shop.payment("vnpay")
     shop.process(payment)
     report = shop.process(payment, scenario)
@@ -90,8 +90,8 @@ def test_every_genuine_callback_leaves_one_receipt(shop, scenario, result, reaso
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 @pytest.mark.parametrize("forgery", list(FORGERIES))
-def test_what_is_not_genuine_leaves_no_trace(shop, provider, forgery):
-    """A forgery is refused, and afterwards every table is as it was, to the row version."""
+def test_a_forged_callback_leaves_no_receipt(shop, provider, forgery):
+    """After a forgery every table has the same rows and row versions as before."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(FORGERIES[forgery](callback(payment, Scenario.BAD_SIGNATURE)), trace=TRACE)
@@ -99,8 +99,8 @@ def test_what_is_not_genuine_leaves_no_trace(shop, provider, forgery):
     assert shop.tables() == before
 
 
-def test_a_genuine_callback_of_another_gateway_proves_nothing(shop):
-    """Sent to another gateway's path, the same bytes are refused."""
+def test_a_callback_at_another_gateway_s_path_is_refused(shop):
+    """The bytes of a genuine callback are refused at another gateway's path."""
     request = callback(shop.payment("zalopay"))
     before = shop.tables()
     outcomes = {shop.process(request, provider=other).outcome.value for other in ("payos", "vnpay", "momo")}
@@ -109,8 +109,8 @@ def test_a_genuine_callback_of_another_gateway_proves_nothing(shop):
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
-def test_settling_touches_three_columns(shop, provider):
-    """The reference the payment was created with stays, and so does everything but status and its instants."""
+def test_settling_changes_three_columns(shop, provider):
+    """Only the status and its instants change. The payment's reference stays."""
     payment = shop.payment(provider, metadata={"seat": "A1"})
     before = shop.row(payment)
     shop.process(payment)
@@ -120,8 +120,8 @@ def test_settling_touches_three_columns(shop, provider):
     assert after["providerTransactionId"] == payment.reference
 
 
-def test_the_trace_follows_the_event(shop):
-    """Correlation id and traceparent wait beside the event for its message's headers."""
+def test_correlation_id_and_traceparent_are_stored_with_the_event(shop):
+    """They are stored for the headers of the event's message."""
     report = shop.process(shop.payment(), trace=TRACE)
     (context,) = shop.query("SELECT * FROM payctl.event_context")
     assert context == {
@@ -133,7 +133,7 @@ def test_the_trace_follows_the_event(shop):
 
 
 def test_without_a_trace_there_is_no_context_row(shop):
-    """A callback nobody traces, and a repeat that writes no event, leave that table empty."""
+    """A callback without a trace or without an event stores no context."""
     payment = shop.payment()
     shop.process(payment)
     shop.process(payment, trace=TRACE)
@@ -142,8 +142,8 @@ def test_without_a_trace_there_is_no_context_row(shop):
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
-def test_a_receipt_can_be_run_again(shop, provider):
-    """The stored request is the one that arrived, byte for byte, and proves genuine once more."""
+def test_a_stored_request_can_be_processed_again(shop, provider):
+    """The stored request equals the received one byte by byte, and its signature still verifies."""
     request = callback(shop.payment(provider))
     first = shop.process(request)
     again = stored(first.receipt_id.upper(), shop.engine)
@@ -152,14 +152,14 @@ def test_a_receipt_can_be_run_again(shop, provider):
 
 
 @pytest.mark.parametrize("receipt_id", ["", "1", "' OR true --", "\x00", "é", "00000000-0000-0000-0000-000000000000"])
-def test_an_id_that_is_no_receipt(shop, receipt_id):
-    """Whatever is typed for an id, the answer is that there is none."""
+def test_an_unknown_receipt_id_finds_nothing(shop, receipt_id):
+    """Any text that is not a receipt's id returns None."""
     shop.process(shop.payment())
     assert stored(receipt_id, shop.engine) is None
 
 
-def test_what_is_not_signed_cannot_spoil_the_receipt(shop):
-    """NUL and half of a surrogate pair in path, method, foreign parameters or trace do not stop a genuine callback."""
+def test_invalid_unsigned_text_does_not_stop_a_genuine_callback(shop):
+    """NUL and invalid text in path, method, foreign parameters or trace are replaced in the receipt."""
     payment = shop.payment("vnpay")
     signed = callback(payment)
     bad = "\x00\ud800"

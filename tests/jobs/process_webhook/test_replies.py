@@ -74,13 +74,13 @@ SECRETS = {
 
 
 def said(report):
-    """The status and body of a reply."""
+    """Return status and body of a reply."""
     return report.reply.status, report.reply.body
 
 
 @EVERY_GATEWAY
-def test_a_payment_is_confirmed_once_and_then_again_as_a_duplicate(shop, provider):
-    """The first callback is answered "done", its repeats as this gateway wants repeats answered."""
+def test_a_repeated_callback_gets_the_gateway_s_duplicate_reply(shop, provider):
+    """The first callback gets the reply "done", and a repetition gets the gateway's reply for duplicates."""
     payment = shop.payment(provider)
     first, second = shop.process(payment), shop.process(payment)
     assert (first.outcome, said(first)) == (WebhookOutcome.SETTLED, WORDS[provider]["done"])
@@ -91,16 +91,16 @@ def test_a_payment_is_confirmed_once_and_then_again_as_a_duplicate(shop, provide
 
 
 @pytest.mark.parametrize(("provider", "scenario"), FAILURES)
-def test_a_failure_that_was_recorded_is_answered_as_done(shop, provider, scenario):
-    """The gateway wants to know that we received it, not that we like it."""
+def test_a_recorded_failure_gets_the_done_reply(shop, provider, scenario):
+    """The reply tells the gateway that payctl received the failure."""
     report = shop.process(shop.payment(provider), scenario)
     assert report.status_after == ("FAILED" if scenario is Scenario.FAILED else "CANCELLED")
     assert said(report) == WORDS[provider]["done"]
 
 
 @EVERY_GATEWAY
-def test_an_unknown_order(shop, provider):
-    """A genuine callback for an order that is not here is refused in the gateway's words, and a person is told."""
+def test_an_unknown_order_gets_the_gateway_s_reply_and_an_alert(shop, provider):
+    """A genuine callback for an unknown order is refused, and an alert is raised."""
     shop.payment(provider)
     report = shop.process(SandboxPayment("an-id", "TB-X-20261123-1", 250_000, provider, "261123_TB-X-20261123-1"))
     assert (report.outcome, report.reason) == (WebhookOutcome.REFUSED, "unknown_order")
@@ -108,8 +108,8 @@ def test_an_unknown_order(shop, provider):
 
 
 @EVERY_GATEWAY
-def test_a_wrong_amount(shop, provider):
-    """Contract 6.4: an amount other than the payment's changes nothing, and a person is told."""
+def test_a_wrong_amount_gets_the_gateway_s_reply_and_an_alert(shop, provider):
+    """Contract 6.4: another amount than the payment's changes nothing and raises an alert."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, Scenario.WRONG_AMOUNT)
@@ -120,8 +120,8 @@ def test_a_wrong_amount(shop, provider):
 
 
 @EVERY_GATEWAY
-def test_a_bad_signature(shop, provider, caplog):
-    """Contract 6.5: a forged callback is refused without a word of what the signature should have been."""
+def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, caplog):
+    """Contract 6.5: neither the reply nor the log contains the right signature."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, Scenario.BAD_SIGNATURE)
@@ -135,8 +135,8 @@ def test_a_bad_signature(shop, provider, caplog):
 
 
 @EVERY_GATEWAY
-def test_a_gateway_without_keys_is_off(shop, keys, provider):
-    """Its webhooks are answered "not configured", nothing is written, and the other gateways work."""
+def test_a_gateway_without_keys_replies_not_configured(shop, keys, provider):
+    """Nothing is written, and the other gateways work."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, keys=keys(provider, **{SECRETS[provider]: None}))
@@ -147,8 +147,8 @@ def test_a_gateway_without_keys_is_off(shop, keys, provider):
         assert shop.process(shop.payment(other)).outcome is WebhookOutcome.SETTLED
 
 
-def test_the_registration_ping(shop):
-    """Contract 6.12: PayOS tries a new URL with a signed order of its own invention, which must get a 2xx."""
+def test_the_payos_registration_ping_gets_200(shop):
+    """Contract 6.12: PayOS tests a new URL with a signed order of its own, which must get a 2xx reply."""
     report = shop.process(shop.payment("payos"), Scenario.PING)
     assert (report.outcome, report.reason) == (WebhookOutcome.TEST_PING, "ping")
     assert (said(report), report.alert) == (WORDS["payos"]["ping"], None)
@@ -156,8 +156,8 @@ def test_the_registration_ping(shop):
 
 
 @pytest.mark.parametrize(("provider", "scenario", "outcome", "alert"), IGNORED)
-def test_what_is_not_about_a_result_is_acknowledged(shop, provider, scenario, outcome, alert):
-    """An agreement, a code that is not final and held money change no payment; held money needs a person."""
+def test_a_callback_without_a_final_result_is_acknowledged(shop, provider, scenario, outcome, alert):
+    """Agreements, pending codes and held money change no payment. Held money raises an alert."""
     payment = shop.payment(provider)
     before = shop.row(payment)
     report = shop.process(payment, scenario)
@@ -168,8 +168,8 @@ def test_what_is_not_about_a_result_is_acknowledged(shop, provider, scenario, ou
 
 
 @EVERY_GATEWAY
-def test_an_unreachable_database(shop, provider):
-    """The job raises, and the gateway is told to call again."""
+def test_an_unreachable_database_raises_and_has_a_retry_reply(shop, provider):
+    """The job raises DatabaseUnavailableError, and the gateway's retry reply is defined."""
     payment = shop.payment(provider)
     nobody = make_engine(DatabaseSettings(Secret("postgresql://nobody:nothing@127.0.0.1:1/payments")))
     with pytest.raises(DatabaseUnavailableError, match="not available") as failure:
@@ -181,8 +181,8 @@ def test_an_unreachable_database(shop, provider):
 
 
 @EVERY_GATEWAY
-def test_no_reply_is_left_without_its_words(provider):
-    """Every answer there is has wording at every gateway, with a content type where there is a body."""
+def test_every_answer_has_a_reply_at_every_gateway(provider):
+    """Every reply with a body has a content type."""
     for answer in Answer:
         reply = GATEWAYS[provider].reply(answer)
         assert bool(reply.body) == ("content-type" in reply.headers)

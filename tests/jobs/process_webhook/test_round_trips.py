@@ -13,14 +13,14 @@ from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
 from ticketbottle_payctl.store.db.engine import make_engine
 
-_HANDSHAKE_REQUESTS = {80_877_103, 80_877_104}  # may we use TLS, may we use GSSAPI
+_HANDSHAKE_REQUESTS = {80_877_103, 80_877_104}  # the client's requests for TLS and for GSSAPI
 
 
 class Wire:
-    """A proxy in front of a server that writes down each query message: with libpq's simple queries, a round trip.
+    """A proxy in front of a server that records each query message. Each simple query of libpq is a round trip.
 
-    ``break_at`` is a beginning of a query. The connection is cut when it comes: before the server sees it, or with
-    ``after`` once the server has answered, so that only the answer is lost.
+    ``break_at`` is a part of a query. When this query comes, the connection is cut: before the server sees the query,
+    or, with ``after``, once the server has answered, so that only the answer is lost.
     """
 
     def __init__(self, port: int) -> None:
@@ -35,7 +35,7 @@ class Wire:
         self._threads[0].start()
 
     def close(self):
-        """Cut everything and wait for the threads to end."""
+        """Cut all connections and wait until the threads end."""
         for one in self._sockets:
             _cut(one)
         for thread in self._threads:
@@ -55,14 +55,14 @@ class Wire:
 
 
 class _Link:
-    """One connection through the wire."""
+    """One connection through the proxy."""
 
     def __init__(self, wire, client, server) -> None:
         self.wire, self.client, self.server = wire, client, server
         self.swallow = False
 
     def upward(self):
-        """From the client to the server, message by message."""
+        """Forward messages from the client to the server."""
         with suppress(OSError, EOFError), self.client.makefile("rb") as stream:
             self._greet(stream)
             while True:
@@ -91,7 +91,7 @@ class _Link:
             self.swallow = True
 
     def downward(self):
-        """From the server to the client."""
+        """Forward bytes from the server to the client."""
         with suppress(OSError):
             while content := self.server.recv(65_536):
                 if self.swallow:
@@ -119,7 +119,7 @@ def _cut(one):
 
 @pytest.fixture
 def wire(postgres):
-    """A wire to the server."""
+    """Yield a proxy to the server."""
     with_ends = Wire(postgres.port)
     yield with_ends
     with_ends.close()
@@ -127,7 +127,7 @@ def wire(postgres):
 
 @pytest.fixture(params=[True, False], ids=["pooled", "unpooled"])
 def wired(wire, postgres, database_url, request):
-    """An engine on the test's own database, through the wire."""
+    """Yield an engine on the test's database through the proxy."""
     url = database_url.replace(f":{postgres.port}/", f":{wire.port}/")
     engine = make_engine(DatabaseSettings(Secret(url), pooled=request.param))
     yield engine
@@ -135,7 +135,7 @@ def wired(wire, postgres, database_url, request):
 
 
 def words(queries):
-    """The first word of each query message, the limits in front of the first statement skipped."""
+    """Return the first word of each query, without the limits before the first statement."""
     return [query.split(";\n")[-1].split()[0] for query in queries]
 
 
@@ -150,8 +150,8 @@ def words(queries):
     ],
 )
 def test_a_callback_takes_three_round_trips(shop, wire, wired, calls, statements):
-    """COMMIT included and BEGIN in the first, on a connection used before and on a new one; a forgery takes none."""
-    shop.process(shop.payment("vnpay"), engine=wired)  # the driver asks a new server a few questions
+    """A callback takes three round trips with COMMIT on a new or a used connection. A forgery takes none."""
+    shop.process(shop.payment("vnpay"), engine=wired)  # the driver sends a few queries to a new server
     payment = shop.payment("vnpay")
     for scenario in calls:
         wire.queries.clear()
@@ -161,8 +161,8 @@ def test_a_callback_takes_three_round_trips(shop, wire, wired, calls, statements
     assert len(wire.queries) - len(sent) <= (0 if wired.pool.__class__.__name__ == "QueuePool" else 1)
 
 
-def test_the_limits_travel_with_the_first_statement(shop, wire, wired):
-    """They are set for the transaction only, in the message that finds the payment."""
+def test_the_timeouts_are_sent_with_the_first_statement(shop, wire, wired):
+    """The timeouts apply to the transaction only and need no round trip of their own."""
     shop.process(shop.payment("vnpay"), engine=wired)
     (first,) = [query for query in wire.queries if "set_config" in query]
     assert "FOR NO KEY UPDATE" in first
@@ -171,8 +171,8 @@ def test_the_limits_travel_with_the_first_statement(shop, wire, wired):
 
 
 @pytest.mark.parametrize("statement", ["BEGIN", "FOR NO KEY UPDATE", "WITH settled", "COMMIT"])
-def test_a_connection_that_breaks(shop, wire, wired, statement, caplog):
-    """Wherever it breaks before the commit, nothing is half done, and the next call settles, without any noise."""
+def test_a_connection_that_breaks_before_the_commit_leaves_no_partial_write(shop, wire, wired, statement, caplog):
+    """Nothing is written, and the next call settles the payment without a warning."""
     payment = shop.payment("vnpay")
     shop.process(shop.payment("vnpay"), engine=wired)
     before = shop.tables()
@@ -184,8 +184,8 @@ def test_a_connection_that_breaks(shop, wire, wired, statement, caplog):
     assert caplog.text == ""
 
 
-def test_a_commit_whose_answer_is_lost(shop, wire, wired):
-    """The gateway is asked to call again and finds the payment settled: one event, and no success was promised."""
+def test_a_lost_commit_confirmation_does_not_settle_twice(shop, wire, wired):
+    """The gateway is asked to call again and finds the payment settled, with one event."""
     payment = shop.payment("vnpay")
     wire.break_at, wire.after = "COMMIT", True
     with pytest.raises(DatabaseUnavailableError):

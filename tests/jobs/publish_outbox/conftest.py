@@ -1,8 +1,9 @@
-"""An outbox in a real database, a mock cluster, payctl's job between them, and the checker of the result."""
+"""An outbox in a real database, a mock cluster, payctl's job between them, and a checker of the result."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -29,15 +30,15 @@ COMPLETED, FAILED, CANCELLED = "PAYMENT_COMPLETED", "PAYMENT_FAILED", "PAYMENT_C
 READ = ("payment.completed", "payment.failed", "payment.cancelled")
 PARTITIONS = 3
 STAMPED = {"message.timestamp.type": "LogAppendTime"}
-"""A topic whose messages carry the broker's time, which no publisher can make look better than it was."""
+"""The setting of a topic whose messages have the broker's append time, which no publisher can set."""
 
 NEW = timedelta(0)
 OLD = timedelta(seconds=30)
-"""Older than the late-commit window, so the next batches are claimed ahead."""
+"""An age beyond the late-commit window, so that the next batches are claimed ahead."""
 
 
 def new_producer(bootstrap, **config) -> Producer:
-    """A producer configured as payctl does it; ``config`` are librdkafka's words with ``_`` for ``.``."""
+    """Return a producer with payctl's configuration. In ``config`` ``_`` replaces librdkafka's ``.``."""
     extra = {name.replace("_", "."): value for name, value in config.items()}
     return Producer(producer_config(KafkaSettings(bootstrap)) | extra)
 
@@ -46,23 +47,25 @@ NUMBERS = count()
 
 
 class Clockwork(Event):
-    """A run's clock and its stop in one. A wait returns at once and moves the clock by its length.
+    """A run's clock and stop event in one. A wait returns at once and moves the clock by its length.
 
-    ``at`` says what happens with the n-th wait, counted from 1; after ``waits`` of them the stop is set.
+    ``at`` has the action for the n-th wait, counted from 1. After ``waits`` waits the stop is set. Each wait really
+    takes ``pause`` seconds, which a test needs if librdkafka works in the background.
     """
 
-    def __init__(self, *, waits=1000, at: dict[int, Callable[[], object]] | None = None) -> None:
+    def __init__(self, *, waits=1000, at: dict[int, Callable[[], object]] | None = None, pause: float = 0.0) -> None:
         super().__init__()
-        self.now, self.most, self.at = 1000.0, waits, at or {}
+        self.now, self.most, self.at, self.pause = 1000.0, waits, at or {}, pause
         self.waited: list[float] = []
 
     def __call__(self) -> float:
-        """What time it is."""
+        """Return the current time."""
         return self.now
 
     def wait(self, timeout=None) -> bool:
-        """Let the time pass."""
+        """Move the clock and return whether the stop is set."""
         assert timeout is not None
+        time.sleep(self.pause)
         self.now += timeout
         self.waited.append(timeout)
         self.at.get(len(self.waited), lambda: None)()
@@ -83,12 +86,12 @@ class Outbox:
     by_the_broker: bool = False
 
     def insert(self, count, **values) -> None:
-        """``count`` events, a millisecond apart; see :func:`insert_events`."""
+        """Insert ``count`` events, a millisecond apart. See :func:`insert_events`."""
         with self.engine.begin() as connection:
             insert_events(connection, count, **values)
 
     def add(self, key, event_type=COMPLETED, *, age=0.0, retry_count=0, payload=None, **columns) -> str:
-        """One event that is ``age`` seconds old; its id. Of two in one millisecond the later one has the greater id."""
+        """Insert an event that is ``age`` seconds old and return its id. Ids increase with each call."""
         id_ = columns.pop("id", None) or f"{next(NUMBERS):08d}-{uuid4()}"
         values = {
             "id": id_,
@@ -115,55 +118,55 @@ class Outbox:
         return id_
 
     def execute(self, sql, **values):
-        """Run a statement and commit it; its rows, if it has any."""
+        """Run a statement and commit. Return its rows, if any."""
         with self.engine.begin() as connection:
             result = connection.exec_driver_sql(sql, values)
             return result.fetchall() if result.returns_rows else []
 
     def publish(self, *, stop=None, observer=None, producer=None, **options) -> PublishReport:
-        """Run the job once, with these options."""
+        """Run the job once with these options."""
         wanted = replace(PublishOptions(), **options)
         return publish_outbox(
             self.engine, producer or self.producer, wanted, stop=stop or Event(), observer=observer or Observer()
         )
 
     def run(self, clockwork, *, observer=None, producer=None, engine=None, **options) -> PublishReport:
-        """Run the job by a clockwork instead of the clock."""
+        """Run the job with a clockwork instead of the real clock."""
         wanted = replace(PublishOptions(), **options)
         return Run(
             engine or self.engine, producer or self.producer, wanted, clockwork, observer or Observer(), clockwork
         ).run()
 
     def rows(self) -> list[Row]:
-        """The outbox in the order of publishing."""
+        """Return the outbox in the publishing order."""
         return rows_of(self.engine)
 
     def row(self, id_) -> Row:
-        """One of them."""
+        """Return one row."""
         return next(row for row in self.rows() if row.id == id_)
 
     def states(self) -> list[str]:
-        """``published``, ``pending`` or ``dead``, in the order of publishing."""
+        """Return ``published``, ``pending`` or ``dead`` for each row, in the publishing order."""
         return [row.state for row in self.rows()]
 
     def messages(self) -> list[Received]:
-        """Everything that came to Kafka in this test."""
+        """Return all messages that reached Kafka in this test."""
         everything = self.read_all(self.bootstrap)
         return [m for m in everything if m.offset >= self.since.get((m.topic, m.partition), 0)]
 
     def sent(self) -> list[str]:
-        """The event ids in Kafka, in the order the producer sent them."""
+        """Return the event ids in Kafka in the order in which the producer sent them."""
         ordered = sorted(self.messages(), key=lambda m: (m.timestamp, m.topic, m.offset))
         return [m.header["eventId"].decode() for m in ordered]
 
     def verdict(self, **given) -> Verdict:
-        """What is wrong between the outbox and Kafka; GOOD where nothing is."""
+        """Compare the outbox with Kafka. GOOD means that nothing is wrong."""
         return judge(self.rows(), self.messages(), by_the_broker=self.by_the_broker, **given)
 
 
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[MockKafka]:
-    """One mock cluster for all tests here: a new idempotent producer needs half a second before it sends."""
+    """Yield one mock cluster for all tests, because a new idempotent producer needs half a second before it sends."""
     with MockKafka() as cluster:
         for topic in READ:
             cluster.create_topic(topic)
@@ -172,7 +175,7 @@ def shared_cluster() -> Iterator[MockKafka]:
 
 @pytest.fixture(scope="session")
 def shared_producer(shared_cluster) -> Iterator[Producer]:
-    """One producer for it, with a new client after each test that tampered with the cluster."""
+    """Yield one producer for the cluster. It gets a new client after each test that changed the cluster."""
     producer = new_producer(shared_cluster.bootstrap)
     yield producer
     producer.close()
@@ -180,7 +183,7 @@ def shared_producer(shared_cluster) -> Iterator[Producer]:
 
 @pytest.fixture
 def mock_kafka(shared_cluster, shared_producer) -> Iterator[MockKafka]:
-    """The cluster, to be tampered with; afterwards it is as before."""
+    """Yield the cluster for a test that changes it. It is reset afterwards."""
     yield shared_cluster
     shared_cluster.up()
     shared_cluster.forget_failures()
@@ -192,7 +195,7 @@ def mock_kafka(shared_cluster, shared_producer) -> Iterator[MockKafka]:
 
 
 def ends(bootstrap) -> dict[tuple[str, int], int]:
-    """The next offset of each partition."""
+    """Return the next offset of each partition."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "ends", "log_level": 0})
     found = {
         (topic, partition): consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)[1]
@@ -205,14 +208,14 @@ def ends(bootstrap) -> dict[tuple[str, int], int]:
 
 @pytest.fixture
 def outbox(engine, shared_cluster, shared_producer, read_all) -> Outbox:
-    """An empty outbox and a mock cluster; what lay in it before does not count."""
+    """Return an empty outbox and the mock cluster. Earlier messages are ignored."""
     bootstrap = shared_cluster.bootstrap
     return Outbox(engine, bootstrap, shared_producer, read_all, ends(bootstrap))
 
 
 @pytest.fixture
 def kafka_outbox(engine, kafka, read_all) -> Iterator[Outbox]:
-    """An empty outbox and Apache Kafka, which writes down when it appended each message."""
+    """Yield an empty outbox and Apache Kafka, which stores the append time of each message."""
     kafka.recreate_topics(READ, config=STAMPED)
     producer = new_producer(kafka.bootstrap)
     yield Outbox(engine, kafka.bootstrap, producer, read_all, {}, by_the_broker=True)

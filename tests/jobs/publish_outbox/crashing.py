@@ -20,13 +20,13 @@ POINTS = ("fetched", "claimed", "produced", "acknowledged", "before_commit", "af
 
 
 class Fuse:
-    """Kills this process, or freezes it, the n-th time that it is at the point."""
+    """An object that kills or freezes this process when it reaches a point for the n-th time."""
 
     def __init__(self, point, number, signal_number):
         self.point, self.left, self.signal_number = point, number, signal_number
 
     def at(self, point):
-        """Called wherever a publisher could die."""
+        """Count a point, and kill or freeze the process if it is the one."""
         if point == self.point:
             self.left -= 1
             if self.left == 0:
@@ -34,7 +34,7 @@ class Fuse:
 
 
 def run(url, bootstrap, options, *, point=None, number=1, ready=None, freeze=False):
-    """Publish until the fuse blows; ``ready`` is a connection that is told when the run begins."""
+    """Publish until the fuse acts. ``ready`` is a connection that is notified when the run begins."""
     fuse = Fuse(point, number, signal.SIGSTOP if freeze else signal.SIGKILL)
     if freeze:
         shard.SEND_WITHIN = 0.5

@@ -1,4 +1,4 @@
-"""What the tests against a real broker share: a running loop, and waiting for its effects."""
+"""Helpers of the tests with a real broker: a running loop, and waiting for its effects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ticketbottle_payctl.settings import KafkaSettings
 
 BATCH = 50
 DRAINED_WITHIN = 20.0
-"""Seconds from the broker's return until nothing is pending, after an outage of seconds."""
+"""Seconds from the broker's return until nothing is pending, after an outage of a few seconds."""
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def a_loop(outbox, **options):
 
 
 def until(condition, within=DRAINED_WITHIN):
-    """Wait until ``condition`` holds; what it answered."""
+    """Wait until ``condition`` holds and return its value."""
     deadline = time.monotonic() + within
     while not (answer := condition()):
         assert time.monotonic() < deadline
@@ -49,19 +49,19 @@ def until(condition, within=DRAINED_WITHIN):
 
 
 def drained(outbox, within=DRAINED_WITHIN):
-    """Wait until nothing is pending; how long that took, in seconds."""
+    """Wait until no event is pending and return the seconds it took."""
     began = time.monotonic()
     until(lambda: "pending" not in outbox.states(), within)
     return time.monotonic() - began
 
 
 def published(outbox, least):
-    """Wait until so many are."""
+    """Wait until at least this many events are published."""
     until(lambda: outbox.states().count("published") >= least)
 
 
 def harm(verdict):
-    """Return what no fault may cause; copies are counted elsewhere."""
+    """Return the faults that must never occur. Copies are counted elsewhere."""
     return verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken
 
 
@@ -69,12 +69,12 @@ NO_HARM = ([], [], [], [], [])
 
 
 def states(outbox):
-    """What the rows say, each combination once: state, retries, error."""
+    """Return each combination of state, retry count and error in the outbox."""
     return {(row.state, row.retry_count, row.last_error) for row in outbox.rows()}
 
 
 def in_flight(outbox):
-    """How many events are claimed in a transaction that is open now: sent or about to be, and not committed."""
+    """Return how many events are claimed in an open transaction: sent or about to be sent, but not committed."""
     sql = (
         "SELECT count(*) FROM outbox JOIN pg_stat_activity ON backend_xid = outbox.xmax"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -83,24 +83,24 @@ def in_flight(outbox):
 
 
 class Clients(list):
-    """Makes the producer's clients and keeps them."""
+    """A list that makes the producer's clients and keeps them."""
 
     def make(self, *arguments, **named):
-        """A new one."""
+        """Return a new client."""
         self.append(Client(*arguments, **named))
         return self[-1]
 
     @property
     def waiting(self):
-        """How many messages wait for their acknowledgement."""
+        """The number of messages that wait for an acknowledgement."""
         return sum(len(client) for client in self)
 
 
 @contextmanager
 def watched_producer(bootstrap):
-    """A producer as payctl makes it, and its clients.
+    """Yield a producer as payctl makes it, and its clients.
 
-    Afterwards no client is left that would connect to the next test's broker at the same port.
+    Afterwards no client is left that could connect to the next test's broker at the same port.
     """
     clients = Clients()
     producer = Producer(producer_config(KafkaSettings(bootstrap)), new_client=clients.make)
@@ -113,13 +113,13 @@ def watched_producer(bootstrap):
 
 
 def delete(kafka, topic):
-    """Delete a topic and wait until the broker has."""
+    """Delete a topic and wait until the broker has deleted it."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
     admin.delete_topics([topic], operation_timeout=30)[topic].result(30)
 
 
 def payctl(database_url, kafka_environment, *arguments):
-    """Run the command; its exit code, its document, and what it said to a person."""
+    """Run a command. Return its exit code, its document and its stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "ticketbottle_payctl", *arguments, "-o", "json"],
         env={**os.environ, "DATABASE_URL": database_url, **kafka_environment},

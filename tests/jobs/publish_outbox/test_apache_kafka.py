@@ -1,4 +1,4 @@
-"""The three failure budgets against a broker that is really stopped, frozen, or set up wrongly."""
+"""The three kinds of failure with a broker that is stopped, frozen or wrongly configured."""
 
 from __future__ import annotations
 
@@ -25,21 +25,24 @@ from ticketbottle_payctl.jobs.publish_outbox import Observer, run
 from ticketbottle_payctl.sandbox.kafka_messages import create_topics
 
 INCOMPRESSIBLE = Random(7).randbytes(5000).hex()  # noqa: S311 - not for secrets
-"""A topic's limit is held against what is sent: the batch, compressed."""
+"""Text that does not compress, because a topic's limit applies to the compressed batch."""
 
 DRAINED_AFTER_MINUTES = 15.0
-"""Seconds from the broker's return until nothing is pending, however long it was away: the longest wait and a bit."""
+"""Seconds from the broker's return until nothing is pending, after an outage of any length."""
 
 
 def insert_some(outbox):
-    """Events of few payments, the one's PAYMENT_FAILED before its PAYMENT_COMPLETED."""
+    """Insert events of few payments, each PAYMENT_FAILED before the payment's PAYMENT_COMPLETED."""
     for _ in range(5):
         outbox.insert(40, event_type=FAILED, aggregates=30)
         outbox.insert(40, event_type=COMPLETED, aggregates=30)
 
 
 def test_a_broker_that_is_frozen_for_a_while(kafka_outbox, kafka):
-    """It keeps its connections and answers nothing. No event is charged, and the backlog drains when it wakes."""
+    """A frozen broker keeps its connections and does not answer.
+
+    No event is charged, and the backlog drains afterwards.
+    """
     outbox = kafka_outbox
     outbox.insert(200, aggregates=70)
     with a_loop(outbox):
@@ -76,7 +79,7 @@ def test_a_broker_that_was_away_for_long(kafka_outbox, kafka, monkeypatch):
 
 
 def topics_of(kafka):
-    """The topics that there are."""
+    """Return the names of the topics."""
     return set(AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}).list_topics(timeout=10).topics)
 
 
@@ -90,7 +93,7 @@ def test_a_topic_that_is_missing(kafka_outbox, kafka):
     assert (report.stopped_because, report.counts.published, report.counts.held) == ("empty", 20, 2)
     assert list(report.counts.stopped_types) == [FAILED]
     assert (outbox.row(first).retry_count, outbox.row(second).state) == (0, "pending")
-    assert "payment.failed" not in topics_of(kafka)  # this broker makes a topic for whoever asks it to
+    assert "payment.failed" not in topics_of(kafka)  # this broker creates a topic for any client that asks for it
     create_topics(kafka.bootstrap, ["payment.failed"], config=STAMPED)
     assert outbox.publish().counts.published == 2
     assert outbox.verdict() == GOOD
@@ -113,7 +116,7 @@ def test_a_topic_that_is_deleted_under_a_loop(kafka_outbox, kafka, monkeypatch):
     assert list(reports[0].counts.stopped_types) == [FAILED]
     assert states(outbox) == {("published", 0, None)}
     verdict = outbox.verdict()
-    assert len(verdict.lost) == 10  # what lay in the topic went with it, and is not sent again
+    assert len(verdict.lost) == 10  # the messages of the deleted topic are gone and are not sent again
     assert harm(verdict)[1:] == NO_HARM[1:]
 
 

@@ -16,22 +16,22 @@ LATER = 1e9
 
 
 def at(second, id_="a"):
-    """A place in the order."""
+    """Return a position in the publishing order."""
     return NOON + timedelta(seconds=second), id_
 
 
 def event(key, second, id_="a"):
-    """An event at a place."""
+    """Return an event at a position."""
     return OutboxEvent(id_, key, "payment", "PAYMENT_COMPLETED", "{}", NOON + timedelta(seconds=second), 0)
 
 
 def test_a_new_backlog_begins_at_the_oldest_event():
-    """Its position is before every event."""
+    """The position of a new backlog is before every event."""
     assert Backlog(PublishOptions()).position == START < (datetime(2000, 1, 1), "")  # noqa: DTZ001
 
 
 def test_only_events_behind_a_block_of_their_payment_are_blocked():
-    """Neither earlier events of the payment nor other payments are."""
+    """A block affects neither the payment's earlier events nor other payments."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(5), None))
     assert [backlog.is_blocked(event("k", second)) for second in (4, 6)] == [False, True]
@@ -85,7 +85,7 @@ def test_releasing_a_block_never_moves_the_position_forward():
 
 @pytest.mark.parametrize("caught_up", [True, False])
 def test_a_rewind_goes_back_by_the_late_commit_window(caught_up):
-    """So the next claim finds events that were committed after their instant, and in their place."""
+    """After the rewind the next claim finds events that were committed later than their instant."""
     backlog = Backlog(PublishOptions())
     backlog.rewind_for_late_commits(caught_up=caught_up)
     assert backlog.position == START
@@ -95,7 +95,7 @@ def test_a_rewind_goes_back_by_the_late_commit_window(caught_up):
 
 
 def test_a_rewind_returns_to_the_newest_event_only_if_caught_up():
-    """While there is more to claim, no event is jumped over."""
+    """While there is more to claim, the rewind skips no event."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(1000))
     backlog.block(Block("k", at(5), 1.0))
@@ -137,7 +137,7 @@ blocks = st.lists(st.tuples(keys, positions, st.none() | st.floats(0, 100)), max
 
 @given(blocks, st.floats(0, 100), keys, positions)
 def test_exactly_the_events_behind_a_block_are_blocked(blocked, now, key, place):
-    """For any blocks and any instant: behind a block that is not lifted, or the blocking event while it is not due."""
+    """For any blocks and any time, an event is blocked if it is behind an active block or waits for its own retry."""
     backlog = Backlog(PublishOptions())
     left = {}
     for name, (second, id_), due in blocked:

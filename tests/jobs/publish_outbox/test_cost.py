@@ -1,4 +1,4 @@
-"""What publishing costs, counted: round trips, log written, rows read, memory. No test looks at a clock."""
+"""The costs of publishing: round trips, log volume, rows read and memory. No test measures time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PENDING = Claim(after=START, limit=1000, max_retries=5)
 
 @pytest.fixture(scope="module")
 def cluster():
-    """These tests send too much for the cluster whose messages the others read."""
+    """Yield a cluster for these tests alone, because they send too many messages for the shared one."""
     with MockKafka() as cluster:
         for topic in READ:
             cluster.create_topic(topic)
@@ -35,7 +35,7 @@ def cluster():
 
 @pytest.fixture
 def outbox(engine, cluster, read_all):
-    """An empty outbox, and a producer of its own."""
+    """Yield an empty outbox with a producer of its own."""
     producer = new_producer(cluster.bootstrap)
     yield Outbox(engine, cluster.bootstrap, producer, read_all, {})
     producer.close()
@@ -43,7 +43,7 @@ def outbox(engine, cluster, read_all):
 
 @pytest.fixture
 def administer(database_url):
-    """Run a statement outside of any transaction."""
+    """Yield a function that runs a statement outside of any transaction."""
     session = psycopg2.connect(database_url)
     session.autocommit = True
 
@@ -58,7 +58,10 @@ def administer(database_url):
 
 @pytest.fixture
 def round_trips(engine):
-    """How many messages went to the server, commit and rollback included; BEGIN is in a first statement's message."""
+    """Return a list that gets an entry for each message to the server.
+
+    BEGIN is part of the first statement's message.
+    """
     counted = []
     for name in ("commit", "rollback", "before_cursor_execute"):
         event.listen(engine, name, lambda *_, name=name: counted.append(name))
@@ -66,9 +69,10 @@ def round_trips(engine):
 
 
 def test_round_trips(outbox, round_trips):
-    """Three a batch, commit included, and a handful a run: 0.003 an event at batches of 1,000.
+    """A batch takes three round trips and a run a few more, which is 0.003 per event in batches of 1,000.
 
-    The lock with the end of the next claim, which also begins and sets the limits; the claim; the commit.
+    The first one takes the lock, sets the limits and finds the end of the next claim. The others are the claim and the
+    commit.
     """
     outbox.insert(12_000)
     counts = []
@@ -81,7 +85,7 @@ def test_round_trips(outbox, round_trips):
 
 
 def test_round_trips_of_an_idle_loop(outbox, round_trips):
-    """Each look costs three round trips and writes nothing: no transaction id and no log record."""
+    """Each poll of an idle loop takes three round trips and writes nothing: no transaction id and no log record."""
     looks = {}
     clockwork = Clockwork(waits=20)
 
@@ -91,14 +95,14 @@ def test_round_trips_of_an_idle_loop(outbox, round_trips):
 
     clockwork.at = {5: lambda: note("before"), 15: lambda: note("after")}
     outbox.run(clockwork, loop=True)
-    asking = 2  # what note() itself sends, counted by the second one
+    asking = 2  # the two statements of the first note(), which the second one counts
     assert looks["after"][0] - looks["before"][0] == 10 * 3 + asking
     assert looks["after"][1] - looks["before"][1] < 10  # the server's own autovacuum may take one
 
 
 @pytest.fixture
 def only_changes_are_logged(administer):
-    """Not the whole of each page at its first change after a checkpoint, which would hide what is written twice."""
+    """Turn full_page_writes off, because whole pages in the log would hide what is written twice."""
     administer("ALTER SYSTEM SET full_page_writes = off")
     administer("SELECT pg_reload_conf()")
     while administer("SHOW full_page_writes") != "off":
@@ -110,7 +114,7 @@ def only_changes_are_logged(administer):
 
 @pytest.mark.usefixtures("only_changes_are_logged")
 def test_the_log_is_no_larger_than_that_of_an_update(outbox, administer):
-    """At most a tenth more than the bare UPDATE of the same rows writes, so nothing is written twice."""
+    """Publishing writes at most a tenth more log than a bare UPDATE of the same rows, so nothing is written twice."""
     outbox.insert(6000)
     administer("CREATE TABLE bare (LIKE outbox INCLUDING ALL)")
     administer("INSERT INTO bare SELECT * FROM outbox")
@@ -134,7 +138,7 @@ def test_the_log_is_no_larger_than_that_of_an_update(outbox, administer):
 def test_memory_does_not_grow_with_the_backlog(outbox):
     """Eight times the events need no more memory, because a committed batch is forgotten."""
     outbox.insert(2000)
-    outbox.publish(batch_size=200)  # what is imported and cached once
+    outbox.publish(batch_size=200)  # fill the caches
     peaks = []
     for count in (2000, 16_000):
         outbox.insert(count)
@@ -146,19 +150,19 @@ def test_memory_does_not_grow_with_the_backlog(outbox):
 
 
 def plan_of(outbox, wanted):
-    """The plan of a claim as it was carried out."""
+    """Return the nodes of a claim's executed plan."""
     plan = carried_out(outbox, store._claim_sql(store._where(wanted), False), wanted)  # noqa: SLF001, FBT003
     assert "Tid Scan" in {node["Node Type"] for node in plan}
     return plan
 
 
 def plan_of_end(outbox, wanted):
-    """The plan of the question where the next claim will end."""
+    """Return the nodes of the plan that finds the end of the next claim."""
     return carried_out(outbox, store._end_sql(store._where(wanted), "0"), wanted)  # noqa: SLF001
 
 
 def carried_out(outbox, sql, wanted):
-    """The nodes of a statement's plan, in a transaction with the publisher's limits; rolled back."""
+    """Execute a statement with the publisher's limits, roll back, and return the nodes of its plan."""
     with transaction(outbox.engine, LIMITS, commit=False) as connection:
         rows = connection.exec_driver_sql(
             f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}",
@@ -169,14 +173,14 @@ def carried_out(outbox, sql, wanted):
 
 
 def nodes(plan):
-    """A plan's nodes, from the top."""
+    """Yield the nodes of a plan, from the top."""
     yield plan
     for child in plan.get("Plans", ()):
         yield from nodes(child)
 
 
 def looked_at(plan):
-    """How many index entries and blocks the search for pending events went over; the rows are then gone to directly."""
+    """Return how many index entries and blocks the search for pending events read."""
     assert not {node["Node Type"] for node in plan} & {"Seq Scan", "Bitmap Heap Scan", "Sort"}
     (scan,) = [node for node in plan if node.get("Index Name") == INDEX]
     return (
@@ -186,7 +190,7 @@ def looked_at(plan):
 
 
 def test_the_plan_with_fresh_statistics(outbox, administer):
-    """The index finds the pending events in order, and no more than are wanted."""
+    """With fresh statistics a claim finds the pending events by the index and reads no more rows than it needs."""
     outbox.insert(5000, state="published")
     outbox.insert(5000)
     administer("ANALYZE outbox")
@@ -207,7 +211,7 @@ WANTED = pytest.mark.parametrize(
 
 
 def range_of(outbox, wanted):
-    """The claim of the range that the next full claim will cover, as a publisher makes it ahead."""
+    """Return the claim of the next full range, as a publisher makes it ahead."""
     with transaction(outbox.engine, LIMITS, commit=False) as connection:
         end = store.end_of_next(connection, wanted, "0")
     assert end is not None
@@ -216,7 +220,7 @@ def range_of(outbox, wanted):
 
 @WANTED
 def test_the_plans_of_a_claim_ahead_with_stale_statistics(outbox, administer, wanted):
-    """The look-up of its end and its claim use the index, and read no more than the range holds."""
+    """Finding the end of a claim and claiming use the index, and read no more rows than the range has."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")

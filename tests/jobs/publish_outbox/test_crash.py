@@ -19,7 +19,7 @@ PROCESSES.set_forkserver_preload(["tests.jobs.publish_outbox.crashing"])
 
 @pytest.fixture
 def start(outbox, database_url):
-    """Start a publisher in a process of its own; what still runs is killed in the end."""
+    """Yield a function that starts a publisher in a process of its own. Running ones are killed after the test."""
     processes = []
 
     def start_one(**arguments):
@@ -106,13 +106,13 @@ def test_a_run_without_a_fault_sends_nothing_twice(outbox, start):
 
 
 def is_frozen(process):
-    """Whether the process is stopped by a signal."""
+    """Return whether the process is stopped by a signal."""
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc whether a process is stopped")
 def test_a_publisher_that_was_frozen_does_not_send_a_lost_claim(outbox, start):
-    """Other publishers wait while its claim lives. The server ends the claim, they go on, and it wakes up too late."""
+    """The server ends the claim of a frozen publisher. Another one sends the events, and the first sends nothing."""
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     process = start(options={}, point="fetched", freeze=True)
     deadline = time.monotonic() + 30
@@ -120,7 +120,7 @@ def test_a_publisher_that_was_frozen_does_not_send_a_lost_claim(outbox, start):
         process.join(0.01)
         assert time.monotonic() < deadline
     assert outbox.run(Clockwork()).stopped_because == "locked"
-    outbox.execute(  # as the server does when a transaction idles for a minute
+    outbox.execute(  # the server does this when a transaction is idle for a minute
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
     )

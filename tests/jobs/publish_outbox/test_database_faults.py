@@ -27,7 +27,7 @@ TERMINATE = """
 
 @pytest.fixture
 def limits(monkeypatch):
-    """Set other limits for the publisher's transactions than production's."""
+    """Return a function that changes the limits of the publisher's transactions."""
 
     def limit(**values):
         changed = replace(LIMITS, **{name: timedelta(seconds=seconds) for name, seconds in values.items()})
@@ -39,7 +39,7 @@ def limits(monkeypatch):
 
 @contextmanager
 def another_session(outbox, sql, **values):
-    """Keep another session's transaction open as long as the block."""
+    """Keep another session's transaction open during the block."""
     with outbox.engine.connect() as connection:
         connection.exec_driver_sql(sql, values)
         yield connection
@@ -71,14 +71,14 @@ def test_a_restart_of_the_database_in_the_middle_of_a_drain(outbox, postgres, mo
 
 
 class Sabotage(Producer):
-    """Calls something before or after the n-th wave is sent."""
+    """A producer that calls something before or after the n-th wave is sent."""
 
     def __init__(self, bootstrap, number, *, before=None, after=None):
         super().__init__(producer_config(KafkaSettings(bootstrap)))
         self.left, self.before, self.after = number, before, after
 
     def send(self, wave, *arguments):
-        """Send, and do harm."""
+        """Send the wave and call the sabotage."""
         self.left -= 1
         if self.left == 0 and self.before:
             self.before()

@@ -27,13 +27,13 @@ SECRETS = "not for any log"
 
 
 def untouched(rows):
-    """No row was charged for anything."""
+    """Return whether no row was charged."""
     return all((row.retry_count, row.last_error, row.published_at) == (0, None, None) for row in rows)
 
 
 @pytest.fixture
 def hasty(mock_kafka):
-    """A producer that gives a message up after 300 ms."""
+    """Yield a producer that gives a message up after 300 ms."""
     producer = new_producer(mock_kafka.bootstrap, message_timeout_ms=300, socket_timeout_ms=300)
     yield producer
     producer.close()
@@ -210,7 +210,7 @@ def test_a_message_too_large_is_dead_at_once(outbox):
 def test_one_refused_event_does_not_make_its_bundle_dead(outbox, mock_kafka):
     """A broker refuses whole bundles, so each event is sent alone before it is blamed."""
     outbox.insert(20)
-    mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 3)  # a bundle for each of the three partitions
+    mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 3)  # one batch for each of the three partitions
     report = outbox.publish()
     assert (report.counts.published, report.counts.dead) == (20, 0)
     assert outbox.verdict() == GOOD
@@ -218,7 +218,7 @@ def test_one_refused_event_does_not_make_its_bundle_dead(outbox, mock_kafka):
 
 def test_only_an_event_that_is_refused_alone_is_dead(outbox, mock_kafka):
     """Both events were in one refused bundle. The first one is refused again, the second one is accepted."""
-    poison, innocent = outbox.add("a", age=2), outbox.add("c", age=1)  # of one partition
+    poison, innocent = outbox.add("a", age=2), outbox.add("c", age=1)  # both are in one partition
     producer = new_producer(mock_kafka.bootstrap, linger_ms=200)
     producer.probe(5)
     mock_kafka.fail_next(KafkaError.INVALID_RECORD, KafkaError.INVALID_RECORD)
@@ -229,22 +229,25 @@ def test_only_an_event_that_is_refused_alone_is_dead(outbox, mock_kafka):
 
 
 class SlowToRefuse(Producer):
-    """Takes so long to refuse one message alone that the batch's time is over."""
+    """A producer that takes so long to refuse a single message that the batch's time is over."""
 
     def __init__(self, bootstrap, clockwork):
         super().__init__(producer_config(KafkaSettings(bootstrap)) | {"linger.ms": 200})
         self.clockwork = clockwork
 
     def send(self, wave, *arguments):
-        """Send, and let the time pass where it is one message alone."""
+        """Send the wave, and let time pass if it is a single message."""
         failures = super().send(wave, *arguments)
         self.clockwork.now += 60.0 if len(wave) == 1 else 0.0
         return failures
 
 
 def test_a_broker_that_refuses_is_not_unavailable(outbox, mock_kafka):
-    """It refused the first event, and no time was left for the others. The decision is kept; the others are next."""
-    poison, *others = [outbox.add(key, age=9) for key in ("a", "c")]  # of one partition
+    """The broker refused the first event, and no time was left for the others.
+
+    The refusal counts, and they are sent next.
+    """
+    poison, *others = [outbox.add(key, age=9) for key in ("a", "c")]  # both are in one partition
     clockwork = Clockwork()
     producer = SlowToRefuse(mock_kafka.bootstrap, clockwork)
     producer.probe(5)
@@ -274,7 +277,7 @@ def test_an_unknown_type_is_dead_with_the_reason(outbox):
 
 
 def test_the_run_s_options_set_the_retry_limit(outbox):
-    """OUTBOX_MAX_RETRIES says when an event is dead, and what count an event gets that dies at once."""
+    """OUTBOX_MAX_RETRIES sets the count at which an event is dead, and the count of an event that is dead at once."""
     outbox.add("a", age=LONG_AGO, retry_count=6)
     unknown = outbox.add("b", "REFUND_MADE")
     assert outbox.publish(max_retries=9).counts.published == 1

@@ -1,4 +1,4 @@
-"""A broker that is killed while a batch is under way to it, before it appended the batch and after."""
+"""A broker that is killed while a batch is in flight, before or after it appended the batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.proxy import Proxy
 
 
 def insert_wave(outbox, event_type, age=0.0):
-    """An event each of the same 40 payments."""
+    """Insert one event for each of the same 40 payments."""
     return [outbox.add(f"k{number}", event_type, age=age) for number in range(40)]
 
 
@@ -43,7 +43,7 @@ def test_a_broker_killed_before_it_appended_the_batch(kafka_outbox, kafka):
 
 
 def test_a_broker_killed_after_it_appended_the_batch(kafka_outbox, kafka):
-    """The batch is in the log and no answer came. After the restart it comes at most once more, and in order."""
+    """The batch is in the log, but no answer came. After the restart it is sent at most once more, in order."""
     outbox = kafka_outbox
     with (
         Proxy(kafka.proxy_port, kafka.behind_proxy) as proxy,

@@ -1,4 +1,4 @@
-"""Two brokers of one cluster, and one of them away: some payments' partitions have no leader then."""
+"""Two brokers of one cluster. If one is down, the partitions of some payments have no leader."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ticketbottle_payctl.broker.partition import partition_of
 from ticketbottle_payctl.sandbox.server import Server, free_port, in_memory
 
 PATIENCE = 3.0
-"""Seconds that a message is tried for."""
+"""Seconds after which the producer gives a message up."""
 
 OF_THE_CLUSTER = (
     "controller.listener.names",
@@ -31,13 +31,13 @@ OF_THE_CLUSTER = (
 
 
 def read(path):
-    """A properties file."""
+    """Return the content of a properties file."""
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)
 
 
 class SecondBroker:
-    """Joins the cluster of the one that is there; killed, it leaves its partitions without a leader."""
+    """A second broker of the cluster. If it is killed, its partitions have no leader."""
 
     def __init__(self, kafka):
         self.kafka, home = kafka, kafka.log.parent
@@ -53,29 +53,29 @@ class SecondBroker:
         self.java("kafka.tools.StorageTool", "format", "--no-initial-controllers", f"--cluster-id={cluster}", "-c")
 
     def java(self, *arguments):
-        """Run one of Kafka's programs on the broker's file, to its end."""
+        """Run one of Kafka's programs with the broker's file to its end."""
         command = java(PROGRAM.class_path(), *arguments, str(self.file))
         subprocess.run(command, check=True, capture_output=True, cwd=self.server.home)
 
     def start(self):
-        """Until the cluster counts two."""
+        """Start the broker and wait until the cluster has two."""
         self.server.run(java(PROGRAM.class_path(), "kafka.Kafka", str(self.file), options=("-Xmx256m",)))
         self.wait_for(2)
 
     def kill(self):
-        """Until the cluster knows."""
+        """Kill the broker and wait until the cluster knows."""
         self.server.stop(signal.SIGKILL)
         self.wait_for(1)
 
     def wait_for(self, brokers):
-        """So many."""
+        """Wait until the cluster has this many brokers."""
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
         until(lambda: len(admin.list_topics(timeout=5).brokers) == brokers, within=60)
 
 
 @pytest.fixture
 def second(kafka):
-    """A second broker, which leads partition 1 of each topic."""
+    """Yield a second broker, which leads partition 1 of each topic."""
     broker = SecondBroker(kafka)
     broker.start()
     replace_topics(kafka)
@@ -89,7 +89,7 @@ def second(kafka):
 
 
 def replace_topics(kafka):
-    """Make each topic anew, its partition 1 on the second broker alone."""
+    """Create each topic again with its partition 1 on the second broker only."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
     for topic in READ:
         delete(kafka, topic)
@@ -98,9 +98,9 @@ def replace_topics(kafka):
 
 
 def test_a_leader_that_is_away(kafka_outbox, kafka, second):
-    """The payments of its partitions wait, uncharged and in order; with its return they go.
+    """Payments of a partition without a leader wait, uncharged and in order, and are published when it returns.
 
-    One batch waits for the leader until its messages time out; after that the others flow as if nothing were amiss.
+    One batch waits until its messages time out. After that the other payments are published without delay.
     """
     outbox = kafka_outbox
     keys = [f"k{number}" for number in range(30)]
@@ -118,7 +118,9 @@ def test_a_leader_that_is_away(kafka_outbox, kafka, second):
         assert {row.key for row in waiting} == away
         assert {(row.retry_count, row.last_error) for row in waiting} == {(0, None)}
         done, healthy = 60 - len(away), next(key for key in keys if key not in away)
-        for number in range(1, 6):  # two looks for the leader fall into these seconds, and none may delay an event
+        for number in range(
+            1, 6
+        ):  # the publisher probes for the leader twice in these seconds, and no probe may delay an event
             outbox.add(healthy, COMPLETED)
             added = time.monotonic()
             until(lambda number=number: outbox.states().count("published") >= done + number, within=PATIENCE / 2)

@@ -1,4 +1,4 @@
-"""Credentials that are changed while a publisher is at work: its session must be renewed, and is refused."""
+"""Credentials that change while a publisher is running, so that its session cannot be renewed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MECHANISM = "scram-sha-512"
 
 @pytest.fixture
 def change_password(kafka):
-    """``change_password(text)``; with the test's end it is the old one again."""
+    """Yield ``change_password(text)``. After the test the old password is set again."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
 
     def change(password):
@@ -50,7 +50,7 @@ def change_password(kafka):
 
 @pytest.fixture
 def producer(kafka):
-    """A producer that logs in with the password of the test's begin, and soon gives a message up."""
+    """Yield a producer with the first password that gives a message up after 1.5 seconds."""
     config = producer_config(Settings.from_env(kafka.environment(MECHANISM)).kafka)
     producer = Producer(config | {"message.timeout.ms": 1500})
     yield producer
@@ -58,7 +58,10 @@ def producer(kafka):
 
 
 def test_a_loop_that_is_refused_in_mid_run(kafka_outbox, kafka, producer, change_password, database_url):
-    """It waits, and marks and charges nothing; a single run exits with 3. With the old password everything drains."""
+    """A refused loop waits and charges nothing, and a single run exits with 3.
+
+    With the old password the outbox drains.
+    """
     outbox, heard = kafka_outbox, []
     outbox.insert(40, event_type=FAILED, aggregates=20)
     with a_loop(outbox, producer=producer, observer=Observer(on_wait=lambda error, _: heard.append(error))):
@@ -81,7 +84,7 @@ def test_a_loop_that_is_refused_in_mid_run(kafka_outbox, kafka, producer, change
 
 
 def test_a_single_run_that_is_refused_in_mid_run(kafka_outbox, producer, change_password):
-    """Acknowledged events are marked, the others are unchanged, and it exits with 3."""
+    """Acknowledged events are marked, the others are unchanged, and the run exits with 3."""
     outbox, reports = kafka_outbox, []
     outbox.insert(400, age=OLD)
     thread = Thread(target=lambda: reports.append(outbox.publish(producer=producer, rate=40.0)))

@@ -1,4 +1,4 @@
-"""Order across topics by the broker's own time, which a publisher that does not wait cannot make look well."""
+"""Order across topics by the broker's own append time, which the publisher cannot set."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def test_the_checker_finds_events_that_were_appended_in_the_wrong_order(kafka_ou
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_every_event_is_appended_after_the_one_before(kafka_outbox, shards):
-    """Many payments with up to seven events over three topics: no two events of a payment in one millisecond."""
+    """With up to seven events of a payment in three topics, no two of them have the same append time."""
     chance, outbox = random.Random(shards), kafka_outbox  # noqa: S311 - not for secrets
-    outbox.insert(300, age=OLD)  # so that the next batches are claimed ahead
+    outbox.insert(300, age=OLD)  # old events, so that the next batches are claimed ahead
     for number in range(200):
         outbox.add(f"k{number % 30}", chance.choice((FAILED, CANCELLED, COMPLETED)), age=20 - number / 1000)
     report = outbox.publish(batch_size=BATCH, shards=shards)

@@ -1,4 +1,4 @@
-"""A broker that is there and slow: far away, or behind a narrow line."""
+"""A slow broker: far away or behind a narrow line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ticketbottle_payctl.jobs.publish_outbox import Observer
 
 @pytest.fixture
 def proxy(kafka):
-    """What stands before the broker; quick until it is told otherwise."""
+    """Yield a proxy in front of the broker. It is fast until a test changes it."""
     with Proxy(kafka.proxy_port, kafka.behind_proxy) as proxy:
         yield proxy
 
 
 def insert_of_each_type(outbox, types=(FAILED, CANCELLED, COMPLETED)):
-    """An event of each type for each payment; they must go one after the other."""
+    """Insert an event of each type for each payment. They must be sent one after the other."""
     for event_type in types:
         for number in range(20):
             outbox.add(f"k{number}", event_type)
@@ -26,14 +26,14 @@ def insert_of_each_type(outbox, types=(FAILED, CANCELLED, COMPLETED)):
 
 @pytest.mark.parametrize("how", [{"delay": 0.2}, {"rate": 20_000}], ids=["200 ms each way", "20 kB a second"])
 def test_a_slow_broker(kafka_outbox, proxy, how):
-    """It takes longer and nothing else happens: no time-out, no new connection, no copy, every payment in order."""
+    """A slow broker causes no time-out, no new connection and no copy, and every payment stays in order."""
     vars(proxy).update(how)
     insert_of_each_type(kafka_outbox)
     unhurried(kafka_outbox, proxy)
 
 
 def test_a_broker_that_becomes_slow(kafka_outbox, proxy):
-    """Suddenly each answer takes two seconds. The publisher waits for this batch and for the next ones."""
+    """When each answer suddenly takes two seconds, the publisher waits for this batch and the next ones."""
     insert_of_each_type(kafka_outbox)
 
     def grow_slow():
@@ -45,7 +45,7 @@ def test_a_broker_that_becomes_slow(kafka_outbox, proxy):
 
 
 def unhurried(outbox, proxy, meanwhile=lambda: None):
-    """A loop drains the outbox without ever giving up on its broker."""
+    """Drain the outbox with a loop that never gives up on its broker."""
     heard = []
     with (
         watched_producer(proxy.bootstrap) as (producer, clients),
@@ -54,6 +54,6 @@ def unhurried(outbox, proxy, meanwhile=lambda: None):
         meanwhile()
         drained(outbox, within=30)
         assert (heard, len(clients)) == ([], 1)
-    assert proxy.connections <= 2  # one to ask who is there, one to the broker that leads
+    assert proxy.connections <= 2  # one connection for the metadata, one to the leader
     assert states(outbox) == {("published", 0, None)}
     assert outbox.verdict() == GOOD

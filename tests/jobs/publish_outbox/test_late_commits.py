@@ -12,7 +12,7 @@ from ticketbottle_payctl.jobs.publish_outbox.run import Run
 
 
 def arrivals(clockwork):
-    """An observer that notes when how many events had been published."""
+    """Return the times at which each number of published events was reached, and an observer that fills them."""
     noted = {}
     return noted, Observer(on_progress=lambda counts: noted.setdefault(counts.published, clockwork.now - 1000))
 
@@ -21,7 +21,7 @@ def arrivals(clockwork):
     ("behind", "least", "most"), [(1.5, 0.0, 1.0), (2.5, 0.0, 1.0), (10.0, 1.0, 35.0), (7200.0, 1.0, 35.0)]
 )
 def test_an_event_that_commits_late_is_published(outbox, behind, least, most):
-    """With the next look if it is within the window, otherwise with the next rescan."""
+    """A late event is found by the next poll if it is within the window, and otherwise by the next rescan."""
     outbox.insert(3)
     clockwork = Clockwork(waits=80, at={3: lambda: outbox.add("late", age=behind)})
     noted, observer = arrivals(clockwork)
@@ -60,7 +60,7 @@ def test_a_slow_broker_does_not_shorten_the_window(outbox):
 
     @contextmanager
     def span(_events):
-        while not late and outbox.execute(claiming)[0][0] < 2:  # this batch, and the one behind it
+        while not late and outbox.execute(claiming)[0][0] < 2:  # this batch and the next one
             Event().wait(0.01)
         if not late:
             late.extend([outbox.add("k", FAILED, age=0.6), outbox.add("k", COMPLETED), outbox.add("z")])
@@ -83,7 +83,7 @@ def test_a_row_from_the_future_delays_others_no_longer_than_a_rescan(outbox):
 
 
 def test_an_idle_publisher_does_not_read_old_dead_events_again(outbox):
-    """After the rescan a look begins behind them, although nothing was published."""
+    """After the rescan an idle publisher polls behind the dead events, although it published nothing."""
     outbox.insert(30, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=5)
     run = Run(outbox.engine, outbox.producer, PublishOptions(loop=True), clockwork, Observer(), clockwork)

@@ -14,7 +14,7 @@ LONG_AGO = 7200.0
 
 
 class Heard:
-    """What an observer was told, in order."""
+    """A record of an observer's calls, in order."""
 
     def __init__(self):
         self.said, self.waits = [], []
@@ -45,7 +45,7 @@ def test_a_loop_publishes_new_events_until_it_is_stopped(outbox):
 
 
 def test_an_idle_loop_looks_ever_more_rarely(outbox):
-    """From every five milliseconds to every second, with jitter."""
+    """The interval between polls grows from 5 milliseconds to one second, with jitter."""
     clockwork = Clockwork(waits=25)
     outbox.run(clockwork, loop=True)
     waited = clockwork.waited
@@ -55,7 +55,7 @@ def test_an_idle_loop_looks_ever_more_rarely(outbox):
 
 
 def test_work_makes_a_loop_look_sooner(outbox):
-    """After an event the pauses begin at the shortest again."""
+    """After an event the interval between polls is the shortest again."""
     clockwork = Clockwork(waits=24, at={20: lambda: outbox.insert(1)})
     outbox.run(clockwork, loop=True)
     assert clockwork.waited[19] > 0.8
@@ -79,7 +79,7 @@ def test_a_loop_waits_for_an_unavailable_broker(outbox, mock_kafka):
 
 @pytest.mark.usefixtures("short_probe")
 def test_an_idle_loop_notices_an_outage(outbox, mock_kafka):
-    """The topics are asked for every 30 seconds, also if there is nothing to publish."""
+    """The loop probes the topics every 30 seconds, even if there is nothing to publish."""
     clockwork = Clockwork(at={1: mock_kafka.down})
     noticed = []
 
@@ -106,7 +106,7 @@ def test_a_broker_that_answers_and_accepts_nothing_is_tried_ever_more_rarely(out
 
 @pytest.mark.usefixtures("short_probe")
 def test_an_outage_that_is_over_is_forgotten(outbox, mock_kafka):
-    """A successful look resets the waits, also if there was nothing to publish."""
+    """A successful poll resets the waits, even if there was nothing to publish."""
     heard = Heard()
     clockwork = Clockwork()
     mock_kafka.down()
@@ -123,7 +123,7 @@ def test_an_outage_that_is_over_is_forgotten(outbox, mock_kafka):
 
 
 def test_a_publisher_sends_a_heartbeat_at_each_drain_and_each_batch(outbox):
-    """With any number of shards, and however long one of them takes."""
+    """The publisher sends heartbeats with any number of shards, however long one of them takes."""
     shown = []
     outbox.insert(30, age=OLD)
     report = outbox.publish(batch_size=5, observer=Observer(on_heartbeat=lambda counts: shown.append(counts.batches)))
@@ -134,7 +134,7 @@ def test_a_publisher_sends_a_heartbeat_at_each_drain_and_each_batch(outbox):
 
 
 def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
-    """It continues with the events that it had not committed."""
+    """After the outage the loop continues with the events that it had not committed."""
     heard = Heard()
     outbox.insert(3)
 
@@ -170,7 +170,7 @@ def test_a_single_run_does_not_wait_for_a_database(outbox, postgres):
 
 
 def test_a_failed_event_is_tried_again_after_its_backoff(outbox, mock_kafka):
-    """Five seconds after its first failure, although it is hours old. Nothing is claimed until then."""
+    """An old event is retried 5 seconds after its first failure, and nothing is claimed until then."""
     id_ = outbox.add("k", age=LONG_AGO)
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     clockwork = Clockwork()
@@ -188,7 +188,7 @@ def test_a_missing_topic_that_appears_is_used_within_a_minute(outbox, mock_kafka
     """The loop needs no restart after the topic is created."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     outbox.insert(4)
-    clockwork = Clockwork(waits=100, at={5: lambda: mock_kafka.fail_topic("payment.completed", 0)})
+    clockwork = Clockwork(waits=100, at={5: lambda: mock_kafka.fail_topic("payment.completed", 0)}, pause=0.05)
     began = clockwork.now
     sent = []
     report = outbox.run(
@@ -201,7 +201,7 @@ def test_a_missing_topic_that_appears_is_used_within_a_minute(outbox, mock_kafka
 
 
 def test_a_rate_is_kept_and_idle_time_allows_no_burst(outbox):
-    """Events a second, counted from when there was work."""
+    """--rate limits the events per second from the moment when there is work."""
     outbox.insert(20)
     first = Clockwork()
     outbox.run(first, rate=10)

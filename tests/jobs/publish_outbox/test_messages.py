@@ -16,7 +16,7 @@ ODD_VALUES = (
 
 
 def murmur2(data: bytes) -> int:
-    """Java's ``org.apache.kafka.common.utils.Utils.murmur2``, as unsigned 32 bits."""
+    """Return Java's ``org.apache.kafka.common.utils.Utils.murmur2`` as unsigned 32 bits."""
     m, mask = 0x5BD1E995, 0xFFFFFFFF
     h = (0x9747B28C ^ len(data)) & mask
     whole = len(data) // 4 * 4
@@ -32,7 +32,7 @@ def murmur2(data: bytes) -> int:
 
 
 def partition_of(key: bytes) -> int:
-    """Where Java's and kafkajs' producers put a key."""
+    """Return the partition that Java's and kafkajs' producers choose for a key."""
     return (murmur2(key) & 0x7FFFFFFF) % PARTITIONS
 
 
@@ -46,7 +46,7 @@ def test_the_reference_hash_equals_java_s(text, expected):
 
 
 def fill(outbox):
-    """Rows of every kind that is published as it stands."""
+    """Insert rows of every kind that can be published."""
     outbox.insert(40)
     outbox.insert(20, event_type=FAILED, aggregates=7, payload_bytes=2000)
     outbox.insert(20, event_type=CANCELLED, aggregate_type="Payment")
@@ -61,7 +61,7 @@ def fill(outbox):
 
 
 def assert_every_byte_is_as_agreed(outbox):
-    """What both brokers must show."""
+    """Publish and compare the messages with the contract."""
     fill(outbox)
     report = outbox.publish()
     assert (report.stopped_because, report.counts.published) == ("empty", len(outbox.rows()))

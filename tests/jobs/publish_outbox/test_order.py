@@ -20,14 +20,14 @@ LONG_AGO = 7200.0  # so that every retry is due
 
 
 class Watching(Producer):
-    """A producer that checks, before it sends, that every earlier event of each payment is committed."""
+    """A producer that checks before it sends that every earlier event of each payment is committed."""
 
     def __init__(self, engine, bootstrap):
         super().__init__(producer_config(KafkaSettings(bootstrap)))
         self.engine, self.too_early, self.waves = engine, [], []
 
     def send(self, wave, *arguments):
-        """Note events that are sent too early, then send."""
+        """Record events that are sent too early, then send."""
         rows = rows_of(self.engine)
         for message in wave:
             ids = [row.id for row in rows if row.key == message.key]
@@ -39,7 +39,7 @@ class Watching(Producer):
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_a_payment_s_events_arrive_in_order(outbox, batch_size):
-    """In one batch and across batches, in one topic and across topics."""
+    """The order holds within a batch, across batches, in one topic and across topics."""
     for second in range(6):
         for key in ("a", "b", "c"):
             outbox.add(key, TYPES[second % 3], age=10 - second)
@@ -91,7 +91,7 @@ ERRORS = (
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("on_dead", list(OnDead))
 def test_order_survives_failures(outbox, mock_kafka, seed, on_dead):
-    """Whatever single deliveries meet, no event is overtaken, lost or made up. The seed is in the test's name."""
+    """After random delivery failures no event is overtaken, lost or made up. The seed is in the test's name."""
     chance = random.Random(seed)  # noqa: S311 - not for secrets
     for number in range(30):
         outbox.add(f"k{chance.randrange(6)}", chance.choice(TYPES), age=LONG_AGO - number)
@@ -118,7 +118,7 @@ def test_order_survives_failures(outbox, mock_kafka, seed, on_dead):
 
 
 def dead_then_two(outbox, key):
-    """A dead event and two behind it."""
+    """Insert a dead event and two events behind it. Return their ids."""
     return [
         outbox.add(key, FAILED, age=30, retry_count=5),
         outbox.add(key, COMPLETED, age=20),
@@ -129,7 +129,7 @@ def dead_then_two(outbox, key):
 @pytest.mark.parametrize(("on_dead", "expected"), [(OnDead.BLOCK, 0), (OnDead.RELEASE, 2)])
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_a_dead_event_blocks_or_releases_its_payment(outbox, on_dead, expected, batch_size):
-    """As ``--on-dead`` says; other payments flow either way."""
+    """``--on-dead`` decides about the payment's later events. Other payments are published in both cases."""
     _, *behind = dead_then_two(outbox, "k")
     outbox.insert(7)
     report = outbox.publish(on_dead=on_dead, batch_size=batch_size)
@@ -139,7 +139,7 @@ def test_a_dead_event_blocks_or_releases_its_payment(outbox, on_dead, expected, 
 
 
 def test_a_shard_remembers_its_own_dead_events_only(outbox):
-    """Each of four shards remembers those of its payments, and together they remember all."""
+    """Each of four shards remembers the dead events of its payments, and together they remember all."""
     outbox.insert(40, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=3)
     run = Run(outbox.engine, outbox.producer, PublishOptions(loop=True, shards=4), clockwork, Observer(), clockwork)

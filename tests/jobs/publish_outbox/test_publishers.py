@@ -25,7 +25,7 @@ def enter(connection, shard=0, shards=1, lane=0, owner="somebody"):
 
 @pytest.mark.parametrize("lane", [0, 1])
 def test_a_second_publisher_reports_locked(outbox, lane):
-    """After two seconds of trying, whichever lock the first one holds. Nothing is claimed."""
+    """After two seconds the second publisher gives up, whichever lock the first one holds, and claims nothing."""
     outbox.insert(5)
     clockwork = Clockwork()
     with outbox.engine.connect() as other:
@@ -38,7 +38,7 @@ def test_a_second_publisher_reports_locked(outbox, lane):
 
 
 def test_the_next_publisher_enters_as_soon_as_the_first_is_gone(outbox):
-    """However the first one ended: its locks end with its connection."""
+    """The locks end with the first publisher's connection, however it ended."""
     outbox.insert(5)
     with outbox.engine.connect() as other:
         enter(other)
@@ -74,7 +74,7 @@ def test_a_shard_that_is_taken_does_not_stop_the_others(outbox):
 
 
 def test_a_loop_that_is_kept_out_looks_ever_more_rarely(outbox):
-    """Also if it remembers a retry that becomes due."""
+    """A loop that cannot get its shard polls less and less, even if it remembers a retry that is due."""
     outbox.add("k", age=3.0, retry_count=1)
     with outbox.engine.connect() as other:
         clockwork = Clockwork(waits=40, at={1: lambda: enter(other)})
@@ -86,7 +86,7 @@ def test_a_loop_that_is_kept_out_looks_ever_more_rarely(outbox):
 @pytest.mark.parametrize("publishers", [1, 2, 4])
 @pytest.mark.parametrize("shards", [1, 2, 4])
 def test_publishers_at_once_send_everything_once_and_in_order(outbox, mock_kafka, publishers, shards):
-    """With any number of publishers, and whatever single deliveries meet."""
+    """The result is right for any number of publishers and with random delivery failures."""
     for age in (OLD, OLD / 2, OLD / 4, NEW):
         outbox.insert(20, event_type=FAILED, aggregates=9, age=age)
         outbox.insert(20, event_type=COMPLETED, aggregates=7, age=age)
@@ -142,7 +142,7 @@ def test_two_loops_share_the_shards(outbox, mock_kafka):
 
 
 def test_a_batch_is_committed_only_when_the_other_connection_has_its_lock(outbox):
-    """A newcomer that is being refused holds that lock. Until it leaves, the batch stays open."""
+    """A newcomer that is being refused holds that lock, so the batch stays open until the newcomer leaves."""
     outbox.insert(30, age=OLD)
     lock = shard_lock.keeping(0, 1, 1)
     newcomers, reports = [], []
@@ -186,7 +186,7 @@ def test_a_returning_publisher_reads_what_another_one_changed(outbox, mock_kafka
 
 
 def test_alternating_publishers_keep_the_order(outbox, mock_kafka):
-    """Two loops take turns. The one that enters begins with what is pending, not with what it remembers."""
+    """Two loops take turns. The one that enters starts from the pending events and not from its cached state."""
     stop = threading.Event()
     producers = [new_producer(mock_kafka.bootstrap) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:

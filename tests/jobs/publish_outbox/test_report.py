@@ -14,7 +14,7 @@ from ticketbottle_payctl.jobs.publish_outbox.report import LagSample
 
 
 def test_a_report_counts_by_type(outbox):
-    """Published events by type, batches, rate, the rest, and the reason for the end."""
+    """The report has the published events by type, the batches, the rate and the reason for the end."""
     outbox.insert(3, event_type=FAILED)
     outbox.insert(5, event_type=COMPLETED)
     outbox.insert(2, event_type=CANCELLED)
@@ -34,14 +34,14 @@ def test_an_empty_outbox_gives_a_report(outbox):
 
 
 def test_lag_is_the_time_from_writing_to_the_acknowledgement(outbox):
-    """By the database's clock, in seconds."""
+    """The lag is measured by the database's clock, in seconds."""
     outbox.insert(100, age=timedelta(seconds=60))
     lag = outbox.publish().lag
     assert 60 <= lag.p50 <= lag.p95 <= lag.p99 < 75
 
 
 def test_a_run_writes_one_line_to_the_log(outbox, caplog):
-    """With the report's numbers under the report's names."""
+    """The log line has the report's numbers under the same names."""
     caplog.set_level(logging.INFO, logger="ticketbottle_payctl")
     outbox.insert(10, age=timedelta(seconds=60))
     outbox.add("k", "NO_SUCH_TYPE")
@@ -60,7 +60,7 @@ def test_a_run_writes_one_line_to_the_log(outbox, caplog):
 
 
 def test_all_dead_events_are_counted_and_the_first_thousand_listed():
-    """A loop may run for months. The dead events of the last batch are known too."""
+    """A loop may run for months, so the list is bounded. The dead events of the last batch are known too."""
     counts = PublishCounts()
     for number in range(7):
         died = [DeadEvent(f"{number}-{index}", "k", COMPLETED, "e") for index in range(300)]
@@ -73,7 +73,7 @@ def test_all_dead_events_are_counted_and_the_first_thousand_listed():
 
 
 def test_the_age_of_the_oldest_pending_event_is_reported(outbox):
-    """Dead events do not count."""
+    """The age of dead events does not count."""
     outbox.add("dead", age=500, retry_count=5)
     outbox.add("dead", age=100)
     report = outbox.publish()
@@ -81,7 +81,7 @@ def test_the_age_of_the_oldest_pending_event_is_reported(outbox):
 
 
 def test_a_preview_counts_and_changes_nothing(outbox):
-    """By event type, with the age of the oldest. Dead and published events are not counted."""
+    """The preview counts pending events by type, without dead and published ones."""
     outbox.insert(3, event_type=FAILED)
     outbox.insert(2)
     outbox.insert(4, state="dead")
@@ -96,7 +96,7 @@ def test_a_preview_counts_and_changes_nothing(outbox):
 
 @given(st.lists(st.integers(0, 5000), max_size=30))
 def test_a_sample_of_lags_is_bounded_and_fair(batches):
-    """Of any number of events a few thousand are kept, each n-th of them."""
+    """The sample keeps a few thousand lags of any number of events, at equal distances."""
     sample, number = LagSample(), 0
     for count in batches:
         events = range(number, number + count)
@@ -110,7 +110,7 @@ def test_a_sample_of_lags_is_bounded_and_fair(batches):
 
 
 def test_percentiles_are_by_nearest_rank():
-    """Of a hundred values, the 50th, 95th and 99th."""
+    """The percentiles of a hundred values are the 50th, 95th and 99th value."""
     sample = LagSample()
     sample.add(number / 10 for number in range(100, 0, -1))
     assert sample.percentiles() == Lag(5.0, 9.5, 9.9)

@@ -12,14 +12,14 @@ from ticketbottle_payctl.jobs.publish_outbox import Observer
 
 @pytest.fixture
 def patience(monkeypatch):
-    """Seconds that a batch is given once a stop is asked for; five in production."""
+    """Set the seconds that a batch gets after a stop to 1. In production it is 5."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 1.0)
     return 1.0
 
 
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_stop_before_the_start_does_nothing(outbox, mock_kafka, loop):
-    """Not even the broker is asked."""
+    """A publisher that is stopped before its start does not even contact the broker."""
     mock_kafka.down()
     outbox.insert(3)
     stop = threading.Event()
@@ -32,7 +32,7 @@ def test_a_stop_before_the_start_does_nothing(outbox, mock_kafka, loop):
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_a_stop_between_batches_commits_what_was_sent(outbox, loop, age):
-    """Nothing more is sent."""
+    """After the stop nothing more is sent."""
     outbox.insert(50, age=age)
     stop = threading.Event()
     report = outbox.publish(stop=stop, loop=loop, batch_size=5, observer=Observer(on_progress=lambda _: stop.set()))
@@ -42,7 +42,7 @@ def test_a_stop_between_batches_commits_what_was_sent(outbox, loop, age):
 
 
 def test_a_stop_ends_a_wait_at_once(outbox):
-    """An idle loop does not finish its pause first."""
+    """An idle loop does not finish its wait before it ends."""
     stop = threading.Event()
     timer = threading.Timer(1.5, stop.set)
     timer.start()
@@ -54,7 +54,7 @@ def test_a_stop_ends_a_wait_at_once(outbox):
 
 
 def stop_once_sent(outbox, stop, trouble):
-    """When the batch is claimed and on its way, make trouble and ask for the stop."""
+    """Wait in a thread until the batch is claimed, then cause trouble and set the stop."""
 
     def wait_and_stop():
         deadline = time.monotonic() + 20
@@ -97,7 +97,7 @@ def test_a_stop_in_the_middle_of_a_lost_batch_gives_it_back(outbox, mock_kafka, 
 
 
 def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
-    """Also if the broker hangs: the calling function has a time limit of its own."""
+    """A run ends at its deadline even if the broker hangs, because the calling function has its own time limit."""
     outbox.insert(5)
     report = outbox.publish(
         budget=timedelta(seconds=0.5), observer=Observer(on_ready=lambda: mock_kafka.set_rtt(60_000))
@@ -110,7 +110,7 @@ def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_a_deadline_is_kept_between_batches(outbox, loop, age):
-    """The open batch is finished, and no other one is begun."""
+    """The open batch is finished, and no other batch is started."""
     outbox.insert(30, age=age)
     clockwork = Clockwork()
 
@@ -126,7 +126,7 @@ def test_a_deadline_is_kept_between_batches(outbox, loop, age):
 
 
 def test_a_loop_with_a_budget_ends_with_it(outbox):
-    """As the scheduled function runs it."""
+    """A loop with a budget ends at its deadline, as in the scheduled function."""
     outbox.insert(3)
     report = outbox.run(Clockwork(), budget=timedelta(seconds=50), loop=True)
     assert (report.stopped_because, report.counts.published, report.failure) == ("deadline", 3, None)
@@ -137,7 +137,7 @@ def test_a_loop_with_a_budget_ends_with_it(outbox):
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_max_batches_is_exact(outbox, most, loop, age):
-    """Although the next batches are claimed while one is sent, nothing more is sent or marked."""
+    """Nothing more is sent or marked, although the next batches are claimed while one is sent."""
     outbox.insert(50, age=age)
     report = outbox.publish(max_batches=most, batch_size=5, loop=loop)
     assert (report.stopped_because, report.counts.batches, report.counts.published) == ("max_batches", most, most * 5)

@@ -1,4 +1,4 @@
-"""Every writer of outbox rows, each delayed at each of its steps, while a publisher drains newer events."""
+"""Every writer of outbox rows, delayed at each of its steps, while a publisher drains newer events."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from ticketbottle_payctl.store.payments import settle as payments
 
 PACKAGE = Path(ticketbottle_payctl.__file__).parent
 TOO_LONG = (WRITE_WITHIN + IDLE_WITHIN) / 2
-"""Longer than a writer may take, and not so long that the idle limit hides what the write itself checks."""
+"""A delay beyond a writer's limit, but below the idle limit, which would hide the check of the write itself."""
 
 
 def webhook(shop, payment):
-    """Settle a payment as FAILED by its gateway's callback."""
+    """Settle a payment as FAILED by a callback."""
     shop.process(payment, Scenario.FAILED)
 
 
 def reconcile(shop, payment):
-    """Settle a payment as FAILED by its gateway's answer."""
+    """Settle a payment as FAILED by the answer of a status query."""
     with shop.engine.connect() as connection:
         (found,) = overdue.named(connection, [payment.id])
     callback = Callback("momo", Outcome.FAILED, payment.reference, payment.order_code, "7", payment.amount)
@@ -56,11 +56,11 @@ def reconcile(shop, payment):
 
 
 WRITERS = {"jobs/process_webhook/__init__.py": webhook, "jobs/reconcile/settle_payments.py": reconcile}
-"""Who appends an event. ``cdc cut-over`` appends none; it sends and marks, and has a test of its own below."""
+"""The writers of events. ``cdc cut-over`` only sends and marks events, and has its own test below."""
 
 
 def imports(path):
-    """The full names of everything that a file imports."""
+    """Yield the full names of everything that a file imports."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -69,18 +69,18 @@ def imports(path):
 
 
 def files_with(condition):
-    """The package's files of which something holds; the sandbox plays the payment service and does not count."""
+    """Return the package's files for which a condition holds, without the sandbox."""
     files = (path for path in PACKAGE.rglob("*.py") if "sandbox" not in path.parts)
     return {path.relative_to(PACKAGE).as_posix() for path in files if condition(path)}
 
 
 def test_every_writer_is_walked():
-    """A new importer of the write statement, or a second statement that makes an event pending, fails here first."""
+    """This test fails if a new file imports the write statement or a new statement makes events pending."""
     statement = "ticketbottle_payctl.store.payments.settle"
     assert files_with(lambda path: any(name.startswith(statement) for name in imports(path))) == WRITERS.keys()
     inserts = files_with(lambda path: "insert into outbox" in path.read_text("utf-8").lower())
     assert inserts == {"store/payments/settle.py"}
-    # The publisher's own release, under the shard's lock; and a replay, whose order tests/jobs/replay proves.
+    # The publisher's own release holds the shard's lock, and tests/jobs/replay proves the order of a replay.
     requeues = files_with(lambda path: "set published = false" in path.read_text("utf-8").lower())
     assert requeues == {"store/outbox/claim.py", "store/outbox/replay.py"}
     senders = files_with(lambda path: "claim_these(" in path.read_text("utf-8"))
@@ -89,7 +89,7 @@ def test_every_writer_is_walked():
 
 @contextmanager
 def slow_table(shop, table):
-    """Each insert into a table takes longer than a writer may take, as on a disk that stalls."""
+    """Make each insert into a table take longer than a writer may take, as on a slow disk."""
     shop.query(
         "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS"
         f" 'BEGIN PERFORM pg_sleep({TOO_LONG.total_seconds()}); RETURN NEW; END';"
@@ -101,7 +101,7 @@ def slow_table(shop, table):
 
 @contextmanager
 def before_the_write(_shop, monkeypatch):
-    """The process stalls between the payment's lock and the write."""
+    """Delay the process between the payment's lock and the write."""
     settle = payments.settle
 
     def late(connection, *values):
@@ -115,21 +115,21 @@ def before_the_write(_shop, monkeypatch):
 
 @contextmanager
 def in_the_write(shop, _monkeypatch):
-    """The write itself takes long."""
+    """Delay the write itself."""
     with slow_table(shop, "outbox"):
         yield
 
 
 @contextmanager
 def beside_the_write(shop, _monkeypatch):
-    """Another statement of the same transaction takes long: the one that records the run."""
+    """Delay another statement of the same transaction, which records the run."""
     with slow_table(shop, "payctl.run_items"):
         yield
 
 
 @contextmanager
 def before_the_commit(shop, _monkeypatch):
-    """The process stalls after the write, until the server ends its session or the event is too late."""
+    """Delay the process after the write, until the server ends its session or the event is too late."""
 
     def stall(connection):
         session = connection.connection.dbapi_connection
@@ -148,7 +148,7 @@ def before_the_commit(shop, _monkeypatch):
 
 
 def keep_adding(outbox, stop):
-    """Append newer events of other payments until the stop."""
+    """Insert newer events of other payments until the stop."""
     while not stop.wait(0.05):
         outbox.add("other")
 
@@ -156,7 +156,7 @@ def keep_adding(outbox, stop):
 @pytest.mark.parametrize("delayed", [before_the_write, in_the_write, beside_the_write, before_the_commit])
 @pytest.mark.parametrize("write", WRITERS.values())
 def test_an_event_is_committed_in_time_or_not_at_all(outbox, database_url, monkeypatch, write, delayed):
-    """A publisher drains other payments' newer events; the delayed payment's two events keep their order."""
+    """A publisher drains newer events of other payments, and the delayed payment's two events keep their order."""
     shop, stop = Shop(engine_of(database_url)), threading.Event()
     payment = shop.payment("momo")
     publisher = threading.Thread(target=lambda: outbox.publish(stop=stop, loop=True))
@@ -184,7 +184,7 @@ def test_an_event_is_committed_in_time_or_not_at_all(outbox, database_url, monke
 
 @pytest.fixture
 def logical(postgres):
-    """A server that Debezium could read from."""
+    """Run the server with the logical log that Debezium reads."""
     postgres.restart(settings={"wal_level": "logical"})
     yield
     postgres.restart(settings={"wal_level": "replica"})
@@ -192,7 +192,7 @@ def logical(postgres):
 
 @pytest.mark.usefixtures("logical")
 def test_a_cut_over_sends_what_is_committed_late(outbox, mock_kafka):
-    """An old event is committed while the slot is made; it is sent, and before its payment's next event."""
+    """An old event that is committed while the slot is created is sent before its payment's next event."""
     mock_kafka.create_topic(UNROUTABLE)
     outbox.execute("CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = 'insert')")
     follower = Follower(connection_config(KafkaSettings(outbox.bootstrap)), MARKING_GROUP, ALL_TOPICS)
@@ -211,7 +211,7 @@ def test_a_cut_over_sends_what_is_committed_late(outbox, mock_kafka):
         thread.start()
         wait_until(lambda: outbox.execute(waiting), what="the slot waits for the writer", timeout=20)
     thread.join(30)
-    after = outbox.add("k", COMPLETED)  # Debezium's
+    after = outbox.add("k", COMPLETED)  # an event for Debezium
     follower.close()
     outbox.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
     (report,) = reports

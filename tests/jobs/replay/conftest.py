@@ -1,4 +1,4 @@
-"""Replays against a real outbox, and a publisher that carries on with what they requeue."""
+"""Replays on a real outbox, and a publisher that sends the requeued events."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ class Outbox:
         self.engine = engine
 
     def rows(self, columns="id", where="true"):
-        """Rows in order of creation."""
+        """Return rows in the order of creation."""
         sql = f'SELECT {columns} FROM outbox WHERE {where} ORDER BY "createdAt", id COLLATE "C"'  # noqa: S608
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.exec_driver_sql(sql)]
 
     def ids(self, where="true"):
-        """Ids in order of creation."""
+        """Return ids in the order of creation."""
         return [row[0] for row in self.rows(where=where)]
 
     def execute(self, sql, **parameters):
-        """Another session changes something."""
+        """Change something in another session."""
         with self.engine.begin() as connection:
             return connection.exec_driver_sql(sql, parameters).rowcount
 
     def states(self):
-        """How many are pending, dead and published."""
+        """Return the numbers of pending, dead and published events."""
         dead = '"retryCount" >= 5'
         return tuple(
             len(self.ids(where))
@@ -49,36 +49,36 @@ class Outbox:
         )
 
     def plan(self, selector=None, **allowed):
-        """What a selector means now; all dead ones unless said otherwise."""
+        """Return the plan of a selector, by default for all dead events."""
         return plan_replay(self.engine, selector or Selector(failed=True), max_retries=5, **allowed)
 
     def replay(self, plan=None, options=None, *, run_id=None, **more):
-        """Apply a plan, as a recorded run."""
+        """Apply a plan as a recorded run."""
         run = NewRun(
             run_id or str(uuid4()), "replay", WHO, reason="of a test", options=(options or ReplayOptions()).stored()
         )
         return replay(self.engine, plan or self.plan(), run, options or ReplayOptions(), max_retries=5, **more)
 
     def run(self, run_id):
-        """A recorded run."""
+        """Return a recorded run."""
         with transaction(self.engine, Limits(), commit=False) as connection:
             return runs.find(connection, run_id)[0]
 
     def items(self, run_id):
-        """Its rows."""
+        """Return the recorded items of a run."""
         with transaction(self.engine, Limits(), commit=False) as connection:
             return runs.items(connection, run_id, 10_000)
 
 
 @pytest.fixture
 def outbox(engine):
-    """The outbox of the test's own database."""
+    """Return the outbox of the test's database."""
     return Outbox(engine)
 
 
 @pytest.fixture
 def publish(engine, mock_kafka):
-    """Publish what is pending; returns the report."""
+    """Yield a function that publishes pending events and returns the report."""
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     yield lambda **options: publish_outbox(engine, producer, PublishOptions(**options))
     producer.close()

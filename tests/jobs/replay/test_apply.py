@@ -1,4 +1,4 @@
-"""A plan is applied to exactly the rows it was made of, once, and everything is on record."""
+"""A plan is applied once, to exactly its rows, and everything is recorded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHO = Actor("night-shift", "laptop")
 
 @pytest.fixture
 def dead(engine):
-    """Five dead events with their payments."""
+    """Insert five dead events with their payments."""
     with engine.begin() as connection:
         insert_events(connection, 5, state="dead", last_error="it was away")
         insert_payments_of_events(connection)
@@ -29,7 +29,7 @@ def dead(engine):
 
 @pytest.mark.usefixtures("dead")
 def test_dead_events_are_pending_again(outbox):
-    """Same id, no retries counted, the last error kept as the reason why."""
+    """A requeued event keeps its id and last error, and its retry count is 0."""
     ids = outbox.ids()
     report = outbox.replay()
     assert (report.outcome, report.requeued, report.skipped, report.failed) == (ReplayOutcome.DONE, 5, 0, 0)
@@ -38,7 +38,7 @@ def test_dead_events_are_pending_again(outbox):
 
 
 def test_published_events_lose_both_marks(outbox, engine):
-    """In either form of published."""
+    """Requeueing removes published and publishedAt, for fully and for half-marked rows."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_events(connection, 1, state="sent_unmarked")
@@ -49,7 +49,7 @@ def test_published_events_lose_both_marks(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_and_each_row_are_on_record(outbox):
-    """Who, why, with what; each row as it was and as it became."""
+    """The record has the actor, the reason and the options, and each row before and after."""
     report = outbox.replay()
     run = outbox.run(report.run_id)
     assert (run.status, run.who.os_user, run.who.actor, run.reason) == ("done", "ops", "Linh", "of a test")
@@ -63,7 +63,7 @@ def test_a_run_and_each_row_are_on_record(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_message_carries_the_run_that_asked_for_it(outbox, publish, mock_kafka, read_all):
-    """With the id it always had; a second replay of the same event carries the second run."""
+    """A replayed message has its old event id and a header with the id of the latest run."""
     event_id = outbox.ids()[0]
     run_ids = []
     for _ in range(2):
@@ -86,7 +86,7 @@ def test_a_message_carries_the_run_that_asked_for_it(outbox, publish, mock_kafka
     ],
 )  # fmt: skip
 def test_a_row_that_changed_since_the_plan_is_skipped_and_reported(outbox, meanwhile, outcome, reason):
-    """Even if it looks the same again: nobody guesses what happened to it."""
+    """A row that was changed is skipped even if it has the same values again."""
     plan, event_id = outbox.plan(), outbox.ids()[2]
     outbox.execute(meanwhile, id=event_id)
     before = outbox.rows("*", f"id = '{event_id}'")
@@ -98,7 +98,7 @@ def test_a_row_that_changed_since_the_plan_is_skipped_and_reported(outbox, meanw
 
 @pytest.mark.usefixtures("dead")
 def test_a_changed_row_whose_place_was_taken_by_another_is_not_mistaken(outbox, engine, database_url):
-    """After vacuum an event may stand where another one stood."""
+    """After a vacuum another event may have the physical position of a planned one."""
     plan, ids = outbox.plan(), outbox.ids()
     outbox.execute("DELETE FROM outbox WHERE id = ANY(%(ids)s)", ids=ids)
     session = psycopg2.connect(database_url)
@@ -114,7 +114,7 @@ def test_a_changed_row_whose_place_was_taken_by_another_is_not_mistaken(outbox, 
 
 @pytest.mark.usefixtures("dead")
 def test_a_row_that_another_session_holds_is_a_failure_not_a_wait(outbox, engine):
-    """Such as one that a publisher has claimed; a later replay gets it."""
+    """A row that a publisher has claimed counts as failed, and a later replay requeues it."""
     plan, event_id = outbox.plan(), outbox.ids()[1]
     with engine.connect() as holder, holder.begin():
         holder.exec_driver_sql("UPDATE outbox SET published = true WHERE id = %(id)s", {"id": event_id})
@@ -125,7 +125,7 @@ def test_a_row_that_another_session_holds_is_a_failure_not_a_wait(outbox, engine
 
 
 def test_an_event_superseded_after_the_plan_is_skipped(outbox, engine):
-    """The payment's money arrived between plan and apply."""
+    """The event is skipped if its payment is completed between plan and replay."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED")
         insert_payments_of_events(connection)
@@ -137,7 +137,7 @@ def test_an_event_superseded_after_the_plan_is_skipped(outbox, engine):
 
 
 def test_what_the_plan_left_out_is_on_record_too(outbox, engine):
-    """With its reason, before the rows that were changed."""
+    """Events that the plan left out are recorded with their reason, before the changed rows."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
     report = outbox.replay(outbox.plan(Selector(ids=(*outbox.ids(), "nowhere"))))
@@ -148,7 +148,7 @@ def test_what_the_plan_left_out_is_on_record_too(outbox, engine):
 
 
 def test_transactions_are_bounded_and_keep_the_order(outbox, engine):
-    """No transaction changes more than a thousand rows; statements grow with transactions, not with events."""
+    """A transaction changes at most 1,000 rows, and the number of statements does not grow with the events."""
     with engine.begin() as connection:
         insert_events(connection, 3500, state="dead", aggregates=100)
     plan = outbox.plan()
@@ -164,7 +164,7 @@ def test_transactions_are_bounded_and_keep_the_order(outbox, engine):
 
 
 def test_two_replays_of_one_plan_requeue_each_event_once(outbox, engine):
-    """Whoever comes second finds the rows changed."""
+    """The second of two concurrent replays finds the rows changed and skips them."""
     with engine.begin() as connection:
         insert_events(connection, 2000, state="dead")
     plan = outbox.plan()
@@ -175,7 +175,7 @@ def test_two_replays_of_one_plan_requeue_each_event_once(outbox, engine):
 
 
 def test_replaying_beside_a_publisher_loses_and_doubles_nothing(outbox, engine, publish, mock_kafka, read_all):
-    """Each dead event is sent once, in the order of its payment."""
+    """Each dead event is sent once, in the order of its payment, while a publisher is running."""
     with engine.begin() as connection:
         insert_events(connection, 1500, state="dead", aggregates=300)
     with ThreadPoolExecutor(1) as pool:
@@ -197,7 +197,7 @@ def test_replaying_beside_a_publisher_loses_and_doubles_nothing(outbox, engine, 
 
 @pytest.mark.usefixtures("dead")
 def test_a_database_that_goes_away_says_how_to_go_on(outbox, engine):
-    """The run is on record with its plan; resuming does the rest."""
+    """The error names the command that resumes the run, and resuming requeues the other events."""
     run_id = str(uuid4())
 
     def cut(connection, _cursor, statement, *_more):

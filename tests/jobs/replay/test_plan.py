@@ -1,4 +1,4 @@
-"""What a selector would requeue, what it would mean, and what stays out of it."""
+"""The plan of a replay: the events that it requeues, its forecast, and the events that it leaves out."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ HOUR = timedelta(hours=1)
 
 
 def reasons(plan):
-    """Why what was left out."""
+    """Return the reason for each event that was left out."""
     return {left.id: left.reason for left in plan.left_out}
 
 
 @pytest.fixture
 def some(engine):
-    """Two dead, one pending, one sent, one sent by the replaced service."""
+    """Insert two dead events, one pending, one published and one half-marked event."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", age=3 * HOUR)
         insert_events(connection, 1, age=2 * HOUR)
@@ -32,7 +32,7 @@ def some(engine):
 
 @pytest.mark.usefixtures("some")
 def test_a_predicate_never_means_what_was_sent(outbox):
-    """Everything is everything that is not published, in either form of published."""
+    """A selector without --published never selects a published or half-marked event."""
     plan = outbox.plan(Selector())
     assert plan.by_state == {"dead": 2, "pending": 1}
     assert plan.left_out == ()
@@ -41,7 +41,7 @@ def test_a_predicate_never_means_what_was_sent(outbox):
 
 @pytest.mark.usefixtures("some")
 def test_published_events_are_meant_only_when_it_is_said_twice(outbox):
-    """Selected alone they are left out and named; allowed as well they are counted."""
+    """Published events are left out and listed unless they are also allowed."""
     selected = Selector(published=True)
     assert set(reasons(outbox.plan(selected)).values()) == {LeftOutReason.PUBLISHED}
     allowed = outbox.plan(selected, allow_published=True)
@@ -50,7 +50,7 @@ def test_published_events_are_meant_only_when_it_is_said_twice(outbox):
 
 @pytest.mark.usefixtures("some")
 def test_an_event_that_was_named_is_never_left_out_silently(outbox):
-    """Sent already, not there, or not what the other selectors ask for."""
+    """A named event that is published, missing or not selected is listed with its reason."""
     sent, dead = outbox.ids("published")[0], outbox.ids('"retryCount" = 5')[0]
     named = outbox.plan(Selector(ids=(sent, dead, "nowhere", dead)))
     assert [event.row.id for event in named.events] == [dead]
@@ -61,7 +61,7 @@ def test_an_event_that_was_named_is_never_left_out_silently(outbox):
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_FAILED", "PAYMENT_CANCELLED"])
 def test_a_superseded_event_is_left_out_and_named(outbox, engine, event_type):
-    """Its payment is COMPLETED now: sent again, it would release a paid customer's tickets."""
+    """Its payment is COMPLETED, so sending the event again would release a paid customer's tickets."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type=event_type)
         insert_payments_of_events(connection)
@@ -75,7 +75,7 @@ def test_a_superseded_event_is_left_out_and_named(outbox, engine, event_type):
 
 
 def test_a_success_is_never_superseded(outbox, engine):
-    """Its payment is COMPLETED because of it."""
+    """A completed payment does not supersede its own PAYMENT_COMPLETED event."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
         insert_payments_of_events(connection)
@@ -83,7 +83,7 @@ def test_a_success_is_never_superseded(outbox, engine):
 
 
 def test_payments_with_newer_events_are_forecast(outbox, engine):
-    """Counted are payments whose newer event is not itself in the plan."""
+    """The plan counts payments with a newer event that is not in the plan."""
     with engine.begin() as connection:
         insert_events(connection, 6, state="dead", aggregates=3, age=HOUR)
     ids = outbox.ids()
@@ -94,7 +94,7 @@ def test_payments_with_newer_events_are_forecast(outbox, engine):
 
 
 def test_a_plan_is_in_the_order_of_publishing(outbox, engine):
-    """Oldest first, and a limit takes the oldest."""
+    """A plan has the oldest events first, and a limit takes the oldest ones."""
     with engine.begin() as connection:
         insert_events(connection, 20, state="dead", age=HOUR)
     assert [event.row.id for event in outbox.plan().events] == outbox.ids()
@@ -102,7 +102,7 @@ def test_a_plan_is_in_the_order_of_publishing(outbox, engine):
 
 
 def test_making_a_plan_changes_nothing(outbox, engine):
-    """No row, no lock, no record."""
+    """Making a plan changes no row and records nothing."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="dead")
     before = outbox.rows("*, xmin::text")

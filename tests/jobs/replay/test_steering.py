@@ -1,4 +1,4 @@
-"""Canary, rate, errors, interruption, resumption, cancellation."""
+"""Canary, rate, errors, interruption, resuming and cancelling of a replay."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WHO = Actor("night-shift", "laptop", "Minh")
 
 @pytest.fixture
 def dead(engine):
-    """Thirty dead events."""
+    """Insert 30 dead events."""
     with engine.begin() as connection:
         insert_events(connection, 30, state="dead")
 
 
 @pytest.mark.usefixtures("dead")
 def test_the_rest_follows_once_the_canary_is_published(outbox, publish):
-    """First the oldest few alone; while they are pending nothing else moves."""
+    """The oldest events are requeued first, and the others wait until these are published."""
     with ThreadPoolExecutor(1) as pool:
         replayed = pool.submit(outbox.replay, None, ReplayOptions(canary=4, canary_patience=SOON))
         wait_until(lambda: outbox.states() == (4, 26, 0), what="the canary to be requeued", timeout=10)
@@ -41,7 +41,7 @@ def test_the_rest_follows_once_the_canary_is_published(outbox, publish):
 
 @pytest.mark.usefixtures("dead")
 def test_a_canary_that_dies_stops_the_run(outbox):
-    """The rest stays as it is, and the run says which is the matter."""
+    """If a canary event is dead again, the other events are not requeued."""
     with ThreadPoolExecutor(1) as pool:
         replayed = pool.submit(outbox.replay, None, ReplayOptions(canary=2, canary_patience=SOON))
         wait_until(lambda: outbox.states()[0] == 2, what="the canary to be requeued", timeout=10)
@@ -53,7 +53,7 @@ def test_a_canary_that_dies_stops_the_run(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_canary_of_which_nothing_could_be_requeued_stops_the_run(outbox, engine):
-    """Changed, held or gone: nothing was proved, so the rest is not touched, and resuming does not touch it either."""
+    """If all canary events are changed, locked or gone, neither the run nor its resuming touches the others."""
     plan, (changed, held, gone) = outbox.plan(), outbox.ids()[:3]
     outbox.execute("UPDATE outbox SET \"lastError\" = 'other' WHERE id = %(id)s", id=changed)
     outbox.execute("DELETE FROM outbox WHERE id = %(id)s", id=gone)
@@ -68,7 +68,7 @@ def test_a_canary_of_which_nothing_could_be_requeued_stops_the_run(outbox, engin
 
 @pytest.mark.usefixtures("dead")
 def test_errors_among_the_canary_count(outbox, engine):
-    """Held elsewhere, they stop the run before it waits for the others of the canary."""
+    """Locked canary events count as errors and stop the run at --max-errors."""
     plan = outbox.plan()
     with engine.connect() as holder, holder.begin():
         held = {"ids": outbox.ids()[:2]}
@@ -79,7 +79,7 @@ def test_errors_among_the_canary_count(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_canary_that_nobody_publishes_stops_the_run_and_can_be_resumed(outbox, engine, publish):
-    """Resumed, it asks for the canary again before it goes on."""
+    """A resumed run waits for its canary again before it requeues the others."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
     report = outbox.replay(None, options)
     assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.CANARY_TIMEOUT, 3, 27)
@@ -92,7 +92,7 @@ def test_a_canary_that_nobody_publishes_stops_the_run_and_can_be_resumed(outbox,
 
 @pytest.mark.usefixtures("dead")
 def test_a_rate_is_kept(outbox):
-    """Twenty at a hundred a second take a fifth of a second at least, in transactions of their own."""
+    """30 events at 100 a second take at least a quarter of a second."""
     began = time.monotonic()
     report = outbox.replay(None, ReplayOptions(rate=100.0))
     assert report.requeued == 30
@@ -103,7 +103,7 @@ def test_a_rate_is_kept(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_time_that_went_by_unused_is_not_made_up_for(outbox):
-    """After a stall the rate is what it was: each ten have a second of their own."""
+    """After a stall the replay does not exceed its rate to catch up."""
     heard = []
 
     def stall(_decided):
@@ -117,7 +117,7 @@ def test_time_that_went_by_unused_is_not_made_up_for(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_signal_after_the_last_event_finds_it_done(outbox):
-    """Nothing is left to resume."""
+    """A run that has requeued all events is done, even if a signal arrives then."""
     stop = Event()
     report = outbox.replay(stop=stop, tell=lambda _decided: stop.set())
     assert (report.outcome, outbox.run(report.run_id).status) == (ReplayOutcome.DONE, "done")
@@ -125,7 +125,7 @@ def test_a_signal_after_the_last_event_finds_it_done(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_stops_itself_on_errors(outbox, engine):
-    """Rows that are held elsewhere count, and the rest is not reached."""
+    """Locked rows count as errors, and at --max-errors the run stops."""
     plan = outbox.plan()
     with engine.connect() as holder, holder.begin():
         holder.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")
@@ -135,7 +135,7 @@ def test_a_run_stops_itself_on_errors(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_events_that_die_again_are_errors(outbox):
-    """They are looked for while the run goes on."""
+    """The run looks for requeued events that are dead again and counts them as errors."""
 
     def die(_decided):
         outbox.execute('UPDATE outbox SET "retryCount" = 5 WHERE "retryCount" = 0')
@@ -147,7 +147,7 @@ def test_events_that_die_again_are_errors(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_an_interrupted_run_is_resumed_where_it_was(outbox, engine):
-    """A stop is heard between two transactions; nothing is applied twice."""
+    """A stop takes effect between two transactions, and no event is requeued twice."""
     stop = Event()
     report = outbox.replay(None, ReplayOptions(rate=10.0), stop=stop, tell=lambda _decided: stop.set())
     assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.SIGNAL, 10, 20)
@@ -161,7 +161,7 @@ def test_an_interrupted_run_is_resumed_where_it_was(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_cancelled_elsewhere_stops(outbox, engine):
-    """Before its next transaction, and it cannot be resumed."""
+    """The run stops before its next transaction and cannot be resumed."""
     seen = []
 
     def cancel(_decided):
@@ -177,7 +177,7 @@ def test_a_run_cancelled_elsewhere_stops(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_at_work_is_run_by_nobody_else(outbox, engine):
-    """A second one would double the rate: it is refused, from the first moment to the last, also while resumed."""
+    """A second process is refused from the first moment to the last, because it would double the rate."""
     run_id = "b0000000-0000-4000-8000-000000000000"
     stop, seen = Event(), []
 
@@ -195,7 +195,7 @@ def test_a_run_at_work_is_run_by_nobody_else(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_that_ended_without_a_word_is_not_running(outbox, engine):
-    """Whatever ended it: what is not at work is interrupted, and can be resumed."""
+    """A run whose process has ended is interrupted and can be resumed, whatever ended it."""
     run_id = "c0000000-0000-4000-8000-000000000000"
 
     def fail(_decided):
@@ -209,7 +209,7 @@ def test_a_run_that_ended_without_a_word_is_not_running(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_lost_lock_does_not_hide_what_was_done(outbox):
-    """The run's own transactions went well: it ends as they did, with its report."""
+    """A run that loses only its lock ends with its normal report."""
     idle = "state = 'idle in transaction' AND datname = current_database() AND pid <> pg_backend_pid()"
     cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {idle}"  # noqa: S608
     cuts = []
@@ -220,7 +220,7 @@ def test_a_lost_lock_does_not_hide_what_was_done(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_who_resumed_and_who_cancelled_is_recorded(outbox, engine):
-    """In order, with when and why; the one who began it stays who began it."""
+    """Each action is recorded with actor, time and reason. The first actor of the run stays the same."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
     run_id = outbox.replay(None, options).run_id
     resume_run(engine, outbox.run(run_id), WHO, "the publisher is back", max_retries=5)
@@ -236,7 +236,7 @@ def test_who_resumed_and_who_cancelled_is_recorded(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_that_is_done_stays_done(outbox, engine):
-    """Resuming or cancelling it changes nothing."""
+    """Resuming or cancelling a run that is done changes nothing."""
     report = outbox.replay()
     assert cancel_run(engine, outbox.run(report.run_id), WHO) == 0
     assert resume_run(engine, outbox.run(report.run_id), WHO, max_retries=5).requeued == 30
@@ -244,7 +244,7 @@ def test_a_run_that_is_done_stays_done(outbox, engine):
 
 
 def test_options_survive_being_stored():
-    """A resumed run has the options it was begun with."""
+    """A resumed run has the options that it was started with."""
     options = ReplayOptions(
         allow_superseded=True, rate=7.5, canary=3, canary_patience=timedelta(seconds=9), max_errors=2
     )

@@ -1,7 +1,7 @@
 """Kafka Connect with Debezium's PostgreSQL connector as one standalone worker on loopback.
 
-The distributed engine that an outbox can grow into; here it is the yardstick of the benchmarks, and the tests prove
-that its messages and payctl's are the same. PostgreSQL has to run with ``wal_level=logical``.
+An outbox can be handed over to this engine. The benchmarks compare payctl with it, and the tests prove that its
+messages and payctl's are the same. PostgreSQL has to run with ``wal_level=logical``.
 """
 
 from __future__ import annotations

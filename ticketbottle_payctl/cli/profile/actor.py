@@ -14,6 +14,6 @@ def who_runs(environ: Mapping[str, str]) -> Actor:
     """Return the account, the machine, and the person if PAYCTL_ACTOR is set."""
     try:
         account = getpass.getuser()
-    except (KeyError, OSError):  # an account that has a number and no name, as in a container
+    except (KeyError, OSError):  # in a container an account may have a number and no name
         account = f"uid {os.getuid()}"
     return Actor(account, socket.gethostname(), environ.get("PAYCTL_ACTOR") or None)

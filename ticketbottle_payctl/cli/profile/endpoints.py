@@ -1,4 +1,4 @@
-"""Where two settings lead, compared so that their spelling does not matter."""
+"""Compare addresses of databases and brokers. Two spellings of one address are equal."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def same_database(one: str, other: str) -> bool:
 
 
 def same_brokers(one: str, other: str) -> bool:
-    """Return whether two lists name the same brokers, in whatever order."""
+    """Return whether two lists name the same brokers. Their order does not matter."""
     return brokers(one) == brokers(other)
 
 
 def brokers(text: str) -> frozenset[str]:
-    """Return each ``host:port``. Without a port it is Kafka's own."""
+    """Return each ``host:port`` of a list. A broker without a port gets 9092, which is Kafka's default."""
     names = (each.strip().casefold() for each in text.split(","))
     return frozenset(name if ":" in name else f"{name}:{_KAFKA}" for name in names if name)

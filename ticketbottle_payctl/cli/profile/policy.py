@@ -1,8 +1,9 @@
-"""Which guards count. A guard protects a database, not the name by which it is reached.
+"""Decide which guards apply. A guard protects a database, whatever the name of the profile that leads to it.
 
-If several profiles in the file lead to the database of DATABASE_URL, the guards of all of them count, whichever profile
-was named: of each limit the stricter. Places are compared as they are written; localhost, 127.0.0.1, ::1 and a socket
-are one server. A profile may also state its server's system identifier; then it is recognised through a tunnel too.
+If several profiles in the file lead to the database of DATABASE_URL, the guards of all of them apply, whichever profile
+is in use. Of each limit, the strictest applies. Two URLs lead to one database if their host, port and database name are
+the same; localhost, 127.0.0.1, ::1 and a socket are one host. If a profile states its server's system identifier, its
+guard also applies to a connection through a tunnel.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ticketbottle_payctl.settings.place import leads_to
 
 
 class Cap(NamedTuple):
-    """How many rows one command may change, and which profile says so."""
+    """How many rows one command may change, and the profile that sets this limit."""
 
     most: int
     owner: str | None
@@ -26,38 +27,38 @@ class Cap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GuardInForce:
-    """The profiles whose guards count. ``recognisable`` are others in the file that state their server's identifier."""
+    """The profiles whose guards apply. ``recognisable`` are the other profiles that state a system identifier."""
 
     profiles: tuple[Profile, ...]
     recognisable: tuple[Profile, ...] = ()
 
     @property
     def protected(self) -> str | None:
-        """The name of the profile that wants a reason and its name typed."""
+        """The name of the first protected profile. Then a change needs a reason, and the operator types the name."""
         return next((each.name for each in self.profiles if each.guard.protected), None)
 
     @property
     def read_only(self) -> str | None:
-        """The name of the profile that lets nothing be changed."""
+        """The name of the first profile that is ``read_only``. Then nothing may be changed."""
         return next((each.name for each in self.profiles if each.guard.read_only), None)
 
     @property
     def max_affected(self) -> int | None:
-        """The lowest cap that a profile sets, or None."""
+        """The lowest limit of rows that a profile sets, or None."""
         caps = [each.guard.max_affected for each in self.profiles if each.guard.max_affected is not None]
         return min(caps, default=None)
 
     def cap(self, default: int) -> Cap:
-        """Return the lowest cap that was set and its owner; if none was set, the default."""
+        """Return the lowest limit of rows and the profile that sets it. If no profile sets one, return the default."""
         caps = [
             Cap(each.guard.max_affected, each.name) for each in self.profiles if each.guard.max_affected is not None
         ]
         return min(caps, key=lambda cap: cap.most, default=Cap(default, self.profiles[0].name))
 
     def on_server(self, system_identifier: str | None, database: str) -> GuardInForce:
-        """Return the guards that count once the server has said who it is.
+        """Return the guards that apply to the server that a connection has reached.
 
-        If the server does not tell its identifier (None), every profile that names this database counts: the stricter.
+        ``system_identifier`` is None if the server does not tell it. Then every profile with this database counts.
         """
         found = tuple(
             each
@@ -69,10 +70,10 @@ class GuardInForce:
 
 
 def in_force(profile: Profile, given: str | None, environ: Mapping[str, str]) -> GuardInForce:
-    """Return the guards that count for what ``profile`` leads to. ``given`` is the file that was named.
+    """Return the guards that apply to the database of ``profile``. ``given`` is the path from ``--config``.
 
-    If the named profile is one of the database's own, it comes first: its name is the one to confirm. Otherwise the
-    database's own profiles come first.
+    An operator confirms with the name of the first profile. If ``profile`` leads to this database by its entry in the
+    file, it comes first. Otherwise the profiles that lead there come first.
 
     Raises:
         ConfigError: there is a file, and it cannot be read or understood.
@@ -95,7 +96,7 @@ def _database(profile: Profile) -> str | None:
 
 
 def _file(given: str | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the configuration file if there is one. An account may have no home, or one that it may not look into."""
+    """Return the configuration file, or None if there is none or if this account cannot look for it."""
     try:
         path = config_path(given, environ)
         return path if path.is_file() else None

@@ -60,7 +60,7 @@ class Profile:
 
     @property
     def misled(self) -> list[str]:
-        """One sentence for each setting whose value in the environment leads elsewhere than the profile's own."""
+        """A sentence for each address of the profile that the environment replaces by a different address."""
         found = []
         for name, same, said in (
             ("DATABASE_URL", endpoints.same_database, _database),

@@ -1,11 +1,11 @@
 r"""A configuration of Debezium with which its messages equal payctl's: topic, key, partition, value bytes and headers.
 
-Some headers are missing. Correlation id, traceparent and replay run are in payctl's own tables. ``eventVersion`` cannot
-be written: Kafka Connect reads ``1.0`` as a number and writes ``1``, and no header is better than a different one.
+Some headers are missing. Correlation id, traceparent and replay run are in payctl's own tables, which Debezium does not
+read. ``eventVersion`` is left out, because Kafka Connect reads ``1.0`` as a number and would write ``1``.
 
-The transforms work together like this. The outbox router splits an event's type and names the topic after its tail.
-An event whose type does not match keeps its type as topic, and goes to ``payment.unroutable``, which has no reader. No
-transform can lower-case, so each known tail has a router of its own.
+The outbox router takes the tail of an event's type (``COMPLETED`` of ``PAYMENT_COMPLETED``) and names the topic after
+it. An event of another type goes to ``payment.unroutable``, which has no reader. No transform can write a text in lower
+case, so each known tail has a router of its own.
 See https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html.
 """
 
@@ -28,7 +28,7 @@ from ticketbottle_payctl.store.outbox.debezium_names import (
     UNROUTABLE,
 )
 
-PASSWORD = "${file:/etc/payctl/cdc.properties:password}"  # noqa: S105 - where the worker finds it, not what it is
+PASSWORD = "${file:/etc/payctl/cdc.properties:password}"  # noqa: S105 - a placeholder, not a password
 _PLACEHOLDER = re.compile(r"\$\{[^:}\s]+:[^}\s]+\}")
 _ROLE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _STRING = "org.apache.kafka.connect.storage.StringConverter"
@@ -49,7 +49,7 @@ class CdcConfig:
 def cdc_config(
     database: DatabaseSettings, *, role: str = ROLE, password: str = PASSWORD, server: str | None = None
 ) -> CdcConfig:
-    """Return the configuration for this installation's database, without any password. Connect to nothing.
+    """Return the configuration for this installation's database, without any password. Nothing is connected to.
 
     ``password`` is a placeholder that the worker's config provider resolves. ``server`` (``host`` or ``host:port``) is
     the database server itself, if DATABASE_URL names a pooler: replication does not work through one.
@@ -78,7 +78,7 @@ def cdc_config(
 
 
 def as_properties(values: dict[str, str]) -> str:
-    """The text of a Java properties file, in which a backslash is written twice."""
+    """Return the text of a Java properties file. In such a file a backslash is written twice."""
     return "".join("{}={}\n".format(name, value.replace("\\", "\\\\")) for name, value in values.items())
 
 
@@ -117,8 +117,8 @@ def _only_server(database: DatabaseSettings) -> tuple[str, str]:
 def _capture(schema: str) -> dict[str, str]:
     """Read inserts from the slot's position on, without a snapshot, and write heartbeats.
 
-    The server keeps its write-ahead log from the slot's position on, and the position moves only when something
-    arrives. If the outbox is quiet and other tables are not, only the heartbeats let the server delete its log.
+    The server keeps its write-ahead log from the slot's position on, and the position moves only when a message
+    arrives. If nothing is written to the outbox while other tables are busy, only the heartbeats move the position.
     """
     return {
         "topic.prefix": TOPIC_PREFIX,
@@ -160,7 +160,7 @@ def _transforms() -> dict[str, str]:
             "table.fields.additional.placement": ",".join(_HEADERS),
         }
     }
-    # First remove what is not ours, so that an event type that looks like a topic is not taken for one.
+    # Topics that are not ours are renamed first. So an event type that looks like a topic does not reach that topic.
     ours = "|".join([*(rf"payment\.{tail}" for tail in tails), HEARTBEATS.replace(".", r"\.")])
     steps["unroutable"] = {"type": _ROUTER, "regex": f"(?s)(?!(?:{ours})$).*", "replacement": UNROUTABLE}
     for tail in tails:

@@ -32,7 +32,7 @@ LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle
 
 PATIENCE = timedelta(seconds=30)
 SEND_WITHIN = 35.0
-"""Seconds for one wave: a message may take 30."""
+"""Seconds that one wave may take. A single message may take 30."""
 
 MOST_PENDING = 10_000
 _OWNER = "payctl cdc cut-over"
@@ -68,7 +68,7 @@ class CutOverReport:
         return {"sent": self.sent, "dead": self.dead, "failed": self.failed}
 
 
-def cdc_cut_over(  # noqa: PLR0913 - the honest list of what the job needs
+def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
     engine: Engine,
     producer: Producer,
     follower: Follower,
@@ -112,7 +112,7 @@ def cdc_cut_over(  # noqa: PLR0913 - the honest list of what the job needs
 
 
 def _enter(engine: Engine, shards: int) -> None:
-    """Put our name on every shard, so that a publisher that only sleeps rescans and then sees the slot."""
+    """Write our name to every shard. A publisher that is between two passes then rescans, and finds the slot."""
     with transaction(engine, LIMITS) as connection:
         for shard in range(shards):
             if shard_lock.enter(connection, shard, shards, 0, _OWNER) is Entry.REFUSED:
@@ -120,9 +120,10 @@ def _enter(engine: Engine, shards: int) -> None:
 
 
 def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) -> None:
-    """Hold every shard and write nothing: making a slot waits for every open writer, and we would wait for ourselves.
+    """Lock every shard, so that no publisher can start, and write nothing.
 
-    In a dry run we have not ``entered``, so our name is new to the shards, and is rolled back.
+    Making a slot waits for every open transaction that has written. If this one had written, it would wait for itself.
+    A dry run has not ``entered`` before. Then our name is new to the shards, and it is rolled back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
     if any(shard_lock.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):
@@ -188,7 +189,10 @@ def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_re
 
 
 def _released(event: OutboxEvent, failure: Failure, max_retries: int) -> Released:
-    """An event of an unknown type is dead; every other one stays as it was, for payctl publish-outbox to decide."""
+    """Return the new state of a failed event: dead if its type is unknown, otherwise unchanged.
+
+    ``payctl publish-outbox`` decides later about an event that is unchanged.
+    """
     if failure is UNKNOWN_TYPE:
         return Released(event.id, max_retries, error_text(failure.code, failure.reason))
     return Released(event.id, event.retry_count, None)

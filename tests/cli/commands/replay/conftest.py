@@ -1,4 +1,4 @@
-"""Dead events to replay, and the command with its document."""
+"""Dead events to replay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_pa
 
 @pytest.fixture
 def dead(engine):
-    """Ids of four dead events, the last of them superseded."""
+    """Insert four dead events, the last of them superseded, and return their ids."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="dead", last_error="Connection timeout to broker-1:9092")
         insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", last_error="x")
@@ -19,6 +19,6 @@ def dead(engine):
 
 
 def pending(engine):
-    """How many are pending."""
+    """Return the number of pending events."""
     with engine.connect() as connection:
         return connection.exec_driver_sql('SELECT count(*) FROM outbox WHERE "retryCount" = 0').scalar_one()

@@ -1,4 +1,4 @@
-"""From ``payctl errors`` to the replay of what it counted."""
+"""The way from ``payctl errors`` to a replay of the counted events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.mark.usefixtures("dead")
 def test_an_error_group_leads_from_errors_to_replay(ask, engine):
-    """The command that `errors` prints selects what it counted."""
+    """The replay command that `payctl errors` prints selects exactly the counted events."""
     group = ask("errors", "--type", "PAYMENT_COMPLETED")["items"][0]
     assert (group["count"], group["pattern"]) == (3, "Connection timeout to #:#")
     document = ask(*group["replay"].split()[1:], "-y")
@@ -41,7 +41,7 @@ FAILED_ONCE = {"tried", "dead", "failed", "vnpay", "old"}
     ],
 )
 def test_the_command_of_errors_selects_what_was_counted_and_nothing_else(ask, engine, selectors, expected, error):
-    """With the same selectors; never what is healthy, and never what waits for its first try after a replay."""
+    """With the same selectors, healthy events and replayed events are neither counted nor requeued."""
     names = {}
     with engine.begin() as connection:
         for name, what in (

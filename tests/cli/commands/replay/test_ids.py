@@ -1,4 +1,4 @@
-"""Ids that come from a list or a file."""
+"""Replays of ids from a list or a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_ids_come_from_a_list_s_ndjson(invoke, ask, database_url, dead, tmp_path):
-    """Through a pipe or a file; the summary line is no id."""
+    """Payctl replay reads ids from a pipe or a file and ignores the summary line."""
     listed = invoke(
         "list", "outbox", "--failed", "--type", "PAYMENT_COMPLETED", "-o", "ndjson", DATABASE_URL=database_url
     )
@@ -25,7 +25,7 @@ def test_ids_come_from_a_list_s_ndjson(invoke, ask, database_url, dead, tmp_path
 
 @pytest.mark.usefixtures("dead")
 def test_one_page_of_a_list_is_not_taken_for_all_of_it(invoke, database_url, engine):
-    """A selector is a predicate, never a page: what was left out of the list must not be left out silently."""
+    """A truncated list exits with 2, because its missing events would be left out silently."""
     select = ("list", "outbox", "--failed", "--type", "PAYMENT_COMPLETED", "-o", "ndjson")
     page = invoke(*select, "--limit", "2", DATABASE_URL=database_url).stdout
     refused = invoke("replay", "-", "-y", "-o", "json", stdin=page, DATABASE_URL=database_url)
@@ -39,7 +39,7 @@ def test_one_page_of_a_list_is_not_taken_for_all_of_it(invoke, database_url, eng
 
 
 def test_a_list_that_broke_off_is_not_taken_for_a_whole_one(ask, dead, tmp_path):
-    """In a pipe nobody sees the first command's exit code, but its summary holds the error."""
+    """A list whose summary has an error exits with 2. In a pipe its own exit code is not visible."""
     lines = [{"type": "item", "id": dead[0]}, {"type": "summary", "truncated": False, "error": {"code": "CONFIG"}}]
     file = tmp_path / "ids"
     file.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
@@ -48,7 +48,7 @@ def test_a_list_that_broke_off_is_not_taken_for_a_whole_one(ask, dead, tmp_path)
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "{}\n", "{broken\n", "two words\n", "x" * 500, "\x1b[31m\n"])
 def test_a_file_without_ids_is_refused(ask, tmp_path, content):
-    """Rather than taken for no selection."""
+    """A file without a valid id exits with 2 and does not count as an empty selection."""
     file = tmp_path / "ids"
     file.write_text(content)
     assert ask("replay", "--from-file", str(file), "-y")["exit_code"] == 2

@@ -1,4 +1,4 @@
-"""A plan that is written to a file and applied later."""
+"""Plans that are written to a file and applied later."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_a_plan_is_written_and_applied_later(ask, dead, engine, tmp_path):
-    """What changed in between is skipped and reported, exit 6."""
+    """An event that changed after the plan is skipped and reported, and the exit code is 6."""
     plan = tmp_path / "plan"
     written = ask("replay", "--failed", "--plan-out", str(plan))
     assert (written["exit_code"], written["result"]["plan_file"], pending(engine)) == (0, str(plan), 0)
@@ -28,7 +28,7 @@ def test_a_plan_is_written_and_applied_later(ask, dead, engine, tmp_path):
 def test_a_plan_file_that_lets_superseded_events_in_says_so_when_it_is_applied(
     invoke, ask, database_url, dead, engine, tmp_path
 ):
-    """Also of those that were superseded only after it was made."""
+    """The warning also names events that were superseded after the plan was made."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """UPDATE payments SET status = 'FAILED' WHERE id = (SELECT "aggregateId" FROM outbox WHERE id = %(id)s)""",
@@ -46,7 +46,7 @@ def test_a_plan_file_that_lets_superseded_events_in_says_so_when_it_is_applied(
 
 @pytest.mark.usefixtures("dead")
 def test_the_command_that_applies_a_plan_can_be_pasted(invoke, database_url, tmp_path):
-    """Whatever the file is called."""
+    """The printed command quotes the plan's file name for the shell."""
     plan = tmp_path / "tonight's plan"
     shown = invoke("replay", "--failed", "--plan-out", str(plan), DATABASE_URL=database_url).stdout
     assert shlex.split(shown[shown.index("payctl replay --plan") :]) == ["payctl", "replay", "--plan", str(plan)]
@@ -57,7 +57,7 @@ def test_the_command_that_applies_a_plan_can_be_pasted(invoke, database_url, tmp
     ["", "hello", "{}", "[1]\n[2]", '{"schema": "payctl.replay-plan/1"}', "\x00", '{"events": ', "null"],
 )
 def test_a_file_that_is_no_plan_is_refused(ask, tmp_path, content):
-    """Whatever it is, exit 2 and not a bug."""
+    """A file that is not a plan exits with 2."""
     file = tmp_path / "plan"
     file.write_text(content)
     assert ask("replay", "--plan", str(file), "-y")["exit_code"] == 2
@@ -65,7 +65,7 @@ def test_a_file_that_is_no_plan_is_refused(ask, tmp_path, content):
 
 @pytest.mark.usefixtures("dead")
 def test_a_plan_that_is_not_whole_or_another_database_s_is_refused(ask, tmp_path, engine):
-    """A line too few, a place that is none, another host."""
+    """A plan with a missing line, a changed value or another host exits with 2."""
     plan = tmp_path / "plan"
     ask("replay", "--failed", "--plan-out", str(plan))
     text = plan.read_text()

@@ -1,4 +1,4 @@
-"""``payctl replay`` as it is typed."""
+"""The command ``payctl replay``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.mark.parametrize("arguments", [[], ["--limit", "5"], ["--allow-superseded"], ["-y", "--rate", "5/s"]])
 def test_nothing_selected_lists_the_selectors(ask, arguments):
-    """A forgotten selector never means everything; that needs --all."""
+    """Without a selector the command exits with 2. All events need --all."""
     document = ask("replay", *arguments)
     assert document["exit_code"] == 2
     assert "--failed" in document["error"]["hint"]
@@ -24,7 +24,7 @@ def test_nothing_selected_lists_the_selectors(ask, arguments):
 
 
 def test_without_yes_the_plan_is_shown_and_nothing_changes(invoke, database_url, dead, engine):
-    """Exit 7 where nobody can be asked."""
+    """Without --yes and without a terminal the command exits with 7."""
     result = invoke("replay", "--failed", DATABASE_URL=database_url)
     assert result.exit_code == 7
     assert "set 3 events back to pending" in result.stderr
@@ -34,7 +34,7 @@ def test_without_yes_the_plan_is_shown_and_nothing_changes(invoke, database_url,
 
 
 def test_a_replay_in_one_document(ask, dead, engine):
-    """Counts, the run, and each event that was left out with its reason."""
+    """The document has the counts, the run and each event that was left out with its reason."""
     document = ask("replay", "--failed", "-y", "--reason", "it is back", PAYCTL_ACTOR="Linh")
     assert document["exit_code"] == 0
     assert document["counts"] == {"matched": 4, "requeued": 3, "skipped": 1, "failed": 0, "already_published": 0}
@@ -49,7 +49,7 @@ def test_a_replay_in_one_document(ask, dead, engine):
 
 
 def test_a_dry_run_changes_nothing(ask, dead, engine):
-    """The plan with its forecast, exit 0."""
+    """A dry run of a replay shows the plan and exits with 0."""
     document = ask("replay", *dead[:3], "-n")
     assert (document["exit_code"], document["dry_run"], document["result"]["planned"]) == (0, True, 3)
     assert (document["counts"]["requeued"], document["run_id"], pending(engine)) == (0, None, 0)
@@ -61,14 +61,14 @@ def test_a_dry_run_changes_nothing(ask, dead, engine):
     ids=["some", "none", "superseded", "one of two", "all"],
 )
 def test_an_event_that_was_named_and_left_out_changes_the_exit_code(ask, dead, which, code, requeued):
-    """Missing is 8, guarded is 7, partly is 6."""
+    """The exit code is 8 if all named events are missing, 7 if all are refused and 6 if some are left out."""
     named = [each if isinstance(each, str) else dead[each] for each in which]
     document = ask("replay", *named, "-y")
     assert (document["exit_code"], document["counts"]["requeued"]) == (code, requeued)
 
 
 def test_published_events_need_to_be_asked_for_twice(ask, engine):
-    """Selecting them alone stops at a guard."""
+    """Selecting published events without --allow-published exits with 7."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published")
     refused = ask("replay", "--published", "-y")
@@ -78,7 +78,7 @@ def test_published_events_need_to_be_asked_for_twice(ask, engine):
 
 
 def test_published_events_that_are_named_need_leave_alone(ask, engine):
-    """Their names say which; --allow-published says that consumers may see them twice."""
+    """Named published events need only --allow-published, because consumers may see them twice."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
@@ -89,7 +89,7 @@ def test_published_events_that_are_named_need_leave_alone(ask, engine):
 
 
 def test_a_payment_s_events_are_selected_by_its_id(ask, dead, engine):
-    """Of each payment that is named, and of no other."""
+    """--aggregate selects the events of each named payment and no others."""
     with engine.begin() as connection:
         sql = 'SELECT "aggregateId" FROM outbox WHERE id = ANY(%(ids)s)'
         payments = list(connection.exec_driver_sql(sql, {"ids": dead[:2]}).scalars())
@@ -101,7 +101,7 @@ def test_a_payment_s_events_are_selected_by_its_id(ask, dead, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_plan_says_how_long_it_takes(invoke, ask, database_url):
-    """As many seconds as the rate makes of its events; without a rate next to none."""
+    """The estimate is the number of events divided by --rate, and nearly zero without a rate."""
     assert ask("replay", "--failed", "-n", "--rate", "1/s")["result"]["estimated_seconds"] == 3.0
     assert ask("replay", "--failed", "-n", "--rate", "1/m")["result"]["estimated_seconds"] == 180.0
     assert ask("replay", "--failed", "-n")["result"]["estimated_seconds"] < 0.01
@@ -111,7 +111,7 @@ def test_a_plan_says_how_long_it_takes(invoke, ask, database_url):
 
 
 def test_failures_end_a_run(ask, dead, engine):
-    """Rows that another session holds, as many as --max-errors; the rest can be resumed."""
+    """Locked rows count as failures. At --max-errors the run stops and can be resumed."""
     with engine.connect() as holder, holder.begin():
         holder.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")
         document = ask("replay", "--failed", "-y", "--rate", "1/s", "--max-errors", "2")
@@ -121,7 +121,7 @@ def test_failures_end_a_run(ask, dead, engine):
 
 
 def test_more_than_the_cap_is_refused_with_the_number(ask, dead, engine):
-    """The plan knows how many."""
+    """A replay over --max-affected exits with 7, and the hint has the needed number."""
     document = ask("replay", "--failed", "-y", "--max-affected", "2")
     assert (document["exit_code"], "--max-affected 3" in document["error"]["hint"]) == (7, True)
     assert (pending(engine), len(dead)) == (0, 4)
@@ -129,7 +129,7 @@ def test_more_than_the_cap_is_refused_with_the_number(ask, dead, engine):
 
 @pytest.mark.parametrize(("ending", "events"), [([], 3), (["--limit", "2"], 2), (["--allow-superseded"], 4)])
 def test_what_is_over_the_cap_is_refused_before_it_is_read(ask, dead, ending, events):
-    """A count of what would be requeued decides; of a million rows none is loaded to be refused."""
+    """Payctl counts the events first, so a replay over the limit loads no row."""
     read = []
 
     def note(_connection, _cursor, statement, *_more):
@@ -145,7 +145,7 @@ def test_what_is_over_the_cap_is_refused_before_it_is_read(ask, dead, ending, ev
 
 
 def test_superseded_events_that_are_let_in_are_counted_and_named(invoke, ask, database_url, dead, engine):
-    """In the plan, in what the question is about, and in the document."""
+    """The plan, the question and the document name the superseded events that --allow-superseded includes."""
     asked = invoke("replay", "--failed", "--allow-superseded", DATABASE_URL=database_url)
     assert asked.exit_code == 7
     assert "1 superseded event INCLUDED by --allow-superseded" in asked.stderr
@@ -183,5 +183,5 @@ def test_superseded_events_that_are_let_in_are_counted_and_named(invoke, ask, da
     ids=" ".join,
 )
 def test_what_cannot_be_meant_is_refused(ask, arguments):
-    """Exit 2 before anything is read or changed."""
+    """Contradicting or invalid options exit with 2 before anything is read."""
     assert ask("replay", *arguments, "-y")["exit_code"] == 2

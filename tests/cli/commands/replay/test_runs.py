@@ -1,4 +1,4 @@
-"""``payctl runs``: what was interrupted, resumed, cancelled; who did it."""
+"""``payctl runs``: interrupted, resumed and cancelled runs, and who acted on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_a_signal_leaves_a_run_that_can_be_resumed(started, database_url, engine, ask):
-    """The transaction under way is finished, the shell sees 143, and nothing is requeued twice."""
+    """After a signal the current transaction ends, the exit code is 143, and no event is requeued twice."""
     with engine.begin() as connection:
         insert_events(connection, 40, state="dead")
     process = started("replay", "--failed", "-y", "--rate", "5/s", "-o", "json", DATABASE_URL=database_url)
@@ -32,7 +32,7 @@ def test_a_signal_leaves_a_run_that_can_be_resumed(started, database_url, engine
 
 
 def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
-    """To its end, in one record."""
+    """Resuming an interrupted run requeues the remaining events in the same record."""
     with engine.begin() as connection:
         insert_events(connection, 6, state="dead")
     process = started("replay", "--failed", "-y", "--rate", "3/s", "-o", "json", DATABASE_URL=database_url)
@@ -47,7 +47,7 @@ def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_that_was_killed_is_interrupted_and_one_at_work_is_locked(started, invoke, database_url, engine, ask):
-    """While it is at work a resume exits 9; once it is gone it is resumed, and the record says who did what."""
+    """Resuming a running run exits with 9. After a kill the run is resumed, and the record has both actors."""
     arguments = ["replay", "--failed", "-y", "--canary", "2", "-o", "json"]
     process = started(*arguments, DATABASE_URL=database_url)
     wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)
@@ -73,7 +73,7 @@ def test_a_run_that_was_killed_is_interrupted_and_one_at_work_is_locked(started,
 
 @pytest.mark.usefixtures("dead")
 def test_who_cancelled_a_run_is_shown(invoke, ask, database_url):
-    """To people and to programs."""
+    """The command runs show names the person who cancelled the run and the reason."""
     run = ask("replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms")["run_id"]
     ask("runs", "cancel", run, "--reason", "the wrong ones", PAYCTL_ACTOR="Minh")
     (act,) = ask("runs", "show", run)["result"]["acts"]
@@ -86,7 +86,7 @@ def test_who_cancelled_a_run_is_shown(invoke, ask, database_url):
 
 @pytest.mark.usefixtures("dead")
 def test_ctrl_c_while_the_canary_is_all_there_is(started, database_url, engine):
-    """The shell sees 130, not the code of another signal."""
+    """Ctrl-C during the wait for the canary exits with 130."""
     arguments = ["replay", "--failed", "-y", "--canary", "9", "-o", "json"]
     process = started(*arguments, DATABASE_URL=database_url)
     wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)
@@ -98,12 +98,12 @@ def test_ctrl_c_while_the_canary_is_all_there_is(started, database_url, engine):
 @pytest.mark.parametrize(("name", "code"), [("00000000-0000-4000-8000-000000000000", 8), ("zz", 2), ("%%%%", 2)])
 @pytest.mark.parametrize("verb", ["show", "resume", "cancel"])
 def test_a_run_that_is_not_there(ask, verb, name, code):
-    """Not found, or no id at all."""
+    """An unknown run id exits with 8, and an invalid one exits with 2."""
     assert ask("runs", verb, name)["exit_code"] == code
 
 
 def test_a_resumed_run_that_lets_superseded_events_in_says_so(invoke, ask, database_url, dead, engine):
-    """Whoever resumes did not type --allow-superseded, and hears of it before a yes."""
+    """A person who resumes the run did not type --allow-superseded, so the question names these events."""
     stopped = ask("replay", "--failed", "--allow-superseded", "-y", "--canary", "1", "--canary-timeout", "1ms")
     assert (stopped["exit_code"], pending(engine)) == (10, 1)
     asked = invoke("runs", "resume", stopped["run_id"], DATABASE_URL=database_url)

@@ -16,7 +16,7 @@ from ticketbottle_payctl.facts import Count
 
 
 class PathFacts(TypedDict):
-    """Where the configuration file is."""
+    """The path of the configuration file."""
 
     path: str
     """Absolute, or as given."""
@@ -45,7 +45,7 @@ class CheckedItem(TypedDict):
 def show_command(ctx: typer.Context) -> None:
     """Show every setting with where it came from.
 
-    Secrets are never shown, only whether they are set. A value of the environment comes before the profile's.
+    Secrets are never shown, only whether they are set. A value of the environment replaces the profile's.
     """
     session = Session.of(ctx)
     rows = shown(session.profile, session.guard)
@@ -72,7 +72,8 @@ def path_command(ctx: typer.Context) -> None:
 def validate_command(ctx: typer.Context) -> None:
     """Check every setting, and list what is wrong.
 
-    Exit 3 if something is. A gateway without any keys is off, which is no fault; one with some of them is.
+    Exit 3 if something is wrong. A gateway without any keys is off, which is right. A gateway with only some
+    of its keys is wrong.
     """
     session = Session.of(ctx)
     found = findings(session.profile)

@@ -26,7 +26,7 @@ SECRET_ARN, PREVIOUS = "_SECRET_ARN", "_PREVIOUS"
 _ROTATED = tuple(f"{name}{PREVIOUS}" for name in KEYS)
 ARNS = tuple(f"{name}{SECRET_ARN}" for name in ("DATABASE_URL", *HIDDEN))
 ONLY_WHERE_SET = (*_ROTATED, *ARNS)
-"""Shown only if set: previous values during a rotation, and ARNs of secrets, which only the functions read."""
+"""Names that are shown only if they are set: previous values of a rotation, and the functions' ARNs."""
 
 _OF_A_PROFILE = frozenset({"DATABASE_URL", *DEFAULTED, *PLAIN, *ASKED_AT, *HIDDEN, *ONLY_WHERE_SET})
 _OF_THE_ENVIRONMENT = _OF_A_PROFILE | {"PAYCTL_OUTPUT", "PAYCTL_PROFILE", "PAYCTL_CONFIG", "PAYCTL_KAFKA_HOME"}
@@ -36,8 +36,8 @@ _SURELY_MEANT = 0.9
 def unknown(profile: Profile) -> Iterator[tuple[str, str]]:
     """Yield names that nothing reads, each with a message.
 
-    Every such name of the profile counts. In the environment, which other programs use too, only a name counts that is
-    nearly one of payctl's own.
+    Each unknown name of the profile is reported. Other programs use the environment too. So a name of the environment
+    is reported only if it is nearly one of payctl's own.
     """
     for name in sorted({*profile.origins, *profile.hidden} - _OF_A_PROFILE):
         if name.isupper():

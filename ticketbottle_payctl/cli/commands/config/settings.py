@@ -1,4 +1,4 @@
-"""The settings by name, for ``payctl config``: value, origin, and whether each is right."""
+"""The settings for ``payctl config``: the value and origin of each, and whether it is right."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _VALUES: dict[str, Callable[[Settings], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A setting as a person may see it. ``value`` is None if it is secret or not set."""
+    """A setting as it is shown. ``value`` is None if it is secret or not set."""
 
     name: str
     value: str | None
@@ -38,7 +38,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Whether one group of settings is right, and what is wrong with it. Warnings stop nothing."""
+    """Whether one group of settings is right, and what is wrong with it. A warning does not make the group wrong."""
 
     name: str
     ok: bool
@@ -47,7 +47,7 @@ class Finding:
 
 
 class SettingItem(TypedDict):
-    """A setting as it may be seen."""
+    """A setting as it is shown."""
 
     name: str
     """The variable."""
@@ -59,7 +59,7 @@ class SettingItem(TypedDict):
 
 
 def setting_of(row: Shown) -> SettingItem:
-    """Return a setting for programs."""
+    """Return a setting for the JSON output."""
     return {"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin}
 
 
@@ -67,7 +67,7 @@ def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
     """Return every setting that payctl knows, with its origin.
 
     Raises:
-        ConfigError: a value is not of its kind.
+        ConfigError: a value is wrong.
     """
     settings = Settings.from_env(profile.environ)
     rows = [_row(profile, "DATABASE_URL", _database(settings))]
@@ -108,7 +108,7 @@ def _row(profile: Profile, name: str, value: str | None) -> Shown:
 
 
 def _guard(profile: Profile, guard: GuardInForce, name: str) -> Shown:
-    """Return a limit in force. Its origin is the profile that sets it, also if another profile was named."""
+    """Return one of the guard's settings. Its origin is the profile that sets it, even if another profile is in use."""
     cap = guard.cap(DEFAULT_MAX_AFFECTED)
     value, owner = {
         "protected": (str(guard.protected is not None).lower(), guard.protected),
@@ -126,7 +126,7 @@ def _of_profile(profile: Profile, name: str, value: str) -> Shown:
 
 
 def _place(profile: Profile, name: str) -> str | None:
-    """Return the ARN of a secret, which may be seen. A previous value may not."""
+    """Return the ARN of a secret, which is no secret itself. For a previous value, return None."""
     return profile.environ[name] if name in names.ARNS else None
 
 

@@ -1,7 +1,7 @@
-"""payctl's own schema, in numbered steps. The payment service's tables are never touched.
+"""The numbered steps that create payctl's own schema. No step changes the payment service's tables.
 
-Each ``NNNN_name.sql`` beside this file runs once, in order, inside one transaction under one lock, so that
-upgrading twice at once is the same as upgrading once.
+Each ``NNNN_name.sql`` in this folder runs once, in order. All steps run in one transaction, which holds a lock. So two
+upgrades at the same time have the same result as one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LIMITS = Limits(statement=timedelta(minutes=5), lock=timedelta(seconds=30))
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step: its number, its name, its SQL."""
+    """The number, name and SQL of one step."""
 
     version: int
     name: str
@@ -29,20 +29,22 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """Which steps the database has, and which this payctl still wants to run."""
+    """The names of the steps that the database has, and of those that it does not have yet."""
 
     applied: tuple[str, ...]
     pending: tuple[str, ...]
 
 
 def known() -> list[Migration]:
-    """Every step this payctl brings, in order."""
+    """Return every step of this version of payctl, in order."""
     steps = sorted((entry for entry in files(__name__).iterdir() if entry.name.endswith(".sql")), key=lambda e: e.name)
     return [Migration(int(entry.name[:4]), entry.name[:-4], entry.read_text("utf-8")) for entry in steps]
 
 
 def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
-    """Run the steps the database lacks and say which. Safe to run twice, also at once; ``dry_run`` rolls back.
+    """Run the steps that the database does not have, and return them as ``pending``. With ``dry_run``, roll back.
+
+    It is safe to run this twice, even at the same time.
 
     Raises:
         ConfigError: the role may not create the schema or its tables.
@@ -61,7 +63,7 @@ def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
 
 
 def status(engine: Engine) -> SchemaStatus:
-    """Which steps are there and which are missing; changes nothing."""
+    """Return which steps the database has and which it does not have. Change nothing."""
     with transaction(engine, _LIMITS) as connection:
         exists = connection.exec_driver_sql("SELECT to_regclass('payctl.migrations') IS NOT NULL").scalar_one()
         applied = _applied(connection) if exists else []
@@ -72,7 +74,7 @@ def _lock_and_read(connection: Connection) -> list[str]:
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({advisory_locks.MIGRATIONS})")
     connection.exec_driver_sql(
         """
-        -- IF NOT EXISTS would ask for the right to create schemas even where this one is there.
+        -- IF NOT EXISTS would need the right to create schemas, even if this one exists.
         DO $$ BEGIN IF to_regnamespace('payctl') IS NULL THEN CREATE SCHEMA payctl; END IF; END $$;
         CREATE TABLE IF NOT EXISTS payctl.migrations (
             version    integer PRIMARY KEY,

@@ -1,6 +1,6 @@
-"""AWS's own runtime on loopback: its interface emulator starts its Python client, which calls our handler.
+"""AWS's runtime on loopback: the interface emulator starts the Python client, which calls our handler.
 
-Both come from wheels in an environment of their own (``make functions``), on the Python that Lambda has.
+Both come from wheels in an environment of their own (``make functions``), with Lambda's version of Python.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.sandbox.server import Server, free_port, wait_until
@@ -26,7 +27,7 @@ _INVOKE = "http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
 
 @dataclass(frozen=True)
 class Answer:
-    """What an invocation came to."""
+    """The result of an invocation."""
 
     payload: object
     size: int
@@ -34,9 +35,9 @@ class Answer:
 
 
 class Function:
-    """One execution environment of one function, started by its first invocation.
+    """One execution environment of a function, started by its first invocation.
 
-    ``timeout`` is the function's, in whole seconds. What it prints is in :meth:`lines`.
+    ``timeout`` is the function's time-out in whole seconds. :meth:`lines` returns what it prints.
     """
 
     def __init__(self, name: str, environ: dict[str, str], *, timeout: int = 60) -> None:
@@ -56,13 +57,13 @@ class Function:
         self.server.wait_until(self._listens, what="the runtime interface emulator listens", timeout=20)
 
     def invoke(self, event: object, *, patience: float = 90.0) -> Answer:
-        """Invoke it and wait; a handler's error is its payload, as Lambda words it."""
+        """Invoke the function and wait. If the handler raises, the payload is Lambda's description of the error."""
         request = urllib.request.Request(_INVOKE.format(port=self.port), json.dumps(event).encode())  # noqa: S310 - ours
         began = time.monotonic()
         try:
             with urllib.request.urlopen(request, timeout=patience) as answer:  # noqa: S310
                 data = answer.read()
-        except urllib.error.HTTPError as error:  # the runtime ended without an answer
+        except urllib.error.HTTPError as error:  # the runtime ended without a response
             with error:
                 data = error.read()
         try:
@@ -71,17 +72,17 @@ class Function:
             payload = data.decode()
         return Answer(payload, len(data), time.monotonic() - began)
 
-    def lines(self, **wanted: object) -> list[dict[str, object]]:
-        """The lines of JSON that it printed, logs and metrics alike, or those with these values."""
+    def lines(self, **wanted: object) -> list[dict[str, Any]]:
+        """Return the JSON lines that the function printed, logs and metrics, or only those with these values."""
         found = [_parsed(line) for line in self.server.log.read_text(errors="replace").splitlines()]
         return [line for line in found if line is not None and wanted.items() <= line.items()]
 
     def text(self) -> str:
-        """All that it printed."""
+        """Return everything that the function printed."""
         return self.server.log.read_text(errors="replace")
 
     def sums(self, dimension: str = "function") -> dict[str, float]:
-        """Every metric that it emitted along a dimension, added up over the invocations."""
+        """Return the sum of each metric over all invocations, for one dimension."""
         found: dict[str, float] = {}
         for line in self.lines():
             for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
@@ -94,23 +95,23 @@ class Function:
 
     @property
     def pid(self) -> int | None:
-        """The runtime's process, while there is one."""
+        """The runtime's process id, or None if it does not run."""
         tasks = Path(f"/proc/{self.server.pid}/task")
         children = [pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
         return int(children[0]) if children else None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send the runtime a signal: STOP and CONT are what freezing between two invocations is."""
+        """Send the runtime a signal. STOP and CONT imitate the freeze between two invocations."""
         pid = self.pid
         assert pid is not None
         os.kill(pid, number)
 
     def wait_for(self, text: str, *, timeout: float = 30.0) -> None:
-        """Wait until it has printed this."""
+        """Wait until the function has printed this text."""
         self.server.wait_until(lambda: text in self.text(), what=f"it prints {text}", timeout=timeout)
 
     def close(self) -> None:
-        """End it and what it started."""
+        """End the function and its processes."""
         pid = self.pid if self.server.running else None
         self.server.stop(signal.SIGTERM, timeout=5)
         if pid is not None:
@@ -131,14 +132,14 @@ _IDENTITY = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_
 
 
 def _runs(pid: int) -> bool:
-    """Whether the process is there, and not only its name in the table."""
+    """Return whether the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def _parsed(line: str) -> dict[str, object] | None:
+def _parsed(line: str) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
     except ValueError:

@@ -1,20 +1,20 @@
-"""What was wished for by name: VNPay, dead letter queue, SNS, tracing, provisioned concurrency, rate limits."""
+"""Features that were asked for: VNPay, dead letter queue, SNS, tracing, provisioned concurrency, rate limits."""
 
 from __future__ import annotations
 
 import json
 
 
-def test_vnpay(of_type, functions):
-    """VNPay's IPN, a GET, has a route, and its keys reach the webhook."""
+def test_vnpay_has_a_route_and_its_keys(of_type, functions):
+    """VNPay's IPN, a GET request, has a route, and the webhook gets VNPay's keys."""
     (api,) = of_type("ApiGatewayV2::Api").values()
     assert api["Body"]["paths"]["/webhook/vnpay"].keys() == {"get"}
     variables = functions["WebhookFunction"]["Environment"]["Variables"]
     assert {"VNPAY_TMN_CODE_SECRET_ARN", "VNPAY_HASH_SECRET_SECRET_ARN"} <= variables.keys()
 
 
-def test_dead_letter_queue(template, of_type, statements):
-    """Failed ticks and dead events wait for 14 days, encrypted, and survive the stack; their senders may send."""
+def test_dead_letter_queues_keep_messages_for_14_days(template, of_type, statements):
+    """Both queues are encrypted and survive the stack, and their senders have the permission to send."""
     queues = of_type("SQS::Queue")
     assert sorted(queues) == ["DeadEventQueue", "InvocationDlq"]
     for name, queue in queues.items():
@@ -25,8 +25,8 @@ def test_dead_letter_queue(template, of_type, statements):
     assert senders == {"PublishOutboxRole", "CleanupRole", "SchedulerRole"}
 
 
-def test_sns(template, of_type):
-    """One topic takes the alarms and, where it is switched on, what the code tells itself; a mail goes to people."""
+def test_one_sns_topic_gets_all_alarms(template, of_type):
+    """The alarms go to one topic, which CloudWatch may publish to, and an e-mail address can subscribe."""
     assert list(of_type("SNS::Topic")) == ["AlarmTopic"]
     (subscription,) = of_type("SNS::Subscription").values()
     assert subscription["Protocol"] == "email"
@@ -37,8 +37,8 @@ def test_sns(template, of_type):
     assert "aws:SourceAccount" in json.dumps(alarms["Condition"])
 
 
-def test_the_code_tells_only_where_it_may(functions, statements):
-    """Direct messages are one switch: the variables and the permission come together."""
+def test_direct_messages_have_one_switch(functions, statements):
+    """One condition sets the variables and the permission for messages from the code."""
     switch = "TellsDirectly"
     for function in functions.values():
         assert function["Environment"]["Variables"]["PAYCTL_ALERTS_TOPIC_ARN"]["Fn::If"][0] == switch
@@ -47,16 +47,16 @@ def test_the_code_tells_only_where_it_may(functions, statements):
     assert "sns:Publish" in [each["Action"] for _, each in statements]
 
 
-def test_tracing(functions, statements):
-    """X-Ray is on for each function, and each may send its segments."""
+def test_every_function_traces_with_x_ray(functions, statements):
+    """X-Ray is on for each function, and each role may send segments."""
     for function in functions.values():
         assert function["TracingConfig"] == {"Mode": "Active"}
     senders = {logical for logical, each in statements if "xray:PutTraceSegments" in json.dumps(each)}
     assert senders == {"FunctionPolicy"}
 
 
-def test_provisioned_concurrency(template, of_type):
-    """The webhook's alias has warm environments where the parameter asks for them, and more of them under load."""
+def test_the_webhook_has_provisioned_concurrency_if_it_is_configured(template, of_type):
+    """A parameter sets the number of warm environments, and autoscaling adds more under load."""
     (alias,) = of_type("Lambda::Alias").values()
     assert alias["Name"] == "live"
     chosen = alias["ProvisionedConcurrencyConfig"]["Fn::If"]
@@ -68,8 +68,8 @@ def test_provisioned_concurrency(template, of_type):
     assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] < 1
 
 
-def test_rate_limiting_and_throttling(of_type, functions):
-    """Every route has a limit of its own, concurrency can be reserved, and somebody hears of what is turned away."""
+def test_every_route_has_a_rate_limit(of_type, functions):
+    """Every route has its own limit, concurrency can be reserved, and throttled requests set off an alarm."""
     (stage,) = of_type("ApiGatewayV2::Stage").values()
     (api,) = of_type("ApiGatewayV2::Api").values()
     routes = {f"{method.upper()} {path}" for path, methods in api["Body"]["paths"].items() for method in methods}
@@ -85,8 +85,8 @@ def test_rate_limiting_and_throttling(of_type, functions):
     assert alarms["WebhookThrottledAlarm"]["MetricName"] == "Throttles"
 
 
-def test_a_bad_version_is_taken_back(of_type):
-    """A new webhook gets a tenth of the callbacks first; the alarms on its replies and errors roll it back."""
+def test_a_bad_webhook_version_is_rolled_back(of_type):
+    """A new version gets a tenth of the callbacks first, and the alarms on replies and errors roll it back."""
     (group,) = of_type("CodeDeploy::DeploymentGroup").values()
     assert "Canary10Percent5Minutes" in json.dumps(group["DeploymentConfigName"])
     named = {each["Name"]["Ref"] for each in group["AlarmConfiguration"]["Alarms"]}
