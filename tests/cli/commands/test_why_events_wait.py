@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.sandbox.server import wait_until
 
 pytestmark = pytest.mark.postgres
 
@@ -195,3 +196,21 @@ def test_advice_passes_the_guard_of_the_profile(world, given, invoke, tmp_path, 
     assert all(word in advice for word in words), advice
     _, *typed = shlex.split(advice.splitlines()[1])
     assert invoke(*typed, *(["--yes"] if typed[0] == "replay" else [])).exit_code == code
+
+
+def test_a_publisher_that_waits_for_the_brokers_is_not_called_gone(world, given, started, engine, answer):
+    """It holds no lock and enters no shard, but its session shows its name, and that it was used a moment ago."""
+    given({"age": MINUTES})
+    away = {**world, "KAFKA_BROKERS": "127.0.0.1:1"}
+    started("publish-outbox", "--loop", **away)
+
+    def is_there():
+        sql = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'payctl publish-outbox'"
+        with engine.connect() as connection:
+            return connection.exec_driver_sql(sql).scalar_one_or_none()
+
+    wait_until(is_there, what="the publisher's session is there", timeout=20)
+    found = answer("stats", **away)["result"]["causes"]
+    assert [cause["cause"] for cause in found] == ["unknown"]
+    (finding,) = answer("doctor", "--only", "backlog", **away)["items"]
+    assert "127.0.0.1:1 is not available" in finding["fact"]

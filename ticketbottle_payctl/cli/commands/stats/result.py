@@ -96,10 +96,19 @@ def without_mark(report: StatsReport, session: Session) -> list[Block]:
     return [*_human(report, session, mark=False)]
 
 
+def brief(report: StatsReport) -> list[Block]:
+    """Return the report for a screen that is redrawn: of the causes only what was found, so that it fits."""
+    return [_headline(report, mark=True), *(line(" ", bold(cause.fact)) for cause in report.causes), *_details(report)]
+
+
 def _human(report: StatsReport, session: Session, *, mark: bool = True) -> Iterator[Block]:
     yield _headline(report, mark=mark)
     for cause in report.causes:
         yield from _cause(cause, session)
+    yield from _details(report)
+
+
+def _details(report: StatsReport) -> Iterator[Block]:
     about = "" if report.exact else "about "
     yield Fields(
         (

@@ -14,7 +14,7 @@ import typer
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.stats.facts import facts_of
-from ticketbottle_payctl.cli.commands.stats.result import SCHEMA, result_of
+from ticketbottle_payctl.cli.commands.stats.result import SCHEMA, brief
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.format import OutputFormat
@@ -78,7 +78,7 @@ def _picture(session: Session, pause: timedelta) -> Iterator[Show]:
 
     def show(report: StatsReport) -> None:
         # as_text() escapes everything from outside, so the only escape sequences here are its own colours.
-        blocks = [*result_of(report, session).human, footer]
+        blocks = [*brief(report), footer]
         live.update(Text.from_ansi(as_text(Result(SCHEMA, human=blocks), surface)), refresh=True)
 
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
