@@ -72,6 +72,9 @@ _WAITING = f"""
     ORDER BY min(made)
 """  # noqa: S608 - only constants are put in
 
+# The planner expects few unpublished rows and would search them again for each one of them.
+_JOIN_BY_HASH = "SELECT set_config('enable_nestloop', 'off', true)"
+
 # The modes that conflict with claiming and settling. CREATE INDEX without CONCURRENTLY takes the first one.
 _TABLE_LOCKS = """
     SELECT l.pid, nullif(a.application_name, ''), a.usename, a.state,
@@ -92,8 +95,10 @@ def table_locks(connection: Connection) -> list[Holder]:
 def evidence(connection: Connection, max_retries: int, found: Unpublished, recent: Recent) -> Evidence:
     """Return what the database shows about pending and dead events.
 
-    ``found`` and ``recent`` were read in the same transaction. Texts of errors are redacted.
+    ``found`` and ``recent`` were read in the same transaction, which must not do anything else afterwards: its plans
+    are set for these look-ups. Texts of errors are redacted.
     """
+    connection.exec_driver_sql(_JOIN_BY_HASH)
     slot = cdc.slot(connection)
     seen, known = publishers.seen(connection)
     newest_sent = recent.newest_sent
