@@ -215,7 +215,7 @@ def test_a_publisher_that_idles_is_told_from_one_that_is_gone(look, engine, mock
     with running(engine, mock_kafka.bootstrap):
         (finding,) = look("publishers")
     assert finding.status is Status.OK
-    assert "idles: " in finding.fact or "shard 0 of 1: pid" in finding.fact
+    assert "one idles" in finding.fact or "shard 0 of 1: pid" in finding.fact
     (finding,) = look("publishers")
     assert (finding.status, "none is running now" in finding.fact) == (Status.OK, True)
     assert re.search(r" ended .* ago$", finding.fact)
@@ -238,3 +238,23 @@ def test_a_backlog_that_a_publisher_works_off_is_a_warning(look, engine, insert,
     working = connection is not None
     assert finding.status is (Status.WARN if working else Status.FAIL)
     assert ("a publisher is working through them" in finding.fact) == working
+
+
+@pytest.mark.parametrize(
+    ("statement", "shards", "status", "words"),
+    [
+        (None, 1, "ok", "no publisher has run yet"),
+        (IDLES, 1, "ok", "one idles with PAYCTL_SHARDS=1: host:1000, last seen 2"),
+        (IDLES, 2, "warn", "one idles with PAYCTL_SHARDS=1: host:1000, last seen 2"),
+        (OTHER, 4, "ok", "one idles with PAYCTL_SHARDS=4: host:4000, last seen "),
+        (IDLES.replace(":x", ":x ended"), 1, "ok", "none is running now; host:1000 ended 2"),
+        (IDLES.replace("20 s", "5 min"), 1, "ok", "none is running now; host:1000 was seen 5 min"),
+        (GONE, 1, "warn", "no publisher has been seen for 1 h; the last one was host:1000"),
+    ],
+)
+def test_the_last_publisher_is_described(look, execute, statement, shards, status, words):
+    """Idle, ended or gone, and with which number of shards. One that differs from ours is a warning."""
+    if statement:
+        execute(statement)
+    (finding,) = look("publishers", shards=shards)
+    assert (finding.status.value, words in finding.fact) == (status, True), finding

@@ -18,19 +18,24 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
     """Name the publishers that are running, and check that they divide the payments as configured here."""
     working = publishers.working(connection)
     if not working:
-        return [_not_working(connection)]
-    findings = []
-    for one in working:
-        fact = f"shard {one.shard} of {one.shards}: pid {one.pid}, {one.application or 'unnamed'}"
-        if one.shards == subject.shards:
-            findings.append(ok("publishers", fact))
-        else:
-            meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher started here would wait for that one"
-            findings.append(warn("publishers", fact, meaning, f"give every publisher PAYCTL_SHARDS={one.shards}"))
-    return findings
+        return [_not_working(connection, subject)]
+    return [
+        _running(
+            f"shard {one.shard} of {one.shards}: pid {one.pid}, {one.application or 'unnamed'}", one.shards, subject
+        )
+        for one in working
+    ]
 
 
-def _not_working(connection: Connection) -> Finding:
+def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
+    """Return the finding of a publisher that runs. It must divide the payments as configured here."""
+    if shards is None or shards == subject.shards:
+        return ok("publishers", fact)
+    meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher started here would wait for that one"
+    return warn("publishers", fact, meaning, f"give every publisher PAYCTL_SHARDS={shards}")
+
+
+def _not_working(connection: Connection, subject: Subject) -> Finding:
     slot = cdc.slot(connection)
     if slot is not None:
         return ok("publishers", f"Debezium publishes this outbox; its slot is {'active' if slot.active else 'idle'}")
@@ -43,7 +48,9 @@ def _not_working(connection: Connection) -> Finding:
     if last.ended and last.seconds < _GONE_AFTER:
         return ok("publishers", f"none is running now; {last}")
     if last.seconds < SEEN_WITHIN.total_seconds():
-        return ok("publishers", f"one idles: {last.name}, last seen {ago} ago")
+        noted = next((one for one in seen if one.shards is not None and not one.ended), last)
+        told = f" with PAYCTL_SHARDS={noted.shards}" if noted.shards is not None else ""
+        return _running(f"one idles{told}: {last.name}, last seen {ago} ago", noted.shards, subject)
     if last.seconds < _GONE_AFTER:
         return ok("publishers", f"none is running now; {last}")
     fact = f"no publisher has been seen for {ago}; the last one was {last.name}"
