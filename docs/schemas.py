@@ -87,9 +87,9 @@ CONTRACTS = {
     "replay": Contract(
         "What a replay did, or with dry_run would do", replay.ReplayFacts, replay.ReplayCounts, replay.LeftAloneItem
     ),
-    "list outbox": Contract("Events of the outbox", (), ListedCounts, listing.OutboxRow),
-    "list payments": Contract("Payments", (), ListedCounts, listing.PaymentRow),
-    "list receipts": Contract("Stored callbacks", (), ListedCounts, listing.ReceiptRow),
+    "list outbox": Contract("Events of the outbox", (), ListedCounts, listing.ListedEvent),
+    "list payments": Contract("Payments", (), ListedCounts, listing.ListedPayment),
+    "list receipts": Contract("Stored callbacks", (), ListedCounts, listing.ListedReceipt),
     "show": Contract("Everything about one payment or event, oldest first", show.ShowFacts, None, show.StepItem),
     "errors": Contract("Why events are not published", (), errors.ErrorCounts, errors.ErrorGroupItem),
     "runs list": Contract("Recorded runs, the latest first", (), ListedCounts, runs.RunFacts),

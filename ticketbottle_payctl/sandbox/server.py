@@ -48,7 +48,7 @@ class Account:
     gid: int
 
 
-class Identity(TypedDict):
+class AccountArguments(TypedDict):
     """The arguments of subprocess that choose an account."""
 
     user: int | None
@@ -156,7 +156,7 @@ class Server:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
 
 
-def as_account(account: Account | None) -> Identity:
+def as_account(account: Account | None) -> AccountArguments:
     """Return the arguments for subprocess to run a command as ``account``, or as the current account for None."""
     if account is None:
         return {"user": None, "group": None, "extra_groups": None}

@@ -10,7 +10,7 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Result
 from ticketbottle_payctl.domain.decision import Decision, WebhookOutcome
 from ticketbottle_payctl.facts import Count, Seconds
-from ticketbottle_payctl.sandbox.demo import Arrival, Backlog, CallbackStep, DemoReport, MessageStep, Started, World
+from ticketbottle_payctl.sandbox.demo import Arrival, CallbackStep, DemoReport, LeftEvents, MessageStep, Started, World
 
 
 class DemoCounts(TypedDict):
@@ -127,12 +127,12 @@ def result_of(report: DemoReport) -> Result:
     return _result(report, None, None)
 
 
-def result_of_kept(report: DemoReport, world: World, backlog: Backlog) -> Result:
+def result_of_kept(report: DemoReport, world: World, backlog: LeftEvents) -> Result:
     """Return the result of a demo that keeps running, with the settings to use it."""
     return _result(report, world.settings, backlog)
 
 
-def _result(report: DemoReport, settings: Mapping[str, str] | None, backlog: Backlog | None) -> Result:
+def _result(report: DemoReport, settings: Mapping[str, str] | None, backlog: LeftEvents | None) -> Result:
     outcomes = [step.report.outcome for step in report.callbacks]
     differences = report.differences
     counts: DemoCounts = {
