@@ -83,12 +83,12 @@ class ReceiptSelector:
 
 
 class ListedEvent(TypedDict, total=False):
-    """An event of the outbox, the fields that were asked for. Instants are UTC."""
+    """An event of the outbox, with the fields that were asked for. Instants are UTC."""
 
     id: str
     event_type: str
     state: Literal["pending", "dead", "published"]
-    """dead is out of retries."""
+    """pending, dead (out of retries) or published."""
     order_code: str | None
     aggregate_id: str
     """The payment's id, and the message's key."""
@@ -103,7 +103,7 @@ class ListedEvent(TypedDict, total=False):
 
 
 class ListedPayment(TypedDict, total=False):
-    """A payment, the fields that were asked for. Instants are UTC."""
+    """A payment, with the fields that were asked for. Instants are UTC."""
 
     id: str
     order_code: str
@@ -122,7 +122,7 @@ class ListedPayment(TypedDict, total=False):
 
 
 class ListedReceipt(TypedDict, total=False):
-    """A stored callback, the fields that were asked for. Instants are UTC."""
+    """A stored callback, with the fields that were asked for. Instants are UTC."""
 
     id: str
     received_at: datetime

@@ -36,8 +36,8 @@ class Expired:
 class DeletedBatch(NamedTuple):
     """Events that this transaction deletes when it commits.
 
-    ``found`` events were found and ``deleted`` of them go. The search ended at ``last``. ``lines`` has each row as
-    JSON if it was asked for. ``publishing`` says that a publisher was running.
+    ``found`` events were found, and ``deleted`` of them are deleted. The search ended at ``last``. ``lines`` has each
+    row as JSON if it was asked for. ``publishing`` says that a publisher was running.
     """
 
     found: int

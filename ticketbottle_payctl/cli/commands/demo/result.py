@@ -14,7 +14,7 @@ from ticketbottle_payctl.sandbox.demo import Arrival, CallbackStep, DemoReport, 
 
 
 class DemoCounts(TypedDict):
-    """What the demo sent, and what came of it."""
+    """The numbers of callbacks, events, messages and differences of the demo."""
 
     callbacks: Count
     """Callbacks sent."""
@@ -26,7 +26,7 @@ class DemoCounts(TypedDict):
     arrived: Count
     """Messages read back."""
     differences: Count
-    """Things that are not as they must be."""
+    """Differences from the expected results."""
 
 
 class BacklogFacts(TypedDict):
@@ -44,7 +44,7 @@ class DemoFacts(TypedDict):
     seconds: Seconds
     """From the first server's start to the last check."""
     differences: Sequence[str]
-    """What is not as it must be."""
+    """Each difference from the expected results."""
     settings: Mapping[str, str] | None
     """With --keep: the environment with which another process uses this world."""
     backlog: BacklogFacts | None
@@ -52,7 +52,7 @@ class DemoFacts(TypedDict):
 
 
 class StartedItem(TypedDict):
-    """Something that is ready."""
+    """A part of the demo that is ready."""
 
     step: Literal["started"]
     at_ms: Count
@@ -79,14 +79,14 @@ class CallbackItem(Decision):
     says: str
     """What the callback claims."""
     about: str
-    """What it is in truth."""
+    """What the callback really is."""
     payment_id: str
     order_code: str
     outcome: WebhookOutcome
     reply: ShortReply
     """The reply to the gateway."""
     as_expected: bool
-    """Whether it was decided and answered as it must be."""
+    """Whether the decision and the reply are the expected ones."""
 
 
 class PublishedItem(TypedDict):
