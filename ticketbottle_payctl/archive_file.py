@@ -276,5 +276,5 @@ def _cannot_open(path: Path, error: OSError) -> NoReturn:
 def _cannot_write(path: Path, error: OSError) -> NoReturn:
     message = f"{path} cannot be written: {error.strerror or type(error).__name__}"
     raise UnavailableError(
-        message, hint="nothing was deleted that is not in it; make room, then run it again"
+        message, hint="every deleted event is in the file; free some disk space, then run it again"
     ) from error

@@ -120,7 +120,7 @@ class Server:
 
         wait_until(ready_or_dead, what=what, timeout=timeout)
         if not self.running:
-            message = f"it ended before this happened: {what}\n{self._last_lines()}"
+            message = f"the server ended before this happened: {what}\n{self._last_lines()}"
             raise UnavailableError(message)
 
     def send(self, number: signal.Signals) -> None:
@@ -183,7 +183,7 @@ def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, paus
         if answer is not None and answer is not False:
             return answer
         time.sleep(pause)
-    message = f"waited {timeout:g} s in vain for this: {what}"
+    message = f"within {timeout:g} s this did not happen: {what}"
     raise UnavailableError(message)
 
 
