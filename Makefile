@@ -29,7 +29,7 @@ LOCK := $(call READY,lock)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo functions test test-all quick check secrets bench soak docs kafka template package lock clean
+.PHONY: help demo functions test test-all quick check secrets bench soak docs kafka local template package lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -110,6 +110,9 @@ docs: $(DEV) ## write the reference pages and the JSON Schemas that are made fro
 
 kafka: $(DEMO) ## one node of Apache Kafka, until Ctrl-C (needs Java and Maven)
 	@$(BIN)/python -m tests.servers.apache_kafka $(ARGS)
+
+local: $(DEMO) $(FUNCTIONS) ## the webhook's function under AWS's runtime, on loopback (ARGS="--event FILE" invokes once)
+	@$(BIN)/python -m tests.servers.local_functions $(ARGS)
 
 template: $(TOOLS) ## write what is made from deploy/template.yaml: alarms, dashboard, cloudformation.json
 	@.venv-aws/bin/python -m deploy.generate

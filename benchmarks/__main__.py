@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import drain, latency, rivals, startup, upkeep, verify, webhook
+from benchmarks import drain, first_callback, latency, rivals, startup, upkeep, verify, webhook
 from benchmarks.machine import facts
 from benchmarks.options import Options
 from benchmarks.processes import ROOT
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Section]]] = {
     "cleanup": upkeep.cleanup,
     "stats": upkeep.stats,
     "startup": startup.startup,
+    "first_callback": first_callback.first_callback,
     "verify": verify.verify,
     "peers": rivals.peers,
 }

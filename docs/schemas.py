@@ -30,6 +30,7 @@ from ticketbottle_payctl.cli.commands import (
     db,
     errors,
     listen,
+    process_webhook,
     schema,
     show,
     verify_signature,
@@ -76,7 +77,9 @@ CONTRACTS = {
     "verify-signature": Contract(
         "Whether a gateway's callback is genuine", (VerifyReport, verify_signature.OfTheCommand)
     ),
-    "process-webhook": Contract("What was done with a gateway's callback", WebhookResult),
+    "process-webhook": Contract(
+        "What was done with a gateway's callback", (WebhookResult, process_webhook.OfTheCommand)
+    ),
     "publish-outbox": Contract(
         "What a publisher did, or with dry_run would do",
         publish.PublishFacts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from http import HTTPStatus
 
-from lambda_entrypoints import http_api, runtime, webhook_measures
+from lambda_entrypoints import http_api, init, runtime, webhook_measures
 from lambda_entrypoints.http_api import Call
 from lambda_entrypoints.warm import Warm
 from ticketbottle_payctl.aws.api_gateway import to_response
@@ -57,3 +57,6 @@ def _processed(warm: Warm, call: Call, trace: Trace) -> WebhookReport:
     if report.reason == RejectReason.SIGNATURE and warm.environ.renew(field.env for field in call.gateway.fields):
         return process()  # the gateway may sign with a newer key
     return report
+
+
+init.prepare_webhook()

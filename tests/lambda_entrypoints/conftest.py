@@ -12,7 +12,7 @@ from lambda_entrypoints import warm
 from tests.aws.conftest import cloud, cloud_server  # noqa: F401 - fixtures
 from tests.conftest import IN_CI, engine_of, new_postgres
 from tests.lambda_entrypoints import events
-from tests.lambda_entrypoints.emulator import Function as RuntimeFunction
+from tests.servers.lambda_runtime import Function as RuntimeFunction
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.metrics import Function

@@ -77,6 +77,15 @@ class SecretEnvironment(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._environ)
 
+    def load_client(self) -> None:
+        """Make the client of Secrets Manager now if a variable names a secret. It asks nothing yet.
+
+        Raises:
+            ConfigError: botocore is not installed, or the region is not set.
+        """
+        if self._client is None and any(value and name.endswith(_ARN) for name, value in self._environ.items()):
+            self._client = self._make_client()
+
     def renew(self, names: Iterable[str]) -> bool:
         """Read the secrets of these variables again. Return whether a value has changed.
 

@@ -76,7 +76,7 @@ def _prove(body: bytes, keys: tuple[bytes, ...]) -> _Proven:
     except MalformedError as error:
         raise problem or error from None
     if not mac.matches("sha256", keys, mac.presented(envelope.get("signature")), text.encode("utf-8", "replace")):
-        detail = "the signature is not that of data under the checksum key"
+        detail = "the signature was not made from data with the checksum key"
         raise problem or NotGenuineError(RejectReason.SIGNATURE, detail)
     return _Proven(data, text, problem)
 
@@ -208,7 +208,7 @@ GATEWAY = Gateway(
     name=NAME,
     spellings=("payos", "pay-os"),
     fields=(
-        CredentialField("client_id", "PAYOS_CLIENT_ID", signs_callbacks=False),
+        CredentialField("client_id", "PAYOS_CLIENT_ID", signs_callbacks=False, secret=False),
         CredentialField("api_key", "PAYOS_API_KEY", signs_callbacks=False),
         CredentialField("checksum_key", "PAYOS_CHECKSUM_KEY"),
     ),

@@ -67,7 +67,7 @@ def _prove(body: bytes, keys: tuple[bytes, ...]) -> tuple[str, MalformedError | 
     except MalformedError as error:
         raise problem or error from None
     if not mac.matches("sha256", keys, mac.presented(envelope.get("mac")), data.encode("utf-8", "replace")):
-        raise problem or NotGenuineError(RejectReason.SIGNATURE, "the mac is not that of data under key2")
+        raise problem or NotGenuineError(RejectReason.SIGNATURE, "the mac was not made from data with key2")
     return data, problem
 
 
@@ -137,7 +137,7 @@ GATEWAY = Gateway(
     name=NAME,
     spellings=("zalopay", "zalo-pay"),
     fields=(
-        CredentialField("app_id", "ZALOPAY_APP_ID"),
+        CredentialField("app_id", "ZALOPAY_APP_ID", secret=False),
         CredentialField("key1", "ZALOPAY_KEY1", signs_callbacks=False),
         CredentialField("key2", "ZALOPAY_KEY2"),
     ),

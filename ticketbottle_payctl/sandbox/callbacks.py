@@ -55,6 +55,7 @@ _MOMO_CODES = {
 }
 _MILLISECONDS = 1_795_400_000_000  # an instant in November 2026
 _WRONG_BY = 1000
+_ZALOPAY_USER = "4n2LtVGwMfjZhIs7wv82hA"
 
 
 def environment() -> dict[str, str]:
@@ -91,13 +92,13 @@ def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, enviro
         raise InputError(message, hint=f"one of: {', '.join(_SENT[name])}")
     keys = dict(environment() if environ is None else environ)
     if scenario is Scenario.BAD_SIGNATURE:
-        keys = somebody_elses(keys)
+        keys = with_wrong_keys(keys)
     return _MAKERS[name](payment, scenario, keys)
 
 
-def somebody_elses(keys: Environ) -> dict[str, str]:
-    """Return the same merchant with other keys. A callback that is signed with them must be refused."""
-    return {**keys, **{variable: "somebody-elses-key" for variable in keys if _is_key(variable)}}
+def with_wrong_keys(keys: Environ) -> dict[str, str]:
+    """Return the same merchant's settings with wrong keys. A callback that is signed with them must be refused."""
+    return {**keys, **{variable: "not-the-merchants-key" for variable in keys if _is_key(variable)}}
 
 
 def _is_key(variable: str) -> bool:
@@ -116,7 +117,8 @@ def _zalopay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Requ
         "zp_trans_id": _number(payment, 15),
         "server_time": _MILLISECONDS + 20_000,
         "channel": 41,
-        "merchant_user_id": "4n2LtVGwMfjZhIs7wv82hA",
+        "merchant_user_id": _ZALOPAY_USER,
+        "zp_user_id": _ZALOPAY_USER,
         "user_fee_amount": 0,
         "discount_amount": 0,
     }
@@ -126,8 +128,12 @@ def _zalopay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Requ
             "app_trans_id": payment.reference,
             "binding_id": str(_number(payment, 15)),
             "binding_type": "WALLET",
+            "pay_token": f"simulated-{_number(payment, 15)}",
             "status": 1,
-            "merchant_user_id": "4n2LtVGwMfjZhIs7wv82hA",
+            "msg_type": 1,
+            "merchant_user_id": _ZALOPAY_USER,
+            "zp_user_id": _ZALOPAY_USER,
+            "masked_user_phone": "*****6789",
             "server_time": _MILLISECONDS + 20_000,
         }
     return signing.zalopay(data, keys["ZALOPAY_KEY2"], kind=2 if scenario is Scenario.AGREEMENT else 1)
@@ -147,7 +153,10 @@ def _payos(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Reques
         "code": "01" if failed else "00",
         "desc": "Thất bại" if failed else "Thành công",
         "counterAccountBankId": "",
+        "counterAccountBankName": None,
         "counterAccountName": None,
+        "counterAccountNumber": "",
+        "virtualAccountName": None,
         "virtualAccountNumber": "",
     }
     return signing.payos(data, keys["PAYOS_CHECKSUM_KEY"])
@@ -187,6 +196,9 @@ def _momo(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Request
         "payType": "" if code else "qr",
         "responseTime": _MILLISECONDS,
         "extraData": "",
+        "paymentOption": "momo",
+        "userFee": 0,
+        "promotionInfo": [],
     }
     return signing.momo(fields, keys["MOMO_ACCESS_KEY"], keys["MOMO_SECRET_KEY"])
 

@@ -105,8 +105,8 @@ class Settings:
 
     def secrets(self, name: str) -> tuple[Secret, ...]:
         """Return the value of ``name``, then of ``NAME_PREVIOUS`` during a rotation; empty if neither is set."""
-        values = (self.environ.get(name), self.environ.get(f"{name}_PREVIOUS"))
-        return tuple(Secret(value) for value in values if value)
+        names = (name, f"{name}_PREVIOUS")
+        return tuple(Secret(value, origin) for origin in names if (value := self.environ.get(origin)))
 
 
 def _kafka(environ: Mapping[str, str]) -> KafkaSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -48,12 +49,13 @@ NUMBERS = count()
 class Clockwork(Event):
     """A run's clock and stop event in one. A wait returns at once and moves the clock by its length.
 
-    ``at`` has the action for the n-th wait, counted from 1. After ``waits`` waits the stop is set.
+    ``at`` has the action for the n-th wait, counted from 1. After ``waits`` waits the stop is set. Each wait really
+    takes ``pause`` seconds, which a test needs if librdkafka works in the background.
     """
 
-    def __init__(self, *, waits=1000, at: dict[int, Callable[[], object]] | None = None) -> None:
+    def __init__(self, *, waits=1000, at: dict[int, Callable[[], object]] | None = None, pause: float = 0.0) -> None:
         super().__init__()
-        self.now, self.most, self.at = 1000.0, waits, at or {}
+        self.now, self.most, self.at, self.pause = 1000.0, waits, at or {}, pause
         self.waited: list[float] = []
 
     def __call__(self) -> float:
@@ -63,6 +65,7 @@ class Clockwork(Event):
     def wait(self, timeout=None) -> bool:
         """Move the clock and return whether the stop is set."""
         assert timeout is not None
+        time.sleep(self.pause)
         self.now += timeout
         self.waited.append(timeout)
         self.at.get(len(self.waited), lambda: None)()

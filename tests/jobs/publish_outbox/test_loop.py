@@ -188,7 +188,7 @@ def test_a_missing_topic_that_appears_is_used_within_a_minute(outbox, mock_kafka
     """The loop needs no restart after the topic is created."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     outbox.insert(4)
-    clockwork = Clockwork(waits=100, at={5: lambda: mock_kafka.fail_topic("payment.completed", 0)})
+    clockwork = Clockwork(waits=100, at={5: lambda: mock_kafka.fail_topic("payment.completed", 0)}, pause=0.05)
     began = clockwork.now
     sent = []
     report = outbox.run(

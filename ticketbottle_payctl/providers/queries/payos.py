@@ -54,7 +54,7 @@ def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials)
         if not mac.matches(
             "sha256", keys, mac.presented(envelope.get("signature")), payos.signed_text(data).encode("utf-8")
         ):
-            return Inconclusive(NoVerdict.SIGNATURE, "the signature is not that of data under the checksum key")
+            return Inconclusive(NoVerdict.SIGNATURE, "the signature was not made from data with the checksum key")
         return _read(data, asked)
     except MalformedError as error:
         return Inconclusive(NoVerdict.MALFORMED, error.detail)

@@ -84,7 +84,7 @@ def post(url: str, fields: Mapping[str, object]) -> HttpRequest:
 
 
 def read_json(response: HttpResponse) -> dict[str, object] | Inconclusive:
-    """Return the JSON object of an answer with status 200, or the reason why there is none."""
+    """Return the JSON object of an answer with status 200, or the reason why it has none."""
     if response.status in {408, 425, 429} or response.status >= 500:  # noqa: PLR2004 - HTTP's "later" statuses
         return Inconclusive(NoVerdict.BUSY, f"HTTP {response.status}")
     if response.status != HTTP_OK:

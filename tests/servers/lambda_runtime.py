@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.sandbox.server import Server, free_port, wait_until
@@ -71,7 +72,7 @@ class Function:
             payload = data.decode()
         return Answer(payload, len(data), time.monotonic() - began)
 
-    def lines(self, **wanted: object) -> list[dict[str, object]]:
+    def lines(self, **wanted: object) -> list[dict[str, Any]]:
         """Return the JSON lines that the function printed, logs and metrics, or only those with these values."""
         found = [_parsed(line) for line in self.server.log.read_text(errors="replace").splitlines()]
         return [line for line in found if line is not None and wanted.items() <= line.items()]
@@ -138,7 +139,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _parsed(line: str) -> dict[str, object] | None:
+def _parsed(line: str) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
     except ValueError:

@@ -1,0 +1,144 @@
+"""``make local``: the Lambda functions on this machine, under AWS's own runtime, without Docker.
+
+The webhook's function answers on an HTTP address. ``--event FILE`` invokes one function once instead, as Lambda does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import signal
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.lambda_entrypoints.events import http_event
+from tests.servers.lambda_runtime import Function
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.errors import ConfigError, PayctlError
+from ticketbottle_payctl.http_address import is_loopback
+
+_FUNCTIONS = ("webhook", "publish_outbox", "cleanup")
+_LARGEST = 1_048_576
+_GATEWAYS = ("ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_")
+_PASSED_ON = (*_GATEWAYS, "DATABASE_URL", "KAFKA_", "PAYCTL_", "OUTBOX_", "PG", "LOG_LEVEL")
+
+
+def main() -> int:
+    """Run what the arguments say. Exit 3 if a setting is missing or names another machine."""
+    arguments = _parser().parse_args()
+    try:
+        if arguments.event:
+            return _once(arguments.function, json.loads(Path(arguments.event).read_text("utf-8")))
+        return _serve(arguments.port)
+    except PayctlError as error:
+        sys.stderr.write(f"{error.message}\n{error.hint or ''}\n")
+        return 3
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def settings() -> dict[str, str]:
+    """Return the functions' environment.
+
+    Raises:
+        ConfigError: no database is configured, or it is on another machine.
+    """
+    found = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+    try:
+        host = urlsplit(found.get("DATABASE_URL", "")).hostname
+    except ValueError:
+        host = None
+    if host is None or not is_loopback(host):
+        message = "DATABASE_URL names no database on this machine"
+        raise ConfigError(message, hint="run `payctl demo --keep` in another terminal and paste its export lines here")
+    return {"ENVIRONMENT": "dev", "PAYCTL_LOOP_SECONDS": "0", **found}
+
+
+def _once(name: str, event: object) -> int:
+    """Invoke one function with one event. Print its reply on stdout and its log on stderr."""
+    function = Function(name, settings())
+    try:
+        answer = function.invoke(event)
+        sys.stderr.write(function.text())
+    finally:
+        function.close()
+    sys.stdout.write(json.dumps(answer.payload, indent=2, ensure_ascii=False) + "\n")
+    return 1 if isinstance(answer.payload, dict) and "errorType" in answer.payload else 0
+
+
+def _serve(port: int) -> int:
+    """Answer HTTP requests with the webhook's function, one at a time, until Ctrl-C or SIGTERM."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    function = Function("webhook", settings())
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(function))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        sys.stdout.write(f"http://127.0.0.1:{server.server_port}/webhook/{{zalopay,payos,vnpay,momo}}\n")
+        sys.stdout.flush()
+        stopped.wait()
+        server.shutdown()
+        server.server_close()
+    finally:
+        function.close()
+    return 0
+
+
+def _handler(function: Function) -> type[BaseHTTPRequestHandler]:
+    one_at_a_time = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        """API Gateway's part: an HTTP request becomes an event, and the function's answer becomes the response."""
+
+        timeout = 10
+
+        def do_GET(self) -> None:
+            """Pass on VNPay's callback, which is a query."""
+            self._pass_on(b"")
+
+        def do_POST(self) -> None:
+            """Pass on a callback with a body. Its length must be given."""
+            length = int(self.headers.get("content-length", 0))
+            if length > _LARGEST:
+                self.send_error(413)
+                return
+            self._pass_on(self.rfile.read(length))
+
+        def _pass_on(self, body: bytes) -> None:
+            parts = urlsplit(self.path)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            request = Request(self.command, parts.path, parts.query, body)
+            with one_at_a_time:
+                answer: Any = function.invoke(http_event(request, encoded=True, headers=headers)).payload
+            answered = isinstance(answer, dict) and "statusCode" in answer
+            reply: dict[str, Any] = answer if answered else {"statusCode": 502}
+            text = str(reply.get("body", ""))
+            content = base64.b64decode(text) if reply.get("isBase64Encoded") else text.encode()
+            self.send_response(int(reply["statusCode"]))
+            for name, value in (reply.get("headers") or {}).items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    return Handler
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make local", description=__doc__)
+    parser.add_argument("--port", type=int, default=8081, help="for the webhook's function [8081]; 0 takes a free one")
+    parser.add_argument("--event", metavar="FILE", help="invoke once with such an event as tests/events has")
+    parser.add_argument("--function", choices=_FUNCTIONS, default="webhook", help="for --event [webhook]")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""``make local``: the functions on this machine, called as a person would call them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.conftest import IN_CI
+from tests.lambda_entrypoints import events
+from tests.lambda_entrypoints.conftest import Shop
+from tests.servers.lambda_runtime import PYTHON, ROOT
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.sandbox.callbacks import callback, environment
+
+COMMAND = [sys.executable, "-m", "tests.servers.local_functions"]
+
+
+@pytest.fixture
+def shop(engine):
+    """The payment service's side of the database, with the payments of the event files."""
+    shop = Shop(engine)
+    shop.known()
+    return shop
+
+
+@pytest.fixture
+def settings(database_url, monkeypatch):
+    """The variables that `payctl demo --keep` prints."""
+    if not PYTHON.exists():
+        (pytest.fail if IN_CI else pytest.skip)("the environment of AWS's runtime is missing: make functions")
+    for name, value in {**environment(), "DATABASE_URL": database_url, "KAFKA_BROKERS": "127.0.0.1:1"}.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@pytest.fixture
+def address(settings):  # noqa: ARG001 - the process inherits them
+    """The webhook's address while its function runs; in the end SIGTERM stops it."""
+    with subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        yield process.stdout.readline().partition("/webhook/")[0]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def sent(address, request):
+    """Send a gateway's request and return the status and the body of the response."""
+    url = f"{address}{request.path}" + (f"?{request.query}" if request.query else "")
+    headers = {"content-type": "application/json"} if request.body else {}
+    made = urllib.request.Request(url, request.body or None, headers, method=request.method)  # noqa: S310 - loopback
+    try:
+        with urllib.request.urlopen(made, timeout=30) as response:  # noqa: S310 - loopback
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_each_gateways_callback_over_http_settles_its_payment(address, shop):
+    """A person may point a gateway's tool, or curl, at the address."""
+    for payment in events.PAYMENTS.values():
+        status, _ = sent(address, callback(payment))
+        assert status in {200, 204}
+        assert shop.status(payment) == "COMPLETED"
+    assert sent(address, Request("POST", "/nothing", "", b"{}")) == (404, '{"message": "Not Found"}')
+
+
+@pytest.mark.usefixtures("settings", "shop")
+@pytest.mark.parametrize(
+    ("function", "file", "reply"),
+    [
+        ("webhook", "zalopay.json", '"statusCode": 200'),
+        ("webhook", "payos-base64.json", '"statusCode": 200'),
+        ("cleanup", "scheduler-cleanup.json", '"deleted": 0'),
+    ],
+)
+def test_an_event_file_is_invoked_once(function, file, reply):
+    """The reply is on stdout and the function's log on stderr."""
+    done = run("--function", function, "--event", f"tests/events/{file}")
+    assert done.returncode == 0, done.stderr
+    assert reply in done.stdout
+    assert "REPORT RequestId" in done.stderr
+
+
+@pytest.mark.usefixtures("settings", "shop")
+def test_a_function_that_raises_ends_with_exit_code_1():
+    """The publisher cannot reach the broker here. Its error is printed as Lambda words it."""
+    done = run("--function", "publish_outbox", "--event", "tests/events/scheduler-publish-outbox.json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["errorType"] == "BrokerUnavailableError"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "postgresql://u:p@db.example.com/payments", "postgresql:///payments", "http://[::"]
+)
+def test_a_database_elsewhere_is_refused(settings, url):
+    """Only a database of this machine is used. The message says how to get one."""
+    settings.setenv("DATABASE_URL", url)
+    done = run("--event", "tests/events/zalopay.json")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "payctl demo --keep" in done.stderr
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("file", ["tests/events/missing.json", "README.md"])
+def test_a_file_that_is_no_event_ends_with_exit_code_2(file):
+    """Nothing is started."""
+    done = run("--event", file)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def run(*words):
+    """Run the module to its end."""
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, cwd=ROOT, timeout=90, check=False)

@@ -1,0 +1,20 @@
+"""Get ready for the first statement before anybody waits for it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.store.db.engine import Limits, load_driver, transaction
+
+__all__ = ["connect", "load_driver"]
+
+
+def connect(engine: Engine) -> None:
+    """Put one connection that works into the engine's pool.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached.
+        ConfigError: the connection settings are wrong.
+    """
+    with transaction(engine, Limits(), commit=False) as connection:
+        connection.exec_driver_sql("SELECT 1")
