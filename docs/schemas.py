@@ -90,9 +90,9 @@ CONTRACTS = {
     "replay": Contract(
         "What a replay did, or with dry_run would do", replay.ReplayFacts, replay.ReplayCounts, replay.LeftAloneItem
     ),
-    "list outbox": Contract("Events of the outbox", (), ListedCounts, listing.OutboxRow),
-    "list payments": Contract("Payments", (), ListedCounts, listing.PaymentRow),
-    "list receipts": Contract("Stored callbacks", (), ListedCounts, listing.ReceiptRow),
+    "list outbox": Contract("Events of the outbox", (), ListedCounts, listing.ListedEvent),
+    "list payments": Contract("Payments", (), ListedCounts, listing.ListedPayment),
+    "list receipts": Contract("Stored callbacks", (), ListedCounts, listing.ListedReceipt),
     "show": Contract("Everything about one payment or event, oldest first", show.ShowFacts, None, show.StepItem),
     "errors": Contract("Why events are not published", (), errors.ErrorCounts, errors.ErrorGroupItem),
     "runs list": Contract("Recorded runs, the latest first", (), ListedCounts, runs.RunFacts),
@@ -175,7 +175,7 @@ def _document(name: str, contract: Contract) -> Schema:
 
 
 def _together(kinds: tuple[type, ...]) -> Schema:
-    """Return one schema with the fields of several types. A later type has the last word on a field."""
+    """Return one schema with the fields of several types. If two types have a field, the later type defines it."""
     first, *others = map(schema_of, kinds)
     for other in others:
         first["properties"] |= other["properties"]
@@ -203,7 +203,7 @@ _CONFIG = ConfigDict(use_attribute_docstrings=True, json_schema_serialization_de
 
 
 def _plain(node: Any, kinds: Schema) -> Any:  # noqa: ANN401 - any part of a schema
-    """Put what is referred to in its place, and leave out what says nothing."""
+    """Replace each reference by the schema that it names, and drop keywords that add nothing."""
     if isinstance(node, list):
         return [_plain(each, kinds) for each in node]
     if not isinstance(node, dict):

@@ -14,7 +14,7 @@ INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: 
 
 @pytest.fixture
 def world(database_url, mock_kafka, engine):
-    """Insert a payment that waits since 2026-11-22 and two dead events of it. Return the environment."""
+    """Insert a payment that has waited since 2026-11-22, and two dead events of it. Return the environment."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """

@@ -64,7 +64,7 @@ class Envelope(TypedDict):
     result: Mapping[str, object]
     items: Sequence[Mapping[str, object]]
     truncated: bool
-    """Whether there is more than items holds."""
+    """Whether there are more items than the document has."""
     next: str | None
     """The value for --after that gives the next page."""
     warnings: Sequence[str]

@@ -149,7 +149,9 @@ def translated_errors() -> Iterator[None]:
         raise translated from error
     except PoolTimeoutError as error:
         message = "every connection of this process is in use"
-        raise DatabaseUnavailableError(message, hint="try again; fewer callbacks at once, or more processes") from error
+        raise DatabaseUnavailableError(
+            message, hint="try again with fewer callbacks at once, or with more processes"
+        ) from error
 
 
 def is_lock_timeout(error: PayctlError) -> bool:
@@ -246,7 +248,7 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
         return ConfigError(message, hint="check the parameters behind the ? in DATABASE_URL; payctl config validate")
     if any(words in text and "does not exist" in text for words in _NO_SUCH):
         message = f"DATABASE_URL names a role or database that does not exist: {text.rpartition('FATAL:  ')[2]}"
-        return ConfigError(message, hint="check DATABASE_URL; it is the payment service's own")
+        return ConfigError(message, hint="give payctl the payment service's DATABASE_URL")
     return None
 
 
