@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.doctor import database, housekeeping, kafka, keys
 from ticketbottle_payctl.jobs.doctor.model import DoctorReport, Finding, Status, Subject, fail
+from ticketbottle_payctl.jobs.doctor.reference_index import reference_index
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 
 __all__ = ["CHECKS", "DoctorReport", "Finding", "Status", "Subject", "diagnose"]
@@ -25,6 +26,7 @@ _IN_DATABASE: dict[str, Callable[[Connection, Subject], list[Finding]]] = {
     "clock": database.clock,
     "old-service": housekeeping.old_service,
     "index": housekeeping.index,
+    "reference-index": reference_index,
     "vacuum": housekeeping.vacuum,
     "snapshot": housekeeping.snapshot,
     "publishers": housekeeping.publishers,
@@ -35,8 +37,8 @@ _ELSEWHERE: dict[str, Callable[[Subject], list[Finding]]] = {
     "keys": keys.check,
 }
 CHECKS = (
-    "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index", "vacuum",
-    "snapshot", "publishers",
+    "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index",
+    "reference-index", "vacuum", "snapshot", "publishers",
 )  # fmt: skip
 """The checks, in order."""
 
