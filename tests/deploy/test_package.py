@@ -14,7 +14,10 @@ import pytest
 from deploy.package import BUDGETS, CA_FILE, CODE, LAYER, RUNTIME, build
 from ticketbottle_payctl.metrics import Function
 
-UNWANTED = ("typer", "rich", "pygments", "click", "awslambdaric", "boto3", "botocore", "pip", "pytest", "hypothesis")
+UNWANTED = (
+    *("typer", "rich", "pygments", "click", "awslambdaric", "boto3", "botocore", "pip", "pytest", "hypothesis"),
+    *("payos", "pydantic", "pydantic_core", "httpx"),
+)
 MACHINES = {"x86_64": 62, "arm64": 183}
 """The ELF header's ``e_machine``."""
 
@@ -146,6 +149,7 @@ def test_only_what_a_function_needs_is_in(contents):
     for (_, name), entries in contents.items():
         folders = {part for entry in entries for part in entry.split("/")[:-1]}
         assert {"cli", "sandbox", "tests", "test", "testing", "schemas"}.isdisjoint(folders), name
+        assert not any(entry.endswith("payos_sdk.py") for entry in entries), name
         tops = {entry.removeprefix("python/").split("/")[0].split("-")[0].lower() for entry in entries}
         assert set(UNWANTED).isdisjoint(tops), name
     assert CA_FILE in contents["arm64", LAYER]

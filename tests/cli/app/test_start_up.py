@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 
+from tests.stand_ins import Gateways, serving
 from ticketbottle_payctl.sandbox.callbacks import environment
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
 
 HEAVY = {"sqlalchemy", "psycopg2", "confluent_kafka", "pydantic", "rich", "tenacity", "boto3", "asyncio", "http.client"}
-HEAVY |= {"httpx"}
+HEAVY |= {"httpx", "payos"}
 LOOK = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
 RUN = LOOK + "from ticketbottle_payctl.cli.app.main import main; sys.argv[0] = 'payctl'; main()"
 
@@ -53,6 +56,18 @@ def test_quick_commands_load_nothing_heavy(arguments):
 def test_httpx_is_loaded_only_to_send_something(arguments):
     """A simulated callback that is printed needs no HTTP client, and neither does the help text."""
     assert "httpx" not in loaded(*arguments, **environment())
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("provider", "libraries"), [("momo", {"httpx"}), ("payos", {"httpx", "payos", "pydantic"})])
+def test_payos_s_library_is_loaded_only_to_ask_payos(provider, libraries, engine, database_url):
+    """It takes longer to import than a quick command runs, so a question to another gateway does without it."""
+    with engine.begin() as connection:
+        insert_payment(connection, provider=provider.upper(), reference="a-reference", age=timedelta(hours=1))
+    with serving(Gateways(states={"a-reference": "paid"})) as gateways:
+        given = {"DATABASE_URL": database_url, **gateways.environment}
+        assert loaded("reconcile", "payments", "-n", **given) & {"httpx", "payos", "pydantic"} == libraries
+    assert gateways.asked == [(provider, "a-reference")]
 
 
 @pytest.mark.parametrize("command", ["publish-outbox", "stats", "cleanup"])
