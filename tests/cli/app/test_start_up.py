@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.stand_ins import Gateways, serving
+from tests.stand_ins import KEYS, Gateways, serving
 from ticketbottle_payctl.sandbox.callbacks import environment
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
 
@@ -41,13 +41,16 @@ def loaded(*arguments, **environment):
         ["verify-signature", "--example", "zalopay"],
         ["verify-signature", "--example", "vnpay", "--tamper", "amount", "-o", "json"],
         ["config", "show"],
+        ["gateways", "list"],
+        ["gateways", "register-webhook", "--help"],
+        ["gateways", "register-webhook", "payos", "https://shop.example/webhook/payos", "-n"],
         ["version"],
         ["--version"],
     ],
 )
 def test_quick_commands_load_nothing_heavy(arguments):
     """No SQLAlchemy, no Kafka client, no rich where nothing is drawn."""
-    assert loaded(*arguments) == set()
+    assert loaded(*arguments, **KEYS) == set()
 
 
 @pytest.mark.parametrize(
