@@ -31,8 +31,8 @@ _ELSEWHERE = {
     "momo": "MoMo gets the address as ipnUrl of each payment",
 }
 
-Gateway = Annotated[str, typer.Argument(metavar="payos", help="The gateway: payos.")]
-Url = Annotated[str, typer.Argument(metavar="https://…", help="The address, such as https://HOST/webhook/payos.")]
+Gateway = Annotated[str, typer.Argument(metavar="GATEWAY", help="The gateway: payos.")]
+Url = Annotated[str, typer.Argument(metavar="URL", help="The address, such as https://HOST/webhook/payos.")]
 Timeout = Annotated[
     timedelta | None, typer.Option(parser=duration, metavar="30s", help="Time limit for PayOS's answer [default: 30s].")
 ]
@@ -81,11 +81,12 @@ def register_webhook_command(  # noqa: PLR0913 - one argument per option
     base = gateway_address(session, payos.QUERY) or ""
     plan = Fields(
         (
+            ("profile", session.profile.name or "none"),
             ("gateway", "payos"),
             ("address", shown),
             ("entered at", base),
             *((f"with {name}", f"fingerprint {digits}") for name, digits in _fingerprints(credentials)),
-            ("then", "PayOS calls the address with a test callback; it no longer calls the address before"),
+            ("then", "PayOS tests it, and calls no other address any more"),
         )
     )
     if dry_run:
