@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.package import BUDGETS, CA_FILE, CODE, LAYER, RUNTIME, build
+from deploy.package import BUDGETS, CA_FILE, CODE, LAYER, LEFT_OUT, RUNTIME, build
 from ticketbottle_payctl.metrics import Function
 
 UNWANTED = (
@@ -144,12 +144,17 @@ def test_the_wheels_are_for_the_architecture(contents, arch):
     assert {int.from_bytes(content[18:20], "little") for content in libraries.values()} == {MACHINES[arch]}
 
 
+def test_what_is_left_out_is_there(root):
+    """A file that was renamed would be packed again without a word."""
+    assert [part for part in LEFT_OUT if not (root / part).exists()] == []
+
+
 def test_only_what_a_function_needs_is_in(contents):
     """No command line, no local world, no tests, no runtime of Lambda's own."""
     for (_, name), entries in contents.items():
         folders = {part for entry in entries for part in entry.split("/")[:-1]}
         assert {"cli", "sandbox", "tests", "test", "testing", "schemas"}.isdisjoint(folders), name
-        assert not any(entry.endswith("payos_sdk.py") for entry in entries), name
+        assert not [entry for entry in entries for part in LEFT_OUT if part in entry], name
         tops = {entry.removeprefix("python/").split("/")[0].split("-")[0].lower() for entry in entries}
         assert set(UNWANTED).isdisjoint(tops), name
     assert CA_FILE in contents["arm64", LAYER]
