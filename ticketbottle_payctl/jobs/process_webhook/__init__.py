@@ -38,7 +38,7 @@ from ticketbottle_payctl.store.payments import settle as payments
 
 __all__ = ["Alert", "Trace", "WebhookFacts", "WebhookOutcome", "WebhookReport", "process_webhook"]
 
-LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN)
+LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN, jit=False)
 """A gateway waits at least ten seconds; a callback for a locked payment is answered "try again" before that."""
 
 
