@@ -40,6 +40,8 @@ from ticketbottle_payctl.cli.commands.config import command as config
 from ticketbottle_payctl.cli.commands.config.settings import SettingItem
 from ticketbottle_payctl.cli.commands.demo import result as demo
 from ticketbottle_payctl.cli.commands.doctor import result as doctor
+from ticketbottle_payctl.cli.commands.gateways import result as gateways
+from ticketbottle_payctl.cli.commands.gateways.keys import KeyItem
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts
 from ticketbottle_payctl.cli.commands.reconcile import outbox_result, payments_result
 from ticketbottle_payctl.cli.commands.replay import facts as replay
@@ -129,6 +131,12 @@ CONTRACTS = {
     ),
     "demo": Contract("What the demo showed, step by step", demo.DemoFacts, demo.DemoCounts, demo.DemoItem),
     "doctor": Contract("What the doctor found", doctor.DoctorFacts, doctor.DoctorCounts, doctor.FindingItem),
+    "gateways list": Contract(
+        "Which gateways are configured, and with which keys", (), gateways.GatewayCounts, KeyItem
+    ),
+    "gateways register-webhook": Contract(
+        "Whether PayOS entered the address of the webhook", gateways.RegistrationFacts
+    ),
     "config show": Contract("Every setting with where it came from", (), None, SettingItem),
     "config path": Contract("Where the configuration file is", config.PathFacts),
     "config validate": Contract("What is wrong with the settings", (), config.CheckedCounts, config.CheckedItem),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -15,6 +16,8 @@ from ticketbottle_payctl.telemetry import LEVELS, setup_logging
 from ticketbottle_payctl.wiring import Services
 
 T = TypeVar("T")
+
+_DAY = 86_400.0
 
 _OF_EACH_INVOCATION = {"_X_AMZN_TRACE_ID"}
 _kept: dict[Function, Warm] = {}
@@ -31,6 +34,7 @@ class Warm:
         self.env = environ.get("ENVIRONMENT") or "dev"
         self.topic = AlertTopic(environ.get("PAYCTL_ALERTS_TOPIC_ARN") or None, env=self.env)
         self.tracer = tracer_of(environ)
+        self._said: dict[str, float] = {}
         self._services: Services | None = None
         self._made_from: dict[str, str | None] = {}
 
@@ -55,6 +59,17 @@ class Warm:
             if not self.environ.renew(names):
                 raise
             return job(self.services(*names))
+
+    def once_a_day(self, name: str) -> bool:
+        """Return whether ``name`` is due: it was not asked for in the last 24 hours.
+
+        Each execution environment has its own memory, so several of them, or a new one, say it again.
+        """
+        now = time.time()  # not the monotonic clock: it may stop while Lambda freezes the environment
+        due = now - self._said.get(name, -_DAY) >= _DAY
+        if due:
+            self._said[name] = now
+        return due
 
     def close(self) -> None:
         """Close every connection."""

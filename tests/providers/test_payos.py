@@ -3,6 +3,7 @@ import pytest
 from ticketbottle_payctl.domain.callback import (
     Callback,
     IgnoredBecause,
+    OrderHint,
     Outcome,
     Rejected,
     RejectReason,
@@ -105,6 +106,27 @@ def test_the_payos_ping_is_recognised_by_order_and_description(merchant, order, 
     verdict = merchant.verify("payos", merchant.payos(orderCode=order, description=description))
     assert verdict.outcome is (Outcome.IGNORED if ping else Outcome.COMPLETED)
     assert verdict.ignored_because is (IgnoredBecause.PING if ping else None)
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (2025100812702890, OrderHint("20251008", "7K9M2")),
+        (2026112300000000, OrderHint("20261123", "00000")),
+        (2026112360466175, OrderHint("20261123", "ZZZZZ")),
+        (2026112300000035, OrderHint("20261123", "0000Z")),
+        (2026112360466176, OrderHint()),
+        (99999999999999, OrderHint()),
+        (25100820251008, OrderHint()),
+        (0, OrderHint()),
+        (2**53 - 1, OrderHint("90071992", "WLAF3")),
+    ],
+)
+def test_the_number_tells_the_date_and_the_end_of_the_order_code(merchant, number, hint):
+    """As the payment service makes it; a number of another form tells nothing."""
+    assert merchant.verify("payos", merchant.payos(orderCode=number)).order_hint == hint
+    if hint.day:
+        assert int(hint.day) * 10**8 + int(hint.tail, 36) == number
 
 
 @pytest.mark.parametrize("code", ["01", "0", "000", " 00", "99", "PAID"])

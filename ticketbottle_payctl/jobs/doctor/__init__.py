@@ -13,6 +13,7 @@ from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.doctor import backlog, database, housekeeping, kafka, keys, publishers
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import DoctorReport, Finding, Status, Subject, fail
+from ticketbottle_payctl.jobs.doctor.reference_index import reference_index
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 
 __all__ = ["CHECKS", "DoctorReport", "Finding", "Status", "Subject", "diagnose"]
@@ -26,6 +27,7 @@ _IN_DATABASE: dict[str, Callable[[Connection, Subject], list[Finding]]] = {
     "clock": database.clock,
     "old-service": housekeeping.old_service,
     "index": housekeeping.index,
+    "reference-index": reference_index,
     "vacuum": housekeeping.vacuum,
     "snapshot": housekeeping.snapshot,
     "publishers": publishers.check,
@@ -37,8 +39,8 @@ _ELSEWHERE: dict[str, Callable[[Subject, Probe], list[Finding]]] = {
     "backlog": backlog.check,
 }
 CHECKS = (
-    "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index", "vacuum",
-    "snapshot", "publishers", "backlog",
+    "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index",
+    "reference-index", "vacuum", "snapshot", "publishers", "backlog",
 )  # fmt: skip
 """The checks, in order."""
 

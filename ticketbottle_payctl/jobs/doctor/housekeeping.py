@@ -39,19 +39,12 @@ def old_service(connection: Connection, _: Subject) -> list[Finding]:
 
 
 def index(connection: Connection, subject: Subject) -> list[Finding]:
-    """The claim has an index on (published, "createdAt"), and a callback has one on its reference."""
-    findings = [_claims(tables.indexes(connection, "outbox"), subject.schema)]
-    size = tables.housekeeping(connection, "payments")
-    found = tables.indexes(connection, "payments")
-    if size and size.live > _SMALL and not _serves(found, ("providerTransactionId",)):
-        fact = f'payments ({count(size.live, "row")}) has no index on "providerTransactionId"'
-        remedy = f'CREATE INDEX CONCURRENTLY ON "{subject.schema}".payments ("providerTransactionId")'
-        findings.append(warn("index", fact, "each callback reads the whole table to find its payment", remedy))
-    return findings
+    """The claim has an index on (published, "createdAt")."""
+    return [_claims(tables.indexes(connection, "outbox"), subject.schema)]
 
 
 def _claims(found: list[Index], schema: str) -> Finding:
-    good = _serves(found, ("published", "createdAt"))
+    good = tables.serving(found, "published", "createdAt")
     if good:
         return ok("index", f"{good.name} is there and valid")
     broken = next((one for one in found if one.columns[:2] == ("published", "createdAt") and not one.valid), None)
@@ -61,11 +54,6 @@ def _claims(found: list[Index], schema: str) -> Finding:
         fact = 'outbox has no index on (published, "createdAt")'
         remedy = f'CREATE INDEX CONCURRENTLY "{OUTBOX_INDEX}" ON "{schema}".outbox (published, "createdAt")'
     return fail("index", fact, "every claim reads the whole outbox", f"as the tables' owner: {remedy}")
-
-
-def _serves(found: list[Index], names: tuple[str, ...]) -> Index | None:
-    usable = (one for one in found if one.columns[: len(names)] == names and one.valid and not one.partial)
-    return next(usable, None)
 
 
 def vacuum(connection: Connection, subject: Subject) -> list[Finding]:

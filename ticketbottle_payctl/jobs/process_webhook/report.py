@@ -66,6 +66,8 @@ class WebhookReport:
     receipt_id: str | None = None
     alert: Alert | None = None
     dry_run: bool = False
+    unindexed_payments: int = 0
+    """About how many payments a look-up of this gateway may read because an index is missing; 0 if it need not."""
 
     @property
     def facts(self) -> WebhookFacts:

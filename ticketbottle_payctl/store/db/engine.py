@@ -52,12 +52,17 @@ _NO_SUCH = ('FATAL:  database "', 'FATAL:  role "')
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time limits of one transaction: for a statement, for a lock, and for being idle."""
+    """Time limits of one transaction: for a statement, for a lock, and for being idle.
+
+    Without ``jit`` the server compiles no statement. Compiling takes tens of milliseconds, and it is chosen by what a
+    statement may cost at worst.
+    """
 
     statement: timedelta = timedelta(seconds=30)
     lock: timedelta = timedelta(seconds=5)
     idle: timedelta = timedelta(seconds=60)
     index_only_plan: bool = False
+    jit: bool = True
 
 
 def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> Engine:
@@ -202,7 +207,9 @@ def _limits_sql(limits: Limits, schema: str) -> str:
         values["search_path"] = f'"{schema}"'
     if limits.index_only_plan:
         # Stale statistics must not turn the claim into a scan of the whole table.
-        values |= {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off", "jit": "off"}
+        values |= {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
+    if limits.index_only_plan or not limits.jit:
+        values["jit"] = "off"
     return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in values.items())
 
 
