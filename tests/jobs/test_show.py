@@ -111,46 +111,6 @@ def test_a_broker_that_is_away_is_only_a_warning(engine, settled):
     assert len(timeline.steps) == 5
 
 
-@pytest.mark.parametrize(
-    ("state", "event_type", "status", "advice"),
-    [
-        ("dead", "PAYMENT_COMPLETED", "COMPLETED", "payctl replay {event}"),
-        ("dead", "PAYMENT_FAILED", "COMPLETED", "payctl publish-outbox --on-dead release"),
-        ("dead", "PAYMENT_FAILED", "FAILED", "payctl replay {event}"),
-        ("pending", "PAYMENT_COMPLETED", "COMPLETED", "payctl doctor"),
-        ("published", "PAYMENT_COMPLETED", "COMPLETED", "payctl replay {event} --published --allow-published"),
-    ],
-)
-def test_the_next_command_fits_the_state(engine, state, event_type, status, advice):
-    """And never sends again what would do harm."""
-    with engine.begin() as connection:
-        insert_events(connection, 1, state=state, event_type=event_type, age=timedelta(hours=1))
-        insert_payments_of_events(connection)
-        connection.exec_driver_sql('UPDATE payments SET status = %(status)s::"PaymentStatus"', {"status": status})
-        event, payment = connection.exec_driver_sql('SELECT id, "aggregateId" FROM outbox').one()
-    timeline = timeline_of(engine, payment)
-    assert timeline.advice[0].command == advice.format(event=event)
-
-
-def test_a_superseded_event_is_not_proposed_even_where_it_is_the_last(engine):
-    """The order service acts on the success; the failure that came after it would release the tickets."""
-    with engine.begin() as connection:
-        insert_events(connection, 1, state="published", age=timedelta(hours=2))
-        insert_events(connection, 1, state="published", event_type="PAYMENT_FAILED")
-        success, payment = connection.exec_driver_sql(
-            """SELECT id, "aggregateId" FROM outbox WHERE "eventType" = 'PAYMENT_COMPLETED'"""
-        ).one()
-        connection.exec_driver_sql('UPDATE outbox SET "aggregateId" = %(id)s', {"id": payment})
-        insert_payments_of_events(connection)
-        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
-    (advice,) = timeline_of(engine, payment).advice
-    assert advice.command == f"payctl replay {success} --published --allow-published"
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM outbox WHERE id = %(id)s", {"id": success})
-    (advice,) = timeline_of(engine, payment).advice
-    assert advice.command == "payctl doctor"
-
-
 @pytest.mark.parametrize("state", ["dead", "published", None])
 def test_a_command_to_paste_means_what_it_names(engine, state):
     """Ids and order codes are opaque text, whatever a shell would make of them."""
@@ -163,13 +123,6 @@ def test_a_command_to_paste_means_what_it_names(engine, state):
             connection.exec_driver_sql(changed, {"id": name, "payment": payment.id})
     (advice,) = timeline_of(engine, name).advice
     assert name in shlex.split(advice.command)
-
-
-def test_a_payment_that_waits_asks_for_the_gateway(engine):
-    """Nothing came in for it yet."""
-    with engine.begin() as connection:
-        payment = insert_payment(connection)
-    assert timeline_of(engine, payment.order_code).advice[0].command.startswith("payctl reconcile ")
 
 
 def test_an_event_without_a_payment_is_shown_all_the_same(engine):
