@@ -21,13 +21,13 @@ CASES = {
         5, "not_paid", "not paid yet: the order was made 3 min", [SETTLE]),
     "callback never came": (
         lambda o: o.pay(age=2 * HOURS),
-        5, "no_callback", "NO TICKET: no callback came; the order was made 2 h ago", [SETTLE]),
+        5, "no_callback", "NO TICKET: no genuine callback came; the order was made 2 h ago", [SETTLE]),
     "callback never came, and ZaloPay has forgotten the order": (
         lambda o: o.pay(age=3 * DAYS, provider="ZALOPAY"),
-        5, "no_callback", "NO TICKET: no callback came; the order was made 3 d ago", []),
+        5, "no_callback", "NO TICKET: no genuine callback came; the order was made 3 d ago", []),
     "callback never came, of a gateway that payctl does not know": (
         lambda o: o.pay(age=2 * HOURS, provider="STRIPE"),
-        5, "no_callback", "NO TICKET: no callback came", []),
+        5, "no_callback", "NO TICKET: no genuine callback came", []),
     "refused for a wrong amount": (
         lambda o: o.pay().callback("COMPLETED", "refused", "wrong_amount", amount=321_000),
         5, "wrong_amount", "NO TICKET: paid 321,000 VND, the order is 320,000 VND; callback refused 3 min ago", []),

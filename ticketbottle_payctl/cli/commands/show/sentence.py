@@ -14,8 +14,8 @@ from ticketbottle_payctl.telemetry import redact
 _LONGEST_ERROR = 60
 
 _SENTENCES = {
-    VerdictKind.NOT_PAID: "not paid yet: the order was made {ago}, and no callback came so far",
-    VerdictKind.NO_CALLBACK: "no callback came; the order was made {ago} and is still PENDING",
+    VerdictKind.NOT_PAID: "not paid yet: the order was made {ago}, and no genuine callback came so far",
+    VerdictKind.NO_CALLBACK: "no genuine callback came; the order was made {ago} and is still PENDING",
     VerdictKind.IN_PROGRESS: "not paid yet: {gateway} says that the payment is in progress; callback {ago}",
     VerdictKind.WRONG_AMOUNT: "paid {paid}, the order is {asked}; callback refused {ago}",
     VerdictKind.OTHER_PROVIDER: "paid {paid} through {gateway}, the order is for {made_for}; callback refused {ago}",
