@@ -9,51 +9,54 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
 from ticketbottle_payctl.formats import command_line
 
 
-def advised(  # noqa: PLR0913 - what a command line has
-    session: Session,
-    verb: Sequence[str],
-    operands: Sequence[str] = (),
-    options: Sequence[str] = (),
-    *,
-    reason: str | None = None,
-    rows: int = 1,
-) -> str:
-    """Return a command of payctl. ``reason`` is given if the command changes something; ``rows`` is how many.
+@dataclass(frozen=True, slots=True)
+class Adviser:
+    """Writes commands for the session's profile. ``reason`` is what ``--reason`` says if a guard wants one.
 
-    Raises:
+    Every method raises:
         ConfigError: the profile or its file is missing or cannot be read.
         DatabaseUnavailableError: a profile states its server's identifier, and the server cannot be reached.
     """
-    wanted = [*options, *_profile(session)]
-    if reason is not None:
-        wanted += _guard(session, reason, rows)
-    return command_line(verb, operands, wanted)
 
+    session: Session
+    reason: str
 
-def reading_only(session: Session) -> str | None:
-    """Return the profile that refuses every change, or None. A command that changes something is of no use with it."""
-    session.recognise_server()
-    return session.guard.read_only
+    @property
+    def read_only(self) -> str | None:
+        """The profile that refuses every change, or None. A command that changes something is of no use with it."""
+        self.session.recognise_server()
+        return self.session.guard.read_only
 
+    def reading(self, verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+        """Return a command that only reads."""
+        return command_line(verb, operands, [*options, *self._profile()])
 
-def _profile(session: Session) -> Iterator[str]:
-    for option, value, variable in (
-        ("-p", session.shared.profile, "PAYCTL_PROFILE"),
-        ("--config", session.shared.config, "PAYCTL_CONFIG"),
-    ):
-        if value and os.environ.get(variable) != value:
-            yield from (option, value)
+    def changing(
+        self, verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = (), *, rows: int = 1
+    ) -> str:
+        """Return a command that changes ``rows`` rows."""
+        return command_line(verb, operands, [*options, *self._profile(), *self._guard(rows)])
 
+    def _profile(self) -> Iterator[str]:
+        shared = self.session.shared
+        for option, value, variable in (
+            ("-p", shared.profile, "PAYCTL_PROFILE"),
+            ("--config", shared.config, "PAYCTL_CONFIG"),
+        ):
+            if value and os.environ.get(variable) != value:
+                yield from (option, value)
 
-def _guard(session: Session, reason: str, rows: int) -> Iterator[str]:
-    session.recognise_server()
-    if rows > session.guard.cap(DEFAULT_MAX_AFFECTED).most:
-        yield from ("--max-affected", str(rows))
-    if session.guard.protected is not None:
-        yield from ("--reason", reason, "--confirm", session.guard.protected)
+    def _guard(self, rows: int) -> Iterator[str]:
+        self.session.recognise_server()
+        guard = self.session.guard
+        if rows > guard.cap(DEFAULT_MAX_AFFECTED).most:
+            yield from ("--max-affected", str(rows))
+        if guard.protected is not None:
+            yield from ("--reason", self.reason, "--confirm", guard.protected)

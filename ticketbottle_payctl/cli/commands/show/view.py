@@ -12,7 +12,7 @@ from ticketbottle_payctl.cli.commands.show.sentence import sentence, todo
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Fields, Part, Result, Styled, bad, bold, dim, good, line, warn
-from ticketbottle_payctl.cli.safety.advised import advised, reading_only
+from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import count, local, money
 from ticketbottle_payctl.jobs.show import Advice, Mark, SettledBy, Step, Timeline, Verdict
 from ticketbottle_payctl.telemetry import redact
@@ -70,11 +70,12 @@ def _masked(step: Step, *, unmask: bool) -> Step:
 
 def _advice(advice: Advice, timeline: Timeline, session: Session) -> AdviceFacts:
     """Return a command that passes the guard in force, and why to type it."""
-    reason = f"show: {timeline.verdict.kind.value.replace('_', ' ')}" if advice.changes else None
-    why = advice.why
-    if advice.changes and (refuses := reading_only(session)):
-        why += f" (profile {refuses} is read-only: use another profile)"
-    return {"command": advised(session, advice.verb, advice.operands, advice.options, reason=reason), "why": why}
+    adviser = Adviser(session, f"show: {timeline.verdict.kind.value.replace('_', ' ')}")
+    if not advice.changes:
+        return {"command": adviser.reading(advice.verb, advice.operands, advice.options), "why": advice.why}
+    refuses = adviser.read_only
+    why = f"{advice.why} (profile {refuses} is read-only: use another profile)" if refuses else advice.why
+    return {"command": adviser.changing(advice.verb, advice.operands, advice.options), "why": why}
 
 
 def _item(step: Step) -> StepItem:
