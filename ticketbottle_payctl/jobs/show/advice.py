@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from ticketbottle_payctl.jobs.show.delivery import dead_until, remedy_of
+from ticketbottle_payctl.jobs.show.delivery import dead_until, remedy_for
 from ticketbottle_payctl.jobs.show.model import Advice, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.show.money import can_be_asked
 from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow
@@ -61,7 +61,7 @@ def _ask(payment: PaymentRow, why: str, now: datetime) -> Iterator[Advice]:
 
 def _of_dead(dead: Sequence[EventRow], last: EventRow, *, debezium_publishes: bool) -> Iterator[Advice]:
     """Return how to deal with dead events, up to the one that has to be sent."""
-    replayable = [each.id for each in dead if not each.superseded and remedy_of(each) is None]
+    replayable = [each.id for each in dead if not each.superseded and remedy_for(each) is None]
     if replayable:
         yield Advice(("replay",), "set it back to pending when its cause is gone", tuple(replayable))
     passed = [each for each in dead if each.id not in {*replayable, last.id}]

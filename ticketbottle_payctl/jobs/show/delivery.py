@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from ticketbottle_payctl.broker.faults import LARGEST_MESSAGE, UNKNOWN_EVENT_TYPE, is_permanent, is_too_large
+from ticketbottle_payctl.broker.faults import is_permanent
+from ticketbottle_payctl.broker.remedies import DeliveryRemedy, error_name, remedy_of
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.jobs.show.model import Mark, Remedy, Verdict, VerdictKind
@@ -37,19 +38,9 @@ def dead_until(event: EventRow, events: Sequence[EventRow]) -> list[EventRow]:
     return [each for each in events[: events.index(event) + 1] if each.state == "dead"]
 
 
-def remedy_of(event: EventRow) -> Remedy | None:
+def remedy_for(event: EventRow) -> DeliveryRemedy | None:
     """Return what must be done before a dead event is replayed, or None if a replay may help."""
-    name = error_name(event)
-    if is_too_large(name):
-        return Remedy.SHRINK_PAYLOAD if event.payload_bytes >= LARGEST_MESSAGE else Remedy.RAISE_TOPIC_LIMIT
-    if event.event_type not in TOPICS:
-        return Remedy.UPGRADE
-    return Remedy.REPAIR_RECORD if is_permanent(name) and name != UNKNOWN_EVENT_TYPE else None
-
-
-def error_name(event: EventRow) -> str:
-    """Return the class of an event's last error: what stands before the colon."""
-    return (event.last_error or "").partition(":")[0]
+    return remedy_of(event.last_error, event.event_type, event.payload_bytes)
 
 
 def _deciding(events: Sequence[EventRow], payment: PaymentRow | None) -> EventRow | None:
@@ -110,13 +101,13 @@ def _dead(event: EventRow, found: History, *, due: bool) -> Verdict:
         event=event,
         tries=tries_of(event),
         replays=len(_replays(event, found)),
-        remedy=remedy_of(event),
+        remedy=remedy_for(event),
     )
 
 
 def tries_of(event: EventRow) -> int:
     """Return how often an event was tried. A permanent fault uses up all retries at the first try."""
-    return 1 if event.state == "dead" and is_permanent(error_name(event)) else event.retry_count
+    return 1 if event.state == "dead" and is_permanent(error_name(event.last_error)) else event.retry_count
 
 
 def _pending(event: EventRow, found: History, now: datetime, *, due: bool) -> Verdict:

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from ticketbottle_payctl.broker.remedies import DeliveryRemedy
 from ticketbottle_payctl.formats import command_line
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, ReceiptRow
 
@@ -65,10 +66,7 @@ class Remedy(StrEnum):
     DECIDE_IN_PORTAL = "decide_in_portal"
     ASK_GATEWAY = "ask_gateway"
     ASK_ORDER_SERVICE = "ask_order_service"
-    RAISE_TOPIC_LIMIT = "raise_topic_limit"
-    SHRINK_PAYLOAD = "shrink_payload"
     UPGRADE = "upgrade"
-    REPAIR_RECORD = "repair_record"
 
 
 class SettledBy(StrEnum):
@@ -123,7 +121,7 @@ class Verdict:
     tries: int = 0
     replays: int = 0
     due: datetime | None = None
-    remedy: Remedy | None = None
+    remedy: Remedy | DeliveryRemedy | None = None
     readers: tuple[str, ...] | None = None
     """The consumer groups that have read past the record; None if the brokers do not say."""
 

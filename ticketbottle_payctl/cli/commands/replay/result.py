@@ -140,6 +140,7 @@ def _human(report: ReplayReport, adviser: Adviser) -> list[Block]:
                 ("failed", f"{report.failed:,}" if report.failed else None),
                 ("not reached", f"{report.remaining:,}" if report.remaining else None),
                 ("next", _next(report, adviser)),
+                ("unless", "a publisher is running" if _may_publish(report) else None),
             )
         ),
     ]
@@ -150,16 +151,20 @@ def _human(report: ReplayReport, adviser: Adviser) -> list[Block]:
     return blocks
 
 
+def _may_publish(report: ReplayReport) -> bool:
+    """Return whether all that is left to do is to publish."""
+    progress = report.progress
+    return bool(progress.pending and not progress.dead and not report.remaining)
+
+
 def _next(report: ReplayReport, adviser: Adviser) -> str | None:
     if report.progress.dead:
         return adviser.reading(["errors"], options=["--failed"])
     if report.outcome is ReplayOutcome.CANARY_EMPTY:
-        return "make a new plan: payctl replay with the same selectors"
+        return "make a new plan with the same selectors"
     if report.remaining and report.outcome is not ReplayOutcome.CANCELLED:
         return adviser.changing(["runs", "resume"], [report.run_id])
-    if not report.progress.pending:
-        return None
-    return f"{adviser.changing(['publish-outbox'])}, unless a publisher is running"
+    return adviser.changing(["publish-outbox"]) if report.progress.pending else None
 
 
 def _nothing(plan: ReplayPlan, code: ExitCode) -> Line:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, NotRequired, TypedDict
 
+from ticketbottle_payctl.broker.remedies import DeliveryRemedy
 from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.jobs.show import Mark, Remedy, SettledBy, VerdictKind
 
@@ -49,7 +50,7 @@ class VerdictFacts(TypedDict):
     """The next try, UTC."""
     readers: Sequence[str] | None
     """Consumer groups that have read past the record; null if the brokers do not say."""
-    remedy: Annotated[str, Keywords(enum=[*Remedy])] | None
+    remedy: Annotated[str, Keywords(enum=[*Remedy, *DeliveryRemedy])] | None
     """What a person must do, if no command does it."""
     todo: str | None
     """The same as a sentence."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ticketbottle_payctl.broker.faults import LARGEST_MESSAGE
+from ticketbottle_payctl.broker.remedies import DeliveryRemedy, error_name
+from ticketbottle_payctl.cli.output.remedies import remedy_sentence
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count, duration, money
 from ticketbottle_payctl.jobs.show import Mark, Remedy, Timeline, Verdict, VerdictKind
@@ -61,13 +62,7 @@ _TODO = {
     Remedy.DECIDE_IN_PORTAL: "decide in the gateway's portal whether the money is accepted",
     Remedy.ASK_GATEWAY: "ask the gateway what the code means",
     Remedy.ASK_ORDER_SERVICE: "ask the team of the order service what became of the order's tickets",
-    Remedy.RAISE_TOPIC_LIMIT: "raise max.message.bytes of {topic} over {size} bytes first: until then, a replay of "
-    "event {event} must die again",
-    Remedy.SHRINK_PAYLOAD: "the payload has {size} bytes and payctl sends at most {largest}: a replay of event {event} "
-    "must die again; have the payload made smaller",
     Remedy.UPGRADE: "install a payctl that knows this value",
-    Remedy.REPAIR_RECORD: "have the topic's settings or the payload of event {event} corrected first: until then, a "
-    "replay must die again",
 }
 
 
@@ -87,11 +82,10 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
 
 def todo(verdict: Verdict) -> str | None:
     """Return what a person must do, or None if a command does it or nothing is to do."""
-    if verdict.remedy is None:
-        return None
-    event = verdict.blocked_by or verdict.event
-    words = {"topic": _topic(event), "event": event.id if event else "", "largest": f"{LARGEST_MESSAGE:,}"}
-    return _TODO[verdict.remedy].format_map({**words, "size": f"{event.payload_bytes:,}" if event else ""})
+    remedy, event = verdict.remedy, verdict.blocked_by or verdict.event
+    if isinstance(remedy, DeliveryRemedy) and event is not None:
+        return remedy_sentence(remedy, event.event_type, event.payload_bytes)
+    return _TODO[remedy] if isinstance(remedy, Remedy) else None
 
 
 def _prefix(verdict: Verdict, timeline: Timeline) -> str:
@@ -159,5 +153,5 @@ def _topic(event: EventRow | None) -> str:
 
 
 def _error(event: EventRow | None) -> str:
-    name = redact(((event.last_error if event else None) or "").partition(":")[0])
+    name = redact(error_name(event.last_error if event else None))
     return name[:_LONGEST_ERROR] or "an unknown error"
