@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka import Producer as KafkaProducer
+from confluent_kafka.admin import AdminClient
 
 from ticketbottle_payctl.broker.config import connection_config, producer_config
 from ticketbottle_payctl.broker.producer import Producer
@@ -139,3 +141,47 @@ def test_what_does_not_exist_is_not_found(engine):
     for name in ("nope", "'; --", "%", "00000000-0000-4000-8000-000000000000"):
         with pytest.raises(NotFoundError):
             timeline_of(engine, name)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    ("commits", "kind", "readers", "behind"),
+    [
+        ({}, "unread", (), ()),
+        ({"order-service": 1}, "published", ("order-service",), ()),
+        ({"order-service": 0}, "unread", (), ("order-service",)),
+        ({"order-service": 1, "reports": 0}, "published", ("order-service",), ("reports",)),
+    ],
+    ids=["nobody", "read", "not read yet", "read by one of two"],
+)
+def test_who_has_read_the_record_is_told(engine, settled, kafka, commits, kind, readers, behind):
+    """By the offsets that consumer groups have committed: payctl joins no group."""
+    payment, _ = settled
+    settings = KafkaSettings(kafka.bootstrap)
+    producer = Producer(producer_config(settings))
+    publish_outbox(engine, producer, PublishOptions())
+    producer.close()
+    config = connection_config(settings)
+    record = next(step for step in timeline_of(engine, payment.id, kafka=config).steps if step.kind == "record")
+    place = (record.facts["topic"], record.facts["partition"])
+    for group, offset in commits.items():
+        client = Consumer({**config, "group.id": group})
+        client.commit(offsets=[TopicPartition(*place, record.facts["offset"] + offset)], asynchronous=False)
+        client.close()
+    verdict = timeline_of(engine, payment.id, kafka=config).verdict
+    try:
+        assert (verdict.kind, verdict.readers, verdict.behind) == (kind, readers, behind)
+    finally:
+        admin = AdminClient(config)
+        for future in admin.delete_consumer_groups(list(commits)).values() if commits else ():
+            future.result(10)
+
+
+def test_brokers_that_do_not_tell_their_groups_leave_the_question_open(engine, settled, mock_kafka):
+    """The mock cluster knows no such question. To a user without rights a real one shows no group either."""
+    payment, _ = settled
+    producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
+    publish_outbox(engine, producer, PublishOptions())
+    producer.close()
+    verdict = timeline_of(engine, payment.id, kafka=connection_config(KafkaSettings(mock_kafka.bootstrap))).verdict
+    assert (verdict.kind, verdict.readers) == ("published", None)

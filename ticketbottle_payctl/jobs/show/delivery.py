@@ -84,12 +84,13 @@ def _published(event: EventRow, events: Sequence[EventRow], records: Records, *,
     if event.id in records.missing:
         return Verdict(VerdictKind.NOT_IN_KAFKA, Mark.BAD if due else Mark.OPEN, at, due, event=event)
     readers = records.readers.get(event.id)
-    if readers == () and due:
+    past, behind = (readers.past, readers.behind) if readers else (None, ())
+    if past == () and due:
         return Verdict(
-            VerdictKind.UNREAD, Mark.OPEN, at, due, event=event, readers=readers, remedy=Remedy.ASK_ORDER_SERVICE
+            VerdictKind.UNREAD, Mark.OPEN, at, due, event=event, readers=past, behind=behind, remedy=Remedy.WATCH_READER
         )
     kind = VerdictKind.PUBLISHED if due or event.event_type not in TOPICS else VerdictKind.ENDED
-    return Verdict(kind, Mark.GOOD, at, due, event=event, readers=readers)
+    return Verdict(kind, Mark.GOOD, at, due, event=event, readers=past, behind=behind)
 
 
 def _dead(event: EventRow, found: History, *, due: bool) -> Verdict:

@@ -66,6 +66,7 @@ class Remedy(StrEnum):
     DECIDE_IN_PORTAL = "decide_in_portal"
     ASK_GATEWAY = "ask_gateway"
     ASK_ORDER_SERVICE = "ask_order_service"
+    WATCH_READER = "watch_reader"
     UPGRADE = "upgrade"
 
 
@@ -124,6 +125,8 @@ class Verdict:
     remedy: Remedy | DeliveryRemedy | None = None
     readers: tuple[str, ...] | None = None
     """The consumer groups that have read past the record; None if the brokers do not say."""
+    behind: tuple[str, ...] = ()
+    """The groups that have not."""
 
 
 @dataclass(frozen=True, slots=True)

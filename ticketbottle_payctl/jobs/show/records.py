@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ticketbottle_payctl.broker.consumers import Readers, readers_of
 from ticketbottle_payctl.broker.range_reader import Received
 from ticketbottle_payctl.broker.search import Search, SearchQuery, find_records
 from ticketbottle_payctl.domain.event import TOPICS
@@ -17,6 +18,7 @@ from ticketbottle_payctl.store.payments.history import EventRow, History, Replay
 # Clocks differ. The mark of a batch is older than its last message by the time that the batch took.
 _EARLIER, _LATER = timedelta(minutes=1), timedelta(minutes=10)
 _PATIENCE = timedelta(seconds=10)
+_READERS_PATIENCE = timedelta(seconds=2)
 
 
 @dataclass(slots=True)
@@ -24,13 +26,13 @@ class Records:
     """The records that were found, as steps, the latest of each event, and the events whose search found none.
 
     An event in neither was not looked for, or not to the end. ``warnings`` say so. ``readers`` has the consumer groups
-    that have read past an event's latest record, if the brokers say so.
+    of the partition of an event's latest record, if the brokers say so.
     """
 
     steps: list[Step] = field(default_factory=list)
     latest: dict[str, Received] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
-    readers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    readers: dict[str, Readers] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -49,7 +51,10 @@ def find_all(found: History, kafka: Mapping[str, str | int | bool]) -> Records:
         records = {(each.partition, each.offset): each for search in searches for each in search.records}
         result.steps += _found(records.values(), event)
         if records:
-            result.latest[event.id] = max(records.values(), key=lambda record: record.timestamp)
+            latest = result.latest[event.id] = max(records.values(), key=lambda record: record.timestamp)
+            readers = readers_of(kafka, latest.topic, latest.partition, latest.offset, _READERS_PATIENCE)
+            if readers is not None:
+                result.readers[event.id] = readers
             continue
         result.warnings.append(_not_found(searches, event))
         if all(search.complete for search in searches):

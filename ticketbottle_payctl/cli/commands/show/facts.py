@@ -50,6 +50,8 @@ class VerdictFacts(TypedDict):
     """The next try, UTC."""
     readers: Sequence[str] | None
     """Consumer groups that have read past the record; null if the brokers do not say."""
+    behind: Sequence[str]
+    """Consumer groups of the partition that have not read the record."""
     remedy: Annotated[str, Keywords(enum=[*Remedy, *DeliveryRemedy])] | None
     """What a person must do, if no command does it."""
     todo: str | None

@@ -37,7 +37,7 @@ _SENTENCES = {
     VerdictKind.WAITING: "its event has waited {age} for a publisher",
     VerdictKind.OVERDUE: "its event has waited {age}, and no publisher has sent it",
     VerdictKind.PUBLISHED: "published {ago}{read}",
-    VerdictKind.UNREAD: "published {ago}, consumed by nobody we can see",
+    VerdictKind.UNREAD: "published {ago}, {unread}",
     VerdictKind.NOT_IN_KAFKA: "published {ago}, but its record is not in {topic}: never sent, or past the retention",
     VerdictKind.ENDED: "nothing is open: {type} was published {ago}{read}",
     VerdictKind.RELEASED_AFTER_SUCCESS: "{type} was published {ago}, after the success, and released the tickets",
@@ -62,6 +62,7 @@ _TODO = {
     Remedy.DECIDE_IN_PORTAL: "decide in the gateway's portal whether the money is accepted",
     Remedy.ASK_GATEWAY: "ask the gateway what the code means",
     Remedy.ASK_ORDER_SERVICE: "ask the team of the order service what became of the order's tickets",
+    Remedy.WATCH_READER: "see that the consumer of the order service runs: it has not read the record",
     Remedy.UPGRADE: "install a payctl that knows this value",
 }
 
@@ -134,6 +135,7 @@ def _of_event(verdict: Verdict) -> dict[str, str]:
         "again": f", again after {count(verdict.replays, 'replay')}" if verdict.replays else "",
         "first": first.id if first else "",
         "first_type": first.event_type if first else "",
+        "unread": f"not read yet by {', '.join(verdict.behind)}" if verdict.behind else "consumed by nobody we can see",
         "read": f", read by {', '.join(verdict.readers)}" if verdict.readers else "",
     }
 

@@ -113,6 +113,7 @@ def _verdict(verdict: Verdict, timeline: Timeline, now: datetime) -> VerdictFact
         "tries": verdict.tries,
         "due": verdict.due,
         "readers": verdict.readers,
+        "behind": verdict.behind,
         "remedy": verdict.remedy,
         "todo": todo(verdict),
     }
