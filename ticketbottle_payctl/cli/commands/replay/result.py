@@ -59,17 +59,17 @@ def result_of_plan(  # noqa: PLR0913 - each by its name
     plan_file: Path | None = None,
     nothing: bool = False,
 ) -> Result:
-    """Return the plan. ``nothing`` means that there was nothing to do."""
+    """Return the plan. ``nothing`` means that it was to be applied, and there was nothing to do."""
     code = _code_of_plan(plan, named=named)
     human = plan_blocks(plan, options)
-    if nothing:
+    if not plan.events and plan_file is None:
         human = [_nothing(plan, code), *left_out_blocks(plan.left_out)]
     elif plan_file is not None:
         apply = adviser.changing(["replay"], options=["--plan", str(plan_file)], rows=len(plan.events))
         human += [line(good("✔"), "plan written; nothing was changed. To apply it:"), line(f"  {apply}")]
     else:
         human.append(line(warn("dry run:"), "nothing was changed"))
-    human += misnamed_blocks(plan.misnamed, adviser, said=nothing)
+    human += misnamed_blocks(plan.misnamed, adviser, said=not plan.events)
     return Result(
         SCHEMA,
         code,
