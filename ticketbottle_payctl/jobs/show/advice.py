@@ -31,6 +31,9 @@ def advise(
 
 
 def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: bool) -> Iterator[Advice]:
+    if debezium_publishes and verdict.event is not None:
+        yield from _with_debezium(verdict)
+        return
     event, receipt, payment = verdict.event, verdict.receipt, found.payment
     match verdict.kind:
         case kind if kind in _ASK and payment is not None:
@@ -39,11 +42,7 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
             why = "settle the payment with the callback that was kept"
             yield Advice(("process-webhook",), why, options=("--receipt", receipt.id))
         case VerdictKind.DEAD | VerdictKind.BLOCKED if event is not None:
-            yield from _of_dead(dead_until(event, found.events), event, debezium_publishes=debezium_publishes)
-        case VerdictKind.WAITING | VerdictKind.RETRYING | VerdictKind.BEHIND | VerdictKind.OVERDUE if (
-            debezium_publishes
-        ):
-            yield Advice(("cdc", "mark"), "Debezium publishes this outbox; this marks the events that it has sent")
+            yield from _of_dead(dead_until(event, found.events), event)
         case VerdictKind.WAITING:
             yield Advice(("publish-outbox",), "send it now, unless a publisher is running")
         case VerdictKind.OVERDUE:
@@ -59,13 +58,23 @@ def _ask(payment: PaymentRow, why: str, now: datetime) -> Iterator[Advice]:
         yield Advice(("reconcile", "payments"), why, (payment.order_code,))
 
 
-def _of_dead(dead: Sequence[EventRow], last: EventRow, *, debezium_publishes: bool) -> Iterator[Advice]:
+def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
+    """Debezium sends what is inserted and nothing that is requeued, and payctl's publisher refuses to run."""
+    match verdict.kind:
+        case VerdictKind.WAITING | VerdictKind.RETRYING | VerdictKind.BEHIND | VerdictKind.OVERDUE:
+            yield Advice(("cdc", "mark"), "Debezium publishes this outbox; this marks the events that it has sent")
+        case VerdictKind.DEAD | VerdictKind.BLOCKED | VerdictKind.NOT_IN_KAFKA:
+            why = "Debezium publishes this outbox and sends no event that is requeued: take the outbox back first"
+            yield Advice(("cdc", "cut-back"), why)
+
+
+def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:
     """Return how to deal with dead events, up to the one that has to be sent."""
     replayable = [each.id for each in dead if not each.superseded and remedy_for(each) is None]
     if replayable:
         yield Advice(("replay",), "set it back to pending when its cause is gone", tuple(replayable))
     passed = [each for each in dead if each.id not in {*replayable, last.id}]
-    if passed and not debezium_publishes:
+    if passed:
         superseded = any(each.superseded for each in passed)
         why = "never replay it: the customer would lose the tickets" if superseded else "a replay would die again"
         release = f"let the payment's later events pass the dead one; {why}"

@@ -76,7 +76,7 @@ def test_a_requeued_event_has_waited_since_its_replay(orders, shown, ask):
         state="dead", age=timedelta(days=3), error="INVALID_REQUEST: x"
     )
     ask("replay", orders.events[0], "-y")
-    assert shown().verdict["text"].startswith("NO TICKET YET: its event has waited ")
+    assert shown().verdict["text"].startswith("NO TICKET YET: the event has waited ")
     assert shown().kinds == ["waiting"]
 
 

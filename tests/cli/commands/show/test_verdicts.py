@@ -72,19 +72,19 @@ CASES = {
         5, "unknown_status", "payctl does not know the payment's status EXPIRED", []),
     "settled, and the event waits": (
         lambda o: o.pay("COMPLETED", age=MINUTES).callback().event(age=MINUTES),
-        5, "waiting", "NO TICKET YET: its event has waited 1 min", ["payctl publish-outbox"]),
+        5, "waiting", "NO TICKET YET: the event has waited 1 min", ["payctl publish-outbox"]),
     "settled, and the event waits for long": (
         lambda o: o.pay("COMPLETED").callback().event(age=2 * HOURS),
-        5, "overdue", "NO TICKET: its event has waited 2 h, and no publisher has sent it", ["payctl doctor"]),
+        5, "overdue", "NO TICKET: the event has waited 2 h, and no publisher has sent it", ["payctl doctor"]),
     "pending, and its retry is not due": (
         lambda o: o.pay("COMPLETED", age=5 * MINUTES).event(age=timedelta(seconds=20), retries=4, error=TIMED_OUT),
-        5, "retrying", "NO TICKET YET: its event failed 4 times (INVALID_REQUEST); next try in", []),
+        5, "retrying", "NO TICKET YET: the event failed 4 times (INVALID_REQUEST); next try in", []),
     "pending, tried once, and its retry is due": (
         lambda o: o.pay("COMPLETED", age=MINUTES).event(age=MINUTES, retries=1, error=TIMED_OUT),
-        5, "retrying", "NO TICKET YET: its event failed once (INVALID_REQUEST); its next try is due", []),
+        5, "retrying", "NO TICKET YET: the event failed once (INVALID_REQUEST); its next try is due", []),
     "pending, tried, and no publisher tries again": (
         lambda o: o.pay("COMPLETED").event(age=2 * HOURS, retries=2, error=TIMED_OUT),
-        5, "overdue", "NO TICKET: its event has waited 2 h", ["payctl doctor"]),
+        5, "overdue", "NO TICKET: the event has waited 2 h", ["payctl doctor"]),
     "blocked behind a dead failure": (
         lambda o: o.pay("COMPLETED", ended={"FAILED": 2 * HOURS}).event("FAILED", "dead", age=2 * HOURS).event(),
         5, "blocked", "NO TICKET: blocked by dead event {first} (PAYMENT_FAILED) of the same payment", [RELEASE]),
@@ -100,24 +100,24 @@ CASES = {
         5, "behind", "NO TICKET YET: behind event {first} of the same payment, which failed 4 times; next try in", []),
     "dead after five tries": (
         lambda o: o.pay("COMPLETED").event(state="dead", error=TIMED_OUT),
-        5, "dead", "NO TICKET: its event is dead by INVALID_REQUEST after 5 tries; written 1 h ago",
+        5, "dead", "NO TICKET: the event is dead by INVALID_REQUEST after 5 tries; written 1 h ago",
         ["payctl replay {first}"]),
     "dead by a message too large": (
         lambda o: o.pay("COMPLETED").event(state="dead", error=TOO_LARGE),
-        5, "dead", "NO TICKET: its event is dead by MSG_SIZE_TOO_LARGE at the first try; written 1 h ago", []),
+        5, "dead", "NO TICKET: the event is dead by MSG_SIZE_TOO_LARGE at the first try; written 1 h ago", []),
     "dead by an invalid record": (
         lambda o: o.pay("COMPLETED").event(state="dead", error="INVALID_RECORD: Broker: Broker failed to validate"),
-        5, "dead", "NO TICKET: its event is dead by INVALID_RECORD at the first try", []),
+        5, "dead", "NO TICKET: the event is dead by INVALID_RECORD at the first try", []),
     "dead, and another dead one before it": (
         lambda o: o.pay("COMPLETED").event(state="dead", age=2 * HOURS).event(state="dead"),
-        5, "dead", "NO TICKET: its event is dead by an unknown error after 5 tries",
+        5, "dead", "NO TICKET: the event is dead by an unknown error after 5 tries",
         ["payctl replay {first} {second}"]),
     "dead, and a superseded dead one before it": (
         lambda o: o.pay("COMPLETED").event("FAILED", "dead", age=2 * HOURS).event(state="dead"),
-        5, "dead", "NO TICKET: its event is dead", ["payctl replay {second}", RELEASE]),
+        5, "dead", "NO TICKET: the event is dead", ["payctl replay {second}", RELEASE]),
     "a failure whose event is dead": (
         lambda o: o.pay("FAILED").event("FAILED", "dead", error=TIMED_OUT),
-        5, "dead", "TICKETS STILL RESERVED: its event is dead by INVALID_REQUEST", ["payctl replay {first}"]),
+        5, "dead", "TICKETS STILL RESERVED: the event is dead by INVALID_REQUEST", ["payctl replay {first}"]),
     "published": (
         lambda o: o.pay("COMPLETED").callback().event(state="published", age=2 * HOURS),
         0, "published", "published 2 h ago", [AGAIN]),
@@ -184,10 +184,10 @@ CASES = {
         0, "test_ping", "a test call of momo, about no order", []),
     "an event without a payment": (
         lambda o: o.event(state="dead", error=TIMED_OUT),
-        5, "dead", "NO TICKET: its event is dead by INVALID_REQUEST", ["payctl replay {first}"]),
+        5, "dead", "NO TICKET: the event is dead by INVALID_REQUEST", ["payctl replay {first}"]),
     "an event of a type without a topic": (
         lambda o: o.event("?REFUND", "dead", error="UNKNOWN_EVENT_TYPE: no topic is known for this event type"),
-        5, "dead", "TICKETS STILL RESERVED: its event is dead by UNKNOWN_EVENT_TYPE at the first try", []),
+        5, "dead", "TICKETS STILL RESERVED: the event is dead by UNKNOWN_EVENT_TYPE at the first try", []),
 }  # fmt: skip
 
 

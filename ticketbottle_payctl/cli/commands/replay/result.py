@@ -78,7 +78,7 @@ def result_of_plan(  # noqa: PLR0913 - each by its name
         items=[_left_out(left) for left in plan.left_out[:_MOST_LISTED]],
         truncated=len(plan.left_out) > _MOST_LISTED,
         human=human,
-        warnings=_warnings(plan.left_out, plan.superseded),
+        warnings=_warnings(plan.left_out, plan.superseded, adviser),
         dry_run=not nothing,
     )
 
@@ -116,7 +116,7 @@ def result_of(  # noqa: PLR0913 - each by its name
         items=items,
         truncated=len(items) < report.skipped + report.failed - report.progress.dead,
         human=[*_human(report, adviser), *(misnamed_blocks(plan.misnamed, adviser, said=False) if plan else ())],
-        warnings=_warnings(plan.left_out if plan else (), superseded),
+        warnings=_warnings(plan.left_out if plan else (), superseded, adviser),
         run_id=report.run_id,
     )
 
@@ -256,7 +256,7 @@ def _went_wrong(report: ReplayReport) -> bool:
     return bool(report.failed) or any(reason in late for _, reason in report.outcomes)
 
 
-def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded]) -> list[str]:
+def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded], adviser: Adviser) -> list[str]:
     harm = [superseded_warning(included)] if included else []
     superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in left_out)
     if not superseded:
@@ -264,6 +264,6 @@ def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded]) -> li
     what = (
         f"{count(superseded, 'superseded event')} left out. A superseded event's payment is COMPLETED now; if the "
         "event were sent again, the paid customer would lose the tickets. If a dead one blocks the payment's success: "
-        "payctl publish-outbox --on-dead release"
+        f"{adviser.changing(['publish-outbox'], options=['--on-dead', 'release'])}"
     )
     return [*harm, what]
