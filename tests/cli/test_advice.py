@@ -158,3 +158,17 @@ def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen,
     for command in advised:
         result = shell(as_pasted(command), rules)
         assert result.returncode in ACCEPTED, f"{command}: {result.returncode}\n{result.stdout}{result.stderr}"
+
+
+@pytest.mark.parametrize("guard", PROFILES)
+def test_the_resume_that_a_run_advises_is_accepted(engine, shell, guard):
+    """`runs show` of a run that stopped, for another operator than the one who started it."""
+    with engine.begin() as connection:
+        dead(connection, 3)
+    rules = PROFILES[guard]
+    start = ["replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms", "-o", "json"]
+    run = json.loads(shell(shlex.join(["payctl", *typed(start, rules)]), rules).stdout)["run_id"]
+    (command,) = COMMAND.findall(shell(shlex.join(["payctl", *typed(["runs", "show", run], rules)]), rules).stdout)
+    assert command.startswith(f"payctl runs resume {run}")
+    result = shell(as_pasted(command), rules)
+    assert result.returncode in ACCEPTED, result.stderr

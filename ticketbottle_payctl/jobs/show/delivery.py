@@ -60,9 +60,9 @@ def _without_event(found: History, now: datetime, retention: timedelta | None) -
     due = payment.status == "COMPLETED"
     if written:
         return Verdict(VerdictKind.CLEANED_UP, Mark.GOOD, at, due)
-    old = retention is not None and now - at > retention
-    mark = Mark.BAD if due and not old else Mark.OPEN
-    return Verdict(VerdictKind.NO_EVENT, mark, at, due, remedy=Remedy.ASK_ORDER_SERVICE)
+    if retention is not None and now - at > retention:
+        return Verdict(VerdictKind.PAST_RETENTION, Mark.OPEN, at, due, remedy=Remedy.ASK_ORDER_SERVICE)
+    return Verdict(VerdictKind.NO_EVENT, Mark.BAD if due else Mark.OPEN, at, due, remedy=Remedy.ASK_ORDER_SERVICE)
 
 
 def _published(event: EventRow, events: Sequence[EventRow], records: Records, *, due: bool) -> Verdict:

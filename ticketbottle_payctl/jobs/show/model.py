@@ -39,6 +39,7 @@ class VerdictKind(StrEnum):
     TEST_PING = "test_ping"
     NO_EVENT = "no_event"
     CLEANED_UP = "cleaned_up"
+    PAST_RETENTION = "past_retention"
     DEAD = "dead"
     BLOCKED = "blocked"
     BEHIND = "behind"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ticketbottle_payctl.jobs.show.model import Mark, Remedy, SettledBy, Verdict, VerdictKind
@@ -98,10 +99,11 @@ def judge_stray(receipts: Sequence[ReceiptRow]) -> Verdict:
     receipt = receipts[-1]
     if receipt.result == "test_ping":
         return _of(VerdictKind.TEST_PING, Mark.GOOD, receipt)
-    kind = _REFUSED.get(receipt.reason or "")
-    if kind in {VerdictKind.UNREADABLE, VerdictKind.AMBIGUOUS} or receipt.outcome not in {"COMPLETED", "UNCLEAR"}:
-        return _of(kind or VerdictKind.UNKNOWN_ORDER, Mark.BAD, receipt)
-    return _of(VerdictKind.UNKNOWN_ORDER, Mark.BAD, receipt)
+    kind = _REFUSED.get(receipt.reason or "", VerdictKind.UNKNOWN_ORDER)
+    unclear = kind in {VerdictKind.UNREADABLE, VerdictKind.AMBIGUOUS}
+    money = unclear or receipt.outcome == "COMPLETED"
+    verdict = _of(kind if unclear else VerdictKind.UNKNOWN_ORDER, Mark.BAD if money else Mark.OPEN, receipt)
+    return replace(verdict, remedy=Remedy.REFUND if money else Remedy.LOOK_IN_PORTAL)
 
 
 def paid_and_by(receipts: Sequence[ReceiptRow]) -> tuple[int | None, SettledBy | None]:

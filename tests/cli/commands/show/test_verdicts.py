@@ -149,6 +149,9 @@ CASES = {
     "published, and cleaned up since": (
         lambda o: o.pay("COMPLETED", age=30 * DAYS).callback(age=30 * DAYS, event="cleaned up"),
         0, "cleaned_up", "COMPLETED 30 d ago; its event was published, and the cleanup has deleted it", []),
+    "settled before the retention, by the service that payctl replaces": (
+        lambda o: o.pay("COMPLETED", age=30 * DAYS),
+        5, "past_retention", "COMPLETED 30 d ago; no event is left, because the cleanup deletes published events", []),
     "late money": (
         lambda o: o.pay("COMPLETED", ended={"FAILED": 2 * HOURS}).event("FAILED", "published", age=2 * HOURS)
         .event(state="published"),
@@ -179,6 +182,16 @@ CASES = {
     "a callback without a payment": (
         lambda o: o.callback("COMPLETED", "refused", "unknown_order", amount=321_000),
         5, "unknown_order", "NO TICKET: paid 321,000 VND, and no payment in this database has this order", []),
+    "a failure without a payment": (
+        lambda o: o.callback("FAILED", "refused", "unknown_order"),
+        5, "unknown_order", "NO TICKET: momo reports about an order that this database does not have", []),
+    "a malformed callback without a payment": (
+        lambda o: o.unclear("unreadable"),
+        5, "unreadable", "NO TICKET: momo sent a genuine callback that payctl cannot read", []),
+    "a failure that came before the payment": (
+        lambda o: o.pay().callback("FAILED", "refused", "unknown_order", payment=None),
+        5, "not_applied", "NO TICKET: momo's callback was refused 3 min ago, and would fit the payment now",
+        ["payctl process-webhook --receipt {receipt}"]),
     "a test ping": (
         lambda o: o.callback("IGNORED", "test_ping", "ping", amount=None),
         0, "test_ping", "a test call of momo, about no order", []),

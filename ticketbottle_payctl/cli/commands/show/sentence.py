@@ -30,6 +30,7 @@ _SENTENCES = {
     VerdictKind.TEST_PING: "a test call of {gateway}, about no order; received {ago}",
     VerdictKind.NO_EVENT: "the payment was {status} {ago}, and no event tells the order service",
     VerdictKind.CLEANED_UP: "{status} {ago}; its event was published, and the cleanup has deleted it",
+    VerdictKind.PAST_RETENTION: "{status} {ago}; no event is left, because the cleanup deletes published events",
     VerdictKind.DEAD: "the event is dead by {error} {tries}{again}; written {ago}",
     VerdictKind.BLOCKED: "blocked by dead event {first} ({first_type}) of the same payment",
     VerdictKind.BEHIND: "behind event {first} of the same payment, which failed {times}; {next_try}",
@@ -46,11 +47,18 @@ _SENTENCES = {
     VerdictKind.CONTRADICTED: "{gateway} reports a failure {ago}, but the payment is COMPLETED; nothing was changed",
     VerdictKind.REFUNDED: "{gateway} reports a refund; callback {ago}",
 }
-_FAILED_WITH_WRONG_AMOUNT = "{gateway} reports a failure about {reported}, the order is {asked}; callback refused {ago}"
+_WITHOUT_MONEY = {
+    VerdictKind.WRONG_AMOUNT: "{gateway} reports a failure about {reported}, the order is {asked}; refused {ago}",
+    VerdictKind.OTHER_PROVIDER: "{gateway} reports a failure, the order is for {made_for}; callback refused {ago}",
+    VerdictKind.NOT_APPLIED: "{gateway}'s callback was refused {ago}, and would fit the payment now",
+    VerdictKind.UNKNOWN_ORDER: "{gateway} reports about an order that this database does not have; callback {ago}",
+}
+"""The sentences if the callback does not say that money was paid."""
+
 _COMPLETE = {
     VerdictKind.NOT_PAID, VerdictKind.IN_PROGRESS, VerdictKind.PUBLISHED, VerdictKind.UNREAD, VerdictKind.ENDED,
     VerdictKind.CLEANED_UP, VerdictKind.TEST_PING, VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT,
-    VerdictKind.CONTRADICTED, VerdictKind.UNKNOWN_STATUS,
+    VerdictKind.CONTRADICTED, VerdictKind.UNKNOWN_STATUS, VerdictKind.PAST_RETENTION,
 }  # fmt: skip
 """Sentences that say themselves what the finding means for the customer."""
 
@@ -70,8 +78,8 @@ _TODO = {
 def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
     """Return how the order stands."""
     template = _SENTENCES[verdict.kind]
-    if verdict.kind is VerdictKind.WRONG_AMOUNT and verdict.paid is None:
-        template = _FAILED_WITH_WRONG_AMOUNT
+    if verdict.paid is None:
+        template = _WITHOUT_MONEY.get(verdict.kind, template)
     words = {
         **_of_payment(timeline.payment),
         **_of_receipt(verdict),
