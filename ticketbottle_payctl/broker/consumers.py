@@ -12,6 +12,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]  # not in __all__
 
 _MOST_GROUPS = 100
+_LOGIN = 0.5
 _OWN = "payctl-"
 """payctl's own groups, such as the one of ``payctl cdc mark``. They handle no event."""
 
@@ -38,6 +39,8 @@ def readers_of(config: Mapping[str, Any], topic: str, partition: int, offset: in
     settings: dict[str, Any] = {**config, "error_cb": _ignore}
     client = AdminClient(settings)
     try:
+        if "oauth_cb" in settings:
+            client.poll(_LOGIN)  # the client asks for its token here; the questions below do not ask for it
         committed = {
             group: _committed(client, group, TopicPartition(topic, partition), deadline)
             for group in _groups(client, deadline)

@@ -115,7 +115,7 @@ def result_of(  # noqa: PLR0913 - each by its name
         result=facts,
         items=items,
         truncated=len(items) < report.skipped + report.failed - report.progress.dead,
-        human=[*_human(report, adviser), *(misnamed_blocks(plan.misnamed, adviser, said=False) if plan else ())],
+        human=[*_human(report, code, adviser), *(misnamed_blocks(plan.misnamed, adviser, said=False) if plan else ())],
         warnings=_warnings(plan.left_out if plan else (), superseded, adviser),
         run_id=report.run_id,
     )
@@ -126,8 +126,8 @@ def signalled(result: Result, report: ReplayReport, code: ExitCode | None) -> Re
     return replace(result, exit_code=code) if code and report.outcome is ReplayOutcome.SIGNAL else result
 
 
-def _human(report: ReplayReport, adviser: Adviser) -> list[Block]:
-    mark = good("✔") if report.outcome is ReplayOutcome.DONE else warn("!")
+def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block]:
+    mark = good("✔") if code is ExitCode.DONE else warn("!")
     now = report.progress
     blocks: list[Block] = [
         line(mark, bold(f"{count(report.requeued, 'event')} requeued"), dim(f"in {duration(report.seconds)}")),
