@@ -102,6 +102,18 @@ def test_a_record_that_is_not_there_is_said(engine, mock_kafka):
     assert "never sent, or past the topic's retention" in timeline.warnings[0]
 
 
+@pytest.mark.kafka
+def test_a_published_event_without_a_record_is_not_called_well(engine, kafka):
+    """The table says published; the topic was read to its end and does not have the record."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="published")
+        insert_payments_of_events(connection)
+        event, payment = connection.exec_driver_sql('SELECT id, "aggregateId" FROM outbox').one()
+    timeline = timeline_of(engine, payment, kafka=connection_config(KafkaSettings(kafka.bootstrap)))
+    assert (timeline.verdict.kind, timeline.verdict.mark) == ("not_in_kafka", "open")
+    assert [each.command for each in timeline.advice] == [f"payctl replay {event} --published --allow-published"]
+
+
 def test_a_broker_that_is_away_is_only_a_warning(engine, settled):
     """The rest of the timeline is shown."""
     payment, _ = settled

@@ -48,7 +48,7 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
         case VerdictKind.OVERDUE:
             yield _DOCTOR
         case VerdictKind.NOT_IN_KAFKA if event is not None and verdict.ticket_is_due:
-            yield _again(event, "send it again: its record is not in the topic")
+            yield _again(event, "send it again if the order has no tickets: a second completed event is harmless")
         case VerdictKind.PUBLISHED if event is not None and not event.superseded:
             yield _again(event, "only if the order service did not act on it: it will be seen twice")
 

@@ -82,7 +82,7 @@ def _published(event: EventRow, events: Sequence[EventRow], records: Records, *,
             remedy=Remedy.ASK_ORDER_SERVICE,
         )
     if event.id in records.missing:
-        return Verdict(VerdictKind.NOT_IN_KAFKA, Mark.BAD if due else Mark.OPEN, at, due, event=event)
+        return Verdict(VerdictKind.NOT_IN_KAFKA, Mark.OPEN, at, due, event=event)  # Kafka may have deleted it
     readers = records.readers.get(event.id)
     past, behind = (readers.past, readers.behind) if readers else (None, ())
     if past == () and due:

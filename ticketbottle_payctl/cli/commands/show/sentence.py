@@ -39,7 +39,7 @@ _SENTENCES = {
     VerdictKind.OVERDUE: "the event has waited {age}, and no publisher has sent it",
     VerdictKind.PUBLISHED: "published {ago}{read}",
     VerdictKind.UNREAD: "published {ago}, {unread}",
-    VerdictKind.NOT_IN_KAFKA: "published {ago}, but its record is not in {topic}: never sent, or past the retention",
+    VerdictKind.NOT_IN_KAFKA: "published {ago}, but not in {topic}: never sent, or deleted by Kafka since",
     VerdictKind.ENDED: "nothing is open: {type} was published {ago}{read}",
     VerdictKind.RELEASED_AFTER_SUCCESS: "{type} was published {ago}, after the success, and released the tickets",
     VerdictKind.LATE_MONEY: "PAID TOO LATE: the money came {ago}, after the payment had failed or was cancelled",
@@ -58,7 +58,7 @@ _WITHOUT_MONEY = {
 _COMPLETE = {
     VerdictKind.NOT_PAID, VerdictKind.IN_PROGRESS, VerdictKind.PUBLISHED, VerdictKind.UNREAD, VerdictKind.ENDED,
     VerdictKind.CLEANED_UP, VerdictKind.TEST_PING, VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT,
-    VerdictKind.CONTRADICTED, VerdictKind.UNKNOWN_STATUS, VerdictKind.PAST_RETENTION,
+    VerdictKind.CONTRADICTED, VerdictKind.UNKNOWN_STATUS, VerdictKind.PAST_RETENTION, VerdictKind.NOT_IN_KAFKA,
 }  # fmt: skip
 """Sentences that say themselves what the finding means for the customer."""
 
