@@ -12,21 +12,25 @@ from ticketbottle_payctl.store.payments.history import EventRow, History, Paymen
 
 _ASK = {
     VerdictKind.NOT_PAID: "ask the gateway what became of the payment",
-    VerdictKind.NO_CALLBACK: "ask the gateway what became of the payment, and settle it",
+    VerdictKind.NO_CALLBACK: "ask the gateway, and settle the payment; if that settles nothing, the answer says why",
     VerdictKind.IN_PROGRESS: "ask the gateway again",
     VerdictKind.UNREADABLE: "ask the gateway what the callback meant, and settle the payment",
     VerdictKind.AMBIGUOUS: "ask the gateway what the callback meant, and settle the payment",
     VerdictKind.MONEY_HELD: "when the gateway has released the money: ask it, and settle the payment",
     VerdictKind.UNDOCUMENTED_CODE: "when the gateway has said what the code means: ask it, and settle the payment",
 }
-_DOCTOR = Advice(("doctor",), "it says why nothing sends the event: no publisher, topic, lock", changes=False)
+_DOCTOR = Advice(
+    ("doctor",), "find out why nothing sends the event: no publisher, a missing topic, a lock", changes=False
+)
 
 
 def advise(
     found: History, verdicts: Sequence[Verdict], now: datetime, *, debezium_publishes: bool
 ) -> tuple[Advice, ...]:
     """Return the commands that help, the most pressing first. None if only a person can act, or nothing is to do."""
-    advice = [each for verdict in verdicts for each in _of(verdict, found, now, debezium_publishes=debezium_publishes)]
+    # What is published is sent again only if nothing else is known: not if the money was paid back or came too late.
+    pressing = [each for number, each in enumerate(verdicts) if number == 0 or each.kind is not VerdictKind.PUBLISHED]
+    advice = [each for verdict in pressing for each in _of(verdict, found, now, debezium_publishes=debezium_publishes)]
     return tuple({each.command: each for each in reversed(advice)}.values())[::-1]
 
 
@@ -72,7 +76,7 @@ def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:
     """Return how to deal with dead events, up to the one that has to be sent."""
     replayable = [each.id for each in dead if not each.superseded and remedy_for(each) is None]
     if replayable:
-        yield Advice(("replay",), "set it back to pending when its cause is gone", tuple(replayable))
+        yield Advice(("replay",), "requeue what is dead after its cause was removed", tuple(replayable))
     passed = [each for each in dead if each.id not in {*replayable, last.id}]
     if passed:
         superseded = any(each.superseded for each in passed)

@@ -162,7 +162,7 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts]) -> Iterator[Block]:
         yield line(bold("next:"), each["why"])
         yield line(f"  {each['command']}")
     if not advice and not sentences:
-        yield line("nothing to do")
+        yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do but wait")
 
 
 def _said(step: Step) -> list[Part]:
