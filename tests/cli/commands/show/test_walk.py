@@ -75,6 +75,18 @@ def test_the_message_is_too_large(world):
     assert verdict["todo"].startswith("raise max.message.bytes of payment.completed")
 
 
+def test_the_message_is_too_large_for_the_client_itself(world, engine):
+    """No setting of the topic helps then, and the sentence does not send anybody to one."""
+    world.gateway("paid")
+    with engine.begin() as connection:
+        sql = """UPDATE outbox SET payload = payload || jsonb_build_object('padding', repeat('x', 1000000))"""
+        connection.exec_driver_sql(sql)
+    assert world.run("publish-outbox")["counts"]["dead"] == 1
+    _, verdict, commands = world.show()
+    assert (verdict["kind"], verdict["remedy"], commands) == ("dead", "shrink_payload", [])
+    assert "payctl sends at most 1,000,000" in verdict["todo"]
+
+
 def test_the_success_is_blocked_behind_a_dead_failure(world):
     """The command lets the success pass and leaves the superseded failure dead; then the order is through."""
     world.gateway("failed")
