@@ -10,6 +10,7 @@ from ticketbottle_payctl.jobs.replay.plan import count_replay, plan_replay, supe
 from ticketbottle_payctl.jobs.replay.report import (
     LeftOut,
     LeftOutReason,
+    Misnamed,
     PlannedEvent,
     ReplayOptions,
     ReplayOutcome,
@@ -21,6 +22,7 @@ from ticketbottle_payctl.store.outbox.replay import Superseded
 __all__ = [
     "LeftOut",
     "LeftOutReason",
+    "Misnamed",
     "PlannedEvent",
     "ReplayOptions",
     "ReplayOutcome",

@@ -14,6 +14,7 @@ from threading import Event
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.errors import GuardError, PayctlError
+from ticketbottle_payctl.formats import command_line
 from ticketbottle_payctl.jobs.replay.report import PlannedEvent, ReplayOptions, ReplayOutcome, ReplayPlan, ReplayReport
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import replay as store
@@ -53,10 +54,12 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
     max_retries: int,
     stop: Event | None = None,
     tell: Tell = _silent,
+    resume_with: str | None = None,
 ) -> ReplayReport:
     """Record the run with its plan, then apply it. A row that changed after the plan is skipped and recorded as such.
 
-    Each transaction changes at most 1,000 events and is committed or rolled back as a whole.
+    Each transaction changes at most 1,000 events and is committed or rolled back as a whole. ``resume_with`` is the
+    command that an error's hint names to go on.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. The run can be resumed if it was recorded.
@@ -70,7 +73,7 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
             runs.left_alone(connection, run.id, [(one.id, one.reason.value) for one in left])
 
     with open_run(engine, run, _LIMITS, also=store_plan):
-        return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).run()
+        return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).run(resume_with)
 
 
 def resume_run(  # noqa: PLR0913 - as above
@@ -82,8 +85,11 @@ def resume_run(  # noqa: PLR0913 - as above
     max_retries: int,
     stop: Event | None = None,
     tell: Tell = _silent,
+    resume_with: str | None = None,
 ) -> ReplayReport:
     """Apply the rest of a recorded run's plan, with the run's own options. Record who resumed it.
+
+    ``resume_with`` is the command that an error's hint names to go on.
 
     Raises:
         GuardError: the run belongs to another command, or was cancelled.
@@ -99,7 +105,7 @@ def resume_run(  # noqa: PLR0913 - as above
             raise _nothing_to_resume(run, "was cancelled")
 
     with reopened_run(engine, run.id, _LIMITS, begin):
-        return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).run()
+        return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).run(resume_with)
 
 
 def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) -> int:
@@ -143,11 +149,11 @@ class _Application:
         self._began = self._looked = time.monotonic()
         self._decided = self._locked = 0
 
-    def run(self) -> ReplayReport:
+    def run(self, resume_with: str | None) -> ReplayReport:
         try:
             return self._report(self._apply())
         except PayctlError as error:
-            way_on = f"then `payctl runs resume {self._run_id}`"
+            way_on = f"then `{resume_with or command_line(['runs', 'resume'], [self._run_id])}`"
             error.hint = f"{error.hint}, {way_on}" if error.hint else way_on
             raise
 
