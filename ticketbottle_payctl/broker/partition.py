@@ -17,6 +17,15 @@ def partition_of(key: bytes, partitions: int) -> int:
     return (_murmur2(key) & 0x7FFFFFFF) % partitions
 
 
+def possible_partitions(key: bytes, partitions: int, *, at_least: int = 1) -> list[int]:
+    """Return where a message with this key can be if partitions were added since it was sent, the present one first.
+
+    The topic had ``at_least`` partitions when the message was sent, and has ``partitions`` now.
+    """
+    counts = range(partitions, max(at_least, 1) - 1, -1)
+    return list(dict.fromkeys(partition_of(key, count) for count in counts))
+
+
 def _murmur2(data: bytes) -> int:
     length = len(data)
     whole = length - length % 4
