@@ -225,7 +225,7 @@ def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: st
         selector=stored.selector,
         options=wanted.stored(),
     )
-    with stop_on_signals() as stop, watched(session, len(stored.plan.events), wanted) as tell:
+    with stop_on_signals() as stop, watched(session, len(stored.plan.events), wanted) as watch:
         report = apply_replay(
             session.services.engine,
             stored.plan,
@@ -233,7 +233,8 @@ def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: st
             wanted,
             max_retries=session.settings.max_retries,
             stop=stop.event,
-            tell=tell,
+            tell=watch.tell,
+            on_canary=watch.on_canary,
         )
     result = result_of(report, plan=stored.plan, named=named, superseded=stored.plan.superseded)
     session.finish(signalled(result, report, stop.exit_code))

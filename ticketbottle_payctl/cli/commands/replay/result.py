@@ -42,11 +42,13 @@ _ENDED = {
     ReplayOutcome.DONE: "done",
     ReplayOutcome.CANARY_EMPTY: "stopped: no canary event could be requeued, so the canary proved nothing",
     ReplayOutcome.CANARY_FAILED: "stopped: a canary event is dead again",
-    ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time; is a publisher running?",
+    ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time",
     ReplayOutcome.TOO_MANY_ERRORS: "stopped: too many failures",
     ReplayOutcome.SIGNAL: "interrupted",
     ReplayOutcome.CANCELLED: "cancelled",
 }
+
+_PUBLISHER = {True: "a publisher is running", False: "no publisher is running", None: "is a publisher running?"}
 
 
 def result_of_plan(
@@ -105,6 +107,7 @@ def result_of(
         "published": report.progress.published,
         "dead_again": report.progress.dead,
         "seconds": round(report.seconds, 3),
+        "publisher_running": report.publisher,
         "superseded": len(superseded),
         "superseded_ids": [each.id for each in superseded],
     }
@@ -134,12 +137,13 @@ def _human(report: ReplayReport) -> list[Block]:
         Fields(
             (
                 ("run", report.run_id),
-                ("ended", None if report.outcome is ReplayOutcome.DONE else _ENDED[report.outcome]),
+                ("ended", _ended(report)),
                 ("since then", f"{now.published:,} published, {now.pending:,} pending, {now.dead:,} dead again"),
                 ("skipped", f"{report.skipped:,}" if report.skipped else None),
                 ("failed", f"{report.failed:,}" if report.failed else None),
                 ("not reached", f"{report.remaining:,}" if report.remaining else None),
                 ("next", _next(report)),
+                ("then", _then(report)),
             )
         ),
     ]
@@ -150,7 +154,17 @@ def _human(report: ReplayReport) -> list[Block]:
     return blocks
 
 
+def _ended(report: ReplayReport) -> str | None:
+    if report.outcome is ReplayOutcome.DONE:
+        return None
+    if report.outcome is ReplayOutcome.CANARY_TIMEOUT:
+        return f"{_ENDED[report.outcome]}; {_PUBLISHER[report.publisher]}"
+    return _ENDED[report.outcome]
+
+
 def _next(report: ReplayReport) -> str | None:
+    if report.outcome is ReplayOutcome.CANARY_TIMEOUT:
+        return "payctl publish-outbox" if report.publisher is False else "payctl doctor"
     if report.progress.dead:
         return "payctl errors --failed"
     if report.outcome is ReplayOutcome.CANARY_EMPTY:
@@ -158,6 +172,10 @@ def _next(report: ReplayReport) -> str | None:
     if report.remaining and report.outcome is not ReplayOutcome.CANCELLED:
         return f"payctl runs resume {report.run_id}"
     return "payctl publish-outbox, unless a publisher is running" if report.progress.pending else None
+
+
+def _then(report: ReplayReport) -> str | None:
+    return f"payctl runs resume {report.run_id}" if report.outcome is ReplayOutcome.CANARY_TIMEOUT else None
 
 
 def _left_out(left: LeftOut) -> LeftAloneItem:

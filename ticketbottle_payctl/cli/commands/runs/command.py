@@ -73,7 +73,7 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     plan = [Fields((*about, superseded_row(harm, wanted))), *superseded_blocks(harm)]
     act = Act("resume", events, "event", plan, superseded_note(harm))
     approve(session, act, Approval(yes, reason, max_affected, confirm))
-    with stop_on_signals() as stop, watched(session, events, wanted) as tell:
+    with stop_on_signals() as stop, watched(session, events, wanted, resumed=True) as watch:
         report = resume_run(
             session.services.engine,
             found,
@@ -81,7 +81,8 @@ def resume_command(  # noqa: PLR0913 - one argument per option
             reason,
             max_retries=session.settings.max_retries,
             stop=stop.event,
-            tell=tell,
+            tell=watch.tell,
+            on_canary=watch.on_canary,
         )
     result = result_of(report, plan=None, named=False, superseded=harm, schema="payctl.runs-resume/1")
     session.finish(signalled(result, report, stop.exit_code))
