@@ -71,6 +71,11 @@ CASES = {
         Unjudged.DEADLINE,
     ),
     "its partition was compacted": (sent(30), three(partition(300, unread=Unread.GAPS)), Unjudged.GAPS),
+    "an open transaction hides records": (
+        sent(30),
+        three(partition(300, unread=Unread.OPEN_TRANSACTION)),
+        Unjudged.OPEN_TRANSACTION,
+    ),
     "only the last records were read": (sent(90), three(partition(60, begin=500)), Unjudged.RECORD_LIMIT),
     "only the last records were read, and they are older": (sent(30), three(partition(60, begin=500)), None),
 }

@@ -10,11 +10,12 @@ _SEED = 0x9747B28C
 _M = 0x5BD1E995
 _R = 24
 _WORD = 0xFFFFFFFF
+_POSITIVE = 0x7FFFFFFF
 
 
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition of a message with this key, from 0 to ``partitions`` - 1."""
-    return (_murmur2(key) & 0x7FFFFFFF) % partitions
+    return (_murmur2(key) & _POSITIVE) % partitions
 
 
 def possible_partitions(key: bytes, partitions: int, *, at_least: int = 1) -> list[int]:
@@ -22,8 +23,8 @@ def possible_partitions(key: bytes, partitions: int, *, at_least: int = 1) -> li
 
     The topic had ``at_least`` partitions when the message was sent, and has ``partitions`` now.
     """
-    counts = range(partitions, max(at_least, 1) - 1, -1)
-    return list(dict.fromkeys(partition_of(key, count) for count in counts))
+    number = _murmur2(key) & _POSITIVE
+    return list(dict.fromkeys(number % count for count in range(partitions, max(at_least, 1) - 1, -1)))
 
 
 def _murmur2(data: bytes) -> int:

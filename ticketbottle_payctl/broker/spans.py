@@ -34,11 +34,8 @@ def spans_since(
         BrokerUnavailableError: the brokers did not answer, or no place can be read.
         ConfigError: the user may not read a topic.
     """
-    bounds = {place: _bounds(reader, place) for place in places}
-    readable = {place: found for place, found in bounds.items() if not isinstance(found, BrokerUnavailableError)}
-    failed = next((each for each in bounds.values() if isinstance(each, BrokerUnavailableError)), None)
-    if failed is not None and not readable:
-        raise failed
+    bounds = readable_bounds(reader, places)
+    readable = {place: found for place, found in bounds.items() if found is not None}
     begins = reader.offsets_at(readable, since)
     blind = _without_lookup(reader, [place for place, (oldest, end) in readable.items() if end > oldest], begins)
     spans: dict[Place, Span | None] = dict.fromkeys(bounds)
@@ -52,11 +49,23 @@ def spans_since(
     return spans
 
 
-def _bounds(reader: RangeReader, place: Place) -> tuple[int, int] | BrokerUnavailableError:
-    try:
-        return reader.bounds([place])[place]
-    except BrokerUnavailableError as error:  # such as a partition without a leader, while the others have one
-        return error
+def readable_bounds(reader: RangeReader, places: Iterable[Place]) -> dict[Place, tuple[int, int] | None]:
+    """Return the oldest offset and the next new one of each place, or None if it cannot be read: it has no leader.
+
+    Raises:
+        BrokerUnavailableError: the brokers did not answer, or no place can be read.
+        ConfigError: the user may not read a topic.
+    """
+    bounds: dict[Place, tuple[int, int] | None] = {}
+    failed: BrokerUnavailableError | None = None
+    for place in places:
+        try:
+            bounds[place] = reader.bounds([place])[place]
+        except BrokerUnavailableError as error:
+            bounds[place], failed = None, error
+    if failed is not None and not any(bounds.values()):
+        raise failed
+    return bounds
 
 
 def _without_lookup(reader: RangeReader, filled: Iterable[Place], begins: dict[Place, int | None]) -> set[Place]:

@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from ticketbottle_payctl.broker.range_reader import Place, RangeReader, Received
-from ticketbottle_payctl.broker.spans import Span, spans_since
+from ticketbottle_payctl.broker.spans import Span, readable_bounds, spans_since
 
 _TIMEOUT = 5.0
 _BATCH = 1000
@@ -43,6 +43,7 @@ class Unread(StrEnum):
     UNREADABLE = "unreadable"
     DEADLINE = "deadline"
     GAPS = "gaps"
+    OPEN_TRANSACTION = "open_transaction"
 
 
 class PartitionRead(NamedTuple):
@@ -100,9 +101,15 @@ def read_window(
         ConfigError: the brokers refused the connection, or the user may not read a topic.
     """
     deadline = time.monotonic() + timeout.total_seconds()
-    with RangeReader(connection, "payctl-reconcile", _TIMEOUT) as reader:
+    with (
+        RangeReader(connection, "payctl-reconcile", _TIMEOUT) as reader,
+        RangeReader({**connection, "isolation.level": "read_uncommitted"}, "payctl-reconcile", _TIMEOUT) as raw,
+    ):
         places = {topic: sorted(reader.places(topic)) for topic in query.topics}
-        spans = spans_since(reader, [place for each in places.values() for place in each], query.since, most=_MOST)
+        every = [place for each in places.values() for place in each]
+        # Asked first: what is written between the two questions is behind the end, and does not look hidden.
+        written = readable_bounds(raw, every)
+        spans = spans_since(reader, every, query.since, most=_MOST)
         reader.start({place: (span.begin, span.end) for place, span in spans.items() if span is not None})
         total = sum(span.end - span.begin for span in spans.values() if span is not None)
         copies: list[Copy] = []
@@ -118,9 +125,11 @@ def read_window(
             on_progress(seen.total(), total)
 
         def partition(place: Place) -> PartitionRead:
-            span = spans[place]
-            if span is None:
+            span, bounds = spans[place], written[place]
+            if span is None or bounds is None:
                 return PartitionRead(0, 0, None, Unread.UNREADABLE)
+            if bounds[1] > span.end:
+                return PartitionRead(span.oldest, span.begin, first.get(place), Unread.OPEN_TRANSACTION)
             unread = _unread(span, seen[place], late=place in reader.unread_places)
             return PartitionRead(span.oldest, span.begin, first.get(place), unread)
 

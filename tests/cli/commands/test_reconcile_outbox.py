@@ -154,7 +154,7 @@ def test_an_event_that_was_sent_again_before_the_plan_was_made_is_not_in_the_pla
     answer("publish-outbox", **world)
     plan = plan_replay(engine, Selector(ids=tuple(ids)), max_retries=5, allow_published=True)
     left = unchanged(plan, OutboxComparison(2, (), 0, complete=True, disagreements=lost))
-    assert ([event.row.id for event in plan.events], [event.row.id for event in left.events]) == (ids, ids[1:])
+    assert ({event.row.id for event in plan.events}, [event.row.id for event in left.events]) == (set(ids), ids[1:])
 
 
 @pytest.mark.usefixtures("published")
@@ -243,6 +243,24 @@ def test_what_kafka_cannot_show_any_more_is_not_called_lost(
     page = invoke("reconcile", "outbox", **world).stdout
     assert page.splitlines()[-1].startswith("!")
     assert "repair:" not in page
+
+
+def test_records_behind_an_open_transaction_are_not_called_lost(compare, engine, answer, world, kafka):
+    """Consumers do not see them yet; once the transaction has ended they are found."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": "test-open"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for number in range(3):
+        producer.produce("payment.completed", b"{}", partition=number)
+    producer.flush(10)
+    with engine.begin() as connection:
+        insert_events(connection, SENT, age=timedelta(minutes=2))
+    assert answer("publish-outbox", **world)["counts"]["published"] == SENT
+    document = compare()
+    assert (document["exit_code"], document["result"]["not_judged"]) == (6, {"open_transaction": SENT})
+    producer.abort_transaction(30)
+    wait_until(lambda: _ends(kafka) >= SENT + 6, what="the markers of the transaction", timeout=10)
+    assert compare()["exit_code"] == 0
 
 
 @pytest.mark.usefixtures("published")

@@ -34,6 +34,7 @@ class Unjudged(StrEnum):
     UNREADABLE = "unreadable"
     DEADLINE = "deadline"
     GAPS = "gaps"
+    OPEN_TRANSACTION = "open_transaction"
 
 
 class Coverage:
@@ -42,6 +43,14 @@ class Coverage:
     def __init__(self, window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> None:
         self._partitions = window.partitions
         self._known = _known_since(window, events, copies)
+        self._born = {
+            topic: min((self._known[topic, number] for number in range(len(reads))), default=_NEVER)
+            for topic, reads in window.partitions.items()
+        }
+        self._empty = {
+            topic: all(each.first_at is None and not each.oldest and each.unread is None for each in reads)
+            for topic, reads in window.partitions.items()
+        }
 
     def why_unjudged(self, event: SentEvent, sent_at: datetime | None = None) -> Unjudged | None:
         """Return why the topic may hold, or may have held, a record of this event that was not read.
@@ -54,12 +63,11 @@ class Coverage:
         reads = self._partitions.get(topic, ())
         if not reads:
             return Unjudged.TOPIC_MISSING
-        if all(each.first_at is None and not each.oldest and each.unread is None for each in reads):
+        if self._empty[topic]:
             return Unjudged.TOPIC_EMPTY
         at = sent_at or event.published_at
-        fewest = 1 + max(
-            (number for number, read in enumerate(reads) if self._existed(topic, number, read, at)), default=0
-        )
+        known = (number for number in range(len(reads) - 1, -1, -1) if self._existed(topic, number, reads[number], at))
+        fewest = 1 + next(known, 0)
         for number in possible_partitions(event.key.encode(), len(reads), at_least=fewest):
             reason = self._unknown(topic, number, at)
             if reason is not None:
@@ -71,9 +79,8 @@ class Coverage:
         read = self._partitions[topic][number]
         if read.unread is not None:
             return Unjudged(read.unread.value)
-        known = self._known[topic, number]
-        if not read.begin:  # nothing was ever deleted, but the whole topic may have been deleted and created again
-            known = min(self._known[topic, each] for each in range(len(self._partitions[topic])))
+        # At offset 0 nothing was ever deleted, but the whole topic may have been deleted and created again.
+        known = self._known[topic, number] if read.begin else self._born[topic]
         if at >= known:
             return None
         return Unjudged.RECORD_LIMIT if read.begin > read.oldest else Unjudged.TOO_OLD

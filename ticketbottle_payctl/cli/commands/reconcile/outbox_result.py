@@ -30,6 +30,7 @@ _WHY = {
     Unjudged.RECORD_LIMIT: "these brokers cannot look up records by time, and there are more than payctl reads",
     Unjudged.UNREADABLE: "a partition has no leader or cannot be read",
     Unjudged.DEADLINE: "not read in time: set a longer --deadline",
+    Unjudged.OPEN_TRANSACTION: "a transaction that is still open hides the partition's last records from consumers",
     Unjudged.GAPS: "the partition has offsets without a record: compaction or transactions",
 }
 
