@@ -31,7 +31,6 @@ from ticketbottle_payctl.cli.commands import (
     errors,
     listen,
     schema,
-    show,
     verify_signature,
     version,
 )
@@ -43,6 +42,7 @@ from ticketbottle_payctl.cli.commands.list.page import ListedCounts
 from ticketbottle_payctl.cli.commands.reconcile import outbox_result, payments_result
 from ticketbottle_payctl.cli.commands.replay import facts as replay
 from ticketbottle_payctl.cli.commands.runs import facts as runs
+from ticketbottle_payctl.cli.commands.show import facts as show
 from ticketbottle_payctl.cli.commands.simulate import result as simulate
 from ticketbottle_payctl.cli.commands.stats import facts as stats
 from ticketbottle_payctl.cli.output.machine import Envelope
@@ -90,7 +90,7 @@ CONTRACTS = {
     "list outbox": Contract("Events of the outbox", (), ListedCounts, listing.OutboxRow),
     "list payments": Contract("Payments", (), ListedCounts, listing.PaymentRow),
     "list receipts": Contract("Stored callbacks", (), ListedCounts, listing.ReceiptRow),
-    "show": Contract("Everything about one payment or event, oldest first", show.ShowFacts, None, show.StepItem),
+    "show": Contract("How an order stands, and everything about it, oldest first", show.ShowFacts, None, show.StepItem),
     "errors": Contract("Why events are not published", (), errors.ErrorCounts, errors.ErrorGroupItem),
     "runs list": Contract("Recorded runs, the latest first", (), ListedCounts, runs.RunFacts),
     "runs show": Contract("One recorded run and its rows", runs.RunFacts, runs.RunCounts, runs.RunItemFacts),

@@ -64,7 +64,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _reads("list outbox", "list.command:outbox_command", "Show events of the outbox, newest first."),
     _reads("list payments", "list.command:payments_command", "Show payments, newest first."),
     _reads("list receipts", "list.command:receipts_command", "Show stored callbacks, newest first."),
-    _reads("show", "show:show_command", "Show the history of one payment or event."),
+    _reads("show", "show.command:show_command", "Show how an order stands, and the history of its payment."),
     _reads("errors", "errors:errors_command", "Show the last errors of unpublished events, grouped."),
     _reads("runs list", "runs.command:list_command", "Show the recorded runs, newest first."),
     _reads(

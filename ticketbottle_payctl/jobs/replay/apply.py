@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.domain.causes import SEEN_WITHIN
 from ticketbottle_payctl.errors import GuardError, PayctlError
+from ticketbottle_payctl.formats import command_line
 from ticketbottle_payctl.jobs.replay.report import (
     CanaryWait,
     PlannedEvent,
@@ -69,10 +70,12 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
     stop: Event | None = None,
     tell: Tell = _silent,
     on_canary: OnCanary = _silent,
+    resume_with: str | None = None,
 ) -> ReplayReport:
     """Record the run with its plan, then apply it. A row that changed after the plan is skipped and recorded as such.
 
-    Each transaction changes at most 1,000 events and is committed or rolled back as a whole.
+    Each transaction changes at most 1,000 events and is committed or rolled back as a whole. ``resume_with`` is the
+    command that an error's hint names to go on.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. The run can be resumed if it was recorded.
@@ -88,7 +91,7 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
     with open_run(engine, run, _LIMITS, also=store_plan):
         return _Application(
             engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell, on_canary=on_canary
-        ).run()
+        ).run(resume_with)
 
 
 def resume_run(  # noqa: PLR0913 - as above
@@ -101,8 +104,11 @@ def resume_run(  # noqa: PLR0913 - as above
     stop: Event | None = None,
     tell: Tell = _silent,
     on_canary: OnCanary = _silent,
+    resume_with: str | None = None,
 ) -> ReplayReport:
     """Apply the rest of a recorded run's plan, with the run's own options. Record who resumed it.
+
+    ``resume_with`` is the command that an error's hint names to go on.
 
     Raises:
         GuardError: the run belongs to another command, or was cancelled.
@@ -120,7 +126,7 @@ def resume_run(  # noqa: PLR0913 - as above
     with reopened_run(engine, run.id, _LIMITS, begin):
         return _Application(
             engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell, on_canary=on_canary
-        ).run()
+        ).run(resume_with)
 
 
 def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) -> int:
@@ -174,11 +180,11 @@ class _Application:
         self._began = self._looked = time.monotonic()
         self._decided = self._locked = 0
 
-    def run(self) -> ReplayReport:
+    def run(self, resume_with: str | None) -> ReplayReport:
         try:
             return self._report(self._apply())
         except PayctlError as error:
-            way_on = f"then `payctl runs resume {self._run_id}`"
+            way_on = f"then `{resume_with or command_line(['runs', 'resume'], [self._run_id])}`"
             error.hint = f"{error.hint}, {way_on}" if error.hint else way_on
             raise
 

@@ -53,6 +53,19 @@ class LeftOut(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Misnamed:
+    """Names that were given as ids of events and are something else, and order codes that no payment has.
+
+    ``replayable`` counts the events of these orders and payments that a replay would requeue.
+    """
+
+    order_codes: tuple[str, ...] = ()
+    payments: tuple[str, ...] = ()
+    replayable: int = 0
+    unknown_orders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayPlan:
     """The events to be requeued, oldest first, and what that means. Instants are UTC.
 
@@ -67,6 +80,7 @@ class ReplayPlan:
     oldest: datetime | None = None
     newest: datetime | None = None
     superseded: tuple[Superseded, ...] = ()
+    misnamed: Misnamed = field(default_factory=Misnamed)
 
     @property
     def by_state(self) -> Counter[str]:

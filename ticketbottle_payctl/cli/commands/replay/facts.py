@@ -86,6 +86,8 @@ class ReplayFacts(Ended):
     newest: NotRequired[datetime | None]
     """When the newest was created, UTC."""
     estimated_seconds: NotRequired[Seconds]
+    meant: NotRequired[str | None]
+    """The command that was meant, if an order code or a payment was given as the id of an event."""
 
 
 class LeftAloneItem(TypedDict):
