@@ -143,6 +143,33 @@ def test_pasted_advice_sends_what_is_lost_and_nothing_that_is_there(
 
 
 @pytest.mark.usefixtures("published")
+def test_pasted_advice_passes_the_guard_of_the_profile(invoke, answer, world, lose, tmp_path, monkeypatch):
+    """A protected profile with a low cap: the command names profile, file, reason and number of events."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "payctl.toml"
+    values = "".join(f'{name} = "{value}"\n' for name, value in world.items())
+    file.write_text(f"[profiles.prod]\n{values}[profiles.prod.guard]\nprotected = true\nmax_affected = 1\n", "utf-8")
+    file.chmod(0o600)
+    lose(2)
+    command, _ = advice(invoke("reconcile", "outbox", "-p", "prod", "--config", str(file)).stdout)
+    command, _ = advice(invoke(*command).stdout)
+    assert answer(*command, "--yes")["counts"]["requeued"] == 2
+
+
+@pytest.mark.usefixtures("published")
+def test_a_read_only_profile_is_advised_no_replay(invoke, answer, world, lose, tmp_path):
+    """Its guard would refuse the replay, so the page names the guard instead of a command."""
+    file = tmp_path / "payctl.toml"
+    values = "".join(f'{name} = "{value}"\n' for name, value in world.items())
+    file.write_text(f"[profiles.replica]\n{values}guard.read_only = true\n", "utf-8")
+    lose()
+    profile = ["-p", "replica", "--config", str(file)]
+    page = invoke("reconcile", "outbox", *profile)
+    assert ("payctl replay" in page.stdout, "profile replica is read-only" in page.stdout) == (False, True)
+    assert answer("reconcile", "outbox", *profile)["result"]["repair"] is None
+
+
+@pytest.mark.usefixtures("published")
 def test_an_event_that_was_sent_again_before_the_plan_was_made_is_not_in_the_plan(lose, engine, answer, world):
     """The row has changed since it was compared, whatever it looks like now."""
     ids = lose(2)

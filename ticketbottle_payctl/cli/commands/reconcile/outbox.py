@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.selector import window
 from ticketbottle_payctl.cli.output.progress import bar
-from ticketbottle_payctl.cli.safety.confirm import Approval, max_affected
+from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.jobs.reconcile.compare_outbox import OutboxComparison, compare_outbox
 from ticketbottle_payctl.jobs.replay import ReplayPlan, plan_replay
@@ -70,13 +70,16 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     first, last = start or now - timedelta(days=1), end or now
     report = compare_outbox(session.services.engine, read, since=first, until=last)
     plan = _repair(session, report)
-    if repair_out is not None and plan.events:
+    adviser = Adviser(session, "reconcile outbox: lost events")
+    if plan.events and adviser.read_only is not None:
+        repair = outbox_result.Repair(plan, None, None, adviser.read_only)
+    elif repair_out is not None and plan.events:
         write_plan(repair_out, StoredPlan(plan, _database(session), {"reconcile": "outbox"}, allow_superseded=False))
-        command = ["payctl", "replay", "--plan", str(repair_out), *_raised_cap(session, len(plan.events))]
+        command = adviser.changing(["replay"], options=["--plan", str(repair_out)], rows=len(plan.events))
         repair = outbox_result.Repair(plan, repair_out, command)
     else:
-        window_again = ["--since", rfc3339(first), "--until", rfc3339(last), "--repair-out", "repair.plan"]
-        repair = outbox_result.Repair(plan, None, ["payctl", "reconcile", "outbox", *window_again])
+        again = ["--since", rfc3339(first), "--until", rfc3339(last), "--repair-out", "repair.plan"]
+        repair = outbox_result.Repair(plan, None, adviser.reading(["reconcile", "outbox"], options=again))
     session.finish(outbox_result.result_of(report, repair, everything=everything))
 
 
@@ -92,10 +95,6 @@ def _repair(session: Session, report: OutboxComparison) -> ReplayPlan:
         allow_published=True,
     )
     return outbox_result.unchanged(plan, report)
-
-
-def _raised_cap(session: Session, events: int) -> list[str]:
-    return ["--max-affected", str(events)] if events > max_affected(session, Approval()) else []
 
 
 def _database(session: Session) -> str:

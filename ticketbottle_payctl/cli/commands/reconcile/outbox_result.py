@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -94,12 +93,14 @@ class DifferenceItem(TypedDict):
 class Repair(NamedTuple):
     """The plan that sends the lost events again, its file, and the command to type next.
 
-    The command applies the plan if there is a file, else it writes the file.
+    The command applies the plan if there is a file, else it writes the file. ``read_only`` names the profile that
+    refuses the replay; then there is neither.
     """
 
     plan: ReplayPlan
     file: Path | None
-    command: Sequence[str]
+    command: str | None
+    read_only: str | None = None
 
 
 def to_repair(report: OutboxComparison) -> list[str]:
@@ -141,7 +142,7 @@ def result_of(report: OutboxComparison, repair: Repair, *, everything: bool) -> 
         "not_judged": {reason.value: number for reason, number in sorted(why.items())},
         "repairable": len(repair.plan.events),
         "repair_file": str(repair.file) if repair.file else None,
-        "repair": shlex.join(repair.command) if repair.file else None,
+        "repair": repair.command if repair.file else None,
     }
     counts: ComparedCounts = {
         "compared": report.compared,
@@ -226,10 +227,14 @@ def _advice(repair: Repair) -> list[Block]:
     if superseded:
         why = "the payment is COMPLETED now; sent again, the event would take away paid tickets"
         blocks.append(line(warn("not to be sent again:"), count(superseded, "superseded event"), dim(why)))
-    if repair.plan.events:
+    if repair.read_only is not None:
+        blocks.append(
+            line(warn("repair:"), f"profile {repair.read_only} is read-only; use one that may change the database")
+        )
+    elif repair.plan.events and repair.command:
         events = count(len(repair.plan.events), "lost event")
         what = f"send {events} again with" if repair.file else f"write a plan that sends {events} again with"
-        blocks += [line(warn("repair:"), what), line(shlex.join(repair.command))]
+        blocks += [line(warn("repair:"), what), line(repair.command)]
     return blocks
 
 
