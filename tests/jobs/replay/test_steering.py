@@ -40,6 +40,33 @@ def test_the_rest_follows_once_the_canary_is_published(outbox, publish):
 
 
 @pytest.mark.usefixtures("dead")
+def test_the_wait_for_the_canary_is_told(outbox, publish):
+    """How many are published and how long it may take, and whether a publisher was seen: it published some."""
+    told = []
+
+    def on_canary(wait):
+        told.append(wait)
+        if len(told) == 3:
+            publish()
+
+    report = outbox.replay(None, ReplayOptions(canary=4, canary_patience=SOON), on_canary=on_canary)
+    assert (report.outcome, report.publisher) == (ReplayOutcome.DONE, True)
+    assert {(wait.published, wait.events) for wait in told} == {(0, 4)}
+    lefts = [wait.left_s for wait in told]
+    assert lefts == sorted(lefts, reverse=True)
+    assert [wait.publisher for wait in told[:3]] == [False] * 3
+    assert SOON.total_seconds() >= lefts[0] > lefts[-1] > 0
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_canary_without_a_publisher_says_that_none_is_running(outbox):
+    """Not known if nothing waited."""
+    options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
+    assert outbox.replay(None, options).publisher is False
+    assert outbox.replay().publisher is None
+
+
+@pytest.mark.usefixtures("dead")
 def test_a_canary_that_dies_stops_the_run(outbox):
     """If a canary event is dead again, the other events are not requeued."""
     with ThreadPoolExecutor(1) as pool:

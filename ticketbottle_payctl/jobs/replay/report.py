@@ -144,11 +144,26 @@ class ReplayOptions:
         return CHUNK if self.rate is None else max(1, min(CHUNK, int(self.rate)))
 
 
+class CanaryWait(NamedTuple):
+    """The state of a canary that is waited for: ``published`` of ``events``, and how long the wait may still take.
+
+    ``publisher`` says whether a publisher is running, and ``unseen_s`` how many seconds ago one was seen. Each is None
+    if that is not known.
+    """
+
+    published: int
+    events: int
+    left_s: float
+    publisher: bool | None
+    unseen_s: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
     """What a run did. ``remaining`` events of its plan were not reached. ``progress`` is where the others are now.
 
-    ``left_alone`` has the first rows that were not requeued.
+    ``left_alone`` has the first rows that were not requeued. ``publisher`` says whether a publisher was running
+    when the wait for the canary ended; it is None if that is not known or nothing waited.
     """
 
     run_id: str
@@ -158,6 +173,7 @@ class ReplayReport:
     progress: Progress
     seconds: float
     left_alone: tuple[RunItem, ...] = ()
+    publisher: bool | None = None
 
     @property
     def requeued(self) -> int:

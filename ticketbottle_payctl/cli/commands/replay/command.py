@@ -228,7 +228,7 @@ def _run(adviser: Adviser, stored: StoredPlan, wanted: ReplayOptions, approval: 
         selector=stored.selector,
         options=wanted.stored() | {APPROVED_ROWS: max_affected(session, approval)},
     )
-    with stop_on_signals() as stop, watched(session, len(stored.plan.events), wanted) as tell:
+    with stop_on_signals() as stop, watched(session, len(stored.plan.events), wanted) as watch:
         report = apply_replay(
             session.services.engine,
             stored.plan,
@@ -236,7 +236,8 @@ def _run(adviser: Adviser, stored: StoredPlan, wanted: ReplayOptions, approval: 
             wanted,
             max_retries=session.settings.max_retries,
             stop=stop.event,
-            tell=tell,
+            tell=watch.tell,
+            on_canary=watch.on_canary,
             resume_with=adviser.changing(["runs", "resume"], [run.id]),
         )
     result = result_of(report, plan=stored.plan, named=named, adviser=adviser, superseded=stored.plan.superseded)

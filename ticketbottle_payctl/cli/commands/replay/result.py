@@ -43,11 +43,13 @@ _ENDED = {
     ReplayOutcome.DONE: "done",
     ReplayOutcome.CANARY_EMPTY: "stopped: no canary event could be requeued, so the canary proved nothing",
     ReplayOutcome.CANARY_FAILED: "stopped: a canary event is dead again",
-    ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time; is a publisher running?",
+    ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time",
     ReplayOutcome.TOO_MANY_ERRORS: "stopped: too many failures",
     ReplayOutcome.SIGNAL: "interrupted",
     ReplayOutcome.CANCELLED: "cancelled",
 }
+
+_PUBLISHER = {True: "a publisher is running", False: "no publisher is running", None: "is a publisher running?"}
 
 
 def result_of_plan(  # noqa: PLR0913 - each by its name
@@ -105,6 +107,7 @@ def result_of(  # noqa: PLR0913 - each by its name
         "published": report.progress.published,
         "dead_again": report.progress.dead,
         "seconds": round(report.seconds, 3),
+        "publisher_running": report.publisher,
         "superseded": len(superseded),
         "superseded_ids": [each.id for each in superseded],
     }
@@ -134,12 +137,13 @@ def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block
         Fields(
             (
                 ("run", report.run_id),
-                ("ended", None if report.outcome is ReplayOutcome.DONE else _ENDED[report.outcome]),
+                ("ended", _ended(report)),
                 ("since then", f"{now.published:,} published, {now.pending:,} pending, {now.dead:,} dead again"),
                 ("skipped", f"{report.skipped:,}" if report.skipped else None),
                 ("failed", f"{report.failed:,}" if report.failed else None),
                 ("not reached", f"{report.remaining:,}" if report.remaining else None),
                 ("next", _next(report, adviser)),
+                ("then", _then(report, adviser)),
                 ("unless", "a publisher is running" if _may_publish(report) else None),
             )
         ),
@@ -151,13 +155,25 @@ def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block
     return blocks
 
 
+def _ended(report: ReplayReport) -> str | None:
+    if report.outcome is ReplayOutcome.DONE:
+        return None
+    if report.outcome is ReplayOutcome.CANARY_TIMEOUT:
+        return f"{_ENDED[report.outcome]}; {_PUBLISHER[report.publisher]}"
+    return _ENDED[report.outcome]
+
+
 def _may_publish(report: ReplayReport) -> bool:
     """Return whether all that is left to do is to publish."""
     progress = report.progress
-    return bool(progress.pending and not progress.dead and not report.remaining)
+    waited = report.outcome is ReplayOutcome.CANARY_TIMEOUT
+    return bool(progress.pending and not progress.dead and not report.remaining and not waited)
 
 
 def _next(report: ReplayReport, adviser: Adviser) -> str | None:
+    if report.outcome is ReplayOutcome.CANARY_TIMEOUT:
+        gone = report.publisher is False
+        return adviser.changing(["publish-outbox"]) if gone else adviser.reading(["doctor"])
     if report.progress.dead:
         return adviser.reading(["errors"], options=["--failed"])
     if report.outcome is ReplayOutcome.CANARY_EMPTY:
@@ -177,6 +193,12 @@ def _nothing(plan: ReplayPlan, code: ExitCode) -> Line:
         return line(bad("✘"), "nothing to replay: no payment has the order code", plan.misnamed.unknown_orders[0])
     why = "no event has this id" if code is ExitCode.NOT_FOUND else "every named event must be left out"
     return line(bad("✘"), f"nothing to replay: {why}")
+
+
+def _then(report: ReplayReport, adviser: Adviser) -> str | None:
+    if report.outcome is not ReplayOutcome.CANARY_TIMEOUT:
+        return None
+    return adviser.changing(["runs", "resume"], [report.run_id])
 
 
 def _left_out(left: LeftOut) -> LeftAloneItem:

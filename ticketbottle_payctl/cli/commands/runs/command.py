@@ -77,7 +77,7 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     act = Act("resume", events, "event", plan, superseded_note(harm))
     approve(session, act, Approval(yes, reason, max_affected or _approved_rows(found), confirm))
     adviser = Adviser(session, reason or "resume")
-    with stop_on_signals() as stop, watched(session, events, wanted) as tell:
+    with stop_on_signals() as stop, watched(session, events, wanted, resumed=True) as watch:
         report = resume_run(
             session.services.engine,
             found,
@@ -85,7 +85,8 @@ def resume_command(  # noqa: PLR0913 - one argument per option
             reason,
             max_retries=session.settings.max_retries,
             stop=stop.event,
-            tell=tell,
+            tell=watch.tell,
+            on_canary=watch.on_canary,
             resume_with=adviser.changing(["runs", "resume"], [found.id]),
         )
     schema = "payctl.runs-resume/1"
