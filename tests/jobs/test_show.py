@@ -83,7 +83,8 @@ def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
     first.produce("payment.completed", b"{}", payment, headers={"eventId": event}, timestamp=stamp)
     assert first.flush(20) == 0
     plan = plan_replay(engine, Selector(ids=(event,)), max_retries=5, allow_published=True)
-    replay(engine, plan, NewRun(str(uuid4()), "replay", Actor("me", "here")), ReplayOptions(), max_retries=5)
+    options = ReplayOptions(allow_published=True)
+    replay(engine, plan, NewRun(str(uuid4()), "replay", Actor("me", "here")), options, max_retries=5)
     producer = Producer(producer_config(settings))
     publish_outbox(engine, producer, PublishOptions())
     producer.close()

@@ -270,10 +270,20 @@ def test_a_run_that_is_done_stays_done(outbox, engine):
     assert outbox.run(report.run_id).status == "done"
 
 
-def test_options_survive_being_stored():
+@pytest.mark.parametrize("allowed", [True, False])
+def test_options_survive_being_stored(allowed):
     """A resumed run has the options that it was started with."""
     options = ReplayOptions(
-        allow_superseded=True, rate=7.5, canary=3, canary_patience=timedelta(seconds=9), max_errors=2
+        allow_published=allowed,
+        allow_superseded=True,
+        rate=7.5,
+        canary=3,
+        canary_patience=timedelta(seconds=9),
+        max_errors=2,
     )
     assert ReplayOptions.restored(options.stored()) == options
-    assert ReplayOptions.restored({}) == ReplayOptions()
+
+
+def test_a_run_of_an_earlier_version_keeps_the_permission_of_its_plan():
+    """Its record does not say whether published events were allowed; its plan was made with that decision."""
+    assert ReplayOptions.restored({}) == ReplayOptions(allow_published=True)

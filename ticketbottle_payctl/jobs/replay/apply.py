@@ -196,7 +196,12 @@ class _Application:
         while not self._stop.is_set():
             began = time.monotonic()
             with transaction(self._engine, _LIMITS) as connection:
-                chunk = store.apply_next(connection, self._run_id, allow_superseded=self._options.allow_superseded)
+                chunk = store.apply_next(
+                    connection,
+                    self._run_id,
+                    allow_published=self._options.allow_published,
+                    allow_superseded=self._options.allow_superseded,
+                )
             if chunk is None:
                 return ReplayOutcome.CANCELLED if self._some_left() else ReplayOutcome.DONE
             self._count(chunk)

@@ -106,6 +106,7 @@ class ReplayOptions:
     (events that another session holds, or that are dead again) end the run.
     """
 
+    allow_published: bool = False
     allow_superseded: bool = False
     rate: float | None = None
     canary: int | None = None
@@ -115,6 +116,7 @@ class ReplayOptions:
     def stored(self) -> dict[str, object]:
         """Return the options as plain values for the record, for :meth:`restored`."""
         return {
+            "allow_published": self.allow_published,
             "allow_superseded": self.allow_superseded,
             "rate": self.rate,
             "canary": self.canary,
@@ -124,10 +126,14 @@ class ReplayOptions:
 
     @classmethod
     def restored(cls, stored: Mapping[str, object]) -> ReplayOptions:
-        """Return the options that :meth:`stored` wrote."""
+        """Return the options that :meth:`stored` wrote.
+
+        A run of an earlier version did not record whether published events were allowed: its plan was made with it.
+        """
         rate, canary, errors = (stored.get(name) for name in ("rate", "canary", "max_errors"))
         patience = stored.get("canary_patience_s")
         return cls(
+            allow_published=stored.get("allow_published") is not False,
             allow_superseded=stored.get("allow_superseded") is True,
             rate=float(rate) if isinstance(rate, int | float) else None,
             canary=canary if isinstance(canary, int) else None,

@@ -74,7 +74,9 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     if plan.events and adviser.read_only is not None:
         repair = outbox_result.Repair(plan, None, None, adviser.read_only)
     elif repair_out is not None and plan.events:
-        write_plan(repair_out, StoredPlan(plan, _database(session), {"reconcile": "outbox"}, allow_superseded=False))
+        chosen: dict[str, object] = {"reconcile": "outbox"}
+        stored = StoredPlan(plan, _database(session), chosen, allow_published=True, allow_superseded=False)
+        write_plan(repair_out, stored)
         command = adviser.changing(["replay"], options=["--plan", str(repair_out)], rows=len(plan.events))
         repair = outbox_result.Repair(plan, repair_out, command)
     else:

@@ -128,6 +128,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         else _read(session, selector, allowed, plan, everything=everything)
     )
     wanted = ReplayOptions(
+        allow_published=stored.allow_published,
         allow_superseded=stored.allow_superseded,
         rate=rate,
         canary=canary,
@@ -188,7 +189,7 @@ def _planned(
         number = count_replay(engine, selector, max_retries=most, **allow)
         refuse_early(session, Act("replay", number, "event"), approval)
     made = plan_replay(engine, selector, max_retries=most, **allow)
-    return StoredPlan(made, _database(session), selector.described(), allowed.superseded)
+    return StoredPlan(made, _database(session), selector.described(), allowed.published, allowed.superseded)
 
 
 def _names_a_part(selector: Selector) -> bool:
@@ -200,7 +201,8 @@ def _read(session: Session, selector: Selector, allowed: _Allowed, path: Path, *
     """Read the plan from a file.
 
     Raises:
-        InputError: selectors or permissions were given too, the file is not a plan, or it is for another database.
+        InputError: selectors or permissions were given too, the file is not a plan or was changed, or it is for
+            another database.
     """
     if selector != Selector() or everything or allowed != _Allowed():
         message = "--plan cannot be combined with selectors, --all, --allow-published or --allow-superseded"
