@@ -22,7 +22,7 @@ from ticketbottle_payctl.cli.output.result import Failure
 from ticketbottle_payctl.errors import PayctlError
 
 HERE = Path(__file__).parent
-NOTICE = "<!-- Made by `make docs` from the code; what is edited here is lost. -->"
+NOTICE = "<!-- `make docs` writes this page from the code. Do not edit it. -->"
 
 
 def pages() -> dict[str, str]:
@@ -37,8 +37,8 @@ def _cli() -> Iterator[str]:
     yield from ("# Commands", "", NOTICE, "", _paragraphs(root.help), "", "| command | |", "|---|---|")
     for entry in registry.COMMANDS:
         yield f"| [{entry.name}](#{entry.name.replace(' ', '-')}) | {_cell(entry.help)} |"
-    yield from ("", "Each command also takes the options that stand at the end of this page, before or after its name.")
-    yield "What its exit code means stands in [errors.md](errors.md)."
+    yield from ("", "Each command also accepts the options at the end of this page, before or after its name.")
+    yield "[errors.md](errors.md) says what its exit codes mean."
     for entry in registry.COMMANDS:
         command, own = _find(root, context, entry.words)
         yield from ("", f"## {entry.name}", "", _paragraphs(command.help), "", "```")
@@ -99,11 +99,11 @@ def _errors() -> Iterator[str]:
         yield f"| {code} | {meaning} |"
     yield from (
         "",
-        "Three exit codes are answers and no errors: 5 says no, 6 that part of it failed, 10 that the time was",
+        "Three exit codes are answers and no errors: 5 means no, 6 means that some of the work failed, and 10 means",
     )
-    yield from ("up. `error` is null then, and the result says more.", "", "## Errors", "")
-    yield "An error on stderr, and `error` in the JSON document, carries one of these codes, a message that says what"
-    yield "failed and on what, and a hint. Below is the usual hint; where more is known, the error says that instead."
+    yield from ("that the time was up. Then `error` is null, and the result has the details.", "", "## Errors", "")
+    yield "An error on stderr, and `error` in the JSON document, has one of these codes, a message that says what"
+    yield "failed, and a hint. The table has the usual hints. If payctl knows more, the error has a more exact hint."
     yield from (
         "",
         "| error | exit code | trying again may help | what it means | what to do |",
@@ -126,8 +126,8 @@ def _failures() -> Iterator[tuple[Failure, str]]:
 
 _NOT_OURS: tuple[tuple[BaseException, str], ...] = (
     (typer.BadParameter(""), "The command line is not understood."),
-    (KeyboardInterrupt(), "Ctrl-C. What was under way was finished or rolled back first."),
-    (TerminatedError(), "SIGTERM. Likewise."),
+    (KeyboardInterrupt(), "Ctrl-C. payctl first finished or rolled back the work in flight."),
+    (TerminatedError(), "SIGTERM. payctl first finished or rolled back the work in flight."),
     (RuntimeError(), "A bug: something that payctl did not expect."),
 )
 

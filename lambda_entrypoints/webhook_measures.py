@@ -30,6 +30,8 @@ REFUSED = {
 }
 """One counter for each answer; a test walks the outcomes and reasons."""
 
+_INDEX_HINT = 'payments has no index on "providerTransactionId": payctl doctor --only reference-index shows the SQL'
+
 COUNTED_AS_REFUSED = {
     "WebhookRejectedSignature",
     "WebhookMalformed",
@@ -50,6 +52,8 @@ def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str 
     facts, alert = report.facts, report.alert
     level = "error" if alert else "info"
     log_event(f"webhook_{report.outcome}", level=level, duration_ms=round(seconds * 1000, 3), **facts)
+    if report.unindexed_payments and warm.once_a_day("webhook_index_missing"):
+        log_event("webhook_index_missing", level="warning", payments=report.unindexed_payments, hint=_INDEX_HINT)
     counter = ACCEPTED.get(report.outcome) or REFUSED[report.reason or ""]
     amounts: dict[str, Amount] = {"WebhookReceived": 1, counter: 1}
     if counter in COUNTED_AS_REFUSED:

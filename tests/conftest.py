@@ -36,11 +36,11 @@ IN_CI = os.environ.get("CI") == "true"
 POSTGRES = os.environ.get("PAYCTL_TEST_POSTGRES", "wheel")
 """The PostgreSQL to use. It is read here because ``own_environment`` hides the variable from the tests."""
 
-GROUPS = {"kafka_server": "kafka", "container": "container", "built": "package"}
-"""Fixtures that are slow to set up, and the group of tests that share each of them in one worker."""
+GROUPS = {"kafka_server": "kafka", "container": "container", "built": "package", "gateway_libraries": "node"}
+"""A fixture that takes long to set up, and the group of tests that share it in one worker."""
 
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
-SERVICES = ("postgres", "mock_kafka", "kafka", "buildah")
+SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries")
 KAFKA_SECONDS = 180
 """Time-out of a test with Apache Kafka, because the first one fetches the jars. Other tests: see pyproject.toml."""
 

@@ -114,6 +114,29 @@ def test_the_watcher_role_measures_the_gateways(engine_as):
     assert "momo" in {one.gateway for one in watch_payments(engine_as("watcher"))}
 
 
+@pytest.mark.parametrize(("role", "seen"), [("publisher", True), ("cleanup", False), ("operator", True)])
+def test_a_role_sees_why_events_wait(engine_as, role, seen):
+    """Dead and blocked events, and the application that locks a row. Only the role's own publishers table is needed."""
+    with engine_as("superuser").begin() as connection:
+        connection.exec_driver_sql("DELETE FROM outbox")
+        insert_events(connection, 1, state="dead", age=timedelta(hours=1))
+        insert_events(connection, 2, age=timedelta(minutes=30))
+        connection.exec_driver_sql(
+            """UPDATE outbox SET "aggregateId" = 'one' WHERE id = (SELECT max(id) FROM outbox)"""
+        )
+        connection.exec_driver_sql("""UPDATE outbox SET "aggregateId" = 'one' WHERE "retryCount" > 0""")
+    with transaction(engine_as("superuser"), Limits(), commit=False) as holder:
+        holder.exec_driver_sql("SELECT 1 FROM outbox FOR UPDATE")
+        report = collect_stats(engine_as(role), max_retries=5, explain=True)
+    said = " | ".join(cause.fact for cause in report.causes)
+    assert "is dead: unknown event type" in said
+    assert "locked by pid" in said
+    assert "payctl" in said
+    report = collect_stats(engine_as(role), max_retries=5, explain=True)
+    hidden = "this role may not read when one ran last" in " | ".join(cause.fact for cause in report.causes)
+    assert hidden is not seen
+
+
 @pytest.mark.parametrize("role", ["webhook", "publisher", "cleanup", "watcher", "operator"])
 def test_every_role_may_read_the_schema_status(engine_as, role):
     """`payctl db status` works as each of these roles."""

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ticketbottle_payctl.formats import count, duration, local, local_and_utc, money, rfc3339, size
+from ticketbottle_payctl.formats import command_line, count, duration, local, local_and_utc, money, rfc3339, size
 
 AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
 
@@ -79,3 +79,18 @@ def test_an_instant_in_a_zone_shows_utc_too():
 def test_a_local_instant_has_milliseconds_and_an_offset():
     """A local time is shown with its offset, because it would be ambiguous without it."""
     assert local(AT, ZoneInfo("Asia/Ho_Chi_Minh")) == "2026-11-22 10:04:05.678+07:00"
+
+
+@pytest.mark.parametrize(
+    ("operands", "options", "text"),
+    [
+        (["a"], ["--x", "y"], "payctl show a --x y"),
+        (["it's $(odd)"], [], """payctl show 'it'"'"'s $(odd)'"""),
+        (["-a", "b"], ["--x"], "payctl show --x -- -a b"),
+        ([" "], [], "payctl show ' '"),
+        ([], [], "payctl show"),
+    ],
+)
+def test_a_command_means_what_it_names_when_it_is_pasted(operands, options, text):
+    """A shell interprets nothing in an operand, and payctl reads none as an option."""
+    assert command_line(["show"], operands, options) == text

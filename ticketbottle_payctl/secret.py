@@ -7,12 +7,16 @@ from typing import NoReturn, final
 
 @final
 class Secret:
-    """A secret text. Only :meth:`reveal` returns it, so every use can be found by a search."""
+    """A secret text. Only :meth:`reveal` returns it, so every use can be found by a search.
 
-    __slots__ = ("__value",)
+    ``origin`` says where the text came from, such as the name of a variable. It is not secret.
+    """
 
-    def __init__(self, value: str) -> None:
+    __slots__ = ("__value", "origin")
+
+    def __init__(self, value: str, origin: str = "") -> None:
         self.__value = value
+        self.origin = origin
 
     def reveal(self) -> str:
         """Return the text. Pass it only to the library or function that needs it."""

@@ -153,6 +153,29 @@ def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database
     assert {line["function_request_id"] for line in called.printed.logs} == {"c6af9ac6-7b61-11e6-9a41-93e8deadbeef"}
 
 
+@pytest.mark.parametrize(
+    ("provider", "payments", "told"),
+    [("payos", 1_000_000, 2), ("payos", 100_000, 0), ("zalopay", 1_000_000, 0)],
+)
+def test_a_missing_index_is_reported_once_a_day(
+    called, shop, database_url, paid, monkeypatch, provider, payments, told
+):
+    """As a warning of its own, at the first callback that may read a large table, and again a day later."""
+    shop.execute(f"UPDATE pg_class SET reltuples = {payments} WHERE oid = 'payments'::regclass")  # noqa: S608
+    for _ in range(3):
+        called(handler, paid(shop.payment(provider)), DATABASE_URL=database_url)
+    now = time.time()
+    monkeypatch.setattr("lambda_entrypoints.warm.time.time", lambda: now + 86_401)
+    for _ in range(3):
+        called(handler, paid(shop.payment(provider)), DATABASE_URL=database_url)
+    lines = [line for line in called.printed.logs if line["message"] == "webhook_index_missing"]
+    assert len(lines) == told
+    for line in lines:
+        assert (line["level"], line["payments"]) == ("WARN", payments)
+        assert "payctl doctor --only reference-index" in line["hint"]
+    assert called.printed.metrics["WebhookAccepted"] == 6
+
+
 def test_no_log_line_contains_the_callback(called, shop, database_url, paid):
     """No line has a body, a query, a MAC or a key, whatever the outcome."""
     for provider in ("zalopay", "payos", "vnpay", "momo"):

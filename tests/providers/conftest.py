@@ -1,4 +1,4 @@
-"""Vectors and a merchant's keys. The signatures are made with the standard library and not with the tested code."""
+"""The vectors, and a merchant's keys. The standard library makes the signatures, not the code under test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DATA = Path(__file__).parent.parent / "data" / "gateway-vectors"
 
 @dataclass(frozen=True)
 class Vector:
-    """A recorded or documented callback with its expected result."""
+    """A recorded or documented callback, and the verdict that payctl must reach."""
 
     name: str
     gateway: str
@@ -30,11 +30,11 @@ class Vector:
 
     @property
     def credentials(self):
-        """The keys in the form that a gateway needs."""
+        """The keys in the form that a gateway takes."""
         return {name: (Secret(str(value)),) for name, value in self.keys.items()}
 
     def verify(self, **changes: object) -> Callback | Rejected:
-        """Change some of the request and return its gateway's verdict."""
+        """Return the gateway's verdict on the request, with changes."""
         return GATEWAYS[self.gateway].verify(replace(self.request, **changes), self.credentials)
 
 
@@ -51,7 +51,7 @@ def _vector(record: dict[str, Any]) -> Vector:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test with ``vector`` for every vector, and with ``payos_vector`` for every vector of PayOS."""
+    """Give a test each vector as ``vector``, or each vector of PayOS as ``payos_vector``."""
     for name, gateways in (("vector", GATEWAYS), ("payos_vector", {"payos"})):
         if name in metafunc.fixturenames:
             chosen = [one for one in vectors() if one.gateway in gateways]
@@ -111,7 +111,7 @@ MOMO_BODY = {
 
 
 class Merchant:
-    """A merchant with keys for every gateway, who can also sign as the gateways do."""
+    """A merchant with keys for every gateway. It can also sign as the gateways do."""
 
     def __init__(self):
         self.zalopay_data = ZALOPAY_DATA
@@ -120,7 +120,7 @@ class Merchant:
         self.momo_body = MOMO_BODY
 
     def credentials(self, gateway: str, **changes: tuple[str, ...]):
-        """Return the keys of one gateway, some of them changed."""
+        """Return the keys of one gateway, with changes."""
         values = {name: (value,) for name, value in KEYS[gateway].items()} | changes
         return {name: tuple(map(Secret, each)) for name, each in values.items()}
 
@@ -135,39 +135,39 @@ class Merchant:
         return hmac.new((key or KEYS[gateway][default]).encode(), data, algorithm).hexdigest()
 
     def zalopay(self, data: str | None = None, *, type: object = 1, mac: object = None, **changes: object) -> Request:  # noqa: A002
-        """Return a signed callback with some of its data changed, or with another text as data."""
+        """Return a signed callback with changes in its data, or with another text as data."""
         text = self.dumps({**self.zalopay_data, **changes}) if data is None else data
         envelope = {"data": text, "mac": self.mac("zalopay", text) if mac is None else mac, "type": type}
         return Request(body=self.dumps(envelope).encode())
 
     def payos(self, signed: str | None = None, *, key: str | None = None, **changes: object) -> Request:
-        """Return a webhook with changed data (``...`` leaves a field out), signed correctly or over another text."""
+        """Return a webhook with changes in its data, signed over its text or another. ``...`` leaves a field out."""
         data = {name: value for name, value in {**self.payos_data, **changes}.items() if value is not ...}
         text = self.payos_text(data) if signed is None else signed
         envelope = {"code": "00", "data": data, "signature": self.mac("payos", text, key=key)}
         return Request(body=self.dumps(envelope).encode())
 
     def payos_text(self, data: dict[str, Any]) -> str:
-        """Return the signed text of simple data."""
+        """Return the signed text of data without arrays and objects."""
         words = {None: "", True: "true", False: "false"}
         values = {name: words[v] if v is None or isinstance(v, bool) else v for name, v in data.items()}
         return "&".join(f"{name}={values[name]}" for name in sorted(values))
 
     def vnpay(self, signed: str | None = None, *, algorithm: str = "sha512", **changes: str | None) -> Request:
-        """Return a signed query with some parameters changed. None leaves one out."""
+        """Return a signed query with changes. None leaves a parameter out."""
         params = {name: value for name, value in {**self.vnpay_params, **changes}.items() if value is not None}
         query = self.form(params)
         text = self.form({name: value for name, value in params.items() if value}) if signed is None else signed
         return Request("GET", query=f"{query}&vnp_SecureHash={self.mac('vnpay', text, algorithm)}")
 
     def momo(self, signed: str | None = None, **changes: object) -> Request:
-        """Return a signed notification with some fields changed. ``...`` leaves one out."""
+        """Return a signed notification with changes. ``...`` leaves a field out."""
         body = {name: value for name, value in {**self.momo_body, **changes}.items() if value is not ...}
         text = self.momo_text(body) if signed is None else signed
         return Request(body=self.dumps({**body, "signature": self.mac("momo", text)}).encode())
 
     def momo_text(self, body: dict[str, Any]) -> str:
-        """Return the signed text."""
+        """Return the signed text of a body."""
         names = sorted(self.momo_body)
         return f"accessKey={KEYS['momo']['access_key']}&" + "&".join(
             f"{name}={self.printed(body.get(name))}" for name in names
@@ -184,7 +184,7 @@ class Merchant:
         return "&".join(f"{name}={quote_plus(params[name], safe='*')}" for name in sorted(params))
 
     def dumps(self, value: object) -> str:
-        """Return compact JSON without escaped letters."""
+        """Return compact JSON in which letters are not escaped."""
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

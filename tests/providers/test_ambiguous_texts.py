@@ -1,4 +1,4 @@
-"""Two different callbacks with the same signed text: at most one of them may settle a payment."""
+"""If two callbacks share a signed text, payctl settles both only if they say the same."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHOSEN_BY_THE_PAYER = [
 
 
 def readings(text):
-    """Yield each way to split a text into name=value pairs."""
+    """Return each way to cut a text into name=value pairs."""
     pieces = text.split("&")
     joints = [place for place in range(1, len(pieces)) if "=" in pieces[place]][:MOST_CUTS]
     for count in range(len(joints) + 1):
@@ -43,14 +43,14 @@ def body(data, signature):
 
 
 def accepted(merchant, text, signature):
-    """Return order, amount and outcome of each reading that is accepted."""
+    """Return the order, amount and outcome of each reading that is accepted."""
     verdicts = [merchant.verify("payos", body(data, signature)) for data in readings(text)]
     return {(one.order_ref, one.reference, one.amount, one.outcome) for one in verdicts if isinstance(one, Callback)}
 
 
 @pytest.mark.parametrize("description", CHOSEN_BY_THE_PAYER)
 def test_a_description_cannot_become_another_order(merchant, description):
-    """The payer chooses the description and PayOS does not escape it, so at most one reading may be accepted."""
+    """The payer chooses the description, and PayOS escapes nothing. At most one reading settles a payment."""
     genuine = merchant.payos(description=description)
     envelope = json.loads(genuine.body)
     assert len(accepted(merchant, payos.signed_text(envelope["data"]), envelope["signature"])) <= 1
@@ -58,14 +58,14 @@ def test_a_description_cannot_become_another_order(merchant, description):
 
 @pytest.mark.parametrize("description", CHOSEN_BY_THE_PAYER[:5])
 def test_an_ambiguous_callback_is_unclear_and_not_a_forgery(merchant, description):
-    """Its signature is genuine, so it has a reason of its own."""
+    """An ambiguous callback is genuine: it gets the reason ambiguous and not the reason of a forgery."""
     verdict = merchant.verify("payos", merchant.payos(description=description))
     assert isinstance(verdict, Unclear)
     assert verdict.reason is UnclearReason.AMBIGUOUS
 
 
 def test_an_ampersand_in_a_harmless_field_is_accepted(merchant):
-    """A bank's name may contain & and =, because no important field can be cut out of it."""
+    """A bank's name may contain &, because no deciding field can be cut out of it."""
     verdict = merchant.verify("payos", merchant.payos(counterAccountBankName="A & B=C"))
     assert isinstance(verdict, Callback)
 
@@ -78,7 +78,7 @@ pieces = st.sampled_from(
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(description=st.lists(pieces, max_size=5).map("".join), name=st.lists(pieces, max_size=4).map("".join))
 def test_no_two_readings_of_one_text_are_accepted(merchant, description, name):
-    """For any two field values, all accepted readings have the same order, amount and outcome."""
+    """Whatever two fields contain, all accepted readings have the same order, amount and outcome."""
     genuine = merchant.payos(description=description, counterAccountName=name)
     envelope = json.loads(genuine.body)
     assert len(accepted(merchant, payos.signed_text(envelope["data"]), envelope["signature"])) <= 1

@@ -24,7 +24,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize(("token", "text"), NUMBERS.items())
 def test_a_number_is_written_as_javascript_writes_it(token, text):
-    """Fractions and exponents have JavaScript's format and not Python's."""
+    """Fractions and exponents are printed as JavaScript prints them, not as Python does."""
     assert number_text(Real(token)) == text
 
 
@@ -39,30 +39,30 @@ def test_a_number_is_written_as_javascript_writes_it(token, text):
     ],
 )
 def test_integers_beyond_two_to_the_53_lose_digits_as_in_javascript(number, text):
-    """The signed text has the digits that a JavaScript double can hold."""
+    """A whole number beyond 2^53 is signed with the digits of its double."""
     assert number_text(number) == text
 
 
 def test_an_integer_beyond_every_double_is_refused():
-    """JavaScript would sign Infinity, which no gateway sends."""
+    """JavaScript would sign Infinity for such a number, which no gateway sends."""
     with pytest.raises(MalformedError):
         number_text(10**400)
 
 
 def test_names_are_sorted_as_in_a_javascript_object():
-    """Array indexes come first by value, and other names follow by UTF-16 code unit."""
+    """Array indexes come first, by value. Other names are sorted by UTF-16 units, so an emoji precedes U+FFFF."""
     names = ["a", "_", "Z", "10", "9", "01", "4294967295", "4294967294", "\uffee", "😀", "é"]
     assert sorted_names(names) == ["9", "10", "4294967294", "01", "4294967295", "Z", "_", "a", "é", "😀", "\uffee"]
 
 
 def test_json_is_printed_as_json_stringify_prints_it():
-    """JSON is compact, keeps diacritics, escapes quotes and control characters, and prints 1.0 as 1."""
+    """Letters are not escaped, quotes and control characters are, 1.0 becomes 1, and index names come first."""
     value = {"b": 'Vé "VIP"\n\x01\x7f\u2028', "a": [Real("1.0"), True, None, {"x": 1, "2": 2, "1": {}}]}
     assert stringify(value) == '{"b":"Vé \\"VIP\\"\\n\\u0001\x7f\u2028","a":[1,true,null,{"1":{},"2":2,"x":1}]}'
 
 
 def test_deep_nesting_is_refused():
-    """Deeply nested content raises MalformedError and does not exhaust the stack."""
+    """A document that the parser accepts is refused if printing it would exhaust the stack."""
     value: list = []
     for _ in range(500):
         value = [value]

@@ -22,19 +22,19 @@ def reason(verdict):
 
 @pytest.mark.parametrize("absent", ["partner_code", "access_key", "secret_key"])
 def test_momo_without_its_keys_is_not_configured(merchant, absent):
-    """Verification needs partner code, access key and secret key."""
+    """MoMo is not configured if one of its three values is missing."""
     assert reason(merchant.verify("momo", merchant.momo(), **{absent: ("",)})) is RejectReason.NOT_CONFIGURED
 
 
 def test_momo_accepts_any_combination_of_rotating_keys(merchant):
-    """The access key is part of the signed text, so old and new keys are tried in every combination."""
+    """The access key is part of the signed text, so each old and new key is tried with each other."""
     keys = {"access_key": ("new", "canary-momo-access"), "secret_key": ("new", "canary-momo-secret")}
     assert isinstance(merchant.verify("momo", merchant.momo(), **keys), Callback)
 
 
 @pytest.mark.parametrize("name", ["amount", "orderId", "resultCode", "transId", "message", "extraData", "responseTime"])
 def test_a_momo_callback_without_a_signed_field_is_unreadable(merchant, name):
-    """All twelve signed fields are required. A callback without one of them settles nothing."""
+    """A genuine callback without one of the twelve signed fields is kept and settles nothing."""
     assert reason(merchant.verify("momo", merchant.momo(**{name: ...}))) is UnclearReason.UNREADABLE
 
 
@@ -69,19 +69,19 @@ def test_a_momo_callback_without_a_signed_field_is_unreadable(merchant, name):
     ],
 )
 def test_a_signed_momo_callback_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A right signature does not make a wrong type, order id or amount acceptable."""
+    """A valid signature does not excuse a wrong type, an undocumented order id or an invalid amount."""
     assert reason(merchant.verify("momo", merchant.momo(**changes))) is UnclearReason.UNREADABLE
 
 
 def test_null_in_a_descriptive_momo_field_is_an_empty_text(merchant):
-    """Null and an empty text are signed in the same way, and the field decides nothing."""
+    """In a field that decides nothing, null and an empty text are signed alike."""
     text = merchant.momo_text(merchant.momo_body)
     assert isinstance(merchant.verify("momo", merchant.momo(text, extraData=None)), Callback)
 
 
 @pytest.mark.parametrize("signed", ["450000", "450000.0"])
 def test_a_momo_amount_with_a_zero_fraction_is_accepted(merchant, signed):
-    """The amount 450000.0 is accepted, whether it is signed as 450000 or as 450000.0."""
+    """450000.0 is accepted, whether MoMo signs it as 450000 or as 450000.0."""
     text = merchant.momo_text({**merchant.momo_body, "amount": signed})
     assert merchant.verify("momo", merchant.momo(text, amount=450000.0)).amount == 450000
 
@@ -93,7 +93,7 @@ def test_a_momo_amount_with_a_zero_fraction_is_accepted(merchant, signed):
     + [(code, Outcome.FAILED) for code in (98, 99, 1001, 1002, 1004, 1007, 1026, 2019, 4001, 4002, 4100)],
 )
 def test_a_documented_final_momo_code_decides_the_outcome(merchant, code, outcome):
-    """0 is paid, four codes are cancellations, and eleven codes are failures."""
+    """Code 0 is paid, four codes are cancellations, and eleven codes are final failures."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
 
@@ -106,13 +106,13 @@ def test_a_documented_final_momo_code_decides_the_outcome(merchant, code, outcom
     + [(code, IgnoredBecause.UNDOCUMENTED) for code in (1, 9, 44, 1008, 31337, -1)],
 )
 def test_a_momo_code_that_is_not_final_settles_nothing(merchant, code, because):
-    """A failure releases tickets, so only documented final failures count as failures."""
+    """A failure releases tickets, so only a documented final failure settles a payment as FAILED."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
 
 
 def test_a_momo_wallet_agreement_is_ignored(merchant):
-    """An account binding with the amount 0 is genuine but not about money."""
+    """A notification about linking a wallet has the amount 0, and payctl acknowledges it."""
     verdict = merchant.verify("momo", merchant.momo(amount=0, resultCode=9000))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, IgnoredBecause.AGREEMENT)
     assert verdict.amount is None
@@ -120,15 +120,12 @@ def test_a_momo_wallet_agreement_is_ignored(merchant):
 
 @pytest.mark.parametrize("partner", ["OTHER", "tbmomo", ""])
 def test_a_momo_callback_for_another_merchant_is_refused(merchant, partner):
-    """The signature is right, but partnerCode is not the configured one."""
+    """A callback with a valid signature and another partnerCode is refused."""
     assert reason(merchant.verify("momo", merchant.momo(partnerCode=partner))) is RejectReason.OTHER_MERCHANT
 
 
 def test_one_momo_signature_does_not_pay_two_orders(merchant):
-    """MoMo does not escape values, so a crafted orderInfo could move the border between fields.
-
-    The second reading of the same signed text is ambiguous and settles nothing.
-    """
+    """Values are not escaped, so the text of orderInfo could be read as another order. That reading settles nothing."""
     worded = "x&orderId=VICTIM-2&orderInfo=y"
     genuine = merchant.momo(orderInfo=worded)
     assert merchant.verify("momo", genuine).order_ref == "TB-ROCK-20261205-7K2M9QXA"
@@ -144,7 +141,7 @@ def test_one_momo_signature_does_not_pay_two_orders(merchant):
 
 
 def test_a_long_momo_order_id_is_checked_quickly(merchant):
-    """The documented pattern would backtrack exponentially on this order id."""
+    """An order id that would make the documented pattern backtrack for ever is checked at once."""
     started = perf_counter()
     assert reason(merchant.verify("momo", merchant.momo(orderId="a" * 60_000 + "!"))) is UnclearReason.UNREADABLE
     assert perf_counter() - started < 1

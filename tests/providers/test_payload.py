@@ -51,14 +51,14 @@ HOSTILE = {
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_body_raises_malformed_error(body):
-    """The error's text quotes nothing of the body."""
+    """Each invalid body raises MalformedError, whose text quotes nothing of the body."""
     with pytest.raises(MalformedError) as refusal:
         read_body(body)
     assert refusal.value.detail == str(refusal.value)
 
 
 def test_numbers_in_a_body_keep_every_digit():
-    """Long integers are exact and fractions keep their characters, because no float is used."""
+    """No number is rounded: long whole numbers are exact, and fractions keep their characters."""
     read = read_body(b'{"id":900719925474099312345,"amount":450000.00,"zero":-0,"tiny":1e-400}')
     assert read == {"id": 900719925474099312345, "amount": Real("450000.00"), "zero": 0, "tiny": Real("1e-400")}
 
@@ -88,7 +88,7 @@ def test_an_escaped_surrogate_pair_equals_the_raw_letter():
     ],
 )
 def test_a_whole_number_is_recognised_without_rounding(value, whole):
-    """A JSON number with a whole value is that integer. true and text are not numbers."""
+    """450000.0 is 450000, true is not 1, and a text is not a number."""
     assert whole_number(value) == whole
 
 
@@ -96,24 +96,24 @@ def test_a_whole_number_is_recognised_without_rounding(value, whole):
     "text", ["0450000", "+1", "-1", " 1", "1 ", "1.0", "1e3", "", "\uff14\uff15", "٤٥", "1_0", "9" * 65]
 )
 def test_a_text_with_other_characters_than_digits_is_not_a_number(text):
-    """Signs, spaces, leading zeros and digits of other scripts are refused."""
+    """A sign, a space, a leading zero and digits of other scripts are refused."""
     assert digits(text) is None
 
 
 @pytest.mark.parametrize("amount", [None, 0, -1, 10**15 + 1])
 def test_an_amount_is_positive_and_bounded(amount):
-    """A zero, negative or absurdly large amount raises MalformedError."""
+    """Zero, negative and very large amounts are refused."""
     with pytest.raises(MalformedError):
         amount_of(amount)
 
 
 def test_a_transaction_id_of_zero_becomes_none():
-    """Gateways send 0 if there is no transaction, so 0 must not become an id."""
+    """A gateway sends 0 if there is no transaction, and 0 does not become an id."""
     assert (transaction_id_of(0), transaction_id_of(2**53 + 1)) == (None, "9007199254740993")
 
 
 @pytest.mark.parametrize("value", ["", "a\x00b", "a\nb", "\x7f", None, 5, ["a"], {}])
 def test_a_text_with_control_characters_is_refused(value):
-    """PostgreSQL cannot store NUL, and a terminal would obey the other ones."""
+    """A text with a control character is refused: PostgreSQL cannot store NUL, and a terminal obeys the others."""
     with pytest.raises(MalformedError):
         text_of({"name": value}, "name")

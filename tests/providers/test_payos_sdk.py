@@ -27,6 +27,6 @@ def accepted_by_the_library(vector):
 
 
 def test_payos_s_own_library_agrees_with_payctl(payos_vector):
-    """Both accept and refuse the same webhooks, except those in DISAGREEMENTS."""
+    """PayOS's own Python library accepts and refuses the same webhooks, except for the listed ones."""
     agrees = accepted_by_the_library(payos_vector) == isinstance(payos_vector.verify(), Callback)
     assert agrees != (payos_vector.name in DISAGREEMENTS)

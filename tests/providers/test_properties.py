@@ -20,7 +20,7 @@ json_values = st.recursive(
 
 
 def signed_text(gateway, request):
-    """Return the text that the signature covers."""
+    """Return the signed text of a request, to see whether a change touches it."""
     if gateway == "vnpay":
         return vnpay.canonical_text(vnpay.read_query(request.query))
     body = json.loads(request.body)
@@ -33,7 +33,7 @@ def signed_text(gateway, request):
 @quick
 @given(data=st.data())
 def test_changing_a_signed_byte_is_refused(merchant, gateway, data):
-    """After any byte is changed, the callback is refused or its signed text and its meaning are the same."""
+    """If one byte is replaced, the callback is refused or says exactly the same."""
     genuine = getattr(merchant, gateway)()
     expected = merchant.verify(gateway, genuine)
     raw = genuine.query.encode() if gateway == "vnpay" else genuine.body
@@ -51,7 +51,7 @@ def test_changing_a_signed_byte_is_refused(merchant, gateway, data):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_signature_with_a_changed_digit_or_length_is_refused(merchant, gateway):
-    """Every digit of the signature and its length are compared."""
+    """Each digit of the signature and its length are compared."""
     genuine = getattr(merchant, gateway)()
     if gateway == "vnpay":
         head, _, mac = genuine.query.rpartition("=")
@@ -70,7 +70,7 @@ def test_a_signature_with_a_changed_digit_or_length_is_refused(merchant, gateway
 @quick
 @given(body=st.binary(max_size=200), query=st.text(st.characters(), max_size=200), path=st.text(max_size=20))
 def test_verifying_random_bytes_never_raises(merchant, gateway, body, query, path):
-    """Any body, query and path are rejected without an exception."""
+    """Any body, query and path are refused without an exception."""
     request = Request(path=path, query=query, body=body)
     assert isinstance(merchant.verify(gateway, request), Rejected)
     resolve(request)
@@ -80,7 +80,7 @@ def test_verifying_random_bytes_never_raises(merchant, gateway, body, query, pat
 @quick
 @given(data=st.data())
 def test_verifying_random_json_never_raises(merchant, gateway, data):
-    """Any value in any field gives a verdict and never an exception."""
+    """Any value in any field of the body gives a verdict and no exception."""
     body = json.loads(getattr(merchant, gateway)().body)
     name = data.draw(st.sampled_from(sorted(body)) | st.text(max_size=8))
     inner = gateway == "payos" and data.draw(st.booleans())
@@ -94,7 +94,7 @@ def test_verifying_random_json_never_raises(merchant, gateway, data):
 @quick
 @given(name=st.text(min_size=1, max_size=12), value=json_values.filter(lambda v: "Infinity" not in str(v)))
 def test_an_unknown_unsigned_field_changes_nothing(merchant, gateway, name, value):
-    """Gateways add fields without notice, and a field outside the signed content is ignored."""
+    """Gateways add fields without notice, and an unsigned new field is ignored."""
     genuine = getattr(merchant, gateway)()
     body = json.loads(genuine.body)
     try:
@@ -118,7 +118,7 @@ def test_an_unknown_unsigned_field_changes_nothing(merchant, gateway, name, valu
     )
 )
 def test_a_new_signed_payos_field_is_accepted(merchant, fields):
-    """If PayOS adds a field to data and signs it by its rules, the webhook still verifies."""
+    """A webhook with a new field in data is accepted if the field is signed by the rules."""
     data = {**fields, **merchant.payos_data}
     words = {None: "", True: "true", False: "false"}
     empty = ("null", "undefined")
@@ -139,7 +139,7 @@ def test_a_new_signed_payos_field_is_accepted(merchant, fields):
     )
 )
 def test_a_new_signed_vnpay_parameter_is_accepted(merchant, params):
-    """If VNPAY adds a parameter and signs it by its rules, the callback still verifies."""
+    """A callback with a new vnp_ parameter is accepted if the parameter is signed by the rules."""
     added = {name: value for name, value in params.items() if name not in merchant.vnpay_params}
     expected = merchant.verify("vnpay", merchant.vnpay())
     assert merchant.verify("vnpay", merchant.vnpay(**added)) == expected

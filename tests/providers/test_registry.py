@@ -22,19 +22,19 @@ from ticketbottle_payctl.secret import Secret
     ],
 )
 def test_the_path_names_the_gateway(path, name):
-    """Spelling, case, stage and trailing slash do not matter, and the last known segment decides."""
+    """Spelling, case, stage and trailing slash do not matter, and the last known segment counts."""
     assert resolve(Request(path=path)).name == name
 
 
 @pytest.mark.parametrize("path", ["", "/", "/webhook", "/webhook/zalopays", "/webhook/zalo%70ay", "/webhook/stripe"])
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"data":1}', b"not json"])
-def test_a_request_of_no_gateway_resolves_to_none(path, body):
-    """If neither path nor body belongs to a gateway, resolve returns None without an exception."""
+def test_a_request_of_no_gateway_is_not_resolved(path, body):
+    """A request with an unknown path and shape gives None and no exception."""
     assert resolve(Request(path=path, body=body)) is None
 
 
 def test_the_error_for_an_unknown_gateway_lists_the_known_ones():
-    """The hint for a misspelt gateway has all four names."""
+    """The error for a mistyped gateway lists the four names."""
     assert by_name("Pay-OS") is GATEWAYS["payos"]
     with pytest.raises(NotFoundError) as missing:
         by_name("stripe")
@@ -42,7 +42,7 @@ def test_the_error_for_an_unknown_gateway_lists_the_known_ones():
 
 
 def test_the_gateways_variables_have_their_deployed_names():
-    """Renaming a variable would turn a gateway off in production."""
+    """A renamed variable would turn a gateway off in production."""
     fields = {field.env: field.signs_callbacks for gateway in GATEWAYS.values() for field in gateway.fields}
     assert fields == {
         "ZALOPAY_APP_ID": True,
@@ -60,7 +60,7 @@ def test_the_gateways_variables_have_their_deployed_names():
 
 
 def test_credentials_are_looked_up_by_environment_name():
-    """Each field gets the values of its variable, or an empty tuple."""
+    """Each field gets the values of its variable, or none."""
     known = {"MOMO_SECRET_KEY": (Secret("new"), Secret("old"))}
     found = credentials(GATEWAYS["momo"], lambda env: known.get(env, ()))
     assert found == {"partner_code": (), "access_key": (), "secret_key": (Secret("new"), Secret("old"))}

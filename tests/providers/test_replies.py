@@ -42,7 +42,7 @@ STATUS = {
 
 @pytest.mark.parametrize("answer", Answer)
 def test_zalopay_replies_have_a_return_code(answer):
-    """The status is always 200, and only return_code 0 makes ZaloPay call again."""
+    """The HTTP status is always 200, and only return_code 0 asks for another call."""
     reply = GATEWAYS["zalopay"].reply(answer)
     code, message = ZALOPAY[answer]
     assert (reply.status, json.loads(reply.body)) == (200, {"return_code": code, "return_message": message})
@@ -50,7 +50,7 @@ def test_zalopay_replies_have_a_return_code(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_vnpay_replies_have_an_rspcode(answer):
-    """The status is always 200. 00 and 02 end the calls, also for a failed or held payment."""
+    """The HTTP status is always 200. RspCode 00 and 02 end the calls, so a received failed or held payment gets 00."""
     reply = GATEWAYS["vnpay"].reply(answer)
     code, message = VNPAY[answer]
     assert (reply.status, json.loads(reply.body)) == (200, {"RspCode": code, "Message": message})
@@ -58,7 +58,7 @@ def test_vnpay_replies_have_an_rspcode(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_payos_replies_have_an_http_status(answer):
-    """Every genuine webhook gets 200, also for an unknown order, because PayOS could not register the URL otherwise."""
+    """Each genuine webhook gets 200, also for an unknown order, because the URL could not be registered otherwise."""
     reply = GATEWAYS["payos"].reply(answer)
     assert reply.status == STATUS[answer]
     assert json.loads(reply.body)["success"] is (reply.status == 200)
@@ -66,7 +66,7 @@ def test_payos_replies_have_an_http_status(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_momo_replies_to_genuine_notifications_are_204_without_body(answer):
-    """The reply has no content and no content type."""
+    """A genuine notification gets 204 without a body and without a content type."""
     reply = GATEWAYS["momo"].reply(answer)
     expected = 204 if STATUS[answer] == 200 else STATUS[answer]
     assert reply.status == expected
@@ -75,7 +75,7 @@ def test_momo_replies_to_genuine_notifications_are_204_without_body(answer):
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_every_reply_body_is_json(name):
-    """The content type is application/json, and a gateway without keys replies "not configured"."""
+    """Each body is JSON with its content type. A gateway without keys answers "not configured"."""
     replies = {answer: GATEWAYS[name].reply(answer) for answer in Answer}
     for reply in replies.values():
         if reply.body:
@@ -86,6 +86,6 @@ def test_every_reply_body_is_json(name):
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_replies_do_not_share_their_headers(name):
-    """Adding a header to one reply does not change the next reply."""
+    """A header that is added to one reply does not appear in the next one."""
     GATEWAYS[name].reply(Answer.BAD_SIGNATURE).headers["x"] = "y"
     assert "x" not in GATEWAYS[name].reply(Answer.BAD_SIGNATURE).headers

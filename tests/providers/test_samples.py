@@ -19,8 +19,8 @@ CASES = [(name, field) for name, fields in FIELDS.items() for field in fields.sp
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_sample_verifies_with_its_own_keys(name):
-    """A person without a merchant account can see a callback that verifies."""
+def test_a_sample_is_genuine_under_its_own_keys(name):
+    """A reader without an account at a gateway can see a callback verified."""
     one = SAMPLES[name]
     verdict = GATEWAYS[one.gateway].verify(one.request, one.credentials)
     assert isinstance(verdict, Callback)
@@ -28,7 +28,7 @@ def test_a_sample_verifies_with_its_own_keys(name):
 
 
 def test_every_gateway_has_a_sample_with_its_name():
-    """Only VNPay's sample is made up, because VNPay publishes none, and its text says so."""
+    """--example zalopay, payos, vnpay and momo work. Only VNPay's is made up, because VNPay publishes none."""
     assert set(GATEWAYS) <= set(SAMPLES)
     assert {one.gateway for one in SAMPLES.values() if not one.genuine} == {"vnpay"}
     assert "Made for this example" in SAMPLES["vnpay"].about
@@ -37,7 +37,7 @@ def test_every_gateway_has_a_sample_with_its_name():
 
 @pytest.mark.parametrize(("name", "field"), CASES)
 def test_a_tampered_sample_is_refused_and_names_the_change(name, field):
-    """Changing one signed field makes the signature wrong, and the sentence names the field."""
+    """If one signed field is changed and the signature is not, the sample is refused."""
     one = SAMPLES[name]
     tampered = tamper(one, field)
     verdict = GATEWAYS[one.gateway].verify(tampered.request, one.credentials)
@@ -49,7 +49,7 @@ def test_a_tampered_sample_is_refused_and_names_the_change(name, field):
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_tampering_changes_only_the_given_field(name):
-    """If the old value is put back, the sample verifies again."""
+    """With the old value put back, the sample is genuine again."""
     one = SAMPLES[name]
     tampered = tamper(one, "amount")
     _, _, change = tampered.sentence.partition(" was changed from ")
@@ -71,7 +71,7 @@ def test_the_sentence_about_a_change_has_field_and_both_values():
 
 
 def test_the_error_for_an_unknown_sample_or_field_lists_the_known_ones():
-    """The hint lists the samples, or the fields of the sample."""
+    """The error for an unknown example or field lists the known ones."""
     with pytest.raises(NotFoundError) as missing:
         sample("stripe")
     assert "zalopay" in (missing.value.hint or "")

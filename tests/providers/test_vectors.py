@@ -16,7 +16,7 @@ REJECTED = {
 
 
 def said(verdict):
-    """Return a verdict in the form that the vectors use."""
+    """Return a verdict in the words of the vectors."""
     if not isinstance(verdict, Callback):
         return REJECTED
     return {
@@ -29,12 +29,12 @@ def said(verdict):
 
 
 def test_a_vector_gives_its_expected_verdict(vector):
-    """Every published, captured and constructed callback gets the verdict in its file."""
+    """Each published, captured and constructed callback gets the verdict in its record."""
     assert said(vector.verify()) == vector.expect
 
 
 def test_path_and_shape_of_a_vector_lead_to_the_same_gateway(vector):
-    """Only a callback without a signature cannot be recognised by its shape."""
+    """Path and shape lead to the same gateway. Only a callback without a signature has no shape."""
     assert resolve(vector.request).name == vector.gateway
     by_shape = resolve(replace(vector.request, path="/hook"))
     missing = "-missing-" in vector.name and vector.gateway != "vnpay"
@@ -42,14 +42,14 @@ def test_path_and_shape_of_a_vector_lead_to_the_same_gateway(vector):
 
 
 def test_the_previous_keys_verify_during_a_rotation(vector):
-    """If the old keys come second, every vector gets the same verdict."""
+    """If the old key is the second one, each vector gets the same verdict."""
     credentials = {name: (Secret("the new value"), *values) for name, values in vector.credentials.items()}
     gateway = resolve(vector.request)
     assert said(gateway.verify(vector.request, credentials)) == vector.expect
 
 
 def test_no_vector_verifies_at_another_gateway(vector):
-    """Another gateway rejects the callback even with the same keys."""
+    """A callback that is sent to another gateway's path is refused, even if both have the same keys."""
     for name, gateway in GATEWAYS.items():
         if name != vector.gateway:
             keys = tuple(value for values in vector.credentials.values() for value in values)
@@ -58,7 +58,7 @@ def test_no_vector_verifies_at_another_gateway(vector):
 
 
 def test_every_gateway_has_valid_and_invalid_vectors(pytestconfig):
-    """Each gateway has at least seven of each kind, so an empty folder fails."""
+    """Each gateway has vectors that are valid and vectors that are not, so a missing file is noticed."""
     files = sorted((pytestconfig.rootpath / "tests/data/gateway-vectors").glob("*.json"))
     found = Counter(
         (one["gateway"], one["expect"]["valid"]) for path in files for one in loads(path.read_text("utf-8"))

@@ -16,7 +16,7 @@ def credentials_for(merchant):
 
 
 def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
-    """The fields have the values that scripts rely on, and are null if the callback is not valid."""
+    """The report has the fields that scripts rely on. They are null if the callback is not valid."""
     report = verify_signature(vector.request, None, lambda _: vector.credentials)
     assert {name: getattr(report, name) for name in vector.expect} == vector.expect
     assert report.provider == vector.gateway
@@ -26,13 +26,13 @@ def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
 
 
 def test_the_verify_report_gives_the_reason_of_an_ignored_callback(merchant, credentials_for):
-    """A ping is valid and ignored, and its reason is the stable word "ping"."""
+    """A ping is valid and changes no payment, and its reason is a stable word."""
     report = verify_signature(merchant.payos(orderCode=123, description="VQRIO123"), None, credentials_for)
     assert (report.valid, report.outcome, report.reason) == (True, "IGNORED", "ping")
 
 
 def test_a_request_of_no_gateway_is_rejected_without_a_provider(credentials_for):
-    """The report has a sentence about the path and no provider."""
+    """A request with an unknown path and shape is rejected with a sentence and no exception."""
     report = verify_signature(Request(body=b"hello"), None, credentials_for)
     assert report == VerifyReport(
         provider=None, valid=False, outcome="REJECTED", reason="malformed", detail=report.detail
@@ -41,13 +41,13 @@ def test_a_request_of_no_gateway_is_rejected_without_a_provider(credentials_for)
 
 
 def test_verify_signature_uses_the_given_gateway(merchant, credentials_for):
-    """A PayOS webhook that is checked as ZaloPay's is refused, whatever its shape is."""
+    """A PayOS webhook that is checked as ZaloPay's is refused, whatever its shape."""
     report = verify_signature(merchant.payos(), GATEWAYS["zalopay"], credentials_for)
     assert (report.provider, report.valid) == ("zalopay", False)
 
 
 def test_an_explanation_tries_the_other_gateways_keys(merchant):
-    """If two gateways' keys are mixed up, the hint names the key that matches."""
+    """If the keys of two gateways were confused, the hint names both variables."""
     request = merchant.momo()
     mixed = {"secret_key": ("wrong",)}
 
@@ -59,12 +59,14 @@ def test_an_explanation_tries_the_other_gateways_keys(merchant):
         )
 
     report = verify_signature(request, None, swapped, explain=True)
-    assert report.hints == ("would match under zalopay's key2: the key or the profile is another one's",)
+    assert report.hints == (
+        "would match under ZALOPAY_KEY2 instead of MOMO_SECRET_KEY: does the key belong to another gateway or profile?",
+    )
     assert report.canonical is not None
 
 
 def test_a_broken_setting_of_another_gateway_does_not_stop_an_explanation(merchant):
-    """The explanation leaves out the keys that cannot be read."""
+    """The explanation leaves out keys that cannot be read, and continues."""
 
     def credentials_for(gateway):
         if gateway.name != "momo":
@@ -78,7 +80,7 @@ def test_a_broken_setting_of_another_gateway_does_not_stop_an_explanation(mercha
 
 
 def test_verification_loads_no_database_kafka_or_http_client():
-    """verify-signature starts quickly, because it imports only what it needs."""
+    """The command starts fast, because it imports only what it needs."""
     code = "import sys, ticketbottle_payctl.jobs.verify_signature as _; print(*{m.split('.')[0] for m in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "ticketbottle_payctl" in loaded

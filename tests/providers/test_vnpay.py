@@ -21,12 +21,12 @@ def reason(verdict):
 
 @pytest.mark.parametrize("absent", ["tmn_code", "hash_secret"])
 def test_vnpay_without_its_keys_is_not_configured(merchant, absent):
-    """Verification needs the terminal code and the hash secret."""
+    """VNPay is not configured without the terminal code or the secret."""
     assert reason(merchant.verify("vnpay", merchant.vnpay(), **{absent: ()})) is RejectReason.NOT_CONFIGURED
 
 
 def test_vnpay_values_are_form_encoded():
-    """Only letters, digits and * - . _ stay as they are. Python's own function would not encode the tilde."""
+    """Only letters, digits and * - . _ are not escaped. Python's own function differs for the tilde."""
     assert form_encoded("aZ09*-._ ~!'()/é+&=") == "aZ09*-._+%7E%21%27%28%29%2F%C3%A9%2B%26%3D"
 
 
@@ -40,7 +40,7 @@ def test_vnpay_values_are_form_encoded():
     ],
 )
 def test_vnpay_signs_the_encoding_that_it_sends(merchant, encode):
-    """The query is first checked as received, so every encoding in VNPAY's samples verifies."""
+    """The query is tried as received first, so each of VNPAY's differing samples is accepted."""
     query = merchant.vnpay(vnp_OrderInfo="Vé * (2) ~ é").query.rpartition("&")[0]
     sent = encode(query)
     request = replace(merchant.vnpay(), query=f"{sent}&vnp_SecureHash={merchant.mac('vnpay', sent, 'sha512')}")
@@ -60,7 +60,7 @@ def test_vnpay_signs_the_encoding_that_it_sends(merchant, encode):
     ],
 )
 def test_a_vnp_parameter_given_twice_is_refused(merchant, appended):
-    """A repeated vnp_ parameter is malformed in any spelling, even with the same value."""
+    """A repeated parameter is refused in any spelling, even with the same value."""
     genuine = merchant.vnpay()
     request = replace(genuine, query=f"{genuine.query}&{appended}")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
@@ -82,7 +82,7 @@ def test_a_vnp_parameter_given_twice_is_refused(merchant, appended):
     ],
 )
 def test_unsigned_vnpay_parameters_change_nothing(merchant, beside):
-    """Foreign parameters, empty ones and the hash type do not change the verdict."""
+    """Foreign parameters, empty parameters and the hash type decide nothing, not even the algorithm."""
     genuine = merchant.vnpay()
     expected = merchant.verify("vnpay", genuine)
     assert isinstance(expected, Callback)
@@ -92,7 +92,7 @@ def test_unsigned_vnpay_parameters_change_nothing(merchant, beside):
 
 @pytest.mark.parametrize("appended", ["vnp_New=%FF", "vnp_%FF=1", "vnp_New=%C0%AF", "vnp_New=\ud800"])
 def test_a_vnp_parameter_that_is_not_utf_8_is_refused(merchant, appended):
-    """Bytes that are not UTF-8 have no documented encoding."""
+    """Bytes that are not text have no documented encoding."""
     genuine = merchant.vnpay()
     request = replace(genuine, query=f"{genuine.query}&{appended}")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
@@ -109,13 +109,13 @@ def test_a_vnp_parameter_that_is_not_utf_8_is_refused(merchant, appended):
     + [{"vnp_TransactionNo": "abc"}, {"vnp_TransactionNo": "-1"}],
 )
 def test_a_signed_vnpay_callback_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A right hash does not make a missing field or a wrong amount acceptable."""
+    """A valid hash does not excuse a missing field or an invalid amount."""
     assert reason(merchant.verify("vnpay", merchant.vnpay(**changes))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "md5", "sha1"])
 def test_the_sender_of_a_vnpay_callback_does_not_choose_the_algorithm(merchant, algorithm):
-    """A weaker hash is refused, whatever vnp_SecureHashType says."""
+    """An older or weaker hash is refused, whatever vnp_SecureHashType says."""
     request = merchant.vnpay(algorithm=algorithm)
     request = replace(request, query=f"{request.query}&vnp_SecureHashType={algorithm.upper()}")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.SIGNATURE
@@ -123,7 +123,7 @@ def test_the_sender_of_a_vnpay_callback_does_not_choose_the_algorithm(merchant, 
 
 @pytest.mark.parametrize("terminal", ["OTHER", "tbtest01", None])
 def test_a_vnpay_callback_for_another_terminal_is_refused(merchant, terminal):
-    """The hash is right, but the terminal is not the configured one."""
+    """A callback with a valid hash and another terminal is refused."""
     assert reason(merchant.verify("vnpay", merchant.vnpay(vnp_TmnCode=terminal))) is RejectReason.OTHER_MERCHANT
 
 
@@ -139,10 +139,7 @@ def test_a_vnpay_callback_for_another_terminal_is_refused(merchant, terminal):
     + [(code, "02", Outcome.FAILED) for code in ("09", "10", "12", "13", "51", "65", "75", "79", "99")],
 )
 def test_two_documented_vnpay_codes_decide_the_outcome(merchant, response, status, outcome):
-    """A payment is paid only if both codes are 00.
-
-    24 and 11 are cancellations, and other documented codes are failures.
-    """
+    """A payment is paid only if both codes are 00. Codes 24 and 11 are cancellations, the others failures."""
     verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
     assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
 
@@ -168,13 +165,13 @@ def test_two_documented_vnpay_codes_decide_the_outcome(merchant, response, statu
     ],
 )
 def test_a_vnpay_code_that_is_not_final_settles_nothing(merchant, response, status, because):
-    """A failure releases tickets, so held, pending and undocumented codes are not failures."""
+    """Held money (code 04) and undocumented codes settle nothing, because a failure releases tickets."""
     verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
 
 
 def test_the_merchant_s_own_payment_url_is_not_a_callback(merchant):
-    """The customer sees the payment URL, which has the same signature but no result."""
+    """The customer sees the payment URL, which the same secret signs. It has no result, so it is refused."""
     absent = dict.fromkeys(("vnp_ResponseCode", "vnp_TransactionStatus", "vnp_TransactionNo"))
     request = merchant.vnpay(**absent, vnp_Command="pay", vnp_CreateDate="20261205100000")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
@@ -182,12 +179,12 @@ def test_the_merchant_s_own_payment_url_is_not_a_callback(merchant):
 
 @pytest.mark.parametrize("number", ["0", "00"])
 def test_a_vnpay_transaction_number_of_zero_becomes_none(merchant, number):
-    """VNPay sends 0 if there is no transaction."""
+    """The number 0 means that there is no transaction."""
     assert merchant.verify("vnpay", merchant.vnpay(vnp_TransactionNo=number)).gateway_transaction_id is None
 
 
 def test_a_vnpay_query_that_is_too_large_is_refused(merchant):
-    """A query larger than anything that VNPAY sends is malformed."""
+    """A query that is larger than any callback of VNPAY is not read."""
     assert (
         reason(merchant.verify("vnpay", replace(merchant.vnpay(), query="vnp_A=1&" * 20_000))) is RejectReason.MALFORMED
     )

@@ -22,23 +22,23 @@ def reason(verdict):
 @pytest.mark.parametrize("absent", ["app_id", "key2"])
 @pytest.mark.parametrize("value", [(), ("",)])
 def test_zalopay_without_its_keys_is_not_configured(merchant, absent, value):
-    """Verification needs app_id and key2, and an empty setting counts as missing."""
+    """ZaloPay is not configured if app_id or key2 is missing or empty."""
     assert reason(merchant.verify("zalopay", merchant.zalopay(), **{absent: value})) is RejectReason.NOT_CONFIGURED
 
 
 def test_zalopay_verification_does_not_need_key1(merchant):
-    """ZaloPay's key1 signs the merchant's requests and not the callbacks."""
+    """key1 signs the merchant's requests, so verification does not need it."""
     assert isinstance(merchant.verify("zalopay", merchant.zalopay(), key1=()), Callback)
 
 
 def test_zalopay_accepts_any_combination_of_rotating_values(merchant):
-    """During a rotation app_id and key2 have two values each."""
+    """During a rotation app_id and key2 have two values each, and each combination is accepted."""
     keys = {"app_id": ("1", "2900"), "key2": ("x", "canary-zalopay-key-2")}
     assert isinstance(merchant.verify("zalopay", merchant.zalopay(), **keys), Callback)
 
 
 def test_the_zalopay_reference_keeps_its_date(merchant):
-    """The payment was created with the whole reference, and a status query needs it."""
+    """The reference keeps its date: the payment was created with it, and a status query needs it."""
     verdict = merchant.verify("zalopay", merchant.zalopay())
     assert (verdict.reference, verdict.order_ref) == ("261205_TB-ROCK-20261205-7K2M9QXA", "TB-ROCK-20261205-7K2M9QXA")
 
@@ -66,13 +66,13 @@ def test_the_zalopay_reference_keeps_its_date(merchant):
     ],
 )
 def test_a_signed_zalopay_callback_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A right MAC does not make a wrong type, a missing value or a wrong amount acceptable."""
+    """A valid mac does not excuse a wrong type, a missing value or an invalid amount."""
     assert reason(merchant.verify("zalopay", merchant.zalopay(**changes))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("app_id", [2901, "2900", True, None, [2900], 2900.5])
 def test_a_zalopay_callback_for_another_application_is_refused(merchant, app_id):
-    """The MAC is right, but app_id is not the configured one."""
+    """A callback with a valid mac and another app_id is refused."""
     assert reason(merchant.verify("zalopay", merchant.zalopay(app_id=app_id))) is RejectReason.OTHER_MERCHANT
 
 
@@ -81,12 +81,12 @@ def test_a_zalopay_callback_for_another_application_is_refused(merchant, app_id)
     ["", "null", "[]", '"x"', "not json", '{"app_id":2900', '{"amount":1,"amount":2}', '{"amount":NaN}', "[" * 9000],
 )
 def test_signed_zalopay_data_that_is_not_a_json_object_is_unreadable(merchant, data):
-    """A right MAC does not make nonsensical data acceptable."""
+    """Data that is not a JSON object settles nothing, even with a valid mac."""
     assert reason(merchant.verify("zalopay", merchant.zalopay(data))) is UnclearReason.UNREADABLE
 
 
 def test_zalopay_data_with_two_amounts_is_unreadable(merchant):
-    """Two JSON parsers could return different amounts."""
+    """Two readers could each take another one of the two amounts."""
     text = merchant.dumps(merchant.zalopay_data)
     doubled = text.replace('"amount":450000', '"amount":450000,"amount":1')
     assert reason(merchant.verify("zalopay", merchant.zalopay(doubled))) is UnclearReason.UNREADABLE
@@ -94,7 +94,7 @@ def test_zalopay_data_with_two_amounts_is_unreadable(merchant):
 
 @pytest.mark.parametrize("mac", ["", 5, ["x"], {}, True, "é", "\ud800"])
 def test_a_zalopay_mac_that_is_not_text_is_refused(merchant, mac):
-    """A missing MAC, a number or invalid text is refused without an exception."""
+    """A missing mac, a number and half a surrogate pair are refused without an exception."""
     body = json.dumps({"data": merchant.dumps(merchant.zalopay_data), "mac": mac, "type": 1}).encode()
     assert reason(merchant.verify("zalopay", Request(body=body))) in {RejectReason.SIGNATURE, RejectReason.MALFORMED}
 
@@ -107,7 +107,7 @@ def test_white_space_around_a_zalopay_mac_is_refused(merchant):
 
 @pytest.mark.parametrize(("sent", "text"), [(0, None), (9007199254740993, "9007199254740993"), ("77", "77")])
 def test_the_zalopay_transaction_id_keeps_every_digit(merchant, sent, text):
-    """The id is exact beyond 2^53, as a number or as text, and 0 means that there is no id."""
+    """The number is exact beyond 2^53, also if it arrives as text, and 0 is no number."""
     assert merchant.verify("zalopay", merchant.zalopay(zp_trans_id=sent)).gateway_transaction_id == text
 
 
@@ -120,14 +120,14 @@ def test_the_unsigned_zalopay_type_decides_nothing(merchant, kind):
 
 @pytest.mark.parametrize("reference", ["TB-ROCK", "261205_", "2612O5_TB", "٢٦١٢٠٥_TB", "261129181007242"])
 def test_a_zalopay_reference_without_a_date_is_the_order_code(merchant, reference):
-    """ZaloPay's documentation has such an app_trans_id, so it is looked up as it is."""
+    """An app_trans_id of ZaloPay's documentation has no date, and payctl looks it up unchanged."""
     verdict = merchant.verify("zalopay", merchant.zalopay(app_trans_id=reference))
     assert (verdict.reference, verdict.order_ref) == (reference, reference)
 
 
 @pytest.mark.parametrize("kind", [2, "2", 1, None])
 def test_a_zalopay_agreement_is_ignored(merchant, kind):
-    """An agreement links a wallet. It has no amount and no transaction."""
+    """An agreement links a wallet and moves no money, so it has no amount and no transaction."""
     verdict = merchant.verify(
         "zalopay", merchant.zalopay(type=kind, amount=None, zp_trans_id=None, binding_id="261205000000017")
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -31,6 +32,22 @@ OUTCOMES = {
 SENT = [(name, scenario) for name in GATEWAYS for scenario in scenarios(name)]
 
 
+DOCUMENTED = {
+    ("zalopay", Scenario.PAID): "app_id app_trans_id app_time app_user amount embed_data item zp_trans_id server_time "
+    "channel merchant_user_id user_fee_amount discount_amount",
+    ("zalopay", Scenario.AGREEMENT): "app_id app_trans_id binding_id pay_token server_time merchant_user_id status "
+    "msg_type zp_user_id masked_user_phone",
+    ("payos", Scenario.PAID): "orderCode amount description accountNumber reference transactionDateTime currency "
+    "paymentLinkId code desc counterAccountBankId counterAccountBankName counterAccountName counterAccountNumber "
+    "virtualAccountName virtualAccountNumber",
+    ("vnpay", Scenario.PAID): "vnp_TmnCode vnp_Amount vnp_BankCode vnp_BankTranNo vnp_CardType vnp_PayDate "
+    "vnp_OrderInfo vnp_TransactionNo vnp_ResponseCode vnp_TransactionStatus vnp_TxnRef vnp_SecureHash",
+    ("momo", Scenario.PAID): "partnerCode orderId requestId amount orderInfo orderType transId resultCode message "
+    "payType responseTime extraData signature paymentOption userFee promotionInfo",
+}
+"""The fields that each gateway's documentation lists for a callback."""
+
+
 def payment_at(provider, **changes):
     """Return a payment at a gateway."""
     made = SandboxPayment("an-id", "TB_1-20261123-AB12CD34", 250_000, provider.upper(), "261123_TB_1-20261123-AB12CD34")
@@ -45,7 +62,7 @@ def verified(request, keys=KEYS):
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
-    """The callback is genuine with the payment's reference and amount, or has a wrong signature."""
+    """Each callback is genuine and has the payment's reference and amount. A bad signature is refused."""
     payment = payment_at(provider)
     verdict = verified(callback(payment, scenario))
     if scenario is Scenario.BAD_SIGNATURE:
@@ -60,9 +77,19 @@ def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
         assert verdict.amount == paid
 
 
+@pytest.mark.parametrize(("provider", "scenario"), DOCUMENTED)
+def test_a_callback_has_every_documented_field(provider, scenario):
+    """A merchant's library that requires an optional field accepts the callback too."""
+    request = callback(payment_at(provider), scenario)
+    fields = json.loads(request.body) if request.body else dict(parse_qsl(request.query))
+    content = {"zalopay": lambda: json.loads(fields["data"]), "payos": lambda: fields["data"]}
+    found = content.get(provider, lambda: fields)()
+    assert not set(DOCUMENTED[provider, scenario].split()) - set(found)
+
+
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_a_sandbox_callback_is_the_same_every_time(provider, scenario):
-    """Two callbacks of a payment are identical, so the second one is a duplicate."""
+    """A second callback for the same payment is an exact duplicate. Another payment gives other bytes."""
     payment = payment_at(provider)
     assert callback(payment, scenario) == callback(replace(payment), scenario)
     if scenario is not Scenario.PING:
@@ -70,23 +97,23 @@ def test_a_sandbox_callback_is_the_same_every_time(provider, scenario):
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
-def test_a_scenario_that_a_gateway_never_sends_is_refused(provider):
-    """The error says that the gateway never sends it. ZaloPay, for example, reports no failures."""
+def test_a_scenario_that_the_gateway_never_reports_is_an_error(provider):
+    """ZaloPay, for example, reports no failure. The error lists the gateway's scenarios."""
     assert set(scenarios(provider)) >= {Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE}
     for scenario in set(Scenario) - set(scenarios(provider)):
         with pytest.raises(InputError, match=f"{provider} never sends"):
             callback(payment_at(provider), scenario)
 
 
-def test_a_payment_of_an_unknown_gateway_has_no_callback():
-    """A payment of an unknown provider raises NotFoundError."""
+def test_a_payment_of_an_unknown_gateway_has_no_callbacks():
+    """A payment of a gateway that payctl does not know raises NotFoundError."""
     with pytest.raises(NotFoundError):
         callback(payment_at("STRIPE"))
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
-def test_a_sandbox_callback_can_be_signed_with_other_keys(provider):
-    """A callback with the merchant's own keys verifies only under these keys."""
+def test_a_merchants_own_keys_can_be_used(provider):
+    """A callback that is signed with other keys is genuine under those keys only."""
     own = {name: value if name.endswith(("_ID", "_CODE")) else f"own-{value}" for name, value in KEYS.items()}
     request = callback(payment_at(provider), environ=own)
     assert isinstance(verified(request, own), Callback)
@@ -94,13 +121,13 @@ def test_a_sandbox_callback_can_be_signed_with_other_keys(provider):
 
 
 def test_the_sandbox_s_settings_verify_the_built_in_samples():
-    """The same settings verify both the sandbox's callbacks and the genuine samples."""
+    """The settings of the local world also verify the built-in genuine callbacks."""
     for name in GATEWAYS:
         assert isinstance(verified(samples()[name].request), Callback)
 
 
 def signed_again(vector):
-    """Sign a vector's content with its keys and the sandbox's code. Return the new and the old signature."""
+    """Return a vector's signature made by the local world's code, and the original one."""
     keys, request = vector["keys"], vector["request"]
     match vector["gateway"]:
         case "zalopay":
@@ -130,7 +157,7 @@ def signed_again(vector):
     ],
 )
 def test_the_sandbox_signs_as_the_gateways_do(name):
-    """The sandbox makes the same signature as the gateway for a captured callback."""
+    """The local world makes the same signature as the gateway made itself."""
     records = [record for path in sorted(VECTORS.glob("*.json")) for record in json.loads(path.read_text("utf-8"))]
     (vector,) = [record for record in records if record["name"] == name]
     ours, theirs = signed_again(vector)

@@ -96,6 +96,11 @@ class RangeReader:
         return bool(self._ends)
 
     @property
+    def unread_places(self) -> frozenset[Place]:
+        """The places whose ranges have not been read to their ends."""
+        return frozenset(self._ends)
+
+    @property
     def positions(self) -> Mapping[Place, int]:
         """The offset that is read next, for each place given to :meth:`start`."""
         return self._next
@@ -115,11 +120,17 @@ class RangeReader:
             return {place: client.get_watermark_offsets(TopicPartition(*place), self._timeout) for place in places}
 
     def offsets_at(self, places: Iterable[Place], instant: datetime) -> dict[Place, int | None]:
-        """Return the offset of the first record at or after ``instant`` in each place. None: no record is that late."""
+        """Return the offset of the first record at or after ``instant`` in each place.
+
+        None means that no record is that late, or that the brokers cannot look up offsets by time.
+        """
         stamp = int(instant.timestamp() * 1000)
         asked = [TopicPartition(*place, stamp) for place in places]
         with self._named_errors():
             found = self._connected().offsets_for_times(asked, self._timeout) if asked else []
+            for each in found:
+                if each.error is not None:  # its offset means nothing
+                    raise KafkaException(each.error)
         return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in found}
 
     def committed(self, places: Iterable[Place]) -> dict[Place, int | None]:

@@ -13,6 +13,7 @@ from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.facts import Keywords
 from ticketbottle_payctl.providers import GATEWAYS, resolve
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
+from ticketbottle_payctl.providers.tried_keys import TriedKey, tried_keys
 from ticketbottle_payctl.secret import Secret
 
 if TYPE_CHECKING:  # the explanation is loaded only if it is asked for
@@ -45,6 +46,8 @@ class VerifyReport:
     """The reason of a refusal in a sentence."""
     hints: tuple[str, ...] = ()
     """What may be wrong, for a callback that is not genuine."""
+    keys: tuple[TriedKey, ...] = ()
+    """The keys that the signature was compared with."""
     canonical: str | None = None
     """The text that was signed, personal data masked; only if an explanation was asked for."""
 
@@ -59,8 +62,8 @@ def verify_signature(
 ) -> VerifyReport:
     """Verify a callback as the webhook would. Never raises because of the request.
 
-    Without ``gateway``, the path or the shape chooses it. With ``explain``, a refusal has hints. They try the
-    gateway's own values, those of the other gateways, and ``other_keys``, which are named by their labels.
+    Without ``gateway``, the path or the shape chooses it. With ``explain``, a refusal has hints. To find them, payctl
+    also tries the merchant's other values, those of the other gateways, and ``other_keys`` by their labels.
 
     Raises:
         ConfigError: from ``credentials_for``, if a setting is wrong.
@@ -76,10 +79,11 @@ def verify_signature(
         )
     credentials = credentials_for(gateway)
     verdict = gateway.verify(request, credentials)
+    keys = tried_keys(gateway, request, credentials)
     if not explain:
-        return _report(gateway, verdict, None)
+        return _report(gateway, verdict, keys, None)
     others = {**_keys_of_others(gateway, credentials_for), **other_keys}
-    return _report(gateway, verdict, _explained(gateway, request, credentials, others))
+    return _report(gateway, verdict, keys, _explained(gateway, request, credentials, others))
 
 
 def _explained(
@@ -99,11 +103,17 @@ def _keys_of_others(
         # A wrong setting of another gateway must not hide what is wrong with this callback.
         with suppress(PayctlError):
             if other is not gateway:
-                keys |= {f"{other.name}'s {field}": values for field, values in credentials_for(other).items()}
+                values = credentials_for(other)
+                keys |= {field.env: values.get(field.name, ()) for field in other.fields if field.secret}
     return keys
 
 
-def _report(gateway: Gateway, verdict: Callback | Unclear | Rejected, explanation: Explanation | None) -> VerifyReport:
+def _report(
+    gateway: Gateway,
+    verdict: Callback | Unclear | Rejected,
+    keys: tuple[TriedKey, ...],
+    explanation: Explanation | None,
+) -> VerifyReport:
     hints = tuple(hint.text for hint in explanation.hints) if explanation else ()
     canonical = explanation.canonical_masked if explanation else None
     if not isinstance(verdict, Callback):
@@ -114,6 +124,7 @@ def _report(gateway: Gateway, verdict: Callback | Unclear | Rejected, explanatio
             reason=verdict.reason.value,
             detail=verdict.detail,
             hints=hints,
+            keys=keys,
             canonical=canonical,
         )
     return VerifyReport(
@@ -126,5 +137,6 @@ def _report(gateway: Gateway, verdict: Callback | Unclear | Rejected, explanatio
         currency=verdict.currency,
         reason=verdict.ignored_because.value if verdict.ignored_because else None,
         hints=hints,
+        keys=keys,
         canonical=canonical,
     )

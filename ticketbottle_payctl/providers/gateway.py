@@ -17,11 +17,15 @@ Credentials = Mapping[str, tuple[Secret, ...]]
 
 @dataclass(frozen=True, slots=True)
 class CredentialField:
-    """A value that a merchant gets from the gateway. ``signs_callbacks`` marks the values that verification needs."""
+    """A value that a merchant gets from the gateway.
+
+    ``signs_callbacks`` marks the values that verification needs. A value that is not ``secret`` names the merchant.
+    """
 
     name: str
     env: str
     signs_callbacks: bool = True
+    secret: bool = True
 
 
 @dataclass(frozen=True, slots=True)

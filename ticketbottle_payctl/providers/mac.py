@@ -14,6 +14,8 @@ from typing import Literal
 from ticketbottle_payctl.providers.gateway import Credentials
 
 Algorithm = Literal["sha256", "sha512"]
+OldHash = Literal["sha256", "md5"]
+"""The plain hashes of VNPay's versions before 2.1.0. They accept no callback."""
 
 
 def keys(credentials: Credentials, name: str) -> tuple[bytes, ...]:
@@ -45,9 +47,16 @@ def sign(algorithm: Algorithm, credentials: Credentials, name: str, text: str) -
     return _hex(algorithm, keys(credentials, name)[0], text.encode()).decode()
 
 
-def matches_unkeyed(algorithm: Algorithm, text: bytes, presented: bytes) -> bool:
-    """Return whether ``presented`` is the plain hash of ``text``. It recognises VNPay's signatures before 2.1.0."""
-    return hmac.compare_digest(hashlib.new(algorithm, text).hexdigest().encode(), presented)
+def matches_unkeyed(algorithm: OldHash, candidates: Iterable[bytes], presented: bytes, text: bytes) -> bool:
+    """Return whether ``presented`` is the plain hash of one of the keys and the text, as VNPay signed before 2.1.0.
+
+    This only explains a refusal. A plain hash proves nothing, because a sender who knows one can extend its text.
+    """
+    found = False
+    for key in candidates:
+        digest = hashlib.new(algorithm, key + text, usedforsecurity=False).hexdigest()
+        found |= hmac.compare_digest(digest.encode(), presented)
+    return found
 
 
 def presented(value: object) -> bytes:

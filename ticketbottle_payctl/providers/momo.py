@@ -85,7 +85,7 @@ def _prove(
         problem = problem or error
         texts = [f"accessKey={key}&{_guessed_text(body)}".encode("utf-8", "replace") for key in access_keys]
     if not mac.matches("sha256", secrets, mac.presented(body.get("signature")), *texts):
-        detail = "the signature is not that of the signed fields under our keys"
+        detail = "the signature was not made from the signed fields with our keys"
         raise problem or NotGenuineError(RejectReason.SIGNATURE, detail)
     if body.get("partnerCode") not in partners:
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "partnerCode is not the configured merchant")
@@ -212,7 +212,7 @@ GATEWAY = Gateway(
     name=NAME,
     spellings=("momo",),
     fields=(
-        CredentialField("partner_code", "MOMO_PARTNER_CODE"),
+        CredentialField("partner_code", "MOMO_PARTNER_CODE", secret=False),
         CredentialField("access_key", "MOMO_ACCESS_KEY"),
         CredentialField("secret_key", "MOMO_SECRET_KEY"),
     ),

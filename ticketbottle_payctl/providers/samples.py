@@ -134,7 +134,7 @@ def _sample(record: dict[str, Any]) -> Sample:
             query=request.get("query", ""),
             body=request.get("body", "").encode(),
         ),
-        credentials={name: (Secret(value),) for name, value in record["keys"].items()},
+        credentials={name: (Secret(value, f"{name} of the example"),) for name, value in record["keys"].items()},
     )
 
 

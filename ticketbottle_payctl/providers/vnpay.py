@@ -79,7 +79,7 @@ def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -
     # Hex digits in any case: VNPAY's own C# sample ignores the case.
     presented = mac.presented(values.get(HASH)).lower()
     if not any(mac.matches("sha512", secrets, presented, text.encode()) for text in signed_texts(parameters)):
-        raise NotGenuineError(RejectReason.SIGNATURE, "the hash is not that of the vnp_ parameters under the secret")
+        raise NotGenuineError(RejectReason.SIGNATURE, "the hash was not made from the vnp_ parameters with the secret")
     if values.get("vnp_TmnCode") not in terminals:
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "vnp_TmnCode is not the configured terminal")
     if "vnp_ResponseCode" not in values and "vnp_TransactionStatus" not in values:
@@ -204,7 +204,10 @@ def reply(answer: Answer) -> Reply:
 GATEWAY = Gateway(
     name=NAME,
     spellings=("vnpay", "vn-pay"),
-    fields=(CredentialField("tmn_code", "VNPAY_TMN_CODE"), CredentialField("hash_secret", "VNPAY_HASH_SECRET")),
+    fields=(
+        CredentialField("tmn_code", "VNPAY_TMN_CODE", secret=False),
+        CredentialField("hash_secret", "VNPAY_HASH_SECRET"),
+    ),
     recognises=recognises,
     verify=verify,
     reply=reply,

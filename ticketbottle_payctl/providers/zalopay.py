@@ -50,8 +50,8 @@ _rejected = partial(Rejected, NAME)
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Prove a callback, then read it. Never raises.
 
-    The mac is over the exact characters of ``data``, so ``data`` is parsed after the mac held. ``type`` is not signed,
-    so it decides nothing: an order's data has an amount and ``zp_trans_id``, an agreement's has not.
+    The mac is over the exact characters of ``data``, so ``data`` is parsed only after the mac is verified. ``type`` is
+    not signed, so it decides nothing: an order's data has an amount and ``zp_trans_id``, an agreement's has not.
     """
     keys, app_ids = mac.keys(credentials, "key2"), mac.texts(credentials, "app_id")
     if not keys or not app_ids:
@@ -67,7 +67,7 @@ def _prove(body: bytes, keys: tuple[bytes, ...]) -> tuple[str, MalformedError | 
     except MalformedError as error:
         raise problem or error from None
     if not mac.matches("sha256", keys, mac.presented(envelope.get("mac")), data.encode("utf-8", "replace")):
-        raise problem or NotGenuineError(RejectReason.SIGNATURE, "the mac is not that of data under key2")
+        raise problem or NotGenuineError(RejectReason.SIGNATURE, "the mac was not made from data with key2")
     return data, problem
 
 
@@ -137,7 +137,7 @@ GATEWAY = Gateway(
     name=NAME,
     spellings=("zalopay", "zalo-pay"),
     fields=(
-        CredentialField("app_id", "ZALOPAY_APP_ID"),
+        CredentialField("app_id", "ZALOPAY_APP_ID", secret=False),
         CredentialField("key1", "ZALOPAY_KEY1", signs_callbacks=False),
         CredentialField("key2", "ZALOPAY_KEY2"),
     ),

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from math import isfinite
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
 
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import InputError
@@ -17,17 +18,28 @@ from ticketbottle_payctl.sandbox import signing
 
 Tree = dict[str, Any]
 
+_LARGEST_EXACT = 2**53 - 1
+"""The largest whole number that JavaScript, the language of many merchants, prints exactly."""
+
 _SIGNATURES = {"zalopay": "mac", "payos": "signature", "vnpay": "vnp_SecureHash", "momo": "signature"}
 
 
 def alter(request: Request, gateway: str, changes: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> Request:
     """Return the request with each ``(path, value)`` applied, signed with ``keys`` (by the names of their variables).
 
-    A value that replaces a text is used as it is. Any other value is read as JSON if it is valid JSON.
+    A value that replaces a text is used as it is. Any other value is read as JSON if it is valid JSON, else as a text.
 
     Raises:
-        InputError: a path matches no field, or the gateway cannot sign such a value.
+        InputError: a path matches no field, the value cannot be sent, or the gateway cannot sign it.
     """
+    try:
+        return _altered(request, gateway, changes, keys)
+    except (UnicodeEncodeError, RecursionError):
+        message = "a value cannot be sent: it has half of a surrogate pair or is nested too deep"
+        raise InputError(message) from None
+
+
+def _altered(request: Request, gateway: str, changes: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> Request:
     tree = _decoded(request, gateway)
     for path, value in changes:
         _put(tree, path, value)
@@ -48,7 +60,7 @@ def _decoded(request: Request, gateway: str, *, whole: bool = True) -> Tree:
 
 def _encoded(request: Request, tree: Tree, gateway: str) -> Request:
     if gateway == "vnpay":
-        return replace(request, query=urlencode({name: value for name, value in tree.items() if value}))
+        return replace(request, query=signing.form_encoded(tree))
     if gateway == "zalopay":
         tree = {**tree, "data": signing.compact(tree["data"])}
     return replace(request, body=signing.compact(tree).encode())
@@ -58,14 +70,27 @@ def _signed(tree: Tree, gateway: str, keys: Mapping[str, str]) -> Request:
     if gateway == "zalopay":
         return signing.zalopay(tree["data"], keys["ZALOPAY_KEY2"])
     if gateway == "payos":
-        if any(isinstance(value, bool | float | list | dict) for value in tree["data"].values()):
-            message = "a signed field of PayOS is a text, a whole number or null here"
-            raise InputError(message, hint="examples are --set data.amount=1 and --set data.code=01")
+        _require_signable(tree["data"], "data.", (str, int, type(None)), "a text, a whole number up to 2^53-1 or null")
         return signing.payos(tree["data"], keys["PAYOS_CHECKSUM_KEY"])
     fields = {name: value for name, value in tree.items() if name != _SIGNATURES[gateway]}
     if gateway == "vnpay":
         return signing.vnpay(fields, keys["VNPAY_HASH_SECRET"])
+    _require_signable(
+        {name: fields[name] for name in fields if name in signing.MOMO_SIGNED},
+        "",
+        (str, int),
+        "a text or a whole number up to 2^53-1",
+    )
     return signing.momo(fields, keys["MOMO_ACCESS_KEY"], keys["MOMO_SECRET_KEY"])
+
+
+def _require_signable(fields: Tree, prefix: str, kinds: tuple[type, ...], wanted: str) -> None:
+    """Refuse a value that languages print in different ways, because the signed text is made of printed values."""
+    for name, value in fields.items():
+        exact = not isinstance(value, int) or abs(value) <= _LARGEST_EXACT
+        if isinstance(value, bool) or not isinstance(value, kinds) or not exact:
+            message = f"{prefix}{name} is signed, so its value must be {wanted}"
+            raise InputError(message, hint=f"an example is --set {prefix}{name}=1")
 
 
 def _put(tree: Tree, path: str, value: str) -> None:
@@ -74,10 +99,10 @@ def _put(tree: Tree, path: str, value: str) -> None:
     for step in above:
         place = place.get(step) if isinstance(place, dict) else None
     if not isinstance(place, dict) or name not in place:
-        message = f"{path} is no field of this callback"
+        message = f"this callback has no field {path}"
         raise InputError(message, hint=f"one of: {', '.join(_paths(tree))}")
     if isinstance(place[name], dict):
-        message = f"{path} is not one value"
+        message = f"{path} has fields of its own, so it cannot be set as a whole"
         raise InputError(message, hint=f"one of: {', '.join(_paths(tree))}")
     place[name] = value if isinstance(place[name], str) else _json(value)
 
@@ -91,7 +116,17 @@ def _paths(tree: Tree, prefix: str = "") -> list[str]:
 
 def _json(text: str) -> object:
     try:
-        value: object = json.loads(text)
+        value: object = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         return text
     return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if isfinite(value) else _refuse(text)
+
+
+def _refuse(text: str) -> NoReturn:
+    message = f"{text} is not a JSON number"
+    raise ValueError(message)

@@ -5,6 +5,7 @@ The same payment and scenario give the same bytes, so a second call is an exact 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from hashlib import sha256
@@ -55,6 +56,7 @@ _MOMO_CODES = {
 }
 _MILLISECONDS = 1_795_400_000_000  # an instant in November 2026
 _WRONG_BY = 1000
+_ZALOPAY_USER = "4n2LtVGwMfjZhIs7wv82hA"
 
 
 def environment() -> dict[str, str]:
@@ -91,13 +93,13 @@ def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, enviro
         raise InputError(message, hint=f"one of: {', '.join(_SENT[name])}")
     keys = dict(environment() if environ is None else environ)
     if scenario is Scenario.BAD_SIGNATURE:
-        keys = somebody_elses(keys)
+        keys = with_wrong_keys(keys)
     return _MAKERS[name](payment, scenario, keys)
 
 
-def somebody_elses(keys: Environ) -> dict[str, str]:
-    """Return the same merchant with other keys. A callback that is signed with them must be refused."""
-    return {**keys, **{variable: "somebody-elses-key" for variable in keys if _is_key(variable)}}
+def with_wrong_keys(keys: Environ) -> dict[str, str]:
+    """Return the same merchant's settings with wrong keys. A callback that is signed with them must be refused."""
+    return {**keys, **{variable: "not-the-merchants-key" for variable in keys if _is_key(variable)}}
 
 
 def _is_key(variable: str) -> bool:
@@ -116,7 +118,8 @@ def _zalopay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Requ
         "zp_trans_id": _number(payment, 15),
         "server_time": _MILLISECONDS + 20_000,
         "channel": 41,
-        "merchant_user_id": "4n2LtVGwMfjZhIs7wv82hA",
+        "merchant_user_id": _ZALOPAY_USER,
+        "zp_user_id": _ZALOPAY_USER,
         "user_fee_amount": 0,
         "discount_amount": 0,
     }
@@ -126,8 +129,12 @@ def _zalopay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Requ
             "app_trans_id": payment.reference,
             "binding_id": str(_number(payment, 15)),
             "binding_type": "WALLET",
+            "pay_token": f"simulated-{_number(payment, 15)}",
             "status": 1,
-            "merchant_user_id": "4n2LtVGwMfjZhIs7wv82hA",
+            "msg_type": 1,
+            "merchant_user_id": _ZALOPAY_USER,
+            "zp_user_id": _ZALOPAY_USER,
+            "masked_user_phone": "*****6789",
             "server_time": _MILLISECONDS + 20_000,
         }
     return signing.zalopay(data, keys["ZALOPAY_KEY2"], kind=2 if scenario is Scenario.AGREEMENT else 1)
@@ -136,7 +143,7 @@ def _zalopay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Requ
 def _payos(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Request:
     failed, ping = scenario is Scenario.FAILED, scenario is Scenario.PING
     data: dict[str, object] = {
-        "orderCode": 123 if ping else _number(payment, 14),
+        "orderCode": 123 if ping else _payos_number(payment),
         "amount": 3000 if ping else _amount(payment, scenario),
         "description": "VQRIO123" if ping else "Thanh toán vé",
         "accountNumber": "00000000",
@@ -147,7 +154,10 @@ def _payos(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Reques
         "code": "01" if failed else "00",
         "desc": "Thất bại" if failed else "Thành công",
         "counterAccountBankId": "",
+        "counterAccountBankName": None,
         "counterAccountName": None,
+        "counterAccountNumber": "",
+        "virtualAccountName": None,
         "virtualAccountNumber": "",
     }
     return signing.payos(data, keys["PAYOS_CHECKSUM_KEY"])
@@ -187,12 +197,21 @@ def _momo(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Request
         "payType": "" if code else "qr",
         "responseTime": _MILLISECONDS,
         "extraData": "",
+        "paymentOption": "momo",
+        "userFee": 0,
+        "promotionInfo": [],
     }
     return signing.momo(fields, keys["MOMO_ACCESS_KEY"], keys["MOMO_SECRET_KEY"])
 
 
 def _amount(payment: SandboxPayment, scenario: Scenario) -> int:
     return payment.amount + (_WRONG_BY if scenario is Scenario.WRONG_AMOUNT else 0)
+
+
+def _payos_number(payment: SandboxPayment) -> int:
+    """Return the number that the payment service gives to PayOS: the order's date, and its code's end in base 36."""
+    code = re.fullmatch(r"TB-.*-(\d{8})-\w*([0-9A-Z]{5})", payment.order_code, re.ASCII)
+    return int(code[1]) * 10**8 + int(code[2], 36) if code else _number(payment, 14)
 
 
 def _number(payment: SandboxPayment, digits: int) -> int:

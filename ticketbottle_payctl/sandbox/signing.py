@@ -10,14 +10,17 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from ticketbottle_payctl.domain.callback import Request
 
-_MOMO_SIGNED = (
+MOMO_SIGNED = (
     "accessKey", "amount", "extraData", "message", "orderId", "orderInfo", "orderType", "partnerCode", "payType",
     "requestId", "responseTime", "resultCode", "transId",
 )  # fmt: skip
+
+
+_SIGNED_AS_EMPTY = (None, "null", "undefined")
 
 
 def zalopay(data: str | Mapping[str, object], key2: str, *, kind: int = 1) -> Request:
@@ -27,24 +30,38 @@ def zalopay(data: str | Mapping[str, object], key2: str, *, kind: int = 1) -> Re
 
 
 def payos(data: Mapping[str, object], checksum_key: str) -> Request:
-    """Return a PayOS webhook with this ``data`` of texts, whole numbers and nulls, signed as sorted pairs."""
-    text = "&".join(f"{name}={'' if data[name] is None else data[name]}" for name in sorted(data))
+    """Return a PayOS webhook with this ``data`` of texts, whole numbers and nulls, signed as sorted pairs.
+
+    PayOS signs the texts "null" and "undefined" like null: as an empty value.
+    """
+    text = "&".join(f"{name}={'' if data[name] in _SIGNED_AS_EMPTY else data[name]}" for name in sorted(data))
     code = data.get("code")
     envelope = {"code": code, "desc": "success", "success": code == "00", "data": dict(data)}
     return _post("payos", envelope | {"signature": _mac(checksum_key, text, "sha256")})
 
 
 def vnpay(parameters: Mapping[str, str], hash_secret: str) -> Request:
-    """Return a VNPay IPN with these parameters. The sorted query is signed and sent."""
-    query = urlencode(sorted((name, value) for name, value in parameters.items() if value))
+    """Return a VNPay IPN with these parameters. The sorted query is signed and sent. Empty parameters are left out."""
+    query = form_encoded({name: parameters[name] for name in sorted(parameters)})
     return Request("GET", "/webhook/vnpay", query=f"{query}&vnp_SecureHash={_mac(hash_secret, query, 'sha512')}")
 
 
 def momo(fields: Mapping[str, object], access_key: str, secret_key: str) -> Request:
     """Return a MoMo IPN with these fields, signed in their fixed order together with the access key."""
     signed = {**fields, "accessKey": access_key}
-    text = "&".join(f"{name}={signed[name]}" for name in _MOMO_SIGNED)
+    text = "&".join(f"{name}={signed[name]}" for name in MOMO_SIGNED)
     return _post("momo", {**fields, "signature": _mac(secret_key, text, "sha256")})
+
+
+def form_encoded(parameters: Mapping[str, str]) -> str:
+    """Return a query as an HTML form sends it. Parameters without a value are left out."""
+    pairs = [(name, value) for name, value in parameters.items() if value]
+    return "&".join(f"{_form_value(name)}={_form_value(value)}" for name, value in pairs)
+
+
+def _form_value(text: str) -> str:
+    # Python's library leaves ~ as it is and encodes *; the standard of HTML forms does the opposite.
+    return quote_plus(text, safe="*").replace("~", "%7E")
 
 
 def compact(value: Mapping[str, object]) -> str:

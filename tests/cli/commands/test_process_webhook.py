@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from uuid import uuid4
 
 import pytest
@@ -24,7 +25,7 @@ def keys_of(sample):
 
 @pytest.fixture
 def pending(engine):
-    """Insert the sample's payment as it was created, and return it."""
+    """The payment that the sample is about, still pending."""
     with engine.begin() as connection:
         return insert_payment(
             connection, amount=DATA["amount"], reference=DATA["app_trans_id"], order_code=DATA["app_trans_id"][7:]
@@ -45,13 +46,13 @@ def settle(answer, database_url, tmp_path):
 
 
 def rows(engine, table):
-    """Return the number of rows of a table."""
+    """Return the number of rows in a table."""
     with engine.connect() as connection:
         return connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608
 
 
 def test_process_webhook_settles_a_payment(settle, pending, engine):
-    """The document has the status before and after, the event, the receipt and the reply, and the database agrees."""
+    """The document has both states, the event, the receipt and the reply, and the rows agree with it."""
     document = settle()
     result = document["result"]
     assert (document["exit_code"], document["dry_run"]) == (0, False)
@@ -67,7 +68,7 @@ def test_process_webhook_settles_a_payment(settle, pending, engine):
 
 @pytest.mark.usefixtures("pending")
 def test_a_dry_run_of_process_webhook_writes_nothing(settle, engine):
-    """-n shows the change and the event, and rolls everything back."""
+    """-n shows the same change and event, and rolls everything back."""
     document = settle("-n")
     assert document["dry_run"]
     assert (document["result"]["outcome"], document["result"]["status_after"]) == ("settled", "COMPLETED")
@@ -77,7 +78,7 @@ def test_a_dry_run_of_process_webhook_writes_nothing(settle, engine):
 
 @pytest.mark.usefixtures("pending")
 def test_receipt_processes_a_stored_callback_again(settle, engine):
-    """--receipt processes the stored request. A second time changes nothing."""
+    """--receipt processes the stored request again, and a second time changes nothing."""
     receipt = settle()["result"]["receipt_id"]
     again = settle("--receipt", receipt)
     assert (again["exit_code"], again["result"]["outcome"]) == (0, "already_settled")
@@ -88,21 +89,21 @@ def test_receipt_processes_a_stored_callback_again(settle, engine):
     "receipt", ["123e4567-e89b-12d3-a456-426614174000", "'; DROP TABLE outbox; --", "%s", "x" * 10_000]
 )
 def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
-    """The exit code is 8 for any unknown id, and no table changes."""
+    """The exit code is 8 for any id, and no table changes."""
     document = settle("--receipt", receipt)
     assert (document["exit_code"], document["error"]["code"]) == (8, "NOT_FOUND")
     assert rows(engine, "outbox") == 0
 
 
 @pytest.mark.parametrize("other", [["file"], ["--query", "x"], ["--path", "/x"], ["--provider", "momo"]])
-def test_receipt_cannot_be_combined_with_another_source(other, answer, database_url):
-    """--receipt is a whole callback, so another source or gateway exits with 2."""
+def test_a_receipt_cannot_be_combined_with_another_callback(other, answer, database_url):
+    """The exit code is 2, so no option is ignored."""
     document = answer("process-webhook", *other, "--receipt", str(uuid4()), DATABASE_URL=database_url)
     assert document["exit_code"] == 2
 
 
 def test_an_unknown_order_is_refused_with_an_alert(settle, engine):
-    """The exit code is 5, nothing changes, and the document has the alert and a warning."""
+    """The exit code is 5, nothing changes, and a warning asks a person to check."""
     document = settle()
     assert (document["exit_code"], document["ok"]) == (5, False)
     assert (document["result"]["outcome"], document["result"]["reason"]) == ("refused", "unknown_order")
@@ -122,22 +123,45 @@ def test_a_callback_with_a_wrong_amount_is_refused(settle, engine):
 
 @pytest.mark.usefixtures("pending")
 def test_a_forged_callback_changes_nothing(settle, engine):
-    """The callback is refused before the database is read, and no receipt is stored."""
+    """A callback that another key signed is refused before any table is read."""
     document = settle(ZALOPAY_KEY2="another-key-of-another-merchant")
     assert (document["exit_code"], document["result"]["reason"]) == (5, "signature")
     assert document["result"]["receipt_id"] is None
     assert rows(engine, "payctl.webhook_receipts") == 0
 
 
-def test_process_webhook_without_keys_exits_with_3(settle):
-    """The error names the variable that is not set."""
+@pytest.mark.parametrize("source", ["file", "event", "stdin"])
+def test_a_refused_signature_names_the_key_and_a_command_that_explains_it(source, invoke, database_url, tmp_path):
+    """The output names the key that was tried, and the advised command works when it is pasted."""
+    file = tmp_path / "my callback.json"
+    body = SAMPLE.request.body.decode()
+    http = {"version": "2.0", "rawPath": "/webhook/zalopay", "requestContext": {"http": {"method": "POST"}}}
+    file.write_text(json.dumps({**http, "body": body}) if source == "event" else body, "utf-8")
+    given = {"file": [str(file)], "event": ["--event", str(file)], "stdin": ["-"]}[source]
+    environment = {**keys_of(SAMPLE), "ZALOPAY_KEY2": "canary-of-another-merchant"}
+    result = invoke("process-webhook", *given, stdin=body, DATABASE_URL=database_url, **environment)
+    first, key, advice, *_ = result.stdout.splitlines()
+    assert first == "✘ refused:  zalopay  signature"
+    assert key.startswith("  key   ZALOPAY_KEY2 (current), 26 characters, fingerprint ")
+    assert "canary" not in result.stdout + result.stderr
+    if source == "stdin":
+        assert "payctl verify-signature" in advice
+        return
+    program, *command = shlex.split(advice.removeprefix("  try   "))
+    explained = invoke(*command, **environment)
+    assert (program, explained.exit_code) == ("payctl", 5)
+    assert "signed text" in explained.stdout
+
+
+def test_a_gateway_without_keys_is_a_configuration_error(settle):
+    """The exit code is 3, and the error names the variable."""
     document = settle(ZALOPAY_KEY2="")
     assert document["exit_code"] == 3
     assert "ZALOPAY_KEY2" in document["error"]["message"]
 
 
-def test_process_webhook_without_payctl_s_schema_exits_with_3(answer, empty_database_url, tmp_path):
-    """The hint names `payctl db upgrade`."""
+def test_a_database_without_payctls_schema_is_a_configuration_error(answer, empty_database_url, tmp_path):
+    """The exit code is 3, and the hint names the command that creates the schema."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
     document = answer("process-webhook", str(file), DATABASE_URL=empty_database_url, **keys_of(SAMPLE))
@@ -147,7 +171,7 @@ def test_process_webhook_without_payctl_s_schema_exits_with_3(answer, empty_data
 
 @pytest.mark.usefixtures("pending")
 def test_process_webhook_shows_the_change_and_the_database(process, database_url, tmp_path):
-    """Stdout has the change, and stderr has the profile and the database without its password."""
+    """The change is on stdout. stderr has the profile and the database without its password."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
     environment = {"DATABASE_URL": database_url, **keys_of(SAMPLE)}
@@ -165,7 +189,7 @@ def test_process_webhook_shows_the_change_and_the_database(process, database_url
 
 @pytest.mark.usefixtures("pending")
 def test_v_logs_one_line_for_a_settled_callback(process, database_url, tmp_path):
-    """With -v stderr has one JSON line with the event's name and the order code."""
+    """With -v, one JSON line on stderr has the event's name and the decision."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
     result = process("process-webhook", str(file), "-q", "-v", DATABASE_URL=database_url, **keys_of(SAMPLE))
@@ -175,5 +199,5 @@ def test_v_logs_one_line_for_a_settled_callback(process, database_url, tmp_path)
 
 
 def test_every_alert_has_a_sentence_for_people():
-    """process-webhook explains each alert in words."""
+    """Each alert has a sentence for people."""
     assert set(process_webhook.ALERTS) == set(Alert)

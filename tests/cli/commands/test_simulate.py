@@ -1,4 +1,4 @@
-"""``payctl simulate``: callbacks that are genuine or wrong on purpose, and never for real money."""
+"""Simulated callbacks are genuine or refused as their scenario says, and never reach production."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SENT = [(name, each.value.replace("_", "-")) for name in GATEWAYS for each in sc
 
 @pytest.mark.parametrize(("gateway", "scenario"), SENT)
 def test_what_is_printed_can_be_verified(gateway, scenario, invoke):
-    """verify-signature accepts every printed callback, except one with a bad signature."""
+    """verify-signature accepts the printed callback under the same keys, except for bad-signature."""
     made = invoke("simulate", gateway, scenario, **KEYS)
     assert made.exit_code == 0, made.stderr
     checked = invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)
@@ -36,7 +36,7 @@ def test_what_is_printed_can_be_verified(gateway, scenario, invoke):
     ],
 )
 def test_a_value_that_is_set_is_signed(gateway, change, invoke, answer):
-    """--set changes a value before signing, so the signature is right."""
+    """--set changes a field before signing, so the signature is valid."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     result = answer("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)["result"]
     assert (result["valid"], result["amount"]) == (True, 777)
@@ -47,7 +47,7 @@ def test_a_value_that_is_set_is_signed(gateway, change, invoke, answer):
     [("zalopay", "mac=x"), ("payos", "signature=x"), ("vnpay", "vnp_SecureHash=x"), ("momo", "signature=x")],
 )
 def test_the_signature_itself_can_be_set(gateway, change, invoke):
-    """A signature that is given with --set is used as it is and is refused."""
+    """A signature that --set gives is sent unchanged, and verify-signature refuses it."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     assert invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS).exit_code == 5
 
@@ -74,21 +74,21 @@ def test_the_signature_itself_can_be_set(gateway, change, invoke):
     ids=" ".join,
 )
 def test_what_cannot_be_simulated_is_an_error(arguments, answer):
-    """An unknown path, a kind that is never sent or a remote address exits with 2, and nothing is sent."""
+    """An unknown field, a scenario that is never sent and a remote address are exit 2, and nothing is sent."""
     document = answer("simulate", *arguments, **KEYS)
     check(document)
     assert document["exit_code"] == 2
 
 
-def test_without_keys_it_is_a_matter_of_configuration(answer):
-    """Missing keys exit with 3, and the error names the variables."""
+def test_missing_keys_and_a_wrong_app_id_are_configuration_errors(answer):
+    """The exit code is 3, and the error names the variables."""
     assert "MOMO_SECRET_KEY" in answer("simulate", "momo", "paid")["error"]["message"]
     assert answer("simulate", "zalopay", "paid", **{**KEYS, "ZALOPAY_APP_ID": "x"})["exit_code"] == 3
 
 
 @pytest.mark.parametrize("command", [["simulate", "momo", "paid"], ["listen"]], ids=" ".join)
-def test_it_stays_away_from_real_money(command, answer, tmp_path):
-    """The commands simulate and listen are refused in a protected profile and in production, and nothing is signed."""
+def test_simulate_and_listen_are_refused_in_production(command, answer, tmp_path):
+    """A protected profile and ENVIRONMENT=production are refused, and nothing is signed."""
     file = tmp_path / "config.toml"
     file.write_text("[profiles.prod.guard]\nprotected = true\n", "utf-8")
     for arguments, environ in ((["-p", "prod", "--config", str(file)], {}), ([], {"ENVIRONMENT": "production"})):
@@ -99,8 +99,8 @@ def test_it_stays_away_from_real_money(command, answer, tmp_path):
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_it_settles_a_payment_that_is_there(gateway, answer, database_url, engine):
-    """--order-code takes amount and reference from the payment, and a duplicate finds it settled."""
+def test_an_order_of_the_database_is_settled(gateway, answer, database_url, engine):
+    """--order-code takes amount and reference from the payment. The duplicate finds it settled."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider=gateway.upper(), amount=123_000)
     arguments = ["simulate", gateway, "duplicate", "--order-code", payment.order_code, "--to", "process-webhook"]
@@ -113,8 +113,8 @@ def test_it_settles_a_payment_that_is_there(gateway, answer, database_url, engin
 
 
 @pytest.mark.postgres
-def test_an_amount_that_is_given_is_said_to_be_paid(answer, database_url, engine):
-    """--amount overrides the payment's amount, to test a wrong amount."""
+def test_a_given_amount_overrides_the_orders_amount(answer, database_url, engine):
+    """--amount with --order-code simulates a wrong amount, which is refused."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="MOMO", amount=123_000)
     given = ["simulate", "momo", "paid", "--order-code", payment.order_code, "--amount", "5", "--to", "process-webhook"]
@@ -124,17 +124,28 @@ def test_an_amount_that_is_given_is_said_to_be_paid(answer, database_url, engine
 
 
 @pytest.mark.postgres
-def test_an_order_must_be_there_and_of_the_gateway(answer, database_url, engine):
-    """An unknown order exits with 8, and an order of another gateway exits with 2."""
+def test_an_unknown_order_does_not_exist(answer, database_url):
+    """The exit code is 8."""
+    document = answer("simulate", "vnpay", "paid", "--order-code", "no-such-order", DATABASE_URL=database_url, **KEYS)
+    assert document["exit_code"] == 8
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("scenario", "advised"), [("paid", "paid"), ("pending", "paid"), ("duplicate", "duplicate")])
+def test_an_order_of_another_gateway_leads_to_the_right_command(scenario, advised, answer, database_url, engine):
+    """The exit code is 2, and the advised command works when it is pasted."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
     environ = {"DATABASE_URL": database_url, **KEYS}
-    assert answer("simulate", "vnpay", "paid", "--order-code", "no-such-order", **environ)["exit_code"] == 8
-    assert answer("simulate", "momo", "paid", "--order-code", payment.order_code, **environ)["exit_code"] == 2
+    document = answer("simulate", "momo", scenario, "--order-code", payment.order_code, **environ)
+    assert document["exit_code"] == 2
+    program, *command = document["error"]["hint"].split()
+    assert (program, command[:3]) == ("payctl", ["simulate", "vnpay", advised])
+    assert answer(*command, **environ)["exit_code"] == 0
 
 
-def test_nobody_there_is_unavailable(answer):
-    """The command exits with 4 if nothing listens at the address."""
+def test_a_url_that_nothing_listens_on_is_unavailable(answer):
+    """The exit code is 4."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"

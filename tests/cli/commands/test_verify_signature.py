@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 
 import pytest
 
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.providers.samples import samples
+from ticketbottle_payctl.sandbox.callbacks import callback
+from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
 
 BARE_KEYS = {
     "zalopay": "ZALOPAY_KEY2",
@@ -16,14 +19,14 @@ BARE_KEYS = {
 
 
 def judged(document):
-    """Return the vector's fields from the command's document."""
+    """Return the values of the command's document that a vector also has."""
     names = ("valid", "outcome", "order_ref", "provider_transaction_id", "amount")
     return {name: document["result"][name] for name in names}
 
 
 @pytest.mark.parametrize("how", ["named", "by path"])
 def test_each_vector_is_judged_as_expected(vector, how, answer):
-    """With --provider or --path the command gives the vector's verdict and exits with 0 or 5."""
+    """The command reaches the vector's verdict with exit 0 or 5, if the gateway is named and if the path names it."""
     told = ["--provider", vector.gateway] if how == "named" else ["--path", vector.path]
     document = answer("verify-signature", "-", *told, stdin=vector.content, **vector.environment)
     assert judged(document) == vector.expect
@@ -34,14 +37,14 @@ def test_each_vector_is_judged_as_expected(vector, how, answer):
 
 @pytest.mark.parametrize("name", samples())
 def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
-    """Every built-in example verifies with its own keys and is refused if a field is changed."""
+    """Each built-in example is valid under its keys, and refused if a field is changed."""
     assert answer("verify-signature", "--example", name)["exit_code"] == 0
     changed = answer("verify-signature", "--example", name, "--tamper", "amount")
     assert changed["exit_code"] == 5
     assert changed["result"]["hints"]
 
 
-def test_the_line_for_people_says_it_all(process):
+def test_the_first_line_of_a_valid_callback_sums_it_up(process):
     """The first line has gateway, outcome, amount and order."""
     result = process("verify-signature", "--example", "zalopay")
     assert result.stdout.splitlines()[0] == (
@@ -50,30 +53,33 @@ def test_the_line_for_people_says_it_all(process):
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_the_line_for_people_says_why_not(process):
-    """The first lines say what is wrong, give a hint and what to try, and the exit code is 5."""
+def test_a_refusal_shows_the_reason_the_key_and_a_hint(process):
+    """The output says what is wrong, names the key and the next command, and the exit code is 5."""
     result = process("verify-signature", "--example", "zalopay", "--tamper", "amount")
-    assert result.stdout.startswith("✘ not valid  zalopay  the mac is not that of data under key2\n  hint  ")
+    first, key, hint, *_ = result.stdout.splitlines()
+    assert first == "✘ not valid  zalopay  the mac was not made from data with key2"
+    assert key == "  key   key2 of the example, 32 characters, fingerprint 5055cb27"
+    assert hint.startswith("  hint  no known variant matches")
     assert "--explain" in result.stdout
     assert result.returncode == 5
 
 
 def test_explain_shows_the_signed_text_masked(answer):
-    """--explain shows the signed text with personal data masked."""
+    """--explain shows the signed text without personal data."""
     signed = answer("verify-signature", "--example", "payos", "--explain")["result"]["canonical"]
     assert "orderCode=123" in signed
     assert "accountNumber=***" in signed
 
 
-def test_nothing_is_explained_unasked(answer):
-    """Without --explain the document has no signed text."""
+def test_the_signed_text_is_shown_only_with_explain(answer):
+    """Without --explain, a refusal has no signed text either."""
     assert "canonical" not in answer("verify-signature", "--example", "payos", "--tamper", "amount")["result"]
 
 
 @pytest.mark.parametrize("prefix", ["", "?", "https://shop.example/webhook/vnpay?", "HTTP://shop.example/?", "\n "])
 @pytest.mark.parametrize("provider", ["auto", "vnpay"])
 def test_vnpay_is_read_from_a_query_or_a_url(prefix, provider, answer, tmp_path):
-    """A file or --query may contain the query with a question mark or the whole URL before it."""
+    """A file or --query contains the query string, with or without the question mark or the URL in front."""
     sample = samples()["vnpay"]
     file = tmp_path / "callback"
     file.write_text(f"{prefix}{sample.request.query}\n", "utf-8")
@@ -86,7 +92,7 @@ def test_vnpay_is_read_from_a_query_or_a_url(prefix, provider, answer, tmp_path)
 
 
 def test_an_api_gateway_event_is_read(answer, tmp_path):
-    """--event reads the event that a Lambda function got."""
+    """--event reads the event of a Lambda function."""
     sample = samples()["zalopay"]
     event = {
         "version": "2.0",
@@ -103,8 +109,8 @@ def test_an_api_gateway_event_is_read(answer, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", "[" * 100_000, '{"version": "1.0"}'])
-def test_an_event_that_is_none_is_wrong_input(content, answer, tmp_path):
-    """A file that is not an event of payload format 2.0 exits with 2."""
+def test_a_file_that_is_not_an_event_is_wrong_input(content, answer, tmp_path):
+    """A file that is not an event of payload format 2.0 is exit 2 with a clear error."""
     file = tmp_path / "event.json"
     file.write_text(content, "utf-8")
     document = answer("verify-signature", "--event", str(file))
@@ -112,7 +118,7 @@ def test_an_event_that_is_none_is_wrong_input(content, answer, tmp_path):
 
 
 def sample_file(tmp_path, gateway):
-    """Write a sample's content to a file. Return the file and its keys by variable."""
+    """Return a file with a sample's content, and the sample's keys by variable."""
     sample = samples()[gateway]
     file = tmp_path / "callback"
     file.write_bytes(sample.request.body or sample.request.query.encode())
@@ -123,7 +129,7 @@ def sample_file(tmp_path, gateway):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("form", ["env", "short", "bare", "exported"])
 def test_keys_come_from_a_file(gateway, form, answer, tmp_path):
-    """A key file has the names of variables or fields, or only the signing key."""
+    """A key file has the names of the variables, the gateway's names, or only the key that signs."""
     file, keys = sample_file(tmp_path, gateway)
     signing = BARE_KEYS[gateway]
     short = {field.env: field.name for field in GATEWAYS[gateway].fields}
@@ -140,8 +146,85 @@ def test_keys_come_from_a_file(gateway, form, answer, tmp_path):
     assert document["result"]["valid"]
 
 
+NEW, OLD, OTHER = "canary-key-now", "canary-key-before", "canary-key-of-nobody"
+KEY_CASES = {
+    "the current key signed": (
+        {"ZALOPAY_KEY2": NEW},
+        [("ZALOPAY_KEY2", "current", 14, True)],
+    ),
+    "the previous key of a rotation signed": (
+        {"ZALOPAY_KEY2": OTHER, "ZALOPAY_KEY2_PREVIOUS": NEW},
+        [("ZALOPAY_KEY2", "current", 20, False), ("ZALOPAY_KEY2_PREVIOUS", "previous", 14, True)],
+    ),
+    "only a previous key is set": (
+        {"ZALOPAY_KEY2_PREVIOUS": NEW},
+        [("ZALOPAY_KEY2_PREVIOUS", "previous", 14, True)],
+    ),
+    "no key signed": (
+        {"ZALOPAY_KEY2": OTHER, "ZALOPAY_KEY2_PREVIOUS": OLD},
+        [("ZALOPAY_KEY2", "current", 20, False), ("ZALOPAY_KEY2_PREVIOUS", "previous", 17, False)],
+    ),
+    "the key has a line end": (
+        {"ZALOPAY_KEY2": f"{NEW}\n"},
+        [("ZALOPAY_KEY2", "current", 15, False)],
+    ),
+}
+
+
+def callback_signed_with(key):
+    """A callback of ZaloPay's application 2554."""
+    payment = SandboxPayment("an-id", "TB-1", 250_000, "zalopay", "261123_TB-1")
+    return callback(payment, environ={"ZALOPAY_APP_ID": "2554", "ZALOPAY_KEY2": key}).body.decode()
+
+
+@pytest.mark.parametrize(("environment", "expected"), KEY_CASES.values(), ids=KEY_CASES)
+def test_each_key_that_was_tried_is_named_and_none_is_shown(environment, expected, invoke):
+    """Variable, generation, length and fingerprint tell the keys apart, and the one that signed is marked."""
+    arguments = ("verify-signature", "-", "--provider", "zalopay")
+    given = {"stdin": callback_signed_with(NEW), "ZALOPAY_APP_ID": "2554", **environment}
+    document, table = invoke(*arguments, "-o", "json", **given), invoke(*arguments, **given)
+    keys = json.loads(document.stdout)["result"]["keys"]
+    assert [(key["variable"], key["generation"], key["length"], key["matched"]) for key in keys] == expected
+    for key in keys:
+        value = environment[key["variable"]]
+        assert key["fingerprint"] == sha256(value.encode()).hexdigest()[:8]
+        assert (key["fingerprint"] in table.stdout) is (key["matched"] or not any(each["matched"] for each in keys))
+    assert "canary" not in document.stdout + table.stdout + table.stderr
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
+    """An application id, a terminal code and a partner code name the merchant, so they are not listed."""
+    file, keys = sample_file(tmp_path, gateway)
+    expected = {
+        "zalopay": ["ZALOPAY_KEY2"],
+        "payos": ["PAYOS_CHECKSUM_KEY"],
+        "vnpay": ["VNPAY_HASH_SECRET"],
+        "momo": ["MOMO_ACCESS_KEY", "MOMO_SECRET_KEY"],
+    }
+    document = answer("verify-signature", str(file), "--provider", gateway, **keys)
+    assert [key["variable"] for key in document["result"]["keys"]] == expected[gateway]
+    assert all(key["matched"] for key in document["result"]["keys"])
+
+
+def test_no_key_is_named_if_the_content_cannot_be_read(answer, tmp_path):
+    """There was no text to compare a signature with, so the key is not the cause."""
+    _, keys = sample_file(tmp_path, "momo")
+    result = answer("verify-signature", "-", "--provider", "momo", stdin="hello", **keys)["result"]
+    assert (result["reason"], result["keys"]) == ("malformed", [])
+
+
+def test_a_key_of_the_key_file_is_named_as_such(answer, tmp_path):
+    """The environment has another key with the same name, which was not tried."""
+    key_file = tmp_path / "keys"
+    key_file.write_text(f"key2={OTHER}\n", "utf-8")
+    arguments = ("verify-signature", "-", "--provider", "zalopay", "--key-file", str(key_file))
+    document = answer(*arguments, stdin=callback_signed_with(NEW), ZALOPAY_APP_ID="2554", ZALOPAY_KEY2=NEW)
+    assert [key["variable"] for key in document["result"]["keys"]] == ["ZALOPAY_KEY2 of the key file"]
+
+
 def test_keys_come_from_stdin(answer, tmp_path):
-    """--key-stdin reads the same content as --key-file."""
+    """--key-stdin reads the same forms as --key-file."""
     file, keys = sample_file(tmp_path, "momo")
     lines = "".join(f"{name}={value}\n" for name, value in keys.items())
     assert answer("verify-signature", str(file), "--key-stdin", stdin=lines)["result"]["valid"]
@@ -164,14 +247,14 @@ def test_keys_come_from_stdin(answer, tmp_path):
     ],
 )
 def test_contradicting_options_are_wrong_usage(arguments, word, answer):
-    """Contradicting options exit with 2, and the error names them."""
+    """Options that contradict each other are exit 2 with a message that names them."""
     document = answer("verify-signature", *arguments, stdin="{}")
     assert document["exit_code"] == 2
     assert word in document["error"]["message"]
 
 
 def test_an_unknown_example_does_not_exist(answer):
-    """An unknown example exits with 8, and the hint lists the known ones."""
+    """The exit code is 8, and the hint lists the examples."""
     document = answer("verify-signature", "--example", "paypal")
     assert document["exit_code"] == 8
     assert "zalopay" in document["error"]["hint"]
@@ -179,7 +262,7 @@ def test_an_unknown_example_does_not_exist(answer):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_missing_keys_are_named(gateway, answer, tmp_path):
-    """Without keys the command exits with 3, and the error names the missing variables."""
+    """Without keys the exit code is 3, and the error names the missing variables."""
     file, _ = sample_file(tmp_path, gateway)
     document = answer("verify-signature", str(file), "--provider", gateway)
     assert (document["exit_code"], document["error"]["code"]) == (3, "CONFIG")
@@ -187,7 +270,7 @@ def test_missing_keys_are_named(gateway, answer, tmp_path):
 
 
 def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
-    """A key file without a value of the gateway exits with 2."""
+    """A key file without a value of the gateway is exit 2, and the error shows nothing of the file."""
     file, _ = sample_file(tmp_path, "momo")
     key_file = tmp_path / "keys"
     key_file.write_text("VNPAY_HASH_SECRET=canary-of-another\nX=y\n", "utf-8")
@@ -196,7 +279,7 @@ def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
     assert "canary" not in json.dumps(document)
 
 
-def test_what_nobody_sends_is_not_valid(answer):
-    """A callback of no known gateway is refused with exit code 5."""
+def test_a_callback_of_no_known_shape_is_not_valid(answer):
+    """It is refused, and the output says how to name the gateway."""
     document = answer("verify-signature", "-", stdin="hello")
     assert (document["exit_code"], document["result"]["provider"]) == (5, None)

@@ -100,7 +100,7 @@ class Session:
     def services(self) -> Services:
         """The engine, producer, clock and credentials of the profile."""
         if self._services is None:
-            self._services = Services(self.profile.environ)
+            self._services = Services(self.profile.environ, application=f"payctl {self.command or ''}".rstrip())
         return self._services
 
     @property

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, NotRequired, TypedDict
 
 import typer
 
@@ -14,14 +17,16 @@ from ticketbottle_payctl.cli.input.missing_keys import missing_keys
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
-from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.domain.callback import RejectReason, Request
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.jobs.find_receipt import find_receipt
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome, WebhookReport, process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway
+from ticketbottle_payctl.providers.tried_keys import TriedKey, tried_keys
 from ticketbottle_payctl.telemetry import log_event
 
+_NOT_GENUINE = frozenset({RejectReason.SIGNATURE, RejectReason.MALFORMED, RejectReason.OTHER_MERCHANT})
 ReceiptId = Annotated[str | None, typer.Option("--receipt", metavar="ID", help="Process a stored callback again.")]
 ALERTS = {
     Alert.LATE_MONEY: "money arrived after the payment failed or was cancelled: a person must check the order",
@@ -72,7 +77,8 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
     if report.reason == "not_configured":
         raise missing_keys(gateway, credentials)
     log_event(f"webhook_{report.outcome}", **report.facts, dry_run=report.dry_run)
-    session.finish(result_of(report))
+    keys = tried_keys(gateway, request, credentials) if report.reason in _NOT_GENUINE else ()
+    session.finish(_result(report, keys, source))
 
 
 def _stored(session: Session, receipt_id: str, source: Source, provider: str) -> tuple[Request, Gateway]:
@@ -83,20 +89,29 @@ def _stored(session: Session, receipt_id: str, source: Source, provider: str) ->
     return stored.request, providers.by_name(stored.provider)
 
 
-def result_of(report: WebhookReport) -> Result:
-    """Return the report, for programs and for people."""
+class OfTheCommand(TypedDict):
+    """What the command adds to the report."""
+
+    keys: NotRequired[tuple[TriedKey, ...]]
+    """The keys that the signature was compared with, if the callback is not genuine."""
+
+
+def _result(report: WebhookReport, keys: Sequence[TriedKey], source: Source) -> Result:
     return Result(
         "payctl.process-webhook/1",
         exit_codes.of_outcome(report.outcome),
-        result=report.result,
-        human=_human(report),
+        result={**report.result, "keys": [asdict(key) for key in keys]},
+        human=_human(report, keys, source),
         warnings=[ALERTS[report.alert]] if report.alert else [],
         dry_run=report.dry_run,
     )
 
 
-def _human(report: WebhookReport) -> list[Block]:
+def _human(report: WebhookReport, keys: Sequence[TriedKey], source: Source) -> list[Block]:
     blocks: list[Block] = [_headline(report)]
+    blocks += [line(dim("  key "), key.description) for key in keys]
+    if report.reason in _NOT_GENUINE:
+        blocks.append(line(dim("  try "), _advice(source, report.provider)))
     event = report.event
     blocks.append(
         Fields(
@@ -114,6 +129,15 @@ def _human(report: WebhookReport) -> list[Block]:
     if report.dry_run:
         blocks.append(line(warn("dry run:"), "everything was rolled back; nothing was written"))
     return blocks
+
+
+def _advice(source: Source, provider: str) -> str:
+    """Return the command that explains the refusal. It does not repeat a query, which may have personal data."""
+    file = source.event or source.file
+    if file is None or file == "-":
+        return "give the same callback to payctl verify-signature, which says why"
+    given = ["--event", file] if source.event else [file]
+    return shlex.join(["payctl", "verify-signature", *given, "--provider", provider, "--explain"])
 
 
 def _headline(report: WebhookReport) -> Block:

@@ -20,6 +20,7 @@ from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.formats import money
 from ticketbottle_payctl.jobs.verify_signature import VerifyReport, verify_signature
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
+from ticketbottle_payctl.providers.tried_keys import TriedKey
 
 KeyFile = Annotated[
     str | None, typer.Option(metavar="FILE", help="A file with NAME=value lines, or with only the key.")
@@ -49,7 +50,7 @@ def verify_signature_command(  # noqa: PLR0913 - one argument per option
     """Check that a gateway's callback is genuine, or say why it is not.
 
     Reads the callback as it arrived and checks it as the webhook would, with the keys of the environment, the
-    profile or --key-file. Exit 0 if it is genuine, 5 if not.
+    profile or --key-file. Names each key by its variable, length and fingerprint. Exit 0 if it is genuine, 5 if not.
     """
     session = Session.of(ctx)
     source = Source(file, query, event, path)
@@ -99,6 +100,8 @@ class OfTheCommand(TypedDict):
 
     example: str | None
     """About the built-in example that was checked, or what was changed in it."""
+    keys: NotRequired[tuple[TriedKey, ...]]
+    """The keys that the signature was compared with, named without showing them."""
     canonical: NotRequired[str | None]
     """With --explain: the text that was signed, personal data masked."""
 
@@ -124,17 +127,19 @@ def _valid(report: VerifyReport) -> list[Block]:
     order = f"order {report.order_ref}" if report.order_ref else None
     first = line(good("✔ valid"), report.provider, outcome, amount, order)
     ignored = [line(dim("  payctl acknowledges it and changes no payment"))] if report.outcome == "IGNORED" else []
-    return [first, *ignored, Fields((("gateway's number", report.provider_transaction_id),))]
+    signed_with = [("signed with", key.description) for key in report.keys if key.matched]
+    return [first, *ignored, Fields((("gateway's number", report.provider_transaction_id), *signed_with))]
 
 
 def _invalid(report: VerifyReport, *, explain: bool) -> list[Block]:
     reason = report.detail or report.reason or "the signature is not valid"
     blocks: list[Block] = [line(bad("✘ not valid"), report.provider, reason)]
+    blocks += [line(dim("  key "), key.description) for key in report.keys]
     blocks += [line(warn("  hint"), hint) for hint in report.hints]
     if report.provider is None:
-        blocks.append(line(dim("  try"), f"--provider {'|'.join(providers.GATEWAYS)}"))
+        blocks.append(line(dim("  try "), f"--provider {'|'.join(providers.GATEWAYS)}"))
     elif not explain:
-        blocks.append(line(dim("  try"), "--explain shows the text that was signed"))
+        blocks.append(line(dim("  try "), "--explain shows the text that was signed"))
     return blocks
 
 

@@ -42,10 +42,11 @@ def _parse(text: str, gateway: Gateway) -> Credentials:
     names = {spelling.casefold(): field.name for field in gateway.fields for spelling in (field.env, field.name)}
     pairs = [line.removeprefix("export ").partition("=") for line in lines]
     named = {names.get(key.strip().casefold()): _unquoted(value) for key, _, value in pairs}
-    found = {key: (Secret(value),) for key, value in named.items() if key and value}
+    found = {key: value for key, value in named.items() if key and value}
     if not found and len(lines) == 1 and "_" not in lines[0].partition("=")[0]:
-        return {signing_field(gateway): (Secret(_unquoted(lines[0])),)}
-    return found
+        found = {signing_field(gateway): _unquoted(lines[0])}
+    variables = {field.name: field.env for field in gateway.fields}
+    return {key: (Secret(value, f"{variables[key]} of the key file"),) for key, value in found.items()}
 
 
 def signing_field(gateway: Gateway) -> str:

@@ -34,6 +34,9 @@ from ticketbottle_payctl.telemetry import log_event
 
 DEFAULT_MAX_AFFECTED = 1000
 
+APPROVED_ROWS = "max_affected"
+"""The option of a recorded run that says for how many rows it was approved. Resuming it needs no higher cap."""
+
 
 @dataclass(frozen=True, slots=True)
 class Act:

@@ -124,6 +124,12 @@ class ClaimPipeline:
         with translated_errors():
             return shard_lock.enter(self.connection(), self._backlog.shard, self._backlog.options.shards, 0, owner)
 
+    def show_life(self, owner: str) -> None:
+        """Note in the database that the shard's publisher is running. Follows :meth:`enter` in its transaction."""
+        with translated_errors():
+            options = self._backlog.options
+            shard_lock.show_life(self.connection(), self._backlog.shard, options.shards, owner)
+
     def __iter__(self) -> Iterator[OpenBatch]:
         """Yield each batch after the one before is committed.
 

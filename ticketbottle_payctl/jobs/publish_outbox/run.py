@@ -12,7 +12,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event
 
@@ -38,6 +38,7 @@ from ticketbottle_payctl.jobs.publish_outbox.report import PublishCounts, Publis
 from ticketbottle_payctl.jobs.publish_outbox.shard import DrainResult, Shard
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox import shard_lock
 from ticketbottle_payctl.telemetry import log_event
 from ticketbottle_payctl.tracing import BatchSpan, batch_span
 
@@ -79,7 +80,7 @@ class Run:
         self._budget = budget = Budget(options, stop, clock)
         self._sender = sender = Sender(producer, stopping=budget.is_over, clock=clock)
         self._counts = PublishCounts()
-        owner = f"{socket.gethostname()}:{os.getpid()}:{random.getrandbits(48):012x}"
+        self._owner = owner = f"{socket.gethostname()}:{os.getpid()}:{random.getrandbits(48):012x}"
         self.shards = [
             Shard(engine, sender, Backlog(options, number), budget, owner, observer.span)
             for number in range(options.shards)
@@ -100,8 +101,15 @@ class Run:
                 failure, reason = self._ended_by(error)
         seconds = self._clock() - self._budget.began
         report = PublishReport(self._counts, reason, seconds, self._oldest_pending_if_known(), failure)
+        self._sign_off(failure)
         log_event("publish_outbox_ended", counts=self._counts.by_name, **report.facts)
         return report
+
+    def _sign_off(self, failure: PayctlError | None) -> None:
+        """Note that this publisher has ended. If that fails, it counts as running for a minute and a half."""
+        if not isinstance(failure, DatabaseUnavailableError):
+            with suppress(PayctlError), transaction(self._engine, LIMITS) as connection:
+                shard_lock.sign_off(connection, self._owner)
 
     def _ended_by(self, error: PayctlError) -> tuple[PayctlError | None, StoppedBecause]:
         if self._budget.stop.is_set() and isinstance(error, _AWAY):

@@ -82,6 +82,8 @@ class Shard:
                 self.result = DrainResult.LOCKED
                 return
             if entry is Entry.TAKEN_OVER or backlog.rescan_is_due(clock()):
+                if entry is Entry.UNCHANGED:
+                    pipeline.show_life(self.owner)
                 backlog.rescan(pipeline.connection(), clock())
             else:
                 backlog.release_due(clock())

@@ -1,12 +1,12 @@
-"""Why a signature fails, in words: find the change after which it would match.
+"""Explain why a signature is not valid: find the change after which it would be.
 
-Meant for the person who holds the keys. It says which neighbour matches and shows the signed text with personal data
-masked; it prints no key and no MAC, so its output may be pasted into a ticket.
+The reader is a person who holds the keys. The explanation names the variant that matches and shows the signed text with
+personal data masked. It contains no key and no MAC, so it may be pasted into a ticket.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from ticketbottle_payctl.domain.callback import Callback, Rejected, RejectReason, Request, Unclear
@@ -20,10 +20,15 @@ from ticketbottle_payctl.secret import Secret
 
 __all__ = ["Explanation", "Hint", "explain"]
 
-NO_NEIGHBOUR = Hint(
-    "no_neighbour",
-    "no neighbour matches: the content was changed after signing, or the key is another",
+NO_VARIANT = Hint(
+    "no_variant",
+    "no known variant matches: the content was changed, or the key is wrong",
 )
+NOT_READABLE = Hint(
+    "malformed", "the content cannot be read, so the signed text is not known: is it complete and unchanged?"
+)
+_SIGNED_BUT_UNCLEAR = Hint("malformed", "the signature is valid, so the content is the problem and not the key")
+_OTHER_MERCHANT = Hint("other_merchant", "the signature is valid: is this the callback of another profile?")
 _READERS: dict[str, Callable[[Request, Credentials], Reading]] = {
     "zalopay": zalopay.read,
     "payos": payos.read,
@@ -40,17 +45,24 @@ def explain(
     *,
     others: Mapping[str, tuple[Secret, ...]] = _NO_OTHERS,
 ) -> Explanation:
-    """Say why ``gateway.verify`` refuses the request, or nothing but the signed text if it does not.
+    """Explain why ``gateway.verify`` refuses the request. For a genuine callback, return only the signed text.
 
-    ``others`` are further keys to try, by the label that the hint will show. Never raises.
+    ``others`` are more keys to try, by the label that the hint shows. No two hints have the same code. Never raises.
     """
     verdict = gateway.verify(request, credentials)
     reading = _read(gateway, request, credentials)
     masked = reading.masked if reading else None
     if isinstance(verdict, Callback):
         return Explanation(masked, ())
-    hints = dict.fromkeys(_hints(gateway, request, credentials, verdict, reading, others))
-    return Explanation(masked, tuple(hints) or (NO_NEIGHBOUR,))
+    return Explanation(masked, _one_each(_hints(gateway, request, credentials, verdict, reading, others)))
+
+
+def _one_each(hints: Iterable[Hint]) -> tuple[Hint, ...]:
+    """Return the first hint of each code. Later ones repeat it for another key or another spelling."""
+    found: dict[str, Hint] = {}
+    for hint in hints:
+        found.setdefault(hint.code, hint)
+    return tuple(found.values())
 
 
 def _read(gateway: Gateway, request: Request, credentials: Credentials) -> Reading | None:
@@ -67,24 +79,26 @@ def _hints(  # noqa: PLR0913, PLR0917 - everything that is known
     verdict: Unclear | Rejected,
     reading: Reading | None,
     others: Mapping[str, tuple[Secret, ...]],
-) -> Iterator[Hint]:
+) -> list[Hint]:
     if isinstance(verdict, Unclear):
-        yield Hint("malformed", f"the signature holds, but {verdict.detail}")
-        return
+        return [_SIGNED_BUT_UNCLEAR]
     if verdict.reason is RejectReason.NOT_CONFIGURED:
         missing = [one.env for one in gateway.fields if one.signs_callbacks and not any(credentials.get(one.name, ()))]
-        yield Hint("not_configured", f"nothing can be verified without {', '.join(missing)}")
-        return
+        return [Hint("not_configured", f"payctl cannot verify anything without {', '.join(missing)}")]
     if verdict.reason is RejectReason.OTHER_MERCHANT:
-        yield Hint("other_merchant", f"the signature holds, but {verdict.detail}; is this another profile's callback?")
-        return
-    if verdict.reason is RejectReason.MALFORMED:
-        yield Hint("malformed", f"the content is not well formed: {verdict.detail}")
+        return [_OTHER_MERCHANT]
+    # A change on the way explains everything that it broke, so the signed text and the keys are not searched as well.
+    return (
+        list(_on_the_way(gateway, request, credentials))
+        or (list(search(reading, gateway, credentials, others)) if reading else [])
+        or [NOT_READABLE if verdict.reason is RejectReason.MALFORMED else NO_VARIANT]
+    )
+
+
+def _on_the_way(gateway: Gateway, request: Request, credentials: Credentials) -> Iterator[Hint]:
     for hint, before in requests_before(request):
         if _is_genuine(gateway, before, credentials):
             yield hint
-    if reading:
-        yield from search(reading, credentials, others)
 
 
 def _is_genuine(gateway: Gateway, request: Request, credentials: Credentials) -> bool:

@@ -1,4 +1,4 @@
-"""Show a signed text without the people in it: what is not known to be harmless is masked, and so is what is new."""
+"""Mask the personal data in a signed text. A value is shown only if its field is known to be harmless."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _DECODER = json.JSONDecoder()
 
 
 def masked_pairs(pairs: Iterable[tuple[str, str]], shown: Collection[str]) -> str:
-    """``name=value`` pairs joined by ``&``. An empty value is shown: that it is empty is often the answer."""
+    """Return ``name=value`` pairs joined by ``&``. An empty value is shown, because that is often the mistake."""
     return "&".join(f"{name}={value if name in shown or not value else MASK}" for name, value in pairs)
 
 
 def masked_json(text: str, shown: Collection[str]) -> str:
-    """A JSON object's text, spaces and line breaks kept, each value masked unless its name is in ``shown``."""
+    """Return a JSON object's text with its white space. A value is masked if its name is not in ``shown``."""
     try:
         return _masked_members(text, shown)
     except (ValueError, RecursionError):

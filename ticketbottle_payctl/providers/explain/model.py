@@ -1,4 +1,4 @@
-"""What an explanation is made of. No value here ever holds a key or a MAC that would match."""
+"""The parts of an explanation. What :class:`Explanation` and its hints contain can be shown: no key, no valid MAC."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ticketbottle_payctl.providers.mac import Algorithm
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """One finding: a stable code for scripts and a sentence for people."""
+    """A possible cause: a stable code for scripts and a sentence for people."""
 
     code: str
     text: str
@@ -17,10 +17,10 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The signed text as we build it, personal data masked, and what would make the signature match.
+    """The signed text as payctl builds it, personal data masked, and the changes that would make the signature match.
 
-    ``canonical_masked`` is None where the content is too broken to say what was signed. There is always a hint
-    unless the callback is valid.
+    ``canonical_masked`` is None if the content is too broken to know the signed text. ``hints`` is empty only for a
+    genuine callback.
     """
 
     canonical_masked: str | None
@@ -29,15 +29,24 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A text near the canonical one that a mistaken sender or a proxy would have signed or made us sign."""
+    """A text that a sender with a common mistake would have signed, or that a proxy makes of the right one."""
 
     hint: Hint
     text: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
+class Signer:
+    """Another key together with another text, for a gateway that has a key in its signed text."""
+
+    hint: Hint
+    key: bytes = field(repr=False)
+    text: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """A gateway's view of one request: what we sign, under which key, what was presented, what lies near."""
+    """A request as its gateway signs it: the text, the key's name, the signature that arrived, and the variants."""
 
     algorithm: Algorithm
     key_name: str
@@ -45,8 +54,11 @@ class Reading:
     text: bytes = field(repr=False)
     masked: str
     variants: tuple[Variant, ...] = field(repr=False)
+    signers: tuple[Signer, ...] = field(default=(), repr=False)
+    older_texts: tuple[bytes, ...] = field(default=(), repr=False)
+    """The texts that older versions of the protocol signed with other algorithms."""
 
 
 def variant(code: str, text: str, signed: str) -> Variant:
-    """A variant whose hint reads "would match if ``text``"."""
+    """Return a variant whose hint reads "would match if ``text``"."""
     return Variant(Hint(code, f"would match if {text}"), signed.encode("utf-8", "surrogatepass"))

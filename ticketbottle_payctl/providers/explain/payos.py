@@ -1,4 +1,4 @@
-"""PayOS: the rules for null, for the order of names and for numbers are where implementations differ."""
+"""PayOS: implementations differ in the rules for null, for the order of names and for numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = frozenset(
         "reference",
     }
 )
-"""What may be shown of a callback: nothing of it names a person or an account."""
+"""The fields that may be shown. None of them names a person or an account."""
 
 OPTIONAL = (
     "counterAccountBankId",
@@ -37,10 +37,10 @@ OPTIONAL = (
 
 
 def read(request: Request, _: Credentials) -> Reading:
-    """What is signed, and what lies near it.
+    """Return the signed text of a webhook and its variants.
 
     Raises:
-        MalformedError: the body is no JSON object, or ``data`` is none.
+        MalformedError: the body or its ``data`` is not a JSON object.
     """
     envelope = payload.read_body(request.body)
     data = payos.data_of(envelope)

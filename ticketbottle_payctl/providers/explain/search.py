@@ -1,29 +1,29 @@
-"""Try the neighbours of a signature that does not match: another key, another text, another spelling of the MAC."""
+"""Try the variants of a signature that is not valid: another key, another text, another spelling of the MAC."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from ticketbottle_payctl.providers import mac
 from ticketbottle_payctl.providers.explain.model import Hint, Reading
 from ticketbottle_payctl.providers.explain.transport import texts_before
-from ticketbottle_payctl.providers.gateway import Credentials
+from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.secret import Secret
 
+_OLD_HASHES: Final[tuple[tuple[mac.OldHash, str], ...]] = (("sha256", "SHA256"), ("md5", "MD5"))
 
-def search(reading: Reading, credentials: Credentials, others: Mapping[str, tuple[Secret, ...]]) -> Iterator[Hint]:
-    """Every neighbour that matches."""
+
+def search(
+    reading: Reading, gateway: Gateway, credentials: Credentials, others: Mapping[str, tuple[Secret, ...]]
+) -> Iterator[Hint]:
+    """Yield a hint for each variant that matches."""
     keys = mac.keys(credentials, reading.key_name)
     yield from _other_texts(reading, keys)
-    yield from _other_keys(reading, credentials, others)
+    yield from _other_keys(reading, gateway, credentials, others)
     yield from _other_spellings(reading, keys)
-
-
-def holds(reading: Reading, credentials: Credentials) -> bool:
-    """Whether the signature itself is right."""
-    return _matches(reading, mac.keys(credentials, reading.key_name))
 
 
 def _other_texts(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
@@ -33,36 +33,51 @@ def _other_texts(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
     for hint, text in texts_before(reading.text.decode("utf-8", "surrogatepass")):
         if _matches(reading, keys, text=text.encode("utf-8", "surrogatepass")):
             yield hint
-    if reading.algorithm == "sha512":
-        yield from _older_algorithms(reading, keys)
+    yield from _older_algorithms(reading, keys)
 
 
 def _older_algorithms(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
-    if mac.matches("sha256", keys, reading.presented, reading.text):
-        yield Hint("algorithm", "would match under HMAC-SHA256: version 2.1.0 is signed with HMAC-SHA512")
-    if any([mac.matches_unkeyed("sha256", key + reading.text, reading.presented) for key in keys]):  # noqa: C419
-        yield Hint("algorithm", "would match as SHA-256 of secret and text: that is version 2.0, before 2.1.0")
+    """Yield a hint if VNPay's terminal signs as before version 2.1.0. payctl accepts none of these signatures."""
+    advice = "payctl accepts only version 2.1.0 (HMAC-SHA512): ask VNPAY to change the terminal"
+    texts = reading.older_texts
+    if any([mac.matches("sha256", keys, reading.presented, text) for text in texts]):  # noqa: C419 - every one is tried
+        yield Hint("algorithm", f"would match under HMAC-SHA256; {advice}")
+    for algorithm, name in _OLD_HASHES:
+        if any([mac.matches_unkeyed(algorithm, keys, reading.presented, text) for text in texts]):  # noqa: C419
+            yield Hint(
+                "algorithm", f"would match as {name} of the hash secret and the text, as in version 2.0; {advice}"
+            )
 
 
-def _other_keys(reading: Reading, credentials: Credentials, others: Mapping[str, tuple[Secret, ...]]) -> Iterator[Hint]:
-    own = reading.key_name
-    for key in mac.keys(credentials, own):
+def _other_keys(
+    reading: Reading, gateway: Gateway, credentials: Credentials, others: Mapping[str, tuple[Secret, ...]]
+) -> Iterator[Hint]:
+    variables = {field.name: field.env for field in gateway.fields}
+    own = variables[reading.key_name]
+    for key in mac.keys(credentials, reading.key_name):
         trimmed = key.strip().strip(b"\"'")
         if trimmed != key and trimmed and _matches(reading, (trimmed,)):
-            yield Hint("key_spaces", f"would match if the configured {own} had no white space or quotes around it")
-    for name in credentials:
-        if name != own and _matches(reading, mac.keys(credentials, name)):
-            text = f"would match under {name}; callbacks are signed with {own}. Are the two swapped?"
-            yield Hint("other_key", text)
-    for label in others:
-        if _matches(reading, mac.keys(others, label)):
-            yield Hint("other_key", f"would match under {label}: the key or the profile is another one's")
+            yield Hint("key_spaces", f"would match if {own} had no white space or quotes around it")
+    for signer in reading.signers:
+        if _matches(reading, (signer.key,), text=signer.text):
+            yield signer.hint
+    swapped = [
+        variables[name]
+        for name in credentials
+        if name != reading.key_name and _matches(reading, mac.keys(credentials, name))
+    ]
+    foreign = [label for label in others if _matches(reading, mac.keys(others, label))]
+    if swapped:
+        yield Hint("other_key", f"would match under {' or '.join(swapped)} instead of {own}: are the two swapped?")
+    elif foreign:
+        question = "does the key belong to another gateway or profile?"
+        yield Hint("other_key", f"would match under {' or '.join(foreign)} instead of {own}: {question}")
 
 
 def _other_spellings(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
     given = reading.presented
     if not given:
-        yield Hint("no_signature", "there is no signature in the request, or it is not a text")
+        yield Hint("no_signature", "the request has no signature, or the signature is not a text")
     if given.lower() != given and _matches(reading, keys, presented=given.lower()):
         yield Hint("upper_case", "would match if the hex digits were in lower case, as the gateway sends them")
     if given.strip() != given and _matches(reading, keys, presented=given.strip()):

@@ -1,4 +1,4 @@
-"""What happens to a request between the gateway and us: encodings added or lost, line ends, marks at the front."""
+"""Undo what proxies and tools do to a request: encodings added or lost, line ends, byte order marks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOM = "\ufeff"
 
 
 def requests_before(request: Request) -> Iterator[tuple[Hint, Request]]:
-    """The requests this one may have been before something changed it, each with what would have to be undone."""
+    """Yield each request that this one may have been before a change on the way, with a hint about the change."""
     for code, text, undo in _BODY:
         body = _undone(undo, request.body)
         if body is not None:
@@ -29,7 +29,7 @@ def requests_before(request: Request) -> Iterator[tuple[Hint, Request]]:
 
 
 def texts_before(text: str) -> Iterator[tuple[Hint, str]]:
-    """The same for a signed text."""
+    """Yield each text that this signed text may have been before a change on the way, with a hint about the change."""
     for code, condition, near in (
         ("trailing_newline", "the signed text ended in a line break", f"{text}\n"),
         ("trailing_newline", "the signed text ended in a line break (CR LF)", f"{text}\r\n"),
@@ -58,17 +58,17 @@ def _from_base64(body: bytes) -> bytes:
 
 
 def _decoded_once(query: str) -> str:
-    # An escaped percent or plus sign is the mark of a second encoding; decoding anything else only respells it.
+    # An escaped percent or plus sign shows a second encoding. Decoding anything else changes only the spelling.
     return unquote(query) if "%25" in query or "%2B" in query else query
 
 
 _BODY: tuple[tuple[str, str, Callable[[bytes], bytes]], ...] = (
     ("byte_order_mark", "the body had no byte order mark", lambda body: body.decode("utf-8-sig").encode()),
     ("utf_16", "the body were UTF-8; it arrived as UTF-16", lambda body: body.decode("utf-16").encode()),
-    ("base64", "the body were decoded from base64 before it is checked", _from_base64),
+    ("base64", "the body were decoded from base64", _from_base64),
     ("base64", "the body were decoded from base64 twice", lambda body: _from_base64(_from_base64(body))),
     ("json_in_json", "the body were not wrapped in quotes as a JSON text", lambda body: json.loads(body).encode()),
-    ("latin_1", "the body had not been read as Latin-1 on its way", lambda body: body.decode().encode("cp1252")),
+    ("latin_1", "the body had not been read as Latin-1 on the way", lambda body: body.decode().encode("cp1252")),
     (
         "unicode_form",
         "the letters were composed (Unicode NFC)",
@@ -83,7 +83,7 @@ _BODY: tuple[tuple[str, str, Callable[[bytes], bytes]], ...] = (
 _QUERY: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     (
         "whole_url",
-        "the query were given without what stands before its question mark",
+        "the query were given without the part up to its question mark",
         lambda query: query.partition("?")[2] or query,
     ),
     ("html_escaped", "the query had & where it has &amp;", unescape),

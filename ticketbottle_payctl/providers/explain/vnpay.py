@@ -1,4 +1,4 @@
-"""VNPay: which parameters are signed, and how their values are encoded, is where implementations differ."""
+"""VNPay: implementations differ in the parameters that they sign and in the encoding of the values."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SHOWN = frozenset(
         "vnp_TxnRef",
     }
 )
-"""What may be shown of a callback: nothing of it names a person or an account."""
+"""The parameters that may be shown. None of them names a person or an account."""
 
 
 def read(request: Request, _: Credentials) -> Reading:
-    """What is signed, and what lies near it.
+    """Return the signed text of a query and its variants.
 
     Raises:
         MalformedError: a ``vnp_`` parameter is given twice or is not UTF-8.
@@ -44,7 +44,19 @@ def read(request: Request, _: Credentials) -> Reading:
         text=vnpay.canonical_text(parameters).encode(),
         masked=masked_pairs([(one.name, vnpay.form_encoded(one.value)) for one in signed], SHOWN),
         variants=tuple(_variants(request.query, parameters, signed)),
+        older_texts=_older_texts(parameters, signed),
     )
+
+
+def _older_texts(parameters: list[Parameter], signed: list[Parameter]) -> tuple[bytes, ...]:
+    """Return the texts that versions before 2.1.0 may have signed. VNPAY's samples of that time sign decoded values."""
+    with_empty = [one for one in parameters if one.name not in vnpay.UNSIGNED]
+    texts = [
+        _join([(one.name, one.value) for one in chosen], encode)
+        for chosen in (signed, with_empty)
+        for encode in (str, vnpay.form_encoded, quote_plus)
+    ]
+    return tuple(text.encode() for text in dict.fromkeys(texts))
 
 
 def _variants(query: str, parameters: list[Parameter], signed: list[Parameter]) -> list[Variant]:

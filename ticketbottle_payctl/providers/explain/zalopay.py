@@ -1,4 +1,4 @@
-"""ZaloPay: the mac is over the characters of ``data``, so most mistakes are somebody parsing and printing it again."""
+"""ZaloPay: the mac is over the characters of ``data``. Most mistakes come from code that parses and prints it again."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ SHOWN = frozenset(
         "discount_amount",
     }
 )
-"""What may be shown of a callback: nothing of it names a person or an account."""
+"""The fields that may be shown. None of them names a person or an account."""
 
-_OBJECT = "data were still the JSON text that ZaloPay sent: it arrived as an object, so something on the way parsed it"
+_OBJECT = "data were still the JSON text that ZaloPay sent; it arrived as an object, so code on the way parsed it"
 
 
 def read(request: Request, _: Credentials) -> Reading:
-    """What is signed, and what lies near it.
+    """Return the signed text of a callback and its variants.
 
     Raises:
-        MalformedError: the body is no JSON object, or ``data`` is neither a text nor an object.
+        MalformedError: the body is not a JSON object, or ``data`` is neither a text nor an object.
     """
     envelope = payload.read_body(request.body)
     as_object = isinstance(envelope.get("data"), dict)

@@ -78,7 +78,7 @@ def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials)
     presented = mac.presented(fields.get("vnp_SecureHash")).lower()
     text = "|".join(_text(fields.get(f"vnp_{name}")) for name in ANSWERED)
     if not mac.matches("sha512", mac.keys(credentials, "hash_secret"), presented, text.encode()):
-        return Inconclusive(NoVerdict.SIGNATURE, "the hash is not that of the answer under the secret")
+        return Inconclusive(NoVerdict.SIGNATURE, "the hash was not made from the answer with the secret")
     if fields.get("vnp_TxnRef") != asked.reference or fields.get("vnp_TmnCode") not in mac.texts(
         credentials, "tmn_code"
     ):

@@ -52,7 +52,7 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, _: Credentials) -> Answer:
-    """Read an answer. 1 is paid. Expired is 2 with its sub code, or 3 for an old order that nobody is paying."""
+    """Read an answer. 1 is paid. Expired is 2 with its sub code, or 3 for an old unpaid order."""
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields
@@ -77,7 +77,7 @@ def _read(fields: dict[str, object], asked: StatusRequest, code: int | None, sub
         return verdict(NAME, asked, Outcome.CANCELLED, amount)
     if code == FAILED:
         return Inconclusive(NoVerdict.UNKNOWN_STATE, _code(sub))
-    return Inconclusive(NoVerdict.MALFORMED, "return_code is none of 1, 2, 3")
+    return Inconclusive(NoVerdict.MALFORMED, "return_code is not 1, 2 or 3")
 
 
 def _code(sub: int | None) -> str:

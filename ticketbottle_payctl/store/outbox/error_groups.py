@@ -11,6 +11,7 @@ from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import (
     PATTERN,
+    SUPERSEDED,
     Selector,
     check_pattern,
     group_of,
@@ -21,7 +22,11 @@ from ticketbottle_payctl.store.outbox.selector import (
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Unpublished events that failed in the same way. ``sample`` is the error of the newest. Instants are UTC."""
+    """Unpublished events that failed in the same way. ``sample`` is the error of the newest. Instants are UTC.
+
+    ``superseded`` counts the events that a replay leaves out. ``sample_type`` and ``sample_bytes`` are the newest
+    event's type and the size of its message.
+    """
 
     group: str
     pattern: str
@@ -32,6 +37,9 @@ class ErrorGroup:
     event_types: tuple[str, ...]
     sample: str | None
     sample_id: str
+    superseded: int
+    sample_type: str
+    sample_bytes: int
 
 
 def groups(connection: Connection, selector: Selector, max_retries: int, limit: int) -> list[ErrorGroup]:
@@ -50,16 +58,21 @@ def groups(connection: Connection, selector: Selector, max_retries: int, limit: 
         WITH part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
                 count(*) FILTER (WHERE o."retryCount" >= %(max_retries)s) AS dead,
+                count(*) FILTER (WHERE {SUPERSEDED}) AS superseded,
                 min(o."createdAt") AS first, max(o."createdAt") AS last
             FROM outbox AS o WHERE {failed} GROUP BY 1, 2
         ), kind AS (
             SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
-                min(first) AS first, max(last) AS last, array_agg(type ORDER BY type) AS types
+                sum(superseded)::bigint AS superseded, min(first) AS first, max(last) AS last,
+                array_agg(type ORDER BY type) AS types
             FROM part GROUP BY 2 ORDER BY 3 DESC, 1 LIMIT %(limit)s
         )
-        SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, newest.error, newest.id
+        SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, newest.error, newest.id,
+            k.superseded, newest.type, newest.bytes
         FROM kind AS k CROSS JOIN LATERAL (
-            SELECT left(o."lastError", 500) AS error, o.id FROM outbox AS o
+            SELECT left(o."lastError", 500) AS error, o.id, o."eventType" AS type,
+                octet_length(o.payload::text) AS bytes
+            FROM outbox AS o
             WHERE o."createdAt" = k.last AND {failed} AND {PATTERN} = k.pattern
             ORDER BY o.id COLLATE "C" DESC LIMIT 1
         ) AS newest
@@ -78,6 +91,9 @@ def groups(connection: Connection, selector: Selector, max_retries: int, limit: 
             event_types=tuple(row[6]),
             sample=row[7],
             sample_id=row[8],
+            superseded=row[9],
+            sample_type=row[10],
+            sample_bytes=row[11],
         )
         for row in rows
     ]

@@ -9,6 +9,9 @@ A returning publisher reuses what it remembers of the shard only if no other pub
 things show that: its name is still on the shard, and no publisher with another number of shards has written its name
 on any shard later. In ``payctl.publishers`` a shard goes by the number of its lock 0, which also says how many shards
 that publisher was told of.
+
+``since`` in that table is also the publisher's sign of life. A publisher writes it when it takes over a shard and at
+each rescan, and signs off when it ends. So one that idles can be told from one that is gone.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 
+_ENDED = " ended"
 _LOCKS_PER_SHARD = 2
 _LOCKS_PER_COUNT = 1000
 
@@ -37,7 +41,7 @@ WHERE {advisory_locks.held(Namespace.SHARDS)}
   AND (l.objid IN (%(own)s::oid, %(other)s::oid) OR l.objid::bigint / {_LOCKS_PER_COUNT} <> %(shards)s)
 """  # noqa: S608 - only constants are put in
 # Later than every other row, even if the server's clock was set back.
-_TAKE_OVER = """
+_WRITE_NAME = """
 INSERT INTO payctl.publishers (shard, owner, since)
 SELECT %(place)s, %(owner)s, GREATEST(clock_timestamp(), max(since) + interval '1 microsecond') FROM payctl.publishers
 ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
@@ -68,8 +72,13 @@ def enter(connection: Connection, shard: int, shards: int, lock: int, owner: str
         return Entry.REFUSED
     if last_owner == owner:
         return Entry.UNCHANGED
-    connection.exec_driver_sql(_TAKE_OVER, parameters | {"owner": owner})
+    _write_name(connection, shard, shards, owner)
     return Entry.TAKEN_OVER
+
+
+def show_life(connection: Connection, shard: int, shards: int, owner: str) -> None:
+    """Write the present instant beside our name. This transaction must have entered the shard."""
+    _write_name(connection, shard, shards, owner)
 
 
 def keeping(shard: int, shards: int, lock: int) -> str:
@@ -84,6 +93,28 @@ def shard_of(number: int) -> tuple[int, int]:
     """Return the shard that a lock's number stands for, and out of how many shards."""
     shards, rest = divmod(number, _LOCKS_PER_COUNT)
     return rest // _LOCKS_PER_SHARD, shards
+
+
+def sign_off(connection: Connection, owner: str) -> None:
+    """Note that this publisher has ended. Its name is never used again, so this needs no lock."""
+    connection.exec_driver_sql(
+        """
+        UPDATE payctl.publishers SET owner = owner || %(mark)s, since = GREATEST(since, clock_timestamp())
+        WHERE owner = %(owner)s
+        """,
+        {"owner": owner, "mark": _ENDED},
+    )
+
+
+def name_of(owner: str) -> tuple[str, bool]:
+    """Return a publisher's host and process id, and whether it has signed off."""
+    own, mark, _ = owner.partition(_ENDED)
+    return own.rpartition(":")[0] or own, bool(mark)
+
+
+def _write_name(connection: Connection, shard: int, shards: int, owner: str) -> None:
+    place = _number(shard, shards, 0)
+    connection.exec_driver_sql(_WRITE_NAME, {"place": place, "owner": owner})
 
 
 def _number(shard: int, shards: int, lock: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor
 from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, good, line, warn
+from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem, RunStatus
 from ticketbottle_payctl.telemetry import redact
 
@@ -26,7 +27,7 @@ def listed(found: Sequence[Run], *, more: bool) -> Result:
     return Result("payctl.runs-list/1", counts=counts, items=items, human=human, truncated=more, next=after)
 
 
-def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> Result:
+def shown(run: Run, items: Sequence[RunItem], adviser: Adviser, *, remaining: int, more: bool) -> Result:
     """Return one run and the first of its rows."""
     rows = tuple((item.item_id, item.outcome, item.reason, _change(item), item.at) for item in items)
     resumable = remaining and run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
@@ -42,7 +43,7 @@ def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> 
                 ("selected", _pairs(run.selector)),
                 ("options", _pairs({name: value for name, value in run.options.items() if value})),
                 *((name.replace("_", " "), f"{number:,}") for name, number in run.counts.items() if number),
-                ("next", f"payctl runs resume {run.id}" if resumable else None),
+                ("next", adviser.changing(["runs", "resume"], [run.id]) if resumable else None),
             )
         ),
     ]

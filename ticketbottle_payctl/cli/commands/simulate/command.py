@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -35,7 +36,7 @@ from ticketbottle_payctl.jobs.process_webhook import process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest
 from ticketbottle_payctl.sandbox.altering import alter
-from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, scenarios, somebody_elses
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, scenarios, with_wrong_keys
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
 
 DUPLICATE = "duplicate"
@@ -139,7 +140,7 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
     changed = [_change(each) for each in changes or ()]
     if order_code is not None or to is Destination.PROCESS_WEBHOOK:
         session.note_target()
-    payment = _payment(session, gateway, order_code, amount, reference)
+    payment = _payment(session, gateway, scenario, order_code, amount, reference)
     request = _request(payment, scenario, changed, keys)
     if dry_run or (url is None and to is Destination.STDOUT):
         facts = facts_of(gateway, scenario, request)
@@ -169,8 +170,13 @@ def _keys(session: Session, gateway: Gateway) -> dict[str, str]:
     return keys
 
 
-def _payment(
-    session: Session, gateway: Gateway, order_code: str | None, amount: int | None, reference: str | None
+def _payment(  # noqa: PLR0913, PLR0917 - the options that describe the payment
+    session: Session,
+    gateway: Gateway,
+    scenario: str,
+    order_code: str | None,
+    amount: int | None,
+    reference: str | None,
 ) -> SandboxPayment:
     """Return the payment of the order, or a made-up one.
 
@@ -184,7 +190,9 @@ def _payment(
     row = find_order(session.services.engine, order_code)
     if row.gateway != gateway.name:
         message = f"the order's gateway is {row.gateway}, not {gateway.name}"
-        raise InputError(message, hint=f"payctl simulate {row.gateway} ...")
+        possible = scenario if scenario in _names(row.gateway) else Scenario.PAID.value
+        command = ["payctl", "simulate", row.gateway, possible, "--order-code", order_code]
+        raise InputError(message, hint=shlex.join(command))
     return SandboxPayment(row.id, row.order_code, amount or row.amount, gateway.name, reference or row.reference)
 
 
@@ -192,19 +200,20 @@ def _request(
     payment: SandboxPayment, scenario: str, changes: list[tuple[str, str]], keys: Mapping[str, str]
 ) -> Request:
     wanted = Scenario.PAID if scenario == DUPLICATE else Scenario(scenario.replace("-", "_"))
-    sent = scenarios(payment.provider)
-    if wanted not in sent:
+    if scenario not in _names(payment.provider):
         message = f"{payment.provider} never sends this callback: {scenario}"
-        raise InputError(
-            message, hint=f"scenarios: {', '.join([each.replace('_', '-') for each in sent] + [DUPLICATE])}"
-        )
+        raise InputError(message, hint=f"scenarios: {', '.join(_names(payment.provider))}")
     request = callback(payment, wanted, keys)
-    signing = somebody_elses(keys) if wanted is Scenario.BAD_SIGNATURE else keys
+    signing = with_wrong_keys(keys) if wanted is Scenario.BAD_SIGNATURE else keys
     return alter(request, payment.provider, changes, signing) if changes else request
 
 
-def _process(session: Session, gateway: Gateway, request: Request, times: int) -> list[Delivery]:
+def _names(provider: str) -> list[str]:
+    """Return the scenarios of a gateway as they are typed."""
+    return [*(each.replace("_", "-") for each in scenarios(provider)), DUPLICATE]
 
+
+def _process(session: Session, gateway: Gateway, request: Request, times: int) -> list[Delivery]:
     services = session.services
     credentials = services.credentials(gateway)
     reports = [process_webhook(services.engine, request, gateway, credentials) for _ in range(times)]

@@ -1,0 +1,88 @@
+"""The JavaScript libraries that merchants verify callbacks with, in a Node.js of the machine.
+
+``package-lock.json`` has the exact version and the checksum of each package. After a change in ``package.json``,
+``npm install --package-lock-only`` in this directory renews it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self, TypedDict
+
+from ticketbottle_payctl.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_HERE: Final = Path(__file__).parent
+_FILES: Final = ("package.json", "package-lock.json", ".npmrc", "judge.cjs")
+_INSTALL: Final = "install Node.js 18 or newer and npm, on Debian: apt-get install nodejs npm"
+
+
+class SentCallback(TypedDict):
+    """A callback as the gateway sends it: ``sent`` is the body, or the query of VNPay. ``keys`` are the merchant's."""
+
+    gateway: str
+    sent: str
+    keys: Mapping[str, str]
+
+
+class GatewayLibraries:
+    """The libraries, installed in a directory of their own. Use :meth:`start` and :meth:`close`.
+
+    Raises:
+        ConfigError: Node.js or npm is missing.
+    """
+
+    def __init__(self) -> None:
+        self._node, self._npm = _found("node"), _found("npm")
+        self._home = Path(tempfile.mkdtemp(prefix="payctl-node-"))
+
+    def __str__(self) -> str:
+        return "Node.js"
+
+    def start(self) -> Self:
+        """Install the packages. npm verifies the checksums and runs no script of a package.
+
+        Raises:
+            UnavailableError: npm could not fetch a package, or a checksum is wrong.
+        """
+        for name in _FILES:
+            shutil.copy(_HERE / name, self._home)
+        options = ("--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund")
+        done = self._run(self._npm, "ci", *options)
+        if done.returncode != 0:
+            self.close()
+            message = f"npm could not install the gateways' libraries\n{done.stderr[-2000:]}"
+            raise UnavailableError(message, hint="check the network, then try again")
+        return self
+
+    def verdicts(self, callbacks: Sequence[SentCallback]) -> list[str]:
+        """Return what the gateway's library says of each callback: an empty text if it accepts it, else the reason."""
+        done = self._run(self._node, "judge.cjs", sent=json.dumps(callbacks))
+        if done.returncode != 0:
+            message = f"node failed\n{done.stderr[-2000:]}"
+            raise UnavailableError(message)
+        found: list[str] = json.loads(done.stdout)
+        return found
+
+    def close(self) -> None:
+        """Remove the directory."""
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _run(self, *command: str, sent: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=self._home, input=sent, capture_output=True, encoding="utf-8", timeout=120, check=False
+        )
+
+
+def _found(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        message = f"{program} was not found"
+        raise ConfigError(message, hint=_INSTALL)
+    return path

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings.fingerprint import fingerprint
+
+
+@pytest.mark.parametrize(
+    ("key", "printed"),
+    [
+        ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+    ],
+)
+def test_a_fingerprint_is_what_sha256sum_prints_first(key, printed):
+    """A person can compute the fingerprint of the key on the merchant page with sha256sum and compare."""
+    assert fingerprint(Secret(key)) == fingerprint(key.encode()) == printed[:8]
+
+
+def test_a_key_that_is_not_utf_8_has_a_fingerprint():
+    """The environment holds bytes that are not UTF-8 as surrogates, which must not raise."""
+    assert fingerprint(Secret("key\udcff")) != fingerprint(Secret("key"))

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from ticketbottle_payctl.secret import Secret
+
+SECRET = Secret("canary", "MOMO_SECRET_KEY")
+
+
+@pytest.mark.parametrize("shown", [str, repr, "{}".format, "{:>20}".format, lambda value: f"{[value]}"])
+def test_no_form_of_a_secret_shows_its_text(shown):
+    """A secret that is printed, formatted or listed shows asterisks."""
+    assert "canary" not in shown(SECRET)
+
+
+def test_a_secret_names_where_it_came_from():
+    """The origin can be shown, and does not make two equal secrets different."""
+    assert SECRET.origin == "MOMO_SECRET_KEY"
+    assert Secret("canary").origin == ""
+    assert Secret("canary") == SECRET
+
+
+def test_a_secret_cannot_be_pickled():
+    """A pickle would contain the text."""
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(SECRET)

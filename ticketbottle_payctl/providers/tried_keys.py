@@ -1,0 +1,72 @@
+"""The keys that a callback's signature was compared with, named so that two people can compare them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ticketbottle_payctl.domain.callback import Rejected, RejectReason, Request
+from ticketbottle_payctl.facts import Count
+from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.providers.gateway import Credentials, Gateway
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings.fingerprint import fingerprint
+
+PREVIOUS = "_PREVIOUS"
+"""The end of the name of the variable that holds the key before a rotation."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriedKey:
+    """A key that payctl compared a signature with. No field contains a part of the key."""
+
+    variable: str
+    """The variable that holds the key, or another place that it came from."""
+    generation: Literal["current", "previous"]
+    """Whether it is the current key, or the previous one, which is also accepted during a rotation."""
+    length: Count
+    """In characters."""
+    fingerprint: str
+    """The first eight hex digits of the key's SHA-256."""
+    matched: bool
+    """Whether the signature is valid with this key. MoMo's two keys are valid together."""
+
+    @property
+    def description(self) -> str:
+        """The key in words: ``MOMO_SECRET_KEY (current), 32 characters, fingerprint 1a2b3c4d``."""
+        name = f"{self.variable} ({self.generation})" if self.variable.isidentifier() else self.variable
+        return f"{name}, {count(self.length, 'character')}, fingerprint {self.fingerprint}"
+
+
+def tried_keys(gateway: Gateway, request: Request, credentials: Credentials) -> tuple[TriedKey, ...]:
+    """Return the gateway's keys that sign callbacks, the current one of each first.
+
+    Return none if the content cannot be read: then there was no text to compare a signature with.
+    """
+    verdict = gateway.verify(request, credentials)
+    if isinstance(verdict, Rejected) and verdict.reason is RejectReason.MALFORMED:
+        return ()
+    return tuple(
+        _tried(gateway, request, credentials, field.name, value, _variable(field.env, value, place))
+        for field in gateway.fields
+        if field.secret and field.signs_callbacks
+        for place, value in enumerate(credentials.get(field.name, ()))
+        if value
+    )
+
+
+def _variable(env: str, value: Secret, place: int) -> str:
+    return value.origin or f"{env}{PREVIOUS if place else ''}"
+
+
+def _tried(  # noqa: PLR0913, PLR0917 - one argument per fact
+    gateway: Gateway, request: Request, credentials: Credentials, field: str, value: Secret, variable: str
+) -> TriedKey:
+    verdict = gateway.verify(request, {**credentials, field: (value,)})
+    return TriedKey(
+        variable=variable,
+        generation="previous" if variable.endswith(PREVIOUS) else "current",
+        length=len(value.reveal()),
+        fingerprint=fingerprint(value),
+        matched=not isinstance(verdict, Rejected) or verdict.reason is RejectReason.OTHER_MERCHANT,
+    )

@@ -1,0 +1,20 @@
+"""A short name for a key, so that two people can compare keys without showing them."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from ticketbottle_payctl.secret import Secret
+
+DIGITS = 8
+"""The length of a fingerprint. 32 bits tell keys apart, and a key of a gateway cannot be found from them."""
+
+
+def fingerprint(key: Secret | bytes) -> str:
+    """Return the first eight hex digits of the key's SHA-256. The digits are no part of the key.
+
+    ``printf %s "$KEY" | sha256sum`` prints the same digits on any machine.
+    """
+    # A key that is not UTF-8 arrives in the environment as surrogates.
+    value = key.reveal().encode("utf-8", "surrogatepass") if isinstance(key, Secret) else key
+    return sha256(value).hexdigest()[:DIGITS]
