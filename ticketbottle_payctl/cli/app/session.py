@@ -17,7 +17,7 @@ from ticketbottle_payctl.cli.app.registry import schema_name
 from ticketbottle_payctl.cli.output import instants, writer
 from ticketbottle_payctl.cli.output.machine import Invocation
 from ticketbottle_payctl.cli.output.result import Failure, Part, Result, dim, warn
-from ticketbottle_payctl.cli.profile.policy import GuardInForce, in_force
+from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce, in_force
 from ticketbottle_payctl.cli.profile.profiles import Profile, load
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import Settings
