@@ -63,6 +63,15 @@ def setting_of(row: Shown) -> SettingItem:
     return {"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin}
 
 
+def default_of(name: str) -> str:
+    """Return the default of a setting, as a text.
+
+    Raises:
+        KeyError: the setting has no default.
+    """
+    return str(_VALUES[name](Settings.from_env({})))
+
+
 def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
     """Return every setting that payctl knows, with its origin.
 
