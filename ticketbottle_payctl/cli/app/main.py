@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import signal
-import sys
 from types import FrameType
 from typing import NoReturn
 
@@ -13,6 +12,7 @@ import typer
 from ticketbottle_payctl.cli.app.failures import TerminatedError
 from ticketbottle_payctl.cli.app.global_options import declare
 from ticketbottle_payctl.cli.app.parser import PayctlRoot, enable_completion
+from ticketbottle_payctl.cli.output.streams import leave_streams, protect_streams
 
 app = typer.Typer(
     name="payctl",
@@ -31,13 +31,14 @@ _GC_THRESHOLD = 200_000
 
 
 def main() -> None:
-    """Run payctl. Streams never fail on a character, and SIGTERM unwinds the stack as Ctrl-C does."""
+    """Run payctl. No stream makes it fail by being closed, and SIGTERM unwinds the stack as Ctrl-C does."""
     gc.set_threshold(_GC_THRESHOLD)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    protect_streams()
     signal.signal(signal.SIGTERM, _terminate)
-    app(prog_name="payctl")
+    try:
+        app(prog_name="payctl")
+    finally:
+        leave_streams()
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
