@@ -58,6 +58,7 @@ def test_a_run_writes_one_line_to_the_log(outbox, caplog):
         "stopped_types": {},
         "blocked_by": [],
         "locked_by": [],
+        "dead_in_outbox": 1,
     }
 
 

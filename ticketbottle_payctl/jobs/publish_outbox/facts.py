@@ -103,6 +103,8 @@ class PublishFacts(TypedDict):
     """What holds events back at the end: the twenty causes with the most events."""
     locked_by: NotRequired[Sequence[LockFacts]]
     """Shards that another process held at the end."""
+    dead_in_outbox: NotRequired[Count | None]
+    """Dead events in the whole outbox at the end, earlier ones included; null if the database could not be asked."""
 
 
 class DeadItem(TypedDict):

@@ -69,7 +69,8 @@ class Obstacles:
     """Why events do not flow. With nothing in it, everything pending may go.
 
     ``held`` pending events wait for something other than their turn. ``failed`` more failed in this run and are tried
-    again later. ``blockers`` are the causes with the most events. ``stopped`` has the types whose topic cannot be
+    again later. ``dead`` is the number of dead events in the outbox, which hold back only what is behind them.
+    ``blockers`` are the causes with the most events. ``stopped`` has the types whose topic cannot be
     written to, also if no event waits for it. ``away`` is the error of a service that is unavailable.
 
     ``known`` is false if the database could not be asked, so that only ``away`` is known.
@@ -81,12 +82,25 @@ class Obstacles:
     blockers: Sequence[Blocker] = ()
     held: int = 0
     failed: int = 0
+    dead: int = 0
     oldest_pending_age_s: float | None = None
     known: bool = True
 
     def __bool__(self) -> bool:
         """Whether anything keeps an event from flowing."""
         return bool(self.away or self.locked or self.stopped or self.blockers)
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """The causes under the names that the JSON output and the log share."""
+        return {
+            "code": self.away.code if self.away else None,
+            "held": self.held,
+            "blocked_by": [each.facts for each in self.blockers],
+            "locked_by": [each.facts for each in self.locked],
+            "stopped_types": dict(self.stopped),
+            "oldest_pending_age_s": self.oldest_pending_age_s,
+        }
 
     def same_as(self, other: Obstacles) -> bool:
         """Return whether a person would be told the same causes. Counts and ages may differ."""
@@ -139,6 +153,7 @@ def look(
         blockers=[_explained(each, known) for each in named],
         held=sum(group.events for group in groups),
         failed=len(failed),
+        dead=held_events.count_dead(connection, options.max_retries),
         oldest_pending_age_s=outbox.oldest_pending(connection, options.max_retries),
     )
 

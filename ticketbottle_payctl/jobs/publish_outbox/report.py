@@ -161,6 +161,7 @@ class PublishReport:
             "stopped_types": dict(self.counts.stopped_types),
             "blocked_by": [each.facts for each in self.obstacles.blockers],
             "locked_by": [each.facts for each in self.obstacles.locked],
+            "dead_in_outbox": self.obstacles.dead if self.obstacles.known else None,
         }
 
     @property

@@ -84,20 +84,9 @@ class _Log:
         if not obstacles:
             log_event("publish_outbox_resumed", level="warning")
             return
-        away = obstacles.away
-        verbose = self.session.shared.verbose >= TRACEBACK_VERBOSITY
-        log_event(
-            "publish_outbox_waiting",
-            level="warning",
-            error=away if verbose else None,
-            code=away.code if away else None,
-            reasons=reasons(obstacles),
-            held=obstacles.held,
-            blocked_by=[each.facts for each in obstacles.blockers],
-            locked_by=[each.facts for each in obstacles.locked],
-            stopped_types=obstacles.stopped,
-            oldest_pending_age_s=obstacles.oldest_pending_age_s,
-        )
+        traceback = obstacles.away if self.session.shared.verbose >= TRACEBACK_VERBOSITY else None
+        told = reasons(obstacles)
+        log_event("publish_outbox_waiting", level="warning", error=traceback, reasons=told, **obstacles.facts)
 
 
 @dataclass(slots=True)

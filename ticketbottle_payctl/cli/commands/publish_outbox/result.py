@@ -163,8 +163,10 @@ def _warnings(report: PublishReport) -> list[str]:
         f"{event_type} was not published: {why}; its events stay pending, other types were published"
         for event_type, why in sorted(report.counts.stopped_types.items())
     ]
-    if report.counts.dead:
+    dead = max(report.counts.dead, report.obstacles.dead)
+    if dead:
+        verb = "stays" if dead == 1 else "stay"
         stopped.append(
-            "dead events stay in the outbox; see `payctl list outbox --failed`, then `payctl replay --failed`"
+            f"{count(dead, 'dead event')} {verb} in the outbox; see `payctl errors`, then `payctl replay --failed`"
         )
     return stopped
