@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from confluent_kafka import KafkaError
@@ -331,3 +332,24 @@ def test_a_preview_beside_debezium_is_refused_like_the_run(outbox, monkeypatch):
     monkeypatch.setattr("ticketbottle_payctl.store.outbox.cdc.refuse_while_debezium_publishes", refuse)
     with pytest.raises(GuardError):
         preview_outbox(outbox.engine, PublishOptions())
+
+
+@pytest.mark.parametrize("endless", [True, False], ids=["loop", "drain"])
+def test_a_look_that_takes_too_long_costs_nothing_but_the_names(outbox, mock_kafka, monkeypatch, endless):
+    """Publishing goes on, a missing topic is told, and the run is still partly done."""
+
+    def slow(connection, *_arguments):
+        connection.exec_driver_sql("SELECT pg_sleep(5)")
+
+    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._LOOK_LIMIT", timedelta(milliseconds=20))
+    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run.look", slow)
+    mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
+    outbox.add("k", FAILED)
+    clockwork = Clockwork(waits=40, at={20: lambda: outbox.insert(3)} if endless else {})
+    heard = Heard(clockwork)
+    outbox.insert(2)
+    report = outbox.run(clockwork, observer=heard.observer, loop=endless)
+    assert report.counts.published == (5 if endless else 2)
+    assert heard.causes == ([[FAILED]] if endless else [])
+    assert (report.partial, report.obstacles.known) == (True, False)
+    assert report.counts.held > 0

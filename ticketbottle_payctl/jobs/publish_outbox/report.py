@@ -168,5 +168,5 @@ class PublishReport:
     def partial(self) -> bool:
         """Whether some events could not be published. One that went at a later try counts as published."""
         if not self.obstacles.known:
-            return bool(self.counts.retried or self.counts.dead or self.counts.stopped_types)
+            return bool(self.counts.retried or self.counts.dead or self.counts.held or self.counts.stopped_types)
         return bool(self.counts.dead or self.obstacles.held or self.obstacles.failed)

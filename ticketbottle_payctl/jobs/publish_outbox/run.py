@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from threading import Event
 
 from sqlalchemy import Engine
@@ -53,8 +54,9 @@ than ten, so a backlog drains again soon after an outage."""
 
 _LOOK_AGAIN, _LOOK_EVERY = 1.0, 5.0
 _LOOK_SHARE = 20
+_LOOK_LIMIT = timedelta(seconds=5)
 """A loop looks at what keeps events from flowing every five seconds while something does, and every second while
-something seems to. It works at least twenty times as long as a look takes."""
+something seems to. It works at least twenty times as long as a look takes, and gives a slow look up after the limit."""
 
 _AWAY = (UnavailableError, BrokerRefusedError)
 
@@ -99,6 +101,7 @@ class Run:
         self._paced_until = 0.0
         self._obstacles = Obstacles()
         self._trouble = self._locked = False
+        self._blocked = 0
         self._looked_at, self._look_took = float("-inf"), 0.0
 
     def run(self) -> PublishReport:
@@ -201,6 +204,7 @@ class Run:
         counts, published, at = self._counts, outcome.published, outcome.acknowledged_at
         self._failures_in_a_row = 0
         self._trouble |= bool(outcome.excluded)
+        self._blocked += outcome.blocked
         self._budget.spend_batch()
         if outcome.partial_transport_failure:
             self._sender.probe_soon()
@@ -264,15 +268,29 @@ class Run:
         every = _LOOK_AGAIN if trouble and not self._obstacles else _LOOK_EVERY
         if wanted and self._clock() - self._looked_at >= max(every, _LOOK_SHARE * self._look_took):
             self._trouble = False
-            self._tell(self._look(locked=self._locked))
+            self._tell(self._look_or_guess())
+
+    def _look_or_guess(self) -> Obstacles:
+        """As :meth:`_look`. With a backlog that takes too long to read, only the types that cannot flow are known."""
+        try:
+            return self._look(locked=self._locked)
+        except DatabaseUnavailableError:  # if the database is really unavailable, the next claim says so
+            self._looked_at, self._look_took = self._clock(), _LOOK_LIMIT.total_seconds()
+            return Obstacles(stopped=self._stopped(), known=False)
+
+    def _stopped(self) -> dict[str, str]:
+        return {name: error_text(why.code, why.reason) for name, why in self._sender.stopped_types.items()}
 
     def _look(self, *, locked: bool) -> Obstacles:
-        """Read what keeps events from flowing, and count the events that are held."""
+        """Read what keeps events from flowing, and count the events that are held.
+
+        Raises:
+            DatabaseUnavailableError: the database is unavailable, or took too long.
+        """
         began = self._clock()
-        stopped = {name: error_text(why.code, why.reason) for name, why in self._sender.stopped_types.items()}
         refused = [shard.number for shard in self.shards if shard.result is DrainResult.LOCKED] if locked else []
-        with transaction(self._engine, LIMITS, commit=False) as connection:
-            found = look(connection, [shard.backlog for shard in self.shards], began, stopped, refused)
+        with transaction(self._engine, replace(LIMITS, statement=_LOOK_LIMIT), commit=False) as connection:
+            found = look(connection, [shard.backlog for shard in self.shards], began, self._stopped(), refused)
         self._counts.held, self._looked_at = found.held, self._clock()
         self._look_took = self._looked_at - began
         return found
@@ -290,7 +308,8 @@ class Run:
         try:
             return replace(self._look(locked=self._locked or not self._counts.batches), away=away)
         except PayctlError:
-            return Obstacles(away=away, known=False)
+            self._counts.held = max(self._counts.held, self._blocked)
+            return Obstacles(away=away, stopped=self._stopped(), known=False)
 
     def _oldest_pending(self) -> float | None:
         with transaction(self._engine, LIMITS, commit=False) as connection:

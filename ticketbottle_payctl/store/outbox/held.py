@@ -51,14 +51,17 @@ def held(
     """
     if not barriers and not stopped:
         return []
+    of_stopped_types = f"""
+            UNION ALL
+            SELECT "aggregateId", "createdAt", id, true, NULL, "eventType"
+            FROM outbox WHERE {states.pending()} AND "eventType" = ANY(%(stopped)s)
+    """  # noqa: S608 - only constants are put in
     sql = f"""
         WITH barrier AS (
             SELECT key, at, id, itself, number::int, NULL AS event_type
             FROM unnest(%(keys)s::text[], %(ats)s::timestamp[], %(ids)s::text[], %(itself)s::boolean[])
                 WITH ORDINALITY AS given (key, at, id, itself, number)
-            UNION ALL
-            SELECT "aggregateId", "createdAt", id, true, NULL, "eventType"
-            FROM outbox WHERE {states.pending()} AND "eventType" = ANY(%(stopped)s)),
+            {of_stopped_types if stopped else ""}),
         earliest AS (
             SELECT DISTINCT ON (key) key, at, id, itself, number, event_type
             FROM barrier ORDER BY key, at, id COLLATE "C")

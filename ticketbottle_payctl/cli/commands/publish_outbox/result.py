@@ -29,6 +29,7 @@ _UNFINISHED = {
     StoppedBecause.DEADLINE: "the time was up, more events are pending",
     StoppedBecause.MAX_BATCHES: "more events are pending",
     StoppedBecause.SIGNAL: "stopped by a signal, more events are pending",
+    StoppedBecause.LOCKED: "another process holds the outbox",
 }
 
 
@@ -147,9 +148,11 @@ def _trouble(report: PublishReport) -> str | None:
         said.append(f"{count(obstacles.failed, 'event')} failed and will be tried again")
     if report.counts.dead:
         said.append(f"{count(report.counts.dead, 'event')} died")
-    if not said:
-        return _UNFINISHED.get(report.stopped_because) if obstacles.oldest_pending_age_s is not None else None
-    return ", ".join(said)
+    if said:
+        return ", ".join(said)
+    if obstacles.oldest_pending_age_s is not None or not obstacles.known:
+        return _UNFINISHED.get(report.stopped_because)
+    return "stopped by a signal" if report.stopped_because is StoppedBecause.SIGNAL else None
 
 
 def _age(report: PublishReport, age: float | None) -> str:
