@@ -99,6 +99,15 @@ def test_help_and_answers_on_unusable_streams(streams, arguments, ran):
     assert "INTERNAL" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
+def test_a_shell_that_asks_for_completions_gets_no_traceback(streams, ran):
+    """Whatever it does with the answer."""
+    asked = {"_PAYCTL_COMPLETE": "complete_bash", "COMP_WORDS": "payctl st", "COMP_CWORD": "1"}
+    result = ran(streams, **asked)
+    assert result.returncode == (4 if streams.startswith(">/dev/full") else 0)
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("which", "form"), [*((which, "ndjson") for which in STREAMS), ("full stdout", "csv"), ("full stdout", "table")]
 )

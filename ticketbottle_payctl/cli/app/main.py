@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 from types import FrameType
 from typing import NoReturn
 
@@ -12,7 +13,10 @@ import typer
 from ticketbottle_payctl.cli.app.failures import TerminatedError
 from ticketbottle_payctl.cli.app.global_options import declare
 from ticketbottle_payctl.cli.app.parser import PayctlRoot, enable_completion
-from ticketbottle_payctl.cli.output.streams import leave_streams, protect_streams
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.streams import ReaderGoneError, leave_streams, protect_streams
+from ticketbottle_payctl.errors import OutputError
 
 app = typer.Typer(
     name="payctl",
@@ -37,6 +41,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app(prog_name="payctl")
+    except ReaderGoneError:  # a shell that asked for completions and did not wait for them
+        sys.exit(int(ExitCode.DONE))
+    except OutputError as error:  # the same, with a full disk
+        sys.exit(int(exit_codes.of_error(error)))
     finally:
         leave_streams()
 
