@@ -73,7 +73,11 @@ def _errors() -> Iterator[str]:
         "",
         "Three exit codes are answers and no errors: 5 says no, 6 that part of it failed, 10 that the time was",
     )
-    yield from ("up. `error` is null then, and the result says more.", "", "## Errors", "")
+    yield "up. `error` is null then, and the result says more. With `publish-outbox`, 9 is such an answer too: another"
+    yield from ("process holds a shard, and `result.locked_by` names it.", "")
+    yield "Work that is done keeps its exit code if the result cannot be written to stdout. A command that changed"
+    yield from ("nothing ends with 4 and the error `OUTPUT` then. A reader of stdout that has gone is no error.", "")
+    yield from ("## Errors", "")
     yield "An error on stderr, and `error` in the JSON document, carries one of these codes, a message that says what"
     yield "failed and on what, and a hint. Below is the usual hint; where more is known, the error says that instead."
     yield from (

@@ -99,6 +99,15 @@ def test_help_and_answers_on_unusable_streams(streams, arguments, ran):
     assert "INTERNAL" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--help"], ["version", "-o", "json"], ["--version"]])
+def test_a_full_disk_is_named_with_and_without_a_buffer(arguments, unbuffered, ran):
+    """Images often set PYTHONUNBUFFERED; a write then fails at another moment."""
+    result = ran(">/dev/full", *arguments, PYTHONUNBUFFERED=unbuffered)
+    assert result.returncode == 4
+    assert "no space left on device" in result.stderr
+
+
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 def test_a_shell_that_asks_for_completions_gets_no_traceback(streams, ran):
     """Whatever it does with the answer."""

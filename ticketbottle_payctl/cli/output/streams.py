@@ -29,7 +29,12 @@ class ResultStream(TextIOWrapper):
     """A stdout that raises only :class:`ReaderGoneError` or :class:`OutputError` if it cannot be written."""
 
     def write(self, text: str, /) -> int:
-        """Write text; it may stay in the buffer until :meth:`flush`."""
+        """Write text; it may stay in the buffer until :meth:`flush`.
+
+        Nothing is written for an empty text: a library asks with one what kind of stream this is, and swallows errors.
+        """
+        if text == "":
+            return 0
         return _written(self, lambda: super(ResultStream, self).write(text))
 
     def flush(self) -> None:
@@ -105,9 +110,10 @@ def _as(kind: type[TextIOWrapper], stream: TextIO) -> TextIO:
     """Return the stream as another kind, in the same encoding. One that is not a file's stays as it is."""
     if not isinstance(stream, TextIOWrapper):
         return stream
-    line_buffering = stream.line_buffering
-    encoding = stream.encoding
-    return kind(stream.detach(), encoding=encoding, errors="backslashreplace", line_buffering=line_buffering)
+    encoding, lines, through = stream.encoding, stream.line_buffering, stream.write_through
+    return kind(
+        stream.detach(), encoding=encoding, errors="backslashreplace", line_buffering=lines, write_through=through
+    )
 
 
 def _open_if_closed(number: int) -> None:
