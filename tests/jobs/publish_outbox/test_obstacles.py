@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOOD, Clockwork
+from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOOD, PARTITIONS, Clockwork
 from ticketbottle_payctl.errors import BrokerUnavailableError, DatabaseUnavailableError, GuardError
 from ticketbottle_payctl.jobs.publish_outbox import Observer, Obstacles, OnDead, PublishOptions, preview_outbox
 from ticketbottle_payctl.jobs.publish_outbox.run import Observer as RunObserver
@@ -159,7 +159,7 @@ def test_the_first_twenty_causes_are_named_and_every_event_is_counted(outbox):
         for _ in range(1 + number % 3):
             outbox.add(f"k{number}", age=50)
     obstacles = outbox.publish().obstacles
-    assert (len(obstacles.blockers), obstacles.held) == (20, 60)
+    assert (len(obstacles.blockers), obstacles.causes, obstacles.held) == (20, 30, 60)
     assert [each.events for each in obstacles.blockers] == [3] * 10 + [2] * 10
 
 
@@ -242,6 +242,26 @@ def test_a_loop_says_when_a_payment_is_blocked_and_when_it_is_free(outbox):
     heard = loop(outbox, Clockwork(waits=160, at={20: lambda: outbox.add("k"), 80: replay}))
     assert heard.causes == [["dead"], []]
     assert outbox.verdict() == GOOD
+
+
+def test_a_loop_says_once_that_a_partition_has_no_leader(outbox, mock_kafka):
+    """Its events are tried every two seconds and fail each time; that is one cause, however many they are."""
+    for partition in range(PARTITIONS):
+        mock_kafka.set_leader("payment.completed", partition, -1)
+    outbox.insert(3)
+    heard = loop(outbox, Clockwork(waits=60, at={40: lambda: outbox.insert(2)}))
+    assert heard.causes[0] == ["failed"] * 3
+    assert len(heard.causes) == 1
+
+
+def test_a_loop_with_many_blocked_payments_does_not_name_each_new_one(outbox):
+    """More causes than are named are told once; the log of a bad day stays readable."""
+    for number in range(40):
+        outbox.add(f"k{number}", age=60, retry_count=5)
+        outbox.add(f"k{number}", age=50)
+    at = {20 + number: lambda number=number: outbox.add(f"k{number}") for number in range(40)}
+    heard = loop(outbox, Clockwork(waits=80, at=at))
+    assert heard.causes == [["dead"] * 20]
 
 
 def test_a_loop_says_who_holds_the_shard_and_when_it_is_free(outbox):

@@ -24,6 +24,7 @@ from ticketbottle_payctl.store.outbox.shard_lock import Holder
 _VARIES = re.compile(r"\([^()]*\)|[0-9]+")
 _MOST_BARRIERS = 100_000
 _MOST_NAMED = 20
+_RETRIES = frozenset({BlockReason.RETRY_LATER, BlockReason.FAILED})
 _WAITS_ITSELF = frozenset({BlockReason.RETRY_LATER, BlockReason.ROW_LOCKED})
 
 
@@ -83,6 +84,8 @@ class Obstacles:
     held: int = 0
     failed: int = 0
     dead: int = 0
+    causes: int = 0
+    """How many blockers there are, the ones that are not named included."""
     oldest_pending_age_s: float | None = None
     known: bool = True
 
@@ -103,7 +106,10 @@ class Obstacles:
         }
 
     def same_as(self, other: Obstacles) -> bool:
-        """Return whether a person would be told the same causes. Counts and ages may differ."""
+        """Return whether a person would be told the same. Counts and ages may differ.
+
+        Retries come and go, so all of them are one cause. So are the blockers of a kind if there are too many to name.
+        """
         return self._causes() == other._causes()
 
     def _causes(self) -> object:
@@ -111,8 +117,13 @@ class Obstacles:
             self.away and _kind(self.away),
             [(each.shard, each.who) for each in self.locked],
             dict(self.stopped),
-            {(each.reason, each.event_id or each.event_type) for each in self.blockers},
+            {self._blocked_by(each) for each in self.blockers},
         )
+
+    def _blocked_by(self, blocker: Blocker) -> tuple[str, str | None]:
+        if blocker.reason in _RETRIES:
+            return "retry", None
+        return blocker.reason, (blocker.event_id or blocker.event_type) if self.causes <= _MOST_NAMED else None
 
 
 def _kind(error: PayctlError) -> tuple[str, str]:
@@ -153,6 +164,7 @@ def look(
         blockers=[_explained(each, known) for each in named],
         held=sum(group.events for group in groups),
         failed=len(failed),
+        causes=len(found),
         dead=held_events.count_dead(connection, options.max_retries),
         oldest_pending_age_s=outbox.oldest_pending(connection, options.max_retries),
     )

@@ -16,9 +16,9 @@ def causes(obstacles: Obstacles) -> list[Block]:
     """Return a line for each cause, the one with the most events first, and the next commands."""
     told = obstacles.blockers[:_MOST_TOLD]
     lines: list[Block] = [Line((f"  {sentence(each)}",)) for each in told]
-    more = len(obstacles.blockers) - len(told)
-    if more:
-        lines.append(line(dim(f"  and {count(more, 'more cause')}; -o json lists them")))
+    more = obstacles.causes - len(told)
+    if more > 0:
+        lines.append(line(dim(f"  and {count(more, 'more cause')}; payctl errors groups them")))
     return lines + [line(dim("  next:"), bold(command)) for command in _next(obstacles, told)]
 
 
