@@ -125,6 +125,7 @@ def _human(report: PublishReport, code: ExitCode) -> list[Block]:
                 ("publish lag", lag and f"p50 {duration(lag.p50)} · p95 {duration(lag.p95)} · p99 {duration(lag.p99)}"),
                 ("stopped because", report.stopped_because.value),
                 ("oldest pending", _age(report, age)),
+                ("dead in all", f"{report.obstacles.dead:,}; see payctl errors" if report.obstacles.dead else None),
             )
         )
     )
@@ -166,10 +167,6 @@ def _warnings(report: PublishReport) -> list[str]:
         f"{event_type} was not published: {why}; its events stay pending, other types were published"
         for event_type, why in sorted(report.counts.stopped_types.items())
     ]
-    dead = max(report.counts.dead, report.obstacles.dead)
-    if dead:
-        verb = "stays" if dead == 1 else "stay"
-        stopped.append(
-            f"{count(dead, 'dead event')} {verb} in the outbox; see `payctl errors`, then `payctl replay --failed`"
-        )
+    if report.counts.dead:
+        stopped.append("dead events stay in the outbox; see `payctl errors`, then `payctl replay --failed`")
     return stopped
