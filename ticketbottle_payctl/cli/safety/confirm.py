@@ -82,6 +82,7 @@ def permit(session: Session, verb: str, approval: Approval | None = None) -> Non
         _check_name(session, approval)
     if session.guard.protected is not None or approval.reason:
         _log(session, verb, approval, None)
+    session.approved = True
 
 
 def approve(session: Session, act: Act, approval: Approval) -> None:
@@ -107,6 +108,7 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
     if session.guard.protected is not None:
         _check_name(session, approval)
     _log(session, act.verb, approval, act.affected)
+    session.approved = True
 
 
 def refuse_early(session: Session, act: Act, approval: Approval) -> None:
