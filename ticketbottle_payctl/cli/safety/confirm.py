@@ -9,7 +9,8 @@
     more rows than the limit   refused; the message says which number to raise
     a read-only profile        always refused
 
-A guard belongs to a database, so the guard of another profile of the same database applies too (``profile.policy``).
+A guard belongs to a database, so the guard of another profile of the same database applies too
+(``profile.guard_in_force``).
 The message then names that profile.
 
 If nobody can answer (no terminal, ``--no-input``, a format for programs), the plan is printed, and without ``--yes``
