@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.commands.config import names
-from ticketbottle_payctl.cli.profile.policy import GuardInForce
+from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
 from ticketbottle_payctl.cli.profile.profiles import Profile
 from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
 from ticketbottle_payctl.errors import ConfigError
