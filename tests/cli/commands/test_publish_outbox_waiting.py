@@ -103,7 +103,7 @@ TABLE = [
     # situation, held elsewhere?, options, environment, exit code, mark, first words, reasons
     (nothing_waits, nothing, [], {}, 0, "✔", "published 1", []),
     (blocked, nothing, [], {}, 6, "!", "held back 1 event", ["dead"]),
-    (blocked, nothing, ["--on-dead", "release"], {}, 0, "✔", "published 2", []),
+    (blocked, nothing, ["--on-dead", "release"], {}, 0, "!", "1 dead event in the outbox: see payctl errors", []),
     (blocked, nothing, ["--max-batches", "1", "--batch-size", "1"], {}, 6, "!", "held back 1 event", ["dead"]),
     (blocked, nothing, ["--loop", "--deadline", "1s"], {}, 6, "!", "held back 1 event", ["dead"]),
     (not_due, nothing, [], {}, 6, "!", "held back 1 event", ["retry_later"]),
@@ -130,7 +130,7 @@ IDS = [
 def test_words_mark_code_and_document_agree(
     situation, place, options, changes, code, mark, words, invoke, places, add, engine
 ):
-    """Whatever kept events from their customers; a tick stands only before an exit code 0."""
+    """A tick means exit code 0 and no dead event. Every other first line names what keeps customers waiting."""
     situation(add)
     with place(engine):
         ran = invoke("publish-outbox", *options, **{**places, **changes})
@@ -139,7 +139,7 @@ def test_words_mark_code_and_document_agree(
     assert words in first
     if mark:
         assert first.startswith(mark)
-        assert ("✔" in first) is (code == 0)
+        assert ("✔" in first) is (code == 0 and "dead event" not in first)
     else:
         assert first.startswith("error[")
     assert ("payctl doctor --only publishers" in "".join(rest)) is (place is a_busy_publisher)
@@ -167,13 +167,14 @@ def test_the_document_of_a_run_that_held_events_back(
 
 
 def test_the_lines_name_the_blocking_event_and_the_next_command(invoke, places, add):
-    """And that command works when pasted."""
+    """The command works when it is pasted: show finds the event, and its exit code 5 says that the order is open."""
     blocker = add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     add("k", age=50)
     text = invoke("publish-outbox", **places).stdout
     assert f"1 event waits behind the dead event {blocker}: MSG_SIZE_TOO_LARGE: too large" in text
     (command,) = re.findall(r"next:\s+payctl (.*)", text)
-    assert invoke(*command.split(), **places).exit_code == 0
+    shown = invoke(*command.split(), **places)
+    assert (shown.exit_code, blocker in shown.stdout) == (5, True)
 
 
 def test_a_missing_topic_is_named(invoke, places, add, mock_kafka):
