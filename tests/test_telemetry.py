@@ -122,6 +122,8 @@ def test_a_gateway_transaction_id_is_not_blanked_as_a_card_number(lines):
         ("postgresql://user:can@ry:x/y@host/db", "postgresql://user:***@host/db"),
         ("redis://:canary@host", "redis://:***@host"),
         ("password=canary host=x", "password=*** host=x"),
+        ("MOMO_SECRET_KEY=canary and api_key = 'canary'", "MOMO_SECRET_KEY=*** and api_key = '***'"),
+        ("ZALOPAY_KEY2=canary&accessKey=canary&amount=1", "ZALOPAY_KEY2=***&accessKey=***&amount=1"),
         ('{"accountNumber": "0071001234567", "amount": 1}', '{"accountNumber": "***", "amount": 1}'),
         ("vnp_Amount=1&vnp_SecureHash=canary&x=1", "vnp_Amount=1&vnp_SecureHash=***&x=1"),
         (f"the mac was {MAC_256}.", "the mac was ***."),
@@ -147,6 +149,8 @@ def test_text_that_looks_like_a_secret_is_blanked(text, shown):
         "2026-11-22T03:04:05.678Z",
         "postgresql://user@host/db",
         "12 tokens",
+        "MOMO_SECRET_KEY: 24 characters",
+        "monkey=1 key3=2",
     ],
 )
 def test_harmless_text_is_not_redacted(text):
@@ -198,13 +202,14 @@ def test_hostile_text_cannot_break_a_log_line(lines):
         "a://b:" * 150_000,
         "password" * 120_000,
         "password " + " " * 1_000_000,
+        "key1 " * 200_000,
         "0" * 1_000_000,
         "f" * 1_000_000,
         "4111 " * 200_000,
         "a+" * 500_000 + "://u:p@h",
         "@" * 1_000_000,
     ],
-    ids=["letters", "schemes", "names", "blanks", "digits", "hex", "card groups", "long scheme", "ats"],
+    ids=["letters", "schemes", "names", "blanks", "keys", "digits", "hex", "card groups", "long scheme", "ats"],
 )
 def test_redaction_takes_linear_time(text):
     """Redacting a million characters ends within the time-out of a test."""

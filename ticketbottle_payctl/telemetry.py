@@ -40,7 +40,8 @@ _SHORTEST_REGISTERED = 6
 _WORD = re.compile(r"[^\s\"']+")
 _USER_IN_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^:/@]{0,255}:", re.IGNORECASE)
 _NAMED = re.compile(
-    r"((?:passw(?:or)?d|secret|token|signature|secure_?hash|mac|checksum_?key|account_?number)[\"']?\s*[:=]\s*[\"']?)"
+    r"((?:(?:passw(?:or)?d|secret|token|signature|secure_?hash|mac|checksum_?key|account_?number)[\"']?\s*[:=]"
+    r"|(?:(?:secret|api|access|private|hash)_?key|key[12])\s*=)\s*[\"']?)"
     r"[^\s\"',;&}]+",
     re.IGNORECASE,
 )
