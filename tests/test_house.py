@@ -64,6 +64,7 @@ def wanted(use: str) -> list[Requirement]:
     extras |= {"runtime": ["lambda", "aws", "otel"]}
     parts = {"moto": ["moto"], "emulator": ["emulator"]}
     parts |= {"test": ["test"], "dev": ["test", "check", "build"], "build": ["build"], "lock": ["lock"]}
+    parts |= {"sbom": ["sbom"], "audit": ["audit"]}
     lines = list(project["dependencies"]) if use in extras else []
     for extra in extras.get(use, []):
         lines += project["optional-dependencies"][extra]
