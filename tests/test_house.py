@@ -151,6 +151,17 @@ def test_generated_pages_are_current(name):
     assert read(ROOT / "docs" / name) == generated_pages()[name], "run `make docs`"
 
 
+def test_every_line_of_the_security_page_names_its_tests():
+    """Each row of a table on docs/security.md ends with test files that exist and have tests."""
+    rows = re.findall(r"^\| (?!what )(?!---)(.+) \|$", read(ROOT / "docs" / "security.md"), re.MULTILINE)
+    rows = [row.split(" | ") for row in rows if not row.startswith("---")]
+    assert len(rows) > 20
+    for *_, named in rows:
+        files = re.findall(r"`([^`]+)`", named)
+        assert files, named
+        assert [name for name in files if "\ndef test_" not in read(ROOT / "tests" / name)] == []
+
+
 def test_generated_schemas_are_current():
     """The JSON Schemas in the package are what `make docs` would write from the report types."""
     command = [sys.executable, "docs/schemas.py", "--check"]

@@ -19,7 +19,7 @@ _DIGITS = 8
 _BASE64 = 8
 """The same in base64."""
 
-_LETTERS = "GHJKMNPQRSTVWXZghjkmnpqrstvwxz"
+_LETTERS = "GHJKMNPQRSTVWXZ" + "ghjkmnpqrstvwxz"
 
 
 class Canaries:
