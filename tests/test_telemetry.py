@@ -10,7 +10,7 @@ import pytest
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.secret import Secret
-from ticketbottle_payctl.telemetry import log_context, log_event, redact, register, setup_logging
+from ticketbottle_payctl.telemetry import log_context, log_event, redact, redact_echo, register, setup_logging
 
 MAC_256, MAC_512 = "0123456789abcdef" * 4, "0123456789ABCDEF" * 8
 CARD = "9704198526191432198"
@@ -163,6 +163,25 @@ def test_a_registered_value_is_blanked_wherever_it_appears():
     register(Secret("canary/value+1"))
     register(Secret("short"))
     assert redact("a canary/value+1 b canary%2Fvalue%2B1 c short") == "a *** b *** c short"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("the key KeyOfTheShop-7 is wrong", "the key *** is wrong"),
+        ("the key KeyOfT... is wrong", "the key ***... is wrong"),
+        ("ends in eShop-7", "ends in ***"),
+        ("fTheSh", "***"),
+        ("KeyOf and hop-7", "KeyOf and hop-7"),
+        ("KeyOfTheShop-7KeyOfThe, TheShop", "***, ***"),
+        ("password=canary", "password=***"),
+        ("", ""),
+    ],
+)
+def test_a_part_of_a_secret_is_blanked_in_the_words_of_a_gateway(text, shown):
+    """Six characters in a row of a registered secret are blanked, and so is all that is blanked elsewhere."""
+    register(Secret("KeyOfTheShop-7"))
+    assert redact_echo(text) == shown
 
 
 def test_a_traceback_is_redacted(lines):
