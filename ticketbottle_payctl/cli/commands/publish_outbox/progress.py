@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -89,5 +90,8 @@ def _touch(path: Path) -> None:
         finally:
             os.close(file)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            message = "the health file is a symbolic link"
+            raise InputError(message, hint="name the file itself: payctl touches no file through a link") from error
         message = f"the health file cannot be written: {error.strerror}"
         raise InputError(message, hint="name a file in a directory that payctl may write to") from error
