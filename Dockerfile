@@ -11,7 +11,7 @@ ARG PYTHON_IMAGE=python:3.13.7-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-COPY locks/build.txt locks/cli.txt locks/lambda.txt locks/msk.txt locks/
+COPY locks/build.txt locks/cli.txt locks/lambda.txt locks/msk.txt locks/sbom.txt locks/
 RUN python -m venv tools \
  && tools/bin/python -m pip install --quiet --require-hashes -r locks/build.txt \
  && python -m venv /opt/payctl \
@@ -25,6 +25,11 @@ RUN tools/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel
  && /opt/payctl/bin/python -m pip install --quiet --no-deps --no-compile wheels/*.whl \
  && /opt/payctl/bin/python -m pip uninstall --quiet --yes pip \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/payctl/lib
+# What is in the image, for a scanner and for the lawyer: /opt/payctl/share/payctl/sbom.cdx.json and licences.txt.
+COPY deploy/sbom.py deploy/sbom.py
+RUN python -m venv sbom \
+ && sbom/bin/python -m pip install --quiet --require-hashes --only-binary=:all: -r locks/sbom.txt \
+ && sbom/bin/python deploy/sbom.py --interpreter /opt/payctl/bin/python --target /opt/payctl/share/payctl
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin payctl

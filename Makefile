@@ -29,7 +29,7 @@ LOCK := $(call READY,lock)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo functions test test-all quick check secrets bench soak docs kafka local template package deploy lock clean
+.PHONY: help demo functions test test-all quick check secrets bench soak docs kafka local template package deploy sbom audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,11 +61,27 @@ moto: $(call READY,moto)
 TOOLS   := .venv-aws/ready/tools@$(VERSION)@$(shell cksum < deploy/tools.txt | cut -d ' ' -f 1)
 CHECKED := .venv-aws/ready/checked@$(shell cat deploy/*.* ticketbottle_payctl/metrics.py | cksum | cut -d ' ' -f 1)
 
+# What lists the packages of a release, and what asks for their known vulnerabilities, in environments of their own:
+# checkov needs an old version of the same library.
+SBOM  := .venv-sbom/ready/tool@$(VERSION)@$(shell cat locks/build.txt locks/sbom.txt pyproject.toml | cksum | cut -d ' ' -f 1)
+AUDIT := .venv-audit/ready/tool@$(VERSION)@$(shell cat locks/build.txt locks/audit.txt pyproject.toml | cksum | cut -d ' ' -f 1)
+
+$(SBOM):
+	@$(MAKE) VENV=.venv-sbom PYTHON="$(INTERPRETER)" sbom-packages
+	@touch $@
+
+$(AUDIT):
+	@$(MAKE) VENV=.venv-audit PYTHON="$(INTERPRETER)" audit-packages
+	@touch $@
+
+sbom-packages: $(call READY,sbom)
+audit-packages: $(call READY,audit)
+
 # CI sets PAYCTL_TEST_POSTGRES=system, whose server is of production's major version; by default the tests use the wheel's.
-test: $(DEV) $(FUNCTIONS) $(TOOLS) ## every test on one Python
+test: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## every test on one Python
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
-test-all: $(DEV) $(FUNCTIONS) $(TOOLS) ## the quick tests on each other Python found, then every test on one
+test-all: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## the quick tests on each other Python found, then every test on one
 	@passed=; for python in $(OTHERS); do \
 	  minor=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
 	  $(MAKE) quick PYTHON="$$python" VENV=".venv-$$minor" ARGS= || exit 1; \
@@ -118,14 +134,24 @@ template: $(TOOLS) ## write what is made from deploy/template.yaml: alarms, dash
 	@.venv-aws/bin/python -m deploy.generate
 	@.venv-aws/bin/python -m deploy.deployer
 
-package: $(TOOLS) ## build/package: what Lambda runs (ARCH=x86_64, CA=bundle.pem, SPANS=1)
+package: $(TOOLS) $(SBOM) ## build/package: what Lambda runs (ARCH=x86_64, CA=bundle.pem, SPANS=1)
 	@test -n "$(LAMBDA)" || { echo "no CPython 3.13 found: the functions run on it, and so does their bytecode" >&2; exit 3; }
 	@.venv-aws/bin/python -m deploy.package --interpreter "$(LAMBDA)" \
 	  $(if $(ARCH),--arch $(ARCH)) $(if $(CA),--ca "$(CA)") $(if $(SPANS),--lock locks/otel.txt) $(ARGS)
+	@.venv-sbom/bin/python -m deploy.sbom --folder build/package/layer/python --target build/package
 
 # The stack's parameters are in deploy/samconfig.toml, whichever of both tools deploys it.
 deploy: $(TOOLS) ## deploy build/package with SAM (ENV=dev ARGS=--print), or with plain CloudFormation (BUCKET=...)
 	@.venv-aws/bin/python -m deploy.release "$(or $(ENV),dev)" $(if $(BUCKET),--bucket "$(BUCKET)") $(ARGS)
+
+sbom: $(SBOM) $(DEMO) ## build/sbom: the packages of the command line and the demo, with their licences
+	@.venv-sbom/bin/python -m deploy.sbom --interpreter $(BIN)/python --target build/sbom
+
+# Needs a network that reaches the advisory database, so CI does not call it. ARGS="-s osv" asks the other database.
+audit: $(AUDIT) ## known vulnerabilities of every locked package (needs the internet)
+	@failed=; for lock in locks/*.txt deploy/tools.txt; do echo "== $$lock"; \
+	  .venv-audit/bin/pip-audit --disable-pip --require-hashes --progress-spinner off $(ARGS) -r $$lock || failed=1; \
+	done; test -z "$$failed"
 
 $(TOOLS):
 	@test -n "$(INTERPRETER)" || { echo "no CPython 3.11 to 3.14 found; name one: make PYTHON=/path/to/python" >&2; exit 3; }
@@ -161,12 +187,14 @@ lock: $(LOCK) ## write locks/ anew from pyproject.toml (ARGS=--upgrade for newer
 	@$(PART) --group moto --output-file locks/moto.txt
 	@$(COMPILE) --group emulator --no-deps --output-file locks/emulator.txt
 	@$(PART) --group build --output-file locks/build.txt
+	@$(PART) --group sbom --output-file locks/sbom.txt
+	@$(PART) --group audit --output-file locks/audit.txt
 	@$(PART) pyproject.toml --output-file locks/layer.txt
 	@$(COMPILE) --group lock --output-file locks/lock.txt
 	@$(COMPILE) deploy/tools.in --output-file deploy/tools.txt
 
 clean: ## remove the virtual environments, caches and build output
-	@rm -rf .venv .venv-3.* .venv-lambda .venv-moto .venv-aws dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .kafka
+	@rm -rf .venv .venv-3.* .venv-lambda .venv-moto .venv-aws .venv-sbom .venv-audit dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .kafka
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An interpreter without ensurepip (Debian's) makes the environment empty and fills it with its own pip.

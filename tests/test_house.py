@@ -64,6 +64,7 @@ def wanted(use: str) -> list[Requirement]:
     extras |= {"runtime": ["lambda", "aws", "otel"]}
     parts = {"moto": ["moto"], "emulator": ["emulator"]}
     parts |= {"test": ["test"], "dev": ["test", "check", "build"], "build": ["build"], "lock": ["lock"]}
+    parts |= {"sbom": ["sbom"], "audit": ["audit"]}
     lines = list(project["dependencies"]) if use in extras else []
     for extra in extras.get(use, []):
         lines += project["optional-dependencies"][extra]
@@ -148,6 +149,17 @@ def test_every_decision_is_in_the_list():
 def test_generated_pages_are_current(name):
     """The reference pages in docs are what `make docs` would write."""
     assert read(ROOT / "docs" / name) == generated_pages()[name], "run `make docs`"
+
+
+def test_every_line_of_the_security_page_names_its_tests():
+    """Each row of a table on docs/security.md ends with test files that exist and have tests."""
+    rows = re.findall(r"^\| (?!what )(?!---)(.+) \|$", read(ROOT / "docs" / "security.md"), re.MULTILINE)
+    rows = [row.split(" | ") for row in rows if not row.startswith("---")]
+    assert len(rows) > 20
+    for *_, named in rows:
+        files = re.findall(r"`([^`]+)`", named)
+        assert files, named
+        assert [name for name in files if "\ndef test_" not in read(ROOT / "tests" / name)] == []
 
 
 def test_generated_schemas_are_current():

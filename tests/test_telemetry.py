@@ -10,7 +10,7 @@ import pytest
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.secret import Secret
-from ticketbottle_payctl.telemetry import log_context, log_event, redact, register, setup_logging
+from ticketbottle_payctl.telemetry import log_context, log_event, redact, redact_echo, register, setup_logging
 
 MAC_256, MAC_512 = "0123456789abcdef" * 4, "0123456789ABCDEF" * 8
 CARD = "9704198526191432198"
@@ -122,6 +122,8 @@ def test_a_gateway_transaction_id_is_not_blanked_as_a_card_number(lines):
         ("postgresql://user:can@ry:x/y@host/db", "postgresql://user:***@host/db"),
         ("redis://:canary@host", "redis://:***@host"),
         ("password=canary host=x", "password=*** host=x"),
+        ("MOMO_SECRET_KEY=canary and api_key = canary", "MOMO_SECRET_KEY=*** and api_key = ***"),
+        ("ZALOPAY_KEY2=canary&accessKey=canary&amount=1", "ZALOPAY_KEY2=***&accessKey=***&amount=1"),
         ('{"accountNumber": "0071001234567", "amount": 1}', '{"accountNumber": "***", "amount": 1}'),
         ("vnp_Amount=1&vnp_SecureHash=canary&x=1", "vnp_Amount=1&vnp_SecureHash=***&x=1"),
         (f"the mac was {MAC_256}.", "the mac was ***."),
@@ -147,6 +149,8 @@ def test_text_that_looks_like_a_secret_is_blanked(text, shown):
         "2026-11-22T03:04:05.678Z",
         "postgresql://user@host/db",
         "12 tokens",
+        "MOMO_SECRET_KEY: 24 characters",
+        "monkey=1 key3=2",
     ],
 )
 def test_harmless_text_is_not_redacted(text):
@@ -159,6 +163,25 @@ def test_a_registered_value_is_blanked_wherever_it_appears():
     register(Secret("canary/value+1"))
     register(Secret("short"))
     assert redact("a canary/value+1 b canary%2Fvalue%2B1 c short") == "a *** b *** c short"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("the key KeyOfTheShop-7 is wrong", "the key *** is wrong"),
+        ("the key KeyOfT... is wrong", "the key ***... is wrong"),
+        ("ends in eShop-7", "ends in ***"),
+        ("fTheSh", "***"),
+        ("KeyOf and hop-7", "KeyOf and hop-7"),
+        ("KeyOfTheShop-7KeyOfThe, TheShop", "***, ***"),
+        ("password=canary", "password=***"),
+        ("", ""),
+    ],
+)
+def test_a_part_of_a_secret_is_blanked_in_the_words_of_a_gateway(text, shown):
+    """Six characters in a row of a registered secret are blanked, and so is all that is blanked elsewhere."""
+    register(Secret("KeyOfTheShop-7"))
+    assert redact_echo(text) == shown
 
 
 def test_a_traceback_is_redacted(lines):
@@ -198,13 +221,14 @@ def test_hostile_text_cannot_break_a_log_line(lines):
         "a://b:" * 150_000,
         "password" * 120_000,
         "password " + " " * 1_000_000,
+        "key1 " * 200_000,
         "0" * 1_000_000,
         "f" * 1_000_000,
         "4111 " * 200_000,
         "a+" * 500_000 + "://u:p@h",
         "@" * 1_000_000,
     ],
-    ids=["letters", "schemes", "names", "blanks", "digits", "hex", "card groups", "long scheme", "ats"],
+    ids=["letters", "schemes", "names", "blanks", "keys", "digits", "hex", "card groups", "long scheme", "ats"],
 )
 def test_redaction_takes_linear_time(text):
     """Redacting a million characters ends within the time-out of a test."""

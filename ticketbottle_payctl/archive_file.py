@@ -37,6 +37,7 @@ _HEADER = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(_MARK).to_bytes(2, 
 _TELLING = 4  # bytes: other gzip files differ from an archive in the fourth
 _COLUMNS = frozenset({"id", "aggregateId", "eventType", "payload"})
 _GZIP = 31
+_OF_OTHERS = 0o077
 _LONGEST_LINE = 16 * 1024 * 1024
 
 
@@ -44,7 +45,8 @@ class Archive:
     """An archive that is appended to, by one process at a time. Only its owner may read it: payloads name orders.
 
     Raises:
-        InputError: the file cannot be opened, is a link or not a regular file, or is not an archive. It is not changed.
+        InputError: the file cannot be opened, is a link or not a regular file, belongs to another user, may be read by
+            others, or is not an archive. It is not changed.
         LockedError: another process is adding to it.
     """
 
@@ -169,13 +171,30 @@ def _open(path: Path) -> int:
             message = f"{path} is a symbolic link"
             raise InputError(message, hint="name the file itself: payctl writes no archive through a link") from error
         _cannot_open(path, error)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
+    try:
+        _refuse_unsafe(os.fstat(file), path)
+    except BaseException:
         os.close(file)
-        message = f"{path} is not a regular file"
-        raise InputError(message, hint="an archive must be a file that can be synced to the disk")
+        raise
     if not existed:
         _only(path, lambda: _sync_directory(path.parent))
     return file
+
+
+def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
+    """Return if the file is regular, and nobody but this user can read it.
+
+    Another user can create the file first, in a directory that both may write to, and read what is archived.
+    """
+    if not stat.S_ISREG(found.st_mode):
+        message = f"{path} is not a regular file"
+        raise InputError(message, hint="an archive must be a file that can be synced to the disk")
+    if found.st_uid != os.geteuid():
+        message = f"{path} belongs to another user"
+        raise InputError(message, hint="run the cleanup as that user, or give the name of a new file")
+    if stat.S_IMODE(found.st_mode) & _OF_OTHERS:
+        message = f"other users have access to {path}, and an archive has personal data"
+        raise InputError(message, hint=f"take the access away: chmod go= {shlex.quote(str(path))}")
 
 
 def _sync_directory(path: Path) -> None:

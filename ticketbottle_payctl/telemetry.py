@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import TextIO
 from urllib.parse import quote, unquote
 
@@ -40,7 +41,8 @@ _SHORTEST_REGISTERED = 6
 _WORD = re.compile(r"[^\s\"']+")
 _USER_IN_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^:/@]{0,255}:", re.IGNORECASE)
 _NAMED = re.compile(
-    r"((?:passw(?:or)?d|secret|token|signature|secure_?hash|mac|checksum_?key|account_?number)[\"']?\s*[:=]\s*[\"']?)"
+    r"((?:(?:passw(?:or)?d|secret|token|signature|secure_?hash|mac|checksum_?key|account_?number)[\"']?\s*[:=]"
+    r"|(?:(?:secret|api|access|private|hash)_?key|key[12])\s*=)\s*[\"']?)"
     r"[^\s\"',;&}]+",
     re.IGNORECASE,
 )
@@ -76,6 +78,19 @@ def register(secret: Secret) -> None:
 def redact(text: str) -> str:
     """Return ``text`` without anything that looks like a secret. A long number is one if it is a valid card number."""
     return _CARD.sub(_hide_card, _redact_secrets(text))
+
+
+def redact_echo(text: str) -> str:
+    """Return a short ``text`` of somebody who knows our secrets, as :func:`redact` does.
+
+    Here also a part of a registered secret is blanked, from six characters on: a gateway may quote half a key.
+    """
+    length = _SHORTEST_REGISTERED
+    known = {value[at : at + length] for value in _registered for at in range(len(value) - length + 1)}
+    starts = [at for at in range(len(text) - length + 1) if text[at : at + length] in known]
+    hidden = {at + step for at in starts for step in range(length)}
+    pieces = groupby(range(len(text)), key=hidden.__contains__)
+    return redact("".join(HIDDEN if blank else "".join(text[at] for at in places) for blank, places in pieces))
 
 
 def setup_logging(

@@ -119,6 +119,18 @@ def test_the_image_contains_bytecode(buildah: Buildah, container: str):
     assert sources == compiled > 100
 
 
+def test_the_image_has_a_list_of_its_packages(buildah: Buildah, container: str):
+    """The image has an SBOM and a list of licences. Both name payctl's packages with the versions of the lock."""
+    place = "/opt/payctl/share/payctl"
+    document = json.loads(buildah.run(container, "cat", f"{place}/sbom.cdx.json").stdout)
+    licences = buildah.run(container, "cat", f"{place}/licences.txt").stdout
+    found = {(each["name"].lower().replace("_", "-"), each["version"]) for each in document["components"]}
+    pins = re.findall(r"^([a-z0-9._-]+)==(\S+)", (ROOT / "locks" / "cli.txt").read_text(), re.MULTILINE)
+    assert {pin for pin in pins if pin[0] in {"typer", "sqlalchemy", "confluent-kafka", "httpx", "payos"}} <= found
+    assert len(licences.splitlines()) == len(document["components"])
+    assert "cyclonedx-bom" not in licences
+
+
 def test_the_image_is_a_lambda_function(buildah: Buildah, container: str):
     """The image has Lambda's runtime client, botocore and the three handlers, but not pip."""
     script = (

@@ -97,6 +97,27 @@ def generate(tools):
 
 
 @pytest.fixture(scope="session")
+def sbom_python():
+    """Return the interpreter of the environment with the SBOM's tool."""
+    python = ROOT / ".venv-sbom" / "bin" / "python"
+    if not python.exists():
+        missing("the SBOM's tool is not installed: make sbom")
+    return str(python)
+
+
+@pytest.fixture(scope="session")
+def make_sbom(sbom_python):
+    """Return ``make_sbom(*arguments)``, which writes an SBOM. A failure or a warning fails the test."""
+
+    def run(*arguments):
+        command = [sbom_python, "-m", "deploy.sbom", *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def values():
     """Return ``values(node)``, which returns every string in a tree."""
 

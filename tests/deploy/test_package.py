@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from deploy.package import BUDGETS, CA_FILE, CODE, LAYER, LEFT_OUT, RUNTIME, build
+from deploy.sbom import LICENCES
 from ticketbottle_payctl.metrics import Function
 
 UNWANTED = (
     *("typer", "rich", "pygments", "click", "awslambdaric", "boto3", "botocore", "pip", "pytest", "hypothesis"),
     *("payos", "pydantic", "pydantic_core", "httpx"),
 )
+PERMITTED = {
+    *("MIT", "Apache-2.0", "Apache Software License", "PSF-2.0", "BSD-3-Clause"),
+    "GNU Library or Lesser General Public License (LGPL)",
+}
+"""The licences in the layer. A new one is a decision. psycopg2's permits linking by programs of any licence."""
+
 MACHINES = {"x86_64": 62, "arm64": 183}
 """The value of ``e_machine`` in the ELF header of each architecture."""
 
@@ -159,6 +168,17 @@ def test_the_zips_hold_only_what_a_function_needs(contents):
         assert set(UNWANTED).isdisjoint(tops), name
     assert CA_FILE in contents["arm64", LAYER]
     assert all(entry.startswith("python/") for entry in contents["arm64", LAYER] if entry != CA_FILE)
+
+
+@pytest.mark.timeout(300)
+def test_the_sbom_of_the_layer_is_what_its_lock_names(built, make_sbom, root, tmp_path):
+    """`make package` lists the packages that were unpacked, each with the version of the lock and a known licence."""
+    make_sbom("--folder", str(built["arm64"][LAYER].path.parent / "layer" / "python"), "--target", str(tmp_path))
+    listed = [line.split("\t") for line in (tmp_path / LICENCES).read_text("utf-8").splitlines()]
+    pins = re.findall(r"^([a-z0-9._-]+)==(\S+)", (root / "locks" / "layer.txt").read_text("utf-8"), re.MULTILINE)
+    found = {(canonicalize_name(name), version) for name, version, _ in listed}
+    assert found == set(pins)
+    assert {licence for _, _, licence in listed} <= PERMITTED
 
 
 def test_the_zips_are_within_the_size_budget(built):

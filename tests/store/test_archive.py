@@ -29,8 +29,10 @@ def ids(path):
 
 @pytest.fixture
 def path(tmp_path):
-    """Return the path of an archive that does not exist yet."""
-    return tmp_path / "events.ndjson.gz"
+    """Yield the path of an archive that does not exist yet. Only the owner may read the files that the test makes."""
+    before = os.umask(0o077)
+    yield tmp_path / "events.ndjson.gz"
+    os.umask(before)
 
 
 def test_events_are_read_back_in_the_order_they_were_added(path):

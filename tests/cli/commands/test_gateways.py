@@ -257,6 +257,18 @@ def test_another_gateway_gets_its_address_elsewhere(answer, gateway):
     assert "gets the address" in document["error"]["hint"]
 
 
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_an_answer_that_quotes_a_key_or_a_part_of_it_is_blanked(form, invoke, gateways):
+    """The sentence of PayOS is shown without the key, whose beginning and end are a part of it too."""
+    key = PAYOS["PAYOS_API_KEY"]
+    gateways.call = lambda _url, _body: 500
+    gateways.tamper = lambda it: it.update(desc=f"the key {key} ({key[:7]}..., ...{key[-6:]}) is not known")
+    run = invoke(*REGISTER, HOOK, "-y", "-vv", "-o", form, **PAYOS, PAYCTL_PAYOS_URL=gateways.base)
+    assert run.exit_code == 5
+    assert "the key *** (***..., ...***) is not known" in run.stdout
+    assert not [part for at in range(len(key) - 5) if (part := key[at : at + 6]) in run.stdout + run.stderr]
+
+
 def test_no_key_and_no_account_comes_out(register, invoke, gateways):
     """Neither PayOS's answer about the account nor a key, however loud."""
     run = invoke(*REGISTER, HOOK, "-y", "-vv", **PAYOS, PAYCTL_PAYOS_URL=gateways.base)

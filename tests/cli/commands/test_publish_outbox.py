@@ -209,6 +209,7 @@ def test_no_broker(process, places, insert, engine):
         (["--rate", "fast"], "500/s"),
         (["--batch-size", "0"], "--batch-size"),
         (["--health-file", "/nowhere/at/all"], "health file"),
+        (["--health-file", "/proc/self/exe"], "the health file is a symbolic link"),
     ],
 )
 def test_wrong_usage(process, places, arguments, named):

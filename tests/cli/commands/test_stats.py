@@ -299,3 +299,14 @@ def test_a_watch_outlives_its_database(started, database_url, postgres):
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == 130
+
+
+def test_a_secret_in_a_stored_error_is_blanked_in_every_format(shown, insert):
+    """The replaced service stored what its driver said. Two errors that are one text then are one sample."""
+    for password in ("hunter-two", "hunter-three"):
+        insert(1, state="dead", last_error=f"cannot connect to postgresql://u:{password}@h/d")
+    for form in (["-o", "table"], ["-o", "json"], ["-o", "csv"], ["--prometheus"]):
+        result = shown("--by", "error", *form)
+        assert (result.exit_code, "hunter" in result.stdout, "***" in result.stdout) == (0, False, True)
+    samples = [line for line in shown("--by", "error", "--prometheus").stdout.splitlines() if 'status="dead"' in line]
+    assert [line.split()[-1] for line in samples] == ["2"]

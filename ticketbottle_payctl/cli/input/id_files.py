@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ticketbottle_payctl.cli.input.bounded_read import read_bounded
 from ticketbottle_payctl.cli.input.queue_messages import ids_in, ids_of_alert, is_alert
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.telemetry import redact
 
 _LARGEST = 64 * 1024 * 1024
 _LONGEST_ID = 200
@@ -92,8 +93,11 @@ def _json(line: str, where: str) -> object:
 
 
 def _checked(text: str, where: str) -> str:
-    """Return an id. It may contain blanks, because the payment service writes the ids."""
-    if not text.strip() or len(text) > _LONGEST_ID or not text.isprintable():
+    """Return an id. It may contain blanks, because the payment service writes the ids.
+
+    A line such as ``MOMO_SECRET_KEY=...`` is refused, because ids are printed and sent to the database.
+    """
+    if not text.strip() or len(text) > _LONGEST_ID or not text.isprintable() or ("=" in text and redact(text) != text):
         message = f"{where} is not an id" if text != where else "an argument is not an id"
         raise InputError(message, hint="`payctl list outbox` shows the ids of events")
     return text

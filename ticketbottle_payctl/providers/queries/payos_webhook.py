@@ -13,7 +13,7 @@ from ticketbottle_payctl.providers import payload
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.queries.exchange import HttpResponse
 from ticketbottle_payctl.providers.queries.payos import DONE
-from ticketbottle_payctl.telemetry import redact
+from ticketbottle_payctl.telemetry import redact_echo
 
 _LONGEST = 200
 _BUSY = frozenset({408, 425, 429})
@@ -58,5 +58,6 @@ def read(response: HttpResponse, url: str) -> Registration:
 
 
 def _words(*parts: object) -> str:
-    """Return what PayOS says. It is text from outside: it can quote the address, so it is redacted, and it is cut."""
-    return redact(": ".join(part for part in parts if isinstance(part, str) and part))[:_LONGEST]
+    """Return what PayOS says, cut and redacted: it can quote the address, and the key or a part of it."""
+    said = ": ".join(part for part in parts if isinstance(part, str) and part)
+    return redact_echo(said[: 2 * _LONGEST])[:_LONGEST]

@@ -185,3 +185,13 @@ def test_an_id_with_a_blank_can_stand_in_a_file(ask, engine, tmp_path, line):
     file = tmp_path / "ids"
     file.write_text(f"{line}\n")
     assert ask("replay", "--from-file", str(file), "-y")["counts"]["requeued"] == 1
+
+
+@pytest.mark.parametrize("line", ["MOMO_SECRET_KEY=canary", "password = canary", "url=postgresql://:canary@h/d"])
+def test_a_line_with_a_secret_is_not_an_id(line, invoke, database_url, tmp_path):
+    """A file of keys that is given by mistake is refused, and its content is not quoted."""
+    file = tmp_path / "keys"
+    file.write_text(line, "utf-8")
+    result = invoke("replay", "--from-file", str(file), "-n", "-vv", DATABASE_URL=database_url)
+    assert (result.exit_code, "is not an id" in result.stderr) == (2, True)
+    assert "canary" not in result.stdout + result.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import time
 from collections import deque
@@ -154,8 +156,16 @@ class _Line:
 
 
 def _touch(path: Path) -> None:
+    """Set the file's time to now, and create the file if it is missing. A link is refused: it may lead anywhere."""
     try:
-        path.touch()
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, 0o600)
+        try:
+            os.utime(file)
+        finally:
+            os.close(file)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            message = "the health file is a symbolic link"
+            raise InputError(message, hint="name the file itself: payctl touches no file through a link") from error
         message = f"the health file cannot be written: {error.strerror}"
         raise InputError(message, hint="name a file in a directory that payctl may write to") from error

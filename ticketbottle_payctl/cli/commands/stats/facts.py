@@ -11,6 +11,7 @@ from ticketbottle_payctl.cli.safety.remedies import advice_text, command_text
 from ticketbottle_payctl.domain.causes import Cause, CauseKind
 from ticketbottle_payctl.facts import Count, Keywords, Rate, Seconds
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
+from ticketbottle_payctl.telemetry import redact
 
 
 class LagFacts(TypedDict):
@@ -174,7 +175,7 @@ def item_of(by: By, row: Tally) -> StatsItem:
             return {"status": str(row.label), "events": events or 0, "oldest_age_s": age}
         case By.ERROR:
             return {
-                "error": row.label,
+                "error": redact(row.label) if row.label else None,
                 "error_group": row.error_group,
                 "pending": row.pending,
                 "dead": row.dead,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from ticketbottle_payctl.cli.commands.stats.result import label_name
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.jobs.stats import By, StatsReport
+from ticketbottle_payctl.telemetry import redact
 
 _Sample = tuple[str, float | None]
 
@@ -39,13 +40,14 @@ def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
         [("", report.drain_eta_s)],
     )
     if report.by is not None and report.by is not By.STATUS:
-        rows = [(f'{{{label_name(report.by)}="{_escaped(row.label or "none")}"', row) for row in report.items]
-        by = [
-            (f'{label},status="{status}"}}', float(count))
-            for label, row in rows
-            for status, count in (("pending", row.pending), ("dead", row.dead))
-        ]
-        yield f"events_by_{report.by.value}", f"Unpublished events by {report.by.value} and status.", [*by]
+        # Without their secrets two errors may be the same text, and a label may be in the output only once.
+        by: dict[str, float] = {}
+        for row in report.items:
+            label = f'{{{label_name(report.by)}="{_escaped(redact(row.label or "none"))}"'
+            for status, count in (("pending", row.pending), ("dead", row.dead)):
+                series = f'{label},status="{status}"}}'
+                by[series] = by.get(series, 0.0) + count
+        yield f"events_by_{report.by.value}", f"Unpublished events by {report.by.value} and status.", [*by.items()]
 
 
 def _lines(name: str, text: str, samples: list[_Sample]) -> Iterator[str]:

@@ -1,0 +1,74 @@
+"""Secrets that are found again wherever a part of them turns up.
+
+The letters are consonants that are no hexadecimal digits, so no id, MAC, instant or English word holds six of them in a
+row. A text is also searched for them in hexadecimal digits and in base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import random
+
+PART = 6
+"""The shortest part of a canary that counts as seen, in characters."""
+
+_DIGITS = 8
+"""The same for a number. Six digits in a row are in every instant."""
+
+_BASE64 = 8
+"""The same in base64."""
+
+_LETTERS = "GHJKMNPQRSTVWXZ" + "ghjkmnpqrstvwxz"
+
+
+class Canaries:
+    """A set of named secrets that are made up. The same seed gives the same ones."""
+
+    def __init__(self, seed: int = 14) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - no secrets of ours
+        self._values: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self):
+        return iter(self._values)
+
+    def letters(self, name: str, length: int = 24) -> str:
+        """Make and return a secret of letters."""
+        return self.add(name, "".join(self._random.choices(_LETTERS, k=length)))
+
+    def number(self, name: str, length: int = 13) -> str:
+        """Make and return a secret of digits, such as an account number."""
+        return self.add(name, "9" + "".join(self._random.choices("0123456789", k=length - 1)))
+
+    def add(self, name: str, value: str) -> str:
+        """Add a secret and return it. Characters such as @ and / end a part."""
+        self._values[name] = value
+        return value
+
+    def seen_in(self, text: str | bytes, *, only: str = "") -> set[str]:
+        """Return the names of the canaries, those that begin with ``only``, of which a part is in the text."""
+        shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        shown = shown.casefold()
+        found = set()
+        for name, value in self._values.items():
+            if name.startswith(only) and any(part.casefold() in shown for part in parts(value)):
+                found.add(name)
+        return found
+
+
+@functools.cache
+def parts(value: str) -> set[str]:
+    """Return every part of a secret that counts as seen, in each of its forms."""
+    length = _DIGITS if value.isdigit() else PART
+    plain = {value[at : at + length] for at in range(len(value) - length + 1)}
+    plain = {each for each in plain if each.isalnum()}
+    encoded = {each.encode().hex() for each in plain}
+    for shift in range(3):
+        # The characters at the ends also depend on what stands before and behind the secret.
+        whole = base64.b64encode(b"." * shift + value.encode()).decode()
+        inner = whole[-(-8 * shift // 6) : 8 * (shift + len(value)) // 6]
+        encoded |= {inner[at : at + _BASE64] for at in range(len(inner) - _BASE64 + 1)}
+    return plain | encoded

@@ -1,0 +1,421 @@
+"""Canaries in every key, password, DSN and account number: no part of one turns up where it must not.
+
+One world is made with them, and a broad set of commands and the functions run in it as processes. Then everything that
+can be seen is searched: what they print and log, rows, statements, messages, files and the list of processes. A receipt
+has the bytes of its callback, so it has account numbers; it has no key.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Thread
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import text
+
+from tests import stand_ins
+from tests.conftest import TOPICS, engine_of, started_or_skipped
+from tests.lambda_entrypoints import events
+from tests.security.canaries import Canaries
+from tests.stand_ins import Gateways, serving
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.sandbox import kafka_messages, signing
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback
+from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
+
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(900), pytest.mark.xdist_group("canaries")]
+
+ROLE, DATABASE = "canary_shop", "canaries"
+ORDER = "TB-TEST-20261123-CANARY"
+CANARIES = Canaries()
+IDENTIFIERS = {"ZALOPAY_APP_ID": "2900", "VNPAY_TMN_CODE": "TBTEST01", "MOMO_PARTNER_CODE": "TBMOMO"}
+KEYS = IDENTIFIERS | {
+    name: CANARIES.letters(name)
+    for name in (
+        *("ZALOPAY_KEY1", "ZALOPAY_KEY2", "PAYOS_CLIENT_ID", "PAYOS_API_KEY", "PAYOS_CHECKSUM_KEY"),
+        *("VNPAY_HASH_SECRET", "MOMO_ACCESS_KEY", "MOMO_SECRET_KEY"),
+    )
+}
+OTHER_KEYS = {
+    name: CANARIES.letters(name)
+    for name in (
+        *(f"{name}_PREVIOUS" for name in KEYS if name not in IDENTIFIERS),
+        *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    )
+}
+ACCOUNTS = {
+    "accountNumber": CANARIES.number("account of the shop"),
+    "counterAccountNumber": CANARIES.number("account of the customer", 16),
+    "virtualAccountNumber": CANARIES.letters("account that is virtual"),
+    "counterAccountName": CANARIES.letters("account holder"),
+}
+PASSWORD = CANARIES.add(
+    "password of the database", "@/".join(CANARIES.letters(f"piece {number} of the password", 9) for number in "123")
+)
+KAFKA_LOGIN = {
+    "KAFKA_SASL_MECHANISM": "plain",
+    "KAFKA_USERNAME": CANARIES.letters("KAFKA_USERNAME"),
+    "KAFKA_PASSWORD": CANARIES.letters("KAFKA_PASSWORD"),
+}
+OF_OTHERS = CANARIES.letters("password in a stored error")
+
+WORKS = {
+    "config show": ["config", "show"],
+    "config validate": ["config", "validate"],
+    "version": ["version"],
+    "gateways list": ["gateways", "list"],
+    "db status": ["db", "status"],
+    "process-webhook": ["process-webhook", "payos.json", "--provider", "payos"],
+    "process-webhook again": ["process-webhook", "payos.json", "--provider", "payos", "-o", "json"],
+    "process-webhook refused": ["process-webhook", "refused.json", "--provider", "payos"],
+    "process-webhook without a payment": ["process-webhook", "unknown.json", "--provider", "payos"],
+    "process-webhook vnpay": ["process-webhook", "vnpay.txt", "--provider", "vnpay"],
+    "verify-signature": ["verify-signature", "payos.json", "--explain"],
+    "verify-signature refused": ["verify-signature", "refused.json", "--explain", "-o", "json"],
+    "verify-signature refused table": ["verify-signature", "refused.json", "--explain"],
+    "verify-signature with a file": ["verify-signature", "refused.json", "--key-file", "keys.txt", "--explain"],
+    "simulate": ["simulate", "zalopay", "paid"],
+    "simulate to process-webhook": ["simulate", "momo", "paid", "--order-code", ORDER, "--to", "process-webhook"],
+    "gateways register-webhook": ["gateways", "register-webhook", "payos", "https://shop.example/payos", "-y"],
+    "reconcile payments": ["reconcile", "payments", "-y"],
+    "stats by error": ["stats", "--by", "error"],
+    "stats by error for Prometheus": ["stats", "--by", "error", "--prometheus"],
+    "stats by error json": ["stats", "--by", "error", "-o", "json"],
+    "errors": ["errors"],
+    "errors json": ["errors", "-o", "json"],
+    "list outbox": ["list", "outbox", "--all"],
+    "list outbox json": ["list", "outbox", "--all", "-o", "json"],
+    "list payments": ["list", "payments", "--all", "-o", "csv"],
+    "list receipts": ["list", "receipts", "--all", "-o", "ndjson"],
+    "show": ["show", ORDER],
+    "show a dead event": ["show", "DEAD"],
+    "publish-outbox": ["publish-outbox"],
+    "replay a plan": ["replay", "--failed", "--plan-out", "replay.plan"],
+    "replay": ["replay", "--failed", "-y", "--reason", "a test"],
+    "publish-outbox again": ["publish-outbox", "-o", "json"],
+    "runs list": ["runs", "list", "-o", "json"],
+    "runs show": ["runs", "show", "RUN"],
+    "runs show json": ["runs", "show", "RUN", "-o", "json"],
+    "show with messages": ["show", ORDER, "-o", "json"],
+    "cleanup": ["cleanup", "--archive", "old.ndjson.gz"],
+    "list an archive": ["list", "outbox", "--from-archive", "old.ndjson.gz"],
+    "cdc config": ["cdc", "config"],
+    "doctor": ["doctor", "--bundle", "bundle.json"],
+}
+"""Commands that do their work, in this order."""
+
+P = CANARIES.letters("password of a wrong URL")
+K = CANARIES.letters("key that is quoted")
+FAILS = {
+    "a port that is closed": (["stats"], {"DATABASE_URL": f"postgresql://u:{P}@127.0.0.1:1/shop"}),
+    "a wrong password": (["stats"], {"DATABASE_URL": f"postgresql://{ROLE}:{P}@PLACE/{DATABASE}"}),
+    "a role that is not there": (["doctor", "--only", "database"], {"DATABASE_URL": f"postgresql://u:{P}@PLACE/shop"}),
+    "a port that is no number": (["db", "status"], {"DATABASE_URL": f"postgresql://u:{P}@h:port/d"}),
+    "a slash in the password": (["config", "validate"], {"DATABASE_URL": f"postgresql://u:{P}/{P}@h/d"}),
+    "a hash in the password": (["stats"], {"DATABASE_URL": f"postgresql://u:{P}#{P}@h/d"}),
+    "a question mark in the password": (["stats"], {"DATABASE_URL": f"postgresql://u:{P}?{P}@h/d"}),
+    "no host": (["config", "validate"], {"DATABASE_URL": f"postgresql://u:{P}"}),
+    "another scheme": (["config", "show"], {"DATABASE_URL": f"mysql://u:{P}@h/d"}),
+    "half a bracket": (["stats"], {"DATABASE_URL": f"postgresql://u:{P}@[::1/d"}),
+    "a password as parameter": (["stats"], {"DATABASE_URL": f"postgresql://127.0.0.1:1/d?password={P}"}),
+    "a password of a certificate": (["stats"], {"DATABASE_URL": f"postgresql://u@127.0.0.1:1/d?sslpassword={P}"}),
+    "words instead of a URL": (["config", "validate"], {"DATABASE_URL": f"host=h user=u password={P}"}),
+    "only a password": (["stats"], {"DATABASE_URL": P}),
+    "Kafka without a login": (["publish-outbox", "--deadline", "1s"], KAFKA_LOGIN),
+    "Kafka in doctor": (["doctor", "--only", "kafka"], KAFKA_LOGIN),
+    "Kafka that is away": (["reconcile", "outbox"], {**KAFKA_LOGIN, "KAFKA_BROKERS": "127.0.0.1:1"}),
+    "brokers with a password": (["config", "validate"], {"KAFKA_BROKERS": f"kafka://u:{P}@h:9092"}),
+    "a key in quotes": (["doctor", "--only", "keys"], {"MOMO_SECRET_KEY": f"'{K}'"}),
+    "a key with a line end": (["simulate", "momo", "paid"], {"MOMO_SECRET_KEY": f"{K}\r\n"}),
+    "half a configuration": (["config", "show", "--config", "half.toml"], {}),
+    "a configuration with odd names": (["config", "validate", "--config", "odd.toml", "-p", "prod"], {}),
+    "keys of another gateway": (["verify-signature", "payos.json", "--key-file", "half.toml"], {}),
+    "a key as a callback": (["verify-signature", "keys.txt"], {}),
+    "a key as a plan": (["replay", "--plan", "keys.txt"], {}),
+    "a key as ids": (["replay", "--from-file", "keys.txt"], {}),
+    "a key as an event of AWS": (["verify-signature", "--event", "keys.txt"], {}),
+}
+"""Commands that fail, and what the environment has instead."""
+
+FUNCTIONS = """
+import importlib, json, sys
+class Context:
+    aws_request_id = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+    def get_remaining_time_in_millis(self): return 60_000
+for name, event in json.load(sys.stdin):
+    try:
+        print(importlib.import_module(f"lambda_entrypoints.{name}").handler(event, Context()))
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+
+
+class Seen:
+    """What can be seen after the commands and functions have run."""
+
+    def __init__(self) -> None:
+        self.output: dict[str, str] = {}
+        self.codes: dict[str, int] = {}
+        self.rows: dict[str, str] = {}
+        self.statements = ""
+        self.messages = b""
+        self.files: dict[str, bytes] = {}
+        self.processes: set[bytes] = set()
+
+
+@contextmanager
+def process_list(found: set[bytes]):
+    """Collect the command line of every process of the machine, while the block runs."""
+    stop = Event()
+
+    def watch():
+        while not stop.wait(0.03):
+            for place in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    found.add(place.read_bytes())
+                except OSError:
+                    continue
+
+    thread = Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def database(postgres, template_database):
+    """Yield the URL of a database whose role has the canary password. The server logs every statement there."""
+    admin = engine_of(postgres.create_database(DATABASE, template=template_database))
+    with admin.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {ROLE} LOGIN SUPERUSER PASSWORD '{PASSWORD}'"))
+        connection.execute(text(f"ALTER DATABASE {DATABASE} SET log_statement = 'all'"))
+    admin.dispose()
+    yield f"postgresql://{ROLE}:{quote(PASSWORD, safe='')}@127.0.0.1:{postgres.port}/{DATABASE}"
+    postgres.drop_database(DATABASE)
+    admin = engine_of(postgres.url())
+    with admin.begin() as connection:
+        connection.execute(text(f"DROP ROLE {ROLE}"))
+    admin.dispose()
+
+
+@pytest.fixture(scope="module")
+def seen(postgres, database, tmp_path_factory):
+    """Run everything once, and return what can be seen then."""
+    home, found = tmp_path_factory.mktemp("canaries"), Seen()
+    logged = postgres.log.stat().st_size
+    with ExitStack() as everything:
+        kafka = everything.enter_context(started_or_skipped(MockKafka))
+        for topic in TOPICS:
+            kafka.create_topic(topic)
+        before = dict(stand_ins.KEYS)
+        everything.callback(stand_ins.KEYS.update, before)
+        stand_ins.KEYS.update(KEYS)
+        gateways = everything.enter_context(serving(Gateways(states={f"{ORDER}Q": "paid"})))
+        names = prepare(database, home)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "LOG_LEVEL": "debug",
+            "DATABASE_URL": database,
+            "KAFKA_BROKERS": kafka.bootstrap,
+            **gateways.environment,
+            **KEYS,
+            **OTHER_KEYS,
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_REGION": "ap-southeast-1",
+        }
+        everything.enter_context(process_list(found.processes))
+        run_all(found, environment, names, home, f"127.0.0.1:{postgres.port}")
+        found.messages = b"\n".join(
+            b"%s %s %s" % (message.key, message.value, repr(message.headers).encode())
+            for message in kafka_messages.read_all(kafka.bootstrap, TOPICS)
+        )
+    found.rows = rows_of(database)
+    with postgres.log.open("rb") as log:
+        log.seek(logged)
+        found.statements = log.read().decode("utf-8", "replace")
+    given = {"payos.json", "refused.json", "unknown.json", "vnpay.txt", "keys.txt", "half.toml", "odd.toml"}
+    for file in home.rglob("*"):
+        if file.is_file() and file.name not in given:
+            content = file.read_bytes()
+            found.files[file.name] = gzip.decompress(content) if file.suffix == ".gz" else content
+    return found
+
+
+def prepare(database, home):
+    """Insert payments and events, and write callbacks, keys and wrong configurations. Return ids by their words."""
+    engine = engine_of(database)
+    with engine.begin() as connection:
+        paid = insert_payment(connection, provider="PAYOS", reference="124c33293c43417ab7879e14c8d9eb19")
+        vnpay = insert_payment(connection, provider="VNPAY", reference="261123000001")
+        for order in (ORDER, f"{ORDER}Q"):
+            insert_payment(connection, provider="MOMO", order_code=order, reference=order, age=timedelta(hours=1))
+        error = f"cannot connect: postgresql://u:{OF_OTHERS}@h/d accountNumber={OF_OTHERS} password={OF_OTHERS}"
+        insert_events(connection, 2, state="dead", last_error=error)
+        insert_events(connection, 2, state="published", age=timedelta(days=60))
+        insert_payments_of_events(connection)
+        dead = connection.execute(text('SELECT id FROM outbox WHERE "retryCount" > 0 LIMIT 1')).scalar_one()
+    engine.dispose()
+    data = json.loads(callback(paid, environ=KEYS).body)["data"] | ACCOUNTS
+    unknown = data | {"paymentLinkId": "0" * 32, "orderCode": 987654321}
+    good = signing.payos(data, KEYS["PAYOS_CHECKSUM_KEY"])
+    (home / "payos.json").write_bytes(good.body)
+    (home / "unknown.json").write_bytes(signing.payos(unknown, KEYS["PAYOS_CHECKSUM_KEY"]).body)
+    (home / "refused.json").write_bytes(signing.payos(data, "another key").body)
+    (home / "vnpay.txt").write_text(callback(vnpay, environ=KEYS).query, "utf-8")
+    (home / "keys.txt").write_text(f"PAYOS_CHECKSUM_KEY={K}\n", "utf-8")
+    (home / "half.toml").write_text(f'[profiles.prod]\nMOMO_SECRET_KEY = "{K}\n', "utf-8")
+    (home / "odd.toml").write_text(f'[profiles.prod]\nmomo_secret_key = "{K}"\nMOMO_SECRETKEY = "{K}"\n', "utf-8")
+    return {"DEAD": dead, "PAID": paid, "PAYOS": good}
+
+
+def run_all(found, environment, names, home, place):
+    """Run every command and every function as a process, one after the other."""
+    steps = {name: (arguments, {}) for name, arguments in WORKS.items()} | FAILS
+    for name, (arguments, changed) in steps.items():
+        if "RUN" in arguments:
+            names["RUN"] = newest_run(environment["DATABASE_URL"])
+        typed = [str(names.get(word, word)) for word in arguments]
+        given = {variable: value.replace("PLACE", place) for variable, value in changed.items()}
+        command = [sys.executable, "-m", "ticketbottle_payctl", *typed, "-vv"]
+        done = run(command, environment | given, home)
+        found.output[name], found.codes[name] = done.stdout + done.stderr, done.returncode
+    payment = names["PAID"]
+    calls = [
+        ["webhook", events.http_event(names["PAYOS"])],
+        ["webhook", events.http_event(callback(payment, Scenario.BAD_SIGNATURE, KEYS))],
+        ["webhook", events.http_event(Request("POST", "/webhook/payos", "", names["PAYOS"].body[:-20]))],
+        ["publish_outbox", {}],
+        ["cleanup", {}],
+    ]
+    for name, changed in (("functions", {}), ("functions that fail", FAILS["a port that is closed"][1] | KAFKA_LOGIN)):
+        settings = environment | {"ENVIRONMENT": "test", "PAYCTL_LOOP_SECONDS": "0"} | changed
+        done = run([sys.executable, "-c", FUNCTIONS], settings, home, json.dumps(calls))
+        found.output[name], found.codes[name] = done.stdout + done.stderr, done.returncode
+
+
+def run(command, environment, home, stdin=""):
+    """Run a process in the home directory of this test and return it when it has ended."""
+    variables = environment | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(
+        command, env=variables, cwd=home, input=stdin, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def newest_run(url):
+    """Return the id of the replay that was recorded last."""
+    engine = engine_of(url)
+    with engine.connect() as connection:
+        query = "SELECT id FROM payctl.runs WHERE command = 'replay' ORDER BY started_at DESC LIMIT 1"
+        found = connection.execute(text(query)).scalar_one()
+    engine.dispose()
+    return found
+
+
+def rows_of(url):
+    """Return the rows of every table as text. Bytes are in hexadecimal digits."""
+    engine = engine_of(url)
+    names = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'payctl')"
+    with engine.connect() as connection:
+        tables = connection.execute(text(names)).scalars().all()
+        found = {
+            table: "\n".join(connection.execute(text(f"SELECT t::text FROM {table} t")).scalars())  # noqa: S608
+            for table in tables
+        }
+    engine.dispose()
+    return found
+
+
+@pytest.mark.parametrize("step", [*WORKS, *FAILS, "functions", "functions that fail"])
+def test_no_output_has_a_part_of_a_secret(step, seen):
+    """Neither stdout nor stderr nor the log has six characters in a row of a key, a password or an account."""
+    assert CANARIES.seen_in(seen.output[step]) == set()
+
+
+def test_the_commands_did_their_work(seen):
+    """Without that, the other tests of this file would prove nothing."""
+    odd = {name: code for name, code in seen.codes.items() if name in WORKS and code not in {0, 5, 6}}
+    assert odd == {}, {name: seen.output[name][-400:] for name in odd}
+    failed = {name for name in FAILS if seen.codes[name] == 0}
+    assert failed <= {"a configuration with odd names", "another scheme", "a key with a line end", "a key in quotes"}
+    assert seen.codes["process-webhook"] == seen.codes["publish-outbox again"] == seen.codes["functions"] == 0
+    assert 1 not in seen.codes.values()
+
+
+def test_no_row_has_a_part_of_a_secret(seen):
+    """The errors in the outbox are as the replaced service wrote them, and the record of a replay has them too."""
+    found = {table: CANARIES.seen_in(rows) for table, rows in seen.rows.items()}
+    written_before = {"password in a stored error"}
+    allowed = defaultdict(set, {"public.outbox": written_before, "payctl.run_items": written_before})
+    allowed["payctl.webhook_receipts"] = {name for name in CANARIES if name.startswith("account")}
+    assert {table: names - allowed[table] for table, names in found.items() if names - allowed[table]} == {}
+
+
+def test_a_receipt_has_the_bytes_of_its_callback(seen):
+    """The account numbers in it are found, so the search sees bytes in a table too."""
+    receipts = seen.rows["payctl.webhook_receipts"]
+    assert CANARIES.seen_in(receipts) == {name for name in CANARIES if name.startswith("account")}
+
+
+def test_no_statement_has_a_key_or_a_password(seen):
+    """The database's log has every statement with its values. Only receipts bring account numbers there."""
+    assert "INSERT INTO payctl.webhook_receipts" in seen.statements
+    wrong = {name for name in CANARIES if name.startswith(("account", "password in a stored"))}
+    assert CANARIES.seen_in(seen.statements) - wrong == set()
+
+
+def test_no_message_in_kafka_has_a_part_of_a_secret(seen):
+    """Neither key, value nor header of a message has one."""
+    assert seen.messages.count(b"order_code") >= 4
+    assert CANARIES.seen_in(seen.messages) == set()
+
+
+def test_no_written_file_has_a_part_of_a_secret(seen):
+    """The archive, the plan and the bundle have none, and nothing else is left in the home or temporary directory."""
+    assert set(seen.files) == {"old.ndjson.gz", "replay.plan", "bundle.json"}
+    assert [(name, found) for name, content in seen.files.items() if (found := CANARIES.seen_in(content))] == []
+
+
+def test_no_command_line_of_a_process_has_a_part_of_a_secret(seen):
+    """Everybody on the machine can read the arguments of every process, those of the database server included."""
+    shown = b"\n".join(seen.processes)
+    assert b"publish-outbox" in shown
+    assert ROLE.encode() in shown
+    assert CANARIES.seen_in(shown) == set()
+
+
+@pytest.mark.parametrize("name", [*CANARIES])
+@pytest.mark.parametrize("form", ["as it is", "upper case", "hexadecimal", "base64", "in bytes"])
+def test_the_search_finds_a_part_of_every_canary(name, form):
+    """A part of a canary is found in each form, in the middle of other text."""
+    value = max(CANARIES[name].split("@/"), key=len)
+    part = value[2:10]
+    shown = {
+        "as it is": f"x{part}x",
+        "upper case": f"x{part}x".upper(),
+        "hexadecimal": f"\\x00{part.encode().hex()}00",
+        "base64": base64.b64encode(f"key={value}, next=1".encode()).decode(),
+        "in bytes": b"\xff" + part.encode() + b"\xff",
+    }[form]
+    assert name in CANARIES.seen_in(shown)
+
+
+def test_the_search_sees_nothing_in_ordinary_text():
+    """Ids, instants, MACs and sentences are no parts of a canary."""
+    shown = "123e4567-e89b-12d3-a456-426614174000 2026-11-23T03:00:00.000Z " + "0123456789abcdef" * 8 + __doc__
+    assert CANARIES.seen_in(shown * 3) == set()
