@@ -156,7 +156,7 @@ def _dead_groups(connection: Connection, max_retries: int) -> list[DeadGroup]:
     return [
         DeadGroup(
             one.group, one.dead, one.event_types, one.sample_id, redact(one.sample) if one.sample else None,
-            sizes.get(one.sample_id, 0),
+            sizes.get(one.sample_id, 0), one.superseded,
         )
         for one in found
     ]  # fmt: skip
