@@ -111,9 +111,10 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
         InputError: the file cannot be read, or is not an archive.
     """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe without a writer would wait forever
     except OSError as error:
         _cannot_open(path, error)
+    _refuse_irregular(file, path, "an archive is read twice, so it must be a file")
     try:
         for line in _lines(file, path, _whole(file, path)):
             yield _event(line, path)
@@ -169,13 +170,18 @@ def _open(path: Path) -> int:
             message = f"{path} is a symbolic link"
             raise InputError(message, hint="name the file itself: payctl writes no archive through a link") from error
         _cannot_open(path, error)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        message = f"{path} is not a regular file"
-        raise InputError(message, hint="an archive must be a file that can be synced to the disk")
+    _refuse_irregular(file, path, "an archive must be a file that can be synced to the disk")
     if not existed:
         _only(path, lambda: _sync_directory(path.parent))
     return file
+
+
+def _refuse_irregular(file: int, path: Path, hint: str) -> None:
+    """Return if the open file is a regular one; otherwise close it."""
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        message = f"{path} is not a regular file"
+        raise InputError(message, hint=hint)
 
 
 def _sync_directory(path: Path) -> None:
