@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, Cause, CauseKind, causes
-from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect.causes import evidence
 from ticketbottle_payctl.store.outbox import stats
@@ -20,16 +20,14 @@ _OF_EVERY_EVENT = {CauseKind.NO_PUBLISHER, CauseKind.TABLE_LOCK, CauseKind.SHARD
 def what_stops_every_event(engine: Engine, max_retries: int) -> Cause | None:
     """Return the cause that stops all events, or None if the database shows none.
 
-    The brokers are not asked. A server that does not answer in time shows no cause.
-
-    Raises:
-        ConfigError: a table or a permission is missing.
+    The brokers are not asked. A server that does not answer in time shows no cause, nor does one where the role lacks a
+    privilege.
     """
     try:
         with transaction(engine, _LIMITS, commit=False) as connection:
             recent = stats.recent(connection, _WINDOW.total_seconds())
             found = stats.unpublished(connection, max_retries, late_after_s=OVERDUE_AFTER.total_seconds())
             seen = evidence(connection, max_retries, found, recent)
-    except DatabaseUnavailableError:
+    except (DatabaseUnavailableError, ConfigError):
         return None
     return next((each for each in causes(seen) if each.kind in _OF_EVERY_EVENT), None)
