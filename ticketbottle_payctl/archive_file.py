@@ -113,10 +113,11 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
         InputError: the file cannot be read, or is not an archive.
     """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe without a writer would wait forever
     except OSError as error:
         _cannot_open(path, error)
     try:
+        _refuse_irregular(os.fstat(file), path, "an archive is read twice, so it must be a file")
         for line in _lines(file, path, _whole(file, path)):
             yield _event(line, path)
     finally:
@@ -186,15 +187,20 @@ def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
 
     Another user can create the file first, in a directory that both may write to, and read what is archived.
     """
-    if not stat.S_ISREG(found.st_mode):
-        message = f"{path} is not a regular file"
-        raise InputError(message, hint="an archive must be a file that can be synced to the disk")
+    _refuse_irregular(found, path, "an archive must be a file that can be synced to the disk")
     if found.st_uid != os.geteuid():
         message = f"{path} belongs to another user"
         raise InputError(message, hint="run the cleanup as that user, or give the name of a new file")
     if stat.S_IMODE(found.st_mode) & _OF_OTHERS:
         message = f"other users have access to {path}, and an archive has personal data"
         raise InputError(message, hint=f"take the access away: chmod go= {shlex.quote(str(path))}")
+
+
+def _refuse_irregular(found: os.stat_result, path: Path, hint: str) -> None:
+    """Return if the file is a regular one."""
+    if not stat.S_ISREG(found.st_mode):
+        message = f"{path} is not a regular file"
+        raise InputError(message, hint=hint)
 
 
 def _sync_directory(path: Path) -> None:

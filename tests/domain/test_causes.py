@@ -137,9 +137,12 @@ def test_a_cause_names_who_and_since_when(evidence, words):
 @pytest.mark.parametrize(
     ("group", "blocked", "advice", "command"),
     [
-        (TOO_LARGE, BLOCKED, "raise max.message.bytes of payment.completed to 4 kB or more",
+        (TOO_LARGE, BLOCKED, "raise max.message.bytes of payment.completed to 4,000 or more",
          "payctl replay --failed --error-group 0a1b2c3d"),
-        (TOO_LARGE._replace(payload_bytes=1_200_000), BLOCKED, "do not replay", "payctl show d1"),
+        (TOO_LARGE._replace(payload_bytes=1_000_262), BLOCKED, "the payload has 1,000,262 bytes, and payctl",
+         "payctl show d1"),
+        (TOO_LARGE._replace(event_types=[FAILED], events=2, superseded=2), BLOCKED, "do not replay", "payctl show d1"),
+        (TOO_LARGE._replace(event_types=[FAILED], superseded=1), None, "do not replay", "payctl show d1"),
         (TOO_LARGE._replace(event_types=["OTHER"], error="UNKNOWN_EVENT_TYPE: no"), BLOCKED, "do not replay",
          "payctl show d1"),
         (TOO_LARGE._replace(error=None, id="it's one"), BLOCKED, "remove the cause",
@@ -151,8 +154,9 @@ def test_a_cause_names_who_and_since_when(evidence, words):
     ],
 )  # fmt: skip
 def test_no_replay_is_advised_that_must_die_again(group, blocked, advice, command):
-    """An event is not replayed if it is too large for payctl, has no topic, or is superseded."""
-    found = causes(seen(blocked, dead=1, blocked=1, dead_groups=[group]), ANSWERED)
+    """An event is not replayed if it is too large for payctl, has no topic, or is superseded, blocking or not."""
+    waiting = [blocked] if blocked else []
+    found = causes(seen(*waiting, dead=1, blocked=len(waiting), dead_groups=[group]), ANSWERED)
     dead = next(cause for cause in found if cause.kind is CauseKind.DEAD)
     assert (advice in dead.advice, typed(dead.command)) == (True, command)
     assert dead.command.rows == (group.events if command.startswith("payctl replay") else 1)

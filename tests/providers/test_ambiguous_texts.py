@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import combinations, pairwise
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ticketbottle_payctl.domain.callback import Callback, Request, Unclear, UnclearReason
-from ticketbottle_payctl.providers import payos
+from ticketbottle_payctl.providers import momo, payos
 
 MOST_CUTS = 10
 CHOSEN_BY_THE_PAYER = [
@@ -82,3 +83,43 @@ def test_no_two_readings_of_one_text_are_accepted(merchant, description, name):
     genuine = merchant.payos(description=description, counterAccountName=name)
     envelope = json.loads(genuine.body)
     assert len(accepted(merchant, payos.signed_text(envelope["data"]), envelope["signature"])) <= 1
+
+
+def momo_readings(text, signature):
+    """Return each notification whose signed text is this one. The names and their order are fixed."""
+    starts = [[found.end() for found in re.finditer(f"(?:^|&){name}=", text)] for name in momo.SIGNED]
+
+    def values(number, begin):
+        if number + 1 == len(starts):
+            yield [text[begin:]]
+            return
+        name = f"&{momo.SIGNED[number + 1]}="
+        for after in starts[number + 1]:
+            if after - len(name) >= begin:
+                yield from ([text[begin : after - len(name)], *rest] for rest in values(number + 1, after))
+
+    for begin in starts[0][:1]:
+        for found in values(0, begin):
+            fields = dict(zip(momo.SIGNED, found, strict=True))
+            yield Request(body=json.dumps({**fields, "signature": signature}).encode())
+
+
+momo_pieces = st.sampled_from(
+    ["&", "x", "&orderId=TB-2", "&orderId=TB-2&orderInfo=y", "&message=z", "&message=z&orderId=TB-3", "&resultCode=0"]
+)
+momo_texts = st.lists(momo_pieces, max_size=4).map("".join)
+
+
+@settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(order_info=momo_texts, message=momo_texts, extra=momo_texts, pay_type=momo_texts)
+def test_no_two_readings_of_one_momo_text_are_accepted(merchant, order_info, message, extra, pay_type):
+    """Whatever four free fields contain, all accepted readings have the same order, amount and outcome."""
+    free = {"orderInfo": order_info, "message": message, "extraData": extra, "payType": pay_type}
+    genuine = json.loads(merchant.momo(**free).body)
+    text = momo.pairs_text(genuine)
+    requests = list(momo_readings(text, genuine["signature"]))
+    assert requests
+    verdicts = [merchant.verify("momo", one) for one in requests]
+    found = {(one.order_ref, one.amount, one.outcome) for one in verdicts if isinstance(one, Callback)}
+    assert len(found) <= 1
+    assert {type(one) for one in verdicts} <= {Callback, Unclear}

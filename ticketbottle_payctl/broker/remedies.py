@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from ticketbottle_payctl.broker.faults import UNKNOWN_EVENT_TYPE, is_permanent, is_too_large
-from ticketbottle_payctl.domain.event import LARGEST_MESSAGE, TOPICS
+from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE, TOPICS
 
 
 class DeliveryRemedy(StrEnum):
@@ -28,6 +28,6 @@ def remedy_of(last_error: str | None, event_type: str, payload_bytes: int) -> De
     if event_type not in TOPICS:
         return DeliveryRemedy.KNOW_EVENT_TYPE
     if is_too_large(name):
-        too_large = payload_bytes >= LARGEST_MESSAGE
+        too_large = payload_bytes + ENVELOPE > LARGEST_MESSAGE
         return DeliveryRemedy.SHRINK_PAYLOAD if too_large else DeliveryRemedy.RAISE_TOPIC_LIMIT
     return DeliveryRemedy.REPAIR_RECORD if is_permanent(name) and name != UNKNOWN_EVENT_TYPE else None

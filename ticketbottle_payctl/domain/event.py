@@ -21,6 +21,9 @@ TOPICS = {
 LARGEST_MESSAGE = 1_000_000
 """The largest message in bytes that payctl sends, with its key and headers. A larger event is dead at once."""
 
+ENVELOPE = 2_000
+"""More bytes than the key and the headers of a message have."""
+
 SOURCE = "payment-service"
 """The header ``source`` of every message, whichever publisher sends it."""
 

@@ -114,17 +114,20 @@ def signed_texts(parameters: list[Parameter]) -> Iterator[str]:
     """Yield the texts that VNPay may have signed, the likely one first.
 
     The Java and C# samples leave empty values out, the PHP sample signs them. The documentation does not say which is
-    right.
+    right. PHP also spells some characters in its own way, such as ``*`` as ``%2A``.
     """
     yield received_text(parameters)
     yield canonical_text(parameters)
     if any(not one.value for one in parameters):
+        yield received_text(parameters, empty=True)
         yield canonical_text(parameters, empty=True)
 
 
-def received_text(parameters: list[Parameter]) -> str:
-    """Return the signed parameters that are not empty, spelled as they were received."""
-    return "&".join([f"{one.raw_name}={one.raw_value}" for one in parameters if one.value and one.name not in UNSIGNED])
+def received_text(parameters: list[Parameter], *, empty: bool = False) -> str:
+    """Return the signed parameters, spelled as they were received; empty ones only if asked for."""
+    return "&".join(
+        [f"{one.raw_name}={one.raw_value}" for one in parameters if (empty or one.value) and one.name not in UNSIGNED]
+    )
 
 
 def canonical_text(parameters: list[Parameter], *, empty: bool = False) -> str:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from confluent_kafka import KafkaError
 
-from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.sandbox.server import wait_until
 
 pytestmark = pytest.mark.postgres
@@ -172,6 +172,18 @@ def test_a_success_is_blocked_behind_a_superseded_failure(world, given, paste, i
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS}, ONE_PAYMENT)
     assert paste(command, "blocked" if command == "stats" else "waits behind").exit_code == 0
     assert invoke("stats", **world).stdout.startswith("!  1 dead\n")
+
+
+@pytest.mark.parametrize("command", ["stats", "doctor"])
+def test_a_superseded_event_that_blocks_nothing_is_not_to_be_replayed(world, engine, given, paste, invoke, command):
+    """A replay would leave it out, so the advised command shows the payment instead."""
+    given({**DEAD, "event_type": "PAYMENT_FAILED"})
+    with engine.begin() as connection:
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+    shown = invoke(command, **world).stdout
+    assert ("do not replay" in shown, "payctl replay" in shown) == (True, False), shown
+    assert paste(command, "dead" if command == "stats" else "is dead").exit_code in {0, 5}
 
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])

@@ -100,6 +100,7 @@ def test_dev_null_is_refused(answer):
         ("replay", "--from-file", "{}", "-n"),
         ("replay", "--plan", "{}", "-n"),
         ("list", "outbox", "--from-file", "{}"),
+        ("list", "outbox", "--from-archive", "{}"),
         ("--config", "{}", "config", "validate"),
     ],
     ids=lambda command: " ".join(command[:3]),

@@ -111,6 +111,23 @@ def test_a_wide_table_on_a_terminal_is_wrapped(monkeypatch):
     assert max(map(len, plain.splitlines())) <= 60
 
 
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [(60, ["order", "created"]), (80, ["order", "created", "status"]), (130, ["order", "created", "status", "id"])],
+)
+def test_a_narrow_terminal_leaves_out_spare_columns(monkeypatch, width, columns):
+    """Order codes and ids stay on one line, so that they can be copied. An instant is folded at its blanks."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    row = ("TB-ROCKHN-20261129-7K2M9QXA", datetime(2026, 11, 29, 9, 53, 6, 539_000, UTC), "COMPLETED" * 2, "7" * 36)
+    table = Table(("order", "created", "status", "id"), (row,), spare=("id", "status"))
+    shown = as_text(Result("payctl.test/1", human=[table]), Surface(terminal=True, colour=False))
+    assert shown.splitlines()[0].split() == columns
+    assert all(str(row[place]) in shown for place in (0, 2, 3)[: len(columns) - 1])
+    assert "2026-11-29" in shown
+    assert "09:53:06.539Z" in shown
+    assert as_text(Result("payctl.test/1", human=[table]), PIPE).split("\n")[0].split("\t") == [*table.columns]
+
+
 def test_items_are_shown_as_a_table_by_default():
     """A result that has only items is shown as a table."""
     assert as_text(Result("payctl.test/1", items=[{"a": 1, "b": None}, {"a": 2, "c": [1]}]), PIPE) == (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookOutcome
+from ticketbottle_payctl.jobs.process_webhook import Alert, Trace, WebhookOutcome
 from ticketbottle_payctl.sandbox import signing
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
 
@@ -141,6 +141,38 @@ def test_an_order_with_a_hostile_amount_is_not_read_as_an_agreement(shop):
 def test_signed_nonsense_is_refused(shop, name):
     """Nonsense with a right signature is refused without an exception."""
     survives(shop, HOSTILE[name]())
+
+
+@pytest.mark.parametrize(
+    ("make", "alert", "answer"),
+    [
+        (lambda: zalopay(amount="x"), Alert.UNREADABLE, (200, '"return_code":0')),
+        (lambda: payos(amount="x"), Alert.UNREADABLE, (500, "not readable")),
+        (lambda: vnpay(vnp_Amount="x"), Alert.UNREADABLE, (200, '"RspCode":"99"')),
+        (lambda: momo(amount="x"), Alert.UNREADABLE, (500, "not readable")),
+        (lambda: payos(description="x&orderCode=5"), Alert.AMBIGUOUS, (500, "not readable")),
+        (lambda: momo(message="x&orderId=TB-2"), Alert.AMBIGUOUS, (500, "not readable")),
+    ],
+)
+def test_a_genuine_callback_that_cannot_be_read_is_kept_and_called_for_again(shop, make, alert, answer):
+    """It is no forgery: the receipt has its bytes, a person is alerted, and the gateway is asked to call again."""
+    request = make()
+    report = survives(shop, request)
+    assert (report.reason, report.alert) == (alert.value, alert)
+    assert (report.reply.status, answer[1] in report.reply.body) == (answer[0], True)
+    (receipt,) = shop.receipts()
+    assert (bytes(receipt["body"]), receipt["query"]) == (request.body, request.query)
+    assert receipt["outcome"] == "UNCLEAR"
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: vnpay(vnp_ResponseCode="98", vnp_TransactionStatus="02"), lambda: momo(resultCode=4711)]
+)
+def test_a_code_that_is_not_documented_settles_nothing_and_alerts(shop, make):
+    """A wrong guess would give tickets away or take them away."""
+    report = shop.process(make())
+    assert (report.outcome, report.alert) == (WebhookOutcome.IGNORED, Alert.UNDOCUMENTED_CODE)
+    assert (shop.events(), len(shop.receipts())) == ([], 1)
 
 
 def test_a_repeated_callback_changes_nothing_at_any_time(shop):

@@ -6,7 +6,8 @@ from ticketbottle_payctl.domain.callback import Answer
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome
 from ticketbottle_payctl.providers import GATEWAYS
-from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, scenarios
+from ticketbottle_payctl.sandbox.altering import alter
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment, scenarios
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
@@ -65,6 +66,14 @@ IGNORED = [
     ("vnpay", Scenario.HELD, WebhookOutcome.IGNORED, Alert.MONEY_HELD),
     ("momo", Scenario.PENDING, WebhookOutcome.IGNORED, None),
 ]
+NUMBERS = {
+    "zalopay": "data.zp_trans_id",
+    "payos": "data.reference",
+    "vnpay": "vnp_TransactionNo",
+    "momo": "transId",
+}
+"""The field with the gateway's number of the transfer."""
+
 SECRETS = {
     "zalopay": "ZALOPAY_KEY2",
     "payos": "PAYOS_CHECKSUM_KEY",
@@ -88,6 +97,21 @@ def test_a_repeated_callback_gets_the_gateway_s_duplicate_reply(shop, provider):
     assert (first.status_before, first.status_after) == ("PENDING", "COMPLETED")
     assert (second.status_before, second.status_after) == ("COMPLETED", "COMPLETED")
     assert (first.alert, second.alert, second.event) == (None, None, None)
+
+
+@EVERY_GATEWAY
+def test_second_money_for_a_paid_payment_is_an_alert(shop, provider):
+    """The gateway reports another transaction for a completed payment. A repetition of the first one is no alert."""
+    payment = shop.payment(provider)
+    shop.process(payment)
+    assert shop.process(payment).alert is None
+    other = alter(callback(payment), provider, [(NUMBERS[provider], "987654321")], environment())
+    before = shop.tables()
+    report = shop.process(other)
+    assert (report.outcome, report.alert) == (WebhookOutcome.ALREADY_SETTLED, Alert.SECOND_PAYMENT)
+    assert said(report) == WORDS[provider]["duplicate"]
+    after = shop.tables()
+    assert (after["payments"], after["outbox"]) == (before["payments"], before["outbox"])
 
 
 @pytest.mark.parametrize(("provider", "scenario"), FAILURES)

@@ -46,6 +46,7 @@ class Session:
         self._services = services
         self._owned = services is None
         self._answered = False
+        self._zone_doubted = False
         self.approved = False
         """Whether ``safety.confirm`` has let this run change something."""
         hide_secrets(os.environ)
@@ -202,10 +203,13 @@ class Session:
         return Invocation(self.command, self.shared.profile, self.started_at, duration)
 
     def _zone_shown(self) -> tzinfo:
-        """Return the zone for results. A wrong TZ must not hide what was done: then it is UTC, which the Z says."""
+        """Return the zone for results. A wrong TZ must not hide what was done: then it is UTC, with one warning."""
         try:
             return self.zone
-        except ConfigError:
+        except ConfigError as error:
+            if not self._zone_doubted:
+                self._zone_doubted = True
+                self.note(warn("warning:"), f"{error.message}; instants are shown in UTC")
             return UTC
 
     @property

@@ -18,9 +18,16 @@ _BUFFERED = 200
 
 
 def finish_stream(
-    session: Session, rows: Iterable[Mapping[str, object]], columns: Sequence[str], close: Callable[[], Result]
+    session: Session,
+    rows: Iterable[Mapping[str, object]],
+    columns: Sequence[str],
+    close: Callable[[], Result],
+    *,
+    spare: tuple[str, ...] = (),
 ) -> NoReturn:
     """Write the rows, then the result that ``close`` returns after the last row, and exit with its code.
+
+    A narrow terminal leaves out columns of ``spare``.
 
     If reading fails in the middle, ndjson ends with a summary that has the error. csv ends without one; only the exit
     code says that rows are missing.
@@ -39,7 +46,7 @@ def finish_stream(
         case _:
             found = [dict(row) for row in rows]
             result = close()
-            table = Table(tuple(columns), tuple(tuple(row.get(name) for name in columns) for row in found))
+            table = Table(tuple(columns), tuple(tuple(row.get(name) for name in columns) for row in found), spare)
             session.finish(replace(result, items=found, human=result.human or [table]))
     raise typer.Exit(int(result.exit_code))
 

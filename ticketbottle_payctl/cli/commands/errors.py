@@ -153,6 +153,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser) -> list[B
     blocks: list[Block] = [line(bold(count(report.events, "event")), kinds)]
     for group in report.groups:
         all_superseded = group.superseded == group.count
+        useless = all_superseded or _remedy(group) is DeliveryRemedy.SHRINK_PAYLOAD
         release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
         left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves them out, the customers have paid since"
         blocks += [
@@ -169,7 +170,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser) -> list[B
                     ("sample", redact(group.sample) if group.sample else None),
                     ("event", adviser.reading(["show"], [group.sample_id])),
                     ("first", None if all_superseded else _todo(group)),
-                    ("replay", None if all_superseded else _replay(group, selector, adviser)),
+                    ("replay", None if useless else _replay(group, selector, adviser)),
                     ("release", release if all_superseded else None),
                 )
             ),

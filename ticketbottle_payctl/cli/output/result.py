@@ -46,10 +46,14 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns: drawn on a terminal, tab-separated with full values elsewhere."""
+    """Rows under columns: drawn on a terminal, tab-separated with full values elsewhere.
+
+    A terminal that is too narrow leaves out columns of ``spare``, the first one first.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
+    spare: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from io import StringIO
 from shutil import get_terminal_size
 
@@ -21,8 +22,10 @@ _STYLES = {Style.GOOD: "green", Style.BAD: "red", Style.WARN: "yellow", Style.BO
 
 def draw(table: Table, surface: Surface) -> str:
     """Return the table as text that is as wide as the terminal."""
+    width = get_terminal_size().columns
+    table = _fitted(table, width)
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, highlight=False)
-    whole = _kept_whole(table, get_terminal_size().columns)
+    whole = _kept_whole(table, width)
     for place, name in enumerate(table.columns):
         numbers = bool(table.rows) and all(isinstance(row[place], int | float) for row in table.rows)
         justify: JustifyMethod = "right" if numbers else "left"
@@ -30,6 +33,21 @@ def draw(table: Table, surface: Surface) -> str:
     for row in table.rows:
         drawn.add_row(*(_cell(value, surface) for value in row))
     return _as_text(drawn, surface)
+
+
+def _fitted(table: Table, width: int) -> Table:
+    """Return the table without the spare columns for which the terminal has no place."""
+    for name in table.spare:
+        needs = [
+            max(len(part) for cell in (column, *(_word(row[place]) for row in table.rows)) for part in cell.split(" "))
+            for place, column in enumerate(table.columns)
+        ]
+        if sum(needs) + _BETWEEN * (len(needs) - 1) <= width:
+            break
+        left = [place for place, column in enumerate(table.columns) if column != name]
+        rows = tuple(tuple(row[place] for place in left) for row in table.rows)
+        table = Table(tuple(table.columns[place] for place in left), rows)
+    return table
 
 
 def _kept_whole(table: Table, width: int) -> set[int]:
@@ -48,13 +66,15 @@ def _kept_whole(table: Table, width: int) -> set[int]:
 
 
 def _word(value: object) -> str:
+    if isinstance(value, datetime):
+        return shown(value).replace("T", " ").replace("+", " +")  # to be folded between date, time and offset
     return shown(value.text if isinstance(value, Styled) else value)
 
 
 def _cell(value: object, surface: Surface) -> Text:
     if isinstance(value, Styled):
         return Text(surface.marks(shown(value.text)), style=_STYLES[value.style])
-    return Text(surface.marks(shown(value)))
+    return Text(surface.marks(_word(value)))
 
 
 def _as_text(drawn: RichTable, surface: Surface) -> str:

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.domain.causes.model import Cause, CauseKind, Command, DeadGroup, Evidence, Reason, Waiting
 from ticketbottle_payctl.domain.causes.words import show, total
-from ticketbottle_payctl.domain.event import LARGEST_MESSAGE, TOPICS
-from ticketbottle_payctl.formats import count, size
+from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE, TOPICS
+from ticketbottle_payctl.formats import count
 
 _CODES_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE")
-_HEADERS = 2_000
-"""More bytes than key and headers of a message have."""
 
 
 def of_dead(evidence: Evidence) -> Iterator[Cause]:
@@ -50,14 +48,17 @@ def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, C
 def _of_error(group: DeadGroup) -> tuple[str, Command]:
     """Return what to do before a replay, and the replay. An event that must die again is not replayed."""
     code = (group.error or "").partition(":")[0]
-    replay = Command(("replay",), (), ("--failed", "--error-group", group.group), changes=True, rows=group.events)
+    rows = group.events - group.superseded
+    replay = Command(("replay",), (), ("--failed", "--error-group", group.group), changes=True, rows=rows)
     shown = show(group.id)
+    if not rows:
+        return "do not replay: the customer has paid since, and a replay leaves it out; see its payment", shown
     topics = ", ".join(sorted({TOPICS.get(name, name) for name in group.event_types}))
-    if code in _CODES_OF_SIZE and group.payload_bytes + _HEADERS > LARGEST_MESSAGE:
-        largest = f"{size(group.payload_bytes)}, and payctl sends at most {size(LARGEST_MESSAGE)}"
+    if code in _CODES_OF_SIZE and group.payload_bytes + ENVELOPE > LARGEST_MESSAGE:
+        largest = f"{group.payload_bytes:,} bytes, and payctl sends at most {LARGEST_MESSAGE:,}"
         return f"do not replay: the payload has {largest}; see which payment it is", shown
     if code in _CODES_OF_SIZE:
-        return f"raise max.message.bytes of {topics} to {size(group.payload_bytes + _HEADERS)} or more, then", replay
+        return f"raise max.message.bytes of {topics} to {group.payload_bytes + ENVELOPE:,} or more, then", replay
     if any(name not in TOPICS for name in group.event_types):
         return f"do not replay: no topic is known for {topics}; see who wrote it", shown
     return "remove the cause, then", replay

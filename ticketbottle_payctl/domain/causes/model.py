@@ -113,7 +113,10 @@ class Waiting(NamedTuple):
 
 
 class DeadGroup(NamedTuple):
-    """Dead events with the same kind of error. ``id`` and ``error`` are of the newest, ``payload_bytes`` its size."""
+    """Dead events with the same kind of error. ``id`` and ``error`` are of the newest, ``payload_bytes`` its size.
+
+    ``superseded`` counts those that a replay leaves out, because the customer has paid since.
+    """
 
     group: str
     events: int
@@ -121,6 +124,7 @@ class DeadGroup(NamedTuple):
     id: str
     error: str | None
     payload_bytes: int
+    superseded: int = 0
 
 
 class SeenPublisher(NamedTuple):

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.jobs.show.advice import advise
 from ticketbottle_payctl.jobs.show.find import find
+from ticketbottle_payctl.jobs.show.flow import what_stops_every_event
 from ticketbottle_payctl.jobs.show.model import (
     Advice,
     Mark,
@@ -68,6 +70,8 @@ def show(  # noqa: PLR0913 - one argument per source
         debezium_publishes = cdc.slot(connection) is not None
     records = find_all(found, kafka) if kafka else Records()
     first, *also = judge(found, records, now, retention)
+    if first.kind is VerdictKind.OVERDUE and not debezium_publishes:
+        first = replace(first, cause=what_stops_every_event(engine, max_retries))
     paid, settled_by = paid_and_by(found.receipts)
     return Timeline(
         payment=found.payment,

@@ -50,11 +50,20 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
         case VerdictKind.WAITING:
             yield Advice(("publish-outbox",), "send it now, unless a publisher is running")
         case VerdictKind.OVERDUE:
-            yield _DOCTOR
+            yield from _of_overdue(verdict)
         case VerdictKind.NOT_IN_KAFKA if event is not None and verdict.ticket_is_due:
             yield _again(event, "send it again if the order has no tickets: a second completed event is harmless")
         case VerdictKind.PUBLISHED if event is not None and not event.superseded:
             yield _again(event, "only if the order service did not act on it: it will be seen twice")
+
+
+def _of_overdue(verdict: Verdict) -> Iterator[Advice]:
+    cause = verdict.cause
+    if cause is None:
+        yield _DOCTOR
+    elif cause.command is not None:
+        verb, operands, options, changes, _ = cause.command
+        yield Advice(verb, cause.advice or cause.meaning, operands, options, changes=changes)
 
 
 def _ask(payment: PaymentRow, why: str, now: datetime) -> Iterator[Advice]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ticketbottle_payctl.broker.remedies import DeliveryRemedy
+from ticketbottle_payctl.domain.causes import Cause
 from ticketbottle_payctl.formats import command_line
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, ReceiptRow
 
@@ -128,6 +129,8 @@ class Verdict:
     """The consumer groups that have read past the record; None if the brokers do not say."""
     behind: tuple[str, ...] = ()
     """The groups that have not."""
+    cause: Cause | None = None
+    """Why an overdue event was not sent; None if the database does not show it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,12 +149,22 @@ def _row(row: tuple[Any, ...]) -> Waiting:
     )
 
 
+# A publisher's role may have no privilege on the payments.
+_MAY_READ_PAYMENTS = """
+    SELECT count(*) = 2 FROM pg_attribute
+    WHERE attrelid = to_regclass('payments') AND attname IN ('id', 'status')
+      AND has_column_privilege(attrelid, attnum, 'SELECT')
+"""
+
+
 def _dead_groups(connection: Connection, max_retries: int) -> list[DeadGroup]:
-    found = error_groups.groups(connection, Selector(failed=True), max_retries, _MOST_DEAD_GROUPS, with_payments=False)
+    """Return the largest groups. Superseded events are counted only if the role may read the payments."""
+    may = bool(connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one())
+    found = error_groups.groups(connection, Selector(failed=True), max_retries, _MOST_DEAD_GROUPS, with_payments=may)
     return [
         DeadGroup(
             one.group, one.dead, one.event_types, one.sample_id, redact(one.sample) if one.sample else None,
-            one.sample_bytes,
+            one.sample_bytes, one.superseded,
         )
         for one in found
     ]  # fmt: skip

@@ -83,6 +83,16 @@ def test_a_group_that_must_die_again_says_what_to_do_first(ask, invoke, database
     assert lines[first + 1].startswith("replay\tpayctl replay --error-group")
 
 
+def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, database_url, engine):
+    """No setting of the topic helps, so a replay would die again."""
+    error = "MSG_SIZE_TOO_LARGE: Unable to produce message: Broker: Message size too large"
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", last_error=error, payload_bytes=1_000_000)
+        insert_payments_of_events(connection)
+    shown = invoke("errors", DATABASE_URL=database_url).stdout
+    assert ("first\thave the payload made smaller" in shown, "payctl replay" in shown) == (True, False), shown
+
+
 @pytest.mark.parametrize(("superseded", "row"), [(2, "release"), (1, "replay")], ids=["all", "some"])
 def test_superseded_events_of_a_group_are_counted(ask, invoke, database_url, engine, superseded, row):
     """A replay leaves them out. If it would leave out all of them, the command lets the later events pass instead."""

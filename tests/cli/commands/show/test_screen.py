@@ -67,7 +67,7 @@ def test_the_payload_s_size_says_which_limit_to_raise(orders, shown):
     assert "payctl sends at most 1,000,000" in shown().verdict["todo"]
     orders.events.clear()
     orders.pay("COMPLETED").event(state="dead", error="MSG_SIZE_TOO_LARGE: x", size=30_000)
-    assert "raise max.message.bytes of payment.completed over 30,0" in shown().verdict["todo"]
+    assert "raise max.message.bytes of payment.completed to 32,0" in shown().verdict["todo"]
 
 
 def test_a_requeued_event_has_waited_since_its_replay(orders, shown, ask):

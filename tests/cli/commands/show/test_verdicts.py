@@ -75,7 +75,8 @@ CASES = {
         5, "waiting", "NO TICKET YET: the event has waited 1 min", ["payctl publish-outbox"]),
     "settled, and the event waits for long": (
         lambda o: o.pay("COMPLETED").callback().event(age=2 * HOURS),
-        5, "overdue", "NO TICKET: the event has waited 2 h, and no publisher has sent it", ["payctl doctor"]),
+        5, "overdue", "NO TICKET: the event has waited 2 h: no publisher has ever run on this database",
+        ["payctl publish-outbox"]),
     "pending, and its retry is not due": (
         lambda o: o.pay("COMPLETED", age=5 * MINUTES).event(age=timedelta(seconds=20), retries=4, error=TIMED_OUT),
         5, "retrying", "NO TICKET YET: the event failed 4 times (INVALID_REQUEST); next try in", []),
@@ -84,7 +85,7 @@ CASES = {
         5, "retrying", "NO TICKET YET: the event failed once (INVALID_REQUEST); its next try is due", []),
     "pending, tried, and no publisher tries again": (
         lambda o: o.pay("COMPLETED").event(age=2 * HOURS, retries=2, error=TIMED_OUT),
-        5, "overdue", "NO TICKET: the event has waited 2 h", ["payctl doctor"]),
+        5, "overdue", "NO TICKET: the event has waited 2 h: no publisher has ever run", ["payctl publish-outbox"]),
     "blocked behind a dead failure": (
         lambda o: o.pay("COMPLETED", ended={"FAILED": 2 * HOURS}).event("FAILED", "dead", age=2 * HOURS).event(),
         5, "blocked", "NO TICKET: blocked by dead event {first} (PAYMENT_FAILED) of the same payment", [RELEASE]),

@@ -106,6 +106,54 @@ def test_the_success_is_blocked_behind_a_dead_failure(world):
     assert (code, verdict["kind"]) == (5, "late_money")
 
 
+@pytest.fixture
+def overdue(world, engine):
+    """A paid order whose event is an hour old."""
+    world.gateway("paid")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("""UPDATE outbox SET "createdAt" = "createdAt" - interval '1 hour'""")
+    return world
+
+
+@pytest.mark.parametrize(
+    ("seen", "fact"),
+    [
+        (None, "no publisher has ever run on this database"),
+        ("12 min", "no publisher has been seen for 12 min; the last one was host:12"),
+    ],
+)
+def test_no_publisher_is_running(overdue, engine, seen, fact):
+    """The sentence says since when, and the command publishes the event."""
+    if seen:
+        with engine.begin() as connection:
+            age = f"clock_timestamp() - interval '{seen}'"
+            connection.exec_driver_sql(f"INSERT INTO payctl.publishers VALUES (1000, 'host:12:x', {age})")  # noqa: S608
+    code, verdict, commands = overdue.show()
+    assert (code, verdict["kind"], commands) == (5, "overdue", ["payctl publish-outbox"])
+    assert verdict["text"].endswith(fact)
+    assert overdue.run(*shlex.split(commands[0])[1:])["counts"]["published"] == 1
+    assert overdue.show()[0] == 0
+
+
+def test_a_publisher_runs_and_does_not_send(overdue, engine):
+    """The database does not show why, so the command asks the brokers too."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO payctl.publishers VALUES (1000, 'host:12:x', clock_timestamp())")
+    code, verdict, commands = overdue.show()
+    assert (code, commands) == (5, ["payctl doctor"])
+    assert verdict["text"].endswith("and no publisher has sent it")
+
+
+def test_two_publishers_exclude_each_other(overdue, engine):
+    """A person must act: no command of payctl changes the settings of a publisher."""
+    with engine.begin() as connection:
+        rows = "(1000, 'host:12:x', clock_timestamp()), (4000, 'host:99:y', clock_timestamp())"
+        connection.exec_driver_sql(f"INSERT INTO payctl.publishers VALUES {rows}")  # noqa: S608 - a constant
+    _, verdict, commands = overdue.show()
+    assert ("PAYCTL_SHARDS" in verdict["text"], commands) == (True, [])
+    assert verdict["todo"].startswith("give every publisher the same PAYCTL_SHARDS")
+
+
 def test_all_is_well(world):
     """Settled by a callback, published, and nothing is open."""
     world.gateway("paid")

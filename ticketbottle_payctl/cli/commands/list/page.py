@@ -40,6 +40,8 @@ class Kind:
     schema: str
     fields: tuple[str, ...]
     shown: tuple[str, ...]
+    spare: tuple[str, ...] = ()
+    """What a narrow terminal leaves out, so that ids and order codes stay on one line and can be copied."""
 
 
 OUTBOX = Kind(
@@ -51,11 +53,13 @@ PAYMENTS = Kind(
     "payctl.list-payments/1",
     PAYMENT_FIELDS,
     ("order_code", "status", "amount", "currency", "provider", "created_at", "id"),
+    spare=("id", "currency"),
 )
 RECEIPTS = Kind(
     "payctl.list-receipts/1",
     RECEIPT_FIELDS,
     ("id", "received_at", "provider", "outcome", "result", "reason", "order_ref", "amount"),
+    spare=("amount", "outcome", "order_ref", "provider"),
 )
 
 
@@ -127,7 +131,8 @@ def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[s
         counts: ListedCounts = {"listed": rows.count}
         return Result(kind.schema, counts=counts, truncated=rows.more, next=after)
 
-    finish_stream(session, ({name: _safe(name, row[name]) for name in columns} for row in rows), columns, close)
+    items = ({name: _safe(name, row[name]) for name in columns} for row in rows)
+    finish_stream(session, items, columns, close, spare=kind.spare if tuple(columns) == kind.shown else ())
 
 
 def _safe(name: str, value: object) -> object:

@@ -148,7 +148,8 @@ def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
         )
         for finding in findings
     )
-    return [Table(("order", "gateway", "amount", "created", "status", "gateway says", "would do"), rows)]
+    columns = ("order", "gateway", "amount", "created", "status", "gateway says", "would do")
+    return [Table(columns, rows, spare=("created",))]
 
 
 def _human(it: Reconciled, counts: PaymentsCounts) -> list[Block]:

@@ -36,7 +36,7 @@ _SENTENCES = {
     VerdictKind.BEHIND: "behind event {first} of the same payment, which failed {times}; {next_try}",
     VerdictKind.RETRYING: "the event failed {times} ({error}); {next_try}",
     VerdictKind.WAITING: "the event has waited {age} for a publisher",
-    VerdictKind.OVERDUE: "the event has waited {age}, and no publisher has sent it",
+    VerdictKind.OVERDUE: "the event has waited {age}{why}",
     VerdictKind.PUBLISHED: "published {ago}{read}",
     VerdictKind.UNREAD: "published {ago}, {unread}",
     VerdictKind.NOT_IN_KAFKA: "published {ago}, but not in {topic}: never sent, or deleted by Kafka since",
@@ -84,6 +84,7 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
         **_of_payment(timeline.payment),
         **_of_receipt(verdict),
         **_of_event(verdict),
+        "why": f": {verdict.cause.fact}" if verdict.cause else ", and no publisher has sent it",
         **_of_time(verdict, now),
     }
     return _prefix(verdict, timeline) + template.format_map(words)
@@ -94,6 +95,8 @@ def todo(verdict: Verdict) -> str | None:
     remedy, event = verdict.remedy, verdict.blocked_by or verdict.event
     if isinstance(remedy, DeliveryRemedy) and event is not None:
         return remedy_sentence(remedy, event.event_type, event.payload_bytes)
+    if verdict.cause is not None and verdict.cause.command is None:
+        return verdict.cause.advice
     return _TODO[remedy] if isinstance(remedy, Remedy) else None
 
 
