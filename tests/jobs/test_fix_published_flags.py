@@ -1,4 +1,4 @@
-"""Half-marked rows of the replaced service become published. Nothing is sent and nothing else changes."""
+"""The repair of half-marked rows. Half-marked rows become published, no event is sent, and no other row changes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_repair_changes_only_the_flag_of_half_marked_rows(engine, rows):
 
 @pytest.mark.usefixtures("half_marked")
 def test_the_repair_changes_no_row_that_was_marked_after_the_plan(engine):
-    """Rows that become half marked during the confirmation were not approved."""
+    """Rows that become half marked during the confirmation are not part of the confirmed plan."""
     planned = preview_published_flags(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql(

@@ -54,7 +54,7 @@ def test_the_order_code_decides_between_payments_with_one_reference(shop):
 
 
 def test_the_newest_payment_with_a_reference_is_settled_if_no_order_code_matches(shop):
-    """Every repetition finds the same payment, so one callback settles one payment."""
+    """The same callback always finds the same payment, so it never settles a second one."""
     old, newest = [shop.payment("payos", reference="one-link", age=timedelta(hours=age)) for age in (2, 1)]
     other_gateway = shop.payment("momo", reference="one-link")
     reports = [shop.process(newest) for _ in range(3)]
@@ -107,6 +107,6 @@ def test_an_amount_that_differs_by_1_vnd_is_refused(shop, amount):
 
 
 def test_the_amount_is_checked_before_the_state(shop):
-    """Another amount for a settled payment is not a duplicate, because the customer may have paid twice."""
+    """A callback with another amount is not a duplicate of a settled payment: the customer may have paid twice."""
     payment = shop.payment("vnpay", status="COMPLETED")
     assert shop.process(payment, Scenario.WRONG_AMOUNT).alert is Alert.WRONG_AMOUNT

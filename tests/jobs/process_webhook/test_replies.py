@@ -109,7 +109,7 @@ def test_an_unknown_order_gets_the_gateway_s_reply_and_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_a_wrong_amount_gets_the_gateway_s_reply_and_an_alert(shop, provider):
-    """Contract 6.4: another amount than the payment's changes nothing and raises an alert."""
+    """Contract 6.4: if the callback's amount is not the payment's amount, nothing changes and an alert is raised."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, Scenario.WRONG_AMOUNT)
@@ -136,7 +136,7 @@ def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, c
 
 @EVERY_GATEWAY
 def test_a_gateway_without_keys_replies_not_configured(shop, keys, provider):
-    """Nothing is written, and the other gateways work."""
+    """A callback of a gateway without keys writes nothing, and the other gateways work."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, keys=keys(provider, **{SECRETS[provider]: None}))
