@@ -1,4 +1,4 @@
-"""The privileges that `payctl doctor` requires for a task are all needed and are enough."""
+"""The privileges that `payctl doctor` requires for a task. All of them are needed, and no other one is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Behaviour that only a real process shows: signals, closed pipes, exit codes and bugs."""
+"""Behaviour that only a real process shows: signals, closed pipes, exit codes and tracebacks."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_bug_exits_with_1_and_shows_its_traceback_only_with_vv(verbosity, proc
 
 @pytest.mark.parametrize("arguments", [["schema", "version"], ["--help"], ["config", "show", "-o", "json"]])
 def test_a_closed_stdout_is_not_an_error(arguments, started):
-    """If nobody reads stdout, payctl exits with the code of its work and prints nothing to stderr."""
+    """If the reader has closed stdout, payctl exits with the code of its work and prints nothing to stderr."""
     process = started(*arguments)
     process.stdout.close()
     assert process.wait(timeout=30) == 0

@@ -1,4 +1,4 @@
-"""The modules that a command imports, because a person waits for them."""
+"""The modules that a command imports. Each import delays the command."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_a_cleanup_reports_counts_horizon_bytes_and_batches(clean, insert, event
 
 
 def test_a_cleanup_uses_the_configured_retention(clean, insert, events):
-    """OUTBOX_RETENTION_DAYS and --older-than are obeyed."""
+    """The cleanup uses OUTBOX_RETENTION_DAYS, and --older-than overrides it."""
     insert(2, state="published", age=OLD)
     assert clean(OUTBOX_RETENTION_DAYS="9")["counts"]["deleted"] == 0
     assert clean("--older-than", "9d")["counts"]["deleted"] == 0
@@ -93,7 +93,7 @@ def test_a_cleanup_uses_the_configured_retention(clean, insert, events):
 
 
 def test_keep_newest_overrides_a_shorter_retention(clean, insert, events):
-    """Events that --keep-newest covers are kept even if --older-than is shorter."""
+    """The cleanup keeps events that --keep-newest covers, even if --older-than is shorter."""
     insert(2, state="published", age=timedelta(hours=3))
     insert(3, state="published", age=timedelta(hours=9))
     document = clean("--older-than", "1h", "--keep-newest", "6h", "-y")
@@ -149,7 +149,7 @@ def test_a_routine_cleanup_has_no_limit_unless_one_is_given(clean, insert):
     ],
 )
 def test_a_profile_s_guards_apply_to_the_cleanup(guarded, guard, arguments, allowed):
-    """read_only, protected and max_affected stop a cleanup as they stop every command that changes rows."""
+    """read_only, protected and max_affected stop a cleanup in the same way as other commands that change rows."""
     assert guarded(guard, *arguments)["exit_code"] == (0 if allowed else 7)
 
 
@@ -166,7 +166,7 @@ def test_a_profile_s_guards_apply_to_the_cleanup(guarded, guard, arguments, allo
 def test_a_retention_of_the_environment_below_the_profiles_needs_a_yes(
     answer, database_url, insert, events, tmp_path, own, environment, routine
 ):
-    """A variable that was left over must not delete what the profile keeps. A longer one deletes less."""
+    """A forgotten variable must not delete events that the profile keeps. A longer retention needs no --yes."""
     insert(2, state="published", age=timedelta(days=20))
     insert(3, state="published", age=timedelta(days=60))
     file = tmp_path / "config.toml"

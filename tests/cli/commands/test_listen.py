@@ -80,7 +80,7 @@ def test_listen_settles_callbacks_and_prints_a_line_for_each(listening, pending)
 
 
 def test_listen_prints_one_valid_document_at_its_end(listening, pending):
-    """With -o json there is one document, which is printed at the end."""
+    """With -o json payctl listen prints one document when it ends."""
     process, port = listening("json")
     deliver(port, callback(pending))
     stdout, code = ended(process, signal.SIGINT)

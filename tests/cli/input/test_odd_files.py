@@ -120,7 +120,7 @@ def test_every_file_argument_must_be_a_regular_file(answer, tmp_path, command, k
 
 @pytest.mark.usefixtures("impatient")
 def test_a_silent_pipe_is_refused_after_a_while():
-    """Payctl does not wait forever for a command behind <( )."""
+    """Payctl stops waiting if the command in <( ) writes nothing."""
     reader, writer = os.pipe()
     try:
         with pytest.raises(InputError, match="sent no data within"):

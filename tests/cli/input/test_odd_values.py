@@ -95,7 +95,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=lambda arguments: " ".join(map(str, arguments)))
 def test_an_argument_that_is_not_utf_8_is_refused_first(arguments, process):
-    """Payctl exits with 2 before it reads anything, and its document is UTF-8."""
+    """Payctl exits with 2 before it reads any input, and its document is UTF-8."""
     result = process(*arguments, "-o", "json")
     assert result.returncode == 2, result.stderr
     error = json.loads(result.stdout)["error"]

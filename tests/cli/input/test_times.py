@@ -74,7 +74,7 @@ def test_an_ambiguous_or_invalid_instant_is_refused(text, words):
 
 @pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"])
 def test_an_hour_that_clocks_skip_or_repeat_is_refused(text):
-    """Such a clock time is no instant or two instants. With an offset it is accepted."""
+    """A skipped clock time names no instant, and a repeated one names two. With a UTC offset both are accepted."""
     with pytest.raises(typer.BadParameter, match="is ambiguous or skipped"):
         instant(text, BERLIN, NOW)
     assert instant(f"{text}:00+01:00", BERLIN, NOW).tzinfo is UTC

@@ -201,7 +201,7 @@ LISTS = {
 
 @pytest.fixture
 def busy(engine, database_url, mock_kafka, answer):
-    """Yield the environment of a world in which every command has something to show, and ids of its rows."""
+    """Yield the environment of a world with data for every command, and the ids of its rows."""
     with engine.begin() as connection:
         for order in (ORDER, f"{ORDER}B"):
             reference = {"order_code": order, "reference": order}
