@@ -127,7 +127,7 @@ def test_a_certificate_of_another_host_is_refused(kafka_server):
 
 @pytest.mark.parametrize("wrong", ["missing", "empty", "directory"])
 def test_a_ca_file_without_certificates_is_named(wrong, tmp_path):
-    """The error names KAFKA_CA_FILE before payctl connects to a broker."""
+    """The error names KAFKA_CA_FILE, and payctl does not connect to a broker."""
     paths = {"missing": tmp_path / "none.pem", "empty": tmp_path / "empty.pem", "directory": tmp_path}
     (tmp_path / "empty.pem").write_text("")
     error, seconds = _raised({"KAFKA_BROKERS": "127.0.0.1:1", "KAFKA_SSL": "true", "KAFKA_CA_FILE": str(paths[wrong])})
