@@ -96,7 +96,7 @@ def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
 
 @pytest.mark.parametrize("publish", [None, "insert, update"])
 def test_the_publication_must_be_for_inserts_only(publish, scene):
-    """Without inserts Debezium gets no event. With updates it gets payctl's own marks."""
+    """Without inserts Debezium gets no event. With updates it gets payctl's own marks as events."""
     scene.query("DROP PUBLICATION payctl_outbox")
     if publish:
         scene.query(f"CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = '{publish}')")
@@ -106,7 +106,7 @@ def test_the_publication_must_be_for_inserts_only(publish, scene):
 
 
 def test_a_transaction_that_never_ends_stops_the_cut_over(scene, monkeypatch):
-    """A slot needs a moment without writing transactions. The wait has a limit and leaves no slot."""
+    """PostgreSQL creates a slot only after older writing transactions end. The wait has a limit and leaves no slot."""
     monkeypatch.setattr(cut_over, "PATIENCE", cut_over.PATIENCE / 60)
     with scene.engine.connect() as connection:
         connection.exec_driver_sql("CREATE TABLE another (id int)")
