@@ -18,7 +18,7 @@ def imports(tree):
 
 
 def test_only_one_file_computes_or_compares_macs():
-    """Only mac.py imports hmac and hashlib, so a reviewer reads one file."""
+    """Only mac.py imports hmac and hashlib, so a review of this rule needs only one file."""
     using = {path.name for path in FILES if {"hmac", "hashlib"} & set(imports(ast.parse(path.read_text("utf-8"))))}
     assert len(FILES) > 10
     assert using == {"mac.py"}

@@ -122,8 +122,8 @@ def test_the_payos_ping_is_recognised_by_order_and_description(merchant, order, 
         (2**53 - 1, OrderHint("90071992", "WLAF3")),
     ],
 )
-def test_the_number_tells_the_date_and_the_end_of_the_order_code(merchant, number, hint):
-    """As the payment service makes it; a number of another form tells nothing."""
+def test_a_payos_order_number_gives_the_date_and_the_end_of_the_order_code(merchant, number, hint):
+    """The payment service computes the number from the order code. Any other number gives no hint."""
     assert merchant.verify("payos", merchant.payos(orderCode=number)).order_hint == hint
     if hint.day:
         assert int(hint.day) * 10**8 + int(hint.tail, 36) == number

@@ -86,7 +86,7 @@ def test_signed_zalopay_data_that_is_not_a_json_object_is_unreadable(merchant, d
 
 
 def test_zalopay_data_with_two_amounts_is_unreadable(merchant):
-    """Two readers could each take another one of the two amounts."""
+    """Of two amounts, one JSON parser takes the first and another one the last."""
     text = merchant.dumps(merchant.zalopay_data)
     doubled = text.replace('"amount":450000', '"amount":450000,"amount":1')
     assert reason(merchant.verify("zalopay", merchant.zalopay(doubled))) is UnclearReason.UNREADABLE
@@ -100,7 +100,7 @@ def test_a_zalopay_mac_that_is_not_text_is_refused(merchant, mac):
 
 
 def test_white_space_around_a_zalopay_mac_is_refused(merchant):
-    """The MAC is compared exactly."""
+    """A MAC with a space or a line break is not the same MAC."""
     mac = merchant.mac("zalopay", merchant.dumps(merchant.zalopay_data))
     assert reason(merchant.verify("zalopay", merchant.zalopay(mac=f" {mac}"))) is RejectReason.SIGNATURE
 
@@ -113,7 +113,7 @@ def test_the_zalopay_transaction_id_keeps_every_digit(merchant, sent, text):
 
 @pytest.mark.parametrize("kind", [1, "1", 2, "2", 3, None, True, [], {}])
 def test_the_unsigned_zalopay_type_decides_nothing(merchant, kind):
-    """The signed data of an order pays the order, whatever ``type`` says."""
+    """ZaloPay signs the data of an order, so the order is paid even with another ``type``."""
     verdict = merchant.verify("zalopay", merchant.zalopay(type=kind))
     assert (verdict.outcome, verdict.order_ref) == (Outcome.COMPLETED, "TB-ROCK-20261205-7K2M9QXA")
 
