@@ -119,7 +119,7 @@ def test_the_image_contains_bytecode(buildah: Buildah, container: str):
     assert sources == compiled > 100
 
 
-def test_the_image_is_a_lambda_function(buildah: Buildah, container: str):
+def test_the_image_can_run_as_a_lambda_function(buildah: Buildah, container: str):
     """The image has Lambda's runtime client, botocore and the three handlers, but not pip."""
     script = (
         "import awslambdaric, botocore.session, importlib.util as u;"
