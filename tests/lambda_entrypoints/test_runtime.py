@@ -56,7 +56,7 @@ def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_ur
 
 
 def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, database_url, mock_kafka, read_all):
-    """Every run emits the gauges, also if they are zero."""
+    """Every run emits the gauges, even if their value is zero."""
     pending(engine, 300)
     processor = lambda_(
         "publish_outbox", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap, PAYCTL_LOOP_SECONDS="1"
@@ -233,7 +233,7 @@ def test_a_body_of_6_mb_is_refused_without_the_database(lambda_):
 
 
 def test_the_processor_s_return_value_stays_small(lambda_, engine, database_url, mock_kafka):
-    """Thousands of dead events are log lines and a count, and never a reply that Lambda would refuse."""
+    """Thousands of dead events are log lines and one count, because Lambda refuses a large return value."""
     pending(engine, 3000, event_type="PAYMENT_UNHEARD_OF")
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
     processor = lambda_("publish_outbox", **settings)

@@ -59,7 +59,7 @@ def is_response(answer):
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE])
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
 def test_each_reply_is_counted_by_one_metric(called, shop, database_url, paid, provider, scenario):
-    """The webhook emits one outcome counter, the latency, and no metric that is not expected."""
+    """Each reply emits one outcome counter and the latency, and no other metric."""
     payment = shop.payment(provider)
     assert is_response(called(handler, paid(payment, scenario), DATABASE_URL=database_url))
     counter = {
@@ -132,7 +132,10 @@ def test_a_gateway_without_keys_is_reported_as_not_configured(called, provider):
     [("order-7.a_B", "order-7.a_B"), ("x" * 65, None), ("a b", None), ("é", None), ("a\n", None), (["a"], None)],
 )
 def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database_url, paid, sent, kept):
-    """A harmless id of the sender is used, and otherwise API Gateway's request id. The traceparent is stored too."""
+    """The function uses a valid id of the sender, and otherwise API Gateway's request id.
+
+    It also stores the traceparent.
+    """
     event = paid(shop.payment())
     event["headers"]["x-correlation-id"] = sent
     expected = kept or event["requestContext"]["requestId"]
@@ -151,7 +154,7 @@ def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database
 def test_a_missing_index_is_reported_once_a_day(
     called, shop, database_url, paid, monkeypatch, provider, payments, told
 ):
-    """As a warning of its own, at the first callback that may read a large table, and again a day later."""
+    """A warning is logged at the first callback that may scan a large table, and again a day later."""
     shop.execute(f"UPDATE pg_class SET reltuples = {payments} WHERE oid = 'payments'::regclass")  # noqa: S608
     for _ in range(3):
         called(handler, paid(shop.payment(provider)), DATABASE_URL=database_url)
