@@ -1,4 +1,4 @@
-"""The configuration of the functions and of what calls them."""
+"""The configuration of the functions and of the services that call them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def integrations(of_type):
     ]
 
 
-def test_the_basics_are_said(functions):
-    """Every setting of a function that costs money or can fail has an explicit value."""
+def test_each_function_has_explicit_basic_settings(functions):
+    """Every setting of a function that can cost money or fail has an explicit value in the template."""
     for function in functions.values():
         assert function["Runtime"] in RUNTIMES
         assert function["Architectures"] == ["arm64"]
@@ -41,14 +41,14 @@ def test_the_basics_are_said(functions):
         assert "SnapStart" not in function
 
 
-def test_the_handlers_are_there(functions):
+def test_each_function_s_handler_exists(functions):
     """Every handler of the template can be imported and called."""
     for function in functions.values():
         module, name = function["Handler"].rsplit(".", 1)
         assert callable(getattr(importlib.import_module(module), name))
 
 
-def test_the_layer_is_for_the_functions(functions, of_type):
+def test_the_layer_fits_the_functions(functions, of_type):
     """The layer and the functions have the same runtime and architecture."""
     (layer,) = of_type("Lambda::LayerVersion").values()
     for function in functions.values():
@@ -56,8 +56,8 @@ def test_the_layer_is_for_the_functions(functions, of_type):
         assert layer["CompatibleArchitectures"] == function["Architectures"]
 
 
-def test_the_environment_holds_no_secret(functions, values):
-    """A secret variable has the ARN of its secret, and no value is resolved at deployment."""
+def test_the_functions_environment_has_no_secret_value(functions, values):
+    """A secret variable has the ARN of its secret, and CloudFormation resolves no secret value."""
     for function in functions.values():
         variables = function["Environment"]["Variables"]
         assert len(json.dumps(variables)) < 4000
@@ -71,7 +71,7 @@ def test_the_environment_holds_no_secret(functions, values):
         }  # fmt: skip
 
 
-def test_the_webhook_knows_every_key_that_signs(functions):
+def test_the_webhook_function_gets_every_key_that_signs_callbacks(functions):
     """Exactly the fields that sign callbacks come from the gateways' secret."""
     signing = {field.env for gateway in GATEWAYS.values() for field in gateway.fields if field.signs_callbacks}
     variables = functions["WebhookFunction"]["Environment"]["Variables"]
@@ -79,16 +79,16 @@ def test_the_webhook_knows_every_key_that_signs(functions):
     assert given == {f"{name}_SECRET_ARN" for name in signing}
 
 
-def test_every_plain_setting_is_one(functions, root):
-    """Every variable of the template exists in the code, because a misspelt one would be ignored silently."""
+def test_every_variable_of_the_template_exists_in_the_code(functions, root):
+    """A misspelt variable of the template would have no effect and cause no error."""
     known = "\n".join(path.read_text("utf-8") for path in (root / "ticketbottle_payctl").rglob("*.py"))
     for function in functions.values():
         names = {name.removesuffix("_SECRET_ARN") for name in function["Environment"]["Variables"]}
         assert {name for name in names if f'"{name}"' not in known} <= {"PGSSLMODE", "PGSSLROOTCERT"}
 
 
-def test_the_defaults_are_the_codes(template):
-    """The template's defaults of batch size, retries, retention and loop are those of the code."""
+def test_the_template_s_defaults_equal_the_code_s_defaults(template):
+    """Batch size, retries, retention and loop seconds have the same defaults in the template and in the code."""
     parsed = settings.Settings.from_env({})
     defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
     assert defaults["BatchSize"] == parsed.batch_size
@@ -97,12 +97,12 @@ def test_the_defaults_are_the_codes(template):
     assert defaults["LoopSeconds"] == parsed.loop.total_seconds()
 
 
-def test_the_loop_ends_long_before_the_function(template, functions):
+def test_the_publishing_loop_ends_60_seconds_before_the_function(template, functions):
     """Events in flight at the end of the loop have 60 seconds to survive a change of Kafka's leader."""
     assert functions["PublishOutboxFunction"]["Timeout"] - template["Parameters"]["LoopSeconds"]["MaxValue"] >= 60
 
 
-def test_each_gateway_has_its_routes(of_type):
+def test_each_gateway_has_a_route_of_the_api(of_type):
     """Every gateway has a route with its method, and every route leads to a gateway."""
     called = {(method, path) for method, path, _ in integrations(of_type)}
     gateways = {(method, resolve(Request(method, path, "", b"")).name) for method, path in called}
@@ -111,8 +111,8 @@ def test_each_gateway_has_its_routes(of_type):
     assert {path.rsplit("/", 1)[0] for _, path in called} == {"/webhook"}
 
 
-def test_the_api_waits_for_the_function(of_type, functions):
-    """The function's time-out is shorter than the API's, so that the gateway gets payctl's reply."""
+def test_the_api_waits_longer_than_the_webhook_function_runs(of_type, functions):
+    """The function's timeout is shorter than the API's, so the gateway always gets payctl's reply."""
     for _, _, integration in integrations(of_type):
         assert integration["payloadFormatVersion"] == "2.0"
         assert functions["WebhookFunction"]["Timeout"] * 1000 < integration["timeoutInMillis"] <= 30_000
@@ -122,16 +122,16 @@ def test_the_api_waits_for_the_function(of_type, functions):
 @pytest.mark.parametrize(
     ("function", "retries", "age"), [("PublishOutboxFunction", 0, 60), ("CleanupFunction", 2, 3600)]
 )
-def test_a_tick_that_fails_for_good_is_kept(of_type, function, retries, age):
-    """Lambda's retries are bounded, and a run that failed for good is in the queue."""
+def test_a_scheduled_run_that_fails_for_good_goes_to_the_dead_letter_queue(of_type, function, retries, age):
+    """Lambda retries a failed run a limited number of times. Then the run's event goes to the queue."""
     configs = {each["FunctionName"]["Ref"]: each for each in of_type("Lambda::EventInvokeConfig").values()}
     assert configs[function]["MaximumRetryAttempts"] == retries
     assert configs[function]["MaximumEventAgeInSeconds"] == age
     assert configs[function]["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0] == "InvocationDlq"
 
 
-def test_the_schedules(of_type):
-    """One schedule runs every minute and one every night in Vietnam, and two stacks share no name."""
+def test_the_functions_run_every_minute_and_every_night(of_type):
+    """One schedule runs every minute, and one every night in Vietnam. The names of two stacks' schedules differ."""
     schedules = of_type("Scheduler::Schedule")
     assert len(schedules) == 2
     for schedule in schedules.values():
@@ -143,8 +143,8 @@ def test_the_schedules(of_type):
     assert when == {"rate(1 minute)": None, "cron(30 3 * * ? *)": "Asia/Ho_Chi_Minh"}
 
 
-def test_the_processor_may_write_the_topics_it_writes(of_type, values):
-    """With aws-iam the role allows exactly the topics of the code."""
+def test_the_processor_s_role_allows_exactly_the_topics_of_the_code(of_type, values):
+    """With aws-iam the role of the function allows writing to these topics and to no other one."""
     (policy,) = of_type("IAM::Policy").values()
     named = {text for text in values(policy) if "${Topics}" in text}
     assert named == {",".join(f"${{Topics}}/{topic}" for topic in TOPICS.values())}

@@ -8,14 +8,14 @@ import re
 ZIPS = ("dependencies.zip", "code.zip")
 
 
-def test_what_is_generated_is_current(generate):
-    """`make template` would change nothing, whatever the region is."""
+def test_the_generated_template_is_current(generate):
+    """`make template` would change no file, in any region."""
     result = generate("--check", AWS_DEFAULT_REGION="eu-central-1")
     assert result.returncode == 0, result.stderr
 
 
-def test_a_build_publishes_a_version_of_its_own(generate, template, tmp_path):
-    """Another layer or other code makes another version, which the alias then points to; else it would stay behind."""
+def test_each_build_publishes_a_new_function_version(generate, template, tmp_path):
+    """Another layer or other code gives another version. Otherwise the alias would stay at the old code."""
     versions = set()
     for number, contents in enumerate([("a", "b"), ("a", "c"), ("d", "b")]):
         folder = tmp_path / str(number)
@@ -31,8 +31,8 @@ def test_a_build_publishes_a_version_of_its_own(generate, template, tmp_path):
     assert versions.isdisjoint(template["Resources"])
 
 
-def test_nothing_is_left_of_sam(template):
-    """Plain CloudFormation needs no SAM transformation and no permission to create one."""
+def test_the_generated_template_is_plain_cloudformation(template):
+    """Plain CloudFormation needs neither the SAM transform nor the permission to use it."""
     assert "Transform" not in template
     assert [one["Type"] for one in template["Resources"].values() if "Serverless" in one["Type"]] == []
 
