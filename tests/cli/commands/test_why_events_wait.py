@@ -28,10 +28,7 @@ def world(database_url, mock_kafka):
 
 @pytest.fixture
 def given(engine):
-    """Return ``given({"state":
-
-    "dead"}, "UPDATE ...")``, which inserts an event for each dictionary and runs statements.
-    """
+    """Return ``given({"age": MINUTES}, "UPDATE ...")``. It inserts one event per dictionary and runs the statements."""
 
     def run(*steps):
         with engine.begin() as connection:
