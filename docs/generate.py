@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: ``docs/cli.md`` and ``docs/errors.md``.
+"""Write the reference pages that are made from the code: ``cli.md``, ``environment.md`` and ``errors.md`` in docs.
 
 ``make docs`` runs this. A test generates the pages in memory and fails if a page in the tree differs.
 """
@@ -16,6 +16,7 @@ from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.app.failures import TerminatedError, describe
 from ticketbottle_payctl.cli.app.global_options import PANEL
 from ticketbottle_payctl.cli.app.main import app
+from ticketbottle_payctl.cli.commands.config import reference
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Failure
 from ticketbottle_payctl.errors import PayctlError
@@ -26,7 +27,8 @@ NOTICE = "<!-- `make docs` writes this page from the code. Do not edit it. -->"
 
 def pages() -> dict[str, str]:
     """Return every generated page by its file name."""
-    return {"cli.md": "\n".join(_cli()) + "\n", "errors.md": "\n".join(_errors()) + "\n"}
+    made = {"cli.md": _cli(), "environment.md": _environment(), "errors.md": _errors()}
+    return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 
 def _cli() -> Iterator[str]:
@@ -64,6 +66,32 @@ def _options(parameters: Sequence[Any], context: Any) -> Iterator[str]:  # noqa:
         yield f"| `{_cell(names)}` | {_cell(text)} |"
 
 
+def _environment() -> Iterator[str]:
+    yield from ("# The environment", "", NOTICE, "")
+    yield "Every variable that payctl reads. An empty value counts as not set; for `true or false` it means false. In a"
+    yield "profile the same names are keys ([guards](operators/guards.md)). A variable that is set overrides the"
+    yield "profile, and `payctl config show` says where each value comes from. Each function on AWS but `probe` is in"
+    yield "the VPC."
+    for section in reference.sections():
+        yield from ("", f"## {section.title}", "")
+        if section.introduction:
+            yield from (section.introduction, "")
+        yield from ("| variable | form | default | read by | example | meaning |", "|---|---|---|---|---|---|")
+        for one in section.variables:
+            default = f"`{_cell(one.default)}`" if one.default else ""
+            cells = (_cell(one.kind), default, _readers(one.readers), f"`{_cell(one.example)}`", _cell(one.meaning))
+            yield f"| `{one.name}` | {' | '.join(cells)} |"
+
+
+def _readers(readers: Sequence[str]) -> str:
+    groups = (
+        (reference.ALL, "the command line, all functions"),
+        ((reference.CLI, *reference.IN_THE_VPC), "the command line, the functions in the VPC"),
+        (reference.FUNCTIONS, "all functions"),
+    )
+    return next((words for group, words in groups if set(readers) == set(group)), ", ".join(readers))
+
+
 def _errors() -> Iterator[str]:
     yield from ("# Errors and exit codes", "", NOTICE, "")
     yield from ("## Exit codes", "", "A command ends with one of these:", "", "| code | |", "|---|---|")
@@ -73,7 +101,11 @@ def _errors() -> Iterator[str]:
         "",
         "Three exit codes are answers and no errors: 5 means no, 6 means that some of the work failed, and 10 means",
     )
-    yield from ("that the time was up. Then `error` is null, and the result has the details.", "", "## Errors", "")
+    yield "that the time was up. Then `error` is null, and the result has the details. With `publish-outbox`, 9 is such"
+    yield from ("an answer too: another process holds a shard, and `result.locked_by` names it.", "")
+    yield "Work that is done keeps its exit code if the result cannot be written to stdout. A command that changed"
+    yield "nothing then ends with 4 and the error `OUTPUT`. It is no error if the reader of stdout has gone."
+    yield from ("", "## Errors", "")
     yield "An error on stderr, and `error` in the JSON document, has one of these codes, a message that says what"
     yield "failed, and a hint. The table has the usual hints. If payctl knows more, the error has a more exact hint."
     yield from (

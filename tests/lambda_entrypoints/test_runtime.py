@@ -248,3 +248,17 @@ def busy(engine):
     sql = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
     with engine.connect() as connection:
         return connection.exec_driver_sql(sql).first() is not None
+
+
+def test_the_watch_says_which_gateway_is_silent(lambda_, shop, database_url):
+    """Each gateway with recent payments has its three measures; one without any has none."""
+    for _ in range(6):
+        payment = shop.payment("momo")
+        age = "UPDATE payments SET \"createdAt\" = \"createdAt\" - interval '45 minutes' WHERE id = '{}'"
+        shop.execute(age.format(payment.id))
+    watch = lambda_("watch_payments", timeout=30, DATABASE_URL=database_url)
+    assert watch.invoke(SCHEDULED).payload == {"gateways": 1, "overdue": 6}
+    sums = watch.sums("provider")
+    assert (sums["PaymentsOverdue"], sums["PaymentsUnsettled"]) == (6, 100.0)
+    assert sums["CallbackSilence"] > 2600
+    assert {line["provider"] for line in watch.lines() if "PaymentsOverdue" in line} == {"momo"}

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, ConfigError, PayctlError
+from ticketbottle_payctl.broker.unreachable import is_refusal, unreachable
+from ticketbottle_payctl.errors import ConfigError, PayctlError
 
 _CONSUMER = {
     "enable.auto.commit": False,
@@ -22,7 +23,6 @@ _CONSUMER = {
     "fetch.wait.max.ms": 20,  # the mock cluster waits this long for more records, even if it has some
 }
 _STEP = 0.2
-_REFUSED = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
 _NOT_ALLOWED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
 _NO_ANSWER = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}
 
@@ -194,17 +194,15 @@ class RangeReader:
         if self._client is not None:
             self._client.poll(0)  # lets the client report a failed connection or login
         servers, group = self._config["bootstrap.servers"], self._config["group.id"]
-        if self._error is not None and self._error.code() in _REFUSED:
-            message = f"Kafka at {servers} refused the connection: {self._error.str()}"
-            return BrokerRefusedError(message, hint="check KAFKA_SSL, KAFKA_CA_FILE and the credentials")
+        if is_refusal(self._error):
+            return unreachable(servers, self._error)
         if error is not None and error.args[0].code() in _NOT_ALLOWED:
             message = f"Kafka at {servers} does not allow reading: {error.args[0].str()}"
             return ConfigError(message, hint=f"allow the user to read the topics as group {group}")
         cause = error.args[0] if error is not None else None
         if cause is None or cause.code() in _NO_ANSWER:
             cause = self._error or cause
-        message = f"Kafka at {servers} cannot be read: {cause.str() if cause is not None else 'no answer in time'}"
-        return BrokerUnavailableError(message, hint="check KAFKA_BROKERS and that the brokers are up, then try again")
+        return unreachable(servers, cause, "cannot be read")
 
     def _connected(self) -> Consumer:
         if self._client is None:
@@ -212,7 +210,7 @@ class RangeReader:
         return self._client
 
     def _on_error(self, error: KafkaError) -> None:
-        if self._error is None or self._error.code() not in _REFUSED:
+        if not is_refusal(self._error):
             self._error = error
 
     @contextmanager

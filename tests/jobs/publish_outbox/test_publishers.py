@@ -61,13 +61,14 @@ def test_publishers_with_different_numbers_of_shards_exclude_each_other(outbox, 
 
 
 def test_a_shard_that_is_taken_does_not_stop_the_others(outbox):
-    """The payments of three shards flow while another publisher has the fourth."""
+    """The payments of three shards flow while another publisher has the fourth, which the report names."""
     outbox.insert(200)
     with outbox.engine.connect() as other:
         enter(other, shard=2, shards=4)
         report = outbox.run(Clockwork(), shards=4)
         other.rollback()
-    assert report.stopped_because == "empty"
+    assert report.stopped_because == "locked"
+    assert [each.shard for each in report.obstacles.locked] == [2]
     assert 100 < report.counts.published < 200
     assert outbox.run(Clockwork(), shards=4).counts.published == 200 - report.counts.published
     assert outbox.verdict() == GOOD

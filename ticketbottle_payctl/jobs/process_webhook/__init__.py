@@ -5,6 +5,7 @@ Success is never answered before the commit. A callback that is not genuine touc
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -101,8 +102,11 @@ def process_webhook(  # noqa: PLR0913 - the honest list of what the job needs
             dry_run=dry_run,
         )
     work = _Work(gateway, request, verified, trace or Trace(), new_id, dry_run)
+    began = time.monotonic()
     with transaction(engine, LIMITS, commit=not dry_run) as connection:
-        return replace(work.do(connection), unindexed_payments=lookup.unindexed_payments(connection))
+        report = work.do(connection)
+        unindexed = lookup.unindexed_payments(connection)
+    return replace(report, unindexed_payments=unindexed, database_s=time.monotonic() - began)
 
 
 @dataclass(frozen=True, slots=True)

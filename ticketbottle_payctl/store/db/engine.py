@@ -234,6 +234,11 @@ def _translate(error: DBAPIError) -> PayctlError | None:
     if state in _NO_PRIVILEGE:
         message = f"the database role lacks a privilege: {text}"
         return ConfigError(message, hint="grant the role what docs/database-roles.md lists for it")
+    if state == READ_ONLY:
+        message = "the database is read-only: DATABASE_URL leads to a standby, or the server was made read-only"
+        return DatabaseUnavailableError(
+            message, hint="check that DATABASE_URL names the primary server, then try again"
+        )
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or _is_passing(state):
         message = f"PostgreSQL is not available: {text}"
         return DatabaseUnavailableError(message, hint="check that the server is up and reachable, then try again")
@@ -260,5 +265,5 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
 
 
 def _is_passing(state: str | None) -> bool:
-    """Return whether a later try may work: serialization, shortage, a read-only standby, an operator's action."""
-    return state is not None and (state[:2] in {"08", "40", "53", "55", "57", "58"} or state == READ_ONLY)
+    """Return whether a later try may work: serialization, shortage, an operator's action."""
+    return state is not None and (state[:2] in {"08", "40", "53", "55", "57", "58"})

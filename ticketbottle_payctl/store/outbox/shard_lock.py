@@ -17,6 +17,7 @@ each rescan, and signs off when it ends. So one that idles can be told from one 
 from __future__ import annotations
 
 from enum import Enum
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -51,6 +52,20 @@ IS_PUBLISHING = f"EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(N
 """An expression: whether any publisher has a batch open at this moment."""
 
 
+class Holder(NamedTuple):
+    """A session that keeps another publisher out of a shard. ``shards`` is how many shards it was told of.
+
+    ``owner`` is what the publisher that took the shard over last called itself: host, process id and a random number.
+    That is another one if the holder has not committed a batch yet. ``pid`` is None if the lock is free by now.
+    """
+
+    pid: int | None
+    shards: int
+    application: str | None
+    address: str | None
+    owner: str | None
+
+
 class Entry(Enum):
     """The result of an attempt to enter a shard."""
 
@@ -79,6 +94,36 @@ def enter(connection: Connection, shard: int, shards: int, lock: int, owner: str
 def show_life(connection: Connection, shard: int, shards: int, owner: str) -> None:
     """Write the present instant beside our name. This transaction must have entered the shard."""
     _write_name(connection, shard, shards, owner)
+
+
+def holders(connection: Connection, shard: int, shards: int) -> list[Holder]:
+    """Return who keeps a newcomer out of a shard. If the lock is free by now, that is the last publisher."""
+    rows = connection.exec_driver_sql(
+        f"""
+        WITH lock AS (
+            SELECT DISTINCT l.pid, l.objid::bigint / {_LOCKS_PER_COUNT} AS shards,
+                l.objid::bigint - l.objid::bigint %% {_LOCKS_PER_SHARD} AS place
+            FROM pg_locks AS l
+            WHERE {advisory_locks.held(Namespace.SHARDS)} AND l.pid <> pg_backend_pid()
+              AND (l.objid IN (%(own)s::oid, %(other)s::oid) OR l.objid::bigint / {_LOCKS_PER_COUNT} <> %(shards)s))
+        SELECT lock.pid, lock.shards, nullif(a.application_name, ''), host(a.client_addr), p.owner
+        FROM lock LEFT JOIN pg_stat_activity AS a ON a.pid = lock.pid
+        LEFT JOIN payctl.publishers AS p ON p.shard = lock.place
+        UNION ALL
+        SELECT NULL, %(shards)s, NULL, NULL, owner FROM payctl.publishers
+        WHERE shard = %(own)s AND NOT EXISTS (SELECT FROM lock)
+        ORDER BY 1
+        """,  # noqa: S608 - only constants are put in
+        {"own": _number(shard, shards, 0), "other": _number(shard, shards, 1), "shards": shards},
+    )
+    return [Holder(*row) for row in rows]
+
+
+def held_shards(connection: Connection, shards: int) -> list[int]:
+    """Return the shards, of this many, that a publisher holds at this moment."""
+    return [
+        shard for shard in range(shards) if any(each.pid is not None for each in holders(connection, shard, shards))
+    ]
 
 
 def keeping(shard: int, shards: int, lock: int) -> str:

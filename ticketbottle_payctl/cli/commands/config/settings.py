@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.commands.config import names
-from ticketbottle_payctl.cli.profile.policy import GuardInForce
+from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
 from ticketbottle_payctl.cli.profile.profiles import Profile
 from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
 from ticketbottle_payctl.errors import ConfigError
@@ -61,6 +61,15 @@ class SettingItem(TypedDict):
 def setting_of(row: Shown) -> SettingItem:
     """Return a setting for the JSON output."""
     return {"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin}
+
+
+def default_of(name: str) -> str:
+    """Return the default of a setting, as a text.
+
+    Raises:
+        KeyError: the setting has no default.
+    """
+    return str(_VALUES[name](Settings.from_env({})))
 
 
 def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:

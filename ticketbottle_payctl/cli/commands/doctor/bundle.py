@@ -13,7 +13,7 @@ from ticketbottle_payctl import __version__
 from ticketbottle_payctl.cli.commands.config.settings import setting_of, shown
 from ticketbottle_payctl.cli.commands.doctor.result import ShownFinding, item
 from ticketbottle_payctl.cli.output.sanitize import escape_json
-from ticketbottle_payctl.cli.profile.policy import GuardInForce
+from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
 from ticketbottle_payctl.cli.profile.profiles import Profile
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.formats import rfc3339
