@@ -65,7 +65,7 @@ CHECKED := .venv-aws/ready/checked@$(shell cat deploy/*.* ticketbottle_payctl/me
 test: $(DEV) $(FUNCTIONS) $(TOOLS) ## every test on one Python
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
-test-all: $(DEV) $(FUNCTIONS) $(TOOLS) ## the quick tests on each other Python found, then every test on one
+test-all: $(DEV) $(FUNCTIONS) $(TOOLS) ## the quick tests on every other installed Python, then every test on one
 	@passed=; for python in $(OTHERS); do \
 	  minor=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
 	  $(MAKE) quick PYTHON="$$python" VENV=".venv-$$minor" ARGS= || exit 1; \
