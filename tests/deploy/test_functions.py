@@ -38,7 +38,7 @@ def test_each_function_has_explicit_basic_settings(functions):
         assert function["Architectures"] == [{"Ref": "Architecture"}]
         assert {"Timeout", "MemorySize", "VpcConfig", "Role", "Layers"} <= function.keys()
         assert function["LoggingConfig"]["LogFormat"] == "JSON"
-        # Lambda takes a line without a level, such as a metric, for INFO: a stricter filter would drop it.
+        # Lambda gives a line without a level, such as a metric, the level INFO. A stricter filter would drop it.
         assert function["LoggingConfig"]["ApplicationLogLevel"] == "DEBUG"
         assert function["LoggingConfig"]["SystemLogLevel"] == "INFO"
         assert function["Environment"]["Variables"]["LOG_LEVEL"] == {"Ref": "LogLevel"}
@@ -147,7 +147,7 @@ def test_a_scheduled_run_that_fails_for_good_goes_to_the_dead_letter_queue(of_ty
 def test_the_functions_run_at_their_scheduled_times(of_type):
     """Schedules run every minute, every five minutes and every night in Vietnam.
 
-    The schedules of two stacks have other names.
+    Their names contain the stack's name.
     """
     schedules = of_type("Scheduler::Schedule")
     assert len(schedules) == 4
@@ -176,8 +176,8 @@ def test_the_processor_s_role_allows_exactly_the_topics_of_the_code(of_type, val
         ("WatchPaymentsFunction", {"DatabaseIngress", "EndpointIngress"}),
     ],
 )
-def test_a_first_tick_finds_its_way_and_its_permissions(template, function, ways):
-    """The function waits for the rules that let it in, and its role has every permission from the start."""
+def test_a_function_s_permissions_exist_before_its_first_run(template, function, ways):
+    """The function depends on its network rules, and its role has all permissions from the start."""
     resource = template["Resources"][function]
     assert set(resource["DependsOn"]) == ways
     schedules = {
@@ -198,7 +198,7 @@ def test_samconfig_is_complete(root, template, environment):
     deploy = config[environment]["deploy"]["parameters"]
     given = dict(each.split("=", 1) for each in deploy["parameter_overrides"])
     required = {name for name, parameter in template["Parameters"].items() if "Default" not in parameter}
-    assert "Release" not in given  # `make deploy` makes it
+    assert "Release" not in given  # `make deploy` gives it
     assert required - {"CodeBucket", "CodeKey", "LayerKey"} <= given.keys() <= template["Parameters"].keys()
     assert given["Environment"] == environment
     for name, value in given.items():
