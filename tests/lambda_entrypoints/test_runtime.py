@@ -250,8 +250,8 @@ def busy(engine):
         return connection.exec_driver_sql(sql).first() is not None
 
 
-def test_the_watch_says_which_gateway_is_silent(lambda_, shop, database_url):
-    """Each gateway with recent payments has its three measures; one without any has none."""
+def test_the_watch_function_emits_three_measures_for_each_gateway(lambda_, shop, database_url):
+    """Only a gateway with recent payments has measures."""
     for _ in range(6):
         payment = shop.payment("momo")
         age = "UPDATE payments SET \"createdAt\" = \"createdAt\" - interval '45 minutes' WHERE id = '{}'"

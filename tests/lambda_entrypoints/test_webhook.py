@@ -220,8 +220,11 @@ def test_the_event_files_are_current():
     assert {name: events.read(name) for name in made} == made
 
 
-def test_the_two_latencies_are_told_apart(called, shop, cloud, database_url, paid):
-    """The database's share waits for the payment's lock; the request's also has the reading of the secret."""
+def test_the_webhook_measures_two_latencies(called, shop, cloud, database_url, paid):
+    """The database latency includes the wait for the payment's lock.
+
+    The request latency also includes reading the secret.
+    """
     first, second = shop.payment("momo"), shop.payment("momo")
     name = "MOMO_SECRET_KEY"
     environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: environment()[name]}), "DATABASE_URL": database_url}
