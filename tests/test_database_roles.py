@@ -116,7 +116,10 @@ def test_the_watcher_role_measures_the_gateways(engine_as):
 
 @pytest.mark.parametrize(("role", "seen"), [("publisher", True), ("cleanup", False), ("operator", True)])
 def test_a_role_sees_why_events_wait(engine_as, role, seen):
-    """Dead and blocked events, and the application that locks a row. Only the role's own publishers table is needed."""
+    """Each role sees dead events and the locks of other sessions.
+
+    The cleanup role does not see when a publisher ran.
+    """
     with engine_as("superuser").begin() as connection:
         connection.exec_driver_sql("DELETE FROM outbox")
         insert_events(connection, 1, state="dead", age=timedelta(hours=1))
