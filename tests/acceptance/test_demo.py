@@ -238,7 +238,7 @@ def test_the_demo_needs_yes_for_a_remote_cluster(demo):
 
 
 def test_the_demo_names_missing_postgresql_programs(demo, tmp_path):
-    """Without PostgreSQL's programs the error says what to install."""
+    """If PostgreSQL's programs are missing, the error says what to install."""
     (tmp_path / "sitecustomize.py").write_text(
         "import ticketbottle_payctl.sandbox.postgres_binaries as binaries\nbinaries._wheel = binaries._system = list\n",
         "utf-8",

@@ -22,7 +22,7 @@ def nowhere(monkeypatch, tmp_path):
 
 
 def test_each_variable_that_the_hint_names_sets_the_region(monkeypatch):
-    """The hint of the error names AWS_REGION too, which botocore alone would ignore."""
+    """Payctl reads each variable in the hint itself, because botocore ignores AWS_REGION."""
     with pytest.raises(ConfigError) as error:
         make_client("secretsmanager")
     named = re.findall(r"[A-Z_]+REGION", error.value.hint)

@@ -75,7 +75,7 @@ def test_a_variable_overrides_its_secret(environment_of, counting):
 
 
 def test_a_secret_is_read_when_it_is_first_used(cloud, environment_of, counting):
-    """Making settings and services calls nothing. One call returns every variable of one secret."""
+    """Creating the settings calls no AWS service. The first use reads all variables of a secret with one call."""
     arn = cloud.secret({KEY: "a", "ZALOPAY_APP_ID": "b"})
     environ = environment_of(**{f"{KEY}_SECRET_ARN": arn, "ZALOPAY_APP_ID_SECRET_ARN": arn})
     services = Services(environ)

@@ -45,7 +45,7 @@ def test_every_kafka_error_has_exactly_one_fault():
 
 
 def test_an_unknown_kafka_error_is_a_transport_fault():
-    """An error code of a newer broker must not use up the retries of a backlog."""
+    """An error code that payctl does not know costs no retry, because a newer broker may send it in an outage."""
     assert fault_of(KafkaError(31_999)) is Fault.TRANSPORT
 
 

@@ -172,7 +172,7 @@ def test_a_refusal_is_forgotten_when_the_broker_accepts(kafka):
 
 
 def test_no_repr_shows_the_kafka_password(kafka_server):
-    """Neither the settings nor the producer show the password in their repr."""
+    """The repr of the settings and the repr of the producer do not show the password."""
     settings = Settings.from_env(kafka_server.environment("plain"))
     shown = f"{settings!r} {settings.kafka!r} {settings.kafka.password} {producer_of(settings.environ)!r}"
     assert kafka_server.password not in shown

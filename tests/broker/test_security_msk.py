@@ -95,7 +95,7 @@ def test_an_unknown_region_is_a_configuration_error():
 
 
 def test_missing_aws_credentials_are_a_config_error(monkeypatch):
-    """Without AWS credentials payctl raises ConfigError before it connects."""
+    """If AWS credentials are missing, payctl raises ConfigError before it connects."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name)
     with pytest.raises(ConfigError, match="no AWS credentials"):
@@ -131,7 +131,7 @@ except ConfigError as error:
 
 
 def test_only_aws_iam_needs_the_msk_extra():
-    """Without botocore everything else works. The error for aws-iam names the extra to install."""
+    """Other login mechanisms work without botocore. The error for aws-iam names the extra to install."""
     done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRA], capture_output=True, text=True, check=True)
     assert "payctl[msk]" in done.stdout
 

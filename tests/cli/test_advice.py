@@ -147,7 +147,7 @@ def as_pasted(command):
 @pytest.mark.parametrize("guard", PROFILES)
 @pytest.mark.parametrize("screen", SCREENS)
 def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen, guard):
-    """The test runs each advised payctl command of the output, in the order in which a person would paste them."""
+    """Each command that an output of payctl advises is accepted, in the order in which a person would paste them."""
     prepare, least = SCREENS[screen]
     with engine.begin() as connection:
         arguments = prepare(connection)

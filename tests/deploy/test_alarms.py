@@ -57,7 +57,7 @@ def test_every_metric_of_the_list_is_emitted_by_the_functions(root):
 
 
 def test_an_alarm_on_missing_data_watches_a_metric_that_is_always_emitted():
-    """Otherwise a quiet night would set off the alarm."""
+    """With a metric that is emitted only for traffic, a quiet night would set off the alarm."""
     strict = [alarm for alarm in ALARMS if alarm.silence == "breaching" and alarm.watch.namespace == NAMESPACE]
     assert strict
     assert all(BY_NAME[alarm.watch.name].always for alarm in strict)

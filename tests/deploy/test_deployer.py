@@ -58,7 +58,7 @@ def test_the_deployer_can_pass_roles_to_three_services_only(policy):
      "cloudformation:ExecuteChangeSet", "logs:PutMetricFilter"],
 )  # fmt: skip
 def test_the_deployer_s_policy_allows_each_step_of_a_deployment(policy, action):
-    """Without one of these actions a deployment would stop in the middle."""
+    """If an action were missing in the policy, a deployment would stop in the middle."""
     assert action in {each for one in policy for each in one["Action"]}
 
 

@@ -92,7 +92,7 @@ def test_the_stack_s_outputs_have_the_address_for_the_gateways(template, output,
 
 
 def test_the_probe_calls_the_address_that_the_gateways_call(functions, template):
-    """So the probe also detects an expired certificate or a deleted DNS record."""
+    """Because of that, the probe also detects an expired certificate or a deleted DNS record."""
     text, values = functions["ProbeFunction"]["Environment"]["Variables"]["PAYCTL_PROBE_URL"]["Fn::Sub"]
     assert text == "https://${Host}${Prefix}"
     assert values == template["Outputs"]["ZaloPayCallback"]["Value"]["Fn::Sub"][1]
@@ -110,12 +110,12 @@ def test_the_template_refuses_an_empty_parameter_that_is_needed(template, rule, 
 
 
 def test_production_needs_a_limit_of_concurrent_webhooks(template):
-    """Without a limit, a flood of requests would open one database connection for each webhook."""
+    """If there were no limit, a flood of requests would open one database connection for each webhook."""
     (assertion,) = template["Rules"]["ProductionBoundsItsConnections"]["Assertions"]
     assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedWebhook"}, 0]}]}
 
 
 def test_the_api_has_no_metrics_for_each_route(of_type):
-    """Such metrics cost extra, and no alarm and no graph uses them."""
+    """Metrics of single routes cost extra, and no alarm and no graph uses them."""
     assert "DetailedMetricsEnabled" not in json.dumps(of_type("ApiGatewayV2::Stage"))
     assert "Route" not in json.dumps(of_type("CloudWatch::Alarm"))

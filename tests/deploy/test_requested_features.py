@@ -146,7 +146,7 @@ def test_the_code_archive_is_as_small_as_the_page_says():
 
 
 def test_a_new_version_is_checked_before_it_gets_callbacks(template, functions, statements):
-    """CodeDeploy invokes the check, which knows the new version. Both have the necessary permissions."""
+    """CodeDeploy invokes the check, and the check invokes the new version. Both have the necessary permissions."""
     alias = template["Resources"]["WebhookFunctionAliaslive"]
     update = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
     assert update["BeforeAllowTrafficHook"] == {"Ref": "BeforeTrafficFunction"}

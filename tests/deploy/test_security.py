@@ -122,7 +122,7 @@ def test_the_scheduler_invokes_the_scheduled_functions(statements, of_type):
 
 
 def test_code_signing_and_encryption_keys_are_parameters(functions, of_type):
-    """Without the parameter of a KMS key, AWS's own encryption is used."""
+    """If no KMS key is given, AWS's own encryption is used."""
     for function in functions.values():
         assert function["CodeSigningConfigArn"]["Fn::If"][:2] == ["HasCodeSigning", {"Ref": "CodeSigningConfigArn"}]
         assert function["KmsKeyArn"]["Fn::If"][:2] == ["HasKms", {"Ref": "KmsKeyArn"}]

@@ -16,7 +16,7 @@ limits = st.integers(1, 1000)
     ("failures", "seconds"), [(0, 5), (1, 5), (2, 10), (3, 20), (4, 40), (7, 320), (8, 600), (9, 600), (10**9, 600)]
 )
 def test_the_backoff_doubles_from_5_seconds_to_10_minutes(failures, seconds):
-    """After any number of failures, the next retry is at most ten minutes away."""
+    """However often an event has failed, its next retry is at most ten minutes away."""
     assert backoff(failures) == timedelta(seconds=seconds)
 
 

@@ -133,7 +133,7 @@ def test_a_version_that_accepts_a_forgery_gets_no_callbacks(called, aws, status,
 
 @pytest.mark.parametrize("status", [403, 429])
 def test_a_version_that_cannot_be_invoked_is_reported_as_failed(called, aws, status):
-    """Without a report CodeDeploy would wait for an hour."""
+    """If the check sent no report, CodeDeploy would wait for an hour."""
     environ = aws(lambda _: (status, {"x-amzn-errortype": "AccessDeniedException"}, {"message": "no"}))
     with pytest.raises(Exception, match=r"AccessDenied|TooMany|ClientError"):
         called(before_traffic.handler, ASKED, **environ)

@@ -125,7 +125,7 @@ def test_the_explanation_finds_an_access_key_with_a_line_break(merchant):
     ],
 )
 def test_momo_values_in_each_others_variables_are_found(merchant, held, words):
-    """MoMo shows three values next to each other, and the hint names the variables that were confused."""
+    """MoMo's page shows three similar values. If two are exchanged, the hint names both variables."""
     given = {name: (KEYS["momo"][other],) for name, other in zip(KEYS["momo"], held.split(), strict=True)}
     (hint,) = explain(GATEWAYS["momo"], merchant.momo(), merchant.credentials("momo", **given)).hints
     assert words in hint.text
@@ -168,7 +168,7 @@ def test_one_wrong_value_in_many_places_gives_one_hint(merchant, gateway):
     ],
 )
 def test_one_change_on_the_way_gives_one_hint(merchant, change):
-    """Other effects of a change on the way, such as a broken signature at the end, are not reported again."""
+    """A change on the way can have several effects, such as a cut signature. Payctl reports only the change."""
     request = merchant.vnpay()
     assert len(codes(merchant, "vnpay", replace(request, query=change(request.query)))) == 1
 

@@ -27,7 +27,7 @@ def test_momo_without_its_keys_is_not_configured(merchant, absent):
 
 
 def test_momo_accepts_any_combination_of_rotating_keys(merchant):
-    """The access key is part of the signed text, so each old and new key is tried with each other."""
+    """The signed text contains the access key, so payctl tries each access key with each secret key."""
     keys = {"access_key": ("new", "canary-momo-access"), "secret_key": ("new", "canary-momo-secret")}
     assert isinstance(merchant.verify("momo", merchant.momo(), **keys), Callback)
 

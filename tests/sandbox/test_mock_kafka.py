@@ -97,7 +97,7 @@ def test_using_a_mock_cluster_that_was_not_started_is_an_error():
 
 
 def test_a_mock_cluster_can_be_closed_twice(mock_kafka):
-    """A second close does nothing."""
+    """Closing a mock cluster a second time has no effect."""
     cluster = MockKafka().start()
     cluster.close()
     cluster.close()

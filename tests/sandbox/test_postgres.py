@@ -37,7 +37,7 @@ def ask(url, query):
 @pytest.mark.postgres
 @pytest.mark.parametrize("origin", ["system", "wheel"])
 def test_a_closed_postgresql_server_leaves_nothing(origin):
-    """Neither its process nor its directory exists afterwards."""
+    """After closing the server, neither its process nor its directory exists."""
     try:
         server = Postgres(binaries=origin, within=in_memory()).start()
     except ConfigError as error:

@@ -66,5 +66,5 @@ def test_without_tz_the_machine_s_time_zone_is_used(tmp_path):
 
 
 def test_a_time_zone_keeps_the_name_it_was_given():
-    """``config show`` prints this name."""
+    """``payctl config show`` prints the time zone under the name that the user has set."""
     assert (str(time_zone("<+07>-7")), str(time_zone("Europe/Berlin"))) == ("<+07>-7", "Europe/Berlin")

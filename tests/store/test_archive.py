@@ -34,7 +34,7 @@ def path(tmp_path):
 
 
 def test_events_are_read_back_in_the_order_they_were_added(path):
-    """The order holds across batches and after the archive is opened again."""
+    """Events keep their order across batches, also after the archive is opened again."""
     added(path, "ab", "c")
     added(path, "de")
     assert ids(path) == ["a", "b", "c", "d", "e"]
@@ -147,7 +147,7 @@ def test_the_error_for_a_damaged_archive_has_a_repair_command(path):
 
 
 def test_an_archive_that_is_damaged_in_the_middle_is_refused(path):
-    """Payctl adds nothing behind a batch that cannot be read."""
+    """If a batch of the archive cannot be read, payctl does not write behind it."""
     added(path, "ab", "cd")
     content = bytearray(path.read_bytes())
     content[len(content) // 2 - 6] ^= 0xFF

@@ -103,7 +103,7 @@ def test_a_payos_order_with_the_same_number_is_not_settled(engine, make, say):
 
 
 def test_a_payos_payment_with_another_kind_of_number_is_found_by_reference(engine, make, say):
-    """Such a number has no date, so payctl scans the table, and the connection records the missing index."""
+    """A number of another form has no date, so payctl scans the table. The connection records the missing index."""
     wanted = make("TB-ROCK-20251123-ABC7K9M2", "a-link")
     say(1_000_000)
     callback = replace(CALLBACK, order_hint=OrderHint())
@@ -112,7 +112,7 @@ def test_a_payos_payment_with_another_kind_of_number_is_found_by_reference(engin
 
 
 def test_order_codes_of_another_form_do_not_end_the_index_search(engine, make, say):
-    """Such codes sort before, between and after the codes that the search reads."""
+    """Order codes of another form may sort before, between and after the codes that the search reads."""
     for code in ("ORDER-1", "TB-", "TB-ROCK", "TB-ROCK-1", "TB-ROCK-20251123", "TB-X-20251123-1-2", "tb-1", "~"):
         make(code)
     wanted = make("TB-ZZZ-20251123-ABC7K9M2", "a-link")
@@ -160,7 +160,7 @@ def test_the_index_search_is_only_for_large_tables_without_an_index(
 
 @pytest.mark.parametrize("provider", ["zalopay", "vnpay", "momo"])
 def test_payments_of_other_gateways_are_found_by_order_code(engine, make, say, provider):
-    """These gateways send the order code, which has an index."""
+    """ZaloPay, VNPay and MoMo send the order code, which has an index."""
     wanted = make("TB-1", "a-reference", provider.upper())
     say(1_000_000)
     callback = Callback(provider, Outcome.COMPLETED, "a-reference", "TB-1", "7", 250_000)

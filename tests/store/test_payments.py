@@ -79,7 +79,7 @@ def test_earlier_transitions_are_read_in_utc(engine, payment):
 
 @pytest.mark.usefixtures("payment")
 def test_locking_an_unknown_payment_returns_none(engine):
-    """If no payment matches the callback, lock returns neither a row nor a time."""
+    """If no payment matches the callback, lock returns None."""
     with transaction(engine, Limits()) as connection:
         assert payments.lock(connection, replace(CALLBACK, reference="x", order_ref="y")) is None
 

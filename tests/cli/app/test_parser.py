@@ -116,7 +116,7 @@ def test_csv_has_a_header(invoke):
 
 
 def test_payctl_alone_shows_its_help_on_stderr(invoke):
-    """Help that was not asked for is not a result, so it goes to stderr with exit code 2."""
+    """`payctl` without a command exits with 2, so its help is an error message and not a result."""
     result = invoke()
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Commands:" in result.stderr

@@ -36,7 +36,7 @@ def test_every_command_has_help_with_h_and_help(entry, invoke):
 
 @COMMANDS
 def test_no_command_has_an_option_with_a_shared_option_s_name(entry):
-    """A shared option means the same for every command."""
+    """A shared option such as -o has the same meaning for every command."""
     assert not set(inspect.signature(entry.load()).parameters) & set(NAMES)
 
 

@@ -36,7 +36,7 @@ def by_name(document):
 
 
 def test_the_environment_overrides_a_profile_and_a_profile_the_default(config, answer):
-    """For each setting config show says where its value comes from."""
+    """`payctl config show` has the source of each setting."""
     shown = by_name(answer("config", "show", "--config", config, "-p", "staging", KAFKA_BROKERS="from-env:9092"))
     assert (shown["KAFKA_BROKERS"]["value"], shown["KAFKA_BROKERS"]["origin"]) == ("from-env:9092", "environment")
     assert (shown["OUTBOX_BATCH_SIZE"]["value"], shown["KAFKA_SSL"]["value"]) == ("77", "true")

@@ -161,7 +161,7 @@ def test_show_masks_personal_data(ask, engine):
 
 
 def test_show_of_an_unknown_order_exits_with_8(ask):
-    """The hint advises `payctl list`."""
+    """The hint of the error advises `payctl list`."""
     document = ask("show", "nope")
     assert (document["exit_code"], "payctl list" in document["error"]["hint"]) == (8, True)
 

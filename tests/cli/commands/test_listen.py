@@ -138,7 +138,7 @@ def shared_port():
 
 
 def test_listen_on_a_port_in_use_exits_with_4(answer, database_url):
-    """The message names the port."""
+    """The error message has the number of the port."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

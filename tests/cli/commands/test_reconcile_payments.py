@@ -132,7 +132,7 @@ def test_a_dry_run_of_reconcile_payments_changes_nothing(gateways, overdue, reco
 
 
 def test_reconcile_payments_settles_nothing_without_a_yes(overdue, reconcile, engine):
-    """Without --yes and without a terminal the command exits with 7."""
+    """If neither --yes nor a terminal is given, `payctl reconcile payments` exits with 7."""
     payment = overdue(state="paid")
     assert reconcile()["exit_code"] == 7
     assert status_of(engine, payment) == ("PENDING", 0, 0)

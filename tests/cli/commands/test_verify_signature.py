@@ -247,7 +247,7 @@ def test_verify_signature_reads_keys_from_stdin(answer, tmp_path):
     ],
 )
 def test_contradicting_options_are_wrong_usage(arguments, word, answer):
-    """Options that contradict each other are exit 2 with a message that names them."""
+    """The command exits with 2, and the error names the options that contradict each other."""
     document = answer("verify-signature", *arguments, stdin="{}")
     assert document["exit_code"] == 2
     assert word in document["error"]["message"]

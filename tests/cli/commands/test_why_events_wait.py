@@ -205,7 +205,7 @@ def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
 
 
 def test_a_publisher_that_waits_for_its_brokers_counts_as_running(world, given, started, engine, answer):
-    """Such a publisher holds no lock, but its recent database session shows its name."""
+    """While it waits, a publisher holds no lock, but its recent database session shows its name."""
     given({"age": MINUTES})
     away = {**world, "KAFKA_BROKERS": "127.0.0.1:1"}
     started("publish-outbox", "--loop", **away)

@@ -191,7 +191,7 @@ def test_a_file_of_exactly_the_limit_is_read(size, tmp_path):
 
 
 def test_a_file_one_byte_over_the_limit_is_refused(tmp_path):
-    """Reading raises BodyTooLargeError."""
+    """Reading a file that is larger than the limit raises BodyTooLargeError."""
     file = tmp_path / "body"
     file.write_bytes(b"x" * (LIMIT + 1))
     with pytest.raises(BodyTooLargeError):

@@ -32,7 +32,7 @@ def both(value):
 
 @pytest.mark.parametrize("text", RUN)
 def test_csv_text_that_is_a_formula_begins_with_an_apostrophe(text):
-    """The apostrophe tells a spreadsheet that the cell is text."""
+    """Because of the apostrophe, a spreadsheet reads the cell as text."""
     (cell,) = both(text)
     assert cell.startswith("'")
     assert cell[1:] in {text, text.replace("\t", "\\t").replace("\r", "\\r")}
@@ -51,7 +51,7 @@ def test_a_number_in_csv_stays_a_number(value, cell):
 
 
 def test_an_instant_or_a_list_in_csv_is_not_escaped():
-    """Neither begins with a sign that a spreadsheet takes for a formula."""
+    """The text of an instant or a list begins with no sign that a spreadsheet takes for a formula."""
     assert both(datetime(2026, 11, 29, tzinfo=UTC)) == {"2026-11-29T00:00:00.000Z"}
     assert both(["=1"]) == {'["=1"]'}
 

@@ -119,7 +119,7 @@ def test_items_are_shown_as_a_table_by_default():
 
 
 def test_the_json_document_always_has_every_field():
-    """Scripts rely on the names. The instant is in UTC, and ok means exit code 0."""
+    """Scripts rely on the field names. The time is in UTC, and ok is true exactly for exit code 0."""
     document = json.loads(as_json(Result("payctl.test/1", ExitCode.PARTIAL, counts={"failed": 1}), INVOCATION))
     assert document == {
         "schema": "payctl.test/1",

@@ -295,7 +295,7 @@ def test_guards_of_the_default_configuration_file_always_apply(reached_by_anothe
 
 @pytest.mark.parametrize("named", ["reader", "desk"])
 def test_the_stricter_guard_of_two_profiles_of_one_database_applies(named, half_marked, answer, left, tmp_path):
-    """If one of them is read-only, nothing can be changed, whatever -p says."""
+    """If one of the profiles is read-only, no command can change the database with any -p."""
     file, database_url = tmp_path / "both.toml", half_marked["DATABASE_URL"]
     both = "".join(f'[profiles.{name}]\nDATABASE_URL = "{database_url}"\n' for name in ("desk", "reader"))
     file.write_text(f"{both}[profiles.reader.guard]\nread_only = true\n", "utf-8")

@@ -101,7 +101,7 @@ def test_every_writing_command_has_a_guard_test():
 
 @pytest.mark.parametrize("entry", registry.COMMANDS, ids=lambda entry: entry.name)
 def test_a_reading_command_has_no_option_for_approval(entry):
-    """A command with --dry-run or --yes can change something, so the registry must say that it writes."""
+    """A command with --dry-run or --yes can change something, so the registry must list it as a writing command."""
     assert entry.writes or not {"dry_run", "yes", "reason", "max_affected", "confirm"} & _parameters(entry.name)
 
 

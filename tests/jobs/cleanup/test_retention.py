@@ -94,7 +94,7 @@ def test_a_cleanup_deletes_nothing_that_expired_after_the_plan(clean, insert, ev
 
 
 def test_a_cleanup_deletes_the_context_of_deleted_events(clean, insert, engine, scalar):
-    """The context of other events stays."""
+    """A cleanup keeps the context of each event that it keeps."""
     insert(2, state="published", age=OLD)
     insert(1, state="dead", age=OLD)
     with engine.begin() as connection:
@@ -105,7 +105,7 @@ def test_a_cleanup_deletes_the_context_of_deleted_events(clean, insert, engine, 
 
 @pytest.mark.parametrize(("older_than", "left"), [(None, 3), (timedelta(days=100), 1)])
 def test_receipts_are_deleted_only_if_asked(clean, engine, scalar, older_than, left):
-    """Receipts prove what a gateway said, so they stay unless an age is given."""
+    """Receipts prove what a gateway has sent, so a cleanup deletes them only if an age is given."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """

@@ -110,7 +110,7 @@ def test_a_callback_at_another_gateway_s_path_is_refused(shop):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_settling_changes_three_columns(shop, provider):
-    """Only the status and its instants change. The payment's reference stays."""
+    """Only the status and its two instants change. The payment's reference stays the same."""
     payment = shop.payment(provider, metadata={"seat": "A1"})
     before = shop.row(payment)
     shop.process(payment)

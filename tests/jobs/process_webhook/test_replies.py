@@ -148,7 +148,7 @@ def test_a_gateway_without_keys_replies_not_configured(shop, keys, provider):
 
 
 def test_the_payos_registration_ping_gets_200(shop):
-    """Contract 6.12: PayOS tests a new URL with a signed order of its own, which must get a 2xx reply."""
+    """Contract 6.12: PayOS tests a new URL with a signed test order, which must get a 2xx reply."""
     report = shop.process(shop.payment("payos"), Scenario.PING)
     assert (report.outcome, report.reason) == (WebhookOutcome.TEST_PING, "ping")
     assert (said(report), report.alert) == (WORDS["payos"]["ping"], None)

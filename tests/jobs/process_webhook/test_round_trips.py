@@ -151,7 +151,7 @@ def words(queries):
     ],
 )
 def test_a_callback_takes_three_round_trips(shop, wire, wired, calls, statements):
-    """A callback takes three round trips with COMMIT on a new or a used connection. A forgery takes none."""
+    """A callback takes three round trips, including COMMIT, on a new and on a used connection. A forgery takes none."""
     shop.process(shop.payment("vnpay"), engine=wired)  # the driver sends a few queries to a new server
     payment = shop.payment("vnpay")
     for scenario in calls:
@@ -190,7 +190,7 @@ def test_the_timeouts_are_sent_with_the_first_statement(shop, wire, wired):
 
 @pytest.mark.parametrize("statement", ["BEGIN", "FOR NO KEY UPDATE", "WITH settled", "COMMIT"])
 def test_a_connection_that_breaks_before_the_commit_leaves_no_partial_write(shop, wire, wired, statement, caplog):
-    """Nothing is written, and the next call settles the payment without a warning."""
+    """The callback writes nothing, and the next call settles the payment without a warning."""
     payment = shop.payment("vnpay")
     shop.process(shop.payment("vnpay"), engine=wired)
     before = shop.tables()

@@ -120,7 +120,7 @@ def test_forgetting_makes_a_rescan_due():
 
 
 def test_excluded_payments_are_not_claimed_until_their_block_is_lifted():
-    """Only a bounded number of payments is excluded, so that a claim stays a short statement."""
+    """A claim excludes only a limited number of payments, so that its SQL stays short."""
     backlog = Backlog(PublishOptions())
     for number in range(1500):
         backlog.block(Block(f"k{number}", at(1), 5.0))

@@ -220,7 +220,7 @@ def range_of(outbox, wanted):
 
 @WANTED
 def test_a_claim_ahead_uses_the_index_with_stale_statistics(outbox, administer, wanted):
-    """Both statements use the index and read no more rows than the range has: finding the end, and claiming."""
+    """Finding the end and claiming use the index, and both read no more rows than the range has."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")

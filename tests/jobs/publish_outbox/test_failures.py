@@ -92,7 +92,7 @@ def test_a_partial_transport_failure_costs_nothing(outbox, mock_kafka, hasty):
 
 
 def test_a_partition_without_a_leader_delays_no_other_payment(outbox, mock_kafka):
-    """Nothing is sent to such a partition; the producer would wait for half a minute."""
+    """Payctl sends no message to such a partition, because the producer would wait for half a minute."""
     outbox.insert(300)
     mock_kafka.set_leader("payment.completed", 1, -1)
     ours = {row.key for row in outbox.rows() if partition_of(row.key.encode(), 3) == 1}
@@ -184,7 +184,7 @@ def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
 
 
 def test_a_retry_waits_until_it_is_due(outbox):
-    """A publisher that did not see the failure counts five seconds from the event's creation."""
+    """A publisher that has not seen the failure waits until five seconds after the event's creation."""
     outbox.add("k", age=1.0, retry_count=1)
     assert outbox.publish().counts.claimed == 1
     assert outbox.messages() == []
@@ -262,7 +262,7 @@ def test_a_broker_that_refuses_an_event_is_not_unavailable(outbox, mock_kafka):
 
 
 def test_an_unknown_type_is_dead_with_the_reason(outbox):
-    """Its topic is never guessed: nothing is sent for it, and other events flow."""
+    """Payctl does not guess a topic for an unknown event type. It sends nothing for it, and other events flow."""
     outbox.insert(3)
     unknown = outbox.add("k", "PAYMENT_REFUNDED")
     lower = outbox.add("m", "payment_completed")

@@ -93,7 +93,7 @@ def test_an_idle_publisher_does_not_read_old_dead_events_again(outbox):
 
 
 def test_events_that_come_while_a_backlog_drains_are_published(outbox):
-    """Both kinds are published: new events at the end, and late events before the publisher's position."""
+    """The publisher sends new events at the end and also late events before its position."""
     outbox.insert(60)
     added = []
 

@@ -155,7 +155,7 @@ def test_a_block_has_the_error_and_the_time_of_the_retry(outbox, mock_kafka):
 
 
 def test_a_run_names_twenty_causes_and_counts_every_waiting_event(outbox):
-    """The causes with the most events come first."""
+    """The report begins with the causes that have the most waiting events."""
     for number in range(30):
         outbox.add(f"k{number}", age=60, retry_count=5)
         outbox.insert(1)

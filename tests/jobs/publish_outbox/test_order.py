@@ -49,7 +49,7 @@ def test_a_payment_s_events_arrive_in_order(outbox, batch_size):
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_an_event_is_sent_only_after_earlier_events_of_its_payment_are_committed(outbox, batch_size):
-    """Otherwise a crash could make the next publisher send PAYMENT_FAILED again behind PAYMENT_COMPLETED."""
+    """If events were sent earlier, a crash could put PAYMENT_FAILED behind PAYMENT_COMPLETED."""
     for key in ("a", "b"):
         for age, event_type in ((9, FAILED), (8, CANCELLED), (7, COMPLETED)):
             outbox.add(key, event_type, age=age)
@@ -61,7 +61,7 @@ def test_an_event_is_sent_only_after_earlier_events_of_its_payment_are_committed
 
 
 def test_payments_with_one_event_share_one_wave(outbox):
-    """If no payment has two events in a batch, the batch is sent at once."""
+    """If no payment has two events in a batch, payctl sends the whole batch at the same time."""
     outbox.insert(50)
     producer = Watching(outbox.engine, outbox.bootstrap)
     outbox.publish(producer=producer)

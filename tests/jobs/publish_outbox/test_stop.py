@@ -19,7 +19,7 @@ def patience(monkeypatch):
 
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_publisher_that_is_stopped_before_its_start_does_nothing(outbox, mock_kafka, loop):
-    """Such a publisher does not even contact the broker."""
+    """A publisher that is stopped before its start does not even contact the broker."""
     mock_kafka.down()
     outbox.insert(3)
     stop = threading.Event()
