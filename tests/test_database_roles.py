@@ -142,7 +142,7 @@ def test_a_role_sees_why_events_wait(engine_as, role, seen):
 
 @pytest.mark.parametrize("role", ["webhook", "publisher", "cleanup", "watcher", "operator"])
 def test_every_role_may_read_the_schema_status(engine_as, role):
-    """`payctl db status` works as each of these roles."""
+    """Every role that docs/database-roles.md describes can run `payctl db status`."""
     assert migrations.status(engine_as(role)).pending == ()
 
 

@@ -133,7 +133,7 @@ def test_the_image_can_run_as_a_lambda_function(buildah: Buildah, container: str
 
 
 def test_the_health_check_detects_a_running_publisher(buildah: Buildah, container: str):
-    """The image's health check fails without a fresh health file and passes with one."""
+    """The image's health check fails if the health file is old or missing, and passes if the file is fresh."""
     settings = json.loads(buildah("inspect", "--type", "image", IMAGE))
     check = settings["Docker"]["config"]["Healthcheck"]["Test"]
     assert check[:3] == ["CMD", "sh", "-c"]

@@ -71,7 +71,10 @@ def test_a_message_that_the_client_refuses_does_not_stop_the_others(make, mock_k
 
 
 def test_sending_to_a_hanging_broker_ends_at_the_timeout(make, mock_kafka):
-    """At the timeout all unresolved messages are transport faults. A new client works when the broker does."""
+    """At the timeout all messages without a report are transport faults.
+
+    When the broker answers again, a new client works.
+    """
     producer = make()
     producer.send(wave("before"), 10)
     mock_kafka.set_rtt(60_000)
@@ -135,7 +138,7 @@ def test_a_quick_delivery_checks_the_claim_only_once(make):
 
 @pytest.mark.parametrize("reason", ["stopping", "lost"])
 def test_a_stop_or_a_lost_claim_ends_the_wait_for_a_full_queue(make, mock_kafka, monkeypatch, reason):
-    """The producer gives up all messages if it has to end and the client's queue is full."""
+    """If the client's queue is full, a stop or a lost claim makes the producer give up all waiting messages."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 0.5)
     producer = make(queue_buffering_max_messages=2)
     producer.send(wave("before"), 10)

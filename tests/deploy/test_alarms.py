@@ -38,7 +38,7 @@ def test_every_alarm_watches_a_metric_that_the_code_emits(of_type):
 
 
 def test_a_metric_that_is_not_in_the_list_cannot_be_watched():
-    """A misspelt metric is an error when the template is made."""
+    """The generator of the template raises an error for a misspelt metric."""
     with pytest.raises(KeyError):
         ours(Function.WEBHOOK, "WebhookAcepted")
     with pytest.raises(ValueError, match="does not emit"):
@@ -185,7 +185,7 @@ def test_every_function_of_the_code_is_in_the_template(functions):
 
 
 def test_the_retention_of_logs_depends_on_the_environment(template, of_type):
-    """Every log group has a retention, and the production logs are kept for at least 30 days."""
+    """Each log group has a retention. Production keeps its logs for at least 30 days."""
     for logical, group in of_type("Logs::LogGroup").items():
         assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}, logical
     days = template["Parameters"]["LogRetentionDays"]

@@ -43,8 +43,8 @@ def test_one_sns_topic_gets_all_alarms(template, of_type):
     assert "aws:SourceAccount" in json.dumps(alarms["Condition"])
 
 
-def test_direct_messages_have_one_switch(functions, inside, statements):
-    """One condition sets the variables and the permission for messages from the code."""
+def test_alerts_from_the_code_are_switched_on_by_one_condition(functions, inside, statements):
+    """One condition of the template sets both the variables and the permissions for alerts from the code."""
     switch = "TellsDirectly"
     for function in inside.values():
         assert function["Environment"]["Variables"]["PAYCTL_ALERTS_TOPIC_ARN"]["Fn::If"][0] == switch

@@ -16,7 +16,7 @@ def octets(value):
     return value.encode() if isinstance(value, str) else value
 
 
-def test_a_message_carries_the_payload_as_it_is():
+def test_a_message_has_the_unchanged_payload():
     """The payload keeps its spaces and escapes, and the key is the aggregate's id in UTF-8."""
     message = to_message(ROW)
     assert (message.topic, octets(message.key)) == ("payment.failed", "payment-ié".encode())

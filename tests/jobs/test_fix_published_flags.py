@@ -89,7 +89,7 @@ def test_the_repair_is_recorded_with_each_row(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_a_stopped_repair_is_continued_by_the_next_run(engine):
-    """Committed batches stay, the run is incomplete, and the next one repairs the other rows."""
+    """Committed batches stay repaired, the stopped run is incomplete, and the next run repairs the other rows."""
     batches = []
     first = repair(engine, batch_size=10, done=batches.append, stopping=lambda: bool(batches))
     assert (first.repaired, batches) == (10, [10])
@@ -120,7 +120,7 @@ def test_a_repair_without_rows_is_not_recorded(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_a_running_repair_cannot_be_cancelled_from_another_process(engine):
-    """The attempt is refused, and the repair continues to its end."""
+    """`payctl runs cancel` is refused, and the repair continues to its end."""
     run = new_run()
 
     def found():

@@ -84,7 +84,7 @@ CASES = {
 
 @pytest.mark.parametrize(("event", "partitions", "reason"), CASES.values(), ids=CASES)
 def test_an_event_is_called_lost_only_if_its_record_would_have_been_read(event, partitions, reason):
-    """If retention may have deleted the record, or payctl has not read its place, the event gets a reason instead."""
+    """If the record may be deleted or is in an unread place, the event is not judged and has a reason."""
     assert judged(event, partitions) == reason
 
 

@@ -89,7 +89,7 @@ def test_a_rotated_database_password_is_used(called, shop, cloud, database_url, 
     ],
 )
 def test_each_money_problem_is_one_alert(called, shop, cloud, database_url, paid, scenario, status, kind):
-    """The alert has the payment's ids and is sent once, and only for a genuine callback."""
+    """Payctl sends one alert with the payment's ids, and only for a genuine callback."""
     arn, queue = cloud.topic()
     payment = shop.payment("vnpay", status=status)
     environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": arn}

@@ -90,7 +90,7 @@ def test_the_probe_filter_finds_each_verdict(lambda_):
 
 
 def test_debug_lines_and_metrics_reach_the_log(lambda_, database_url, shop, paid):
-    """Only LOG_LEVEL decides about debug lines. A metric has no level, so every level lets it pass."""
+    """LOG_LEVEL alone decides whether debug lines are logged. Metrics are logged at any level."""
     for level, expected in (("error", []), ("info", ["webhook_settled"])):
         function = lambda_("webhook", timeout=10, DATABASE_URL=database_url, LOG_LEVEL=level, **JSON_LOGS)
         function.invoke(paid(shop.payment("momo")))

@@ -226,7 +226,7 @@ def test_a_webhook_s_span_is_sent_before_the_reply(lambda_, shop, database_url, 
 
 
 def test_a_body_of_6_mb_is_refused_without_the_database(lambda_):
-    """Lambda's largest body gets the status 413, and the webhook needs no database for that."""
+    """The largest body that Lambda accepts gets the status 413, even if the database is unavailable."""
     event = events.read("zalopay.json") | {"body": "x" * 6_000_000}
     answer = lambda_("webhook", timeout=10).invoke(event)
     assert (answer.payload["statusCode"], answer.size < 300) == (413, True)

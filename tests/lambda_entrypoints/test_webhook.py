@@ -79,7 +79,7 @@ def test_each_reply_is_counted_by_one_metric(called, shop, database_url, paid, p
 
 
 def test_every_outcome_has_a_metric_and_every_alert_an_explanation():
-    """A new outcome, reason or alert needs an entry in these tables."""
+    """If a new outcome, reason or alert is missing in the tables, this test fails."""
     assert {*ACCEPTED, WebhookOutcome.REFUSED} == set(WebhookOutcome)
     assert set(REFUSED) == {reason.value for kind in (RejectReason, UnclearReason, RefusalReason) for reason in kind}
     assert {*ACCEPTED.values(), *REFUSED.values()} <= BY_NAME.keys()
@@ -112,7 +112,7 @@ def test_a_request_that_is_not_a_callback_gets_a_constant_reply(called, changes,
 @settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=EVENTS)
 def test_every_event_gets_a_well_formed_response(called, event):
-    """API Gateway would send any other value as the body of a success."""
+    """API Gateway would pass any other return value on as the body of a 200 response."""
     assert is_response(called(handler, event, DATABASE_URL=NOWHERE))
 
 

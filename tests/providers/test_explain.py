@@ -59,7 +59,7 @@ def test_missing_keys_are_named_by_their_variable(merchant, gateway):
     [("zalopay", {"app_id": 1}), ("vnpay", {"vnp_TmnCode": "OTHER"}), ("momo", {"partnerCode": "OTHER"})],
 )
 def test_the_explanation_recognises_another_merchant(merchant, gateway, changes):
-    """If the signature is valid and the merchant is another one, the hint asks about the profile."""
+    """If the signature is valid for another merchant, the hint asks whether the profile is right."""
     assert codes(merchant, gateway, getattr(merchant, gateway)(**changes)) == {"other_merchant"}
 
 
@@ -327,7 +327,7 @@ def test_the_explanation_masks_people_and_accounts(merchant, gateway):
 
 
 def test_masking_keeps_the_layout_of_zalopay_data(merchant):
-    """White space in data is often the cause, so it is shown unchanged."""
+    """Changed white space often breaks the signature, so the explanation shows it unchanged."""
     data = '{ "app_id" : 2900,\n  "app_user": "A B", "empty": "", "item":[1, {"a":2}] ,"amount":1 }'
     explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data), merchant.credentials("zalopay"))
     assert explanation.canonical_masked == (

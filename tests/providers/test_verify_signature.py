@@ -47,7 +47,7 @@ def test_verify_signature_uses_the_given_gateway(merchant, credentials_for):
 
 
 def test_an_explanation_tries_the_other_gateways_keys(merchant):
-    """If the keys of two gateways were confused, the hint names both variables."""
+    """If the keys of two gateways are exchanged, the hint names both variables."""
     request = merchant.momo()
     mixed = {"secret_key": ("wrong",)}
 

@@ -107,7 +107,7 @@ def test_white_space_around_a_zalopay_mac_is_refused(merchant):
 
 @pytest.mark.parametrize(("sent", "text"), [(0, None), (9007199254740993, "9007199254740993"), ("77", "77")])
 def test_the_zalopay_transaction_id_keeps_every_digit(merchant, sent, text):
-    """The number is exact beyond 2^53, also if it arrives as text, and 0 is no number."""
+    """A number beyond 2^53 is exact, as a number or as text. The number 0 means that there is no transaction."""
     assert merchant.verify("zalopay", merchant.zalopay(zp_trans_id=sent)).gateway_transaction_id == text
 
 

@@ -20,7 +20,7 @@ OTHERS = [
 
 @pytest.mark.parametrize("spelled", PRODUCTION)
 def test_production_is_recognised_in_every_spelling(spelled):
-    """Case, digits, regions, separators and wide letters do not matter."""
+    """Upper case, digits, a region, separators and full-width letters do not matter."""
     assert Settings.from_env({"ENVIRONMENT": spelled}).is_production
 
 

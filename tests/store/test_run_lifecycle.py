@@ -73,7 +73,7 @@ def test_a_run_is_recorded_with_the_status_that_its_command_gives(engine, status
 
 @pytest.mark.parametrize("error", [InputError("no"), KeyboardInterrupt(), RuntimeError("a bug")])
 def test_a_run_that_raises_is_interrupted_and_keeps_its_counts(engine, error):
-    """If the work raises, the run is recorded as interrupted with its counts, and the error is passed on."""
+    """If the command raises an error, the run is recorded as interrupted with its counts. The error is raised again."""
     run = new_run()
     with pytest.raises(type(error)):
         fail(engine, run, error, deleted=7)

@@ -69,7 +69,7 @@ def test_the_shell_sees_the_exit_code(arguments, environment, code, process):
 
 
 def test_the_error_for_an_unreachable_database_has_a_hint(process):
-    """The error names the server and says that it is retryable. It does not show the password."""
+    """The error names the server, and says that a retry may help. It does not show the password."""
     result = process("db", "status", "-o", "json", DATABASE_URL=SILENT)
     error = json.loads(result.stdout)["error"]
     assert (error["code"], error["retryable"]) == ("DATABASE_UNAVAILABLE", True)

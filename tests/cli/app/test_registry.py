@@ -42,7 +42,7 @@ def test_no_command_has_an_option_with_a_shared_option_s_name(entry):
 
 @COMMANDS
 def test_a_command_s_module_has_the_command_s_name(entry):
-    """The typed word leads to the module with the code."""
+    """A developer finds the code of a command by the name that a user types."""
     assert entry.target.split(":")[0].split(".")[0] == entry.words[0].replace("-", "_")
 
 

@@ -114,7 +114,7 @@ def test_a_dry_run_of_the_cleanup_reports_rows_and_bytes(clean, invoke, database
     "arguments", [["--older-than", "6d"], ["--receipts-older-than", "1d"], ["--max-affected", "2"]]
 )
 def test_a_cleanup_that_is_not_routine_needs_yes(clean, insert, events, arguments):
-    """A shorter retention, deleting receipts, or more rows than allowed exits with 7 and deletes nothing."""
+    """A cleanup with a shorter retention, with receipts or over the limit exits with 7 and deletes nothing."""
     insert(3, state="published", age=OLD)
     document = clean(*arguments)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")
@@ -130,7 +130,7 @@ def test_yes_allows_a_cleanup_up_to_the_limit(clean, insert, events):
 
 
 def test_a_routine_cleanup_has_no_limit_unless_one_is_given(clean, insert):
-    """The daily cleanup deletes any number of events, but a given --max-affected is obeyed."""
+    """The daily cleanup deletes any number of events. If --max-affected is given, that limit applies."""
     insert(1200, state="published", age=OLD)
     assert clean("--max-affected", "1000")["exit_code"] == 7
     assert clean()["counts"]["deleted"] == 1200
@@ -205,7 +205,7 @@ def test_a_cleanup_that_reaches_its_time_limit_exits_with_10(clean, insert):
 
 
 def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert):
-    """The output has their number, the age of the oldest one, the reason and a command to paste."""
+    """The output has the number of dead and pending events, the oldest age, the reason and a command to paste."""
     insert(2, state="dead", age=timedelta(days=3, hours=4), last_error="boom \x1b]0;title\x07")
     insert(1, age=timedelta(hours=2))
     result = invoke("cleanup", DATABASE_URL=database_url)

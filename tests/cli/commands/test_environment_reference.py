@@ -43,7 +43,7 @@ def test_every_variable_of_the_code_is_in_the_reference():
 
 
 def test_every_variable_of_the_reference_is_in_the_code():
-    """docs/environment.md has no variable that the code does not read."""
+    """docs/environment.md has no variable that payctl does not read."""
     made = {name for name in VARIABLES if name.endswith((names.PREVIOUS, names.SECRET_ARN))}
     assert VARIABLES.keys() - written() - made == {"AWS_ENDPOINT_URL"}  # botocore reads this one itself
 

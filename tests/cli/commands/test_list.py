@@ -42,7 +42,7 @@ def test_a_list_has_pages(ask):
 
 @pytest.mark.usefixtures("events")
 def test_every_kind_of_row_is_listed(ask, engine):
-    """The lists of payments and receipts accept their own selectors."""
+    """`payctl list payments` and `payctl list receipts` accept their own selectors."""
     with engine.begin() as connection:
         insert_payment(connection, provider="MOMO", age=timedelta(hours=1))
     assert ask("list", "payments", "--provider", "momo", "--stuck")["counts"] == {"listed": 1}

@@ -45,7 +45,7 @@ def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
 
 
 def test_the_first_line_of_a_valid_callback_sums_it_up(process):
-    """The first line has gateway, outcome, amount and order."""
+    """The first line of the output has gateway, outcome, amount and order."""
     result = process("verify-signature", "--example", "zalopay")
     assert result.stdout.splitlines()[0] == (
         "✔ valid  zalopay  COMPLETED  7,200,000 VND  order TB-LTDTNL-20251213-8D39986M"
@@ -110,7 +110,7 @@ def test_an_api_gateway_event_is_read(answer, tmp_path):
 
 @pytest.mark.parametrize("content", ["[1]", "{", "[" * 100_000, '{"version": "1.0"}'])
 def test_a_file_that_is_not_an_event_is_wrong_input(content, answer, tmp_path):
-    """A file that is not an event of payload format 2.0 is exit 2 with a clear error."""
+    """A file that is not an event of payload format 2.0 exits with 2, and the error says so."""
     file = tmp_path / "event.json"
     file.write_text(content, "utf-8")
     document = answer("verify-signature", "--event", str(file))
@@ -194,7 +194,7 @@ def test_each_key_that_was_tried_is_named_and_none_is_shown(environment, expecte
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
-    """An application id, a terminal code and a partner code name the merchant, so they are not listed."""
+    """The list of tried keys has no application id, terminal code or partner code, because these are not keys."""
     file, keys = sample_file(tmp_path, gateway)
     expected = {
         "zalopay": ["ZALOPAY_KEY2"],
@@ -270,7 +270,7 @@ def test_verify_signature_names_missing_keys(gateway, answer, tmp_path):
 
 
 def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
-    """A key file without a value of the gateway is exit 2, and the error shows nothing of the file."""
+    """A key file without a key of the gateway exits with 2. The error shows no content of the file."""
     file, _ = sample_file(tmp_path, "momo")
     key_file = tmp_path / "keys"
     key_file.write_text("VNPAY_HASH_SECRET=canary-of-another\nX=y\n", "utf-8")

@@ -117,12 +117,12 @@ def test_the_time_zone_comes_from_option_profile_or_machine(session, monkeypatch
 
 
 def test_an_instant_is_shown_in_local_time_and_utc():
-    """Local time has its offset, and UTC follows in parentheses."""
+    """The local time has its UTC offset, and the UTC time follows in parentheses."""
     assert local_and_utc(NOW, SAIGON) == "2026-11-23 03:30:00 +07:00 (2026-11-22T20:30:00.000Z)"
 
 
 def test_the_time_window_is_shown_on_stderr(session, capsys):
-    """The window is shown in local time and UTC. Without a bound nothing is shown."""
+    """The window is shown in local time and UTC. A command without a time window shows none."""
     note_window(session(), NOW - timedelta(hours=2), None, by="created")
     note_window(session(), None, None)
     assert capsys.readouterr().err.splitlines() == [

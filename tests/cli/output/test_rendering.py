@@ -60,7 +60,7 @@ def test_harmless_text_is_not_escaped(text):
 
 @pytest.mark.parametrize(("text", "shown"), [("\x1b", r"\x1b"), ("\u202e", r"\u202e"), ("\n", r"\n")])
 def test_escapes_have_the_usual_form(text, shown):
-    """A control character is shown as an escape of Python."""
+    """A control character is shown as its Python escape."""
     assert escape(text) == shown
 
 

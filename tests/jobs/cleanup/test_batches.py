@@ -47,7 +47,7 @@ def test_a_cleanup_skips_locked_rows(clean, insert, engine, events):
 
 
 def test_a_signal_ends_a_cleanup_after_its_batch(clean, insert, events):
-    """Committed deletions stay, the other rows are kept, and a second run deletes them."""
+    """Deletions before the signal are committed, the other rows are kept, and a second run deletes them."""
     insert(10, state="published", age=OLD)
     stop = Event()
     report = clean(batch_size=2, stop=stop, done=lambda swept: stop.set() if swept.deleted >= 4 else None)
@@ -57,7 +57,7 @@ def test_a_signal_ends_a_cleanup_after_its_batch(clean, insert, events):
 
 
 def test_the_time_limit_ends_a_cleanup_between_two_batches(clean, insert):
-    """The clock that the caller passes decides when the time is up."""
+    """The cleanup reads the time from the clock that its caller passes."""
     insert(10, state="published", age=OLD)
     seconds = [0.0]
 

@@ -164,7 +164,7 @@ def test_a_repeated_callback_changes_nothing_at_any_time(shop):
     ],
 )
 def test_every_forgery_gets_the_same_reply(shop, forge):
-    """The reply does not tell a forger what was wrong."""
+    """A forger cannot learn from the reply what was wrong."""
     genuine = callback(shop.payment("vnpay", amount=250_000))
     report = survives(shop, type(genuine)(genuine.method, genuine.path, forge(genuine.query)))
     assert report.reply.body == '{"RspCode":"97","Message":"Invalid signature"}'

@@ -169,7 +169,7 @@ def test_a_callback_without_a_final_result_is_acknowledged(shop, provider, scena
 
 @EVERY_GATEWAY
 def test_an_unreachable_database_raises_and_has_a_retry_reply(shop, provider):
-    """The job raises DatabaseUnavailableError, and the gateway's retry reply is defined."""
+    """The job raises DatabaseUnavailableError, and each gateway has a reply that makes it call again."""
     payment = shop.payment(provider)
     nobody = make_engine(DatabaseSettings(Secret("postgresql://nobody:nothing@127.0.0.1:1/payments")))
     with pytest.raises(DatabaseUnavailableError, match="not available") as failure:
@@ -182,7 +182,7 @@ def test_an_unreachable_database_raises_and_has_a_retry_reply(shop, provider):
 
 @EVERY_GATEWAY
 def test_every_answer_has_a_reply_at_every_gateway(provider):
-    """Every reply with a body has a content type."""
+    """Each gateway has a reply for each answer. A reply with a body has a content type."""
     for answer in Answer:
         reply = GATEWAYS[provider].reply(answer)
         assert bool(reply.body) == ("content-type" in reply.headers)

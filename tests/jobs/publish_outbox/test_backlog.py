@@ -108,7 +108,7 @@ def test_a_rewind_returns_to_the_newest_event_only_if_caught_up():
 
 
 def test_forgetting_makes_a_rescan_due():
-    """Position, blocks and excluded payments are read from the database again."""
+    """After forgetting, the publisher reads position, blocks and excluded payments from the database again."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(10))
     backlog.block(Block("k", at(5), 1.0))

@@ -78,7 +78,7 @@ def test_batches_committed_before_an_outage_are_counted(outbox, mock_kafka, hast
 
 
 def test_a_partial_transport_failure_costs_nothing(outbox, mock_kafka, hasty):
-    """A partition has no leader. Its payments wait unchanged, the others flow, and the run continues."""
+    """If one partition has no leader, its payments wait unchanged, other payments flow, and the run continues."""
     outbox.insert(30)
     mock_kafka.set_leader("payment.completed", 1, -1)
     report = outbox.publish(producer=hasty)

@@ -240,7 +240,7 @@ def test_a_heartbeat_does_not_hide_another_publisher(outbox):
 
 @pytest.mark.parametrize("taken_over", [False, True])
 def test_a_publisher_that_ends_marks_its_row_as_ended(outbox, taken_over):
-    """The doctor does not report it as idle. The rows of other publishers stay unchanged."""
+    """The doctor then does not call the publisher idle. The rows of other publishers stay unchanged."""
 
     def take_over():
         with outbox.engine.begin() as connection:
