@@ -23,6 +23,6 @@ def test_a_secret_has_the_name_of_its_source():
 
 
 def test_a_secret_cannot_be_pickled():
-    """A pickle would contain the text."""
+    """Pickling a secret raises an error, because the pickle would contain its text."""
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(SECRET)

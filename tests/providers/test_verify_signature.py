@@ -26,7 +26,7 @@ def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
 
 
 def test_the_verify_report_gives_the_reason_of_an_ignored_callback(merchant, credentials_for):
-    """A ping is valid and changes no payment, and its reason is a stable word."""
+    """A ping is valid and changes no payment. Its reason in the report never changes, so scripts can rely on it."""
     report = verify_signature(merchant.payos(orderCode=123, description="VQRIO123"), None, credentials_for)
     assert (report.valid, report.outcome, report.reason) == (True, "IGNORED", "ping")
 

@@ -122,7 +122,7 @@ def test_a_document_is_valid_against_its_schema(arguments, answer):
 
 @pytest.mark.postgres
 def test_documents_of_database_commands_are_valid(answer, database_url, engine, tmp_path):
-    """Settled, repeated, refused and rolled back callbacks give valid documents."""
+    """The documents of settled, repeated, refused and rolled back callbacks are valid."""
     data = json.loads(json.loads(SAMPLE.request.body)["data"])
     keys = {"ZALOPAY_APP_ID": "2554", "ZALOPAY_KEY2": SAMPLE.credentials["key2"][0].reveal()}
     file = tmp_path / "callback.json"

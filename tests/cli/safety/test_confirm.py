@@ -153,7 +153,7 @@ def test_no_question_is_asked_with_no_input_or_a_machine_format(more, half_marke
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
-def test_without_a_terminal_the_plan_is_printed_and_the_exit_is_7(form, half_marked, invoke, left):
+def test_a_change_without_a_terminal_prints_its_plan_and_exits_with_7(form, half_marked, invoke, left):
     """The plan is on stderr, and the hint names the missing option."""
     result = invoke(*REPAIR, "-o", form, **half_marked)
     assert (result.exit_code, left()) == (7, ROWS)

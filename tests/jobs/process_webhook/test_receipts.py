@@ -121,7 +121,7 @@ def test_settling_changes_three_columns(shop, provider):
 
 
 def test_correlation_id_and_traceparent_are_stored_with_the_event(shop):
-    """The publisher later sends both values as headers of the event's message."""
+    """The publisher later sends correlation id and traceparent as headers of the event's message."""
     report = shop.process(shop.payment(), trace=TRACE)
     (context,) = shop.query("SELECT * FROM payctl.event_context")
     assert context == {
