@@ -150,13 +150,11 @@ def _row(row: tuple[Any, ...]) -> Waiting:
 
 
 def _dead_groups(connection: Connection, max_retries: int) -> list[DeadGroup]:
-    found = error_groups.groups(connection, Selector(failed=True), max_retries, _MOST_DEAD_GROUPS)
-    sql = "SELECT id, octet_length(payload::text) FROM outbox WHERE id = ANY(%(ids)s)"
-    sizes = dict(tuple(row) for row in connection.exec_driver_sql(sql, {"ids": [one.sample_id for one in found]}))
+    found = error_groups.groups(connection, Selector(failed=True), max_retries, _MOST_DEAD_GROUPS, with_payments=False)
     return [
         DeadGroup(
             one.group, one.dead, one.event_types, one.sample_id, redact(one.sample) if one.sample else None,
-            sizes.get(one.sample_id, 0),
+            one.sample_bytes,
         )
         for one in found
     ]  # fmt: skip
