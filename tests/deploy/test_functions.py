@@ -161,7 +161,7 @@ def test_the_functions_run_at_their_scheduled_times(of_type):
 
 
 def test_the_processor_s_role_allows_exactly_the_topics_of_the_code(of_type, values):
-    """With aws-iam the role of the function allows writing to these topics and to no other one."""
+    """With aws-iam the role of the publisher's function allows writing to the code's topics and to no other one."""
     policy = of_type("IAM::Role")["PublishOutboxRole"]["Policies"]
     named = {text for text in values(policy) if "${Topics}" in text}
     assert named == {",".join(f"${{Topics}}/{topic}" for topic in TOPICS.values())}
