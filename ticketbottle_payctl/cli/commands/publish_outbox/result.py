@@ -36,7 +36,8 @@ _UNFINISHED = {
 def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None = None) -> Result:
     """Return the report, with the code of the error that stopped the run, of the signal, or of what became of events.
 
-    Exit 6 if some events failed or were held back, 9 if another process holds a shard. The mark is a tick only at 0.
+    Exit 6 if some events failed or were held back, 9 if another process holds a shard. The mark is a tick only at 0,
+    and only if the outbox has no dead event: its customer waits, although this run could do nothing about it.
     """
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]
@@ -105,7 +106,7 @@ def _human(report: PublishReport, code: ExitCode) -> list[Block]:
     trouble = _trouble(report)
     blocks: list[Block] = [
         line(
-            good("✔") if code is ExitCode.DONE else warn("!"),
+            good("✔") if code is ExitCode.DONE and not report.obstacles.dead else warn("!"),
             warn(trouble) if trouble else None,
             bold(f"published {counts.published:,}"),
             dim(f"in {duration(report.seconds)}, {report.events_per_second:,.0f}/s, {batches}"),
@@ -149,6 +150,8 @@ def _trouble(report: PublishReport) -> str | None:
         said.append(f"{count(obstacles.failed, 'event')} failed and will be tried again")
     if report.counts.dead:
         said.append(f"{count(report.counts.dead, 'event')} died")
+    elif obstacles.dead:
+        said.append(f"{count(obstacles.dead, 'dead event')} in the outbox: see payctl errors")
     if said:
         return ", ".join(said)
     if obstacles.oldest_pending_age_s is not None or not obstacles.known:
