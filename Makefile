@@ -81,7 +81,7 @@ audit-packages: $(call READY,audit)
 test: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## every test on one Python
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
-test-all: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## the quick tests on each other Python found, then every test on one
+test-all: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## the quick tests on every other installed Python, then every test on one
 	@passed=; for python in $(OTHERS); do \
 	  minor=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
 	  $(MAKE) quick PYTHON="$$python" VENV=".venv-$$minor" ARGS= || exit 1; \

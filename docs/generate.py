@@ -99,12 +99,12 @@ def _errors() -> Iterator[str]:
         yield f"| {code} | {meaning} |"
     yield from (
         "",
-        "Three exit codes are answers and no errors: 5 means no, 6 means that some of the work failed, and 10 means",
+        "Three exit codes are answers and not errors: 5 means no, 6 means that some of the work failed, and 10 means",
     )
     yield "that the time was up. Then `error` is null, and the result has the details. With `publish-outbox`, 9 is such"
     yield from ("an answer too: another process holds a shard, and `result.locked_by` names it.", "")
-    yield "Work that is done keeps its exit code if the result cannot be written to stdout. A command that changed"
-    yield "nothing then ends with 4 and the error `OUTPUT`. It is no error if the reader of stdout has gone."
+    yield "If the result cannot be written to stdout, finished work keeps its exit code. A command that changed"
+    yield "nothing then ends with 4 and the error `OUTPUT`. A closed stdout is not an error."
     yield from ("", "## Errors", "")
     yield "An error on stderr, and `error` in the JSON document, has one of these codes, a message that says what"
     yield "failed, and a hint. The table has the usual hints. If payctl knows more, the error has a more exact hint."

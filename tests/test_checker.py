@@ -65,7 +65,7 @@ def test_the_checker_compares_order_across_topics():
     assert judge([FAILED, B], [failed._replace(timestamp=10), message(B, 11)]) == Verdict()
 
 
-def test_the_broker_s_time_allows_no_tie_between_topics():
+def test_the_checker_reports_equal_append_times_in_two_topics():
     """Two events of a payment in two topics must not have the same append time. In one topic the offsets decide."""
     failed = message(FAILED, 11, topic="payment.failed")
     assert judge([FAILED, B], [failed, message(B, 11)]) == Verdict()

@@ -116,7 +116,10 @@ def test_the_watcher_role_measures_the_gateways(engine_as):
 
 @pytest.mark.parametrize(("role", "seen"), [("publisher", True), ("cleanup", False), ("operator", True)])
 def test_a_role_sees_why_events_wait(engine_as, role, seen):
-    """Dead and blocked events, and the application that locks a row. Only the role's own publishers table is needed."""
+    """Each role sees dead events and the locks of other sessions.
+
+    The cleanup role does not see when a publisher ran.
+    """
     with engine_as("superuser").begin() as connection:
         connection.exec_driver_sql("DELETE FROM outbox")
         insert_events(connection, 1, state="dead", age=timedelta(hours=1))
@@ -139,7 +142,7 @@ def test_a_role_sees_why_events_wait(engine_as, role, seen):
 
 @pytest.mark.parametrize("role", ["webhook", "publisher", "cleanup", "watcher", "operator"])
 def test_every_role_may_read_the_schema_status(engine_as, role):
-    """`payctl db status` works as each of these roles."""
+    """Every role that docs/database-roles.md describes can run `payctl db status`."""
     assert migrations.status(engine_as(role)).pending == ()
 
 

@@ -91,6 +91,6 @@ def test_a_local_instant_has_milliseconds_and_an_offset():
         ([], [], "payctl show"),
     ],
 )
-def test_a_command_means_what_it_names_when_it_is_pasted(operands, options, text):
-    """A shell interprets nothing in an operand, and payctl reads none as an option."""
+def test_an_advised_command_quotes_its_operands(operands, options, text):
+    """The shell changes no operand, and payctl reads no operand as an option."""
     assert command_line(["show"], operands, options) == text

@@ -134,8 +134,8 @@ def test_relative_links_of_a_page_are_not_broken(page):
 
 
 @pytest.mark.parametrize("page", DECISIONS, ids=name_of)
-def test_a_decision_says_what_would_reopen_it(page):
-    """Every decision has a section Reopen with the condition for a new decision."""
+def test_each_decision_has_a_section_reopen(page):
+    """The section has the condition under which the decision should be made again."""
     assert re.search(r"^## Reopen\n\S", read(page), re.MULTILINE)
 
 

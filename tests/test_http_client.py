@@ -78,7 +78,7 @@ def test_a_redirect_is_not_followed():
 
 
 def test_the_environment_does_not_change_where_a_request_goes(monkeypatch, tmp_path):
-    """Neither a proxy nor a password from netrc is used."""
+    """Neither a proxy variable nor a password in .netrc is used."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     netrc = tmp_path / "netrc"

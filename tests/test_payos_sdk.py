@@ -1,4 +1,4 @@
-"""PayOS's own library over payctl's HTTP client: what is sent, what comes back, and which limits hold."""
+"""PayOS's own library over payctl's HTTP client: the requests, the responses and the limits."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def account(base, **changes):
 
 @pytest.fixture
 def gateways():
-    """PayOS on loopback."""
+    """Yield a stand-in of PayOS on loopback."""
     with serving(Gateways()) as served:
         yield served
 
 
 def replying(gateways, *, status=200, body=b"", headers=()):
-    """Let PayOS answer with this, and keep the requests that came."""
+    """Let PayOS answer in this way, and return the list of received requests."""
     came = []
 
     def reply(handler):
@@ -52,7 +52,7 @@ def replying(gateways, *, status=200, body=b"", headers=()):
 @pytest.mark.parametrize("prefix", ["", "/", "/proxy/payos"])
 @pytest.mark.parametrize(("link", "sent"), [("a-link", "a-link"), ("a/b?c#d%", "a%2Fb%3Fc%23d%25"), ("vé", "v%C3%A9")])
 def test_the_library_asks_for_a_payment_link(gateways, link, sent, prefix):
-    """With the merchant's keys, below the path of the address, whatever characters the link has."""
+    """The request has the merchant's keys, and its path is correct for any character in the link's id."""
     came = replying(gateways, body=b"{}")
     payment_link(account(gateways.base + prefix), link, TIMEOUT)
     ((method, path, headers),) = came
@@ -81,8 +81,11 @@ def test_the_library_asks_for_a_payment_link(gateways, link, sent, prefix):
         (302, b""),
     ],
 )
-def test_every_answer_comes_back_as_it_was_sent(gateways, ask, status, body):
-    """Once, byte for byte, also if the library refuses it, retries it or fails on it: payctl judges it."""
+def test_each_answer_of_payos_is_returned_unchanged(gateways, ask, status, body):
+    """The library sends one request.
+
+    Payctl gets the answer byte for byte, even if the library would refuse or retry it.
+    """
     came = replying(
         gateways, status=status, body=body, headers=[("Location", "http://127.0.0.1:1/"), ("Retry-After", "9")]
     )
@@ -91,15 +94,15 @@ def test_every_answer_comes_back_as_it_was_sent(gateways, ask, status, body):
 
 
 @pytest.mark.parametrize("ask", [payment_link, confirm_webhook])
-def test_a_compressed_or_endless_answer_is_bounded(gateways, ask):
-    """It is not unpacked, and cut one byte above the limit."""
+def test_a_compressed_or_very_long_answer_of_payos_is_cut(gateways, ask):
+    """Payctl does not decompress the answer, and reads one byte more than its limit."""
     replying(gateways, body=b"\x1f\x8b" + b"x" * 2_000_000, headers=[("Content-Encoding", "gzip")])
     assert len(ask(account(gateways.base), HOOK, TIMEOUT).body) == MAX_BODY_BYTES + 1
 
 
 @pytest.mark.parametrize("ask", [payment_link, confirm_webhook])
-def test_one_deadline_covers_an_answer_that_comes_byte_by_byte(gateways, ask):
-    """The library's own limit is for each read; payctl's is for all of it."""
+def test_one_deadline_covers_an_answer_of_payos_that_comes_byte_by_byte(gateways, ask):
+    """The library's own timeout is for each read. Payctl's deadline is for the whole answer."""
 
     def drip(handler):
         handler.send_response(200)
@@ -121,14 +124,14 @@ def test_one_deadline_covers_an_answer_that_comes_byte_by_byte(gateways, ask):
     ("base", "error"),
     [("http://payos.example", InputError), ("ftp://127.0.0.1", InputError), ("http://127.0.0.1:1", UnavailableError)],
 )
-def test_the_address_is_checked_below_the_library(ask, base, error):
-    """Without TLS only this machine is asked, and no connection is an error of payctl's own."""
+def test_payos_s_address_needs_tls(ask, base, error):
+    """Plain http is allowed for this machine only. A failed connection raises payctl's own UnavailableError."""
     with pytest.raises(error):
         ask(account(base), HOOK, TIMEOUT)
 
 
-def test_the_environment_changes_nothing(gateways, monkeypatch):
-    """Neither a proxy nor the library's own variables."""
+def test_the_environment_does_not_change_the_requests_to_payos(gateways, monkeypatch):
+    """Neither a proxy variable nor the library's own variables have an effect."""
     for name in ("http_proxy", "HTTPS_PROXY", "ALL_PROXY", "PAYOS_BASE_URL"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     came = replying(gateways, body=b"{}")
@@ -138,8 +141,8 @@ def test_the_environment_changes_nothing(gateways, monkeypatch):
 
 @pytest.mark.parametrize("name", ["client_id", "api_key"])
 @pytest.mark.parametrize("value", ["hidden\r\nX: y", "hiddén"])
-def test_a_key_that_http_does_not_allow_is_not_quoted(name, value):
-    """It is an error before a connection is opened, and neither the error nor its cause shows the key."""
+def test_the_error_for_a_payos_key_that_http_does_not_allow_hides_it(name, value):
+    """The error is raised before a connection is opened. Neither the error nor its cause shows the key."""
     with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(UnavailableError) as caught:
         payment_link(account(f"http://127.0.0.1:{listening.getsockname()[1]}", **{name: value}), "a-link", TIMEOUT)
     assert "character that HTTP does not allow" in caught.value.message
@@ -147,8 +150,8 @@ def test_a_key_that_http_does_not_allow_is_not_quoted(name, value):
     assert caught.value.__cause__ is None
 
 
-def test_nothing_secret_is_logged(gateways, caplog):
-    """Not even at the library's loudest."""
+def test_the_payos_library_logs_no_secret(gateways, caplog):
+    """Even at the log level DEBUG no line has a key or an account number."""
     caplog.set_level("DEBUG")
     replying(gateways, body=json.dumps({"code": "00", "data": {"accountNumber": "0071000"}}).encode())
     payment_link(account(gateways.base), "a-link", TIMEOUT)

@@ -15,14 +15,14 @@ def test_no_form_of_a_secret_shows_its_text(shown):
     assert "canary" not in shown(SECRET)
 
 
-def test_a_secret_names_where_it_came_from():
-    """The origin can be shown, and does not make two equal secrets different."""
+def test_a_secret_has_the_name_of_its_source():
+    """The source can be shown. Two equal secrets from different sources are equal."""
     assert SECRET.origin == "MOMO_SECRET_KEY"
     assert Secret("canary").origin == ""
     assert Secret("canary") == SECRET
 
 
 def test_a_secret_cannot_be_pickled():
-    """A pickle would contain the text."""
+    """Pickling a secret raises an error, because the pickle would contain its text."""
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(SECRET)

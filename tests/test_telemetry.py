@@ -96,7 +96,7 @@ def test_log_lines_go_to_the_current_stderr(capsys):
     "body", "query", "payload",
 ])  # fmt: skip
 def test_a_field_with_a_secret_name_is_blanked(name, lines):
-    """The value is blanked whatever it is, also inside a structure."""
+    """The field's value is blanked, of any type and also inside a structure."""
     log_event("tried", **{name: "canary", "inner": {name: ["canary"]}})
     assert lines()[0][name] == "***"
     assert "canary" not in json.dumps(lines())

@@ -238,7 +238,7 @@ def test_the_command_sends_its_spans_by_otlp(engine, database_url, mock_kafka):
 
 
 def test_an_unavailable_collector_does_not_delay_publishing(engine, database_url, mock_kafka):
-    """The events are published, the exit code is 0 and the exporter's time limit holds."""
+    """The events are published with exit code 0, and the exporter stops at its time limit."""
     with engine.begin() as connection:
         insert_events(connection, 3)
     began = time.monotonic()

@@ -112,7 +112,7 @@ class BrokerUnavailableError(UnavailableError):
 
 
 class OutputError(PayctlError):
-    """stdout cannot be written, for example because the disk is full. The result is lost, and no work is."""
+    """stdout cannot be written, for example because the disk is full. The result is lost, but no work is lost."""
 
     code = "OUTPUT"
     advice = "free some space or name another file, then run the command again"

@@ -131,7 +131,7 @@ def test_the_image_has_a_list_of_its_packages(buildah: Buildah, container: str):
     assert "cyclonedx-bom" not in licences
 
 
-def test_the_image_is_a_lambda_function(buildah: Buildah, container: str):
+def test_the_image_can_run_as_a_lambda_function(buildah: Buildah, container: str):
     """The image has Lambda's runtime client, botocore and the three handlers, but not pip."""
     script = (
         "import awslambdaric, botocore.session, importlib.util as u;"
@@ -145,7 +145,7 @@ def test_the_image_is_a_lambda_function(buildah: Buildah, container: str):
 
 
 def test_the_health_check_detects_a_running_publisher(buildah: Buildah, container: str):
-    """The image's health check fails without a fresh health file and passes with one."""
+    """The image's health check fails if the health file is old or missing, and passes if the file is fresh."""
     settings = json.loads(buildah("inspect", "--type", "image", IMAGE))
     check = settings["Docker"]["config"]["Healthcheck"]["Test"]
     assert check[:3] == ["CMD", "sh", "-c"]

@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: a process of its own on a machine where nothing was prepared."""
+"""The demo as a new user runs it: in a process of its own, on a machine without any preparation."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_another_payctl_can_use_the_demo_s_servers(kept):
 
 
 def test_the_demo_s_settings_can_be_pasted_into_a_shell(demo, tmp_path):
-    """The export lines are valid for a shell and complete, and every command that the demo advises exists."""
+    """A shell accepts the export lines, they are complete, and each command that the demo advises exists."""
     out = tmp_path / "out"
     with out.open("wb") as stdout:
         process = subprocess.Popen([*PAYCTL, "demo", "--keep", "-q"], env=clean({}), stdout=stdout)
@@ -206,7 +206,7 @@ def test_the_demo_s_settings_can_be_pasted_into_a_shell(demo, tmp_path):
 
 
 def test_the_demo_uses_the_brokers_of_kafka_brokers(demo, mock_kafka, read_all):
-    """The messages go to KAFKA_BROKERS behind the ones that are there, and no mock cluster is started."""
+    """The demo appends its messages to the topics of KAFKA_BROKERS and starts no mock cluster."""
     producer = Producer({"bootstrap.servers": mock_kafka.bootstrap, "log_level": 0})
     for number in range(20):
         producer.produce("payment.completed", b"somebody else's", str(number))
@@ -238,7 +238,7 @@ def test_the_demo_needs_yes_for_a_remote_cluster(demo):
 
 
 def test_the_demo_names_missing_postgresql_programs(demo, tmp_path):
-    """Without PostgreSQL's programs the error says what to install."""
+    """If PostgreSQL's programs are missing, the error says what to install."""
     (tmp_path / "sitecustomize.py").write_text(
         "import ticketbottle_payctl.sandbox.postgres_binaries as binaries\nbinaries._wheel = binaries._system = list\n",
         "utf-8",

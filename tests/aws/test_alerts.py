@@ -49,7 +49,7 @@ def test_a_missing_queue_raises_no_error_and_is_called_once(cloud):
 
 
 def test_without_queue_or_topic_no_alert_is_sent():
-    """Queue and topic are optional. Without them no AWS client is created."""
+    """Queue and topic are optional. If neither is set, payctl creates no AWS client."""
     DeadEventQueue(None, client=None).send(pointers(3))
     assert AlertTopic(None, env="test", client=None).tell("late_money")
 
@@ -73,7 +73,7 @@ def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind)
 
 
 def test_alerts_of_one_kind_are_limited_to_one_in_five_minutes(cloud, clock):
-    """The next message says how many were left out. The limit of one kind does not delay another kind."""
+    """The next alert has the number of suppressed ones. The limit of one kind does not delay another kind."""
     arn, queue = cloud.topic()
     topic = AlertTopic(arn, env="test", clock=clock)
     assert all(topic.tell("wrong_amount") for _ in range(50))

@@ -1,4 +1,4 @@
-"""AWS's clients: which region they talk to, and what is said if there is none."""
+"""The AWS clients: their region, and the error if no region is configured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REGION = "ap-southeast-1"
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch, tmp_path):
-    """A machine without any configuration of AWS."""
+    """Remove all AWS configuration from the environment."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
@@ -22,7 +22,7 @@ def nowhere(monkeypatch, tmp_path):
 
 
 def test_each_variable_that_the_hint_names_sets_the_region(monkeypatch):
-    """Whoever follows the hint has a client; botocore alone would ignore AWS_REGION."""
+    """Payctl reads each variable in the hint itself, because botocore ignores AWS_REGION."""
     with pytest.raises(ConfigError) as error:
         make_client("secretsmanager")
     named = re.findall(r"[A-Z_]+REGION", error.value.hint)
@@ -33,15 +33,15 @@ def test_each_variable_that_the_hint_names_sets_the_region(monkeypatch):
             assert make_client("secretsmanager").meta.region_name == REGION
 
 
-def test_the_region_of_the_function_comes_first(monkeypatch):
-    """Lambda sets both, and AWS_REGION is the one that every other SDK reads."""
+def test_aws_region_overrides_aws_default_region(monkeypatch):
+    """Lambda sets both variables, and every other AWS SDK reads AWS_REGION."""
     monkeypatch.setenv("AWS_REGION", REGION)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     assert make_client("sqs").meta.region_name == REGION
 
 
-def test_the_region_of_a_profile_is_used(monkeypatch, tmp_path):
-    """Without a variable, botocore's own configuration applies."""
+def test_the_region_of_an_aws_profile_is_used(monkeypatch, tmp_path):
+    """If no variable is set, botocore reads its own configuration file."""
     (tmp_path / "config").write_text(f"[default]\nregion = {REGION}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     assert make_client("sns").meta.region_name == REGION

@@ -60,7 +60,10 @@ def environment_of(counting, clock):
     ],
 )
 def test_a_secret_may_be_text_or_json(cloud, environment_of, stored, current, previous):
-    """A JSON secret has the variable's name, or current and previous. A missing key means that the gateway is off."""
+    """A JSON secret has the variable's name as a key, or the keys current and previous.
+
+    A gateway without its key is off.
+    """
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret(stored)})
     assert (environ.get(KEY), environ.get(f"{KEY}_PREVIOUS")) == (current, previous)
     expected = tuple(Secret(value) for value in (current, previous) if value)
@@ -75,7 +78,7 @@ def test_a_variable_overrides_its_secret(environment_of, counting):
 
 
 def test_a_secret_is_read_when_it_is_first_used(cloud, environment_of, counting):
-    """Making settings and services calls nothing. One call returns every variable of one secret."""
+    """Creating the settings calls no AWS service. The first use reads all variables of a secret with one call."""
     arn = cloud.secret({KEY: "a", "ZALOPAY_APP_ID": "b"})
     environ = environment_of(**{f"{KEY}_SECRET_ARN": arn, "ZALOPAY_APP_ID_SECRET_ARN": arn})
     services = Services(environ)
@@ -119,7 +122,7 @@ def test_a_secret_is_renewed_at_most_once_in_thirty_seconds(cloud, environment_o
 
 
 def test_the_last_known_secret_is_used_during_an_outage(cloud, environment_of, counting, clock):
-    """Secrets Manager is called every 30 seconds only. Without a known value UnavailableError is raised."""
+    """Payctl calls Secrets Manager only every 30 seconds. If no value is known, it raises UnavailableError."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     counting.away = True

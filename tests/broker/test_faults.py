@@ -45,12 +45,12 @@ def test_every_kafka_error_has_exactly_one_fault():
 
 
 def test_an_unknown_kafka_error_is_a_transport_fault():
-    """An error code of a newer broker must not use up the retries of a backlog."""
+    """An error code that payctl does not know costs no retry, because a newer broker may send it in an outage."""
     assert fault_of(KafkaError(31_999)) is Fault.TRANSPORT
 
 
-def test_an_error_that_is_read_back_by_its_name_is_permanent_if_its_code_is():
-    """The row keeps only the name; `show` says by it that an event was tried once."""
+def test_the_name_of_a_kafka_error_is_permanent_if_its_code_is():
+    """The row stores only the error's name. From the name, `payctl show` knows that the event was tried once."""
     errors = [KafkaError(getattr(KafkaError, name)) for name in CODES]
     wrong = [each.name() for each in errors if is_permanent(each.name()) != (fault_of(each) is Fault.PERMANENT)]
     assert wrong == []

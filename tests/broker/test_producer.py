@@ -55,7 +55,7 @@ def test_sending_returns_no_failures_if_kafka_has_every_message(make, mock_kafka
 
 @pytest.mark.parametrize("key", ["a", "", "đơn 💳"])
 def test_a_failure_has_the_message_key_and_its_fault(make, mock_kafka, key):
-    """A failed message is reported by its key with the fault and the broker's error code and reason."""
+    """A failed message is reported by its key with the kind of fault, the broker's error code and the reason."""
     producer = make()
     mock_kafka.fail_next(KafkaError.INVALID_RECORD)
     failures = producer.send(wave(key), 10)
@@ -71,7 +71,10 @@ def test_a_message_that_the_client_refuses_does_not_stop_the_others(make, mock_k
 
 
 def test_sending_to_a_hanging_broker_ends_at_the_timeout(make, mock_kafka):
-    """At the timeout all unresolved messages are transport faults. A new client works when the broker does."""
+    """At the timeout all messages without a report are transport faults.
+
+    When the broker answers again, a new client works.
+    """
     producer = make()
     producer.send(wave("before"), 10)
     mock_kafka.set_rtt(60_000)
@@ -85,7 +88,7 @@ def test_sending_to_a_hanging_broker_ends_at_the_timeout(make, mock_kafka):
 
 
 def test_a_stop_ends_the_wait_for_acknowledgements(make, mock_kafka, monkeypatch):
-    """After a stop, send waits a little for messages in flight and then gives them up."""
+    """After a stop, send waits briefly for messages in flight and then reports them as not delivered."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 0.5)
     producer = make()
     producer.send(wave("before"), 10)
@@ -135,7 +138,7 @@ def test_a_quick_delivery_checks_the_claim_only_once(make):
 
 @pytest.mark.parametrize("reason", ["stopping", "lost"])
 def test_a_stop_or_a_lost_claim_ends_the_wait_for_a_full_queue(make, mock_kafka, monkeypatch, reason):
-    """The producer gives up all messages if it has to end and the client's queue is full."""
+    """If the client's queue is full, a stop or a lost claim makes the producer give up all waiting messages."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 0.5)
     producer = make(queue_buffering_max_messages=2)
     producer.send(wave("before"), 10)
@@ -165,7 +168,7 @@ def test_a_queue_that_stays_full_is_a_transport_fault(make, mock_kafka):
 
 
 class Deaf(Client):
-    """A client that never reports what became of its messages, not even after a purge."""
+    """A client that never reports the result of a message, not even after a purge."""
 
     def flush(self, *_):
         """Return that one message is still unresolved."""
@@ -200,7 +203,7 @@ def test_a_client_with_a_fatal_error_is_replaced_and_the_wave_sent_again(make, m
 
 
 def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
-    """A type is no longer named when its topic works again."""
+    """A probe leaves a type out when its topic works again."""
     producer = make()
     assert producer.probe(5) == {}
     mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -210,7 +213,7 @@ def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
     assert producer.probe(5) == {}
 
 
-def test_a_topic_without_a_leader_is_not_stopped(make, mock_kafka):
+def test_a_probe_accepts_a_topic_without_a_leader(make, mock_kafka):
     """A missing leader is temporary, so the probe reports no fault."""
     mock_kafka.fail_topic("payment.failed", KafkaError.LEADER_NOT_AVAILABLE)
     assert make().probe(5) == {}

@@ -1,4 +1,4 @@
-"""Where `payctl show` looks for the record of an event, and when it may say that there is none."""
+"""The partitions that `payctl show` searches for an event's record, and whether the search was complete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE = timedelta(seconds=10)
 
 @pytest.fixture
 def send(mock_kafka):
-    """Write records of an event into a partition."""
+    """Return a function that writes records of an event into a partition."""
 
     def put(count, event_id, partition):
         producer = Producer({"bootstrap.servers": mock_kafka.bootstrap})
@@ -31,7 +31,7 @@ def send(mock_kafka):
 
 @pytest.fixture
 def search(mock_kafka):
-    """Find the records of an event that was published a moment ago."""
+    """Return a function that finds the records of an event that was published a moment ago."""
 
     def find(patience=PATIENCE):
         now = datetime.now(UTC)
@@ -41,8 +41,11 @@ def search(mock_kafka):
     return find
 
 
-def test_brokers_that_cannot_look_up_by_time_are_read_from_the_oldest_record(send, search):
-    """The record is found however many came after it: this mock cluster has no offsets by time."""
+def test_the_search_reads_all_records_if_brokers_cannot_look_up_by_time(send, search):
+    """The search finds a record with thousands of records behind it.
+
+    The mock cluster cannot look up offsets by time.
+    """
     send(1, "wanted", HOME)
     send(3000, "another", HOME)
     found = search()
@@ -50,14 +53,14 @@ def test_brokers_that_cannot_look_up_by_time_are_read_from_the_oldest_record(sen
 
 
 def test_a_record_that_was_sent_before_partitions_were_added_is_found(send, search):
-    """Its key had another partition then."""
+    """The search also reads the partition that the key had before partitions were added."""
     send(1, "wanted", BEFORE)
     found = search()
     assert ([record.partition for record in found.records], found.partition, found.complete) == ([BEFORE], HOME, True)
 
 
-def test_an_event_that_is_nowhere_is_known_to_be_nowhere(send, search):
-    """Every partition that its key can have had was read to its end."""
+def test_the_search_is_complete_if_it_has_read_every_possible_partition(send, search):
+    """The search finds no record, and it has read each partition that the key may have had to its end."""
     send(10, "another", HOME)
     found = search()
     assert (found.records, found.complete) == ((), True)
@@ -65,6 +68,6 @@ def test_an_event_that_is_nowhere_is_known_to_be_nowhere(send, search):
 
 @pytest.mark.parametrize("number", possible_partitions(KEY.encode(), 3))
 def test_a_partition_that_cannot_be_read_leaves_the_search_incomplete(search, mock_kafka, number):
-    """The record may be there."""
+    """The record may be in the partition that the search could not read."""
     mock_kafka.set_leader(TOPIC, number, -1)
     assert not search().complete

@@ -127,7 +127,7 @@ def test_a_certificate_of_another_host_is_refused(kafka_server):
 
 @pytest.mark.parametrize("wrong", ["missing", "empty", "directory"])
 def test_a_ca_file_without_certificates_is_named(wrong, tmp_path):
-    """The error names KAFKA_CA_FILE before payctl connects to a broker."""
+    """The error names KAFKA_CA_FILE, and payctl does not connect to a broker."""
     paths = {"missing": tmp_path / "none.pem", "empty": tmp_path / "empty.pem", "directory": tmp_path}
     (tmp_path / "empty.pem").write_text("")
     error, seconds = _raised({"KAFKA_BROKERS": "127.0.0.1:1", "KAFKA_SSL": "true", "KAFKA_CA_FILE": str(paths[wrong])})
@@ -172,7 +172,7 @@ def test_a_refusal_is_forgotten_when_the_broker_accepts(kafka):
 
 
 def test_no_repr_shows_the_kafka_password(kafka_server):
-    """Neither the settings nor the producer show the password in their repr."""
+    """The repr of the settings and the repr of the producer do not show the password."""
     settings = Settings.from_env(kafka_server.environment("plain"))
     shown = f"{settings!r} {settings.kafka!r} {settings.kafka.password} {producer_of(settings.environ)!r}"
     assert kafka_server.password not in shown

@@ -50,7 +50,7 @@ def test_aws_iam_uses_oauthbearer_over_tls():
 
 
 def test_the_token_is_a_presigned_url_of_15_minutes():
-    """The token only allows to connect and is valid for at most 900 seconds."""
+    """The token allows only connecting, and it is valid for at most 900 seconds."""
     before = int(time.time())
     token, expires = config_of()["oauth_cb"]("")
     parts, query = url_of(token)
@@ -95,7 +95,7 @@ def test_an_unknown_region_is_a_configuration_error():
 
 
 def test_missing_aws_credentials_are_a_config_error(monkeypatch):
-    """Without AWS credentials payctl raises ConfigError before it connects."""
+    """If AWS credentials are missing, payctl raises ConfigError before it connects."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name)
     with pytest.raises(ConfigError, match="no AWS credentials"):
@@ -131,13 +131,13 @@ except ConfigError as error:
 
 
 def test_only_aws_iam_needs_the_msk_extra():
-    """Without botocore everything else works. The error for aws-iam names the extra to install."""
+    """Other login mechanisms work without botocore. The error for aws-iam names the extra to install."""
     done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRA], capture_output=True, text=True, check=True)
     assert "payctl[msk]" in done.stdout
 
 
 def test_botocore_is_not_imported_for_other_mechanisms():
-    """An installed but unused msk extra costs no import time."""
+    """An installed msk extra does not delay the start if aws-iam is not used."""
     code = "import sys; import ticketbottle_payctl.broker.config; print('botocore' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

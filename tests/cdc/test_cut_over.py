@@ -69,7 +69,7 @@ def publisher(scene):
 
 
 @pytest.mark.parametrize("end", ["stop", "close"])
-def test_hand_over_and_take_back_lose_and_duplicate_no_event(end, scene):
+def test_cut_over_and_cut_back_lose_and_duplicate_no_event(end, scene):
     """Under load each event arrives once, and a payment's events of one topic are in order.
 
     The parameter ``close`` kills the worker, so that the slot's position lags behind the sent events.

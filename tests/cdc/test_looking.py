@@ -1,4 +1,4 @@
-"""What ``stats`` and ``doctor`` say of an outbox that belongs to Debezium."""
+"""The output of ``stats`` and ``doctor`` for an outbox that Debezium publishes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ LATE = timedelta(minutes=10)
 
 @pytest.fixture
 def slot(logical, engine, database_url):  # noqa: ARG001 - restarts the server that the database is in
-    """Debezium's slot. ``slot(active=True)`` also reads from it, as a connector does."""
+    """Yield ``slot(active=True)``.
+
+    The replication slot of Debezium exists, and with ``active`` a reader is connected.
+    """
     opened = []
     with engine.begin() as connection:
         connection.exec_driver_sql(f"CREATE PUBLICATION {PUBLICATION} FOR TABLE outbox")
@@ -44,7 +47,7 @@ def slot(logical, engine, database_url):  # noqa: ARG001 - restarts the server t
 
 
 def drops(cursor):
-    """Drop the slot if nobody reads from it any more."""
+    """Drop the slot if no reader is connected to it any more."""
     cursor.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active")
     return cursor.rowcount
 
@@ -59,8 +62,10 @@ def drops(cursor):
         (True, {"state": "dead"}, "!  1 dead  Debezium publishes this outbox", ["dead"], 5),
     ],
 )
-def test_an_outbox_that_debezium_publishes(slot, engine, database_url, active, event, headline, causes, check):
-    """An active slot is healthy. One that nobody reads means that nothing is published, and no publisher is missed."""
+def test_stats_and_doctor_recognise_an_outbox_that_debezium_publishes(
+    slot, engine, database_url, active, event, headline, causes, check
+):
+    """An active slot is healthy. An idle slot means that nothing is published, and payctl's publisher is not missed."""
     slot(active=active)
     with engine.begin() as connection:
         insert_events(connection, 1, **event)
@@ -75,7 +80,7 @@ def test_an_outbox_that_debezium_publishes(slot, engine, database_url, active, e
 
 
 def subject_of(engine):
-    """A database to look at, without brokers."""
+    """Return a subject with a database and without brokers."""
 
     def absent():
         message = "not configured"

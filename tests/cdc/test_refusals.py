@@ -49,7 +49,7 @@ def test_a_dry_run_of_the_cut_over_changes_nothing(scene):
 
 
 def test_a_refused_event_stops_the_cut_over(scene):
-    """If Kafka refuses an event, sent events are marked, the others stay pending, and no slot is created."""
+    """If Kafka refuses an event, events that were sent are marked, the others stay pending, and no slot is created."""
     insert(scene, 5)
     insert(scene, 1, payload_bytes=2_000_000)
     report = scene.cut_over()
@@ -96,7 +96,7 @@ def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
 
 @pytest.mark.parametrize("publish", [None, "insert, update"])
 def test_the_publication_must_be_for_inserts_only(publish, scene):
-    """Without inserts Debezium gets no event. With updates it gets payctl's own marks."""
+    """Without inserts Debezium gets no event. With updates it gets payctl's own marks as events."""
     scene.query("DROP PUBLICATION payctl_outbox")
     if publish:
         scene.query(f"CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = '{publish}')")
@@ -106,7 +106,7 @@ def test_the_publication_must_be_for_inserts_only(publish, scene):
 
 
 def test_a_transaction_that_never_ends_stops_the_cut_over(scene, monkeypatch):
-    """A slot needs a moment without writing transactions. The wait has a limit and leaves no slot."""
+    """PostgreSQL creates a slot only after older writing transactions end. The wait has a limit and leaves no slot."""
     monkeypatch.setattr(cut_over, "PATIENCE", cut_over.PATIENCE / 60)
     with scene.engine.connect() as connection:
         connection.exec_driver_sql("CREATE TABLE another (id int)")
@@ -128,7 +128,7 @@ def test_a_second_cut_over_is_refused(scene):
 
 
 def test_mark_and_cut_back_need_a_replication_slot(scene):
-    """Without a slot payctl publishes and marks its own events, so both commands are refused."""
+    """If no slot exists, payctl publishes and marks its own events, so both commands are refused."""
     for command in (scene.mark, scene.cut_back):
         with pytest.raises(GuardError, match="no replication slot"):
             command()
@@ -159,7 +159,7 @@ def test_mark_updates_the_events_that_are_in_kafka(scene):
 
 
 def test_the_printed_role_may_run_every_cdc_command(scene, cdc):
-    """The commands work as the role of the printed SQL, and exit with 7 if a guard stops them."""
+    """The role of the printed SQL has every needed privilege. A command that a guard stops exits with 7."""
     insert(scene, 4)
     assert cdc("cut-over", "-n")["dry_run"]
     handed_over = cdc("cut-over", "-y")
@@ -172,7 +172,7 @@ def test_the_printed_role_may_run_every_cdc_command(scene, cdc):
 
 
 def test_cut_over_and_cut_back_need_yes(scene, cdc):
-    """Without ``--yes`` or above the limit payctl exits with 7 and changes nothing, even if no event is pending."""
+    """If ``--yes`` is missing or the limit is exceeded, payctl exits with 7, even if no event is pending."""
     insert(scene, 4)
     assert cdc("cut-over")["error"]["hint"] == "nothing was changed; check with -n, then add --yes"
     assert "--max-affected 4" in cdc("cut-over", "-y", "--max-affected", "3")["error"]["hint"]

@@ -1,4 +1,4 @@
-"""``payctl show`` advises nothing that Debezium's outbox would refuse."""
+"""``payctl show`` advises no command that fails while Debezium publishes the outbox."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
         ("published", None, []),
     ],
 )
-def test_the_commands_fit_an_outbox_that_debezium_publishes(scene, state, error, commands):
-    """The publisher is refused, and a requeued event is not sent: only inserted rows are."""
+def test_show_advises_cdc_commands_while_debezium_publishes(scene, state, error, commands):
+    """Publishing is refused then, and Debezium does not send a requeued event, because it reads only inserted rows."""
     scene.cut_over()
     with scene.engine.begin() as connection:
         insert_events(connection, 1, state=state, last_error=error)

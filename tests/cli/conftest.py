@@ -1,4 +1,4 @@
-"""Ways to run payctl: as a process, as a shell does, and in this process, where many runs are fast."""
+"""Fixtures that run payctl in three ways: as a process, in a shell, and in this process, which is fastest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command that a screen advises works when it is pasted into a shell, with the guards of the profile in use."""
+"""Each command that payctl advises works when it is pasted into a shell, also with the guards of the profile in use."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ CODE = "TB-IT'S ODD $(x)-1D25"
 
 
 def dead(connection, count=1, **more):
-    """Dead events that a replay can help."""
+    """Insert dead events that a replay can repair."""
     insert_events(connection, count, state="dead", age=timedelta(hours=1), **more)
     insert_payments_of_events(connection)
 
 
 def one(connection):
-    """The one event's order."""
+    """Return the order of the only event."""
     return connection.exec_driver_sql('SELECT "orderCode" FROM payments').scalar_one()
 
 
 def dead_with_blanks(connection):
-    """A dead event whose id has blanks and begins with a hyphen."""
+    """Insert a dead event whose id has spaces and begins with a hyphen."""
     dead(connection)
     connection.exec_driver_sql("UPDATE outbox SET id = '-- of hand'")
     return one(connection)
 
 
 def blocked(connection):
-    """A success behind a dead failure of its payment."""
+    """Insert a success behind a dead failure of its payment."""
     insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", age=timedelta(hours=2), aggregates=1)
     dead(connection)
     first = 'SELECT "aggregateId" FROM outbox ORDER BY "createdAt" LIMIT 1'
@@ -63,21 +63,21 @@ def blocked(connection):
 
 
 def pending(connection, age):
-    """A pending event."""
+    """Insert a pending event."""
     insert_events(connection, 1, age=age)
     insert_payments_of_events(connection)
     return one(connection)
 
 
 def published(connection):
-    """A published event."""
+    """Insert a published event."""
     insert_events(connection, 1, state="published", age=timedelta(hours=1))
     insert_payments_of_events(connection)
     return one(connection)
 
 
 def unpaid(connection):
-    """An order whose callback never came."""
+    """Insert an order whose callback never came."""
     return insert_payment(connection, provider="MOMO", order_code=CODE, age=timedelta(hours=2)).order_code
 
 
@@ -106,7 +106,7 @@ SCREENS = {
 
 @pytest.fixture
 def shell(tmp_path, database_url, mock_kafka):
-    """Run a line in bash, where payctl is the one of this environment; the configuration has the profile prod."""
+    """Return a function that runs a line in bash with this environment's payctl and the profile prod."""
 
     def run(line, guard):
         url = json.dumps(database_url)
@@ -126,7 +126,7 @@ def shell(tmp_path, database_url, mock_kafka):
 
 
 def typed(arguments, guard):
-    """The command as an operator types it, with what the guard of the profile asks for."""
+    """Return the command with the options that the profile's guard requires."""
     changes = "-y" in arguments
     words = ["-p", "prod", "--config", "config.toml"] if guard else []
     words += ["--max-affected", "9"] if "max_affected" in guard and changes else []
@@ -135,7 +135,7 @@ def typed(arguments, guard):
 
 
 def as_pasted(command):
-    """The command, with the answer to its question."""
+    """Return the command with the answer to its question."""
     asks = command.removeprefix("payctl ").startswith(ASKING)
     return (
         command.replace("payctl replay", "payctl replay -y", 1)
@@ -147,7 +147,7 @@ def as_pasted(command):
 @pytest.mark.parametrize("guard", PROFILES)
 @pytest.mark.parametrize("screen", SCREENS)
 def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen, guard):
-    """Each line of the screen that is a command of payctl, in the order in which a person would paste them."""
+    """Each command that an output of payctl advises is accepted, in the order in which a person would paste them."""
     prepare, least = SCREENS[screen]
     with engine.begin() as connection:
         arguments = prepare(connection)
@@ -161,8 +161,8 @@ def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen,
 
 
 @pytest.mark.parametrize("guard", PROFILES)
-def test_the_resume_that_a_run_advises_is_accepted(engine, shell, guard):
-    """`runs show` of a run that stopped, for another operator than the one who started it."""
+def test_the_advised_command_of_a_stopped_run_resumes_it(engine, shell, guard):
+    """`payctl runs show` advises the command, which works for another operator than the first one."""
     with engine.begin() as connection:
         dead(connection, 3)
     rules = PROFILES[guard]

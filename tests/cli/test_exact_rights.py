@@ -1,4 +1,4 @@
-"""The privileges that `payctl doctor` requires for a task are all needed and are enough."""
+"""The privileges that `payctl doctor` requires for a task. All of them are needed, and no other one is."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ def test_the_required_privileges_are_enough(task, granted, codes):
 
 @pytest.mark.parametrize(("task", "missing"), [(task, one) for task in COMMANDS for one in PRIVILEGES.get(task, ())])
 def test_each_required_privilege_is_needed(task, missing, granted, codes):
-    """Without one of them a command exits with 3, and the doctor does not allow the task."""
+    """If one required privilege is missing, a command exits with 3 and the doctor does not allow the task."""
     found, said = codes(task, granted([one for one in PRIVILEGES[task] if one != missing]))
     assert (3 in found, said) == (True, False)

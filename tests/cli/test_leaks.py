@@ -1,4 +1,4 @@
-"""Canaries in every secret: no command may print one in any format or at any log level."""
+"""Every secret has a marker value, and no command prints one of them in any format or at any log level."""
 
 from __future__ import annotations
 

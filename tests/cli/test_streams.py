@@ -1,4 +1,4 @@
-"""Closed, full and abandoned streams: no command takes them for a bug, and none undoes or denies what it did."""
+"""Closed and full output streams: no command reports an internal error, and a finished change is reported as done."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ THREE = ("all closed", "both full", "stdout without reader")
 
 @pytest.fixture
 def ran():
-    """Run payctl with some of its streams unusable; exit code, stdout and stderr."""
+    """Return a function that runs payctl with unusable streams and returns exit code, stdout and stderr."""
 
     def run(streams, *arguments, **environment):
         reader, writer = os.pipe()
@@ -71,13 +71,13 @@ def ran():
 
 @pytest.fixture
 def places(database_url, mock_kafka):
-    """The settings of a database of the test's own and of the mock cluster."""
+    """Return the settings of the test's own database and of the mock cluster."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in registry.COMMANDS if entry.name not in LASTING])
-def test_a_reading_command_on_unusable_streams(name, ran, places):
-    """Its exit code is the usual one; only a full stdout makes 4 out of 0."""
+def test_a_reading_command_keeps_its_exit_code_on_unusable_streams(name, ran, places):
+    """Only a full stdout changes the exit code, from 0 to 4."""
     arguments = [*name.split(), *READ.get(name, []), "-o", "json"]
     usual = ran("", *arguments, **places)
     assert usual.returncode != 1, usual.stderr
@@ -89,8 +89,8 @@ def test_a_reading_command_on_unusable_streams(name, ran, places):
 
 @pytest.mark.parametrize("arguments", [["version"], ["--help"], ["runs"]])
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
-def test_help_and_answers_on_unusable_streams(streams, arguments, ran):
-    """A full stdout is named as a full disk, and nothing is ever called a bug."""
+def test_help_and_version_on_unusable_streams_report_no_internal_error(streams, arguments, ran):
+    """A full stdout is reported as a full disk."""
     result = ran(streams, *arguments)
     refused = arguments == ["runs"]
     assert result.returncode == (2 if refused else 4 if streams.startswith(">/dev/full") else 0), result.stderr
@@ -101,16 +101,16 @@ def test_help_and_answers_on_unusable_streams(streams, arguments, ran):
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", [["--help"], ["version", "-o", "json"], ["--version"]])
-def test_a_full_disk_is_named_with_and_without_a_buffer(arguments, unbuffered, ran):
-    """Images often set PYTHONUNBUFFERED; a write then fails at another moment."""
+def test_a_full_stdout_is_reported_with_and_without_a_buffer(arguments, unbuffered, ran):
+    """Container images often set PYTHONUNBUFFERED, so a write fails earlier."""
     result = ran(">/dev/full", *arguments, PYTHONUNBUFFERED=unbuffered)
     assert result.returncode == 4
     assert "no space left on device" in result.stderr
 
 
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
-def test_a_shell_that_asks_for_completions_gets_no_traceback(streams, ran):
-    """Whatever it does with the answer."""
+def test_completion_on_unusable_streams_prints_no_traceback(streams, ran):
+    """The shell may close the streams of payctl in any way."""
     asked = {"_PAYCTL_COMPLETE": "complete_bash", "COMP_WORDS": "payctl st", "COMP_CWORD": "1"}
     result = ran(streams, **asked)
     assert result.returncode == (4 if streams.startswith(">/dev/full") else 0)
@@ -120,8 +120,8 @@ def test_a_shell_that_asks_for_completions_gets_no_traceback(streams, ran):
 @pytest.mark.parametrize(
     ("which", "form"), [*((which, "ndjson") for which in STREAMS), ("full stdout", "csv"), ("full stdout", "table")]
 )
-def test_a_long_list_on_unusable_streams(which, form, ran, places, engine):
-    """Rows that are written as they are read: nothing but a full disk is an error."""
+def test_a_long_list_on_unusable_streams_fails_only_on_a_full_disk(which, form, ran, places, engine):
+    """Payctl writes the rows while it reads them. A closed stream is not an error."""
     streams = STREAMS[which]
     with engine.begin() as connection:
         insert_events(connection, 500)
@@ -146,7 +146,7 @@ CHANGES = {
 
 @pytest.fixture
 def world(engine):
-    """Two pending events, one that is old and published, and a dead one."""
+    """Insert two pending events, an old published event and a dead event."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published", age=timedelta(days=30))
         insert_events(connection, 1, state="dead", last_error="x")
@@ -159,8 +159,8 @@ def world(engine):
 @pytest.mark.usefixtures("world")
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_is_made_and_reported_as_made(name, streams, ran, places, engine):
-    """Exit 0, because the work is committed; a full disk is still named for the person."""
+def test_a_change_on_unusable_streams_is_committed_and_exits_with_0(name, streams, ran, places, engine):
+    """The work is committed, so the exit code is 0. A message on stderr still reports a full disk."""
     arguments, sql, expected = CHANGES[name]
     result = ran(streams, *arguments, "-o", "json", **places)
     with engine.connect() as connection:
@@ -171,8 +171,8 @@ def test_a_change_is_made_and_reported_as_made(name, streams, ran, places, engin
 
 
 @pytest.mark.parametrize("streams", [each for each in STREAMS.values() if "2>" in each])
-def test_a_publisher_goes_on_without_a_stderr(streams, places, engine):
-    """What comes after the first word that could not be said is published too, and SIGTERM ends it as usual."""
+def test_a_publisher_continues_without_a_stderr(streams, places, engine):
+    """The publisher also publishes the events after the first failed log line, and SIGTERM ends it as usual."""
     reader, writer = os.pipe()
     os.close(reader)
     command = ["/bin/bash", "-c", f'exec 9>&{writer}; exec "$@" {streams} 9>&-', "bash", *PROCESS]

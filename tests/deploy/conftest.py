@@ -17,7 +17,7 @@ INSIDE = tuple(name for name in FUNCTIONS if name not in OUTSIDE)
 
 
 def missing(reason):
-    """Skip the test at home and fail it in CI."""
+    """Skip the test on a developer's machine and fail it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -59,13 +59,13 @@ def functions(of_type):
 
 @pytest.fixture(scope="session")
 def inside(functions):
-    """The properties of the functions in the VPC."""
+    """Return the properties of the functions in the VPC."""
     return {name: functions[name] for name in INSIDE}
 
 
 @pytest.fixture(scope="session")
 def statements(of_type):
-    """Every statement of what a role may do, as ``(logical id, statement)``, conditional ones included."""
+    """Return each statement of a role's policies as ``(logical id, statement)``, with the conditional ones."""
     found = []
     for logical, role in of_type("IAM::Role").items():
         for policy in role.get("Policies", []):
@@ -77,7 +77,7 @@ def statements(of_type):
 
 @pytest.fixture(scope="session")
 def tools():
-    """The interpreter of the environment that has AWS's own transformation."""
+    """Return the Python interpreter of the environment with AWS's own transformation."""
     python = ROOT / ".venv-aws" / "bin" / "python"
     if not python.exists():
         missing("the template's tools are not installed: make template")
@@ -86,7 +86,7 @@ def tools():
 
 @pytest.fixture(scope="session")
 def generate(tools):
-    """``generate(*arguments)`` runs the generator in the environment of the template's tools."""
+    """Return ``generate(*arguments)``, which runs the generator in the environment of the template's tools."""
 
     def run(*arguments, **environ):
         command = [str(tools), "-m", "deploy.generate", *arguments]

@@ -38,7 +38,7 @@ def test_every_alarm_watches_a_metric_that_the_code_emits(of_type):
 
 
 def test_a_metric_that_is_not_in_the_list_cannot_be_watched():
-    """A misspelt metric is an error when the template is made."""
+    """The generator of the template raises an error for a misspelt metric."""
     with pytest.raises(KeyError):
         ours(Function.WEBHOOK, "WebhookAcepted")
     with pytest.raises(ValueError, match="does not emit"):
@@ -57,7 +57,7 @@ def test_every_metric_of_the_list_is_emitted_by_the_functions(root):
 
 
 def test_an_alarm_on_missing_data_watches_a_metric_that_is_always_emitted():
-    """Otherwise a quiet night would set off the alarm."""
+    """With a metric that is emitted only for traffic, a quiet night would set off the alarm."""
     strict = [alarm for alarm in ALARMS if alarm.silence == "breaching" and alarm.watch.namespace == NAMESPACE]
     assert strict
     assert all(BY_NAME[alarm.watch.name].always for alarm in strict)
@@ -79,7 +79,7 @@ def test_the_duration_alarms_fire_before_the_timeout(functions):
     """The alarm on a function's duration fires before Lambda ends the function."""
     slow = {alarm.name: alarm for alarm in ALARMS if alarm.watch.name == "Duration"}
     watched = {alarm.watch.dimensions["FunctionName"]["Ref"] for alarm in slow.values()}
-    assert watched == set(functions) - {"BeforeTrafficFunction"}  # CodeDeploy sees to that one
+    assert watched == set(functions) - {"BeforeTrafficFunction"}  # CodeDeploy reacts to this alarm
     for alarm in slow.values():
         timeout = functions[alarm.watch.dimensions["FunctionName"]["Ref"]]["Timeout"] * 1000
         assert 0.8 * timeout <= alarm.above < timeout
@@ -108,7 +108,7 @@ def test_every_urgent_alarm_pages(of_type):
 
 
 def refused_share(refused, received, expression):
-    """The value of the alarm's expression, as CloudWatch computes it for one period."""
+    """Return the value of the alarm's expression, as CloudWatch computes it for one period."""
     found = re.fullmatch(r"IF\(all > 0 AND part >= (\d+), 100 \* part / all, 0\)", expression)
     return 100 * refused / received if received > 0 and refused >= int(found[1]) else 0
 
@@ -119,8 +119,8 @@ def refused_share(refused, received, expression):
      (250, 1000, True), (1000, 1000, True)],
 )  # fmt: skip
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_a_gateway_whose_callbacks_are_refused_pages_at_any_traffic(of_type, gateway, refused, received, rings):
-    """Three refused callbacks of a quiet quarter of an hour page, as a fifth of a sale's thousands do."""
+def test_an_alarm_pages_if_a_gateway_s_callbacks_are_refused(of_type, gateway, refused, received, rings):
+    """The alarm pages if at least 3 callbacks and a fifth of all are refused within 15 minutes."""
     alarm = of_type("CloudWatch::Alarm")[f"{NAMES[gateway]}RefusedAlarm"]
     share, part, whole = alarm["Metrics"]
     assert (alarm["ComparisonOperator"], whole["MetricStat"]["Period"]) == ("GreaterThanThreshold", 900)
@@ -136,8 +136,8 @@ def test_a_gateway_whose_callbacks_are_refused_pages_at_any_traffic(of_type, gat
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_a_gateway_that_no_longer_calls_pages(of_type, gateway):
-    """Two hours of payments without a callback page, and so do payments that stay pending half an hour after."""
+def test_an_alarm_pages_if_a_gateway_no_longer_calls(of_type, gateway):
+    """The alarms page after two hours of payments without a callback, or if most payments stay pending."""
     alarms, (composite,) = of_type("CloudWatch::Alarm"), of_type("CloudWatch::CompositeAlarm").values()
     for name, metric, threshold in (
         ("Silent", "CallbackSilence", 7200),
@@ -149,8 +149,8 @@ def test_a_gateway_that_no_longer_calls_pages(of_type, gateway):
         assert f"${{{NAMES[gateway]}{name}Alarm}}" in composite["AlarmRule"]["Fn::Sub"]
 
 
-def test_a_closed_door_pages(of_type):
-    """The probe's forgeries must be refused. If none is, or the probe does not run, somebody is woken."""
+def test_an_alarm_pages_if_no_forgery_of_the_probe_is_refused(of_type):
+    """The alarm also pages if the probe does not run."""
     alarm = of_type("CloudWatch::Alarm")["DoorClosedAlarm"]
     assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("ProbeRefused", 1, "Minimum")
     assert (alarm["ComparisonOperator"], alarm["TreatMissingData"]) == ("LessThanThreshold", "breaching")
@@ -160,8 +160,8 @@ def test_a_closed_door_pages(of_type):
     assert "${DoorClosedAlarm}" in composite["AlarmRule"]["Fn::Sub"]
 
 
-def test_the_first_unreadable_callback_rings(of_type):
-    """A gateway that changed its format is known with the first genuine callback that payctl cannot act on."""
+def test_an_alarm_fires_at_the_first_unreadable_callback(of_type):
+    """A genuine callback that payctl cannot read may mean that a gateway has changed its format."""
     alarm = of_type("CloudWatch::Alarm")["UnreadableAlarm"]
     assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("WebhookUnreadable", 0, "Sum")
     assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Period"]) == (1, 1, 60)
@@ -185,7 +185,7 @@ def test_every_function_of_the_code_is_in_the_template(functions):
 
 
 def test_the_retention_of_logs_depends_on_the_environment(template, of_type):
-    """Every log group has a retention, and the production logs are kept for at least 30 days."""
+    """Each log group has a retention. Production keeps its logs for at least 30 days."""
     for logical, group in of_type("Logs::LogGroup").items():
         assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}, logical
     days = template["Parameters"]["LogRetentionDays"]

@@ -1,4 +1,4 @@
-"""A domain of one's own in front of the API, as an option."""
+"""The stack's optional own domain in front of the API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OUTPUTS = {"ZaloPayCallback": "zalopay", "PayOsWebhook": "payos", "VnPayIpn": "v
 
 
 def stages(of_type):
-    """The stages by the API that they belong to."""
+    """Return the stages by their API."""
     return {one["ApiId"]["Ref"]: (name, one) for name, one in of_type("ApiGatewayV2::Stage").items()}
 
 
@@ -28,7 +28,7 @@ def stages(of_type):
     ],
 )
 def test_the_domain_leads_to_the_apis(template, of_type, mapping, api, key, condition):
-    """The open addresses are at the top of the domain, the hidden ones under the present and the previous path."""
+    """Open addresses start at the root of the domain, and hidden ones below the current or the previous hidden path."""
     ((name, domain),) = of_type("ApiGatewayV2::DomainName").items()
     (configuration,) = domain["DomainNameConfigurations"]
     assert configuration["CertificateArn"] == {"Ref": "CertificateArn"}
@@ -43,7 +43,7 @@ def test_the_domain_leads_to_the_apis(template, of_type, mapping, api, key, cond
 
 
 def test_the_hidden_api_has_every_gateway_and_limits_of_its_own(of_type):
-    """A gateway's callbacks under the hidden path share no bucket with a stranger's under the open one."""
+    """Requests of strangers to the open address do not use up the rate limit of the hidden address."""
     routes = {one["RouteKey"]: one for one in of_type("ApiGatewayV2::Route").values()}
     gateways = {resolve(Request(*key.split(" "), "", b"")).name for key in routes}
     assert gateways == set(GATEWAYS)
@@ -58,7 +58,7 @@ def test_the_hidden_api_has_every_gateway_and_limits_of_its_own(of_type):
 
 
 def test_only_the_hidden_path_leads_to_the_hidden_api(of_type):
-    """Its own address is closed, and so is the other API's if the open addresses are switched off."""
+    """The hidden API's own address is closed. The open API's is closed too if open addresses are switched off."""
     apis = of_type("ApiGatewayV2::Api")
     assert apis["HiddenApi"]["DisableExecuteApiEndpoint"] is True
     closed = {"disableExecuteApiEndpoint": {"Fn::If": ["HasOpenPaths", False, True]}}
@@ -66,14 +66,14 @@ def test_only_the_hidden_path_leads_to_the_hidden_api(of_type):
 
 
 @pytest.mark.parametrize("path", ["/webhook/zalopay", "/a-hidden-path-of-24-chars/webhook/zalopay"])
-def test_the_webhook_knows_the_gateway_under_any_path(path):
-    """API Gateway may pass on the path with the mapping's key or without it."""
+def test_the_webhook_recognises_the_gateway_below_a_hidden_path(path):
+    """API Gateway may pass the path with or without the hidden part."""
     assert resolve(Request("POST", path, "", b"")).name == "zalopay"
 
 
 @pytest.mark.parametrize("name", ["HiddenPath", "PreviousHiddenPath"])
-def test_a_hidden_path_is_long_enough(template, name):
-    """Sixteen random bytes, as text: nobody guesses it. A short word is refused."""
+def test_a_short_hidden_path_is_refused(template, name):
+    """A hidden path has the length of sixteen random bytes, so that it cannot be guessed."""
     pattern = template["Parameters"][name]["AllowedPattern"]
     assert re.fullmatch(pattern, secrets.token_urlsafe(16))
     assert re.fullmatch(pattern, "")
@@ -81,8 +81,8 @@ def test_a_hidden_path_is_long_enough(template, name):
 
 
 @pytest.mark.parametrize(("output", "path"), OUTPUTS.items())
-def test_the_outputs_name_the_address_that_the_gateways_call(template, output, path):
-    """It is the hidden one if there is one, else the domain's, else the API's own."""
+def test_the_stack_s_outputs_have_the_address_for_the_gateways(template, output, path):
+    """The output has the hidden address if there is one, otherwise the domain's, and otherwise the API's own."""
     text, values = template["Outputs"][output]["Value"]["Fn::Sub"]
     assert text == f"https://${{Host}}${{Prefix}}/webhook/{path}"
     condition, domain, own = values["Host"]["Fn::If"]
@@ -91,8 +91,8 @@ def test_the_outputs_name_the_address_that_the_gateways_call(template, output, p
     assert values["Prefix"] == {"Fn::If": ["HasHiddenPath", {"Fn::Sub": "/${HiddenPath}"}, ""]}
 
 
-def test_the_probe_comes_in_by_the_same_address(functions, template):
-    """A certificate that expired or a record that was deleted closes the door too."""
+def test_the_probe_calls_the_address_that_the_gateways_call(functions, template):
+    """Because of that, the probe also detects an expired certificate or a deleted DNS record."""
     text, values = functions["ProbeFunction"]["Environment"]["Variables"]["PAYCTL_PROBE_URL"]["Fn::Sub"]
     assert text == "https://${Host}${Prefix}"
     assert values == template["Outputs"]["ZaloPayCallback"]["Value"]["Fn::Sub"][1]
@@ -102,20 +102,20 @@ def test_the_probe_comes_in_by_the_same_address(functions, template):
     ("rule", "parameter"),
     [("ADomainNeedsACertificate", "CertificateArn"), ("ProductionTellsSomebody", "AlarmEmail")],
 )
-def test_what_is_needed_together_is_asked_for(template, rule, parameter):
-    """CloudFormation refuses the deployment and says which parameter is empty."""
+def test_the_template_refuses_an_empty_parameter_that_is_needed(template, rule, parameter):
+    """A domain needs CertificateArn, and production needs AlarmEmail. CloudFormation names the empty parameter."""
     ((assertion,),) = [template["Rules"][rule]["Assertions"]]
     assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
     assert parameter in assertion["AssertDescription"]
 
 
-def test_production_bounds_the_webhook(template):
-    """Without a bound a flood would open as many database connections as there are webhooks."""
+def test_production_needs_a_limit_of_concurrent_webhooks(template):
+    """If there were no limit, a flood of requests would open one database connection for each webhook."""
     (assertion,) = template["Rules"]["ProductionBoundsItsConnections"]["Assertions"]
     assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedWebhook"}, 0]}]}
 
 
-def test_no_metric_is_paid_for_that_nobody_reads(of_type):
-    """Metrics of each route cost extra, and no alarm and no graph uses them."""
+def test_the_api_has_no_metrics_for_each_route(of_type):
+    """Metrics of single routes cost extra, and no alarm and no graph uses them."""
     assert "DetailedMetricsEnabled" not in json.dumps(of_type("ApiGatewayV2::Stage"))
     assert "Route" not in json.dumps(of_type("CloudWatch::Alarm"))

@@ -1,4 +1,4 @@
-"""The configuration of the functions and of what calls them."""
+"""The configuration of the functions and of the services that call them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def integrations(of_type):
     ]
 
 
-def test_the_basics_are_said(functions):
-    """Every setting of a function that costs money or can fail has an explicit value."""
+def test_each_function_has_explicit_basic_settings(functions):
+    """Every setting of a function that can cost money or fail has an explicit value in the template."""
     for function in functions.values():
         assert function["Runtime"] in RUNTIMES
         assert function["Architectures"] == [{"Ref": "Architecture"}]
         assert {"Timeout", "MemorySize", "VpcConfig", "Role", "Layers"} <= function.keys()
         assert function["LoggingConfig"]["LogFormat"] == "JSON"
-        # Lambda takes a line without a level, such as a metric, for INFO: a stricter filter would drop it.
+        # Lambda gives a line without a level, such as a metric, the level INFO. A stricter filter would drop it.
         assert function["LoggingConfig"]["ApplicationLogLevel"] == "DEBUG"
         assert function["LoggingConfig"]["SystemLogLevel"] == "INFO"
         assert function["Environment"]["Variables"]["LOG_LEVEL"] == {"Ref": "LogLevel"}
@@ -46,14 +46,14 @@ def test_the_basics_are_said(functions):
         assert "SnapStart" not in function
 
 
-def test_the_handlers_are_there(functions):
+def test_each_function_s_handler_exists(functions):
     """Every handler of the template can be imported and called."""
     for function in functions.values():
         module, name = function["Handler"].rsplit(".", 1)
         assert callable(getattr(importlib.import_module(module), name))
 
 
-def test_the_layer_is_for_the_functions(functions, of_type):
+def test_the_layer_fits_the_functions(functions, of_type):
     """The layer and the functions have the same runtime and architecture."""
     (layer,) = of_type("Lambda::LayerVersion").values()
     for function in functions.values():
@@ -61,8 +61,8 @@ def test_the_layer_is_for_the_functions(functions, of_type):
         assert layer["CompatibleArchitectures"] == function["Architectures"]
 
 
-def test_the_environment_holds_no_secret(functions, values):
-    """A secret variable has the ARN of its secret, and no value is resolved at deployment."""
+def test_the_functions_environment_has_no_secret_value(functions, values):
+    """A secret variable has the ARN of its secret, and CloudFormation resolves no secret value."""
     for function in functions.values():
         variables = function["Environment"]["Variables"]
         assert len(json.dumps(variables)) < 4000
@@ -76,7 +76,7 @@ def test_the_environment_holds_no_secret(functions, values):
         }  # fmt: skip
 
 
-def test_the_webhook_knows_every_key_that_signs(functions):
+def test_the_webhook_function_gets_every_key_that_signs_callbacks(functions):
     """Exactly the fields that sign callbacks come from the gateways' secret."""
     signing = {field.env for gateway in GATEWAYS.values() for field in gateway.fields if field.signs_callbacks}
     variables = functions["WebhookFunction"]["Environment"]["Variables"]
@@ -84,8 +84,8 @@ def test_the_webhook_knows_every_key_that_signs(functions):
     assert given == {f"{name}_SECRET_ARN" for name in signing}
 
 
-def test_every_plain_setting_is_one(functions, root):
-    """Every variable of the template exists in the code, because a misspelt one would be ignored silently."""
+def test_every_variable_of_the_template_exists_in_the_code(functions, root):
+    """A misspelt variable of the template would have no effect and cause no error."""
     folders = (root / "ticketbottle_payctl", root / "lambda_entrypoints")
     known = "\n".join(path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py"))
     for function in functions.values():
@@ -93,8 +93,8 @@ def test_every_plain_setting_is_one(functions, root):
         assert {name for name in names if f'"{name}"' not in known} <= {"PGSSLMODE", "PGSSLROOTCERT"}
 
 
-def test_the_defaults_are_the_codes(template):
-    """The template's defaults of batch size, retries, retention and loop are those of the code."""
+def test_the_template_s_defaults_equal_the_code_s_defaults(template):
+    """Batch size, retries, retention and loop seconds have the same defaults in the template and in the code."""
     parsed = settings.Settings.from_env({})
     defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
     assert defaults["BatchSize"] == parsed.batch_size
@@ -105,12 +105,12 @@ def test_the_defaults_are_the_codes(template):
     assert set(template["Parameters"]["LogLevel"]["AllowedValues"]) <= LEVELS.keys()
 
 
-def test_the_loop_ends_long_before_the_function(template, functions):
+def test_the_publishing_loop_ends_60_seconds_before_the_function(template, functions):
     """Events in flight at the end of the loop have 60 seconds to survive a change of Kafka's leader."""
     assert functions["PublishOutboxFunction"]["Timeout"] - template["Parameters"]["LoopSeconds"]["MaxValue"] >= 60
 
 
-def test_each_gateway_has_its_routes(of_type):
+def test_each_gateway_has_a_route_of_the_api(of_type):
     """Every gateway has a route with its method, and every route leads to a gateway."""
     called = {(method, path) for method, path, _ in integrations(of_type)}
     gateways = {(method, resolve(Request(method, path, "", b"")).name) for method, path in called}
@@ -119,8 +119,8 @@ def test_each_gateway_has_its_routes(of_type):
     assert {path.rsplit("/", 1)[0] for _, path in called} == {"/webhook"}
 
 
-def test_the_api_waits_for_the_function(of_type, functions):
-    """The function's time-out is shorter than the API's, so that the gateway gets payctl's reply."""
+def test_the_api_waits_longer_than_the_webhook_function_runs(of_type, functions):
+    """The function's timeout is shorter than the API's, so the gateway always gets payctl's reply."""
     for _, _, integration in integrations(of_type):
         assert integration["payloadFormatVersion"] == "2.0"
         assert functions["WebhookFunction"]["Timeout"] * 1000 < integration["timeoutInMillis"] <= 30_000
@@ -136,16 +136,19 @@ def test_the_api_waits_for_the_function(of_type, functions):
         ("ProbeFunction", 0, 60),
     ],
 )
-def test_a_tick_that_fails_for_good_is_kept(of_type, function, retries, age):
-    """Lambda's retries are bounded, and a run that failed for good is in the queue."""
+def test_a_scheduled_run_that_fails_for_good_goes_to_the_dead_letter_queue(of_type, function, retries, age):
+    """Lambda retries a failed run a limited number of times. Then the run's event goes to the queue."""
     configs = {each["FunctionName"]["Ref"]: each for each in of_type("Lambda::EventInvokeConfig").values()}
     assert configs[function]["MaximumRetryAttempts"] == retries
     assert configs[function]["MaximumEventAgeInSeconds"] == age
     assert configs[function]["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0] == "InvocationDlq"
 
 
-def test_the_schedules(of_type):
-    """Schedules run every minute, every five minutes and every night in Vietnam, and two stacks share no name."""
+def test_the_functions_run_at_their_scheduled_times(of_type):
+    """Schedules run every minute, every five minutes and every night in Vietnam.
+
+    Their names contain the stack's name.
+    """
     schedules = of_type("Scheduler::Schedule")
     assert len(schedules) == 4
     for schedule in schedules.values():
@@ -157,8 +160,8 @@ def test_the_schedules(of_type):
     assert when == {"rate(1 minute)": None, "rate(5 minutes)": None, "cron(30 3 * * ? *)": "Asia/Ho_Chi_Minh"}
 
 
-def test_the_processor_may_write_the_topics_it_writes(of_type, values):
-    """With aws-iam the role allows exactly the topics of the code."""
+def test_the_processor_s_role_allows_exactly_the_topics_of_the_code(of_type, values):
+    """With aws-iam the role of the publisher's function allows writing to the code's topics and to no other one."""
     policy = of_type("IAM::Role")["PublishOutboxRole"]["Policies"]
     named = {text for text in values(policy) if "${Topics}" in text}
     assert named == {",".join(f"${{Topics}}/{topic}" for topic in TOPICS.values())}
@@ -173,8 +176,8 @@ def test_the_processor_may_write_the_topics_it_writes(of_type, values):
         ("WatchPaymentsFunction", {"DatabaseIngress", "EndpointIngress"}),
     ],
 )
-def test_a_first_tick_finds_its_way_and_its_permissions(template, function, ways):
-    """The function waits for the rules that let it in, and its role has every permission from the start."""
+def test_a_function_s_permissions_exist_before_its_first_run(template, function, ways):
+    """The function depends on its network rules, and its role has all permissions from the start."""
     resource = template["Resources"][function]
     assert set(resource["DependsOn"]) == ways
     schedules = {
@@ -195,7 +198,7 @@ def test_samconfig_is_complete(root, template, environment):
     deploy = config[environment]["deploy"]["parameters"]
     given = dict(each.split("=", 1) for each in deploy["parameter_overrides"])
     required = {name for name, parameter in template["Parameters"].items() if "Default" not in parameter}
-    assert "Release" not in given  # `make deploy` makes it
+    assert "Release" not in given  # `make deploy` gives it
     assert required - {"CodeBucket", "CodeKey", "LayerKey"} <= given.keys() <= template["Parameters"].keys()
     assert given["Environment"] == environment
     for name, value in given.items():

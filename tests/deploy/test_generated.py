@@ -6,14 +6,14 @@ import json
 import re
 
 
-def test_what_is_generated_is_current(generate):
-    """`make template` would change nothing, whatever the region is."""
+def test_the_generated_template_is_current(generate):
+    """`make template` would change no file, in any region."""
     result = generate("--check", AWS_DEFAULT_REGION="eu-central-1")
     assert result.returncode == 0, result.stderr
 
 
-def test_nothing_is_left_of_sam(template):
-    """Plain CloudFormation needs no SAM transformation and no permission to create one."""
+def test_the_generated_template_is_plain_cloudformation(template):
+    """Plain CloudFormation needs neither the SAM transform nor the permission to use it."""
     assert "Transform" not in template
     assert [one["Type"] for one in template["Resources"].values() if "Serverless" in one["Type"]] == []
 

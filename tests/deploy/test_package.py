@@ -133,7 +133,7 @@ def test_two_builds_of_the_same_sources_have_the_same_bytes(built, contents):
 
 
 def test_names_in_the_zips_are_sorted_and_times_are_fixed(built):
-    """A zip does not tell when, where or by whom it was built."""
+    """The bytes of a zip do not depend on the time, the machine or the user of the build."""
     for artifacts in built.values():
         for made in artifacts.values():
             with zipfile.ZipFile(made.path) as archive:
@@ -153,8 +153,8 @@ def test_the_libraries_in_the_zips_match_the_architecture(contents, arch):
     assert {int.from_bytes(content[18:20], "little") for content in libraries.values()} == {MACHINES[arch]}
 
 
-def test_what_is_left_out_is_there(root):
-    """A file that was renamed would be packed again without a word."""
+def test_each_file_that_the_zips_leave_out_exists(root):
+    """If such a file were renamed, the zips would contain it again without an error."""
     assert [part for part in LEFT_OUT if not (root / part).exists()] == []
 
 

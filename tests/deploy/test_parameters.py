@@ -1,4 +1,4 @@
-"""What a parameter accepts, and where its value goes."""
+"""The values that each parameter of the template accepts, and the places that use them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAYBE_SECRETS = ("KafkaSecretArn", *(f"Previous{name}" for name in (*SECRETS, "K
 
 
 def cases(names, accepted, refused):
-    """One case for each parameter and value."""
+    """Return one case for each parameter and value."""
     return [
         (name, value, expected)
         for name in names
@@ -90,27 +90,27 @@ def cases(names, accepted, refused):
         ),
     ],
 )
-def test_a_parameter_is_refused_before_anything_is_deployed(template, name, value, accepted):
-    """A value that would fail only when a function runs is refused by the template's own pattern."""
+def test_the_template_refuses_an_invalid_parameter(template, name, value, accepted):
+    """The parameter's pattern refuses a value that would otherwise fail only when a function runs."""
     assert bool(re.fullmatch(template["Parameters"][name]["AllowedPattern"], value)) is accepted
 
 
 @pytest.mark.parametrize("value", ["b-1.example:9098", "b-1.example:9098,b-2.example:9098"])
-def test_the_brokers_that_the_template_accepts_are_those_of_the_code(template, value):
-    """The function accepts every list of brokers that the template accepts."""
+def test_the_template_and_the_code_accept_the_same_list_of_brokers(template, value):
+    """The template's pattern and the code accept one broker or several brokers with commas between them."""
     assert re.fullmatch(template["Parameters"]["KafkaBrokers"]["AllowedPattern"], value)
     assert settings.Settings.from_env({"KAFKA_BROKERS": value}).kafka.brokers == value
 
 
 def test_every_arn_has_a_pattern(template):
-    """A mistyped ARN is named by CloudFormation at once, not by an error of a resource that is rolled back."""
+    """CloudFormation names a mistyped ARN at once, before it creates any resource."""
     arns = {name: one for name, one in template["Parameters"].items() if name.endswith("Arn")}
     assert len(arns) > 10
     assert [name for name, one in arns.items() if "AllowedPattern" not in one] == []
 
 
 def test_a_private_authority_reaches_the_kafka_client(functions):
-    """KafkaCaFile becomes KAFKA_CA_FILE of the only function that talks to Kafka, and is absent if it is empty."""
+    """KafkaCaFile becomes KAFKA_CA_FILE of the publisher's function. If it is empty, the variable is absent."""
     given = {name: each["Environment"]["Variables"].get("KAFKA_CA_FILE") for name, each in functions.items()}
     expected = {"Fn::If": ["HasKafkaCa", {"Ref": "KafkaCaFile"}, {"Ref": "AWS::NoValue"}]}
     assert {name: value for name, value in given.items() if value} == {"PublishOutboxFunction": expected}

@@ -1,4 +1,4 @@
-"""A change of code, template or parameter publishes a new version of the webhook, and both tools deploy the same."""
+"""A changed code, template or parameter publishes a new version of the webhook. Both tools deploy the same release."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def built_for(machine, path):
 
 @pytest.fixture
 def checkout(root, tmp_path, tools):
-    """A copy of what deploys, with a build in it; ``checkout.deploy(...)`` runs it and ``edit`` changes a file."""
+    """Return a copy of the deployment files with a build.
+
+    ``checkout.deploy(...)`` runs it and ``edit`` changes a file.
+    """
     for folder in ("deploy", "ticketbottle_payctl"):
         shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "cli"))
     (tmp_path / "build" / "package").mkdir(parents=True)
@@ -34,7 +37,7 @@ def checkout(root, tmp_path, tools):
         folder = tmp_path
 
         def edit(self, name, before, after):
-            """Replace a text that is in the file."""
+            """Replace a text of a file."""
             path = tmp_path / name
             text = path.read_text("utf-8")
             assert before in text
@@ -48,13 +51,13 @@ def checkout(root, tmp_path, tools):
             )
 
         def planned(self, *arguments):
-            """The commands that it would run, as lists."""
+            """Return the commands that the script would run, as lists."""
             done = self.deploy(*arguments, "--print")
             assert done.returncode == 0, done.stderr
             return [shlex.split(line) for line in done.stdout.splitlines()]
 
         def given(self, *arguments):
-            """The parameters of the last command, without the quotes that SAM wants."""
+            """Return the parameters of the last command, without the quotes that SAM requires."""
             command = self.planned(*arguments)[-1]
             pairs = command[command.index("--parameter-overrides") + 1 :]
             return {name: value.strip('"') for name, value in (pair.split("=", 1) for pair in pairs)}
@@ -63,7 +66,7 @@ def checkout(root, tmp_path, tools):
 
 
 def release(checkout, way, environment="dev"):
-    """The release that one way would deploy."""
+    """Return the release that a tool would deploy."""
     given = checkout.given(environment, *WAYS[way])
     if way == "sam":
         return given["Release"]
@@ -74,25 +77,29 @@ def release(checkout, way, environment="dev"):
 
 @pytest.fixture(scope="module", params=WAYS)
 def changes(request, root, tools):
-    """The logical ids of version and layer after each change of one thing."""
+    """Return the logical ids of version and layer after each single change."""
     command = [str(tools), "-m", "tests.deploy.version_ids", request.param]
     done = subprocess.run(command, cwd=root, env={}, capture_output=True, text=True, check=False, timeout=170)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-@pytest.mark.timeout(180)  # it transforms the template once for each parameter
+@pytest.mark.timeout(180)  # the tool transforms the template once for each parameter
 def test_each_changed_parameter_publishes_another_version(changes, template):
-    """One parameter, the template or a zip changes: the alias then points to a version with another logical id."""
+    """After a change of a parameter, the template or a zip, the alias has a version with another logical id."""
     found = changes["versions"]
-    places = {"CodeBucket", "CodeKey", "LayerKey"}  # what is in the zips is part of the release; where they are is not
+    places = {
+        "CodeBucket",
+        "CodeKey",
+        "LayerKey",
+    }  # the contents of the zips are part of the release, but not their address
     assert found.keys() == {"before", "(template)", "(code)", "(layer)"} | (template["Parameters"].keys() - places)
     assert len(set(found.values())) == len(found)
 
 
 @pytest.mark.timeout(180)
 def test_the_layers_of_earlier_releases_survive(changes):
-    """A new layer has another logical id and the old one is kept, so a version of before still finds it."""
+    """A new layer has another logical id. The old layer is kept, so an earlier version still works."""
     layers = changes["layers"]
     assert layers["(layer)"][0] != layers["before"][0]
     assert layers["(code)"] == layers["before"]
@@ -101,7 +108,10 @@ def test_the_layers_of_earlier_releases_survive(changes):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_changed_tag_publishes_no_version(checkout, way):
-    """A tag is no setting of the function, so the release stays the same; a parameter in the same file changes it."""
+    """A tag is not a setting of the function, so the release stays the same.
+
+    A changed parameter gives a new release.
+    """
     before = release(checkout, way)
     checkout.edit("deploy/samconfig.toml", '"environment=dev"]', '"environment=dev", "team=payments"]')
     assert release(checkout, way) == before
@@ -110,7 +120,7 @@ def test_a_changed_tag_publishes_no_version(checkout, way):
 
 
 def test_both_tools_deploy_the_same_release_and_parameters(checkout):
-    """SAM and plain CloudFormation get the same values from the same file, the template's defaults included."""
+    """SAM and plain CloudFormation get the same values, also the template's defaults, from one file."""
     sam, plain = checkout.given("prod"), checkout.given("prod", "--bucket", "a-bucket")
     assert sam["Release"] == release(checkout, "cloudformation", "prod")
     assert {name: sam[name] for name in sam if name != "Release"} == {
@@ -119,8 +129,8 @@ def test_both_tools_deploy_the_same_release_and_parameters(checkout):
     assert (sam["WebhookProvisioned"], sam["KafkaPort"], sam["KafkaSecretArn"]) == ("2", "9098", "")
 
 
-def test_a_removed_line_restores_the_default(checkout):
-    """CloudFormation keeps the value of a parameter that is not named, so every parameter is named."""
+def test_a_parameter_that_is_removed_from_the_file_gets_its_default(checkout):
+    """CloudFormation keeps the old value of a missing parameter, so the script names every parameter."""
     before = checkout.given("prod")
     checkout.edit("deploy/samconfig.toml", '  "WebhookProvisioned=2",\n', "")
     after = checkout.given("prod")
@@ -129,7 +139,7 @@ def test_a_removed_line_restores_the_default(checkout):
 
 
 def test_plain_cloudformation_uploads_the_build_under_its_release(checkout):
-    """Zips and template get an address of their own for each release, so an earlier one can be deployed again."""
+    """Each release has its own address for zips and template, so an earlier release can be deployed again."""
     *uploads, deployed = checkout.planned("dev", "--bucket", "a-bucket")
     place = f"s3://a-bucket/{release(checkout, 'cloudformation')}/"
     assert [command[:3] for command in uploads] == [["aws", "s3", "cp"]] * 3
@@ -150,8 +160,8 @@ def test_plain_cloudformation_uploads_the_build_under_its_release(checkout):
         ('"Environment=dev",', '"Environment=dev", "Release=0",', "Release is not a parameter"),
     ],
 )
-def test_a_wrong_parameter_stops_before_anything_is_uploaded(checkout, before, after, words):
-    """What CloudFormation would refuse, or silently ignore, is named here."""
+def test_a_wrong_parameter_stops_the_deployment_before_the_upload(checkout, before, after, words):
+    """The script names each value that CloudFormation would refuse or ignore."""
     checkout.edit("deploy/samconfig.toml", before, after)
     done = checkout.deploy("dev", "--bucket", "a-bucket", "--print")
     assert (done.returncode, done.stdout) == (2, "")
@@ -159,7 +169,7 @@ def test_a_wrong_parameter_stops_before_anything_is_uploaded(checkout, before, a
 
 
 def test_nothing_is_deployed_without_a_build(checkout):
-    """The message names the zip that `make package` makes."""
+    """The error names the missing zip and `make package`, which builds it."""
     (checkout.folder / "build" / "package" / "code.zip").unlink()
     done = checkout.deploy("dev")
     assert (done.returncode, done.stdout) == (2, "")
@@ -168,7 +178,7 @@ def test_nothing_is_deployed_without_a_build(checkout):
 
 @pytest.mark.parametrize(("machine", "name"), [(62, "x86_64"), (40, "unknown")])
 def test_a_build_for_another_architecture_is_not_deployed(checkout, machine, name):
-    """The function would start and fail to import its drivers. With the right parameter the build is deployed."""
+    """With such a build the function could not import its drivers. The right parameter allows the deployment."""
     built_for(machine, checkout.folder / "build" / "package" / "dependencies.zip")
     done = checkout.deploy("dev", "--print")
     assert (done.returncode, done.stdout) == (2, "")
@@ -178,7 +188,7 @@ def test_a_build_for_another_architecture_is_not_deployed(checkout, machine, nam
 
 
 def test_a_command_that_fails_ends_the_deployment(checkout):
-    """An upload that failed is not followed by a deployment of what is not there."""
+    """After a failed upload the script does not deploy."""
     folder = checkout.folder / "bin"
     folder.mkdir()
     (folder / "aws").write_text('#!/bin/sh\necho "called $2" >&2\nexit 3\n')
@@ -188,8 +198,8 @@ def test_a_command_that_fails_ends_the_deployment(checkout):
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_that_is_exchanged_is_granted_before_and_after(template, statements, name):
-    """The role that reads the secret may also read the one before, if it is given, and no other role may."""
+def test_a_role_can_read_the_previous_secret_during_a_change(template, statements, name):
+    """The role that reads a secret may also read the previous one if it is given. Other roles may not."""
     condition = {"Fn::If": [f"Had{name}", {"Ref": f"Previous{name}SecretArn"}, {"Ref": "AWS::NoValue"}]}
     granted = [(role, each) for role, each in statements if f'"Previous{name}SecretArn"' in json.dumps(each)]
     ((role, statement),) = granted
@@ -200,8 +210,8 @@ def test_a_secret_that_is_exchanged_is_granted_before_and_after(template, statem
     assert template["Parameters"][f"Previous{name}SecretArn"]["Default"] == ""
 
 
-def test_a_key_that_is_exchanged_is_granted_before_and_after(of_type):
-    """The version that still has callbacks decrypts its environment with the key of before."""
+def test_the_webhook_can_decrypt_with_the_previous_key_during_a_change(of_type):
+    """An old version that still gets callbacks decrypts its environment with the previous key."""
     (policy,) = of_type("IAM::ManagedPolicy").values()
     keys = [each["Fn::If"] for each in policy["PolicyDocument"]["Statement"] if "Key" in json.dumps(each.get("Fn::If"))]
     granted = {condition: statement["Resource"] for condition, statement, _ in keys}

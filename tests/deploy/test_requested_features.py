@@ -43,8 +43,8 @@ def test_one_sns_topic_gets_all_alarms(template, of_type):
     assert "aws:SourceAccount" in json.dumps(alarms["Condition"])
 
 
-def test_direct_messages_have_one_switch(functions, inside, statements):
-    """One condition sets the variables and the permission for messages from the code."""
+def test_alerts_from_the_code_are_switched_on_by_one_condition(functions, inside, statements):
+    """One condition of the template sets both the variables and the permissions for alerts from the code."""
     switch = "TellsDirectly"
     for function in inside.values():
         assert function["Environment"]["Variables"]["PAYCTL_ALERTS_TOPIC_ARN"]["Fn::If"][0] == switch
@@ -120,20 +120,20 @@ ASKED_FOR = (
 
 @pytest.fixture(scope="module")
 def where(root):
-    """The rows of the table in docs/deploy.md that says what is where."""
+    """Return the rows of the table of features in docs/deploy.md."""
     _, _, section = (root / "docs" / "deploy.md").read_text("utf-8").partition("\n## What is where\n")
     return dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", section.partition("\n## ")[0], re.MULTILINE))
 
 
 @pytest.mark.parametrize("feature", ASKED_FOR)
-def test_the_page_says_where_each_feature_is(where, feature):
-    """The row names a file, a section or a parameter."""
+def test_the_deployment_page_names_the_place_of_each_feature(where, feature):
+    """Each row names a file, a section or a parameter."""
     (place,) = [place for name, place in where.items() if feature in name]
     assert re.search(r"\]\([^)]+\)|`[A-Za-z-]+`", place)
 
 
-def test_the_sections_that_the_page_links_to_are_there(root, where):
-    """A link to a heading that was renamed leads nowhere, and no browser says so."""
+def test_the_sections_that_the_deployment_page_links_to_exist(root, where):
+    """A link to a renamed heading would fail without an error."""
     for page, anchor in re.findall(r"\]\(([a-z-]*(?:\.md)?)#([a-z0-9-]+)\)", "".join(where.values())):
         text = (root / "docs" / (page or "deploy.md")).read_text("utf-8")
         headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
@@ -141,12 +141,12 @@ def test_the_sections_that_the_page_links_to_are_there(root, where):
 
 
 def test_the_code_archive_is_as_small_as_the_page_says():
-    """The reason for one archive holds as long as this budget does."""
+    """docs/deploy.md gives this size as the reason for a single archive."""
     assert BUDGETS[CODE][0] < 1_000_000
 
 
-def test_a_new_version_is_asked_before_it_gets_callbacks(template, functions, statements):
-    """CodeDeploy calls the hook, the hook knows the new version and may invoke it, and both may do so."""
+def test_a_new_version_is_checked_before_it_gets_callbacks(template, functions, statements):
+    """CodeDeploy invokes the check, and the check invokes the new version. Both have the necessary permissions."""
     alias = template["Resources"]["WebhookFunctionAliaslive"]
     update = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
     assert update["BeforeAllowTrafficHook"] == {"Ref": "BeforeTrafficFunction"}
@@ -155,4 +155,4 @@ def test_a_new_version_is_asked_before_it_gets_callbacks(template, functions, st
     calls = {role: each["Resource"] for role, each in statements if each["Action"] == "lambda:InvokeFunction"}
     assert calls["DeploymentRole"] == {"Fn::GetAtt": ["BeforeTrafficFunction", "Arn"]}
     assert calls["BeforeTrafficRole"]["Fn::Sub"].endswith(":function:${AWS::StackName}-webhook:*")
-    assert functions["BeforeTrafficFunction"]["Timeout"] < 3600  # so long CodeDeploy waits for the answer
+    assert functions["BeforeTrafficFunction"]["Timeout"] < 3600  # CodeDeploy waits as long for the answer

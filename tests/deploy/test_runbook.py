@@ -42,8 +42,8 @@ def test_the_runbook_marks_exactly_the_alarms_that_page(sections):
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_the_runbook_has_the_replies_that_are_sent(sections, gateway):
-    """Somebody who reads "try again" in a gateway's portal finds status and body word for word."""
+def test_the_runbook_has_each_reply_to_a_gateway(sections, gateway):
+    """A person who reads a reply in a gateway's portal finds its status and body in the runbook."""
     (row,) = re.findall(rf"^\| {gateway} \| .*$", sections["WebhookTryAgain"], re.MULTILINE | re.IGNORECASE)
     for answer in (Answer.TRY_AGAIN, Answer.NOT_CONFIGURED):
         reply = GATEWAYS[gateway].reply(answer)

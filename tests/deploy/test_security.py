@@ -25,8 +25,8 @@ def listed(value):
     return value if isinstance(value, list) else [value]
 
 
-def test_no_role_may_do_everything(statements):
-    """No action is a star, and a resource is one only for actions that cannot be limited."""
+def test_no_role_allows_every_action_or_resource(statements):
+    """No action has a star. Only actions that cannot be limited to a resource have a star as resource."""
     for logical, statement in statements:
         actions = listed(statement["Action"])
         assert not any("*" in action for action in actions), logical
@@ -34,7 +34,7 @@ def test_no_role_may_do_everything(statements):
 
 
 def test_each_function_has_a_role_of_its_own(functions):
-    """The permissions of one function do not apply to another one."""
+    """One function does not get the permissions of another one."""
     roles = {name: function["Role"]["Fn::GetAtt"][0] for name, function in functions.items()}
     assert len(set(roles.values())) == len(functions)
 
@@ -48,14 +48,14 @@ def test_each_function_has_a_role_of_its_own(functions):
         ("WatchPaymentsRole", {"WatchDatabase"}),
     ],
 )
-def test_a_role_reads_its_own_secrets(statements, role, secrets):
-    """A leaked function does not give away the secrets of the others."""
+def test_a_function_s_role_can_read_only_its_own_secrets(statements, role, secrets):
+    """An attacker who controls one function cannot read the secrets of the others."""
     read = [each for logical, each in statements if logical == role and "GetSecretValue" in json.dumps(each)]
     named = re.findall(r'"Ref": "(\w+SecretArn)"', json.dumps(read))
     assert {name.removeprefix("Previous").removesuffix("SecretArn") for name in named} == secrets
 
 
-def test_a_function_can_read_what_its_environment_names(inside, statements):
+def test_a_function_s_role_can_read_each_secret_of_its_environment(inside, statements):
     """Every secret in a function's environment may be read by its role."""
     for function in inside.values():
         role = function["Role"]["Fn::GetAtt"][0]
@@ -65,8 +65,8 @@ def test_a_function_can_read_what_its_environment_names(inside, statements):
         assert [name for name in named if f'"Ref": "{name}"' not in allowed] == []
 
 
-def test_there_is_no_way_out_but_three(of_type):
-    """Egress goes only to the groups of database, Kafka and endpoints, each with one port."""
+def test_the_functions_can_connect_to_three_security_groups_only(of_type):
+    """Egress is allowed to the security groups of the database, Kafka and the endpoints, each on one port."""
     groups = of_type("EC2::SecurityGroup")
     rules = [rule for group in groups.values() for rule in group["SecurityGroupEgress"]]
     assert {rule["DestinationSecurityGroupId"]["Ref"] for rule in rules} == {
@@ -80,7 +80,7 @@ def test_there_is_no_way_out_but_three(of_type):
 
 
 def test_only_the_processor_reaches_kafka(functions, inside):
-    """The webhook is called from the internet and has no access to the brokers."""
+    """The webhook is called from the internet, so it has no access to the brokers."""
     kafka = {"Ref": "ProcessorSecurityGroup"}
     reaching = [name for name, each in functions.items() if kafka in each["VpcConfig"].get("SecurityGroupIds", [])]
     assert reaching == ["PublishOutboxFunction"]
@@ -93,7 +93,7 @@ def test_only_the_processor_reaches_kafka(functions, inside):
     [("Probe", {"logs", "xray", "kms", "sqs"}), ("BeforeTraffic", {"logs", "xray", "kms", "lambda", "codedeploy"})],
 )
 def test_a_function_outside_the_vpc_has_no_secret(functions, statements, name, services):
-    """A function that reaches the internet can read no secret, tell nobody and reach no database."""
+    """A function with internet access can read no secret, send no alert and reach no database."""
     probe = functions[f"{name}Function"]
     assert probe["VpcConfig"] == {"Ref": "AWS::NoValue"}
     variables = probe["Environment"]["Variables"]
@@ -104,7 +104,7 @@ def test_a_function_outside_the_vpc_has_no_secret(functions, statements, name, s
     assert probe["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
 
 
-def test_every_role_has_the_boundary_and_names_who_takes_it(of_type):
+def test_every_role_has_the_permissions_boundary_and_a_limited_trust_policy(of_type):
     """Every role has the company's permissions boundary, and a service may use it only for this account."""
     for logical, role in of_type("IAM::Role").items():
         assert role["PermissionsBoundary"]["Fn::If"][0] == "HasBoundary", logical
@@ -121,8 +121,8 @@ def test_the_scheduler_invokes_the_scheduled_functions(statements, of_type):
     assert {each["Fn::GetAtt"][0] for each in invoked[0]["Resource"]} == targets
 
 
-def test_signing_and_keys_are_the_companys(functions, of_type):
-    """Code signing and a KMS key are parameters. Without them AWS's own encryption is used."""
+def test_code_signing_and_encryption_keys_are_parameters(functions, of_type):
+    """If no KMS key is given, AWS's own encryption is used."""
     for function in functions.values():
         assert function["CodeSigningConfigArn"]["Fn::If"][:2] == ["HasCodeSigning", {"Ref": "CodeSigningConfigArn"}]
         assert function["KmsKeyArn"]["Fn::If"][:2] == ["HasKms", {"Ref": "KmsKeyArn"}]
@@ -130,13 +130,13 @@ def test_signing_and_keys_are_the_companys(functions, of_type):
         assert all('"HasKms"' in json.dumps(each) for each in encrypted.values())
 
 
-def test_no_parameter_takes_a_secret(template):
+def test_no_template_parameter_is_a_secret_value(template):
     """The template has no parameter for a secret value."""
     named = [name for name in template["Parameters"] if re.search("Password|Secret|Key|Token", name)]
     assert [name for name in named if not name.endswith(("Arn", "CodeKey", "LayerKey"))] == []
     assert not any("NoEcho" in parameter for parameter in template["Parameters"].values())
 
 
-def test_the_outputs_show_no_secret(template):
+def test_the_stack_s_outputs_show_no_secret(template):
     """No output contains a secret, because many people can read outputs."""
     assert not re.search("Secret|Password", json.dumps(template["Outputs"]))

@@ -24,7 +24,7 @@ class _NoPolicies:
 
 
 def with_sam(template, parameters, release, build):
-    """What AWS makes of a template that `sam deploy` has packaged, with the parameters that it was given."""
+    """Return AWS's transformation of a template that `sam deploy` has packaged, with its parameters."""
     source = yaml_parse(template)
     source["Globals"]["Function"]["CodeUri"] = f"s3://bucket/{build.code}"
     source["Resources"]["DependenciesLayer"]["Properties"]["ContentUri"] = f"s3://bucket/{build.layer}"
@@ -32,12 +32,12 @@ def with_sam(template, parameters, release, build):
 
 
 def with_cloudformation(template, parameters, release, build):  # noqa: ARG001 - the same call for both ways
-    """What is deployed without SAM."""
+    """Return the template that is deployed without SAM."""
     return json.loads(cloudformation(template, release, build))
 
 
 def version_id(made):
-    """The version that the alias points to."""
+    """Return the logical id of the version that the alias has."""
     (alias,) = (one for one in made["Resources"].values() if one["Type"] == "AWS::Lambda::Alias")
     version = alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0]
     assert made["Resources"][version]["Type"] == "AWS::Lambda::Version"
@@ -45,20 +45,20 @@ def version_id(made):
 
 
 def layer_of(made):
-    """Logical id and deletion policy of the layer: another id leaves the layer of before where it is."""
+    """Return the layer's logical id and deletion policy. With another id, the previous layer is kept."""
     ((name, layer),) = ((n, one) for n, one in made["Resources"].items() if one["Type"] == "AWS::Lambda::LayerVersion")
     return [name, layer["DeletionPolicy"]]
 
 
 def other(declared, value):
-    """Another value for a parameter."""
+    """Return another value for a parameter."""
     return next((str(each) for each in declared.get("AllowedValues", []) if str(each) != value), f"{value}1")
 
 
 def main(way):
     """Change one thing at a time."""
     os.environ["AWS_DEFAULT_REGION"] = "ap-southeast-1"
-    template = TEMPLATE.read_text("utf-8").partition(MARK)[0]  # alarms and dashboard cost time only
+    template = TEMPLATE.read_text("utf-8").partition(MARK)[0]  # alarms and dashboard would only make this slower
     build = Build("c" * 64, "d" * 64)
     declared = {name: one for name, one in yaml_parse(template)["Parameters"].items() if name != "Release"}
     before = {name: str(one.get("Default", one.get("AllowedValues", ["x"])[0])) for name, one in declared.items()}

@@ -1,4 +1,4 @@
-"""Why events wait: a table of what the database and the brokers may show, and the causes that follow."""
+"""The causes of pending and dead events: a table of evidence from database and brokers, and the expected causes."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ ANSWERED = Brokers()
 
 
 def seen(*waiting, **facts):
-    """Evidence of pending events that wait so, and of anything else."""
+    """Return evidence with these pending events and these other facts."""
     pending = sum(one.events for one in waiting)
     oldest = max((one.oldest_s for one in waiting), default=None)
     return Evidence(**{"pending": pending, "oldest_s": oldest, "oldest_id": "e1", "waiting": waiting, **facts})
 
 
 def typed(command):
-    """The command as it is typed."""
+    """Return the command in the form in which a person types it."""
     return command_line(command.verb, command.operands, command.options)
 
 
@@ -94,7 +94,7 @@ def typed(command):
     ],
 )  # fmt: skip
 def test_each_state_of_the_outbox_has_its_causes(evidence, brokers, expected):
-    """The most pressing cause comes first. A publisher that idles is not one that is gone."""
+    """The first cause is the most urgent one. An idle publisher is not a missing publisher."""
     assert [cause.kind for cause in causes(evidence, brokers)] == expected
 
 
@@ -106,8 +106,8 @@ def test_each_state_of_the_outbox_has_its_causes(evidence, brokers, expected):
     dead=st.integers(0, 3),
     sent=st.integers(0, 3),
 )
-def test_no_dead_or_overdue_event_is_without_a_cause(waiting, publishers, slot, brokers, dead, sent):
-    """Whatever the evidence is, a cause is found, or said to be unknown. Each says what to do."""
+def test_every_dead_or_overdue_event_has_a_cause(waiting, publishers, slot, brokers, dead, sent):
+    """With any evidence there is a known or an unknown cause, and each cause has advice or a command."""
     evidence = seen(*waiting, publishers=publishers, slot_active=slot, dead=dead, sent_lately=sent)
     found = causes(evidence, brokers)
     assert found or not (dead or (evidence.oldest_s or 0) > OVERDUE_AFTER.total_seconds())
@@ -129,8 +129,8 @@ def test_no_dead_or_overdue_event_is_without_a_cause(waiting, publishers, slot, 
         (seen(READY, publishers=[IDLES, OTHER]), "PAYCTL_SHARDS: 1 (host:12) and 4 (host:99)"),
     ],
 )
-def test_a_cause_names_who_and_since_when(evidence, words):
-    """Ids, process, application and times stand in the fact itself."""
+def test_a_cause_names_the_process_and_the_time(evidence, words):
+    """The sentence about the cause has ids, the process, its application and the time."""
     assert words in " | ".join(cause.fact for cause in causes(evidence, ANSWERED))
 
 
@@ -153,8 +153,8 @@ def test_a_cause_names_who_and_since_when(evidence, words):
          "payctl publish-outbox --on-dead release"),
     ],
 )  # fmt: skip
-def test_no_replay_is_advised_that_must_die_again(group, blocked, advice, command):
-    """An event is not replayed if it is too large for payctl, has no topic, or is superseded, blocking or not."""
+def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, advice, command):
+    """An event dies again if it is too large for payctl or has no topic. A superseded event is not replayed either."""
     waiting = [blocked] if blocked else []
     found = causes(seen(*waiting, dead=1, blocked=len(waiting), dead_groups=[group]), ANSWERED)
     dead = next(cause for cause in found if cause.kind is CauseKind.DEAD)
@@ -162,14 +162,14 @@ def test_no_replay_is_advised_that_must_die_again(group, blocked, advice, comman
     assert dead.command.rows == (group.events if command.startswith("payctl replay") else 1)
 
 
-def test_no_release_is_advised_that_would_let_another_event_overtake_a_success():
-    """One payment's success waits behind its failure, another payment's event waits behind a dead success."""
+def test_no_release_is_advised_if_an_event_could_overtake_a_success():
+    """--on-dead release would also publish an event of another payment, which is behind a dead success."""
     group = TOO_LARGE._replace(event_types=[FAILED])
     found = causes(seen(SUPERSEDED, BLOCKED, dead=2, blocked=2, dead_groups=[group]), ANSWERED)
     assert not any("release" in typed(cause.command) for cause in found if cause.command)
 
 
 def test_no_replay_is_advised_while_debezium_publishes():
-    """Payctl's publishers refuse to work then, so a replayed event would only wait."""
+    """Payctl does not publish while Debezium does, so a replayed event would stay pending."""
     (cause,) = causes(seen(dead=1, dead_groups=[TOO_LARGE], slot_active=True), ANSWERED)
     assert ("do not replay" in cause.advice, typed(cause.command)) == (True, "payctl show d1")

@@ -16,7 +16,7 @@ def octets(value):
     return value.encode() if isinstance(value, str) else value
 
 
-def test_a_message_carries_the_payload_as_it_is():
+def test_a_message_has_the_unchanged_payload():
     """The payload keeps its spaces and escapes, and the key is the aggregate's id in UTF-8."""
     message = to_message(ROW)
     assert (message.topic, octets(message.key)) == ("payment.failed", "payment-ié".encode())
@@ -51,6 +51,6 @@ def test_a_message_has_a_header_for_each_known_part_of_the_trace(context, names)
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_REFUNDED", "payment_completed", "PAYMENT_COMPLETED ", ""])
 def test_an_unknown_event_type_has_no_topic(event_type):
-    """Contract 6.6: an unknown type raises KeyError. It must never be sent as a failure."""
+    """Contract 6.6: an unknown type raises KeyError and is never sent to the topic of failures."""
     with pytest.raises(KeyError):
         to_message(ROW._replace(event_type=event_type))

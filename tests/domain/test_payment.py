@@ -52,7 +52,7 @@ def test_settle_decides_every_state_with_every_outcome(status, outcome, verdict)
 
 
 def test_the_table_of_states_and_outcomes_is_complete():
-    """A new status or outcome needs a decision in the table first."""
+    """If a new status or outcome is missing in the table, this test fails."""
     outcomes = set(Outcome) - {Outcome.IGNORED}
     assert {(status, outcome) for status, outcome, _ in TABLE} == {(s, o) for s in Status for o in outcomes}
 
@@ -73,7 +73,7 @@ def test_another_currency_is_refused_as_a_wrong_amount():
 
 @pytest.mark.parametrize("provider", ["MOMO", "ZALOPAY", "", "VNPAY2", "VN"])
 def test_a_payment_of_another_gateway_is_refused(provider):
-    """A gateway settles its own payments only. This is checked before the amount."""
+    """A gateway settles only its own payments. Payctl checks this before the amount."""
     verdict = settle(replace(PAYMENT, provider=provider), replace(CALLBACK, amount=1), NOW)
     assert verdict == Refusal(RefusalReason.OTHER_PROVIDER)
 
@@ -107,7 +107,7 @@ def test_a_transition_is_later_than_every_earlier_one(field, ahead):
 
 
 def test_a_transition_is_later_than_the_latest_of_several_instants():
-    """If a row has failedAt and cancelledAt, the later one decides."""
+    """If a row has failedAt and cancelledAt, a new transition is later than both."""
     payment = replace(PAYMENT, status=CANCELLED, failed_at=NOW + timedelta(hours=2), cancelled_at=NOW)
     assert settle(payment, CALLBACK, NOW).at == NOW + timedelta(hours=2, milliseconds=1)
 

@@ -16,7 +16,7 @@ limits = st.integers(1, 1000)
     ("failures", "seconds"), [(0, 5), (1, 5), (2, 10), (3, 20), (4, 40), (7, 320), (8, 600), (9, 600), (10**9, 600)]
 )
 def test_the_backoff_doubles_from_5_seconds_to_10_minutes(failures, seconds):
-    """An event is retried within ten minutes, however often it failed."""
+    """However often an event has failed, its next retry is at most ten minutes away."""
     assert backoff(failures) == timedelta(seconds=seconds)
 
 
@@ -40,7 +40,7 @@ def test_the_event_s_own_fault_is_counted(count, limit):
 
 
 @given(counts, limits)
-def test_a_permanent_fault_kills_the_event_at_once(count, limit):
+def test_a_permanent_fault_makes_the_event_dead_at_once(count, limit):
     """The new retry count reaches the limit and is larger than before."""
     after = retry_count_after(Fault.PERMANENT, count, limit)
     assert after >= limit

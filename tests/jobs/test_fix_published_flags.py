@@ -1,4 +1,4 @@
-"""Half-marked rows of the replaced service become published. Nothing is sent and nothing else changes."""
+"""The repair of half-marked rows. Half-marked rows become published, no event is sent, and no other row changes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_repair_changes_only_the_flag_of_half_marked_rows(engine, rows):
 
 @pytest.mark.usefixtures("half_marked")
 def test_the_repair_changes_no_row_that_was_marked_after_the_plan(engine):
-    """Rows that become half marked during the confirmation were not approved."""
+    """Rows that become half marked during the confirmation are not part of the confirmed plan."""
     planned = preview_published_flags(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql(
@@ -89,7 +89,7 @@ def test_the_repair_is_recorded_with_each_row(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_a_stopped_repair_is_continued_by_the_next_run(engine):
-    """Committed batches stay, the run is incomplete, and the next one repairs the other rows."""
+    """Committed batches stay repaired, the stopped run is incomplete, and the next run repairs the other rows."""
     batches = []
     first = repair(engine, batch_size=10, done=batches.append, stopping=lambda: bool(batches))
     assert (first.repaired, batches) == (10, [10])
@@ -120,7 +120,7 @@ def test_a_repair_without_rows_is_not_recorded(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_a_running_repair_cannot_be_cancelled_from_another_process(engine):
-    """The attempt is refused, and the repair continues to its end."""
+    """`payctl runs cancel` is refused, and the repair continues to its end."""
     run = new_run()
 
     def found():

@@ -30,7 +30,7 @@ def in_order(engine):
 
 
 def test_pages_of_a_listing_have_no_gap_and_no_repetition(engine):
-    """Published and unpublished events have one order, across pages of any size."""
+    """Published and unpublished events are in one order, with pages of any size."""
     with engine.begin() as connection:
         insert_events(connection, 3000, state="published")
         insert_events(connection, 2500, state="dead")
@@ -44,7 +44,7 @@ def test_pages_of_a_listing_have_no_gap_and_no_repetition(engine):
 
 
 def test_payments_are_listed_in_large_pages(engine):
-    """Each page sorts the table, because no index helps, so thousands of payments are one page."""
+    """No index helps, so each page sorts the table. One page therefore has thousands of payments."""
     with engine.begin() as connection:
         insert_events(connection, 5000)
         insert_payments_of_events(connection)
@@ -61,7 +61,7 @@ def test_payments_are_listed_in_large_pages(engine):
 
 
 def test_pages_split_rows_of_one_instant_correctly(engine):
-    """Hundreds of rows may have the same millisecond."""
+    """Hundreds of rows may have the same millisecond, and each row is listed once."""
     with engine.begin() as connection:
         insert_events(connection, 50)
         connection.exec_driver_sql('UPDATE outbox SET "createdAt" = now()')
@@ -71,7 +71,7 @@ def test_pages_split_rows_of_one_instant_correctly(engine):
 
 
 def test_a_long_listing_takes_no_more_memory_than_a_short_one(engine):
-    """Only the last pages are kept in memory."""
+    """A listing keeps only its last pages in memory."""
     with engine.begin() as connection:
         insert_events(connection, 12_000)
 
@@ -104,7 +104,7 @@ def test_payments_are_selected_by_status_age_gateway_and_order(engine):
 
 
 def test_a_listed_event_has_its_order_code_and_says_if_it_is_superseded(engine):
-    """A row has the order code, the gateway and whether sending it again would do harm."""
+    """A row has the order code, the gateway and a flag that warns against sending a superseded event again."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")
         insert_payments_of_events(connection)

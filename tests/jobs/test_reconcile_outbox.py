@@ -1,4 +1,4 @@
-"""Which missing events ``payctl reconcile outbox`` calls lost, given what was read of each partition."""
+"""The rule by which ``payctl reconcile outbox`` calls a missing event lost, for what it has read of each partition."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MINUTE = timedelta(minutes=1)
 
 
 def sent(minutes_ago, event_id="missing", key=KEY, event_type="PAYMENT_COMPLETED"):
-    """A published event."""
+    """Return a published event."""
     at = NOW - minutes_ago * MINUTE
     return SentEvent(event_id, key, event_type, at, at, b"", 1)
 
 
 def judged(event, partitions, found=(), sent_at=None):
-    """Why the event is not called lost, after these partitions were read and these (event, partition, copy) found."""
+    """Return why the event is not called lost, given these partitions and these (event, partition, copy) found."""
     events = {each.id: each for each, *_ in found} | {event.id: event}
     copies = {
         each.id: [
@@ -40,13 +40,13 @@ def judged(event, partitions, found=(), sent_at=None):
 
 
 def partition(minutes=None, *, oldest=0, begin=None, unread=None):
-    """A partition whose first record that was read is this old."""
+    """Return a partition whose first record that was read has this age."""
     first_at = None if minutes is None else NOW - minutes * MINUTE
     return PartitionRead(oldest, oldest if begin is None else begin, first_at, unread)
 
 
 def three(home, others=None):
-    """Three partitions: the key's own and the others."""
+    """Return three partitions: the key's own one and the others."""
     return [home if number == HOME else others or partition(300) for number in range(3)]
 
 
@@ -84,21 +84,21 @@ CASES = {
 
 @pytest.mark.parametrize(("event", "partitions", "reason"), CASES.values(), ids=CASES)
 def test_an_event_is_called_lost_only_if_its_record_would_have_been_read(event, partitions, reason):
-    """Whatever may have been deleted or was not read is not judged, and the reason says which."""
+    """If the record may be deleted or is in an unread place, the event is not judged and has a reason."""
     assert judged(event, partitions) == reason
 
 
 @pytest.mark.parametrize(("home", "reason"), [(partition(60, oldest=7), None), (partition(5), Unjudged.UNREADABLE)])
-def test_a_partition_that_cannot_be_read_matters_to_the_events_that_may_be_in_it(home, reason):
-    """An event may be in a partition of its key's past, unless the topic is known to have had today's partitions."""
+def test_an_unreadable_partition_matters_only_to_events_that_may_be_in_it(home, reason):
+    """An event may be in an earlier partition of its key, unless a record shows that no partition was added since."""
     others = [number for number in possible_partitions(KEY.encode(), 3) if number != HOME]
     broken = partition(unread=Unread.UNREADABLE)
     partitions = [home if number == HOME else broken if number in others else OLD for number in range(3)]
     assert judged(sent(30), partitions) == reason
 
 
-def test_a_record_of_an_earlier_event_proves_that_its_partition_reaches_back():
-    """No clocks are compared: both instants are the database's."""
+def test_a_record_of_an_earlier_event_shows_that_later_records_are_not_deleted():
+    """The rule compares publishing times of one database and not the clocks of two machines."""
     earlier = sent(31, "earlier")
     found = [(earlier, HOME, None)]
     assert judged(sent(30), three(partition(31, oldest=7)), found) is None
@@ -106,32 +106,35 @@ def test_a_record_of_an_earlier_event_proves_that_its_partition_reaches_back():
 
 
 def test_a_copy_that_was_sent_long_after_its_event_proves_nothing():
-    """Another program sent it again: the record of that time may be deleted."""
+    """Another program sent the copy later. Retention may have deleted older records of that partition."""
     earlier = sent(120, "earlier")
     found = [(earlier, HOME, NOW - MINUTE)]
     assert judged(sent(90), three(partition(1, oldest=7)), found) is Unjudged.TOO_OLD
 
 
 def test_a_producer_whose_clock_is_slow_does_not_make_events_lost():
-    """Its records seem older than they are, so more of the beginning may not have been read."""
+    """With a slow clock, records seem older than they are.
+
+    Payctl allows for that and does not call an unread event lost.
+    """
     later = sent(20, "later")
     slow = later.published_at - timedelta(hours=1)
     assert judged(sent(40), three(partition(80, begin=500)), [(later, HOME, slow)]) is Unjudged.RECORD_LIMIT
     assert judged(sent(5), three(partition(80, begin=500)), [(later, HOME, slow)]) is None
 
 
-def test_whether_a_first_record_is_known_is_asked_of_the_time_of_creation():
-    """An event that was replayed may have had a record before retention reached it."""
+def test_a_replayed_event_is_judged_by_the_time_of_its_first_sending():
+    """Retention may have deleted the first record of an event that was replayed later."""
     assert judged(sent(30), three(TRIMMED), sent_at=NOW - 90 * MINUTE) is Unjudged.TOO_OLD
 
 
-def test_a_window_is_complete_if_no_partition_ran_out_of_time():
-    """A partition without a leader does not make a longer deadline help."""
+def test_a_reading_is_complete_if_no_partition_reached_the_deadline():
+    """A partition without a leader is no reason to advise a longer deadline."""
     assert Window((), 0, {TOPIC: [partition(unread=Unread.UNREADABLE)]}).complete
     assert not Window((), 0, {TOPIC: [partition(unread=Unread.DEADLINE)]}).complete
 
 
-def test_every_topic_of_an_event_type_can_be_judged():
-    """Each type has a topic, and each reason of the reader has a name of its own."""
+def test_every_reason_of_the_reader_is_a_reason_of_the_report():
+    """Each event type has a topic, and the report has each of the reader's reasons under the same name."""
     assert set(TOPICS.values()) > {TOPIC}
     assert {each.value for each in Unread} <= {each.value for each in Unjudged}

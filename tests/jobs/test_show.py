@@ -30,7 +30,7 @@ DATA = json.loads(json.loads(CALLBACK.request.body)["data"])
 
 
 def timeline_of(engine, name, **more):
-    """Return the timeline for a name."""
+    """Return the timeline of an order, payment, event or receipt by its name."""
     return show(engine, name, max_retries=5, now=datetime.now(UTC), **more)
 
 
@@ -43,8 +43,8 @@ def settled(engine):
     return payment, report
 
 
-def test_one_timeline_from_callback_to_topic(engine, settled, mock_kafka, read_all):
-    """Every id of a payment leads to the same timeline, with the record that is in the topic."""
+def test_every_id_of_a_payment_shows_the_same_timeline(engine, settled, mock_kafka, read_all):
+    """The timeline begins with the callback and ends with the record that is in the topic."""
     payment, report = settled
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     publish_outbox(engine, producer, PublishOptions())
@@ -71,7 +71,7 @@ def test_one_timeline_from_callback_to_topic(engine, settled, mock_kafka, read_a
 
 @pytest.mark.kafka
 def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
-    """Payctl looks for the first copy at the time before the replay, however long ago that was."""
+    """Payctl searches for the first copy at the time before the replay, however old that time is."""
     sent_at = datetime.now(UTC) - timedelta(hours=3)
     with engine.begin() as connection:
         insert_events(connection, 1, state="published", age=timedelta(hours=3, seconds=1))
@@ -93,8 +93,8 @@ def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
     assert (records, timeline.warnings) == ([False, True], ())
 
 
-def test_a_record_that_is_not_there_is_said(engine, mock_kafka):
-    """A warning says that a published event has no record in its topic."""
+def test_the_timeline_warns_if_a_published_event_has_no_record(engine, mock_kafka):
+    """The warning says that the record was never sent, or that the topic's retention has deleted it."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -104,8 +104,8 @@ def test_a_record_that_is_not_there_is_said(engine, mock_kafka):
 
 
 @pytest.mark.kafka
-def test_a_published_event_without_a_record_is_not_called_well(engine, kafka):
-    """The table says published; the topic was read to its end and does not have the record."""
+def test_the_verdict_says_if_a_published_event_is_not_in_kafka(engine, kafka):
+    """The table says published, but payctl has read the topic to its end without finding the record."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -115,8 +115,8 @@ def test_a_published_event_without_a_record_is_not_called_well(engine, kafka):
     assert [each.command for each in timeline.advice] == [f"payctl replay {event} --published --allow-published"]
 
 
-def test_a_broker_that_is_away_is_only_a_warning(engine, settled):
-    """The rest of the timeline is shown without a broker."""
+def test_the_timeline_is_shown_without_a_broker(engine, settled):
+    """If the broker is unavailable, a warning says that payctl has not looked for the records."""
     payment, _ = settled
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET published = true, "publishedAt" = "createdAt"')
@@ -127,8 +127,8 @@ def test_a_broker_that_is_away_is_only_a_warning(engine, settled):
 
 
 @pytest.mark.parametrize("state", ["dead", "published", None])
-def test_a_command_to_paste_means_what_it_names(engine, state):
-    """Ids and order codes are quoted for the shell."""
+def test_an_advised_command_quotes_ids_and_order_codes_for_the_shell(engine, state):
+    """The shell passes an id with quotes, spaces or $( ) unchanged to payctl."""
     name = "TB $(reboot); 'x'"
     with engine.begin() as connection:
         payment = insert_payment(connection, order_code=name, status="COMPLETED" if state else "PENDING")
@@ -140,8 +140,8 @@ def test_a_command_to_paste_means_what_it_names(engine, state):
     assert name in shlex.split(advice.command)
 
 
-def test_an_event_without_a_payment_is_shown_all_the_same(engine):
-    """The events of a deleted payment are shown."""
+def test_the_events_of_a_deleted_payment_are_shown(engine):
+    """The timeline has the events and no payment."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1)
         event = connection.exec_driver_sql("SELECT id FROM outbox LIMIT 1").scalar_one()
@@ -149,8 +149,8 @@ def test_an_event_without_a_payment_is_shown_all_the_same(engine):
     assert (timeline.payment, len(timeline.steps)) == (None, 2)
 
 
-def test_what_does_not_exist_is_not_found(engine):
-    """An unknown name raises NotFoundError, whatever text it is."""
+def test_an_unknown_order_raises_not_found_error(engine):
+    """Any text that names no order, payment, event or receipt raises NotFoundError."""
     for name in ("nope", "'; --", "%", "00000000-0000-4000-8000-000000000000"):
         with pytest.raises(NotFoundError):
             timeline_of(engine, name)
@@ -167,8 +167,10 @@ def test_what_does_not_exist_is_not_found(engine):
     ],
     ids=["nobody", "read", "not read yet", "read by one of two"],
 )
-def test_who_has_read_the_record_is_told(engine, settled, kafka, commits, kind, readers, behind):
-    """By the offsets that consumer groups have committed: payctl joins no group."""
+def test_the_verdict_names_the_consumer_groups_that_have_read_the_record(
+    engine, settled, kafka, commits, kind, readers, behind
+):
+    """Payctl compares the groups' committed offsets with the record's offset and joins no group."""
     payment, _ = settled
     settings = KafkaSettings(kafka.bootstrap)
     producer = Producer(producer_config(settings))
@@ -190,8 +192,8 @@ def test_who_has_read_the_record_is_told(engine, settled, kafka, commits, kind, 
             future.result(10)
 
 
-def test_brokers_that_do_not_tell_their_groups_leave_the_question_open(engine, settled, mock_kafka):
-    """The mock cluster knows no such question. To a user without rights a real one shows no group either."""
+def test_the_verdict_has_no_readers_if_the_brokers_list_no_groups(engine, settled, mock_kafka):
+    """The mock cluster cannot list groups, and a real broker lists none for a user without the permission."""
     payment, _ = settled
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     publish_outbox(engine, producer, PublishOptions())

@@ -52,8 +52,8 @@ def stats(engine):
     return lambda **options: collect_stats(engine, **{"max_retries": 5, **options})
 
 
-def test_an_empty_outbox(stats):
-    """An empty outbox has no pending event, no known lag and nothing to drain."""
+def test_stats_of_an_empty_outbox(stats):
+    """The report of an empty outbox has no pending event, an unknown lag and nothing to drain."""
     report = stats()
     assert (report.pending, report.dead, report.published, report.total, report.exact) == (0, 0, 0, 0, True)
     assert (report.oldest_pending_age_s, report.oldest_pending_id) == (None, None)
@@ -61,7 +61,7 @@ def test_an_empty_outbox(stats):
     assert sum(report.created) == sum(report.sent) == 0
 
 
-def test_states_are_counted(stats, insert):
+def test_stats_count_the_events_of_each_state(stats, insert):
     """Half-marked events of the replaced service count as published."""
     insert(7, state="published")
     insert(5, state="sent_unmarked")
@@ -72,8 +72,8 @@ def test_states_are_counted(stats, insert):
     assert report.sent_unmarked == 5
 
 
-def test_the_oldest_pending_event_is_named(stats, insert, engine):
-    """Dead and half-marked events do not count. Of events with one instant, the smallest id is the oldest."""
+def test_stats_name_the_oldest_pending_event(stats, insert, engine):
+    """Dead and half-marked events do not count. Of events with the same instant, the smallest id is the oldest."""
     insert(1, state="dead", age=timedelta(days=3))
     insert(1, state="sent_unmarked", age=timedelta(days=3))
     insert(4, event_type="PAYMENT_FAILED", age=timedelta(hours=2))
@@ -88,13 +88,13 @@ def test_the_oldest_pending_event_is_named(stats, insert, engine):
     assert (report.late, report.oldest_dead_age_s > 259_000) == (4, True)
 
 
-def test_the_limit_of_retries_tells_dead_from_pending(stats, insert):
-    """The setting of the retry limit decides whether an event is dead."""
+def test_the_retry_limit_decides_whether_an_event_is_dead(stats, insert):
+    """An event whose retry count has reached the setting is dead, and otherwise pending."""
     insert(2, retry_count=3)
     assert (stats(max_retries=4).pending, stats(max_retries=3).dead) == (2, 2)
 
 
-def test_lags_are_percentiles_of_the_window(stats, insert, execute):
+def test_stats_show_percentiles_of_the_lag(stats, insert, execute):
     """The lag is the time from creation to publishing of events that were published within the window."""
     insert(100, state="published", age=timedelta(minutes=10))
     execute("""UPDATE outbox AS o SET "publishedAt" = o."createdAt" + r.n * interval '1 second'
@@ -104,8 +104,8 @@ def test_lags_are_percentiles_of_the_window(stats, insert, execute):
     assert stats(since=timedelta(minutes=1)).lag == Lag(None, None, None)
 
 
-def test_rates_are_of_the_window(stats, insert):
-    """The rates are created and published events per second. Unpublished events count as created."""
+def test_stats_show_the_rates_of_the_time_window(stats, insert):
+    """Stats show created and published events per second. Unpublished events count as created."""
     insert(360, state="published", age=timedelta(minutes=21))
     insert(360, age=timedelta(minutes=21))
     insert(999, state="published", age=timedelta(hours=2))
@@ -115,8 +115,11 @@ def test_rates_are_of_the_window(stats, insert):
     assert (report.created[19], report.sent[19]) == (720, 360)
 
 
-def test_a_busy_window_is_narrowed(stats, insert):
-    """If the newest published events do not cover the whole window, the rates are for the covered time."""
+def test_the_rates_cover_less_than_the_window_if_there_are_too_many_events(stats, insert):
+    """Stats read only the newest published events.
+
+    If these do not fill the window, the rates are for the covered time.
+    """
     insert(NEWEST + 500, state="published", age=timedelta(minutes=1))
     report = stats(since=timedelta(days=1))
     assert 60 <= report.window_s < 90
@@ -131,21 +134,21 @@ def test_a_busy_window_is_narrowed(stats, insert):
         (60, 0, (Drain.EMPTY, 0.0)),
     ],
 )
-def test_the_forecast_goes_by_the_last_minute(stats, backlog, published, pending, expected):
-    """The backlog drains only if more events were published than created."""
+def test_the_forecast_uses_the_rates_of_the_last_minute(stats, backlog, published, pending, expected):
+    """The forecast says that the backlog drains only if more events were published than created."""
     backlog(published, pending)
     report = stats()
     assert (report.drain, report.drain_eta_s) == expected
 
 
-def test_as_much_out_as_in_does_not_shrink_a_backlog(stats, insert):
-    """A backlog with equal rates neither grows nor drains."""
+def test_a_backlog_with_equal_rates_is_not_shrinking(stats, insert):
+    """If as many events are created as published, the backlog neither grows nor drains."""
     insert(60, state="published", age=timedelta(seconds=10))
     insert(5, age=timedelta(hours=3))
     assert stats().drain is Drain.STALLED
 
 
-def test_an_old_backlog_that_nobody_touches_is_stalled(stats, insert):
+def test_a_backlog_without_created_or_published_events_is_stalled(stats, insert):
     """A backlog is stalled if no event is created or published."""
     insert(3, age=timedelta(hours=3))
     assert (stats().drain, stats().drain_eta_s) == (Drain.STALLED, None)
@@ -162,8 +165,8 @@ PUBLISH_OLDEST = """
 """
 
 
-def test_looks_that_follow_each_other_see_an_old_backlog_drain(stats, insert, execute):
-    """A single look cannot see that replayed old events are published behind newer ones, but two looks can."""
+def test_two_samples_show_that_an_old_backlog_drains(stats, insert, execute):
+    """One sample cannot show that replayed old events are published, because newer events were published before."""
     insert(NEWEST + 1, state="published", age=timedelta(hours=2))
     insert(100, age=timedelta(days=10))
     look = followed(stats)
@@ -172,13 +175,16 @@ def test_looks_that_follow_each_other_see_an_old_backlog_drain(stats, insert, ex
     assert stats().drain is Drain.STALLED
     report = look()
     assert (report.pending, report.drain) == (40, Drain.DRAINING)
-    assert 0 <= report.drain_eta_s < 60  # the two looks are milliseconds apart, and the answer is rounded
+    assert 0 <= report.drain_eta_s < 60  # the two samples are milliseconds apart, and the rate is rounded
     execute(PUBLISH_OLDEST.format(40))
     assert (look().drain, look().drain_eta_s) == (Drain.EMPTY, 0.0)
 
 
-def test_looks_that_follow_each_other_see_a_backlog_grow_and_stand(stats, insert):
-    """More pending events than before are growing, and the same number is stalled."""
+def test_two_samples_show_that_a_backlog_grows_or_is_stalled(stats, insert):
+    """If the second sample has more pending events, the backlog is growing.
+
+    If it has as many, the backlog is stalled.
+    """
     insert(3, age=timedelta(days=1))
     look = followed(stats)
     assert [look().drain, look().drain] == [Drain.STALLED, Drain.STALLED]
@@ -186,8 +192,8 @@ def test_looks_that_follow_each_other_see_a_backlog_grow_and_stand(stats, insert
     assert (look().drain, look().drain_eta_s) == (Drain.GROWING, None)
 
 
-def test_a_forecast_goes_no_further_back_than_a_minute(stats):
-    """The forecast compares with the look just before the last minute."""
+def test_a_forecast_uses_the_last_sample_before_the_last_minute(stats):
+    """The forecast compares with the newest sample that is at least a minute old, and not with older ones."""
     start = stats()
 
     def seen(*pending_after):
@@ -210,7 +216,7 @@ def mixed(insert):
 
 
 @pytest.mark.usefixtures("mixed")
-def test_by_type(stats):
+def test_the_breakdown_by_type_begins_with_dead_events(stats):
     """The breakdown by type lists types with dead events first."""
     report = stats(by=By.TYPE)
     assert rows(report) == [("PAYMENT_COMPLETED", 0, 3, 5), ("PAYMENT_FAILED", 4, 0, 0)]
@@ -218,21 +224,21 @@ def test_by_type(stats):
 
 
 @pytest.mark.usefixtures("mixed")
-def test_by_error(stats):
-    """The breakdown by error has one row for a kind of error, whatever numbers the errors contain."""
+def test_the_breakdown_by_error_groups_errors_of_one_kind(stats):
+    """Numbers and ids in the error texts do not split a group."""
     report = stats(by=By.ERROR)
     assert rows(report) == [("MSG_SIZE_TOO_LARGE: # bytes", 0, 3, None), (None, 4, 0, None)]
     assert re.fullmatch(r"[0-9a-f]{8}", report.items[0].error_group)
 
 
 @pytest.mark.usefixtures("mixed")
-def test_by_status(stats):
+def test_the_breakdown_by_status_has_three_states(stats):
     """The breakdown by status has the three states."""
     assert rows(stats(by=By.STATUS)) == [("pending", 4, 0, None), ("dead", 0, 3, None), ("published", 0, 0, 5)]
 
 
 @pytest.mark.usefixtures("mixed")
-def test_by_provider(stats, execute):
+def test_the_breakdown_by_provider_reads_payload_and_payment(stats, execute):
     """The provider comes from the payload, then from the payment, and is otherwise unknown."""
     execute("""
         UPDATE outbox SET payload = '{"paymentId": "a"}' WHERE "eventType" = 'PAYMENT_FAILED';
@@ -245,8 +251,8 @@ def test_by_provider(stats, execute):
 
 
 @pytest.mark.parametrize("explain", [False, True])
-def test_a_look_at_a_large_table_reads_a_bounded_part_of_it(stats, insert, engine, execute, explain):
-    """Only the newest published and the unpublished rows are read, by index scans and without a sequential scan."""
+def test_stats_read_a_bounded_part_of_a_large_table(stats, insert, engine, execute, explain):
+    """Stats read only the newest published and the unpublished rows, without a sequential scan."""
     for hours in (5, 4, 3):
         insert(25_000, state="published", age=timedelta(hours=hours), payload_bytes=300)
     insert(300, age=timedelta(minutes=1))
@@ -276,7 +282,7 @@ def test_a_look_at_a_large_table_reads_a_bounded_part_of_it(stats, insert, engin
 
 
 def test_a_large_table_that_was_never_analysed_is_sampled(stats, insert, engine):
-    """The estimate of the total is near the real number and reads only a few pages."""
+    """Stats estimate the total from a few pages if the table has no statistics."""
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE outbox SET (autovacuum_enabled = false)")
     insert(60_000, state="published", age=timedelta(hours=3), payload_bytes=300)

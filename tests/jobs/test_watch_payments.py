@@ -1,4 +1,4 @@
-"""Gateways whose callbacks no longer arrive are found from the payments and the receipts of a day."""
+"""The search for gateways that no longer call, from the payments and receipts of one day."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ numbers = count(1)
 
 @pytest.fixture
 def payments(engine):
-    """``payments(count, minutes, **values)``: that many payments, created so many minutes ago."""
+    """Return ``payments(count, minutes, **values)``, which inserts payments that were created so many minutes ago."""
 
     def insert(many, minutes, status="PENDING", provider="VNPAY"):
         with engine.begin() as connection:
@@ -33,7 +33,7 @@ def payments(engine):
 
 @pytest.fixture
 def called(engine):
-    """``called(minutes)``: the gateway's genuine callback so many minutes ago."""
+    """Return ``called(minutes)``, which inserts a genuine callback of so many minutes ago."""
 
     def insert(minutes, provider="vnpay"):
         with engine.begin() as connection:
@@ -50,13 +50,13 @@ def called(engine):
 
 
 def only(found):
-    """The one gateway that was found."""
+    """Return the only gateway that was found."""
     (one,) = found
     return one
 
 
-def test_nothing_is_measured_without_payments(engine):
-    """A gateway that nobody pays with has no measure, so it can ring no alarm."""
+def test_a_gateway_without_payments_has_no_measure(engine):
+    """A gateway without recent payments has no measure, so it sets off no alarm."""
     assert watch_payments(engine) == []
 
 
@@ -64,8 +64,8 @@ def test_nothing_is_measured_without_payments(engine):
     ("pending", "settled", "percent"),
     [(FEWEST, 0, 100.0), (9, 1, 90.0), (FEWEST - 1, 0, 0.0), (0, 20, 0.0), (10, 30, 25.0)],
 )
-def test_the_share_of_pending_payments_is_measured_from_five_on(engine, payments, pending, settled, percent):
-    """Payments between half an hour and an hour and a half old are compared; four of them say nothing."""
+def test_the_share_of_pending_payments_needs_five_payments(engine, payments, pending, settled, percent):
+    """The share is of payments that are 30 to 90 minutes old. With fewer than five payments it is 0."""
     payments(pending, 45)
     payments(settled, 45, status="COMPLETED")
     found = only(watch_payments(engine))
@@ -73,8 +73,8 @@ def test_the_share_of_pending_payments_is_measured_from_five_on(engine, payments
 
 
 @pytest.mark.parametrize("minutes", [5, 29, 91, 23 * 60])
-def test_a_payment_that_is_too_young_or_too_old_is_not_due(engine, payments, minutes):
-    """A customer may still pay, or has given up long ago."""
+def test_a_very_young_or_old_payment_does_not_count_as_unsettled(engine, payments, minutes):
+    """The customer may still pay a young payment, and has given up an old one."""
     payments(20, minutes)
     found = only(watch_payments(engine))
     assert (found.overdue, found.unsettled_percent) == (0, 0.0)
@@ -92,8 +92,10 @@ def test_a_payment_that_is_too_young_or_too_old_is_not_due(engine, payments, min
     ],
     ids=["never called", "called before", "four since", "one before", "calls", "too few"],
 )
-def test_silence_is_counted_while_payments_are_created(engine, payments, called, created, last_call, hours):
-    """From the first payment after the last callback on, if at least five were created since."""
+def test_the_silence_of_a_gateway_is_measured_while_payments_are_created(
+    engine, payments, called, created, last_call, hours
+):
+    """The silence starts at the first payment after the last callback, if at least five payments were created since."""
     for minutes in created:
         payments(1, minutes)
     if last_call is not None:
@@ -101,8 +103,8 @@ def test_silence_is_counted_while_payments_are_created(engine, payments, called,
     assert only(watch_payments(engine)).silent_s == pytest.approx(hours * 3600, abs=120)
 
 
-def test_each_gateway_is_measured_by_itself(engine, payments, called):
-    """However the payment service spells it, and only the gateways that payctl knows."""
+def test_each_gateway_is_measured_separately(engine, payments, called):
+    """The spelling in the payment service does not matter, and only gateways that payctl knows are measured."""
     payments(6, 45, provider="ZALO_PAY")
     payments(6, 45, provider="MOMO", status="COMPLETED")
     payments(6, 45, provider="PAYPAL")

@@ -1,4 +1,4 @@
-"""What CodeDeploy hears of a new version: it refuses forgeries, or it gets no callbacks."""
+"""The check of a new version before CodeDeploy sends callbacks to it: the version must refuse forgeries."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ NOWHERE = "postgresql://somebody:a-password-of-mine@127.0.0.1:1/payments"
 
 @pytest.fixture
 def aws():
-    """``aws(version)``: Lambda with one version and CodeDeploy, on loopback; what CodeDeploy was told is in ``told``.
+    """Yield ``aws(version)``, which starts a Lambda with one version and a CodeDeploy on loopback.
 
-    ``version`` takes an event and returns status, headers and body of Lambda's own answer.
+    ``told`` has the reports to CodeDeploy. ``version`` takes an event and returns status, headers and body of Lambda's
+    answer.
     """
     servers = []
 
@@ -75,25 +76,25 @@ def aws():
 
 
 def deployed(event):
-    """The version that is in this checkout."""
+    """Return the version of this checkout."""
     return 200, {}, webhook.handler(event, None)
 
 
 def status_of(aws):
-    """What CodeDeploy was told, once, about the deployment that it asked for."""
+    """Return the status that CodeDeploy got, exactly once, for its deployment."""
     (told,) = aws.told
     assert (told["deploymentId"], told["lifecycleEventHookExecutionId"]) == tuple(ASKED.values())
     return told["status"]
 
 
 @pytest.mark.parametrize("gateway", FORGERIES)
-def test_the_event_is_that_of_the_http_api(gateway):
-    """The version gets the forgery as API Gateway would hand it over."""
+def test_a_new_version_gets_the_forgery_as_an_http_api_event(gateway):
+    """API Gateway would pass the forged callback to the version in the same form."""
     assert to_request(_event(FORGERIES[gateway])) == FORGERIES[gateway]
 
 
 def test_a_version_that_refuses_every_forgery_gets_callbacks(called, aws):
-    """The code of this checkout, without any database: that version and no other is asked, once for each gateway."""
+    """The check calls only the new version, once for each gateway. It needs no database."""
     environ = aws(deployed)
     found = called(before_traffic.handler, ASKED, DATABASE_URL=NOWHERE, **environ)
     assert found == dict.fromkeys(GATEWAYS, "refused")
@@ -102,8 +103,8 @@ def test_a_version_that_refuses_every_forgery_gets_callbacks(called, aws):
     assert len(aws.invoked) == len(GATEWAYS)
 
 
-def test_a_gateway_without_keys_stops_no_deployment(called, aws):
-    """One gateway that refuses is enough; without any keys nothing is refused and nothing is proven."""
+def test_a_gateway_without_keys_does_not_stop_a_deployment(called, aws):
+    """The check passes if one gateway refuses its forgery. If no gateway has keys, the check fails."""
     only = {name: "" for name in environment() if not name.startswith("MOMO")}
     called(before_traffic.handler, ASKED, DATABASE_URL=NOWHERE, **aws(deployed), **only)
     assert status_of(aws) == "Succeeded"
@@ -122,8 +123,8 @@ def test_a_gateway_without_keys_stops_no_deployment(called, aws):
     ],
     ids=["accepts a forgery", "asks to try again", "cannot be imported", "answers nonsense"],
 )
-def test_a_version_that_does_not_refuse_gets_none(called, aws, status, headers, body):
-    """The log has the verdicts, and CodeDeploy leaves the callbacks where they are."""
+def test_a_version_that_accepts_a_forgery_gets_no_callbacks(called, aws, status, headers, body):
+    """The log has the verdicts, and CodeDeploy keeps sending callbacks to the old version."""
     called(before_traffic.handler, ASKED, **aws(lambda _: (status, headers, body)))
     assert status_of(aws) == "Failed"
     (line,) = [line for line in called.printed.logs if line["message"] == "before_traffic"]
@@ -131,24 +132,24 @@ def test_a_version_that_does_not_refuse_gets_none(called, aws, status, headers, 
 
 
 @pytest.mark.parametrize("status", [403, 429])
-def test_a_version_that_cannot_be_invoked_is_reported_too(called, aws, status):
-    """CodeDeploy would wait an hour for an answer that never comes."""
+def test_a_version_that_cannot_be_invoked_is_reported_as_failed(called, aws, status):
+    """If the check sent no report, CodeDeploy would wait for an hour."""
     environ = aws(lambda _: (status, {"x-amzn-errortype": "AccessDeniedException"}, {"message": "no"}))
     with pytest.raises(Exception, match=r"AccessDenied|TooMany|ClientError"):
         called(before_traffic.handler, ASKED, **environ)
     assert status_of(aws) == "Failed"
 
 
-def test_an_unreachable_aws_is_an_error_of_the_function(called, aws):
-    """Nothing can be reported then; the log and Lambda's own metric have the error."""
+def test_the_check_fails_if_aws_is_unreachable(called, aws):
+    """The function cannot report to CodeDeploy, so the error is in its log and in Lambda's metric."""
     environ = aws(deployed) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
     with pytest.raises(Exception, match="EndpointConnectionError"):
         called(before_traffic.handler, ASKED, **environ)
     assert aws.told == ()
 
 
-def test_the_newest_version_is_counted_by_itself(called):
-    """A canary's "try again" is not hidden among the replies of the version of before."""
+def test_the_newest_version_has_its_own_metric(called):
+    """The "try again" replies of a canary are counted separately from those of the old version."""
     event = _event(FORGERIES["momo"])
     environ = {"DATABASE_URL": NOWHERE, "OUTBOX_BATCH_SIZE": "many"}
     called(webhook.handler, event, AWS_LAMBDA_FUNCTION_VERSION="7", **environ)

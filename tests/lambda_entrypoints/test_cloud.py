@@ -27,7 +27,7 @@ def with_key(payment, name, value):
 
 @pytest.mark.parametrize("provider", KEYS)
 def test_a_rotated_gateway_key_loses_no_callback(called, shop, cloud, database_url, provider):
-    """The first callback with the new key makes payctl read the secret again. The old key still verifies."""
+    """At the first callback with the new key, payctl reads the secret again. The old key still verifies."""
     name = KEYS[provider]
     environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: "the-old-key"}), "DATABASE_URL": database_url}
     first, second, late = (shop.payment(provider) for _ in range(3))
@@ -89,7 +89,7 @@ def test_a_rotated_database_password_is_used(called, shop, cloud, database_url, 
     ],
 )
 def test_each_money_problem_is_one_alert(called, shop, cloud, database_url, paid, scenario, status, kind):
-    """The alert has the payment's ids and is sent once, and only for a genuine callback."""
+    """Payctl sends one alert with the payment's ids, and only for a genuine callback."""
     arn, queue = cloud.topic()
     payment = shop.payment("vnpay", status=status)
     environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": arn}
@@ -120,8 +120,8 @@ def test_an_unavailable_alert_topic_does_not_change_the_reply(called, shop, clou
     assert called.printed.metrics["AlertFailed"] == 1
 
 
-def test_newly_dead_events_are_one_pointer_each_and_one_alert(called, engine, cloud, database_url, mock_kafka):
-    """They are sent after the commit, and the next run does not send them again."""
+def test_newly_dead_events_send_one_pointer_each_and_one_alert(called, engine, cloud, database_url, mock_kafka):
+    """The function sends them after the commit, and the next run does not send them again."""
     with engine.begin() as connection:
         insert_events(connection, 23, event_type="PAYMENT_UNHEARD_OF")
         insert_events(connection, 2)

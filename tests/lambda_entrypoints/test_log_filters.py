@@ -1,4 +1,4 @@
-"""The filters in the runbook, on the lines that the functions, AWS's runtime and Lambda itself write."""
+"""The log filters in the runbook, applied to lines of the functions, AWS's runtime and Lambda itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PLATFORM = {
 
 
 def matches(pattern, line):
-    """Whether a line has one of the filter's values: `{ $.a.b = "text" || ... }`, with * for any characters."""
+    """Return whether a line matches the filter `{ $.a.b = "text" || ... }`, in which * is any text."""
     assert re.fullmatch(r'\{ (\$[\w.]+ = "[^"]*"( \|\| )?)+ \}', pattern), pattern
     for path, wanted in re.findall(r'\$\.([\w.]+) = "([^"]*)"', pattern):
         found = line
@@ -44,13 +44,13 @@ def matches(pattern, line):
     return False
 
 
-def test_the_pages_have_filters_of_three_kinds():
-    """One for our errors, one for failures of Lambda and its runtime, one for the probe, and no other."""
+def test_the_runbook_has_three_kinds_of_log_filters():
+    """One kind finds payctl's errors, one the failures of Lambda and its runtime, and one the probe's verdicts."""
     assert {ERRORS, FAILURES, PROBES} == FILTERS
 
 
 def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
-    """A callback that could not be processed is found; the start of the environment is not."""
+    """The filter finds a callback that could not be processed, and not the start of the environment."""
     function = lambda_("webhook", timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
     function.invoke(events.read("momo.json"))
     found = [line for line in function.lines() if matches(ERRORS, line)]
@@ -60,7 +60,7 @@ def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
 
 @pytest.mark.parametrize("name", ["watch_payments", "probe"])
 def test_the_failure_filter_finds_an_exception(lambda_, name):
-    """What a handler raises is written by AWS's runtime, in its own form, beside our line with the cause."""
+    """AWS's runtime logs an exception in its own form, in addition to payctl's line with the cause."""
     function = lambda_(name, timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
     function.invoke(SCHEDULED)
     ours, runtimes = (line for line in function.lines() if matches(FAILURES, line))
@@ -70,7 +70,7 @@ def test_the_failure_filter_finds_an_exception(lambda_, name):
 
 
 def test_the_failure_filter_finds_a_package_that_cannot_be_imported(lambda_):
-    """The runtime writes the module's name, and then ends."""
+    """AWS's runtime logs the name of the missing module before it ends."""
     function = lambda_("unheard_of", timeout=10, **JSON_LOGS)
     function.invoke(SCHEDULED)
     found = [line for line in function.lines() if matches(FAILURES, line)]
@@ -78,19 +78,19 @@ def test_the_failure_filter_finds_a_package_that_cannot_be_imported(lambda_):
 
 
 def test_the_failure_filter_finds_what_lambda_itself_reports():
-    """A run that was ended, killed or never started is found; one that succeeded is not."""
+    """The filter finds a run that timed out, was killed or never started, and no successful run."""
     assert {name for name, line in PLATFORM.items() if matches(FAILURES, line)} == {"timeout", "killed", "no init"}
 
 
 def test_the_probe_filter_finds_each_verdict(lambda_):
-    """One line for each gateway, with what came back."""
+    """The filter finds one line for each gateway, with the reply."""
     function = lambda_("probe", timeout=30, PAYCTL_PROBE_URL="http://127.0.0.1:1", **JSON_LOGS)
     function.invoke(SCHEDULED)
     assert len([line for line in function.lines() if matches(PROBES, line)]) == 4
 
 
 def test_debug_lines_and_metrics_reach_the_log(lambda_, database_url, shop, paid):
-    """LOG_LEVEL decides, and nothing else: a metric has no level, so it must not depend on one."""
+    """LOG_LEVEL alone decides whether debug lines are logged. Metrics are logged at any level."""
     for level, expected in (("error", []), ("info", ["webhook_settled"])):
         function = lambda_("webhook", timeout=10, DATABASE_URL=database_url, LOG_LEVEL=level, **JSON_LOGS)
         function.invoke(paid(shop.payment("momo")))

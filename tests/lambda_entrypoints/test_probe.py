@@ -1,4 +1,4 @@
-"""The probe: a forgery to each gateway's route, and what its reply says about the door."""
+"""The probe sends a forgery to each gateway's route, and the reply shows whether the webhook works."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ OFF = dict.fromkeys(environment(), "")
 
 
 def forged(provider, **headers):
-    """The HTTP API's event for a gateway's forgery."""
+    """Return the HTTP API's event for a gateway's forgery."""
     return events.http_event(FORGERIES[provider], headers={"user-agent": USER_AGENT, **headers})
 
 
 @pytest.fixture
 def answering():
-    """``answering(status, body)``: the address of a server that gives everybody this answer."""
+    """Yield ``answering(status, body)``, which starts a server with this answer and returns its address."""
     servers = []
 
     def start(status, body):
@@ -60,7 +60,7 @@ def answering():
 
 @pytest.mark.parametrize("provider", GATEWAYS)
 def test_each_forgery_is_refused_for_its_signature(provider):
-    """It reaches the right gateway and is read far enough to need the key: a reply without the key is impossible."""
+    """The webhook must read the right gateway's key to refuse the forgery."""
     forgery, gateway = FORGERIES[provider], GATEWAYS[provider]
     assert resolve(forgery) is gateway
     values = environment()
@@ -73,7 +73,7 @@ def test_each_forgery_is_refused_for_its_signature(provider):
 
 
 def test_every_forgery_is_refused_by_the_deployed_code(lambda_, http_api):  # noqa: F811 - the fixture
-    """Through HTTP, event and AWS's runtime, and without any database: all four gateways say what they should."""
+    """All four gateways refuse their forgery under AWS's runtime, without a database."""
     address = http_api(lambda_("webhook", timeout=10, DATABASE_URL=NOWHERE))
     function = lambda_("probe", timeout=60, PAYCTL_PROBE_URL=address)
     assert function.invoke(TICK).payload == dict.fromkeys(GATEWAYS, "refused")
@@ -84,8 +84,8 @@ def test_every_forgery_is_refused_by_the_deployed_code(lambda_, http_api):  # no
     assert len(door.lines(message="webhook_probed", reason="signature")) == 4
 
 
-def test_a_gateway_without_keys_is_off_and_no_failure(lambda_, http_api):  # noqa: F811 - the fixture
-    """The probe need not be told which gateways are in use; without any of them nothing is refused."""
+def test_the_probe_skips_a_gateway_without_keys(lambda_, http_api):  # noqa: F811 - the fixture
+    """The webhook's reply says that the gateway is off, which is not a failure of the probe."""
     off = {name: "" for name in environment() if not name.startswith("MOMO")}
     address = http_api(lambda_("webhook", timeout=10, DATABASE_URL=NOWHERE, **off))
     function = lambda_("probe", timeout=60, PAYCTL_PROBE_URL=address)
@@ -106,32 +106,32 @@ def test_a_gateway_without_keys_is_off_and_no_failure(lambda_, http_api):  # noq
     ],
     ids=["accepted", "try again", "no route", "forbidden", "throttled", "another site"],
 )
-def test_any_other_answer_is_a_failure(called, answering, status, body):
-    """Above all an answer that accepts a forgery."""
+def test_the_probe_fails_if_a_forgery_is_not_refused(called, answering, status, body):
+    """An answer that accepts the forgery, or that is no refusal, is a failure."""
     assert set(called(probe.handler, TICK, PAYCTL_PROBE_URL=answering(status, body)).values()) == {"failed"}
     assert (called.printed.metrics["ProbeRefused"], called.printed.metrics["ProbeFailed"]) == (0, 4)
     lines = [line for line in called.printed.logs if line["message"] == "probe"]
     assert {(line["status"], line["level"]) for line in lines} == {(status, "ERROR")}
 
 
-def test_a_door_that_does_not_answer_is_a_failure(called):
-    """Nobody listens there; the log names the reason and the run goes on to the next gateway."""
+def test_the_probe_fails_if_the_webhook_does_not_answer(called):
+    """The log has the reason, and the probe continues with the next gateway."""
     found = called(probe.handler, TICK, PAYCTL_PROBE_URL=f"http://127.0.0.1:{free_port()}")
     assert found == dict.fromkeys(GATEWAYS, "failed")
     assert {line["reason"] for line in called.printed.logs} == {"ConnectionRefusedError"}
 
 
 @pytest.mark.parametrize(("url", "error"), [("", ConfigError), ("http://payments.example", InputError)])
-def test_a_wrong_address_is_an_error_of_the_function(called, url, error):
-    """Without an address, or with one that is not encrypted, nothing is sent and the run fails."""
+def test_the_probe_needs_an_https_address(called, url, error):
+    """Without an address, or with a plain http address, the probe sends nothing and fails."""
     with pytest.raises(error):
         called(probe.handler, TICK, PAYCTL_PROBE_URL=url)
     assert called.printed.metrics.keys() == {"ColdStart"}
 
 
 @pytest.mark.parametrize("provider", GATEWAYS)
-def test_a_genuine_callback_counts_whoever_sends_it(called, shop, database_url, paid, provider):
-    """The name of the probe hides refused forgeries only: money that arrives under it is settled and counted."""
+def test_a_genuine_callback_with_the_probe_s_name_is_settled(called, shop, database_url, paid, provider):
+    """The probe's name excludes only refused forgeries from the metrics. A genuine callback is settled and counted."""
     payment = shop.payment(provider)
     event = paid(payment, Scenario.PAID, headers={"user-agent": USER_AGENT})
     called(webhook.handler, event, DATABASE_URL=database_url)
@@ -141,14 +141,14 @@ def test_a_genuine_callback_counts_whoever_sends_it(called, shop, database_url, 
 
 
 @pytest.mark.parametrize("environ", [{}, OFF])
-def test_a_forgery_of_a_stranger_is_counted_as_one(called, environ):
-    """Only the probe's own name sets a forgery apart."""
+def test_a_stranger_s_forgery_is_counted(called, environ):
+    """Only a forgery with the probe's name is left out of the metric."""
     called(webhook.handler, forged("momo", **{"user-agent": "payctl-probe/2"}), DATABASE_URL=NOWHERE, **environ)
     expected = "WebhookNotConfigured" if environ else "WebhookRefused"
     assert called.printed.metrics[expected] == 1
 
 
-def test_a_probe_during_an_outage_of_ours_is_counted(called):
-    """The webhook answers "try again", which is no refusal: the probe fails and the usual counter rises."""
+def test_the_probe_fails_during_an_outage_of_the_webhook(called):
+    """The webhook replies "try again", which is not a refusal. The usual metric counts the reply."""
     called(webhook.handler, forged("momo"), DATABASE_URL=NOWHERE, OUTBOX_BATCH_SIZE="many")
     assert called.printed.metrics["WebhookTransientError"] == 1

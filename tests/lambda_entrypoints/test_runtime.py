@@ -56,7 +56,7 @@ def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_ur
 
 
 def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, database_url, mock_kafka, read_all):
-    """Every run emits the gauges, also if they are zero."""
+    """Every run emits the gauges, even if their value is zero."""
     pending(engine, 300)
     processor = lambda_(
         "publish_outbox", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap, PAYCTL_LOOP_SECONDS="1"
@@ -229,14 +229,14 @@ def test_a_webhook_s_span_is_sent_before_the_reply(lambda_, shop, database_url, 
 
 
 def test_a_body_of_6_mb_is_refused_without_the_database(lambda_):
-    """Lambda's largest body gets the status 413, and the webhook needs no database for that."""
+    """The largest body that Lambda accepts gets the status 413, even if the database is unavailable."""
     event = events.read("zalopay.json") | {"body": "x" * 6_000_000}
     answer = lambda_("webhook", timeout=10).invoke(event)
     assert (answer.payload["statusCode"], answer.size < 300) == (413, True)
 
 
 def test_the_processor_s_return_value_stays_small(lambda_, engine, database_url, mock_kafka):
-    """Thousands of dead events are log lines and a count, and never a reply that Lambda would refuse."""
+    """Thousands of dead events are log lines and one count, because Lambda refuses a large return value."""
     pending(engine, 3000, event_type="PAYMENT_UNHEARD_OF")
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
     processor = lambda_("publish_outbox", **settings)
@@ -253,8 +253,8 @@ def busy(engine):
         return connection.exec_driver_sql(sql).first() is not None
 
 
-def test_the_watch_says_which_gateway_is_silent(lambda_, shop, database_url):
-    """Each gateway with recent payments has its three measures; one without any has none."""
+def test_the_watch_function_emits_three_measures_for_each_gateway(lambda_, shop, database_url):
+    """Only a gateway with recent payments has measures."""
     for _ in range(6):
         payment = shop.payment("momo")
         age = "UPDATE payments SET \"createdAt\" = \"createdAt\" - interval '45 minutes' WHERE id = '{}'"

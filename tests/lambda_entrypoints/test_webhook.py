@@ -61,7 +61,7 @@ def is_response(answer):
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE])
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
 def test_each_reply_is_counted_by_one_metric(called, shop, database_url, paid, provider, scenario):
-    """The webhook emits one outcome counter, the latency, and no metric that is not expected."""
+    """Each reply emits one outcome counter and the latency, and no other metric."""
     payment = shop.payment(provider)
     assert is_response(called(handler, paid(payment, scenario), DATABASE_URL=database_url))
     counter = {
@@ -79,7 +79,7 @@ def test_each_reply_is_counted_by_one_metric(called, shop, database_url, paid, p
 
 
 def test_every_outcome_has_a_metric_and_every_alert_an_explanation():
-    """A new outcome, reason or alert needs an entry in these tables."""
+    """If a new outcome, reason or alert is missing in the tables, this test fails."""
     assert {*ACCEPTED, WebhookOutcome.REFUSED} == set(WebhookOutcome)
     assert set(REFUSED) == {reason.value for kind in (RejectReason, UnclearReason, RefusalReason) for reason in kind}
     assert {*ACCEPTED.values(), *REFUSED.values()} <= BY_NAME.keys()
@@ -112,7 +112,7 @@ def test_a_request_that_is_not_a_callback_gets_a_constant_reply(called, changes,
 @settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=EVENTS)
 def test_every_event_gets_a_well_formed_response(called, event):
-    """API Gateway would send any other value as the body of a success."""
+    """API Gateway would pass any other return value on as the body of a 200 response."""
     assert is_response(called(handler, event, DATABASE_URL=NOWHERE))
 
 
@@ -141,7 +141,10 @@ def test_a_gateway_without_keys_is_reported_as_not_configured(called, provider):
     [("order-7.a_B", "order-7.a_B"), ("x" * 65, None), ("a b", None), ("é", None), ("a\n", None), (["a"], None)],
 )
 def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database_url, paid, sent, kept):
-    """A harmless id of the sender is used, and otherwise API Gateway's request id. The traceparent is stored too."""
+    """The function uses a valid id of the sender, and otherwise API Gateway's request id.
+
+    It also stores the traceparent.
+    """
     event = paid(shop.payment())
     event["headers"]["x-correlation-id"] = sent
     expected = kept or event["requestContext"]["requestId"]
@@ -160,7 +163,7 @@ def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database
 def test_a_missing_index_is_reported_once_a_day(
     called, shop, database_url, paid, monkeypatch, provider, payments, told
 ):
-    """As a warning of its own, at the first callback that may read a large table, and again a day later."""
+    """A warning is logged at the first callback that may scan a large table, and again a day later."""
     shop.execute(f"UPDATE pg_class SET reltuples = {payments} WHERE oid = 'payments'::regclass")  # noqa: S608
     for _ in range(3):
         called(handler, paid(shop.payment(provider)), DATABASE_URL=database_url)
@@ -217,8 +220,11 @@ def test_the_event_files_are_current():
     assert {name: events.read(name) for name in made} == made
 
 
-def test_the_two_latencies_are_told_apart(called, shop, cloud, database_url, paid):
-    """The database's share waits for the payment's lock; the request's also has the reading of the secret."""
+def test_the_webhook_measures_two_latencies(called, shop, cloud, database_url, paid):
+    """The database latency includes the wait for the payment's lock.
+
+    The request latency also includes reading the secret.
+    """
     first, second = shop.payment("momo"), shop.payment("momo")
     name = "MOMO_SECRET_KEY"
     environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: environment()[name]}), "DATABASE_URL": database_url}

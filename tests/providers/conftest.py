@@ -1,4 +1,7 @@
-"""The vectors, and a merchant's keys. The standard library makes the signatures, not the code under test."""
+"""The vectors, and a merchant's keys.
+
+The signatures come from the standard library and not from the code under test.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class Vector:
 
     @property
     def credentials(self):
-        """The keys in the form that a gateway takes."""
+        """Return the keys in the form that a gateway takes."""
         return {name: (Secret(str(value)),) for name, value in self.keys.items()}
 
     def verify(self, **changes: object) -> Callback | Rejected:

@@ -39,7 +39,7 @@ def test_a_genuine_callback_gets_no_hint(merchant, gateway):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_signature_without_a_known_cause_gets_one_hint(merchant, gateway):
-    """If no variant matches, the hint says that the content or the key is another one."""
+    """If no known variant matches, the hint says that the content was changed or the key is wrong."""
     request = signed_as(merchant, gateway, "something else entirely")
     assert codes(merchant, gateway, request) == {"no_variant"}
 
@@ -59,7 +59,7 @@ def test_missing_keys_are_named_by_their_variable(merchant, gateway):
     [("zalopay", {"app_id": 1}), ("vnpay", {"vnp_TmnCode": "OTHER"}), ("momo", {"partnerCode": "OTHER"})],
 )
 def test_the_explanation_recognises_another_merchant(merchant, gateway, changes):
-    """If the signature is valid and the merchant is another one, the hint asks about the profile."""
+    """If the signature is valid for another merchant, the hint asks whether the profile is right."""
     assert codes(merchant, gateway, getattr(merchant, gateway)(**changes)) == {"other_merchant"}
 
 
@@ -67,7 +67,7 @@ def test_the_explanation_recognises_another_merchant(merchant, gateway, changes)
     ("gateway", "changes"),
     [("zalopay", {"amount": 0}), ("payos", {"amount": 0}), ("vnpay", {"vnp_Amount": "1"}), ("momo", {"amount": -1})],
 )
-def test_an_unreadable_callback_with_a_valid_signature_is_told_from_a_forged_one(merchant, gateway, changes):
+def test_an_unreadable_callback_with_a_valid_signature_is_distinguished_from_a_forged_one(merchant, gateway, changes):
     """The only hint says that the signature is valid, so the reader looks at the content and not at the keys."""
     explanation = explain(GATEWAYS[gateway], getattr(merchant, gateway)(**changes), merchant.credentials(gateway))
     assert [hint.code for hint in explanation.hints] == ["malformed"]
@@ -125,31 +125,31 @@ def test_the_explanation_finds_an_access_key_with_a_line_break(merchant):
     ],
 )
 def test_momo_values_in_each_others_variables_are_found(merchant, held, words):
-    """MoMo shows three values next to each other, and the hint names the variables that were confused."""
+    """MoMo's page shows three similar values. If two are exchanged, the hint names both variables."""
     given = {name: (KEYS["momo"][other],) for name, other in zip(KEYS["momo"], held.split(), strict=True)}
     (hint,) = explain(GATEWAYS["momo"], merchant.momo(), merchant.credentials("momo", **given)).hints
     assert words in hint.text
 
 
 def test_momo_keys_swapped_in_both_places_of_a_rotation_are_found(merchant):
-    """The current and the previous keys are tried in each other's place."""
+    """The explanation exchanges the current and the previous keys with each other."""
     right = KEYS["momo"]
     given = {"access_key": ("new", right["secret_key"]), "secret_key": ("new too", right["access_key"])}
     assert codes(merchant, "momo", merchant.momo(), **given) == {"keys_swapped"}
 
 
-def test_both_momo_keys_pasted_with_something_around_them_are_found(merchant):
+def test_momo_keys_that_end_with_a_carriage_return_are_found(merchant):
     """A file with Windows line ends puts a carriage return behind each value."""
     given = {name: (f"{KEYS['momo'][name]}\r",) for name in ("access_key", "secret_key")}
     assert codes(merchant, "momo", merchant.momo(), **given) == {"key_spaces"}
 
 
-# --- each hint once
+# --- no hint is repeated
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_one_wrong_value_in_many_places_gives_one_hint(merchant, gateway):
-    """If the signing key is found under several names, one hint names them all."""
+    """If several variables have the signing key, one hint names them all."""
     own = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}[gateway]
     right = merchant.credentials(gateway)[own]
     others = {"ONE": right, "TWO": right}
@@ -168,12 +168,12 @@ def test_one_wrong_value_in_many_places_gives_one_hint(merchant, gateway):
     ],
 )
 def test_one_change_on_the_way_gives_one_hint(merchant, change):
-    """Other effects of a change on the way, such as a broken signature at the end, are not reported again."""
+    """A change on the way can have several effects, such as a cut signature. Payctl reports only the change."""
     request = merchant.vnpay()
     assert len(codes(merchant, "vnpay", replace(request, query=change(request.query)))) == 1
 
 
-def test_no_two_hints_have_one_code(vector):
+def test_no_two_hints_have_the_same_code(vector):
     """Under wrong keys and with spoiled bytes, each vector's hints are about different causes."""
     for credentials in (vector.credentials, {name: (Secret("a"), Secret("b")) for name in vector.credentials}):
         for request in (vector.request, replace(vector.request, body=b"\xef\xbb\xbf" + vector.request.body)):
@@ -253,7 +253,7 @@ def test_a_terminal_of_an_older_vnpay_version_is_recognised_and_refused(merchant
     ],
 )
 def test_the_explanation_finds_a_body_that_was_changed_on_the_way(merchant, gateway, change, code):
-    """A byte order mark, another encoding and a wrapping are found."""
+    """A byte order mark, another encoding and a wrapping object are found."""
     request = getattr(merchant, gateway)(**{"description": "Vé"} if gateway == "payos" else {})
     assert code in codes(merchant, gateway, replace(request, body=change(request.body)))
 
@@ -327,7 +327,7 @@ def test_the_explanation_masks_people_and_accounts(merchant, gateway):
 
 
 def test_masking_keeps_the_layout_of_zalopay_data(merchant):
-    """White space in data is often the cause, so it is shown unchanged."""
+    """Changed white space often breaks the signature, so the explanation shows it unchanged."""
     data = '{ "app_id" : 2900,\n  "app_user": "A B", "empty": "", "item":[1, {"a":2}] ,"amount":1 }'
     explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data), merchant.credentials("zalopay"))
     assert explanation.canonical_masked == (
@@ -337,7 +337,7 @@ def test_masking_keeps_the_layout_of_zalopay_data(merchant):
 
 @pytest.mark.parametrize("data", ["", "{", "[1]", '{"a" 1', "x" * 50, '{"a":' * 3000])
 def test_masking_shows_nothing_of_unreadable_content(merchant, data):
-    """Content that is not a JSON object is described only by its length."""
+    """The explanation shows only the length of content that is not a JSON object."""
     explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data), merchant.credentials("zalopay"))
     assert explanation.canonical_masked == f"({len(data)} characters that are not a JSON object)"
 

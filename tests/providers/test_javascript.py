@@ -39,7 +39,7 @@ def test_a_number_is_written_as_javascript_writes_it(token, text):
     ],
 )
 def test_integers_beyond_two_to_the_53_lose_digits_as_in_javascript(number, text):
-    """A whole number beyond 2^53 is signed with the digits of its double."""
+    """JavaScript rounds a whole number beyond 2^53 to a double, and the signature covers the rounded digits."""
     assert number_text(number) == text
 
 

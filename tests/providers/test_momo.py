@@ -27,14 +27,14 @@ def test_momo_without_its_keys_is_not_configured(merchant, absent):
 
 
 def test_momo_accepts_any_combination_of_rotating_keys(merchant):
-    """The access key is part of the signed text, so each old and new key is tried with each other."""
+    """The signed text contains the access key, so payctl tries each access key with each secret key."""
     keys = {"access_key": ("new", "canary-momo-access"), "secret_key": ("new", "canary-momo-secret")}
     assert isinstance(merchant.verify("momo", merchant.momo(), **keys), Callback)
 
 
 @pytest.mark.parametrize("name", ["amount", "orderId", "resultCode", "transId", "message", "extraData", "responseTime"])
 def test_a_momo_callback_without_a_signed_field_is_unreadable(merchant, name):
-    """A genuine callback without one of the twelve signed fields is kept and settles nothing."""
+    """A genuine callback without one of the twelve signed fields is recorded and settles nothing."""
     assert reason(merchant.verify("momo", merchant.momo(**{name: ...}))) is UnclearReason.UNREADABLE
 
 
@@ -74,7 +74,7 @@ def test_a_signed_momo_callback_with_a_wrong_value_is_unreadable(merchant, chang
 
 
 def test_null_in_a_descriptive_momo_field_is_an_empty_text(merchant):
-    """In a field that decides nothing, null and an empty text are signed alike."""
+    """MoMo signs null like an empty text. Payctl accepts null only in a field that decides nothing."""
     text = merchant.momo_text(merchant.momo_body)
     assert isinstance(merchant.verify("momo", merchant.momo(text, extraData=None)), Callback)
 
@@ -125,7 +125,7 @@ def test_a_momo_callback_for_another_merchant_is_refused(merchant, partner):
 
 
 def test_one_momo_signature_does_not_pay_two_orders(merchant):
-    """Values are not escaped, so the text of orderInfo could be read as another order. That reading settles nothing."""
+    """MoMo escapes no value, so the text of orderInfo could be read as another order. That reading settles nothing."""
     worded = "x&orderId=VICTIM-2&orderInfo=y"
     genuine = merchant.momo(orderInfo=worded)
     assert merchant.verify("momo", genuine).order_ref == "TB-ROCK-20261205-7K2M9QXA"

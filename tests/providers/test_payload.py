@@ -108,7 +108,7 @@ def test_an_amount_is_positive_and_bounded(amount):
 
 
 def test_a_transaction_id_of_zero_becomes_none():
-    """A gateway sends 0 if there is no transaction, and 0 does not become an id."""
+    """A gateway sends 0 if there is no transaction, so payctl does not store 0 as an id."""
     assert (transaction_id_of(0), transaction_id_of(2**53 + 1)) == (None, "9007199254740993")
 
 

@@ -102,7 +102,7 @@ def test_payos_amounts_may_be_numbers_or_text(merchant):
     ],
 )
 def test_the_payos_ping_is_recognised_by_order_and_description(merchant, order, description, ping):
-    """Only order 123 with the ping's description is the ping. Another payment of order 123 is paid."""
+    """Only order 123 with the ping's description is a ping. Any other callback for order 123 is a payment."""
     verdict = merchant.verify("payos", merchant.payos(orderCode=order, description=description))
     assert verdict.outcome is (Outcome.IGNORED if ping else Outcome.COMPLETED)
     assert verdict.ignored_because is (IgnoredBecause.PING if ping else None)
@@ -122,8 +122,8 @@ def test_the_payos_ping_is_recognised_by_order_and_description(merchant, order, 
         (2**53 - 1, OrderHint("90071992", "WLAF3")),
     ],
 )
-def test_the_number_tells_the_date_and_the_end_of_the_order_code(merchant, number, hint):
-    """As the payment service makes it; a number of another form tells nothing."""
+def test_a_payos_order_number_gives_the_date_and_the_end_of_the_order_code(merchant, number, hint):
+    """The payment service computes the number from the order code. Any other number gives no hint."""
     assert merchant.verify("payos", merchant.payos(orderCode=number)).order_hint == hint
     if hint.day:
         assert int(hint.day) * 10**8 + int(hint.tail, 36) == number
@@ -131,7 +131,7 @@ def test_the_number_tells_the_date_and_the_end_of_the_order_code(merchant, numbe
 
 @pytest.mark.parametrize("code", ["01", "0", "000", " 00", "99", "PAID"])
 def test_any_payos_code_but_00_is_a_failure(merchant, code):
-    """data.code alone decides the outcome."""
+    """The field data.code alone decides whether a PayOS payment succeeded."""
     assert merchant.verify("payos", merchant.payos(code=code)).outcome is Outcome.FAILED
 
 

@@ -4,7 +4,7 @@ from ticketbottle_payctl.domain.callback import Callback
 
 payos = pytest.importorskip("payos", reason="PayOS's own library is what this file compares with")
 
-# Vectors that the official Python library 1.1.0 judges differently, and the reason why we do not follow it.
+# Vectors for which the official Python library 1.1.0 has another verdict, and the reason for payctl's verdict.
 DISAGREEMENTS = {
     "payos-field-array-of-text-with-emoji": "it prints a text in an array as it is",
     "payos-success-optional-fields-absent": "it signs absent optional fields as empty ones",

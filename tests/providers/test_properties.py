@@ -33,7 +33,7 @@ def signed_text(gateway, request):
 @quick
 @given(data=st.data())
 def test_changing_a_signed_byte_is_refused(merchant, gateway, data):
-    """If one byte is replaced, the callback is refused or says exactly the same."""
+    """If one byte is replaced, the callback is refused or has exactly the same content."""
     genuine = getattr(merchant, gateway)()
     expected = merchant.verify(gateway, genuine)
     raw = genuine.query.encode() if gateway == "vnpay" else genuine.body

@@ -20,7 +20,7 @@ CASES = [(name, field) for name, fields in FIELDS.items() for field in fields.sp
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_sample_is_genuine_under_its_own_keys(name):
-    """A reader without an account at a gateway can see a callback verified."""
+    """A reader without an account at a gateway can verify a genuine callback."""
     one = SAMPLES[name]
     verdict = GATEWAYS[one.gateway].verify(one.request, one.credentials)
     assert isinstance(verdict, Callback)
@@ -28,7 +28,10 @@ def test_a_sample_is_genuine_under_its_own_keys(name):
 
 
 def test_every_gateway_has_a_sample_with_its_name():
-    """--example zalopay, payos, vnpay and momo work. Only VNPay's is made up, because VNPay publishes none."""
+    """--example accepts zalopay, payos, vnpay and momo.
+
+    Only VNPay's sample is invented, because VNPay publishes none.
+    """
     assert set(GATEWAYS) <= set(SAMPLES)
     assert {one.gateway for one in SAMPLES.values() if not one.genuine} == {"vnpay"}
     assert "Made for this example" in SAMPLES["vnpay"].about

@@ -26,7 +26,7 @@ def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
 
 
 def test_the_verify_report_gives_the_reason_of_an_ignored_callback(merchant, credentials_for):
-    """A ping is valid and changes no payment, and its reason is a stable word."""
+    """A ping is valid and changes no payment. Its reason in the report never changes, so scripts can rely on it."""
     report = verify_signature(merchant.payos(orderCode=123, description="VQRIO123"), None, credentials_for)
     assert (report.valid, report.outcome, report.reason) == (True, "IGNORED", "ping")
 
@@ -47,7 +47,7 @@ def test_verify_signature_uses_the_given_gateway(merchant, credentials_for):
 
 
 def test_an_explanation_tries_the_other_gateways_keys(merchant):
-    """If the keys of two gateways were confused, the hint names both variables."""
+    """If the keys of two gateways are exchanged, the hint names both variables."""
     request = merchant.momo()
     mixed = {"secret_key": ("wrong",)}
 

@@ -140,7 +140,7 @@ def test_a_vnpay_callback_for_another_terminal_is_refused(merchant, terminal):
     + [(code, "02", Outcome.FAILED) for code in ("09", "10", "12", "13", "51", "65", "75", "79", "99")],
 )
 def test_two_documented_vnpay_codes_decide_the_outcome(merchant, response, status, outcome):
-    """A payment is paid only if both codes are 00. Codes 24 and 11 are cancellations, the others failures."""
+    """A payment is paid only if both codes are 00. Codes 24 and 11 mean cancelled, and the other final codes failed."""
     verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
     assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
 
@@ -172,7 +172,7 @@ def test_a_vnpay_code_that_is_not_final_settles_nothing(merchant, response, stat
 
 
 def test_the_merchant_s_own_payment_url_is_not_a_callback(merchant):
-    """The customer sees the payment URL, which the same secret signs. It has no result, so it is refused."""
+    """The same secret signs the payment URL, which the customer sees. The URL has no result, so it is refused."""
     absent = dict.fromkeys(("vnp_ResponseCode", "vnp_TransactionStatus", "vnp_TransactionNo"))
     request = merchant.vnpay(**absent, vnp_Command="pay", vnp_CreateDate="20261205100000")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED

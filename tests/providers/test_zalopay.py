@@ -86,7 +86,7 @@ def test_signed_zalopay_data_that_is_not_a_json_object_is_unreadable(merchant, d
 
 
 def test_zalopay_data_with_two_amounts_is_unreadable(merchant):
-    """Two readers could each take another one of the two amounts."""
+    """Of two amounts, one JSON parser takes the first and another one the last."""
     text = merchant.dumps(merchant.zalopay_data)
     doubled = text.replace('"amount":450000', '"amount":450000,"amount":1')
     assert reason(merchant.verify("zalopay", merchant.zalopay(doubled))) is UnclearReason.UNREADABLE
@@ -100,20 +100,20 @@ def test_a_zalopay_mac_that_is_not_text_is_refused(merchant, mac):
 
 
 def test_white_space_around_a_zalopay_mac_is_refused(merchant):
-    """The MAC is compared exactly."""
+    """A MAC with a space or a line break is not the same MAC."""
     mac = merchant.mac("zalopay", merchant.dumps(merchant.zalopay_data))
     assert reason(merchant.verify("zalopay", merchant.zalopay(mac=f" {mac}"))) is RejectReason.SIGNATURE
 
 
 @pytest.mark.parametrize(("sent", "text"), [(0, None), (9007199254740993, "9007199254740993"), ("77", "77")])
 def test_the_zalopay_transaction_id_keeps_every_digit(merchant, sent, text):
-    """The number is exact beyond 2^53, also if it arrives as text, and 0 is no number."""
+    """A number beyond 2^53 is exact, as a number or as text. The number 0 means that there is no transaction."""
     assert merchant.verify("zalopay", merchant.zalopay(zp_trans_id=sent)).gateway_transaction_id == text
 
 
 @pytest.mark.parametrize("kind", [1, "1", 2, "2", 3, None, True, [], {}])
 def test_the_unsigned_zalopay_type_decides_nothing(merchant, kind):
-    """The signed data of an order pays the order, whatever ``type`` says."""
+    """ZaloPay signs the data of an order, so the order is paid even with another ``type``."""
     verdict = merchant.verify("zalopay", merchant.zalopay(type=kind))
     assert (verdict.outcome, verdict.order_ref) == (Outcome.COMPLETED, "TB-ROCK-20261205-7K2M9QXA")
 

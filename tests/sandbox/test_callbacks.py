@@ -62,7 +62,7 @@ def verified(request, keys=KEYS):
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
-    """Each callback is genuine and has the payment's reference and amount. A bad signature is refused."""
+    """Each callback is genuine and has the payment's reference and amount. The scenario bad-signature is refused."""
     payment = payment_at(provider)
     verdict = verified(callback(payment, scenario))
     if scenario is Scenario.BAD_SIGNATURE:
@@ -79,7 +79,7 @@ def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
 
 @pytest.mark.parametrize(("provider", "scenario"), DOCUMENTED)
 def test_a_callback_has_every_documented_field(provider, scenario):
-    """A merchant's library that requires an optional field accepts the callback too."""
+    """A merchant's library may require a field that the gateway calls optional."""
     request = callback(payment_at(provider), scenario)
     fields = json.loads(request.body) if request.body else dict(parse_qsl(request.query))
     content = {"zalopay": lambda: json.loads(fields["data"]), "payos": lambda: fields["data"]}
@@ -157,7 +157,7 @@ def signed_again(vector):
     ],
 )
 def test_the_sandbox_signs_as_the_gateways_do(name):
-    """The local world makes the same signature as the gateway made itself."""
+    """The local world makes the same signature as the gateway."""
     records = [record for path in sorted(VECTORS.glob("*.json")) for record in json.loads(path.read_text("utf-8"))]
     (vector,) = [record for record in records if record["name"] == name]
     ours, theirs = signed_again(vector)

@@ -1,4 +1,4 @@
-"""Simulated callbacks, judged by the libraries that merchants use."""
+"""Simulated callbacks, checked by the libraries that merchants use."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def keys_of(gateway):
 
 @pytest.fixture(scope="module")
 def gateway_libraries(made):
-    """The JavaScript libraries, installed."""
+    """Install the JavaScript libraries and yield them. They are removed after the tests."""
     installed = made(GatewayLibraries)
     yield installed
     installed.close()
@@ -78,7 +78,7 @@ def gateway_libraries(made):
 
 @pytest.fixture(scope="module")
 def verdicts(gateway_libraries):
-    """The verdict on each case from one run of Node.js. A case that --set refuses has none."""
+    """Return the verdict on each case from one run of Node.js. A case that --set refuses has none."""
     sent = {}
     for case in (*GOOD, *BAD, *CHANGED):
         with suppress(InputError):
@@ -94,16 +94,16 @@ def test_a_simulated_callback_is_accepted_by_the_gateways_javascript_library(cas
 
 @pytest.mark.parametrize("case", BAD, ids=name_of)
 def test_a_simulated_bad_signature_is_refused_by_the_gateways_javascript_library(case, verdicts):
-    """The libraries do compare the signature: they refuse the scenario bad_signature."""
+    """The libraries refuse the scenario bad_signature, so they really compare the signature."""
     assert verdicts[case] in {"mac not equal", "Error: Data not integrity", "Wrong checksum", "signature not equal"}
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=" ".join)
 def test_a_simulated_callback_with_any_value_of_a_field_is_accepted_or_refused_by_set(field, verdicts):
-    """The JavaScript library accepts each callback that --set makes. --set refuses no text for a field with a text."""
+    """The JavaScript library accepts each callback that --set makes. --set accepts any text for a field with a text."""
     gateway, path = field
     found = {value: verdicts.get((gateway, Scenario.PAID, path, value)) for value in VALUES}
-    if path == "vnp_Amount":  # the library wants digits and reads them as a JavaScript number
+    if path == "vnp_Amount":  # the library expects digits and reads them as a JavaScript number
         found = {value: verdict for value, verdict in found.items() if value in {"1", "9007199254740991"}}
     assert not {value: verdict for value, verdict in found.items() if verdict}
     if isinstance(FIELDS[field], str):
@@ -112,7 +112,7 @@ def test_a_simulated_callback_with_any_value_of_a_field_is_accepted_or_refused_b
 
 @pytest.fixture(scope="module")
 def pypi_payos():
-    """PayOS's Python library as a merchant uses it."""
+    """Return PayOS's Python library as a merchant uses it."""
     client = payos.PayOS(client_id="client", api_key="key", checksum_key=KEYS["PAYOS_CHECKSUM_KEY"])
     yield client
     client.close()
@@ -140,7 +140,7 @@ def test_a_changed_webhook_is_accepted_by_payos_python_library(path, pypi_payos)
 
 
 def test_payos_python_library_refuses_the_simulated_bad_signature(pypi_payos):
-    """PyPI's payos does compare the signature."""
+    """PyPI's payos refuses the scenario bad_signature, so it really compares the signature."""
     with pytest.raises(payos.WebhookError):
         pypi_payos.webhooks.verify(simulated(("payos", Scenario.BAD_SIGNATURE, "", "")).encode())
 
@@ -165,7 +165,7 @@ def test_payos_python_library_refuses_the_simulated_bad_signature(pypi_payos):
     ],
     ids=lambda value: value[:40],
 )
-def test_a_value_that_cannot_be_sent_or_signed_in_one_way_is_refused(gateway, change):
+def test_a_value_without_one_clear_spelling_is_refused(gateway, change):
     """--set refuses a number that languages print in different ways, and a text that has no form in UTF-8."""
     path, _, value = change.partition("=")
     with pytest.raises(InputError):
@@ -173,7 +173,7 @@ def test_a_value_that_cannot_be_sent_or_signed_in_one_way_is_refused(gateway, ch
 
 
 def test_a_deeply_nested_value_is_refused_or_sent():
-    """No depth leads to another error than InputError, also where Python's own limit begins."""
+    """The only possible error is InputError, at any depth, also near Python's own limit."""
     for depth in range(900, 1100):
         with suppress(InputError):
             assert simulated(("zalopay", Scenario.PAID, "data.amount", "[" * depth + "]" * depth))

@@ -83,7 +83,7 @@ def test_a_temporary_error_of_the_mock_cluster_is_retried(mock_kafka, producer, 
 
 
 def test_injected_errors_can_be_removed(mock_kafka, producer, send):
-    """An injected error that has not happened yet does not happen."""
+    """After a test removes the injected errors, the mock cluster accepts the next message."""
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 5)
     mock_kafka.fail_next(KafkaError.TOPIC_AUTHORIZATION_FAILED, request=KafkaRequest.METADATA)
     mock_kafka.forget_failures()
@@ -97,7 +97,7 @@ def test_using_a_mock_cluster_that_was_not_started_is_an_error():
 
 
 def test_a_mock_cluster_can_be_closed_twice(mock_kafka):
-    """A second close does nothing."""
+    """Closing a mock cluster a second time has no effect."""
     cluster = MockKafka().start()
     cluster.close()
     cluster.close()

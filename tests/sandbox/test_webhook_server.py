@@ -1,4 +1,4 @@
-"""The local webhook server over real HTTP: chunked bodies, slow clients and the end within a grace period."""
+"""The local webhook server over real HTTP: chunked bodies, slow clients and a stop within a grace period."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def status(port, sent):
     ids=["one", "two", "extension", "trailer", "empty", "largest"],
 )
 def test_the_webhook_server_reads_a_chunked_body(port, received, chunks, body):
-    """The job gets the bytes without the chunk framing, which curl and proxies use."""
+    """Proxies and curl send chunked bodies. The job gets the bytes without the chunk framing."""
     assert (status(port, HEAD + chunks), received) == (204, [body])
 
 
@@ -85,7 +85,7 @@ def test_the_webhook_server_refuses_a_malformed_chunked_body(port, received, chu
 
 
 def test_the_webhook_server_cuts_off_a_slow_client(port, received, monkeypatch):
-    """A request has one deadline as a whole, which a single byte does not extend."""
+    """A request has one deadline. A client that sends single bytes does not extend it."""
     monkeypatch.setattr(module, "_SLOWEST", 0.5)
     with closing(socket.create_connection(("127.0.0.1", port), 20)) as client:
         client.sendall(b"POST /webhook/momo HTTP/1.1\r\nContent-Length: 500\r\n\r\n")
@@ -125,7 +125,7 @@ def test_the_webhook_server_ends_within_its_grace_period(monkeypatch):
 
 
 def test_the_webhook_server_answers_a_request_in_flight_before_it_ends(monkeypatch):
-    """The grace period lets a callback that is being settled finish."""
+    """The server stops after it has answered a callback that is being settled."""
     monkeypatch.setattr(module, "GRACE", 10.0)
     inside, answers = threading.Event(), []
 

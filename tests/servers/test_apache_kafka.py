@@ -45,7 +45,7 @@ def test_apache_kafka_accepts_each_login_mechanism(kafka, mechanism):
 
 
 def test_apache_kafka_accepts_tls_without_a_password(kafka):
-    """The TLS listener needs no user."""
+    """A client can use the TLS listener without a user name."""
     tls = {"security.protocol": "SSL", "ssl.ca.location": kafka.ca_file}
     assert report_of({"bootstrap.servers": kafka.ssl_bootstrap, **tls}) == (None, set())
 
@@ -58,7 +58,7 @@ def test_apache_kafka_accepts_tls_without_a_password(kafka):
     ],
 )
 def test_a_wrong_password_and_a_wrong_authority_have_different_errors(kafka, changed, complaint):
-    """The delivery report only has a time-out. The error callback has the reason."""
+    """The client's error callback has the reason, and its delivery report has only a timeout."""
     if "ssl.ca.location" in changed:
         changed = {"ssl.ca.location": str(kafka.certificates.stranger_ca)}
     error, complaints = report_of(sasl(kafka, "SCRAM-SHA-256", **changed, **{"message.timeout.ms": 1000}))

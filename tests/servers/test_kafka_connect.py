@@ -29,7 +29,7 @@ def logical(postgres):
 
 @pytest.mark.usefixtures("logical")
 def test_debezium_sends_each_event_once_as_payctl_does(kafka, engine, database_url, read_all):
-    """Topic, key, payload and headers of each message are those of payctl."""
+    """Each message of Debezium has the topic, key, payload and headers of payctl's message."""
     kafka.recreate_topics([UNROUTABLE])
     with engine.begin() as connection:
         create_publication(connection)

@@ -1,4 +1,4 @@
-"""``make local``: the functions on this machine, called as a person would call them."""
+"""``make local``: the functions on this machine, called in the way of a developer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def sent(address, request):
 
 
 def test_each_gateways_callback_over_http_settles_its_payment(address, shop):
-    """A person may point a gateway's tool, or curl, at the address."""
+    """A developer can send callbacks to this address with curl or a gateway's own tool."""
     for payment in events.PAYMENTS.values():
         status, _ = sent(address, callback(payment))
         assert status in {200, 204}
@@ -89,7 +89,7 @@ def test_an_event_file_is_invoked_once(function, file, reply):
 
 @pytest.mark.usefixtures("settings", "shop")
 def test_a_function_that_raises_ends_with_exit_code_1():
-    """The publisher cannot reach the broker here. Its error is printed as Lambda words it."""
+    """If the publisher cannot reach its broker, the error is printed in the same form as in Lambda."""
     done = run("--function", "publish_outbox", "--event", "tests/events/scheduler-publish-outbox.json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["errorType"] == "BrokerUnavailableError"
@@ -98,8 +98,8 @@ def test_a_function_that_raises_ends_with_exit_code_1():
 @pytest.mark.parametrize(
     "url", ["", "postgresql://u:p@db.example.com/payments", "postgresql:///payments", "http://[::"]
 )
-def test_a_database_elsewhere_is_refused(settings, url):
-    """Only a database of this machine is used. The message says how to get one."""
+def test_the_local_functions_refuse_a_database_on_another_machine(settings, url):
+    """The message says how to start a database on this machine."""
     settings.setenv("DATABASE_URL", url)
     done = run("--event", "tests/events/zalopay.json")
     assert (done.returncode, done.stdout) == (3, "")
@@ -108,8 +108,8 @@ def test_a_database_elsewhere_is_refused(settings, url):
 
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("file", ["tests/events/missing.json", "README.md"])
-def test_a_file_that_is_no_event_ends_with_exit_code_2(file):
-    """Nothing is started."""
+def test_a_file_that_is_not_an_event_ends_with_exit_code_2(file):
+    """The command refuses the file before it starts a function."""
     done = run("--event", file)
     assert (done.returncode, done.stdout) == (2, "")
 

@@ -62,7 +62,7 @@ def test_prisma_parameters_are_left_out(name):
     ],
 )
 def test_an_unknown_parameter_is_ignored_with_a_remark(query, remark):
-    """Prisma would connect, so payctl connects too. The remark does not show the value."""
+    """Prisma ignores an unknown parameter, so payctl ignores it too. The remark does not show its value."""
     settings = made(query)
     assert settings.parameters == WHERE
     assert (len(settings.remarks), remark in settings.remarks[0]) == (1, True)
@@ -110,7 +110,7 @@ def test_the_connection_parameters_are_always_complete(url, parameters):
 
 
 def test_passwords_are_stored_as_secrets(tmp_path):
-    """The password and the key's password cannot be printed."""
+    """Printing the settings shows neither the user's password nor the password of the key file."""
     key = tmp_path / "key.pem"
     key.write_text("PEM", "utf-8")
     settings = DatabaseSettings(Secret(f"postgresql://u:canary@h/d?sslkey={key}&sslpassword=canary"))

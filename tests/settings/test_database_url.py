@@ -21,7 +21,7 @@ CUT = {f"postgresql://a{character}b:pw@db.example:5433/db" for character in "/?#
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["url"].encode("unicode_escape").decode())
 def test_database_url_is_parsed_as_node_js_parses_it(case):
-    """All parts are the same, and payctl refuses what Node.js refuses."""
+    """Node.js and payctl read the same parts from a URL, and refuse the same URLs."""
     if "error" in case or case["url"] in CUT:
         with pytest.raises(ConfigError, match="DATABASE_URL"):
             parse(case["url"])

@@ -1,4 +1,4 @@
-"""ENVIRONMENT is production however it is spelled: then development commands are refused and real hosts are asked."""
+"""The spellings of ENVIRONMENT that mean production. In production, development commands are refused."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ OTHERS = [
 
 @pytest.mark.parametrize("spelled", PRODUCTION)
 def test_production_is_recognised_in_every_spelling(spelled):
-    """Case, digits, regions, separators and wide letters do not matter."""
+    """Upper case, digits, a region, separators and full-width letters do not matter."""
     assert Settings.from_env({"ENVIRONMENT": spelled}).is_production
 
 
 @pytest.mark.parametrize("spelled", OTHERS)
 def test_an_environment_before_production_is_not_production(spelled):
-    """Nor is a word that only contains one of its names."""
+    """A word that only contains one of production's names does not mean production."""
     assert not Settings.from_env({"ENVIRONMENT": spelled}).is_production
 
 
-def test_without_a_word_it_is_dev():
-    """A machine of a developer sets nothing."""
+def test_the_default_environment_is_dev():
+    """A developer does not need to set ENVIRONMENT."""
     assert not Settings.from_env({}).is_production

@@ -13,11 +13,11 @@ from ticketbottle_payctl.settings.fingerprint import fingerprint
         ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
     ],
 )
-def test_a_fingerprint_is_what_sha256sum_prints_first(key, printed):
-    """A person can compute the fingerprint of the key on the merchant page with sha256sum and compare."""
+def test_a_fingerprint_is_the_beginning_of_sha256sum_s_output(key, printed):
+    """A person can compare it with the fingerprint of the key on the merchant page."""
     assert fingerprint(Secret(key)) == fingerprint(key.encode()) == printed[:8]
 
 
 def test_a_key_that_is_not_utf_8_has_a_fingerprint():
-    """The environment holds bytes that are not UTF-8 as surrogates, which must not raise."""
+    """Computing the fingerprint of a key with bytes that are not UTF-8 raises no error."""
     assert fingerprint(Secret("key\udcff")) != fingerprint(Secret("key"))

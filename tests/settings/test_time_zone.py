@@ -52,7 +52,7 @@ def test_tz_gives_the_offsets_of_the_c_library(tz):
     ],
 )  # fmt: skip
 def test_an_unknown_tz_is_a_config_error(tz):
-    """An unknown zone is not replaced by UTC, and the hint has examples."""
+    """Payctl does not use UTC instead of an unknown zone. The hint has examples."""
     with pytest.raises(ConfigError, match="TZ is not a time zone") as error:
         machine_zone({"TZ": tz})
     assert "Asia/Ho_Chi_Minh" in error.value.hint
@@ -66,5 +66,5 @@ def test_without_tz_the_machine_s_time_zone_is_used(tmp_path):
 
 
 def test_a_time_zone_keeps_the_name_it_was_given():
-    """``config show`` prints this name."""
+    """``payctl config show`` prints the time zone under the name that the user has set."""
     assert (str(time_zone("<+07>-7")), str(time_zone("Europe/Berlin"))) == ("<+07>-7", "Europe/Berlin")

@@ -36,14 +36,14 @@ def path(tmp_path):
 
 
 def test_events_are_read_back_in_the_order_they_were_added(path):
-    """The order holds across batches and after the archive is opened again."""
+    """Events keep their order across batches, also after the archive is opened again."""
     added(path, "ab", "c")
     added(path, "de")
     assert ids(path) == ["a", "b", "c", "d", "e"]
 
 
 def test_zcat_reads_an_archive(path):
-    """An archive is plain gzip with one event on each line."""
+    """An archive is a plain gzip file with one event on each line."""
     added(path, "ab", "c")
     printed = subprocess.run(["/bin/zcat", path], check=True, capture_output=True, text=True).stdout
     assert printed == '{"id": "a"}\n{"id": "b"}\n{"id": "c"}\n'
@@ -56,8 +56,8 @@ def test_only_the_owner_may_read_an_archive(path):
 
 
 @pytest.mark.parametrize("kept", [1, 10, 17, -1, -8])
-def test_half_a_batch_at_the_end_is_cut_off(path, kept):
-    """After a crash during a write, complete batches stay and later batches can be read."""
+def test_an_incomplete_batch_at_the_end_of_an_archive_is_cut_off(path, kept):
+    """After a crash during a write, complete batches stay readable and later batches can be added."""
     added(path, "ab")
     whole = path.read_bytes()
     path.write_bytes(whole + gzip.compress(b'{"id": "lost"}\n')[:kept])
@@ -86,7 +86,7 @@ def test_half_a_batch_at_the_end_is_cut_off(path, kept):
          "half a gzip", "two bytes of gzip", "zip", "one byte of gzip"],
 )  # fmt: skip
 def test_a_file_that_is_not_an_archive_is_not_changed(path, content):
-    """Opening a file that is not payctl's archive fails and leaves its content as it was."""
+    """Opening a file that is not payctl's archive fails and does not change the file."""
     path.write_bytes(content)
     with pytest.raises(InputError, match="is not an archive"):
         Archive(path)
@@ -94,7 +94,7 @@ def test_a_file_that_is_not_an_archive_is_not_changed(path, content):
 
 
 @pytest.mark.parametrize("length", [0, 4, 17, 30])
-def test_half_of_the_first_batch_is_cut_off(path, length):
+def test_an_incomplete_first_batch_of_an_archive_is_cut_off(path, length):
     """If the disk was full during the first batch, the next cleanup continues the same file."""
     added(path, "ab")
     path.write_bytes(path.read_bytes()[:length])
@@ -123,7 +123,7 @@ def test_an_archive_is_never_written_through_a_link(path, tmp_path):
 
 @pytest.mark.parametrize("harm", ["removed", "replaced", "renamed", "linked"])
 def test_adding_a_batch_fails_if_the_file_was_removed_or_replaced(path, tmp_path, harm):
-    """Archive.add raises if the path names another file or no file, so that the deletion of the rows is rolled back."""
+    """Archive.add raises an error if its path leads to another file or to none, so the rows are not deleted."""
     with Archive(path) as archive:
         archive.add(['{"id": "a"}'])
         path.rename(tmp_path / "elsewhere")
@@ -149,7 +149,7 @@ def test_the_error_for_a_damaged_archive_has_a_repair_command(path):
 
 
 def test_an_archive_that_is_damaged_in_the_middle_is_refused(path):
-    """Payctl adds nothing behind a batch that cannot be read."""
+    """If a batch of the archive cannot be read, payctl does not write behind it."""
     added(path, "ab", "cd")
     content = bytearray(path.read_bytes())
     content[len(content) // 2 - 6] ^= 0xFF
@@ -158,13 +158,13 @@ def test_an_archive_that_is_damaged_in_the_middle_is_refused(path):
         Archive(path)
 
 
-def test_a_second_writer_is_refused(path):
-    """Two processes cannot write to one archive, because their batches would be mixed."""
+def test_a_second_writer_of_an_archive_is_refused(path):
+    """Two processes cannot write to one archive at the same time, because their batches would be mixed."""
     with Archive(path), pytest.raises(LockedError):
         Archive(path)
 
 
-def test_a_full_disk_leaves_the_file_as_it_was(path):
+def test_a_full_disk_leaves_the_archive_unchanged(path):
     """If the disk is full, complete batches stay and no part of the failed batch stays."""
     added(path, "ab")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

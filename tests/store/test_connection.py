@@ -65,7 +65,7 @@ def account(postgres):
 
 @pytest.mark.parametrize("character", RESERVED)
 def test_a_reserved_character_reaches_the_server(character, account, postgres):
-    """User name, password and database name may hold any reserved character, encoded or plain if a URL allows it."""
+    """User name, password and database name may have any reserved character, encoded or, if a URL allows it, plain."""
     name, password, database = (f"{part}{character}x" for part in ("user", "pass", "data"))
     account(name, password, database)
     encoded = [quote(part, safe="") for part in (name, password, database)]
@@ -121,7 +121,7 @@ def test_a_service_file_does_not_change_the_server(postgres, database_url, monke
     ],
 )
 def test_a_parameter_overrides_a_variable_and_a_variable_the_default(query, variable, seen, database_url, monkeypatch):
-    """The application name comes from DATABASE_URL, then from PGAPPNAME, then from payctl."""
+    """The application name comes from DATABASE_URL, otherwise from PGAPPNAME, and otherwise it is payctl."""
     monkeypatch.setenv("PGAPPNAME", variable)
     assert answer(f"{database_url}?{query}")[2] == seen
 
@@ -148,7 +148,7 @@ def test_host_parameters_override_the_host_of_the_url(postgres, database_url):
     ],
 )
 def test_a_setting_that_the_server_rejects_is_a_config_error(query, database_url):
-    """A setting that the server cannot meet raises ConfigError and not an outage, because a retry would not help."""
+    """A rejected setting raises ConfigError and is not an outage, because a retry would not help."""
     with pytest.raises(ConfigError):
         answer(f"{database_url}?{query}")
 
@@ -174,7 +174,7 @@ def test_an_unencoded_at_sign_in_a_password_works(account, postgres):
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """Return an authority, a server certificate for 127.0.0.1 and localhost, and an authority that signed nothing."""
+    """Return an authority, its server certificate for 127.0.0.1 and localhost, and an authority that signed nothing."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 

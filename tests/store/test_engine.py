@@ -53,7 +53,7 @@ def test_limits_hold_from_the_first_statement_of_a_transaction(engine):
 
 
 def test_the_limits_end_with_the_transaction(engine):
-    """The next user of the connection finds the server's own timeouts, also behind a pooler."""
+    """The connection's next transaction has the server's own timeouts, also behind a pooler."""
     with transaction(engine, LIMITS) as connection:
         first = backend(connection)
     with engine.connect() as connection:
@@ -81,7 +81,7 @@ def test_the_first_statement_is_limited(engine):
     assert time.monotonic() - began < 5
 
 
-def test_a_lock_timeout_is_told_from_an_outage(engine):
+def test_a_lock_timeout_is_distinguished_from_an_outage(engine):
     """is_lock_timeout is true for a lock timeout and false for a lost connection."""
     with transaction(engine, Limits()) as holder:
         holder.exec_driver_sql("LOCK TABLE payments")
@@ -132,7 +132,10 @@ def test_a_connection_that_the_server_closed_is_replaced(engine, database_url, c
 
 @pytest.mark.parametrize("seconds", [61, 86_400, -86_400])
 def test_an_idle_connection_is_replaced(engine, monkeypatch, seconds):
-    """Payctl replaces a connection after 60 seconds, because a firewall may have dropped it. Clock jumps do no harm."""
+    """Payctl replaces a connection after 60 idle seconds, because a firewall may have dropped it.
+
+    Clock jumps do no harm.
+    """
     with transaction(engine, LIMITS) as connection:
         connection.exec_driver_sql("SELECT 1")
         first = backend(connection)

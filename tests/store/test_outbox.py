@@ -64,7 +64,7 @@ def test_a_claim_takes_the_oldest_events_in_order_and_marks_them(connection, add
 
 
 def test_a_payload_is_the_text_that_postgresql_prints(connection, add):
-    """The payload is PostgreSQL's text of the JSON value, and payctl does not print it again."""
+    """The payload is PostgreSQL's text of the JSON value. payctl does not re-serialize it."""
     add("a", payload={"b": 1.50, "a": [1, {"đ": "\u0001"}]})
     (event,) = outbox.claim(connection, ALL).events
     assert event.payload == connection.exec_driver_sql("SELECT payload::text FROM outbox").scalar_one()
@@ -89,7 +89,7 @@ def test_published_and_dead_events_are_not_claimed(connection, add, columns):
 
 
 def test_a_claim_begins_behind_a_position(connection, add):
-    """A claim starts after one exact event, even if other events have the same instant."""
+    """A claim starts behind one exact event, even if other events have the same instant."""
     for id_ in "abc":
         add(id_, 1)
     add("0", 2)
@@ -97,7 +97,7 @@ def test_a_claim_begins_behind_a_position(connection, add):
 
 
 def test_a_claim_leaves_out_excluded_keys_other_types_and_later_events(connection, add):
-    """A claim takes only wanted types, up to an instant, and no event of an excluded payment."""
+    """A claim takes the wanted types up to an instant, and no event of an excluded payment."""
     add("a", 1, key="k")
     add("b", 2, eventType="PAYMENT_FAILED")
     add("c", 3)
@@ -216,7 +216,7 @@ def test_failed_events_are_listed_oldest_first(connection, add):
 
 
 def test_only_unwanted_types_that_block_a_wanted_event_are_listed(connection, add):
-    """An unwanted event is listed only if the same payment has a pending event of a wanted type."""
+    """An event of another type is listed only if its payment has a pending event of a wanted type."""
     add("a", 1, key="k", eventType="PAYMENT_FAILED")
     add("b", 2, key="k")
     add("c", 3, key="m", eventType="PAYMENT_FAILED")

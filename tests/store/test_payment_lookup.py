@@ -1,4 +1,4 @@
-"""How a callback of PayOS finds its payment in a large table without an index on its reference."""
+"""The search for the payment of a PayOS callback in a large table without an index on the payment reference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ INDEX = 'CREATE INDEX ON payments ("providerTransactionId")'
 
 @pytest.fixture
 def make(engine):
-    """``make("TB-ROCK-20251123-ABC7K9M2", reference="a-link")``: a payment of PayOS; returns its id."""
+    """Return ``make("TB-ROCK-20251123-ABC7K9M2", reference="a-link")``.
+
+    It inserts a PayOS payment and returns its id.
+    """
 
     def insert(order_code, reference="other", provider="PAYOS", age=0):
         with engine.begin() as connection:
@@ -35,7 +38,7 @@ def make(engine):
 
 @pytest.fixture
 def say(engine):
-    """``say(1_000_000)``: let the statistics say that there are so many payments."""
+    """Return ``say(1_000_000)``, which sets the table's estimated row count in the statistics."""
 
     def run(rows, *statements):
         with engine.begin() as connection:
@@ -49,14 +52,14 @@ def say(engine):
 
 
 def found(engine, callback=CALLBACK):
-    """The id of the payment that a callback locks, and what is known of the index afterwards."""
+    """Return the id of the payment that a callback locks, and what the connection then knows of the index."""
     with transaction(engine, Limits(), commit=False) as connection:
         locked = payments.lock(connection, callback)
         return locked and locked[0].id, lookup.unindexed_payments(connection), lookup.needs_walk(connection, callback)
 
 
 def ways(engine, callback=CALLBACK):
-    """How often each of the four ways was gone to find the payment, in their order."""
+    """Return how often each of the four searches for the payment was executed, in their order."""
     with transaction(engine, Limits(), commit=False) as connection:
         sql = f"EXPLAIN (ANALYZE, FORMAT json) {payments._LOCK_BY_WALK}"  # noqa: SLF001
         plan = connection.exec_driver_sql(sql, lookup.parameters(callback)).scalar_one()[0]["Plan"]
@@ -73,8 +76,8 @@ def ways(engine, callback=CALLBACK):
 
 @pytest.mark.parametrize("collation", ["C", "en-x-icu"])
 @pytest.mark.parametrize("event", ["A", "ROCK", "ROCK_HN", "ROCK2", "ROCK-2", "2", "ZZZ", "ế"])
-def test_a_payment_is_found_by_its_number_without_reading_the_table(engine, make, say, event, collation):
-    """However the event is spelled, whatever its neighbours are, and in whatever order the database sorts text."""
+def test_a_payos_payment_is_found_by_its_number_without_a_table_scan(engine, make, say, event, collation):
+    """The search works with any event code, any other orders and any collation of the database."""
     with engine.connect() as connection:
         known = "SELECT EXISTS (SELECT FROM pg_collation WHERE collname = %(name)s)"
         if not connection.exec_driver_sql(known, {"name": collation}).scalar_one():
@@ -89,8 +92,8 @@ def test_a_payment_is_found_by_its_number_without_reading_the_table(engine, make
     assert found(engine) == (wanted, 1_000_000, True)
 
 
-def test_an_order_with_the_same_number_is_not_taken(engine, make, say):
-    """The number forgets the event and three characters; the reference decides."""
+def test_a_payos_order_with_the_same_number_is_not_settled(engine, make, say):
+    """The number does not include the event and three characters of the order code, so the reference decides."""
     for code in ("TB-ROCK-20251123-XYZ7K9M2", "TB-JAZZ-20251123-ABC7K9M2", "TB-POP-20251123-ABD7K9M2"):
         make(code)
     say(1_000_000)
@@ -99,8 +102,8 @@ def test_an_order_with_the_same_number_is_not_taken(engine, make, say):
     assert found(engine)[0] == wanted
 
 
-def test_a_number_of_another_form_is_looked_up_by_reference(engine, make, say):
-    """It tells no date, so nothing is walked; that the table was read is known all the same."""
+def test_a_payos_payment_with_another_kind_of_number_is_found_by_reference(engine, make, say):
+    """A number of another form has no date, so payctl scans the table. The connection records the missing index."""
     wanted = make("TB-ROCK-20251123-ABC7K9M2", "a-link")
     say(1_000_000)
     callback = replace(CALLBACK, order_hint=OrderHint())
@@ -108,8 +111,8 @@ def test_a_number_of_another_form_is_looked_up_by_reference(engine, make, say):
     assert found(engine, callback) == (wanted, 1_000_000, True)
 
 
-def test_codes_of_another_form_do_not_end_the_walk(engine, make, say):
-    """Payments that were numbered otherwise stand before, between and behind."""
+def test_order_codes_of_another_form_do_not_end_the_index_search(engine, make, say):
+    """Order codes of another form may sort before, between and after the codes that the search reads."""
     for code in ("ORDER-1", "TB-", "TB-ROCK", "TB-ROCK-1", "TB-ROCK-20251123", "TB-X-20251123-1-2", "tb-1", "~"):
         make(code)
     wanted = make("TB-ZZZ-20251123-ABC7K9M2", "a-link")
@@ -118,8 +121,8 @@ def test_codes_of_another_form_do_not_end_the_walk(engine, make, say):
     assert found(engine)[0] == wanted
 
 
-def test_where_the_walk_ends_the_table_is_read(engine, make, say):
-    """More events than are looked at: the payment is found all the same."""
+def test_the_table_is_scanned_if_there_are_too_many_events(engine, make, say):
+    """The index search stops after a bounded number of events, and a table scan finds the payment."""
     with engine.begin() as connection:
         for event in range(520):
             insert_payment(connection, provider="PAYOS", order_code=f"TB-A{event:03d}-20251123-AAAAAAAA")
@@ -144,8 +147,10 @@ def test_where_the_walk_ends_the_table_is_read(engine, make, say):
         (1_000_000, (INDEX, "UPDATE pg_index SET indisvalid = false WHERE NOT indisunique"), True, 1_000_000),
     ],
 )
-def test_a_table_is_walked_only_if_it_is_large_and_has_no_index(engine, make, say, rows, statements, walks, reported):
-    """The connection remembers it, so the next callback asks the catalogue no more."""
+def test_the_index_search_is_only_for_large_tables_without_an_index(
+    engine, make, say, rows, statements, walks, reported
+):
+    """The connection remembers the result, so the next callback does not read the catalogue again."""
     wanted = make("TB-ROCK-20251123-ABC7K9M2", "a-link")
     say(rows, *statements)
     say(rows)
@@ -154,8 +159,8 @@ def test_a_table_is_walked_only_if_it_is_large_and_has_no_index(engine, make, sa
 
 
 @pytest.mark.parametrize("provider", ["zalopay", "vnpay", "momo"])
-def test_the_other_gateways_need_no_walk(engine, make, say, provider):
-    """They send the order code, which has an index."""
+def test_payments_of_other_gateways_are_found_by_order_code(engine, make, say, provider):
+    """ZaloPay, VNPay and MoMo send the order code, which has an index."""
     wanted = make("TB-1", "a-reference", provider.upper())
     say(1_000_000)
     callback = Callback(provider, Outcome.COMPLETED, "a-reference", "TB-1", "7", 250_000)
@@ -163,8 +168,8 @@ def test_the_other_gateways_need_no_walk(engine, make, say, provider):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_every_way_finds_the_same_payment(engine, make, say, seed):
-    """Few references, numbers, events and gateways, so that all of them collide; the index changes no answer."""
+def test_every_search_finds_the_same_payment(engine, make, say, seed):
+    """With few references, numbers, events and gateways many payments collide. An index does not change the result."""
     chance = random.Random(seed)  # noqa: S311
     for number in range(60):
         make(

@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.payctl.receipts import Receipt
 from ticketbottle_payctl.store.payments import lookup
 from ticketbottle_payctl.store.payments import settle as payments
 
-AT = datetime(2126, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)  # later than now, as if the writer's clock were ahead
+AT = datetime(2126, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)  # later than now, for a writer whose clock is ahead
 CALLBACK = Callback("vnpay", Outcome.COMPLETED, "a-reference", "TB-1", "7", 250_000)
 REQUEST = Request("GET", "/webhook/vnpay", "vnp_x=1")
 RECEIPT = Receipt("6a1f0d50-0000-4000-8000-000000000001", CALLBACK, REQUEST, "settled")
@@ -79,7 +79,7 @@ def test_earlier_transitions_are_read_in_utc(engine, payment):
 
 @pytest.mark.usefixtures("payment")
 def test_locking_an_unknown_payment_returns_none(engine):
-    """If no payment matches the callback, lock returns neither a row nor a time."""
+    """If no payment matches the callback, lock returns None."""
     with transaction(engine, Limits()) as connection:
         assert payments.lock(connection, replace(CALLBACK, reference="x", order_ref="y")) is None
 
@@ -102,7 +102,7 @@ def test_a_payment_is_found_by_an_index(engine):
 
 
 def test_a_transition_is_written_as_a_whole_or_not_at_all(engine, payment):
-    """Payment, event, context and receipt are written together. A duplicate event id rolls all of them back."""
+    """Payment, event, context and receipt are one transaction. A duplicate event id rolls all of them back."""
     traced = replace(RECEIPT, correlation_id="one")
     written(engine, payment, Transition(Status.PENDING, Status.FAILED, AT, late=False), traced)
     assert counts(engine) == (1, 1, 1, 1)
@@ -121,7 +121,7 @@ def test_nothing_is_written_if_the_payment_s_status_changed(engine, payment, bef
 
 
 def test_nothing_is_written_if_the_event_is_too_old(engine, payment):
-    """A publisher may have passed the instant of a late event, so neither receipt nor event is written."""
+    """A publisher may have passed the instant of a late event already, so neither receipt nor event is written."""
     long_ago = datetime.now(UTC) - WRITE_WITHIN
     with pytest.raises(DatabaseUnavailableError, match="too slow"):
         written(engine, payment, Transition(Status.PENDING, Status.COMPLETED, long_ago, late=False))

@@ -1,4 +1,4 @@
-"""Recorded runs: what the record says after the work ended, failed or was killed."""
+"""The record of a run after its work has ended, failed or was killed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def recorded(engine, run):
     [(RunStatus.DONE, True), (RunStatus.INCOMPLETE, True), (RunStatus.STOPPED, False), (RunStatus.INTERRUPTED, False)],
 )
 def test_a_run_is_recorded_with_the_status_that_its_command_gives(engine, status, finished):
-    """A run that can be resumed has no finished_at."""
+    """The record of a run that can be resumed has no finished_at."""
     run = new_run()
     with open_run(engine, run, Limits()) as opened:
         assert recorded(engine, run).status == "running"
@@ -73,7 +73,7 @@ def test_a_run_is_recorded_with_the_status_that_its_command_gives(engine, status
 
 @pytest.mark.parametrize("error", [InputError("no"), KeyboardInterrupt(), RuntimeError("a bug")])
 def test_a_run_that_raises_is_interrupted_and_keeps_its_counts(engine, error):
-    """If the work raises, the run is recorded as interrupted with its counts, and the error is passed on."""
+    """If the command raises an error, the run is recorded as interrupted with its counts. The error is raised again."""
     run = new_run()
     with pytest.raises(type(error)):
         fail(engine, run, error, deleted=7)
@@ -82,7 +82,7 @@ def test_a_run_that_raises_is_interrupted_and_keeps_its_counts(engine, error):
 
 
 def test_a_run_that_is_killed_is_interrupted(engine, database_url):
-    """A killed process cannot record its end. The run still shows as interrupted, because its lock is free."""
+    """A killed process cannot record its end. Its lock is free, so the run shows as interrupted."""
     run = new_run()
     command = [sys.executable, "-c", KILLED, database_url, run.id]
     assert subprocess.run(command, check=False, timeout=30).returncode == -signal.SIGKILL

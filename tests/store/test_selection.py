@@ -75,7 +75,7 @@ def listed(engine, selector):
     ids=lambda value: ",".join(value) if isinstance(value, list) else None,
 )  # fmt: skip
 def test_selectors_are_combined_with_and_and_states_with_or(engine, events, selector, expected):
-    """An event must match every selector, but only one of the given states."""
+    """An event must match every selector. Of several given states it needs only one."""
     assert sorted(listed(engine, selector)) == sorted(events[name] for name in expected)
 
 
@@ -177,7 +177,7 @@ def test_unpublished_events_are_found_by_the_index(engine, selector):
 
 
 def test_a_limit_or_a_choice_of_instant_is_not_a_selector():
-    """Selector.is_empty is true if only a limit or the kind of instant is set."""
+    """Selector.is_empty is true if only a limit or the choice between creation and publishing time is set."""
     assert Selector(limit=5, by=By.PUBLISHED).is_empty
     assert not Selector(ids=()).is_empty
     assert not Selector(stuck=timedelta(0)).is_empty

@@ -47,8 +47,11 @@ def test_a_publisher_that_rolled_back_does_not_count_as_holder(session):
     assert enter(first, 0, 1, 0, "a") is Entry.UNCHANGED
 
 
-def test_a_newcomer_is_refused_while_the_publisher_changes_locks(session):
-    """The publisher's next transaction takes its lock before the previous one commits, so the shard is never free."""
+def test_a_second_publisher_is_refused_while_the_first_one_changes_locks(session):
+    """The first publisher's next transaction takes its lock before the previous one commits.
+
+    The shard is never free.
+    """
     publisher, newcomer = [session(), session()], session()
     enter(publisher[0], 0, 1, 0, "a")
     for step in range(1, 6):
@@ -63,8 +66,8 @@ def test_a_newcomer_is_refused_while_the_publisher_changes_locks(session):
     assert enter(newcomer, 0, 1, 0, "b") is Entry.TAKEN_OVER
 
 
-def test_the_publisher_waits_for_a_newcomer_that_is_being_refused(session, engine):
-    """A refused newcomer holds lock 0 for a moment. The publisher gets the lock when the newcomer rolls back."""
+def test_the_first_publisher_waits_while_a_second_one_is_refused(session, engine):
+    """The second publisher holds lock 0 for a moment. The first one gets the lock when the second one rolls back."""
     worker, second, newcomer = session(), session(), session()
     enter(worker, 0, 1, 0, "a")
     second.exec_driver_sql(f"SELECT {keeping(0, 1, 1)}")
@@ -144,7 +147,7 @@ def test_advisory_locks_of_other_applications_do_not_block_a_shard(session):
 
 
 @pytest.mark.parametrize(("shard", "shards"), [(0, 1), (1, 2), (3, 4), (63, 64)])
-def test_a_lock_number_tells_the_shard_and_the_number_of_shards(session, shard, shards):
+def test_a_lock_number_gives_the_shard_and_the_number_of_shards(session, shard, shards):
     """shard_of returns the same shard and number of shards for both locks of a shard."""
     first, second = session(), session()
     enter(first, shard, shards, 0, "a")

@@ -25,7 +25,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("published", "at", "tried", "state"), TABLE)
 def test_every_row_is_in_exactly_one_state(engine, published, at, tried, state):
-    """A row is either pending, dead or published, and the SQL name of its state agrees."""
+    """A row is either pending, dead or published. SQL and Python give the same state."""
     columns = ", ".join([states.pending("o."), states.dead("o."), states.published("o."), states.name("o.")])
     parameters = {"published": published, "at": at, "tried": tried, "max_retries": MAX_RETRIES}
     with engine.connect() as connection:

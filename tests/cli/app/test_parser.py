@@ -93,7 +93,7 @@ def test_a_usage_error_before_the_output_option_is_still_json(invoke):
 
 @pytest.mark.parametrize("form", ["table", "csv", "none"])
 def test_an_error_leaves_stdout_empty(form, invoke):
-    """The formats table, csv and none have no place for an error, so stdout is empty."""
+    """The formats table, csv and none cannot show an error, so stdout stays empty."""
     result = invoke("verify-signature", "/nonexistent", "-o", form)
     assert (result.stdout, result.exit_code) == ("", 2)
     assert result.stderr.startswith("error[INPUT]: /nonexistent cannot be read: no such file or directory\ntry: ")
@@ -109,14 +109,14 @@ def test_ndjson_ends_in_a_summary(invoke):
 
 
 def test_csv_has_a_header(invoke):
-    """A single result is one row below its header."""
+    """A single result is a CSV header and one row."""
     header, row = invoke("config", "path", "-o", "csv").stdout.splitlines()
     assert header == "path,exists"
     assert row.endswith("/payctl/config.toml,false")
 
 
 def test_payctl_alone_shows_its_help_on_stderr(invoke):
-    """Help that was not asked for is not a result, so it goes to stderr with exit code 2."""
+    """`payctl` without a command exits with 2, so its help is an error message and not a result."""
     result = invoke()
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Commands:" in result.stderr

@@ -1,4 +1,4 @@
-"""Behaviour that only a real process shows: signals, closed pipes, exit codes and bugs."""
+"""Behaviour that only a real process shows: signals, closed pipes, exit codes and tracebacks."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_shell_sees_the_exit_code(arguments, environment, code, process):
 
 
 def test_the_error_for_an_unreachable_database_has_a_hint(process):
-    """The error names the server and says that it is retryable. It does not show the password."""
+    """The error names the server, and says that a retry may help. It does not show the password."""
     result = process("db", "status", "-o", "json", DATABASE_URL=SILENT)
     error = json.loads(result.stdout)["error"]
     assert (error["code"], error["retryable"]) == ("DATABASE_UNAVAILABLE", True)
@@ -97,7 +97,7 @@ def test_a_bug_exits_with_1_and_shows_its_traceback_only_with_vv(verbosity, proc
 
 @pytest.mark.parametrize("arguments", [["schema", "version"], ["--help"], ["config", "show", "-o", "json"]])
 def test_a_closed_stdout_is_not_an_error(arguments, started):
-    """If nobody reads stdout, payctl exits with the code of its work and prints nothing to stderr."""
+    """If the reader has closed stdout, payctl exits with the code of its work and prints nothing to stderr."""
     process = started(*arguments)
     process.stdout.close()
     assert process.wait(timeout=30) == 0

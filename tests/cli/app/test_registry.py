@@ -36,13 +36,13 @@ def test_every_command_has_help_with_h_and_help(entry, invoke):
 
 @COMMANDS
 def test_no_command_has_an_option_with_a_shared_option_s_name(entry):
-    """A shared option means the same for every command."""
+    """A shared option such as -o has the same meaning for every command."""
     assert not set(inspect.signature(entry.load()).parameters) & set(NAMES)
 
 
 @COMMANDS
 def test_a_command_s_module_has_the_command_s_name(entry):
-    """The typed word leads to the module with the code."""
+    """A developer finds the code of a command by the name that a user types."""
     assert entry.target.split(":")[0].split(".")[0] == entry.words[0].replace("-", "_")
 
 

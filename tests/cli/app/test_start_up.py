@@ -1,4 +1,4 @@
-"""The modules that a command imports, because a person waits for them."""
+"""The modules that a command imports. Each import delays the command."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_httpx_is_loaded_only_to_send_a_request(arguments):
 @pytest.mark.postgres
 @pytest.mark.parametrize(("provider", "libraries"), [("momo", {"httpx"}), ("payos", {"httpx", "payos", "pydantic"})])
 def test_payos_s_library_is_loaded_only_to_ask_payos(provider, libraries, engine, database_url):
-    """It takes longer to import than a quick command runs, so a question to another gateway does without it."""
+    """Importing the library takes longer than a quick command, so a query to another gateway does not load it."""
     with engine.begin() as connection:
         insert_payment(connection, provider=provider.upper(), reference="a-reference", age=timedelta(hours=1))
     with serving(Gateways(states={"a-reference": "paid"})) as gateways:

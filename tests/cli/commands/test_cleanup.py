@@ -85,7 +85,7 @@ def test_a_cleanup_reports_counts_horizon_bytes_and_batches(clean, insert, event
 
 
 def test_a_cleanup_uses_the_configured_retention(clean, insert, events):
-    """OUTBOX_RETENTION_DAYS and --older-than are obeyed."""
+    """The cleanup uses OUTBOX_RETENTION_DAYS, and --older-than overrides it."""
     insert(2, state="published", age=OLD)
     assert clean(OUTBOX_RETENTION_DAYS="9")["counts"]["deleted"] == 0
     assert clean("--older-than", "9d")["counts"]["deleted"] == 0
@@ -93,7 +93,7 @@ def test_a_cleanup_uses_the_configured_retention(clean, insert, events):
 
 
 def test_keep_newest_overrides_a_shorter_retention(clean, insert, events):
-    """Events that --keep-newest covers are kept even if --older-than is shorter."""
+    """The cleanup keeps events that --keep-newest covers, even if --older-than is shorter."""
     insert(2, state="published", age=timedelta(hours=3))
     insert(3, state="published", age=timedelta(hours=9))
     document = clean("--older-than", "1h", "--keep-newest", "6h", "-y")
@@ -114,7 +114,7 @@ def test_a_dry_run_of_the_cleanup_reports_rows_and_bytes(clean, invoke, database
     "arguments", [["--older-than", "6d"], ["--receipts-older-than", "1d"], ["--max-affected", "2"]]
 )
 def test_a_cleanup_that_is_not_routine_needs_yes(clean, insert, events, arguments):
-    """A shorter retention, deleting receipts, or more rows than allowed exits with 7 and deletes nothing."""
+    """A cleanup with a shorter retention, with receipts or over the limit exits with 7 and deletes nothing."""
     insert(3, state="published", age=OLD)
     document = clean(*arguments)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")
@@ -130,7 +130,7 @@ def test_yes_allows_a_cleanup_up_to_the_limit(clean, insert, events):
 
 
 def test_a_routine_cleanup_has_no_limit_unless_one_is_given(clean, insert):
-    """The daily cleanup deletes any number of events, but a given --max-affected is obeyed."""
+    """The daily cleanup deletes any number of events. If --max-affected is given, that limit applies."""
     insert(1200, state="published", age=OLD)
     assert clean("--max-affected", "1000")["exit_code"] == 7
     assert clean()["counts"]["deleted"] == 1200
@@ -149,7 +149,7 @@ def test_a_routine_cleanup_has_no_limit_unless_one_is_given(clean, insert):
     ],
 )
 def test_a_profile_s_guards_apply_to_the_cleanup(guarded, guard, arguments, allowed):
-    """read_only, protected and max_affected stop a cleanup as they stop every command that changes rows."""
+    """read_only, protected and max_affected stop a cleanup in the same way as other commands that change rows."""
     assert guarded(guard, *arguments)["exit_code"] == (0 if allowed else 7)
 
 
@@ -166,7 +166,7 @@ def test_a_profile_s_guards_apply_to_the_cleanup(guarded, guard, arguments, allo
 def test_a_retention_of_the_environment_below_the_profiles_needs_a_yes(
     answer, database_url, insert, events, tmp_path, own, environment, routine
 ):
-    """A variable that was left over must not delete what the profile keeps. A longer one deletes less."""
+    """A forgotten variable must not delete events that the profile keeps. A longer retention needs no --yes."""
     insert(2, state="published", age=timedelta(days=20))
     insert(3, state="published", age=timedelta(days=60))
     file = tmp_path / "config.toml"
@@ -205,7 +205,7 @@ def test_a_cleanup_that_reaches_its_time_limit_exits_with_10(clean, insert):
 
 
 def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert):
-    """The output has their number, the age of the oldest one, the reason and a command to paste."""
+    """The output has the number of dead and pending events, the oldest age, the reason and a command to paste."""
     insert(2, state="dead", age=timedelta(days=3, hours=4), last_error="boom \x1b]0;title\x07")
     insert(1, age=timedelta(hours=2))
     result = invoke("cleanup", DATABASE_URL=database_url)

@@ -36,7 +36,7 @@ def by_name(document):
 
 
 def test_the_environment_overrides_a_profile_and_a_profile_the_default(config, answer):
-    """For each setting config show says where its value comes from."""
+    """`payctl config show` has the source of each setting."""
     shown = by_name(answer("config", "show", "--config", config, "-p", "staging", KAFKA_BROKERS="from-env:9092"))
     assert (shown["KAFKA_BROKERS"]["value"], shown["KAFKA_BROKERS"]["origin"]) == ("from-env:9092", "environment")
     assert (shown["OUTBOX_BATCH_SIZE"]["value"], shown["KAFKA_SSL"]["value"]) == ("77", "true")
@@ -45,7 +45,7 @@ def test_the_environment_overrides_a_profile_and_a_profile_the_default(config, a
 
 
 def test_config_show_has_guards_and_time_zone_with_their_origin(config, answer):
-    """Each guard comes from the profile or is the default."""
+    """The origin of a guard is the profile or the default."""
     shown = by_name(answer("config", "show", "--config", config, "-p", "staging"))
     seen = {
         name: (shown[name]["value"], shown[name]["origin"].split()[0]) for name in shown if name.startswith("guard.")
@@ -61,7 +61,7 @@ def test_config_show_has_guards_and_time_zone_with_their_origin(config, answer):
 
 
 def test_config_show_shows_no_secret(config, answer, keys):
-    """A secret is only shown as set, and a database only by its place."""
+    """The output says only that a secret is set. It shows a database only by server, port and name."""
     url = "postgresql://canary-user:canary-password@db.example:5433/payments?schema=x"
     document = answer("config", "show", "--config", config, "-p", "staging", DATABASE_URL=url, **keys)
     shown = by_name(document)
@@ -77,7 +77,7 @@ def test_the_document_names_the_profile(config, answer):
 
 
 def test_an_unknown_profile_is_refused_by_every_command(config, answer):
-    """The exit code is 3 with a list of profiles, even for a command without settings."""
+    """The command exits with 3 and lists the profiles, even if it needs no settings."""
     document = answer("version", "--config", config, "-p", "production")
     assert document["exit_code"] == 3
     assert "staging" in document["error"]["hint"]
@@ -154,7 +154,7 @@ def test_validate_lists_every_fault(answer):
 
 
 def test_validate_accepts_valid_settings(answer, keys):
-    """The exit code is 0. A gateway without keys is off, which is not a fault."""
+    """The exit code is 0. A gateway without keys is off, and that is not an error."""
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
     assert answer("config", "validate", **settings)["ok"]
     assert answer("config", "validate", **settings, **keys)["ok"]

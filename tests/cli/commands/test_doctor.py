@@ -13,7 +13,7 @@ KEYS_ONLY = ["doctor", "--only", "keys"]
 
 
 @pytest.mark.postgres
-def test_a_whole_world_is_healthy(database_url, mock_kafka, keys, answer):
+def test_the_doctor_exits_with_0_if_everything_is_healthy(database_url, mock_kafka, keys, answer):
     """With a database, brokers and keys payctl doctor exits with 0, and the document has every check."""
     environment = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **keys}
     document = answer("doctor", **environment)
@@ -21,7 +21,7 @@ def test_a_whole_world_is_healthy(database_url, mock_kafka, keys, answer):
     assert list(dict.fromkeys(item["check"] for item in document["items"])) == list(CHECKS)
 
 
-def test_without_settings_it_says_what_to_set(invoke):
+def test_the_doctor_names_each_missing_setting(invoke):
     """Without settings payctl doctor exits with 5, and each missing setting is a finding with a fix."""
     result = invoke("doctor")
     assert result.exit_code == 5
@@ -32,8 +32,8 @@ def test_without_settings_it_says_what_to_set(invoke):
 
 
 @pytest.mark.postgres
-def test_a_warning_is_no_failure(database_url, engine, invoke):
-    """A warning exits with 0, and the finding has a command to paste."""
+def test_a_warning_of_the_doctor_exits_with_0(database_url, engine, invoke):
+    """A finding that is a warning has a command to paste."""
     with engine.begin() as connection:
         insert_events(connection, 5, state="sent_unmarked")
     result = invoke("doctor", "--only", "old-service", DATABASE_URL=database_url)
@@ -44,7 +44,7 @@ def test_a_warning_is_no_failure(database_url, engine, invoke):
 
 
 @pytest.mark.parametrize("spelled", [["--only", "keys"], ["--only", "keys", "--only", "kafka"]])
-def test_only_looks_only_at_that(spelled, answer):
+def test_doctor_only_runs_the_chosen_checks(spelled, answer):
     """--only runs one or several checks in the usual order."""
     document = answer("doctor", *spelled)
     assert {item["check"] for item in document["items"]} == set(spelled) - {"--only"}
@@ -61,14 +61,14 @@ def test_only_looks_only_at_that(spelled, answer):
         (["--fix-published-flags", "--bundle", "x"], "--bundle"),
     ],
 )
-def test_what_would_be_ignored_is_refused(arguments, words, answer):
+def test_the_doctor_refuses_an_option_without_effect(arguments, words, answer):
     """An option that would have no effect exits with 2, and the error names it."""
     document = answer("doctor", *arguments)
     assert document["exit_code"] == 2
     assert words in document["error"]["message"]
 
 
-def test_a_bundle_has_the_findings_and_no_secret(tmp_path, keys, answer):
+def test_a_doctor_bundle_has_the_findings_and_no_secret(tmp_path, keys, answer):
     """The bundle has settings, versions and findings, and only its owner can read it."""
     file = tmp_path / "bundle.json"
     url = "postgresql://canary-user:canary-password@127.0.0.1:1/payments"
@@ -83,7 +83,7 @@ def test_a_bundle_has_the_findings_and_no_secret(tmp_path, keys, answer):
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "directory"])
-def test_a_bundle_overwrites_nothing(kind, tmp_path, answer):
+def test_a_doctor_bundle_overwrites_no_file(kind, tmp_path, answer):
     """An existing file, link or directory is refused before any check runs."""
     place = tmp_path / "bundle.json"
     if kind == "file":
@@ -98,7 +98,7 @@ def test_a_bundle_overwrites_nothing(kind, tmp_path, answer):
     assert kind != "file" or place.read_text("utf-8") == "mine"
 
 
-def test_a_bundle_that_cannot_be_written_says_why(answer):
+def test_the_error_for_an_unwritable_bundle_has_the_reason(answer):
     """The exit code is 2, and the error has the operating system's reason."""
     document = answer(*KEYS_ONLY, "--bundle", "/nonexistent/bundle.json")
     assert document["exit_code"] == 2
@@ -106,7 +106,7 @@ def test_a_bundle_that_cannot_be_written_says_why(answer):
 
 
 @pytest.mark.postgres
-def test_the_repair_shows_its_plan_and_changes_nothing_with_n(database_url, engine, invoke):
+def test_a_dry_run_of_the_doctor_s_repair_shows_its_plan(database_url, engine, invoke):
     """With -n the repair prints its plan and changes no row."""
     with engine.begin() as connection:
         insert_events(connection, 5, state="sent_unmarked")

@@ -26,7 +26,7 @@ REQUIRED = {"DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c", "KAFKA_BROKERS": "
 
 
 def written():
-    """Every text of the code that has the form of a variable's name."""
+    """Return every text in the code that has the form of a variable's name."""
     found = set()
     for folder in ("ticketbottle_payctl", "lambda_entrypoints"):
         for path in (ROOT / folder).rglob("*.py"):
@@ -38,18 +38,18 @@ def written():
 
 
 def test_every_variable_of_the_code_is_in_the_reference():
-    """A new variable needs a line in the reference."""
+    """docs/environment.md has a line for each variable that the code reads."""
     assert written() - VARIABLES.keys() == set()
 
 
 def test_every_variable_of_the_reference_is_in_the_code():
-    """A variable that nothing reads any more leaves the reference. Two kinds are made from other names."""
+    """docs/environment.md has no variable that payctl does not read."""
     made = {name for name in VARIABLES if name.endswith((names.PREVIOUS, names.SECRET_ARN))}
     assert VARIABLES.keys() - written() - made == {"AWS_ENDPOINT_URL"}  # botocore reads this one itself
 
 
-def test_payctl_config_knows_the_same_names():
-    """What `payctl config` shows is in the reference."""
+def test_every_variable_of_payctl_config_is_in_the_reference():
+    """docs/environment.md has each variable that `payctl config` shows."""
     known = {*names.DEFAULTED, *names.PLAIN, *names.ASKED_AT, *names.HIDDEN, *names.ONLY_WHERE_SET}
     without_a_function = {name for name in names.ARNS if name not in VARIABLES}
     assert known - VARIABLES.keys() == without_a_function
@@ -58,8 +58,8 @@ def test_payctl_config_knows_the_same_names():
 
 
 @pytest.mark.parametrize("name", names.DEFAULTED)
-def test_a_default_is_the_codes_own(name):
-    """Setting a variable to its default on the page changes nothing."""
+def test_each_default_in_the_reference_is_the_code_s_default(name):
+    """Setting a variable to the default in docs/environment.md changes no setting."""
     assert Settings.from_env({name: VARIABLES[name].default, **REQUIRED}) is not None
     given, absent = Settings.from_env({name: VARIABLES[name].default}), Settings.from_env({})
     assert [getattr(given, field) for field in _fields()] == [getattr(absent, field) for field in _fields()]
@@ -72,15 +72,15 @@ def _fields():
 @pytest.mark.parametrize(
     "name", [*names.DEFAULTED, "KAFKA_BROKERS", "KAFKA_SSL", "KAFKA_SASL_MECHANISM", "PAYCTL_DB_POOL"]
 )
-def test_an_example_is_accepted(name):
-    """The settings read the example of the page."""
+def test_each_example_in_the_reference_is_accepted(name):
+    """The settings accept the example in docs/environment.md."""
     settings = Settings.from_env({**REQUIRED, name: VARIABLES[name].example})
     assert settings.kafka.brokers
     assert settings.database.pooled in {True, False}
 
 
-def test_the_readers_are_those_of_the_template():
-    """A function gets a variable from the template only if the page says that it reads it."""
+def test_the_reference_names_the_functions_that_get_a_variable():
+    """The template gives a variable to a function only if docs/environment.md says that the function reads it."""
     template = json.loads((ROOT / "deploy" / "cloudformation.json").read_text("utf-8"))
     shared = {
         "PGSSLMODE",
@@ -98,8 +98,8 @@ def test_the_readers_are_those_of_the_template():
     assert seen == set(FUNCTIONS)
 
 
-def test_each_variable_is_there_once_and_complete():
-    """Name, form, readers, example and meaning are there, and no example is a real secret."""
+def test_each_variable_has_one_complete_line_in_the_reference():
+    """A line has name, form, readers, example and meaning. No example is a real secret."""
     every = [one for section in sections() for one in section.variables]
     assert len(every) == len(VARIABLES)
     for one in every:

@@ -27,7 +27,7 @@ def rows():
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_error_has_a_code_a_hint_and_a_row(kind):
-    """An error that is raised without a hint has the hint of its row in the reference."""
+    """An error that is raised without a hint shows the hint of its row in docs/errors.md."""
     failure = describe(kind("what failed"), "payctl --help")
     assert failure.hint
     row = rows()[failure.code]
@@ -37,7 +37,7 @@ def test_every_error_has_a_code_a_hint_and_a_row(kind):
 
 @pytest.mark.parametrize("error", OTHERS, ids=lambda error: type(error).__name__)
 def test_usage_errors_signals_and_bugs_have_a_code_a_hint_and_a_row(error):
-    """Errors that are not PayctlErrors are in the reference too."""
+    """Errors that are not PayctlErrors are in docs/errors.md too."""
     failure = describe(error, "payctl --help")
     assert failure.hint
     assert rows()[failure.code][1] == str(int(failure.exit_code))

@@ -1,4 +1,4 @@
-"""Which gateways are configured, and the webhook's address at PayOS: a stand-in on loopback, PayOS's real library."""
+"""``payctl gateways``: the configured keys, and registering a webhook with PayOS's library at a stand-in server."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PAYOS = {name: value for name, value in KEYS.items() if name.startswith("PAYOS_"
 
 @pytest.fixture
 def gateways():
-    """The gateways on loopback; PayOS's test callback is answered as the test says."""
+    """Yield stand-ins of the gateways. The test decides how a webhook answers PayOS's test callback."""
     with serving(Gateways()) as served:
         yield served
 
 
 @pytest.fixture
 def register(answer, gateways):
-    """``register(HOOK, "-y")``: run the command with PayOS's keys; the document keeps to its schema."""
+    """Return ``register(HOOK, "-y")``, which runs the command with PayOS's keys and returns its valid document."""
 
     def run(url=HOOK, *arguments, **environment):
         given = {**PAYOS, "PAYCTL_PAYOS_URL": gateways.base, **environment}
@@ -38,8 +38,8 @@ def register(answer, gateways):
     return run
 
 
-def test_every_key_is_shown_by_length_and_fingerprint(answer, invoke):
-    """The digits are those of sha256sum; the value itself is nowhere, nor a part of it."""
+def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
+    """The fingerprint is the beginning of the SHA-256. The output has no part of the key itself."""
     rotated = {**KEYS, "PAYOS_CHECKSUM_KEY_PREVIOUS": "the-key-before"}
     document = answer("gateways", "list", **rotated)
     check(document)
@@ -73,8 +73,8 @@ def test_every_key_is_shown_by_length_and_fingerprint(answer, invoke):
         ({"ZALOPAY_KEY2": "a", "ZALOPAY_APP_ID": ""}, {"zalopay": "incomplete"}, "!  0 of 4 gateways"),
     ],
 )
-def test_a_gateway_is_on_off_or_incomplete(answer, invoke, environment, states, first):
-    """By the keys that its callbacks need; the first line says so."""
+def test_gateways_list_says_if_a_gateway_is_on_off_or_incomplete(answer, invoke, environment, states, first):
+    """The state depends on the keys that the gateway's callbacks need, and the first line counts the gateways."""
     document = answer("gateways", "list", **environment)
     found = {item["gateway"]: item["state"] for item in document["items"]}
     assert found == {"zalopay": "off", "payos": "off", "vnpay": "off", "momo": "off"} | states
@@ -82,16 +82,16 @@ def test_a_gateway_is_on_off_or_incomplete(answer, invoke, environment, states, 
     assert invoke("gateways", "list", **environment).stdout.startswith(first)
 
 
-def test_a_secret_that_only_the_functions_read_is_named(answer):
-    """It explains why a gateway that works in production is off here."""
+def test_gateways_list_warns_of_a_key_that_only_the_functions_read(answer):
+    """The warning explains why a gateway is on in production and off on this machine."""
     document = answer("gateways", "list", PAYOS_CHECKSUM_KEY_SECRET_ARN="arn:aws:secretsmanager:x:1:secret:y")
     assert document["warnings"] == [
         "only the functions read PAYOS_CHECKSUM_KEY_SECRET_ARN; the command line does without"
     ]
 
 
-def test_payos_enters_an_address_that_answers(register, gateways):
-    """It is called at once with the signed test callback, and is entered."""
+def test_payos_accepts_an_address_that_answers(register, gateways):
+    """PayOS calls the address with its signed test callback before it accepts the address."""
     calls = []
     gateways.call = lambda url, body: calls.append((url, body)) or 204
     document = register(HOOK, "-y")
@@ -102,8 +102,8 @@ def test_payos_enters_an_address_that_answers(register, gateways):
 
 
 @pytest.mark.postgres
-def test_the_test_callback_is_accepted_by_payctl(register, gateways, started, database_url, answer):
-    """The test callback reaches a webhook of payctl that has only the checksum key, and so the address is entered."""
+def test_payctl_s_webhook_accepts_the_test_callback_of_payos(register, gateways, started, database_url, answer):
+    """A webhook that has only the checksum key answers the test callback, so PayOS accepts the address."""
     keys = {"PAYOS_CHECKSUM_KEY": KEYS["PAYOS_CHECKSUM_KEY"]}
     process = started("listen", "--port", "0", DATABASE_URL=database_url, **keys)
     port = next(int(found[1]) for line in process.stderr if (found := re.search(rb"http://127\.0\.0\.1:(\d+)/", line)))
@@ -121,8 +121,8 @@ def test_the_test_callback_is_accepted_by_payctl(register, gateways, started, da
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 500, 503])
-def test_payos_says_no_to_an_address_that_does_not_answer(register, invoke, gateways, status):
-    """Exit 5, with PayOS's own words and what to look at; nothing is entered."""
+def test_payos_refuses_an_address_that_does_not_answer(register, invoke, gateways, status):
+    """The command exits with 5, shows PayOS's own words, and says what to check."""
     gateways.call = lambda _url, _body: status
     document = register(HOOK, "-y")
     assert (document["exit_code"], document["error"]) == (5, None)
@@ -133,7 +133,7 @@ def test_payos_says_no_to_an_address_that_does_not_answer(register, invoke, gate
 
 
 def raw(status, body=b"", **headers):
-    """An answer of these bytes."""
+    """Return a handler that answers with these bytes."""
 
     def reply(handler):
         handler.send_response(status)
@@ -168,7 +168,7 @@ def raw(status, body=b"", **headers):
     ],
 )
 def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, reply, code, words):
-    """0 entered, 5 it said no, 4 it did not say: then the hint tells that asking again is harmless."""
+    """Exit 0: PayOS accepted the address. 5: it refused. 4: unclear; the hint says that a retry is safe."""
     gateways.hostile = reply
     document = register(HOOK, "-y")
     assert document["exit_code"] == code
@@ -180,8 +180,8 @@ def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, rep
     assert max(map(len, (run.stdout + run.stderr).splitlines())) < 400
 
 
-def test_the_time_limit_holds(register, gateways):
-    """Exit 4 within the time that was given, however slowly the answer comes."""
+def test_register_webhook_ends_at_its_timeout(register, gateways):
+    """The command exits with 4 at --timeout, even if PayOS's answer arrives byte by byte."""
 
     def drip(handler):
         handler.send_response(200)
@@ -194,8 +194,8 @@ def test_the_time_limit_holds(register, gateways):
     assert (document["exit_code"], document["error"]["code"]) == (4, "UNAVAILABLE")
 
 
-def test_nothing_is_sent_unasked(register, gateways):
-    """-n shows what would be sent, with the fingerprints of the keys; without a yes it is exit 7."""
+def test_register_webhook_sends_nothing_without_a_yes(register, gateways):
+    """With -n the command shows the request and the keys' fingerprints. Without --yes it exits with 7."""
     gateways.call = lambda _url, _body: pytest.fail("PayOS was asked")
     document = register(HOOK, "-n")
     assert (document["exit_code"], document["dry_run"], document["result"]["entered"]) == (0, True, False)
@@ -204,8 +204,8 @@ def test_nothing_is_sent_unasked(register, gateways):
 
 
 @pytest.mark.parametrize("variable", PAYOS)
-def test_a_missing_key_is_named(register, variable):
-    """Exit 3 before anything is sent, also in a dry run."""
+def test_register_webhook_names_a_missing_key(register, variable):
+    """The command exits with 3 before it sends anything, also with -n."""
     for option in ("-n", "-y"):
         document = register(HOOK, option, **{variable: ""})
         assert (document["exit_code"], document["error"]["code"]) == (3, "CONFIG")
@@ -219,7 +219,10 @@ def test_a_missing_key_is_named(register, variable):
      "https://shop.example/webhook/vnpay", "https://shop.example/webhook/zalo-pay/secret", "https://é.example/"],
 )  # fmt: skip
 def test_an_address_that_payos_cannot_call_is_refused(register, gateways, url):
-    """Exit 2 before anything is sent; the address is not quoted, because it can hold a secret."""
+    """The command exits with 2 before it sends anything.
+
+    The error does not show the address, which may have a secret.
+    """
     document = register(url, "-y")
     assert (document["exit_code"], document["error"]["code"]) == (2, "INPUT")
     assert "secret" not in str(document["error"])
@@ -238,8 +241,8 @@ def test_an_address_that_payos_cannot_call_is_refused(register, gateways, url):
         ("HTTPS://shop.example", "https://shop.example"),
     ],
 )
-def test_what_stands_behind_the_gateway_s_name_is_sent_and_not_shown(register, invoke, gateways, url, shown):
-    """An installation may ask for a secret there."""
+def test_register_webhook_masks_the_address_after_the_gateway_s_name(register, invoke, gateways, url, shown):
+    """An installation may use a secret path or query. PayOS gets the whole address, and the output masks that part."""
     document = register(url, "-y")
     assert (document["exit_code"], document["result"]["url"]) == (0, shown)
     assert gateways.entered == [url]
@@ -250,8 +253,8 @@ def test_what_stands_behind_the_gateway_s_name_is_sent_and_not_shown(register, i
 
 
 @pytest.mark.parametrize("gateway", ["zalopay", "zalo-pay", "vnpay", "momo"])
-def test_another_gateway_gets_its_address_elsewhere(answer, gateway):
-    """Exit 2, and where to enter it."""
+def test_register_webhook_is_only_for_payos(answer, gateway):
+    """For another gateway the command exits with 2, and the hint says where to enter the address."""
     document = answer("gateways", "register-webhook", gateway, HOOK, "-y", **KEYS)
     assert document["exit_code"] == 2
     assert "gets the address" in document["error"]["hint"]
@@ -269,8 +272,8 @@ def test_an_answer_that_quotes_a_key_or_a_part_of_it_is_blanked(form, invoke, ga
     assert not [part for at in range(len(key) - 5) if (part := key[at : at + 6]) in run.stdout + run.stderr]
 
 
-def test_no_key_and_no_account_comes_out(register, invoke, gateways):
-    """Neither PayOS's answer about the account nor a key, however loud."""
+def test_register_webhook_shows_no_key_and_no_account_number(register, invoke, gateways):
+    """Even with -vv the output has neither a key nor the account data of PayOS's answer."""
     run = invoke(*REGISTER, HOOK, "-y", "-vv", **PAYOS, PAYCTL_PAYOS_URL=gateways.base)
     text = run.stdout + run.stderr + str(register(HOOK, "-y"))
     for unwanted in (*PAYOS.values(), "0071000999", "NGUYEN VAN A"):

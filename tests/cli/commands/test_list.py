@@ -30,7 +30,7 @@ def events(engine):
 
 
 @pytest.mark.usefixtures("events")
-def test_a_page_and_the_next(ask):
+def test_a_list_has_pages(ask):
     """A page has 50 rows by default, and --after with its `next` returns the following page."""
     first = ask("list", "outbox")
     assert (first["counts"], first["truncated"]) == ({"listed": 50}, True)
@@ -42,7 +42,7 @@ def test_a_page_and_the_next(ask):
 
 @pytest.mark.usefixtures("events")
 def test_every_kind_of_row_is_listed(ask, engine):
-    """The lists of payments and receipts accept their own selectors."""
+    """`payctl list payments` and `payctl list receipts` accept their own selectors."""
     with engine.begin() as connection:
         insert_payment(connection, provider="MOMO", age=timedelta(hours=1))
     assert ask("list", "payments", "--provider", "momo", "--stuck")["counts"] == {"listed": 1}
@@ -51,8 +51,8 @@ def test_every_kind_of_row_is_listed(ask, engine):
 
 
 @pytest.mark.usefixtures("events")
-def test_ndjson_is_typed_lines_with_a_summary(invoke, database_url):
-    """Each ndjson line has a type, and csv has the fields of --fields in that order."""
+def test_a_list_as_ndjson_has_typed_lines_and_a_summary(invoke, database_url):
+    """Each ndjson line has a type. CSV has the fields of --fields in the given order."""
     lines = invoke("list", "outbox", "--all", "-o", "ndjson", DATABASE_URL=database_url).stdout.splitlines()
     documents = [json.loads(line) for line in lines]
     assert [document["type"] for document in documents] == ["item"] * 63 + ["summary"]
@@ -64,15 +64,15 @@ def test_ndjson_is_typed_lines_with_a_summary(invoke, database_url):
 
 @pytest.mark.usefixtures("events")
 @pytest.mark.parametrize("form", ["table", "json", "ndjson", "csv"])
-def test_what_a_row_holds_moves_no_cursor_and_tells_no_secret(invoke, database_url, form):
-    """Control characters are escaped and secrets are blanked in an event's error text."""
+def test_a_list_escapes_and_redacts_error_texts(invoke, database_url, form):
+    """Payctl escapes control characters and masks secrets in an event's error text."""
     shown = invoke("list", "outbox", "--failed", "-o", form, DATABASE_URL=database_url).stdout
     assert "\x1b" not in shown
     assert "\u202e" not in shown
     assert "hunter2" not in shown
 
 
-def test_an_error_in_the_middle_ends_the_lines_with_a_summary(invoke, database_url, engine):
+def test_a_list_that_fails_ends_with_a_summary(invoke, database_url, engine):
     """If a table is missing, the ndjson summary has the error and the exit code is 3."""
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
@@ -82,7 +82,7 @@ def test_an_error_in_the_middle_ends_the_lines_with_a_summary(invoke, database_u
 
 
 @pytest.mark.usefixtures("events")
-def test_a_reader_that_goes_away_is_not_an_error(database_url):
+def test_a_list_in_a_closed_pipe_is_not_an_error(database_url):
     """`payctl list ... | head` exits with 0 and prints nothing to stderr."""
     command = (
         f'"{sys.executable}" -m ticketbottle_payctl list outbox --all -q -o csv | head -n 1; exit ${{PIPESTATUS[0]}}'
@@ -102,7 +102,7 @@ def test_a_reader_that_goes_away_is_not_an_error(database_url):
     [["--fields", "id,nope"], ["--after", "yesterday"], ["--all", "--limit", "2"], ["--limit", "0"], ["--after", "~"]],
     ids=" ".join,
 )
-def test_what_cannot_be_meant_is_refused(ask, arguments):
+def test_a_list_with_contradicting_options_is_refused(ask, arguments):
     """An unknown field, a bad cursor or contradicting options exit with 2."""
     assert ask("list", "outbox", *arguments)["exit_code"] == 2
 
@@ -115,15 +115,15 @@ def test_what_cannot_be_meant_is_refused(ask, arguments):
         ("receipts", "--result", "rejected", "refused"),
     ],
 )
-def test_a_misspelt_word_is_not_taken_for_an_empty_answer(ask, what, option, misspelt, known):
+def test_a_list_refuses_an_unknown_status_or_result(ask, what, option, misspelt, known):
     """An unknown --status or --result exits with 2 and lists the known words, which are accepted in any case."""
     refused = ask("list", what, option, misspelt)
     assert (refused["exit_code"], known in refused["error"]["message"]) == (2, True)
     assert ask("list", what, option, known.swapcase())["exit_code"] == 0
 
 
-def test_payments_are_listed_in_one_statement_for_thousands(ask, engine):
-    """The table payments has no index on its creation time, so each page would sort the whole table."""
+def test_one_statement_lists_thousands_of_payments(ask, engine):
+    """The table payments has no index on its creation time, so each statement sorts the whole table."""
     with engine.begin() as connection:
         insert_events(connection, 4500)
         insert_payments_of_events(connection)
@@ -141,8 +141,8 @@ def test_payments_are_listed_in_one_statement_for_thousands(ask, engine):
     assert len([sql for sql in read if "FROM payments" in sql]) == 1
 
 
-def test_show_masks_what_may_be_personal(ask, engine):
-    """Only payload fields that are known to be harmless are shown, unless --unmask is given."""
+def test_show_masks_personal_data(ask, engine):
+    """Without --unmask payctl shows only payload fields that are known to be harmless."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
         insert_payments_of_events(connection)
@@ -160,14 +160,14 @@ def test_show_masks_what_may_be_personal(ask, engine):
     assert document["result"]["next"][0]["command"].startswith("payctl replay ")
 
 
-def test_show_what_is_not_there(ask):
-    """An unknown order exits with 8 and a hint to use payctl list."""
+def test_show_of_an_unknown_order_exits_with_8(ask):
+    """The hint of the error advises `payctl list`."""
     document = ask("show", "nope")
     assert (document["exit_code"], "payctl list" in document["error"]["hint"]) == (8, True)
 
 
 def test_an_archive_is_listed_without_a_database(answer, tmp_path):
-    """--from-archive lists the events of an archive with filters, in the same form as the table's rows."""
+    """--from-archive lists the events of an archive with the same filters and fields as the table's events."""
     rows = [
         {"id": f"e{number}", "aggregateId": f"p{number}", "aggregateType": "payment", "eventType": event_type,
          "payload": {"order_code": f"TB-{number}", "provider": "ZALOPAY"}, "published": True,

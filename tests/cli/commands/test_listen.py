@@ -80,7 +80,7 @@ def test_listen_settles_callbacks_and_prints_a_line_for_each(listening, pending)
 
 
 def test_listen_prints_one_valid_document_at_its_end(listening, pending):
-    """With -o json there is one document, which is printed at the end."""
+    """With -o json payctl listen prints one document when it ends."""
     process, port = listening("json")
     deliver(port, callback(pending))
     stdout, code = ended(process, signal.SIGINT)
@@ -138,7 +138,7 @@ def shared_port():
 
 
 def test_listen_on_a_port_in_use_exits_with_4(answer, database_url):
-    """The message names the port."""
+    """The error message has the number of the port."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -25,7 +25,7 @@ def keys_of(sample):
 
 @pytest.fixture
 def pending(engine):
-    """The payment that the sample is about, still pending."""
+    """Insert the sample's payment as PENDING and return it."""
     with engine.begin() as connection:
         return insert_payment(
             connection, amount=DATA["amount"], reference=DATA["app_trans_id"], order_code=DATA["app_trans_id"][7:]
@@ -131,7 +131,7 @@ def test_a_forged_callback_changes_nothing(settle, engine):
 
 
 @pytest.mark.parametrize("source", ["file", "event", "stdin"])
-def test_a_refused_signature_names_the_key_and_a_command_that_explains_it(source, invoke, database_url, tmp_path):
+def test_the_error_for_a_refused_signature_names_the_key_and_a_command(source, invoke, database_url, tmp_path):
     """The output names the key that was tried, and the advised command works when it is pasted."""
     file = tmp_path / "my callback.json"
     body = SAMPLE.request.body.decode()
@@ -198,6 +198,6 @@ def test_v_logs_one_line_for_a_settled_callback(process, database_url, tmp_path)
     assert line["order_code"] == "TB-LTDTNL-20251213-8D39986M"
 
 
-def test_every_alert_has_a_sentence_for_people():
-    """Each alert has a sentence for people."""
+def test_every_alert_has_an_explanation():
+    """The output for people has a sentence for each alert."""
     assert set(process_webhook.ALERTS) == set(Alert)

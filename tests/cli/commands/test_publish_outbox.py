@@ -1,4 +1,4 @@
-"""``payctl publish-outbox`` as a shell and a supervisor see it: real processes, a real database and a mock cluster."""
+"""``payctl publish-outbox`` in a real process, with a real database and a mock cluster."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def wait_for(condition, *, within=20.0):
         signal.sigtimedwait([], 0.02)
 
 
-def test_a_drain(process, places, insert, read_all):
+def test_publish_outbox_publishes_all_pending_events(process, places, insert, read_all):
     """All pending events are published and counted by type, and the process exits with 0."""
     insert(30)
     insert(5, event_type="PAYMENT_FAILED")
@@ -81,8 +81,8 @@ def loop(invoke, places, monkeypatch):
     return run
 
 
-def test_what_a_loop_says_in_the_log(loop, insert):
-    """The loop logs that it is ready, regular heartbeats even without work, and its result at the end."""
+def test_a_loop_logs_its_start_its_heartbeats_and_its_result(loop, insert):
+    """The loop logs that it is ready, regular heartbeats even without events, and its result at the end."""
     insert(5, age=timedelta(seconds=60))
     document, lines = loop("--deadline", "2s")
     assert len(lines["publish_outbox_ready"]) == 1
@@ -101,22 +101,24 @@ def test_what_a_loop_says_in_the_log(loop, insert):
 
 
 def test_an_idle_loop_has_no_lag(loop):
-    """If nothing was published the lag is null in the document and absent in the log."""
+    """If no event was published, the lag is null in the document and absent in the log."""
     document, lines = loop("--deadline", "1s")
     assert document["result"]["lag_s"] is None
     assert all("lag_s" not in line for line in [*lines["publish_outbox_heartbeat"], *lines["publish_outbox_ended"]])
     assert lines["publish_outbox_heartbeat"]
 
 
-def test_what_people_see_of_the_lag(invoke, places, insert):
+def test_publish_outbox_shows_percentiles_of_the_lag(invoke, places, insert):
     """The output for people has the percentiles of the publish lag."""
     insert(5, age=timedelta(seconds=60))
     text = " ".join(invoke("publish-outbox", **places).stdout.split())
     assert re.search(r"publish lag p50 1 min( \d s)? · p95 1 min( \d s)? · p99 1 min( \d s)?", text)
 
 
-def test_a_database_that_goes_away_in_mid_run(started, places, insert, engine, postgres, mock_kafka):
-    """The command exits with 4 and counts the events that were published before the outage."""
+def test_publish_outbox_exits_with_4_if_the_database_fails_during_the_run(
+    started, places, insert, engine, postgres, mock_kafka
+):
+    """The document counts the events that were published before the outage."""
     insert(3000, age=timedelta(seconds=60))
     mock_kafka.set_rtt(20)
     process = started("publish-outbox", "-o", "json", **places, OUTBOX_BATCH_SIZE="20")
@@ -137,8 +139,8 @@ def test_a_database_that_goes_away_in_mid_run(started, places, insert, engine, p
     assert 100 <= document["counts"]["published"] == published() < 3000
 
 
-def test_what_would_be_claimed(process, places, insert, read_all):
-    """``-n`` shows how many events of each type are pending, and neither claims nor sends."""
+def test_a_dry_run_of_publish_outbox_counts_the_pending_events(process, places, insert, read_all):
+    """``payctl publish-outbox -n`` counts the pending events of each type and sends none."""
     insert(3)
     insert(2, event_type="PAYMENT_REFUNDED")
     document = answer(process("publish-outbox", "-n", "-o", "json", **places))
@@ -152,8 +154,8 @@ def test_what_would_be_claimed(process, places, insert, read_all):
     assert answer(process("publish-outbox", "-o", "json", **places))["counts"]["published"] == 3
 
 
-def test_a_run_ends_after_as_many_batches_as_were_asked_for(process, places, insert):
-    """``--max-batches`` leaves the other events pending and exits with 0. ``--until-empty`` is the default."""
+def test_max_batches_ends_publish_outbox_with_exit_code_0(process, places, insert):
+    """The other events stay pending. ``--until-empty`` is the default."""
     insert(7)
     first = answer(process("publish-outbox", "--max-batches", "2", "--batch-size", "2", "-o", "json", **places))
     assert (first["exit_code"], first["counts"]["published"], first["result"]["batches"]) == (0, 4, 2)
@@ -163,7 +165,9 @@ def test_a_run_ends_after_as_many_batches_as_were_asked_for(process, places, ins
 
 
 @pytest.mark.parametrize(("on_dead", "published", "code"), [("block", 1, 6), ("release", 3, 0)])
-def test_a_dead_event_holds_its_payment_back_or_lets_it_go(on_dead, published, code, process, places, insert, engine):
+def test_on_dead_blocks_or_releases_the_events_behind_a_dead_one(
+    on_dead, published, code, process, places, insert, engine
+):
     """``--on-dead`` decides whether the later events of its payment wait or are sent."""
     insert(1, state="dead", age=HOUR)
     insert(3)
@@ -177,8 +181,8 @@ def test_a_dead_event_holds_its_payment_back_or_lets_it_go(on_dead, published, c
     assert document["counts"]["held"] == 3 - published
 
 
-def test_a_dead_event_is_partly_done(process, places, insert):
-    """An unknown type is dead and listed with its reason, other events are sent, and the exit code is 6."""
+def test_a_run_with_a_dead_event_exits_with_6(process, places, insert):
+    """An event of an unknown type is dead and listed with its reason. Other events are sent."""
     insert(4)
     insert(1, event_type="PAYMENT_REFUNDED")
     ran = process("publish-outbox", "-o", "json", **places)
@@ -188,8 +192,8 @@ def test_a_dead_event_is_partly_done(process, places, insert):
     assert "payctl replay" in " ".join(document["warnings"])
 
 
-def test_no_broker(process, places, insert, engine):
-    """Without a broker the command exits with 4 and one error with a hint, and no event is charged."""
+def test_publish_outbox_exits_with_4_without_a_broker(process, places, insert, engine):
+    """If no broker is available, payctl prints one error with a hint, and no event loses a retry."""
     insert(2)
     ran = process("publish-outbox", "--deadline", "1s", "-o", "json", **{**places, "KAFKA_BROKERS": NOBODY})
     document = answer(ran)
@@ -212,7 +216,7 @@ def test_no_broker(process, places, insert, engine):
         (["--health-file", "/proc/self/exe"], "the health file is a symbolic link"),
     ],
 )
-def test_wrong_usage(process, places, arguments, named):
+def test_publish_outbox_refuses_an_invalid_option_value(process, places, arguments, named):
     """An invalid option value exits with 2, and the error names the valid ones."""
     ran = process("publish-outbox", *arguments, **places)
     assert ran.returncode == 2, ran.stderr
@@ -221,7 +225,10 @@ def test_wrong_usage(process, places, arguments, named):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_loop_ends_on_a_signal(started, places, insert, read_all, tmp_path, number, code):
-    """A loop publishes and writes its health file. After a signal it prints its report and exits with 130 or 143."""
+    """A loop publishes events and writes its health file.
+
+    After a signal it prints its report and exits with 130 or 143.
+    """
     health = tmp_path / "alive"
     process = started("publish-outbox", "--loop", "--health-file", str(health), "-o", "json", **places)
     insert(7)

@@ -1,4 +1,4 @@
-"""``payctl publish-outbox`` while customers wait: its first words, its mark, its exit code and its document agree."""
+"""The output of ``payctl publish-outbox`` while events wait: first line, mark, exit code and document agree."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 @pytest.fixture
 def places(database_url, mock_kafka):
-    """The settings of a database of the test's own and of the mock cluster."""
+    """Return the settings of the test's own database and of the mock cluster."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
 
 
 @pytest.fixture
 def add(engine):
-    """Write an event of a payment; its id."""
+    """Return a function that inserts an event of a payment and returns its id."""
 
     def write(key, *, retry_count=0, age=60, event_type="PAYMENT_COMPLETED", last_error=None):
         id_ = str(uuid4())
@@ -57,7 +57,7 @@ def add(engine):
 
 @contextmanager
 def a_busy_publisher(engine):
-    """Hold the shard as another publisher does while it sends a batch."""
+    """Hold the shard in the same way as another publisher that sends a batch."""
     with engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
         yield
@@ -66,35 +66,35 @@ def a_busy_publisher(engine):
 
 @contextmanager
 def nothing(_engine):
-    """Hold nothing."""
+    """Hold no lock."""
     yield
 
 
 def nothing_waits(add):
-    """An outbox that can be emptied."""
+    """Insert one event that can be published."""
     add("k")
 
 
 def blocked(add):
-    """An event behind a dead one, and one that can go."""
+    """Insert a dead event, an event behind it, and an event that can be published."""
     add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     add("k", age=50)
     add("other")
 
 
 def not_due(add):
-    """An event that waits for its retry."""
+    """Insert an event that waits for its retry."""
     add("k", retry_count=4, age=0, last_error="INVALID_REQUEST: no")
 
 
 def unknown_type(add):
-    """An event that dies, and one that can go."""
+    """Insert an event that will die, and an event that can be published."""
     add("k", event_type="PAYMENT_REFUNDED")
     add("other")
 
 
 def many(add):
-    """More than one batch of one."""
+    """Insert two events, so that a batch size of one needs two batches."""
     add("a")
     add("b")
 
@@ -127,10 +127,10 @@ IDS = [
 @pytest.mark.parametrize(
     ("situation", "place", "options", "changes", "code", "mark", "words"), [row[:-1] for row in TABLE], ids=IDS
 )
-def test_words_mark_code_and_document_agree(
+def test_publish_outbox_shows_a_tick_only_with_exit_code_0(
     situation, place, options, changes, code, mark, words, invoke, places, add, engine
 ):
-    """A tick means exit code 0 and no dead event. Every other first line names what keeps customers waiting."""
+    """A tick means exit code 0 and no dead event. Every other first line says why events wait."""
     situation(add)
     with place(engine):
         ran = invoke("publish-outbox", *options, **{**places, **changes})
@@ -150,10 +150,10 @@ def test_words_mark_code_and_document_agree(
     [(*row[:5], row[7]) for row in TABLE if row[4] in {6, 9}],
     ids=[name for name, row in zip(IDS, TABLE, strict=True) if row[4] in {6, 9}],
 )
-def test_the_document_of_a_run_that_held_events_back(
+def test_the_document_of_publish_outbox_names_each_block(
     situation, place, options, changes, code, reasons, invoke, places, add, engine
 ):
-    """It keeps to its schema, and names what blocks: event, reason, holder."""
+    """The document is valid. It has the blocking event, the reason and, for a lock, the holder."""
     situation(add)
     with place(engine):
         document = json.loads(invoke("publish-outbox", *options, "-o", "json", **{**places, **changes}).stdout)
@@ -166,8 +166,8 @@ def test_the_document_of_a_run_that_held_events_back(
     assert all("database session" in each["holder"] for each in result["locked_by"])
 
 
-def test_the_lines_name_the_blocking_event_and_the_next_command(invoke, places, add):
-    """The command works when it is pasted: show finds the event, and its exit code 5 says that the order is open."""
+def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, places, add):
+    """The advised `payctl show` finds the event when it is pasted. It exits with 5, because the order is open."""
     blocker = add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     add("k", age=50)
     text = invoke("publish-outbox", **places).stdout
@@ -177,8 +177,8 @@ def test_the_lines_name_the_blocking_event_and_the_next_command(invoke, places, 
     assert (shown.exit_code, blocker in shown.stdout) == (5, True)
 
 
-def test_a_missing_topic_is_named(invoke, places, add, mock_kafka):
-    """With the number of events that wait for it."""
+def test_publish_outbox_names_a_missing_topic(invoke, places, add, mock_kafka):
+    """The line has the topic, the broker's error and the number of events that wait for the topic."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     try:
         add("k")
@@ -190,8 +190,8 @@ def test_a_missing_topic_is_named(invoke, places, add, mock_kafka):
     assert ran.stdout.startswith("!  held back 1 event")
 
 
-def test_a_dry_run_says_what_would_be_held_back(invoke, places, add):
-    """It reads only, so its exit code is 0 and it has no mark."""
+def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, add):
+    """The exit code is 0 and the line has no mark, because a dry run changes nothing."""
     blocked(add)
     ran = invoke("publish-outbox", "-n", **places)
     assert ran.exit_code == 0
@@ -204,7 +204,7 @@ def test_a_dry_run_says_what_would_be_held_back(invoke, places, add):
 
 @pytest.fixture
 def watched_loop(places):
-    """Run a loop for a few seconds with its stderr on a terminal or in a pipe; exit code, stdout, stderr."""
+    """Return a function that runs a loop for some seconds with a terminal or a pipe as stderr."""
 
     def run(*arguments, terminal, seconds, during=lambda: None, **changes):
         master, slave = pty.openpty() if terminal else os.pipe()
@@ -245,8 +245,8 @@ def _read_for(descriptor, seconds, during=lambda: None):
     return seen
 
 
-def test_a_terminal_shows_one_live_line_and_each_change(watched_loop, add):
-    """How much went, what is held and for how long, and why; no JSON, no traceback, no line that wraps."""
+def test_a_loop_on_a_terminal_shows_one_live_line_and_each_change(watched_loop, add):
+    """The live line has the published and blocked events, the oldest one and the reason. It fits into 80 columns."""
     blocked(add)
     code, out, err = watched_loop(terminal=True, seconds=8)
     text = ESCAPES.sub("", err)
@@ -264,8 +264,8 @@ def test_a_terminal_shows_one_live_line_and_each_change(watched_loop, add):
 
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
 @pytest.mark.parametrize("away", [{"DATABASE_URL": f"postgresql://u:p@{NOBODY}/x"}, {"KAFKA_BROKERS": NOBODY}])
-def test_an_outage_is_told_once(watched_loop, terminal, away):
-    """A line above the live line, or one event in the log, and no traceback however long it lasts."""
+def test_a_loop_reports_an_outage_once(watched_loop, terminal, away):
+    """The report is one line on a terminal or one event in the log, without a traceback, however long the outage is."""
     code, out, err = watched_loop(terminal=terminal, seconds=16 if "KAFKA_BROKERS" in away else 6, **away)
     text = ESCAPES.sub("", err)
     assert code == 130
@@ -280,8 +280,8 @@ def test_an_outage_is_told_once(watched_loop, terminal, away):
         assert events[0]["code"].endswith("_UNAVAILABLE")
 
 
-def test_a_log_has_one_event_for_each_change(watched_loop, add, engine):
-    """What keeps events from flowing is named, and that nothing does any more; both without -v."""
+def test_a_loop_logs_one_event_when_events_are_blocked_and_one_when_they_flow(watched_loop, add, engine):
+    """Both log events appear without -v, and the first one has the reason."""
     add("k")
     began = time.monotonic()
     with engine.connect() as other:
@@ -299,8 +299,8 @@ def test_a_log_has_one_event_for_each_change(watched_loop, add, engine):
 
 
 @pytest.mark.parametrize(("options", "json_lines"), [([], False), (["-v"], True)])
-def test_a_terminal_gets_json_only_if_it_asked(watched_loop, add, options, json_lines):
-    """With -v the log is wanted as it is."""
+def test_a_loop_on_a_terminal_logs_json_only_with_v(watched_loop, add, options, json_lines):
+    """Without -v a terminal shows lines for people and no JSON."""
     blocked(add)
     _, _, err = watched_loop(*options, terminal=True, seconds=4)
     assert ('{"timestamp"' in err) is json_lines

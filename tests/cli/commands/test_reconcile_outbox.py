@@ -82,15 +82,15 @@ def differences(document):
 
 
 @pytest.mark.usefixtures("published")
-def test_what_payctl_published_agrees(compare):
-    """If the outbox and Kafka agree, the command finds no difference and exits with 0."""
+def test_reconcile_finds_no_difference_after_publishing(compare):
+    """After payctl has published all events, the command finds no difference and exits with 0."""
     document = compare()
     assert (document["exit_code"], document["counts"]["compared"], document["items"]) == (0, SENT, [])
 
 
 @pytest.fixture
 def lose(engine):
-    """Write events that the outbox calls published, and send nothing: their ids."""
+    """Return a function that inserts published events without sending them, and returns their ids."""
 
     def insert(count=1, **columns):
         with engine.begin() as connection:
@@ -103,8 +103,8 @@ def lose(engine):
 
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("state", ["published", "sent_unmarked"])
-def test_what_is_not_in_kafka_is_lost(state, compare, engine, lose):
-    """Exit 5; rows that the replaced service left half marked count as sent."""
+def test_reconcile_calls_a_published_event_without_a_record_lost(state, compare, engine, lose):
+    """The command exits with 5. Half-marked rows of the replaced service count as published."""
     (lost,) = lose()
     if state == "sent_unmarked":
         with engine.begin() as connection:
@@ -115,7 +115,7 @@ def test_what_is_not_in_kafka_is_lost(state, compare, engine, lose):
 
 
 def advice(page):
-    """The command that the page advises, as it is pasted, and the last line."""
+    """Return the advised command, as it is pasted, and the last line of the output."""
     lines = page.splitlines()
     after = next(number for number, line in enumerate(lines) if line.startswith("repair:"))
     payctl, *command = shlex.split(lines[after + 1])
@@ -124,10 +124,10 @@ def advice(page):
 
 
 @pytest.mark.usefixtures("published")
-def test_pasted_advice_sends_what_is_lost_and_nothing_that_is_there(
+def test_the_advised_replay_sends_exactly_the_lost_events(
     invoke, answer, world, lose, kafka, read_all, tmp_path, monkeypatch
 ):
-    """Pasted again and again, every event is in its topic once; what another operator sent meanwhile is left out."""
+    """Pasted several times, it sends each lost event once and leaves out those that another operator has replayed."""
     monkeypatch.chdir(tmp_path)
     lost = lose(3)
     page = invoke("reconcile", "outbox", **world).stdout
@@ -146,8 +146,10 @@ def test_pasted_advice_sends_what_is_lost_and_nothing_that_is_there(
 
 
 @pytest.mark.usefixtures("published")
-def test_pasted_advice_passes_the_guard_of_the_profile(invoke, answer, world, lose, tmp_path, monkeypatch):
-    """A protected profile with a low cap: the command names profile, file, reason and number of events."""
+def test_the_advised_repair_of_lost_events_passes_the_profile_s_guard(
+    invoke, answer, world, lose, tmp_path, monkeypatch
+):
+    """For a protected profile with a low limit, the command has the profile, file, reason and number of events."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "payctl.toml"
     values = "".join(f'{name} = "{value}"\n' for name, value in world.items())
@@ -160,8 +162,8 @@ def test_pasted_advice_passes_the_guard_of_the_profile(invoke, answer, world, lo
 
 
 @pytest.mark.usefixtures("published")
-def test_a_read_only_profile_is_advised_no_replay(invoke, answer, world, lose, tmp_path):
-    """Its guard would refuse the replay, so the page names the guard instead of a command."""
+def test_reconcile_advises_no_replay_with_a_read_only_profile(invoke, answer, world, lose, tmp_path):
+    """The guard would refuse the replay, so the output names the guard and no command."""
     file = tmp_path / "payctl.toml"
     values = "".join(f'{name} = "{value}"\n' for name, value in world.items())
     file.write_text(f"[profiles.replica]\n{values}guard.read_only = true\n", "utf-8")
@@ -173,8 +175,8 @@ def test_a_read_only_profile_is_advised_no_replay(invoke, answer, world, lose, t
 
 
 @pytest.mark.usefixtures("published")
-def test_an_event_that_was_sent_again_before_the_plan_was_made_is_not_in_the_plan(lose, engine, answer, world):
-    """The row has changed since it was compared, whatever it looks like now."""
+def test_a_repair_plan_leaves_out_an_event_that_was_replayed_meanwhile(lose, engine, answer, world):
+    """The event's row was written after the comparison, so the plan leaves it out."""
     ids = lose(2)
     with transaction(engine, Limits(), commit=False) as connection:
         now = datetime.now(UTC)
@@ -188,8 +190,8 @@ def test_an_event_that_was_sent_again_before_the_plan_was_made_is_not_in_the_pla
 
 
 @pytest.mark.usefixtures("published")
-def test_a_superseded_event_is_not_advised_to_be_sent_again(compare, invoke, world, engine, lose, tmp_path):
-    """Its payment is COMPLETED now: the order service would release paid tickets. It is lost all the same."""
+def test_reconcile_advises_no_replay_of_a_superseded_event(compare, invoke, world, engine, lose, tmp_path):
+    """The payment is COMPLETED, so the order service would release paid tickets. The event still counts as lost."""
     (lost,) = lose(event_type="PAYMENT_FAILED")
     with engine.begin() as connection:
         insert_events(connection, 1, event_type="PAYMENT_FAILED")
@@ -203,8 +205,8 @@ def test_a_superseded_event_is_not_advised_to_be_sent_again(compare, invoke, wor
     assert ("repair:" in page, "1 superseded event" in page) == (False, True)
 
 
-def test_the_page_is_short_and_ends_with_the_verdict(invoke, published, lose, world):
-    """Ten rows, then how many more there are; --all shows every row and column. A program gets all of them."""
+def test_reconcile_shows_ten_differences_and_ends_with_the_verdict(invoke, published, lose, world):
+    """The output for people has ten rows and the number of others. --all shows every row."""
     assert len(published) == SENT
     lost = lose(14)
     short = invoke("reconcile", "outbox", **world)
@@ -217,7 +219,7 @@ def test_the_page_is_short_and_ends_with_the_verdict(invoke, published, lose, wo
 
 
 def trim(kafka, _world):
-    """Retention deletes everything."""
+    """Delete all records, as retention does."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     places = [TopicPartition("payment.completed", number, -1) for number in range(3)]
     for future in admin.delete_records(places).values():
@@ -225,19 +227,19 @@ def trim(kafka, _world):
 
 
 def recreate(kafka, _world):
-    """The topic is deleted and created again."""
+    """Delete the topic and create it again."""
     kafka.recreate_topics(["payment.completed"])
 
 
 def delete(kafka, _world):
-    """The topic is deleted."""
+    """Delete the topic."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     for future in admin.delete_topics(["payment.completed"], operation_timeout=30).values():
         future.result(30)
 
 
 def transact(kafka, _world):
-    """A transaction leaves offsets without a record in every partition."""
+    """Write a transaction that leaves offsets without a record in every partition."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": "test-reconcile"})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -260,10 +262,10 @@ NOT_JUDGED = [
 
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize(("happens", "reason", "events"), NOT_JUDGED, ids=lambda each: getattr(each, "__name__", each))
-def test_what_kafka_cannot_show_any_more_is_not_called_lost(
+def test_reconcile_does_not_call_an_event_lost_if_kafka_may_have_deleted_it(
     happens, reason, events, compare, kafka, world, lose, invoke, tmp_path
 ):
-    """Exit 6, the mark that warns, and no advice to send anything again."""
+    """The command exits with 6 and a warning mark, and advises no replay."""
     lose()
     happens(kafka, world)
     document = compare("--repair-out", str(tmp_path / "plan"))
@@ -276,7 +278,7 @@ def test_what_kafka_cannot_show_any_more_is_not_called_lost(
 
 
 def test_records_behind_an_open_transaction_are_not_called_lost(compare, engine, answer, world, kafka):
-    """Consumers do not see them yet; once the transaction has ended they are found."""
+    """Consumers cannot read these records yet. After the end of the transaction, payctl finds them."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": "test-open"})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -294,8 +296,8 @@ def test_records_behind_an_open_transaction_are_not_called_lost(compare, engine,
 
 
 @pytest.mark.usefixtures("published")
-def test_partitions_that_were_added_hide_nothing(compare, kafka, lose):
-    """The events of before are found where they were sent, and one that is missing there is lost."""
+def test_reconcile_finds_events_that_were_sent_before_partitions_were_added(compare, kafka, lose):
+    """Payctl also reads the partitions that a key had before, and calls an event lost if they do not have it."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     admin.create_partitions([NewPartitions("payment.completed", 12)])["payment.completed"].result(10)
     wait_until(lambda: _partitions(kafka) == 12, what="the new partitions", timeout=10)
@@ -314,7 +316,7 @@ def _partitions(kafka):
 
 @pytest.fixture
 def blind(answer, engine, database_url, mock_kafka):
-    """Brokers that cannot look up offsets by time, with five events published to them."""
+    """Publish five events to brokers that cannot look up offsets by time, and return the settings."""
     world = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
     with engine.begin() as connection:
         insert_events(connection, SENT, age=timedelta(minutes=2))
@@ -322,8 +324,8 @@ def blind(answer, engine, database_url, mock_kafka):
     return world
 
 
-def test_brokers_that_cannot_look_up_by_time_are_read_from_the_oldest_record(blind, answer, lose):
-    """What is there is found, and what is not there is lost."""
+def test_reconcile_reads_all_records_if_brokers_cannot_look_up_by_time(blind, answer, lose):
+    """Payctl reads from the oldest record. It finds the sent events and reports the others as lost."""
     assert answer("reconcile", "outbox", **blind)["exit_code"] == 0
     lost = lose()
     document = answer("reconcile", "outbox", **blind)
@@ -331,8 +333,8 @@ def test_brokers_that_cannot_look_up_by_time_are_read_from_the_oldest_record(bli
 
 
 @pytest.mark.usefixtures("blind")
-def test_more_records_than_are_read_without_a_lookup_are_not_judged(blind, answer, mock_kafka, monkeypatch):
-    """Only the last records of a partition are read; an event before them may be there."""
+def test_reconcile_does_not_judge_events_before_the_last_records(blind, answer, mock_kafka, monkeypatch):
+    """Without a lookup by time payctl reads only the last records of a partition. An older event may be before them."""
     monkeypatch.setattr(window, "_MOST", 1)
     producer = Producer({"bootstrap.servers": mock_kafka.bootstrap})
     for number in range(12):
@@ -342,10 +344,8 @@ def test_more_records_than_are_read_without_a_lookup_are_not_judged(blind, answe
     assert (document["exit_code"], document["result"]["not_judged"]) == (6, {"record_limit": SENT})
 
 
-def test_a_partition_without_a_leader_leaves_its_events_unjudged_and_the_others_judged(
-    blind, answer, mock_kafka, engine
-):
-    """Exit 6 instead of a failure: the other partitions are read."""
+def test_reconcile_judges_the_events_of_readable_partitions(blind, answer, mock_kafka, engine):
+    """If a partition has no leader, the command exits with 6 and judges the events of the other partitions."""
     with engine.begin() as connection:
         insert_events(connection, 30)
     assert answer("publish-outbox", **blind)["counts"]["published"] == 30
@@ -358,8 +358,8 @@ def test_a_partition_without_a_leader_leaves_its_events_unjudged_and_the_others_
     assert (document["exit_code"], document["result"]["not_judged"]) == (6, {"unreadable": there})
 
 
-def test_topics_of_which_nothing_can_be_read_are_unavailable(blind, answer, mock_kafka):
-    """Exit 4: nothing was compared."""
+def test_reconcile_exits_with_4_if_it_can_read_no_partition(blind, answer, mock_kafka):
+    """Payctl has compared no event, so the error is KAFKA_UNAVAILABLE."""
     for topic in TOPICS.values():
         for number in range(3):
             mock_kafka.set_leader(topic, number, -1)
@@ -367,8 +367,8 @@ def test_topics_of_which_nothing_can_be_read_are_unavailable(blind, answer, mock
     assert (document["exit_code"], document["error"]["code"]) == (4, "KAFKA_UNAVAILABLE")
 
 
-def test_a_reading_that_ends_too_early_judges_nothing_that_it_did_not_reach(blind, invoke, answer, mock_kafka):
-    """Exit 10, and the verdict says why."""
+def test_reconcile_does_not_judge_events_behind_its_deadline(blind, invoke, answer, mock_kafka):
+    """At --deadline the command exits with 10, and the verdict says that it did not read all records in time."""
     mock_kafka.set_rtt(400)
     document = answer("reconcile", "outbox", "--deadline", "1ms", **blind)
     assert (document["exit_code"], document["result"]["not_judged"]) == (10, {"deadline": SENT})
@@ -381,8 +381,11 @@ def test_a_reading_that_ends_too_early_judges_nothing_that_it_did_not_reach(blin
     ("change", "word"),
     [({"value": "{}"}, "value"), ({"key": "another"}, "key"), ({"topic": "payment.failed"}, "topic")],
 )
-def test_another_value_key_or_topic_is_wrong(change, word, compare, published, send):
-    """Exit 5, and it is said what differs. The event itself is in its topic, so no replay is advised."""
+def test_reconcile_reports_a_message_with_another_value_key_or_topic(change, word, compare, published, send):
+    """The command exits with 5 and names the part that differs.
+
+    The event is also in its own topic, so no replay is advised.
+    """
     event_id, key, value = published[2]
     send(event_id, **{"key": key, "value": value, **change})
     document = compare()
@@ -392,19 +395,16 @@ def test_another_value_key_or_topic_is_wrong(change, word, compare, published, s
 
 
 @pytest.mark.usefixtures("published")
-def test_an_event_that_is_only_in_another_topic_is_repaired(compare, lose, send, tmp_path):
-    """Its own topic does not hold it: a replay sends it there once."""
+def test_reconcile_advises_a_replay_of_an_event_in_a_wrong_topic(compare, lose, send, tmp_path):
+    """The event's own topic does not have it, so a replay sends it there once."""
     (event_id,) = lose()
     send(event_id, "key", "{}", topic="payment.failed")
     document = compare("--repair-out", str(tmp_path / "plan"))
     assert (differences(document), document["result"]["repairable"]) == ({("wrong", event_id)}, 1)
 
 
-def test_twice_is_said_and_allowed(compare, published, send):
-    """A second copy is reported and exits with 0, because delivery is at least once.
-
-    A replay's copy is not reported.
-    """
+def test_reconcile_reports_a_second_copy_and_exits_with_0(compare, published, send):
+    """Delivery is at least once, so a second copy is not an error. Payctl does not report the copy of a replay."""
     event_id, key, value = published[0]
     send(event_id, key, value, replayRunId="a-run")
     assert compare()["items"] == []
@@ -413,7 +413,7 @@ def test_twice_is_said_and_allowed(compare, published, send):
     assert (document["exit_code"], differences(document)) == (0, {("double", event_id)})
 
 
-def test_an_overtaken_event_is_out_of_order(compare, engine, send):
+def test_reconcile_reports_an_overtaken_event_as_out_of_order(compare, engine, send):
     """An event that was sent before an earlier event of its payment is reported as out of order."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published", aggregates=1, age=timedelta(minutes=1))
@@ -427,15 +427,15 @@ def test_an_overtaken_event_is_out_of_order(compare, engine, send):
 
 
 @pytest.mark.usefixtures("published")
-def test_only_the_window_is_compared(compare):
+def test_reconcile_compares_only_the_events_of_its_window(compare):
     """Events that were created outside of the window are not compared, and neither are their messages."""
     document = compare("--since", "1m")
     assert (document["counts"]["compared"], document["counts"]["other"]) == (0, SENT)
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_a_file_that_is_there_is_refused_before_kafka_is_read(answer, database_url, tmp_path, is_there):
-    """An existing repair file exits with 2 at once and not after minutes of reading."""
+def test_reconcile_refuses_an_existing_repair_file_at_once(answer, database_url, tmp_path, is_there):
+    """The command exits with 2 before it reads Kafka, which may take minutes."""
     file = tmp_path / "ids"
     if is_there:
         file.touch()
@@ -443,8 +443,8 @@ def test_a_file_that_is_there_is_refused_before_kafka_is_read(answer, database_u
     assert answer("reconcile", "outbox", "--repair-out", str(file), **world)["exit_code"] == (2 if is_there else 4)
 
 
-def test_records_of_other_events_are_not_kept(kafka, send):
-    """Memory grows only with the compared events. Other messages are counted."""
+def test_reconcile_keeps_only_the_records_of_compared_events(kafka, send):
+    """Memory grows only with the number of compared events. Other messages are only counted."""
     for number in range(10):
         send(f"event-{number}", "payment", "{}")
     told = []

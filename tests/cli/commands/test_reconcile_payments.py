@@ -74,7 +74,7 @@ def status_of(engine, payment):
 
 
 @pytest.mark.parametrize(("gateway", "state"), [(name, state) for name in STATES for state in STATES[name]])
-def test_a_gateway_s_answer_settles_or_settles_not(gateway, state, overdue, reconcile, engine):
+def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, overdue, reconcile, engine):
     """A final answer writes one event and one receipt. Every other answer leaves the payment unchanged."""
     payment = overdue(gateway, state=state)
     document = reconcile("--yes", "--timeout", "5s", "--deadline", "2s")
@@ -91,8 +91,11 @@ def test_a_gateway_s_answer_settles_or_settles_not(gateway, state, overdue, reco
 @pytest.mark.parametrize(
     ("gateway", "state"), [(name, state) for name in STATES for state in STATES[name] if state in {"odd", "bare"}]
 )
-def test_a_code_that_is_not_documented_names_the_order_to_a_person(gateway, state, overdue, reconcile, engine):
-    """An unknown or missing code settles nothing, because FAILED would release the tickets."""
+def test_an_undocumented_code_is_a_task_for_a_person(gateway, state, overdue, reconcile, engine):
+    """An unknown or missing code settles nothing, because FAILED would release the tickets.
+
+    The output names the order.
+    """
     payment = overdue(gateway, state=state)
     document = reconcile("--yes")
     assert (document["items"][0]["says"], document["counts"]["for_a_person"]) == ("unknown_state", 1)
@@ -111,7 +114,7 @@ def test_a_code_that_is_not_documented_names_the_order_to_a_person(gateway, stat
     ],
 )
 def test_an_unpaid_zalopay_order_is_pending_while_it_may_be_paid(changes, age, gateways, overdue, reconcile):
-    """The order counts as pending for an hour and as long as ZaloPay does not say that it is not processed."""
+    """The order stays pending for an hour, and after that until ZaloPay says that no payment is in progress."""
     overdue("zalopay", state="abandoned", age=age)
     gateways.tamper = lambda it: it.update(changes)
     document = reconcile("-n", "--deadline", "3s")
@@ -119,7 +122,7 @@ def test_an_unpaid_zalopay_order_is_pending_while_it_may_be_paid(changes, age, g
     assert document["counts"]["to_settle"] == 0
 
 
-def test_a_dry_run_asks_and_changes_nothing(gateways, overdue, reconcile, engine):
+def test_a_dry_run_of_reconcile_payments_changes_nothing(gateways, overdue, reconcile, engine):
     """A dry run asks the gateway, shows the plan and changes nothing."""
     payment = overdue(state="paid")
     document = reconcile("-n")
@@ -128,14 +131,14 @@ def test_a_dry_run_asks_and_changes_nothing(gateways, overdue, reconcile, engine
     assert status_of(engine, payment) == ("PENDING", 0, 0)
 
 
-def test_without_a_yes_nothing_is_settled(overdue, reconcile, engine):
-    """Without --yes and without a terminal the command exits with 7."""
+def test_reconcile_payments_settles_nothing_without_a_yes(overdue, reconcile, engine):
+    """If neither --yes nor a terminal is given, `payctl reconcile payments` exits with 7."""
     payment = overdue(state="paid")
     assert reconcile()["exit_code"] == 7
     assert status_of(engine, payment) == ("PENDING", 0, 0)
 
 
-def test_the_run_is_recorded(overdue, reconcile, engine):
+def test_reconcile_payments_records_its_run(overdue, reconcile, engine):
     """The record has the actor, the reason, and the payment before and after."""
     payment = overdue(state="paid")
     document = reconcile("--yes", "--reason", "lost callback")
@@ -148,7 +151,7 @@ def test_the_run_is_recorded(overdue, reconcile, engine):
 
 
 @pytest.mark.parametrize("gateway", STATES)
-def test_another_amount_changes_nothing(gateway, overdue, reconcile, engine):
+def test_reconcile_payments_settles_nothing_if_the_amount_differs(gateway, overdue, reconcile, engine):
     """If the paid amount differs from the payment's, nothing changes and a warning is printed."""
     payment = overdue(gateway, state="paid", paid=1000)
     document = reconcile("--yes")
@@ -176,7 +179,7 @@ def test_another_amount_changes_nothing(gateway, overdue, reconcile, engine):
         ("zalopay", lambda it: it.update(return_code=1, amount=-1)),
     ],
 )
-def test_a_forged_answer_is_not_believed(forged, gateways, overdue, reconcile, engine):
+def test_a_forged_answer_settles_nothing(forged, gateways, overdue, reconcile, engine):
     """A changed, unsigned, foreign or malformed answer settles nothing."""
     gateway, gateways.tamper = forged
     payment = overdue(gateway, state="failed" if "failed" in STATES[gateway] else "expired")
@@ -226,7 +229,7 @@ def test_a_hostile_answer_settles_nothing(hostile, gateways, overdue, reconcile,
     assert status_of(engine, payment) == ("PENDING", 0, 0)
 
 
-def test_an_answer_that_drips_is_cut_off(gateways, overdue, reconcile):
+def test_a_slow_answer_of_a_gateway_ends_at_the_deadline(gateways, overdue, reconcile):
     """An answer that arrives byte by byte does not extend the deadline."""
 
     def drip(handler):
@@ -246,7 +249,7 @@ def test_an_answer_that_drips_is_cut_off(gateways, overdue, reconcile):
 
 
 @pytest.mark.parametrize("variable", [name for name in KEYS if name != "ZALOPAY_KEY2"])
-def test_a_key_that_is_wrong_or_absent_gets_no_verdict(variable, overdue, reconcile):
+def test_a_wrong_or_missing_key_settles_nothing(variable, overdue, reconcile):
     """The gateway refuses a query with a wrong key. Without a key payctl sends no query."""
     gateway = variable.partition("_")[0].lower()
     overdue(gateway)
@@ -257,7 +260,7 @@ def test_a_key_that_is_wrong_or_absent_gets_no_verdict(variable, overdue, reconc
     assert variable in absent["items"][0]["detail"]
 
 
-def test_only_what_is_overdue_is_asked_about(gateways, overdue, reconcile):
+def test_reconcile_payments_asks_only_about_overdue_payments(gateways, overdue, reconcile):
     """Payctl does not ask about young or final payments, other gateways, or orders that ZaloPay has forgotten."""
     overdue(reference="young", age=timedelta(minutes=19))
     overdue(reference="ended", status="FAILED")
@@ -270,8 +273,11 @@ def test_only_what_is_overdue_is_asked_about(gateways, overdue, reconcile):
     assert "261120_old" not in {reference for _, reference in gateways.asked}
 
 
-def test_what_a_gateway_no_longer_knows_is_counted_and_no_more(overdue, reconcile, invoke, database_url, gateways):
-    """ZaloPay forgets orders after 48 hours. They are one line and exit code 0, but a named one exits with 6."""
+def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile, invoke, database_url, gateways):
+    """ZaloPay forgets an order after 48 hours.
+
+    One line counts these payments with exit code 0; a named one exits with 6.
+    """
     for number in range(3):
         overdue("zalopay", reference=f"old-{number}", age=timedelta(hours=49))
     overdue("momo", reference="momo-old", age=timedelta(hours=49))
@@ -285,8 +291,8 @@ def test_what_a_gateway_no_longer_knows_is_counted_and_no_more(overdue, reconcil
     assert (named["exit_code"], named["items"][0]["says"], named["counts"]["for_a_person"]) == (6, "too_old", 1)
 
 
-def test_a_named_payment_is_asked_about_whatever_its_state(overdue, reconcile, engine):
-    """Money for a cancelled payment is recorded with a warning, and an unknown name exits with 8."""
+def test_reconcile_payments_asks_about_a_named_payment_in_any_state(overdue, reconcile, engine):
+    """Money for a cancelled payment is recorded with a warning. An unknown payment exits with 8."""
     payment = overdue(status="CANCELLED", age=timedelta(0), state="paid")
     document = reconcile(payment.order_code, "--yes")
     assert document["items"][0]["status_after"] == "COMPLETED"
@@ -295,8 +301,8 @@ def test_a_named_payment_is_asked_about_whatever_its_state(overdue, reconcile, e
     assert reconcile("no-such-order")["exit_code"] == 8
 
 
-def test_a_callback_that_comes_first_wins(gateways, overdue, reconcile, engine):
-    """A payment that is settled during the query is not settled again."""
+def test_reconcile_does_not_settle_a_payment_that_a_callback_has_settled(gateways, overdue, reconcile, engine):
+    """If a callback settles the payment during the query, reconcile does not settle it again."""
     payment = overdue(state="paid")
 
     def meanwhile(_):
@@ -309,7 +315,7 @@ def test_a_callback_that_comes_first_wins(gateways, overdue, reconcile, engine):
     assert status_of(engine, payment) == ("COMPLETED", 0, 0)
 
 
-def test_a_gateway_that_is_away_is_not_asked_for_ever(overdue, reconcile):
+def test_an_unavailable_gateway_is_skipped_after_three_payments(overdue, reconcile):
     """After three payments without an answer payctl skips the gateway and asks the others."""
     for number in range(6):
         overdue("vnpay", reference=f"vnpay-{number}")
@@ -324,7 +330,7 @@ def test_a_gateway_that_is_away_is_not_asked_for_ever(overdue, reconcile):
 @pytest.mark.parametrize(
     "url", ["http://gateway.example", "ftp://x", "https://user:secret@x", "nonsense", "https://x/?a=b"]
 )
-def test_an_address_must_be_safe(url, reconcile):
+def test_a_gateway_url_needs_tls(url, reconcile):
     """A gateway URL without TLS is allowed only for this machine, and the error never shows a password."""
     document = reconcile("-n", PAYCTL_MOMO_URL=url)
     assert document["exit_code"] == 3
@@ -332,7 +338,7 @@ def test_an_address_must_be_safe(url, reconcile):
     assert "secret" not in str(document)
 
 
-def test_no_key_and_no_signature_comes_out(gateways, overdue, invoke, database_url):
+def test_reconcile_payments_shows_no_key_and_no_signature(gateways, overdue, invoke, database_url):
     """With -vv the output contains no key, no signature and no account number."""
     overdue("payos", state="paid")
     result = invoke(*RECONCILE, "--yes", "-vv", DATABASE_URL=database_url, **gateways.environment)
@@ -343,8 +349,8 @@ def test_no_key_and_no_signature_comes_out(gateways, overdue, invoke, database_u
     assert "0071" not in result.stdout + result.stderr
 
 
-def test_a_run_at_work_is_not_called_cancelled(started, answer, database_url, gateways, overdue, engine):
-    """Cancelling the running run from another process exits with 7, because the run would not notice."""
+def test_a_running_reconcile_cannot_be_cancelled(started, answer, database_url, gateways, overdue, engine):
+    """`payctl runs cancel` exits with 7, because the running process would not notice it."""
     payment = overdue(state="paid")
 
     def run():

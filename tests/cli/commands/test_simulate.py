@@ -18,8 +18,8 @@ SENT = [(name, each.value.replace("_", "-")) for name in GATEWAYS for each in sc
 
 
 @pytest.mark.parametrize(("gateway", "scenario"), SENT)
-def test_what_is_printed_can_be_verified(gateway, scenario, invoke):
-    """verify-signature accepts the printed callback under the same keys, except for bad-signature."""
+def test_verify_signature_accepts_a_simulated_callback(gateway, scenario, invoke):
+    """verify-signature accepts each printed callback under the same keys, except for the scenario bad-signature."""
     made = invoke("simulate", gateway, scenario, **KEYS)
     assert made.exit_code == 0, made.stderr
     checked = invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)
@@ -35,7 +35,7 @@ def test_what_is_printed_can_be_verified(gateway, scenario, invoke):
         ("momo", "amount=777"),
     ],
 )
-def test_a_value_that_is_set_is_signed(gateway, change, invoke, answer):
+def test_simulate_signs_a_value_that_set_changes(gateway, change, invoke, answer):
     """--set changes a field before signing, so the signature is valid."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     result = answer("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)["result"]
@@ -46,8 +46,8 @@ def test_a_value_that_is_set_is_signed(gateway, change, invoke, answer):
     ("gateway", "change"),
     [("zalopay", "mac=x"), ("payos", "signature=x"), ("vnpay", "vnp_SecureHash=x"), ("momo", "signature=x")],
 )
-def test_the_signature_itself_can_be_set(gateway, change, invoke):
-    """A signature that --set gives is sent unchanged, and verify-signature refuses it."""
+def test_simulate_sends_a_given_signature_unchanged(gateway, change, invoke):
+    """verify-signature refuses the signature that --set gives."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     assert invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS).exit_code == 5
 
@@ -73,14 +73,14 @@ def test_the_signature_itself_can_be_set(gateway, change, invoke):
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_simulated_is_an_error(arguments, answer):
-    """An unknown field, a scenario that is never sent and a remote address are exit 2, and nothing is sent."""
+def test_simulate_refuses_what_it_cannot_send(arguments, answer):
+    """An unknown field, a scenario that the gateway never sends, and a remote address exit with 2."""
     document = answer("simulate", *arguments, **KEYS)
     check(document)
     assert document["exit_code"] == 2
 
 
-def test_missing_keys_and_a_wrong_app_id_are_configuration_errors(answer):
+def test_simulate_with_a_missing_key_or_a_wrong_app_id_is_a_config_error(answer):
     """The exit code is 3, and the error names the variables."""
     assert "MOMO_SECRET_KEY" in answer("simulate", "momo", "paid")["error"]["message"]
     assert answer("simulate", "zalopay", "paid", **{**KEYS, "ZALOPAY_APP_ID": "x"})["exit_code"] == 3
@@ -88,7 +88,7 @@ def test_missing_keys_and_a_wrong_app_id_are_configuration_errors(answer):
 
 @pytest.mark.parametrize("command", [["simulate", "momo", "paid"], ["listen"]], ids=" ".join)
 def test_simulate_and_listen_are_refused_in_production(command, answer, tmp_path):
-    """A protected profile and ENVIRONMENT=production are refused, and nothing is signed."""
+    """A protected profile and ENVIRONMENT=production refuse both commands before anything is signed."""
     file = tmp_path / "config.toml"
     file.write_text("[profiles.prod.guard]\nprotected = true\n", "utf-8")
     for arguments, environ in ((["-p", "prod", "--config", str(file)], {}), ([], {"ENVIRONMENT": "production"})):
@@ -99,8 +99,8 @@ def test_simulate_and_listen_are_refused_in_production(command, answer, tmp_path
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_an_order_of_the_database_is_settled(gateway, answer, database_url, engine):
-    """--order-code takes amount and reference from the payment. The duplicate finds it settled."""
+def test_simulate_settles_an_order_of_the_database(gateway, answer, database_url, engine):
+    """--order-code takes amount and reference from the payment. The second callback finds the payment settled."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider=gateway.upper(), amount=123_000)
     arguments = ["simulate", gateway, "duplicate", "--order-code", payment.order_code, "--to", "process-webhook"]
@@ -113,8 +113,8 @@ def test_an_order_of_the_database_is_settled(gateway, answer, database_url, engi
 
 
 @pytest.mark.postgres
-def test_a_given_amount_overrides_the_orders_amount(answer, database_url, engine):
-    """--amount with --order-code simulates a wrong amount, which is refused."""
+def test_simulate_uses_a_given_amount_instead_of_the_order_s(answer, database_url, engine):
+    """--amount with --order-code simulates a wrong amount, and the callback is refused."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="MOMO", amount=123_000)
     given = ["simulate", "momo", "paid", "--order-code", payment.order_code, "--amount", "5", "--to", "process-webhook"]
@@ -124,15 +124,15 @@ def test_a_given_amount_overrides_the_orders_amount(answer, database_url, engine
 
 
 @pytest.mark.postgres
-def test_an_unknown_order_does_not_exist(answer, database_url):
-    """The exit code is 8."""
+def test_simulate_with_an_unknown_order_exits_with_8(answer, database_url):
+    """If no payment has the order code, payctl simulate exits with 8."""
     document = answer("simulate", "vnpay", "paid", "--order-code", "no-such-order", DATABASE_URL=database_url, **KEYS)
     assert document["exit_code"] == 8
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize(("scenario", "advised"), [("paid", "paid"), ("pending", "paid"), ("duplicate", "duplicate")])
-def test_an_order_of_another_gateway_leads_to_the_right_command(scenario, advised, answer, database_url, engine):
+def test_simulate_of_another_gateway_s_order_advises_the_right_command(scenario, advised, answer, database_url, engine):
     """The exit code is 2, and the advised command works when it is pasted."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
@@ -144,8 +144,8 @@ def test_an_order_of_another_gateway_leads_to_the_right_command(scenario, advise
     assert answer(*command, **environ)["exit_code"] == 0
 
 
-def test_a_url_that_nothing_listens_on_is_unavailable(answer):
-    """The exit code is 4."""
+def test_simulate_exits_with_4_if_no_server_listens_on_the_url(answer):
+    """The error says that the URL is unavailable."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"

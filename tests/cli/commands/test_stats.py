@@ -50,8 +50,8 @@ def shown(invoke, database_url):
     return lambda *arguments: invoke("stats", *arguments, DATABASE_URL=database_url)
 
 
-def test_what_scripts_rely_on(stats, insert):
-    """The document of payctl stats has the documented names with their units."""
+def test_the_document_of_stats_has_the_documented_fields(stats, insert):
+    """Scripts rely on the names and units of these fields."""
     insert(2, age=timedelta(minutes=3))
     insert(1, state="dead")
     insert(4, state="published")
@@ -72,8 +72,8 @@ def test_what_scripts_rely_on(stats, insert):
         ("error", {"error": "unknown event type", "pending": 0, "dead": 2}),
     ],
 )
-def test_breakdowns(stats, shown, insert, by, expected):
-    """A breakdown is in the items of the document and a table in the output for people."""
+def test_stats_show_a_breakdown(stats, shown, insert, by, expected):
+    """With --by, the document's items and the table for people have one row for each value."""
     insert(2, state="dead")
     items = stats("--by", by)["items"]
     assert any(expected.items() <= item.items() for item in items)
@@ -81,13 +81,13 @@ def test_breakdowns(stats, shown, insert, by, expected):
 
 
 def test_a_line_of_a_breakdown_stays_an_item(invoke, database_url, insert):
-    """No label of a breakdown replaces the type of an ndjson line."""
+    """A label of a breakdown does not replace the type of its ndjson line."""
     insert(2, state="dead")
     printed = invoke("stats", "--by", "type", "-o", "ndjson", DATABASE_URL=database_url).stdout
     assert [json.loads(line)["type"] for line in printed.splitlines()] == ["item", "summary"]
 
 
-def test_the_headline_is_how_long_the_oldest_waits(shown, insert):
+def test_stats_begin_with_the_age_of_the_oldest_pending_event(shown, insert):
     """The first line of payctl stats has the age of the oldest pending event."""
     assert shown().stdout.splitlines()[0] == "✔  nothing is pending"
     insert(1, age=timedelta(minutes=42, seconds=10))
@@ -95,7 +95,7 @@ def test_the_headline_is_how_long_the_oldest_waits(shown, insert):
     assert re.match(r"!  oldest pending event: 42 min 1\d s  3 dead\n", shown().stdout)
 
 
-def test_what_a_row_says_moves_no_cursor(shown, insert):
+def test_stats_escape_control_characters_of_error_texts(shown, insert):
     """Control characters in an event's error are escaped."""
     insert(1, state="dead", last_error="odd \x1b[2J[red]text")
     printed = shown("--by", "error").stdout
@@ -112,7 +112,7 @@ def test_what_a_row_says_moves_no_cursor(shown, insert):
         (["--check", "--max-age", "1h", "--max-failed", "2"], 0, 0),
     ],
 )
-def test_a_check_answers_yes_or_no(stats, insert, arguments, code, reasons):
+def test_stats_check_exits_with_5_over_a_limit(stats, insert, arguments, code, reasons):
     """--check exits with 5 if the oldest pending event is too old or too many events are dead."""
     insert(1, age=timedelta(minutes=10))
     insert(2, state="dead")
@@ -121,28 +121,28 @@ def test_a_check_answers_yes_or_no(stats, insert, arguments, code, reasons):
     assert (document["result"]["healthy"], len(document["result"]["reasons"])) == (code == 0, reasons)
 
 
-def test_an_empty_outbox_is_healthy(shown):
+def test_stats_check_of_an_empty_outbox_is_healthy(shown):
     """--check exits with 0 if no event is pending."""
     result = shown("--check")
     assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "✔ healthy")
 
 
 @pytest.mark.parametrize("condition", ["pending=0", "pending<1,dead<=0", "age<1s"])
-def test_a_wait_ends_when_it_is_so(stats, condition):
-    """--wait ends at once if its condition holds already."""
+def test_a_wait_whose_condition_holds_ends_at_once(stats, condition):
+    """`payctl stats --wait` ends at its first poll if its condition holds already."""
     document = stats("--wait", condition)
     assert (document["exit_code"], document["result"]["reached"]) == (0, True)
 
 
-def test_a_wait_that_is_not_fulfilled_in_time(stats, insert):
+def test_a_wait_that_times_out_exits_with_10(stats, insert):
     """--wait exits with 10 at its timeout and prints the last state."""
     insert(2)
     document = stats("--wait", "pending=0", "--timeout", "300ms", "--interval", "200ms")
     assert (document["exit_code"], document["result"]["reached"], document["result"]["pending"]) == (10, False, 2)
 
 
-def test_a_wait_sees_what_happens_meanwhile(started, database_url, engine, insert):
-    """--wait polls until the backlog is gone."""
+def test_a_wait_ends_when_its_condition_becomes_true(started, database_url, engine, insert):
+    """`payctl stats --wait` polls until the backlog is empty."""
     insert(2)
     process = started("stats", "--wait", "pending=0", "--interval", "200ms", "-o", "json", DATABASE_URL=database_url)
     assert b"waiting for" in process.stderr.readline()
@@ -176,13 +176,13 @@ def test_a_wait_sees_what_happens_meanwhile(started, database_url, engine, inser
         ["-w", "--by", "type", "-o", "table"],
     ],
 )
-def test_what_would_be_ignored_or_misread_is_refused(stats, arguments):
+def test_stats_refuse_an_option_without_effect(stats, arguments):
     """An option without effect or an ambiguous value exits with 2."""
     assert (document := stats(*arguments))["exit_code"] == 2, document
 
 
-def test_metrics_are_prometheus_text(shown, insert):
-    """--prometheus prints help, type and samples of each metric and nothing else."""
+def test_stats_print_prometheus_metrics(shown, insert):
+    """--prometheus prints the help, the type and the samples of each metric, and no other text."""
     insert(3)
     insert(2, state="dead", last_error='a "quoted" back\\slash')
     lines = shown("--prometheus", "--by", "error").stdout.splitlines()
@@ -196,7 +196,7 @@ def test_metrics_are_prometheus_text(shown, insert):
 
 
 @pytest.mark.parametrize("by", ["error", "type", "provider"])
-def test_no_label_of_a_metric_moves_a_cursor(by, shown, insert, engine):
+def test_labels_of_metrics_are_escaped(by, shown, insert, engine):
     """Control characters in a label are escaped, so each sample is one valid line."""
     insert(1, state="dead", last_error="x \x1b[2J\u202e\n y", event_type="T\x1b[2J\u202e")
     with engine.begin() as connection:
@@ -211,7 +211,7 @@ def test_no_label_of_a_metric_moves_a_cursor(by, shown, insert, engine):
 
 
 @pytest.mark.parametrize("text", ["24h", "yesterday", "2h ago", "00:00", "2026-01-01", "2026-01-01T03:00:00Z"])
-def test_since_is_any_instant_of_the_past(text, shown, insert):
+def test_stats_since_accepts_any_past_instant(text, shown, insert):
     """--since accepts any form of a past instant, and stderr shows the window in local time and UTC."""
     insert(3)
     result = shown("--since", text, "--tz", "Asia/Ho_Chi_Minh")
@@ -219,7 +219,7 @@ def test_since_is_any_instant_of_the_past(text, shown, insert):
     assert re.search(r"^window \S+ \S+ \+07:00 \(\S+Z\) → now", result.stderr, re.MULTILINE)
 
 
-def test_since_a_day_reaches_to_its_beginning(stats, insert):
+def test_stats_since_a_day_count_from_its_beginning(stats, insert):
     """Events that were published before the given day are not counted."""
     insert(4, state="published", age=timedelta(days=3))
     assert sum(stats("--since", "2026-01-01")["result"]["history"]["sent"]) == 4
@@ -240,8 +240,8 @@ def watched(started, database_url, *arguments, lines):
     return process.returncode, [*printed, *rest.decode().splitlines(keepends=True)], errors.decode()
 
 
-def test_a_watch_in_a_pipe_prints_a_line_for_each_look(started, database_url, insert):
-    """Below one header each poll prints one line, and Ctrl-C exits with 130 without an error."""
+def test_a_watch_in_a_pipe_prints_a_line_for_each_poll(started, database_url, insert):
+    """A header comes first, then each poll prints one line. Ctrl-C exits with 130 without an error."""
     insert(2)
     code, lines, errors = watched(started, database_url, lines=3)
     rows = [line.rstrip("\n").split("\t") for line in lines]
@@ -250,14 +250,14 @@ def test_a_watch_in_a_pipe_prints_a_line_for_each_look(started, database_url, in
     assert {(len(row), row[1]) for row in rows[1:]} == {(len(rows[0]), "2")}
 
 
-def test_a_watch_as_ndjson_ends_in_a_summary(started, database_url):
+def test_a_watch_as_ndjson_ends_with_a_summary(started, database_url):
     """Each poll prints one ndjson item, and the last line is a summary."""
     code, lines, _ = watched(started, database_url, "-o", "ndjson", lines=2)
     kinds = [json.loads(line)["type"] for line in lines]
     assert (code, set(kinds[:-1]), kinds[-1]) == (130, {"item"}, "summary")
 
 
-def test_a_watch_on_a_terminal_draws_over_itself(database_url, insert):
+def test_a_watch_on_a_terminal_redraws_in_place(database_url, insert):
     """On a terminal the output is drawn again in the same place."""
     insert(2)
     master, slave = pty.openpty()
@@ -285,8 +285,8 @@ def drain(descriptor):
         return
 
 
-def test_a_watch_outlives_its_database(started, database_url, postgres):
-    """After its first poll a watch waits for a database restart and says so on stderr."""
+def test_a_watch_continues_after_a_database_restart(started, database_url, postgres):
+    """During the restart, a watch that has printed a poll waits and says so on stderr."""
     process = started("stats", "-w", "--interval", "200ms", DATABASE_URL=database_url)
     for _ in range(2):
         process.stdout.readline()

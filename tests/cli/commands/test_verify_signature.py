@@ -25,8 +25,8 @@ def judged(document):
 
 
 @pytest.mark.parametrize("how", ["named", "by path"])
-def test_each_vector_is_judged_as_expected(vector, how, answer):
-    """The command reaches the vector's verdict with exit 0 or 5, if the gateway is named and if the path names it."""
+def test_verify_signature_gives_each_vector_its_verdict(vector, how, answer):
+    """The command exits with 0 or 5, whether an option or the path names the gateway."""
     told = ["--provider", vector.gateway] if how == "named" else ["--path", vector.path]
     document = answer("verify-signature", "-", *told, stdin=vector.content, **vector.environment)
     assert judged(document) == vector.expect
@@ -45,7 +45,7 @@ def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
 
 
 def test_the_first_line_of_a_valid_callback_sums_it_up(process):
-    """The first line has gateway, outcome, amount and order."""
+    """The first line of the output has gateway, outcome, amount and order."""
     result = process("verify-signature", "--example", "zalopay")
     assert result.stdout.splitlines()[0] == (
         "✔ valid  zalopay  COMPLETED  7,200,000 VND  order TB-LTDTNL-20251213-8D39986M"
@@ -54,7 +54,7 @@ def test_the_first_line_of_a_valid_callback_sums_it_up(process):
 
 
 def test_a_refusal_shows_the_reason_the_key_and_a_hint(process):
-    """The output says what is wrong, names the key and the next command, and the exit code is 5."""
+    """The output has the reason, the name of the key and the next command. The exit code is 5."""
     result = process("verify-signature", "--example", "zalopay", "--tamper", "amount")
     first, key, hint, *_ = result.stdout.splitlines()
     assert first == "✘ not valid  zalopay  the mac was not made from data with key2"
@@ -72,7 +72,7 @@ def test_explain_shows_the_signed_text_masked(answer):
 
 
 def test_the_signed_text_is_shown_only_with_explain(answer):
-    """Without --explain, a refusal has no signed text either."""
+    """Even after a refusal, payctl shows no signed text without --explain."""
     assert "canonical" not in answer("verify-signature", "--example", "payos", "--tamper", "amount")["result"]
 
 
@@ -110,7 +110,7 @@ def test_an_api_gateway_event_is_read(answer, tmp_path):
 
 @pytest.mark.parametrize("content", ["[1]", "{", "[" * 100_000, '{"version": "1.0"}'])
 def test_a_file_that_is_not_an_event_is_wrong_input(content, answer, tmp_path):
-    """A file that is not an event of payload format 2.0 is exit 2 with a clear error."""
+    """A file that is not an event of payload format 2.0 exits with 2, and the error says so."""
     file = tmp_path / "event.json"
     file.write_text(content, "utf-8")
     document = answer("verify-signature", "--event", str(file))
@@ -128,7 +128,7 @@ def sample_file(tmp_path, gateway):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("form", ["env", "short", "bare", "exported"])
-def test_keys_come_from_a_file(gateway, form, answer, tmp_path):
+def test_verify_signature_reads_keys_from_a_file(gateway, form, answer, tmp_path):
     """A key file has the names of the variables, the gateway's names, or only the key that signs."""
     file, keys = sample_file(tmp_path, gateway)
     signing = BARE_KEYS[gateway]
@@ -172,14 +172,14 @@ KEY_CASES = {
 
 
 def callback_signed_with(key):
-    """A callback of ZaloPay's application 2554."""
+    """Return a callback of ZaloPay's application 2554 that is signed with this key."""
     payment = SandboxPayment("an-id", "TB-1", 250_000, "zalopay", "261123_TB-1")
     return callback(payment, environ={"ZALOPAY_APP_ID": "2554", "ZALOPAY_KEY2": key}).body.decode()
 
 
 @pytest.mark.parametrize(("environment", "expected"), KEY_CASES.values(), ids=KEY_CASES)
 def test_each_key_that_was_tried_is_named_and_none_is_shown(environment, expected, invoke):
-    """Variable, generation, length and fingerprint tell the keys apart, and the one that signed is marked."""
+    """The output has each key's variable, generation, length and fingerprint, and marks the key that signed."""
     arguments = ("verify-signature", "-", "--provider", "zalopay")
     given = {"stdin": callback_signed_with(NEW), "ZALOPAY_APP_ID": "2554", **environment}
     document, table = invoke(*arguments, "-o", "json", **given), invoke(*arguments, **given)
@@ -194,7 +194,7 @@ def test_each_key_that_was_tried_is_named_and_none_is_shown(environment, expecte
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
-    """An application id, a terminal code and a partner code name the merchant, so they are not listed."""
+    """The list of tried keys has no application id, terminal code or partner code, because these are not keys."""
     file, keys = sample_file(tmp_path, gateway)
     expected = {
         "zalopay": ["ZALOPAY_KEY2"],
@@ -208,14 +208,14 @@ def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
 
 
 def test_no_key_is_named_if_the_content_cannot_be_read(answer, tmp_path):
-    """There was no text to compare a signature with, so the key is not the cause."""
+    """Payctl could not compare a signature with unreadable content, so the output does not suspect a key."""
     _, keys = sample_file(tmp_path, "momo")
     result = answer("verify-signature", "-", "--provider", "momo", stdin="hello", **keys)["result"]
     assert (result["reason"], result["keys"]) == ("malformed", [])
 
 
-def test_a_key_of_the_key_file_is_named_as_such(answer, tmp_path):
-    """The environment has another key with the same name, which was not tried."""
+def test_the_output_says_that_a_key_comes_from_the_key_file(answer, tmp_path):
+    """The environment has a key with the same name, which payctl did not try."""
     key_file = tmp_path / "keys"
     key_file.write_text(f"key2={OTHER}\n", "utf-8")
     arguments = ("verify-signature", "-", "--provider", "zalopay", "--key-file", str(key_file))
@@ -223,7 +223,7 @@ def test_a_key_of_the_key_file_is_named_as_such(answer, tmp_path):
     assert [key["variable"] for key in document["result"]["keys"]] == ["ZALOPAY_KEY2 of the key file"]
 
 
-def test_keys_come_from_stdin(answer, tmp_path):
+def test_verify_signature_reads_keys_from_stdin(answer, tmp_path):
     """--key-stdin reads the same forms as --key-file."""
     file, keys = sample_file(tmp_path, "momo")
     lines = "".join(f"{name}={value}\n" for name, value in keys.items())
@@ -247,22 +247,22 @@ def test_keys_come_from_stdin(answer, tmp_path):
     ],
 )
 def test_contradicting_options_are_wrong_usage(arguments, word, answer):
-    """Options that contradict each other are exit 2 with a message that names them."""
+    """The command exits with 2, and the error names the options that contradict each other."""
     document = answer("verify-signature", *arguments, stdin="{}")
     assert document["exit_code"] == 2
     assert word in document["error"]["message"]
 
 
-def test_an_unknown_example_does_not_exist(answer):
-    """The exit code is 8, and the hint lists the examples."""
+def test_verify_signature_with_an_unknown_example_exits_with_8(answer):
+    """The hint lists the known examples."""
     document = answer("verify-signature", "--example", "paypal")
     assert document["exit_code"] == 8
     assert "zalopay" in document["error"]["hint"]
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_missing_keys_are_named(gateway, answer, tmp_path):
-    """Without keys the exit code is 3, and the error names the missing variables."""
+def test_verify_signature_names_missing_keys(gateway, answer, tmp_path):
+    """Without keys payctl verify-signature exits with 3, and the error names the missing variables."""
     file, _ = sample_file(tmp_path, gateway)
     document = answer("verify-signature", str(file), "--provider", gateway)
     assert (document["exit_code"], document["error"]["code"]) == (3, "CONFIG")
@@ -270,7 +270,7 @@ def test_missing_keys_are_named(gateway, answer, tmp_path):
 
 
 def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
-    """A key file without a value of the gateway is exit 2, and the error shows nothing of the file."""
+    """A key file without a key of the gateway exits with 2. The error shows no content of the file."""
     file, _ = sample_file(tmp_path, "momo")
     key_file = tmp_path / "keys"
     key_file.write_text("VNPAY_HASH_SECRET=canary-of-another\nX=y\n", "utf-8")
@@ -280,6 +280,6 @@ def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
 
 
 def test_a_callback_of_no_known_shape_is_not_valid(answer):
-    """It is refused, and the output says how to name the gateway."""
+    """A callback that matches no gateway is refused, and the output says how to name the gateway."""
     document = answer("verify-signature", "-", stdin="hello")
     assert (document["exit_code"], document["result"]["provider"]) == (5, None)

@@ -1,4 +1,4 @@
-"""The first command of a person on call: ``stats`` or ``doctor`` names the cause, and what it advises works."""
+"""``stats`` or ``doctor`` is the first command of a person on call. It names the cause, and its advice works."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ONE_PAYMENT = """UPDATE outbox SET "aggregateId" = 'one'"""
 
 @pytest.fixture
 def world(database_url, mock_kafka):
-    """The settings of a database and a broker."""
+    """Return the settings of a database and a broker."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
 
 
 @pytest.fixture
 def given(engine):
-    """``given({"state": "dead"}, "UPDATE ...")``: an event for each dictionary, and these statements."""
+    """Return ``given({"age": MINUTES}, "UPDATE ...")``. It inserts one event per dictionary and runs the statements."""
 
     def run(*steps):
         with engine.begin() as connection:
@@ -66,8 +66,10 @@ DEAD = {"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no", "age": MINUTES}
         ([{"age": MINUTES / 4, "retry_count": 8}], r"!  oldest pending event: 2 min 3\d s", ["not_due"], 0),
     ],
 )  # fmt: skip
-def test_headline_mark_and_exit_code_of_stats_agree(world, given, invoke, answer, steps, first_line, causes, check):
-    """A green tick only if nothing is dead, blocked or overdue. A cross only with the exit code 5 of --check."""
+def test_stats_show_a_tick_only_if_no_event_is_dead_blocked_or_overdue(
+    world, given, invoke, answer, steps, first_line, causes, check
+):
+    """`stats --check` shows a cross exactly if it exits with 5."""
     given(*steps)
     environment = {**world, "OUTBOX_MAX_RETRIES": "20" if "retry_count" in str(steps) else "5"}
     shown = invoke("stats", **environment)
@@ -87,15 +89,15 @@ def test_headline_mark_and_exit_code_of_stats_agree(world, given, invoke, answer
         (["--max-failed", "0"], 5, "✘  1 dead event, more than 0"),
     ],
 )
-def test_a_check_that_allows_dead_events_does_not_call_them_healthy(world, given, invoke, limits, code, verdict):
-    """The verdict speaks of the limits, and the dead events stand below it."""
+def test_stats_check_within_its_limits_still_counts_dead_events(world, given, invoke, limits, code, verdict):
+    """The verdict is "within the limits" and not "healthy", and the next line counts the dead events."""
     given(DEAD)
     result = invoke("stats", "--check", *limits, **world)
     assert (result.exit_code, result.stdout.splitlines()[:2]) == (code, [verdict, "1 dead"])
 
 
-def test_a_wait_that_ends_over_dead_events_is_not_green(world, given, invoke):
-    """The condition holds, so the exit code is 0. What is left stands below."""
+def test_a_wait_that_ends_with_dead_events_shows_a_warning(world, given, invoke):
+    """The condition holds, so the exit code is 0. The next line counts the dead events."""
     given(DEAD)
     result = invoke("stats", "--wait", "pending=0", **world)
     assert (result.exit_code, result.stdout.splitlines()[:2]) == (
@@ -105,8 +107,8 @@ def test_a_wait_that_ends_over_dead_events_is_not_green(world, given, invoke):
 
 
 @pytest.mark.parametrize("steps", [[{"age": MINUTES}], [DEAD], [{"age": MINUTES / 4, "retry_count": 8}]])
-def test_the_doctor_is_never_all_green_over_such_events(world, given, invoke, keys, steps):
-    """Its first line, its last line and its exit code agree."""
+def test_the_doctor_is_not_ok_if_events_are_dead_or_overdue(world, given, invoke, keys, steps):
+    """The doctor's first line, last line and exit code agree."""
     given(*steps)
     result = invoke("doctor", **{**world, **keys, "OUTBOX_MAX_RETRIES": "20" if "retry" in str(steps) else "5"})
     first, *_, last = result.stdout.splitlines()
@@ -117,7 +119,7 @@ def test_the_doctor_is_never_all_green_over_such_events(world, given, invoke, ke
 
 @pytest.fixture
 def paste(invoke, answer, world):
-    """``paste("stats", "no_publisher")``: run the command, and then what it advises for this cause; the answer."""
+    """Return ``paste("stats", "no_publisher")``, which runs the command that ``stats`` advises for this cause."""
 
     def run(command, kind, *more):
         if command == "stats":
@@ -134,8 +136,8 @@ def paste(invoke, answer, world):
 
 
 @pytest.mark.parametrize(("command", "kind"), [("stats", "no_publisher"), ("doctor", "no publisher has")])
-def test_no_publisher_runs(world, given, paste, invoke, command, kind):
-    """The advised command publishes what waits, and then nothing waits any more."""
+def test_the_advice_for_a_missing_publisher_publishes_the_backlog(world, given, paste, invoke, command, kind):
+    """After the advised command has run, no event is pending."""
     given({"age": MINUTES}, SEEN.format("1 h"))
     assert paste(command, kind).exit_code == 0
     assert invoke("stats", **world).stdout.startswith("✔  nothing is pending")
@@ -143,8 +145,10 @@ def test_no_publisher_runs(world, given, paste, invoke, command, kind):
 
 
 @pytest.mark.parametrize(("command", "kind"), [("stats", "dead"), ("doctor", "is dead: MSG_SIZE_TOO_LARGE")])
-def test_an_event_is_dead_by_a_message_too_large(world, given, paste, invoke, mock_kafka, command, kind):
-    """The advice names the limit to raise. Once it is raised, the advised replay and a publisher send the event."""
+def test_the_advice_for_a_message_that_is_too_large_names_the_limit(
+    world, given, paste, invoke, mock_kafka, command, kind
+):
+    """When the limit is raised, the advised replay and a publisher send the event."""
     given({"age": MINUTES})
     mock_kafka.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     assert invoke("publish-outbox", **world).exit_code == 6
@@ -157,8 +161,8 @@ def test_an_event_is_dead_by_a_message_too_large(world, given, paste, invoke, mo
 
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
-def test_an_event_is_blocked_behind_a_dead_one(world, given, paste, invoke, command):
-    """The advised replay of the dead one sends both, in order."""
+def test_the_advice_for_a_blocked_event_replays_the_dead_one(world, given, paste, invoke, command):
+    """The advised replay and a publisher send both events in order."""
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS, "event_type": "PAYMENT_FAILED"}, ONE_PAYMENT)
     assert "waits behind dead event" in invoke(command, **world).stdout
     assert paste(command, "dead" if command == "stats" else "is dead", "--yes").exit_code == 0
@@ -167,8 +171,8 @@ def test_an_event_is_blocked_behind_a_dead_one(world, given, paste, invoke, comm
 
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
-def test_a_success_is_blocked_behind_a_superseded_failure(world, given, paste, invoke, command):
-    """The dead failure is not to be sent: the advised command lets the success pass it."""
+def test_the_advice_for_a_blocked_success_publishes_it(world, given, paste, invoke, command):
+    """The dead failure is superseded. The advised command publishes the success and leaves the failure dead."""
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS}, ONE_PAYMENT)
     assert paste(command, "blocked" if command == "stats" else "waits behind").exit_code == 0
     assert invoke("stats", **world).stdout.startswith("!  1 dead\n")
@@ -196,8 +200,10 @@ def test_a_superseded_event_that_blocks_nothing_is_not_to_be_replayed(world, eng
         ("read_only = true", {"age": MINUTES}, ["profile prod is read-only, so use another profile"], 7),
     ],
 )
-def test_advice_passes_the_guard_of_the_profile(world, given, invoke, tmp_path, command, guard, event, words, code):
-    """The command names the profile and its file, and gives what the guard asks for. Pasted, it does its work."""
+def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
+    world, given, invoke, tmp_path, command, guard, event, words, code
+):
+    """The command has the profile, its file and the options that the guard requires, and it works when it is pasted."""
     file = tmp_path / "payctl.toml"
     settings = "".join(f'{name} = "{value}"\n' for name, value in world.items())
     file.write_text(f"[profiles.prod]\n{settings}\n[profiles.prod.guard]\n{guard}\n")
@@ -210,8 +216,8 @@ def test_advice_passes_the_guard_of_the_profile(world, given, invoke, tmp_path, 
     assert invoke(*typed, *(["--yes"] if typed[0] == "replay" else [])).exit_code == code
 
 
-def test_a_publisher_that_waits_for_the_brokers_is_not_called_gone(world, given, started, engine, answer):
-    """It holds no lock and enters no shard, but its session shows its name, and that it was used a moment ago."""
+def test_a_publisher_that_waits_for_its_brokers_counts_as_running(world, given, started, engine, answer):
+    """While it waits, a publisher holds no lock, but its recent database session shows its name."""
     given({"age": MINUTES})
     away = {**world, "KAFKA_BROKERS": "127.0.0.1:1"}
     started("publish-outbox", "--loop", **away)

@@ -121,7 +121,7 @@ def test_every_file_argument_must_be_a_regular_file(answer, tmp_path, command, k
 
 @pytest.mark.usefixtures("impatient")
 def test_a_silent_pipe_is_refused_after_a_while():
-    """Payctl does not wait forever for a command behind <( )."""
+    """Payctl stops waiting if the command in <( ) writes nothing."""
     reader, writer = os.pipe()
     try:
         with pytest.raises(InputError, match="sent no data within"):
@@ -192,7 +192,7 @@ def test_a_file_of_exactly_the_limit_is_read(size, tmp_path):
 
 
 def test_a_file_one_byte_over_the_limit_is_refused(tmp_path):
-    """Reading raises BodyTooLargeError."""
+    """Reading a file that is larger than the limit raises BodyTooLargeError."""
     file = tmp_path / "body"
     file.write_bytes(b"x" * (LIMIT + 1))
     with pytest.raises(BodyTooLargeError):

@@ -61,7 +61,7 @@ LONG = [
 
 @pytest.mark.parametrize("arguments", TOO_FAR, ids=" ".join)
 def test_a_duration_or_instant_out_of_range_is_refused(arguments, answer, database_url):
-    """Payctl refuses the value before PostgreSQL, Python or a time zone fails on it."""
+    """Payctl refuses such a value, because PostgreSQL, Python or a time zone would fail on it later."""
     document = answer(*arguments, "--tz", "Asia/Ho_Chi_Minh", DATABASE_URL=database_url, KAFKA_BROKERS="127.0.0.1:1")
     assert (document["exit_code"], document["error"]["code"]) == (2, "USAGE"), document["error"]
 
@@ -95,7 +95,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=lambda arguments: " ".join(map(str, arguments)))
 def test_an_argument_that_is_not_utf_8_is_refused_first(arguments, process):
-    """Payctl exits with 2 before it reads anything, and its document is UTF-8."""
+    """Payctl exits with 2 before it reads any input, and its document is UTF-8."""
     result = process(*arguments, "-o", "json")
     assert result.returncode == 2, result.stderr
     error = json.loads(result.stdout)["error"]

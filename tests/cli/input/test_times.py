@@ -74,7 +74,7 @@ def test_an_ambiguous_or_invalid_instant_is_refused(text, words):
 
 @pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"])
 def test_an_hour_that_clocks_skip_or_repeat_is_refused(text):
-    """Such a clock time is no instant or two instants. With an offset it is accepted."""
+    """A skipped clock time names no instant, and a repeated one names two. With a UTC offset both are accepted."""
     with pytest.raises(typer.BadParameter, match="is ambiguous or skipped"):
         instant(text, BERLIN, NOW)
     assert instant(f"{text}:00+01:00", BERLIN, NOW).tzinfo is UTC
@@ -117,12 +117,12 @@ def test_the_time_zone_comes_from_option_profile_or_machine(session, monkeypatch
 
 
 def test_an_instant_is_shown_in_local_time_and_utc():
-    """Local time has its offset, and UTC follows in parentheses."""
+    """The local time has its UTC offset, and the UTC time follows in parentheses."""
     assert local_and_utc(NOW, SAIGON) == "2026-11-23 03:30:00 +07:00 (2026-11-22T20:30:00.000Z)"
 
 
 def test_the_time_window_is_shown_on_stderr(session, capsys):
-    """The window is shown in local time and UTC. Without a bound nothing is shown."""
+    """The window is shown in local time and UTC. A command without a time window shows none."""
     note_window(session(), NOW - timedelta(hours=2), None, by="created")
     note_window(session(), None, None)
     assert capsys.readouterr().err.splitlines() == [

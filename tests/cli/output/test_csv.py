@@ -1,4 +1,4 @@
-"""CSV that a spreadsheet opens: no cell is run as a formula, and nothing that a program reads is lost."""
+"""CSV for spreadsheets: a spreadsheet runs no cell as a formula, and a program reads every value unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VALUES = [(-5, "-5"), (-0.5, "-0.5"), (Decimal("-1.50"), "-1.50"), (True, "true"
 
 
 def both(value):
-    """The cell of a value in a list that is written at once, and in one that is written row by row."""
+    """Return the cell of a value in a list that is written at once, and in one that is written row by row."""
     whole = as_csv(Result("payctl.test/1", items=[{"a": "first", "b": value, "c": "last"}]))
     row = csv_row(["a", "b", "c"], {"a": "first", "b": value, "c": "last"})
     cells = [next(csv.reader(io.StringIO(text))) for text in (whole.split("\n", 1)[1], row)]
@@ -31,38 +31,38 @@ def both(value):
 
 
 @pytest.mark.parametrize("text", RUN)
-def test_text_that_a_spreadsheet_would_run_begins_with_an_apostrophe(text):
-    """The apostrophe tells a spreadsheet that the cell is text."""
+def test_csv_text_that_is_a_formula_begins_with_an_apostrophe(text):
+    """Because of the apostrophe, a spreadsheet reads the cell as text."""
     (cell,) = both(text)
     assert cell.startswith("'")
     assert cell[1:] in {text, text.replace("\t", "\\t").replace("\r", "\\r")}
 
 
 @pytest.mark.parametrize("text", KEPT)
-def test_other_text_is_not_changed(text):
-    """A sign inside a text runs nothing. Control characters are escaped as everywhere."""
+def test_csv_text_that_is_not_a_formula_is_not_changed(text):
+    """A sign inside the text is harmless. Payctl escapes only control characters."""
     assert both(text) == {text.replace("\t", "\\t")}
 
 
 @pytest.mark.parametrize(("value", "cell"), VALUES)
-def test_a_number_stays_a_number(value, cell):
-    """A negative amount is no formula."""
+def test_a_number_in_csv_stays_a_number(value, cell):
+    """A negative amount is not escaped as a spreadsheet formula."""
     assert both(value) == {cell}
 
 
-def test_an_instant_and_a_structure_begin_with_no_sign():
-    """They are written as before."""
+def test_an_instant_or_a_list_in_csv_is_not_escaped():
+    """The text of an instant or a list begins with no sign that a spreadsheet takes for a formula."""
     assert both(datetime(2026, 11, 29, tzinfo=UTC)) == {"2026-11-29T00:00:00.000Z"}
     assert both(["=1"]) == {'["=1"]'}
 
 
-def test_a_semicolon_does_not_begin_a_cell():
-    """A spreadsheet that separates cells by semicolons finds the whole text in quotes."""
+def test_csv_text_with_a_semicolon_is_quoted():
+    """A spreadsheet that separates cells by semicolons would otherwise read a formula behind the semicolon."""
     row = csv_row(["a", "b"], {"a": "x;=1+1", "b": "y"})
     assert row == '"x;=1+1","y"\n'
     assert next(csv.reader(io.StringIO(row), delimiter=";"))[0].startswith("x;=1+1")
 
 
-def test_nested_results_are_safe_too():
-    """A result without items is one row; its text comes from rows and files as well."""
+def test_csv_escapes_a_formula_in_a_nested_result():
+    """A result without items is one row, whose text may also come from the database or a file."""
     assert as_csv(Result("payctl.test/1", result={"a": {"b": "=1"}})) == "a.b\n'=1\n"

@@ -52,5 +52,5 @@ def test_a_shell_sees_each_exit_code(code, world, engine, process):
 
 
 def test_every_exit_code_has_a_test():
-    """A new exit code needs a case in this file."""
+    """If a new exit code has no case in the list of this file, this test fails."""
     assert set(CASES) | ELSEWHERE == set(ExitCode)

@@ -55,7 +55,7 @@ def test_every_outcome_of_every_job_has_an_exit_code(kind):
 
 
 def test_the_search_for_outcome_enums_finds_all():
-    """The test of the outcomes would prove nothing if it found no enum."""
+    """The search must find enums, because other tests check each enum that it finds."""
     assert {"WebhookOutcome", "StoppedBecause"} <= {kind.__name__ for kind in outcome_enums()}
     assert set(OUTCOMES) == {kind.__name__ for kind in outcome_enums()}
 

@@ -60,7 +60,7 @@ def test_harmless_text_is_not_escaped(text):
 
 @pytest.mark.parametrize(("text", "shown"), [("\x1b", r"\x1b"), ("\u202e", r"\u202e"), ("\n", r"\n")])
 def test_escapes_have_the_usual_form(text, shown):
-    """A control character is shown as an escape of Python."""
+    """A control character is shown as its Python escape."""
     assert escape(text) == shown
 
 
@@ -136,7 +136,7 @@ def test_items_are_shown_as_a_table_by_default():
 
 
 def test_the_json_document_always_has_every_field():
-    """Scripts rely on the names. The instant is in UTC, and ok means exit code 0."""
+    """Scripts rely on the field names. The time is in UTC, and ok is true exactly for exit code 0."""
     document = json.loads(as_json(Result("payctl.test/1", ExitCode.PARTIAL, counts={"failed": 1}), INVOCATION))
     assert document == {
         "schema": "payctl.test/1",

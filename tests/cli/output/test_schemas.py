@@ -69,7 +69,10 @@ PROMISED = json.loads((Path(__file__).parents[2] / "data" / "schema-fields.json"
 
 @pytest.mark.parametrize("name", PROMISED)
 def test_an_output_never_loses_a_field(name):
-    """Programs rely on the fields of version 1, so each one keeps its types and words and stays required."""
+    """Programs rely on the fields of version 1.
+
+    No field may disappear, change type or allowed values, or become optional.
+    """
     now = described(name)
     for promised in PROMISED[name]:
         assert any(_keeps(each, promised) for each in now if each["field"] == promised["field"]), promised
@@ -113,13 +116,13 @@ def test_every_schema_is_a_valid_json_schema(name):
     ids=" ".join,
 )
 def test_a_document_is_valid_against_its_schema(arguments, answer):
-    """Results and errors are both valid."""
+    """The documents of results and of errors are valid."""
     check(answer(*arguments))
 
 
 @pytest.mark.postgres
 def test_documents_of_database_commands_are_valid(answer, database_url, engine, tmp_path):
-    """Settled, repeated, refused and rolled back callbacks give valid documents."""
+    """The documents of settled, repeated, refused and rolled back callbacks are valid."""
     data = json.loads(json.loads(SAMPLE.request.body)["data"])
     keys = {"ZALOPAY_APP_ID": "2554", "ZALOPAY_KEY2": SAMPLE.credentials["key2"][0].reveal()}
     file = tmp_path / "callback.json"
@@ -201,7 +204,7 @@ LISTS = {
 
 @pytest.fixture
 def busy(engine, database_url, mock_kafka, answer):
-    """Yield the environment of a world in which every command has something to show, and ids of its rows."""
+    """Yield the environment of a world with data for every command, and the ids of its rows."""
     with engine.begin() as connection:
         for order in (ORDER, f"{ORDER}B"):
             reference = {"order_code": order, "reference": order}
@@ -243,7 +246,7 @@ def test_documents_of_other_commands_are_checked_in_their_own_files(command):
 
 
 def test_every_command_has_a_test_of_its_document():
-    """A new command needs a line in this file."""
+    """If a new command is missing in the list of this file, this test fails."""
     assert not set(RUNS) & set(ELSEWHERE)
     assert set(RUNS) | set(ELSEWHERE) == {entry.name for entry in registry.COMMANDS}
 

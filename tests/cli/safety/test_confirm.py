@@ -122,7 +122,7 @@ def test_any_answer_but_yes_cancels_the_change(answer, half_marked, on_terminal,
     ],
 )
 def test_a_protected_profile_needs_reason_yes_and_name(options, answers, half_marked, on_terminal, left):
-    """Payctl asks for what was not given as an option."""
+    """On a terminal, payctl asks for each of the three that no option gives."""
     code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
     assert (code, left()) == (0, 0), talk
 
@@ -153,7 +153,7 @@ def test_no_question_is_asked_with_no_input_or_a_machine_format(more, half_marke
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
-def test_without_a_terminal_the_plan_is_printed_and_the_exit_is_7(form, half_marked, invoke, left):
+def test_a_change_without_a_terminal_prints_its_plan_and_exits_with_7(form, half_marked, invoke, left):
     """The plan is on stderr, and the hint names the missing option."""
     result = invoke(*REPAIR, "-o", form, **half_marked)
     assert (result.exit_code, left()) == (7, ROWS)
@@ -219,7 +219,7 @@ def test_a_read_only_profile_allows_reading_and_dry_runs(arguments, half_marked,
 
 @pytest.mark.parametrize("arguments", [["publish-outbox"], ["db", "upgrade"]], ids=" ".join)
 def test_a_routine_command_on_a_protected_profile_needs_reason_and_name(arguments, half_marked, answer):
-    """Payctl asks no question. Without --reason and --confirm the hint names them."""
+    """Payctl asks no question. If --reason or --confirm is missing, the hint names it."""
     environment = {**half_marked, "KAFKA_BROKERS": "127.0.0.1:1"}
     refused = answer(*arguments, "-p", "prod", **environment)
     assert refused["exit_code"] == 7
@@ -266,7 +266,7 @@ def reached_by_another_name(half_marked, database_url, tmp_path):
 @pytest.mark.parametrize("named", [[], ["-p", "dev"]], ids=["unnamed", "named otherwise"])
 @pytest.mark.parametrize("guard", OF_OTHERS)
 def test_a_guard_applies_to_its_database_under_any_profile(guard, named, reached_by_another_name, answer, left):
-    """The stricter guard applies with another profile or none, and the message names its profile."""
+    """The guard applies even with another profile or without one, and the message names the guard's profile."""
     text_of_guard, given, words = OF_OTHERS[guard]
     document = answer(*REPAIR, *given, *named, **reached_by_another_name(text_of_guard))
     assert (document["exit_code"], left()) == (7, ROWS)
@@ -274,7 +274,7 @@ def test_a_guard_applies_to_its_database_under_any_profile(guard, named, reached
 
 
 def test_confirm_needs_the_name_of_the_profile_that_protects_the_database(reached_by_another_name, answer, left):
-    """The name to confirm is that of the profile with the guard."""
+    """--confirm needs the name of the profile with the guard."""
     environment = reached_by_another_name("protected = true")
     given = [*REPAIR, "--yes", "--reason", "why", "-p", "dev"]
     assert answer(*given, "--confirm", "dev", **environment)["exit_code"] == 7
@@ -283,7 +283,7 @@ def test_confirm_needs_the_name_of_the_profile_that_protects_the_database(reache
 
 
 def test_guards_of_the_default_configuration_file_always_apply(reached_by_another_name, answer, left, tmp_path):
-    """Without -p and --config the guards in XDG_CONFIG_HOME apply."""
+    """The guards of the file in XDG_CONFIG_HOME apply even if neither -p nor --config is given."""
     environment = reached_by_another_name("read_only = true")
     place = tmp_path / "payctl"
     place.mkdir()
@@ -295,7 +295,7 @@ def test_guards_of_the_default_configuration_file_always_apply(reached_by_anothe
 
 @pytest.mark.parametrize("named", ["reader", "desk"])
 def test_the_stricter_guard_of_two_profiles_of_one_database_applies(named, half_marked, answer, left, tmp_path):
-    """If one of them is read-only, nothing can be changed, whatever -p says."""
+    """If one of the profiles is read-only, no command can change the database with any -p."""
     file, database_url = tmp_path / "both.toml", half_marked["DATABASE_URL"]
     both = "".join(f'[profiles.{name}]\nDATABASE_URL = "{database_url}"\n' for name in ("desk", "reader"))
     file.write_text(f"{both}[profiles.reader.guard]\nread_only = true\n", "utf-8")
@@ -328,7 +328,7 @@ SPELLINGS = (
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_guard_recognises_every_spelling_of_its_server(spelling, half_marked, postgres, answer, left, tmp_path):
-    """localhost, loopback addresses, sockets and lists of hosts are compared as servers."""
+    """localhost, a loopback address, a socket and a list of hosts can be the same server."""
     name = half_marked["DATABASE_URL"].rpartition("/")[2]
     other = f"postgresql://u:p@{spelling.format(port=postgres.port, name=name)}"
     guard = "[profiles.other.guard]\nread_only = true\n"
@@ -364,7 +364,7 @@ def test_a_server_is_recognised_by_its_system_identifier(right, code, half_marke
 
 
 def test_a_server_without_a_readable_identifier_gets_the_stricter_guard(tmp_path):
-    """If the role cannot read the identifier, the database's name decides."""
+    """If the role cannot read the server's identifier, the name of the database decides which guard applies."""
     file = tmp_path / "config.toml"
     file.write_text(
         '[profiles.prod]\nDATABASE_URL = "postgresql://u:p@prod-db.example/payments"\n'
@@ -398,7 +398,7 @@ def test_config_show_names_the_profile_of_a_guard(reached_by_another_name, answe
     ],
 )
 def test_a_warning_says_that_the_environment_overrides_a_profile(environment, said, invoke, tmp_path):
-    """Stderr names the place. Another spelling of the same place causes no warning."""
+    """The warning on stderr names the database. It does not appear if both settings name the same database."""
     file = tmp_path / "config.toml"
     file.write_text(SHARED, "utf-8")
     result = invoke("config", "path", "-p", "dev", "--config", str(file), **environment)

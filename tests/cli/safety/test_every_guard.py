@@ -85,7 +85,7 @@ def test_a_read_only_profile_refuses_every_writing_command(name, arguments, worl
 def test_a_protected_profile_refuses_every_writing_command_without_reason_and_name(
     name, arguments, world, content, answer
 ):
-    """--yes alone is not enough, and commands for trying things out are always refused."""
+    """--yes alone is not enough. `payctl simulate`, `listen` and `demo` are refused in any case."""
     before = content()
     document = answer(*_typed(arguments, world), "-p", "prod", **world)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD"), document["error"]
@@ -95,13 +95,13 @@ def test_a_protected_profile_refuses_every_writing_command_without_reason_and_na
 
 
 def test_every_writing_command_has_a_guard_test():
-    """A new command that writes needs a case in this file."""
+    """If a new writing command is missing in the list of this file, this test fails."""
     assert set(WRITING) == {entry.name for entry in registry.COMMANDS if entry.writes}
 
 
 @pytest.mark.parametrize("entry", registry.COMMANDS, ids=lambda entry: entry.name)
 def test_a_reading_command_has_no_option_for_approval(entry):
-    """A command with --dry-run or --yes can change something, so the registry must say that it writes."""
+    """A command with --dry-run or --yes can change something, so the registry must list it as a writing command."""
     assert entry.writes or not {"dry_run", "yes", "reason", "max_affected", "confirm"} & _parameters(entry.name)
 
 

@@ -1,4 +1,4 @@
-"""A configuration file that another user may write does not decide what is protected, or where a command connects."""
+"""A configuration file that another user can write decides neither what is protected nor where a command connects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNSAFE = [(0o620, 0o700), (0o602, 0o700), (0o666, 0o755), (0o664, 0o755), (0o600
 
 @pytest.fixture
 def config(tmp_path):
-    """Write the file with these modes of itself and its directory."""
+    """Return a function that writes the file with these modes of the file and its directory."""
     folder = tmp_path / "a b"
     folder.mkdir()
     file = folder / "config.toml"
@@ -38,20 +38,20 @@ def config(tmp_path):
 
 
 def show(answer, file, *arguments, **environment):
-    """The exit code and the error of a command that only reads."""
+    """Return the exit code and the error of a command that only reads."""
     document = answer("config", "show", "--config", file, *arguments, **environment)
     return document["exit_code"], document["error"] or {}
 
 
 @pytest.mark.parametrize(("mode", "folder"), SAFE, ids=oct)
-def test_a_file_that_only_its_owner_writes_is_read(answer, config, mode, folder):
-    """Others may read it, and its directory may be one like /tmp, where nobody replaces another user's file."""
+def test_a_configuration_file_that_only_its_owner_can_write_is_read(answer, config, mode, folder):
+    """Other users may read the file. Its directory may be like /tmp, where nobody can replace another user's file."""
     assert show(answer, config(mode, folder), "-p", "prod") == (0, {})
 
 
 @pytest.mark.parametrize(("mode", "folder"), UNSAFE, ids=oct)
-def test_a_file_that_others_may_write_is_refused_for_a_protected_profile(answer, config, mode, folder):
-    """Exit 3 with the command that repairs it, which works when it is pasted. Other profiles are read."""
+def test_a_configuration_file_that_others_can_write_is_refused_for_a_protected_profile(answer, config, mode, folder):
+    """The command exits with 3, and its hint has a command that repairs the file. Other profiles can be used."""
     file = config(mode, folder)
     code, error = show(answer, file, "-p", "prod")
     assert (code, "protected profile prod" in error["message"]) == (3, True)
@@ -60,8 +60,8 @@ def test_a_file_that_others_may_write_is_refused_for_a_protected_profile(answer,
     assert show(answer, file, "-p", "prod") == (0, {})
 
 
-def test_it_is_refused_also_if_only_the_database_is_the_protected_one(answer, config):
-    """The guard follows the database, whatever -p says and without one."""
+def test_a_writable_configuration_file_is_refused_for_a_protected_database(answer, config):
+    """The guard belongs to the database, so it applies with another profile and without one."""
     url = "postgresql://u:p@localhost:1/shop"
     file = config(0o666)
     for arguments in ([], ["-p", "dev"]):
@@ -69,8 +69,8 @@ def test_it_is_refused_also_if_only_the_database_is_the_protected_one(answer, co
     assert show(answer, config(0o600), DATABASE_URL=url)[0] == 0
 
 
-def test_a_link_is_judged_by_the_file_that_it_leads_to(answer, config, tmp_path):
-    """A link may lie anywhere; every link has the same mode."""
+def test_the_mode_of_a_linked_configuration_file_decides(answer, config, tmp_path):
+    """A link always has the same mode, so payctl checks the file behind it."""
     link = tmp_path / "link.toml"
     link.symlink_to(config(0o600))
     assert show(answer, str(link), "-p", "prod")[0] == 0
@@ -79,8 +79,8 @@ def test_a_link_is_judged_by_the_file_that_it_leads_to(answer, config, tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_file_of_another_user_is_refused(answer, config):
-    """Its owner may always write it."""
+def test_a_configuration_file_of_another_user_is_refused(answer, config):
+    """The file's owner can write it in any mode."""
     file = config(0o600)
     os.chown(file, 12345, -1)
     code, error = show(answer, file, "-p", "prod")

@@ -14,7 +14,7 @@ def logged(caplog):
 
 
 def test_a_cleanup_logs_dead_events_with_their_reasons(clean, insert, logged):
-    """One log line counts the dead events by type and kind of error, whatever ids the errors contain."""
+    """One log line counts the dead events by type and kind of error. Ids in the errors do not split a group."""
     insert(2, state="dead", age=timedelta(hours=3), last_error="MSG_SIZE_TOO_LARGE: 1001 bytes")
     insert(1, state="dead", age=timedelta(hours=2), last_error="MSG_SIZE_TOO_LARGE: 2002 bytes")
     insert(1, state="dead", event_type="PAYMENT_ODD", last_error="unknown event type")
@@ -30,7 +30,7 @@ def test_a_cleanup_logs_dead_events_with_their_reasons(clean, insert, logged):
 
 
 def test_a_cleanup_logs_events_that_are_pending_for_more_than_an_hour(clean, insert, logged):
-    """Such events mean that no publisher is running."""
+    """An event that is pending for more than an hour means that no publisher is running, so the cleanup logs it."""
     insert(3, age=timedelta(hours=2))
     insert(4, age=timedelta(minutes=10))
     report = clean()

@@ -27,7 +27,7 @@ def test_each_cleanup_batch_is_one_short_transaction(clean, insert, engine):
 
 
 def test_a_cleanup_deletes_all_events_of_one_instant(clean, insert, engine, events):
-    """A batch begins where the last one ended, also between events with the same instant."""
+    """A batch begins behind the last event of the previous one, even if both have the same instant."""
     insert(25, state="published", age=OLD)
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox)')
@@ -47,7 +47,7 @@ def test_a_cleanup_skips_locked_rows(clean, insert, engine, events):
 
 
 def test_a_signal_ends_a_cleanup_after_its_batch(clean, insert, events):
-    """Committed deletions stay, the other rows are kept, and a second run deletes them."""
+    """Deletions before the signal are committed, the other rows are kept, and a second run deletes them."""
     insert(10, state="published", age=OLD)
     stop = Event()
     report = clean(batch_size=2, stop=stop, done=lambda swept: stop.set() if swept.deleted >= 4 else None)
@@ -57,7 +57,7 @@ def test_a_signal_ends_a_cleanup_after_its_batch(clean, insert, events):
 
 
 def test_the_time_limit_ends_a_cleanup_between_two_batches(clean, insert):
-    """The clock that the caller passes decides when the time is up."""
+    """The cleanup reads the time from the clock that its caller passes."""
     insert(10, state="published", age=OLD)
     seconds = [0.0]
 
@@ -114,7 +114,7 @@ def nodes(plan):
 
 
 def test_a_cleanup_pauses_longer_while_a_publisher_works(clean, insert, engine):
-    """During publishing each pause is twice as long as the batch. The publisher's lock tells if it works."""
+    """If a publisher holds its lock, each pause is twice as long as the batch before it."""
     insert(9, state="published", age=OLD)
     pauses = []
 

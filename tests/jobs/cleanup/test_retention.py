@@ -11,7 +11,7 @@ OLD, NEW = timedelta(days=8), timedelta(days=6)
 
 @pytest.mark.parametrize("state", ["published", "sent_unmarked"])
 def test_published_events_are_deleted_after_the_retention(clean, insert, events, state):
-    """Half-marked events of the replaced service are deleted too."""
+    """A cleanup also deletes half-marked events of the replaced service."""
     insert(5, state=state, age=OLD)
     insert(3, state=state, age=NEW)
     report = clean()
@@ -22,7 +22,7 @@ def test_published_events_are_deleted_after_the_retention(clean, insert, events,
 
 @pytest.mark.parametrize("state", ["pending", "dead"])
 def test_unpublished_events_are_never_deleted(clean, insert, events, state):
-    """Pending and dead events stay at any age."""
+    """A cleanup keeps pending and dead events of any age."""
     insert(4, state=state, age=timedelta(days=900))
     report = clean(retention=timedelta(microseconds=1))
     assert (report.deleted, events()) == (0, 4)
@@ -30,7 +30,7 @@ def test_unpublished_events_are_never_deleted(clean, insert, events, state):
 
 
 def test_the_retention_counts_from_publishing(clean, insert, engine, events):
-    """An old event that was published just now stays."""
+    """An old event that has just been published is kept."""
     insert(4, state="published", age=timedelta(days=90))
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE outbox SET \"publishedAt\" = clock_timestamp() AT TIME ZONE 'UTC'")
@@ -65,7 +65,7 @@ def test_keep_newest_limits_a_short_retention(clean, insert, events):
 
 
 def test_keep_newest_below_the_retention_changes_nothing(clean, insert):
-    """The longer one of retention and ``keep_newest`` applies."""
+    """Of the retention and ``keep_newest``, the longer one applies."""
     insert(3, state="published", age=NEW)
     assert clean(keep_newest=timedelta(hours=6)).deleted == 0
 
@@ -94,7 +94,7 @@ def test_a_cleanup_deletes_nothing_that_expired_after_the_plan(clean, insert, ev
 
 
 def test_a_cleanup_deletes_the_context_of_deleted_events(clean, insert, engine, scalar):
-    """The context of other events stays."""
+    """A cleanup keeps the context of each event that it keeps."""
     insert(2, state="published", age=OLD)
     insert(1, state="dead", age=OLD)
     with engine.begin() as connection:
@@ -105,7 +105,7 @@ def test_a_cleanup_deletes_the_context_of_deleted_events(clean, insert, engine, 
 
 @pytest.mark.parametrize(("older_than", "left"), [(None, 3), (timedelta(days=100), 1)])
 def test_receipts_are_deleted_only_if_asked(clean, engine, scalar, older_than, left):
-    """Receipts prove what a gateway said, so they stay unless an age is given."""
+    """Receipts prove what a gateway has sent, so a cleanup deletes them only if an age is given."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """

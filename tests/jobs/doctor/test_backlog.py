@@ -1,4 +1,4 @@
-"""What the doctor says about events that wait, in databases and clusters where something is wrong on purpose."""
+"""The doctor's findings about pending events, in databases and clusters that have a known fault."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHOW_BLOCK = """UPDATE outbox SET "aggregateId" = 'one'"""
 
 @pytest.fixture
 def insert(engine):
-    """``insert(3, state="dead")``: that many events."""
+    """Return ``insert(3, state="dead")``, which inserts that many events."""
 
     def run(count, **options):
         with engine.begin() as connection:
@@ -43,7 +43,7 @@ def insert(engine):
 
 @pytest.fixture
 def execute(engine):
-    """``execute(sql)``: run it and commit; the first column of what it returns."""
+    """Return ``execute(sql)``, which runs a statement, commits and returns the first column."""
 
     def run(sql):
         with engine.begin() as connection:
@@ -55,7 +55,7 @@ def execute(engine):
 
 @pytest.fixture
 def cluster(made):
-    """``cluster("payment.failed")``: a mock cluster with these topics."""
+    """Yield ``cluster("payment.failed")``, which starts a mock cluster with these topics."""
     opened = []
 
     def start(*topics):
@@ -71,7 +71,7 @@ def cluster(made):
 
 @pytest.fixture
 def look(engine, mock_kafka):
-    """``look()``: the findings about the backlog."""
+    """Yield ``look()``, which returns the doctor's findings about the backlog."""
     opened = []
 
     def run(*only, bootstrap=mock_kafka.bootstrap, **changes):
@@ -97,8 +97,8 @@ def look(engine, mock_kafka):
         one.close()
 
 
-def test_nothing_waits(look, insert):
-    """All is well: published rows, and one event that was just written."""
+def test_the_doctor_finds_no_fault_if_no_event_is_overdue(look, insert):
+    """The finding is ok with published events only, and with one event that was just written."""
     insert(3, state="published")
     (finding,) = look()
     assert (finding.status, finding.fact) == (Status.OK, "no event is pending or dead")
@@ -120,8 +120,8 @@ def test_nothing_waits(look, insert):
         ({"state": "published"}, ["UPDATE outbox SET published = false"], "ok", "no event is pending or dead"),
     ],
 )  # fmt: skip
-def test_the_cause_of_an_old_pending_event_is_found(look, insert, execute, event, statements, status, words):
-    """From rows, retries and the publishers' signs of life. Nothing is all green while an event is overdue."""
+def test_the_doctor_finds_the_cause_of_a_dead_or_overdue_event(look, insert, execute, event, statements, status, words):
+    """The doctor derives the cause from rows, retries and heartbeats. An overdue or dead event is never ok."""
     insert(1, **event)
     for statement in statements:
         execute(statement)
@@ -130,8 +130,8 @@ def test_the_cause_of_an_old_pending_event_is_found(look, insert, execute, event
     assert (finding.remedy is None and finding.command is None) == (status == "ok")
 
 
-def test_an_event_behind_a_dead_one_of_its_payment_names_both(look, insert, execute):
-    """Also if the event is young. Events of other payments, and events before the dead one, are not blocked."""
+def test_the_finding_about_a_blocked_event_names_it_and_the_dead_event(look, insert, execute):
+    """The doctor reports even a young event behind a dead event of its payment, and no other event as blocked."""
     insert(1, state="dead", age=MINUTES)
     insert(1, age=timedelta(seconds=5))
     execute("""UPDATE outbox SET "aggregateId" = 'one'""")
@@ -155,8 +155,8 @@ def test_an_event_behind_a_dead_one_of_its_payment_names_both(look, insert, exec
         ("SELECT id FROM outbox", None),
     ],
 )  # fmt: skip
-def test_the_holder_of_locked_rows_is_named(engine, look, insert, execute, statement, words):
-    """By process, application and time. A session that only reads holds nothing."""
+def test_the_doctor_names_the_session_that_locks_outbox_rows(engine, look, insert, execute, statement, words):
+    """The finding has the session's pid, application and state. A session that only reads is not named."""
     insert(2, age=MINUTES)
     execute(IDLES)
     with transaction(engine, Limits(), commit=False) as holder:
@@ -178,8 +178,8 @@ def test_the_holder_of_locked_rows_is_named(engine, look, insert, execute, state
         ([], "topic payment.completed takes no message"),
     ],
 )
-def test_a_missing_topic_is_the_cause(look, insert, execute, cluster, topics, words):
-    """Only if events of its type wait."""
+def test_the_doctor_names_a_missing_topic_as_the_cause_of_pending_events(look, insert, execute, cluster, topics, words):
+    """The finding names the topic of the pending events' type and no other missing topic."""
     insert(2, age=MINUTES, event_type="PAYMENT_COMPLETED")
     execute(IDLES)
     (finding,) = look(bootstrap=cluster(*topics))
@@ -187,8 +187,8 @@ def test_a_missing_topic_is_the_cause(look, insert, execute, cluster, topics, wo
 
 
 @pytest.mark.parametrize(("bootstrap", "words"), [("127.0.0.1:1", "is not available"), ("", "no known cause")])
-def test_brokers_that_cannot_be_asked_are_named(look, insert, execute, bootstrap, words):
-    """They are the cause if they do not answer. If none is configured here, the finding says that nobody asked."""
+def test_the_finding_about_pending_events_says_if_the_brokers_are_unavailable(look, insert, execute, bootstrap, words):
+    """Unavailable brokers are the cause. If KAFKA_BROKERS is not set, the finding says so and names no cause."""
     insert(1, age=MINUTES)
     execute(IDLES)
     (finding,) = look(bootstrap=bootstrap)
@@ -198,7 +198,7 @@ def test_brokers_that_cannot_be_asked_are_named(look, insert, execute, bootstrap
 
 @contextmanager
 def running(engine, bootstrap):
-    """A publisher in a loop."""
+    """Run a publisher in a loop on another thread."""
     stop, ready = Event(), Event()
     producer = Producer(producer_config(KafkaSettings(bootstrap)))
     thread = Thread(target=publish_outbox, args=(engine, producer, PublishOptions(loop=True)), kwargs={"stop": stop})
@@ -210,8 +210,8 @@ def running(engine, bootstrap):
     producer.close()
 
 
-def test_a_publisher_that_idles_is_told_from_one_that_is_gone(look, engine, mock_kafka, execute):
-    """By the instant that it renews. A publisher that is gone for long is a warning, whatever its sessions say."""
+def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, engine, mock_kafka, execute):
+    """An idle publisher renews its heartbeat. If the last heartbeat is an hour old, the finding is a warning."""
     with running(engine, mock_kafka.bootstrap):
         (finding,) = look("publishers")
     assert finding.status is Status.OK
@@ -226,8 +226,8 @@ def test_a_publisher_that_idles_is_told_from_one_that_is_gone(look, engine, mock
 
 
 @pytest.mark.parametrize("lock", [nullcontext, transaction])
-def test_a_backlog_that_a_publisher_works_off_is_a_warning(look, engine, insert, execute, lock):
-    """It ends by itself, but it is not green. A publisher that only idles would have sent it."""
+def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engine, insert, execute, lock):
+    """A publisher that holds its shard is draining the backlog. With an idle publisher the finding is a failure."""
     insert(5, age=MINUTES)
     execute(IDLES)
     held = lock(engine, Limits(), commit=False) if lock is transaction else nullcontext()
@@ -252,8 +252,11 @@ def test_a_backlog_that_a_publisher_works_off_is_a_warning(look, engine, insert,
         (GONE, 1, "warn", "no publisher has been seen for 1 h; the last one was host:1000"),
     ],
 )
-def test_the_last_publisher_is_described(look, execute, statement, shards, status, words):
-    """Idle, ended or gone, and with which number of shards. One that differs from ours is a warning."""
+def test_the_doctor_describes_the_last_publisher(look, execute, statement, shards, status, words):
+    """The finding says if the publisher is idle or has ended.
+
+    A number of shards unlike the configured one is a warning.
+    """
     if statement:
         execute(statement)
     (finding,) = look("publishers", shards=shards)

@@ -1,4 +1,4 @@
-"""The doctor's findings in databases that are broken on purpose."""
+"""The doctor's findings in databases that have a known fault."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def broken(engine):
     return run
 
 
-def test_a_healthy_database_has_nothing_to_mend(engine):
+def test_a_healthy_database_has_only_ok_findings(engine):
     """In a healthy database every check has a finding, and every finding is ok."""
     report = diagnose(subject_of(engine), IN_DATABASE)
     assert [finding for finding in report.findings if finding.status is not Status.OK] == []
@@ -73,7 +73,7 @@ def test_a_healthy_database_has_nothing_to_mend(engine):
     assert report.healthy
 
 
-def test_looking_changes_nothing(engine):
+def test_the_doctor_s_database_connection_is_read_only(engine):
     """The doctor works on a connection that may not write."""
     read_only = engine.execution_options(postgresql_readonly=True)
     assert diagnose(subject_of(read_only), IN_DATABASE).healthy
@@ -99,8 +99,8 @@ def test_looking_changes_nothing(engine):
         ("INSERT INTO payctl.migrations VALUES (9999, '9999_x')", "schema", "warn", "9999_x, unknown here"),
     ],
 )
-def test_what_is_broken_is_named_with_what_mends_it(statement, check, status, words, broken, found):
-    """A finding has the fact, its meaning, and a command or SQL that repairs it."""
+def test_each_database_fault_has_a_finding_with_its_repair(statement, check, status, words, broken, found):
+    """A finding has the fact, its meaning, and a command or SQL that repairs the fault."""
     broken(statement)
     findings = [finding for finding in found(check) if finding.status is not Status.OK]
     assert [finding.status.value for finding in findings] == [status]
@@ -109,8 +109,8 @@ def test_what_is_broken_is_named_with_what_mends_it(statement, check, status, wo
     assert findings[0].remedy or findings[0].command
 
 
-def test_the_sql_that_mends_an_index_mends_it(broken, found, database_url):
-    """The SQL of a finding about a missing index can be pasted and repairs it."""
+def test_the_advised_sql_creates_the_missing_index(broken, found, database_url):
+    """The SQL of a finding about a missing index can be pasted, and it creates the index."""
     broken('DROP INDEX "outbox_published_createdAt_idx"')
     remedy = found("index")[0].remedy.partition(": ")[2]
     with closing(psycopg2.connect(database_url)) as connection:
@@ -121,7 +121,7 @@ def test_the_sql_that_mends_an_index_mends_it(broken, found, database_url):
 
 @pytest.fixture
 def payments(engine):
-    """``payments(200_000, "PAYOS")``: one payment of this gateway, and statistics that say so many."""
+    """Return ``payments(200_000, "PAYOS")``, which inserts one payment and sets the table's estimated row count."""
 
     def make(rows, provider):
         with engine.begin() as connection:
@@ -143,8 +143,10 @@ def payments(engine):
         (1_000_000, "MOMO", "", "warn"),
     ],
 )
-def test_payos_needs_an_index_on_the_reference(rows, provider, keys, status, payments, found, database_url):
-    """It is a failure above 100,000 payments if PayOS is in use: its key is set here, or it has a payment."""
+def test_the_doctor_requires_an_index_on_the_reference_for_payos(
+    rows, provider, keys, status, payments, found, database_url
+):
+    """A missing index is a failure above 100,000 payments if a PayOS key is set or a PayOS payment exists."""
     payments(rows, provider)
     credentials = {"checksum_key": (Secret(keys),) if keys else ()}
     (finding,) = found("reference-index", credentials=lambda _: credentials)
@@ -158,8 +160,8 @@ def test_payos_needs_an_index_on_the_reference(rows, provider, keys, status, pay
     assert found("reference-index")[0].fact == "payments_providerTransactionId_idx is there and valid"
 
 
-def test_a_broken_index_on_the_reference_is_built_again(payments, broken, found, database_url):
-    """An index that CREATE INDEX CONCURRENTLY left invalid serves nothing, and its name is taken."""
+def test_the_advised_sql_replaces_an_invalid_index_on_the_reference(payments, broken, found, database_url):
+    """PostgreSQL does not use an index that a failed CREATE INDEX CONCURRENTLY left, so the SQL drops it first."""
     broken(
         'CREATE INDEX "payments_providerTransactionId_idx" ON payments ("providerTransactionId")',
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"payments_providerTransactionId_idx\"'::regclass",
@@ -173,7 +175,7 @@ def test_a_broken_index_on_the_reference_is_built_again(payments, broken, found,
     assert found("reference-index")[0].status is Status.OK
 
 
-def test_rows_left_by_the_old_service_are_counted(engine, found):
+def test_the_doctor_counts_the_half_marked_rows_of_the_replaced_service(engine, found):
     """The finding counts the half-marked rows and names the command that repairs them."""
     with engine.begin() as connection:
         insert_events(connection, 7, state="sent_unmarked")
@@ -184,7 +186,7 @@ def test_rows_left_by_the_old_service_are_counted(engine, found):
     assert (finding.command.options, finding.command.rows) == (("--fix-published-flags",), 7)
 
 
-def test_events_dated_in_the_future_betray_a_writer_in_local_time(engine, found):
+def test_events_7_hours_ahead_show_a_writer_in_local_time(engine, found):
     """Events that are 7 hours ahead mean that a writer's session uses the time zone of Vietnam."""
     with engine.begin() as connection:
         insert_events(connection, 1, age=timedelta(hours=-7))
@@ -192,8 +194,8 @@ def test_events_dated_in_the_future_betray_a_writer_in_local_time(engine, found)
     assert (finding.status, "7 h in the future" in finding.fact) == (Status.FAIL, True)
 
 
-def test_a_role_in_local_time_is_named(database_url, engine, found):
-    """The finding names a role whose sessions use local time, and its SQL can be pasted."""
+def test_the_doctor_names_a_role_with_a_local_time_zone(database_url, engine, found):
+    """The finding names a role whose sessions use local time. Its SQL sets UTC and can be pasted."""
     with engine.begin() as connection:
         connection.exec_driver_sql(f"CREATE ROLE shop_{urlsplit(database_url).path[1:]}")
         role = f"shop_{urlsplit(database_url).path[1:]}"
@@ -208,14 +210,14 @@ def test_a_role_in_local_time_is_named(database_url, engine, found):
 
 
 @pytest.mark.parametrize(("hours", "status"), [(0, "ok"), (0.002, "warn"), (1, "fail"), (-1, "fail")])
-def test_a_clock_that_differs_is_named(hours, status, found):
-    """A difference of seconds is a warning, and half a minute is a failure."""
+def test_the_doctor_reports_a_difference_between_two_clocks(hours, status, found):
+    """If this machine and the server differ by seconds, the finding is a warning; half a minute is a failure."""
     (finding,) = found("clock", now=lambda: datetime.now(UTC) + timedelta(hours=hours))
     assert finding.status.value == status
 
 
-def test_a_publisher_at_work_is_named(engine, found):
-    """The finding has the shard and the process. Another number of shards is a warning."""
+def test_the_doctor_names_a_running_publisher(engine, found):
+    """The finding has the shard and the process. An unexpected number of shards is a warning."""
     with transaction(engine, Limits()) as connection:
         assert shard_lock.enter(connection, 1, 2, 0, "us") is Entry.TAKEN_OVER
         pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
@@ -226,7 +228,7 @@ def test_a_publisher_at_work_is_named(engine, found):
     assert "PAYCTL_SHARDS=2" in other.remedy
 
 
-def test_the_holder_of_an_old_snapshot_is_named(engine):
+def test_the_doctor_names_the_session_with_an_old_snapshot(engine):
     """The finding has process, state and application. payctl's own session is not listed."""
     with transaction(engine, Limits()) as holder:
         holder.exec_driver_sql("CREATE TEMPORARY TABLE t ()")
@@ -238,7 +240,7 @@ def test_the_holder_of_an_old_snapshot_is_named(engine):
 
 
 def test_an_unreachable_database_is_one_finding():
-    """The doctor lists the other database checks as not looked at, and does not fail each of them."""
+    """If the database is unreachable, the doctor lists the other database checks as skipped and not as failed."""
     engine = make_engine(DatabaseSettings(Secret("postgresql://payctl:canary@127.0.0.1:1/payments")))
     report = diagnose(subject_of(engine))
     failed = [finding.check for finding in report.findings if finding.status is Status.FAIL]
@@ -268,14 +270,14 @@ def engine_as(engine, database_url):
         connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-def test_a_role_that_may_do_one_thing_wholly_is_as_it_should_be(engine_as):
-    """The finding names the tasks of the role. A task that it has no privilege for is not a finding."""
+def test_a_role_with_every_privilege_of_one_task_is_ok(engine_as):
+    """The finding names the tasks that the role can do. A task without any privilege is not a finding."""
     limited = engine_as("GRANT SELECT ON outbox TO {role}")
     (finding,) = diagnose(subject_of(limited), ["grants"]).findings
     assert (finding.status, finding.fact.endswith("may: stats")) == (Status.OK, True)
 
 
-def test_a_right_that_is_missing_is_named_and_the_grant_gives_it(engine_as, engine):
+def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engine):
     """A role with some privileges of a task gets the GRANT statements for the missing ones."""
     limited = engine_as("GRANT SELECT ON outbox TO {role}", "GRANT UPDATE (published) ON outbox TO {role}")
     findings = diagnose(subject_of(limited), ["grants"]).findings
@@ -287,8 +289,8 @@ def test_a_right_that_is_missing_is_named_and_the_grant_gives_it(engine_as, engi
     assert mended.fact.endswith("may: publish-outbox · stats")
 
 
-def test_a_role_without_rights_may_nothing(engine_as):
-    """A role without any privilege is a failure, and other checks say what they could not read."""
+def test_a_role_without_any_privilege_is_a_failure(engine_as):
+    """The finding is a failure, and each other check says that it could not read the database."""
     report = diagnose(subject_of(engine_as()), ["grants", "schema", "publishers", "index", "snapshot"])
     status = {finding.check: finding.status for finding in report.findings}
     assert (status["grants"], status["schema"]) == (Status.FAIL, Status.FAIL)

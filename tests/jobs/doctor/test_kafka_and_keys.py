@@ -52,7 +52,7 @@ def subject(bootstrap="", credentials=lambda _: {}):
 
 
 @NAMES
-def test_a_test_callback_is_genuine(gateway):
+def test_a_gateway_accepts_the_doctor_s_test_callback(gateway):
     """The gateway's code accepts the doctor's signed test callback."""
     credentials = {name: (Secret(value),) for name, value in VALUES[gateway].items()}
     verdict = GATEWAYS[gateway].verify(signed_callback(gateway, VALUES[gateway]), credentials)
@@ -61,7 +61,7 @@ def test_a_test_callback_is_genuine(gateway):
 
 
 @NAMES
-def test_configured_keys_are_proven(gateway):
+def test_the_doctor_verifies_each_gateway_s_configured_keys(gateway):
     """The doctor verifies a signed test callback and sees a tampered one refused."""
     (finding,) = keys_of(gateway)
     assert (finding.status, finding.fact) == (
@@ -70,8 +70,8 @@ def test_configured_keys_are_proven(gateway):
     )
 
 
-def test_each_key_of_a_rotation_is_proven():
-    """The current and the previous key are each tested alone."""
+def test_the_doctor_verifies_each_key_of_a_rotation():
+    """The current and the previous key are each tested separately."""
     (finding,) = keys_of("momo", secret_key="canary-new|canary-old")
     assert finding.fact.endswith("2 signed and verified, a changed one refused, 1 of a rotation among them")
 
@@ -87,14 +87,14 @@ def test_each_key_of_a_rotation_is_proven():
         ("payos", {"checksum_key": ""}, "ok", "payos is off"),
     ],
 )
-def test_what_is_wrong_with_keys_is_named_by_the_variable(gateway, changes, status, words):
-    """The finding names the variable and never shows its value."""
+def test_the_finding_about_a_wrong_key_names_its_variable(gateway, changes, status, words):
+    """The finding names the variable and never shows the key."""
     (finding,) = keys_of(gateway, **changes)
     assert (finding.status.value, words in finding.fact) == (status, True)
     assert "canary" not in str(finding)
 
 
-def test_brokers_and_topics_are_described(mock_kafka):
+def test_the_doctor_describes_brokers_and_topics(mock_kafka):
     """If the brokers answer, each topic has a finding with its partitions and replicas."""
     report = diagnose(subject(mock_kafka.bootstrap), ["kafka"])
     assert report.healthy
@@ -119,15 +119,15 @@ def test_a_topic_with_one_partition_is_a_warning_and_a_missing_one_a_failure():
     assert missing.meaning == "PAYMENT_CANCELLED cannot be published and waits"
 
 
-def test_a_cluster_without_our_topics_may_be_another_one():
-    """If all topics are missing, there is one finding that suggests another cluster."""
+def test_a_cluster_without_any_expected_topic_is_one_finding():
+    """If all topics are missing, one finding asks whether KAFKA_BROKERS names the right cluster."""
     with MockKafka().start() as cluster:
         (finding,) = diagnose(subject(cluster.bootstrap), ["kafka"]).findings
     assert finding.status is Status.FAIL
     assert "another cluster" in finding.meaning
 
 
-def test_brokers_that_are_away_are_a_failure():
-    """The finding has the brokers' address and what to check."""
+def test_unavailable_brokers_are_a_failure():
+    """The finding has the brokers' address and says what to check."""
     (finding,) = diagnose(subject("127.0.0.1:1"), ["kafka"]).findings
     assert (finding.status, "127.0.0.1:1" in finding.fact, bool(finding.remedy)) == (Status.FAIL, True, True)

@@ -124,7 +124,7 @@ def test_the_database_limits_leave_time_to_answer_the_gateway():
 
 
 def test_a_callback_settles_after_the_lock_is_released(shop, hold):
-    """The instant of the new state is later than the wait."""
+    """The time of the new status is later than the end of the wait."""
     payment = shop.payment("vnpay")
     session = hold(payment)
     with ThreadPoolExecutor(1) as pool:
@@ -179,7 +179,7 @@ def test_a_server_without_free_connections_is_unavailable(shop, database_url, un
 
 
 def test_a_trigger_that_suppresses_the_update_is_an_error(shop, unharmed):
-    """If a trigger keeps the payment unchanged, no event and no receipt is written and no success is promised."""
+    """If a trigger leaves the payment unchanged, payctl writes no event and no receipt, and reports an error."""
     payment = shop.payment("vnpay")
     shop.query(
         "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"

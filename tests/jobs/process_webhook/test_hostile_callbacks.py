@@ -132,7 +132,7 @@ def test_a_genuine_callback_with_a_hostile_number_is_refused(shop, field):
 
 
 def test_an_order_with_a_hostile_amount_is_not_read_as_an_agreement(shop):
-    """The unsigned type cannot turn an order into an agreement."""
+    """ZaloPay does not sign the type, so it cannot turn an order into an agreement."""
     for number in NUMBERS:
         survives(shop, zalopay(kind=2, amount=number, zp_trans_id=number))
 
@@ -176,7 +176,7 @@ def test_a_code_that_is_not_documented_settles_nothing_and_alerts(shop, make):
 
 
 def test_a_repeated_callback_changes_nothing_at_any_time(shop):
-    """The same bytes with another trace are a duplicate after the payment was settled."""
+    """A callback that comes again after its payment was settled is a duplicate, even with another trace."""
     payment = shop.payment()
     shop.process(payment)
     settled = shop.row(payment)
@@ -196,7 +196,7 @@ def test_a_repeated_callback_changes_nothing_at_any_time(shop):
     ],
 )
 def test_every_forgery_gets_the_same_reply(shop, forge):
-    """The reply does not tell a forger what was wrong."""
+    """A forger cannot learn from the reply what was wrong."""
     genuine = callback(shop.payment("vnpay", amount=250_000))
     report = survives(shop, type(genuine)(genuine.method, genuine.path, forge(genuine.query)))
     assert report.reply.body == '{"RspCode":"97","Message":"Invalid signature"}'

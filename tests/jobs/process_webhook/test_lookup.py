@@ -28,7 +28,7 @@ def test_a_payment_is_found_by_its_reference(shop, provider):
 
 @pytest.mark.parametrize("provider", ["zalopay", "vnpay", "momo"])
 def test_a_payment_without_a_matching_reference_is_found_by_its_order_code(shop, provider):
-    """The stored reference does not change."""
+    """Settling the payment does not change its stored reference."""
     payment = shop.payment(provider, order_code=ORDER, reference="created-with-another")
     report = shop.process(called(payment, reference=f"261123_{ORDER}" if provider == "zalopay" else ORDER))
     assert (report.payment_id, report.outcome) == (payment.id, WebhookOutcome.SETTLED)
@@ -47,14 +47,14 @@ def test_the_reference_counts_more_than_the_order_code(shop):
 
 
 def test_the_order_code_decides_between_payments_with_one_reference(shop):
-    """References are not unique in the production table."""
+    """Several payments can have the same reference, because the production table has no unique index on it."""
     wanted = shop.payment("zalopay", order_code=ORDER, reference=f"261123_{ORDER}", age=timedelta(days=1))
     shop.payment("zalopay", reference=f"261123_{ORDER}")
     assert shop.process(wanted).payment_id == wanted.id
 
 
 def test_the_newest_payment_with_a_reference_is_settled_if_no_order_code_matches(shop):
-    """Every repetition finds the same payment, so one callback settles one payment."""
+    """The same callback always finds the same payment, so it never settles a second one."""
     old, newest = [shop.payment("payos", reference="one-link", age=timedelta(hours=age)) for age in (2, 1)]
     other_gateway = shop.payment("momo", reference="one-link")
     reports = [shop.process(newest) for _ in range(3)]
@@ -66,7 +66,7 @@ def test_the_newest_payment_with_a_reference_is_settled_if_no_order_code_matches
 
 @pytest.mark.parametrize("spelling", ["ZALOPAY", "ZaloPay", "zalopay", "ZALO_PAY", "zalo-pay"])
 def test_the_spelling_of_a_payment_s_provider_does_not_matter(shop, spelling):
-    """The payment service writes the column as free text."""
+    """The column provider is free text of the payment service."""
     payment = shop.payment("zalopay")
     shop.query("UPDATE payments SET provider = %s WHERE id = %s RETURNING id", spelling, payment.id)
     report = shop.process(payment)
@@ -107,6 +107,6 @@ def test_an_amount_that_differs_by_1_vnd_is_refused(shop, amount):
 
 
 def test_the_amount_is_checked_before_the_state(shop):
-    """Another amount for a settled payment is not a duplicate, because the customer may have paid twice."""
+    """A callback with another amount is not a duplicate of a settled payment: the customer may have paid twice."""
     payment = shop.payment("vnpay", status="COMPLETED")
     assert shop.process(payment, Scenario.WRONG_AMOUNT).alert is Alert.WRONG_AMOUNT

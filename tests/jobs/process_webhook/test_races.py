@@ -42,7 +42,7 @@ def test_fifty_identical_callbacks_write_one_event(shop, provider):
 @pytest.mark.parametrize("provider", ["vnpay", "momo"])
 @pytest.mark.parametrize("other", [Scenario.FAILED, Scenario.CANCELLED])
 def test_a_concurrent_success_and_failure_end_completed(shop, provider, other):
-    """Contract 6.1: in either order the payment ends completed, and its events have the real order."""
+    """Contract 6.1: in either order the payment becomes COMPLETED, and its events have the order of the changes."""
     for _ in range(ROUNDS):
         payment = shop.payment(provider)
         paid, failed = at_once(lambda: shop.process(payment), lambda: shop.process(payment, other))  # noqa: B023
@@ -64,8 +64,8 @@ def test_different_payments_do_not_wait_for_each_other(shop):
         assert shop.process(free).outcome is WebhookOutcome.SETTLED
 
 
-def test_a_reader_of_the_payment_does_not_block_a_callback(shop):
-    """The payment is locked against writers only, so a row that refers to it does not block either."""
+def test_a_foreign_key_lock_on_the_payment_does_not_block_a_callback(shop):
+    """Another session's foreign-key lock on the payment does not block the callback."""
     payment = shop.payment("vnpay")
     with shop.engine.begin() as connection:
         connection.exec_driver_sql("SELECT 1 FROM payments WHERE id = %s FOR KEY SHARE", (payment.id,))

@@ -110,7 +110,7 @@ def test_a_callback_at_another_gateway_s_path_is_refused(shop):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_settling_changes_three_columns(shop, provider):
-    """Only the status and its instants change. The payment's reference stays."""
+    """Only the status and its two instants change. The payment's reference stays the same."""
     payment = shop.payment(provider, metadata={"seat": "A1"})
     before = shop.row(payment)
     shop.process(payment)
@@ -121,7 +121,7 @@ def test_settling_changes_three_columns(shop, provider):
 
 
 def test_correlation_id_and_traceparent_are_stored_with_the_event(shop):
-    """They are stored for the headers of the event's message."""
+    """The publisher later sends correlation id and traceparent as headers of the event's message."""
     report = shop.process(shop.payment(), trace=TRACE)
     (context,) = shop.query("SELECT * FROM payctl.event_context")
     assert context == {
@@ -132,7 +132,7 @@ def test_correlation_id_and_traceparent_are_stored_with_the_event(shop):
     }
 
 
-def test_without_a_trace_there_is_no_context_row(shop):
+def test_a_callback_without_a_trace_writes_no_context_row(shop):
     """A callback without a trace or without an event stores no context."""
     payment = shop.payment()
     shop.process(payment)
@@ -152,8 +152,8 @@ def test_a_stored_request_can_be_processed_again(shop, provider):
 
 
 @pytest.mark.parametrize("receipt_id", ["", "1", "' OR true --", "\x00", "é", "00000000-0000-0000-0000-000000000000"])
-def test_an_unknown_receipt_id_finds_nothing(shop, receipt_id):
-    """Any text that is not a receipt's id returns None."""
+def test_an_unknown_receipt_id_returns_none(shop, receipt_id):
+    """Text that is not a receipt's id returns None and raises no error."""
     shop.process(shop.payment())
     assert stored(receipt_id, shop.engine) is None
 

@@ -133,7 +133,7 @@ def test_an_unknown_order_gets_the_gateway_s_reply_and_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_a_wrong_amount_gets_the_gateway_s_reply_and_an_alert(shop, provider):
-    """Contract 6.4: another amount than the payment's changes nothing and raises an alert."""
+    """Contract 6.4: if the callback's amount is not the payment's amount, nothing changes and an alert is raised."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, Scenario.WRONG_AMOUNT)
@@ -160,7 +160,7 @@ def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, c
 
 @EVERY_GATEWAY
 def test_a_gateway_without_keys_replies_not_configured(shop, keys, provider):
-    """Nothing is written, and the other gateways work."""
+    """A callback of a gateway without keys writes nothing, and the other gateways work."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, keys=keys(provider, **{SECRETS[provider]: None}))
@@ -172,7 +172,7 @@ def test_a_gateway_without_keys_replies_not_configured(shop, keys, provider):
 
 
 def test_the_payos_registration_ping_gets_200(shop):
-    """Contract 6.12: PayOS tests a new URL with a signed order of its own, which must get a 2xx reply."""
+    """Contract 6.12: PayOS tests a new URL with a signed test order, which must get a 2xx reply."""
     report = shop.process(shop.payment("payos"), Scenario.PING)
     assert (report.outcome, report.reason) == (WebhookOutcome.TEST_PING, "ping")
     assert (said(report), report.alert) == (WORDS["payos"]["ping"], None)
@@ -193,7 +193,7 @@ def test_a_callback_without_a_final_result_is_acknowledged(shop, provider, scena
 
 @EVERY_GATEWAY
 def test_an_unreachable_database_raises_and_has_a_retry_reply(shop, provider):
-    """The job raises DatabaseUnavailableError, and the gateway's retry reply is defined."""
+    """The job raises DatabaseUnavailableError, and each gateway has a reply that makes it call again."""
     payment = shop.payment(provider)
     nobody = make_engine(DatabaseSettings(Secret("postgresql://nobody:nothing@127.0.0.1:1/payments")))
     with pytest.raises(DatabaseUnavailableError, match="not available") as failure:
@@ -206,7 +206,7 @@ def test_an_unreachable_database_raises_and_has_a_retry_reply(shop, provider):
 
 @EVERY_GATEWAY
 def test_every_answer_has_a_reply_at_every_gateway(provider):
-    """Every reply with a body has a content type."""
+    """Each gateway has a reply for each answer. A reply with a body has a content type."""
     for answer in Answer:
         reply = GATEWAYS[provider].reply(answer)
         assert bool(reply.body) == ("content-type" in reply.headers)

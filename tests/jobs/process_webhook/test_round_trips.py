@@ -17,10 +17,11 @@ _HANDSHAKE_REQUESTS = {80_877_103, 80_877_104}  # the client's requests for TLS 
 
 
 class Wire:
-    """A proxy in front of a server that records each query message. Each simple query of libpq is a round trip.
+    """A proxy in front of a server that records each query message.
 
-    ``break_at`` is a part of a query. When this query comes, the connection is cut: before the server sees the query,
-    or, with ``after``, once the server has answered, so that only the answer is lost.
+    Each simple query of libpq is a round trip. When a query with the text ``break_at`` comes, the proxy cuts the
+    connection before the server sees the query. With ``after`` it cuts the connection after the server has answered, so
+    that only the answer is lost.
     """
 
     def __init__(self, port: int) -> None:
@@ -150,7 +151,7 @@ def words(queries):
     ],
 )
 def test_a_callback_takes_three_round_trips(shop, wire, wired, calls, statements):
-    """A callback takes three round trips with COMMIT on a new or a used connection. A forgery takes none."""
+    """A callback takes three round trips, including COMMIT, on a new and on a used connection. A forgery takes none."""
     shop.process(shop.payment("vnpay"), engine=wired)  # the driver sends a few queries to a new server
     payment = shop.payment("vnpay")
     for scenario in calls:
@@ -162,8 +163,8 @@ def test_a_callback_takes_three_round_trips(shop, wire, wired, calls, statements
 
 
 @pytest.mark.parametrize("rows", [1000, 1_000_000])
-def test_a_look_up_without_an_index_takes_no_round_trip_more(shop, wire, wired, rows):
-    """PayOS sends no order code: where to look first, and whether an index is missing, is asked in the same message."""
+def test_a_lookup_without_an_index_takes_no_extra_round_trip(shop, wire, wired, rows):
+    """A PayOS callback has no order code. One message both finds the payment and checks for the index."""
     shop.query("UPDATE pg_class SET reltuples = %s WHERE oid = 'payments'::regclass RETURNING oid", rows)
     shop.process(shop.payment("payos"), engine=wired)
     for _ in range(2):
@@ -183,13 +184,13 @@ def test_the_timeouts_are_sent_with_the_first_statement(shop, wire, wired):
     (first,) = [query for query in wire.queries if "set_config" in query]
     assert "FOR NO KEY UPDATE" in first
     assert first.startswith("BEGIN; SELECT set_config('statement_timeout', '4000', true), set_config('lock_timeout',")
-    assert "set_config('jit', 'off', true)" in first  # a look-up in a large table costs enough to be compiled
+    assert "set_config('jit', 'off', true)" in first  # PostgreSQL would compile the lookup in a large table
     assert not [query for query in wire.queries if query.startswith("SET ")]
 
 
 @pytest.mark.parametrize("statement", ["BEGIN", "FOR NO KEY UPDATE", "WITH settled", "COMMIT"])
 def test_a_connection_that_breaks_before_the_commit_leaves_no_partial_write(shop, wire, wired, statement, caplog):
-    """Nothing is written, and the next call settles the payment without a warning."""
+    """The callback writes nothing, and the next call settles the payment without a warning."""
     payment = shop.payment("vnpay")
     shop.process(shop.payment("vnpay"), engine=wired)
     before = shop.tables()
@@ -202,7 +203,7 @@ def test_a_connection_that_breaks_before_the_commit_leaves_no_partial_write(shop
 
 
 def test_a_lost_commit_confirmation_does_not_settle_twice(shop, wire, wired):
-    """The gateway is asked to call again and finds the payment settled, with one event."""
+    """The gateway calls again, and payctl finds the payment settled with one event."""
     payment = shop.payment("vnpay")
     wire.break_at, wire.after = "COMMIT", True
     with pytest.raises(DatabaseUnavailableError):

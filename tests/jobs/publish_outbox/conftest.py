@@ -47,10 +47,11 @@ NUMBERS = count()
 
 
 class Clockwork(Event):
-    """A run's clock and stop event in one. A wait returns at once and moves the clock by its length.
+    """A run's clock and stop event in one object.
 
-    ``at`` has the action for the n-th wait, counted from 1. After ``waits`` waits the stop is set. Each wait really
-    takes ``pause`` seconds, which a test needs if librdkafka works in the background.
+    A wait returns at once and moves the clock by its length. ``at`` has the action for the n-th wait, counted from 1.
+    After ``waits`` waits the stop is set. Each wait really takes ``pause`` seconds, because librdkafka works in the
+    background in some tests.
     """
 
     def __init__(self, *, waits=1000, at: dict[int, Callable[[], object]] | None = None, pause: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""A publisher in its own process that kills or freezes itself at a named point, or waits to be killed."""
+"""A publisher in its own process that kills or freezes itself at a named point, or waits until a test kills it."""
 
 from __future__ import annotations
 

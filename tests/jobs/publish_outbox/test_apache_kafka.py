@@ -38,10 +38,10 @@ def insert_some(outbox):
         outbox.insert(40, event_type=COMPLETED, aggregates=30)
 
 
-def test_a_broker_that_is_frozen_for_a_while(kafka_outbox, kafka):
+def test_a_frozen_broker_costs_no_retry(kafka_outbox, kafka):
     """A frozen broker keeps its connections and does not answer.
 
-    No event is charged, and the backlog drains afterwards.
+    No event loses a retry, and the backlog drains later.
     """
     outbox = kafka_outbox
     outbox.insert(200, aggregates=70)
@@ -57,8 +57,8 @@ def test_a_broker_that_is_frozen_for_a_while(kafka_outbox, kafka):
     assert sum(outbox.verdict().duplicates.values()) <= BATCH
 
 
-def test_a_broker_that_was_away_for_long(kafka_outbox, kafka, monkeypatch):
-    """The broker is stopped under load until the publisher tries as rarely as it ever does. No event is charged."""
+def test_a_long_broker_outage_costs_no_retry(kafka_outbox, kafka, monkeypatch):
+    """The broker stops under load until the publisher waits its longest interval. No event loses a retry."""
     monkeypatch.setattr(run, "_FIRST_WAIT", run._LONGEST_WAIT)  # noqa: SLF001 - so it waits after minutes of failures
     outbox, told = kafka_outbox, []
     hasty = new_producer(kafka.bootstrap, message_timeout_ms=2000)
@@ -83,8 +83,8 @@ def topics_of(kafka):
     return set(AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}).list_topics(timeout=10).topics)
 
 
-def test_a_topic_that_is_missing(kafka_outbox, kafka):
-    """Its events and their payments wait without a charge, other types flow, and all go when the topic is created."""
+def test_a_missing_topic_costs_no_retry(kafka_outbox, kafka):
+    """Events of the missing topic and their payments wait, other types flow, and all are sent when the topic exists."""
     outbox = kafka_outbox
     delete(kafka, "payment.failed")
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
@@ -93,14 +93,14 @@ def test_a_topic_that_is_missing(kafka_outbox, kafka):
     assert (report.stopped_because, report.counts.published, report.counts.held) == ("empty", 20, 2)
     assert list(report.counts.stopped_types) == [FAILED]
     assert (outbox.row(first).retry_count, outbox.row(second).state) == (0, "pending")
-    assert "payment.failed" not in topics_of(kafka)  # this broker creates a topic for any client that asks for it
+    assert "payment.failed" not in topics_of(kafka)  # any client's request for a topic makes this broker create it
     create_topics(kafka.bootstrap, ["payment.failed"], config=STAMPED)
     assert outbox.publish().counts.published == 2
     assert outbox.verdict() == GOOD
 
 
-def test_a_topic_that_is_deleted_under_a_loop(kafka_outbox, kafka, monkeypatch):
-    """Its events wait without a charge, other types flow, and the loop finds the topic when it is created again."""
+def test_a_loop_survives_the_deletion_of_a_topic(kafka_outbox, kafka, monkeypatch):
+    """Events of the deleted topic wait without a used retry, and the loop sends them when the topic exists again."""
     monkeypatch.setattr(sender, "PROBE_EVERY", 1.0)
     outbox = kafka_outbox
     outbox.insert(10, event_type=FAILED)
@@ -120,8 +120,8 @@ def test_a_topic_that_is_deleted_under_a_loop(kafka_outbox, kafka, monkeypatch):
     assert harm(verdict)[1:] == NO_HARM[1:]
 
 
-def test_a_message_larger_than_the_topic_allows(kafka_outbox, kafka):
-    """Only that event is dead, although the broker refuses the whole bundle that held it."""
+def test_only_the_message_that_is_too_large_for_its_topic_becomes_dead(kafka_outbox, kafka):
+    """The broker refuses the whole batch of messages, and payctl blames only the one that is too large."""
     outbox = kafka_outbox
     only_small(kafka)
     outbox.insert(40, payload_bytes=500)
@@ -140,8 +140,8 @@ def only_small(kafka):
     create_topics(kafka.bootstrap, ["payment.completed"], config=STAMPED | {"max.message.bytes": "3000"})
 
 
-def test_the_command_says_what_waits_and_what_died(kafka_outbox, kafka, database_url):
-    """A missing topic and a too large message in one run: exit 6, each failure in its own budget, others published."""
+def test_the_command_reports_waiting_and_dead_events(kafka_outbox, kafka, database_url):
+    """A missing topic and a too large message in one run exit with 6. Each is reported, and other events are sent."""
     outbox = kafka_outbox
     only_small(kafka)
     delete(kafka, "payment.failed")

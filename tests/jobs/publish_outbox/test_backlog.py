@@ -39,7 +39,7 @@ def test_only_events_behind_a_block_of_their_payment_are_blocked():
 
 
 def test_a_blocking_event_is_itself_blocked_only_until_its_retry_is_due():
-    """An event that blocked for good and is pending again was replayed, so it may go."""
+    """An operator has replayed an event that blocked for good and is pending again, so payctl may claim it."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(5), 100.0))
     backlog.block(Block("dead", at(5), None))
@@ -48,13 +48,13 @@ def test_a_blocking_event_is_itself_blocked_only_until_its_retry_is_due():
 
 
 def test_the_id_orders_events_of_one_instant():
-    """Within a millisecond the greater id is the later event."""
+    """Of two events in the same millisecond, the one with the greater id is the later one."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(5, "b"), None))
     assert [backlog.is_blocked(event("k", 5, id_)) for id_ in "abc"] == [False, False, True]
 
 
-def test_a_block_is_lifted_when_it_is_due_and_not_before():
+def test_a_block_ends_when_its_retry_is_due():
     """The next claim then begins at the event that was blocked."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(60))
@@ -66,7 +66,7 @@ def test_a_block_is_lifted_when_it_is_due_and_not_before():
 
 
 def test_a_dead_event_still_blocks_after_an_earlier_retry_is_due():
-    """Each block counts by itself: the events behind the dead one stay blocked."""
+    """Each block ends separately, so the events behind the dead event stay blocked."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(1), 100.0))
     backlog.block(Block("k", at(2), None))
@@ -95,7 +95,7 @@ def test_a_rewind_goes_back_by_the_late_commit_window(caught_up):
 
 
 def test_a_rewind_returns_to_the_newest_event_only_if_caught_up():
-    """While there is more to claim, the rewind skips no event."""
+    """If there are more events to claim, the rewind skips none of them."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(1000))
     backlog.block(Block("k", at(5), 1.0))
@@ -108,7 +108,7 @@ def test_a_rewind_returns_to_the_newest_event_only_if_caught_up():
 
 
 def test_forgetting_makes_a_rescan_due():
-    """Position, blocks and excluded payments are read from the database again."""
+    """After forgetting, the publisher reads position, blocks and excluded payments from the database again."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(10))
     backlog.block(Block("k", at(5), 1.0))
@@ -120,7 +120,7 @@ def test_forgetting_makes_a_rescan_due():
 
 
 def test_excluded_payments_are_not_claimed_until_their_block_is_lifted():
-    """Only a bounded number of payments is excluded, so that a claim stays a short statement."""
+    """A claim excludes only a limited number of payments, so that its SQL stays short."""
     backlog = Backlog(PublishOptions())
     for number in range(1500):
         backlog.block(Block(f"k{number}", at(1), 5.0))
@@ -155,8 +155,8 @@ def test_exactly_the_events_behind_a_block_are_blocked(blocked, now, key, place)
 
 
 @given(blocks, positions)
-def test_released_events_are_never_behind_the_position(blocked, place):
-    """Every released event is claimed again: the position is before the earliest of them."""
+def test_the_position_is_never_behind_a_released_event(blocked, place):
+    """The next claim finds every released event, because the position is before the earliest of them."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(*place))
     for name, where, due in blocked:
@@ -170,7 +170,7 @@ def test_released_events_are_never_behind_the_position(blocked, place):
 
 @pytest.mark.parametrize("due", [None, 5.0])
 def test_a_later_block_of_an_event_replaces_the_earlier_one(due):
-    """An event that died after it waited for a retry blocks for good, and the other way round."""
+    """An event that waits for a retry and then dies blocks for good. A replayed dead event blocks until its retry."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(1), 5.0 if due is None else None))
     backlog.block(Block("k", at(1), due))

@@ -68,7 +68,7 @@ def round_trips(engine):
     return counted
 
 
-def test_round_trips(outbox, round_trips):
+def test_a_batch_takes_three_round_trips(outbox, round_trips):
     """A batch takes three round trips and a run a few more, which is 0.003 per event in batches of 1,000.
 
     The first one takes the lock, sets the limits and finds the end of the next claim. The others are the claim and the
@@ -84,7 +84,7 @@ def test_round_trips(outbox, round_trips):
     assert counts[0] - 4 * 3 <= 9
 
 
-def test_round_trips_of_an_idle_loop(outbox, round_trips):
+def test_an_idle_poll_takes_three_round_trips_and_writes_nothing(outbox, round_trips):
     """Each poll of an idle loop takes three round trips and writes nothing: no transaction id and no log record."""
     looks = {}
     clockwork = Clockwork(waits=20)
@@ -102,7 +102,7 @@ def test_round_trips_of_an_idle_loop(outbox, round_trips):
 
 @pytest.fixture
 def only_changes_are_logged(administer):
-    """Turn full_page_writes off, because whole pages in the log would hide what is written twice."""
+    """Turn full_page_writes off, because page images in the log would hide a second write of the same row."""
     administer("ALTER SYSTEM SET full_page_writes = off")
     administer("SELECT pg_reload_conf()")
     while administer("SHOW full_page_writes") != "off":
@@ -113,8 +113,8 @@ def only_changes_are_logged(administer):
 
 
 @pytest.mark.usefixtures("only_changes_are_logged")
-def test_the_log_is_no_larger_than_that_of_an_update(outbox, administer):
-    """Publishing writes at most a tenth more log than a bare UPDATE of the same rows, so nothing is written twice."""
+def test_publishing_writes_little_more_log_than_an_update(outbox, administer):
+    """Publishing writes at most 10% more log than a bare UPDATE of the same rows, so no row is written twice."""
     outbox.insert(6000)
     administer("CREATE TABLE bare (LIKE outbox INCLUDING ALL)")
     administer("INSERT INTO bare SELECT * FROM outbox")
@@ -136,7 +136,7 @@ def test_the_log_is_no_larger_than_that_of_an_update(outbox, administer):
 
 
 def test_memory_does_not_grow_with_the_backlog(outbox):
-    """Eight times the events need no more memory, because a committed batch is forgotten."""
+    """A run of eight times as many events needs no more memory, because payctl forgets a committed batch."""
     outbox.insert(2000)
     outbox.publish(batch_size=200)  # fill the caches
     peaks = []
@@ -189,7 +189,7 @@ def looked_at(plan):
     )
 
 
-def test_the_plan_with_fresh_statistics(outbox, administer):
+def test_a_claim_uses_the_index_with_fresh_statistics(outbox, administer):
     """With fresh statistics a claim finds the pending events by the index and reads no more rows than it needs."""
     outbox.insert(5000, state="published")
     outbox.insert(5000)
@@ -211,7 +211,7 @@ WANTED = pytest.mark.parametrize(
 
 
 def range_of(outbox, wanted):
-    """Return the claim of the next full range, as a publisher makes it ahead."""
+    """Return the claim of the next full range, which a publisher makes before it needs the events."""
     with transaction(outbox.engine, LIMITS, commit=False) as connection:
         end = store.end_of_next(connection, wanted, "0")
     assert end is not None
@@ -219,8 +219,8 @@ def range_of(outbox, wanted):
 
 
 @WANTED
-def test_the_plans_of_a_claim_ahead_with_stale_statistics(outbox, administer, wanted):
-    """Finding the end of a claim and claiming use the index, and read no more rows than the range has."""
+def test_a_claim_ahead_uses_the_index_with_stale_statistics(outbox, administer, wanted):
+    """Finding the end and claiming use the index, and both read no more rows than the range has."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")
@@ -230,8 +230,8 @@ def test_the_plans_of_a_claim_ahead_with_stale_statistics(outbox, administer, wa
         assert rows <= 1100 * wanted.shards
 
 
-def test_the_plans_of_a_claim_ahead_among_dead_events(outbox, administer):
-    """Dead events before the range and after its end are not read."""
+def test_a_claim_ahead_reads_no_dead_event_outside_its_range(outbox, administer):
+    """The claim does not read dead events before the start or after the end of its range."""
     outbox.insert(10_000, state="dead", age=timedelta(hours=2), payload_bytes=0)
     outbox.insert(3500, age=timedelta(hours=1))
     outbox.insert(10_000, state="dead", age=timedelta(minutes=30), payload_bytes=0)
@@ -246,8 +246,8 @@ def test_the_plans_of_a_claim_ahead_among_dead_events(outbox, administer):
 
 
 @WANTED
-def test_the_plan_with_stale_statistics(outbox, administer, wanted):
-    """The statistics say that nothing is pending in a small table. The claim still uses the index, without a sort."""
+def test_a_claim_uses_the_index_with_stale_statistics(outbox, administer, wanted):
+    """The statistics say that the table is small and has no pending event. The claim still uses the index."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")
@@ -256,8 +256,8 @@ def test_the_plan_with_stale_statistics(outbox, administer, wanted):
     assert rows <= 1100 * wanted.shards
 
 
-def test_the_plan_behind_ten_thousand_dead_events(outbox, administer):
-    """The first claim reads the dead events once; the next claim begins behind them."""
+def test_only_the_first_claim_reads_ten_thousand_dead_events(outbox, administer):
+    """The first claim reads the dead events once. The next claim begins behind them."""
     outbox.insert(10_000, state="dead", age=timedelta(hours=1), payload_bytes=0)
     outbox.insert(3000)
     administer("ANALYZE outbox")
@@ -270,8 +270,11 @@ def test_the_plan_behind_ten_thousand_dead_events(outbox, administer):
     assert buffers < 1500
 
 
-def test_the_plan_next_to_an_old_snapshot(outbox, administer, database_url):
-    """Another session keeps vacuum from removing rows. A claim still does not read the published ones."""
+def test_a_claim_reads_no_published_row_while_vacuum_is_held_back(outbox, administer, database_url):
+    """Another session's old snapshot keeps vacuum from removing rows.
+
+    A claim still does not read the published rows.
+    """
     outbox.insert(6000)
     administer("ANALYZE outbox")
     old = psycopg2.connect(database_url)

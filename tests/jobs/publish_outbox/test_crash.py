@@ -52,8 +52,8 @@ def unharmed(verdict, most):
 
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("point", crashing.POINTS)
-def test_a_publisher_that_is_killed_at_a_named_point(outbox, start, point, number):
-    """The next publisher takes over at once. The open batch may be sent twice, and never behind a later event."""
+def test_the_next_publisher_continues_after_a_kill_at_any_point(outbox, start, point, number):
+    """The next publisher starts at once. It may send the open batch again, but never behind a later event."""
     for index in range(12):
         outbox.add(f"k{index}", FAILED, age=60 - index)
         outbox.add(f"k{index}", COMPLETED, age=59.5 - index)
@@ -69,8 +69,8 @@ def test_a_publisher_that_is_killed_at_a_named_point(outbox, start, point, numbe
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("shards", [1, 4])
-def test_publishers_that_are_killed_at_random(outbox, start, seed, shards):
-    """Publishers are killed while events come and another publisher runs. The seed is in the test's name."""
+def test_random_kills_of_publishers_lose_no_event(outbox, start, seed, shards):
+    """A test kills publishers while events come and another publisher runs. The seed is in the test's name."""
     chance, batch_size, kills = random.Random(seed), 10, 4  # noqa: S311 - not for secrets
     options = {"batch_size": batch_size, "shards": shards, "loop": True}
     outbox.insert(500, aggregates=200, age=OLD)
@@ -95,7 +95,7 @@ def test_publishers_that_are_killed_at_random(outbox, start, seed, shards):
 
 
 def test_a_run_without_a_fault_sends_nothing_twice(outbox, start):
-    """Only faults cause copies, also with four publishers in four processes."""
+    """Four publishers in four processes send each event once if there is no fault."""
     outbox.insert(300, aggregates=120, age=OLD)
     processes = [start(options={"batch_size": 20, "shards": 4}) for _ in range(4)]
     for process in processes:

@@ -53,8 +53,8 @@ def only_copies(verdict, most):
 
 
 @pytest.mark.parametrize("mode", ["immediate", "fast"])
-def test_a_restart_of_the_database_in_the_middle_of_a_drain(outbox, postgres, mode):
-    """No event is lost, at most the open batch is sent twice, and the loop continues."""
+def test_a_database_restart_during_a_drain_loses_no_event(outbox, postgres, mode):
+    """The loop continues after the restart and sends at most the open batch twice."""
     outbox.insert(400, aggregates=150, age=OLD)
     restarted = []
 
@@ -90,8 +90,8 @@ class Sabotage(Producer):
 
 @pytest.mark.parametrize("number", [1, 2, 3, 6])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_backend_that_is_terminated_with_a_claim(outbox, number, when):
-    """The claim ends with its session, so no more of it is sent. What was sent comes at most once more."""
+def test_a_terminated_session_sends_no_more_of_its_claim(outbox, number, when):
+    """The claim ends with its session. Messages that were sent before come at most once more."""
     outbox.insert(60, aggregates=25, age=OLD)
     harm = {when: lambda: outbox.execute(TERMINATE, like="%UPDATE outbox%")}
     producer = Sabotage(outbox.bootstrap, number, **harm)
@@ -128,8 +128,8 @@ def test_a_claim_lost_during_an_outage_is_not_sent_after_it(outbox, mock_kafka):
 
 
 @pytest.mark.parametrize("batch_size", [1, 10, 1000])
-def test_a_row_that_another_session_has_locked(outbox, limits, batch_size):
-    """Its payment waits and the others flow. When the row is unlocked its event is published, once and in order."""
+def test_a_locked_row_holds_back_only_its_payment(outbox, limits, batch_size):
+    """Other payments flow. After the unlock the row's event is published once and in order."""
     limits(lock=0.1)
     outbox.insert(15, age=OLD)
     held = outbox.add("k", FAILED, age=9)
@@ -143,8 +143,8 @@ def test_a_row_that_another_session_has_locked(outbox, limits, batch_size):
     assert outbox.verdict() == GOOD
 
 
-def test_a_loop_tries_a_locked_row_again(outbox, limits):
-    """The event is published within seconds of the unlock, and the loop publishes others until then."""
+def test_a_loop_publishes_a_locked_row_soon_after_its_unlock(outbox, limits):
+    """The loop publishes other events, and the locked row's event within seconds of the unlock."""
     limits(lock=0.05)
     held = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -159,7 +159,7 @@ def test_a_loop_tries_a_locked_row_again(outbox, limits):
 
 
 def test_a_claim_waits_for_a_short_lock(outbox):
-    """If the other transaction ends in time, all events are in one batch."""
+    """If the other transaction ends within the lock timeout, one batch has all events."""
     outbox.insert(5)
     held = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -172,8 +172,8 @@ def test_a_claim_waits_for_a_short_lock(outbox):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 1000])
-def test_a_row_that_changes_while_it_is_claimed(outbox, batch_size):
-    """PostgreSQL leaves the row out of the claim. The payment's later events must not overtake it."""
+def test_a_row_that_changes_during_a_claim_is_not_overtaken(outbox, batch_size):
+    """PostgreSQL leaves the changed row out of the claim. The payment's later events wait for it."""
     outbox.insert(2, age=OLD)
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     outbox.insert(1, age=timedelta(seconds=4))
@@ -187,8 +187,8 @@ def test_a_row_that_changes_while_it_is_claimed(outbox, batch_size):
     assert outbox.sent().index(first) < outbox.sent().index(second)
 
 
-def test_a_row_that_another_session_marks_while_it_is_claimed(outbox):
-    """The other session's mark wins, and the event is not sent."""
+def test_a_row_that_another_session_publishes_during_a_claim_is_not_sent(outbox):
+    """The other session's mark stays, and payctl does not send the event."""
     outbox.insert(2)
     marked = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -201,8 +201,8 @@ def test_a_row_that_another_session_marks_while_it_is_claimed(outbox):
     assert outbox.verdict(sent_before=[marked]) == GOOD
 
 
-def test_a_statement_has_a_time_limit(outbox, limits):
-    """If the claim takes too long, nothing of it is sent."""
+def test_a_claim_that_exceeds_the_statement_timeout_sends_nothing(outbox, limits):
+    """If the claim takes too long, payctl sends none of its events."""
     outbox.insert(200)
     limits(statement=0.001)
     with pytest.raises(DatabaseUnavailableError):
@@ -213,8 +213,8 @@ def test_a_statement_has_a_time_limit(outbox, limits):
     assert outbox.verdict() == GOOD
 
 
-def test_a_database_that_turns_read_only(outbox, database_url):
-    """As in a failover, the loop waits, and drains when it can write again."""
+def test_a_loop_waits_while_the_database_is_read_only(outbox, database_url):
+    """The database is read-only during a failover. The loop drains the outbox when it can write again."""
     outbox.insert(30)
     name = database_url.rpartition("/")[2]
 
@@ -237,8 +237,8 @@ def test_a_database_that_turns_read_only(outbox, database_url):
     assert (report.counts.published, outbox.verdict()) == (33, GOOD)
 
 
-def test_a_run_that_a_setting_ends_reports_what_it_published(outbox):
-    """One of payctl's tables is renamed during the run. The report has the counts and the reason for the end."""
+def test_a_run_that_loses_a_table_reports_its_published_events(outbox):
+    """A test renames one of payctl's tables during the run. The report has the counts and the reason for the end."""
     outbox.insert(30)
 
     def take_away(_tally):

@@ -54,7 +54,7 @@ def test_an_unavailable_broker_costs_nothing(outbox, mock_kafka, monkeypatch):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 1000])
 def test_a_broker_that_acknowledges_nothing_costs_nothing(outbox, mock_kafka, hasty, batch_size):
-    """The first batch without any acknowledgement is given back and ends the run. A later run publishes everything."""
+    """The first batch without an acknowledgement is rolled back and ends the run. A later run publishes everything."""
     outbox.insert(8, aggregates=3)
     mock_kafka.fail_next(*[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
     report = outbox.publish(producer=hasty, batch_size=batch_size)
@@ -66,7 +66,7 @@ def test_a_broker_that_acknowledges_nothing_costs_nothing(outbox, mock_kafka, ha
 
 
 def test_batches_committed_before_an_outage_are_counted(outbox, mock_kafka, hasty):
-    """The report agrees with the table, whichever batch was the last one."""
+    """The report's counts agree with the table after any number of committed batches."""
     outbox.insert(40, age=OLD)
     hasty.probe(5)
     mock_kafka.fail_next(*[KafkaError.NO_ERROR] * 12, *[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
@@ -78,7 +78,7 @@ def test_batches_committed_before_an_outage_are_counted(outbox, mock_kafka, hast
 
 
 def test_a_partial_transport_failure_costs_nothing(outbox, mock_kafka, hasty):
-    """A partition has no leader. Its payments wait unchanged, the others flow, and the run continues."""
+    """If one partition has no leader, its payments wait unchanged, other payments flow, and the run continues."""
     outbox.insert(30)
     mock_kafka.set_leader("payment.completed", 1, -1)
     report = outbox.publish(producer=hasty)
@@ -92,7 +92,7 @@ def test_a_partial_transport_failure_costs_nothing(outbox, mock_kafka, hasty):
 
 
 def test_a_partition_without_a_leader_delays_no_other_payment(outbox, mock_kafka):
-    """Nothing is sent to such a partition; the producer would wait for half a minute."""
+    """Payctl sends no message to such a partition, because the producer would wait for half a minute."""
     outbox.insert(300)
     mock_kafka.set_leader("payment.completed", 1, -1)
     ours = {row.key for row in outbox.rows() if partition_of(row.key.encode(), 3) == 1}
@@ -105,8 +105,8 @@ def test_a_partition_without_a_leader_delays_no_other_payment(outbox, mock_kafka
     assert untouched(waiting)
 
 
-def test_a_setting_stops_only_its_event_type(outbox, mock_kafka):
-    """The topic cannot be written to. Its events wait unchanged, other types flow, and the report names the type."""
+def test_a_topic_without_write_permission_stops_only_its_event_type(outbox, mock_kafka):
+    """Events of the topic wait unchanged, other types flow, and the report names the type."""
     outbox.insert(5, event_type=FAILED)
     outbox.insert(5, event_type=COMPLETED)
     mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -120,7 +120,7 @@ def test_a_setting_stops_only_its_event_type(outbox, mock_kafka):
 
 
 def test_a_wrong_clock_makes_no_event_dead(outbox, mock_kafka):
-    """The topic refuses our timestamps. That never charges an event, and the report names the type."""
+    """If the topic refuses payctl's timestamps, no event loses a retry, and the report names the type."""
     outbox.insert(10, age=timedelta(hours=1))
     outbox.producer.probe(5)
     for _ in range(6):
@@ -134,8 +134,8 @@ def test_a_wrong_clock_makes_no_event_dead(outbox, mock_kafka):
 
 
 @pytest.mark.parametrize("error", ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART"])
-def test_a_setting_that_shows_only_when_writing(outbox, mock_kafka, hasty, error):
-    """The topic looks well, and messages to it are refused. No event is charged."""
+def test_a_topic_that_refuses_only_writes_costs_no_retry(outbox, mock_kafka, hasty, error):
+    """The probe finds no fault in the topic, but the broker refuses each message. No event loses a retry."""
     outbox.add("k", FAILED, age=9)
     outbox.add("k", COMPLETED, age=8)
     outbox.insert(4)
@@ -159,8 +159,8 @@ def test_a_missing_topic_blocks_its_payments(outbox, mock_kafka):
     assert (outbox.sent(), outbox.verdict()) == ([other, first, second], GOOD)
 
 
-def test_blocked_events_are_not_claimed_over_and_over(outbox, mock_kafka):
-    """Events that wait for their topic are left alone until the next rescan, so no row is written at each look."""
+def test_events_of_a_missing_topic_are_not_claimed_at_each_poll(outbox, mock_kafka):
+    """Events that wait for their topic are not claimed until the next rescan, so a poll writes no row."""
     mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     outbox.insert(5, event_type=FAILED)
     report = outbox.run(Clockwork(waits=5), loop=True)
@@ -168,7 +168,7 @@ def test_blocked_events_are_not_claimed_over_and_over(outbox, mock_kafka):
 
 
 def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
-    """The row has the error. The event is tried again when due, is dead at the limit, and blocks its payment."""
+    """A fault of the event uses a retry. At the limit the event is dead and blocks its payment."""
     poison = outbox.add("k", COMPLETED, age=LONG_AGO, payload={"secret": SECRETS})
     behind = outbox.add("k", COMPLETED, age=LONG_AGO - 1)
     for failures in range(1, 6):
@@ -184,7 +184,7 @@ def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
 
 
 def test_a_retry_waits_until_it_is_due(outbox):
-    """A publisher that did not see the failure counts five seconds from the event's creation."""
+    """A publisher that has not seen the failure waits until five seconds after the event's creation."""
     outbox.add("k", age=1.0, retry_count=1)
     assert outbox.publish().counts.claimed == 1
     assert outbox.messages() == []
@@ -193,7 +193,7 @@ def test_a_retry_waits_until_it_is_due(outbox):
 
 
 def test_a_message_too_large_is_dead_at_once(outbox):
-    """The client refuses it before it is sent. Other events flow, and the stored error has no payload."""
+    """The client refuses the message before sending. Other events flow, and the stored error has no payload."""
     outbox.insert(5)
     large = outbox.add("k", payload={"secret": SECRETS * 100_000})
     outbox.insert(5)
@@ -207,8 +207,8 @@ def test_a_message_too_large_is_dead_at_once(outbox):
     assert SECRETS not in str(report)
 
 
-def test_one_refused_event_does_not_make_its_bundle_dead(outbox, mock_kafka):
-    """A broker refuses whole bundles, so each event is sent alone before it is blamed."""
+def test_one_refused_event_does_not_make_its_whole_batch_dead(outbox, mock_kafka):
+    """A broker refuses a whole batch of messages, so payctl sends each one alone to find the faulty one."""
     outbox.insert(20)
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 3)  # one batch for each of the three partitions
     report = outbox.publish()
@@ -217,7 +217,7 @@ def test_one_refused_event_does_not_make_its_bundle_dead(outbox, mock_kafka):
 
 
 def test_only_an_event_that_is_refused_alone_is_dead(outbox, mock_kafka):
-    """Both events were in one refused bundle. The first one is refused again, the second one is accepted."""
+    """The broker refuses two events in one batch. Sent alone, it refuses the first and accepts the second."""
     poison, innocent = outbox.add("a", age=2), outbox.add("c", age=1)  # both are in one partition
     producer = new_producer(mock_kafka.bootstrap, linger_ms=200)
     producer.probe(5)
@@ -229,7 +229,7 @@ def test_only_an_event_that_is_refused_alone_is_dead(outbox, mock_kafka):
 
 
 class SlowToRefuse(Producer):
-    """A producer that takes so long to refuse a single message that the batch's time is over."""
+    """A producer that takes longer than the batch's time limit to report the refusal of a single message."""
 
     def __init__(self, bootstrap, clockwork):
         super().__init__(producer_config(KafkaSettings(bootstrap)) | {"linger.ms": 200})
@@ -242,10 +242,10 @@ class SlowToRefuse(Producer):
         return failures
 
 
-def test_a_broker_that_refuses_is_not_unavailable(outbox, mock_kafka):
-    """The broker refused the first event, and no time was left for the others.
+def test_a_broker_that_refuses_an_event_is_not_unavailable(outbox, mock_kafka):
+    """The broker refuses the first event, and the batch's time ends.
 
-    The refusal counts, and they are sent next.
+    The event is dead, and the next run sends the others.
     """
     poison, *others = [outbox.add(key, age=9) for key in ("a", "c")]  # both are in one partition
     clockwork = Clockwork()
@@ -262,7 +262,7 @@ def test_a_broker_that_refuses_is_not_unavailable(outbox, mock_kafka):
 
 
 def test_an_unknown_type_is_dead_with_the_reason(outbox):
-    """Its topic is never guessed: nothing is sent for it, and other events flow."""
+    """Payctl does not guess a topic for an unknown event type. It sends nothing for it, and other events flow."""
     outbox.insert(3)
     unknown = outbox.add("k", "PAYMENT_REFUNDED")
     lower = outbox.add("m", "payment_completed")
@@ -277,7 +277,7 @@ def test_an_unknown_type_is_dead_with_the_reason(outbox):
 
 
 def test_the_run_s_options_set_the_retry_limit(outbox):
-    """OUTBOX_MAX_RETRIES sets the count at which an event is dead, and the count of an event that is dead at once."""
+    """OUTBOX_MAX_RETRIES is the retry count of a dead event, also of one that is dead after its first failure."""
     outbox.add("a", age=LONG_AGO, retry_count=6)
     unknown = outbox.add("b", "REFUND_MADE")
     assert outbox.publish(max_retries=9).counts.published == 1
@@ -293,15 +293,15 @@ def test_a_retry_count_above_the_limit_is_dead(outbox):
 
 
 def test_a_transport_failure_keeps_the_earlier_error(outbox, mock_kafka, hasty):
-    """It does not overwrite the error of the event's own failure."""
+    """A transport failure does not overwrite the stored error of the event's own failure."""
     id_ = outbox.add("a", age=LONG_AGO, retry_count=2, last_error="INVALID_RECORD: before")
     mock_kafka.fail_next(*[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
     outbox.publish(producer=hasty)
     assert (outbox.row(id_).retry_count, outbox.row(id_).last_error) == (2, "INVALID_RECORD: before")
 
 
-def test_a_fatal_error_of_the_client_loses_nothing(outbox, mock_kafka):
-    """Idempotence met an error that it cannot repair. The client is recreated, and at worst an event comes twice."""
+def test_a_fatal_error_of_the_kafka_client_loses_no_event(outbox, mock_kafka):
+    """The idempotent client reports a fatal error. Payctl recreates the client, and an event arrives at most twice."""
     outbox.insert(10)
     outbox.producer.probe(5)
     mock_kafka.fail_next(*[KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER] * 2)
@@ -311,8 +311,8 @@ def test_a_fatal_error_of_the_client_loses_nothing(outbox, mock_kafka):
     assert (verdict.lost, verdict.phantom, verdict.altered, verdict.overtaken) == ([], [], [], [])
 
 
-def test_a_client_that_dies_again_and_again_ends_the_run(outbox, mock_kafka):
-    """The number of new clients is limited, and no event is charged."""
+def test_repeated_fatal_errors_of_the_kafka_client_end_the_run(outbox, mock_kafka):
+    """Payctl recreates the client a limited number of times, and no event loses a retry."""
     outbox.insert(1)
     outbox.producer.probe(5)
     mock_kafka.fail_next(*[KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER] * 20)
@@ -321,8 +321,8 @@ def test_a_client_that_dies_again_and_again_ends_the_run(outbox, mock_kafka):
     assert untouched(outbox.rows())
 
 
-def test_three_kinds_of_failure_in_one_batch(outbox, mock_kafka):
-    """Each failure is charged to its own budget."""
+def test_three_kinds_of_failure_in_one_batch_are_treated_separately(outbox, mock_kafka):
+    """A transport or configuration fault uses no retry. An event's own fault does."""
     mock_kafka.fail_topic("payment.cancelled", KafkaError.TOPIC_AUTHORIZATION_FAILED)
     held = outbox.add("a", CANCELLED)
     dead = outbox.add("b", "NO_SUCH")

@@ -23,8 +23,8 @@ def insert_wave(outbox, event_type, age=0.0):
     return [outbox.add(f"k{number}", event_type, age=age) for number in range(40)]
 
 
-def test_a_broker_killed_before_it_appended_the_batch(kafka_outbox, kafka):
-    """The batch is sent again after the restart. No event is lost, charged or out of order."""
+def test_a_batch_is_sent_again_if_the_broker_died_before_appending_it(kafka_outbox, kafka):
+    """After the restart every event is published in order, and no event loses a retry."""
     outbox = kafka_outbox
     insert_wave(outbox, FAILED)
     with watched_producer(kafka.bootstrap) as (producer, clients), a_loop(outbox, producer=producer):
@@ -42,8 +42,8 @@ def test_a_broker_killed_before_it_appended_the_batch(kafka_outbox, kafka):
     assert sum(outbox.verdict().duplicates.values()) <= BATCH
 
 
-def test_a_broker_killed_after_it_appended_the_batch(kafka_outbox, kafka):
-    """The batch is in the log, but no answer came. After the restart it is sent at most once more, in order."""
+def test_a_batch_is_sent_at_most_twice_if_the_broker_died_after_appending_it(kafka_outbox, kafka):
+    """The batch is in the log, but the acknowledgement is lost. After the restart it is sent at most once more."""
     outbox = kafka_outbox
     with (
         Proxy(kafka.proxy_port, kafka.behind_proxy) as proxy,

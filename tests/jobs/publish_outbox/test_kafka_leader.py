@@ -63,7 +63,7 @@ class SecondBroker:
         self.wait_for(2)
 
     def kill(self):
-        """Kill the broker and wait until the cluster knows."""
+        """Kill the broker and wait until the cluster has noticed."""
         self.server.stop(signal.SIGKILL)
         self.wait_for(1)
 
@@ -97,10 +97,10 @@ def replace_topics(kafka):
         admin.create_topics([placed], operation_timeout=30)[topic].result(30)
 
 
-def test_a_leader_that_is_away(kafka_outbox, kafka, second):
-    """Payments of a partition without a leader wait, uncharged and in order, and are published when it returns.
+def test_a_partition_without_a_leader_holds_back_only_its_payments(kafka_outbox, kafka, second):
+    """Payments of the partition wait in order without a used retry, and are published when the leader returns.
 
-    One batch waits until its messages time out. After that the other payments are published without delay.
+    Only the first batch waits until its messages time out. Later batches publish the other payments without delay.
     """
     outbox = kafka_outbox
     keys = [f"k{number}" for number in range(30)]

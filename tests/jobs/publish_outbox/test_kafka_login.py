@@ -57,11 +57,8 @@ def producer(kafka):
     producer.close()
 
 
-def test_a_loop_that_is_refused_in_mid_run(kafka_outbox, kafka, producer, change_password, database_url):
-    """A refused loop waits and charges nothing, and a single run exits with 3.
-
-    With the old password the outbox drains.
-    """
+def test_a_loop_waits_while_its_password_is_refused(kafka_outbox, kafka, producer, change_password, database_url):
+    """The loop waits without a used retry, and a single run exits with 3. With the right password the outbox drains."""
     outbox, heard = kafka_outbox, []
     outbox.insert(40, event_type=FAILED, aggregates=20)
     with a_loop(outbox, producer=producer, observer=Observer(on_wait=lambda error, _: heard.append(error))):
@@ -83,8 +80,8 @@ def test_a_loop_that_is_refused_in_mid_run(kafka_outbox, kafka, producer, change
     assert sum(outbox.verdict().duplicates.values()) <= BATCH
 
 
-def test_a_single_run_that_is_refused_in_mid_run(kafka_outbox, producer, change_password):
-    """Acknowledged events are marked, the others are unchanged, and the run exits with 3."""
+def test_a_single_run_whose_password_is_refused_keeps_what_is_acknowledged(kafka_outbox, producer, change_password):
+    """Acknowledged events are marked as published, the others are unchanged, and the run exits with 3."""
     outbox, reports = kafka_outbox, []
     outbox.insert(400, age=OLD)
     thread = Thread(target=lambda: reports.append(outbox.publish(producer=producer, rate=40.0)))

@@ -1,4 +1,4 @@
-"""Order across topics by the broker's own append time, which the publisher cannot set."""
+"""Events of one payment in several topics, ordered by the broker's own append time, which the publisher cannot set."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_checker_finds_events_that_were_appended_in_the_wrong_order(kafka_ou
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_every_event_is_appended_after_the_one_before(kafka_outbox, shards):
+def test_every_event_of_a_payment_is_appended_after_the_previous_one(kafka_outbox, shards):
     """With up to seven events of a payment in three topics, no two of them have the same append time."""
     chance, outbox = random.Random(shards), kafka_outbox  # noqa: S311 - not for secrets
     outbox.insert(300, age=OLD)  # old events, so that the next batches are claimed ahead
@@ -40,8 +40,8 @@ def test_every_event_is_appended_after_the_one_before(kafka_outbox, shards):
     assert (report.stopped_because, report.counts.published, outbox.verdict()) == ("empty", 500, GOOD)
 
 
-def test_dead_events_that_are_replayed_while_a_publisher_runs(kafka_outbox, database_url, monkeypatch):
-    """Blocked events follow the replayed ones, new events flow too, and nothing comes twice."""
+def test_a_replay_during_publishing_keeps_the_order(kafka_outbox, database_url, monkeypatch):
+    """Blocked events follow the replayed ones, new events flow too, and no event is sent twice."""
     monkeypatch.setattr(backlog, "RESCAN_EVERY", 0.5)
     outbox = kafka_outbox
     for number in range(30):

@@ -1,4 +1,4 @@
-"""A slow broker: far away or behind a narrow line."""
+"""A publisher with a slow broker or a slow network line."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def insert_of_each_type(outbox, types=(FAILED, CANCELLED, COMPLETED)):
 
 
 @pytest.mark.parametrize("how", [{"delay": 0.2}, {"rate": 20_000}], ids=["200 ms each way", "20 kB a second"])
-def test_a_slow_broker(kafka_outbox, proxy, how):
-    """A slow broker causes no time-out, no new connection and no copy, and every payment stays in order."""
+def test_a_slow_broker_causes_no_timeout_and_no_copy(kafka_outbox, proxy, how):
+    """The publisher keeps its connections, sends each event once, and keeps every payment in order."""
     vars(proxy).update(how)
     insert_of_each_type(kafka_outbox)
     unhurried(kafka_outbox, proxy)
 
 
-def test_a_broker_that_becomes_slow(kafka_outbox, proxy):
+def test_a_publisher_waits_for_a_broker_that_becomes_slow(kafka_outbox, proxy):
     """When each answer suddenly takes two seconds, the publisher waits for this batch and the next ones."""
     insert_of_each_type(kafka_outbox)
 
@@ -45,7 +45,7 @@ def test_a_broker_that_becomes_slow(kafka_outbox, proxy):
 
 
 def unhurried(outbox, proxy, meanwhile=lambda: None):
-    """Drain the outbox with a loop that never gives up on its broker."""
+    """Drain the outbox with a loop that waits for its broker without a limit."""
     heard = []
     with (
         watched_producer(proxy.bootstrap) as (producer, clients),

@@ -21,7 +21,7 @@ def arrivals(clockwork):
     ("behind", "least", "most"), [(1.5, 0.0, 1.0), (2.5, 0.0, 1.0), (10.0, 1.0, 35.0), (7200.0, 1.0, 35.0)]
 )
 def test_an_event_that_commits_late_is_published(outbox, behind, least, most):
-    """A late event is found by the next poll if it is within the window, and otherwise by the next rescan."""
+    """The next poll finds a late event inside the late-commit window. The next rescan finds an older one."""
     outbox.insert(3)
     clockwork = Clockwork(waits=80, at={3: lambda: outbox.add("late", age=behind)})
     noted, observer = arrivals(clockwork)
@@ -33,7 +33,7 @@ def test_an_event_that_commits_late_is_published(outbox, behind, least, most):
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
 @pytest.mark.parametrize("age", [0.75, 1.2])
 def test_an_event_that_commits_late_is_not_overtaken(outbox, batch_size, age):
-    """An event older than the last claimed one appears with its payment's next event. They keep their order."""
+    """A late event and its payment's next event appear together, and the publisher sends them in order."""
     for number in range(6):
         outbox.add(f"n{number}", age=1 - number / 10)
     ids = []
@@ -49,8 +49,8 @@ def test_an_event_that_commits_late_is_not_overtaken(outbox, batch_size, age):
     assert outbox.verdict() == GOOD
 
 
-def test_a_slow_broker_does_not_shorten_the_window(outbox):
-    """The window is measured from the claim's look-up, not from when the previous batch was sent."""
+def test_a_slow_broker_does_not_shorten_the_late_commit_window(outbox):
+    """The window is counted from the claim's query, and not from the time when the previous batch was sent."""
     clockwork = Clockwork(waits=5)
     for age, key in ((60.0, "a1"), (60.0, "a2"), (0.7, "b1"), (0.5, "b2")):
         outbox.add(key, age=age)
@@ -72,8 +72,8 @@ def test_a_slow_broker_does_not_shorten_the_window(outbox):
     assert outbox.verdict() == GOOD
 
 
-def test_a_row_from_the_future_delays_others_no_longer_than_a_rescan(outbox):
-    """A writer in another time zone dates its event hours ahead. Later events still flow."""
+def test_an_event_dated_in_the_future_does_not_delay_others(outbox):
+    """A writer in another time zone dates an event hours ahead. Later events are found at the next rescan."""
     outbox.add("ahead", age=-7 * 3600)
     clockwork = Clockwork(waits=80, at={5: lambda: outbox.insert(2)})
     noted, observer = arrivals(clockwork)
@@ -83,7 +83,7 @@ def test_a_row_from_the_future_delays_others_no_longer_than_a_rescan(outbox):
 
 
 def test_an_idle_publisher_does_not_read_old_dead_events_again(outbox):
-    """After the rescan an idle publisher polls behind the dead events, although it published nothing."""
+    """After a rescan an idle publisher polls only behind the dead events, even if it has published nothing."""
     outbox.insert(30, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=5)
     run = Run(outbox.engine, outbox.producer, PublishOptions(loop=True), clockwork, Observer(), clockwork)
@@ -93,7 +93,7 @@ def test_an_idle_publisher_does_not_read_old_dead_events_again(outbox):
 
 
 def test_events_that_come_while_a_backlog_drains_are_published(outbox):
-    """New events at the end, and late events behind the publisher's position."""
+    """The publisher sends new events at the end and also late events before its position."""
     outbox.insert(60)
     added = []
 

@@ -36,7 +36,7 @@ def short_probe(monkeypatch):
 
 
 def test_a_loop_publishes_new_events_until_it_is_stopped(outbox):
-    """It reports that it is ready and each batch, and ends with a report."""
+    """The loop signals that it is ready, reports each batch to its observer, and returns a report at the end."""
     heard = Heard()
     clockwork = Clockwork(waits=6, at={n: lambda: outbox.insert(2) for n in (1, 3, 5)})
     report = outbox.run(clockwork, observer=heard.observer, loop=True)
@@ -44,7 +44,7 @@ def test_a_loop_publishes_new_events_until_it_is_stopped(outbox):
     assert (report.stopped_because, report.counts.published, outbox.verdict()) == ("signal", 6, GOOD)
 
 
-def test_an_idle_loop_looks_ever_more_rarely(outbox):
+def test_an_idle_loop_polls_at_growing_intervals(outbox):
     """The interval between polls grows from 5 milliseconds to one second, with jitter."""
     clockwork = Clockwork(waits=25)
     outbox.run(clockwork, loop=True)
@@ -54,8 +54,8 @@ def test_an_idle_loop_looks_ever_more_rarely(outbox):
     assert len(set(waited)) == len(waited)
 
 
-def test_work_makes_a_loop_look_sooner(outbox):
-    """After an event the interval between polls is the shortest again."""
+def test_a_published_event_resets_the_poll_interval(outbox):
+    """After a published event the interval between polls is the shortest again."""
     clockwork = Clockwork(waits=24, at={20: lambda: outbox.insert(1)})
     outbox.run(clockwork, loop=True)
     assert clockwork.waited[19] > 0.8
@@ -64,7 +64,10 @@ def test_work_makes_a_loop_look_sooner(outbox):
 
 @pytest.mark.usefixtures("short_probe")
 def test_a_loop_waits_for_an_unavailable_broker(outbox, mock_kafka):
-    """The waits grow to at most six seconds, without a claim. When the broker is back the backlog drains."""
+    """The loop makes no claim, and its waits grow to at most six seconds.
+
+    When the broker is back the backlog drains.
+    """
     heard = Heard()
     outbox.insert(5)
     mock_kafka.down()
@@ -92,8 +95,8 @@ def test_an_idle_loop_notices_an_outage(outbox, mock_kafka):
     assert 30 <= noticed[0][1] - 1000 <= 32
 
 
-def test_a_broker_that_answers_and_accepts_nothing_is_tried_ever_more_rarely(outbox, mock_kafka):
-    """Each failed batch makes the next wait longer, although the probe between them succeeds."""
+def test_each_failed_batch_makes_the_next_wait_longer(outbox, mock_kafka):
+    """The broker answers each probe and accepts no message. The wait still grows after each failed batch."""
     heard = Heard()
     outbox.insert(1)
     outbox.producer.probe(5)
@@ -105,8 +108,8 @@ def test_a_broker_that_answers_and_accepts_nothing_is_tried_ever_more_rarely(out
 
 
 @pytest.mark.usefixtures("short_probe")
-def test_an_outage_that_is_over_is_forgotten(outbox, mock_kafka):
-    """A successful poll resets the waits, even if there was nothing to publish."""
+def test_a_successful_poll_resets_the_waits_of_an_outage(outbox, mock_kafka):
+    """The waits start from the shortest again, even if there was no event to publish."""
     heard = Heard()
     clockwork = Clockwork()
     mock_kafka.down()
@@ -123,7 +126,7 @@ def test_an_outage_that_is_over_is_forgotten(outbox, mock_kafka):
 
 
 def test_a_publisher_sends_a_heartbeat_at_each_drain_and_each_batch(outbox):
-    """The publisher sends heartbeats with any number of shards, however long one of them takes."""
+    """The publisher sends heartbeats with any number of shards, even if one shard takes long."""
     shown = []
     outbox.insert(30, age=OLD)
     report = outbox.publish(batch_size=5, observer=Observer(on_heartbeat=lambda counts: shown.append(counts.batches)))
@@ -148,8 +151,8 @@ def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
     assert (report.stopped_because, report.counts.published, outbox.verdict()) == ("signal", 5, GOOD)
 
 
-def test_a_stop_during_a_database_outage_is_a_clean_end(outbox, postgres):
-    """The report has the counts; the age of the oldest pending event is unknown."""
+def test_a_stop_during_a_database_outage_ends_with_a_report(outbox, postgres):
+    """The report has the counts. The age of the oldest pending event is unknown."""
     outbox.insert(3)
     clockwork = Clockwork(waits=3, at={1: lambda: postgres.stop("immediate")})
     try:
@@ -160,7 +163,7 @@ def test_a_stop_during_a_database_outage_is_a_clean_end(outbox, postgres):
 
 
 def test_a_single_run_does_not_wait_for_a_database(outbox, postgres):
-    """Without ``--loop`` an unavailable database is an error at once."""
+    """A run without ``--loop`` raises an error at once if the database is unavailable."""
     postgres.stop("immediate")
     try:
         with pytest.raises(DatabaseUnavailableError):
@@ -170,7 +173,7 @@ def test_a_single_run_does_not_wait_for_a_database(outbox, postgres):
 
 
 def test_a_failed_event_is_tried_again_after_its_backoff(outbox, mock_kafka):
-    """An old event is retried 5 seconds after its first failure, and nothing is claimed until then."""
+    """The publisher retries an event 5 seconds after its first failure, and claims nothing until then."""
     id_ = outbox.add("k", age=LONG_AGO)
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     clockwork = Clockwork()
@@ -185,7 +188,7 @@ def test_a_failed_event_is_tried_again_after_its_backoff(outbox, mock_kafka):
 
 
 def test_a_missing_topic_that_appears_is_used_within_a_minute(outbox, mock_kafka):
-    """The loop needs no restart after the topic is created."""
+    """A loop finds a topic that is created later and needs no restart."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     outbox.insert(4)
     clockwork = Clockwork(waits=100, at={5: lambda: mock_kafka.fail_topic("payment.completed", 0)}, pause=0.05)
@@ -201,7 +204,7 @@ def test_a_missing_topic_that_appears_is_used_within_a_minute(outbox, mock_kafka
 
 
 def test_a_rate_is_kept_and_idle_time_allows_no_burst(outbox):
-    """--rate limits the events per second from the moment when there is work."""
+    """--rate limits the events per second. Seconds without work do not allow more events later."""
     outbox.insert(20)
     first = Clockwork()
     outbox.run(first, rate=10)
@@ -226,7 +229,7 @@ def test_a_rate_is_kept_and_idle_time_allows_no_burst(outbox):
 
 
 def test_a_rate_does_not_delay_events_behind_a_blocked_batch(outbox):
-    """One run continues behind blocked events, also if it claims in small portions."""
+    """With --rate a run claims small batches. It still continues behind a batch that is wholly blocked."""
     for number in range(9):
         outbox.add(f"dead{number}", age=60, retry_count=5)
         outbox.add(f"dead{number}", age=50)

@@ -61,7 +61,7 @@ def fill(outbox):
 
 
 def assert_every_byte_is_as_agreed(outbox):
-    """Publish and compare the messages with the contract."""
+    """Publish the rows and compare the messages with the contract."""
     fill(outbox)
     report = outbox.publish()
     assert (report.stopped_because, report.counts.published) == ("empty", len(outbox.rows()))
@@ -71,18 +71,18 @@ def assert_every_byte_is_as_agreed(outbox):
     assert [m.partition for m in messages] == [partition_of(m.key) for m in messages]
 
 
-def test_every_byte_is_as_agreed(outbox):
+def test_messages_in_the_mock_cluster_follow_the_contract(outbox):
     """Topic, key, partition, value and headers are what the contract and PostgreSQL say."""
     assert_every_byte_is_as_agreed(outbox)
 
 
-def test_every_byte_is_as_agreed_in_apache_kafka(kafka_outbox):
-    """The real broker gives back the same topic, key, partition, value and headers."""
+def test_messages_in_apache_kafka_follow_the_contract(kafka_outbox):
+    """Apache Kafka returns the topic, key, partition, value and headers that the contract describes."""
     assert_every_byte_is_as_agreed(kafka_outbox)
 
 
-def test_context_travels_in_headers(outbox):
-    """Correlation id, trace and replay run become headers if they are known, and are absent otherwise."""
+def test_correlation_id_trace_and_replay_run_become_headers(outbox):
+    """A header is absent if its value is not known."""
     fill(outbox)
     outbox.publish()
     names = {m.key.decode(): [name for name, _ in m.headers] for m in outbox.messages()}
@@ -93,7 +93,7 @@ def test_context_travels_in_headers(outbox):
 
 
 def test_the_time_of_a_message_is_the_time_of_publishing(outbox):
-    """A backlog older than the topic's retention must not be deleted unread."""
+    """With the event's own time, the topic's retention could delete an old backlog before a consumer reads it."""
     outbox.insert(1, age=timedelta(days=400))
     before = outbox.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000")[0][0]
     outbox.publish()

@@ -1,4 +1,4 @@
-"""What a run says about the events that it did not send, and when a loop says it."""
+"""The report of a run about the events that it did not send, and the moments when a loop reports them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOO_LARGE = "MSG_SIZE_TOO_LARGE: Broker: Message size too large"
 
 @contextmanager
 def locked_row(outbox, id_):
-    """Another session holds a row of the outbox."""
+    """Lock a row of the outbox in another session and yield the session's pid."""
     with outbox.engine.connect() as other:
         other.exec_driver_sql("SET application_name = 'psql'")
         pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
@@ -32,12 +32,12 @@ def locked_row(outbox, id_):
 
 
 def told(report):
-    """Each cause of a report: its reason, how many events wait, and the event that blocks."""
+    """Return each cause in a report: its reason, the number of waiting events, and the blocking event."""
     return {(each.reason.value, each.events, each.event_id) for each in report.obstacles.blockers}
 
 
 def dead_first(outbox, _mock_kafka):
-    """A payment whose first event is dead, two behind it, and an event of another payment."""
+    """Insert a payment whose first event is dead, two events behind it, and an event of another payment."""
     blocker = outbox.add("k", age=60, retry_count=5, last_error=TOO_LARGE)
     outbox.add("k", FAILED, age=50)
     outbox.add("k", age=40)
@@ -46,27 +46,27 @@ def dead_first(outbox, _mock_kafka):
 
 
 def dead_first_released(outbox, mock_kafka):
-    """The same, and dead events block nothing."""
+    """Insert the same events. With ``--on-dead release`` dead events do not block."""
     dead_first(outbox, mock_kafka)
     return {}, {"on_dead": OnDead.RELEASE}
 
 
 def dead_with_nothing_behind_it(outbox, _mock_kafka):
-    """A dead event holds nothing back by itself."""
+    """Insert a dead event that blocks no other event."""
     outbox.add("k", age=60, retry_count=5)
     outbox.add("other")
     return {}, {}
 
 
 def retry_not_due(outbox, _mock_kafka):
-    """An event that failed four times a moment ago, and one behind it."""
+    """Insert an event that failed four times a moment ago, and an event behind it."""
     blocker = outbox.add("r", retry_count=4, last_error="INVALID_REQUEST: no")
     outbox.add("r")
     return {"retry_later": (2, blocker)}, {}
 
 
 def failed_now(outbox, mock_kafka):
-    """An event that fails in this run counts as retried; the one behind it is held."""
+    """Insert an event that fails in this run, and an event behind it, which waits."""
     blocker = outbox.add("k", age=60)
     outbox.add("k", age=50)
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
@@ -74,7 +74,7 @@ def failed_now(outbox, mock_kafka):
 
 
 def topic_missing(outbox, mock_kafka):
-    """Three events of a type whose topic is missing, and one of another type behind one of them."""
+    """Insert three events of a type whose topic is missing, and an event of another type behind one of them."""
     outbox.insert(2, event_type=FAILED)
     outbox.add("k", FAILED, age=60)
     outbox.add("k", age=50)
@@ -83,14 +83,14 @@ def topic_missing(outbox, mock_kafka):
 
 
 def type_left_out(outbox, _mock_kafka):
-    """With --type: an earlier event of another type."""
+    """Insert an event behind an earlier event of a type that --type leaves out."""
     blocker = outbox.add("k", CANCELLED, age=60)
     outbox.add("k", age=50)
     return {"other_type": (1, blocker)}, {"types": (COMPLETED,)}
 
 
 def two_blocks_of_one_payment(outbox, _mock_kafka):
-    """The earliest block counts, and each event once."""
+    """Insert two dead events of one payment and an event behind them. The earliest block counts."""
     blocker = outbox.add("k", age=60, retry_count=5)
     outbox.add("k", age=50, retry_count=5)
     outbox.add("k", age=40)
@@ -105,8 +105,11 @@ CASES = [
 
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_a_run_names_what_holds_events_back(case, shards, outbox, mock_kafka):
-    """Reason, blocking event and number of events; `held` is their sum, and the run is partly done if there are any."""
+def test_a_run_reports_each_block_and_the_number_of_waiting_events(case, shards, outbox, mock_kafka):
+    """The report has the reason, the blocking event and the number of events.
+
+    A run with waiting events is partly done.
+    """
     expected, options = case(outbox, mock_kafka)
     report = outbox.publish(shards=shards, **options)
     assert told(report) == {(reason, events, id_) for reason, (events, id_) in expected.items()}
@@ -116,8 +119,8 @@ def test_a_run_names_what_holds_events_back(case, shards, outbox, mock_kafka):
 
 
 @pytest.mark.parametrize("case", [dead_first, retry_not_due, type_left_out, two_blocks_of_one_payment])
-def test_a_preview_names_what_a_run_would_hold_back(case, outbox, mock_kafka):
-    """The same as the run that follows, and nothing is claimed for it."""
+def test_a_preview_reports_the_same_blocks_as_the_run(case, outbox, mock_kafka):
+    """The preview claims no event, and the following run reports the same blocks."""
     _, options = case(outbox, mock_kafka)
     before = outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id")
     preview = preview_outbox(outbox.engine, PublishOptions(**options))
@@ -128,8 +131,8 @@ def test_a_preview_names_what_a_run_would_hold_back(case, outbox, mock_kafka):
 
 
 @pytest.mark.parametrize("others", [0, 3])
-def test_a_locked_row_is_named_with_the_session_that_has_it(outbox, others):
-    """Also if it is the only pending row: a run that could claim nothing has not emptied the outbox."""
+def test_a_run_names_the_session_that_locks_a_row(outbox, others):
+    """A run reports the session even if it can claim no event. Such a run has not emptied the outbox."""
     id_ = outbox.add("k", age=60)
     outbox.insert(others)
     with locked_row(outbox, id_) as pid:
@@ -140,8 +143,8 @@ def test_a_locked_row_is_named_with_the_session_that_has_it(outbox, others):
     assert outbox.publish().counts.published == 1
 
 
-def test_what_the_blockers_say(outbox, mock_kafka):
-    """The last error from the row, the type, and when a retry is due; an error of this run as it was met."""
+def test_a_block_has_the_error_and_the_time_of_the_retry(outbox, mock_kafka):
+    """The report has the row's last error, the event type and, for a retry, the seconds until it is due."""
     dead_first(outbox, mock_kafka)
     retry_not_due(outbox, mock_kafka)
     by_reason = {each.reason.value: each for each in outbox.publish().obstacles.blockers}
@@ -151,8 +154,8 @@ def test_what_the_blockers_say(outbox, mock_kafka):
     assert by_reason["retry_later"].detail == "INVALID_REQUEST: no"
 
 
-def test_the_first_twenty_causes_are_named_and_every_event_is_counted(outbox):
-    """The causes with the most events come first."""
+def test_a_run_names_twenty_causes_and_counts_every_waiting_event(outbox):
+    """The report begins with the causes that have the most waiting events."""
     for number in range(30):
         outbox.add(f"k{number}", age=60, retry_count=5)
         outbox.insert(1)
@@ -163,8 +166,8 @@ def test_the_first_twenty_causes_are_named_and_every_event_is_counted(outbox):
     assert [each.events for each in obstacles.blockers] == [3] * 10 + [2] * 10
 
 
-def test_held_events_are_counted_once_however_often_they_are_met(outbox):
-    """A loop reads everything again every half minute."""
+def test_a_loop_counts_each_waiting_event_once(outbox):
+    """A loop finds the same waiting event at each rescan and still counts it once."""
     outbox.add("k", age=60, retry_count=5)
     outbox.add("k", age=50)
     clockwork = Clockwork(waits=200)
@@ -173,8 +176,8 @@ def test_held_events_are_counted_once_however_often_they_are_met(outbox):
     assert report.counts.held == 1
 
 
-def test_what_was_tried_again_with_success_is_not_partly_done(outbox, mock_kafka):
-    """Nobody waits any more: the run counts the failure as retried, and holds nothing against the result."""
+def test_a_run_whose_retry_succeeded_is_not_partly_done(outbox, mock_kafka):
+    """The run counts the failure as retried. No event waits at its end."""
     outbox.add("k")
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     report = outbox.run(Clockwork(waits=20), loop=True)
@@ -182,7 +185,7 @@ def test_what_was_tried_again_with_success_is_not_partly_done(outbox, mock_kafka
 
 
 class Heard:
-    """The causes that a loop told, in order."""
+    """A record of the causes that a loop reported, in order."""
 
     def __init__(self, clockwork):
         self.clockwork, self.said = clockwork, []
@@ -196,27 +199,27 @@ class Heard:
 
     @property
     def causes(self):
-        """Without the times."""
+        """The reported causes without their times."""
         return [causes for _, causes in self.said]
 
 
 def loop(outbox, clockwork, **options):
-    """Run a loop by a clockwork, and return what it told."""
+    """Run a loop by a clockwork, and return what it reported."""
     heard = Heard(clockwork)
     outbox.run(clockwork, observer=heard.observer, loop=True, **options)
     return heard
 
 
-def test_a_loop_without_obstacles_tells_and_asks_nothing(outbox):
-    """A healthy loop looks only once, for its report."""
+def test_a_loop_without_blocked_events_reports_no_cause(outbox):
+    """If no event is blocked, a loop reports nothing to its observer."""
     outbox.insert(5)
     looks = []
     heard = loop(outbox, Clockwork(waits=60, at={30: lambda: looks.append(outbox.insert(2))}))
     assert heard.said == []
 
 
-def test_a_loop_says_at_once_that_a_topic_is_missing_and_that_it_is_back(outbox, mock_kafka):
-    """Before it met an event of that type, once, and again when events flow."""
+def test_a_loop_reports_a_missing_topic_at_once(outbox, mock_kafka):
+    """The loop reports the topic before it has an event of that type, and reports again when the topic is back."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     clockwork = Clockwork(waits=110, at={40: lambda: mock_kafka.fail_topic("payment.completed", 0)})
     heard = loop(outbox, clockwork)
@@ -224,16 +227,16 @@ def test_a_loop_says_at_once_that_a_topic_is_missing_and_that_it_is_back(outbox,
     assert heard.said[0][0] < 0.1
 
 
-def test_a_loop_names_a_topic_and_the_events_that_wait_for_it(outbox, mock_kafka):
-    """The events that come later change the count, not the cause."""
+def test_a_loop_reports_the_events_that_wait_for_a_topic_once(outbox, mock_kafka):
+    """More waiting events change the count and not the cause, so the loop does not report them again."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     outbox.insert(3)
     heard = loop(outbox, Clockwork(waits=30, at={10: lambda: outbox.insert(2)}))
     assert heard.causes == [[COMPLETED, "topic"]]
 
 
-def test_a_loop_says_when_a_payment_is_blocked_and_when_it_is_free(outbox):
-    """Once for each change, however long it lasts."""
+def test_a_loop_reports_when_a_payment_is_blocked_and_when_it_is_released(outbox):
+    """The loop reports each change once, however long the block lasts."""
     blocker = outbox.add("k", age=60, retry_count=5)
 
     def replay():
@@ -244,8 +247,8 @@ def test_a_loop_says_when_a_payment_is_blocked_and_when_it_is_free(outbox):
     assert outbox.verdict() == GOOD
 
 
-def test_a_loop_says_once_that_a_partition_has_no_leader(outbox, mock_kafka):
-    """Its events are tried every two seconds and fail each time; that is one cause, however many they are."""
+def test_a_loop_reports_a_partition_without_a_leader_once(outbox, mock_kafka):
+    """The loop retries the partition's events every two seconds. All the failures together are one cause."""
     for partition in range(PARTITIONS):
         mock_kafka.set_leader("payment.completed", partition, -1)
     outbox.insert(3)
@@ -254,8 +257,8 @@ def test_a_loop_says_once_that_a_partition_has_no_leader(outbox, mock_kafka):
     assert len(heard.causes) == 1
 
 
-def test_a_loop_with_many_blocked_payments_does_not_name_each_new_one(outbox):
-    """More causes than are named are told once; the log of a bad day stays readable."""
+def test_a_loop_with_many_blocked_payments_does_not_report_each_new_one(outbox):
+    """The loop reports the first twenty causes once, so that the log stays readable."""
     for number in range(40):
         outbox.add(f"k{number}", age=60, retry_count=5)
         outbox.add(f"k{number}", age=50)
@@ -264,8 +267,8 @@ def test_a_loop_with_many_blocked_payments_does_not_name_each_new_one(outbox):
     assert heard.causes == [["dead"] * 20]
 
 
-def test_a_loop_says_who_holds_the_shard_and_when_it_is_free(outbox):
-    """After the two seconds that a batch of another publisher may take."""
+def test_a_loop_reports_a_locked_shard_and_its_release(outbox):
+    """The loop waits for two seconds before it reports the lock, because another publisher's batch may take as long."""
     with outbox.engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
         heard = loop(outbox, Clockwork(waits=30, at={25: other.rollback}))
@@ -274,8 +277,8 @@ def test_a_loop_says_who_holds_the_shard_and_when_it_is_free(outbox):
 
 
 @pytest.mark.parametrize("waits", [8, 30])
-def test_a_loop_says_once_that_the_brokers_are_away(outbox, mock_kafka, monkeypatch, waits):
-    """However many attempts fail, and with whatever words."""
+def test_a_loop_reports_unavailable_brokers_once(outbox, mock_kafka, monkeypatch, waits):
+    """The loop reports the outage once, even if later attempts fail with other texts."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.3)
     mock_kafka.down()
     outbox.insert(2)
@@ -283,8 +286,8 @@ def test_a_loop_says_once_that_the_brokers_are_away(outbox, mock_kafka, monkeypa
     assert heard.causes == [["KAFKA_UNAVAILABLE"], []]
 
 
-def test_a_loop_says_that_the_database_is_read_only(outbox):
-    """In words, and once; events flow again when it is not."""
+def test_a_loop_reports_a_read_only_database_once(outbox):
+    """The loop reports again when the database accepts writes, and then publishes the events."""
 
     def set_to(value):
         database = outbox.execute("SELECT current_database()")[0][0]
@@ -305,8 +308,8 @@ def test_a_loop_says_that_the_database_is_read_only(outbox):
     assert (report.counts.published, outbox.verdict()) == (2, GOOD)
 
 
-def test_a_stopped_loop_still_names_the_service_that_was_away(outbox, mock_kafka, monkeypatch):
-    """A stop is no failure, but nobody should read that all is well."""
+def test_a_stopped_loop_names_the_unavailable_service(outbox, mock_kafka, monkeypatch):
+    """A stop is not a failure, but the report still says that the brokers are unavailable."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.3)
     mock_kafka.down()
     report = outbox.run(Clockwork(waits=3), loop=True)
@@ -314,8 +317,8 @@ def test_a_stopped_loop_still_names_the_service_that_was_away(outbox, mock_kafka
     assert isinstance(report.obstacles.away, BrokerUnavailableError)
 
 
-def test_the_holder_of_a_shard_is_named(outbox):
-    """By its session, and by the publisher that committed there last."""
+def test_a_run_names_the_holder_of_a_locked_shard(outbox):
+    """The report has the database session and the publisher that last committed in this shard."""
     outbox.publish()
     with outbox.engine.connect() as other:
         other.exec_driver_sql("SET application_name = 'by hand'")
@@ -337,13 +340,13 @@ def test_the_holder_of_a_shard_is_named(outbox):
         (None, BrokerUnavailableError("x"), False),
     ],
 )
-def test_an_outage_is_one_cause_whatever_the_client_says_each_time(first, second, same):
-    """So a log gets one line for it. Another kind of trouble is another cause."""
+def test_an_outage_with_different_error_texts_is_one_cause(first, second, same):
+    """The log gets one line for an outage. Another kind of outage is another cause."""
     assert Obstacles(away=first).same_as(Obstacles(away=second)) is same
 
 
-def test_a_preview_beside_debezium_is_refused_like_the_run(outbox, monkeypatch):
-    """A preview of a run that cannot be made would mislead."""
+def test_a_preview_is_refused_while_debezium_publishes(outbox, monkeypatch):
+    """The run itself would be refused, so its preview would mislead the operator."""
 
     def refuse(_connection):
         message = "Debezium publishes this outbox"
@@ -355,8 +358,8 @@ def test_a_preview_beside_debezium_is_refused_like_the_run(outbox, monkeypatch):
 
 
 @pytest.mark.parametrize("endless", [True, False], ids=["loop", "drain"])
-def test_a_look_that_takes_too_long_costs_nothing_but_the_names(outbox, mock_kafka, monkeypatch, endless):
-    """Publishing goes on, a missing topic is told, and the run is still partly done."""
+def test_a_slow_search_for_blocks_does_not_stop_publishing(outbox, mock_kafka, monkeypatch, endless):
+    """If the search exceeds its limit, the run publishes the other events and still reports a missing topic."""
 
     def slow(connection, *_arguments):
         connection.exec_driver_sql("SELECT pg_sleep(5)")

@@ -39,7 +39,7 @@ class Watching(Producer):
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_a_payment_s_events_arrive_in_order(outbox, batch_size):
-    """The order holds within a batch, across batches, in one topic and across topics."""
+    """Events keep their order within a batch, across batches, in one topic and across topics."""
     for second in range(6):
         for key in ("a", "b", "c"):
             outbox.add(key, TYPES[second % 3], age=10 - second)
@@ -48,8 +48,8 @@ def test_a_payment_s_events_arrive_in_order(outbox, batch_size):
 
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
-def test_an_event_is_sent_when_all_before_it_are_committed(outbox, batch_size):
-    """Otherwise a crash could send PAYMENT_FAILED again behind PAYMENT_COMPLETED."""
+def test_an_event_is_sent_only_after_earlier_events_of_its_payment_are_committed(outbox, batch_size):
+    """If events were sent earlier, a crash could put PAYMENT_FAILED behind PAYMENT_COMPLETED."""
     for key in ("a", "b"):
         for age, event_type in ((9, FAILED), (8, CANCELLED), (7, COMPLETED)):
             outbox.add(key, event_type, age=age)
@@ -61,7 +61,7 @@ def test_an_event_is_sent_when_all_before_it_are_committed(outbox, batch_size):
 
 
 def test_payments_with_one_event_share_one_wave(outbox):
-    """If no payment has two events in a batch, the batch is sent at once."""
+    """If no payment has two events in a batch, payctl sends the whole batch at the same time."""
     outbox.insert(50)
     producer = Watching(outbox.engine, outbox.bootstrap)
     outbox.publish(producer=producer)
@@ -90,8 +90,8 @@ ERRORS = (
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("on_dead", list(OnDead))
-def test_order_survives_failures(outbox, mock_kafka, seed, on_dead):
-    """After random delivery failures no event is overtaken, lost or made up. The seed is in the test's name."""
+def test_random_delivery_failures_do_not_change_the_order(outbox, mock_kafka, seed, on_dead):
+    """After random delivery failures no event is overtaken, lost or invented. The seed is in the test's name."""
     chance = random.Random(seed)  # noqa: S311 - not for secrets
     for number in range(30):
         outbox.add(f"k{chance.randrange(6)}", chance.choice(TYPES), age=LONG_AGO - number)
@@ -139,7 +139,7 @@ def test_a_dead_event_blocks_or_releases_its_payment(outbox, on_dead, expected, 
 
 
 def test_a_shard_remembers_its_own_dead_events_only(outbox):
-    """Each of four shards remembers the dead events of its payments, and together they remember all."""
+    """Each of four shards remembers the dead events of its own payments. Together the shards remember all of them."""
     outbox.insert(40, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=3)
     run = Run(outbox.engine, outbox.producer, PublishOptions(loop=True, shards=4), clockwork, Observer(), clockwork)
@@ -150,7 +150,7 @@ def test_a_shard_remembers_its_own_dead_events_only(outbox):
 
 
 def test_too_many_dead_events_are_logged(outbox, monkeypatch, caplog):
-    """If there are more than a publisher can remember, its log says so."""
+    """A publisher remembers a bounded number of dead events and logs a warning if the database has more."""
     dead_then_two(outbox, "k")
     outbox.publish()
     assert "publish_outbox_too_many_failed" not in caplog.messages
@@ -161,7 +161,7 @@ def test_too_many_dead_events_are_logged(outbox, monkeypatch, caplog):
 
 @pytest.mark.parametrize("on_dead", list(OnDead))
 def test_an_event_that_dies_in_this_run_blocks_at_once(outbox, on_dead):
-    """The unknown type is dead, and the event behind it in the same batch waits or is published."""
+    """An event of an unknown type dies, and --on-dead decides about the event behind it in the same batch."""
     first = outbox.add("k", "REFUND_MADE", age=30)
     second = outbox.add("k", COMPLETED, age=20)
     outbox.publish(on_dead=on_dead)
@@ -170,7 +170,7 @@ def test_an_event_that_dies_in_this_run_blocks_at_once(outbox, on_dead):
 
 
 def test_a_replayed_dead_event_goes_before_the_events_that_it_blocked(outbox):
-    """When the event is pending again, its payment continues in order."""
+    """When the event is pending again, the publisher sends it and then the payment's later events."""
     ids = dead_then_two(outbox, "k")
     outbox.publish()
     outbox.execute('UPDATE outbox SET "retryCount" = 0 WHERE id = %(id)s', id=ids[0])
@@ -179,7 +179,7 @@ def test_a_replayed_dead_event_goes_before_the_events_that_it_blocked(outbox):
 
 
 def test_an_event_behind_a_retry_and_a_dead_event_waits_for_both(outbox, mock_kafka):
-    """The retry succeeded, and the dead event between still blocks."""
+    """Even after the first event's retry succeeded, the dead event behind it still blocks the last one."""
     retried = outbox.add("k", COMPLETED, age=LONG_AGO, retry_count=1)
     dead = outbox.add("k", FAILED, age=LONG_AGO - 1, retry_count=5)
     last = outbox.add("k", COMPLETED, age=LONG_AGO - 2)
@@ -191,7 +191,7 @@ def test_an_event_behind_a_retry_and_a_dead_event_waits_for_both(outbox, mock_ka
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_an_excluded_type_blocks_its_payments(outbox, batch_size):
-    """``--type PAYMENT_COMPLETED`` sends no completed event before its payment's pending failed event."""
+    """With ``--type PAYMENT_COMPLETED`` no completed event is sent before its payment's pending failed event."""
     held_back = outbox.add("k", FAILED, age=30)
     behind = outbox.add("k", COMPLETED, age=20)
     before = outbox.add("m", COMPLETED, age=30)
@@ -205,14 +205,14 @@ def test_an_excluded_type_blocks_its_payments(outbox, batch_size):
 
 
 def test_with_a_type_only_existing_events_are_sent(outbox):
-    """An event that is written later could be behind an event of another type."""
+    """With --type, an event that is written during the run is not sent, because it may be behind another type."""
     late = outbox.add("k", COMPLETED, age=-5)
     assert outbox.publish(types=(COMPLETED,)).counts.published == 0
     assert outbox.row(late).state == "pending"
 
 
 def test_the_replaced_service_s_rows_are_not_sent_again(outbox):
-    """``"publishedAt"`` without ``published`` means that they were sent."""
+    """The replaced service had sent each row with ``"publishedAt"`` and without ``published``."""
     outbox.insert(20, state="sent_unmarked")
     outbox.insert(3)
     report = outbox.publish()
@@ -221,7 +221,7 @@ def test_the_replaced_service_s_rows_are_not_sent_again(outbox):
 
 
 def test_a_replayed_event_keeps_its_identity(outbox):
-    """Same event id, key, value, topic and partition; a header names the replay."""
+    """A replayed message has the same event id, key, value, topic and partition. A header names the replay."""
     id_ = outbox.add("k")
     outbox.publish()
     outbox.execute('UPDATE outbox SET published = false, "publishedAt" = NULL WHERE id = %(id)s', id=id_)
@@ -234,8 +234,8 @@ def test_a_replayed_event_keeps_its_identity(outbox):
     assert second.headers == (*first.headers, ("replayRunId", b"run-1"))
 
 
-def test_ties_are_broken_by_id_in_code_points(outbox):
-    """Within a millisecond the id decides, the same for PostgreSQL and for payctl, whatever the collation."""
+def test_events_of_one_millisecond_are_ordered_by_id_in_code_points(outbox):
+    """PostgreSQL and payctl order the ids alike in any collation."""
     ids = ["a", "B", "_", "é", "Z", "z", "0"]
     for id_ in ids:
         outbox.add("k", id=id_)

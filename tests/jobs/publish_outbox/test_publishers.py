@@ -25,7 +25,7 @@ def enter(connection, shard=0, shards=1, lane=0, owner="somebody"):
 
 @pytest.mark.parametrize("lane", [0, 1])
 def test_a_second_publisher_reports_locked(outbox, lane):
-    """After two seconds the second publisher gives up, whichever lock the first one holds, and claims nothing."""
+    """After two seconds the second publisher gives up without a claim, whichever of the two locks is held."""
     outbox.insert(5)
     clockwork = Clockwork()
     with outbox.engine.connect() as other:
@@ -38,7 +38,7 @@ def test_a_second_publisher_reports_locked(outbox, lane):
 
 
 def test_the_next_publisher_enters_as_soon_as_the_first_is_gone(outbox):
-    """The locks end with the first publisher's connection, however it ended."""
+    """The locks end with the first publisher's connection, even if the publisher was killed."""
     outbox.insert(5)
     with outbox.engine.connect() as other:
         enter(other)
@@ -50,7 +50,7 @@ def test_the_next_publisher_enters_as_soon_as_the_first_is_gone(outbox):
 
 @pytest.mark.parametrize(("theirs", "ours"), [(1, 2), (2, 1), (4, 2), (64, 1)])
 def test_publishers_with_different_numbers_of_shards_exclude_each_other(outbox, theirs, ours):
-    """One payment could be in shard 0 of 2 and in shard 3 of 4."""
+    """One payment could be in shard 0 of 2 and in shard 3 of 4, so only one of the two publishers may run."""
     outbox.insert(5)
     with outbox.engine.connect() as other:
         enter(other, shard=theirs - 1, shards=theirs)
@@ -74,8 +74,8 @@ def test_a_shard_that_is_taken_does_not_stop_the_others(outbox):
     assert outbox.verdict() == GOOD
 
 
-def test_a_loop_that_is_kept_out_looks_ever_more_rarely(outbox):
-    """A loop that cannot get its shard polls less and less, even if it remembers a retry that is due."""
+def test_a_loop_that_gets_no_lock_polls_at_growing_intervals(outbox):
+    """A loop without its shard's lock polls less and less often, even if it remembers a retry that is due."""
     outbox.add("k", age=3.0, retry_count=1)
     with outbox.engine.connect() as other:
         clockwork = Clockwork(waits=40, at={1: lambda: enter(other)})
@@ -86,8 +86,8 @@ def test_a_loop_that_is_kept_out_looks_ever_more_rarely(outbox):
 
 @pytest.mark.parametrize("publishers", [1, 2, 4])
 @pytest.mark.parametrize("shards", [1, 2, 4])
-def test_publishers_at_once_send_everything_once_and_in_order(outbox, mock_kafka, publishers, shards):
-    """The result is right for any number of publishers and with random delivery failures."""
+def test_concurrent_publishers_send_every_event_once_and_in_order(outbox, mock_kafka, publishers, shards):
+    """The result is right for any number of publishers, also with random delivery failures."""
     for age in (OLD, OLD / 2, OLD / 4, NEW):
         outbox.insert(20, event_type=FAILED, aggregates=9, age=age)
         outbox.insert(20, event_type=COMPLETED, aggregates=7, age=age)
@@ -111,7 +111,7 @@ def test_publishers_at_once_send_everything_once_and_in_order(outbox, mock_kafka
 
 
 def test_two_loops_share_the_shards(outbox, mock_kafka):
-    """Both loops get work while there is work."""
+    """While there is work, each loop gets some of the shards."""
     outbox.insert(1500, age=OLD)
     stop = threading.Event()
     together = threading.Barrier(2)
@@ -142,8 +142,8 @@ def test_two_loops_share_the_shards(outbox, mock_kafka):
     assert outbox.verdict() == GOOD
 
 
-def test_a_batch_is_committed_only_when_the_other_connection_has_its_lock(outbox):
-    """A newcomer that is being refused holds that lock, so the batch stays open until the newcomer leaves."""
+def test_a_batch_is_committed_only_if_the_other_connection_has_its_lock(outbox):
+    """A second publisher holds that lock while it is refused, so the batch stays open until it has left."""
     outbox.insert(30, age=OLD)
     lock = shard_lock.keeping(0, 1, 1)
     newcomers, reports = [], []
@@ -167,9 +167,9 @@ def test_a_batch_is_committed_only_when_the_other_connection_has_its_lock(outbox
 
 @pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (1, 3), (2, 1), (3, 2)])
 def test_a_returning_publisher_reads_what_another_one_changed(outbox, mock_kafka, ours, theirs):
-    """An event died at another publisher. The returning publisher does not send the events behind it.
+    """An event died at another publisher, which may have another number of shards.
 
-    Also if the other publisher has another number of shards.
+    The returning publisher reads that, and sends no event behind the dead one.
     """
     poison, behind = [], []
 
@@ -187,7 +187,7 @@ def test_a_returning_publisher_reads_what_another_one_changed(outbox, mock_kafka
 
 
 def test_alternating_publishers_keep_the_order(outbox, mock_kafka):
-    """Two loops take turns. The one that enters starts from the pending events and not from its cached state."""
+    """Two loops take turns. A loop that gets the lock reads the pending events and does not use its cached state."""
     stop = threading.Event()
     producers = [new_producer(mock_kafka.bootstrap) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
@@ -207,8 +207,8 @@ def test_alternating_publishers_keep_the_order(outbox, mock_kafka):
 
 
 @pytest.mark.parametrize(("waits", "age"), [(20, 3600), (60, 0)])
-def test_an_idle_loop_shows_that_it_lives_every_half_minute(outbox, waits, age):
-    """Its instant in payctl.publishers is renewed at each rescan, and not at each pass. Its name stays."""
+def test_an_idle_loop_renews_its_heartbeat_at_each_rescan(outbox, waits, age):
+    """The heartbeat in payctl.publishers is renewed every half minute, and not at each poll."""
     names = []
 
     def grow_old():
@@ -224,8 +224,8 @@ def test_an_idle_loop_shows_that_it_lives_every_half_minute(outbox, waits, age):
     assert seen == pytest.approx(age, abs=5)
 
 
-def test_a_renewed_name_hides_no_other_publisher(outbox):
-    """A publisher with another number of shards was here. The returning one finds that out after any renewal."""
+def test_a_heartbeat_does_not_hide_another_publisher(outbox):
+    """After any heartbeat, a returning publisher still learns that one with another number of shards has run."""
     with outbox.engine.begin() as connection:
         enter(connection, owner="us")
         shard_lock.show_life(connection, 0, 1, "us")
@@ -239,8 +239,8 @@ def test_a_renewed_name_hides_no_other_publisher(outbox):
 
 
 @pytest.mark.parametrize("taken_over", [False, True])
-def test_a_publisher_that_ends_signs_off(outbox, taken_over):
-    """So it does not seem to idle. It touches no other publisher's name."""
+def test_a_publisher_that_ends_marks_its_row_as_ended(outbox, taken_over):
+    """The doctor then does not call the publisher idle. The rows of other publishers stay unchanged."""
 
     def take_over():
         with outbox.engine.begin() as connection:

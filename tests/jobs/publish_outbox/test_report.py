@@ -26,14 +26,14 @@ def test_a_report_counts_by_type(outbox):
     assert report.oldest_pending_age_s is None
 
 
-def test_an_empty_outbox_gives_a_report(outbox):
-    """An empty outbox is no failure."""
+def test_a_run_without_events_succeeds_with_a_report(outbox):
+    """A run on an empty outbox is not a failure."""
     report = outbox.publish()
     assert (report.stopped_because, report.counts.claimed, report.counts.batches, report.lag) == ("empty", 0, 0, None)
     assert (report.partial, report.failure, report.events_per_second) == (False, None, 0.0)
 
 
-def test_lag_is_the_time_from_writing_to_the_acknowledgement(outbox):
+def test_the_lag_is_the_time_from_writing_to_the_acknowledgement(outbox):
     """The lag is measured by the database's clock, in seconds."""
     outbox.insert(100, age=timedelta(seconds=60))
     lag = outbox.publish().lag
@@ -63,7 +63,7 @@ def test_a_run_writes_one_line_to_the_log(outbox, caplog):
 
 
 def test_all_dead_events_are_counted_and_the_first_thousand_listed():
-    """A loop may run for months, so the list is bounded. The dead events of the last batch are known too."""
+    """A loop may run for months, so the list has a limit. The report also has the dead events of the last batch."""
     counts = PublishCounts()
     for number in range(7):
         died = [DeadEvent(f"{number}-{index}", "k", COMPLETED, "e") for index in range(300)]
@@ -98,7 +98,7 @@ def test_a_preview_counts_and_changes_nothing(outbox):
 
 
 @given(st.lists(st.integers(0, 5000), max_size=30))
-def test_a_sample_of_lags_is_bounded_and_fair(batches):
+def test_a_sample_of_lags_is_bounded_and_evenly_spaced(batches):
     """The sample keeps a few thousand lags of any number of events, at equal distances."""
     sample, number = LagSample(), 0
     for count in batches:

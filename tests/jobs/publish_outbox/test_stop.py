@@ -12,13 +12,13 @@ from ticketbottle_payctl.jobs.publish_outbox import Observer
 
 @pytest.fixture
 def patience(monkeypatch):
-    """Set the seconds that a batch gets after a stop to 1. In production it is 5."""
+    """Set the seconds that an open batch gets after a stop to 1. In production the limit is 5."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 1.0)
     return 1.0
 
 
 @pytest.mark.parametrize("loop", [False, True])
-def test_a_stop_before_the_start_does_nothing(outbox, mock_kafka, loop):
+def test_a_publisher_that_is_stopped_before_its_start_does_nothing(outbox, mock_kafka, loop):
     """A publisher that is stopped before its start does not even contact the broker."""
     mock_kafka.down()
     outbox.insert(3)
@@ -32,7 +32,7 @@ def test_a_stop_before_the_start_does_nothing(outbox, mock_kafka, loop):
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_a_stop_between_batches_commits_what_was_sent(outbox, loop, age):
-    """After the stop nothing more is sent."""
+    """After a stop between two batches, sent events are committed and no other event is sent."""
     outbox.insert(50, age=age)
     stop = threading.Event()
     report = outbox.publish(stop=stop, loop=loop, batch_size=5, observer=Observer(on_progress=lambda _: stop.set()))
@@ -42,7 +42,7 @@ def test_a_stop_between_batches_commits_what_was_sent(outbox, loop, age):
 
 
 def test_a_stop_ends_a_wait_at_once(outbox):
-    """An idle loop does not finish its wait before it ends."""
+    """After a stop an idle loop ends without finishing its wait."""
     stop = threading.Event()
     timer = threading.Timer(1.5, stop.set)
     timer.start()
@@ -73,7 +73,7 @@ def stop_once_sent(outbox, stop, trouble):
 
 
 def test_a_stop_in_the_middle_of_a_slow_batch_lets_it_finish(outbox, mock_kafka):
-    """The broker needs a second to answer. The batch is acknowledged and committed."""
+    """The broker acknowledges within a second after the stop, and payctl commits the batch."""
     outbox.insert(5)
     stop = threading.Event()
     thread = stop_once_sent(outbox, stop, lambda: None)
@@ -84,8 +84,8 @@ def test_a_stop_in_the_middle_of_a_slow_batch_lets_it_finish(outbox, mock_kafka)
     assert outbox.verdict() == GOOD
 
 
-def test_a_stop_in_the_middle_of_a_lost_batch_gives_it_back(outbox, mock_kafka, patience):
-    """The broker went away. After a few seconds every event is pending again and unchanged, and the run ends."""
+def test_a_stop_during_a_broker_outage_rolls_the_batch_back(outbox, mock_kafka, patience):
+    """After a few seconds every event of the batch is pending and unchanged, and the run ends."""
     outbox.insert(5)
     stop = threading.Event()
     thread = stop_once_sent(outbox, stop, mock_kafka.down)
@@ -97,7 +97,7 @@ def test_a_stop_in_the_middle_of_a_lost_batch_gives_it_back(outbox, mock_kafka, 
 
 
 def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
-    """A run ends at its deadline even if the broker hangs, because the calling function has its own time limit."""
+    """A run ends at its deadline even if the broker hangs, because Lambda ends the function at its own limit."""
     outbox.insert(5)
     report = outbox.publish(
         budget=timedelta(seconds=0.5), observer=Observer(on_ready=lambda: mock_kafka.set_rtt(60_000))
@@ -109,8 +109,8 @@ def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
 
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
-def test_a_deadline_is_kept_between_batches(outbox, loop, age):
-    """The open batch is finished, and no other batch is started."""
+def test_no_batch_starts_after_the_deadline(outbox, loop, age):
+    """At the deadline the run finishes the open batch and starts no other one."""
     outbox.insert(30, age=age)
     clockwork = Clockwork()
 
@@ -125,8 +125,8 @@ def test_a_deadline_is_kept_between_batches(outbox, loop, age):
     assert report.counts.published == outbox.states().count("published") == len(outbox.messages())
 
 
-def test_a_loop_with_a_budget_ends_with_it(outbox):
-    """A loop with a budget ends at its deadline, as in the scheduled function."""
+def test_a_loop_with_a_time_limit_ends_at_its_deadline(outbox):
+    """The scheduled function runs its loop with such a limit."""
     outbox.insert(3)
     report = outbox.run(Clockwork(), budget=timedelta(seconds=50), loop=True)
     assert (report.stopped_because, report.counts.published, report.failure) == ("deadline", 3, None)
@@ -137,7 +137,7 @@ def test_a_loop_with_a_budget_ends_with_it(outbox):
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_max_batches_is_exact(outbox, most, loop, age):
-    """Nothing more is sent or marked, although the next batches are claimed while one is sent."""
+    """A run with --max-batches sends and marks no other batch, although it finds the next ones in advance."""
     outbox.insert(50, age=age)
     report = outbox.publish(max_batches=most, batch_size=5, loop=loop)
     assert (report.stopped_because, report.counts.batches, report.counts.published) == ("max_batches", most, most * 5)
@@ -145,8 +145,8 @@ def test_max_batches_is_exact(outbox, most, loop, age):
     assert len(outbox.messages()) == most * 5
 
 
-def test_a_slow_broker_is_no_failure(outbox, mock_kafka):
-    """The publisher waits for slow answers, at the first probe too."""
+def test_a_slow_broker_is_not_a_failure(outbox, mock_kafka):
+    """The publisher waits for slow answers, also at its first probe."""
     mock_kafka.set_rtt(300)
     outbox.insert(5)
     producer = new_producer(mock_kafka.bootstrap)

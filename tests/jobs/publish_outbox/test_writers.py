@@ -1,4 +1,4 @@
-"""Every writer of outbox rows, delayed at each of its steps, while a publisher drains newer events."""
+"""Every writer of outbox rows is delayed at each of its steps, while a publisher drains newer events."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def files_with(condition):
     return {path.relative_to(PACKAGE).as_posix() for path in files if condition(path)}
 
 
-def test_every_writer_is_walked():
-    """This test fails if a new file imports the write statement or a new statement makes events pending."""
+def test_every_writer_of_outbox_rows_is_tested():
+    """A new file that imports the write statement, or a new statement that makes events pending, fails this test."""
     statement = "ticketbottle_payctl.store.payments.settle"
     assert files_with(lambda path: any(name.startswith(statement) for name in imports(path))) == WRITERS.keys()
     inserts = files_with(lambda path: "insert into outbox" in path.read_text("utf-8").lower())
@@ -155,8 +155,8 @@ def keep_adding(outbox, stop):
 
 @pytest.mark.parametrize("delayed", [before_the_write, in_the_write, beside_the_write, before_the_commit])
 @pytest.mark.parametrize("write", WRITERS.values())
-def test_an_event_is_committed_in_time_or_not_at_all(outbox, database_url, monkeypatch, write, delayed):
-    """A publisher drains newer events of other payments, and the delayed payment's two events keep their order."""
+def test_a_late_event_is_committed_in_time_or_rolled_back(outbox, database_url, monkeypatch, write, delayed):
+    """A publisher drains newer events of other payments. The delayed payment's two events keep their order."""
     shop, stop = Shop(engine_of(database_url)), threading.Event()
     payment = shop.payment("momo")
     publisher = threading.Thread(target=lambda: outbox.publish(stop=stop, loop=True))
@@ -191,8 +191,8 @@ def logical(postgres):
 
 
 @pytest.mark.usefixtures("logical")
-def test_a_cut_over_sends_what_is_committed_late(outbox, mock_kafka):
-    """An old event that is committed while the slot is created is sent before its payment's next event."""
+def test_a_cut_over_sends_an_event_that_is_committed_late(outbox, mock_kafka):
+    """An old event that commits while the slot is created is sent before its payment's next event."""
     mock_kafka.create_topic(UNROUTABLE)
     outbox.execute("CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = 'insert')")
     follower = Follower(connection_config(KafkaSettings(outbox.bootstrap)), MARKING_GROUP, ALL_TOPICS)

@@ -1,4 +1,4 @@
-"""A plan is applied once, to exactly its rows, and everything is recorded."""
+"""A replay applies its plan once, to exactly the planned rows, and records each change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def dead(engine):
 
 
 @pytest.mark.usefixtures("dead")
-def test_dead_events_are_pending_again(outbox):
+def test_a_replay_makes_dead_events_pending_again(outbox):
     """A requeued event keeps its id and last error, and its retry count is 0."""
     ids = outbox.ids()
     report = outbox.replay()
@@ -47,8 +47,8 @@ def test_published_events_lose_both_marks(outbox, engine):
     assert outbox.rows('published, "publishedAt"') == [(False, None)] * 2
 
 
-def test_a_published_event_in_a_plan_needs_a_permission_of_its_own(outbox, engine):
-    """The plan alone does not give it: without it such an event is skipped, and the others are requeued."""
+def test_a_replay_skips_published_events_without_a_separate_permission(outbox, engine):
+    """Even if a plan has a published event, the replay skips it without the permission and requeues the others."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published")
         insert_events(connection, 1, state="dead")
@@ -60,7 +60,7 @@ def test_a_published_event_in_a_plan_needs_a_permission_of_its_own(outbox, engin
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_run_and_each_row_are_on_record(outbox):
+def test_a_replay_records_its_run_and_each_row(outbox):
     """The record has the actor, the reason and the options, and each row before and after."""
     report = outbox.replay()
     run = outbox.run(report.run_id)
@@ -74,8 +74,8 @@ def test_a_run_and_each_row_are_on_record(outbox):
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_message_carries_the_run_that_asked_for_it(outbox, publish, mock_kafka, read_all):
-    """A replayed message has its old event id and a header with the id of the latest run."""
+def test_a_replayed_message_has_the_id_of_its_replay(outbox, publish, mock_kafka, read_all):
+    """The message has its old event id and a header with the id of the latest run."""
     event_id = outbox.ids()[0]
     run_ids = []
     for _ in range(2):
@@ -98,7 +98,7 @@ def test_a_message_carries_the_run_that_asked_for_it(outbox, publish, mock_kafka
     ],
 )  # fmt: skip
 def test_a_row_that_changed_since_the_plan_is_skipped_and_reported(outbox, meanwhile, outcome, reason):
-    """A row that was changed is skipped even if it has the same values again."""
+    """A row that was written after the plan is skipped, even if it has the same values again."""
     plan, event_id = outbox.plan(), outbox.ids()[2]
     outbox.execute(meanwhile, id=event_id)
     before = outbox.rows("*", f"id = '{event_id}'")
@@ -109,8 +109,8 @@ def test_a_row_that_changed_since_the_plan_is_skipped_and_reported(outbox, meanw
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_changed_row_whose_place_was_taken_by_another_is_not_mistaken(outbox, engine, database_url):
-    """After a vacuum another event may have the physical position of a planned one."""
+def test_an_event_in_a_planned_row_s_physical_place_is_not_requeued(outbox, engine, database_url):
+    """After a vacuum another event may have the physical position of a planned event. The replay skips it."""
     plan, ids = outbox.plan(), outbox.ids()
     outbox.execute("DELETE FROM outbox WHERE id = ANY(%(ids)s)", ids=ids)
     session = psycopg2.connect(database_url)
@@ -125,7 +125,7 @@ def test_a_changed_row_whose_place_was_taken_by_another_is_not_mistaken(outbox, 
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_row_that_another_session_holds_is_a_failure_not_a_wait(outbox, engine):
+def test_a_replay_does_not_wait_for_a_locked_row(outbox, engine):
     """A row that a publisher has claimed counts as failed, and a later replay requeues it."""
     plan, event_id = outbox.plan(), outbox.ids()[1]
     with engine.connect() as holder, holder.begin():
@@ -137,7 +137,7 @@ def test_a_row_that_another_session_holds_is_a_failure_not_a_wait(outbox, engine
 
 
 def test_an_event_superseded_after_the_plan_is_skipped(outbox, engine):
-    """The event is skipped if its payment is completed between plan and replay."""
+    """A replay skips the event if its payment became COMPLETED after the plan was made."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED")
         insert_payments_of_events(connection)
@@ -148,8 +148,8 @@ def test_an_event_superseded_after_the_plan_is_skipped(outbox, engine):
     assert outbox.replay(plan, allowed).requeued == 2
 
 
-def test_what_the_plan_left_out_is_on_record_too(outbox, engine):
-    """Events that the plan left out are recorded with their reason, before the changed rows."""
+def test_a_replay_records_the_events_that_its_plan_leaves_out(outbox, engine):
+    """The record has each of these events with its reason, before the changed rows."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
     report = outbox.replay(outbox.plan(Selector(ids=(*outbox.ids(), "nowhere"))))
@@ -186,8 +186,8 @@ def test_two_replays_of_one_plan_requeue_each_event_once(outbox, engine):
     assert outbox.states() == (2000, 0, 0)
 
 
-def test_replaying_beside_a_publisher_loses_and_doubles_nothing(outbox, engine, publish, mock_kafka, read_all):
-    """Each dead event is sent once, in the order of its payment, while a publisher is running."""
+def test_a_replay_during_publishing_sends_each_event_once(outbox, engine, publish, mock_kafka, read_all):
+    """While a publisher is running, each dead event is sent once and in the order of its payment."""
     with engine.begin() as connection:
         insert_events(connection, 1500, state="dead", aggregates=300)
     with ThreadPoolExecutor(1) as pool:
@@ -208,8 +208,8 @@ def test_replaying_beside_a_publisher_loses_and_doubles_nothing(outbox, engine, 
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_database_that_goes_away_says_how_to_go_on(outbox, engine):
-    """The error names the command that resumes the run, and resuming requeues the other events."""
+def test_the_error_of_a_replay_without_its_database_names_the_resume_command(outbox, engine):
+    """The database ends during the replay. The named command resumes the run and requeues the other events."""
     run_id = str(uuid4())
 
     def cut(connection, _cursor, statement, *_more):

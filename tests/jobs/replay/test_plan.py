@@ -21,7 +21,7 @@ def reasons(plan):
 
 @pytest.fixture
 def some(engine):
-    """Insert two dead events, one pending, one published and one half-marked event."""
+    """Insert two dead events, and a pending, a published and a half-marked one."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", age=3 * HOUR)
         insert_events(connection, 1, age=2 * HOUR)
@@ -31,8 +31,8 @@ def some(engine):
 
 
 @pytest.mark.usefixtures("some")
-def test_a_predicate_never_means_what_was_sent(outbox):
-    """A selector without --published never selects a published or half-marked event."""
+def test_a_selector_does_not_select_published_events_by_default(outbox):
+    """Without --published a replay selects neither published nor half-marked events."""
     plan = outbox.plan(Selector())
     assert plan.by_state == {"dead": 2, "pending": 1}
     assert plan.left_out == ()
@@ -40,8 +40,8 @@ def test_a_predicate_never_means_what_was_sent(outbox):
 
 
 @pytest.mark.usefixtures("some")
-def test_published_events_are_meant_only_when_it_is_said_twice(outbox):
-    """Published events are left out and listed unless they are also allowed."""
+def test_a_plan_has_published_events_only_if_they_are_selected_and_allowed(outbox):
+    """Selected published events are left out and listed, unless the plan also allows published events."""
     selected = Selector(published=True)
     assert set(reasons(outbox.plan(selected)).values()) == {LeftOutReason.PUBLISHED}
     allowed = outbox.plan(selected, allow_published=True)
@@ -49,7 +49,7 @@ def test_published_events_are_meant_only_when_it_is_said_twice(outbox):
 
 
 @pytest.mark.usefixtures("some")
-def test_an_event_that_was_named_is_never_left_out_silently(outbox):
+def test_a_plan_lists_each_named_event_that_it_leaves_out(outbox):
     """A named event that is published, missing or not selected is listed with its reason."""
     sent, dead = outbox.ids("published")[0], outbox.ids('"retryCount" = 5')[0]
     named = outbox.plan(Selector(ids=(sent, dead, "nowhere", dead)))
@@ -60,8 +60,8 @@ def test_an_event_that_was_named_is_never_left_out_silently(outbox):
 
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_FAILED", "PAYMENT_CANCELLED"])
-def test_a_superseded_event_is_left_out_and_named(outbox, engine, event_type):
-    """Its payment is COMPLETED, so sending the event again would release a paid customer's tickets."""
+def test_a_plan_leaves_out_and_lists_superseded_events(outbox, engine, event_type):
+    """The payment is COMPLETED. Sending its earlier failure again would release a paid customer's tickets."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type=event_type)
         insert_payments_of_events(connection)
@@ -82,8 +82,8 @@ def test_a_success_is_never_superseded(outbox, engine):
     assert outbox.plan().left_out == ()
 
 
-def test_payments_with_newer_events_are_forecast(outbox, engine):
-    """The plan counts payments with a newer event that is not in the plan."""
+def test_a_plan_counts_payments_with_newer_events(outbox, engine):
+    """The plan counts the payments that have a newer event outside of the plan."""
     with engine.begin() as connection:
         insert_events(connection, 6, state="dead", aggregates=3, age=HOUR)
     ids = outbox.ids()

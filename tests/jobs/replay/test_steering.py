@@ -1,4 +1,4 @@
-"""Canary, rate, errors, interruption, resuming and cancelling of a replay."""
+"""The canary, rate, errors, interruption, resumption and cancellation of a replay."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def dead(engine):
 
 
 @pytest.mark.usefixtures("dead")
-def test_the_rest_follows_once_the_canary_is_published(outbox, publish):
-    """The oldest events are requeued first, and the others wait until these are published."""
+def test_the_other_events_follow_after_the_canary_is_published(outbox, publish):
+    """The replay requeues the oldest events first. It requeues the others after these are published."""
     with ThreadPoolExecutor(1) as pool:
         replayed = pool.submit(outbox.replay, None, ReplayOptions(canary=4, canary_patience=SOON))
         wait_until(lambda: outbox.states() == (4, 26, 0), what="the canary to be requeued", timeout=10)
@@ -40,8 +40,8 @@ def test_the_rest_follows_once_the_canary_is_published(outbox, publish):
 
 
 @pytest.mark.usefixtures("dead")
-def test_the_wait_for_the_canary_is_told(outbox, publish):
-    """How many are published and how long it may take, and whether a publisher was seen: it published some."""
+def test_a_replay_reports_its_wait_for_the_canary(outbox, publish):
+    """Each report has the published events, the remaining time and whether a publisher has been seen."""
     told = []
 
     def on_canary(wait):
@@ -60,7 +60,7 @@ def test_the_wait_for_the_canary_is_told(outbox, publish):
 
 @pytest.mark.usefixtures("dead")
 def test_a_canary_without_a_publisher_says_that_none_is_running(outbox):
-    """Not known if nothing waited."""
+    """The report says that no publisher was seen. Without a canary it says nothing about publishers."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
     assert outbox.replay(None, options).publisher is False
     assert outbox.replay().publisher is None
@@ -68,7 +68,7 @@ def test_a_canary_without_a_publisher_says_that_none_is_running(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_canary_that_dies_stops_the_run(outbox):
-    """If a canary event is dead again, the other events are not requeued."""
+    """If a canary event becomes dead again, the replay does not requeue the other events."""
     with ThreadPoolExecutor(1) as pool:
         replayed = pool.submit(outbox.replay, None, ReplayOptions(canary=2, canary_patience=SOON))
         wait_until(lambda: outbox.states()[0] == 2, what="the canary to be requeued", timeout=10)
@@ -79,8 +79,8 @@ def test_a_canary_that_dies_stops_the_run(outbox):
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_canary_of_which_nothing_could_be_requeued_stops_the_run(outbox, engine):
-    """If all canary events are changed, locked or gone, neither the run nor its resuming touches the others."""
+def test_a_run_stops_if_no_canary_event_can_be_requeued(outbox, engine):
+    """If all canary events are changed, locked or deleted, neither the run nor a resumed run requeues the others."""
     plan, (changed, held, gone) = outbox.plan(), outbox.ids()[:3]
     outbox.execute("UPDATE outbox SET \"lastError\" = 'other' WHERE id = %(id)s", id=changed)
     outbox.execute("DELETE FROM outbox WHERE id = %(id)s", id=gone)
@@ -94,7 +94,7 @@ def test_a_canary_of_which_nothing_could_be_requeued_stops_the_run(outbox, engin
 
 
 @pytest.mark.usefixtures("dead")
-def test_errors_among_the_canary_count(outbox, engine):
+def test_errors_of_canary_events_count_towards_max_errors(outbox, engine):
     """Locked canary events count as errors and stop the run at --max-errors."""
     plan = outbox.plan()
     with engine.connect() as holder, holder.begin():
@@ -105,7 +105,7 @@ def test_errors_among_the_canary_count(outbox, engine):
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_canary_that_nobody_publishes_stops_the_run_and_can_be_resumed(outbox, engine, publish):
+def test_a_run_whose_canary_is_not_published_stops_and_can_be_resumed(outbox, engine, publish):
     """A resumed run waits for its canary again before it requeues the others."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
     report = outbox.replay(None, options)
@@ -118,7 +118,7 @@ def test_a_canary_that_nobody_publishes_stops_the_run_and_can_be_resumed(outbox,
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_rate_is_kept(outbox):
+def test_a_replay_keeps_its_rate(outbox):
     """30 events at 100 a second take at least a quarter of a second."""
     began = time.monotonic()
     report = outbox.replay(None, ReplayOptions(rate=100.0))
@@ -129,8 +129,8 @@ def test_a_rate_is_kept(outbox):
 
 
 @pytest.mark.usefixtures("dead")
-def test_time_that_went_by_unused_is_not_made_up_for(outbox):
-    """After a stall the replay does not exceed its rate to catch up."""
+def test_a_replay_does_not_exceed_its_rate_after_a_stall(outbox):
+    """After a stall the replay continues at its rate and does not catch up."""
     heard = []
 
     def stall(_decided):
@@ -143,7 +143,7 @@ def test_time_that_went_by_unused_is_not_made_up_for(outbox):
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_signal_after_the_last_event_finds_it_done(outbox):
+def test_a_replay_is_done_if_a_signal_arrives_after_its_last_event(outbox):
     """A run that has requeued all events is done, even if a signal arrives then."""
     stop = Event()
     report = outbox.replay(stop=stop, tell=lambda _decided: stop.set())
@@ -151,8 +151,8 @@ def test_a_signal_after_the_last_event_finds_it_done(outbox):
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_run_stops_itself_on_errors(outbox, engine):
-    """Locked rows count as errors, and at --max-errors the run stops."""
+def test_a_run_stops_at_max_errors(outbox, engine):
+    """Locked rows count as errors. The run stops when there are as many errors as --max-errors allows."""
     plan = outbox.plan()
     with engine.connect() as holder, holder.begin():
         holder.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")
@@ -173,8 +173,8 @@ def test_events_that_die_again_are_errors(outbox):
 
 
 @pytest.mark.usefixtures("dead")
-def test_an_interrupted_run_is_resumed_where_it_was(outbox, engine):
-    """A stop takes effect between two transactions, and no event is requeued twice."""
+def test_an_interrupted_run_is_resumed_without_requeueing_an_event_twice(outbox, engine):
+    """A stop takes effect between two transactions. The resumed run requeues only the remaining events."""
     stop = Event()
     report = outbox.replay(None, ReplayOptions(rate=10.0), stop=stop, tell=lambda _decided: stop.set())
     assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.SIGNAL, 10, 20)
@@ -187,7 +187,7 @@ def test_an_interrupted_run_is_resumed_where_it_was(outbox, engine):
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_run_cancelled_elsewhere_stops(outbox, engine):
+def test_a_run_stops_if_another_process_cancels_it(outbox, engine):
     """The run stops before its next transaction and cannot be resumed."""
     seen = []
 
@@ -203,8 +203,8 @@ def test_a_run_cancelled_elsewhere_stops(outbox, engine):
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_run_at_work_is_run_by_nobody_else(outbox, engine):
-    """A second process is refused from the first moment to the last, because it would double the rate."""
+def test_a_second_process_cannot_execute_a_running_run(outbox, engine):
+    """The second process is refused during the whole run, because two processes would double the rate."""
     run_id = "b0000000-0000-4000-8000-000000000000"
     stop, seen = Event(), []
 
@@ -221,8 +221,8 @@ def test_a_run_at_work_is_run_by_nobody_else(outbox, engine):
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_run_that_ended_without_a_word_is_not_running(outbox, engine):
-    """A run whose process has ended is interrupted and can be resumed, whatever ended it."""
+def test_a_run_whose_process_has_ended_is_interrupted(outbox, engine):
+    """The run shows as interrupted and can be resumed, even if the process was killed."""
     run_id = "c0000000-0000-4000-8000-000000000000"
 
     def fail(_decided):
@@ -235,7 +235,7 @@ def test_a_run_that_ended_without_a_word_is_not_running(outbox, engine):
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_lost_lock_does_not_hide_what_was_done(outbox):
+def test_a_run_that_loses_its_lock_still_reports_its_counts(outbox):
     """A run that loses only its lock ends with its normal report."""
     idle = "state = 'idle in transaction' AND datname = current_database() AND pid <> pg_backend_pid()"
     cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {idle}"  # noqa: S608
@@ -246,8 +246,8 @@ def test_a_lost_lock_does_not_hide_what_was_done(outbox):
 
 
 @pytest.mark.usefixtures("dead")
-def test_who_resumed_and_who_cancelled_is_recorded(outbox, engine):
-    """Each action is recorded with actor, time and reason. The first actor of the run stays the same."""
+def test_each_actor_of_a_run_is_recorded(outbox, engine):
+    """Resuming and cancelling are recorded with actor, time and reason. The run's first actor stays the same."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
     run_id = outbox.replay(None, options).run_id
     resume_run(engine, outbox.run(run_id), WHO, "the publisher is back", max_retries=5)
@@ -263,7 +263,7 @@ def test_who_resumed_and_who_cancelled_is_recorded(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_that_is_done_stays_done(outbox, engine):
-    """Resuming or cancelling a run that is done changes nothing."""
+    """Resuming or cancelling a run changes nothing if the run is done."""
     report = outbox.replay()
     assert cancel_run(engine, outbox.run(report.run_id), WHO) == 0
     assert resume_run(engine, outbox.run(report.run_id), WHO, max_retries=5).requeued == 30
@@ -271,7 +271,7 @@ def test_a_run_that_is_done_stays_done(outbox, engine):
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_options_survive_being_stored(allowed):
+def test_a_resumed_run_has_its_original_options(allowed):
     """A resumed run has the options that it was started with."""
     options = ReplayOptions(
         allow_published=allowed,
@@ -284,6 +284,6 @@ def test_options_survive_being_stored(allowed):
     assert ReplayOptions.restored(options.stored()) == options
 
 
-def test_a_run_of_an_earlier_version_keeps_the_permission_of_its_plan():
-    """Its record does not say whether published events were allowed; its plan was made with that decision."""
+def test_a_run_recorded_by_an_earlier_version_keeps_its_plan_s_permission():
+    """An older record does not say whether published events are allowed, so the plan decides."""
     assert ReplayOptions.restored({}) == ReplayOptions(allow_published=True)

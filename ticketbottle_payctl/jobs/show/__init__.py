@@ -1,4 +1,4 @@
-"""Show how an order stands, everything about it in order of time, and what to do next.
+"""Show how an order stands, everything about it in chronological order, and what to do next.
 
 ``money`` judges what was paid, ``delivery`` whether the order service was told, ``advice`` says what to type next.
 """

@@ -1,4 +1,4 @@
-"""What is shown while a replay waits for its canary, on a terminal and elsewhere, with a publisher and without one."""
+"""The output of a replay that waits for its canary, on a terminal and in a pipe, with and without a publisher."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WAITING = ["replay", "--failed", "-y", "--canary", "2", "--canary-timeout"]
 
 @pytest.fixture
 def publisher(started, database_url, mock_kafka):
-    """A publisher that idles."""
+    """Start a publisher and wait until it is idle."""
     process = started("publish-outbox", "--loop", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
     ready = b""
     wait_until(lambda: b"ready" in (ready + os.read(process.stderr.fileno(), 4096)), what="the publisher", timeout=20)
@@ -29,7 +29,7 @@ def publisher(started, database_url, mock_kafka):
 
 @pytest.fixture
 def on_terminal(database_url):
-    """Run payctl with a terminal on stderr: its exit code, its document, and what the terminal showed."""
+    """Return a function that runs payctl with a terminal on stderr. It returns the document and the terminal's text."""
 
     def run(*arguments):
         master, slave = pty.openpty()
@@ -52,8 +52,8 @@ def on_terminal(database_url):
     return run
 
 
-def test_a_terminal_shows_a_line_that_counts_down_and_says_that_no_publisher_is_running(on_terminal):
-    """How many are published and the time that is left, and how to start a publisher."""
+def test_a_terminal_shows_a_countdown_while_the_canary_waits(on_terminal):
+    """The line has the published events, the remaining time, and how to start a publisher if none is running."""
     document, shown = on_terminal(*WAITING, "4s")
     assert (document["exit_code"], document["result"]["publisher_running"]) == (10, False)
     left = [int(each) for each in re.findall(r"canary: 0 of 2 published, 0:0(\d) left", shown)]
@@ -63,8 +63,8 @@ def test_a_terminal_shows_a_line_that_counts_down_and_says_that_no_publisher_is_
     assert sum("published," in line for line in shown.split("\n")) <= 2
 
 
-def test_elsewhere_a_line_is_written_only_when_something_changes(process, database_url):
-    """One line and one log event with the same numbers, and then how to go on."""
+def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, database_url):
+    """A line and a log event have the same numbers. At the end payctl prints the commands to continue with."""
     result = process(*WAITING, "2s", DATABASE_URL=database_url)
     assert result.returncode == 10
     said = [line for line in result.stderr.splitlines() if line.startswith("canary:") and "published," in line]
@@ -76,8 +76,11 @@ def test_elsewhere_a_line_is_written_only_when_something_changes(process, databa
     assert re.search(r"then\tpayctl runs resume \S+", result.stdout)
 
 
-def test_a_publisher_that_idles_is_known_to_run(database_url, publisher, engine):
-    """It can send nothing, because another session holds the canary; nobody is told to start a second one."""
+def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, engine):
+    """Another session locks the canary, so an idle publisher cannot send it.
+
+    Payctl does not advise to start another one.
+    """
     with engine.connect() as holder, holder.begin():
         replay = subprocess.Popen(
             [*PROCESS, *WAITING, "3s"],
@@ -97,8 +100,8 @@ def test_a_publisher_that_idles_is_known_to_run(database_url, publisher, engine)
 
 
 @pytest.mark.usefixtures("publisher")
-def test_a_canary_that_is_published_lets_the_rest_follow(ask):
-    """Exit 0, and the publisher was seen."""
+def test_a_replay_continues_after_its_canary_is_published(ask):
+    """The replay exits with 0, and its document says that a publisher is running."""
     document = ask(*WAITING, "30s")
     assert (document["exit_code"], document["counts"]["requeued"]) == (0, 3)
     assert document["result"]["publisher_running"] is True

@@ -40,8 +40,8 @@ FAILED_ONCE = {"tried", "dead", "failed", "vnpay", "old"}
         (None, ["--failed"], FAILED_ONCE - {"tried"}),
     ],
 )
-def test_the_command_of_errors_selects_what_was_counted_and_nothing_else(ask, engine, selectors, expected, error):
-    """With the same selectors, healthy events and replayed events are neither counted nor requeued."""
+def test_the_advised_replay_selects_only_the_counted_events(ask, engine, selectors, expected, error):
+    """With the same selectors, `payctl errors` and the replay leave out healthy events and replayed events."""
     names = {}
     with engine.begin() as connection:
         for name, what in (
@@ -69,8 +69,8 @@ def test_the_command_of_errors_selects_what_was_counted_and_nothing_else(ask, en
     assert {names[item["id"]] for item in items} == expected
 
 
-def test_a_group_that_must_die_again_says_what_to_do_first(ask, invoke, database_url, engine):
-    """Before the replay command, and in words that name the topic."""
+def test_errors_advise_a_repair_before_a_replay_that_would_fail_again(ask, invoke, database_url, engine):
+    """For a message that is too large, payctl first says to raise the topic's limit and then advises the replay."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", last_error="MSG_SIZE_TOO_LARGE: Broker: Message size too large")
         insert_payments_of_events(connection)
@@ -94,8 +94,8 @@ def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, data
 
 
 @pytest.mark.parametrize(("superseded", "row"), [(2, "release"), (1, "replay")], ids=["all", "some"])
-def test_superseded_events_of_a_group_are_counted(ask, invoke, database_url, engine, superseded, row):
-    """A replay leaves them out. If it would leave out all of them, the command lets the later events pass instead."""
+def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url, engine, superseded, row):
+    """A replay leaves superseded events out. If all are superseded, the advised command publishes the later events."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x")
         insert_payments_of_events(connection)
@@ -114,8 +114,8 @@ def test_superseded_events_of_a_group_are_counted(ask, invoke, database_url, eng
     assert ({"replay", "release"} & set(rows), rows["superseded"][:6]) == ({row}, f"{superseded} of 2")
 
 
-def test_a_group_over_the_cap_prints_the_cap_that_it_needs(ask, engine):
-    """The command passes its own guard."""
+def test_the_advised_replay_of_a_large_group_has_its_max_affected(ask, engine):
+    """For a group over the limit, the advised command has a --max-affected that is high enough."""
     with engine.begin() as connection:
         insert_events(connection, 1001, state="dead", last_error="x")
     (group,) = ask("errors")["items"]

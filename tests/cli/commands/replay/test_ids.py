@@ -27,7 +27,7 @@ def test_ids_come_from_a_list_s_ndjson(invoke, ask, database_url, dead, tmp_path
 
 
 @pytest.mark.usefixtures("dead")
-def test_one_page_of_a_list_is_not_taken_for_all_of_it(invoke, database_url, engine):
+def test_a_truncated_list_is_refused_as_input_of_a_replay(invoke, database_url, engine):
     """A truncated list exits with 2, because its missing events would be left out silently."""
     select = ("list", "outbox", "--failed", "--type", "PAYMENT_COMPLETED", "-o", "ndjson")
     page = invoke(*select, "--limit", "2", DATABASE_URL=database_url).stdout
@@ -41,8 +41,8 @@ def test_one_page_of_a_list_is_not_taken_for_all_of_it(invoke, database_url, eng
         assert json.loads(taken.stdout)["result"]["planned"] == 3
 
 
-def test_a_list_that_broke_off_is_not_taken_for_a_whole_one(ask, dead, tmp_path):
-    """A list whose summary has an error exits with 2. In a pipe its own exit code is not visible."""
+def test_a_failed_list_is_refused_as_input_of_a_replay(ask, dead, tmp_path):
+    """A list whose summary has an error exits with 2. In a pipe the list's own exit code is not visible."""
     lines = [{"type": "item", "id": dead[0]}, {"type": "summary", "truncated": False, "error": {"code": "CONFIG"}}]
     file = tmp_path / "ids"
     file.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
@@ -58,24 +58,24 @@ def test_a_file_without_ids_is_refused(ask, tmp_path, content):
 
 
 class Recorder:
-    """An AWS client that keeps what it is given. The service itself is no part of payctl."""
+    """An AWS client that keeps the messages that payctl sends. AWS itself is not part of payctl."""
 
     def __init__(self):
         self.bodies, self.texts = [], []
 
     def send_message_batch(self, *, QueueUrl, Entries):  # noqa: N803 - the names of boto3
-        """Keep the bodies."""
+        """Keep the bodies of the messages."""
         del QueueUrl
         self.bodies += [entry["MessageBody"] for entry in Entries]
         return {}
 
     def publish(self, *, Message, **_):  # noqa: N803
-        """Keep the text."""
+        """Keep the text of the message."""
         self.texts.append(Message)
 
 
 def bodies_of(ids):
-    """The bodies of the dead-event queue's messages, as the publisher's function writes them."""
+    """Return the bodies of the dead-event queue's messages, as the publisher's function writes them."""
     client = Recorder()
     queue = DeadEventQueue("url", client=lambda _: client)
     queue.send([Pointer(each, "p", "PAYMENT_COMPLETED", 5, "MSG_SIZE_TOO_LARGE") for each in ids])
@@ -83,7 +83,7 @@ def bodies_of(ids):
 
 
 def alert_of(ids):
-    """The text of the alert topic's message, as the publisher's function writes it."""
+    """Return the text of the alert topic's message, as the publisher's function writes it."""
     client = Recorder()
     topic = AlertTopic("arn", env="prod", client=lambda _: client)
     first = Pointer(ids[0], "p", "PAYMENT_COMPLETED", 5, "MSG_SIZE_TOO_LARGE")
@@ -123,8 +123,8 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("way", ["stdin", "file"])
-def test_messages_of_the_dead_event_queue_are_ids(invoke, database_url, dead, tmp_path, form, way):
-    """As the queue holds them, as aws prints them, and as a function gets them."""
+def test_a_replay_reads_ids_from_messages_of_the_dead_event_queue(invoke, database_url, dead, tmp_path, form, way):
+    """Payctl reads each form: the body in the queue, the output of the aws command, and the event of a function."""
     content = FORMS[form](bodies_of(dead[:2]))
     file = tmp_path / "messages"
     file.write_text(content)
@@ -136,16 +136,16 @@ def test_messages_of_the_dead_event_queue_are_ids(invoke, database_url, dead, tm
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["the text of the mail", "in SQS"])
-def test_the_alert_about_one_dead_event_names_it(ask, dead, tmp_path, wrapped):
-    """The topic's message is a text for people, and its id stands on a line of its own."""
+def test_a_replay_reads_the_id_from_the_alert_about_one_dead_event(ask, dead, tmp_path, wrapped):
+    """The alert is a text for people that has the id on a separate line."""
     text = alert_of(dead[:1])
     file = tmp_path / "message"
     file.write_text(json.dumps({"Type": "Notification", "Message": text}) if wrapped else text)
     assert ask("replay", "--from-file", str(file), "-n")["result"]["planned"] == 1
 
 
-def test_an_alert_about_several_events_is_not_taken_for_one(ask, dead, tmp_path):
-    """It names only the first. The others must not be left out silently."""
+def test_an_alert_about_several_dead_events_is_refused(ask, dead, tmp_path):
+    """The alert names only the first event, so a replay from it would leave the others out silently."""
     file = tmp_path / "message"
     file.write_text(alert_of(dead[:3]))
     document = ask("replay", "--from-file", str(file), "-y")
@@ -156,15 +156,15 @@ def test_an_alert_about_several_events_is_not_taken_for_one(ask, dead, tmp_path)
     "content", ["[]", "[1]", '{"Messages": []}', '{"Messages": [{"Body": "hello"}]}', "[" * 20 + "]" * 20]
 )
 def test_messages_without_an_id_are_refused(ask, tmp_path, content):
-    """Exit 2, whatever else they have."""
+    """A file of messages without an event's id exits with 2."""
     file = tmp_path / "messages"
     file.write_text(content)
     assert ask("replay", "--from-file", str(file), "-y")["exit_code"] == 2
 
 
 @pytest.mark.parametrize("name", ["two words", " outer blanks ", "-begins-with-a-hyphen", "it's $(odd)", "--failed"])
-def test_an_id_is_opaque_text(invoke, engine, database_url, name):
-    """The payment service writes the ids. The command that `show` prints replays the event, whatever its id."""
+def test_an_event_with_an_unusual_id_can_be_replayed(invoke, engine, database_url, name):
+    """The payment service chooses the ids. The command that `show` prints replays an event with any id."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="INVALID_REQUEST: x")
         connection.exec_driver_sql("UPDATE outbox SET id = %(id)s", {"id": name})
@@ -176,8 +176,8 @@ def test_an_id_is_opaque_text(invoke, engine, database_url, name):
 
 
 @pytest.mark.parametrize("line", ["two words", '{"id": " outer blanks "}'])
-def test_an_id_with_a_blank_can_stand_in_a_file(ask, engine, tmp_path, line):
-    """As a line of its own, or in the ndjson of a list."""
+def test_a_file_may_contain_an_id_with_a_space(ask, engine, tmp_path, line):
+    """The id is a line of its own, or a value in the ndjson of a list."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
         name = json.loads(line)["id"] if line[0] == "{" else line

@@ -1,4 +1,4 @@
-"""An order code or a payment that was given as the id of an event, and the command that was meant."""
+"""A replay of an order code or a payment id that was given as an event's id. Payctl advises the intended command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def orders(engine):
-    """The order code, payment and event of each state."""
+    """Return a function that inserts an order and returns its order code, payment id and event id."""
 
     def made(state):
         with engine.begin() as connection:
@@ -28,8 +28,10 @@ def orders(engine):
 
 @pytest.mark.parametrize(("which", "option"), [(0, "--order-code"), (1, "--aggregate")], ids=["order code", "payment"])
 @pytest.mark.parametrize("looks", [[], ["-n"]], ids=["replay", "dry run"])
-def test_the_command_that_was_meant_is_printed_and_works(ask, invoke, database_url, orders, which, option, looks):
-    """Exit 8 and a cross, never a tick over nothing. The command replays the events that were meant."""
+def test_a_replay_of_an_order_code_as_event_id_advises_a_working_command(
+    ask, invoke, database_url, orders, which, option, looks
+):
+    """The replay exits with 8 and a cross. The advised command replays the events of the order or payment."""
     name = orders("dead")[which]
     document = ask("replay", name, "-y", *looks)
     assert (document["exit_code"], document["result"]["meant"]) == (8, f"payctl replay {option} {name}")
@@ -41,15 +43,15 @@ def test_the_command_that_was_meant_is_printed_and_works(ask, invoke, database_u
     assert ask(*shlex.split(document["result"]["meant"])[1:], "-y")["counts"]["requeued"] == 1
 
 
-def test_an_order_without_an_event_to_replay_is_shown_instead(ask, orders):
-    """A replay of its published event would match nothing again: the reader must not be sent in a circle."""
+def test_for_an_order_without_a_dead_event_payctl_advises_show(ask, orders):
+    """A replay would find no event again, so payctl advises `payctl show` with the order code."""
     name = orders("published")[0]
     document = ask("replay", name, "-y")
     assert (document["exit_code"], document["result"]["meant"]) == (8, f"payctl show {name}")
 
 
-def test_ids_and_order_codes_together_do_what_they_can(invoke, database_url, orders):
-    """Exit 6: the event is requeued, and the order code's command stands below."""
+def test_a_replay_of_an_event_id_and_an_order_code_requeues_the_event(invoke, database_url, orders):
+    """The exit code is 6, and the output ends with the command for the order code."""
     event, name = orders("dead")[2], orders("dead")[0]
     result = invoke("replay", event, name, "-y", DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout[:19]) == (6, "!  1 event requeued")
@@ -57,16 +59,16 @@ def test_ids_and_order_codes_together_do_what_they_can(invoke, database_url, ord
     assert result.stdout.splitlines()[-1] == f"  payctl replay --order-code {name}"
 
 
-def test_an_order_code_that_no_payment_has_is_not_found(ask, invoke, database_url):
-    """It ended with a tick before, as if there were nothing to do."""
+def test_a_replay_of_an_unknown_order_code_exits_with_8(ask, invoke, database_url):
+    """The first line has a cross and says that no payment has the order code."""
     assert ask("replay", "--order-code", "TB-TYPO", "-y")["exit_code"] == 8
     lines = invoke("replay", "--order-code", "TB-TYPO", "-y", DATABASE_URL=database_url).stdout.splitlines()
     assert lines[0] == "✘  nothing to replay: no payment has the order code  TB-TYPO"
 
 
 @pytest.mark.usefixtures("orders")
-def test_a_selector_that_matches_nothing_is_still_done(ask, invoke, database_url):
-    """Nothing was named, so nothing is missing."""
+def test_a_replay_whose_selector_matches_no_event_exits_with_0(ask, invoke, database_url):
+    """No event was named, so none is missing, and the first line has a tick."""
     assert ask("replay", "--failed", "-y")["exit_code"] == 0
     assert invoke("replay", "--failed", "-y", DATABASE_URL=database_url).stdout.startswith("✔  nothing to replay")
 
@@ -75,8 +77,8 @@ def test_a_selector_that_matches_nothing_is_still_done(ask, invoke, database_url
     ("state", "code", "said"),
     [("published", 7, "every named event must be left out"), (None, 8, "no event has this id")],
 )
-def test_the_mark_agrees_with_the_exit_code(invoke, database_url, orders, state, code, said):
-    """There is no tick over named events that were left out."""
+def test_a_replay_that_leaves_out_every_named_event_shows_a_cross(invoke, database_url, orders, state, code, said):
+    """The first line never has a tick if the exit code is 7 or 8."""
     name = orders(state)[2] if state else "nobody"
     result = invoke("replay", name, "-y", DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout.splitlines()[0]) == (code, f"✘  nothing to replay: {said}")

@@ -26,9 +26,7 @@ def test_a_plan_is_written_and_applied_later(ask, dead, engine, tmp_path):
     assert {item["id"]: item["reason"] for item in document["items"]} == {dead[1]: "changed", dead[3]: "superseded"}
 
 
-def test_a_plan_file_that_lets_superseded_events_in_says_so_when_it_is_applied(
-    invoke, ask, database_url, dead, engine, tmp_path
-):
+def test_applying_a_plan_warns_about_its_superseded_events(invoke, ask, database_url, dead, engine, tmp_path):
     """The warning also names events that were superseded after the plan was made."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
@@ -57,8 +55,8 @@ def test_the_command_that_applies_a_plan_can_be_pasted(invoke, database_url, tmp
     "content",
     ["", "hello", "{}", "[1]\n[2]", '{"schema": "payctl.replay-plan/1"}', "\x00", '{"events": ', "null"],
 )
-def test_a_file_that_is_no_plan_is_refused(ask, tmp_path, content):
-    """A file that is not a plan exits with 2."""
+def test_a_file_that_is_not_a_plan_is_refused(ask, tmp_path, content):
+    """A replay from a file that is not a plan exits with 2."""
     file = tmp_path / "plan"
     file.write_text(content)
     assert ask("replay", "--plan", str(file), "-y")["exit_code"] == 2
@@ -89,8 +87,8 @@ EDITS = {
 
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize(("pattern", "instead"), EDITS.values(), ids=EDITS.keys())
-def test_a_plan_file_that_was_edited_is_refused(ask, engine, tmp_path, pattern, instead):
-    """Exit 2, and nothing is requeued: a person reviewed another plan."""
+def test_an_edited_plan_file_is_refused(ask, engine, tmp_path, pattern, instead):
+    """The exit code is 2, and no event is requeued, because a person has reviewed another plan."""
     plan, other = tmp_path / "plan", tmp_path / "other"
     assert ask("replay", "--failed", "--plan-out", str(plan))["counts"]["matched"] == 4
     ask("replay", "--failed", "--allow-superseded", "--plan-out", str(other))
@@ -106,8 +104,8 @@ def test_a_plan_file_that_was_edited_is_refused(ask, engine, tmp_path, pattern, 
 
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize("option", ["--failed", "--all", "--allow-published", "--allow-superseded"])
-def test_a_plan_file_takes_no_selector_and_no_permission(ask, engine, tmp_path, option):
-    """They were fixed when the plan was made."""
+def test_a_plan_file_cannot_be_combined_with_a_selector_or_permission(ask, engine, tmp_path, option):
+    """A plan has its selector and permissions from the time when it was made."""
     plan = tmp_path / "plan"
     ask("replay", "--failed", "--plan-out", str(plan))
     refused = ask("replay", "--plan", str(plan), option, "-y")
@@ -117,7 +115,7 @@ def test_a_plan_file_takes_no_selector_and_no_permission(ask, engine, tmp_path, 
 
 @pytest.mark.usefixtures("dead")
 def test_a_plan_for_another_database_is_refused(ask, answer, tmp_path):
-    """The file is whole, and the settings lead elsewhere."""
+    """The plan file is valid, but the current settings name another database."""
     plan = tmp_path / "plan"
     ask("replay", "--failed", "--plan-out", str(plan))
     refused = answer("replay", "--plan", str(plan), "-y", DATABASE_URL="postgresql://u:p@127.0.0.1:1/elsewhere")

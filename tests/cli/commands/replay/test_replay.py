@@ -15,16 +15,16 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.mark.parametrize("arguments", [[], ["--limit", "5"], ["--allow-superseded"], ["-y", "--rate", "5/s"]])
-def test_nothing_selected_lists_the_selectors(ask, arguments):
-    """Without a selector the command exits with 2. All events need --all."""
+def test_a_replay_without_a_selector_lists_the_selectors(ask, arguments):
+    """Without a selector the command exits with 2. A replay of all events needs --all."""
     document = ask("replay", *arguments)
     assert document["exit_code"] == 2
     assert "--failed" in document["error"]["hint"]
     assert "--all" in document["error"]["hint"]
 
 
-def test_without_yes_the_plan_is_shown_and_nothing_changes(invoke, database_url, dead, engine):
-    """Without --yes and without a terminal the command exits with 7."""
+def test_a_replay_without_yes_shows_its_plan_and_changes_nothing(invoke, database_url, dead, engine):
+    """If neither --yes nor a terminal is given, `payctl replay` exits with 7."""
     result = invoke("replay", "--failed", DATABASE_URL=database_url)
     assert result.exit_code == 7
     assert "set 3 events back to pending" in result.stderr
@@ -33,7 +33,7 @@ def test_without_yes_the_plan_is_shown_and_nothing_changes(invoke, database_url,
     assert (result.stdout, pending(engine)) == ("", 0)
 
 
-def test_a_replay_in_one_document(ask, dead, engine):
+def test_a_replay_prints_one_complete_document(ask, dead, engine):
     """The document has the counts, the run and each event that was left out with its reason."""
     document = ask("replay", "--failed", "-y", "--reason", "it is back", PAYCTL_ACTOR="Linh")
     assert document["exit_code"] == 0
@@ -48,7 +48,7 @@ def test_a_replay_in_one_document(ask, dead, engine):
     assert shown["items"][1]["before"]["retry_count"] == 5
 
 
-def test_a_dry_run_changes_nothing(ask, dead, engine):
+def test_a_dry_run_of_a_replay_changes_nothing(ask, dead, engine):
     """A dry run of a replay shows the plan and exits with 0."""
     document = ask("replay", *dead[:3], "-n")
     assert (document["exit_code"], document["dry_run"], document["result"]["planned"]) == (0, True, 3)
@@ -60,14 +60,14 @@ def test_a_dry_run_changes_nothing(ask, dead, engine):
     [([0, "nope"], 6, 1), (["nope"], 8, 0), ([3], 7, 0), ([0, 3], 6, 1), ([0], 0, 1)],
     ids=["some", "none", "superseded", "one of two", "all"],
 )
-def test_an_event_that_was_named_and_left_out_changes_the_exit_code(ask, dead, which, code, requeued):
+def test_the_exit_code_of_a_replay_tells_if_named_events_were_left_out(ask, dead, which, code, requeued):
     """The exit code is 8 if all named events are missing, 7 if all are refused and 6 if some are left out."""
     named = [each if isinstance(each, str) else dead[each] for each in which]
     document = ask("replay", *named, "-y")
     assert (document["exit_code"], document["counts"]["requeued"]) == (code, requeued)
 
 
-def test_published_events_need_to_be_asked_for_twice(ask, engine):
+def test_a_replay_of_published_events_needs_allow_published(ask, engine):
     """Selecting published events without --allow-published exits with 7."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published")
@@ -77,8 +77,8 @@ def test_published_events_need_to_be_asked_for_twice(ask, engine):
     assert (document["counts"]["requeued"], document["counts"]["already_published"]) == (2, 2)
 
 
-def test_published_events_that_are_named_need_leave_alone(ask, engine):
-    """Named published events need only --allow-published, because consumers may see them twice."""
+def test_a_replay_of_a_named_published_event_needs_only_allow_published(ask, engine):
+    """Consumers may receive the event twice, so even a named published event needs --allow-published."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
@@ -100,7 +100,7 @@ def test_a_payment_s_events_are_selected_by_its_id(ask, dead, engine):
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_plan_says_how_long_it_takes(invoke, ask, database_url):
+def test_a_replay_plan_has_an_estimated_duration(invoke, ask, database_url):
     """The estimate is the number of events divided by --rate, and nearly zero without a rate."""
     assert ask("replay", "--failed", "-n", "--rate", "1/s")["result"]["estimated_seconds"] == 3.0
     assert ask("replay", "--failed", "-n", "--rate", "1/m")["result"]["estimated_seconds"] == 180.0
@@ -110,7 +110,7 @@ def test_a_plan_says_how_long_it_takes(invoke, ask, database_url):
     assert re.search(r"takes about\t\d+ ms;", invoke("replay", "--failed", "-n", DATABASE_URL=database_url).stdout)
 
 
-def test_failures_end_a_run(ask, dead, engine):
+def test_a_replay_stops_at_max_errors(ask, dead, engine):
     """Locked rows count as failures. At --max-errors the run stops and can be resumed."""
     with engine.connect() as holder, holder.begin():
         holder.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")
@@ -120,7 +120,7 @@ def test_failures_end_a_run(ask, dead, engine):
     assert ask("runs", "show", document["run_id"])["result"]["status"] == "stopped"
 
 
-def test_more_than_the_cap_is_refused_with_the_number(ask, dead, engine):
+def test_a_replay_over_max_affected_is_refused(ask, dead, engine):
     """A replay over --max-affected exits with 7, and the hint has the needed number."""
     document = ask("replay", "--failed", "-y", "--max-affected", "2")
     assert (document["exit_code"], "--max-affected 3" in document["error"]["hint"]) == (7, True)
@@ -128,8 +128,8 @@ def test_more_than_the_cap_is_refused_with_the_number(ask, dead, engine):
 
 
 @pytest.mark.parametrize(("ending", "events"), [([], 3), (["--limit", "2"], 2), (["--allow-superseded"], 4)])
-def test_what_is_over_the_cap_is_refused_before_it_is_read(ask, dead, ending, events):
-    """Payctl counts the events first, so a replay over the limit loads no row."""
+def test_a_replay_over_max_affected_loads_no_row(ask, dead, ending, events):
+    """Payctl counts the events before it reads them."""
     read = []
 
     def note(_connection, _cursor, statement, *_more):
@@ -144,8 +144,8 @@ def test_what_is_over_the_cap_is_refused_before_it_is_read(ask, dead, ending, ev
     assert (len(dead), [sql for sql in read if "o.ctid::text" in sql]) == (4, [])
 
 
-def test_superseded_events_that_are_let_in_are_counted_and_named(invoke, ask, database_url, dead, engine):
-    """The plan, the question and the document name the superseded events that --allow-superseded includes."""
+def test_a_replay_names_the_superseded_events_that_it_includes(invoke, ask, database_url, dead, engine):
+    """With --allow-superseded the plan, the question and the document name the superseded events."""
     asked = invoke("replay", "--failed", "--allow-superseded", DATABASE_URL=database_url)
     assert asked.exit_code == 7
     assert "1 superseded event INCLUDED by --allow-superseded" in asked.stderr
@@ -182,6 +182,6 @@ def test_superseded_events_that_are_let_in_are_counted_and_named(invoke, ask, da
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_meant_is_refused(ask, arguments):
+def test_a_replay_with_contradicting_options_is_refused(ask, arguments):
     """Contradicting or invalid options exit with 2 before anything is read."""
     assert ask("replay", *arguments, "-y")["exit_code"] == 2

@@ -1,4 +1,4 @@
-"""``payctl runs``: interrupted, resumed and cancelled runs, and who acted on them."""
+"""``payctl runs``: interrupted, resumed and cancelled runs, and the people who resumed or cancelled them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
 
 
 @pytest.mark.usefixtures("dead")
-def test_a_run_that_was_killed_is_interrupted_and_one_at_work_is_locked(started, invoke, database_url, engine, ask):
+def test_a_run_that_was_killed_is_interrupted_and_a_running_one_is_locked(started, invoke, database_url, engine, ask):
     """Resuming a running run exits with 9. After a kill the run is resumed, and the record has both actors."""
     arguments = ["replay", "--failed", "-y", "--canary", "2", "-o", "json"]
     process = started(*arguments, DATABASE_URL=database_url)
@@ -72,8 +72,8 @@ def test_a_run_that_was_killed_is_interrupted_and_one_at_work_is_locked(started,
 
 
 @pytest.mark.usefixtures("dead")
-def test_who_cancelled_a_run_is_shown(invoke, ask, database_url):
-    """The command runs show names the person who cancelled the run and the reason."""
+def test_runs_show_names_the_person_who_cancelled_a_run(invoke, ask, database_url):
+    """The output of `payctl runs show` has the actor and the reason of a cancellation."""
     run = ask("replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms")["run_id"]
     ask("runs", "cancel", run, "--reason", "the wrong ones", PAYCTL_ACTOR="Minh")
     (act,) = ask("runs", "show", run)["result"]["acts"]
@@ -85,7 +85,7 @@ def test_who_cancelled_a_run_is_shown(invoke, ask, database_url):
 
 
 @pytest.mark.usefixtures("dead")
-def test_ctrl_c_while_the_canary_is_all_there_is(started, database_url, engine):
+def test_ctrl_c_ends_a_replay_whose_canary_is_all_events(started, database_url, engine):
     """Ctrl-C during the wait for the canary exits with 130."""
     arguments = ["replay", "--failed", "-y", "--canary", "9", "-o", "json"]
     process = started(*arguments, DATABASE_URL=database_url)
@@ -97,13 +97,13 @@ def test_ctrl_c_while_the_canary_is_all_there_is(started, database_url, engine):
 
 @pytest.mark.parametrize(("name", "code"), [("00000000-0000-4000-8000-000000000000", 8), ("zz", 2), ("%%%%", 2)])
 @pytest.mark.parametrize("verb", ["show", "resume", "cancel"])
-def test_a_run_that_is_not_there(ask, verb, name, code):
-    """An unknown run id exits with 8, and an invalid one exits with 2."""
+def test_an_unknown_run_exits_with_8_and_an_invalid_id_with_2(ask, verb, name, code):
+    """`payctl runs show`, `resume` and `cancel` use the same exit codes."""
     assert ask("runs", verb, name)["exit_code"] == code
 
 
-def test_a_resumed_run_that_lets_superseded_events_in_says_so(invoke, ask, database_url, dead, engine):
-    """A person who resumes the run did not type --allow-superseded, so the question names these events."""
+def test_resuming_a_run_names_its_superseded_events(invoke, ask, database_url, dead, engine):
+    """The person who resumes a run did not type --allow-superseded, so the question names these events."""
     stopped = ask("replay", "--failed", "--allow-superseded", "-y", "--canary", "1", "--canary-timeout", "1ms")
     assert (stopped["exit_code"], pending(engine)) == (10, 1)
     asked = invoke("runs", "resume", stopped["run_id"], DATABASE_URL=database_url)
@@ -112,8 +112,11 @@ def test_a_resumed_run_that_lets_superseded_events_in_says_so(invoke, ask, datab
     assert (document["result"]["superseded_ids"], "INCLUDED" in document["warnings"][0]) == ([dead[3]], True)
 
 
-def test_a_resumed_run_inherits_the_rows_that_it_was_approved_for(ask, engine):
-    """The plan was approved over the usual limit; its rest needs no --max-affected, and a typed one still counts."""
+def test_a_resumed_run_keeps_its_approved_limit(ask, engine):
+    """A run that was approved over the usual limit needs no --max-affected later.
+
+    A given --max-affected still applies.
+    """
     with engine.begin() as connection:
         insert_events(connection, 1003, state="dead")
     arguments = ["--failed", "-y", "--canary", "1", "--canary-timeout", "1ms"]

@@ -1,4 +1,4 @@
-"""Orders in every state, written as the payment service, the webhook and a publisher write them."""
+"""Orders in every state, written in the way of the payment service, the webhook and a publisher."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ENDS = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED": "cancell
 
 
 class Orders:
-    """Writes one order at a time. Ages are how long ago something happened."""
+    """A writer of one order at a time. An age is the time since something happened."""
 
     def __init__(self, engine):
         self._engine = engine
@@ -40,7 +40,7 @@ class Orders:
         self.receipts = []
 
     def pay(self, status="PENDING", *, age=HOUR, provider="MOMO", ended=None, **more):
-        """Insert the payment. ``ended`` has the age of further ends, by status."""
+        """Insert the payment. ``ended`` has the age of each other final state that it was in."""
         with self._engine.begin() as connection:
             self.payment = insert_payment(connection, amount=320_000, provider=provider, status=status, age=age, **more)
             for other, at in (ended or {}).items():
@@ -93,30 +93,30 @@ class Orders:
         return self
 
     def unclear(self, reason, **more):
-        """Insert a receipt of a genuine callback that settled nothing: it has the order, and no payment."""
+        """Insert a receipt of a genuine callback that settled nothing. The receipt has the order and no payment."""
         return self.callback("UNCLEAR", "refused", reason, amount=None, reference="", payment=None, number=None, **more)
 
     def named(self, text):
-        """Put this order's names into a text."""
+        """Replace the placeholders in a text by this order's names."""
         first = [*self.events, *[""] * 3]
         names = {"order": self.payment.order_code if self.payment else "", "receipt": (self.receipts or [""])[-1]}
         return text.format(**names, first=first[0], second=first[1])
 
     @property
     def name(self):
-        """What to show: the order, else a callback, else an event."""
+        """Return the name to show: the order, otherwise a callback, otherwise an event."""
         return self.payment.order_code if self.payment else [*self.receipts, *self.events][0]
 
 
 @pytest.fixture
 def orders(engine):
-    """Make an order of any state."""
+    """Return a writer of orders in any state."""
     return Orders(engine)
 
 
 @pytest.fixture
 def shown(ask, orders):
-    """Show the order and return its verdict, its commands and its exit code."""
+    """Return a function that shows the order and returns its verdict, its commands and its exit code."""
 
     def show(**environment):
         document = ask("show", orders.name, **environment)

@@ -1,4 +1,4 @@
-"""``payctl show`` finds an order by what a person has of its code."""
+"""``payctl show`` finds an order by the last characters of its code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CODES = ("TB-SUMMER-20261123-9E641D25", "TB-SUMMER-20261123-11641D25", "TB-WINTE
 
 @pytest.fixture(autouse=True)
 def payments(engine):
-    """Four orders, two of them with a common ending."""
+    """Insert four orders, two of them with the same last characters."""
     with engine.begin() as connection:
         for code in CODES:
             insert_payment(connection, order_code=code)
@@ -31,12 +31,12 @@ def payments(engine):
     ],
 )
 def test_an_order_is_found_by_its_last_characters_in_any_case(ask, typed, found):
-    """As it stands on a customer's screen shot, or as it was said on the phone."""
+    """A person may know an order code only from a screenshot or a phone call."""
     assert ask("show", typed)["result"]["order_code"] == found
 
 
-def test_several_orders_with_one_ending_are_listed(ask, invoke, database_url):
-    """Exit 2: payctl does not choose. The hint shows one of them as it stands."""
+def test_several_orders_with_the_same_last_characters_are_listed(ask, invoke, database_url):
+    """Payctl exits with 2 and does not choose one. The hint has the latest order's whole code."""
     document = ask("show", "641d25")
     error = document["error"]
     assert (document["exit_code"], error["message"][:41]) == (2, "2 order codes end in 641d25, the latest f")
@@ -46,6 +46,6 @@ def test_several_orders_with_one_ending_are_listed(ask, invoke, database_url):
 
 
 @pytest.mark.parametrize("typed", ["25", "%", "1D25x", "____", "%%%%", "tb-x-2"])
-def test_fewer_than_four_characters_or_other_ones_find_nothing(ask, typed):
-    """A wildcard of the database is text."""
+def test_too_few_or_wrong_last_characters_find_no_order(ask, typed):
+    """Payctl needs four characters, and treats a wildcard of SQL as ordinary text."""
     assert ask("show", typed)["exit_code"] == 8

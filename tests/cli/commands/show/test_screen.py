@@ -1,4 +1,4 @@
-"""What a person sees of ``payctl show``."""
+"""The output of ``payctl show`` for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def screen(invoke, database_url, orders):
-    """Show the order to a person; the lines of stdout."""
+    """Return a function that shows the order to a person and returns the lines of stdout."""
 
     def show(*arguments, **environment):
         result = invoke("show", orders.name, *arguments, DATABASE_URL=database_url, **environment)
@@ -20,8 +20,8 @@ def screen(invoke, database_url, orders):
     return show
 
 
-def test_the_first_line_is_the_verdict_and_the_amounts_follow(orders, screen):
-    """Asked and paid stand below each other, and a person's task stands where no command helps."""
+def test_show_begins_with_the_verdict_and_shows_both_amounts(orders, screen):
+    """The order's amount and the paid amount follow the verdict. If no command helps, the last line is a task."""
     orders.pay().callback("COMPLETED", "refused", "wrong_amount", amount=321_000)
     lines = screen()
     assert lines[0].startswith("✘  NO TICKET: paid 321,000 VND, the order is 320,000 VND; callback refused 3 min ago")
@@ -30,7 +30,7 @@ def test_the_first_line_is_the_verdict_and_the_amounts_follow(orders, screen):
 
 
 def test_a_settlement_by_reconcile_is_not_called_a_callback(orders, screen):
-    """The same receipt with another method is the answer to payctl's own question."""
+    """The output says that payctl asked the gateway. Only the receipt's method differs from a callback's."""
     orders.pay("COMPLETED").event(state="published").callback(method="RECONCILE")
     lines = screen()
     assert "settled by\tpayctl reconcile payments, which asked the gateway" in lines
@@ -38,8 +38,8 @@ def test_a_settlement_by_reconcile_is_not_called_a_callback(orders, screen):
     assert not any("  callback  " in line for line in lines)
 
 
-def test_a_settlement_by_a_callback_says_so(orders, screen):
-    """For comparison."""
+def test_show_says_that_a_callback_settled_the_payment(orders, screen):
+    """The output has the line "settled by a callback" and does not mention reconcile."""
     orders.pay("COMPLETED").event(state="published").callback()
     assert "settled by\ta callback" in screen()
 
@@ -55,14 +55,14 @@ def test_a_settlement_by_a_callback_says_so(orders, screen):
         (None, "dead after 5 tries"),
     ],
 )
-def test_what_was_tried_once_is_not_called_five_tries(orders, screen, error, said):
-    """A permanent fault sets "retryCount" to the maximum at once."""
+def test_show_says_that_an_event_with_a_permanent_fault_died_after_1_try(orders, screen, error, said):
+    """A permanent fault sets "retryCount" to the maximum at once, so the count alone would say 5 tries."""
     orders.pay("COMPLETED").event(state="dead", error=error)
     assert any(said in line for line in screen())
 
 
-def test_the_payload_s_size_says_which_limit_to_raise(orders, shown):
-    """Above the client's own limit no setting of the topic helps."""
+def test_the_size_of_a_payload_decides_which_limit_to_raise(orders, shown):
+    """Above the client's own limit, raising the topic's limit does not help, and the verdict does not advise it."""
     orders.pay("COMPLETED").event(state="dead", error="MSG_SIZE_TOO_LARGE: x", size=1_200_000)
     assert "payctl sends at most 1,000,000" in shown().verdict["todo"]
     orders.events.clear()
@@ -70,8 +70,8 @@ def test_the_payload_s_size_says_which_limit_to_raise(orders, shown):
     assert "raise max.message.bytes of payment.completed to 32,0" in shown().verdict["todo"]
 
 
-def test_a_requeued_event_has_waited_since_its_replay(orders, shown, ask):
-    """Its row is days old; nobody has failed to send it for days."""
+def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
+    """The event's row is days old, but the verdict counts the time since the replay."""
     orders.pay("COMPLETED", age=timedelta(days=3)).event(
         state="dead", age=timedelta(days=3), error="INVALID_REQUEST: x"
     )
@@ -80,8 +80,8 @@ def test_a_requeued_event_has_waited_since_its_replay(orders, shown, ask):
     assert shown().kinds == ["waiting"]
 
 
-def test_an_event_that_died_again_after_a_replay_says_so(orders, shown, ask, engine):
-    """So nobody replays it once more without a look at its cause."""
+def test_show_says_that_an_event_died_again_after_a_replay(orders, shown, ask, engine):
+    """The operator then looks for the cause before the next replay."""
     orders.pay("COMPLETED").event(state="dead", error="INVALID_REQUEST: x")
     ask("replay", orders.events[0], "-y")
     with engine.begin() as connection:
@@ -89,8 +89,8 @@ def test_an_event_that_died_again_after_a_replay_says_so(orders, shown, ask, eng
     assert "after 5 tries, again after 1 replay" in shown().verdict["text"]
 
 
-def test_no_secret_in_an_error_reaches_the_verdict(orders, screen):
-    """The words before the colon come from a row, so they are redacted and escaped."""
+def test_the_verdict_shows_no_secret_of_a_stored_error(orders, screen):
+    """The error text comes from a database row, so payctl redacts and escapes it."""
     orders.pay("COMPLETED").event(state="dead", error="\x1b[2J password=hunter2 : x")
     shown = "\n".join(screen())
     assert "hunter2" not in shown

@@ -1,4 +1,4 @@
-"""The verdict of ``payctl show``: every state that an order can be in, the sentence, the exit code and what to type."""
+"""The verdict of ``payctl show`` for every state of an order: the sentence, the exit code and the advised commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RELEASE = "payctl publish-outbox --on-dead release"
 TOO_LARGE = "MSG_SIZE_TOO_LARGE: Broker: Message size too large"
 TIMED_OUT = "INVALID_REQUEST: Broker: Invalid request"
 
-# name: what is written, exit code, the verdict's kind, the sentence's beginning, the commands
+# name: how to write the order, exit code, the verdict's kind, the sentence's beginning, the commands
 CASES = {
     "a fresh order": (
         lambda o: o.pay(age=3 * MINUTES),
@@ -206,8 +206,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_order_opens_with_its_verdict(orders, shown, engine, name):
-    """Exit code, mark and sentence agree, and the commands are those that help: no more, no other."""
+def test_show_gives_each_state_of_an_order_its_verdict(orders, shown, engine, name):
+    """Exit code, mark and sentence agree, and payctl advises exactly the commands that help."""
     write, code, kind, text, commands = CASES[name]
     with engine.begin() as connection:
         connection.exec_driver_sql("""ALTER TYPE "PaymentStatus" ADD VALUE IF NOT EXISTS 'EXPIRED'""")

@@ -1,4 +1,4 @@
-"""A person on call: what really happens to an order, and what the first `payctl show ORDER` answers."""
+"""An order with a real problem, and the first ``payctl show ORDER`` of the person on call."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def world(engine, answer, database_url, keys, mock_kafka):
-    """Commands with the gateways' keys and a broker, and one MOMO order of 320,000 VND."""
+    """Return a world with the gateways' keys, a broker and one MoMo order of 320,000 VND."""
     with engine.begin() as connection:
         order = insert_payment(connection, amount=320_000, provider="MOMO", age=timedelta(hours=1)).order_code
 
     class World:
-        """What happens to the order."""
+        """An order and the actions of its gateway and its operator."""
 
         broker = mock_kafka
         name = order
@@ -30,11 +30,11 @@ def world(engine, answer, database_url, keys, mock_kafka):
             return answer(*arguments, **keys, DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
 
         def gateway(self, scenario, *more):
-            """Let the gateway call."""
+            """Send a callback of the gateway."""
             return self.run("simulate", "momo", scenario, "--order-code", order, "--to", "process-webhook", *more)
 
         def show(self):
-            """Show the order: its verdict and the commands."""
+            """Show the order and return the exit code, the verdict and the commands."""
             document = self.run("show", order[-8:].lower())
             result = document["result"]
             return document["exit_code"], result["verdict"], [each["command"] for each in result["next"]]
@@ -42,21 +42,21 @@ def world(engine, answer, database_url, keys, mock_kafka):
     return World()
 
 
-def test_the_callback_never_came(world):
-    """The right command asks the gateway, and no other is printed."""
+def test_show_advises_reconcile_if_no_callback_came(world):
+    """The only advised command asks the gateway for the payment's state."""
     code, verdict, commands = world.show()
     assert (code, verdict["kind"]) == (5, "no_callback")
     assert commands == [f"payctl reconcile payments {world.name}"]
 
 
-def test_a_forged_callback_is_no_callback(world):
-    """It leaves no receipt, so the verdict speaks of genuine ones."""
+def test_show_does_not_count_a_forged_callback(world):
+    """A forged callback leaves no receipt, so the verdict says that no genuine callback came."""
     assert world.gateway("bad-signature")["exit_code"] == 5
     assert "no genuine callback came" in world.show()[1]["text"]
 
 
-def test_the_amount_is_wrong(world):
-    """What was paid and what was asked, and a task for a person: asking the gateway again would end here again."""
+def test_show_advises_no_command_after_a_wrong_amount(world):
+    """The verdict has both amounts and a task for a person, because asking the gateway again would not help."""
     assert world.gateway("wrong-amount")["exit_code"] == 5
     code, verdict, commands = world.show()
     assert (code, verdict["kind"], commands) == (5, "wrong_amount", [])
@@ -64,8 +64,8 @@ def test_the_amount_is_wrong(world):
     assert verdict["todo"]
 
 
-def test_the_message_is_too_large(world):
-    """One try, the limit to raise, and no replay: it would die again."""
+def test_show_names_the_topic_limit_of_a_message_that_is_too_large(world):
+    """The verdict names the limit to raise. Payctl advises no replay before that, because the event would die again."""
     world.gateway("paid")
     world.broker.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     assert world.run("publish-outbox")["counts"]["dead"] == 1
@@ -75,8 +75,8 @@ def test_the_message_is_too_large(world):
     assert verdict["todo"].startswith("raise max.message.bytes of payment.completed")
 
 
-def test_the_message_is_too_large_for_the_client_itself(world, engine):
-    """No setting of the topic helps then, and the sentence does not send anybody to one."""
+def test_show_says_that_a_message_is_over_payctl_s_own_limit(world, engine):
+    """The verdict asks for a smaller payload, because no setting of the topic helps."""
     world.gateway("paid")
     with engine.begin() as connection:
         sql = """UPDATE outbox SET payload = payload || jsonb_build_object('padding', repeat('x', 1000000))"""
@@ -87,8 +87,8 @@ def test_the_message_is_too_large_for_the_client_itself(world, engine):
     assert "payctl sends at most 1,000,000" in verdict["todo"]
 
 
-def test_the_success_is_blocked_behind_a_dead_failure(world):
-    """The command lets the success pass and leaves the superseded failure dead; then the order is through."""
+def test_show_advises_a_command_that_publishes_a_blocked_success(world):
+    """The command publishes PAYMENT_COMPLETED and leaves the superseded PAYMENT_FAILED dead."""
     world.gateway("failed")
     world.broker.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     world.run("publish-outbox")
@@ -154,8 +154,8 @@ def test_two_publishers_exclude_each_other(overdue, engine):
     assert verdict["todo"].startswith("give every publisher the same PAYCTL_SHARDS")
 
 
-def test_all_is_well(world):
-    """Settled by a callback, published, and nothing is open."""
+def test_show_of_a_published_order_exits_with_0(world):
+    """A callback settled the payment, and payctl has published its event."""
     world.gateway("paid")
     code, verdict, commands = world.show()
     assert (code, verdict["kind"], commands) == (5, "waiting", ["payctl publish-outbox"])
