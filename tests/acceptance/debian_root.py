@@ -27,6 +27,7 @@ def unpack(target: Path, packages: list[str]) -> None:
         if not archive.exists():
             make(archive)
     run("tar", "-x", "-p", "-f", archive, "-C", target)
+    target.chmod(0o755)  # the archive's root was a private directory; every account of a machine may enter /
     shutil.copy("/etc/resolv.conf", target / "etc")
     run("chroot", target, "apt-get", "install", "--yes", "-qq", "--no-install-recommends", *packages)
     run("chroot", target, "apt-get", "clean")
