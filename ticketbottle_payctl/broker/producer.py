@@ -29,8 +29,8 @@ _MOST_NEW_CLIENTS = 2
 _CREDENTIALS = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
 _REFUSED = {*_CREDENTIALS, KafkaError._SSL}
 
-# Any call that serves the client's callbacks can raise a fatal error of idempotence. Inside a callback of ours the
-# interpreter wraps it into a SystemError.
+# Any call that runs the client's callbacks can raise a fatal error of idempotence. Inside our callback the interpreter
+# wraps it into a SystemError.
 _FATAL = (KafkaException, SystemError)
 
 # In spite of log_level 0 librdkafka logs a fatal error.
@@ -42,7 +42,7 @@ def _never() -> bool:
 
 
 class Failure(NamedTuple):
-    """The cause why a message was not acknowledged. ``reason`` is the broker's or client's text without the payload."""
+    """A message that was not acknowledged. ``reason`` is the broker's or client's text without the payload."""
 
     fault: Fault
     code: str
@@ -50,7 +50,7 @@ class Failure(NamedTuple):
 
 
 class _Patience:
-    """The time that a wave has left: its timeout, 5 seconds after a stop request, nothing after its claim is lost."""
+    """The time that is left for a wave: its timeout, 5 seconds after a stop request, none after its claim is lost."""
 
     def __init__(self, timeout: float, stopping: Callable[[], bool], lost: Callable[[], bool]) -> None:
         self._deadline = time.monotonic() + timeout
@@ -64,7 +64,7 @@ class _Patience:
 
 
 _QUEUE_FULL = Failure(Fault.TRANSPORT, "_QUEUE_FULL", "the client's queue stayed full")
-_LOST = Failure(Fault.TRANSPORT, "CLAIM_LOST", "the database gave the claim up, so another publisher may send it")
+_LOST = Failure(Fault.TRANSPORT, "CLAIM_LOST", "the claim was lost, so another publisher may send it")
 _UNKNOWN = Failure(Fault.TRANSPORT, "_UNKNOWN", "the client was closed before it reported the delivery")
 
 
@@ -83,7 +83,7 @@ class Producer:
         """Ask the brokers for payctl's topics. Return the event types that cannot be sent, with the cause.
 
         The questions take at most ``timeout`` seconds together, and a few seconds after a stop request. A question gets
-        as much time as the previous one needed, so slow brokers are waited for. Afterwards ``leaders`` knows which
+        at least as much time as the previous one needed, so slow brokers can answer. Afterwards ``leaders`` knows which
         partitions have no leader.
 
         Raises:
@@ -109,9 +109,9 @@ class Producer:
         """Send messages with distinct keys and wait. Return the failures by key; it is empty if every message arrived.
 
         The call takes at most ``timeout`` seconds and a short purge, and a few seconds after a stop request. ``lost``
-        returns True if the claim of the wave is lost: then nothing more of it is sent, and queued messages are dropped.
-        A message without a result by then counts as failed. If the broker has it nevertheless, a later duplicate has
-        the same event id.
+        returns True if the claim of the wave is lost: then no more of its messages are sent, and queued ones are
+        dropped. A message without a result by then counts as failed. If the broker received it after all, the retry is
+        a duplicate with the same event id.
         """
         if lost():
             return dict.fromkeys((message.key for message in wave), _LOST)
@@ -127,7 +127,7 @@ class Producer:
         return failures
 
     def unavailable(self) -> BrokerUnavailableError | BrokerRefusedError:
-        """Return the error that names why no message arrives, from what the client reported last."""
+        """Return an error with the reason why no message arrives: the last error that the client reported."""
         error = self._client_error
         servers = self._config["bootstrap.servers"]
         if error is not None and error.code() in _CREDENTIALS:
@@ -138,7 +138,9 @@ class Producer:
             return BrokerRefusedError(message, hint="check KAFKA_SSL and KAFKA_CA_FILE")
         cause = f": {error.str()}" if error is not None else ""
         message = f"Kafka at {servers} is not available{cause}"
-        return BrokerUnavailableError(message, hint="check that the brokers are up, and that KAFKA_SSL fits their port")
+        return BrokerUnavailableError(
+            message, hint="check that the brokers are up, and that KAFKA_SSL matches their port"
+        )
 
     def close(self) -> None:
         """Close the client. No message is lost, because none is in flight between two calls of :meth:`send`."""
@@ -157,7 +159,7 @@ class Producer:
         return self._client
 
     def _on_client_error(self, error: KafkaError) -> None:
-        """Keep the most specific error: a refusal stays, and "all brokers are down" does not replace its cause."""
+        """Store the most specific error. "All brokers are down" does not replace a refusal or an earlier cause."""
         if self._refused() or (self._client_error is not None and error.code() == KafkaError._ALL_BROKERS_DOWN):
             return
         self._client_error = error
@@ -173,7 +175,7 @@ class Producer:
             known = self._flushed(client, patience) or self._give_up(client)
         except _FATAL as error:
             self._client_error = _kafka_error(error)
-            died, known = True, False  # a report may have been lost with it
+            died, known = True, False  # a delivery report may have been lost with the client
             with suppress(*_FATAL):
                 self._give_up(client)
         if not known:
@@ -218,7 +220,7 @@ class Producer:
         return left == 0
 
     def _give_up(self, client: Client) -> bool:
-        """Drop the queued messages and the client. After a purge its next message would fail too.
+        """Drop the queued messages and the client. After a purge the client's next message would fail too.
 
         Return whether every result is known now.
         """
@@ -229,12 +231,12 @@ class Producer:
     def _topic_problem(
         self, topic: str, patience: float, deadline: float, stopping: Callable[[], bool]
     ) -> tuple[KafkaError | None, float]:
-        """Return why a topic cannot be written to, or None, and how long the next answer may take."""
+        """Return the reason why a topic cannot be written to, or None, and the time limit for the next answer."""
         while True:
             try:
                 metadata = self._connected().list_topics(topic, timeout=patience)
             except KafkaException as error:
-                self._healthy()  # only a poll calls error_cb, which knows why
+                self._healthy()  # only a poll calls error_cb, which gets the reason
                 left = deadline - time.monotonic()
                 if stopping() or left <= 0 or self._refused():
                     raise self.unavailable() from error
