@@ -73,7 +73,12 @@ def _errors() -> Iterator[str]:
         "",
         "Three exit codes are answers and no errors: 5 means no, 6 means that some of the work failed, and 10 means",
     )
-    yield from ("that the time was up. Then `error` is null, and the result has the details.", "", "## Errors", "")
+    yield from (
+        "that the time limit was reached. Then `error` is null, and the result has the details.",
+        "",
+        "## Errors",
+        "",
+    )
     yield "An error on stderr, and `error` in the JSON document, has one of these codes, a message that says what"
     yield "failed, and a hint. The table has the usual hints. If payctl knows more, the error has a more exact hint."
     yield from (

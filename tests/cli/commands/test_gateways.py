@@ -176,7 +176,7 @@ def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, rep
     run = invoke(*REGISTER, HOOK, "-y", **PAYOS, PAYCTL_PAYOS_URL=gateways.base)
     assert words in run.stdout + run.stderr
     assert "\x1b[2J" not in run.stdout + run.stderr
-    assert (code == 4) is ("entering the address again changes nothing" in run.stderr)
+    assert (code == 4) is ("registering the URL again changes nothing" in run.stderr)
     assert max(map(len, (run.stdout + run.stderr).splitlines())) < 400
 
 

@@ -52,7 +52,7 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.GUARD: "stopped by a guard: not confirmed, protected, read-only, over the limit",
     ExitCode.NOT_FOUND: "the named thing does not exist",
     ExitCode.LOCKED: "another process holds the lock",
-    ExitCode.DEADLINE: "the time was up before the end; finished work is saved",
+    ExitCode.DEADLINE: "the time limit was reached; finished work is saved",
     ExitCode.INTERRUPTED: "Ctrl-C; the work in flight was finished or rolled back first",
     ExitCode.TERMINATED: "SIGTERM; the work in flight was finished or rolled back first",
 }

@@ -86,8 +86,8 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
     ),
     "cleanup": (
         *_all("outbox", "SELECT", "DELETE"),
-        *_each("outbox", "UPDATE", ("lastError",)),  # without this one, no row can be locked
+        *_each("outbox", "UPDATE", ("lastError",)),  # without this permission, no row can be locked
         *_all("payctl.event_context", "SELECT", "DELETE"),
     ),
 }
-"""By task: every permission that its statements need. Tables that do not exist yet are not checked."""
+"""For each task, every permission that its statements need. Tables that do not exist yet are not checked."""
