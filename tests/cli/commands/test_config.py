@@ -205,7 +205,7 @@ def test_the_error_for_a_wrong_database_url_names_the_variable(url, answer):
         ('DATABSE_URL = "postgresql://h/d"', "DATABSE_URL", "did you mean DATABASE_URL?"),
         ("OUTBOX_BATCHSIZE = 5", "OUTBOX_BATCHSIZE", "did you mean OUTBOX_BATCH_SIZE?"),
         ('MOMO_SECRET_KEY_PREVIUS = "canary"', "MOMO_SECRET_KEY_PREVIUS", "did you mean MOMO_SECRET_KEY_PREVIOUS?"),
-        ('QWERTY = "x"', "QWERTY", "nothing reads it"),
+        ('QWERTY = "x"', "QWERTY", "payctl does not read it"),
     ],
 )
 def test_validate_refuses_an_unknown_name_in_a_profile(line, name, words, answer, tmp_path):

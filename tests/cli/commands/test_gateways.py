@@ -86,7 +86,7 @@ def test_a_secret_that_only_the_functions_read_is_named(answer):
     """It explains why a gateway that works in production is off here."""
     document = answer("gateways", "list", PAYOS_CHECKSUM_KEY_SECRET_ARN="arn:aws:secretsmanager:x:1:secret:y")
     assert document["warnings"] == [
-        "only the functions read PAYOS_CHECKSUM_KEY_SECRET_ARN; the command line does without"
+        "only the functions read PAYOS_CHECKSUM_KEY_SECRET_ARN; the command line ignores them"
     ]
 
 
@@ -129,7 +129,7 @@ def test_payos_says_no_to_an_address_that_does_not_answer(register, invoke, gate
     assert document["result"]["said"] == f"Webhook url invalid: Request failed with status code {status}"
     assert (document["result"]["entered"], document["result"]["code"], gateways.entered) == (False, "20", [])
     text = invoke(*REGISTER, HOOK, "-y", **PAYOS, PAYCTL_PAYOS_URL=gateways.base).stdout
-    assert text.startswith("✘  PayOS did not enter the address (code 20): Webhook url invalid")
+    assert text.startswith("✘  PayOS did not register the URL (code 20): Webhook url invalid")
 
 
 def raw(status, body=b"", **headers):
@@ -154,7 +154,7 @@ def raw(status, body=b"", **headers):
         (raw(404, b"<html>"), 5, "(code HTTP 404)"),
         (raw(200, b'{"code":"20","desc":"Webhook url invalid"}'), 5, "Webhook url invalid"),
         (raw(200, b'{"code":"20","desc":"\\u001b[2J' + b"x" * 5000 + b'"}'), 5, "code 20"),
-        (raw(200, b'{"code":"00","data":{"webhookUrl":"https://other.example/"}}'), 5, "another address"),
+        (raw(200, b'{"code":"00","data":{"webhookUrl":"https://other.example/"}}'), 5, "another URL"),
         (raw(200, b'{"code":"00"}'), 0, "from now on"),
         (raw(200, b'{"code":"00","data":{"webhookUrl":"' + HOOK.encode() + b'","new":{}}}'), 0, "from now on"),
         (raw(200, b'{"code":0}'), 4, "not understood"),
@@ -254,7 +254,7 @@ def test_another_gateway_gets_its_address_elsewhere(answer, gateway):
     """Exit 2, and where to enter it."""
     document = answer("gateways", "register-webhook", gateway, HOOK, "-y", **KEYS)
     assert document["exit_code"] == 2
-    assert "gets the address" in document["error"]["hint"]
+    assert "give " in document["error"]["hint"]
 
 
 def test_no_key_and_no_account_comes_out(register, invoke, gateways):

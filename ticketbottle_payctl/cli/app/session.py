@@ -1,4 +1,4 @@
-"""What a running command has: its options, its profile, its services, and the way to end."""
+"""Give a running command its options, profile and services, and the methods that end it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LEVELS = ("warning", "info", "debug")
 
 
 class Session:
-    """One run of one command. A test may put its own :class:`Services` on the context."""
+    """One run of a command. A test may pass its own :class:`Services` through the context."""
 
     def __init__(self, command: str | None, shared: Shared, services: Services | None = None) -> None:
         self.command = command
@@ -52,7 +52,7 @@ class Session:
 
     @property
     def profile(self) -> Profile:
-        """The settings in force.
+        """The settings of the profile in use.
 
         Raises:
             ConfigError: the profile or its file is missing or cannot be read.
@@ -63,7 +63,7 @@ class Session:
 
     @property
     def guard(self) -> GuardInForce:
-        """The guard of the database that this run uses. Reads the configuration file even if no profile was named.
+        """The guard of the database that this run uses. The configuration file is read even if no profile was named.
 
         Raises:
             ConfigError: the file exists and cannot be read.
@@ -85,11 +85,11 @@ class Session:
         return time_zone(name) if name else machine_zone()
 
     def recognise_server(self) -> None:
-        """Ask the server who it is if a profile elsewhere in the file states its identifier; its guard may count here.
+        """Read the server's identifier if another profile states one. That profile's guard may apply here.
 
         Raises:
             DatabaseUnavailableError: the server cannot be reached.
-            ConfigError: the file is there and not understood, or the connection settings are wrong.
+            ConfigError: the file cannot be understood, or the connection settings are wrong.
         """
         if self.guard.recognisable:
             from ticketbottle_payctl.jobs.server_identity import server_identity  # noqa: PLC0415 - the driver, only now
@@ -150,7 +150,7 @@ class Session:
         raise typer.Exit(int(result.exit_code))
 
     def fail(self, failure: Failure) -> NoReturn:
-        """Print why the command failed and exit with the failure's code."""
+        """Print the failure and exit with its code."""
         writer.tell_failure(failure, self.shared.color)
         if not self._answered:
             safe = replace(
@@ -162,7 +162,7 @@ class Session:
         raise typer.Exit(int(failure.exit_code))
 
     def answer(self, result: Result) -> None:
-        """Write the only document of this run."""
+        """Write the run's only document."""
         self._answered = True
         if not self.shared.quiet:
             writer.tell_warnings(result, self.shared.color)
@@ -179,7 +179,7 @@ class Session:
         return Invocation(self.command, self.shared.profile, self.started_at, duration)
 
     def _zone_shown(self) -> tzinfo:
-        """Return the zone for results. A wrong TZ must not hide what was done: then it is UTC, which the Z says."""
+        """Return the zone for results. If TZ is wrong, it is UTC, so that the result is still shown."""
         try:
             return self.zone
         except ConfigError:

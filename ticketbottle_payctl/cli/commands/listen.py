@@ -43,11 +43,11 @@ class Answered(Decision):
     """One request and its reply."""
 
     at: datetime
-    """UTC."""
+    """When the request was answered, UTC."""
     method: str
     """HTTP method."""
     path: str
-    """Without its query, at most 200 characters."""
+    """The path without its query, at most 200 characters."""
     provider: str | None
     """zalopay, payos, vnpay or momo."""
     outcome: WebhookOutcome | Literal["failed", "no_callback"]
@@ -56,11 +56,11 @@ class Answered(Decision):
     reply_status: int
     """HTTP status."""
     payment_id: str | None
-    """The payment service's id."""
+    """The payment's id in the payment service."""
 
 
 class ListenCounts(TypedDict):
-    """How many requests there were."""
+    """The number of requests."""
 
     requests: Count
     """Requests that were answered."""
@@ -112,7 +112,7 @@ class _Listener:
 
 @dataclass(slots=True)
 class _Log:
-    """Writes one line per request in the requested format. The JSON document has the last thousand requests."""
+    """A log of requests, one line each, in the requested format. The JSON document has the last thousand."""
 
     session: Session
     items: list[Answered] = field(default_factory=list)
@@ -144,7 +144,7 @@ class _Log:
             self.session.answer(whole)
 
     def _request(self, method: str, path: str, status: int) -> Answered:
-        """A request about which nothing is known yet but its reply."""
+        """Return the record of a request; only its reply is known."""
         return {
             "at": self.session.services.now(),
             "method": method,
@@ -162,7 +162,7 @@ class _Log:
             self.total += 1
             try:
                 self._put(item)
-            except BrokenPipeError:  # the reader closed the pipe; callbacks still get replies
+            except BrokenPipeError:  # the program that reads the output has ended; callbacks still get replies
                 writer.silence(sys.stdout)
 
     def _put(self, item: Answered) -> None:

@@ -62,7 +62,7 @@ def ask(colour: Colour, question: str) -> None:
 
 
 def tell_failure(failure: Failure, colour: Colour) -> None:
-    """Write to stderr what failed and what to do next."""
+    """Write the failure and its hint to stderr."""
     first, *more = redact(failure.message).splitlines() or [""]
     tell(colour, Styled(f"error[{failure.code}]:", bad("").style), first)
     for cause in more:
@@ -78,7 +78,7 @@ def tell_warnings(result: Result, colour: Colour) -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Redirect the stream to nowhere, so that the interpreter's flush at exit does not fail."""
+    """Redirect the stream to the null device, so that the interpreter's flush at exit does not fail."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -117,6 +117,6 @@ def _encodable(text: str, surface: Surface) -> str:
 def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
-    except UnicodeEncodeError:  # an ASCII terminal; the text is safe either way
+    except UnicodeEncodeError:  # the terminal has only ASCII; the text is safe in both forms
         stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
     stream.flush()

@@ -73,7 +73,7 @@ def test_a_selector_that_matches_nothing_is_still_done(ask, invoke, database_url
 
 @pytest.mark.parametrize(
     ("state", "code", "said"),
-    [("published", 7, "every named event must be left out"), (None, 8, "no event has this id")],
+    [("published", 7, "every named event is left out"), (None, 8, "no event has this id")],
 )
 def test_the_mark_agrees_with_the_exit_code(invoke, database_url, orders, state, code, said):
     """There is no tick over named events that were left out."""

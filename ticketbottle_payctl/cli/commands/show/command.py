@@ -1,4 +1,4 @@
-"""``payctl show``: how an order stands, and its history from the callback to the message in Kafka."""
+"""``payctl show``: the state of an order, and its history from the callback to the message in Kafka."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ def show_command(
         bool, typer.Option("--unmask", help="Show all fields of the payloads, personal data included.")
     ] = False,
 ) -> None:
-    """Show how an order stands, and the history of its payment.
+    """Show the state of an order and the history of its payment.
 
-    First the verdict. Then in order of time: callbacks, payment, events, replays and, if KAFKA_BROKERS is set, the
-    messages in the topics. Then the command to type next. Exit 0 if nothing is open, 5 if something is.
+    The output begins with a verdict. Then it lists, in order of time, the callbacks, the payment, its events, replays
+    and, if KAFKA_BROKERS is set, the messages in the topics. It ends with the command to type next. Exit 0 if nothing
+    is open, 5 if something is.
     """
     session = Session.of(ctx)
     kafka = _kafka(session)
