@@ -43,7 +43,7 @@ class CheckedItem(TypedDict):
 
 
 def show_command(ctx: typer.Context) -> None:
-    """Show every setting and its origin.
+    """Show every setting with where it came from.
 
     Secrets are never shown, only whether they are set. A value of the environment replaces the profile's.
     """
@@ -70,7 +70,7 @@ def path_command(ctx: typer.Context) -> None:
 
 
 def validate_command(ctx: typer.Context) -> None:
-    """Check every setting, and list the problems.
+    """Check every setting, and list what is wrong.
 
     Exit 3 if a setting is wrong. A gateway without any keys is off, which is no error. A gateway with only some of its
     keys is an error.

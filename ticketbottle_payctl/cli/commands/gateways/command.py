@@ -68,7 +68,7 @@ def register_webhook_command(  # noqa: PLR0913 - one argument per option
     reason: change_options.Reason = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Register the webhook's URL at PayOS.
+    """Enter the address of the webhook at PayOS.
 
     PayOS calls the URL at once with a signed test callback. It registers the URL only if the answer is a 2xx within ten
     seconds. So deploy the webhook with PayOS's checksum key first. From then on PayOS reports new payments to this URL,

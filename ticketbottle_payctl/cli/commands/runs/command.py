@@ -46,7 +46,7 @@ def list_command(
 
 
 def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None) -> None:
-    """Show one run: the operator, the time, the reason, and the changes of each row."""
+    """Show one run: who, when, why, and what changed in each row."""
     session = Session.of(ctx)
     session.note_target()
     details = show_run(session.services.engine, run, limit or _DEFAULT_LIMIT)

@@ -29,7 +29,7 @@ def show_command(
         bool, typer.Option("--unmask", help="Show all fields of the payloads, personal data included.")
     ] = False,
 ) -> None:
-    """Show the state of an order and the history of its payment.
+    """Show how an order stands, and the history of its payment.
 
     The output begins with a verdict. Then it lists, in order of time, the callbacks, the payment, its events, replays
     and, if KAFKA_BROKERS is set, the messages in the topics. It ends with the command to type next. Exit 0 if nothing
