@@ -53,10 +53,10 @@ CASES = {
         5, "ambiguous", "NO TICKET: momo's callback can be read in two ways", [SETTLE]),
     "money held by the gateway": (
         lambda o: o.pay().callback("IGNORED", "ignored", "held"),
-        5, "money_held", "NO TICKET: momo took 320,000 VND and holds it as suspicious", [SETTLE]),
+        5, "money_held", "NO TICKET: momo took 320,000 VND and blocked it as suspicious", [SETTLE]),
     "an undocumented code": (
         lambda o: o.pay().callback("IGNORED", "ignored", "undocumented_code"),
-        5, "undocumented_code", "NO TICKET: momo sent a code that its documentation does not have", [SETTLE]),
+        5, "undocumented_code", "NO TICKET: momo sent an undocumented code", [SETTLE]),
     "in progress at the gateway": (
         lambda o: o.pay().callback("IGNORED", "ignored", "pending"),
         5, "in_progress", "not paid yet: momo says that the payment is in progress", [SETTLE]),
