@@ -173,7 +173,7 @@ def _open(path: Path) -> int:
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         message = f"{path} is not a regular file"
-        raise InputError(message, hint="an archive must be a file that can be synced to the disk")
+        raise InputError(message, hint="give a regular file, because payctl syncs the archive to the disk")
     if not existed:
         _only(path, lambda: _sync_directory(path.parent))
     return file

@@ -150,7 +150,10 @@ class RangeReader:
                 self._connected().commit(offsets=places, asynchronous=False)
 
     def start(self, ranges: Mapping[Place, tuple[int, int | None]]) -> None:
-        """Read these ranges from now on: from the first offset, up to but without the second. None has no end."""
+        """Read these ranges from now on: from the first offset to the one before the second.
+
+        If the second is None, read on.
+        """
         ranges = {place: (begin, end) for place, (begin, end) in ranges.items() if end is None or begin < end}
         self._ends = {place: end for place, (_, end) in ranges.items()}
         self._next = {place: begin for place, (begin, _) in ranges.items()}

@@ -10,7 +10,7 @@ from ticketbottle_payctl.jobs.cleanup.delete_batches import CleanupStoppedBecaus
 
 
 class CleanupCounts(TypedDict):
-    """The numbers of events that were found, deleted, archived and left."""
+    """The numbers of events by result: found, deleted, archived, or still in the table."""
 
     matched: Count
     """Expired events that were found."""

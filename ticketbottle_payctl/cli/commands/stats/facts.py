@@ -103,7 +103,7 @@ class StatsFacts(TypedDict):
 
 
 class StatsItem(TypedDict, total=False):
-    """A row of --by. With --watch and -o ndjson each item line is a whole result instead."""
+    """A row of --by. With --watch and -o ndjson, each item line has the fields of a whole result."""
 
     event_type: str | None
     """An event type."""
