@@ -1,12 +1,11 @@
-"""A file of events that left the outbox: NDJSON, gzip, one member for each batch.
+"""A file of events that were deleted from the outbox: gzipped NDJSON, one gzip member for each batch.
 
-When :meth:`Archive.add` returns, the batch is on the disk in the file that the path still names, so its rows may be
-deleted. A crash before that leaves half a member at the end. Its rows are still in the outbox, and the next opening
-cuts it off. A crash after that leaves rows in both places: the archive may have an event twice, but no event is
-missing.
+When :meth:`Archive.add` returns, the batch is on the disk, and the path still names that file. So the batch's rows may
+be deleted. A crash before that leaves an incomplete member at the end. Its rows are still in the outbox, and the next
+run cuts the member off. A crash after that leaves rows in both places: the archive may contain an event twice, but no
+event is missing.
 
-Each member carries payctl's mark in its gzip header. A file that does not begin with an archive's member is never
-changed.
+Each member carries payctl's mark in its gzip header. A file that does not begin with such a member is never changed.
 
 Each line is a row with the columns' own names, so ``json_populate_record(NULL::outbox, line)`` restores it. Instants
 are UTC, without a zone as in the table.
@@ -34,7 +33,7 @@ _MARK = b"PC\x01\x001"
 """A gzip extra field (RFC 1952, 2.3.1.1): identifier PC, one byte long, format 1."""
 
 _HEADER = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(_MARK).to_bytes(2, "little") + _MARK
-_TELLING = 4  # bytes: other gzip files differ from an archive in the fourth
+_TELLING = 4  # bytes that identify an archive; its fourth differs from that of other gzip files
 _COLUMNS = frozenset({"id", "aggregateId", "eventType", "payload"})
 _GZIP = 31
 _OF_OTHERS = 0o077
@@ -74,8 +73,8 @@ class Archive:
         """Append a batch and return once it is on the disk.
 
         Raises:
-            UnavailableError: the batch could not be written, for example because the disk is full. The file is as it
-                was before. Or the path names another file by now, or none.
+            UnavailableError: the batch could not be written, for example because the disk is full. The file is then as
+                it was before. It is also raised if the file was removed or replaced.
         """
         member = _member("".join(f"{line}\n" for line in lines).encode())
         try:
@@ -89,7 +88,7 @@ class Archive:
         self._refuse_moved()
 
     def _refuse_moved(self) -> None:
-        """Return if the path still names the file that is written to."""
+        """Raise if the path no longer names the file that is written to."""
         try:
             there = self.path.lstat()
         except OSError:
@@ -97,7 +96,7 @@ class Archive:
         here = os.fstat(self._file)
         if there is None or (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
             message = f"{self.path} was removed or replaced while events were archived to it"
-            raise UnavailableError(message, hint="no event of this batch was deleted; run the clean-up again")
+            raise UnavailableError(message, hint="no event of this batch was deleted; run the cleanup again")
 
     def _cut(self) -> None:
         os.ftruncate(self._file, self._end)
@@ -105,9 +104,9 @@ class Archive:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of an archive in the order in which they were added. Half a batch at the end is left out.
+    """Yield the events of an archive in the order in which they were added. An incomplete batch at the end is left out.
 
-    The file is read twice, first to find its whole end. Only the present event is held in memory.
+    The file is read twice; the first pass finds the last complete batch. Only the current event is in memory.
 
     Raises:
         InputError: the file cannot be read, or is not an archive.
@@ -133,10 +132,10 @@ def _member(content: bytes) -> bytes:
 
 
 def _refuse_foreign(file: int, path: Path, end: int) -> None:
-    """Return if the file is empty or begins as an archive does.
+    """Raise if the file has content but does not begin as an archive does.
 
-    An archive of an earlier version has no mark, so its first line is checked. Half a member without a mark is not cut
-    off.
+    An archive of an earlier version has no mark, so its first line is checked. An incomplete member without a mark is
+    not cut off.
     """
     first = os.pread(file, len(_HEADER), 0)
     if not first or (len(first) >= _TELLING and first == _HEADER[: len(first)]):
@@ -147,7 +146,7 @@ def _refuse_foreign(file: int, path: Path, end: int) -> None:
     except (ValueError, RecursionError):
         event = None
     if not (isinstance(event, dict) and event.keys() >= _COLUMNS):
-        message = f"{path} is not an archive of payctl"
+        message = f"{path} is not a payctl archive"
         raise InputError(message, hint="the file was not changed; give the name of an archive or of a new file")
 
 
@@ -155,10 +154,10 @@ def _event(line: bytes, path: Path) -> dict[str, Any]:
     try:
         event = json.loads(line)
     except ValueError as error:
-        message = f"{path} holds a line that is not JSON"
+        message = f"{path} contains a line that is not JSON"
         raise InputError(message) from error
     if not isinstance(event, dict):
-        message = f"{path} holds a line that is no event"
+        message = f"{path} contains a line that is not an event"
         raise InputError(message)
     return event
 
@@ -170,7 +169,9 @@ def _open(path: Path) -> int:
     except OSError as error:
         if error.errno == errno.ELOOP:
             message = f"{path} is a symbolic link"
-            raise InputError(message, hint="name the file itself: payctl writes no archive through a link") from error
+            raise InputError(
+                message, hint="name the file itself: payctl does not write an archive through a link"
+            ) from error
         _cannot_open(path, error)
     try:
         _refuse_unsafe(os.fstat(file), path)
@@ -243,7 +244,7 @@ def _lines(file: int, path: Path, end: int) -> Iterator[bytes]:
         *lines, rest = (rest + piece.content).split(b"\n")
         yield from lines
         if len(rest) > _LONGEST_LINE:
-            message = f"{path} holds a line that is longer than any event"
+            message = f"{path} contains a line that is longer than any event"
             raise InputError(message)
         if piece.end is not None:
             yield from [rest] if rest else []
@@ -266,8 +267,8 @@ def _pieces(file: int, path: Path) -> Iterator[_Piece]:
             try:
                 content = member.decompress(chunk, _CHUNK)
             except zlib.error as error:
-                message = f"{path} is not an archive, or is damaged after its first {end:,} bytes"
-                keep = f"; or keep what is whole: truncate -s {end} {shlex.quote(str(path))}" if end else ""
+                message = f"{path} is not a payctl archive, or is damaged after its first {end:,} bytes"
+                keep = f"; or keep the undamaged part: truncate -s {end} {shlex.quote(str(path))}" if end else ""
                 raise InputError(message, hint=f"the file was not changed; give another file{keep}") from error
             chunk = member.unused_data or member.unconsumed_tail
             if member.eof:
@@ -286,7 +287,7 @@ def _write(file: int, data: bytes, at: int) -> None:
 
 
 def _only(path: Path, act: Callable[[], None]) -> None:
-    """Run ``act``, or say that the file cannot be written."""
+    """Run ``act``. Raise if the file cannot be written."""
     try:
         act()
     except OSError as error:
@@ -301,5 +302,5 @@ def _cannot_open(path: Path, error: OSError) -> NoReturn:
 def _cannot_write(path: Path, error: OSError) -> NoReturn:
     message = f"{path} cannot be written: {error.strerror or type(error).__name__}"
     raise UnavailableError(
-        message, hint="every deleted event is in the file; free some disk space, then run it again"
+        message, hint="every deleted event is in the file; free some disk space, then run the cleanup again"
     ) from error

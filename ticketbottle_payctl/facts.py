@@ -1,4 +1,4 @@
-"""Types for the facts that a report gives to programs: to the JSON output, the functions and the log.
+"""Types for the fields of a report that programs read: in the JSON output, the functions' results and the log.
 
 The facts of a report are a ``TypedDict`` next to the report. ``make docs`` reads these types and their docstrings and
 writes the JSON Schemas from them. A field that was added within version 1 is ``NotRequired``: earlier documents of

@@ -1,4 +1,4 @@
-"""One form each for what people read: instants, durations, sizes, money, counts and commands."""
+"""Format instants, durations, sizes, money, counts and commands for people, each in one way."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ def money(amount: int, currency: str | None = "VND") -> str:
 
 
 def count(number: int, noun: str, many: str | None = None) -> str:
-    """Return a number with its noun: ``1 event``, ``1,234 events``. ``many`` is a plural that is not noun plus s."""
+    """Return a number with its noun: ``1 event``, ``1,234 events``. ``many`` is an irregular plural."""
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
 def _short(amount: float) -> str:
-    """Return at most three digits behind the first, without an exponent."""
+    """Return a number with about three significant digits, without an exponent."""
     return f"{amount:.3g}" if amount < _EXACT else f"{amount:.0f}"
 
 
 def command_line(verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:
-    """Return a command of payctl as it is pasted into a shell. Ids and order codes are opaque text.
+    """Return a payctl command, quoted so that it can be pasted into a shell. Ids and order codes are opaque text.
 
     An operand that begins with a hyphen stands after ``--``, so that it is not read as an option.
     """

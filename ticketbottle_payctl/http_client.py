@@ -77,7 +77,7 @@ async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
                     break
             return HttpResponse(response.status_code, body[: MAX_BODY_BYTES + 1])
     finally:
-        for connection in connections:  # httpcore leaves it open if the deadline interrupts the TLS handshake
+        for connection in connections:  # httpcore leaves the socket open if the deadline interrupts the TLS handshake
             await connection.aclose()
 
 

@@ -1,8 +1,9 @@
 """Ask PayOS through its own library (``payos`` on PyPI), with payctl's HTTP client underneath.
 
 The library builds the request: path, headers and body. :func:`ticketbottle_payctl.http_client.send` sends it, so its
-limits hold: one deadline, a bounded response, no redirect, verified TLS. The library's own judgement of the response is
-not used, because it refuses a genuine answer with a field that it does not know. What is returned is the bytes.
+limits apply: one deadline, a bounded response, no redirect, verified TLS. The library's own judgement of the response
+is not used, because it refuses a genuine answer with a field that it does not know. The functions return the response's
+bytes.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ _ITS_HEADERS = ("x-client-id", "x-api-key", "x-partner-code", "content-type")
 
 @dataclass(frozen=True, slots=True)
 class PayosAccount:
-    """Where PayOS is asked, and as whom. ``base`` is an allowed URL, with or without a path."""
+    """The address and the credentials for requests to PayOS. ``base`` is an allowed URL, with or without a path."""
 
     base: str
     credentials: Credentials = field(repr=False)
 
 
 def payment_link(account: PayosAccount, link: str, timeout: timedelta) -> HttpResponse:
-    """Return PayOS's answer about a payment link, unread. ``timeout`` covers the whole exchange.
+    """Return PayOS's answer about a payment link as bytes. ``timeout`` covers the whole exchange.
 
     Raises:
         UnavailableError: no connection, or no complete response in time.
@@ -43,12 +44,12 @@ def payment_link(account: PayosAccount, link: str, timeout: timedelta) -> HttpRe
 
 
 def confirm_webhook(account: PayosAccount, url: str, timeout: timedelta) -> HttpResponse:
-    """Enter the address of the webhook. Return PayOS's answer, unread. ``timeout`` covers the whole exchange.
+    """Register the webhook's URL at PayOS. Return PayOS's answer as bytes. ``timeout`` covers the whole exchange.
 
     PayOS calls the address with a test callback before it answers.
 
     Raises:
-        UnavailableError: no connection, or no complete response in time. PayOS may have entered the address.
+        UnavailableError: no connection, or no complete response in time. PayOS may have registered the URL.
     """
     return _answer(account, timeout, lambda payos: payos.webhooks.confirm(url))
 

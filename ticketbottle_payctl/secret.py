@@ -7,7 +7,7 @@ from typing import NoReturn, final
 
 @final
 class Secret:
-    """A secret text. Only :meth:`reveal` returns it, so every use can be found by a search.
+    """A secret text. Only :meth:`reveal` returns it, so a text search finds every use.
 
     ``origin`` says where the text came from, such as the name of a variable. It is not secret.
     """

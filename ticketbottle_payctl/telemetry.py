@@ -36,7 +36,7 @@ _LEVEL_NAMES = {logging.WARNING: "WARN", logging.CRITICAL: "FATAL"}
 _LOGGER = logging.getLogger("ticketbottle_payctl")
 _SHORTEST_REGISTERED = 6
 
-# The time of each pattern grows linearly with the text. A scheme, a card number and a MAC have a greatest length, and
+# The time of each pattern grows linearly with the text. A scheme, a card number and a MAC have a maximum length, and
 # the last @ of a word is found without backtracking.
 _WORD = re.compile(r"[^\s\"']+")
 _USER_IN_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^:/@]{0,255}:", re.IGNORECASE)
@@ -76,7 +76,7 @@ def register(secret: Secret) -> None:
 
 
 def redact(text: str) -> str:
-    """Return ``text`` without anything that looks like a secret. A long number is one if it is a valid card number."""
+    """Return ``text`` without anything that looks like a secret. Valid card numbers count as secrets."""
     return _CARD.sub(_hide_card, _redact_secrets(text))
 
 

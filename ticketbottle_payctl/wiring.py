@@ -36,11 +36,11 @@ def utc_now() -> datetime:
 
 
 class Services:
-    """What the jobs get. Each thing is made on first use. The maker of this object closes it once.
+    """The resources of the jobs. Each is created on first use. The creator of this object closes it once.
 
     ``secrets`` returns the values of a credential's variable, the current one first. By default it reads the
-    environment. An ``engine`` that is passed in is used and left open. ``application`` is the name of our sessions in
-    ``pg_stat_activity``.
+    environment. An ``engine`` that is passed in is used and left open. ``application`` is the name of payctl's sessions
+    in ``pg_stat_activity``.
     """
 
     def __init__(

@@ -127,7 +127,7 @@ def test_the_demo_shows_every_step_from_callback_to_kafka(demo):
         "wrong amount",
         "payment.completed  partition",
         '"order_code": "TB-LTDTNL-20251213-8D39986M"',
-        "✔ everything is as expected",
+        "✔ all results are as expected",
     ]:
         assert words in result.stdout
     assert not [key for key in KEYS if key in result.stdout]
@@ -167,7 +167,7 @@ def test_the_demo_removes_its_servers_and_data_after_sigterm(kept):
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 143
     assert (data.parent.exists(), is_there(postmaster), accepts(url)) == (False, False, False)
-    assert "stopping: the servers end" in talk.read_text("utf-8")
+    assert "stopping: the servers are stopped" in talk.read_text("utf-8")
 
 
 def test_another_payctl_can_use_the_demo_s_servers(kept):

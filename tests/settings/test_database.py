@@ -56,7 +56,7 @@ def test_prisma_parameters_are_left_out(name):
     [
         ("supa=base-pooler.x", "parameter supa of DATABASE_URL is ignored"),
         ("Connect_Timeout=5", "parameter Connect_Timeout of DATABASE_URL is ignored"),
-        ("a%20b=canary", "a parameter with an odd name of DATABASE_URL is ignored"),
+        ("a%20b=canary", "a parameter with an invalid name of DATABASE_URL is ignored"),
         ("client_encoding=latin1", "payctl always uses UTF8"),
         ("replication=database", "payctl opens replication connections itself"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings.tls import tls
 
-CHECKED_NOT = "DATABASE_URL says that the server's certificate is not checked"
+CHECKED_NOT = "DATABASE_URL turns the check of the server's certificate off"
 
 
 @pytest.fixture
@@ -132,8 +132,8 @@ def test_strict_without_a_certificate_uses_the_machine_s_authorities():
         ({"sslcert": "/canary", "sslkey": "KEY"}, {}, "the file that DATABASE_URL names as sslcert cannot be read"),
         ({"sslcert": "OWN", "sslkey": "/canary"}, {}, "the file that DATABASE_URL names as sslkey cannot be read"),
         ({"sslcert": "/"}, {}, "cannot be read"),
-        ({"sslmode": "disable", "sslcert": "CA"}, {}, "sslmode=disable and names a certificate"),
-        ({"sslmode": "disable", "sslaccept": "strict"}, {}, "sslmode=disable and names a certificate or sslaccept"),
+        ({"sslmode": "disable", "sslcert": "CA"}, {}, "sslmode=disable, but also a certificate"),
+        ({"sslmode": "disable", "sslaccept": "strict"}, {}, "sslmode=disable, but also a certificate or sslaccept"),
     ],
 )
 def test_an_impossible_tls_setting_is_a_config_error(given, environ, words, files):

@@ -88,7 +88,7 @@ def test_an_incomplete_batch_at_the_end_of_an_archive_is_cut_off(path, kept):
 def test_a_file_that_is_not_an_archive_is_not_changed(path, content):
     """Opening a file that is not payctl's archive fails and does not change the file."""
     path.write_bytes(content)
-    with pytest.raises(InputError, match="is not an archive"):
+    with pytest.raises(InputError, match="is not a payctl archive"):
         Archive(path)
     assert path.read_bytes() == content
 
@@ -197,7 +197,7 @@ def test_a_device_or_a_pipe_is_refused(tmp_path):
 def test_a_line_that_is_not_an_event_is_an_error(path, line):
     """Reading a gzip file whose lines are not events raises InputError."""
     path.write_bytes(gzip.compress(line))
-    with pytest.raises(InputError, match="holds a line"):
+    with pytest.raises(InputError, match="contains a line"):
         ids(path)
 
 

@@ -1,1 +1,1 @@
-"""Kafka: one producer, one reader, and a name and a fault for every failure."""
+"""Write to Kafka and read from it. Every failure gets a name and a fault."""

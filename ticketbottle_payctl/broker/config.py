@@ -14,12 +14,12 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import KafkaSettings
 
 MESSAGE_TIMEOUT_MS = 30_000
-"""The time limit for one message, including retries and a change of leader. It exceeds the socket's timeout."""
+"""The time limit for one message, including retries and a change of leader. It is longer than the socket's timeout."""
 
 _SOCKET_TIMEOUT_MS = 10_000
 
 ClientConfig = dict[str, Any]
-"""Texts, numbers and flags. With aws-iam also the function that signs the next token."""
+"""Texts, numbers and flags; with aws-iam also the function that signs the next token."""
 
 
 def connection_config(settings: KafkaSettings) -> ClientConfig:

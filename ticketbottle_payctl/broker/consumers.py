@@ -1,4 +1,4 @@
-"""Ask the brokers which consumer groups have read past a record. Reads only, and joins no group."""
+"""Ask the brokers which consumer groups have read past a record. Nothing is written, and no group is joined."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr
 _MOST_GROUPS = 100
 _LOGIN = 0.5
 _OWN = "payctl-"
-"""payctl's own groups, such as the one of ``payctl cdc mark``. They handle no event."""
+"""payctl's own groups, such as the one of ``payctl cdc mark``. They only read and deliver nothing to the order
+service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def readers_of(config: Mapping[str, Any], topic: str, partition: int, offset: in
     client = AdminClient(settings)
     try:
         if "oauth_cb" in settings:
-            client.poll(_LOGIN)  # the client asks for its token here; the questions below do not ask for it
+            client.poll(_LOGIN)  # the client fetches its token here; the calls below would not fetch it
         committed = {
             group: _committed(client, group, TopicPartition(topic, partition), deadline)
             for group in _groups(client, deadline)
@@ -82,10 +83,10 @@ def _sees_all(client: AdminClient, deadline: float) -> bool:
 def _left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
-        message = "the time for the brokers' answers is over"
+        message = "the brokers did not answer in time"
         raise TimeoutError(message)
     return left
 
 
 def _ignore(_error: object) -> None:
-    """Ignore what the client reports by itself. Its answers say the same."""
+    """Ignore errors that the client reports through callbacks. Its answers contain the same errors."""

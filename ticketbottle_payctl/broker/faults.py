@@ -1,7 +1,9 @@
-"""Decide from a table whose fault a delivery error is. An error that is not listed counts as a transport error.
+"""Classify a delivery error by a table: transport, configuration or the event itself.
 
-A transport error uses up no event's retries. An outage, a refused login or a quota therefore makes no event dead,
-even if the broker reports it with an unknown code.
+Unlisted errors count as transport.
+
+A transport error uses up no event's retries. So an outage, a refused login or a quota makes no event dead, even if the
+broker reports an unknown code.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ _TABLES = (
 
 
 def fault_of(error: KafkaError) -> Fault:
-    """Return the fault, which decides if the error uses up one of the event's retries."""
+    """Return the fault. It decides whether the error uses up one of the event's retries."""
     code = error.code()
     return next((fault for codes, fault in _TABLES if code in codes), Fault.TRANSPORT)
 

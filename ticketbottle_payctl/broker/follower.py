@@ -1,6 +1,7 @@
-"""Read which events are in Kafka, starting where the last reading ended.
+"""Read which events are in Kafka, from the position where the last read ended.
 
-The position is stored in Kafka as a consumer group's offsets. Nobody joins the group, so two readers at once are safe.
+The position is stored in Kafka as a consumer group's offsets. No reader joins the group, so two readers at once are
+safe.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Follower:
         self._reader.commit({place: end for place, (_, end) in self._bounds().items()})
 
     def open(self) -> None:
-        """Begin at the stored position, or at the oldest record, and read up to the topics' ends at this moment."""
+        """Begin at the stored position, else at the oldest record. Read up to the topics' present ends."""
         self._reader.stop()
         bounds = {place: (oldest, end) for place, (oldest, end) in self._bounds().items() if end > oldest}
         stored = self._reader.committed(bounds)
@@ -49,7 +50,7 @@ class Follower:
     def read(self, limit: int) -> list[Seen]:
         """Return the next events in no particular order. An empty list means that the end is reached.
 
-        If no record comes for 10 seconds before the end, this is a BrokerUnavailableError.
+        If no record comes for 10 seconds before the end, BrokerUnavailableError is raised.
         """
         seen: list[Seen] = []
         while self._reader.unread and len(seen) < limit:
@@ -60,7 +61,7 @@ class Follower:
         return seen
 
     def keep(self) -> None:
-        """Store the position. Call this when the effects of what was read are committed."""
+        """Store the position. Call this after the changes for the read events are committed."""
         self._reader.commit(self._reader.positions)
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 def possible_partitions(key: bytes, partitions: int, *, at_least: int = 1) -> list[int]:
-    """Return where a message with this key can be if partitions were added since it was sent, the present one first.
+    """Return the partitions that a message with this key may be in if partitions were added, the present one first.
 
     The topic had ``at_least`` partitions when the message was sent, and has ``partitions`` now.
     """

@@ -28,8 +28,8 @@ _STEP = 0.25
 _STOP_PATIENCE = 5.0
 _MOST_NEW_CLIENTS = 2
 
-# Any call that serves the client's callbacks can raise a fatal error of idempotence. Inside a callback of ours the
-# interpreter wraps it into a SystemError.
+# Any call that runs the client's callbacks can raise a fatal error of idempotence. Inside our callback the interpreter
+# wraps it into a SystemError.
 _FATAL = (KafkaException, SystemError)
 
 # In spite of log_level 0 librdkafka logs a fatal error.
@@ -41,7 +41,7 @@ def _never() -> bool:
 
 
 class Failure(NamedTuple):
-    """The cause why a message was not acknowledged. ``reason`` is the broker's or client's text without the payload."""
+    """A message that was not acknowledged. ``reason`` is the broker's or client's text without the payload."""
 
     fault: Fault
     code: str
@@ -49,7 +49,7 @@ class Failure(NamedTuple):
 
 
 class _Patience:
-    """The time that a wave has left: its timeout, 5 seconds after a stop request, nothing after its claim is lost."""
+    """The time that is left for a wave: its timeout, 5 seconds after a stop request, none after its claim is lost."""
 
     def __init__(self, timeout: float, stopping: Callable[[], bool], lost: Callable[[], bool]) -> None:
         self._deadline = time.monotonic() + timeout
@@ -63,7 +63,7 @@ class _Patience:
 
 
 _QUEUE_FULL = Failure(Fault.TRANSPORT, "_QUEUE_FULL", "the client's queue stayed full")
-_LOST = Failure(Fault.TRANSPORT, "CLAIM_LOST", "the database gave the claim up, so another publisher may send it")
+_LOST = Failure(Fault.TRANSPORT, "CLAIM_LOST", "the claim was lost, so another publisher may send it")
 _UNKNOWN = Failure(Fault.TRANSPORT, "_UNKNOWN", "the client was closed before it reported the delivery")
 
 
@@ -82,7 +82,7 @@ class Producer:
         """Ask the brokers for payctl's topics. Return the event types that cannot be sent, with the cause.
 
         The questions take at most ``timeout`` seconds together, and a few seconds after a stop request. A question gets
-        as much time as the previous one needed, so slow brokers are waited for. Afterwards ``leaders`` knows which
+        at least as much time as the previous one needed, so slow brokers can answer. Afterwards ``leaders`` knows which
         partitions have no leader.
 
         Raises:
@@ -108,9 +108,9 @@ class Producer:
         """Send messages with distinct keys and wait. Return the failures by key; it is empty if every message arrived.
 
         The call takes at most ``timeout`` seconds and a short purge, and a few seconds after a stop request. ``lost``
-        returns True if the claim of the wave is lost: then nothing more of it is sent, and queued messages are dropped.
-        A message without a result by then counts as failed. If the broker has it nevertheless, a later duplicate has
-        the same event id.
+        returns True if the claim of the wave is lost: then no more of its messages are sent, and queued ones are
+        dropped. A message without a result by then counts as failed. If the broker received it after all, the retry is
+        a duplicate with the same event id.
         """
         if lost():
             return dict.fromkeys((message.key for message in wave), _LOST)
@@ -146,7 +146,7 @@ class Producer:
         return self._client
 
     def _on_client_error(self, error: KafkaError) -> None:
-        """Keep the most specific error: a refusal stays, and "all brokers are down" does not replace its cause."""
+        """Store the most specific error. "All brokers are down" does not replace a refusal or an earlier cause."""
         if self._refused() or (self._client_error is not None and error.code() == KafkaError._ALL_BROKERS_DOWN):
             return
         self._client_error = error
@@ -162,7 +162,7 @@ class Producer:
             known = self._flushed(client, patience) or self._give_up(client)
         except _FATAL as error:
             self._client_error = _kafka_error(error)
-            died, known = True, False  # a report may have been lost with it
+            died, known = True, False  # a delivery report may have been lost with the client
             with suppress(*_FATAL):
                 self._give_up(client)
         if not known:
@@ -207,7 +207,7 @@ class Producer:
         return left == 0
 
     def _give_up(self, client: Client) -> bool:
-        """Drop the queued messages and the client. After a purge its next message would fail too.
+        """Drop the queued messages and the client. After a purge the client's next message would fail too.
 
         Return whether every result is known now.
         """
@@ -218,12 +218,12 @@ class Producer:
     def _topic_problem(
         self, topic: str, patience: float, deadline: float, stopping: Callable[[], bool]
     ) -> tuple[KafkaError | None, float]:
-        """Return why a topic cannot be written to, or None, and how long the next answer may take."""
+        """Return the reason why a topic cannot be written to, or None, and the time limit for the next answer."""
         while True:
             try:
                 metadata = self._connected().list_topics(topic, timeout=patience)
             except KafkaException as error:
-                self._healthy()  # only a poll calls error_cb, which knows why
+                self._healthy()  # only a poll calls error_cb, which gets the reason
                 left = deadline - time.monotonic()
                 if stopping() or left <= 0 or self._refused():
                     raise self.unavailable() from error

@@ -1,4 +1,6 @@
-"""Read ranges of offsets from Kafka. The only file with a consumer: search, window, follower and the demo use it.
+"""Read ranges of offsets from Kafka.
+
+This is the only file that uses a consumer; search, window, follower and the demo call it.
 
 The consumer never joins a group, so two readers at once do not disturb each other.
 """
@@ -19,7 +21,7 @@ from ticketbottle_payctl.errors import ConfigError, PayctlError
 _CONSUMER = {
     "enable.auto.commit": False,
     "enable.partition.eof": True,
-    "auto.offset.reset": "earliest",  # applies if retention deletes the record that is read next
+    "auto.offset.reset": "earliest",  # applies if retention has deleted the next record
     "fetch.wait.max.ms": 20,  # the mock cluster waits this long for more records, even if it has some
 }
 _STEP = 0.2
@@ -129,7 +131,7 @@ class RangeReader:
         with self._named_errors():
             found = self._connected().offsets_for_times(asked, self._timeout) if asked else []
             for each in found:
-                if each.error is not None:  # its offset means nothing
+                if each.error is not None:  # the offset is not valid then
                     raise KafkaException(each.error)
         return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in found}
 
@@ -148,7 +150,10 @@ class RangeReader:
                 self._connected().commit(offsets=places, asynchronous=False)
 
     def start(self, ranges: Mapping[Place, tuple[int, int | None]]) -> None:
-        """Read these ranges from now on: from the first offset, up to but without the second. None has no end."""
+        """Read these ranges from now on: from the first offset to the one before the second.
+
+        If the second is None, read on.
+        """
         ranges = {place: (begin, end) for place, (begin, end) in ranges.items() if end is None or begin < end}
         self._ends = {place: end for place, (_, end) in ranges.items()}
         self._next = {place: begin for place, (begin, _) in ranges.items()}
@@ -156,7 +161,7 @@ class RangeReader:
             self._connected().assign([TopicPartition(*place, begin) for place, begin in self._next.items()])
 
     def stop(self) -> None:
-        """Read no range any more. A fetch in progress would delay each question for an offset."""
+        """Stop reading. A fetch in progress would delay each request for an offset."""
         self._ends, self._next = {}, {}
         with self._named_errors():
             self._connected().unassign()
@@ -179,7 +184,7 @@ class RangeReader:
         return found
 
     def batches(self, limit: int, deadline: float) -> Iterator[list[Received]]:
-        """Yield records until every range is read, or until ``deadline`` by the monotonic clock: see :attr:`unread`."""
+        """Yield records until every range is read, or until ``deadline`` (monotonic). :attr:`unread` tells which."""
         while self.unread and (left := deadline - time.monotonic()) > 0:
             yield self.read(limit, left)
 
@@ -190,7 +195,7 @@ class RangeReader:
             client.close()
 
     def unavailable(self, error: KafkaException | None = None) -> PayctlError:
-        """Return the error that names why Kafka cannot be read: ``error``, or what the client reported last."""
+        """Return an error with the reason why Kafka cannot be read: ``error``, or the client's last error."""
         if self._client is not None:
             self._client.poll(0)  # lets the client report a failed connection or login
         servers, group = self._config["bootstrap.servers"], self._config["group.id"]
@@ -221,7 +226,7 @@ class RangeReader:
             raise self.unavailable(error) from error
 
     def _take(self, message: Message) -> Received | None:
-        """Return a record of a range that is still read, and note how far the reading is."""
+        """Return the record if its range is still being read, and advance the range's position."""
         error = message.error()
         place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
         if error is not None and error.code() != KafkaError._PARTITION_EOF:

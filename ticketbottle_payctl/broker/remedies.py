@@ -1,4 +1,4 @@
-"""What must be done before a dead event is replayed, so that it does not die again of the same cause."""
+"""Name what to fix before a dead event is replayed, so that it does not fail again for the same reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE, TOPICS
 
 
 class DeliveryRemedy(StrEnum):
-    """A cause outside of payctl's reach. A replay helps only after it was removed."""
+    """A cause that payctl cannot remove. A replay helps only after a person removed it."""
 
     RAISE_TOPIC_LIMIT = "raise_topic_limit"
     SHRINK_PAYLOAD = "shrink_payload"
@@ -18,12 +18,12 @@ class DeliveryRemedy(StrEnum):
 
 
 def error_name(last_error: str | None) -> str:
-    """Return the class of an event's last error: what stands before the colon."""
+    """Return the class of an event's last error: the text before the colon."""
     return (last_error or "").partition(":")[0]
 
 
 def remedy_of(last_error: str | None, event_type: str, payload_bytes: int) -> DeliveryRemedy | None:
-    """Return what must be done before an event is replayed, or None if a replay may help."""
+    """Return what to fix before an event is replayed, or None if a replay may help at once."""
     name = error_name(last_error)
     if event_type not in TOPICS:
         return DeliveryRemedy.KNOW_EVENT_TYPE

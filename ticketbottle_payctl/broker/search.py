@@ -1,4 +1,4 @@
-"""Find the records of one event in its topic, for one stretch of time."""
+"""Find the records of one event in its topic within a time range."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """An event and when it was sent, at the earliest and at the latest (UTC). ``key`` decides the partition."""
+    """An event, and the earliest and latest time at which it was sent (UTC). ``key`` decides the partition."""
 
     topic: str
     key: str
@@ -30,7 +30,7 @@ class SearchQuery:
 class Search:
     """The records that were found, oldest first, and the key's partition.
 
-    ``complete`` is False if the time ended before the stretch did, or a partition cannot be read.
+    ``complete`` is False if the search timed out before the end of the range, or a partition cannot be read.
     """
 
     partition: int
@@ -39,9 +39,9 @@ class Search:
 
 
 def find_records(connection: Mapping[str, str | int | bool], query: SearchQuery, timeout: timedelta) -> Search:
-    """Find every record of the event within its stretch of time, as far as ``timeout`` allows.
+    """Find every record of the event within its time range, as far as ``timeout`` allows.
 
-    If the key's partition has none, the partitions are searched that the key had before partitions were added.
+    If the key's partition has none, search the partitions that the key had before partitions were added.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer, or the topic does not exist.
@@ -65,7 +65,7 @@ def find_records(connection: Mapping[str, str | int | bool], query: SearchQuery,
 
 
 def _read(reader: RangeReader, query: SearchQuery, deadline: float) -> tuple[list[Received], bool]:
-    """Return the event's records in the range that was started, and whether the stretch was read to its end."""
+    """Return the event's records in the started ranges, and whether the time range was read to its end."""
     records: list[Received] = []
     for batch in reader.batches(_BATCH, deadline):
         for record in batch:

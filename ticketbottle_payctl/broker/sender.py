@@ -1,7 +1,7 @@
-"""Send outbox events and name each one that was not acknowledged. Every command that publishes sends through here.
+"""Send outbox events and return each one that was not acknowledged. Every command that publishes uses this module.
 
-It knows which events cannot be sent at all: their type has no topic, their topic cannot be written to, or their
-partition has no leader. So nothing waits for such an event.
+Some events cannot be sent: their type has no topic, their topic cannot be written to, or their partition has no leader.
+The sender knows them in advance, so no other event waits for them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
 from ticketbottle_payctl.domain.retry import Fault
 
 PROBE_EVERY = 30.0
-"""How often the brokers are asked for our topics, in seconds. A stopped event type is tried again after that."""
+"""The time between two probes of our topics, in seconds. A stopped event type is tried again after a probe."""
 
 LOOK_FOR_LEADERS_EVERY = 2.0
-"""The same while a partition has no leader: its payments wait for nothing else."""
+"""The time between two probes while a partition has no leader. It is short because payments wait only for that."""
 
 UNKNOWN_TYPE = Failure(Fault.PERMANENT, UNKNOWN_EVENT_TYPE, "no topic is known for this event type")
 NO_LEADER = Failure(Fault.TRANSPORT, "LEADER_NOT_AVAILABLE", "its partition has no leader")
-_NO_TIME_LEFT = Failure(Fault.TRANSPORT, "_TIMED_OUT", "the batch's time was over")
+_NO_TIME_LEFT = Failure(Fault.TRANSPORT, "_TIMED_OUT", "the batch's time limit was reached")
 
 
 def _never() -> bool:
@@ -31,10 +31,10 @@ def _never() -> bool:
 
 
 class Delivery(NamedTuple):
-    """The result of a send. ``failures`` is by payment; every other event is acknowledged.
+    """The result of a send. ``failures`` is keyed by payment; every other event is acknowledged.
 
-    ``broker_responded`` is true if a broker refused an event, for what it is or for a setting, or if the brokers said
-    that a partition has no leader.
+    ``broker_responded`` is true if a broker refused an event, because of its content or of a setting. It is true too if
+    the brokers reported a partition without a leader.
     """
 
     failures: dict[str, Failure]
@@ -62,7 +62,7 @@ class Sender:
 
     @property
     def probe_is_due(self) -> bool:
-        """Whether it is time to ask the brokers for our topics again."""
+        """Whether it is time to ask the brokers about our topics again."""
         every = LOOK_FOR_LEADERS_EVERY if self.producer.leaders.missing else PROBE_EVERY
         return self._probed_at is None or self._clock() - self._probed_at >= every
 
@@ -72,11 +72,11 @@ class Sender:
         return self.producer.leaders.missing and self.probe_is_due
 
     def probe(self, timeout: float) -> None:
-        """Ask the brokers for our topics, within ``timeout`` seconds.
+        """Ask the brokers about our topics, within ``timeout`` seconds.
 
         Raises:
             BrokerUnavailableError: no broker answered.
-            BrokerRefusedError: a broker answered and refused us.
+            BrokerRefusedError: a broker refused the credentials or the TLS connection.
         """
         self.stopped_types = self.producer.probe(timeout, self._stopping)
         self._probed_at = self._clock()
@@ -86,11 +86,11 @@ class Sender:
         self._probed_at = None
 
     def send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool] = _never) -> Delivery:
-        """Send one event of each payment (``events`` is by payment) and wait for the brokers.
+        """Send one event of each payment (``events`` is keyed by payment) and wait for the brokers.
 
-        Nothing is sent after ``deadline`` (on the clock), nor once ``lost`` says that the claim is gone. An event that
-        a broker refuses for what it is gets sent again alone: brokers refuse whole bundles, and only an event that is
-        refused alone is to blame.
+        Nothing is sent after ``deadline`` (by the clock), or after ``lost`` returns True because the claim is lost. An
+        event that a broker refuses for its content is sent again alone. Brokers refuse whole batches, so only an event
+        that is refused alone is at fault.
         """
         obstacles = self._obstacles(events)
         ready = {key: event for key, event in events.items() if key not in obstacles} if obstacles else events
@@ -112,7 +112,7 @@ class Sender:
         return self.producer.send([to_message(event) for event in events.values()], left, self._stopping, lost)
 
     def _obstacles(self, events: Mapping[str, OutboxEvent]) -> dict[str, Failure]:
-        """Find the events that cannot be sent now, and why."""
+        """Return the events that cannot be sent now, with the reasons."""
         types = {event.event_type for event in events.values()}
         if not self.producer.leaders.missing and types <= TOPICS.keys() - self.stopped_types:
             return {}  # as usual

@@ -1,4 +1,4 @@
-"""Decide where to begin in each partition so that no record since an instant is missed."""
+"""Choose the first offset to read in each partition, so that no record since an instant is missed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Span(NamedTuple):
-    """Offsets of a partition: the oldest that it holds, the first to read, and the next new one."""
+    """Three offsets of a partition: the oldest that it contains, the first to read, and the next new one."""
 
     oldest: int
     begin: int
@@ -25,10 +25,10 @@ class Span(NamedTuple):
 def spans_since(
     reader: RangeReader, places: Iterable[Place], since: datetime, *, most: int | None = None
 ) -> dict[Place, Span | None]:
-    """Return the span of each place that holds every record since ``since`` (UTC), or None if it cannot be read.
+    """Return, for each place, a span with every record since ``since`` (UTC), or None if the place cannot be read.
 
-    Some brokers cannot look up an offset by time. Their span begins at the oldest record, but at most ``most`` records
-    before the end.
+    Some brokers cannot look up an offset by time. Then the span is the whole partition, but at most its last ``most``
+    records.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer, or no place can be read.
@@ -50,7 +50,7 @@ def spans_since(
 
 
 def readable_bounds(reader: RangeReader, places: Iterable[Place]) -> dict[Place, tuple[int, int] | None]:
-    """Return the oldest offset and the next new one of each place, or None if it cannot be read: it has no leader.
+    """Return the oldest offset and the next new one of each place, or None if the place has no leader.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer, or no place can be read.
@@ -69,6 +69,6 @@ def readable_bounds(reader: RangeReader, places: Iterable[Place]) -> dict[Place,
 
 
 def _without_lookup(reader: RangeReader, filled: Iterable[Place], begins: dict[Place, int | None]) -> set[Place]:
-    """Return the places whose offsets by time are unknown: their brokers find no record since 1970 either."""
+    """Return the places whose brokers cannot look up offsets by time: they find no record even since 1970."""
     silent = [place for place in filled if begins[place] is None]
     return {place for place, offset in reader.offsets_at(silent, _EPOCH).items() if offset is None}

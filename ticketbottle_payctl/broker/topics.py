@@ -19,7 +19,7 @@ _STEP = 1.0
 class Topic(NamedTuple):
     """A topic as the brokers describe it. ``problem`` is their text if the topic cannot be used.
 
-    ``replicas`` is the smallest number of any partition. ``leaderless`` counts partitions without a leader, and
+    ``replicas`` is the lowest number of replicas of a partition. ``leaderless`` counts partitions without a leader, and
     ``lagging`` those with replicas that are behind.
     """
 

@@ -1,7 +1,8 @@
-"""Read which records the topics hold for certain events since an instant: ids, keys, offsets and digests, no values.
+"""Read the records of certain events since an instant. Only ids, keys, offsets and digests are kept, no values.
 
-Every partition is read up to its end at the beginning of the reading. Records of other events are counted and not
-kept, so memory grows only with the events that were asked for. What could not be read is reported for each partition.
+Every partition is read up to the end that it had when the read began. Records of other events are counted and not
+kept, so memory grows only with the events that were asked for. For each partition the result reports what could not be
+read.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Copy(NamedTuple):
 
 
 class Unread(StrEnum):
-    """Why it is not known what a partition holds."""
+    """Why a partition's content is not known."""
 
     UNREADABLE = "unreadable"
     DEADLINE = "deadline"
@@ -49,8 +50,9 @@ class Unread(StrEnum):
 class PartitionRead(NamedTuple):
     """How much of a partition was read.
 
-    ``oldest`` is the oldest offset that it holds, and ``begin`` the first that was read. ``first_at`` is the timestamp
-    of the first record that was read (UTC). ``unread`` is None if the records from there to the end were all read.
+    ``oldest`` is the oldest offset that it contains, and ``begin`` the first that was read. ``first_at`` is the
+    timestamp of the first record that was read (UTC). ``unread`` is None if the records from there to the end were all
+    read.
     """
 
     oldest: int
@@ -107,7 +109,8 @@ def read_window(
     ):
         places = {topic: sorted(reader.places(topic)) for topic in query.topics}
         every = [place for each in places.values() for place in each]
-        # Asked first: what is written between the two questions is behind the end, and does not look hidden.
+        # Ask for the ends first. Records that are written after this are beyond the end, so they do not count as
+        # hidden.
         written = readable_bounds(raw, every)
         spans = spans_since(reader, every, query.since, most=_MOST)
         reader.start({place: (span.begin, span.end) for place, span in spans.items() if span is not None})

@@ -1,1 +1,1 @@
-"""The command line: parse, call one job, render its report, leave with the code of its outcome."""
+"""The command line. A command parses its options, calls one job, prints the report and exits with its code."""

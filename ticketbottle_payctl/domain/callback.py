@@ -1,7 +1,7 @@
-"""A gateway's callback: the bytes that arrived, what they say after the proof, and what payctl answers.
+"""A gateway's callback: the bytes that arrived, what they mean once verified, and what payctl answers.
 
 Nothing here trusts the sender. A :class:`Request` is raw. Only a provider's ``verify`` makes a :class:`Callback` of
-it, and only after the signature over the received bytes held.
+it, and only after the signature over the received bytes is verified.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class RejectReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderHint:
-    """What a number tells about the order code: its date as YYYYMMDD, and its last five characters.
+    """The parts of an order code that a gateway's number contains: the date as YYYYMMDD, and the last five characters.
 
-    Both are None if the number is of another form.
+    Both are None if the number has another format.
     """
 
     day: str | None = None
@@ -74,12 +74,12 @@ class OrderHint:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A genuine callback that is meant for this merchant and is well formed.
+    """A genuine, well-formed callback for this merchant.
 
     ``reference`` is the value that the payment was created with (``payments."providerTransactionId"``): ZaloPay
     ``app_trans_id``, PayOS ``paymentLinkId``, VNPay ``vnp_TxnRef``, MoMo ``orderId``. ``order_ref`` is the order as
     the gateway names it. ``gateway_transaction_id`` is the gateway's own number with all its digits, or None if the
-    gateway sends 0. ``amount`` is whole VND. It is None only if the callback is about no amount.
+    gateway sends 0. ``amount`` is whole VND. It is None only if the callback has no amount.
     """
 
     provider: str
@@ -91,9 +91,9 @@ class Callback:
     currency: str = "VND"
     ignored_because: IgnoredBecause | None = None
     payment_number: str | None = None
-    """The number of this one transfer of money. Two numbers for one payment are two transfers."""
+    """The gateway's number for this transfer of money. Two numbers for one payment mean two transfers."""
     order_hint: OrderHint | None = None
-    """Where to look first. It proves nothing and may fit other orders. None if the gateway sends the order code."""
+    """A hint for finding the order. It may match other orders. None if the gateway sends the order code."""
 
 
 class UnclearReason(StrEnum):
@@ -105,11 +105,11 @@ class UnclearReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """A callback whose signature holds, but which payctl cannot act on.
+    """A callback with a valid signature that payctl cannot act on.
 
     UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text can be read as two
-    different callbacks. ``detail`` is a constant text, never a quotation. ``order_ref`` is the order if it can be
-    read, else an empty text.
+    different callbacks. ``detail`` is a constant text and quotes nothing. ``order_ref`` is the order, or an empty text
+    if it cannot be read.
     """
 
     provider: str
@@ -128,7 +128,7 @@ class Rejected:
 
 
 class Answer(StrEnum):
-    """Every answer that payctl may give to a gateway. Each provider has words for each of them."""
+    """An answer that payctl may give to a gateway. Each provider has its own wording for each answer."""
 
     DONE = "done"
     DUPLICATE = "duplicate"

@@ -1,4 +1,4 @@
-"""The decision about a callback, in words that the outputs, the functions and the log share."""
+"""The decision about a callback. The outputs, the functions and the log share its field names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WebhookOutcome(StrEnum):
 
 
 class Alert(StrEnum):
-    """What a person must hear of: money is involved and the software will not decide alone."""
+    """An alert for a person: money is involved, and payctl does not decide alone."""
 
     LATE_MONEY = "late_money"
     WRONG_AMOUNT = "wrong_amount"
@@ -35,17 +35,17 @@ class Decision(TypedDict):
     """What was decided about a callback."""
 
     reason: str | None
-    """A stable word: why it was refused or ignored."""
+    """The reason why it was refused or ignored, as a stable word."""
     status_before: str | None
-    """The payment's status before the callback. A status that payctl does not know is passed on."""
+    """The payment's status before the callback. A status that payctl does not know is shown unchanged."""
     status_after: str | None
-    """The payment's status after the callback. A status that payctl does not know is passed on."""
+    """The payment's status after the callback. A status that payctl does not know is shown unchanged."""
     event_id: str | None
-    """The outbox event that was written, or with dry_run would be."""
+    """The outbox event that was written; with dry_run, the event that would be written."""
     receipt_id: str | None
     """The stored callback; null if it was not genuine."""
     alert: Alert | None
-    """What a person must look at."""
+    """The alert for a person, if there is one."""
 
 
 NO_DECISION: Decision = {
@@ -56,4 +56,4 @@ NO_DECISION: Decision = {
     "receipt_id": None,
     "alert": None,
 }
-"""For a request that payctl did not decide."""
+"""The decision's fields for a request that payctl did not decide: all null."""

@@ -31,10 +31,10 @@ _CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
 
 
 Position = tuple[datetime, str]
-"""Where an event is in the order of publishing: ``"createdAt"``, then id by code point."""
+"""An event's place in the order of publishing: ``"createdAt"``, then id by code point."""
 
 START: Position = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the owner's columns have no zone, they are UTC by contract
-"""Before every event."""
+"""A place before every event."""
 
 
 class OutboxEvent(NamedTuple):

@@ -1,6 +1,6 @@
 """The event that is written when a payment changes its state, with the field names that the order service reads.
 
-It is apart from :mod:`ticketbottle_payctl.domain.event`, because a publisher needs no payment.
+This is not in :mod:`ticketbottle_payctl.domain.event`, because a publisher does not need the payment types.
 """
 
 from __future__ import annotations

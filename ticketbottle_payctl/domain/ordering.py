@@ -1,8 +1,8 @@
-"""How late an event may be committed and still be published in its place: the limits of writers and publishers.
+"""Limit how late an event may be committed, so that publishers still send it in order.
 
 Publishers read the outbox in the order of ``"createdAt"``. An event is committed a little after its instant, and by
-then a publisher may have read past it. So there is one window. Writers commit within it or not at all, and publishers
-read its length again each time they have caught up. These are all the numbers; no other file has one of its own.
+then a publisher may have read past it. So there is one time window. Writers commit within it or not at all. Publishers
+read back over the whole window each time they have caught up. All limits are defined here.
 
 ::
 
@@ -26,7 +26,7 @@ IDLE_WITHIN = timedelta(seconds=1.5)
 """How long a writer's transaction may idle before its commit."""
 
 COMMIT_WITHIN = timedelta(seconds=0.5)
-"""How long a commit may take. Nothing enforces this one: a disk may hold a commit up for longer."""
+"""How long a commit may take. Nothing enforces this one: a slow disk may delay a commit for longer."""
 
 LATE_COMMITS = WRITE_WITHIN + IDLE_WITHIN + COMMIT_WITHIN
 """How long after its instant an event may be committed, and how far publishers look back."""

@@ -1,1 +1,1 @@
-"""One file or package for each job: a public function that does the work, and a frozen report of what was done."""
+"""The jobs. Each has a file or package with a public function that does the work and returns a frozen report."""

@@ -1,4 +1,4 @@
-"""Get ready for the first statement before anybody waits for it."""
+"""Connect to the database before the first request needs it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["connect", "load_driver"]
 
 
 def connect(engine: Engine) -> None:
-    """Put one connection that works into the engine's pool.
+    """Put one working connection into the engine's pool.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

@@ -19,7 +19,7 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 class ErrorsReport:
     """The kinds of error, the most frequent first.
 
-    ``truncated`` says that there are more kinds than were asked for.
+    ``truncated`` is true if there are more kinds than were requested.
     """
 
     groups: tuple[ErrorGroup, ...]

@@ -55,7 +55,7 @@ def fix_published_flags(  # noqa: PLR0913 - the job needs each of them
     stopping: Callable[[], bool] = lambda: False,
     done: Callable[[int], None] = lambda _: None,
 ) -> FlagsReport:
-    """Repair the ``planned`` events, oldest first, in one short transaction for each ``batch_size``.
+    """Repair the ``planned`` events, oldest first, in short transactions of ``batch_size`` events.
 
     Events that were sent after the plan stay as they are. If the run is stopped, the next run repairs the rest. The
     run and each row it changes are recorded, unless there is nothing to repair. ``done`` is called after each batch

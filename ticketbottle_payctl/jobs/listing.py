@@ -1,4 +1,4 @@
-"""List any number of rows. Only one page of them is in memory at a time."""
+"""List any number of rows. Only one page is in memory at a time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 _PAGE = 2000
 
 Fetch = Callable[[Connection, int, PagePosition | None], list[Listed]]
-"""A function that fetches one page: the given number of rows at most, which follow the given position."""
+"""A function that fetches one page: at most the given number of rows, after the given position."""
 
 
 class Listing:
     """An iterator over rows.
 
-    At its end, ``more`` says whether other rows follow, and ``next`` is the position after which they begin.
+    After the last row, ``more`` is true if further rows exist, and ``next`` is the position to continue from.
 
     Raises, during the iteration:
-        InputError: the database cannot understand the selector.
+        InputError: the database does not accept the selector.
         DatabaseUnavailableError: the server cannot be reached.
     """
 
@@ -44,7 +44,7 @@ def list_rows(
 ) -> Listing:
     """Return at most ``limit`` rows, newest first, or all of them if it is None. Nothing is read before the iteration.
 
-    Each page is its own transaction, so a long listing holds back no vacuum. Rows that are added later are newer than
+    Each page is its own transaction, so a long listing does not delay vacuum. Rows that are added later are newer than
     the present page, so they do not disturb it.
     """
 

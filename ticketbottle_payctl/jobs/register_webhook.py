@@ -1,4 +1,4 @@
-"""Enter the address of the webhook at PayOS, which has no other way but its portal."""
+"""Register the webhook's URL at PayOS. PayOS has no other interface for this than its portal and this API."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["Registration", "register_webhook"]
 
 
 def register_webhook(url: str, confirm: Callable[[str], HttpResponse]) -> Registration:
-    """Enter ``url`` and return what PayOS decided. PayOS calls the address at once. Entering it twice changes nothing.
+    """Register ``url`` and return PayOS's decision. PayOS calls the URL at once. Registering it twice changes nothing.
 
     ``confirm`` sends the request and returns the answer.
 
     Raises:
-        UnavailableError: no answer, or none that is understood. PayOS may have entered the address.
+        UnavailableError: no answer, or an answer that is not understood. PayOS may have registered the URL.
     """
     try:
         return payos_webhook.read(confirm(url), url)
     except UnavailableError as error:
-        hint = f"{error.hint}; if PayOS got the request, entering the address again changes nothing"
+        hint = f"{error.hint}; if PayOS got the request, registering the URL again changes nothing"
         raise UnavailableError(error.message, hint=hint) from error

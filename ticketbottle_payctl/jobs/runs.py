@@ -19,7 +19,7 @@ _SHORTEST_PREFIX = 4
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Some runs, the latest first. ``more`` says that older ones follow."""
+    """A page of runs, the latest first. ``more`` is true if there are older ones."""
 
     runs: tuple[Run, ...]
     more: bool
@@ -52,7 +52,7 @@ def show_run(engine: Engine, prefix: str, limit: int) -> RunDetails:
 
     Raises:
         NotFoundError: no run has this id.
-        InputError: several runs have it, or it is too short.
+        InputError: several runs match, or the prefix is too short.
         ConfigError: payctl's schema or a permission is missing.
         DatabaseUnavailableError: the server cannot be reached.
     """
@@ -79,12 +79,12 @@ def find_run(engine: Engine, prefix: str) -> Run:
 
     Raises:
         NotFoundError: no run has this id.
-        InputError: several runs have it, it is too short, or it is not part of an id.
+        InputError: several runs match, the prefix is too short, or it is not part of an id.
         ConfigError: payctl's schema or a permission is missing.
         DatabaseUnavailableError: the server cannot be reached.
     """
     if len(prefix) < _SHORTEST_PREFIX or not set(prefix.lower()) <= set("0123456789abcdef-"):
-        message = f"a run's id has at least {_SHORTEST_PREFIX} of the characters 0-9, a-f and -"
+        message = f"give at least {_SHORTEST_PREFIX} characters of a run's id (0-9, a-f and -)"
         raise InputError(message, hint="payctl runs list")
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = runs.find(connection, prefix)

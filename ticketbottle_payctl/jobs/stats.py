@@ -21,7 +21,7 @@ from ticketbottle_payctl.store.outbox.stats import PARTS, By, Group, Recent, Tot
 __all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "followed"]
 
 WINDOW = timedelta(hours=1)
-"""The window of rates and lags if no other is asked for."""
+"""The default window of rates and lags."""
 
 _LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
 _LATE_AFTER = timedelta(hours=1)
@@ -30,7 +30,7 @@ _RECENT_S = 60.0
 
 
 class Drain(StrEnum):
-    """Where the backlog is going, judged by the last minute. A single look judges by the rows that it reads."""
+    """The trend of the backlog in the last minute. A single report estimates it from the rows that it reads."""
 
     EMPTY = "empty"
     DRAINING = "draining"
@@ -49,7 +49,7 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A row of a breakdown. ``published`` counts the window. It is None in a breakdown of unpublished events."""
+    """A row of a breakdown. ``published`` counts the window; it is None in a breakdown of unpublished events."""
 
     label: str | None
     pending: int
@@ -67,12 +67,12 @@ class StatsReport:
 
     ``published`` includes rows that the replaced service left without their mark (``sent_unmarked``). ``published``
     and ``total`` are estimates unless ``exact``. ``window_s`` is how far back rates and lags reach. It is less than
-    was asked for if the newest 10,000 published events do not go back that far. ``created`` and ``sent`` are events in
-    each thirtieth of the window, the oldest first.
+    requested if the newest 10,000 published events do not go back that far. ``created`` and ``sent`` count the events
+    in each thirtieth of the window, the oldest first.
 
-    ``blocked`` are pending events behind a dead event of their payment. ``causes`` say why events wait, the most
-    pressing first. ``by_debezium`` says that Debezium publishes the outbox. All three are only known if they were asked
-    for.
+    ``blocked`` are pending events behind a dead event of their payment. ``causes`` are the reasons why events wait, the
+    most pressing first. ``by_debezium`` is true if Debezium publishes the outbox. All three are known only if they were
+    requested.
     """
 
     at: datetime
@@ -138,10 +138,10 @@ def collect_stats(
 
 
 def followed(look: Callable[[], StatsReport]) -> Callable[[], StatsReport]:
-    """Yield the same reports. The forecast comes from the change of ``pending`` within the last minute.
+    """Yield the reports with a forecast from the change of ``pending`` within the last minute.
 
-    A single look cannot see how fast old events are sent, for example of a replayed backlog: they are not among the
-    newest published events, which it reads. The first report is a single look.
+    A single report reads only the newest events, so it misses how fast old events are sent, for example replayed ones.
+    The first report is unchanged.
     """
     before: deque[StatsReport] = deque()
 
@@ -195,7 +195,7 @@ def _report(recent: Recent, found: Unpublished, total: Total) -> StatsReport:
 
 
 def _forecast(recent: Recent, found: Unpublished) -> tuple[Drain, float | None]:
-    """Return when the backlog will be empty if the last minute goes on, or None if it will not."""
+    """Return when the backlog will be empty at the last minute's rate, or None if it does not shrink."""
     if not found.pending:
         return Drain.EMPTY, 0.0
     inward = (recent.recent_created + found.recent_created) / min(
@@ -224,7 +224,7 @@ def _by_label(groups: Sequence[Group], sent: Mapping[str | None, int]) -> list[T
 
 
 def _merged(labelled: Sequence[tuple[str | None, Group]], sent: Mapping[str | None, int] | None) -> list[Tally]:
-    """Return one row for each label, those with most dead and pending events first."""
+    """Return one row for each label. Rows with the most dead and pending events come first."""
     rows = []
     for label in dict.fromkeys([*(label for label, _ in labelled), *(sent or ())]):
         of_it = [group for name, group in labelled if name == label]

@@ -1,4 +1,4 @@
-"""Say whether a callback is genuine, and if not, why. It needs the merchant's keys, no database and no network."""
+"""Check whether a callback is genuine, and if not, why. This needs the keys, but no database and no network."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.providers.tried_keys import TriedKey, tried_keys
 from ticketbottle_payctl.secret import Secret
 
-if TYPE_CHECKING:  # the explanation is loaded only if it is asked for
+if TYPE_CHECKING:  # the explanation is loaded only if it is requested
     from ticketbottle_payctl.providers.explain import Explanation
 
 REJECTED: Final = "REJECTED"
 _NO_OTHERS: Mapping[str, tuple[Secret, ...]] = MappingProxyType({})
-_UNRECOGNISED = "no gateway's callback looks like this, and the path names none"
+_UNRECOGNISED = "no gateway's callback looks like this, and the path names no gateway"
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a callback says, if it is genuine. No field contains a key or a MAC."""
+    """The result of a verification, with the callback's content if it is genuine. No field contains a key or a MAC."""
 
     provider: str | None
     """zalopay, payos, vnpay or momo."""
@@ -37,15 +37,15 @@ class VerifyReport:
     provider_transaction_id: str | None = None
     """The gateway's own number."""
     amount: Annotated[int, Keywords(minimum=1)] | None = None
-    """Whole units of currency."""
+    """The amount in whole units of the currency."""
     currency: str | None = None
-    """ISO 4217."""
+    """The currency's ISO 4217 code."""
     reason: str | None = None
-    """A stable word: why it is not believed, or why it changes no payment."""
+    """A stable word: why it was rejected, or why it changes no payment."""
     detail: str | None = None
-    """The reason of a refusal in a sentence."""
+    """The reason for a rejection, as a sentence."""
     hints: tuple[str, ...] = ()
-    """What may be wrong, for a callback that is not genuine."""
+    """The likely mistakes, if the callback is not genuine."""
     keys: tuple[TriedKey, ...] = ()
     """The keys that the signature was compared with."""
     canonical: str | None = None

@@ -13,7 +13,7 @@ from ticketbottle_payctl.secret import Secret
 GATEWAYS: dict[str, Gateway] = {
     gateway.name: gateway for gateway in (zalopay.GATEWAY, payos.GATEWAY, vnpay.GATEWAY, momo.GATEWAY)
 }
-"""Every gateway by its name, in the order in which the shape of a request is tried."""
+"""Every gateway by its name. Requests are matched against the gateways' formats in this order."""
 
 _SPELLINGS = {spelling: gateway for gateway in GATEWAYS.values() for spelling in gateway.spellings}
 
@@ -26,13 +26,13 @@ def by_name(name: str) -> Gateway:
     """
     gateway = _SPELLINGS.get(name.casefold())
     if gateway is None:
-        message = "there is no payment gateway of that name"
+        message = "no payment gateway has that name"
         raise NotFoundError(message, hint=f"one of: {', '.join(GATEWAYS)}")
     return gateway
 
 
 def resolve(request: Request) -> Gateway | None:
-    """Return the gateway of a request: the last path segment that names one, else by the shape of the query or body.
+    """Return the gateway of a request: the last path segment that names one, else the one whose format the request has.
 
     This only chooses the gateway that verifies the request. It proves nothing. A stage prefix, a trailing slash and
     the case of the path do not matter.

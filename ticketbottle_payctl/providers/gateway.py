@@ -1,6 +1,6 @@
-"""The description of a payment gateway. Each gateway's file has one value of this type.
+"""The type that describes a payment gateway. Each gateway's file has one value of it.
 
-To add a fifth gateway, write one file that ends in a :class:`Gateway`, one line in the registry, and its vectors.
+To add a gateway, write a file with a :class:`Gateway`, add one line to the registry, and add test vectors.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from ticketbottle_payctl.domain.callback import Answer, Callback, Rejected, Repl
 from ticketbottle_payctl.secret import Secret
 
 Credentials = Mapping[str, tuple[Secret, ...]]
-"""A merchant's values by field name: the current value first, then the previous one during a rotation."""
+"""A merchant's credentials by field name: the current value first, then the previous one during a rotation."""
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialField:
     """A value that a merchant gets from the gateway.
 
-    ``signs_callbacks`` marks the values that verification needs. A value that is not ``secret`` names the merchant.
+    ``signs_callbacks`` marks the values that verification needs. A value that is not ``secret`` identifies the
+    merchant.
     """
 
     name: str
@@ -32,8 +33,8 @@ class CredentialField:
 class Gateway:
     """A gateway's protocol as functions on values.
 
-    ``verify`` never raises, whatever bytes it gets. ``recognises`` looks at the shape only and proves nothing.
-    ``reply`` has words for every member of :class:`Answer`.
+    ``verify`` never raises, whatever bytes it gets. ``recognises`` checks only the format and proves nothing. ``reply``
+    has a reply for every member of :class:`Answer`.
     """
 
     name: str

@@ -50,7 +50,7 @@ def _positive(number: float) -> str:
 
 
 def sorted_names(names: list[str]) -> list[str]:
-    """Return names as a JavaScript object lists them if it was filled in sorted order: array indexes come first."""
+    """Return names in the order of a JavaScript object that was filled in sorted order: array indexes come first."""
     letters = "".join(names)
     if letters.isascii():
         return sorted(names) if letters.isalpha() else _listed(sorted(names))

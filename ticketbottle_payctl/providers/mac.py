@@ -1,6 +1,6 @@
-"""MACs in hex, compared as bytes, in constant time, with every candidate key.
+"""Compare hex MACs as bytes, in constant time, with every candidate key.
 
-This is the only file that uses ``hmac``. Read it to see how a signature is compared.
+This is the only file that uses ``hmac``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def texts(credentials: Credentials, name: str) -> tuple[str, ...]:
 def matches(algorithm: Algorithm, candidates: Iterable[bytes], presented: bytes, *texts: bytes) -> bool:
     """Return whether ``presented`` is the lower-case hex HMAC of one of the texts with one of the keys.
 
-    Every pair is tried, even after a match. So the time does not tell which pair it was.
+    Every pair is tried, even after a match. So the time does not reveal which pair matched.
     """
     found = False
     for key, text in product(candidates, texts):
@@ -50,7 +50,7 @@ def sign(algorithm: Algorithm, credentials: Credentials, name: str, text: str) -
 def matches_unkeyed(algorithm: OldHash, candidates: Iterable[bytes], presented: bytes, text: bytes) -> bool:
     """Return whether ``presented`` is the plain hash of one of the keys and the text, as VNPay signed before 2.1.0.
 
-    This only explains a refusal. A plain hash proves nothing, because a sender who knows one can extend its text.
+    This only explains a rejection. A plain hash proves nothing, because a sender who knows one can extend its text.
     """
     found = False
     for key in candidates:
@@ -60,7 +60,7 @@ def matches_unkeyed(algorithm: OldHash, candidates: Iterable[bytes], presented: 
 
 
 def presented(value: object) -> bytes:
-    """Return the MAC that the sender gave as bytes, because ``compare_digest`` raises on text beyond ASCII."""
+    """Return the sender's MAC as bytes, because ``compare_digest`` raises on non-ASCII text."""
     return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
 
 

@@ -1,9 +1,9 @@
-"""MoMo AIO v2: a POST with twelve signed fields, joined in a fixed order together with the access key.
+"""Verify MoMo AIO v2 callbacks: a POST with twelve signed fields, joined in a fixed order with the access key.
 
 Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes". Details come from
-real results of MoMo's sandbox. The signed text does not escape values. So the order id must have its documented form,
-and no value in front of it may contain another order id. Otherwise a customer who chooses the order's description
-could turn one signature into the payment of another order.
+real callbacks of MoMo's sandbox. The signed text does not escape values. So the order id must have its documented form,
+and no value in front of it may contain another order id. Otherwise a customer who chooses the order's description could
+use its signature for another order.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _rejected = partial(Rejected, NAME)
 
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
-    """Prove a callback, then read it. Never raises."""
+    """Verify a callback, then read it. Never raises."""
     secrets, access_keys = mac.keys(credentials, "secret_key"), mac.texts(credentials, "access_key")
     partners = mac.texts(credentials, "partner_code")
     if not secrets or not access_keys or not partners:
@@ -77,7 +77,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
 def _prove(
     received: bytes, secrets: tuple[bytes, ...], access_keys: tuple[str, ...], partners: tuple[str, ...]
 ) -> tuple[dict[str, object], MalformedError | None]:
-    """Return a body that MoMo signed for this merchant, and what is wrong with it if anything is."""
+    """Return a body that MoMo signed for this merchant, and its problem or None."""
     body, problem = payload.read_whatever(received)
     try:
         texts = signed_texts(body, access_keys)
@@ -85,7 +85,7 @@ def _prove(
         problem = problem or error
         texts = [f"accessKey={key}&{_guessed_text(body)}".encode("utf-8", "replace") for key in access_keys]
     if not mac.matches("sha256", secrets, mac.presented(body.get("signature")), *texts):
-        detail = "the signature was not made from the signed fields with our keys"
+        detail = "the signature does not match the signed fields with our keys"
         raise problem or NotGenuineError(RejectReason.SIGNATURE, detail)
     if body.get("partnerCode") not in partners:
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "partnerCode is not the configured merchant")
@@ -95,8 +95,8 @@ def _prove(
 def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[bytes]:
     """Return the texts that MoMo may have signed, one for each access key.
 
-    MoMo does not document how it prints a number with a fraction or an exponent. If such a number is whole, it is
-    tried as a whole number and as it was received.
+    MoMo does not document how it prints a number with a fraction or an exponent. If such a number is whole, both the
+    whole number and the received spelling are tried.
     """
     pairs = [pairs_text(body)]
     if Real in map(type, body.values()):
@@ -106,7 +106,7 @@ def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[
 
 def pairs_text(body: dict[str, object], *, as_received: bool = False) -> str:
     """Return the signed text after the access key: nothing is encoded, and an empty value keeps its name."""
-    # Most values are texts already. A call for each of them would take a fifth of the verification.
+    # Most values are texts already. A function call for each would take a fifth of the verification's time.
     texts = [
         text if isinstance(text := body.get(name), str) else value_text(body, name, as_received=as_received)
         for name in SIGNED
@@ -126,7 +126,10 @@ def _printed(value: object) -> str:
 
 
 def value_text(body: dict[str, object], name: str, *, as_received: bool = False) -> str:
-    """Return one field of the signed text. The field must be there. A descriptive field may be null: an empty text."""
+    """Return one field of the signed text. The field must exist.
+
+    A descriptive field may be null, which gives an empty text.
+    """
     value = body.get(name, ())
     if isinstance(value, str):
         return value
@@ -158,7 +161,7 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
         raise MalformedError(detail)
     number, amount = payload.transaction_id_of(_number(body.get("transId"))), _number(body.get("amount"))
     if amount == 0 and body.get("orderType") != "":
-        # Documentation of account binding: a request that only links a wallet has the amount 0.
+        # The documentation of account binding says that a request that only links a wallet has the amount 0.
         return Callback(NAME, Outcome.IGNORED, order, order, number, None, ignored_because=IgnoredBecause.AGREEMENT)
     outcome, because = momo_codes.meaning(code)
     return Callback(
@@ -174,10 +177,10 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
 
 
 def _is_ambiguous(body: dict[str, object]) -> bool:
-    """Return whether a value in front of the order id contains another order id.
+    """Return whether a value before the order id contains another order id.
 
-    The order of the fields is fixed, the amount is in front of every free text, and the last three fields are numbers.
-    So only the order id can be cut out of another value, and only out of a value in front of it.
+    The order of the fields is fixed, the amount comes before every free text, and the last three fields are numbers. So
+    only the order id can be hidden inside another value, and only in a value before it.
     """
     extra, message = body.get("extraData"), body.get("message")
     return "&orderId=" in (extra if isinstance(extra, str) else "") + "|" + (
@@ -186,7 +189,7 @@ def _is_ambiguous(body: dict[str, object]) -> bool:
 
 
 def _number(value: object) -> int | None:
-    """Return a number, also from the same digits as text: the signed text is the same."""
+    """Return a number, or the number in a text of digits, because both have the same signed text."""
     return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
 
 
@@ -202,7 +205,7 @@ def recognises(request: Request) -> bool:
 def reply(answer: Answer) -> Reply:
     """Return 204 without a body to end the calls.
 
-    MoMo does not publish whether another status leads to another call.
+    MoMo does not document whether another status leads to another call.
     """
     status, problem = _REPLIES[answer]
     return json_reply({"message": problem}, status) if problem else Reply(status)

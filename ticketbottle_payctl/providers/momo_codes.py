@@ -1,4 +1,4 @@
-"""MoMo's result codes: one table for the callback and for the status query.
+"""Classify MoMo's result codes, for the callback and for the status query.
 
 Source: developers.momo.vn v3, "Result codes", columns "Result code" and "Final Status". 8000 is only in the Vietnamese
 page.
@@ -30,7 +30,7 @@ _MEANINGS: dict[int, Meaning] = {
 
 
 def meaning(code: int) -> Meaning:
-    """Return what the code says about the payment, and why it settles nothing if it does not.
+    """Return the payment's result for a code, or the reason why the code settles nothing.
 
     A code that is not documented settles nothing.
     """

@@ -1,4 +1,6 @@
-"""Read what an unknown sender sent: bounded, strict, exact. Every problem is one exception with a constant text.
+"""Read input of an unknown sender within limits, strictly and exactly.
+
+Every problem is one exception with a constant text.
 
 Numbers keep their digits. A whole number is an ``int`` of any length, another number is a :class:`Real` with the
 characters received. An amount or an id never passes through a float.
@@ -16,7 +18,8 @@ from typing import NoReturn
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
 
 MAX_AMOUNT = 10**15
-"""Far above any payment in VND. A number below it is exact in every language that may have signed it."""
+"""An upper limit for amounts, far above any payment in VND. A number below it is exact in every language that may have
+signed it."""
 
 _DIGITS = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -62,10 +65,10 @@ def read_object(text: str) -> dict[str, object]:
     try:
         value: object = _DECODER.decode(text)
     except (ValueError, RecursionError):
-        _malformed("not a JSON document we can read")
+        _malformed("not a JSON document that payctl can read")
     if not isinstance(value, dict):
         _malformed("not a JSON object")
-    # Text decoded from UTF-8 has no surrogates. Only an escape can contain one.
+    # Text decoded from UTF-8 has no surrogates. Only an escape sequence can contain one.
     if "\\u" in text and _has_lone_surrogate(value):
         _malformed("half of a surrogate pair")
     return value
@@ -75,7 +78,7 @@ def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None
     """Return the JSON object in a body, and the problem if :func:`read_body` refuses it.
 
     A body that is refused is read as JavaScript's ``JSON.parse`` reads it, only to check whether its signature is
-    genuine. payctl never settles a payment from what is read in this way.
+    genuine. payctl never settles a payment from content that is read in this way.
     """
     try:
         return read_body(body), None
@@ -95,7 +98,7 @@ def read_leniently(body: bytes) -> dict[str, object]:
 
 
 def text_of(fields: dict[str, object], name: str) -> str:
-    """Return a text that must be there, is not empty and has no control characters. PostgreSQL stores no NUL."""
+    """Return a required text: not empty and without control characters, because PostgreSQL stores no NUL."""
     value = fields.get(name)
     if not isinstance(value, str) or not value or _CONTROL.search(value):
         _malformed(f"{name} is missing or not a usable text")
@@ -109,14 +112,14 @@ def printable(value: object) -> str:
 
 
 def whole_number(value: object) -> int | None:
-    """Return the whole number that a JSON number denotes (``450000.0`` and ``4.5e5`` are 450000), or None."""
+    """Return the value of a JSON number if it is whole (``450000.0`` and ``4.5e5`` are 450000), or None."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if not isinstance(value, Real):
         return None
     try:
         exact = Decimal(value.text)
-        # The exponent is checked before it becomes digits: 1e300 would be a number with 301 digits.
+        # The exponent is checked before conversion, because 1e300 would become a number with 301 digits.
         return int(exact) if exact.adjusted() < len(str(MAX_AMOUNT)) and exact == exact.to_integral_value() else None
     except ArithmeticError:
         return None
@@ -139,7 +142,7 @@ def amount_of(value: int | None) -> int:
 
 
 def transaction_id_of(value: int | None) -> str | None:
-    """Return the gateway's number as exact text. Return None for 0, which gateways send if there is no transaction."""
+    """Return the gateway's transaction number as exact text, or None for 0, which means no transaction."""
     if value is None or value < 0:
         _malformed("the gateway's transaction number is missing or not a number")
     return str(value) if value else None
@@ -148,7 +151,7 @@ def transaction_id_of(value: int | None) -> str | None:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        # Two readers of the document could each take another value.
+        # Two parsers of the document could each use another of the values.
         _malformed("a name is given twice in one object")
     return fields
 

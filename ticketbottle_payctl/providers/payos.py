@@ -1,7 +1,7 @@
-"""PayOS: a POST whose ``data`` object is signed with the checksum key, as ``name=value`` pairs in sorted order.
+"""Verify PayOS callbacks: a POST whose ``data`` object is signed with the checksum key as sorted ``name=value`` pairs.
 
-Sources: payos.vn/docs, "Kiểm tra dữ liệu với signature" and "Webhook". The official payos-lib-node 2.0.5 answers what
-the documentation leaves open (null, numbers, arrays, the order of names). Only ``data`` is signed, so the envelope's
+Sources: payos.vn/docs, "Kiểm tra dữ liệu với signature" and "Webhook". The official payos-lib-node 2.0.5 shows what the
+documentation does not say (null, numbers, arrays, the order of names). Only ``data`` is signed, so the envelope's
 ``code`` and ``success`` decide nothing.
 """
 
@@ -34,7 +34,7 @@ PING_DESCRIPTIONS = frozenset({"VQRIO123", "Ma giao dich thu nghiem"})
 """The descriptions of the registration ping. PayOS signs it with the merchant's key. The second text is older."""
 
 _DECIDING = ("amount", "code", "currency", "description", "orderCode", "paymentLinkId", "reference")
-"""The fields that say which payment is meant, what was paid, and whether this is the registration ping."""
+"""The fields that identify the payment, its amount, and the registration ping."""
 
 _BASE_36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SIGNED_AS_EMPTY = ("null", "undefined")
@@ -63,7 +63,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
 
 
 class _Proven(NamedTuple):
-    """Data that PayOS signed, the text that was signed, and what is wrong with the body if anything is."""
+    """Data that PayOS signed, the signed text, and the body's problem or None."""
 
     data: dict[str, object]
     text: str
@@ -78,7 +78,7 @@ def _prove(body: bytes, keys: tuple[bytes, ...]) -> _Proven:
     except MalformedError as error:
         raise problem or error from None
     if not mac.matches("sha256", keys, mac.presented(envelope.get("signature")), text.encode("utf-8", "replace")):
-        detail = "the signature was not made from data with the checksum key"
+        detail = "the signature does not match data with the checksum key"
         raise problem or NotGenuineError(RejectReason.SIGNATURE, detail)
     return _Proven(data, text, problem)
 
@@ -88,10 +88,10 @@ def _order_of(proven: _Proven) -> object:
 
 
 def _is_ambiguous(data: dict[str, object], text: str) -> bool:
-    """Return whether other data with another order, amount or outcome could have the same signed text.
+    """Return whether data with another order, amount or outcome could have the same signed text.
 
-    The text escapes nothing, so a value that contains ``&orderCode=5`` can be cut into a field of its own. Each
-    deciding field must begin at one place only, and its value must end at the next ``&``.
+    The text escapes nothing, so a value that contains ``&orderCode=5`` can be read as a separate field. Each deciding
+    field must begin at one place only, and its value must end at the next ``&``.
     """
     if text.count("&") == len(data) - 1:
         return False
@@ -129,7 +129,7 @@ def value_text(value: object) -> str:
 
 
 def _sorted_element(element: object) -> object:
-    """Return an array's element as the server copies it: members sorted, a text taken apart into UTF-16 units."""
+    """Return an array's element as the server copies it: members are sorted, and a text is split into UTF-16 units."""
     if isinstance(element, dict):
         return {name: element[name] for name in javascript.sorted_names(list(element))}
     if isinstance(element, str):
@@ -151,7 +151,7 @@ def _read(proven: _Proven) -> Callback:
         raise AmbiguousError(detail)
     order_ref = _order_code(data)
     code = _meaningful_text(data, "code")
-    if data.get("currency") not in (None, "", "VND"):  # a tuple: the value may be a list
+    if data.get("currency") not in (None, "", "VND"):  # a tuple, because the value may be a list
         detail = "the currency is not VND"
         raise MalformedError(detail)
     link = _meaningful_text(data, "paymentLinkId")
@@ -172,7 +172,7 @@ def _read(proven: _Proven) -> Callback:
 
 def _order_code(data: dict[str, object]) -> str:
     number = _number(data.get("orderCode"))
-    # Above 2^53 the server's text loses digits, so the signature does not prove the digits that arrived.
+    # Above 2^53 the server's text loses digits, so the signature does not prove the received digits.
     if number is None or not 0 <= number <= javascript.MAX_SAFE_INTEGER:
         detail = "orderCode is missing or not a number that can be signed"
         raise MalformedError(detail)
@@ -180,10 +180,10 @@ def _order_code(data: dict[str, object]) -> str:
 
 
 def order_hint(number: int) -> OrderHint:
-    """Return what the payment service put into PayOS's number: the order's date and the end of its order code.
+    """Return the order's date and the end of its code, which the payment service puts into PayOS's number.
 
-    The service makes the number as YYYYMMDD times 10^8, plus the last five characters read in base 36. A number of
-    another form tells nothing.
+    The service makes the number as YYYYMMDD times 10^8, plus the last five characters read in base 36. A number in
+    another format contains neither.
     """
     day, rest = divmod(number, 10**8)
     if not (10**7 <= day < 10**8 and rest < 36**5):
@@ -218,7 +218,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return any 2xx to end the calls. It is not documented whether another status leads to another call."""
+    """Return a 2xx to end the calls. PayOS does not document whether another status leads to another call."""
     status, problem = _REPLIES[answer]
     return json_reply({"success": False, "message": problem} if problem else {"success": True}, status)
 

@@ -1,7 +1,7 @@
-"""Callbacks to try payctl with, without an account at a gateway.
+"""Sample callbacks to try payctl without an account at a gateway.
 
 Every key in ``samples.json`` is public: sandbox and documentation keys that the gateways publish, and an invented key
-for VNPay, which publishes none. ``genuine`` says that the gateway made the signature, not payctl.
+for VNPay, which publishes none. ``genuine`` means that the gateway made the signature, not payctl.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ticketbottle_payctl.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A callback and the keys that prove it."""
+    """A callback and the keys that verify it."""
 
     name: str
     gateway: str
@@ -35,7 +35,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Tampered:
-    """A sample with one field changed after signing, and a sentence about the change."""
+    """A sample with one field that was changed after signing, and a sentence about the change."""
 
     request: Request
     sentence: str
@@ -54,13 +54,13 @@ def sample(name: str) -> Sample:
     """
     known = samples()
     if name not in known:
-        message = "there is no example of that name"
+        message = "no example has that name"
         raise NotFoundError(message, hint=f"one of: {', '.join(known)}")
     return known[name]
 
 
 def tamper(original: Sample, field: str) -> Tampered:
-    """Return the sample with ``field`` changed and the signature as it was. Verification must refuse it.
+    """Return the sample with ``field`` changed and the old signature. Verification must reject it.
 
     A field has the gateway's name, in any case. The prefix ``vnp_`` of VNPay may be left out.
 

@@ -1,4 +1,4 @@
-"""The keys that a callback's signature was compared with, named so that two people can compare them."""
+"""Name the keys that a callback's signature was compared with, so that two people can compare them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings.fingerprint import fingerprint
 
 PREVIOUS = "_PREVIOUS"
-"""The end of the name of the variable that holds the key before a rotation."""
+"""The suffix of the variable with the previous key of a rotation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,11 @@ class TriedKey:
     """A key that payctl compared a signature with. No field contains a part of the key."""
 
     variable: str
-    """The variable that holds the key, or another place that it came from."""
+    """The key's variable, or the other source that it came from."""
     generation: Literal["current", "previous"]
     """Whether it is the current key, or the previous one, which is also accepted during a rotation."""
     length: Count
-    """In characters."""
+    """The length in characters."""
     fingerprint: str
     """The first eight hex digits of the key's SHA-256."""
     matched: bool

@@ -1,4 +1,4 @@
-"""Turn a gateway's own checks into one of three answers: genuine, genuine but unclear, not genuine."""
+"""Turn a gateway's checks into one of three results: genuine, genuine but unclear, not genuine."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class AmbiguousError(MalformedError):
 def judge(
     gateway: str, prove: Callable[[], Proven], read: Callable[[Proven], Callback], order_of: Callable[[Proven], object]
 ) -> Callback | Unclear | Rejected:
-    """Prove a callback, then read it. Never raises the errors of the two functions.
+    """Verify a callback with ``prove``, then read it with ``read``. Never raises the errors of these functions.
 
-    If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected and nothing of it is kept. If
-    ``read`` raises MalformedError or AmbiguousError, the signature held, so the callback is kept for a person and for
-    the status query. ``order_of`` returns the order if it can be read.
+    If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected and nothing of it is stored. If
+    ``read`` raises MalformedError or AmbiguousError, the signature is valid, so the callback is stored for a person and
+    for the status query. ``order_of`` returns the order if it can be read.
     """
     try:
         proven = prove()

@@ -1,9 +1,9 @@
-"""VNPay 2.1.0: a GET whose ``vnp_`` parameters are signed with the hash secret, sorted and form-encoded.
+"""Verify VNPay 2.1.0 callbacks: a GET whose sorted, form-encoded ``vnp_`` parameters are signed with the hash secret.
 
-Source: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY" (IPN, response codes, RspCode). VNPAY's own samples answer
-what it leaves open. The samples encode values differently, and it is not documented which encoding the server uses. So
-the query is tried as it was received, and then in the documented form encoding of its decoded values. Each text
-determines the values, so a second try accepts nothing that was not signed.
+Source: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY" (IPN, response codes, RspCode). VNPAY's own samples show what
+the documentation does not say. The samples encode values differently, and it is not documented which encoding the
+server uses. So the query is tried as it was received, and then in the documented form encoding of its decoded values.
+Each text can be decoded to only one set of values, so the second try accepts nothing that was not signed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Parameter:
 
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
-    """Prove a callback, then read it. Never raises. ``vnp_SecureHashType`` never chooses the algorithm.
+    """Verify a callback, then read it. Never raises. ``vnp_SecureHashType`` never chooses the algorithm.
 
     Each text that is tried escapes names and values, so it can be read in one way only.
     """
@@ -76,15 +76,15 @@ def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -
     """Return the values of a query that VNPay signed for this terminal."""
     parameters = read_query(query)
     values = {parameter.name: parameter.value for parameter in parameters}
-    # Hex digits in any case: VNPAY's own C# sample ignores the case.
+    # The hex digits may have any case, because VNPAY's own C# sample ignores the case.
     presented = mac.presented(values.get(HASH)).lower()
     if not any(mac.matches("sha512", secrets, presented, text.encode()) for text in signed_texts(parameters)):
-        raise NotGenuineError(RejectReason.SIGNATURE, "the hash was not made from the vnp_ parameters with the secret")
+        raise NotGenuineError(RejectReason.SIGNATURE, "the hash does not match the vnp_ parameters with the secret")
     if values.get("vnp_TmnCode") not in terminals:
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "vnp_TmnCode is not the configured terminal")
     if "vnp_ResponseCode" not in values and "vnp_TransactionStatus" not in values:
         # The merchant's own payment URL is signed with the same secret, and every customer sees one.
-        raise NotGenuineError(RejectReason.MALFORMED, "there is no result: this is a payment URL, not a callback")
+        raise NotGenuineError(RejectReason.MALFORMED, "the query has no result: it is a payment URL, not a callback")
     return values
 
 
@@ -179,7 +179,7 @@ def _read(values: dict[str, str]) -> Callback:
 
 def _amount(text: str) -> int:
     hundredths = int(text) if _NUMBER.fullmatch(text) else 0
-    # vnp_Amount is VND x 100, so a remainder is a part of one VND.
+    # vnp_Amount is VND x 100, so a remainder would be a fraction of one VND.
     return payload.amount_of(None if hundredths % 100 else hundredths // 100)
 
 
@@ -196,9 +196,11 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return HTTP 200 with an RspCode. 00 and 02 end the calls, another code leads to ten calls, five minutes apart.
+    """Return HTTP 200 with an RspCode. 00 and 02 end the calls.
 
-    A failed payment that was recorded and a held payment are answered 00 too, because both were received.
+    After another code VNPay calls ten times, five minutes apart.
+
+    The reply to a recorded failure or to a suspicious payment is 00 too, because the callback was received.
     """
     code, message = _REPLIES[answer]
     return json_reply({"RspCode": code, "Message": message})

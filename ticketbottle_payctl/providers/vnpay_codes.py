@@ -1,4 +1,4 @@
-"""VNPay's codes: one table for the callback and for the status query.
+"""Classify VNPay's codes, for the callback and for the status query.
 
 Sources: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY", tables "vnp_ResponseCode" and "vnp_TransactionStatus", and
 "querydr & refund", table "vnp_TransactionStatus".
@@ -26,16 +26,16 @@ _NOT_FINAL = {
     "07": IgnoredBecause.HELD,
     "09": IgnoredBecause.REFUND,
 }
-"""States that settle nothing. 04: the bank charged the customer, VNPay did not finish. 07: suspected fraud."""
+"""States that settle nothing. 04: the bank charged the customer, but VNPay did not finish. 07: suspected fraud."""
 
 _STATUS_FAILED = "02"
 
 
 def meaning(response: str, status: str) -> tuple[Outcome, IgnoredBecause | None]:
-    """Return what the two codes say about the payment, and why they settle nothing if they do not.
+    """Return the payment's result for the two codes, or the reason why they settle nothing.
 
-    The payment is paid only if both codes are 00. 07 in either code means that VNPay holds the money. A code that is
-    not documented settles nothing.
+    The payment is paid only if both codes are 00. 07 in either code means that VNPay has the money but blocks it. A
+    code that is not documented settles nothing.
     """
     if response == status == PAID:
         return Outcome.COMPLETED, None

@@ -1,4 +1,4 @@
-"""The JSON replies of the gateways that read a body."""
+"""Build the JSON replies for gateways that read a reply's body."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from ticketbottle_payctl.domain.callback import Reply
 
 
 def json_reply(content: dict[str, object], status: int = 200) -> Reply:
-    """Return a reply with a compact JSON body. It is new each time because headers are a mutable dictionary."""
+    """Return a new reply with a compact JSON body. It is not shared, because headers are a mutable dictionary."""
     return Reply(status, json.dumps(content, separators=(",", ":")), {"content-type": "application/json"})

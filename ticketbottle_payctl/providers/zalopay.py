@@ -1,8 +1,8 @@
-"""ZaloPay v2: a POST whose ``data`` is a JSON text. ZaloPay signs the text as it is with key2.
+"""Verify ZaloPay v2 callbacks: a POST whose ``data`` is a JSON text. ZaloPay signs the text unchanged with key2.
 
 Sources: docs.zalopay.vn, "Callback" (mac, types, return codes) and "Status codes". The quickstart samples describe
-``return_code`` 0, which asks for another call, three at most. A callback for an order means that it was paid: ZaloPay
-sends nothing for a failed one. key1 signs what the merchant sends, never a callback.
+``return_code`` 0, which requests another call, at most three times. A callback for an order means that it was paid:
+ZaloPay sends nothing for a failed one. key1 signs what the merchant sends, never a callback.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ticketbottle_payctl.providers.wording import json_reply
 NAME = "zalopay"
 _DATED = re.compile(r"[0-9]{6}_(.+)", re.ASCII | re.DOTALL)
 _AGREEMENT = frozenset({"binding_id", "binding_type", "pay_token", "msg_type"})
-"""Fields of an agreement's data: a wallet was linked or unlinked, no money moved."""
+"""The fields of an agreement's data. An agreement links or unlinks a wallet and moves no money."""
 
 _REPLIES: dict[Answer, tuple[int, str]] = {
     Answer.DONE: (1, "success"),
@@ -51,7 +51,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
     """Prove a callback, then read it. Never raises.
 
     The mac is over the exact characters of ``data``, so ``data`` is parsed only after the mac is verified. ``type`` is
-    not signed, so it decides nothing: an order's data has an amount and ``zp_trans_id``, an agreement's has not.
+    not signed, so it is not used. An order's data has an amount and ``zp_trans_id``; an agreement's has neither.
     """
     keys, app_ids = mac.keys(credentials, "key2"), mac.texts(credentials, "app_id")
     if not keys or not app_ids:
@@ -60,14 +60,14 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
 
 
 def _prove(body: bytes, keys: tuple[bytes, ...]) -> tuple[str, MalformedError | None]:
-    """Return the data that ZaloPay signed, and what is wrong with the body around it if anything is."""
+    """Return the data that ZaloPay signed, and the problem of the body around it or None."""
     envelope, problem = payload.read_whatever(body)
     try:
         data = signed_text(envelope)
     except MalformedError as error:
         raise problem or error from None
     if not mac.matches("sha256", keys, mac.presented(envelope.get("mac")), data.encode("utf-8", "replace")):
-        raise problem or NotGenuineError(RejectReason.SIGNATURE, "the mac was not made from data with key2")
+        raise problem or NotGenuineError(RejectReason.SIGNATURE, "the mac does not match data with key2")
     return data, problem
 
 
@@ -76,7 +76,7 @@ def _order_of(proven: tuple[str, MalformedError | None]) -> object:
 
 
 def signed_text(envelope: dict[str, object]) -> str:
-    """Return the text in ``data`` unchanged: it is what the mac is made of."""
+    """Return the text in ``data`` unchanged, because the mac is computed from it."""
     data = envelope.get("data")
     if not isinstance(data, str):
         detail = "data is not a text"
@@ -93,7 +93,7 @@ def _read(app_ids: tuple[str, ...], proven: tuple[str, MalformedError | None]) -
     if app_id is None or str(app_id) not in app_ids:
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "app_id is not the configured application")
     reference = payload.text_of(data, "app_trans_id")
-    # The documentation asks for the yymmdd_ prefix; its own sample has an app_trans_id without one.
+    # The documentation requires the yymmdd_ prefix, but its own sample has an app_trans_id without it.
     dated = _DATED.fullmatch(reference)
     number, amount = _id(data), payload.whole_number(data.get("amount"))
     callback = partial(Callback, provider=NAME, reference=reference, order_ref=dated[1] if dated else reference)
@@ -128,7 +128,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return HTTP 200 with a return code: 1 ends the calls, 0 asks for another one, other codes are final."""
+    """Return HTTP 200 with a return code: 1 ends the calls, 0 requests another one, other codes are final."""
     code, message = _REPLIES[answer]
     return json_reply({"return_code": code, "return_message": message})
 

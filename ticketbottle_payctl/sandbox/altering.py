@@ -35,7 +35,7 @@ def alter(request: Request, gateway: str, changes: Sequence[tuple[str, str]], ke
     try:
         return _altered(request, gateway, changes, keys)
     except (UnicodeEncodeError, RecursionError):
-        message = "a value cannot be sent: it has half of a surrogate pair or is nested too deep"
+        message = "a value cannot be sent: it has half of a surrogate pair or is nested too deeply"
         raise InputError(message) from None
 
 
@@ -85,7 +85,7 @@ def _signed(tree: Tree, gateway: str, keys: Mapping[str, str]) -> Request:
 
 
 def _require_signable(fields: Tree, prefix: str, kinds: tuple[type, ...], wanted: str) -> None:
-    """Refuse a value that languages print in different ways, because the signed text is made of printed values."""
+    """Reject a value that languages print in different ways, because the signed text consists of printed values."""
     for name, value in fields.items():
         exact = not isinstance(value, int) or abs(value) <= _LARGEST_EXACT
         if isinstance(value, bool) or not isinstance(value, kinds) or not exact:

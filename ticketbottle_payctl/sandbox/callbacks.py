@@ -1,4 +1,4 @@
-"""Make signed callbacks as the gateways would send them, in every variation that a test or the demo needs.
+"""Make signed callbacks like the gateways' own, in every variation that a test or the demo needs.
 
 The same payment and scenario give the same bytes, so a second call is an exact duplicate.
 """
@@ -21,7 +21,7 @@ Environ = Mapping[str, str]
 
 
 class Scenario(StrEnum):
-    """A case that a gateway reports. payctl must refuse the last two."""
+    """A case that a gateway reports. payctl must reject the last two."""
 
     PAID = "paid"
     FAILED = "failed"
@@ -54,7 +54,7 @@ _MOMO_CODES = {
     Scenario.EXPIRED: (1005, "The link has expired."),
     Scenario.PENDING: (9000, "Authorised."),
 }
-_MILLISECONDS = 1_795_400_000_000  # an instant in November 2026
+_MILLISECONDS = 1_795_400_000_000  # this is an instant in November 2026
 _WRONG_BY = 1000
 _ZALOPAY_USER = "4n2LtVGwMfjZhIs7wv82hA"
 
@@ -98,7 +98,7 @@ def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, enviro
 
 
 def with_wrong_keys(keys: Environ) -> dict[str, str]:
-    """Return the same merchant's settings with wrong keys. A callback that is signed with them must be refused."""
+    """Return the same merchant's settings with wrong keys. payctl must reject a callback that is signed with them."""
     return {**keys, **{variable: "not-the-merchants-key" for variable in keys if _is_key(variable)}}
 
 
@@ -209,13 +209,13 @@ def _amount(payment: SandboxPayment, scenario: Scenario) -> int:
 
 
 def _payos_number(payment: SandboxPayment) -> int:
-    """Return the number that the payment service gives to PayOS: the order's date, and its code's end in base 36."""
+    """Return the number that the payment service gives PayOS: the order's date, and the end of its code in base 36."""
     code = re.fullmatch(r"TB-.*-(\d{8})-\w*([0-9A-Z]{5})", payment.order_code, re.ASCII)
     return int(code[1]) * 10**8 + int(code[2], 36) if code else _number(payment, 14)
 
 
 def _number(payment: SandboxPayment, digits: int) -> int:
-    """Return the gateway's number for a payment. It has this many digits and is always the same."""
+    """Return the gateway's number for a payment: always the same number with this many digits."""
     least: int = 10 ** (digits - 1)
     return least + int.from_bytes(sha256(payment.reference.encode()).digest()) % (9 * least)
 

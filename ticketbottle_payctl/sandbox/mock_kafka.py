@@ -1,8 +1,8 @@
-"""librdkafka's mock cluster: brokers in this process that speak Kafka's protocol and can fail on request.
+"""Run librdkafka's mock cluster: brokers in this process that speak Kafka's protocol and can fail on request.
 
-It starts in a millisecond and needs no Java. It keeps messages, offsets and consumer groups in memory and also serves
-other processes. It has neither TLS nor SASL. Tests that need more use Apache Kafka.
-The calls are those of rdkafka_mock.h, https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h
+It starts in a millisecond and needs no Java. It keeps messages, offsets and consumer groups in memory, and other
+processes can use it. It has neither TLS nor SASL. Tests that need more use Apache Kafka. The calls are those of
+rdkafka_mock.h, https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class MockKafka:
     def _command(self, name: str, *arguments: bytes | int) -> None:
         """Let the cluster's thread run a command, and wait for its end.
 
-        Sometimes the thread does not notice the command and sleeps for another second. A new connection wakes it.
+        Sometimes the thread misses the command and sleeps for another second. A new connection wakes it.
         """
         wake = threading.Timer(0.02, self._connect)
         wake.start()
@@ -166,21 +166,21 @@ def _library() -> ctypes.CDLL:
     for place in _places():
         with suppress(OSError):
             return _declare(ctypes.CDLL(str(place)))
-    message = "librdkafka's shared library was not found beside confluent_kafka nor on the system"
+    message = "librdkafka's shared library was not found next to confluent_kafka or on the system"
     raise ConfigError(message, hint="install confluent-kafka from its wheel, or librdkafka from your system's packages")
 
 
 def _places() -> Iterable[str | Path]:
     package = Path(confluent_kafka.__file__).parent
-    yield from package.with_name("confluent_kafka.libs").glob("librdkafka*")  # the place in Linux wheels
-    yield from (package / ".dylibs").glob("librdkafka*")  # the place in macOS wheels
+    yield from package.with_name("confluent_kafka.libs").glob("librdkafka*")  # the path in Linux wheels
+    yield from (package / ".dylibs").glob("librdkafka*")  # the path in macOS wheels
     system = ctypes.util.find_library("rdkafka")
     if system:
         yield system
 
 
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Declare the functions' C types. Otherwise a pointer would be cut to 32 bits."""
+    """Declare the functions' C types. Otherwise a pointer would be truncated to 32 bits."""
     pointer, number, text, short = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int16
     for name, result, arguments in (
         ("rd_kafka_conf_new", pointer, ()),

@@ -1,4 +1,4 @@
-"""Do to the database what the payment service does: create its tables, payments and outbox rows.
+"""Write to the database like the payment service: create its tables, payments and outbox rows.
 
 The demo, the tests and the benchmarks use this. Amounts are whole VND, and instants are UTC without a zone, as in
 production.
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 EventState = Literal["pending", "published", "dead", "sent_unmarked"]
-"""``sent_unmarked`` is a row as the replaced service left it: ``"publishedAt"`` set and ``published`` false."""
+"""A state of an event. ``sent_unmarked`` is a row of the replaced service: ``"publishedAt"`` set and ``published``
+false."""
 
 _INSERT_PAYMENT: Final = text("""
     INSERT INTO payments (
@@ -45,7 +46,7 @@ _INSERT_EVENTS: Final = text("""
         SELECT i, newest - (:count - i) * interval '1 millisecond' AS at,
                md5(:run || CASE WHEN :aggregates > 0 THEN i % :aggregates ELSE i END) AS hash
         FROM clock, generate_series(1, :count) AS i
-        OFFSET 0  -- keeps the planner from computing what stands here once per use
+        OFFSET 0  -- keeps the planner from computing these columns once per use
     ), worded AS (
         SELECT *, hash::uuid::text AS payment_id, jsonb_build_object(
             'payment_id', hash::uuid, 'order_code', 'TB-DEMO-20261123-' || upper(left(hash, 8)),
@@ -109,9 +110,9 @@ def insert_payment(  # noqa: PLR0913 - a factory: every argument has a default a
     metadata: Mapping[str, object] | None = None,
     age: timedelta = timedelta(0),
 ) -> SandboxPayment:
-    """Insert a payment as the payment service does when a customer starts to pay. Return its names.
+    """Insert a payment as the payment service does when a customer starts to pay. Return its ids.
 
-    ``provider`` is upper case: ZALOPAY, PAYOS, VNPAY or MOMO. A value that is not given is made up and unique.
+    ``provider`` is upper case: ZALOPAY, PAYOS, VNPAY or MOMO. A value that is not given is generated and unique.
     """
     made = SandboxPayment(
         id=id or str(uuid4()),

@@ -1,6 +1,6 @@
 """Run a private PostgreSQL server on loopback. It starts in 0.2 s and leaves no files.
 
-The data directory that ``initdb`` made is cached and copied, which makes the start quick. At each start the superuser
+The start is fast because the data directory that ``initdb`` made is cached and copied. At each start the superuser
 gets a new random password, and every TCP connection needs it.
 """
 
@@ -51,9 +51,10 @@ host replication all 127.0.0.1/32 scram-sha-256
 class Postgres:
     """A server, as a context manager or with :meth:`start` and :meth:`close`.
 
-    Its data is in a new directory ``within`` the given one, by default the system's temporary directory. In memory
-    (:func:`~ticketbottle_payctl.sandbox.server.in_memory`) a start does not wait for a busy disk. ``settings`` are
-    lines of postgresql.conf, such as ``{"wal_level": "logical"}``. They override the defaults here.
+    Its data is in a new directory ``within`` the given one, by default the system's temporary directory. If the
+    directory is in memory (:func:`~ticketbottle_payctl.sandbox.server.in_memory`), a start does not wait for a busy
+    disk. ``settings`` are lines of postgresql.conf, such as ``{"wal_level": "logical"}``. They override the defaults
+    here.
 
     Raises:
         ConfigError: PostgreSQL's programs of the chosen kind were not found.
@@ -135,7 +136,10 @@ class Postgres:
         self._run()
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
-        """Create a database, as a copy of ``template``, and return its URL. Nobody may be connected to the template."""
+        """Create a database, as a copy of ``template``, and return its URL.
+
+        No session may be connected to the template.
+        """
         # Without fsync, copying files is faster than writing them to the log: 27 ms instead of 33.
         self._administer(
             sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(

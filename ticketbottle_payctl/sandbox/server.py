@@ -57,10 +57,10 @@ class AccountArguments(TypedDict):
 
 
 class Server:
-    """A directory ``home``, and at most one process at a time that works in it.
+    """A directory ``home``, with at most one running process that works in it.
 
-    Everything the process prints is appended to ``log``. ``last_signal`` is what the process gets when
-    this process is gone; a second later it is killed.
+    The output of the process is appended to ``log``. When payctl's process ends, the server gets ``last_signal``. A
+    second later it is killed.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Server:
         return self._process.pid if self._process is not None and self.running else None
 
     def run(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start the process in its own session. Ctrl-C reaches only this process, which stops its servers in order."""
+        """Start the process in its own session. So Ctrl-C reaches only payctl, which stops its servers in order."""
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - the command is ours, no shell reads it
                 command,
@@ -120,7 +120,7 @@ class Server:
 
         wait_until(ready_or_dead, what=what, timeout=timeout)
         if not self.running:
-            message = f"the server ended before this happened: {what}\n{self._last_lines()}"
+            message = f"the server ended while payctl waited for: {what}\n{self._last_lines()}"
             raise UnavailableError(message)
 
     def send(self, number: signal.Signals) -> None:
@@ -183,7 +183,7 @@ def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, paus
         if answer is not None and answer is not False:
             return answer
         time.sleep(pause)
-    message = f"within {timeout:g} s this did not happen: {what}"
+    message = f"not reached within {timeout:g} s: {what}"
     raise UnavailableError(message)
 
 
@@ -202,7 +202,10 @@ def in_memory(*, least: int = 2 << 30) -> Path | None:
 
 
 def _temporary_directory(prefix: str, within: Path | None, account: Account | None) -> Path:
-    """Make a directory for the server's account alone. Its path is short, because a socket's path has 107 bytes."""
+    """Make a directory for the server's account alone.
+
+    Its path is short, because a socket's path has at most 107 bytes.
+    """
     usual = within or Path(tempfile.gettempdir())
     base = usual if account is None or open_to_all(usual) else Path("/tmp")  # noqa: S108 - mkdtemp makes it private
     home = Path(tempfile.mkdtemp(prefix=prefix, dir=base))

@@ -1,7 +1,7 @@
 """Sign callbacks as the gateways do, for the demo and the tests.
 
-This is written from the gateways' documentation. It shares no code with :mod:`ticketbottle_payctl.providers`, which
-verifies, so a mistake in one of the two cannot hide in the other.
+This code follows the gateways' documentation. It shares no code with the verifiers in
+:mod:`ticketbottle_payctl.providers`, so a mistake in one is not repeated in the other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SIGNED_AS_EMPTY = (None, "null", "undefined")
 
 
 def zalopay(data: str | Mapping[str, object], key2: str, *, kind: int = 1) -> Request:
-    """Return a ZaloPay callback with this ``data``, whose text is signed. ``kind`` 1 is an order, 2 an agreement."""
+    """Return a ZaloPay callback with this ``data``, signed as text. ``kind`` 1 is an order, 2 an agreement."""
     text = data if isinstance(data, str) else compact(data)
     return _post("zalopay", {"data": text, "mac": _mac(key2, text, "sha256"), "type": kind})
 
@@ -47,7 +47,7 @@ def vnpay(parameters: Mapping[str, str], hash_secret: str) -> Request:
 
 
 def momo(fields: Mapping[str, object], access_key: str, secret_key: str) -> Request:
-    """Return a MoMo IPN with these fields, signed in their fixed order together with the access key."""
+    """Return a MoMo IPN with these fields, signed in their fixed order with the access key."""
     signed = {**fields, "accessKey": access_key}
     text = "&".join(f"{name}={signed[name]}" for name in MOMO_SIGNED)
     return _post("momo", {**fields, "signature": _mac(secret_key, text, "sha256")})
@@ -60,7 +60,7 @@ def form_encoded(parameters: Mapping[str, str]) -> str:
 
 
 def _form_value(text: str) -> str:
-    # Python's library leaves ~ as it is and encodes *; the standard of HTML forms does the opposite.
+    # Python's library encodes * but not ~; the standard of HTML forms does the opposite.
     return quote_plus(text, safe="*").replace("~", "%7E")
 
 

@@ -1,7 +1,7 @@
 """Serve the webhook over HTTP on this machine only. The callbacks are processed by the same code as in production.
 
 A request that cannot be a callback gets the status that API Gateway and the webhook's function would give: 404 for a
-path without a gateway, 405 for another method than the gateway's, 413 for more than any gateway sends. A body may be
+path without a gateway, 405 for a wrong method, 413 for a body that is too large. A body may be
 chunked.
 """
 
@@ -30,10 +30,10 @@ Refused = Callable[[str, str, int], None]
 
 _METHODS = {"vnpay": "GET"}
 _SLOWEST = 10.0
-"""Seconds that a client may take to send its request."""
+"""The time that a client has to send its request, in seconds."""
 
 GRACE = 5.0
-"""Seconds that requests in flight may take to end when the server stops."""
+"""The time that requests in flight have to end when the server stops, in seconds."""
 
 _AFTER_CUT = 1.0
 _LONGEST_LINE = 1024
@@ -54,8 +54,8 @@ def webhook_server(handle: Handle, refused: Refused, *, port: int = 0) -> Iterat
     try:
         server = _Server(("127.0.0.1", port), handler)
     except OSError as error:
-        message = f"127.0.0.1:{port} cannot be listened on: {error.strerror}"
-        raise UnavailableError(message, hint="choose another with --port; 0 is any that is free") from error
+        message = f"payctl cannot listen on 127.0.0.1:{port}: {error.strerror}"
+        raise UnavailableError(message, hint="choose another port with --port; 0 chooses a free one") from error
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="webhook-server")
     thread.start()
     try:
@@ -68,7 +68,7 @@ def webhook_server(handle: Handle, refused: Refused, *, port: int = 0) -> Iterat
 
 
 class _Server(ThreadingHTTPServer):
-    """A server that keeps the requests in flight, and can end those that take longer than the grace period."""
+    """A server that tracks requests in flight, and can end those that take longer than the grace period."""
 
     daemon_threads = True
     block_on_close = False
@@ -115,14 +115,14 @@ class _Handler(BaseHTTPRequestHandler):
     refused: ClassVar[Refused]
 
     def setup(self) -> None:
-        """Start the deadline of the whole request. A client that sends single bytes does not prolong it."""
+        """Start the deadline of the whole request. A client that sends single bytes cannot extend it."""
         super().setup()
         self._deadline = Timer(_SLOWEST, self._end_reading)
         self._deadline.daemon = True
         self._deadline.start()
 
     def finish(self) -> None:
-        """End the request and its deadline."""
+        """Finish the request and cancel its deadline."""
         self._deadline.cancel()
         super().finish()
 
@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(type(self).handle_callback(Request(self.command, path, query, body), gateway))
 
     def _body(self) -> bytes | HTTPStatus:
-        """Return the whole body, or the status that says why it cannot be read."""
+        """Return the whole body, or the HTTP status for the reason why it cannot be read."""
         if self.command == "GET":
             return b""
         announced = self.headers.get_all("Content-Length") or []
@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._sized(announced) if announced else HTTPStatus.LENGTH_REQUIRED
 
     def _sized(self, announced: list[str]) -> bytes | HTTPStatus:
-        """Return the body of a request with a Content-Length, or the status that says why it cannot be read."""
+        """Return the body of a request with a Content-Length, or the HTTP status if it cannot be read."""
         text = announced[0].strip()
         if len(announced) > 1 or not (text.isascii() and text.isdigit()):
             return HTTPStatus.BAD_REQUEST
@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         return body if len(body) == int(text) else HTTPStatus.BAD_REQUEST
 
     def _chunked(self) -> bytes | HTTPStatus:
-        """Return the body of a chunked request (RFC 9112, 7.1), or the status that says why it cannot be read.
+        """Return the body of a chunked request (RFC 9112, 7.1), or the HTTP status if it cannot be read.
 
         Trailers are dropped.
         """
@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         return HTTPStatus.BAD_REQUEST
 
     def _chunk_size(self) -> int:
-        """Read the line in front of a chunk; 0 is the last one.
+        """Read the size line before a chunk. The last chunk has size 0.
 
         Raises:
             ValueError: the line is not a size of at most eight hexadecimal digits.

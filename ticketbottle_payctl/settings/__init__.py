@@ -60,8 +60,9 @@ class Settings:
 
     @property
     def is_production(self) -> bool:
-        """Whether ``ENVIRONMENT`` names a place where money is real, however it is spelled."""
-        # PRODUCTION, prod-eu, Prod2, eu_live and wide letters; the change of case in ProdEu also ends a word.
+        """Whether ``ENVIRONMENT`` names a production environment, in any spelling."""
+        # It matches PRODUCTION, prod-eu, Prod2, eu_live and full-width letters. In ProdEu the change of case also ends
+        # a word.
         spelled = re.sub("(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", self.environment))
         words = set(re.findall("[a-z]+", spelled.casefold()))
         return bool(words & _PRODUCTION) and not words & _NOT_YET
@@ -126,7 +127,7 @@ def _kafka(environ: Mapping[str, str]) -> KafkaSettings:
     ssl = _flag(environ, "KAFKA_SSL", default=False) or mechanism == "aws-iam"
     if mechanism is not None and not ssl and environment not in _TRUSTED_ENVIRONMENTS:
         message = f"KAFKA_SASL_MECHANISM is {mechanism} without KAFKA_SSL: the credentials would not be encrypted"
-        raise ConfigError(message, hint="set KAFKA_SSL=true; only ENVIRONMENT=dev, local or test may do without")
+        raise ConfigError(message, hint="set KAFKA_SSL=true; only ENVIRONMENT=dev, local or test may omit it")
     return KafkaSettings(
         brokers=listed,
         ssl=ssl,
@@ -143,7 +144,7 @@ def _required(environ: Mapping[str, str], name: str) -> str:
     value = environ.get(name, "").strip()
     if not value:
         message = f"{name} is not set"
-        raise ConfigError(message, hint=f"export {name}, or run `payctl demo --keep` for a local one")
+        raise ConfigError(message, hint=f"export {name}, or run `payctl demo --keep` to get a local database and Kafka")
     return value
 
 

@@ -16,7 +16,7 @@ _LAST_PORT = 65_535
 
 
 def brokers(text: str) -> str:
-    """Return the list as librdkafka takes it, without blanks and empty entries.
+    """Return the list as librdkafka takes it, without spaces and empty entries.
 
     Raises:
         ConfigError: the list is empty, is not separated by commas, or an entry is not ``host:port``. The message says
@@ -25,9 +25,9 @@ def brokers(text: str) -> str:
     if any(quote in text for quote in "\"'"):
         if text.lstrip().startswith("["):
             _refuse("is a JSON list", "separate the brokers by commas, without brackets and quotes")
-        _refuse("has quotes in it", "write it without quotes")
+        _refuse("contains quotes", "write it without quotes")
     if ";" in text:
-        _refuse("has a semicolon in it", "separate the brokers by commas")
+        _refuse("contains a semicolon", "separate the brokers by commas")
     entries = [entry.strip() for entry in text.split(",") if entry.strip()]
     if not entries:
         _refuse("names no broker", _EXAMPLE)
@@ -43,7 +43,7 @@ def _check(entry: str, which: str) -> None:
     if "@" in entry:
         _refuse("has an @", "write host:port alone; the user goes to KAFKA_USERNAME and KAFKA_PASSWORD", which)
     if re.search(r"\s", entry):
-        _refuse("has a blank in it", "separate the brokers by commas", which)
+        _refuse("contains a space", "separate the brokers by commas", which)
     found = _ENTRY.fullmatch(entry)
     if found is None or not _is_host(found[1]):
         if entry.startswith("["):
@@ -51,7 +51,7 @@ def _check(entry: str, which: str) -> None:
         _refuse("is not host:port", f"{_EXAMPLE}; an IPv6 address is written in brackets, as [::1]:9092", which)
     port = found[2]
     if not port:
-        _refuse("has no port", "add the port; Kafka listens on 9092 as a rule", which)
+        _refuse("has no port", "add the port, usually 9092", which)
     if not (port.isascii() and port.isdigit() and 0 < int(port[:10]) <= _LAST_PORT):
         _refuse("has a port that is not a number from 1 to 65535", _EXAMPLE, which)
 

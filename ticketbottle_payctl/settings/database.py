@@ -137,7 +137,7 @@ def _schema(given: Mapping[str, str]) -> str:
 def _unknown(given: Mapping[str, str]) -> list[str]:
     remarks = []
     for name in sorted(set(given) - _ELSEWHERE - LIBPQ - PRISMA - tls.NAMES):
-        shown = f"parameter {name}" if _PARAMETER_NAME.fullmatch(name) else "a parameter with an odd name"
+        shown = f"parameter {name}" if _PARAMETER_NAME.fullmatch(name) else "a parameter with an invalid name"
         why = _IGNORED.get(name, "neither libpq nor Prisma knows it")
         remarks.append(f"{shown} of DATABASE_URL is ignored: {why}")
     return remarks

@@ -1,7 +1,7 @@
 """The only parser of ``DATABASE_URL``. Like the payment service's Prisma, it follows the WHATWG URL rules.
 
 The authority ends at the first ``/``, ``?`` or ``#``; the user name and password end at its last ``@``. Each part is
-percent-decoded once; a ``%`` without two hexadecimal digits stands for itself. The first segment of the path names the
+percent-decoded once; a ``%`` without two hexadecimal digits is taken literally. The first segment of the path names the
 database. See https://url.spec.whatwg.org/#concept-basic-url-parser: payctl implements the part for
 schemes that are not special.
 docs/decisions/0012-database-url.md says why payctl does not use a library.
@@ -66,7 +66,7 @@ def parse(text: str) -> DatabaseUrl:
     userinfo, at, place = authority.rpartition("@")
     if at and not place:
         _refuse(
-            "has a user or password and no host", "name the host; for a socket write localhost and ?host=/directory"
+            "has a user or password but no host", "name the host; for a socket write localhost and ?host=/directory"
         )
     segments = _segments(path) if slash else []
     _refuse_stray_at(path, query, fragment, plain=bool(at) and len(segments) == 1)
@@ -77,9 +77,9 @@ def parse(text: str) -> DatabaseUrl:
     if any(segments[1:]):
         remarks.append("the path of DATABASE_URL has several parts; the first one names the database")
     if fragment:
-        remarks.append("DATABASE_URL has an unencoded #; what follows it is ignored")
+        remarks.append("DATABASE_URL has an unencoded #; the text after it is ignored")
     if any(_LONE_PERCENT.search(part) for part in (userinfo, path)):
-        remarks.append("DATABASE_URL has a % without two hexadecimal digits; it stands for itself (write it as %25)")
+        remarks.append("DATABASE_URL has a % without two hexadecimal digits; it is taken literally (write it as %25)")
     return DatabaseUrl(
         user=_decoded(user, "user name") or None,
         password=Secret(_decoded(password, "password")) if colon and password else None,
@@ -94,7 +94,7 @@ def parse(text: str) -> DatabaseUrl:
 def secrets_in(text: str) -> Iterator[Secret]:
     """Yield the secrets of a URL, even if the URL is wrong: the password, its other spellings, and pieces of it.
 
-    Another reader of the URL may think that the password is longer. So it is taken up to the last ``@`` of the text.
+    Another parser may read a longer password. So everything up to the last ``@`` counts as part of the password.
     """
     scheme = re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*://", text)
     userinfo, at, _ = text[scheme.end() if scheme else 0 :].rpartition("@")
@@ -139,7 +139,7 @@ def _refuse_stray_at(path: str, query: str, fragment: str, *, plain: bool) -> No
     """
     names = (pair.partition("=")[0] for pair in query.split("&"))
     if ("@" in path and not plain) or "@" in fragment or any("@" in name for name in names):
-        _refuse("has an @ behind the host: the user name or the password holds an unencoded / or ? or #", _ENCODE)
+        _refuse("has an @ after the host: the user name or the password contains an unencoded / or ? or #", _ENCODE)
 
 
 def _host_and_port(place: str) -> tuple[str, int | None]:
@@ -151,15 +151,15 @@ def _host_and_port(place: str) -> tuple[str, int | None]:
         except ValueError:
             _refuse("has a host in brackets that is not an IPv6 address", _FORM)
         if "%" in host:
-            _refuse("has an IPv6 address with a zone, which a URL cannot hold", "write the host as ?hostaddr=")
+            _refuse("has an IPv6 address with a zone, which a URL cannot contain", "write the host as ?hostaddr=")
         return host, _port(port)
     host, colon, port = place.partition(":")
     if colon and not host:
-        _refuse("has a port and no host", _FORM)
+        _refuse("has a port but no host", _FORM)
     if "," in place:
         _refuse("names several hosts before the database", "write localhost there, and ?host=a,b&port=5432,5433")
     if _NOT_IN_A_HOST.search(host):
-        _refuse("has a character in the host that no host may have", _ENCODE)
+        _refuse("has a character in the host that is not allowed there", _ENCODE)
     return host, _port(port)
 
 
@@ -183,7 +183,7 @@ def _decoded(text: str, part: str) -> str:
     except UnicodeError:
         _refuse(f"has a {part} that is not UTF-8", "percent-encode it as UTF-8")
     if "\0" in found:
-        _refuse(f"has %00 in the {part}", "PostgreSQL knows no such character; check the URL")
+        _refuse(f"has %00 in the {part}", "PostgreSQL does not accept this character; check the URL")
     return found
 
 
@@ -193,5 +193,5 @@ def _parameters(query: str) -> dict[str, str]:
     except ValueError:
         _refuse(f"has more than {_MOST_FIELDS} parameters", _FORM)
     if any("\0" in part for pair in found.items() for part in pair):
-        _refuse("has %00 in a parameter", "PostgreSQL knows no such character; check the URL")
+        _refuse("has %00 in a parameter", "PostgreSQL does not accept this character; check the URL")
     return found

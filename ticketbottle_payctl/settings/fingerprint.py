@@ -7,11 +7,11 @@ from hashlib import sha256
 from ticketbottle_payctl.secret import Secret
 
 DIGITS = 8
-"""The length of a fingerprint. 32 bits tell keys apart, and a key of a gateway cannot be found from them."""
+"""The length of a fingerprint in hex digits. Nobody can compute a gateway's key from these 32 bits."""
 
 
 def fingerprint(key: Secret | bytes) -> str:
-    """Return the first eight hex digits of the key's SHA-256. The digits are no part of the key.
+    """Return the first eight hex digits of the key's SHA-256. They reveal nothing of the key.
 
     ``printf %s "$KEY" | sha256sum`` prints the same digits on any machine.
     """

@@ -1,4 +1,4 @@
-"""The servers and the database that a URL names. The guard, ``config show`` and ``cdc config`` use the same answer."""
+"""The servers and the database that a URL names. The guard, ``config show`` and ``cdc config`` all use this module."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Place:
         return f"{named}/{self.database}"
 
     def may_be(self, other: Place) -> bool:
-        """Return whether two places have the same database and share a server. Other spellings of a host are equal."""
+        """Return whether two places have the same database and share a server. Spellings of one host count as equal."""
         return self.database == other.database and not self._known_servers.isdisjoint(other._known_servers)
 
     @property
@@ -57,7 +57,7 @@ def place_of(url: DatabaseUrl) -> Place:
     if len(ports) == 1:
         ports *= len(hosts)
     if not len(hosts) == len(addresses) == len(ports):
-        message = "the host, hostaddr and port parameters of DATABASE_URL have different numbers of entries"
+        message = "the host, hostaddr and port parameters of DATABASE_URL list different numbers of servers"
         raise ConfigError(message, hint="give one port for each host, or one port for all")
     servers = zip(hosts, addresses, ports, strict=True)
     return Place(
@@ -91,7 +91,7 @@ def _port(text: str) -> str:
 
 
 def _canonical(host: str) -> str:
-    """Return one spelling of a host. Every name of this machine is the same, sockets included."""
+    """Return one spelling of a host. All names of this machine, sockets included, get the same spelling."""
     name = host.casefold().rstrip(".")
     if not name or name.startswith(("/", "@")) or name == _THIS_MACHINE or name.endswith(f".{_THIS_MACHINE}"):
         return _THIS_MACHINE

@@ -1,4 +1,4 @@
-"""Read the name of a time zone: an IANA name, or a POSIX form as the variable TZ may have it.
+"""Read the name of a time zone: an IANA name, or a POSIX form as in the variable TZ.
 
 A POSIX form is read as ``date`` reads it: ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC,
 ``EST5EDT,M3.2.0,M11.1.0`` gives rules for summer time, and ``EST5EDT`` uses the rules

@@ -44,7 +44,7 @@ class Tls(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """What the URL asks for. ``root`` is a file of authorities; ``own`` has the parameters of a client certificate."""
+    """The URL's TLS parameters. ``root`` is a file of authorities, ``own`` a client certificate's parameters."""
 
     mode: str | None
     root: str | None
@@ -71,7 +71,7 @@ def tls(given: Mapping[str, str], environ: Mapping[str, str]) -> Tls:
         root = named
     elif not asked.checks and mode not in _CHECKED:
         root = None
-        remarks.append("DATABASE_URL says that the server's certificate is not checked")
+        remarks.append("DATABASE_URL turns the check of the server's certificate off")
     elif asked.system and not root:
         root = _system_authorities()
     if root == "system":
@@ -100,7 +100,7 @@ def _asked(given: Mapping[str, str]) -> _Asked:
             "the sslaccept parameter of DATABASE_URL is not strict or accept_invalid_certs; it counts as strict"
         )
     if mode == "disable" and (root or own or strict):
-        message = "DATABASE_URL has sslmode=disable and names a certificate or sslaccept"
+        message = "DATABASE_URL has sslmode=disable, but also a certificate or sslaccept"
         raise ConfigError(message, hint="remove sslmode=disable, or the parameters sslcert, sslrootcert and sslaccept")
     if strict:
         mode = "verify-full"
@@ -160,7 +160,7 @@ def _stricter(first: str | None, second: str | None) -> str | None:
 
 
 def _system_authorities() -> str:
-    """Return the file of the authorities that this machine trusts. The OpenSSL in the driver does not find it."""
+    """Return the file of the authorities that this machine trusts. The driver's own OpenSSL does not find that file."""
     import ssl  # noqa: PLC0415 - it loads slowly, and few URLs need it
 
     known = (ssl.get_default_verify_paths().cafile, *_AUTHORITIES)

@@ -1,1 +1,1 @@
-"""All SQL. A function gets an open connection, never commits, and names the guard of each statement."""
+"""All SQL. A function gets an open connection and never commits. Its docstring names the guards of its statements."""

@@ -205,7 +205,7 @@ def test_the_error_for_a_wrong_database_url_names_the_variable(url, answer):
         ('DATABSE_URL = "postgresql://h/d"', "DATABSE_URL", "did you mean DATABASE_URL?"),
         ("OUTBOX_BATCHSIZE = 5", "OUTBOX_BATCHSIZE", "did you mean OUTBOX_BATCH_SIZE?"),
         ('MOMO_SECRET_KEY_PREVIUS = "canary"', "MOMO_SECRET_KEY_PREVIUS", "did you mean MOMO_SECRET_KEY_PREVIOUS?"),
-        ('QWERTY = "x"', "QWERTY", "nothing reads it"),
+        ('QWERTY = "x"', "QWERTY", "payctl does not read it"),
     ],
 )
 def test_validate_refuses_an_unknown_name_in_a_profile(line, name, words, answer, tmp_path):
@@ -283,8 +283,8 @@ def test_validate_finds_faults_without_a_connection(settings, name, words, answe
     ("query", "words"),
     [
         ("supa=base-pooler.x", "parameter supa of DATABASE_URL is ignored"),
-        ("sslmode=no-verify", "the server's certificate is not checked"),
-        ("sslaccept=accept_invalid_certs", "the server's certificate is not checked"),
+        ("sslmode=no-verify", "turns the check of the server's certificate off"),
+        ("sslaccept=accept_invalid_certs", "turns the check of the server's certificate off"),
     ],
 )
 def test_validate_warns_of_harmless_faults(query, words, answer, invoke):

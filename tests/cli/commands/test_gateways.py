@@ -86,7 +86,7 @@ def test_gateways_list_warns_of_a_key_that_only_the_functions_read(answer):
     """The warning explains why a gateway is on in production and off on this machine."""
     document = answer("gateways", "list", PAYOS_CHECKSUM_KEY_SECRET_ARN="arn:aws:secretsmanager:x:1:secret:y")
     assert document["warnings"] == [
-        "only the functions read PAYOS_CHECKSUM_KEY_SECRET_ARN; the command line does without"
+        "only the functions read PAYOS_CHECKSUM_KEY_SECRET_ARN; the command line ignores them"
     ]
 
 
@@ -129,7 +129,7 @@ def test_payos_refuses_an_address_that_does_not_answer(register, invoke, gateway
     assert document["result"]["said"] == f"Webhook url invalid: Request failed with status code {status}"
     assert (document["result"]["entered"], document["result"]["code"], gateways.entered) == (False, "20", [])
     text = invoke(*REGISTER, HOOK, "-y", **PAYOS, PAYCTL_PAYOS_URL=gateways.base).stdout
-    assert text.startswith("✘  PayOS did not enter the address (code 20): Webhook url invalid")
+    assert text.startswith("✘  PayOS did not register the URL (code 20): Webhook url invalid")
 
 
 def raw(status, body=b"", **headers):
@@ -154,7 +154,7 @@ def raw(status, body=b"", **headers):
         (raw(404, b"<html>"), 5, "(code HTTP 404)"),
         (raw(200, b'{"code":"20","desc":"Webhook url invalid"}'), 5, "Webhook url invalid"),
         (raw(200, b'{"code":"20","desc":"\\u001b[2J' + b"x" * 5000 + b'"}'), 5, "code 20"),
-        (raw(200, b'{"code":"00","data":{"webhookUrl":"https://other.example/"}}'), 5, "another address"),
+        (raw(200, b'{"code":"00","data":{"webhookUrl":"https://other.example/"}}'), 5, "another URL"),
         (raw(200, b'{"code":"00"}'), 0, "from now on"),
         (raw(200, b'{"code":"00","data":{"webhookUrl":"' + HOOK.encode() + b'","new":{}}}'), 0, "from now on"),
         (raw(200, b'{"code":0}'), 4, "not understood"),
@@ -176,7 +176,7 @@ def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, rep
     run = invoke(*REGISTER, HOOK, "-y", **PAYOS, PAYCTL_PAYOS_URL=gateways.base)
     assert words in run.stdout + run.stderr
     assert "\x1b[2J" not in run.stdout + run.stderr
-    assert (code == 4) is ("entering the address again changes nothing" in run.stderr)
+    assert (code == 4) is ("registering the URL again changes nothing" in run.stderr)
     assert max(map(len, (run.stdout + run.stderr).splitlines())) < 400
 
 
@@ -257,7 +257,7 @@ def test_register_webhook_is_only_for_payos(answer, gateway):
     """For another gateway the command exits with 2, and the hint says where to enter the address."""
     document = answer("gateways", "register-webhook", gateway, HOOK, "-y", **KEYS)
     assert document["exit_code"] == 2
-    assert "gets the address" in document["error"]["hint"]
+    assert "give " in document["error"]["hint"]
 
 
 @pytest.mark.parametrize("form", ["table", "json"])

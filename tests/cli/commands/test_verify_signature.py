@@ -57,7 +57,7 @@ def test_a_refusal_shows_the_reason_the_key_and_a_hint(process):
     """The output has the reason, the name of the key and the next command. The exit code is 5."""
     result = process("verify-signature", "--example", "zalopay", "--tamper", "amount")
     first, key, hint, *_ = result.stdout.splitlines()
-    assert first == "✘ not valid  zalopay  the mac was not made from data with key2"
+    assert first == "✘ not valid  zalopay  the mac does not match data with key2"
     assert key == "  key   key2 of the example, 32 characters, fingerprint 5055cb27"
     assert hint.startswith("  hint  no known variant matches")
     assert "--explain" in result.stdout

@@ -102,7 +102,7 @@ def test_a_wait_that_ends_with_dead_events_shows_a_warning(world, given, invoke)
     result = invoke("stats", "--wait", "pending=0", **world)
     assert (result.exit_code, result.stdout.splitlines()[:2]) == (
         0,
-        ["!  pending=0  is reached; see what is left:", "1 dead"],
+        ["!  pending=0  is reached; what is left:", "1 dead"],
     )
 
 

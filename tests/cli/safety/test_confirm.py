@@ -30,7 +30,7 @@ read_only = true
 max_affected = 5
 """
 REPAIR = ["doctor", "--fix-published-flags"]
-PLAN = f'{ROWS} events  with "publishedAt" set'
+PLAN = f'{ROWS} events  with "publishedAt" but'
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_yes_on_a_terminal_confirms_the_change(answer, half_marked, on_termina
     code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
     assert (code, left()) == (0, 0), talk
     assert stdout.startswith(f"✔  repaired {ROWS}")
-    assert 'with "publishedAt" set' in talk
+    assert 'with "publishedAt" but' in talk
     assert f"Repair {ROWS} events? [y/N]" in talk
 
 
@@ -148,7 +148,7 @@ def test_no_question_is_asked_with_no_input_or_a_machine_format(more, half_marke
     """With --no-input or -o json, ndjson or csv, payctl prints the plan and exits with 7."""
     code, _, talk = on_terminal(*REPAIR, *more, **half_marked)
     assert (code, left()) == (7, ROWS)
-    assert 'with "publishedAt" set' in talk
+    assert 'with "publishedAt" but' in talk
     assert "[y/N]" not in talk
 
 
@@ -384,7 +384,7 @@ def test_config_show_names_the_profile_of_a_guard(reached_by_another_name, answe
     """The origin of a guard names the profile that owns the database."""
     document = answer("config", "show", **reached_by_another_name("protected = true"))
     shown = {item["name"]: (item["value"], item["origin"]) for item in document["items"]}
-    assert shown["guard.protected"] == ("true", "profile other, whose database this is")
+    assert shown["guard.protected"] == ("true", "profile other, which has the same database")
     assert shown["guard.read_only"] == ("false", "default")
 
 

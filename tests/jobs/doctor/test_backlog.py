@@ -174,8 +174,8 @@ def test_the_doctor_names_the_session_that_locks_outbox_rows(engine, look, inser
 @pytest.mark.parametrize(
     ("topics", "words"),
     [
-        (["payment.failed", "payment.cancelled"], "topic payment.completed takes no message"),
-        ([], "topic payment.completed takes no message"),
+        (["payment.failed", "payment.cancelled"], "topic payment.completed accepts no message"),
+        ([], "topic payment.completed accepts no message"),
     ],
 )
 def test_the_doctor_names_a_missing_topic_as_the_cause_of_pending_events(look, insert, execute, cluster, topics, words):
@@ -215,7 +215,7 @@ def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, en
     with running(engine, mock_kafka.bootstrap):
         (finding,) = look("publishers")
     assert finding.status is Status.OK
-    assert "one idles" in finding.fact or "shard 0 of 1: pid" in finding.fact
+    assert "one is idle" in finding.fact or "shard 0 of 1: pid" in finding.fact
     (finding,) = look("publishers")
     assert (finding.status, "none is running now" in finding.fact) == (Status.OK, True)
     assert re.search(r" ended .* ago$", finding.fact)
@@ -244,9 +244,9 @@ def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engin
     ("statement", "shards", "status", "words"),
     [
         (None, 1, "ok", "no publisher has run yet"),
-        (IDLES, 1, "ok", "one idles with PAYCTL_SHARDS=1: host:1000, last seen 2"),
-        (IDLES, 2, "warn", "one idles with PAYCTL_SHARDS=1: host:1000, last seen 2"),
-        (OTHER, 4, "ok", "one idles with PAYCTL_SHARDS=4: host:4000, last seen "),
+        (IDLES, 1, "ok", "one is idle with PAYCTL_SHARDS=1: host:1000, last seen 2"),
+        (IDLES, 2, "warn", "one is idle with PAYCTL_SHARDS=1: host:1000, last seen 2"),
+        (OTHER, 4, "ok", "one is idle with PAYCTL_SHARDS=4: host:4000, last seen "),
         (IDLES.replace(":x", ":x ended"), 1, "ok", "none is running now; host:1000 ended 2"),
         (IDLES.replace("20 s", "5 min"), 1, "ok", "none is running now; host:1000 was seen 5 min"),
         (GONE, 1, "warn", "no publisher has been seen for 1 h; the last one was host:1000"),

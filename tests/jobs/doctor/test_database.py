@@ -82,9 +82,9 @@ def test_the_doctor_s_database_connection_is_read_only(engine):
 @pytest.mark.parametrize(
     ("statement", "check", "status", "words"),
     [
-        ('ALTER TABLE outbox DROP COLUMN "lastError"', "columns", "fail", 'outbox."lastError" is not there'),
+        ('ALTER TABLE outbox DROP COLUMN "lastError"', "columns", "fail", 'outbox."lastError" does not exist'),
         ('ALTER TABLE outbox ALTER "publishedAt" TYPE timestamptz', "columns", "fail", "timestamp with time zone"),
-        ("ALTER TABLE outbox ADD tenant text NOT NULL", "columns", "fail", "outbox.tenant must be filled"),
+        ("ALTER TABLE outbox ADD tenant text NOT NULL", "columns", "fail", "outbox.tenant is required"),
         ("ALTER TABLE outbox RENAME TO outbox_v1", "columns", "fail", "there is no table outbox"),
         ("ALTER TYPE \"PaymentStatus\" RENAME VALUE 'FAILED' TO 'REFUSED'", "columns", "fail", "cannot be FAILED"),
         ('DROP INDEX "outbox_published_createdAt_idx"', "index", "fail", "has no index"),
@@ -96,7 +96,7 @@ def test_the_doctor_s_database_connection_is_read_only(engine):
         ),
         ("ALTER TABLE outbox SET (autovacuum_enabled = false)", "vacuum", "warn", "rows"),
         ("DELETE FROM payctl.migrations WHERE version = 2", "schema", "fail", "lacks 0002_publishers"),
-        ("INSERT INTO payctl.migrations VALUES (9999, '9999_x')", "schema", "warn", "9999_x, unknown here"),
+        ("INSERT INTO payctl.migrations VALUES (9999, '9999_x')", "schema", "warn", "9999_x, unknown to this version"),
     ],
 )
 def test_each_database_fault_has_a_finding_with_its_repair(statement, check, status, words, broken, found):
@@ -157,7 +157,7 @@ def test_the_doctor_requires_an_index_on_the_reference_for_payos(
     with closing(psycopg2.connect(database_url)) as connection:
         connection.autocommit = True
         connection.cursor().execute(finding.remedy.partition(": ")[2])
-    assert found("reference-index")[0].fact == "payments_providerTransactionId_idx is there and valid"
+    assert found("reference-index")[0].fact == "payments_providerTransactionId_idx exists and is valid"
 
 
 def test_the_advised_sql_replaces_an_invalid_index_on_the_reference(payments, broken, found, database_url):
@@ -201,7 +201,7 @@ def test_the_doctor_names_a_role_with_a_local_time_zone(database_url, engine, fo
         role = f"shop_{urlsplit(database_url).path[1:]}"
         connection.exec_driver_sql(f"ALTER ROLE {role} SET timezone TO 'Asia/Ho_Chi_Minh'")
     (finding,) = found("time-zone")
-    assert finding.fact == f"sessions of {role} begin in Asia/Ho_Chi_Minh"
+    assert finding.fact == f"sessions of {role} start in zone Asia/Ho_Chi_Minh"
     with engine.begin() as connection:
         connection.exec_driver_sql(finding.remedy)
     assert found("time-zone")[0].status is Status.OK
@@ -245,7 +245,7 @@ def test_an_unreachable_database_is_one_finding():
     report = diagnose(subject_of(engine))
     failed = [finding.check for finding in report.findings if finding.status is Status.FAIL]
     assert failed == ["database", "kafka"]
-    assert "not looked at: columns, grants" in report.findings[0].meaning
+    assert "checks not run: columns, grants" in report.findings[0].meaning
     assert "canary" not in str(report)
 
 

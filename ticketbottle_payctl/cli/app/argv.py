@@ -17,10 +17,10 @@ _OURS = (
 
 
 def require_utf8(arguments: Iterable[str], environ: Mapping[str, str]) -> None:
-    """Return if every argument and every variable that payctl reads is UTF-8.
+    """Raise if an argument, or a variable that payctl reads, is not UTF-8.
 
     Raises:
-        InputError: one is not. The message names the variable and never quotes its value.
+        InputError: a value is not UTF-8. The message names the variable and never quotes its value.
     """
     for argument in arguments:
         if not _is_text(argument):

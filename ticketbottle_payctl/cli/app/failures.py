@@ -20,7 +20,7 @@ _AGAIN = "run the command again: it continues where it stopped"
 
 
 class TerminatedError(BaseException):
-    """SIGTERM arrived. It is not an ``Exception``, so that no ``except Exception`` on the way out handles it."""
+    """An error that SIGTERM raises. It is not an ``Exception``, so no ``except Exception`` catches it."""
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def failures(session: Callable[[], Session], help_command: Callable[[], str]) ->
 
 
 def describe(error: BaseException, help_command: str) -> Failure:
-    """Return what payctl tells a person and a program about ``error``."""
+    """Return the failure that payctl reports to people and programs for ``error``."""
     match error:
         case PayctlError():
             code = exit_codes.of_error(error)
@@ -52,7 +52,7 @@ def describe(error: BaseException, help_command: str) -> Failure:
         case KeyboardInterrupt():
             return _interrupted()
         case TerminatedError():
-            message = "stopped by SIGTERM; the work in flight was finished or rolled back"
+            message = "stopped by SIGTERM; the current batch was finished or rolled back"
             return Failure("TERMINATED", message, ExitCode.TERMINATED, _AGAIN, retryable=True)
         case _:
             message = f"unexpected {type(error).__name__}: this is a bug in payctl"
@@ -67,7 +67,7 @@ def _abort(error: BaseException) -> Failure:
 
 
 def _interrupted() -> Failure:
-    message = "interrupted; the work in flight was finished or rolled back"
+    message = "interrupted; the current batch was finished or rolled back"
     return Failure("INTERRUPTED", message, ExitCode.INTERRUPTED, _AGAIN, retryable=True)
 
 

@@ -1,7 +1,7 @@
 """The options that every command accepts, before or after its name.
 
-Each is declared once, as a parameter of the root, and copied to every command. Typer's parser then decides what is an
-option and what is an option's value. If an option is given in both places, the later one counts.
+Each is declared once, as a parameter of the root, and copied to every command. So Typer's own parser separates options
+from their values. If an option is given in both places, the later one counts.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def declare(  # noqa: PLR0913 - one argument per option
 
 
 def collect(given: Sequence[Mapping[str, Any]]) -> Shared:
-    """Combine the values of each level, the outermost first."""
+    """Combine the values of all levels. An inner level overrides an outer one."""
     last = {name: value for level in given for name, value in level.items() if value is not None}
     return Shared(
         output=OutputFormat(last.get("output", OutputFormat.TABLE)),

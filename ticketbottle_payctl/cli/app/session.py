@@ -1,4 +1,4 @@
-"""What a running command has: its options, its profile, its services, and the way to end."""
+"""Give a running command its options, profile and services, and the methods that end it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WORK_STANDS = "free some space; what the command did is done, and its exit code
 
 
 class Session:
-    """One run of one command. A test may put its own :class:`Services` on the context."""
+    """One run of a command. A test may pass its own :class:`Services` through the context."""
 
     def __init__(self, command: str | None, shared: Shared, services: Services | None = None) -> None:
         self.command = command
@@ -62,7 +62,7 @@ class Session:
 
     @property
     def profile(self) -> Profile:
-        """The settings in force.
+        """The settings of the profile in use.
 
         Raises:
             ConfigError: the profile or its file is missing or cannot be read.
@@ -73,7 +73,7 @@ class Session:
 
     @property
     def guard(self) -> GuardInForce:
-        """The guard of the database that this run uses. Reads the configuration file even if no profile was named.
+        """The guard of the database that this run uses. The configuration file is read even if no profile was named.
 
         Raises:
             ConfigError: the file exists and cannot be read.
@@ -95,11 +95,11 @@ class Session:
         return time_zone(name) if name else machine_zone()
 
     def recognise_server(self) -> None:
-        """Ask the server who it is if a profile elsewhere in the file states its identifier; its guard may count here.
+        """Read the server's identifier if another profile states one. That profile's guard may apply here.
 
         Raises:
             DatabaseUnavailableError: the server cannot be reached.
-            ConfigError: the file is there and not understood, or the connection settings are wrong.
+            ConfigError: the file cannot be understood, or the connection settings are wrong.
         """
         if self.guard.recognisable:
             from ticketbottle_payctl.jobs.server_identity import server_identity  # noqa: PLC0415 - the driver, only now
@@ -163,7 +163,7 @@ class Session:
         raise typer.Exit(int(self.answer(result)))
 
     def fail(self, failure: Failure) -> NoReturn:
-        """Print why the command failed and exit with the failure's code."""
+        """Print the failure and exit with its code."""
         writer.tell_failure(failure, self.shared.color)
         if not self._answered:
             safe = replace(

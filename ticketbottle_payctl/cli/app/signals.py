@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM for commands that finish a batch first: the first signal asks, the second one ends."""
+"""Handle Ctrl-C and SIGTERM for commands that work in batches.
+
+The first signal ends after the batch, the second at once.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,14 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Set the event on the first signal. A second signal has its former effect."""
+    """Set the event on the first signal. A second signal has its default effect."""
     stop = Stop()
     before = {number: signal.getsignal(number) for number in _CODES}
 
     def ask(number: int, _frame: FrameType | None) -> None:
         stop.exit_code = _CODES[signal.Signals(number)]
-        # Not in this handler: it may interrupt the thread that holds the event's lock, and would wait for ever.
+        # Another thread sets the event. The handler may interrupt the thread that holds the event's lock, and would
+        # then wait for ever.
         start_new_thread(stop.event.set, ())
         for each, handler in before.items():
             signal.signal(each, handler)

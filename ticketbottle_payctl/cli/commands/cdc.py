@@ -34,9 +34,9 @@ class ConfigFacts(TypedDict):
     """Debezium's configuration."""
 
     connector: Mapping[str, str]
-    """The connector's properties, as Kafka Connect's REST interface takes them."""
+    """The connector's properties, in the form of Kafka Connect's REST interface."""
     sql: str
-    """To run once, as the owner of the outbox."""
+    """The SQL to run once, as the owner of the outbox."""
     topics: Sequence[str]
     """Topics that must exist."""
 
@@ -72,8 +72,8 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Hand the outbox over to Debezium: create its slot, send earlier events.
 
-    Stop every publisher first, and start the connector only afterwards. Writers are not blocked. Shows the number of
-    events that it would send, and asks.
+    Stop every publisher first, and start the connector only afterwards. Writers are not blocked. It shows the number of
+    events to send, and asks before it starts.
     """
     from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over  # noqa: PLC0415 - cdc config needs no driver
 
@@ -138,8 +138,8 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Take the outbox back from Debezium: mark its events, drop its slot.
 
-    Delete the connector first, and start publishers afterwards. Shows how many events it would mark, and asks. Exit 6
-    if events of an unknown type became dead.
+    Delete the connector first, and start publishers afterwards. It shows the number of events to mark, and asks before
+    it starts. Exit 6 if events of an unknown type became dead.
     """
     from ticketbottle_payctl.jobs.cdc.cut_back import cdc_cut_back  # noqa: PLC0415 - as above
 
@@ -156,7 +156,7 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
 
 
 def _act(verb: str, events: int, also: str) -> Act:
-    """Return the act. It needs approval even if no event is affected, because the publisher changes."""
+    """Return the change to approve. It needs approval even without events, because the publisher changes."""
     plan = [line(f"would {verb}", bold(count(events, "event"))), line("and", also)]
     return Act(verb, events, "event", plan, beyond_rows=True)
 
@@ -175,7 +175,10 @@ def _finish_marking(session: Session, schema: str, report: MarkReport) -> None:
     if report.dead:
         dead = count(report.dead, "event")
         human.append(
-            line(warn("!"), f"{dead} of unknown types became dead: no consumer reads where Debezium sent them")
+            line(
+                warn("!"),
+                f"{dead} of unknown types became dead: no consumer reads the topic that Debezium sent them to",
+            )
         )
     code = ExitCode.PARTIAL if report.dead else ExitCode.DONE
     session.finish(Result(schema, code, counts=counts, human=human, dry_run=report.dry_run))

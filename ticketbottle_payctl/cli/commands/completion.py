@@ -24,9 +24,9 @@ class CompletionFacts(TypedDict):
     """A completion script."""
 
     shell: str
-    """Which shell."""
+    """The shell's name."""
     script: str
-    """The script."""
+    """The completion script."""
 
 
 def completion_command(

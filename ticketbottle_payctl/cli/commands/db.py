@@ -24,7 +24,7 @@ class UpgradeCounts(TypedDict):
 
 
 class UpgradeFacts(TypedDict):
-    """Which steps there are."""
+    """The steps of an upgrade."""
 
     applied: Sequence[str]
     """The steps that this run applied."""
@@ -40,7 +40,7 @@ class StatusCounts(TypedDict):
 
 
 class StatusFacts(TypedDict):
-    """Which steps the database has."""
+    """The steps that the database has, and those that are missing."""
 
     up_to_date: bool
     applied: Sequence[str]

@@ -28,10 +28,10 @@ _DEFAULT_LIMIT = 50
 
 
 class ErrorCounts(TypedDict):
-    """How many groups there are."""
+    """The numbers of groups and events."""
 
     groups: Count
-    """Groups in items."""
+    """The number of groups in items."""
     events: Count
     """Events in these groups."""
 
@@ -40,12 +40,12 @@ class ErrorGroupItem(TypedDict):
     """Unpublished events that failed in the same way."""
 
     group: str
-    """Eight hexadecimal digits, for --error-group."""
+    """The group's id for --error-group: eight hexadecimal digits."""
     pattern: str | None
     """The error without ids and numbers."""
     count: Count
     dead: Count
-    """How many of them are out of retries."""
+    """The number of these events that are out of retries."""
     first: datetime
     """When the oldest of the events was created, UTC."""
     last: datetime
@@ -54,15 +54,16 @@ class ErrorGroupItem(TypedDict):
     sample: str | None
     """The error of the newest event."""
     sample_id: str
-    """The newest event."""
+    """The id of the newest event."""
     replay: str
-    """The command that replays them. It leaves out superseded ones."""
+    """The command that replays these events, without the superseded ones."""
     superseded: NotRequired[Count]
-    """How many of them are superseded: a replay would take a paid customer's tickets away, so it leaves them out."""
+    """The number of superseded events. A replay leaves them out, because it would take a paid customer's tickets
+    away."""
     remedy: NotRequired[Annotated[str, Keywords(enum=[*DeliveryRemedy])] | None]
-    """What must be done before the replay, or the events die again."""
+    """What to fix before the replay; otherwise the events fail again."""
     todo: NotRequired[str | None]
-    """The same as a sentence."""
+    """The fix before the replay, as a sentence."""
 
 
 def errors_command(  # noqa: PLR0913 - one argument per option
@@ -121,7 +122,7 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
 
 
 def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
-    """Return the command that selects exactly the counted events: the same selectors, the window as understood."""
+    """Return the command that selects the counted events: it has the same selectors and the resolved window."""
     words = ["--error-group", group.group, *(["--failed"] if selector.failed else [])]
     for each in selector.types:
         words += ["--type", each]
@@ -142,7 +143,10 @@ def _todo(group: ErrorGroup) -> str | None:
 
 
 def _written(at: datetime) -> str:
-    """Write a bound. Events have whole milliseconds, so a bound rounded up to one selects the same events."""
+    """Return a bound as text.
+
+    Events have whole milliseconds, so a bound rounded up to a millisecond selects the same events.
+    """
     return rfc3339(at + timedelta(microseconds=999))
 
 
@@ -155,7 +159,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser) -> list[B
         all_superseded = group.superseded == group.count
         useless = all_superseded or _remedy(group) is DeliveryRemedy.SHRINK_PAYLOAD
         release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
-        left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves them out, the customers have paid since"
+        left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves them out, because the customers have paid"
         blocks += [
             line(),
             line(

@@ -44,11 +44,11 @@ class Answered(Decision):
     """One request and its reply."""
 
     at: datetime
-    """UTC."""
+    """When the request was answered, UTC."""
     method: str
     """HTTP method."""
     path: str
-    """Without its query, at most 200 characters."""
+    """The path without its query, at most 200 characters."""
     provider: str | None
     """zalopay, payos, vnpay or momo."""
     outcome: WebhookOutcome | Literal["failed", "no_callback"]
@@ -57,11 +57,11 @@ class Answered(Decision):
     reply_status: int
     """HTTP status."""
     payment_id: str | None
-    """The payment service's id."""
+    """The payment's id in the payment service."""
 
 
 class ListenCounts(TypedDict):
-    """How many requests there were."""
+    """The number of requests."""
 
     requests: Count
     """Requests that were answered."""
@@ -113,7 +113,7 @@ class _Listener:
 
 @dataclass(slots=True)
 class _Log:
-    """Writes one line per request in the requested format. The JSON document has the last thousand requests."""
+    """A log of requests, one line each, in the requested format. The JSON document has the last thousand."""
 
     session: Session
     items: list[Answered] = field(default_factory=list)
@@ -145,7 +145,7 @@ class _Log:
             self.session.answer(whole)
 
     def _request(self, method: str, path: str, status: int) -> Answered:
-        """A request about which nothing is known yet but its reply."""
+        """Return the record of a request; only its reply is known."""
         return {
             "at": self.session.services.now(),
             "method": method,

@@ -34,7 +34,7 @@ ALERTS = {
     Alert.UNKNOWN_ORDER: "money may have been paid for an order that is not in the database: a person must check it",
     Alert.CONTRADICTS_COMPLETED: "the gateway reports that a COMPLETED payment failed: a person must check it",
     Alert.UNKNOWN_STATUS: "payctl does not know the payment's status: nothing was changed; a person must check it",
-    Alert.MONEY_HELD: "the gateway received the money and holds it as suspicious: a person must decide",
+    Alert.MONEY_HELD: "the gateway received the money and blocked it as suspicious: a person must decide",
     Alert.SECOND_PAYMENT: "another transaction completed the payment before: the customer paid twice; refund one",
     Alert.UNDOCUMENTED_CODE: "the gateway does not document this code: nothing was changed; ask the gateway",
     Alert.UNREADABLE: "the signature is valid, but payctl cannot read the callback: nothing was changed; "
@@ -90,7 +90,7 @@ def _stored(session: Session, receipt_id: str, source: Source, provider: str) ->
 
 
 class OfTheCommand(TypedDict):
-    """What the command adds to the report."""
+    """The fields that the command adds to the report."""
 
     keys: NotRequired[tuple[TriedKey, ...]]
     """The keys that the signature was compared with, if the callback is not genuine."""
@@ -132,10 +132,10 @@ def _human(report: WebhookReport, keys: Sequence[TriedKey], source: Source) -> l
 
 
 def _advice(source: Source, provider: str) -> str:
-    """Return the command that explains the refusal. It does not repeat a query, which may have personal data."""
+    """Return the command that explains the refusal. It does not repeat the query, which may contain personal data."""
     file = source.event or source.file
     if file is None or file == "-":
-        return "give the same callback to payctl verify-signature, which says why"
+        return "give the same callback to payctl verify-signature, which shows the reason"
     given = ["--event", file] if source.event else [file]
     return shlex.join(["payctl", "verify-signature", *given, "--provider", provider, "--explain"])
 
@@ -149,7 +149,7 @@ def _headline(report: WebhookReport) -> Block:
         case WebhookOutcome.ALREADY_SETTLED:
             return line(good("✔ already settled"), report.provider, order, dim("nothing to do"))
         case WebhookOutcome.TEST_PING:
-            return line(good("✔ test ping"), report.provider, dim("the gateway checks that the webhook answers"))
+            return line(good("✔ test ping"), report.provider, dim("a test call of the gateway"))
         case WebhookOutcome.IGNORED:
             return line(good("✔ acknowledged"), report.provider, report.reason, dim("it changes no payment"))
         case WebhookOutcome.REFUSED:

@@ -20,10 +20,10 @@ class SchemaItem(TypedDict):
 
 
 class SchemaFacts(TypedDict, total=False):
-    """The schema that was named."""
+    """The requested schema."""
 
     json_schema: Mapping[str, object]
-    """The schema that was named."""
+    """The requested schema."""
 
 
 def schema_command(

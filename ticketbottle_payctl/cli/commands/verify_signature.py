@@ -64,7 +64,7 @@ def verify_signature_command(  # noqa: PLR0913 - one argument per option
     if key_file is not None or key_stdin:
         credentials_for = _with_keys(_key_source(key_file, source, stdin=key_stdin), gateway, credentials_for)
     report = verify_signature(request, gateway, credentials_for, explain=explain)
-    if not report.valid and not explain:  # find the reason; here it may take time
+    if not report.valid and not explain:  # find the reason; the command line may take time for this
         report = verify_signature(request, gateway, credentials_for, explain=True)
     if gateway is not None and report.reason == "not_configured":
         raise missing_keys(gateway, credentials_for(gateway))
@@ -96,10 +96,10 @@ def _with_keys(name: str, gateway: Gateway | None, otherwise: CredentialsFor) ->
 
 
 class OfTheCommand(TypedDict):
-    """What the command adds to the report."""
+    """The fields that the command adds to the report."""
 
     example: str | None
-    """About the built-in example that was checked, or what was changed in it."""
+    """The built-in example that was checked, and the field that was changed in it."""
     keys: NotRequired[tuple[TriedKey, ...]]
     """The keys that the signature was compared with, named without showing them."""
     canonical: NotRequired[str | None]

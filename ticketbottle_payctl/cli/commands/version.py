@@ -18,7 +18,7 @@ _PARTS = ("confluent-kafka", "psycopg2-binary", "sqlalchemy", "tenacity", "typer
 
 
 class VersionFacts(TypedDict):
-    """The versions of payctl and of what it runs on."""
+    """The versions of payctl, Python, the system and the packages."""
 
     payctl: str
     """payctl's version."""

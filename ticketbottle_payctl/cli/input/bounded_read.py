@@ -14,11 +14,11 @@ from ticketbottle_payctl.errors import BodyTooLargeError, InputError
 from ticketbottle_payctl.formats import count, duration
 
 PATIENCE = 10.0
-"""Seconds that the command in a shell's ``<(command)`` may send no data."""
+"""How many seconds the command in a shell's ``<(command)`` may take to send data."""
 
 _CHUNK = 65_536
 _INHERITED = ("/dev/fd/", "/proc/self/fd/")
-"""The paths of a shell's ``<(command)``, which is a pipe with a writer."""
+"""The paths of a shell's ``<(command)``. Such a path is a pipe with a writer."""
 _STDIN = "stdin"
 
 
@@ -34,7 +34,7 @@ def read_bounded(name: str, limit: int) -> bytes:
     try:
         # Non-blocking, because opening a named pipe without a writer would block for ever.
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, ValueError) as error:  # ValueError is raised for a NUL in the name
         raise _unreadable(name, error) from error
     try:
         return _read_descriptor(descriptor, name, limit)
@@ -86,7 +86,7 @@ def _wait(descriptor: int, name: str) -> None:
     started = time.monotonic()
     if not poll.poll(PATIENCE * 1000):
         message = f"{escape(name)} sent no data within {duration(time.monotonic() - started)}"
-        raise InputError(message, hint="the command that writes to the pipe is silent; check it")
+        raise InputError(message, hint="check the command that writes to the pipe")
 
 
 def _within(content: bytes, name: str, limit: int) -> bytes:

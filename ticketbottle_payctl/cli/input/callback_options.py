@@ -1,6 +1,6 @@
 """Options of the commands that read a callback: its source and its gateway.
 
-They have a file of their own, because the names of the gateways load code that most commands do not need.
+They are in a separate file, because the names of the gateways load code that most commands do not need.
 """
 
 from __future__ import annotations

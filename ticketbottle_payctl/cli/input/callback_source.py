@@ -32,7 +32,7 @@ class Source:
 def read_request(source: Source, provider: str) -> Request:
     """Read the request from the source that was given.
 
-    ``provider`` is a gateway's name or ``auto``; it decides whether a file holds a body or a query string.
+    ``provider`` is a gateway's name or ``auto``; it decides whether a file contains a body or a query string.
 
     Raises:
         InputError: no source or several were given, it is empty or cannot be read, or it is not a callback.
@@ -59,7 +59,7 @@ def resolve(request: Request, provider: str) -> Gateway:
         return providers.by_name(provider)
     gateway = providers.resolve(request)
     if gateway is None:
-        message = "the callback does not look like one of a known gateway"
+        message = "the callback has the form of no known gateway"
         raise InputError(message, hint=f"name the gateway: --provider {'|'.join(providers.GATEWAYS)}")
     return gateway
 
@@ -100,7 +100,7 @@ def _query(text: str) -> Request:
 
 
 def _is_query(content: bytes) -> bool:
-    """Tell whether the content is a URL or a query string instead of JSON. Only VNPay sends those."""
+    """Return whether the content is a URL or a query string instead of JSON. Only VNPay sends those."""
     start = content.lstrip(b"\xef\xbb\xbf \t\r\n")
     return not start.startswith((b"{", b"[")) and b"vnp_" in start
 

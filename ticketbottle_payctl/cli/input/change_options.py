@@ -11,5 +11,5 @@ Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmat
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, for the record of the run.")]
 MaxAffected = Annotated[int | None, typer.Option(metavar="N", min=1, help="Refuse to change more than N rows.")]
 Confirm = Annotated[
-    str | None, typer.Option(metavar="PROFILE", help="The name of the protected profile, so that it is not asked for.")
+    str | None, typer.Option(metavar="PROFILE", help="The protected profile's name, instead of typing it when asked.")
 ]

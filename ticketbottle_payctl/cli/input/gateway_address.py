@@ -1,4 +1,4 @@
-"""Where a gateway is asked: its own host, or the address in ``PAYCTL_{GATEWAY}_URL``."""
+"""Find the base URL of a gateway: its own host, or the URL in ``PAYCTL_{GATEWAY}_URL``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ticketbottle_payctl.providers.queries.status_query import StatusQuery
 
 
 def gateway_address(session: Session, query: StatusQuery) -> str | None:
-    """Return the base URL as configured, else the gateway's own. None if only the merchant knows the host.
+    """Return the configured base URL, else the gateway's own. Return None if only the merchant knows the host.
 
     Raises:
         ConfigError: the configured address is not a URL, or has no encryption.

@@ -15,7 +15,9 @@ _LONGEST_ID = 200
 
 
 def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, ...] | None:
-    """Return the ids that were typed, or are in a file or stdin (``-``), each once. None if no id was named.
+    """Return the ids that were typed or are in a file or stdin (``-``), without duplicates.
+
+    Return None if none was named.
 
     Raises:
         InputError: two sources were given, the file cannot be read or has no id, or a line is not an id.
@@ -34,9 +36,9 @@ def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, 
 def read_ids(name: str) -> tuple[str, ...]:
     """Return the ids of a file, or of stdin for ``-``: one per line, ``#`` starts a comment.
 
-    A line that is a JSON object counts with its ``id``, as ``-o ndjson`` writes it. The summary line has no id, but it
-    must not say that more rows exist. A whole file of JSON, and the messages about dead events that payctl's functions
-    send to SQS and SNS, are read too (:mod:`queue_messages`).
+    In a line with a JSON object, as ``-o ndjson`` writes it, the ``id`` is read. The summary line has no id, and it
+    must not say that more rows exist. A file that is one JSON value is read too. So are the messages about dead events
+    that payctl's functions send to SQS and SNS (:mod:`queue_messages`).
 
     Raises:
         InputError: the file cannot be read or has no id, a line is not an id, or the list is incomplete.
@@ -55,7 +57,7 @@ def read_ids(name: str) -> tuple[str, ...]:
 
 
 def _found(text: str, where: str) -> Iterator[tuple[str, str]]:
-    """Yield each id with its place."""
+    """Yield each id with its line in the file."""
     if is_alert(text):
         yield from ((each, where) for each in ids_of_alert(text, where))
         return

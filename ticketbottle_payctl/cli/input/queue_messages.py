@@ -1,7 +1,7 @@
-"""Take event ids out of JSON: a list of payctl, a pointer of the dead-event queue, and the envelopes around pointers.
+"""Read event ids from JSON: from payctl's lists, from messages of the dead-event queue, and from their envelopes.
 
 The function ``publish-outbox`` sends a pointer to each newly dead event to an SQS queue, and a message to an SNS topic.
-They arrive as ``aws sqs receive-message`` prints them, as a function's event, or as the text of a mail.
+The input can be the output of ``aws sqs receive-message``, a function's event, or the text of a mail.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def ids_in(value: object, where: str, depth: int = 0) -> Iterator[str]:
     """Yield the ids in a JSON value. A summary and an empty list have none.
 
     Raises:
-        InputError: an object has no id, or says that it does not name all the events.
+        InputError: an object has no id, or the list is incomplete.
     """
     if depth > _DEEPEST:
         raise _no_id(where)
@@ -41,7 +41,7 @@ def ids_in(value: object, where: str, depth: int = 0) -> Iterator[str]:
 
 
 def is_alert(text: str) -> bool:
-    """Return whether a text is the message of the alert topic about dead events."""
+    """Return whether a text is the alert topic's message about dead events."""
     return _ALERT.search(text) is not None
 
 
@@ -103,4 +103,4 @@ def _check_whole(summary: Mapping[str, object], where: str) -> None:
 
 
 def _no_id(where: str) -> InputError:
-    return InputError(f"{where} has no id of an event")
+    return InputError(f"{where} has no event id")

@@ -1,4 +1,4 @@
-"""Make a selector of the options that select events."""
+"""Build a selector from the options that select events."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def selector_of(  # noqa: PLR0913 - one argument per option
     error_group: str | None = None,
     limit: int | None = None,
 ) -> Selector:
-    """Return the selector that the options mean, and print the window that was understood on stderr.
+    """Return the selector for the options, and print the resolved time window on stderr.
 
     Raises:
         InputError: ids come from two sources, or the file has no ids.

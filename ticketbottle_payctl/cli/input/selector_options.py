@@ -15,7 +15,7 @@ from ticketbottle_payctl.store.outbox.selector import By
 
 
 def text(value: str) -> str:
-    """Return ``value`` if the database can hold it.
+    """Return ``value`` if the database can store it.
 
     Raises:
         typer.BadParameter: the value is empty, or has a NUL character, which PostgreSQL cannot store.
@@ -53,7 +53,8 @@ FromFile = Annotated[
 Failed = Annotated[bool, typer.Option("--failed", help="Dead events (out of retries).")]
 Stuck = Annotated[bool, typer.Option("--stuck", help="Events that are pending for longer than --age.")]
 Age = Annotated[
-    timedelta | None, typer.Option(parser=age, metavar="5m", help="Age from which an event is stuck [default: 5m].")
+    timedelta | None,
+    typer.Option(parser=age, metavar="5m", help="An event is stuck when it is older than this [default: 5m]."),
 ]
 Published = Annotated[bool, typer.Option("--published", help="Published events.")]
 Types = Annotated[
@@ -77,7 +78,7 @@ Since = Annotated[
     str | None, typer.Option(metavar="WHEN", help="At or after this instant, such as 2h (ago), yesterday, 09:00.")
 ]
 Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Before this instant.")]
-ByInstant = Annotated[By, typer.Option("--by", help="The instant that --since and --until compare.")]
+ByInstant = Annotated[By, typer.Option("--by", help="The instant that --since and --until are compared with.")]
 ErrorPattern = Annotated[
     str | None,
     typer.Option("--error", metavar="REGEX", parser=text, help="Events whose last error matches; PostgreSQL's syntax."),

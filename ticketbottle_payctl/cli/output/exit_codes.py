@@ -53,9 +53,9 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.GUARD: "stopped by a guard: not confirmed, protected, read-only, over the limit",
     ExitCode.NOT_FOUND: "the named thing does not exist",
     ExitCode.LOCKED: "another process holds the lock",
-    ExitCode.DEADLINE: "the time was up before the end; finished work is saved",
-    ExitCode.INTERRUPTED: "Ctrl-C; the work in flight was finished or rolled back first",
-    ExitCode.TERMINATED: "SIGTERM; the work in flight was finished or rolled back first",
+    ExitCode.DEADLINE: "the time limit was reached; finished work is saved",
+    ExitCode.INTERRUPTED: "Ctrl-C; the current batch was finished or rolled back first",
+    ExitCode.TERMINATED: "SIGTERM; the current batch was finished or rolled back first",
 }
 
 ERRORS: Mapping[type[PayctlError], ExitCode] = {
@@ -106,7 +106,7 @@ OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
         "signal": ExitCode.TERMINATED,
     },
 }
-"""Keyed by the name of the job's enum, so that no job is imported to look up a code."""
+"""The keys are names of the jobs' enums, so that looking up a code imports no job."""
 
 
 def of_error(error: PayctlError) -> ExitCode:

@@ -1,4 +1,4 @@
-"""The formats of a result, and when to use colour."""
+"""Types for the formats of a result and for the use of colour."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class OutputFormat(StrEnum):
 
 
 class Colour(StrEnum):
-    """When to use colour."""
+    """The rule for colour: always, never, or only on a terminal."""
 
     AUTO = "auto"
     ALWAYS = "always"

@@ -1,4 +1,4 @@
-"""Instants as people see them: in the zone of ``--tz``, with its offset. Programs get UTC (:mod:`machine`)."""
+"""Show instants to people in the zone of ``--tz``, with its offset. Programs get UTC (:mod:`machine`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _zone: ContextVar[Callable[[], tzinfo] | None] = ContextVar("payctl_zone_shown",
 
 
 def show_in(zone: Callable[[], tzinfo]) -> None:
-    """Show instants in this zone from now on. It is looked up when the first instant is shown."""
+    """Show instants in this zone from now on. ``zone`` is called when the first instant is shown."""
     _zone.set(zone)
 
 
@@ -23,5 +23,5 @@ def instant(at: datetime) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as one cell of what people read."""
+    """Return a value as text for one table cell."""
     return instant(value) if isinstance(value, datetime) else cell(value)

@@ -1,4 +1,7 @@
-"""The formats for programs: one JSON document, typed JSON lines, CSV. Each has the same names; none is ever removed."""
+"""The formats for programs: one JSON document, typed JSON lines, CSV.
+
+All have the same field names, and no field is ever removed.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from ticketbottle_payctl.cli.output.sanitize import escape, escape_json
 from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import rfc3339
 
-_RUN_BY_SPREADSHEETS = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # the last four are the wide forms
+_RUN_BY_SPREADSHEETS = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # the last four characters have a wide form
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,11 @@ class Invocation:
 
 
 class ErrorFacts(TypedDict):
-    """Why a command has no answer."""
+    """The error of a command that has no answer."""
 
     code: Annotated[str, Keywords(pattern="^[A-Z_]+$")]
     message: str
-    """What failed, and which value or service it is about."""
+    """What failed, with the value or service."""
     hint: str | None
     """What to do next."""
     retryable: bool
@@ -42,7 +45,7 @@ class ErrorFacts(TypedDict):
 
 
 class Envelope(TypedDict):
-    """What every document of payctl has in common."""
+    """The fields that every document of payctl has."""
 
     schema: Annotated[str, Keywords(pattern=r"^payctl\.[a-z-]+/[0-9]+$")]
     """The name of this output and its version."""
@@ -51,7 +54,7 @@ class Envelope(TypedDict):
     exit_code: ExitCode
     """The exit code of the process."""
     command: str | None
-    """The command as typed, without options; null if the command line was not understood."""
+    """The command without its options; null if the command line was not understood."""
     profile: str | None
     """The profile in use."""
     dry_run: bool
@@ -70,9 +73,9 @@ class Envelope(TypedDict):
     next: str | None
     """The value for --after that gives the next page."""
     warnings: Sequence[str]
-    """What a person should know."""
+    """Warnings for a person."""
     error: ErrorFacts | None
-    """Why there is no answer; null if there is one, even if the answer is no."""
+    """The error; null if the command has an answer, even if the answer is no."""
 
 
 def envelope(result: Result, invocation: Invocation) -> Envelope:
@@ -113,7 +116,7 @@ def item_line(item: Mapping[str, object]) -> str:
 
 
 def summary_line(result: Result, invocation: Invocation) -> str:
-    """Return everything of a result but its items, as the last typed line."""
+    """Return the result without its items, as the last typed line."""
     summary = {name: value for name, value in envelope(result, invocation).items() if name != "items"}
     return _dump({"type": "summary", **summary})
 
@@ -162,7 +165,7 @@ def _flat(row: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _inert(value: object) -> str:
-    """Return a cell that a spreadsheet does not run as a formula: text that begins like one gets an apostrophe.
+    """Return a cell that a spreadsheet does not run as a formula. Text that begins like a formula gets an apostrophe.
 
     See https://owasp.org/www-community/attacks/CSV_Injection. Numbers stay numbers.
     """

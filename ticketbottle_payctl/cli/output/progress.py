@@ -1,4 +1,4 @@
-"""A progress bar and a status line on stderr during long work, on a terminal only, so that pipes stay clean."""
+"""Draw a progress bar and a status line on stderr during long work, but only on a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ticketbottle_payctl.cli.output.surface import is_terminal
 
 
 class Tell(Protocol):
-    """A function that is told how much is done, and the total if it has become known."""
+    """A function that takes the amount of finished work, and the total once it is known."""
 
     def __call__(self, done: int, of: int | None = None, /) -> None:
         """Draw the bar."""

@@ -1,4 +1,4 @@
-"""What a person must do before a dead event is replayed, in words."""
+"""Say in words what a person must fix before a dead event is replayed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _SENTENCES = {
     DeliveryRemedy.RAISE_TOPIC_LIMIT: "raise max.message.bytes of {topic} to {limit} or more first",
     DeliveryRemedy.SHRINK_PAYLOAD: "have the payload made smaller first: it has {size} bytes, and payctl sends at most "
     "{largest}",
-    DeliveryRemedy.KNOW_EVENT_TYPE: "install a payctl that knows the event type {type} first",
-    DeliveryRemedy.REPAIR_RECORD: "have the settings of {topic} or the payload corrected first",
+    DeliveryRemedy.KNOW_EVENT_TYPE: "install a payctl version that knows the event type {type} first",
+    DeliveryRemedy.REPAIR_RECORD: "correct the settings of {topic} or the payload first",
 }
 
 
 def remedy_sentence(remedy: DeliveryRemedy, event_type: str, payload_bytes: int) -> str:
-    """Return what to do about an event of this type and size."""
+    """Return the sentence about an event of this type and size."""
     words = {"topic": TOPICS.get(event_type, "its topic"), "type": event_type}
     sizes = {"size": f"{payload_bytes:,}", "limit": f"{payload_bytes + ENVELOPE:,}", "largest": f"{LARGEST_MESSAGE:,}"}
     return _SENTENCES[remedy].format_map(words | sizes) + "; until then, a replay must die again"

@@ -10,7 +10,7 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 
 
 class Style(Enum):
-    """The meaning of a word. The terminal decides how it looks."""
+    """The style of a word: what it means, not how the terminal shows it."""
 
     GOOD = "32"
     BAD = "31"
@@ -58,7 +58,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Text of payctl itself (a script, a schema), written without escaping. Never use it for text from outside."""
+    """Text that payctl itself makes (a script, a schema). It is not escaped: never use it for text from outside."""
 
     text: str
 
@@ -125,5 +125,5 @@ def bold(text: str) -> Styled:
 
 
 def dim(text: str) -> Styled:
-    """Return a word that matters less."""
+    """Return a word that is less important."""
     return Styled(text, Style.DIM)

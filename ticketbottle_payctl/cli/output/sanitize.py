@@ -15,7 +15,7 @@ _SHOWN_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def escape(value: object) -> str:
-    """Return ``value`` as text that moves no cursor and changes no colour."""
+    """Return ``value`` as text that cannot move the cursor or change colours."""
     return _SUSPECT.sub(_escaped, str(value))
 
 
@@ -25,7 +25,7 @@ def escape_json(text: str) -> str:
 
 
 def ascii_json(text: str) -> str:
-    """Return the same document in ASCII, for a stream that cannot show more."""
+    """Return the same document in ASCII, for a stream that can encode only ASCII."""
     return _BEYOND_ASCII.sub(lambda found: _units(found[0]), text)
 
 

@@ -27,7 +27,7 @@ def complete_names(incomplete: str) -> list[str]:
 
 
 def load(name: str) -> dict[str, Any]:
-    """Return one schema, complete in itself. The parts that all outputs share are under ``$defs``.
+    """Return one self-contained schema. The parts that all outputs share are under ``$defs``.
 
     Raises:
         NotFoundError: no schema has this name.

@@ -1,4 +1,4 @@
-"""What a stream can show: whether it is a terminal, shows colour, and can encode payctl's marks."""
+"""Find out what a stream can show: whether it is a terminal, has colour, and can encode payctl's marks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLAIN_MARKS = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """The abilities of a stream: it is a terminal, it shows colour, it can encode payctl's marks."""
+    """The abilities of a stream: whether it is a terminal, has colour, and can encode payctl's marks."""
 
     terminal: bool
     colour: bool
@@ -29,12 +29,12 @@ class Surface:
         return cls(is_terminal(stream), colour, encoding.startswith("utf"))
 
     def marks(self, text: str) -> str:
-        """Return payctl's own text in characters that the stream can show."""
+        """Return payctl's own text in characters that the stream can encode."""
         return text if self.unicode else text.translate(_PLAIN_MARKS)
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Tell whether the stream is a terminal. A closed stream is not."""
+    """Return whether the stream is a terminal. A closed stream is not."""
     try:
         return stream.isatty()
     except ValueError:

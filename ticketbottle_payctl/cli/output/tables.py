@@ -51,9 +51,11 @@ def _fitted(table: Table, width: int) -> Table:
 
 
 def _kept_whole(table: Table, width: int) -> set[int]:
-    """Return the columns of single words (ids, instants) that are not folded, from the left, while the others fit.
+    """Return the columns of single words (ids, instants) that are never folded.
 
-    An id on two lines could not be copied.
+    Take them from the left while the others fit.
+
+    An id that is split over two lines could not be copied.
     """
     columns = [[name, *(_word(row[place]) for row in table.rows)] for place, name in enumerate(table.columns)]
     needs = [max(map(len, words)) + _BETWEEN for words in columns]

@@ -1,6 +1,6 @@
 """The format for people. On a terminal: aligned, coloured, tables drawn. Elsewhere: full values, tab-separated.
 
-Every text is escaped here, so that no caller can forget it.
+Every text is escaped here, so no caller has to do it.
 """
 
 from __future__ import annotations

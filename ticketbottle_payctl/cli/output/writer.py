@@ -67,7 +67,7 @@ def ask(colour: Colour, question: str) -> None:
 
 
 def tell_failure(failure: Failure, colour: Colour) -> None:
-    """Write to stderr what failed and what to do next."""
+    """Write the failure and its hint to stderr."""
     first, *more = redact(failure.message).splitlines() or [""]
     tell(colour, Styled(f"error[{failure.code}]:", bad("").style), first)
     for cause in more:
@@ -124,6 +124,6 @@ def _encodable(text: str, surface: Surface) -> str:
 def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
-    except UnicodeEncodeError:  # an ASCII terminal; the text is safe either way
+    except UnicodeEncodeError:  # the terminal has only ASCII; the text is safe in both forms
         stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
     stream.flush()

@@ -1,1 +1,1 @@
-"""Profiles, the guards they set, and the places their settings lead to."""
+"""Profiles, their guards, and the servers that their settings lead to."""

@@ -1,4 +1,4 @@
-"""The operator, for the record of a run: account, machine, and the person that PAYCTL_ACTOR names."""
+"""Identify the operator for a run's record: account, machine, and the person in PAYCTL_ACTOR."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def who_runs(environ: Mapping[str, str]) -> Actor:
     """Return the account, the machine, and the person if PAYCTL_ACTOR is set."""
     try:
         account = getpass.getuser()
-    except (KeyError, OSError):  # in a container an account may have a number and no name
+    except (KeyError, OSError):  # in a container an account may have a number but no name
         account = f"uid {os.getuid()}"
     return Actor(account, socket.gethostname(), environ.get("PAYCTL_ACTOR") or None)

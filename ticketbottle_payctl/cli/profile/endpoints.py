@@ -1,4 +1,4 @@
-"""Compare addresses of databases and brokers. Two spellings of one address are equal."""
+"""Compare addresses of databases and brokers. Two spellings of one address count as equal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _KAFKA = "9092"
 
 
 def same_database(one: str, other: str) -> bool:
-    """Return whether two database URLs lead to one database. A text that is not a URL leads nowhere."""
+    """Return whether two database URLs lead to one database. A text that is not a URL equals no other."""
     first, second = leads_to(one), leads_to(other)
     return first is second if first is None or second is None else first.may_be(second)
 

@@ -1,9 +1,9 @@
-"""Decide which guards apply. A guard protects a database, whatever the name of the profile that leads to it.
+"""Decide which guards apply. A guard protects a database, not only the profile that it is written in.
 
-If several profiles in the file lead to the database of DATABASE_URL, the guards of all of them apply, whichever profile
-is in use. Of each limit, the strictest applies. Two URLs lead to one database if their host, port and database name are
-the same; localhost, 127.0.0.1, ::1 and a socket are one host. If a profile states its server's system identifier, its
-guard also applies to a connection through a tunnel.
+If several profiles in the file lead to the database of DATABASE_URL, all their guards apply. Of each limit, the
+strictest applies. Two URLs lead to one database if their host, port and database name are the same; localhost,
+127.0.0.1, ::1 and a socket are one host. If a profile states its server's system identifier, its guard also applies to
+a connection through a tunnel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ticketbottle_payctl.settings.place import leads_to
 
 
 class Cap(NamedTuple):
-    """How many rows one command may change, and the profile that sets this limit."""
+    """The limit of rows that one command may change, and the profile that sets it."""
 
     most: int
     owner: str | None
@@ -34,12 +34,15 @@ class GuardInForce:
 
     @property
     def protected(self) -> str | None:
-        """The name of the first protected profile. Then a change needs a reason, and the operator types the name."""
+        """The name of the first protected profile, or None.
+
+        With it, a change needs a reason, and the operator types the name.
+        """
         return next((each.name for each in self.profiles if each.guard.protected), None)
 
     @property
     def read_only(self) -> str | None:
-        """The name of the first profile that is ``read_only``. Then nothing may be changed."""
+        """The name of the first profile that is ``read_only``, or None. With it, nothing may be changed."""
         return next((each.name for each in self.profiles if each.guard.read_only), None)
 
     @property
@@ -58,7 +61,7 @@ class GuardInForce:
     def on_server(self, system_identifier: str | None, database: str) -> GuardInForce:
         """Return the guards that apply to the server that a connection has reached.
 
-        ``system_identifier`` is None if the server does not tell it. Then every profile with this database counts.
+        ``system_identifier`` is None if the role may not read it. Then every profile with this database name counts.
         """
         found = tuple(
             each
@@ -76,8 +79,8 @@ def in_force(profile: Profile, given: str | None, environ: Mapping[str, str]) ->
     file, it comes first. Otherwise the profiles that lead there come first.
 
     Raises:
-        ConfigError: there is a file, and it cannot be read or understood, or it has a protected profile for this
-            database and another user may write it.
+        ConfigError: the file cannot be read or understood. Or it has a protected profile for this database, and another
+            user may write the file.
     """
     url = profile.environ.get("DATABASE_URL", "")
     path = _file(given, environ) if leads_to(url) else None
@@ -100,7 +103,7 @@ def _database(profile: Profile) -> str | None:
 
 
 def _file(given: str | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the configuration file, or None if there is none or if this account cannot look for it."""
+    """Return the configuration file, or None if it does not exist or this account may not look for it."""
     try:
         path = config_path(given, environ)
         return path if path.is_file() else None

@@ -38,18 +38,18 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What a profile allows. If ``max_affected`` is None, the default of the command applies."""
+    """The guard of a profile. If ``max_affected`` is None, the default of the command applies."""
 
     protected: bool = False
     read_only: bool = False
     max_affected: int | None = None
     system_identifier: str | None = None
-    """The number that the server gives itself. A connection to that server is guarded, whatever its URL is."""
+    """The server's system identifier. Every connection to that server is guarded, whatever its URL is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The settings in force. ``origins`` has the file of each value that comes from the profile.
+    """The effective settings. ``origins`` has the file of each value that comes from the profile.
 
     ``hidden`` has the profile's values that the environment overrides.
     """
@@ -63,7 +63,7 @@ class Profile:
 
     @property
     def misled(self) -> list[str]:
-        """A sentence for each address of the profile that the environment replaces by a different address."""
+        """Warnings about addresses of the profile that the environment overrides with different ones."""
         found = []
         for name, same, said in (
             ("DATABASE_URL", endpoints.same_database, _database),
@@ -86,7 +86,7 @@ def config_path(given: str | None, environ: Mapping[str, str]) -> Path:
 
 
 def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Profile:
-    """Return the environment, completed by a profile. Read no file if neither a profile nor a file was named.
+    """Return the environment with a profile's values added. If no profile and no file was named, read no file.
 
     Raises:
         ConfigError: the file cannot be read, or the profile is not in it.
@@ -107,10 +107,10 @@ def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Pro
 
 
 def refuse_writable(path: Path, name: str) -> None:
-    """Return if only this account and root may change the file. It holds the guard of ``name`` and names its server.
+    """Raise if an account other than this one and root may change the file, which contains the guard of ``name``.
 
     Raises:
-        ConfigError: another account may write or replace the file, or it cannot be looked at.
+        ConfigError: another account may write or replace the file, or the file cannot be inspected.
     """
     try:
         real = path.resolve()
@@ -162,12 +162,14 @@ def _profile(name: str, table: Mapping[str, object], path: Path, environ: Mappin
             continue
         if not _VARIABLE.fullmatch(key) or not isinstance(value, str | int | float):
             message = f"profiles.{name}.{key} in {path} is not a setting"
-            raise ConfigError(message, hint="a name is an environment variable's, a value is text or a number")
+            raise ConfigError(
+                message, hint="use the name of an environment variable, and a text or a number as its value"
+            )
         values[key] = str(value).lower() if isinstance(value, bool) else str(value)
     tz = table.get("tz")
     if tz is not None and not _is_zone(tz):
         message = f"profiles.{name}.tz in {path} is not a time zone"
-        raise ConfigError(message, hint='an example is tz = "Asia/Ho_Chi_Minh"')
+        raise ConfigError(message, hint='for example: tz = "Asia/Ho_Chi_Minh"')
     fills = {key: value for key, value in values.items() if not environ.get(key)}
     guards = _table(table.get("guard", {}), f"profiles.{name}.guard", path)
     own = [*fills, *(["tz"] if tz else []), *(f"guard.{key}" for key in guards)]
@@ -232,7 +234,9 @@ def _parse(path: Path) -> Mapping[str, object]:
     except OSError as error:
         message = f"the configuration file {path} cannot be read: {error.strerror or type(error).__name__}"
         raise ConfigError(message, hint="payctl config path") from error
-    except ValueError as error:  # not TOML, or not UTF-8. Its text may quote a value, so it is dropped
+    except (
+        ValueError
+    ) as error:  # the file is not TOML or not UTF-8. The error's text may quote a value, so it is dropped
         message = f"{path} is not valid TOML{_place(error)}"
         raise ConfigError(message) from None
 
@@ -250,7 +254,7 @@ def _table(value: object, name: str, path: Path) -> Mapping[str, object]:
 
 
 def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the profiles that begin with ``incomplete``, for a shell's completion. Never fails, reads one file."""
+    """Return the profiles that begin with ``incomplete``, for a shell's completion. It never raises."""
     given = ctx.params.get("config") or ctx.find_root().params.get("config") or os.environ.get("PAYCTL_CONFIG")
     try:
         return [name for name in names(config_path(given, os.environ)) if name.startswith(incomplete)]

@@ -1,8 +1,8 @@
 """Write the commands that payctl advises, so that they work when they are pasted.
 
-A command names the profile and the file that this run uses, and gives what the guard in force asks for: a reason and
-the name for a protected profile, a higher cap for more rows than the cap allows. The question before a bulk change is
-still asked, and shows the plan.
+A command names this run's profile and file, and has the options that the guard needs. These are a reason and the name
+for a protected profile, and a higher --max-affected for more rows than the limit. A bulk change still shows its plan
+and asks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ticketbottle_payctl.formats import command_line
 
 @dataclass(frozen=True, slots=True)
 class Adviser:
-    """Writes commands for the session's profile. ``reason`` is what ``--reason`` says if a guard wants one.
+    """A writer of commands for the session's profile. ``reason`` is the value of ``--reason`` if a guard needs one.
 
     Every method raises:
         ConfigError: the profile or its file is missing or cannot be read.
@@ -30,7 +30,7 @@ class Adviser:
 
     @property
     def read_only(self) -> str | None:
-        """The profile that refuses every change, or None. A command that changes something is of no use with it."""
+        """The profile that refuses every change, or None."""
         self.session.recognise_server()
         return self.session.guard.read_only
 

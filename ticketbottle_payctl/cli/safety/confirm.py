@@ -36,7 +36,7 @@ from ticketbottle_payctl.telemetry import log_event
 DEFAULT_MAX_AFFECTED = 1000
 
 APPROVED_ROWS = "max_affected"
-"""The option of a recorded run that says for how many rows it was approved. Resuming it needs no higher cap."""
+"""The name of the recorded number of rows that a run was approved for. Resuming the run needs no higher limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class Act:
     noun: str
     plan: Sequence[Block] = ()
     note: str = ""
-    """What a yes agrees to besides the count, in brackets."""
+    """A note in brackets that the question shows after the count."""
     beyond_rows: bool = False
-    """The act changes more than rows, so it needs approval even if it affects no row."""
+    """Whether the act changes more than rows, so that it needs approval even if it affects no row."""
 
     @property
     def text(self) -> str:
@@ -69,7 +69,7 @@ class Approval:
 
 
 def permit(session: Session, verb: str, approval: Approval | None = None) -> None:
-    """Return if a routine act is allowed. A protected profile needs its name and a reason.
+    """Raise if a routine act is not allowed. A protected profile needs its name and a reason.
 
     Raises:
         GuardError: the profile is read-only, or is protected and its name or the reason is missing.
@@ -87,7 +87,7 @@ def permit(session: Session, verb: str, approval: Approval | None = None) -> Non
 
 
 def approve(session: Session, act: Act, approval: Approval) -> None:
-    """Print the plan and return if the act is approved. An act that affects nothing needs no approval.
+    """Print the plan and raise if the act is not approved. An act that affects nothing needs no approval.
 
     Raises:
         GuardError: the profile is read-only, the act is over the limit, the reason or name of a protected profile is
@@ -113,7 +113,7 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
 
 
 def refuse_early(session: Session, act: Act, approval: Approval) -> None:
-    """Raise before the plan is made what :func:`approve` would raise for any plan.
+    """Raise, before the plan is made, the errors that :func:`approve` would raise for any plan.
 
     Raises:
         GuardError: the profile is read-only, or the act is over the limit.
@@ -123,18 +123,18 @@ def refuse_early(session: Session, act: Act, approval: Approval) -> None:
 
 
 def can_ask(session: Session) -> bool:
-    """Tell whether a person can answer: stdin and stderr are a terminal, and the options allow a question."""
+    """Return whether a person can answer: stdin and stderr are a terminal, and the options allow a question."""
     for_people = session.shared.output in {OutputFormat.TABLE, OutputFormat.NONE}
     return for_people and not session.shared.no_input and is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def max_affected(session: Session, approval: Approval) -> int:
-    """Return how many rows one command may change: as typed, else as in the profile, else 1,000."""
+    """Return how many rows one command may change: the option's value, else the profile's, else 1,000."""
     return approval.max_affected or session.guard.cap(DEFAULT_MAX_AFFECTED).most
 
 
 def refuse_read_only(session: Session, verb: str) -> None:
-    """Return if the profile allows changes. Called by :func:`permit` and :func:`approve`, and before a costly plan.
+    """Raise if the profile allows no changes. Commands call it before a costly plan.
 
     Raises:
         GuardError: the profile is read-only.
@@ -156,7 +156,7 @@ def _refuse_over_cap(session: Session, act: Act, approval: Approval) -> None:
 
 
 def _missing(session: Session, approval: Approval, *, yes: bool) -> list[str]:
-    """Return the options that are still missing, as they are typed."""
+    """Return the missing options as the operator would type them."""
     missing = [] if yes else ["--yes"]
     if session.guard.protected is not None:
         if not (approval.reason or "").strip():
@@ -173,11 +173,11 @@ def _require(what: str, missing: list[str]) -> None:
 
 
 def _refuse_other_name(session: Session, approval: Approval) -> None:
-    """Compare a name that was given, even if none is needed."""
+    """Raise if --confirm names another profile, even if no confirmation is needed."""
     names = [each.name for each in session.guard.profiles]
     if approval.confirm is not None and session.guard.protected is None and approval.confirm not in names:
         message = (
-            f"not confirmed: --confirm names another profile than {session.profile.name or 'none'}, the one in use"
+            f"not confirmed: --confirm names another profile than the one in use, {session.profile.name or 'none'}"
         )
         raise GuardError(message, hint=f"nothing was changed; to use that profile: -p {shlex.quote(approval.confirm)}")
 
@@ -189,12 +189,12 @@ def _check_name(session: Session, approval: Approval) -> None:
         whose = _profile(session, name)
         given = _ask(session, f"{whose[:1].upper()}{whose[1:]} is protected. Type its name to continue:")
     if given != name:
-        message = f"not confirmed: the name that was given is not the profile's, which is {name}"
+        message = f"not confirmed: the typed name is not {name}, the name of the profile"
         raise GuardError(message, hint=f"nothing was changed; type {name}, or add --confirm {shlex.quote(name)}")
 
 
 def _profile(session: Session, name: str) -> str:
-    """Name a profile, and say why its guard applies if it is not the profile in use."""
+    """Return a profile's name, with the reason why its guard applies if it is not the profile in use."""
     return f"profile {name}" if name == session.profile.name else f"profile {name}, which has the same database,"
 
 

@@ -1,4 +1,4 @@
-"""Write what helps against a cause, so that the command in it can be pasted as it is."""
+"""Write the fix for a cause, with a command that can be pasted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ticketbottle_payctl.domain.causes import Command
 
 
 def command_text(session: Session, command: Command | None, reason: str) -> str | None:
-    """Return the command for the session's profile, or None. ``reason`` is what ``--reason`` says if it is needed.
+    """Return the command for the session's profile, or None. ``reason`` is the value of ``--reason`` if it is needed.
 
     Raises:
         ConfigError: the profile or its file is missing or cannot be read.
@@ -26,7 +26,7 @@ def command_text(session: Session, command: Command | None, reason: str) -> str 
 
 
 def advice_text(session: Session, words: str | None, command: Command | None) -> str | None:
-    """Return the words, and that the command needs another profile if this one is read-only; None if there are none.
+    """Return the advice, with a note if the command needs another profile. Return None if there is no advice.
 
     Raises:
         ConfigError, DatabaseUnavailableError: as :func:`command_text`.
@@ -37,7 +37,7 @@ def advice_text(session: Session, words: str | None, command: Command | None) ->
 
 
 def next_lines(indent: str, label: Styled, words: str | None, command: str | None) -> Iterator[Line]:
-    """Yield the words behind the label, and the command on a line of its own, so that it is easy to copy."""
+    """Yield the advice after the label, and the command on its own line, so that it is easy to copy."""
     if words and command:
         yield line(indent, label, f"{words}:")
         yield line(f"{indent}{' ' * (len(label.text) + 2)}", command)
@@ -46,5 +46,5 @@ def next_lines(indent: str, label: Styled, words: str | None, command: str | Non
 
 
 def remedy_text(words: str | None, command: str | None) -> str | None:
-    """Return the words and the command behind them in one text, or None if there is neither."""
+    """Return the advice followed by the command in one text, or None if both are missing."""
     return ": ".join(part for part in (words, command) if part) or None

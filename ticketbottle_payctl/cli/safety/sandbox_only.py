@@ -1,4 +1,4 @@
-"""Refuse commands that are for development if money is real."""
+"""Refuse development commands in production."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ticketbottle_payctl.errors import GuardError
 
 
 def refuse_in_production(session: Session, verb: str) -> None:
-    """Return if the profile is not protected and ENVIRONMENT is not production. No option overrides this.
+    """Raise if the profile is protected or ENVIRONMENT is production. No option overrides this.
 
     Raises:
         GuardError: the profile is protected, or ENVIRONMENT is production.

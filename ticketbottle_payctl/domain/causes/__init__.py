@@ -1,7 +1,7 @@
-"""Why events wait: the causes, judged by what the database and the brokers show.
+"""Find out why events wait, from what the database and the brokers show.
 
-The store collects :class:`Evidence` and :func:`causes` judges it, so ``stats`` and ``doctor`` say the same. Nothing
-here connects anywhere.
+The store collects :class:`Evidence` and :func:`causes` judges it, so ``stats`` and ``doctor`` report the same causes.
+This package opens no connection.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, ...]:
     """Return why events wait, the most pressing cause first. Empty only if no event is dead, blocked or overdue.
 
-    Without ``brokers`` nobody asked them, and the advice says where to ask.
+    If ``brokers`` is None, the brokers were not asked, and the advice names the command that asks them.
     """
     found = [*of_publishers(evidence)]
     found += of_brokers(evidence, brokers)

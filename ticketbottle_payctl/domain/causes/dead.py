@@ -1,4 +1,4 @@
-"""Causes in single events: dead ones, and those behind them. Says which of them a replay can help."""
+"""Find the causes in single events: dead events, and events that wait behind them. Advise a replay if it can help."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _CODES_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LAR
 
 
 def of_dead(evidence: Evidence) -> Iterator[Cause]:
-    """Return the kinds of dead events, and what waits behind one. Debezium blocks no event."""
-    by_debezium = evidence.slot_active is not None  # it sends what it reads: no event of it is blocked or replayed
+    """Return one cause for each kind of dead event, and one for the blocked events. Debezium blocks no event."""
+    by_debezium = evidence.slot_active is not None  # Debezium blocks no event and sends no replay
     blocked = [one for one in evidence.waiting if one.reason is Reason.BLOCKED and not by_debezium]
     for group in evidence.dead_groups:
         events = count(group.events, "event")
@@ -36,17 +36,20 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
         yield _of_blocked(evidence, blocked)
 
 
-_RELEASE = "let the success pass", Command(("publish-outbox",), options=("--on-dead", "release"), changes=True)
+_RELEASE = (
+    "skip the dead failure and send the success",
+    Command(("publish-outbox",), options=("--on-dead", "release"), changes=True),
+)
 
 
 def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, Command] | None:
-    """Return how to go on if the group is failures that a success behind them supersedes."""
+    """Return the advice if a later success supersedes every dead event of the group, otherwise None."""
     released = {one.blocker_type for one in blocked} if all(map(_is_superseded, blocked)) else set()
     return _RELEASE if released and released >= {*group.event_types} else None
 
 
 def _of_error(group: DeadGroup) -> tuple[str, Command]:
-    """Return what to do before a replay, and the replay. An event that must die again is not replayed."""
+    """Return what to do first, and the replay command. If a replay would fail again, show the event instead."""
     code = (group.error or "").partition(":")[0]
     rows = group.events - group.superseded
     replay = Command(("replay",), (), ("--failed", "--error-group", group.group), changes=True, rows=rows)
@@ -60,7 +63,7 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
     if code in _CODES_OF_SIZE:
         return f"raise max.message.bytes of {topics} to {group.payload_bytes + ENVELOPE:,} or more, then", replay
     if any(name not in TOPICS for name in group.event_types):
-        return f"do not replay: no topic is known for {topics}; see who wrote it", shown
+        return f"do not replay: no topic is known for {topics}; find out which program wrote it", shown
     return "remove the cause, then", replay
 
 
@@ -72,7 +75,7 @@ def _of_blocked(evidence: Evidence, blocked: Sequence[Waiting]) -> Cause:
     else:
         fact = f"{events:,} events wait behind a dead event of their payment; {oldest.id} waits behind {oldest.blocker}"
     if all(map(_is_superseded, blocked)):
-        meaning = f"the dead {oldest.blocker_type} is superseded by the success behind it: do not replay it"
+        meaning = f"a later success supersedes the dead {oldest.blocker_type}: do not replay it"
         return Cause(CauseKind.BLOCKED, events, fact, meaning, *_RELEASE)
     meaning = "an event is sent only after the earlier events of its payment"
     return Cause(CauseKind.BLOCKED, events, fact, meaning, "deal with the dead event first", show(oldest.blocker or ""))

@@ -1,4 +1,4 @@
-"""Causes that stop the flow of events: no publisher, Debezium, the brokers, a missing topic, locks."""
+"""Find the causes that stop the publishing: no publisher, Debezium, the brokers, a missing topic, locks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ticketbottle_payctl.formats import count, duration
 
 
 def of_publishers(evidence: Evidence) -> Iterator[Cause]:
-    """Find out whether any publisher sends the events, and whether several of them exclude each other."""
+    """Return the causes if no publisher runs, or if running publishers have different shard counts."""
     if evidence.slot_active is not None:
         yield from _of_debezium(evidence, overdue(evidence, Reason.READY, Reason.FAILING, Reason.BLOCKED))
         return
@@ -29,13 +29,13 @@ def of_publishers(evidence: Evidence) -> Iterator[Cause]:
         return
     running = evidence.running
     if not running:
-        meaning = f"{waited(evidence, waiting)}. Nothing is lost: a publisher that runs sends them"
+        meaning = f"{waited(evidence, waiting)}. Nothing is lost: the next publisher that runs sends them"
         advice = "start the publisher again; until then, publish by hand"
         yield Cause(CauseKind.NO_PUBLISHER, total(waiting), _not_seen(evidence), meaning, advice, PUBLISH)
     counts = {one.shards: one.name for one in running if one.shards is not None}
     if len(counts) > 1:
         said = " and ".join(f"{shards} ({name})" for shards, name in sorted(counts.items()))
-        meaning = "publishers with different numbers of shards exclude each other, so they wait for one another"
+        meaning = "publishers with different shard counts lock each other out and wait"
         yield Cause(
             CauseKind.SHARDS,
             total(waiting),
@@ -51,7 +51,7 @@ def _not_seen(evidence: Evidence) -> str:
         return f"no publisher has been seen for {duration(last.seconds)}; the last one was {last.name}"
     if evidence.publishers_known:
         return "no publisher has ever run on this database"
-    return "no publisher is working now, and this role may not read when one ran last"
+    return "no publisher is working now, and this role may not read when the last one ran"
 
 
 def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cause]:
@@ -69,20 +69,20 @@ def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cau
             CauseKind.DEBEZIUM,
             total(waiting),
             f"Debezium publishes this outbox; {waited(evidence, waiting)} to be marked as published",
-            "payctl's publishers send nothing; what is in Kafka is marked by a scheduled `payctl cdc mark`",
+            "payctl's publishers send nothing; a scheduled `payctl cdc mark` marks the events that are in Kafka",
             None,
             Command(("cdc", "mark"), changes=True),
         )
 
 
 def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
-    """Return what the brokers said, if an overdue event waits because of it."""
+    """Return the causes that the brokers report, if overdue events wait because of them."""
     waiting = overdue(evidence, Reason.READY, Reason.FAILING)
     if brokers is None or not waiting or evidence.slot_active is not None:
         return
     if brokers.unavailable:
-        meaning = f"{waited(evidence, waiting)}. This uses up no retry. A publisher that waits for brokers is not seen"
-        advice = "see that the brokers run and can be reached, then look again"
+        meaning = f"{waited(evidence, waiting)}. This uses up no retry. A waiting publisher is not shown as running"
+        advice = "check that the brokers run and can be reached, then run this again"
         yield Cause(CauseKind.BROKERS, total(waiting), brokers.unavailable, meaning, advice, LOOK_AT_KAFKA)
     for event_type, why in brokers.stopped.items():
         stopped = [one for one in waiting if one.event_type == event_type]
@@ -91,15 +91,15 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
             yield Cause(
                 CauseKind.TOPIC,
                 total(stopped),
-                f"topic {topic} takes no message: {why}",
+                f"topic {topic} accepts no message: {why}",
                 f"{waited(evidence, stopped)}, of type {event_type}. This uses up no retry",
-                f"create {topic}, or grant Write and Describe on it, then look again",
+                f"create {topic}, or grant Write and Describe on it, then run this again",
                 LOOK_AT_KAFKA,
             )
 
 
 def of_table_locks(evidence: Evidence) -> Iterator[Cause]:
-    """Return who locks the whole outbox."""
+    """Return a cause for each session that locks the whole outbox."""
     for holder in evidence.table_locks:
         meaning = "no event can be claimed, and no callback can be settled, until its transaction ends"
         yield Cause(
@@ -108,14 +108,14 @@ def of_table_locks(evidence: Evidence) -> Iterator[Cause]:
 
 
 def of_row_locks(evidence: Evidence) -> Iterator[Cause]:
-    """Return who locks overdue events."""
+    """Return a cause for each session that locks overdue events."""
     for one in overdue(evidence, Reason.LOCKED):
         holder = one.holder or Holder(None, None, None, None, None)
         yield Cause(
             CauseKind.ROW_LOCK,
             one.events,
             f"{count(one.events, 'event')} {'is' if one.events == 1 else 'are'} locked by {holder}",
-            f"the oldest is {one.id}; publishers leave locked rows out and try them again",
+            f"the oldest is {one.id}; publishers skip locked rows and try them again later",
             _end(holder),
         )
 

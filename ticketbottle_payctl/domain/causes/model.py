@@ -1,4 +1,4 @@
-"""The evidence of why events wait, and a cause. Ages and waits are seconds by the database's clock."""
+"""Types for the evidence and for a cause of waiting. Ages and waits are seconds by the database's clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OVERDUE_AFTER = timedelta(minutes=2)
 """An event that is pending for longer is overdue. A publisher that runs sends an event within seconds."""
 
 SEEN_WITHIN = timedelta(seconds=90)
-"""A publisher that was seen within this time is running. It shows that it lives every 30 seconds."""
+"""A publisher that was seen within this time counts as running. Publishers report every 30 seconds that they run."""
 
 
 class CauseKind(StrEnum):
@@ -36,7 +36,7 @@ class CauseKind(StrEnum):
 
 
 class Command(NamedTuple):
-    """A command of payctl that helps. ``changes`` says that it changes something, in about ``rows`` rows."""
+    """A payctl command that helps. ``changes`` is true if it changes data, in about ``rows`` rows."""
 
     verb: tuple[str, ...]
     operands: tuple[str, ...] = ()
@@ -60,12 +60,12 @@ class Cause(NamedTuple):
 
     @property
     def ends_by_itself(self) -> bool:
-        """Whether the events will be sent without help."""
+        """Whether the events will be sent without action by the operator."""
         return self.kind in {CauseKind.NOT_DUE, CauseKind.BACKLOG}
 
 
 class Reason(StrEnum):
-    """What the rows show of a pending event."""
+    """Why a pending event waits, as its row shows."""
 
     BLOCKED = "blocked"
     LOCKED = "locked"
@@ -75,7 +75,7 @@ class Reason(StrEnum):
 
 
 class Holder(NamedTuple):
-    """A session that holds a lock, and for how long its transaction has been open. None is what cannot be seen."""
+    """A session that holds a lock, and the age of its transaction. A field is None if the role may not see it."""
 
     pid: int | None
     application: str | None
@@ -130,7 +130,7 @@ class DeadGroup(NamedTuple):
 class SeenPublisher(NamedTuple):
     """A publisher, and how many seconds ago it was seen. ``shards`` is None if that cannot be seen.
 
-    ``ended`` says that it ended in order at that moment.
+    ``ended`` is true if it shut down normally at that time.
     """
 
     name: str
@@ -152,9 +152,9 @@ class Evidence:
     """What the database shows.
 
     ``blocked`` is exact. ``waiting`` describes the oldest pending events only; ``sampled`` says that there are more.
-    ``sent_lately`` are events that were published within the last minute, and ``newest_sent_s`` is the age of the
-    newest of them. ``publishers_known`` is false if the role may not read when one ran last. ``slot_active`` is None if
-    Debezium does not publish.
+    ``sent_lately`` counts events that were published within the last minute. ``newest_sent_s`` is the time since the
+    newest of them was published. ``publishers_known`` is false if the role may not read when the last publisher ran.
+    ``slot_active`` is None if Debezium does not publish.
     """
 
     pending: int = 0
@@ -174,20 +174,20 @@ class Evidence:
 
     @property
     def running(self) -> Sequence[SeenPublisher]:
-        """The publishers that work or idle now, or ended just now: a schedule starts the next one."""
+        """The publishers that run now or ended a moment ago. A schedule starts the next one."""
         return [one for one in self.publishers if one.working or one.seconds < SEEN_WITHIN.total_seconds()]
 
     @property
     def last_seen_s(self) -> float | None:
-        """How many seconds ago a publisher was seen last, or None if none was."""
+        """How many seconds ago a publisher was last seen, or None if none ever was."""
         return min((one.seconds for one in self.publishers), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """What the brokers said. ``stopped`` are event types that cannot be sent, with the reason.
+    """The brokers' answers. ``stopped`` maps each event type that cannot be sent to the reason.
 
-    ``unavailable`` says why they did not answer, ``not_asked`` why nobody could ask them.
+    ``unavailable`` is the reason why they did not answer. ``not_asked`` is the reason why payctl could not ask them.
     """
 
     unavailable: str | None = None

@@ -1,4 +1,4 @@
-"""Causes of pending events that nothing stops: retries, a long backlog, or a cause that is not known."""
+"""Find the causes of pending events that no fault stops: retries, a long backlog, or a cause that is not known."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _alive(evidence: Evidence) -> str:
 
 
 def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers | None) -> Cause:
-    """Return what is left to say of overdue events: a publisher works them off, or no known cause was found."""
+    """Return the cause of the other overdue events: a publisher is working through them, or the cause is unknown."""
     events = total(ready)
     oldest = max(ready, key=lambda one: one.oldest_s)
     newest_sent = evidence.newest_sent_s
@@ -60,7 +60,7 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
         meaning = f"{_alive(evidence)}, no row of them is locked, and nothing blocks them"
         return Cause(CauseKind.UNKNOWN, events, fact, meaning, "ask the brokers too", Command(("doctor",)))
     fact = f"{waited(evidence, ready)}, and no known cause was found"
-    topics = f"the brokers were not asked: {brokers.not_asked}" if brokers.not_asked else "its topics take messages"
+    topics = f"the brokers were not asked: {brokers.not_asked}" if brokers.not_asked else "its topics accept messages"
     meaning = f"{_alive(evidence)}, {topics}, no row of them is locked, and nothing blocks them"
     command = show(oldest.id)
     return Cause(CauseKind.UNKNOWN, events, fact, meaning, "read the publisher's log; the oldest event is", command)

@@ -1,4 +1,4 @@
-"""What the causes have in common: which events are overdue, and how that is said."""
+"""Select overdue events and describe them in words, for every cause."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ticketbottle_payctl.formats import count, duration
 
 
 def overdue(evidence: Evidence, *reasons: Reason) -> list[Waiting]:
-    """Return what waits for one of these reasons and is overdue."""
+    """Return the overdue events that wait for one of these reasons."""
     late = OVERDUE_AFTER.total_seconds()
     return [one for one in evidence.waiting if one.reason in reasons and one.oldest_s > late]
 
@@ -20,7 +20,7 @@ def total(waiting: Sequence[Waiting]) -> int:
 
 
 def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
-    """Return how many events have waited, and for how long. Of a long backlog only a part was looked at."""
+    """Return in words how many events have waited, and for how long. It says "at least" if only a sample was read."""
     events = total(waiting)
     verb = "has waited for" if events == 1 else "have waited for up to"
     least = "at least " if evidence.sampled else ""

@@ -1,12 +1,12 @@
-r"""A configuration of Debezium with which its messages equal payctl's: topic, key, partition, value bytes and headers.
+r"""Generate a Debezium configuration whose messages equal payctl's: topic, key, partition, value bytes and headers.
 
 Some headers are missing. Correlation id, traceparent and replay run are in payctl's own tables, which Debezium does not
 read. ``eventVersion`` is left out, because Kafka Connect reads ``1.0`` as a number and would write ``1``.
 
 The outbox router takes the tail of an event's type (``COMPLETED`` of ``PAYMENT_COMPLETED``) and names the topic after
-it. An event of another type goes to ``payment.unroutable``, which has no reader. No transform can write a text in lower
-case, so each known tail has a router of its own.
-See https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html.
+it. An event of another type goes to ``payment.unroutable``, which has no reader. No transform can convert a text to
+lower case, so each known tail has a router of its own. See
+https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class CdcConfig:
 def cdc_config(
     database: DatabaseSettings, *, role: str = ROLE, password: str = PASSWORD, server: str | None = None
 ) -> CdcConfig:
-    """Return the configuration for this installation's database, without any password. Nothing is connected to.
+    """Return the configuration for this installation's database, without any password. No connection is made.
 
     ``password`` is a placeholder that the worker's config provider resolves. ``server`` (``host`` or ``host:port``) is
     the database server itself, if DATABASE_URL names a pooler: replication does not work through one.
@@ -78,7 +78,7 @@ def cdc_config(
 
 
 def as_properties(values: dict[str, str]) -> str:
-    """Return the text of a Java properties file. In such a file a backslash is written twice."""
+    """Return the text of a Java properties file. Each backslash is doubled in it."""
     return "".join("{}={}\n".format(name, value.replace("\\", "\\\\")) for name, value in values.items())
 
 
@@ -115,7 +115,7 @@ def _only_server(database: DatabaseSettings) -> tuple[str, str]:
 
 
 def _capture(schema: str) -> dict[str, str]:
-    """Read inserts from the slot's position on, without a snapshot, and write heartbeats.
+    """Return the properties to read inserts from the slot's position on, without a snapshot, and to write heartbeats.
 
     The server keeps its write-ahead log from the slot's position on, and the position moves only when a message
     arrives. If nothing is written to the outbox while other tables are busy, only the heartbeats move the position.
@@ -160,7 +160,7 @@ def _transforms() -> dict[str, str]:
             "table.fields.additional.placement": ",".join(_HEADERS),
         }
     }
-    # Topics that are not ours are renamed first. So an event type that looks like a topic does not reach that topic.
+    # Topics that are not ours are renamed first. So an event whose type is a topic's name does not go to that topic.
     ours = "|".join([*(rf"payment\.{tail}" for tail in tails), HEARTBEATS.replace(".", r"\.")])
     steps["unroutable"] = {"type": _ROUTER, "regex": f"(?s)(?!(?:{ours})$).*", "replacement": UNROUTABLE}
     for tail in tails:

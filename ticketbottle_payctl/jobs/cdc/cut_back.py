@@ -14,8 +14,8 @@ from ticketbottle_payctl.store.outbox import cdc
 def cdc_cut_back(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
     """Mark every event that Debezium has sent, then remove its slot. Publishers may be started after that.
 
-    The connector must be stopped for good, in whatever way. The slot's position is not used, because it lags behind
-    what was sent.
+    The connector must be deleted, or its worker stopped. The slot's position is not used, because it is older than the
+    last sent event.
 
     Raises:
         GuardError: there is no slot, or a connector still reads from it.

@@ -1,7 +1,7 @@
-"""Hand the outbox over to Debezium. payctl sends what was committed before the replication slot, Debezium the rest.
+"""Hand the outbox over to Debezium. payctl sends the events from before the replication slot, Debezium the later ones.
 
-The two parts meet at a point of the write-ahead log. So each event is in exactly one of them, however many transactions
-are open.
+The slot marks one position in the write-ahead log. So each event is on exactly one side of it, however many
+transactions are open.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ticketbottle_payctl.store.outbox.claim import Released
 from ticketbottle_payctl.store.outbox.shard_lock import Entry
 
 LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle=timedelta(minutes=3))
-"""The shards stay locked while the slot is made and the last events are sent, so the idle limit is long."""
+"""The shards stay locked while the slot is created and the last events are sent, so the idle limit is long."""
 
 PATIENCE = timedelta(seconds=30)
 SEND_WITHIN = 35.0
@@ -42,9 +42,9 @@ class CutOverCounts(TypedDict):
     """What payctl sent before it handed over."""
 
     sent: Count
-    """Events older than the slot, which payctl sent; with dry_run, those pending now."""
+    """Events from before the slot that payctl sent; with dry_run, the events that are pending now."""
     dead: Count
-    """Events of an unknown type among them."""
+    """Events from before the slot that became dead because their type is unknown."""
     failed: Count
     """Events that were not accepted; if not 0, nothing was handed over."""
 
@@ -77,10 +77,10 @@ def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
     shards: int,
     dry_run: bool = False,
 ) -> CutOverReport:
-    """Make the slot and send the events before it. The connector may be started only after that.
+    """Create the slot and send the events before it. The connector may be started only after that.
 
-    Every publisher must be stopped, and the backlog drained. Writers never wait. ``dry_run`` checks what can be
-    checked, makes no slot and writes nothing.
+    Every publisher must be stopped, and the backlog drained. Writers never wait. ``dry_run`` runs the checks, creates
+    no slot and writes nothing.
 
     Raises:
         LockedError: a publisher is running.
@@ -112,7 +112,7 @@ def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
 
 
 def _enter(engine: Engine, shards: int) -> None:
-    """Write our name to every shard. A publisher that is between two passes then rescans, and finds the slot."""
+    """Write our name to every shard. So a publisher that is between two passes rescans and finds the slot."""
     with transaction(engine, LIMITS) as connection:
         for shard in range(shards):
             if shard_lock.enter(connection, shard, shards, 0, _OWNER) is Entry.REFUSED:
@@ -122,8 +122,8 @@ def _enter(engine: Engine, shards: int) -> None:
 def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) -> None:
     """Lock every shard, so that no publisher can start, and write nothing.
 
-    Making a slot waits for every open transaction that has written. If this one had written, it would wait for itself.
-    A dry run has not ``entered`` before. Then our name is new to the shards, and it is rolled back.
+    Creating a slot waits for every open transaction that has written. If this one had written, it would wait for
+    itself. A dry run has not called ``_enter`` before. So it writes our name here and rolls it back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
     if any(shard_lock.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):
@@ -137,7 +137,7 @@ def _locked() -> LockedError:
 
 def _check(connection: Connection, max_retries: int) -> int:
     if not cdc.publishes_inserts(connection):
-        message = "there is no publication for inserts into the outbox, and for nothing else"
+        message = "there is no publication that covers inserts into the outbox and nothing else"
         raise ConfigError(message, hint="run the SQL that `payctl cdc config` prints")
     if cdc.slot(connection) is not None:
         message = "the replication slot exists already: Debezium publishes, or a cut-over was interrupted"

@@ -1,7 +1,7 @@
-"""Mark what Debezium has sent, by reading it from Kafka.
+"""Mark the events that Debezium has sent, by reading them from Kafka.
 
-Debezium reads the table's log and writes nothing back. Without marks its events would count as pending for ever, would
-never be cleaned up, and would be sent again by the next publisher.
+Debezium reads the table's log and writes nothing back. Without marks these events would stay pending, would never be
+cleaned up, and the next publisher would send them again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNROUTABLE = f"UNKNOWN_EVENT_TYPE: Debezium sent it to {UNROUTABLE}"
 
 
 class MarkCounts(TypedDict):
-    """What was read and marked."""
+    """The numbers of messages read and of rows changed."""
 
     marked: Count
     """Rows marked as published."""
@@ -34,7 +34,7 @@ class MarkCounts(TypedDict):
     read: Count
     """Messages read from Kafka."""
     pending: Count
-    """Events that are pending afterwards."""
+    """Events that are still pending after this run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class MarkReport:
 
 
 def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
-    """Mark the events that are in Kafka when this begins as published. Running it twice does no harm.
+    """Mark as published the events that are in Kafka when this call begins. Running it twice does no harm.
 
     An event in ``payment.unroutable`` becomes dead instead, as an event of an unknown type does in payctl's publisher.
 
@@ -65,7 +65,7 @@ def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: b
     with transaction(engine, LIMITS, commit=False) as connection:
         if cdc.slot(connection) is None:
             message = "there is no replication slot: Debezium does not publish this outbox"
-            raise GuardError(message, hint="payctl publish-outbox marks what it sends itself")
+            raise GuardError(message, hint="payctl publish-outbox marks the events that it sends")
     return mark_all(engine, follower, max_retries, dry_run=dry_run)
 
 

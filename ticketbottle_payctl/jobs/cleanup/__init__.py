@@ -1,7 +1,7 @@
 """Apply retention to the outbox in short transactions, while publishers run. Pending and dead events stay.
 
 Only events that were published before the horizon are deleted. With an archive, a batch is deleted only after it is on
-the disk. If the run is stopped or killed, committed batches are gone and the next run deletes the rest.
+the disk. If the run is stopped or killed, committed batches stay deleted, and the next run deletes the rest.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MOST_LOGGED = 5
 
 @dataclass(frozen=True, slots=True)
 class CleanupPreview:
-    """What a clean-up would delete: events, about how many bytes, and receipts.
+    """What a cleanup would delete: the number of events, their approximate bytes, and the number of receipts.
 
     ``horizon`` and ``receipts_before`` are UTC. ``receipts_before`` is None if receipts are kept.
     """
@@ -53,12 +53,12 @@ class CleanupPreview:
 
 @dataclass(frozen=True, slots=True)
 class CleanupReport:
-    """What was deleted, and which events need attention because they were not.
+    """The number of deleted rows, and the unpublished events that need attention.
 
-    ``horizon`` (UTC): events published before it are expired. ``matched`` events were found expired. ``remaining`` of
-    them are still there: locked by other sessions, or not reached (counted up to 100,000). ``bytes`` is about the size
-    of the rows, ``receipts`` the number of deleted receipts. ``unpublished`` counts pending and dead events,
-    ``groups`` their types and errors. ``run_id`` is the recorded run, if there is one.
+    Events published before ``horizon`` (UTC) are expired. ``matched`` counts the expired events that were found.
+    ``remaining`` counts those still in the table: locked by other sessions, or not reached (counted up to 100,000).
+    ``bytes`` is about the size of the rows, ``receipts`` the number of deleted receipts. ``unpublished`` counts pending
+    and dead events, ``groups`` their types and errors. ``run_id`` is the recorded run, if there is one.
     """
 
     horizon: datetime
@@ -183,7 +183,7 @@ def preview_cleanup(
     keep_newest: timedelta | None = None,
     receipts_older_than: timedelta | None = None,
 ) -> CleanupPreview:
-    """Return what a clean-up would delete now. Every counted row is read, and nothing is changed.
+    """Return what a clean-up would delete now. It reads every counted row and changes nothing.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting took longer than five minutes.

@@ -19,7 +19,8 @@ from ticketbottle_payctl.store.outbox.retention import Expired
 LIMITS = Limits(
     statement=timedelta(seconds=10), lock=timedelta(seconds=1), idle=timedelta(seconds=60), index_only_plan=True
 )
-"""The limits of one batch. No row is waited for. The idle limit leaves time to write a batch to the archive's disk."""
+"""The limits of one batch. It never waits for a locked row. The idle limit leaves time to write the batch to the
+archive."""
 
 _COUNTING = Limits(statement=timedelta(minutes=1), index_only_plan=True)
 _MOST_COUNTED = 100_000
@@ -39,7 +40,7 @@ class CleanupStoppedBecause(StrEnum):
 
 @dataclass(slots=True)
 class Swept:
-    """The counts so far: deleted and archived events, about how many bytes, committed batches, deleted receipts."""
+    """The counts so far: deleted and archived events, approximate bytes, committed batches, deleted receipts."""
 
     deleted: int = 0
     archived: int = 0
@@ -49,7 +50,7 @@ class Swept:
 
 
 def kinds(horizon: datetime) -> tuple[Expired, Expired]:
-    """Return both forms of published: marked, and half marked by the replaced service."""
+    """Return two selections: fully marked events and half-marked events."""
     return Expired(horizon), Expired(horizon, half_marked=True)
 
 
@@ -89,7 +90,7 @@ class Sweep:
     _publishing: bool = False
 
     def run(self, archive: Archive | None, receipts_before: datetime | None) -> CleanupStoppedBecause:
-        """Delete expired events, then receipts if asked for. Return why the run ended."""
+        """Delete expired events, then receipts if requested. Return the reason why the run ended."""
         with translated_errors(), open_connection(self.engine, LIMITS) as connection:
             for kind in kinds(self.horizon):
                 reason = self._each(self._events(connection, kind, archive))
@@ -106,7 +107,7 @@ class Sweep:
         return min(found, _MOST_COUNTED)
 
     def _each(self, batches: Iterator[int]) -> CleanupStoppedBecause | None:
-        """Run the batches, with a pause after each, until one is not full or the run must end."""
+        """Run batches with a pause after each, until a batch is not full or the run must end."""
         while (reason := self._must_stop()) is None:
             began = self.clock()
             rows = next(batches)

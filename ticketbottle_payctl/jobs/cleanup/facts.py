@@ -1,4 +1,4 @@
-"""The facts of a clean-up, under the names that its outputs share."""
+"""Types for a cleanup's result. Its outputs share these field names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ticketbottle_payctl.jobs.cleanup.delete_batches import CleanupStoppedBecaus
 
 
 class CleanupCounts(TypedDict):
-    """How many events were found, and what became of them."""
+    """The numbers of events by result: found, deleted, archived, or still in the table."""
 
     matched: Count
     """Expired events that were found."""
@@ -25,23 +25,23 @@ class CleanupCounts(TypedDict):
     late: Count
     """Events pending for more than an hour."""
     remaining: Count
-    """Expired events that are still there, counted no further than 100,000."""
+    """Expired events that are still in the table, counted up to 100,000."""
     receipts: Count
-    """Stored callbacks deleted, or with dry_run to be deleted."""
+    """Stored callbacks that were deleted; with dry_run, that would be deleted."""
 
 
 class CleanupFacts(TypedDict):
-    """How a clean-up went."""
+    """The result of a cleanup."""
 
     horizon: datetime
     """Events published before this instant are expired, UTC."""
     bytes: Count
-    """About how many bytes the rows took, or with dry_run take."""
+    """The approximate size of the deleted rows in bytes; with dry_run, of the rows that would be deleted."""
     batches: Count
     """Committed transactions."""
     stopped_because: NotRequired[CleanupStoppedBecause]
     archive: NotRequired[str | None]
-    """The file that events were added to."""
+    """The archive file that deleted events were added to."""
     oldest_pending_age_s: NotRequired[Seconds | None]
     """Age of the oldest pending event in seconds."""
     oldest_dead_age_s: NotRequired[Seconds | None]
@@ -59,6 +59,6 @@ class UnpublishedItem(TypedDict):
     """The error's group, for replay --error-group."""
     events: Annotated[int, Keywords(minimum=1)]
     oldest: datetime
-    """When the oldest was created, UTC."""
+    """When the oldest of these events was created, UTC."""
     oldest_age_s: Seconds | None
-    """Its age in seconds."""
+    """The age of the oldest event in seconds."""

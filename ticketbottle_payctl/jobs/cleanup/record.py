@@ -1,4 +1,4 @@
-"""A clean-up's entry in ``payctl.runs``: begun with its first batch, ended with the run.
+"""Record a cleanup in ``payctl.runs``: the entry is written with the first batch and completed when the run ends.
 
 The entry is best effort: the role of the scheduled clean-up may not write it, and no clean-up fails because of that.
 """

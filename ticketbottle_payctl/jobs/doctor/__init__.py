@@ -1,4 +1,4 @@
-"""Prove that everything payctl needs exists and works. A finding names what does not, and how to fix it.
+"""Check that everything that payctl needs exists and works. A finding names each fault and its fix.
 
 Nothing is changed. Each check is independent: if it cannot run, that is a finding, and the other checks still run.
 """
@@ -50,9 +50,9 @@ _NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema", "backlog"})
 def diagnose(
     subject: Subject, only: Sequence[str] = (), *, looking: Callable[[str], None] = lambda _: None
 ) -> DoctorReport:
-    """Run all checks, or only some of :data:`CHECKS`. Never raises because of what it finds.
+    """Run all checks, or only some of :data:`CHECKS`. A failed check is a finding, never an exception.
 
-    ``looking`` is called with the name of each check before it runs.
+    Before each check ``looking`` is called with its name.
     """
     chosen = [name for name in CHECKS if not only or name in only]
     findings: list[Finding] = []
@@ -61,7 +61,7 @@ def diagnose(
     if unreachable is not None:
         left_out = ", ".join(name for name in chosen if name in _NEEDS_DATABASE and name != "database")
         meaning = "nothing works without the database"
-        also = f"{meaning}; not looked at: {left_out}" if left_out else meaning
+        also = f"{meaning}; checks not run: {left_out}" if left_out else meaning
         findings.append(fail("database", unreachable.message, also, unreachable.hint))
         chosen = [name for name in chosen if name not in _NEEDS_DATABASE]
     probe = Probe(subject)
@@ -87,4 +87,4 @@ def _look(name: str, subject: Subject, probe: Probe) -> list[Finding]:
         with transaction(subject.engine(), _LIMITS, commit=False) as connection:
             return _IN_DATABASE[name](connection, subject)
     except PayctlError as error:
-        return [fail(name, error.message, "this could not be looked at", error.hint)]
+        return [fail(name, error.message, "this check could not run", error.hint)]

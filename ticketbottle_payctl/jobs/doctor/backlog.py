@@ -1,4 +1,4 @@
-"""Find out why events wait: an overdue or dead event always has a finding that is not ok."""
+"""Find out why events wait. If an event is overdue or dead, at least one finding is not ok."""
 
 from __future__ import annotations
 

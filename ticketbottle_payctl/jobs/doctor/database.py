@@ -1,4 +1,4 @@
-"""Check the database: version, tables, permissions, and whether its clock and its time zone agree with payctl."""
+"""Check the database: version, tables, permissions, and whether its clock and its time zone fit payctl."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _FUTURE = 60.0
 
 
 def server(connection: Connection, _: Subject) -> list[Finding]:
-    """The server can be reached, is new enough and takes writes."""
+    """Check that the server can be reached, is new enough and accepts writes."""
     found = servers.server(connection)
     name = f"PostgreSQL {found.version // 10_000}.{found.version % 10_000}, database {found.database} as {found.role}"
     findings = [ok("database", name)]
     if found.version < _OLDEST_VERSION:
-        findings = [warn("database", name, "payctl is tried on PostgreSQL 15 and later")]
+        findings = [warn("database", name, "payctl is tested on PostgreSQL 15 and later")]
     if found.standby:
         meaning = "callbacks cannot be settled and nothing can be published through it"
-        remedy = "let DATABASE_URL name the primary (for a failover pair, its cluster address)"
+        remedy = "set DATABASE_URL to the primary (for a failover pair, to its cluster address)"
         findings.append(fail("database", "the server is a read-only standby", meaning, remedy))
     return findings
 
 
 def columns(connection: Connection, _: Subject) -> list[Finding]:
-    """The payment service's two tables have the columns that payctl reads and writes."""
+    """Check that the payment service's two tables have the columns that payctl reads and writes."""
     findings = [finding for table in COLUMNS for finding in _table(connection, table)]
     labels = tables.labels(connection, "payments", "status")
     absent = [status for status in STATUSES if labels and status not in labels]
@@ -47,32 +47,34 @@ def columns(connection: Connection, _: Subject) -> list[Finding]:
     return findings or [ok("columns", f"payments and outbox have all {total} columns that payctl uses")]
 
 
-_MIGRATE = "run the payment service's own migrations: payctl changes nothing about its tables"
+_MIGRATE = "run the payment service's own migrations: payctl does not change its tables"
 
 
 def _table(connection: Connection, table: str) -> list[Finding]:
     there = {column.name: column for column in tables.columns(connection, table)}
     if not there:
         meaning = "DATABASE_URL names another database, or the payment service's migrations were not run"
-        remedy = "check DATABASE_URL, its ?schema= parameter too"
+        remedy = "check DATABASE_URL, including its ?schema= parameter"
         return [fail("columns", f"there is no table {table}", meaning, remedy)]
     findings = []
     for name, wanted in COLUMNS[table].items():
         if name not in there:
-            findings.append(fail("columns", f'{table}."{name}" is not there', "payctl's statements name it", _MIGRATE))
+            findings.append(
+                fail("columns", f'column {table}."{name}" does not exist', "payctl's statements use it", _MIGRATE)
+            )
         elif SAME_TYPE.get(there[name].type, there[name].type) != wanted:
             fact = f'{table}."{name}" is {there[name].type}, not {wanted}'
-            findings.append(fail("columns", fact, "values would be read or written wrongly", _MIGRATE))
+            findings.append(fail("columns", fact, "values could be read or written incorrectly", _MIGRATE))
     if table == "outbox":
         extra = [one.name for one in there.values() if one.required and one.name not in WRITTEN]
         if extra:
-            fact = f"outbox.{', '.join(extra)} must be filled, and payctl knows nothing to fill it with"
+            fact = f"outbox.{', '.join(extra)} is required, and payctl has no value for it"
             findings.append(fail("columns", fact, "no event can be written", "give the column a default"))
     return findings
 
 
 def grants(connection: Connection, subject: Subject) -> list[Finding]:
-    """The current role may do one or more tasks completely. A role with no permission for a task is fine."""
+    """Check that the role has every permission for at least one task, and no task only in part."""
     role = servers.server(connection).role
     held = {task: tables.privileges(connection, wanted) for task, wanted in PRIVILEGES.items()}
     may = [
@@ -92,12 +94,17 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
     if may:
         return [ok("grants", f"role {role} may: {' · '.join(may)}"), *partly]
     meaning = "no command that uses the database will work"
-    none = fail("grants", f"role {role} may do nothing wholly", meaning, "grant it what docs/database-roles.md lists")
+    none = fail(
+        "grants",
+        f"role {role} lacks permissions for every task",
+        meaning,
+        "grant it the permissions that docs/database-roles.md lists",
+    )
     return [none, *partly]
 
 
 def _is_meant(held: dict[Privilege, bool], explained: set[Privilege]) -> bool:
-    """Return whether the role is meant to do this task: it may write something that no other task explains."""
+    """Return whether the role is meant for this task: it has a write permission that no complete task explains."""
     of_service = {one: has for one, has in held.items() if "." not in one.table and one.kind != "SELECT"}
     return any(has and one not in explained for one, has in of_service.items())
 
@@ -106,7 +113,7 @@ def _lacks(task: str, role: str, missing: list[Privilege], schema: str) -> Findi
     first = missing[0]
     lacks = f"{first.kind} on {first.table}" + (f' ("{first.column}")' if first.column else "")
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    meaning = "it will end with exit code 3 where that is needed"
+    meaning = "it ends with exit code 3 when it needs the missing permission"
     fact = f"role {role} may do part of {task}; it lacks {lacks}{more}"
     tables_of = list(dict.fromkeys(one.table for one in missing))
     statements = [_grant(role, table, [one for one in missing if one.table == table], schema) for table in tables_of]
@@ -125,31 +132,38 @@ def _grant(role: str, table: str, missing: list[Privilege], schema: str) -> str:
 
 
 def own_schema(subject: Subject) -> list[Finding]:
-    """Schema ``payctl`` has every migration of this version."""
+    """Check that schema ``payctl`` has every migration of this version."""
     status = migrations.status(subject.engine())
     unknown = sorted(set(status.applied) - {step.name for step in migrations.known()})
     if status.pending:
-        meaning = "callbacks, publishing or runs fail for want of their tables"
+        meaning = "callbacks, publishing or runs fail because their tables are missing"
         fact = f"schema payctl lacks {', '.join(status.pending)}"
         return [fail("schema", fact, meaning, None, Command(("db", "upgrade"), changes=True))]
     if unknown:
-        meaning = "a newer payctl was here; this one may not know its tables"
-        return [warn("schema", f"schema payctl has {', '.join(unknown)}, unknown here", meaning, "update this payctl")]
+        meaning = "a newer payctl has migrated this database; this version may not know its tables"
+        return [
+            warn(
+                "schema",
+                f"schema payctl has {', '.join(unknown)}, unknown to this version",
+                meaning,
+                "update this payctl",
+            )
+        ]
     return [ok("schema", f"schema payctl is at {status.applied[-1]}")]
 
 
 def time_zone(connection: Connection, _: Subject) -> list[Finding]:
-    """Sessions that write events use UTC: the default of ``"createdAt"`` follows the session's zone."""
+    """Check that sessions that write events use UTC: the default of ``"createdAt"`` follows the session's zone."""
     found = servers.server(connection)
     settings = servers.zone_settings(connection)
     findings = []
     if found.zone.lower() not in _UTC and found.role not in {one.role for one in settings}:
-        fact = f"sessions of {found.role} begin in {found.zone}"
+        fact = f"sessions of {found.role} start in zone {found.zone}"
         remedy = f"ALTER DATABASE \"{found.database}\" SET timezone TO 'UTC'"
         findings.append(warn("time-zone", fact, _DEFAULT_FOLLOWS, remedy))
     for setting in settings:
         if setting.zone.lower() not in _UTC and setting.role is not None:
-            fact = f"sessions of {setting.role} begin in {setting.zone}"
+            fact = f"sessions of {setting.role} start in zone {setting.zone}"
             findings.append(
                 warn(
                     "time-zone",
@@ -160,25 +174,23 @@ def time_zone(connection: Connection, _: Subject) -> list[Finding]:
             )
     ahead = servers.seconds_ahead(connection)
     if ahead > _FUTURE:
-        meaning = "somebody writes events in local time; they are published late and their age is wrong"
-        remedy = 'find the writer: its sessions must be in UTC, or write "createdAt" in UTC themselves'
+        meaning = "a program writes events in local time; they are published late and their age is wrong"
+        remedy = 'find that program: its sessions must use UTC, or it must write "createdAt" in UTC itself'
         findings.append(
             fail("time-zone", f"the newest event is dated {duration(ahead)} in the future", meaning, remedy)
         )
-    return findings or [ok("time-zone", f"sessions begin in {found.zone}, no event is dated in the future")]
+    return findings or [ok("time-zone", f"sessions start in zone {found.zone}, no event is dated in the future")]
 
 
 def _where(setting: servers.ZoneSetting) -> str:
     return f' IN DATABASE "{setting.database}"' if setting.database else ""
 
 
-_DEFAULT_FOLLOWS = (
-    'a row whose "createdAt" is left to its default would carry local time; payctl itself always writes UTC'
-)
+_DEFAULT_FOLLOWS = 'a row with the default "createdAt" would get local time; payctl itself always writes UTC'
 
 
 def clock(connection: Connection, subject: Subject) -> list[Finding]:
-    """This machine's clock and the server's clock agree, apart from half the round trip."""
+    """Check that this machine's clock and the server's clock agree, apart from half the round trip."""
     before = subject.now()
     there = servers.clock(connection)
     after = subject.now()
@@ -186,6 +198,6 @@ def clock(connection: Connection, subject: Subject) -> list[Finding]:
     if abs(gap) < _CLOCK_WARN:
         return [ok("clock", f"this machine and the database are {abs(gap) * 1000:.0f} ms apart")]
     fact = f"the database's clock is {duration(abs(gap))} {'ahead of' if gap > 0 else 'behind'} this machine's"
-    meaning = "times given as `2h ago` select other rows than meant, and retries are due at another moment"
-    remedy = "let both machines keep time by NTP (timedatectl status)"
+    meaning = "times such as `2h ago` select the wrong rows, and retries come at the wrong time"
+    remedy = "synchronise both machines by NTP (check with timedatectl status)"
     return [(fail if abs(gap) >= _CLOCK_FAIL else warn)("clock", fact, meaning, remedy)]

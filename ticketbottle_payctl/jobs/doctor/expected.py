@@ -86,7 +86,7 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
     ),
     "cleanup": (
         *_all("outbox", "SELECT", "DELETE"),
-        *_each("outbox", "UPDATE", ("lastError",)),  # without this one, no row can be locked
+        *_each("outbox", "UPDATE", ("lastError",)),  # without this permission, no row can be locked
         *_all("payctl.event_context", "SELECT", "DELETE"),
     ),
     "watch-payments": (
@@ -94,4 +94,4 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
         *_each("payctl.webhook_receipts", "SELECT", ("provider", "received_at")),
     ),
 }
-"""By task: every permission that its statements need. Tables that do not exist yet are not checked."""
+"""For each task, every permission that its statements need. Tables that do not exist yet are not checked."""

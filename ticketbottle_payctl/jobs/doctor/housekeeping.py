@@ -26,27 +26,30 @@ _SETTINGS = (
 
 
 def old_service(connection: Connection, _: Subject) -> list[Finding]:
-    """The replaced service left no rows with ``"publishedAt"`` and without ``published``. Such rows were sent."""
+    """Check that the replaced service left no rows with ``"publishedAt"`` but without ``published``.
+
+    Such rows were sent.
+    """
     half = half_marked.count(connection)
     if not half.events:
         return [ok("old-service", "the replaced service left no half-marked rows")]
     fact = (
         f'{count(half.events, "event")} with "publishedAt" and published = false, the newest of {half.newest:%Y-%m-%d}'
     )
-    meaning = "they were sent; payctl counts them as published and never sends them unasked, but every claim reads them"
+    meaning = "they were sent; payctl counts them as published and does not send them again, but every claim reads them"
     repair = Command(("doctor",), options=("--fix-published-flags",), changes=True, rows=half.events)
     return [warn("old-service", fact, meaning, None, repair)]
 
 
 def index(connection: Connection, subject: Subject) -> list[Finding]:
-    """The claim has an index on (published, "createdAt")."""
+    """Check that the claim has an index on (published, "createdAt")."""
     return [_claims(tables.indexes(connection, "outbox"), subject.schema)]
 
 
 def _claims(found: list[Index], schema: str) -> Finding:
     good = tables.serving(found, "published", "createdAt")
     if good:
-        return ok("index", f"{good.name} is there and valid")
+        return ok("index", f"{good.name} exists and is valid")
     broken = next((one for one in found if one.columns[:2] == ("published", "createdAt") and not one.valid), None)
     if broken:
         fact, remedy = f"{broken.name} is not valid", f'REINDEX INDEX CONCURRENTLY "{schema}"."{broken.name}"'
@@ -57,10 +60,10 @@ def _claims(found: list[Index], schema: str) -> Finding:
 
 
 def vacuum(connection: Connection, subject: Subject) -> list[Finding]:
-    """Dead rows are few and the statistics are fresh, or the table is small."""
+    """Check that the table has few dead rows and fresh statistics, or is small."""
     found = tables.housekeeping(connection, "outbox")
     if found is None:
-        return [fail("vacuum", "there is no table outbox", "see the finding on columns")]
+        return [fail("vacuum", "there is no table outbox", "see the finding of the check columns")]
     about = f"outbox has {count(found.live, 'row')}, {found.dead:,} dead, {found.size / 1_048_576:,.0f} MB"
     advice = _advice(found, subject)
     if advice:
@@ -77,17 +80,17 @@ def _advice(found: Housekeeping, subject: Subject) -> str | None:
     if not found.autovacuum or _OFF in found.options:
         return "autovacuum is off: dead rows are never removed, and claims slow down"
     if found.dead > _SMALL and found.dead > _DEAD_SHARE * found.live:
-        return "autovacuum does not keep up: claims and clean-ups walk the dead rows"
+        return "autovacuum does not keep up: claims and cleanups read the dead rows too"
     if found.live <= _SMALL:
         return None
     if found.last_analyze is None:
-        return "the table was never analysed: the planner guesses"
+        return "the table was never analysed: the planner has no statistics"
     behind = subject.now() - found.last_analyze
-    return f"the statistics are {behind.days} days old: the planner guesses" if behind > _STALE else None
+    return f"the statistics are {behind.days} days old: the planner may choose slow plans" if behind > _STALE else None
 
 
 def snapshot(connection: Connection, _: Subject) -> list[Finding]:
-    """No session holds a snapshot so old that vacuum cannot remove published rows."""
+    """Check that no session has a snapshot so old that vacuum cannot remove dead rows."""
     holders = sessions.snapshot_holders(connection, _OLD_SNAPSHOT)
     findings = []
     for holder in holders[:_LISTED]:
@@ -95,13 +98,20 @@ def snapshot(connection: Connection, _: Subject) -> list[Finding]:
         pid = f", pid {holder.pid}" if holder.pid else ""
         state = f", {holder.state}" if holder.state else ""
         fact = f"{holder.kind} {holder.name}{pid}{since}{state} holds an old snapshot"
-        meaning = "rows that died since cannot be vacuumed: claims and clean-ups slow down"
+        meaning = "vacuum cannot remove rows deleted since then: claims and cleanups slow down"
         findings.append(warn("snapshot", fact, meaning, _release(holder)))
     if not sessions.sees_other_sessions(connection):
         fact = "other roles' sessions cannot be seen"
         remedy = "GRANT pg_read_all_stats TO the role in DATABASE_URL"
-        findings.append(warn("snapshot", fact, "a holder of an old snapshot, or a publisher, may go unnamed", remedy))
-    return findings or [ok("snapshot", f"nobody holds a snapshot older than {duration(_OLD_SNAPSHOT)}")]
+        findings.append(
+            warn(
+                "snapshot",
+                fact,
+                "a session with an old snapshot, or a publisher, may be missing from this report",
+                remedy,
+            )
+        )
+    return findings or [ok("snapshot", f"no session has a snapshot older than {duration(_OLD_SNAPSHOT)}")]
 
 
 def _release(holder: sessions.SnapshotHolder) -> str:

@@ -1,4 +1,4 @@
-"""Check the brokers: reachable, accepting the login, and with the topics of the events."""
+"""Check that the brokers can be reached, accept the login and have the topics of the events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PATIENCE = 5.0
 
 
 class Probe:
-    """Asks the brokers once, as the publisher would, for every check that wants to know."""
+    """A probe of the brokers, as the publisher makes it. It asks once, and all checks share the answer."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -36,7 +36,7 @@ class Probe:
 
 
 def check(subject: Subject, probe: Probe) -> list[Finding]:
-    """Ask as the publisher would, then check each topic.
+    """Probe the brokers as the publisher would, then check each topic.
 
     Raises:
         ConfigError: Kafka is not configured, or refused the login.
@@ -66,15 +66,15 @@ def _topic(topic: topics.Topic, brokers: int) -> Finding:
     if topic.leaderless:
         meaning = f"{events} of some payments cannot be published until the brokers elect one"
         return fail(
-            "kafka", f"{about}, {topic.leaderless} without a leader", meaning, "see to the brokers that are down"
+            "kafka", f"{about}, {topic.leaderless} without a leader", meaning, "restart the brokers that are down"
         )
     if topic.lagging:
-        meaning = "one more broker down, and acks=all may refuse every message"
-        return warn("kafka", f"{about}, {topic.lagging} with replicas behind", meaning, "see to the brokers")
+        meaning = "if one more broker fails, every message may be refused because of acks=all"
+        return warn("kafka", f"{about}, {topic.lagging} with lagging replicas", meaning, "check the brokers")
     if topic.replicas == 1 and brokers > 1:
-        meaning = "the loss of one broker loses events that were acknowledged"
+        meaning = "if one broker is lost, acknowledged events are lost too"
         return warn("kafka", about, meaning, f"give {topic.name} three replicas and min.insync.replicas=2")
     if topic.partitions == 1:
-        meaning = "one consumer at a time can read it; more partitions later move payments to other partitions"
+        meaning = "only one consumer can read it at a time; adding partitions later moves payments to other partitions"
         return warn("kafka", about, meaning, "choose the number of partitions while the topic is still empty")
     return ok("kafka", about)

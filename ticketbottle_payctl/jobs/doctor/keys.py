@@ -1,7 +1,7 @@
 """Check the gateways' keys: each key signs a test callback, which must be accepted with that key alone.
 
-That proves that the value is usable and that signing and verifying agree. Only a genuine callback proves that it is
-the gateway's key: use ``payctl verify-signature`` with a callback that arrived.
+That proves that the key is usable. Only a genuine callback proves that it is the gateway's key: use ``payctl
+verify-signature`` with a callback that arrived.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import product
 
 from ticketbottle_payctl.domain.callback import Callback, Request
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.doctor.model import Finding, Status, Subject, fail, ok, warn
 from ticketbottle_payctl.jobs.doctor.signing import signed_callback
 from ticketbottle_payctl.providers import GATEWAYS
@@ -31,14 +32,14 @@ def check(subject: Subject) -> list[Finding]:
 
 def _gateway(gateway: Gateway, credentials: Credentials) -> list[Finding]:
     if not _examples_hold(gateway):
-        meaning = "no callback of it can be trusted"
+        meaning = "callbacks of this gateway cannot be verified reliably"
         return [fail("keys", f"{gateway.name}: the built-in example is not verified", meaning, "reinstall payctl")]
     needed = [field for field in gateway.fields if field.signs_callbacks]
     absent = [field.env for field in needed if not any(credentials.get(field.name, ()))]
     if len(absent) == len(needed):
         return [ok("keys", f"{gateway.name} is off: no keys are set")]
     if absent:
-        meaning = "its callbacks are answered `not configured`"
+        meaning = "payctl answers its callbacks with `not configured`"
         return [fail("keys", f"{gateway.name}: {', '.join(absent)} not set", meaning, f"export {absent[0]}")]
     findings = [_combination(gateway, needed, values) for values in _combinations(needed, credentials)]
     return _worst_first(_spoiled(gateway, credentials)) or _merged(gateway, findings)
@@ -50,7 +51,7 @@ def _examples_hold(gateway: Gateway) -> bool:
 
 
 def _combinations(needed: list[CredentialField], credentials: Credentials) -> list[tuple[Secret, ...]]:
-    """Return each value of each field with the current values of the others, the previous values of a rotation too."""
+    """Return each current or previous value of each field, combined with the current values of the other fields."""
     every = product(*(credentials[field.name] for field in needed))
     current = tuple(credentials[field.name][0] for field in needed)
     return [one for one in every if sum(a is not b for a, b in zip(one, current, strict=True)) <= 1]
@@ -68,7 +69,10 @@ def _combination(gateway: Gateway, needed: list[CredentialField], values: tuple[
         )
     if isinstance(gateway.verify(_tampered(request), alone), Callback):
         return fail(
-            "keys", f"{gateway.name}: a changed callback is accepted", "anybody can forge one", "stop, and tell us"
+            "keys",
+            f"{gateway.name}: a changed callback is accepted",
+            "anybody can forge a callback",
+            "stop the webhook and report this",
         )
     return ok("keys", gateway.name)
 
@@ -80,13 +84,13 @@ def _tampered(request: Request) -> Request:
 
 
 def _spoiled(gateway: Gateway, credentials: Credentials) -> list[Finding]:
-    """Return the values that contain what a copy and paste adds: spaces, line ends, quotes."""
+    """Return a warning for each value with spaces, line ends or quotes around it, as copy and paste adds them."""
     findings = []
     for field in gateway.fields:
         for value in credentials.get(field.name, ()):
             text = value.reveal()
             if text != text.strip() or text.startswith(_QUOTES) or text.endswith(_QUOTES):
-                meaning = "it is taken as part of the value, and signatures will not match"
+                meaning = "payctl takes it as part of the value, so signatures will not match"
                 fact = f"{gateway.name}: {field.env} begins or ends with white space or a quotation mark"
                 findings.append(warn("keys", fact, meaning, f"set {field.env} again without it"))
     return findings
@@ -100,5 +104,6 @@ def _merged(gateway: Gateway, findings: list[Finding]) -> list[Finding]:
     wrong = [finding for finding in findings if finding.status is not Status.OK]
     if wrong:
         return wrong
-    also = f", {len(findings) - 1} of a rotation among them" if len(findings) > 1 else ""
-    return [ok("keys", f"{gateway.name}: {len(findings)} signed and verified, a changed one refused{also}")]
+    also = f", {len(findings) - 1} of them of a key rotation" if len(findings) > 1 else ""
+    signed = count(len(findings), "test callback")
+    return [ok("keys", f"{gateway.name}: {signed} signed and verified, a changed one refused{also}")]

@@ -1,4 +1,4 @@
-"""The findings of the doctor, and what it examines."""
+"""Types for the doctor's findings, and for the services that it examines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
-if TYPE_CHECKING:  # checking keys needs neither driver
+if TYPE_CHECKING:  # the check of the keys needs neither driver
     from sqlalchemy import Engine
 
     from ticketbottle_payctl.broker.producer import Producer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # checking keys needs neither driver
 
 
 class Status(StrEnum):
-    """How bad a finding is. ``warn`` works today, ``fail`` does not."""
+    """How serious a finding is. ``warn`` works today, ``fail`` does not."""
 
     OK = "ok"
     WARN = "warn"
@@ -44,7 +44,7 @@ class Finding:
 
 
 class FindingCounts(TypedDict, total=False):
-    """How many findings of each status there are."""
+    """The number of findings of each status."""
 
     ok: Count
     warn: Count
@@ -53,7 +53,7 @@ class FindingCounts(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is examined. Each supplier connects or reads when it is called. It raises ConfigError if it cannot."""
+    """What the doctor examines. Each supplier connects or reads when called, and raises ConfigError if it cannot."""
 
     engine: Callable[[], Engine]
     kafka: Callable[[], KafkaSettings]
@@ -89,10 +89,10 @@ def ok(check: str, fact: str) -> Finding:
 
 
 def warn(check: str, fact: str, meaning: str, remedy: str | None = None, command: Command | None = None) -> Finding:
-    """Return a finding that works today and may not work later."""
+    """Return a warning: it works today and may not work later."""
     return Finding(check, Status.WARN, fact, meaning, remedy, command)
 
 
 def fail(check: str, fact: str, meaning: str, remedy: str | None = None, command: Command | None = None) -> Finding:
-    """Return a finding that does not work."""
+    """Return a failure: it does not work today."""
     return Finding(check, Status.FAIL, fact, meaning, remedy, command)

@@ -1,4 +1,4 @@
-"""Check that a publisher is running, and tell one that idles from one that is gone."""
+"""Check that a publisher is running. One that is idle counts as running, one that was not seen lately does not."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.outbox import cdc
 
 _GONE_AFTER = 600.0
-"""Seconds. A publisher that a schedule starts every few minutes is not gone in between."""
+"""After so many seconds without a sign a publisher is gone. A schedule may start it only every few minutes."""
 
 
 def check(connection: Connection, subject: Subject) -> list[Finding]:
-    """Name the publishers that are running, and check that they divide the payments as configured here."""
+    """Name the running publishers, and check that they use the same number of shards as this machine."""
     working = publishers.working(connection)
     if not working:
         return [_not_working(connection, subject)]
@@ -28,10 +28,10 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
 
 
 def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
-    """Return the finding of a publisher that runs. It must divide the payments as configured here."""
+    """Return the finding about a running publisher. It must use the same number of shards as this machine."""
     if shards is None or shards == subject.shards:
         return ok("publishers", fact)
-    meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher started here would wait for that one"
+    meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher that starts here would wait for that one"
     return warn("publishers", fact, meaning, f"give every publisher PAYCTL_SHARDS={shards}")
 
 
@@ -41,7 +41,11 @@ def _not_working(connection: Connection, subject: Subject) -> Finding:
         return ok("publishers", f"Debezium publishes this outbox; its slot is {'active' if slot.active else 'idle'}")
     seen, known = publishers.seen(connection)
     if not seen:
-        unseen = "no publisher has run yet" if known else "no publisher is working now; when one ran last is hidden"
+        unseen = (
+            "no publisher has run yet"
+            if known
+            else "no publisher is working now; the role may not read when the last one ran"
+        )
         return ok("publishers", unseen)
     last = seen[0]
     ago = duration(last.seconds)
@@ -50,10 +54,10 @@ def _not_working(connection: Connection, subject: Subject) -> Finding:
     if last.seconds < SEEN_WITHIN.total_seconds():
         noted = next((one for one in seen if one.shards is not None and not one.ended), last)
         told = f" with PAYCTL_SHARDS={noted.shards}" if noted.shards is not None else ""
-        return _running(f"one idles{told}: {last.name}, last seen {ago} ago", noted.shards, subject)
+        return _running(f"one is idle{told}: {last.name}, last seen {ago} ago", noted.shards, subject)
     if last.seconds < _GONE_AFTER:
         return ok("publishers", f"none is running now; {last}")
     fact = f"no publisher has been seen for {ago}; the last one was {last.name}"
-    meaning = "new events wait until one runs"
+    meaning = "new events wait until a publisher runs"
     advice = "start the publisher again; until then, publish by hand"
     return warn("publishers", fact, meaning, advice, Command(("publish-outbox",), changes=True))

@@ -17,19 +17,18 @@ _SMALL = 10_000
 
 
 def reference_index(connection: Connection, subject: Subject) -> list[Finding]:
-    """A callback finds its payment without reading the table: an index serves it, or the table is small.
+    """Check that a callback's payment is found without reading a large table: an index exists, or the table is small.
 
-    It fails if PayOS is in use and there are more than 100,000 payments. PayOS sends no order code, and every other
-    gateway does.
+    The check fails if PayOS is in use and there are more than 100,000 payments. Only PayOS sends no order code.
     """
     found = tables.indexes(connection, "payments")
     serving = tables.serving(found, _COLUMN)
     if serving:
-        return [ok(_NAME, f"{serving.name} is there and valid")]
+        return [ok(_NAME, f"{serving.name} exists and is valid")]
     rows = lookup.count_roughly(connection)
     fact = f'payments (about {count(rows, "row")}) has no index on "{_COLUMN}"'
     if rows <= _SMALL:
-        return [ok(_NAME, f"{fact}, and needs none yet")]
+        return [ok(_NAME, f"{fact}, and does not need one yet")]
     remedy = f"as the tables' owner: {_sql(found, subject.schema)}"
     if not _uses_payos(connection, subject):
         return [warn(_NAME, fact, "a callback whose order code is unknown here reads the whole table", remedy)]

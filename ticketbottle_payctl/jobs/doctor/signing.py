@@ -1,7 +1,7 @@
 """Test callbacks, signed as the gateways document it.
 
 This code is separate from the verifiers in :mod:`ticketbottle_payctl.providers` on purpose. They share no line, so a
-mistake in one does not agree with itself. Each callback is for an order that no shop has.
+mistake in one is not repeated in the other. Each callback is for an order that no shop has.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Process a callback in one transaction: prove it, lock the payment, settle, write event and receipt, commit, answer.
+"""Process a callback in one transaction: verify it, lock the payment, settle, write event and receipt, commit, answer.
 
 Success is never answered before the commit. A callback that is not genuine touches no table.
 """
@@ -45,7 +45,7 @@ LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What ties a request to its receipt, its event and its message. Both are optional."""
+    """The ids that link a request to its receipt, its event and its message. Both are optional."""
 
     correlation_id: str | None = None
     traceparent: str | None = None
@@ -84,7 +84,9 @@ def process_webhook(  # noqa: PLR0913 - the honest list of what the job needs
     dry_run: bool = False,
     new_id: Callable[[], str] = lambda: str(uuid4()),
 ) -> WebhookReport:
-    """Process one callback completely. The same bytes may arrive any number of times, also at once or years later.
+    """Process one callback completely.
+
+    The same bytes may arrive any number of times, at the same moment or years later.
 
     ``dry_run`` does everything, locks and writes included, and rolls back.
 

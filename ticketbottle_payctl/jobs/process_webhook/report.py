@@ -1,4 +1,4 @@
-"""What became of a callback, for people, programs, the functions and the log."""
+"""The result of a callback, for people, programs, the functions and the log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ticketbottle_payctl.domain.new_event import NewEvent
 
 
 class WebhookFacts(Decision):
-    """A decision, and the payment that it is about."""
+    """A decision about a callback, and its payment."""
 
     provider: str
     """zalopay, payos, vnpay or momo."""
@@ -52,7 +52,7 @@ class WebhookResult(WebhookFacts):
 
 @dataclass(frozen=True, slots=True)
 class WebhookReport:
-    """What was decided and what the gateway is told. ``event`` is the outbox row that was (or would be) written."""
+    """The decision and the reply to the gateway. ``event`` is the outbox row that was (or would be) written."""
 
     provider: str
     outcome: WebhookOutcome
@@ -69,7 +69,7 @@ class WebhookReport:
     database_s: float | None = None
     """Seconds from the request for a connection to the end of the transaction. None if there was no transaction."""
     unindexed_payments: int = 0
-    """About how many payments a look-up of this gateway may read because an index is missing; 0 if it need not."""
+    """About how many payments a lookup for this gateway may read because an index is missing; 0 if the index exists."""
 
     @property
     def facts(self) -> WebhookFacts:

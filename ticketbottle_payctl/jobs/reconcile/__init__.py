@@ -1,3 +1,3 @@
-"""Compare payctl's knowledge with the outside: gateways about payments, Kafka about events."""
+"""Compare the database with the gateways (payments) and with Kafka (events)."""
 
 from __future__ import annotations

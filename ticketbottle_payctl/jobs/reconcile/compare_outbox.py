@@ -1,10 +1,10 @@
 """Compare the published events in the outbox with the records in Kafka. Changes nothing.
 
-``lost``: the event is published in the outbox, and its topic does not hold it. ``wrong``: a record has another value,
-key or topic than the row. ``double``: the event was sent more than once, apart from replays; this is allowed, and
-consumers see it twice. ``out_of_order``: the event was sent before an earlier event of its payment.
+``lost``: the event is published in the outbox, but its topic has no record of it. ``wrong``: a record has another
+value, key or topic than the row. ``double``: the event was sent more than once, apart from replays; this is allowed,
+and consumers see it twice. ``out_of_order``: the event was sent before an earlier event of its payment.
 
-A replay repairs an event whose topic holds no record of it. The other differences cannot be undone.
+A replay repairs an event whose topic has no record of it. The other differences cannot be undone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LIMITS = Limits(statement=timedelta(minutes=2), idle=timedelta(minutes=2))
 
 
 class Difference(StrEnum):
-    """How Kafka and the outbox differ about an event."""
+    """The kind of difference between Kafka and the outbox for an event."""
 
     LOST = "lost"
     WRONG = "wrong"
@@ -44,7 +44,7 @@ class Difference(StrEnum):
 class Disagreement:
     """An event and its difference. ``copies`` is the number of its records.
 
-    ``repairable`` says that its topic holds no record of it, so that a replay does not send it twice.
+    ``repairable`` is true if its topic has no record of it, so that a replay does not send it twice.
     """
 
     event: SentEvent
@@ -55,7 +55,7 @@ class Disagreement:
 
 
 class NotJudged(NamedTuple):
-    """An event that was not found, and the reason why it may be in Kafka or may have been there."""
+    """An event that was not found, and the reason why it may still be in Kafka or was deleted there."""
 
     event: SentEvent
     reason: Unjudged
@@ -96,7 +96,7 @@ def compare_outbox(
     if len(events) > MOST_EVENTS:
         message = f"more than {MOST_EVENTS:,} events were created in this window"
         raise InputError(message, hint="narrow it with --since and --until")
-    # By another clock, the producer may have been called before the row's own millisecond.
+    # The producer's clock differs from the database's, so a record may seem to be older than its row.
     window = read(list(TOPICS.values()), since - SLACK, events.keys())
     copies: defaultdict[str, list[Copy]] = defaultdict(list)
     for copy in window.copies:
@@ -162,7 +162,7 @@ def _out_of_order(
 
 
 def _begins(event: SentEvent, copies: Mapping[str, Sequence[Copy]], coverage: Coverage) -> bool:
-    """Return whether the first record of an event is known. A replay's record may have had one before it."""
+    """Return whether the first record of an event is known. An earlier record may exist before a replay's record."""
     has_original = any(not copy.replayed for copy in copies[event.id])
     return has_original or coverage.why_unjudged(event, event.created_at) is None
 

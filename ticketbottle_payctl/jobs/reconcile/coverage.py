@@ -1,8 +1,8 @@
-"""Judge whether an event's record would have been read if it were in Kafka.
+"""Decide whether an event's record would have been found if it were in Kafka.
 
-The rules only compare what one log shows, because clocks differ. Kafka deletes the oldest records of a partition first.
-So if a partition still holds the record of an event, it also holds the records of the events that were sent to it
-after that. If partitions were added to the topic, the event may be in a partition that its key had before.
+The rules only compare records of one partition, because clocks differ. Kafka deletes the oldest records of a partition
+first. So if a partition still has the record of an event, it also has the records that were sent to it later. If
+partitions were added to the topic, the event may be in a partition that its key had before.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Unjudged(StrEnum):
 
 
 class Coverage:
-    """What is known of the topics after they were read."""
+    """What is known about the topics after they were read."""
 
     def __init__(self, window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> None:
         self._partitions = window.partitions
@@ -53,7 +53,7 @@ class Coverage:
         }
 
     def why_unjudged(self, event: SentEvent, sent_at: datetime | None = None) -> Unjudged | None:
-        """Return why the topic may hold, or may have held, a record of this event that was not read.
+        """Return the reason why the topic may have (or have had) a record of this event that was not read.
 
         None means that a record sent at ``sent_at`` (UTC; when the event was published, if None) would have been found.
         """
@@ -75,7 +75,7 @@ class Coverage:
         return None
 
     def _unknown(self, topic: str, number: int, at: datetime) -> Unjudged | None:
-        """Return why it is not known whether a record sent at ``at`` is in this partition."""
+        """Return the reason why it is unknown whether a record sent at ``at`` is in this partition."""
         read = self._partitions[topic][number]
         if read.unread is not None:
             return Unjudged(read.unread.value)
@@ -86,14 +86,14 @@ class Coverage:
         return Unjudged.RECORD_LIMIT if read.begin > read.oldest else Unjudged.TOO_OLD
 
     def _existed(self, topic: str, number: int, read: PartitionRead, at: datetime) -> bool:
-        """Return whether the partition is sure to have existed at ``at``: it had records before, or deleted some."""
+        """Return whether the partition certainly existed at ``at``: it has older records, or has deleted some."""
         return bool(read.oldest) or self._known[topic, number] <= at
 
 
 def _known_since(
     window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]
 ) -> Mapping[Place, datetime]:
-    """Return the instant, by the database's clock, from which each partition holds every record sent to it."""
+    """Return, for each partition, the time (database's clock) since which it has every record sent to it."""
     known: defaultdict[Place, datetime] = defaultdict(lambda: _NEVER)
     behind = _behind(events, copies)
     for topic, reads in window.partitions.items():
@@ -104,7 +104,7 @@ def _known_since(
         published_at = events[event_id].published_at
         for copy in found:
             place = (copy.topic, copy.partition)
-            if copy.at - SLACK <= published_at:  # a copy that was sent much later says nothing about that time
+            if copy.at - SLACK <= published_at:  # a copy that was sent much later proves nothing about that time
                 known[place] = min(known[place], published_at)
     return known
 

@@ -1,6 +1,6 @@
-"""Settle payments as their gateways say, with the same lock, decision and statement as a callback.
+"""Settle payments as their gateways report, with the same lock, decision and statement as for a callback.
 
-A payment that changed after the question is decided again under its lock. It is left unchanged if nothing is to do.
+Each payment is decided again under its lock, because it may have changed. It stays unchanged if nothing is left to do.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=
 class Settled:
     """The result for one payment.
 
-    ``reason`` says why it was left unchanged. ``late`` is money after the payment's end.
+    ``reason`` says why it was left unchanged. ``late`` is true if money came after the payment failed or was cancelled.
     """
 
     payment_id: str
@@ -52,7 +52,7 @@ class Settled:
 class Candidates:
     """Payments to ask about.
 
-    ``more`` says that the limit cut them off. ``too_old`` counts those that no gateway knows.
+    ``more`` is true if the limit left some out. ``too_old`` counts those that are too old for their gateway's query.
     """
 
     payments: Sequence[Unsettled]
@@ -101,9 +101,9 @@ def settle_findings(
     stop: Event,
     tell: Callable[[int], None] = lambda _: None,
 ) -> list[Settled]:
-    """Settle each finding that would change its payment, in a transaction of its own, recorded under one run.
+    """Settle each finding that would change its payment, each in its own transaction. One run records them all.
 
-    ``tell`` is called with the number of decided payments.
+    ``tell`` is called with the number of payments decided so far.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. Committed payments stay settled; run again.

@@ -1,6 +1,6 @@
-"""Ask the gateways about payments: at a limited rate, again if a gateway is busy, and within a deadline.
+"""Ask the gateways about payments, at a limited rate and within a deadline. Ask again if a gateway is busy.
 
-Asking changes nothing, at the gateway or here. An answer that is not proven or not understood settles nothing.
+Asking changes nothing, at the gateway or here. An unverified or unknown answer settles nothing.
 """
 
 from __future__ import annotations
@@ -24,16 +24,20 @@ from ticketbottle_payctl.providers.queries.status_query import Inconclusive, NoV
 from ticketbottle_payctl.store.payments.overdue import Unsettled
 
 _GIVE_UP_AFTER = 3
-"""After this many payments of one gateway in a row without an answer, its other payments are not asked about."""
+"""The number of payments in a row without an answer after which payctl stops asking that gateway."""
 
 
 Exchange = Callable[[StatusRequest, timedelta], HttpResponse]
-"""Asks a gateway about a payment and waits at most that long; raises UnavailableError if no complete answer comes."""
+"""A function that asks a gateway about a payment. It waits at most the given time, and raises UnavailableError if no
+complete answer comes."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusEndpoint:
-    """How a gateway is asked. If ``exchange`` is None, the gateway is not asked, and ``closed`` says why."""
+    """The function that asks a gateway.
+
+    If ``exchange`` is None, the gateway is not asked, and ``closed`` is the reason.
+    """
 
     query: StatusQuery
     credentials: Credentials = field(repr=False)
@@ -43,7 +47,7 @@ class StatusEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
-    """``rate`` is in requests a second, ``timeout`` is for one answer, ``deadline`` for all of them."""
+    """The limits: ``rate`` in requests a second, ``timeout`` for one answer, ``deadline`` for all answers."""
 
     rate: float = 5.0
     timeout: timedelta = timedelta(seconds=30)
@@ -103,9 +107,13 @@ class _StatusPoller:
         within = endpoint.query.within
         if within is not None and self.now() - payment.created_at > within:
             hours = within.total_seconds() / 3600
-            return StatusFinding(payment, "too_old", f"known for {hours:g} hours only; look into the merchant portal")
+            return StatusFinding(
+                payment, "too_old", f"a gateway knows it for {hours:g} hours only; see its merchant portal"
+            )
         if self.silent[payment.gateway] >= _GIVE_UP_AFTER:
-            return StatusFinding(payment, "unreachable", f"not asked: {_GIVE_UP_AFTER} in a row had no answer")
+            return StatusFinding(
+                payment, "unreachable", f"not asked, because {_GIVE_UP_AFTER} payments in a row got no answer"
+            )
         found = self._ask_again(payment, endpoint, endpoint.exchange)
         self.silent[payment.gateway] = self.silent[payment.gateway] + 1 if found.says == "unreachable" else 0
         return found
@@ -126,7 +134,7 @@ class _StatusPoller:
         self._sleep(self.free - time.monotonic())
         left = self.ends - time.monotonic()
         if self.stop.is_set() or left <= 0:
-            return StatusFinding(payment, "not_asked", "the time was up" if left <= 0 else "stopped")
+            return StatusFinding(payment, "not_asked", "the time limit was reached" if left <= 0 else "stopped")
         self.free = time.monotonic() + 1 / self.options.rate
         asked = StatusRequest(
             payment.reference, payment.order_code, payment.amount, payment.created_at, self.now(), str(uuid4())
@@ -152,7 +160,7 @@ class _StatusPoller:
 
 
 def _last(state: RetryCallState) -> StatusFinding:
-    """Return the finding of the last attempt, instead of an error about attempts."""
+    """Return the finding of the last attempt, instead of tenacity's error about the attempts."""
     if state.outcome is None:
         message = "an attempt has an outcome"
         raise RuntimeError(message)

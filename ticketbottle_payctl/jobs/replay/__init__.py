@@ -1,6 +1,6 @@
-"""Put events back to pending: plan, apply in bounded transactions, resume, cancel.
+"""Set events back to pending: plan, apply in bounded transactions, resume, cancel.
 
-The plan decides which events are meant and which are left out. A stored plan is then applied. Both return reports.
+The plan lists the selected events and those left out. It is stored, and then applied. Both steps return reports.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
     """Record the run with its plan, then apply it. A row that changed after the plan is skipped and recorded as such.
 
     Each transaction changes at most 1,000 events and is committed or rolled back as a whole. ``resume_with`` is the
-    command that an error's hint names to go on.
+    command that an error's hint gives to resume the run.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. The run can be resumed if it was recorded.
@@ -108,7 +108,7 @@ def resume_run(  # noqa: PLR0913 - as above
 ) -> ReplayReport:
     """Apply the rest of a recorded run's plan, with the run's own options. Record who resumed it.
 
-    ``resume_with`` is the command that an error's hint names to go on.
+    ``resume_with`` is the command that an error's hint gives to resume the run.
 
     Raises:
         GuardError: the run belongs to another command, or was cancelled.
@@ -130,15 +130,17 @@ def resume_run(  # noqa: PLR0913 - as above
 
 
 def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) -> int:
-    """End a run for good, even if it is running in another process. Return how many events it did not reach.
+    """End a run for good, even if it is running in another process.
+
+    Return how many planned events the run did not reach.
 
     Requeued events stay requeued. A run that is done stays done. The record says who cancelled it.
 
     Raises:
-        GuardError: a run of another command is running. It would not notice.
+        GuardError: it is a running run of another command, which does not check for a cancellation.
     """
     if run.command != COMMAND and run.status == RunStatus.RUNNING:
-        message = f"run {run.id} is a {run.command} at work: it cannot be cancelled from elsewhere"
+        message = f"run {run.id} is a running {run.command}, which this command cannot stop"
         raise GuardError(message, hint=f"stop it where it runs, on {run.who.host}, with Ctrl-C or SIGTERM")
     with transaction(engine, _LIMITS) as connection:
         _, events = store.remaining(connection, run.id)
@@ -223,14 +225,14 @@ class _Application:
             return store.remaining(connection, self._run_id)[0] > 0
 
     def _canary_is_out(self) -> bool:
-        """Return whether an earlier run of this plan ended after its canary and before the rest."""
+        """Return whether an earlier attempt requeued the canary and ended before the other events."""
         with transaction(self._engine, _LIMITS, commit=False) as connection:
             return bool(store.outcomes(connection, self._run_id, chunk=0))
 
     def _await_canary(self) -> ReplayOutcome | None:
         """Wait until the canary is published.
 
-        Return None if all its events were published and there was at least one.
+        Return None if the canary had at least one event and all of them were published.
         """
         deadline = time.monotonic() + self._options.canary_patience.total_seconds()
         before: Progress | None = None
@@ -254,9 +256,9 @@ class _Application:
         return ReplayOutcome.SIGNAL
 
     def _canary_now(self) -> tuple[Progress, float | None]:
-        """Return where the canary's events are, and how many seconds ago a publisher was seen.
+        """Return the states of the canary's events, and how many seconds ago a publisher was seen.
 
-        Infinity means never, and None that the role may not see it.
+        Infinity means that none was ever seen. None means that the role may not see it.
         """
         with transaction(self._engine, _LIMITS, commit=False) as connection:
             now = store.progress(connection, self._run_id, self._max_retries, chunk=0)
@@ -264,7 +266,7 @@ class _Application:
         return now, min((one.seconds for one in seen), default=math.inf if all_signs else None)
 
     def _check(self) -> ReplayOutcome | None:
-        """Count failures, once a second."""
+        """Count failures at most once a second. Return TOO_MANY_ERRORS if there are too many."""
         most = self._options.max_errors
         if most is None:
             return None
@@ -275,7 +277,10 @@ class _Application:
         return ReplayOutcome.TOO_MANY_ERRORS if failed >= most else None
 
     def _pace(self, began: float, events: int) -> None:
-        """Wait until the next chunk is due, counted from this one. Unused time is not made up for."""
+        """Wait until the next chunk is due, counted from the start of this one.
+
+        A late chunk does not shorten later waits.
+        """
         if self._options.rate:
             due = began + events / self._options.rate
             self._stop.wait(max(0.0, due - time.monotonic()))

@@ -1,4 +1,4 @@
-"""Decide what a selector means now: which events would be requeued, and which are left out and why. Reads only."""
+"""Plan a replay from a selector: the events to requeue, and those left out with the reason. It only reads."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def plan_replay(
 ) -> ReplayPlan:
     """Select events, and decide for each whether it goes into the plan.
 
-    A published event is left out unless allowed, and so is an event that a later success of its payment has
-    superseded. Both are named, and so is an id that does not exist.
+    Unless they are allowed, published events and events that a later success of the payment supersedes are left out.
+    The plan lists every event that is left out and every id that does not exist.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
@@ -70,7 +70,7 @@ def plan_replay(
 def count_replay(
     engine: Engine, selector: Selector, *, max_retries: int, allow_published: bool, allow_superseded: bool
 ) -> int:
-    """Count the events of a plan without reading them, so that far too many are refused early.
+    """Count the events of a plan without reading them, so that a plan that is much too large is refused early.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
@@ -93,7 +93,9 @@ def superseded_now(engine: Engine, plan: ReplayPlan) -> ReplayPlan:
 
 
 def superseded_in(engine: Engine, run: Run) -> tuple[Superseded, ...]:
-    """Return the superseded events that resuming a run would requeue: none unless the run was started to allow them.
+    """Return the superseded events that resuming a run would requeue.
+
+    There are none unless the run's options allow them.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -113,7 +115,7 @@ def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_supers
 
 
 def _missing(selector: Selector, found: Iterable[Candidate]) -> Iterable[LeftOut]:
-    """Return named ids that were not found. If other selectors narrow them, they may exist and not match."""
+    """Return the named ids that were not found. With other selectors, an id may exist but not match them."""
     if selector.ids is None:
         return
     only_ids = replace(selector, ids=None, limit=None).is_empty
@@ -125,7 +127,7 @@ def _missing(selector: Selector, found: Iterable[Candidate]) -> Iterable[LeftOut
 
 
 def _misnamed(connection: Connection, selector: Selector, missing: Sequence[str], max_retries: int) -> Misnamed:
-    """Look whether ids without an event are order codes or payments, and whether the order codes exist."""
+    """Find ids without an event that are order codes or payment ids, and order codes that do not exist."""
     names = [*missing[:_MOST_LOOKED_UP], *selector.order_codes]
     if not names:
         return Misnamed()

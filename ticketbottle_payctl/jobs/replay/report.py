@@ -54,7 +54,7 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Misnamed:
-    """Names that were given as ids of events and are something else, and order codes that no payment has.
+    """Names that were given as event ids but are order codes or payment ids, and order codes that no payment has.
 
     ``replayable`` counts the events of these orders and payments that a replay would requeue.
     """
@@ -67,10 +67,11 @@ class Misnamed:
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
-    """The events to be requeued, oldest first, and what that means. Instants are UTC.
+    """The events to requeue, oldest first, and the consequences. Instants are UTC.
 
     ``keys_with_newer`` counts payments with an event that is newer than those to be requeued. Their consumers see the
-    older event again after the newer one. ``superseded`` lists the ``events`` that are allowed although they do harm.
+    older event again after the newer one. ``superseded`` lists those ``events`` that a later success supersedes, but
+    that the operator allowed.
     """
 
     events: tuple[PlannedEvent, ...] = ()
@@ -100,10 +101,12 @@ class ReplayPlan:
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """The options of a run. ``rate`` is in events a second. ``canary`` events go first and must be published in time.
+    """The options of a run. ``rate`` is in events a second.
 
-    If no event of the canary could be requeued, the run stops, because nothing was proved. ``max_errors`` failures
-    (events that another session holds, or that are dead again) end the run.
+    The first ``canary`` events must be published in time before the others follow.
+
+    If no event of the canary could be requeued, the run stops, because the canary showed nothing. ``max_errors``
+    failures (events that another session holds, or that are dead again) end the run.
     """
 
     allow_published: bool = False
@@ -128,7 +131,7 @@ class ReplayOptions:
     def restored(cls, stored: Mapping[str, object]) -> ReplayOptions:
         """Return the options that :meth:`stored` wrote.
 
-        A run of an earlier version did not record whether published events were allowed: its plan was made with it.
+        Earlier versions did not record whether published events were allowed. Their plans already respect that option.
         """
         rate, canary, errors = (stored.get(name) for name in ("rate", "canary", "max_errors"))
         patience = stored.get("canary_patience_s")
@@ -145,7 +148,7 @@ class ReplayOptions:
     def chunk(self) -> int:
         """Return the number of events in one transaction.
 
-        It is smaller at a low rate, so that the rate holds every second.
+        It is smaller at a low rate, so that the rate is kept in every second.
         """
         return CHUNK if self.rate is None else max(1, min(CHUNK, int(self.rate)))
 
@@ -153,8 +156,8 @@ class ReplayOptions:
 class CanaryWait(NamedTuple):
     """The state of a canary that is waited for: ``published`` of ``events``, and how long the wait may still take.
 
-    ``publisher`` says whether a publisher is running, and ``unseen_s`` how many seconds ago one was seen. Each is None
-    if that is not known.
+    ``publisher`` is true if a publisher is running, and ``unseen_s`` is the seconds since one was seen. Each is None if
+    it is not known.
     """
 
     published: int
@@ -166,10 +169,11 @@ class CanaryWait(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What a run did. ``remaining`` events of its plan were not reached. ``progress`` is where the others are now.
+    """The result of a run. ``remaining`` events of its plan were not reached.
 
-    ``left_alone`` has the first rows that were not requeued. ``publisher`` says whether a publisher was running
-    when the wait for the canary ended; it is None if that is not known or nothing waited.
+    ``progress`` has the states of the others. ``left_alone`` has the first rows that were not requeued. ``publisher``
+    is true if a publisher was running when the wait for the canary ended. It is None if that is not known or the run
+    did not wait.
     """
 
     run_id: str
@@ -188,7 +192,7 @@ class ReplayReport:
 
     @property
     def skipped(self) -> int:
-        """Return the number of events that were left unchanged: changed after the plan, deleted, superseded."""
+        """Return the number of events that were not requeued: changed after the plan, deleted or superseded."""
         return self._count("skipped")
 
     @property

@@ -1,6 +1,7 @@
 """Show how an order stands, everything about it in chronological order, and what to do next.
 
-``money`` judges what was paid, ``delivery`` whether the order service was told, ``advice`` says what to type next.
+``money`` checks what was paid, ``delivery`` whether the order service got the event, ``advice`` gives the next
+commands.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What to type next. A command is given only if it can help: a replay that must die again is never among them."""
+"""Choose the next commands. A command is given only if it can help, so never a replay that would fail again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ticketbottle_payctl.jobs.show.money import can_be_asked
 from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow
 
 _ASK = {
-    VerdictKind.NOT_PAID: "ask the gateway what became of the payment",
+    VerdictKind.NOT_PAID: "ask the gateway for the payment's result",
     VerdictKind.NO_CALLBACK: "ask the gateway, and settle the payment; if that settles nothing, the answer says why",
     VerdictKind.IN_PROGRESS: "ask the gateway again",
     VerdictKind.UNREADABLE: "ask the gateway what the callback meant, and settle the payment",
@@ -27,8 +27,11 @@ _DOCTOR = Advice(
 def advise(
     found: History, verdicts: Sequence[Verdict], now: datetime, *, debezium_publishes: bool
 ) -> tuple[Advice, ...]:
-    """Return the commands that help, the most pressing first. None if only a person can act, or nothing is to do."""
-    # What is published is sent again only if nothing else is known: not if the money was paid back or came too late.
+    """Return the commands that help, the most pressing first.
+
+    Return none if only a person can act, or nothing is to do.
+    """
+    # A published event is sent again only if nothing speaks against it: not if the money was refunded or came too late.
     pressing = [each for number, each in enumerate(verdicts) if number == 0 or each.kind is not VerdictKind.PUBLISHED]
     advice = [each for verdict in pressing for each in _of(verdict, found, now, debezium_publishes=debezium_publishes)]
     return tuple({each.command: each for each in reversed(advice)}.values())[::-1]
@@ -43,7 +46,7 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
         case kind if kind in _ASK and payment is not None:
             yield from _ask(payment, _ASK[kind], now)
         case VerdictKind.NOT_APPLIED if receipt is not None:
-            why = "settle the payment with the callback that was kept"
+            why = "settle the payment with the stored callback"
             yield Advice(("process-webhook",), why, options=("--receipt", receipt.id))
         case VerdictKind.DEAD | VerdictKind.BLOCKED if event is not None:
             yield from _of_dead(dead_until(event, found.events), event)
@@ -72,7 +75,10 @@ def _ask(payment: PaymentRow, why: str, now: datetime) -> Iterator[Advice]:
 
 
 def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
-    """Debezium sends what is inserted and nothing that is requeued, and payctl's publisher refuses to run."""
+    """Return the advice under Debezium.
+
+    It sends inserted events but no requeued ones, and payctl's publisher refuses to run.
+    """
     match verdict.kind:
         case VerdictKind.WAITING | VerdictKind.RETRYING | VerdictKind.BEHIND | VerdictKind.OVERDUE:
             yield Advice(("cdc", "mark"), "Debezium publishes this outbox; this marks the events that it has sent")
@@ -82,15 +88,15 @@ def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
 
 
 def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:
-    """Return how to deal with dead events, up to the one that has to be sent."""
+    """Return the advice about dead events, up to the event that has to be sent."""
     replayable = [each.id for each in dead if not each.superseded and remedy_for(each) is None]
     if replayable:
-        yield Advice(("replay",), "requeue what is dead after its cause was removed", tuple(replayable))
+        yield Advice(("replay",), "requeue the dead events after you removed the cause", tuple(replayable))
     passed = [each for each in dead if each.id not in {*replayable, last.id}]
     if passed:
         superseded = any(each.superseded for each in passed)
-        why = "never replay it: the customer would lose the tickets" if superseded else "a replay would die again"
-        release = f"let the payment's later events pass the dead one; {why}"
+        why = "never replay it: the customer would lose the tickets" if superseded else "a replay would fail again"
+        release = f"send the payment's later events before the dead one; {why}"
         yield Advice(("publish-outbox",), release, options=("--on-dead", "release"))
 
 

@@ -1,4 +1,4 @@
-"""Judge the event of a payment: whether the order service was told, and if not, what stands in the way."""
+"""Check a payment's event: whether the order service got it, and if not, what prevents that."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REPLAY = "replay"
 
 
 def judge_delivery(found: History, records: Records, now: datetime, retention: timedelta | None) -> Verdict:
-    """Return how the event stands that reports the payment's state, or the last event if there is no payment."""
+    """Return the state of the event that reports the payment's status. Without a payment, use the last event."""
     payment = found.payment
     event = _deciding(found.events, payment)
     if event is None:
@@ -34,12 +34,12 @@ def judge_delivery(found: History, records: Records, now: datetime, retention: t
 
 
 def dead_until(event: EventRow, events: Sequence[EventRow]) -> list[EventRow]:
-    """Return the dead events up to this one. They must be dealt with before it can be sent."""
+    """Return the dead events up to this one. They must be resolved before it can be sent."""
     return [each for each in events[: events.index(event) + 1] if each.state == "dead"]
 
 
 def remedy_for(event: EventRow) -> DeliveryRemedy | None:
-    """Return what must be done before a dead event is replayed, or None if a replay may help."""
+    """Return what to fix before a dead event is replayed, or None if a replay may help at once."""
     return remedy_of(event.last_error, event.event_type, event.payload_bytes)
 
 

@@ -1,4 +1,4 @@
-"""Find an order by what a person has of it."""
+"""Find an order by any of its names: an id, an order code or the code's last characters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ticketbottle_payctl.store.payments.history import History
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History:
-    """Return what is known under a name: an id, an order code, or the last characters of one in any case.
+    """Return the history of a name: an id, an order code, or a code's last characters in any case.
 
     Raises:
         NotFoundError: nothing has this name.
@@ -23,7 +23,7 @@ def find(connection: Connection, name: str, max_retries: int) -> History:
 def _ending_in(connection: Connection, name: str, max_retries: int) -> History:
     near = history.orders_ending_in(connection, name)
     if not near:
-        message = "no payment, event or callback has this id, and no order code is this or ends in it"
+        message = "no payment, event or callback has this id, and no order code equals it or ends in it"
         hint = "`payctl list payments` and `payctl list outbox` show ids and order codes"
         raise NotFoundError(message, hint=hint)
     found = history.find(connection, near[0].payment_id, max_retries) if len(near) == 1 else None

@@ -1,4 +1,4 @@
-"""The values of ``payctl show``: the verdict, the steps and the advice. Nothing is decided or drawn here."""
+"""Types for ``payctl show``: the verdict, the steps and the advice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, Rec
 
 
 class Mark(StrEnum):
-    """How an order stands: nothing is open, something is on its way, or somebody must act."""
+    """The state of an order: nothing is open, something is in progress, or a person must act."""
 
     GOOD = "good"
     OPEN = "open"
@@ -23,7 +23,7 @@ class Mark(StrEnum):
 
 
 class VerdictKind(StrEnum):
-    """How an order stands, in one word."""
+    """The state of an order, in one word."""
 
     NOT_PAID = "not_paid"
     NO_CALLBACK = "no_callback"
@@ -73,7 +73,7 @@ class Remedy(StrEnum):
 
 
 class SettledBy(StrEnum):
-    """Who told payctl the result of a payment."""
+    """The source of a payment's result: who reported it to payctl."""
 
     CALLBACK = "callback"
     RECONCILE = "reconcile"
@@ -89,7 +89,7 @@ class Step(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """A command to type next, and the reason. ``changes`` says that the guard of the profile applies to it."""
+    """A command to type next, and the reason. ``changes`` is true if the profile's guard applies to it."""
 
     verb: tuple[str, ...]
     why: str
@@ -99,18 +99,19 @@ class Advice(NamedTuple):
 
     @property
     def command(self) -> str:
-        """The command without what a profile's guard asks for."""
+        """The command without the options that a profile's guard needs."""
         return command_line(self.verb, self.operands, self.options)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How an order stands, and the facts that say so.
+    """The state of an order, and the evidence.
 
-    ``ticket_is_due`` says that the customer paid, or may have paid. ``at`` is when the deciding thing happened.
-    ``paid`` is what a genuine callback or the gateway's answer says was paid, in whole units. ``tries`` counts failed
-    tries of ``event``, or of ``blocked_by``, the earlier event of the payment that it waits for; ``due`` is the next
-    one. ``replays`` counts how often an operator requeued the event.
+    ``ticket_is_due`` is true if the customer paid or may have paid. ``at`` is the time of the deciding event. ``paid``
+    is the amount that a genuine callback or the gateway's answer reports, in whole units. ``blocked_by`` is the earlier
+    event of the payment that ``event`` waits for. ``tries`` counts the failed tries of ``blocked_by`` if it is set,
+    otherwise of ``event``. ``due`` is the time of that event's next try. ``replays`` counts how often an operator
+    requeued the event.
     """
 
     kind: VerdictKind
@@ -135,10 +136,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What is known of a payment, oldest first, and what that means. ``warnings`` name what could not be read.
+    """The history of a payment, oldest step first, and its verdict. ``warnings`` name what could not be read.
 
-    ``verdict`` is the most pressing finding; ``also`` has the others. ``paid`` is what the latest success says was
-    paid, in whole units.
+    ``verdict`` is the most pressing finding; ``also`` has the others. ``paid`` is the amount of the latest success, in
+    whole units.
     """
 
     payment: PaymentRow | None

@@ -1,4 +1,4 @@
-"""Judge the money of a payment: what was paid against what was asked, and by which callback."""
+"""Check the money of a payment: compare the paid amount with the requested one, and find the callback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.payments.history import PaymentRow, ReceiptRow
 
 _LONG_UNPAID = timedelta(minutes=20)
-"""A gateway's page to pay on is open for 15 minutes. ``payctl reconcile payments`` asks after the same time."""
+"""A gateway's payment page is open for 15 minutes. ``payctl reconcile payments`` asks after the same time."""
 
 _SETTLED = {"settled", "already_settled"}
 _REFUSED = {
@@ -42,7 +42,7 @@ _REMEDIES = {
 
 
 def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Verdict:
-    """Return why a PENDING payment is not settled: the last callback that says so, or that none came."""
+    """Return why a PENDING payment is not settled: because of its last callback, or because none came."""
     told = list(_told(payment, receipts))
     final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
     if told:
@@ -64,7 +64,7 @@ def judge_given_up(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Itera
 
 
 def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return what a person must know about the money of a COMPLETED payment."""
+    """Return the findings about the money of a COMPLETED payment that a person must know."""
     completed = payment.completed_at
     successes = [each for each in receipts if each.outcome == "COMPLETED" and each.result in _SETTLED]
     numbers = {each.payment_number for each in successes if each.payment_number}
@@ -95,7 +95,7 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
 
 
 def judge_stray(receipts: Sequence[ReceiptRow]) -> Verdict:
-    """Return what a callback means that belongs to no payment in this database."""
+    """Return the finding about a callback without a payment in this database."""
     receipt = receipts[-1]
     if receipt.result == "test_ping":
         return _of(VerdictKind.TEST_PING, Mark.GOOD, receipt)
@@ -107,14 +107,14 @@ def judge_stray(receipts: Sequence[ReceiptRow]) -> Verdict:
 
 
 def paid_and_by(receipts: Sequence[ReceiptRow]) -> tuple[int | None, SettledBy | None]:
-    """Return what the latest success says was paid, and who reported the result that settled the payment."""
+    """Return the amount of the latest success, and the source of the result that settled the payment."""
     paid = [each.amount for each in receipts if each.outcome == "COMPLETED" and each.amount is not None]
     settled = [each for each in receipts if each.result == "settled"]
     return (paid[-1] if paid else None), (source_of(settled[-1]) if settled else None)
 
 
 def can_be_asked(payment: PaymentRow, now: datetime) -> bool:
-    """Return whether the payment's gateway has a status query and still knows the payment."""
+    """Return whether the payment's gateway has a status query and the payment is recent enough for it."""
     query = QUERIES.get("".join(letter for letter in payment.provider.lower() if letter.isalnum()))
     return query is not None and (query.within is None or now - payment.created_at < query.within)
 
@@ -125,7 +125,7 @@ def _told(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdi
         if kind is None or (kind is VerdictKind.NOT_APPLIED and receipt.outcome != "COMPLETED" and payment.failed_at):
             continue
         if kind is VerdictKind.WRONG_AMOUNT and receipt.amount == payment.amount:
-            kind = VerdictKind.NOT_APPLIED  # the payment's amount was corrected since
+            kind = VerdictKind.NOT_APPLIED  # the payment's amount was corrected later
         yield _of(kind, Mark.OPEN if kind is VerdictKind.IN_PROGRESS else Mark.BAD, receipt)
 
 

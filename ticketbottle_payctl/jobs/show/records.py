@@ -15,7 +15,7 @@ from ticketbottle_payctl.errors import BrokerUnavailableError, ConfigError
 from ticketbottle_payctl.jobs.show.model import Step
 from ticketbottle_payctl.store.payments.history import EventRow, History, Replayed
 
-# Clocks differ. The mark of a batch is older than its last message by the time that the batch took.
+# Clocks differ. A batch's rows get one publishing time, which can be before the batch's last message.
 _EARLIER, _LATER = timedelta(minutes=1), timedelta(minutes=10)
 _PATIENCE = timedelta(seconds=10)
 _READERS_PATIENCE = timedelta(seconds=2)
@@ -23,10 +23,10 @@ _READERS_PATIENCE = timedelta(seconds=2)
 
 @dataclass(slots=True)
 class Records:
-    """The records that were found, as steps, the latest of each event, and the events whose search found none.
+    """The records that were found (as steps), the latest record of each event, and the events without a record.
 
-    An event in neither was not looked for, or not to the end. ``warnings`` say so. ``readers`` has the consumer groups
-    of the partition of an event's latest record, if the brokers say so.
+    An event in neither was not searched for to the end; then ``warnings`` has the reason. ``readers`` has the consumer
+    groups of the partition of an event's latest record, if the brokers say so.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Records:
 
 
 def find_all(found: History, kafka: Mapping[str, str | int | bool]) -> Records:
-    """Search the topics for each published event, for at most ten seconds in all. An absent broker is a warning."""
+    """Search the topics for each published event, for at most ten seconds. An unavailable broker is a warning."""
     result = Records()
     for event in found.events:
         if event.state != "published" or event.event_type not in TOPICS:
@@ -45,9 +45,9 @@ def find_all(found: History, kafka: Mapping[str, str | int | bool]) -> Records:
         try:
             searches = list(_searched(event, _stretches(event, found.replays), kafka))
         except (BrokerUnavailableError, ConfigError) as error:
-            result.warnings.append(f"{error.message}: the topics were not looked at")
+            result.warnings.append(f"{error.message}: the topics were not searched")
             return result
-        # If the brokers know nothing of a stretch, they answer with the topic's end. So a copy may be found twice.
+        # If the brokers have no record in a time range, they return the topic's end. So a copy may be found twice.
         records = {(each.partition, each.offset): each for search in searches for each in search.records}
         result.steps += _found(records.values(), event)
         if records:
@@ -65,7 +65,7 @@ def find_all(found: History, kafka: Mapping[str, str | int | bool]) -> Records:
 def _searched(
     event: EventRow, stretches: Sequence[tuple[datetime, datetime]], kafka: Mapping[str, str | int | bool]
 ) -> Iterator[Search]:
-    """Search the stretches of time, the latest first, all of them within one time limit."""
+    """Search the time ranges, the latest first, all within one time limit."""
     deadline = time.monotonic() + _PATIENCE.total_seconds()
     for since, until in reversed(stretches):
         left = timedelta(seconds=deadline - time.monotonic())
@@ -77,9 +77,9 @@ def _searched(
 
 
 def _stretches(event: EventRow, replays: Sequence[Replayed]) -> list[tuple[datetime, datetime]]:
-    """Return where copies may be: around each publishing before a replay, and from the first replay to the last one.
+    """Return the time ranges to search: around each publishing before a replay, and from the first replay to the last.
 
-    The stretches are in order. Stretches that touch are one, so that no copy is found twice.
+    The ranges are in order. Ranges that touch are merged, so that no copy is found twice.
     """
     own = [each for each in replays if each.event_id == event.id]
     last = event.published_at or event.created_at
@@ -106,4 +106,4 @@ def _not_found(searches: Sequence[Search], event: EventRow) -> str:
     where = f"{TOPICS[event.event_type]}, partition {searches[0].partition}"
     if not all(search.complete for search in searches):
         return f"event {event.id} was not found in {where} within {_PATIENCE.seconds} seconds of reading"
-    return f"event {event.id} is not in {where} around its publishing: never sent, or past the topic's retention"
+    return f"event {event.id} is not in {where} around its publishing: never sent, or deleted by retention"

@@ -1,4 +1,4 @@
-"""The steps of a payment's history: callbacks, rows, events and what operators did to them."""
+"""Build the steps of a payment's history: callbacks, rows, events and the operators' actions on them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ticketbottle_payctl.store.payments.history import History, ReceiptRow
 
 
 def source_of(receipt: ReceiptRow) -> SettledBy:
-    """Return whether a receipt keeps a callback or the answer to a status query."""
+    """Return whether a receipt contains a callback or the answer to a status query."""
     return SettledBy.RECONCILE if receipt.method == STATUS_QUERY else SettledBy.CALLBACK
 
 
 def steps_of(found: History) -> Iterator[Step]:
-    """Return what happened, in no order."""
+    """Return the steps of a history, in no order."""
     payment = found.payment
     if payment:
         facts = {"status": "PENDING", "amount": payment.amount, "currency": payment.currency}

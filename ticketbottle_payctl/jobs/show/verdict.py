@@ -1,4 +1,4 @@
-"""Put the findings about an order in the order of their urgency. The first one is the verdict."""
+"""Sort the findings about an order by urgency. The first one is the verdict."""
 
 from __future__ import annotations
 

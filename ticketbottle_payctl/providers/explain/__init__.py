@@ -1,4 +1,4 @@
-"""Explain why a signature is not valid: find the change after which it would be.
+"""Explain why a signature is not valid: find the change that would make it valid.
 
 The reader is a person who holds the keys. The explanation names the variant that matches and shows the signed text with
 personal data masked. It contains no key and no MAC, so it may be pasted into a ticket.
@@ -25,7 +25,7 @@ NO_VARIANT = Hint(
     "no known variant matches: the content was changed, or the key is wrong",
 )
 NOT_READABLE = Hint(
-    "malformed", "the content cannot be read, so the signed text is not known: is it complete and unchanged?"
+    "malformed", "the content cannot be read, so the signed text is unknown: is the content complete and unchanged?"
 )
 _SIGNED_BUT_UNCLEAR = Hint("malformed", "the signature is valid, so the content is the problem and not the key")
 _OTHER_MERCHANT = Hint("other_merchant", "the signature is valid: is this the callback of another profile?")
@@ -45,7 +45,7 @@ def explain(
     *,
     others: Mapping[str, tuple[Secret, ...]] = _NO_OTHERS,
 ) -> Explanation:
-    """Explain why ``gateway.verify`` refuses the request. For a genuine callback, return only the signed text.
+    """Explain why ``gateway.verify`` rejects the request. For a genuine callback, return only the signed text.
 
     ``others`` are more keys to try, by the label that the hint shows. No two hints have the same code. Never raises.
     """
@@ -58,7 +58,7 @@ def explain(
 
 
 def _one_each(hints: Iterable[Hint]) -> tuple[Hint, ...]:
-    """Return the first hint of each code. Later ones repeat it for another key or another spelling."""
+    """Return the first hint with each code. Later ones repeat it for another key or another spelling."""
     found: dict[str, Hint] = {}
     for hint in hints:
         found.setdefault(hint.code, hint)
@@ -87,7 +87,7 @@ def _hints(  # noqa: PLR0913, PLR0917 - everything that is known
         return [Hint("not_configured", f"payctl cannot verify anything without {', '.join(missing)}")]
     if verdict.reason is RejectReason.OTHER_MERCHANT:
         return [_OTHER_MERCHANT]
-    # A change on the way explains everything that it broke, so the signed text and the keys are not searched as well.
+    # A change in transit already explains the failure, so the signed texts and the keys are not searched as well.
     return (
         list(_on_the_way(gateway, request, credentials))
         or (list(search(reading, gateway, credentials, others)) if reading else [])

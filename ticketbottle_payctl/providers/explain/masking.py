@@ -12,7 +12,7 @@ _DECODER = json.JSONDecoder()
 
 
 def masked_pairs(pairs: Iterable[tuple[str, str]], shown: Collection[str]) -> str:
-    """Return ``name=value`` pairs joined by ``&``. An empty value is shown, because that is often the mistake."""
+    """Return ``name=value`` pairs joined by ``&``. An empty value is shown, because it is often the mistake."""
     return "&".join(f"{name}={value if name in shown or not value else MASK}" for name, value in pairs)
 
 

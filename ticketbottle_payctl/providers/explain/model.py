@@ -1,4 +1,4 @@
-"""The parts of an explanation. What :class:`Explanation` and its hints contain can be shown: no key, no valid MAC."""
+"""Types for an explanation. They contain no key and no valid MAC, so they can be shown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A text that a sender with a common mistake would have signed, or that a proxy makes of the right one."""
+    """A text that a sender with a common mistake would have signed, or a proxy's change of the right text."""
 
     hint: Hint
     text: bytes = field(repr=False)
@@ -37,7 +37,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Another key together with another text, for a gateway that has a key in its signed text."""
+    """Another key with its own text, for a gateway whose signed text contains a key."""
 
     hint: Hint
     key: bytes = field(repr=False)
@@ -46,7 +46,7 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A request as its gateway signs it: the text, the key's name, the signature that arrived, and the variants."""
+    """The signed parts of a request: the text, the key's name, the received signature, and the variants."""
 
     algorithm: Algorithm
     key_name: str
@@ -56,7 +56,7 @@ class Reading:
     variants: tuple[Variant, ...] = field(repr=False)
     signers: tuple[Signer, ...] = field(default=(), repr=False)
     older_texts: tuple[bytes, ...] = field(default=(), repr=False)
-    """The texts that older versions of the protocol signed with other algorithms."""
+    """The texts that older versions of the protocol would have signed, with other algorithms."""
 
 
 def variant(code: str, text: str, signed: str) -> Variant:

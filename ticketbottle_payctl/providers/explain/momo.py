@@ -1,4 +1,4 @@
-"""MoMo: the access key is signed but not sent, the order is fixed, nothing is encoded, and empty values are kept."""
+"""Explain MoMo signatures. The signed text includes the access key, which is not sent. Its order is fixed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read(request: Request, credentials: Credentials) -> Reading:
 
 
 def _signers(body: dict[str, object], credentials: Credentials) -> Iterator[Signer]:
-    """Yield each other use of the three values: they look alike, and MoMo shows them next to each other."""
+    """Yield each other assignment of the three values. They look alike, and MoMo shows them next to each other."""
     for access, secret in permutations(_VARIABLES, 2):
         text = f"would match with {_VARIABLES[access]} as access key and {_VARIABLES[secret]} as secret key"
         if (secret, access) == _RIGHT:
@@ -61,13 +61,13 @@ def _signers(body: dict[str, object], credentials: Credentials) -> Iterator[Sign
         if access != "access_key":  # search() tries the other keys with the right access key
             hint = Hint("keys_swapped", text)
             yield from _pairs(body, hint, mac.texts(credentials, access), mac.texts(credentials, secret))
-    # If only one of the two has something around it, a variant or search() finds it.
+    # If only one of the two has extra characters around it, a variant or search() finds it.
     text = "would match if MOMO_ACCESS_KEY and MOMO_SECRET_KEY had no white space or quotes around them"
     yield from _pairs(body, Hint("key_spaces", text), *(_trimmed(mac.texts(credentials, name)) for name in _RIGHT))
 
 
 def _trimmed(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the values that have something around them, without it."""
+    """Return the values that have white space or quotes around them, stripped."""
     return tuple(trimmed for value in values if (trimmed := value.strip().strip("\"'")) not in {value, ""})
 
 

@@ -1,4 +1,4 @@
-"""PayOS: implementations differ in the rules for null, for the order of names and for numbers."""
+"""Explain PayOS signatures. Implementations differ in the rules for null, the order of names, and numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Try the variants of a signature that is not valid: another key, another text, another spelling of the MAC."""
+"""Search for a variant that makes a signature valid: another key, another text, another spelling of the MAC."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _other_texts(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
 
 
 def _older_algorithms(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
-    """Yield a hint if VNPay's terminal signs as before version 2.1.0. payctl accepts none of these signatures."""
+    """Yield a hint if VNPay's terminal signs with a version before 2.1.0. payctl never accepts such a signature."""
     advice = "payctl accepts only version 2.1.0 (HMAC-SHA512): ask VNPAY to change the terminal"
     texts = reading.older_texts
     if any([mac.matches("sha256", keys, reading.presented, text) for text in texts]):  # noqa: C419 - every one is tried

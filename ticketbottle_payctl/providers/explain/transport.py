@@ -1,4 +1,4 @@
-"""Undo what proxies and tools do to a request: encodings added or lost, line ends, byte order marks."""
+"""Undo changes that proxies and tools make to a request: to its encoding, line ends or byte order mark."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOM = "\ufeff"
 
 
 def requests_before(request: Request) -> Iterator[tuple[Hint, Request]]:
-    """Yield each request that this one may have been before a change on the way, with a hint about the change."""
+    """Yield each original that this request may have been before a change in transit, with a hint about the change."""
     for code, text, undo in _BODY:
         body = _undone(undo, request.body)
         if body is not None:
@@ -29,7 +29,7 @@ def requests_before(request: Request) -> Iterator[tuple[Hint, Request]]:
 
 
 def texts_before(text: str) -> Iterator[tuple[Hint, str]]:
-    """Yield each text that this signed text may have been before a change on the way, with a hint about the change."""
+    """Yield each original that this signed text may have been before a change in transit, with a hint."""
     for code, condition, near in (
         ("trailing_newline", "the signed text ended in a line break", f"{text}\n"),
         ("trailing_newline", "the signed text ended in a line break (CR LF)", f"{text}\r\n"),
@@ -58,7 +58,7 @@ def _from_base64(body: bytes) -> bytes:
 
 
 def _decoded_once(query: str) -> str:
-    # An escaped percent or plus sign shows a second encoding. Decoding anything else changes only the spelling.
+    # An escaped percent or plus sign shows a second encoding. Decoding other characters changes only the spelling.
     return unquote(query) if "%25" in query or "%2B" in query else query
 
 
@@ -68,7 +68,7 @@ _BODY: tuple[tuple[str, str, Callable[[bytes], bytes]], ...] = (
     ("base64", "the body were decoded from base64", _from_base64),
     ("base64", "the body were decoded from base64 twice", lambda body: _from_base64(_from_base64(body))),
     ("json_in_json", "the body were not wrapped in quotes as a JSON text", lambda body: json.loads(body).encode()),
-    ("latin_1", "the body had not been read as Latin-1 on the way", lambda body: body.decode().encode("cp1252")),
+    ("latin_1", "the body had not been decoded as Latin-1 in transit", lambda body: body.decode().encode("cp1252")),
     (
         "unicode_form",
         "the letters were composed (Unicode NFC)",

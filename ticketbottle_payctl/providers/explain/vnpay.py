@@ -1,4 +1,4 @@
-"""VNPay: implementations differ in the parameters that they sign and in the encoding of the values."""
+"""Explain VNPay signatures. Implementations differ in the signed parameters and in the encoding of the values."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def read(request: Request, _: Credentials) -> Reading:
 
 
 def _older_texts(parameters: list[Parameter], signed: list[Parameter]) -> tuple[bytes, ...]:
-    """Return the texts that versions before 2.1.0 may have signed. VNPAY's samples of that time sign decoded values."""
+    """Return the texts that versions before 2.1.0 may have signed. VNPAY's old samples sign decoded values."""
     with_empty = [one for one in parameters if one.name not in vnpay.UNSIGNED]
     texts = [
         _join([(one.name, one.value) for one in chosen], encode)
@@ -74,7 +74,7 @@ def _variants(query: str, parameters: list[Parameter], signed: list[Parameter]) 
         variant("percent_20", "a space were signed as %20; VNPay signs +", _join(pairs, _percent_20)),
         variant("php_encoding", "* were signed as %2A, as PHP's urlencode writes it", _join(pairs, quote_plus)),
         variant(
-            "node_encoding", "! ' ( ) * ~ were signed bare, as encodeURIComponent leaves them", _join(pairs, _node)
+            "node_encoding", "! ' ( ) * ~ were signed unencoded, as encodeURIComponent leaves them", _join(pairs, _node)
         ),
         variant("foreign_signed", "parameters other than vnp_ ones were signed", _join(with_foreign)),
         variant("hash_type_signed", "vnp_SecureHashType were signed; VNPay leaves it out", _join(with_type)),

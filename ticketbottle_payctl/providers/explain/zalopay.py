@@ -1,4 +1,4 @@
-"""ZaloPay: the mac is over the characters of ``data``. Most mistakes come from code that parses and prints it again."""
+"""Explain ZaloPay signatures. The mac covers the characters of ``data``, so code must not parse and print it again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOWN = frozenset(
 )
 """The fields that may be shown. None of them names a person or an account."""
 
-_OBJECT = "data were still the JSON text that ZaloPay sent; it arrived as an object, so code on the way parsed it"
+_OBJECT = "data were still the JSON text that ZaloPay sent; it arrived as an object, so code in between parsed it"
 
 
 def read(request: Request, _: Credentials) -> Reading:

@@ -1,4 +1,4 @@
-"""MoMo v2's transaction query, signed with the secret key. MoMo documents no signature of the answer.
+"""Build MoMo v2's transaction query and read the answer. MoMo documents a signature only for the query.
 
 Source: developers.momo.vn v3, "Check transaction status" and "Result codes". The codes 10 to 47 are about the query. A
 paid order that was refunded later still has the code 0, and the answer lists the refund.
@@ -49,18 +49,18 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read an answer. It must name the order and the request id of the query."""
+    """Read an answer. It must contain the order and the request id of the query."""
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields
     code = number(fields.get("resultCode"))
     if code is None:
-        return Inconclusive(NoVerdict.MALFORMED, "resultCode is missing or no number")
+        return Inconclusive(NoVerdict.MALFORMED, "resultCode is missing or not a number")
     if code in _ABOUT_THE_QUESTION:
         return Inconclusive(_ABOUT_THE_QUESTION[code], f"resultCode {code}")
     same = fields.get("orderId") == asked.reference and fields.get("requestId") == asked.request_id
     if not same or fields.get("partnerCode") not in mac.texts(credentials, "partner_code"):
-        return Inconclusive(NoVerdict.OTHER_PAYMENT, "orderId, requestId or partnerCode is not what was asked with")
+        return Inconclusive(NoVerdict.OTHER_PAYMENT, "orderId, requestId or partnerCode differs from the query's")
     try:
         return _read(fields, asked, code)
     except MalformedError as error:

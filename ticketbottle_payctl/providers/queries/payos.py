@@ -1,4 +1,4 @@
-"""PayOS's payment link, and its answer to a new webhook address. Its own library asks (``payos_sdk``), this file reads.
+"""Read PayOS's answer about a payment link. PayOS's own library sends the query (``payos_sdk``).
 
 The ``data`` of a payment link is signed as a webhook's is. Source: payos.vn/docs, "Lấy thông tin link thanh toán". The
 states come from the official payos-lib-python. PayOS has no host for tests.
@@ -31,7 +31,7 @@ _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED"
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
     """Read an answer.
 
-    Only the code is believed before the signature over ``data`` holds. The amount is what was paid.
+    Before the signature over ``data`` is verified, only the code is used. The amount is the paid amount.
     """
     envelope = read_json(response)
     if isinstance(envelope, Inconclusive):
@@ -53,7 +53,7 @@ def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials)
 
 def _read(data: dict[str, object], asked: StatusRequest) -> Answer:
     if data.get("id") != asked.reference:
-        return Inconclusive(NoVerdict.OTHER_PAYMENT, "id is not the payment link that was asked for")
+        return Inconclusive(NoVerdict.OTHER_PAYMENT, "id is not the requested payment link")
     status, paid = data.get("status"), number(data.get("amountPaid"))
     if status == "PAID":
         return verdict(NAME, asked, Outcome.COMPLETED, paid, asked.reference)

@@ -1,7 +1,7 @@
-"""What PayOS answers when a webhook's address is entered. The answer is not signed.
+"""Read PayOS's answer to the registration of a webhook URL. The answer is not signed.
 
 Source: payos.vn/docs, "Kiểm tra và thêm hoặc cập nhật Webhook url", and the official payos-lib-python. PayOS calls the
-address with a signed test callback, and enters it if that is answered with a 2xx within ten seconds.
+URL with a signed test callback, and registers it if the reply is a 2xx within ten seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SUCCESS = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What PayOS decided. ``code`` is its own, or ``HTTP 401``. ``said`` is its words, redacted and cut."""
+    """PayOS's decision. ``code`` is its own code, or ``HTTP 401``. ``said`` is its text, redacted and shortened."""
 
     entered: bool
     code: str
@@ -31,10 +31,10 @@ class Registration:
 
 
 def read(response: HttpResponse, url: str) -> Registration:
-    """Read the answer to a request to enter ``url``.
+    """Read the answer to the registration of ``url``.
 
     Raises:
-        UnavailableError: PayOS is busy, or its answer is not understood. It may have entered the address.
+        UnavailableError: PayOS is busy, or its answer is not understood. It may have registered the URL.
     """
     if response.status in _BUSY or response.status >= _REFUSED.stop:
         message = f"PayOS is busy: it answered HTTP {response.status}"
@@ -50,10 +50,10 @@ def read(response: HttpResponse, url: str) -> Registration:
         return Registration(entered=False, code=f"HTTP {response.status}", said=_words(envelope.get("desc")))
     if response.status not in _SUCCESS or code != DONE:
         message = f"PayOS's answer is not understood: HTTP {response.status} without a code"
-        raise UnavailableError(message, hint="check PAYCTL_PAYOS_URL if it is set, and look into PayOS's portal")
+        raise UnavailableError(message, hint="check PAYCTL_PAYOS_URL if it is set, and look in PayOS's portal")
     entered = data.get("webhookUrl") if isinstance(data, dict) else None
     if entered not in (None, url):
-        return Registration(entered=False, code=DONE, said="PayOS names another address than the one that was sent")
+        return Registration(entered=False, code=DONE, said="PayOS returned another URL than the one that was sent")
     return Registration(entered=True, code=DONE)
 
 

@@ -1,4 +1,4 @@
-"""The values of a status query: what the question needs and what the answer can mean. Nothing is sent here."""
+"""Types for a status query and its answer. Nothing is sent here."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Inconclusive:
 
 @dataclass(frozen=True, slots=True)
 class StatusRequest:
-    """The payment that a gateway is asked about.
+    """A payment to ask a gateway about.
 
-    ``reference`` is the value that the payment was created with. ``at`` is now and ``created_at`` the payment's
-    instant, both UTC. ``request_id`` is new for every query, because a repeated one is refused.
+    ``reference`` is the value that the payment was created with. ``at`` is the present instant and ``created_at`` the
+    payment's creation, both UTC. ``request_id`` is new for every query, because a repeated one is refused.
     """
 
     reference: str
@@ -85,7 +85,7 @@ def post(url: str, fields: Mapping[str, object]) -> HttpRequest:
 
 
 def read_json(response: HttpResponse) -> dict[str, object] | Inconclusive:
-    """Return the JSON object of an answer with status 200, or the reason why it has none."""
+    """Return the JSON object of an answer with status 200, or the reason why there is none."""
     if response.status in {408, 425, 429} or response.status >= 500:  # noqa: PLR2004 - HTTP's "later" statuses
         return Inconclusive(NoVerdict.BUSY, f"HTTP {response.status}")
     if response.status != HTTP_OK:
@@ -99,7 +99,10 @@ def read_json(response: HttpResponse) -> dict[str, object] | Inconclusive:
 def verdict(
     gateway: str, asked: StatusRequest, outcome: Outcome, amount: int | None, transaction_id: str | None = None
 ) -> Callback:
-    """Return the callback that the answer stands for. If no money came and no amount is given, it is the payment's."""
+    """Return the callback that equals the answer.
+
+    If no money came and the answer has no amount, use the payment's amount.
+    """
     if outcome is not Outcome.COMPLETED and not amount:
         amount = asked.amount
     return Callback(
@@ -113,7 +116,7 @@ def verdict(
 
 
 def number(value: object) -> int | None:
-    """Return a number, also from the same digits as text."""
+    """Return a number, or the number in a text of digits."""
     return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
 
 

@@ -1,8 +1,8 @@
-"""VNPay's querydr: the query and its answer are hashed with the hash secret, each in a fixed order.
+"""Build VNPay's querydr and read its answer. Both are hashed with the hash secret, each in a fixed order.
 
 Source: sandbox.vnpayment.vn/apis/docs, "Truy vấn kết quả thanh toán (querydr)". VNPay tells the merchant the
-production host. The query wants the creation stamp that was sent for the payment. The payment service does not keep
-it, so payctl sends the row's ``"createdAt"`` in Vietnam's time instead.
+production host. The query needs the creation time that was sent for the payment. The payment service does not store it,
+so payctl sends the row's ``"createdAt"`` in Vietnam's time instead.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from ticketbottle_payctl.providers.queries.status_query import (
 
 NAME = "vnpay"
 ASKED = ("RequestId", "Version", "Command", "TmnCode", "TxnRef", "TransactionDate", "CreateDate", "IpAddr", "OrderInfo")
-"""The fields that are hashed of a query, joined by ``|``."""
+"""The fields of a query that are hashed, joined by ``|``."""
 
 ANSWERED = (
     "ResponseId", "Command", "ResponseCode", "Message", "TmnCode", "TxnRef", "Amount", "BankCode", "PayDate",
     "TransactionNo", "TransactionType", "TransactionStatus", "OrderInfo", "PromotionCode", "PromotionAmount",
 )  # fmt: skip
-"""The fields that are hashed of an answer. An absent field is empty."""
+"""The fields of an answer that are hashed. An absent field counts as empty."""
 
 _DONE, _NO_SUCH, _TOO_SOON = "00", "91", frozenset({"94", "99"})
 _PAYMENT = "01"
@@ -78,17 +78,17 @@ def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials)
     presented = mac.presented(fields.get("vnp_SecureHash")).lower()
     text = "|".join(_text(fields.get(f"vnp_{name}")) for name in ANSWERED)
     if not mac.matches("sha512", mac.keys(credentials, "hash_secret"), presented, text.encode()):
-        return Inconclusive(NoVerdict.SIGNATURE, "the hash was not made from the answer with the secret")
+        return Inconclusive(NoVerdict.SIGNATURE, "the hash does not match the answer with the secret")
     if fields.get("vnp_TxnRef") != asked.reference or fields.get("vnp_TmnCode") not in mac.texts(
         credentials, "tmn_code"
     ):
-        return Inconclusive(NoVerdict.OTHER_PAYMENT, "vnp_TxnRef or vnp_TmnCode is not what was asked for")
+        return Inconclusive(NoVerdict.OTHER_PAYMENT, "vnp_TxnRef or vnp_TmnCode differs from the query's")
     return _read(fields, asked)
 
 
 def _read(fields: dict[str, object], asked: StatusRequest) -> Answer:
     if fields.get("vnp_TransactionType") != _PAYMENT:
-        return Inconclusive(NoVerdict.REFUNDED, "the transaction is no payment but a refund")
+        return Inconclusive(NoVerdict.REFUNDED, "the transaction is a refund, not a payment")
     hundredths = number(fields.get("vnp_Amount"))
     amount = None if hundredths is None or hundredths % 100 else hundredths // 100
     status = fields.get("vnp_TransactionStatus")
@@ -103,7 +103,7 @@ def _read(fields: dict[str, object], asked: StatusRequest) -> Answer:
 
 
 def stamp(at: datetime) -> str:
-    """Return ``yyyyMMddHHmmss`` in Vietnam's time."""
+    """Return an instant as ``yyyyMMddHHmmss`` in Vietnam's time."""
     return at.astimezone(_VIETNAM).strftime("%Y%m%d%H%M%S")
 
 

@@ -1,10 +1,10 @@
-"""ZaloPay v2's order query, signed with key1. The answer is not signed, so only TLS proves it.
+"""Build ZaloPay v2's order query, signed with key1, and read the answer. It is not signed, so only TLS protects it.
 
 Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". ZaloPay knows an order for 48 hours after
-its creation. Later only the merchant portal answers.
+its creation. Later only the merchant portal shows it.
 
-The only end without money that an answer proves is expiry. A customer can pay again after a failed attempt. So return
-code 2 with a sub code that this query's page does not list settles nothing: FAILED would release paid tickets.
+An answer can prove only one end without money: expiry. After a failed attempt the customer can pay again. So return
+code 2 with an undocumented sub code settles nothing, because FAILED would release paid tickets.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAME = "zalopay"
 PAID, FAILED, UNPAID = 1, 2, 3
 EXPIRED = -54
 _PAYABLE = timedelta(hours=1)
-"""An order lives for 15 minutes. payctl calls an unpaid one ended only after this time."""
+"""An order expires after 15 minutes. payctl treats an unpaid order as ended only after this time."""
 
 _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
     -101: NoVerdict.NOT_FOUND,
@@ -52,7 +52,7 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, _: Credentials) -> Answer:
-    """Read an answer. 1 is paid. Expired is 2 with its sub code, or 3 for an old unpaid order."""
+    """Read an answer. Code 1 means paid. Expired is code 2 with its sub code, or code 3 for an old unpaid order."""
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields
@@ -85,7 +85,7 @@ def _code(sub: int | None) -> str:
 
 
 def _signed(value: object) -> int | None:
-    """Return a number that may be negative, also from text."""
+    """Return a number, or the number in a text. It may be negative."""
     if isinstance(value, str) and value.startswith("-"):
         found = number(value[1:])
         return None if found is None else -found

@@ -1,8 +1,8 @@
 """Show the whole path in a local environment, from signed callbacks to Kafka messages, and check every step.
 
-``world`` starts the servers, ``story`` says what the gateways send, ``play`` runs production's jobs, ``check`` compares
-the results, and ``backlog`` leaves events to repair. Only servers and senders are the demo's own; the jobs are those of
-production.
+``world`` starts the servers, ``story`` has the gateways' callbacks, ``play`` runs production's jobs, ``check`` compares
+the results, and ``backlog`` leaves events to repair. The demo has its own servers and senders, but runs the production
+jobs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compare results with expectations. Messages are compared with the database's text, not with payctl's."""
+"""Compare results with expectations. Messages are compared with the text in the database, not with payctl's."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_rows(connection: Connection) -> dict[str, OutboxRow]:
 
 
 def of_callback(scene: Scene, report: WebhookReport) -> Iterator[str]:
-    """Yield what is wrong with the decision about a callback, or with the text of its reply."""
+    """Yield each problem of the decision about a callback, or of its reply."""
     expected = scene.expected
     yield from _compare("outcome", report.outcome.value, expected.outcome.value)
     yield from _compare("reason", report.reason, expected.reason)
@@ -49,7 +49,7 @@ def of_callback(scene: Scene, report: WebhookReport) -> Iterator[str]:
 
 
 def of_event(row: OutboxRow | None, messages: Sequence[Received], correlation_id: str) -> Iterator[str]:
-    """Yield what is wrong with an event's messages. One is right, with key, headers and the exact payload."""
+    """Yield each problem of an event's messages. There must be exactly one, with the right key, headers and payload."""
     if row is None:
         yield "it is not in the outbox"
         return

@@ -1,4 +1,4 @@
-"""Play the story: each callback through production's job, then one run of production's publisher, then read."""
+"""Play the story: process each callback with the production job, run the publisher once, and read the topics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GLANCE: Final = 0.2
 
 
 def play(world: World, say: Say) -> DemoReport:
-    """Play the story once and report it. The report names what is not as it must be.
+    """Play the story once and report it. The report names each difference from the expected results.
 
     Raises:
         UnavailableError: the database or the given brokers cannot be reached.
@@ -52,7 +52,7 @@ def play(world: World, say: Say) -> DemoReport:
 
 
 def follow(world: World, stop: Event, show: Callable[[Arrival], None]) -> None:
-    """Show what else arrives in the topics, until ``stop`` is set."""
+    """Show the further messages in the topics, until ``stop`` is set."""
     while not stop.is_set():
         for message in world.reader.read(_GLANCE):
             show(Arrival(world.elapsed(), message))

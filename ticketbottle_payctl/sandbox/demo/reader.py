@@ -1,4 +1,4 @@
-"""Read what arrives in topics from now on. Records that are there already are skipped."""
+"""Read the records that arrive in topics from now on. Existing records are skipped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TopicReader:
         self._reader.start({place: (end, None) for place, end in self.ends().items()})
 
     def read(self, timeout: float) -> list[Received]:
-        """Return what arrived since the last call. Wait at most ``timeout`` seconds for the first record."""
+        """Return the records since the last call. Wait at most ``timeout`` seconds for the first record."""
         return self._reader.read(_BATCH, timeout)
 
     def ends(self) -> dict[Place, int]:

@@ -31,7 +31,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class MessageStep:
-    """The event that a callback wrote, and its messages that arrived. One message is right."""
+    """The event that a callback wrote, and its messages. There should be exactly one."""
 
     scene: Scene
     event_id: str

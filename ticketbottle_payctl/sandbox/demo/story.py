@@ -1,4 +1,4 @@
-"""Define what the gateways send in the demo, and what must result.
+"""Define the gateways' callbacks in the demo, and the expected results.
 
 Two of the callbacks were recorded from the gateways' own sandboxes. The others are signed here, with public test keys.
 """
@@ -18,7 +18,7 @@ from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, insert_p
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The expected result of a callback. ``status`` is the payment's at the end."""
+    """The expected result of a callback. ``status`` is the payment's status at the end."""
 
     outcome: WebhookOutcome
     answer: Answer
@@ -33,7 +33,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A callback: what it ``says``, what it really is (``about``), its bytes, and the expected result."""
+    """A callback: the result it reports (``says``), its real origin (``about``), its bytes, and the expected result."""
 
     payment: SandboxPayment
     says: str
@@ -94,18 +94,18 @@ def write_story(connection: Connection) -> list[Scene]:
             sample("momo-declined").request,
             CANCELLED,
         ),
-        Scene(recorded, "paid 7,200,000 VND", "the first one again: gateways repeat themselves", capture, DUPLICATE),
+        Scene(recorded, "paid 7,200,000 VND", "the first one again: gateways repeat callbacks", capture, DUPLICATE),
         Scene(
             forged,
             "paid 1,250,000 VND",
-            "a forgery: signed with somebody else's secret",
+            "a forgery: signed with another secret",
             callback(forged, Scenario.BAD_SIGNATURE),
             FORGED,
         ),
         Scene(
             mistaken,
             "paid 321,000 VND",
-            "genuine, but 1,000 VND more than was asked for",
+            "genuine, but 1,000 VND more than the order's amount",
             callback(mistaken, Scenario.WRONG_AMOUNT),
             WRONG_AMOUNT,
         ),

@@ -27,7 +27,7 @@ from ticketbottle_payctl.wiring import Services
 
 LIMITS: Final = Limits()
 Say = Callable[[str], None]
-"""Called with a few words about what the demo does now."""
+"""A function that is called with a short text about the demo's present step."""
 
 _PROBE_TIMEOUT: Final = 10.0
 
@@ -43,10 +43,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A database with payctl's schema, a broker with the three topics, and the services that production would make.
+    """A database with payctl's schema, a broker with the three topics, and the services as in production.
 
-    ``settings`` are the environment variables with which another process uses this world. They have the gateways'
-    public test keys and the password of this temporary database, but nothing secret of a broker that was given.
+    ``settings`` are the environment variables with which another process can use these servers. They contain the
+    gateways' public test keys and the password of this temporary database, but no secret of a given broker.
     ``own_broker`` is False if the brokers were given.
     """
 
@@ -121,7 +121,7 @@ def _create_missing_topics(services: Services) -> list[str]:
     try:
         create_topics(kafka.brokers, missing, client=client)
     except KafkaException as error:
-        message = f"Kafka at {kafka.brokers} did not make the topics {', '.join(missing)}: {error.args[0].str()}"
+        message = f"Kafka at {kafka.brokers} did not create the topics {', '.join(missing)}: {error.args[0].str()}"
         raise BrokerRefusedError(message, hint="create them, or unset KAFKA_BROKERS") from error
     return missing
 

@@ -1,7 +1,7 @@
-"""Every advisory lock that payctl takes: its namespace, and the SQL that takes it or looks for it.
+"""Define every advisory lock of payctl: its namespace, and the SQL that takes it or looks for it.
 
-All of them belong to a transaction. They pass through PgBouncer and RDS Proxy, and they end with their transaction,
-so a process that dies leaves nothing to clean up.
+Every lock belongs to a transaction and ends with it. So locks work behind PgBouncer and RDS Proxy, and a process that
+dies leaves no lock.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from enum import IntEnum
 
 MIGRATIONS = 7_262_001
-"""The lock that a schema upgrade holds. It is the only one with a single 64-bit number."""
+"""The lock of a schema upgrade. It is the only one with a single 64-bit number."""
 
 
 class Namespace(IntEnum):
-    """The first of a lock's two numbers. The second one says which shard or run the lock is for."""
+    """The first of a lock's two numbers. The second one is the shard or run that the lock is for."""
 
     SHARDS = 7_262_002
     RUNS = 7_262_004
@@ -25,7 +25,10 @@ def take(namespace: Namespace, key: int | str) -> str:
 
 
 def try_take(namespace: Namespace, key: int | str) -> str:
-    """Return the expression that takes a lock if it is free, and says whether it did. ``key`` may be SQL."""
+    """Return the expression that takes a lock if it is free. Its value is true if the lock was taken.
+
+    ``key`` may be SQL.
+    """
     return f"pg_try_advisory_xact_lock({namespace:d}, {key})"
 
 

@@ -1,6 +1,6 @@
-"""The driver's connection without a round trip for BEGIN, which is sent together with the first statement.
+"""Save the round trip for BEGIN: send it together with the first statement.
 
-The driver would send ``BEGIN`` alone and wait for the answer. Here the driver runs in autocommit and begins nothing.
+The driver would send ``BEGIN`` alone and wait for the answer. Here the driver runs in autocommit and sends no BEGIN.
 :mod:`ticketbottle_payctl.store.db.engine` puts ``BEGIN`` in front of the first statement, and this connection ends the
 transaction that the server reports as open.
 """
@@ -23,19 +23,19 @@ _SECRETS = ("password", "sslpassword")
 
 
 class Connection(connection):  # type: ignore[misc]  # the driver has no types
-    """The connection in SQLAlchemy's pool. No transaction is open until a statement says ``BEGIN``."""
+    """A connection in SQLAlchemy's pool. No transaction is open until a statement begins with ``BEGIN``."""
 
     def __init__(self, dsn: str, *arguments: Any, **settings: Any) -> None:  # noqa: ANN401 - the driver's own
         with redacted(parse_dsn(dsn)):
             try:
                 super().__init__(dsn, *arguments, **settings)
             except psycopg2.Error:
-                self.close()  # otherwise a server that we refused waits for an answer until the error is freed
+                self.close()  # otherwise a refused server waits for an answer until the error is freed
                 raise
         self.autocommit = True
 
     def commit(self) -> None:
-        """Commit the open transaction. A broken connection raises, because nothing says that the commit happened."""
+        """Commit the open transaction. A broken connection raises, because the commit may not have happened."""
         self._end("COMMIT")
 
     def rollback(self) -> None:
@@ -51,7 +51,7 @@ class Connection(connection):  # type: ignore[misc]  # the driver has no types
 
 @contextmanager
 def redacted(parameters: Mapping[str, str]) -> Iterator[None]:
-    """Blank the password in what libpq says while it connects, and every piece of it that has three characters."""
+    """Blank the password, and every part of it with three or more characters, in libpq's text about a connection."""
     try:
         yield
     except psycopg2.Error as error:

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: how they are made, how each transaction begins, and what an error means.
+"""Connect to PostgreSQL, begin transactions, and translate errors.
 
 ``BEGIN`` and the limits are sent in the message of each transaction's first statement (``set_config(..., true)``). They
 need no round trip and end with the transaction, so they work behind PgBouncer and RDS Proxy.
@@ -29,13 +29,13 @@ from ticketbottle_payctl.store.db.pool import READ_ONLY
 _LIMITS, _SCHEMA, _SETTINGS = "payctl_limits", "payctl_schema", "payctl_settings"
 _DEFAULTS = {"connect_timeout": "3", "tcp_user_timeout": "5000", "keepalives_idle": "30"}
 _VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME"}
-"""libpq's own variables. A default of ours does not override one that is set."""
+"""libpq's own variables. payctl's defaults do not override a variable that is set."""
 _FRESH = "payctl_fresh"
 _AUTHENTICATION = {"28P01", "28000"}
 _MISSING_OBJECT = {"3F000", "42P01", "42703", "42704"}
 _NO_PRIVILEGE = {"42501"}
 
-# While connecting, the driver has no error code, only the text of libpq or the server.
+# While connecting, the driver gives no error code, only the text of libpq or the server.
 _REFUSED = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in")
 _TLS = (
     *("root certificate file", "certificate verify failed", "does not match host name", "does not support SSL"),
@@ -54,8 +54,8 @@ _NO_SUCH = ('FATAL:  database "', 'FATAL:  role "')
 class Limits:
     """Time limits of one transaction: for a statement, for a lock, and for being idle.
 
-    Without ``jit`` the server compiles no statement. Compiling takes tens of milliseconds, and it is chosen by what a
-    statement may cost at worst.
+    Without ``jit`` the server does not compile statements. Compiling takes tens of milliseconds, and the server chooses
+    it by the estimated cost.
     """
 
     statement: timedelta = timedelta(seconds=30)
@@ -89,13 +89,13 @@ def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> E
 
 
 def load_driver() -> None:
-    """Load what :func:`make_engine` loads when it is called, so that a later call is quick. Nothing is opened."""
+    """Load the modules of :func:`make_engine` in advance, so that a later call is fast. No connection is opened."""
     for module in ("sqlalchemy.dialects.postgresql.psycopg2", "psycopg2.extras"):
         import_module(module)
 
 
 def connection_parameters(engine: Engine) -> dict[str, str]:
-    """Return what the engine connects with, password included, for a connection of another kind."""
+    """Return the engine's connection parameters, password included, for another kind of connection."""
     settings, application = engine.get_execution_options()[_SETTINGS]
     return _parameters(settings, application)
 
@@ -105,8 +105,8 @@ def transaction(engine: Engine, limits: Limits, *, commit: bool = True) -> Itera
     """Run a block in one transaction. Commit at its end; roll back if it raises or if ``commit`` is false.
 
     Raises:
-        DatabaseUnavailableError: the server cannot be reached, refused us, or went away in the middle.
-        ConfigError: the credentials, a table or a privilege are not as payctl needs them.
+        DatabaseUnavailableError: the server cannot be reached, refused the connection, or closed it.
+        ConfigError: the credentials are wrong, or a table or a privilege is missing.
     """
     with translated_errors(), open_connection(engine, limits) as connection:
         yield connection
@@ -125,8 +125,8 @@ def open_connection(engine: Engine, limits: Limits) -> Connection:
 def fetch(connection: Connection, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
     """Run a statement on the driver's own cursor and return its rows.
 
-    For the webhook's few statements: there SQLAlchemy's own work takes longer than the statement. The transaction, its
-    limits and the removal of a broken connection from the pool are the same.
+    The webhook uses this for its few statements, because SQLAlchemy's own work takes longer than such a statement. The
+    transaction and its limits are the same. A broken connection is removed from the pool, too.
     """
     if not connection.in_transaction():
         connection.begin()
@@ -155,17 +155,17 @@ def translated_errors() -> Iterator[None]:
     except PoolTimeoutError as error:
         message = "every connection of this process is in use"
         raise DatabaseUnavailableError(
-            message, hint="try again with fewer callbacks at once, or with more processes"
+            message, hint="send fewer callbacks at the same time, or start more processes"
         ) from error
 
 
 def is_lock_timeout(error: PayctlError) -> bool:
-    """Return whether the error is only that another session held a lock for too long."""
+    """Return whether the error means that another session held a lock for too long."""
     return _sqlstate(error.__cause__) == "55P03"
 
 
 def _parameters(settings: DatabaseSettings, application: str) -> dict[str, str]:
-    """Return libpq's parameters. What DATABASE_URL says comes first, then libpq's own variables, then our defaults."""
+    """Return libpq's parameters. DATABASE_URL comes first, then libpq's own variables, then payctl's defaults."""
     defaults = {"application_name": application, **_DEFAULTS}
     ours = {name: value for name, value in defaults.items() if not os.environ.get(_VARIABLES.get(name, ""))}
     secrets = {name: secret.reveal() for name, secret in settings.secrets.items()}
@@ -206,7 +206,7 @@ def _limits_sql(limits: Limits, schema: str) -> str:
     if schema != "public":
         values["search_path"] = f'"{schema}"'
     if limits.index_only_plan:
-        # Stale statistics must not turn the claim into a scan of the whole table.
+        # Otherwise stale statistics could turn the claim into a scan of the whole table.
         values |= {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
     if limits.index_only_plan or not limits.jit:
         values["jit"] = "off"
@@ -246,18 +246,18 @@ def _translate(error: DBAPIError) -> PayctlError | None:
 
 
 def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
-    """Return the error for a connection that no later try can make, or None. Connecting, the driver has no code."""
+    """Return an error for a connection attempt that can never succeed, or None. The driver gives no code for it."""
     if state in _AUTHENTICATION or any(words in text for words in _REFUSED):
         message = "PostgreSQL refused the credentials in DATABASE_URL"
         return ConfigError(message, hint="check the user and password in DATABASE_URL")
     if state is not None:
         return None
     if any(words in text for words in _TLS):
-        message = f"the TLS settings in DATABASE_URL or the PGSSL variables do not fit the server: {text}"
+        message = f"the TLS settings in DATABASE_URL or the PGSSL variables do not match the server: {text}"
         return ConfigError(message, hint="check sslmode and sslcert or sslrootcert in DATABASE_URL, and PGSSLROOTCERT")
     if any(words in text for words in _WRONG_SETTING):
         message = f"a parameter of DATABASE_URL, or a PG variable, is wrong: {text}"
-        return ConfigError(message, hint="check the parameters behind the ? in DATABASE_URL; payctl config validate")
+        return ConfigError(message, hint="check the parameters after the ? in DATABASE_URL; payctl config validate")
     if any(words in text and "does not exist" in text for words in _NO_SUCH):
         message = f"DATABASE_URL names a role or database that does not exist: {text.rpartition('FATAL:  ')[2]}"
         return ConfigError(message, hint="give payctl the payment service's DATABASE_URL")

@@ -1,4 +1,4 @@
-"""Instants in the payment service's columns: UTC, in a type that has no zone. Converted here and nowhere else."""
+"""Convert instants of the payment service's columns: they are UTC, in a type without a zone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, overload
 
 NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
-"""An SQL expression: the present instant as the owner's columns store it."""
+"""An SQL expression: the present instant in the form of the payment service's columns."""
 
 
 @overload
@@ -28,5 +28,5 @@ def stored(at: datetime | None) -> datetime | None:
 
 
 def aware_value(value: Any) -> Any:  # noqa: ANN401 - a column of any type
-    """Return a column's value; an instant of the owner gets its zone."""
+    """Return a column's value; an instant of the payment service gets the zone UTC."""
     return aware(value) if isinstance(value, datetime) and value.tzinfo is None else value

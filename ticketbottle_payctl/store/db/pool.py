@@ -17,7 +17,7 @@ _LONGEST_IDLE = 60.0
 
 
 def watch(engine: Engine) -> None:
-    """Make the engine's pool replace a connection that is closed, was idle for a minute, or leads to a standby."""
+    """Make the engine's pool replace a connection if it is closed, was idle for a minute, or leads to a standby."""
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", _refuse_stale)
     event.listen(engine, "handle_error", _leave_standby)
@@ -26,7 +26,7 @@ def watch(engine: Engine) -> None:
 def is_closed_by_server(connection: Any) -> bool:  # noqa: ANN401 - the driver has no types
     """Return whether the server ended an idle session.
 
-    A server sends nothing between two statements, so anything to read from the connection is its end.
+    A server sends nothing between two statements, so readable data means that the connection has ended.
     """
     if connection.closed:
         return True
@@ -37,7 +37,7 @@ def is_closed_by_server(connection: Any) -> bool:  # noqa: ANN401 - the driver h
 
 def _note_return(connection: Any, record: Any) -> None:  # noqa: ANN401 - the driver's connection and the pool's record
     if connection is not None:
-        # The wall clock: a monotonic one may stand still while a Lambda function is frozen.
+        # Use the wall clock: a monotonic clock may stop while a Lambda function is frozen.
         record.info[_RETURNED] = time.time()
 
 
@@ -49,6 +49,6 @@ def _refuse_stale(connection: Any, record: Any, _proxy: object) -> None:  # noqa
 
 
 def _leave_standby(context: Any) -> None:  # noqa: ANN401 - SQLAlchemy's exception context
-    """Reconnect after a failover, if the address now leads to a standby, which cannot write."""
+    """Reconnect after a failover if the connection leads to a standby, which cannot write."""
     if getattr(context.original_exception, "pgcode", None) == READ_ONLY:
         context.is_disconnect = True

@@ -1,1 +1,1 @@
-"""Read what PostgreSQL says about itself, its tables and its sessions."""
+"""Read PostgreSQL's own data about the server, its tables and its sessions."""

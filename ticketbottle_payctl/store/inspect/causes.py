@@ -1,7 +1,7 @@
-"""Collect the evidence of why events wait. Only reads, and a bounded number of rows: the oldest pending events.
+"""Collect the evidence of why events wait. This reads a bounded number of rows, the oldest pending events.
 
-A row's lock is seen without touching the row: its ``xmax`` is the transaction that has locked or changed it, and a
-running transaction holds the lock of its own number. A row that several sessions lock together is not recognised.
+A row's lock is found without locking the row. The row's ``xmax`` is the transaction that has locked or changed it, and
+a running transaction holds a lock on its own number. A row that several sessions lock together is not found.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ticketbottle_payctl.telemetry import redact
 _MOST_LOOKED_AT = 20_000
 _MOST_DEAD_GROUPS = 3
 _MOST_RETRIES = 20
-"""From here on the wait before a retry does not grow."""
+"""From this number of retries on, the wait does not grow."""
 
 _HOLDER = "h.pid, h.application, h.usename, h.state, h.seconds"
 _WAITING = f"""
@@ -72,10 +72,10 @@ _WAITING = f"""
     ORDER BY min(made)
 """  # noqa: S608 - only constants are put in
 
-# The planner expects few unpublished rows and would search them again for each one of them.
+# The planner expects few unpublished rows. It would search all of them again for each row.
 _JOIN_BY_HASH = "SELECT set_config('enable_nestloop', 'off', true)"
 
-# The modes that conflict with claiming and settling. CREATE INDEX without CONCURRENTLY takes the first one.
+# These lock modes conflict with claiming and settling. CREATE INDEX without CONCURRENTLY takes the first one.
 _TABLE_LOCKS = """
     SELECT l.pid, nullif(a.application_name, ''), a.usename, a.state,
         EXTRACT(epoch FROM clock_timestamp() - a.xact_start)::float8
@@ -93,10 +93,10 @@ def table_locks(connection: Connection) -> list[Holder]:
 
 
 def evidence(connection: Connection, max_retries: int, found: Unpublished, recent: Recent) -> Evidence:
-    """Return what the database shows about pending and dead events.
+    """Return the database's evidence about pending and dead events.
 
-    ``found`` and ``recent`` were read in the same transaction, which must not do anything else afterwards: its plans
-    are set for these look-ups. Texts of errors are redacted.
+    ``found`` and ``recent`` were read in the same transaction, which must not be used for anything else afterwards,
+    because planner settings were changed in it. Error texts are redacted.
     """
     connection.exec_driver_sql(_JOIN_BY_HASH)
     slot = cdc.slot(connection)

@@ -1,8 +1,8 @@
-"""Read which publishers work, which idle, and when one was seen last.
+"""Read which publishers are working or idle, and when each was last seen.
 
-A working publisher holds the lock of its shard. One that idles holds it for a millisecond in each second, so its locks
-say little. It renews its instant in ``payctl.publishers`` every half minute, and its session shows its application
-name, unless a pooler stands in between.
+A working publisher holds the lock of its shard. An idle one holds it only for a millisecond in each second, so the lock
+is no reliable sign. But it updates its instant in ``payctl.publishers`` every half minute. Without a pooler, its
+session also shows its application name.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def working(connection: Connection) -> list[Publisher]:
 
 
 def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
-    """Return each publisher that shows a sign of life, the latest first, and whether the role may see all signs."""
+    """Return each publisher with a sign of life, the latest first, and whether the role may see all such signs."""
     at_work = [
         SeenPublisher(f"pid {one.pid}, {one.application or 'unnamed'}", one.shards, 0.0, working=True)
         for one in working(connection)
@@ -55,7 +55,7 @@ def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
 
 
 def _connected(connection: Connection) -> list[SeenPublisher]:
-    """Return publishers by their sessions, as far as the role may see when each was used last.
+    """Return publishers by their sessions, if the role may see when each session was last used.
 
     A pooler keeps a session whose publisher is gone, so a session alone is no sign of life.
     """
@@ -70,7 +70,7 @@ def _connected(connection: Connection) -> list[SeenPublisher]:
 
 
 def _noted(connection: Connection) -> list[SeenPublisher] | None:
-    """Return the last publisher of each shard, once for each name, or None if the role may not read the table."""
+    """Return the last publisher of each shard, without duplicates, or None if the role may not read the table."""
     may_read = connection.exec_driver_sql(
         """
         SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')

@@ -1,4 +1,4 @@
-"""Read what the server says of itself and of this session: role, clock and time zone."""
+"""Read the server's version and the session's role, clock and time zone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ticketbottle_payctl.store.db.owner_time import NOW, aware
 
 
 class Server(NamedTuple):
-    """A server, and the role and zone of the current session.
+    """A server, and the current session's role and zone.
 
-    ``version`` is PostgreSQL's number, 150004. ``zone`` is the zone that a session of this role begins with.
+    ``version`` is PostgreSQL's number, 150004. ``zone`` is the zone that a session of this role starts with.
     """
 
     version: int
@@ -44,7 +44,7 @@ def server(connection: Connection) -> Server:
         """
         SELECT current_setting('server_version_num')::int, current_user::text, current_database()::text,
             pg_is_in_recovery(),
-            -- what a session begins with; ours was set to UTC for this transaction
+            -- the zone that a session starts with; ours was set to UTC for this transaction
             (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')
         """
     ).one()
@@ -83,9 +83,9 @@ def clock(connection: Connection) -> datetime:
 
 
 def seconds_ahead(connection: Connection) -> float:
-    """Return how far in the future the newest event is dated, in seconds, at most 0 if there is none.
+    """Return how many seconds in the future the newest event is dated, or at most 0 if it is not.
 
-    This costs two index look-ups.
+    This costs two index lookups.
     """
     ahead = connection.exec_driver_sql(
         f"""

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 
 class SnapshotHolder(NamedTuple):
-    """What keeps vacuum from removing dead rows: a session (``pid``), a prepared transaction or a replication slot."""
+    """A session (``pid``), prepared transaction or replication slot that keeps vacuum from removing dead rows."""
 
     kind: str
     name: str
@@ -20,7 +20,7 @@ class SnapshotHolder(NamedTuple):
 def snapshot_holders(connection: Connection, older_than: float) -> list[SnapshotHolder]:
     """Return everything that has held a snapshot for more than ``older_than`` seconds, the oldest first.
 
-    Sessions of other roles are included only as far as ``pg_read_all_stats`` shows them.
+    Sessions of other roles are included only if the role has ``pg_read_all_stats``.
     """
     rows = connection.exec_driver_sql(
         """
@@ -46,5 +46,5 @@ def snapshot_holders(connection: Connection, older_than: float) -> list[Snapshot
 
 
 def sees_other_sessions(connection: Connection) -> bool:
-    """Return whether the current role may see what sessions of other roles do."""
+    """Return whether the current role may see the activity of other roles' sessions."""
     return bool(connection.exec_driver_sql("SELECT pg_has_role('pg_read_all_stats', 'USAGE')").scalar_one())

@@ -29,7 +29,7 @@ class Privilege(NamedTuple):
 
 
 class Index(NamedTuple):
-    """An index: its name, its columns in order, and whether it can be used."""
+    """An index: its name, its columns in order, and whether it is usable."""
 
     name: str
     columns: tuple[str, ...]
@@ -38,7 +38,7 @@ class Index(NamedTuple):
 
 
 class Housekeeping(NamedTuple):
-    """What vacuum and analyse did last, by the statistics. Sizes are estimates of rows, and bytes."""
+    """The last vacuum and analyse of a table, and its size, from the statistics. Row counts are estimates."""
 
     live: int
     dead: int
@@ -136,7 +136,7 @@ def serving(found: Sequence[Index], *columns: str) -> Index | None:
 
 
 def housekeeping(connection: Connection, table: str) -> Housekeeping | None:
-    """Return what the statistics say of a table, or None if there is no such table."""
+    """Return the statistics of a table, or None if there is no such table."""
     row = connection.exec_driver_sql(
         """
         SELECT s.n_live_tup, s.n_dead_tup, pg_table_size(s.relid),

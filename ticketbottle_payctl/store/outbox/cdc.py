@@ -1,7 +1,7 @@
-"""Read what the database knows about Debezium: the publication, the slot, and which events belong to whom.
+"""Read Debezium's publication and slot, and find the events that payctl or Debezium must send.
 
 A slot begins at a point of the write-ahead log. Transactions that commit later belong to Debezium, earlier ones to
-payctl. Neither a timestamp nor an id can tell them apart. The snapshot that comes with a new slot can.
+payctl. Neither a timestamp nor an id separates the two, but the snapshot that comes with a new slot does.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Pending(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """An event that is in Kafka, and since when (UTC, without a zone as in the owner's column)."""
+    """An event that is in Kafka, and the time of its record (UTC, without a zone as in the column)."""
 
     id: str
     at: datetime
@@ -72,7 +72,7 @@ def slot(connection: Connection) -> SlotState | None:
 
 
 def refuse_while_debezium_publishes(connection: Connection) -> None:
-    """Return if Debezium does not publish: two publishers would send every event twice.
+    """Raise if Debezium publishes, because two publishers would send every event twice.
 
     Raises:
         GuardError: the slot exists.
@@ -92,7 +92,7 @@ def table_name(connection: Connection) -> str:
 
 
 def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patience: timedelta) -> list[Pending]:
-    """Create the slot. Return at most ``limit`` events that were pending where it begins, oldest first.
+    """Create the slot. Return at most ``limit`` events that were pending before it, oldest first.
 
     This waits for transactions that are writing at that moment. No other session waits for it.
 
@@ -155,7 +155,7 @@ def count_pending(connection: Connection, max_retries: int) -> int:
 
 
 def claim_these(connection: Connection, ids: Sequence[str]) -> list[OutboxEvent]:
-    """Claim and mark these events as a publisher does, oldest first. Guard: the event is not published."""
+    """Claim and mark these events like a publisher, oldest first. Guard: the event is not published."""
     sql = f"""
         UPDATE outbox AS o SET published = true, "publishedAt" = {NOW}
         WHERE o.id = ANY(%(ids)s) AND {states.unpublished("o.")}
@@ -178,7 +178,7 @@ def mark_published(connection: Connection, sent: Sequence[Marked]) -> int:
 
 
 def mark_dead(connection: Connection, ids: Sequence[str], max_retries: int, error: str) -> int:
-    """Make events dead that went to a topic which nobody reads. Return how many were not dead before."""
+    """Mark events dead that Debezium sent to a topic without a reader. Return how many were not dead before."""
     sql = f"""
         UPDATE outbox SET "retryCount" = %(max_retries)s, "lastError" = %(error)s
         WHERE id = ANY(%(ids)s) AND {states.pending()}
@@ -196,13 +196,20 @@ def _translated(error: psycopg2.Error) -> Exception:
     text = str(error).strip().partition("\n")[0]
     match error.pgcode:
         case code if code == _EXISTS:
-            message = f"the replication slot {SLOT} is there already: Debezium publishes, or a cut-over broke off"
-            return GuardError(message, hint=f"if no connector was ever started, pg_drop_replication_slot('{SLOT}')")
+            message = f"the replication slot {SLOT} already exists: Debezium publishes, or a cut-over was interrupted"
+            return GuardError(
+                message,
+                hint=f"if no connector was ever started, drop the slot: SELECT pg_drop_replication_slot('{SLOT}')",
+            )
         case code if code == _NOT_LOGICAL:
-            return ConfigError(f"no slot can be made: {text}", hint="set wal_level = logical and restart PostgreSQL")
+            return ConfigError(
+                f"the slot cannot be created: {text}", hint="set wal_level = logical and restart PostgreSQL"
+            )
         case code if code == _PRIVILEGE or "must be superuser or replication role" in text:
-            return ConfigError(f"the database role may not replicate: {text}", hint="run what `payctl cdc config` says")
+            return ConfigError(
+                f"the database role may not replicate: {text}", hint="run the SQL that `payctl cdc config` prints"
+            )
         case code if code == _CANCELED:
-            message = "some transaction has been writing for too long: a slot begins where none is under way"
-            return DatabaseUnavailableError(message, hint="look for it in pg_stat_activity, then try again")
+            message = "a transaction has been writing for too long; the slot is created only when it ends"
+            return DatabaseUnavailableError(message, hint="find it in pg_stat_activity, then try again")
     return DatabaseUnavailableError(f"PostgreSQL is not available: {text}", hint="check the server, then try again")

@@ -1,4 +1,4 @@
-"""The payment service's ``outbox``: claim pending events, release those that were not published.
+"""Claim pending events of the payment service's ``outbox``, and release those that were not published.
 
 Claiming and marking are one statement. A claimed row is already marked as published, in a transaction that is
 committed only after the broker acknowledged the event. Until then no other session sees the mark, and a crash undoes
@@ -26,10 +26,10 @@ _IN_SHARD = '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(sha
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Which pending events to claim next.
+    """The pending events to claim next.
 
     ``excluded`` are payments that are blocked. Without ``types`` every type is claimed. With ``end`` every event up to
-    and including it is claimed, and ``limit`` only says how many those should be.
+    and including it is claimed, and ``limit`` is only the expected number.
     """
 
     after: Position
@@ -68,7 +68,7 @@ class Waiting(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """Claimed events, oldest first. ``complete`` is false if a pending event may be missing among them."""
+    """Claimed events, oldest first. ``complete`` is false if a pending event of the range may be missing."""
 
     events: list[OutboxEvent]
     complete: bool
@@ -77,7 +77,7 @@ class Claimed(NamedTuple):
 def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position | None:
     """Return where the next full claim will end, or None if there are too few pending events. Change nothing.
 
-    A claim up to that place and a claim behind it never meet on a row, so two connections can make both at once.
+    A claim up to that place and a claim after it never touch the same row, so two connections can make both at once.
     ``first`` is an expression that is evaluated in the same statement. If it takes a lock, the lock is held afterwards.
     """
     sql = _end_sql(_where(wanted), first)
@@ -89,11 +89,11 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
     """Claim and mark the next pending events.
 
     Guards, checked again on the row itself: still unpublished and still below the retry limit. The claim waits for rows
-    that another session has locked, within the transaction's lock timeout; with ``skip_locked`` it leaves them out.
+    that another session has locked, within the transaction's lock timeout; with ``skip_locked`` it skips them.
 
     The result is not complete if a row was changed while the claim waited for it: such a row is left out, although it
-    may still be pending, and later events would overtake it. Nor is it complete if far more events than expected
-    appeared in the range. The caller must then roll back.
+    may still be pending, and later events would overtake it. It is not complete either if far more events than expected
+    appeared in the range. In both cases the caller must roll back.
     """
     most = wanted.limit if wanted.end is None else wanted.limit + _MOST_MORE_IN_RANGE
     parameters = _parameters(wanted) | {"limit": most}
@@ -106,7 +106,7 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
 
 
 def preview(connection: Connection, wanted: Claim) -> list[Waiting]:
-    """Count the events that claims would take in all, by event type. Change nothing."""
+    """Count all the events that claims would take, by event type. Change nothing."""
     sql = f'SELECT "eventType", count(*), min("createdAt") FROM outbox WHERE {_where(wanted)} GROUP BY 1 ORDER BY 1'  # noqa: S608
     rows = connection.exec_driver_sql(sql, _parameters(wanted))
     return [Waiting(event_type, events, aware(oldest)) for event_type, events, oldest in rows]
@@ -170,7 +170,7 @@ def locked_by_others(connection: Connection, wanted: Claim, last: Position | Non
 
 
 def now(connection: Connection) -> datetime:
-    """Return the database's instant, in UTC and without zone like the owner's columns."""
+    """Return the database's present instant, in UTC and without a zone, as in the payment service's columns."""
     at = connection.exec_driver_sql(f"SELECT {NOW}").scalar_one()
     assert isinstance(at, datetime)  # noqa: S101 - for the type checker
     return at
@@ -187,7 +187,7 @@ def oldest_pending(connection: Connection, max_retries: int) -> float | None:
 
 
 _MOST_MORE_IN_RANGE = 1000
-"""How many more events than expected a range may hold when it is claimed."""
+"""How many more events than expected a range may contain when it is claimed."""
 
 _EVENT = itemgetter(slice(1, None))
 _BY_POSITION = itemgetter(5, 0)
@@ -232,7 +232,7 @@ def _end_sql(where: str, first: str) -> str:
     """  # noqa: S608 - only constants are put in
 
 
-# IS NOT TRUE keeps the index out of the second look at a row. Otherwise, with stale statistics, the planner searches
+# IS NOT TRUE keeps the index out of the second check of a row. Otherwise, with stale statistics, the planner searches
 # every pending row for the given ones instead of going to them by ctid.
 @cache
 def _claim_sql(where: str, skip_locked: bool) -> str:  # noqa: FBT001

@@ -9,13 +9,13 @@ SLOT = "payctl_outbox"
 ROLE = "payctl_cdc"
 TOPIC_PREFIX = "payctl"
 HEARTBEATS = f"__debezium-heartbeat.{TOPIC_PREFIX}"
-"""The topic of the connector's heartbeats. Nobody needs to read it."""
+"""The topic of the connector's heartbeats. No consumer needs to read it."""
 
 HEARTBEAT_MESSAGE = "payctl-heartbeat"
 UNROUTABLE = "payment.unroutable"
-"""The topic of events with an unknown type. payctl makes such an event dead. Debezium cannot hold it back."""
+"""The topic for events of an unknown type. payctl makes such an event dead, but Debezium must send it to a topic."""
 
 MARKING_GROUP = "payctl-cdc-mark"
-"""The consumer group that remembers up to which message Debezium's events are marked as published."""
+"""The consumer group whose offsets tell up to which message Debezium's events are marked as published."""
 
 ALL_TOPICS = (*TOPICS.values(), UNROUTABLE)

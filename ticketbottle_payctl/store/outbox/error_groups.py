@@ -1,4 +1,4 @@
-"""Group unpublished events by their last error, without the parts that differ from event to event."""
+"""Group unpublished events by their last error. Parts that differ between events, such as ids, are ignored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ticketbottle_payctl.store.outbox.selector import (
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Unpublished events that failed in the same way. ``sample`` is the error of the newest. Instants are UTC.
+    """Unpublished events that failed in the same way. ``sample`` is the newest event's error. Instants are UTC.
 
     ``superseded`` counts the events that a replay leaves out. ``sample_type`` and ``sample_bytes`` are the newest
     event's type and the size of its message.

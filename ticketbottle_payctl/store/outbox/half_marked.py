@@ -24,7 +24,7 @@ class HalfMarked(NamedTuple):
 
 
 class Repaired(NamedTuple):
-    """The number of events that one batch repaired, and where the next batch begins."""
+    """The number of events that one batch repaired, and the place where the next batch begins."""
 
     events: int
     after: tuple[datetime, str] | None
@@ -49,7 +49,7 @@ def repair(  # noqa: PLR0913, PLR0917 - the statement needs each of them
     """Set ``published`` on the next ``limit`` half-marked events, in order, and record each under the run.
 
     Guards: the row is still half marked and was sent no later than ``sent_until`` (UTC). Rows that another session has
-    locked are left for later. ``after`` is where the previous batch ended. Without it, every batch would walk the dead
+    locked are left for later. ``after`` is where the previous batch ended. Without it, every batch would read the dead
     index entries of the earlier ones.
     """
     bound = '("createdAt", id COLLATE "C") > (%(at)s, %(id)s) AND "createdAt" >= %(at)s' if after else "true"

@@ -1,4 +1,4 @@
-"""List rows, newest first, a page at a time. Each page is its own transaction, so nothing stays open."""
+"""List rows, newest first, one page at a time. Each page is its own transaction, so no transaction stays open."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ticketbottle_payctl.store.outbox.selector import (
 
 
 class PagePosition(NamedTuple):
-    """Where a page ended: the instant (with time zone) and the id of its last row."""
+    """The end of a page: the instant (with time zone) and the id of its last row."""
 
     at: datetime
     id: str
@@ -53,7 +53,8 @@ class Listed(NamedTuple):
 
 
 PAYMENTS_PAGE = 50_000
-"""The size of a page of payments. Their creation has no index, so each page sorts the rest of the table."""
+"""The size of a page of payments. There is no index on their creation time, so each page sorts the rest of the
+table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class ReceiptSelector:
 
 
 class ListedEvent(TypedDict, total=False):
-    """An event of the outbox, with the fields that were asked for. Instants are UTC."""
+    """An event of the outbox, with the requested fields. Instants are UTC."""
 
     id: str
     event_type: str
@@ -103,7 +104,7 @@ class ListedEvent(TypedDict, total=False):
 
 
 class ListedPayment(TypedDict, total=False):
-    """A payment, with the fields that were asked for. Instants are UTC."""
+    """A payment, with the requested fields. Instants are UTC."""
 
     id: str
     order_code: str
@@ -122,15 +123,15 @@ class ListedPayment(TypedDict, total=False):
 
 
 class ListedReceipt(TypedDict, total=False):
-    """A stored callback, with the fields that were asked for. Instants are UTC."""
+    """A stored callback, with the requested fields. Instants are UTC."""
 
     id: str
     received_at: datetime
     provider: str
     outcome: str
-    """What the callback says of its payment."""
+    """The result that the callback reports for its payment."""
     result: str
-    """What was decided."""
+    """The decision about the callback."""
     reason: str | None
     order_ref: str
     reference: str
@@ -159,7 +160,7 @@ def outbox(
     check_pattern(connection, selector)
     wanted = predicate(selector, max_retries)
     older = _OLDER.format('o."createdAt"') if before else "true"
-    # The index is on (published, "createdAt"): two short walks along it, not a sort of the table.
+    # The index is on (published, "createdAt"). Two short scans of it are faster than a sort of the table.
     halves = " UNION ALL ".join(
         f"""(SELECT o.* FROM outbox AS o WHERE o.published = {half} AND {older} AND {wanted.sql}
         ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC LIMIT %(limit)s)"""  # noqa: S608

@@ -14,9 +14,9 @@ _AT_ONCE = 5000
 
 
 class SentEvent(NamedTuple):
-    """A published event. ``digest`` is the SHA-256 of the value that was to be sent. Instants are UTC.
+    """A published event. ``digest`` is the SHA-256 of the value that its record should have. Instants are UTC.
 
-    ``version`` is the transaction that wrote the row. Every change of the row changes it.
+    ``version`` is the id of the transaction that wrote the row. Every change of the row changes it.
     """
 
     id: str

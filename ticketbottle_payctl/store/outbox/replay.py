@@ -1,4 +1,4 @@
-"""Put events back to pending: show what would change, and apply one chunk of a run's plan at a time.
+"""Set events back to pending: show the changes in advance, and apply a run's plan one chunk at a time.
 
 ::
 
@@ -27,7 +27,8 @@ from ticketbottle_payctl.store.outbox.selector import (
     predicate,
 )
 
-# One text is passed faster than a list. An id that contains it would not match its row and would be left alone.
+# Ids are joined by this text, because one text is passed faster than a list. An id that contains it would match no row
+# and be skipped.
 _BETWEEN = "\x1f"
 
 CHUNK = 1000
@@ -57,7 +58,7 @@ class Candidate(NamedTuple):
 
 
 class Superseded(NamedTuple):
-    """An event whose payment is COMPLETED now. Sent again, it would take away a paid customer's tickets."""
+    """An event whose payment is COMPLETED now. If it were sent again, a paid customer would lose the tickets."""
 
     id: str
     event_type: str
@@ -73,7 +74,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run's events are now."""
+    """The states of a run's events now."""
 
     published: int
     dead: int
@@ -81,7 +82,7 @@ class Progress:
 
 
 def candidates(connection: Connection, selector: Selector, max_retries: int) -> list[Candidate]:
-    """Return the selected events, oldest first. Published events only if they were selected as such or by their id.
+    """Return the selected events, oldest first. Published events are included only if selected by state or by id.
 
     Raises:
         InputError: the ``error`` pattern is not a regular expression.
@@ -101,7 +102,7 @@ def candidates(connection: Connection, selector: Selector, max_retries: int) -> 
 def count_candidates(
     connection: Connection, selector: Selector, max_retries: int, *, published: bool, superseded: bool
 ) -> int:
-    """Count the selected events that would be requeued, with and without those that are left out unless allowed.
+    """Count the selected events that a replay with these permissions would requeue.
 
     Raises:
         InputError: the ``error`` pattern is not a regular expression.
@@ -122,7 +123,7 @@ def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate])
     if not planned:
         return 0
     newest: dict[str, datetime] = {}
-    for event in planned:  # in order: the last event of a key is its newest
+    for event in planned:  # the events are in order, so the last event of a key is its newest
         newest[event.aggregate_id] = event.created_at
     return int(
         connection.exec_driver_sql(
@@ -142,12 +143,12 @@ def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate])
 
 
 def superseded_among(connection: Connection, ids: Sequence[str]) -> tuple[Superseded, ...]:
-    """Return which of these events are superseded now, oldest first."""
+    """Return those of the given events that are superseded now, oldest first."""
     return _superseded(connection, "o.id = ANY(%(ids)s)", {"ids": list(ids)})
 
 
 def superseded_left(connection: Connection, run_id: str) -> tuple[Superseded, ...]:
-    """Return which events of the run's plan are superseded now and not applied yet, oldest first."""
+    """Return the events of the run's plan that are superseded now and not applied yet, oldest first."""
     left = """o.id = ANY(ARRAY(SELECT unnest(event_ids) FROM payctl.run_chunks
         WHERE run_id = %(run)s::uuid AND applied_at IS NULL))"""
     return _superseded(connection, left, {"run": run_id})
@@ -162,7 +163,7 @@ def _superseded(connection: Connection, which: str, parameters: dict[str, object
 
 
 def store_plan(connection: Connection, run_id: str, chunks: Iterable[Sequence[Row]]) -> None:
-    """Store a run's plan as the transactions in which it will be applied."""
+    """Store a run's plan in chunks. Each chunk will be applied in one transaction."""
     for number, chunk in enumerate(chunks):
         connection.exec_driver_sql(
             """
@@ -210,7 +211,7 @@ def remaining(connection: Connection, run_id: str) -> tuple[int, int]:
 
 
 def progress(connection: Connection, run_id: str, max_retries: int, *, chunk: int | None = None) -> Progress:
-    """Return where the requeued events of a run, or of one chunk, are now. A deleted event counts as published."""
+    """Return the states of the requeued events of a run, or of one chunk. A deleted event counts as published."""
     row = connection.exec_driver_sql(
         f"""
         SELECT count(*) FILTER (WHERE o.id IS NULL OR {states.published("o.")}),
@@ -247,8 +248,9 @@ def _chosen(selector: Selector, max_retries: int) -> tuple[str, dict[str, object
     return sql, wanted.parameters | {"limit": selector.limit}
 
 
-# Two resumed runs take turns, so a chunk is applied once. Its commit does not wait for the disk: if the server
-# crashes, it loses the chunk's mark together with the rows. The report at the end is committed as usual.
+# If a run is resumed twice at the same time, the row lock makes sure that a chunk is applied once. Its commit does not
+# wait for the disk: if the server crashes, it loses the chunk's mark together with the rows. The report at the end is
+# committed as usual.
 _NEXT = """
 SELECT c.number FROM payctl.run_chunks AS c JOIN payctl.runs AS r ON r.id = c.run_id,
     set_config('synchronous_commit', 'off', true)

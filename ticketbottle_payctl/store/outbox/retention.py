@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.db.owner_time import stored
 from ticketbottle_payctl.store.outbox import shard_lock, states
 
 # An event is created before it is published. The replaced service stored "createdAt" in the session's time zone, and
-# no zone is further from UTC than this. The bound only limits the walk through the index.
+# no zone is further from UTC than this. The bound only limits the range of the index that is read.
 _WRONG_ZONE = timedelta(hours=15)
 
 _MARKED = 'published = true AND COALESCE("publishedAt", "createdAt") < %(horizon)s'
@@ -27,7 +27,7 @@ _IN_ORDER = '"createdAt", id COLLATE "C"'
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The events to delete: published before ``horizon`` (aware), and fully or half marked."""
+    """The events to delete: published before ``horizon`` (aware), and either fully or half marked."""
 
     horizon: datetime
     half_marked: bool = False
@@ -37,7 +37,7 @@ class DeletedBatch(NamedTuple):
     """Events that this transaction deletes when it commits.
 
     ``found`` events were found, and ``deleted`` of them are deleted. The search ended at ``last``. ``lines`` has each
-    row as JSON if it was asked for. ``publishing`` says that a publisher was running.
+    row as JSON, if requested. ``publishing`` is true if a publisher was running.
     """
 
     found: int
@@ -49,18 +49,18 @@ class DeletedBatch(NamedTuple):
 
 
 class Amount(NamedTuple):
-    """A number of rows and about how many bytes they take."""
+    """A number of rows and their approximate size in bytes."""
 
     rows: int
     bytes: int
 
 
 def delete_next(connection: Connection, wanted: Expired, after: Position, limit: int, *, whole: bool) -> DeletedBatch:
-    """Delete the next expired rows in the order of the index, with payctl's context of them.
+    """Delete the next expired rows in the order of the index, together with their rows in ``payctl.event_context``.
 
-    Rows that another session has locked are left for later. Guard: each row is checked again under its lock. ``after``
-    is where the previous batch ended. Without it, every batch would walk the dead index entries of the earlier ones.
-    With ``whole``, each row is also returned as one line of JSON, in order, the payload as PostgreSQL prints it.
+    Rows that another session has locked are skipped. Guard: each row is checked again under its lock. ``after`` is
+    where the previous batch ended. Without it, every batch would read the dead index entries of the earlier ones. With
+    ``whole``, each row is also returned as one line of JSON, in order, the payload as PostgreSQL prints it.
     """
     row, lines = ("row_to_json(o.*)::text", f"array_agg(line ORDER BY {_IN_ORDER})") if whole else ("NULL", "NULL")
     sql = f"""

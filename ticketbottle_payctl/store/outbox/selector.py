@@ -1,7 +1,7 @@
-"""Selectors of outbox events, compiled to an SQL condition. A selector is never one page of results.
+"""Compile selectors of outbox events to an SQL condition. A selector always means all matching events, never one page.
 
-Different selectors narrow each other. The states (``failed``, ``stuck``, ``published``) widen: an event in any of the
-named states matches. Every value is a parameter.
+An event must match all selectors. Of the states (``failed``, ``stuck``, ``published``) it must have one. Every value is
+passed as a parameter.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ _TIMED_OUT = "57014"
 
 SUPERSEDED = """(o."eventType" IN ('PAYMENT_FAILED', 'PAYMENT_CANCELLED') AND EXISTS (
     SELECT 1 FROM payments AS p WHERE p.id = o."aggregateId" AND p.status::text = 'COMPLETED'))"""
-"""The condition that a later success has superseded the event. Sent again, it would take away paid tickets."""
+"""The condition that a later success has superseded the event. If it were sent again, a paid customer would lose the
+tickets."""
 
-# A word with a digit is an id, a number, an address or an instant. The rest is the kind of the error.
+# A word with a digit is an id, a number, an address or an instant. The other words are the kind of the error.
 PATTERN = r"""regexp_replace(regexp_replace(left(coalesce(o."lastError", ''), 500),
     '[[:alnum:]_-]*[0-9][[:alnum:]_-]*', '#', 'g'), '\s+', ' ', 'g')"""
-"""The text of an error without the parts that differ from event to event."""
+"""The text of an error without the parts that differ between events."""
 
 
 def group_of(pattern: str) -> str:
-    """Return the group id of an expression that is a pattern already."""
+    """Return the group id for an SQL expression that is already a pattern."""
     return f"left(md5({pattern}), 8)"
 
 
@@ -43,11 +44,11 @@ GROUP = group_of(PATTERN)
 """The error's group: eight hexadecimal digits, the same for errors of the same kind."""
 
 SAME_GATEWAY = "translate(lower({}), '-_ ', '') = translate(lower(%(provider)s), '-_ ', '')"
-"""The condition that a gateway's name is meant, in any spelling: ``ZALOPAY``, ``zalo-pay`` and ``ZaloPay`` are one."""
+"""The condition that two gateway names are equal in any spelling: ``ZALOPAY``, ``zalo-pay`` and ``ZaloPay`` are one."""
 
 
 class By(StrEnum):
-    """The instant of an event that a window is about."""
+    """The instant of an event that a time window applies to."""
 
     CREATED = "created"
     PUBLISHED = "published"
@@ -77,12 +78,12 @@ class Selector:
 
     @property
     def is_empty(self) -> bool:
-        """Return whether nothing selects events. A limit alone selects nothing."""
+        """Return whether the selector has no condition. A limit alone is no condition."""
         nothing = Selector(limit=self.limit, by=self.by)
         return self == nothing
 
     def described(self) -> dict[str, object]:
-        """Return the given parts for the record. Of many ids only their number is kept."""
+        """Return the selector's conditions for the record of a run. Of many ids only the number is recorded."""
         said = {field.name: getattr(self, field.name) for field in fields(self)}
         nothing = Selector()
         given = {name: value for name, value in said.items() if value != getattr(nothing, name)}
@@ -124,7 +125,7 @@ def predicate(selector: Selector, max_retries: int) -> Predicate:
 
 @contextmanager
 def pattern_errors_as_input_errors(selector: Selector) -> Iterator[None]:
-    """Report a pattern that PostgreSQL cannot read, or that takes too long, as an input error.
+    """Turn the error about a pattern that PostgreSQL cannot read, or that takes too long, into an input error.
 
     Raises:
         InputError: the ``--error`` pattern is not a regular expression, or the statement timed out because of it.
@@ -140,13 +141,13 @@ def pattern_errors_as_input_errors(selector: Selector) -> Iterator[None]:
         if state == _TIMED_OUT and selector.error is not None:
             message = "the search with this --error pattern took too long"
             raise InputError(
-                message, hint="a simpler pattern, or narrow it with --failed, --since or --type"
+                message, hint="use a simpler pattern, or narrow the search with --failed, --since or --type"
             ) from error
         raise
 
 
 def check_pattern(connection: Connection, selector: Selector) -> None:
-    """Let PostgreSQL read the pattern even if it would compare no row with it.
+    """Make PostgreSQL check the pattern even if no row would be compared with it.
 
     Raises:
         InputError: the pattern is not a regular expression.
@@ -175,8 +176,8 @@ def _of_row(selector: Selector) -> Iterator[str]:
     if selector.error is not None:
         yield 'o."lastError" ~ %(error)s'
     if selector.error_group is not None:
-        # A group of `payctl errors` has events that failed. An event that waits for its first try, or for the first
-        # try after a replay, is in no group, whatever its error says.
+        # A group of `payctl errors` contains only events that failed. An event that waits for its first try, or for the
+        # first try after a replay, is in no group, even if it has an error text.
         yield f'o."retryCount" > 0 AND {GROUP} = %(error_group)s'
 
 
@@ -195,7 +196,7 @@ def _of_window(selector: Selector) -> Iterator[str]:
     if selector.until is not None:
         yield f"{column} < %(until)s"
     if selector.by is By.PUBLISHED and selector.until is not None:
-        yield 'o."createdAt" < %(until_created)s'  # "createdAt" has an index, and it is earlier
+        yield 'o."createdAt" < %(until_created)s'  # "createdAt" has an index, and it is before the compared instant
     if selector.since is not None or selector.until is not None:
         yield "o.published IN (true, false)"  # always true, for the index on (published, "createdAt")
 

@@ -1,17 +1,17 @@
-"""The lock of a shard: one publisher at a time, so that no event overtakes an earlier one of its payment.
+"""Lock a shard for one publisher at a time, so that no event overtakes an earlier one of its payment.
 
 A shard has two locks, numbered 0 and 1. A publisher works with two transactions in turn, and each of them takes one
 of the locks. So it holds at least one lock at every moment, although it claims the next batch before it commits the
-last one. A newcomer must get one lock and must see the other one free. It only tries, and if it is refused it ends
-its transaction at once; the working publisher waits those microseconds.
+last one. A new publisher must get one lock and must see the other one free. It never waits. If it is refused, it ends
+its transaction at once, and the working publisher waits for those microseconds.
 
-A returning publisher reuses what it remembers of the shard only if no other publisher has held the shard since. Two
-things show that: its name is still on the shard, and no publisher with another number of shards has written its name
-on any shard later. In ``payctl.publishers`` a shard goes by the number of its lock 0, which also says how many shards
-that publisher was told of.
+A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since. Two
+facts show that. Its name is still on the shard, and no publisher with another number of shards has written its name on
+a shard later. ``payctl.publishers`` identifies a shard by the number of its lock 0. This number also contains the
+publisher's number of shards.
 
 ``since`` in that table is also the publisher's sign of life. A publisher writes it when it takes over a shard and at
-each rescan, and signs off when it ends. So one that idles can be told from one that is gone.
+each rescan, and signs off when it ends. So payctl can distinguish an idle publisher from one that is gone.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _ENDED = " ended"
 _LOCKS_PER_SHARD = 2
 _LOCKS_PER_COUNT = 1000
 
-# Two statements in one message: the second one's snapshot is younger than the lock, so it sees an earlier owner.
-# The second lock is looked at and not taken: taking it would block our own second transaction.
-# Publishers with different numbers of shards divide the keys differently, so they exclude each other.
+# Two statements are sent in one message. The second one's snapshot is younger than the lock, so it sees an earlier
+# owner. The second lock is only read: taking it would block our own second transaction. Publishers with different
+# numbers of shards divide the keys differently, so they exclude each other.
 _ENTER = f"""
 SELECT {advisory_locks.try_take(Namespace.SHARDS, "%(own)s")};
 SELECT COALESCE(bool_and(l.pid = pg_backend_pid()), false),
@@ -41,7 +41,7 @@ FROM pg_locks AS l
 WHERE {advisory_locks.held(Namespace.SHARDS)}
   AND (l.objid IN (%(own)s::oid, %(other)s::oid) OR l.objid::bigint / {_LOCKS_PER_COUNT} <> %(shards)s)
 """  # noqa: S608 - only constants are put in
-# Later than every other row, even if the server's clock was set back.
+# The instant is later than in every other row, even if the server's clock was set back.
 _WRITE_NAME = """
 INSERT INTO payctl.publishers (shard, owner, since)
 SELECT %(place)s, %(owner)s, GREATEST(clock_timestamp(), max(since) + interval '1 microsecond') FROM payctl.publishers
@@ -49,7 +49,7 @@ ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
 """
 
 IS_PUBLISHING = f"EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(Namespace.SHARDS)})"
-"""An expression: whether any publisher has a batch open at this moment."""
+"""An SQL expression: whether any publisher has an open batch now."""
 
 
 class Holder(NamedTuple):
@@ -67,11 +67,11 @@ class Holder(NamedTuple):
 
 
 class Entry(Enum):
-    """The result of an attempt to enter a shard."""
+    """The result of an attempt to lock a shard."""
 
     REFUSED = "another publisher holds the shard"
-    UNCHANGED = "entered, and no other publisher has held the shard since we left it"
-    TAKEN_OVER = "entered, and what we remember of the shard is stale"
+    UNCHANGED = "entered, and no other publisher has held the shard since"
+    TAKEN_OVER = "entered, but our cached state of the shard is stale"
 
 
 def enter(connection: Connection, shard: int, shards: int, lock: int, owner: str) -> Entry:
@@ -92,7 +92,7 @@ def enter(connection: Connection, shard: int, shards: int, lock: int, owner: str
 
 
 def show_life(connection: Connection, shard: int, shards: int, owner: str) -> None:
-    """Write the present instant beside our name. This transaction must have entered the shard."""
+    """Write the present instant next to our name. This transaction must have entered the shard."""
     _write_name(connection, shard, shards, owner)
 
 
@@ -127,21 +127,21 @@ def held_shards(connection: Connection, shards: int) -> list[int]:
 
 
 def keeping(shard: int, shards: int, lock: int) -> str:
-    """Return the expression that takes one lock of a shard while our other transaction holds the other lock.
+    """Return the SQL expression that takes one lock of a shard while our other transaction holds the other lock.
 
-    It waits for a newcomer that is being refused at this moment, within the transaction's lock timeout.
+    It waits, within the transaction's lock timeout, for a new publisher that is being refused at this moment.
     """
     return advisory_locks.take(Namespace.SHARDS, _number(shard, shards, lock))
 
 
 def shard_of(number: int) -> tuple[int, int]:
-    """Return the shard that a lock's number stands for, and out of how many shards."""
+    """Return the shard that a lock's number stands for, and the number of shards."""
     shards, rest = divmod(number, _LOCKS_PER_COUNT)
     return rest // _LOCKS_PER_SHARD, shards
 
 
 def sign_off(connection: Connection, owner: str) -> None:
-    """Note that this publisher has ended. Its name is never used again, so this needs no lock."""
+    """Record that this publisher has ended. Its name is never used again, so this needs no lock."""
     connection.exec_driver_sql(
         """
         UPDATE payctl.publishers SET owner = owner || %(mark)s, since = GREATEST(since, clock_timestamp())

@@ -1,4 +1,4 @@
-"""The states of an event, each defined once.
+"""Define the states of an event.
 
 ::
 
@@ -6,9 +6,9 @@
     dead       not published, out of retries
     published  "published" or "publishedAt" is set
 
-The service that payctl replaces set ``"publishedAt"`` alone. Those events were sent: they are published, and half
-marked. Each function returns an SQL condition on a row. ``row`` is the row's alias with its dot, ``"o."``. The
-condition of pending and of dead needs the parameter ``max_retries``.
+The service that payctl replaces set only ``"publishedAt"``. Those events were sent, so they count as published and are
+called half marked. Each function returns an SQL condition on a row. ``row`` is the row's alias with its dot, ``"o."``.
+The condition of pending and of dead needs the parameter ``max_retries``.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ def published(row: str = "") -> str:
 
 
 def half_marked(row: str = "") -> str:
-    """Return the condition of an event that was sent and that only ``"publishedAt"`` marks."""
+    """Return the condition of an event that was sent, but has only ``"publishedAt"`` set."""
     return f'({row}published = false AND {row}"publishedAt" IS NOT NULL)'
 
 
 def unpublished(row: str = "") -> str:
-    """Return the condition of an event that is pending or dead. The index on ``published`` serves it."""
+    """Return the condition of an event that is pending or dead. It can use the index on ``published``."""
     return f'({row}published = false AND {row}"publishedAt" IS NULL)'
 
 
 def has_retries(row: str = "") -> str:
-    """Return the condition that tells pending from dead among unpublished events."""
+    """Return the condition that an unpublished event is pending, not dead."""
     return f'{row}"retryCount" < %(max_retries)s'
 
 
@@ -45,5 +45,5 @@ def dead(row: str = "") -> str:
 
 
 def name(row: str = "") -> str:
-    """Return an expression: ``published``, ``pending`` or ``dead``."""
+    """Return an SQL expression for the state: ``published``, ``pending`` or ``dead``."""
     return f"CASE WHEN {published(row)} THEN 'published' WHEN {has_retries(row)} THEN 'pending' ELSE 'dead' END"

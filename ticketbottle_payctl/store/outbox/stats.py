@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import GROUP, PATTERN
 
 NEWEST = 10_000
-"""The number of published events that are read. More of them would hardly change rates and lags."""
+"""The number of published events that are read. Reading more would hardly change rates and lags."""
 
 PARTS = 30
 """The number of equal parts into which the window is cut."""
@@ -31,7 +31,7 @@ _RECENT_S = 60
 
 
 class By(StrEnum):
-    """What events can be grouped by."""
+    """The property that events are grouped by."""
 
     TYPE = "type"
     STATUS = "status"
@@ -40,10 +40,10 @@ class By(StrEnum):
 
 
 class Recent(NamedTuple):
-    """What the newest published events show. Instants are UTC without a zone, as in the table.
+    """Counts and lags of the newest published events. Instants are UTC without a zone, as in the table.
 
-    ``created_since`` and ``sent_since`` are the start of what was read: the window's start, or later if :data:`NEWEST`
-    events do not reach back that far. The ``recent`` counts are of its last minute. Lags are seconds from
+    ``created_since`` and ``sent_since`` are the times from which events were read: the window's start, or later if the
+    window has more than :data:`NEWEST` events. The ``recent`` counts cover the last minute. Lags are seconds from
     ``"createdAt"`` to ``"publishedAt"``, None if nothing was sent. ``newest_sent`` is the creation of the newest event
     that was sent in the last minute.
     """
@@ -67,7 +67,7 @@ class Unpublished(NamedTuple):
     """All events that are not marked published, counted exactly. Ages are seconds by the database's clock, or None.
 
     ``late`` counts pending events older than the given age. ``sent_unmarked`` counts half-marked events of the
-    replaced service: they are published. ``created`` and ``recent_created`` count the new ones among all of them.
+    replaced service: they are published. ``created`` and ``recent_created`` count the new events among all of these.
     """
 
     pending: int
@@ -83,9 +83,9 @@ class Unpublished(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Unpublished events in one state that agree in the grouping. The other fields are None.
+    """Unpublished events with the same state and the same values of the grouped fields. The other fields are None.
 
-    ``error`` is the kind of the last error, ``error_group`` its short name.
+    ``error`` is the kind of the last error, ``error_group`` its id.
     """
 
     dead: bool
@@ -124,7 +124,7 @@ _PART = """width_bucket(date_part('epoch', {at}), date_part('epoch', {start}), d
 def recent(connection: Connection, window_s: float) -> Recent:
     """Read the newest published events, at most :data:`NEWEST`. No more rows than that are read.
 
-    They are the newest by creation, because that has an index. Old events that were sent recently are not among them.
+    They are the newest by creation, because creation has an index. Old events that were sent recently are not included.
     """
     sql = f"""
         WITH newest AS MATERIALIZED (
@@ -165,7 +165,10 @@ def recent(connection: Connection, window_s: float) -> Recent:
 def unpublished(
     connection: Connection, max_retries: int, *, late_after_s: float, seen: Recent | None = None
 ) -> Unpublished:
-    """Count the events that are not marked published. ``seen`` says since when new events are counted separately."""
+    """Count the events that are not marked published.
+
+    New events are counted separately, from the start that ``seen`` has.
+    """
     sql = f"""
         WITH each AS (
             SELECT CASE WHEN {states.half_marked()} THEN 'sent' ELSE {states.name()} END AS state, "createdAt" AS made
@@ -250,7 +253,7 @@ def sent_by(connection: Connection, by: By, since: datetime) -> dict[str | None,
 
 
 def total(connection: Connection) -> Total:
-    """Count all rows of a small table. For a large one, scale the last analysis to the present file size."""
+    """Count all rows of a small table. For a large one, scale the statistics to the present file size."""
     row = connection.exec_driver_sql(
         """
         SELECT pg_relation_size(oid), current_setting('block_size')::int, reltuples, relpages

@@ -30,7 +30,7 @@ SELECT EXISTS (
       AND earlier.result IN ('settled', 'already_settled') AND earlier.payment_number <> stored.payment_number)
 """  # noqa: S608 - a constant of ours
 UNCLEAR = "UNCLEAR"
-"""The outcome of a receipt whose callback is genuine and cannot be settled by itself."""
+"""The outcome in the receipt of a genuine callback that cannot be settled by itself."""
 
 STATUS_QUERY = "RECONCILE"
 """The method in the receipt of a status query's answer. No gateway calls with this method."""
@@ -40,7 +40,7 @@ _REQUEST = "SELECT provider, method, path, query, body FROM payctl.webhook_recei
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A genuine callback and the decision about it. ``result`` and ``reason`` are the job's words."""
+    """A genuine callback and the decision about it. ``result`` and ``reason`` are values of the job's enums."""
 
     id: str
     callback: Callback | Unclear
@@ -55,7 +55,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """The request that a receipt kept, so that it can be processed again."""
+    """The request that is stored in a receipt, so that it can be processed again."""
 
     provider: str
     request: Request
@@ -72,12 +72,12 @@ def store(connection: Connection, receipt: Receipt) -> bool:
 
 
 def require(connection: Connection) -> None:
-    """Read no row of the table. An error says that the table is missing or that the role may not read it."""
+    """Raise if the table is missing or the role may not read it. No row is read."""
     connection.exec_driver_sql("SELECT FROM payctl.webhook_receipts LIMIT 0")
 
 
 def find_request(connection: Connection, receipt_id: str) -> StoredRequest | None:
-    """Return the request that a receipt kept, or None."""
+    """Return the request that is stored in a receipt, or None if there is no such receipt."""
     try:
         wanted = UUID(receipt_id)
     except ValueError:
@@ -90,7 +90,7 @@ def find_request(connection: Connection, receipt_id: str) -> StoredRequest | Non
 
 
 def parameters(receipt: Receipt) -> dict[str, Any]:
-    """Return the statement's parameters. The statement that settles uses them too."""
+    """Return the statement's parameters. The settling statement uses them too."""
     request = receipt.request
     return _content(receipt.callback) | {
         "receipt_id": receipt.id,
@@ -133,5 +133,5 @@ def _content(callback: Callback | Unclear) -> dict[str, Any]:
 
 
 def _text(value: str) -> str:
-    """Return a text that PostgreSQL can store: without NUL and half surrogates. Signed parts have neither."""
+    """Return a text that PostgreSQL can store: without NUL and half surrogates. Signed parts contain neither."""
     return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

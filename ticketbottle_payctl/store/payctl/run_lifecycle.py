@@ -25,7 +25,7 @@ class OpenRun:
     counts: dict[str, int] = field(default_factory=dict)
 
     def end(self, status: RunStatus, counts: Mapping[str, int] | None = None) -> None:
-        """Record how the run ended. A run that somebody cancelled stays cancelled.
+        """Record how the run ended. A run that an operator cancelled stays cancelled.
 
         Raises:
             DatabaseUnavailableError: the server cannot be reached; the run is shown as interrupted.
@@ -38,11 +38,11 @@ class OpenRun:
 def open_run(
     engine: Engine, run: NewRun, limits: Limits, *, also: Callable[[Connection], None] = lambda _: None
 ) -> Iterator[OpenRun]:
-    """Hold the run's lock and record its beginning, with what ``also`` writes in the same transaction.
+    """Hold the run's lock and record its beginning. ``also`` writes further rows in the same transaction.
 
     The block ends the run with :meth:`OpenRun.end`. If it raises, the run is recorded as interrupted with the counts
-    so far. If the process is killed or the database is away, the record still says ``running`` but the lock is gone:
-    readers see ``interrupted``.
+    so far. If the process is killed or the database is unavailable, the record still says ``running``, but the lock is
+    gone. So readers see ``interrupted``.
 
     Raises:
         LockedError: another process is running this run.
@@ -79,6 +79,6 @@ def _held(engine: Engine, run_id: str, limits: Limits, begin: Callable[[Connecti
         try:
             yield opened
         except BaseException:
-            with suppress(PayctlError):  # the error that ended the work is the one to report
+            with suppress(PayctlError):  # report the error that ended the work
                 opened.end(RunStatus.INTERRUPTED)
             raise

@@ -1,6 +1,6 @@
-"""The lock of a run: a run holds it for as long as it is running.
+"""Lock a run for as long as it is running.
 
-The lock's transaction does nothing else, so it holds back no vacuum. It ends with the process or its connection, so
+The lock's transaction does nothing else, so it does not delay vacuum. It ends with the process or its connection, so
 a run that was killed no longer counts as running.
 """
 
@@ -24,7 +24,7 @@ _KEY = "('x' || left({id}, 8))::bit(32)"
 
 AT_WORK = f"""EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(Namespace.RUNS)}
     AND l.objid::bigint = {_KEY.format(id="r.id::text")}::bigint)"""
-"""An expression: whether a row ``r`` of ``payctl.runs`` is running now."""
+"""An SQL expression: whether a row ``r`` of ``payctl.runs`` is running now."""
 
 _TRY = f"SELECT {advisory_locks.try_take(Namespace.RUNS, _KEY.format(id='%(run)s') + '::int')}"
 
@@ -41,7 +41,7 @@ def at_work(engine: Engine, run_id: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(DBAPIError):  # the connection was lost, and the lock with it; the run's transactions report that
+        with suppress(DBAPIError):  # the connection and its lock were lost; the run's own transactions report that
             connection.close()
 
 

@@ -1,4 +1,4 @@
-"""``payctl.runs`` and ``payctl.run_items``: what operators ran, who, when and why, and each row that a run touched."""
+"""Write and read ``payctl.runs`` and ``payctl.run_items``: the operators' runs, and each row that a run touched."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RunStatus(StrEnum):
     """The status of a run.
 
     ``stopped``: it ended itself because of errors. ``interrupted``: a signal or a crash ended it. A replay in one of
-    these states can be resumed. ``incomplete``: it ended with work left, at its time limit or on a signal, and the
-    command's next run does the rest.
+    these states can be resumed. ``incomplete``: it ended before all work was done, at its time limit or on a signal.
+    The command's next run does the rest.
     """
 
     RUNNING = "running"
@@ -38,7 +38,7 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who runs a command: the account, the machine, and the person's name if PAYCTL_ACTOR gives one."""
+    """The operator of a command: the account, the machine, and the person's name if PAYCTL_ACTOR is set."""
 
     os_user: str
     host: str
@@ -59,7 +59,7 @@ class NewRun:
 
 
 class RunAction(StrEnum):
-    """What an operator may do to a run after it began."""
+    """The action of an operator on a run after it began."""
 
     RESUMED = "resumed"
     CANCELLED = "cancelled"
@@ -67,7 +67,7 @@ class RunAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunAct:
-    """What an operator did to a run after it began, when (UTC) and why."""
+    """An operator's action on a run after it began, with its time (UTC) and reason."""
 
     deed: str
     at: datetime
@@ -80,7 +80,8 @@ class RunAct:
 class Run:
     """A recorded run. Instants are UTC. ``finished_at`` is None while the run is running or can be resumed.
 
-    A run that began and is no longer running is ``interrupted``. ``acts`` lists who resumed or cancelled it, in order.
+    A run that began and is no longer running is ``interrupted``. ``acts`` lists the operators who resumed or cancelled
+    it, in order.
     """
 
     id: str
@@ -136,7 +137,7 @@ def start(connection: Connection, run: NewRun) -> None:
 def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason: str | None) -> bool:
     """Resume or cancel a run and record who did. Return False if the run was cancelled or has ended.
 
-    A run that is done keeps its status. If it is resumed to look for rows that are left, that is recorded too.
+    A run that is done keeps its status. If it is resumed to search for remaining rows, that is recorded too.
     """
     row = connection.exec_driver_sql(
         """
@@ -189,7 +190,7 @@ def update(connection: Connection, run_id: str, status: RunStatus, counts: Mappi
 
 
 def count(connection: Connection, run_id: str, counts: Mapping[str, int]) -> None:
-    """Add to a run's counts."""
+    """Add these values to a run's counts."""
     connection.exec_driver_sql(
         "UPDATE payctl.runs SET counts = counts || %(counts)s::jsonb WHERE id = %(id)s::uuid",
         {"id": run_id, "counts": json.dumps(dict(counts))},

@@ -1,4 +1,4 @@
-"""Read everything about one payment: its row, its callbacks, its events, and what operators did to them."""
+"""Read the history of one payment: its row, its callbacks, its events, and the operators' runs on them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BY_NAME = (
 )
 _SHORTEST_ENDING = 4
 _MOST_NEAR = 10
-# An event is written after its payment was created. One day covers instants that were stored in another zone.
+# An event is written after its payment was created. One day of slack covers instants that were stored in another zone.
 _BEFORE_PAYMENT = timedelta(days=1)
 
 
@@ -71,7 +71,8 @@ class EventRow:
 class ReceiptRow:
     """A receipt. ``body_bytes`` is the size of the callback's body.
 
-    ``method`` tells a callback from the answer to a status query. ``payment_number`` is one transfer of money.
+    ``method`` shows whether it is a callback or the answer to a status query. ``payment_number`` identifies one
+    transfer of money.
     """
 
     id: str
@@ -91,7 +92,7 @@ class ReceiptRow:
 
 
 class NearOrder(NamedTuple):
-    """An order whose code is like the one that was asked for. The amount is whole units, the instant UTC."""
+    """An order whose code ends in the given characters. The amount is whole units, the instant UTC."""
 
     payment_id: str
     order_code: str
@@ -102,7 +103,7 @@ class NearOrder(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """A run that changed an event, and when the event had been published before that, or None."""
+    """A run that changed an event, and the event's publishing time before the change, or None."""
 
     event_id: str
     run: Run
@@ -111,7 +112,7 @@ class Replayed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is known under a name. ``payment`` is None if events and callbacks have no payment in this database."""
+    """The rows that belong to a name. ``payment`` is None if this database has no payment for the others."""
 
     payment: PaymentRow | None
     receipts: tuple[ReceiptRow, ...]
@@ -120,7 +121,7 @@ class History:
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History | None:
-    """Return what belongs to a payment, an order, an event or a callback with this id or code, or None."""
+    """Return the history for the id of a payment, event or callback, or for an order code, or None."""
     found = _named(connection, name)
     if found is None:
         return None
@@ -137,8 +138,8 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
 def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
     """Return orders whose code ends in these characters, in any case, the latest first. At most ten.
 
-    A whole code in another case is the only answer. Fewer than four characters find nothing. No index serves this, so
-    it reads the table.
+    If a whole code matches in another case, only that order is returned. Fewer than four characters find nothing. There
+    is no index for this, so it reads the table.
     """
     if len(ending) < _SHORTEST_ENDING:
         return []

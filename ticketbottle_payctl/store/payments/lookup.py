@@ -1,12 +1,13 @@
-"""SQL that finds the payment of a callback: by an index where there is one, and without reading the table if possible.
+"""Find the payment of a callback by an index, and without reading the whole table if possible.
 
 ``"orderCode"`` has a unique index. ``"providerTransactionId"``, the reference, has none in production. A callback of
 ZaloPay, VNPay or MoMo carries the order code, so the index finds its row. PayOS's callback carries a number instead:
 the order's date and the last five characters of its order code. Order codes are ``TB-{EVENT}-{YYYYMMDD}-{8 letters or
-digits}``. So the walk below goes through the index from event to event and reads the codes of that date in each.
+digits}``. So the walk below goes through the index from one ticket event to the next, and reads the codes of that date
+in each.
 
-What is found never depends on the way. Each way needs the same reference, and of several payments with one reference
-each prefers the one whose order code fits the number.
+The result does not depend on the way. Each way needs the same reference. Of several payments with one reference, each
+way prefers the one whose order code matches the number.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.callback import Callback, OrderHint
 
 LARGE = 100_000
-"""With more payments than this, a look-up that reads the table takes longer than the rest of a callback."""
+"""With more payments than this, a lookup that reads the table takes longer than the rest of a callback."""
 
 _WORTH_A_WALK = 10_000
 _MOST_EVENTS = 500
@@ -25,7 +26,7 @@ _MOST_EVENTS = 500
 _UNINDEXED = "payctl_unindexed_payments"
 
 # If several payments have one reference, the choice must not depend on their status, or a repeated callback would
-# settle a second one. ``fits`` is null for the gateways that send the order code itself.
+# settle a second one. ``fits`` is null for the gateways that send the order code.
 _CHOICE = """ORDER BY "orderCode" LIKE %(fits)s DESC, translate(lower(provider), '-_ ', '') = %(provider)s DESC,
          "createdAt" DESC, id LIMIT 1"""
 BOTH = 'SELECT id FROM payments WHERE "orderCode" = %(order_code)s AND "providerTransactionId" = %(reference)s'
@@ -63,7 +64,7 @@ BY_NUMBER = f"""SELECT id FROM payments WHERE "orderCode" = ANY (SELECT code FRO
 
 
 def parameters(callback: Callback) -> dict[str, object]:
-    """Return what the statements of this module look for."""
+    """Return the parameters of this module's statements."""
     hint = callback.order_hint or OrderHint()
     return {
         "reference": callback.reference,
@@ -76,7 +77,7 @@ def parameters(callback: Callback) -> dict[str, object]:
 
 
 def needs_walk(connection: Connection, callback: Callback) -> bool:
-    """Return whether the callback has no order code, and the reference may have no index.
+    """Return whether the callback has no order code, and the reference may have no index, so that a walk is needed.
 
     Each connection learns from its first walk whether the reference is indexed. A pooled connection lives for a few
     minutes, so a new index is soon noticed.
@@ -85,12 +86,12 @@ def needs_walk(connection: Connection, callback: Callback) -> bool:
 
 
 def learn(connection: Connection, payments: int, *, indexed: bool) -> None:
-    """Remember for this connection what a walk has read about the table."""
+    """Store, for this connection, what a walk has read about the table."""
     connection.info[_UNINDEXED] = 0 if indexed or payments <= _WORTH_A_WALK else payments
 
 
 def unindexed_payments(connection: Connection) -> int:
-    """Return about how many payments PayOS's look-up may read, or 0 if it has an index, is fast, or was not needed.
+    """Return about how many payments PayOS's lookup may read, or 0 if it has an index, is fast, or was not needed.
 
     This takes no round trip.
     """
@@ -99,7 +100,7 @@ def unindexed_payments(connection: Connection) -> int:
 
 
 def count_roughly(connection: Connection) -> int:
-    """Return about how many payments there are, as the last vacuum, analyse or the statistics say. Reads no payment."""
+    """Return about how many payments there are, from PostgreSQL's statistics. No payment is read."""
     sql = """
         SELECT GREATEST(c.reltuples, s.n_live_tup, 0)::bigint
         FROM pg_class AS c LEFT JOIN pg_stat_all_tables AS s ON s.relid = c.oid WHERE c.oid = to_regclass('payments')
@@ -108,6 +109,6 @@ def count_roughly(connection: Connection) -> int:
 
 
 def has_any_of(connection: Connection, gateway: str) -> bool:
-    """Return whether there is a payment of this gateway. Reads the table if there is none."""
+    """Return whether there is a payment of this gateway. If there is none, the whole table is read."""
     sql = "SELECT EXISTS (SELECT FROM payments WHERE translate(lower(provider), '-_ ', '') = %(gateway)s)"
     return bool(connection.exec_driver_sql(sql, {"gateway": gateway}).scalar_one())

@@ -42,7 +42,8 @@ _OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
 class Overdue:
     """PENDING payments that were created before ``before``, of one gateway or of all.
 
-    ``known_since`` has an instant for each gateway that forgets: it no longer knows payments created before.
+    ``known_since`` has an instant for each gateway that forgets old payments. The gateway no longer knows payments
+    created before it.
     """
 
     before: datetime
@@ -63,7 +64,7 @@ def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettl
 
 
 def count_forgotten(connection: Connection, wanted: Overdue) -> int:
-    """Count overdue payments that are too old: their gateways no longer know them."""
+    """Count overdue payments that are too old, so that their gateways no longer know them."""
     sql = f"SELECT count(*) FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN}"  # noqa: S608 - only constants are put in
     return int(connection.exec_driver_sql(sql, _parameters(wanted)).scalar_one())
 
@@ -104,7 +105,7 @@ def record(  # noqa: PLR0913, PLR0917 - one argument per column
     before: Mapping[str, object] | None = None,
     after: Mapping[str, object] | None = None,
 ) -> None:
-    """Record under a run what was done to a payment, or why it was left unchanged."""
+    """Record, under a run, the change of a payment, or the reason why it was left unchanged."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason, before, after)

@@ -1,4 +1,4 @@
-"""Find a payment and lock its row, and write what settling decided."""
+"""Find a payment, lock its row, and write the decision of ``settle``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.receipts import Receipt
 from ticketbottle_payctl.store.payments import lookup
 
-# By reference first, then by order code: COALESCE stops at the first match. The row where both agree is searched first
-# of all: it is the usual one, and an index finds it. The instant is read outside the locking subquery, so after the
-# wait for the row.
+# COALESCE stops at the first match. The first search is for a row that matches both reference and order code, which is
+# the usual case and uses an index. Then follow the reference alone and the order code alone. The instant is read
+# outside the locking subquery, so after the wait for the row.
 _LOCK = """
 {walk}SELECT held.*, date_trunc('milliseconds', {now}) AS now{learned}
 FROM (
@@ -48,10 +48,10 @@ _LOCK_BY_WALK = _lock_sql(
     learned=", (SELECT payments FROM reference), (SELECT indexed FROM reference)",
 )
 
-# Guards: the status is still the one that was decided upon, and the event was written in time. The clock is read after
-# all rows are written, so a slow write counts too. The instant may be ahead of the clock, if the payment's previous
-# event is. The event, its context and the receipt are in one statement, so no change of state can be committed without
-# its event.
+# Guards: the status is still the one that the decision was based on, and the event was written in time. The clock is
+# read after all rows are written, so a slow write counts too. The instant may be ahead of the clock, if the payment's
+# previous event is. The event, its context and the receipt are in one statement, so no change of state can be committed
+# without its event.
 _SETTLE = f"""
 WITH settled AS (
     UPDATE payments
@@ -78,11 +78,12 @@ WITH settled AS (
 
 
 def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime] | None:
-    """Lock the row of the payment that a callback is about.
+    """Lock the row of a callback's payment.
 
     Return it with the database's instant (UTC) under the lock.
 
-    The payment is searched by the value it was created with, then by its order code. None if there is no such payment.
+    The payment is found by the reference it was created with, else by its order code. The result is None if there is no
+    such payment.
     """
     walk = lookup.needs_walk(connection, callback)
     rows = fetch(connection, _LOCK_BY_WALK if walk else _LOCK_DIRECTLY, lookup.parameters(callback))
@@ -113,8 +114,8 @@ def settle(connection: Connection, transition: Transition, event: NewEvent, rece
 
     Raises:
         DatabaseUnavailableError: the event was written more than ``WRITE_WITHIN`` after the transition's instant, or
-            the payment was not updated although :func:`lock` holds its row, so something in the database forbids it.
-            The transaction must be rolled back.
+            the payment was not updated although :func:`lock` holds its row, so a trigger or policy in the database
+            prevents it. The transaction must be rolled back.
     """
     parameters = receipts.parameters(receipt) | {
         "before": transition.before.value,
@@ -128,7 +129,7 @@ def settle(connection: Connection, transition: Transition, event: NewEvent, rece
     ((settled, in_time),) = fetch(connection, _SETTLE, parameters)
     if not in_time:
         message = "the database was too slow: publishers could miss the payment's event"
-        raise DatabaseUnavailableError(message, hint="try again; look for what keeps the database or this process busy")
+        raise DatabaseUnavailableError(message, hint="try again; find out what slows down the database or this process")
     if settled != 1:
-        message = "the database kept the payment from being updated"
-        raise DatabaseUnavailableError(message, hint="look for a trigger or a row security policy on payments")
+        message = "the database did not update the payment"
+        raise DatabaseUnavailableError(message, hint="check payments for a trigger or a row security policy")

@@ -75,7 +75,7 @@ def test_a_replay_whose_selector_matches_no_event_exits_with_0(ask, invoke, data
 
 @pytest.mark.parametrize(
     ("state", "code", "said"),
-    [("published", 7, "every named event must be left out"), (None, 8, "no event has this id")],
+    [("published", 7, "every named event is left out"), (None, 8, "no event has this id")],
 )
 def test_a_replay_that_leaves_out_every_named_event_shows_a_cross(invoke, database_url, orders, state, code, said):
     """The first line never has a tick if the exit code is 7 or 8."""

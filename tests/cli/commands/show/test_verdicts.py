@@ -36,7 +36,7 @@ CASES = {
         5, "wrong_amount", "NO TICKET: momo reports a failure about 1 VND, the order is 320,000 VND", []),
     "refused for a wrong amount, and the amount was corrected since": (
         lambda o: o.pay().callback("COMPLETED", "refused", "wrong_amount", amount=320_000),
-        5, "not_applied", "NO TICKET: paid 320,000 VND; the callback was refused 3 min ago, and would fit",
+        5, "not_applied", "NO TICKET: paid 320,000 VND; the callback was refused 3 min ago, but would be accepted",
         ["payctl process-webhook --receipt {receipt}"]),
     "paid through another gateway": (
         lambda o: o.pay(provider="VNPAY").callback("COMPLETED", "refused", "other_provider"),
@@ -53,10 +53,10 @@ CASES = {
         5, "ambiguous", "NO TICKET: momo's callback can be read in two ways", [SETTLE]),
     "money held by the gateway": (
         lambda o: o.pay().callback("IGNORED", "ignored", "held"),
-        5, "money_held", "NO TICKET: momo took 320,000 VND and holds it as suspicious", [SETTLE]),
+        5, "money_held", "NO TICKET: momo took 320,000 VND and blocked it as suspicious", [SETTLE]),
     "an undocumented code": (
         lambda o: o.pay().callback("IGNORED", "ignored", "undocumented_code"),
-        5, "undocumented_code", "NO TICKET: momo sent a code that its documentation does not have", [SETTLE]),
+        5, "undocumented_code", "NO TICKET: momo sent an undocumented code", [SETTLE]),
     "in progress at the gateway": (
         lambda o: o.pay().callback("IGNORED", "ignored", "pending"),
         5, "in_progress", "not paid yet: momo says that the payment is in progress", [SETTLE]),
@@ -101,24 +101,24 @@ CASES = {
         5, "behind", "NO TICKET YET: behind event {first} of the same payment, which failed 4 times; next try in", []),
     "dead after five tries": (
         lambda o: o.pay("COMPLETED").event(state="dead", error=TIMED_OUT),
-        5, "dead", "NO TICKET: the event is dead by INVALID_REQUEST after 5 tries; written 1 h ago",
+        5, "dead", "NO TICKET: the event is dead because of INVALID_REQUEST after 5 tries; written 1 h ago",
         ["payctl replay {first}"]),
     "dead by a message too large": (
         lambda o: o.pay("COMPLETED").event(state="dead", error=TOO_LARGE),
-        5, "dead", "NO TICKET: the event is dead by MSG_SIZE_TOO_LARGE at the first try; written 1 h ago", []),
+        5, "dead", "NO TICKET: the event is dead because of MSG_SIZE_TOO_LARGE at the first try; written 1 h ago", []),
     "dead by an invalid record": (
         lambda o: o.pay("COMPLETED").event(state="dead", error="INVALID_RECORD: Broker: Broker failed to validate"),
-        5, "dead", "NO TICKET: the event is dead by INVALID_RECORD at the first try", []),
+        5, "dead", "NO TICKET: the event is dead because of INVALID_RECORD at the first try", []),
     "dead, and another dead one before it": (
         lambda o: o.pay("COMPLETED").event(state="dead", age=2 * HOURS).event(state="dead"),
-        5, "dead", "NO TICKET: the event is dead by an unknown error after 5 tries",
+        5, "dead", "NO TICKET: the event is dead because of an unknown error after 5 tries",
         ["payctl replay {first} {second}"]),
     "dead, and a superseded dead one before it": (
         lambda o: o.pay("COMPLETED").event("FAILED", "dead", age=2 * HOURS).event(state="dead"),
         5, "dead", "NO TICKET: the event is dead", ["payctl replay {second}", RELEASE]),
     "a failure whose event is dead": (
         lambda o: o.pay("FAILED").event("FAILED", "dead", error=TIMED_OUT),
-        5, "dead", "TICKETS STILL RESERVED: the event is dead by INVALID_REQUEST", ["payctl replay {first}"]),
+        5, "dead", "TICKETS STILL RESERVED: the event is dead because of INVALID_REQUEST", ["payctl replay {first}"]),
     "published": (
         lambda o: o.pay("COMPLETED").callback().event(state="published", age=2 * HOURS),
         0, "published", "published 2 h ago", [AGAIN]),
@@ -182,26 +182,26 @@ CASES = {
         0, "published", "published 1 h ago", [AGAIN]),
     "a callback without a payment": (
         lambda o: o.callback("COMPLETED", "refused", "unknown_order", amount=321_000),
-        5, "unknown_order", "NO TICKET: paid 321,000 VND, and no payment in this database has this order", []),
+        5, "unknown_order", "NO TICKET: paid 321,000 VND, but this database has no payment of this order", []),
     "a failure without a payment": (
         lambda o: o.callback("FAILED", "refused", "unknown_order"),
-        5, "unknown_order", "NO TICKET: momo reports about an order that this database does not have", []),
+        5, "unknown_order", "NO TICKET: momo reports an order that this database does not have", []),
     "a malformed callback without a payment": (
         lambda o: o.unclear("unreadable"),
         5, "unreadable", "NO TICKET: momo sent a genuine callback that payctl cannot read", []),
     "a failure that came before the payment": (
         lambda o: o.pay().callback("FAILED", "refused", "unknown_order", payment=None),
-        5, "not_applied", "NO TICKET: momo's callback was refused 3 min ago, and would fit the payment now",
+        5, "not_applied", "NO TICKET: momo's callback was refused 3 min ago, but would be accepted now",
         ["payctl process-webhook --receipt {receipt}"]),
     "a test ping": (
         lambda o: o.callback("IGNORED", "test_ping", "ping", amount=None),
         0, "test_ping", "a test call of momo, about no order", []),
     "an event without a payment": (
         lambda o: o.event(state="dead", error=TIMED_OUT),
-        5, "dead", "NO TICKET: the event is dead by INVALID_REQUEST", ["payctl replay {first}"]),
+        5, "dead", "NO TICKET: the event is dead because of INVALID_REQUEST", ["payctl replay {first}"]),
     "an event of a type without a topic": (
         lambda o: o.event("?REFUND", "dead", error="UNKNOWN_EVENT_TYPE: no topic is known for this event type"),
-        5, "dead", "TICKETS STILL RESERVED: the event is dead by UNKNOWN_EVENT_TYPE at the first try", []),
+        5, "dead", "TICKETS STILL RESERVED: the event is dead because of UNKNOWN_EVENT_TYPE at the first try", []),
 }  # fmt: skip
 
 

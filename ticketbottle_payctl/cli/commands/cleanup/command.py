@@ -78,7 +78,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
     """
     session = Session.of(ctx)
     if archive is not None and archive.suffix != ".gz":
-        message = f"{archive} does not end in .gz, so zcat could not read it"
+        message = f"the archive's name {archive} must end in .gz, so that zcat can read it"
         raise typer.BadParameter(message, param_hint="--archive")
     settings = session.settings
     retention = settings.retention if older_than is None else older_than
@@ -128,7 +128,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
 
 
 def _kept_for(session: Session) -> timedelta:
-    """Return the longer of two retentions: the one in force, and the profile's own if the environment overrides it.
+    """Return the longer of two retentions: the effective one, and the profile's if the environment overrides it.
 
     Raises:
         ConfigError: a setting is wrong.
@@ -140,9 +140,9 @@ def _kept_for(session: Session) -> timedelta:
 def _allow(
     session: Session, approval: Approval, preview: Callable[[], CleanupPreview], *, routine: bool
 ) -> CleanupPreview | None:
-    """Ask for approval, unless the run is routine: the configured retention, and no more rows than a limit allows.
+    """Ask for approval, unless the run is routine: the configured retention, and rows within the limit.
 
-    Return what was planned, or None if nothing had to be counted.
+    Return the approved plan, or None if no plan was needed.
     """
     cap = session.guard.max_affected if approval.max_affected is None else approval.max_affected
     if routine and cap is None:
@@ -162,6 +162,6 @@ def _allow(
 
 @contextmanager
 def _watched(session: Session, planned: CleanupPreview | None, word: str) -> Iterator[Callable[[Swept], None]]:
-    """Draw a bar, with a total if a plan was made. Nothing is counted only for the bar."""
+    """Draw a progress bar. It has a total only if a plan was made, because counting takes long."""
     with bar(word, planned.matched + planned.receipts if planned else None, quiet=session.shared.quiet) as tell:
         yield lambda swept: tell(swept.deleted + swept.receipts)

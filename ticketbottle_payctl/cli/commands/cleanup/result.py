@@ -35,7 +35,7 @@ def plan_of(preview: CleanupPreview, zone: tzinfo) -> list[Block]:
 
 
 def result_of(report: CleanupReport, *, archive: Path | None, zone: tzinfo, reason: str | None) -> Result:
-    """Return the report. Exit 10 if the time was up before all expired events were deleted.
+    """Return the report. Exit 10 if the time limit was reached before all expired events were deleted.
 
     If a ``reason`` was given and could not be recorded, a warning says so.
     """
@@ -81,7 +81,7 @@ def _human(report: CleanupReport, archive: Path | None, zone: tzinfo) -> Iterato
         (
             ("published before", local_and_utc(report.horizon, zone)),
             ("archived", f"{report.archived:,} to {archive}" if kept else None),
-            ("expired and left", f"{report.remaining:,}" if report.remaining and not report.dry_run else None),
+            ("expired, not deleted", f"{report.remaining:,}" if report.remaining and not report.dry_run else None),
             ("callbacks", f"{report.receipts:,}" if report.receipts else None),
             ("run", report.run_id),
             ("stopped because", None if report.dry_run else report.stopped_because.value),
@@ -130,9 +130,9 @@ def _warnings(report: CleanupReport) -> Iterator[str]:
     if report.unpublished.late:
         yield f"{count(report.unpublished.late, 'event')} pending for more than an hour; is a publisher running?"
     if report.remaining and report.stopped_because is CleanupStoppedBecause.EMPTY and not report.dry_run:
-        yield f"{count(report.remaining, 'expired event')} left, locked by other sessions; run cleanup again"
+        yield f"{count(report.remaining, 'expired event')} not deleted, locked by other sessions; run cleanup again"
 
 
 def _unrecorded(report: CleanupReport, reason: str | None) -> Iterator[str]:
     if reason and report.run_id is None and report.deleted + report.receipts:
-        yield "the reason was not recorded: payctl.runs could not be written; docs/database-roles.md has the grant"
+        yield "the reason was not recorded: the role may not write payctl.runs; see docs/database-roles.md"

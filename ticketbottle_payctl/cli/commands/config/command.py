@@ -19,7 +19,7 @@ class PathFacts(TypedDict):
     """The path of the configuration file."""
 
     path: str
-    """Absolute, or as given."""
+    """The absolute path, or the path that was given."""
     exists: bool
 
 
@@ -27,19 +27,19 @@ class CheckedCounts(TypedDict):
     """Numbers of settings groups and of unknown names."""
 
     checked: Count
-    """Groups of settings, and unknown names."""
+    """Groups of settings, and unknown names, that were checked."""
     wrong: Count
     """Groups of settings, and unknown names, that are wrong."""
 
 
 class CheckedItem(TypedDict):
-    """Whether a group of settings is right."""
+    """The check of a group of settings."""
 
     name: str
     """A group of settings, or a name that is not a setting."""
     ok: bool
     message: str
-    """Its value, or what is wrong."""
+    """Its value, or the problem."""
 
 
 def show_command(ctx: typer.Context) -> None:
@@ -65,15 +65,15 @@ def path_command(ctx: typer.Context) -> None:
     session = Session.of(ctx)
     path = profiles.config_path(session.shared.config, os.environ)
     facts: PathFacts = {"path": str(path), "exists": path.is_file()}
-    note = None if path.is_file() else "(not there yet)"
+    note = None if path.is_file() else "(does not exist yet)"
     session.finish(Result("payctl.config-path/1", result=facts, human=[line(str(path), note)]))
 
 
 def validate_command(ctx: typer.Context) -> None:
     """Check every setting, and list what is wrong.
 
-    Exit 3 if something is wrong. A gateway without any keys is off, which is right. A gateway with only some
-    of its keys is wrong.
+    Exit 3 if a setting is wrong. A gateway without any keys is off, which is no error. A gateway with only some of its
+    keys is an error.
     """
     session = Session.of(ctx)
     found = check_settings(session.profile)

@@ -34,15 +34,15 @@ _SURELY_MEANT = 0.9
 
 
 def unknown(profile: Profile) -> Iterator[tuple[str, str]]:
-    """Yield names that nothing reads, each with a message.
+    """Yield names that no program here reads, each with a message.
 
     Each unknown name of the profile is reported. Other programs use the environment too. So a name of the environment
-    is reported only if it is nearly one of payctl's own.
+    is reported only if it is similar to one of payctl's.
     """
     for name in sorted({*profile.origins, *profile.hidden} - _OF_A_PROFILE):
         if name.isupper():
             near = get_close_matches(name, _OF_A_PROFILE, n=1)
-            yield name, f"is not a setting{f'; did you mean {near[0]}?' if near else ', and nothing reads it'}"
+            yield name, f"is not a setting{f'; did you mean {near[0]}?' if near else ', and payctl does not read it'}"
     for name in sorted(set(profile.environ) - set(profile.origins) - _OF_THE_ENVIRONMENT):
         near = get_close_matches(name, _OF_THE_ENVIRONMENT, n=1, cutoff=_SURELY_MEANT)
         if name.startswith("PAYCTL_") and near:

@@ -1,4 +1,4 @@
-"""The settings for ``payctl config``: the value and origin of each, and whether it is right."""
+"""Collect the settings for ``payctl config``, with value and origin, and check them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _VALUES: dict[str, Callable[[Settings], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A setting as it is shown. ``value`` is None if it is secret or not set."""
+    """A setting to show. ``value`` is None if it is secret or not set."""
 
     name: str
     value: str | None
@@ -38,7 +38,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSettings:
-    """Whether one group of settings is right, and what is wrong with it. A warning does not make the group wrong."""
+    """The check of one group of settings, with the problem. A warning does not make the group wrong."""
 
     name: str
     ok: bool
@@ -47,12 +47,12 @@ class CheckedSettings:
 
 
 class SettingItem(TypedDict):
-    """A setting as it is shown."""
+    """A setting, as the output shows it."""
 
     name: str
     """The variable."""
     value: str | None
-    """Null if it is hidden or not set."""
+    """The value; null if it is hidden or not set."""
     is_set: bool
     origin: str
     """environment, default, not set, or the profile and its file."""
@@ -117,7 +117,7 @@ def _row(profile: Profile, name: str, value: str | None) -> Shown:
 
 
 def _guard(profile: Profile, guard: GuardInForce, name: str) -> Shown:
-    """Return one of the guard's settings. Its origin is the profile that sets it, even if another profile is in use."""
+    """Return one setting of the guard. Its origin is the profile that sets it, even if another profile is in use."""
     cap = guard.cap(DEFAULT_MAX_AFFECTED)
     value, owner = {
         "protected": (str(guard.protected is not None).lower(), guard.protected),
@@ -126,7 +126,7 @@ def _guard(profile: Profile, guard: GuardInForce, name: str) -> Shown:
     }[name]
     if owner is None or owner == profile.name:
         return _of_profile(profile, f"guard.{name}", value)
-    return Shown(f"guard.{name}", value, is_set=True, origin=f"profile {owner}, whose database this is")
+    return Shown(f"guard.{name}", value, is_set=True, origin=f"profile {owner}, which has the same database")
 
 
 def _of_profile(profile: Profile, name: str, value: str) -> Shown:
@@ -135,7 +135,7 @@ def _of_profile(profile: Profile, name: str, value: str) -> Shown:
 
 
 def _place(profile: Profile, name: str) -> str | None:
-    """Return the ARN of a secret, which is no secret itself. For a previous value, return None."""
+    """Return the ARN of a secret. The ARN itself is not secret. For a previous value, return None."""
     return profile.environ[name] if name in names.ARNS else None
 
 

@@ -1,4 +1,4 @@
-"""``payctl demo``: run everything locally, on servers that end with the command."""
+"""``payctl demo``: run everything locally, on servers that stop when the command ends."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Keep = Annotated[
 def demo_command(ctx: typer.Context, *, keep: Keep = False, yes: change_options.Yes = False) -> None:
     """Run everything locally: callbacks in, Kafka messages out.
 
-    Starts its own PostgreSQL, and a broker in this process, or uses KAFKA_BROKERS if it is set. A cluster on another
-    machine needs --yes. Exit 0 if every callback and every message had the expected result, 6 if not. Leaves nothing
-    behind.
+    Starts its own PostgreSQL and broker, or uses the brokers in KAFKA_BROKERS. A cluster on another machine needs
+    --yes. Exit 0 if every callback and every message had the expected result, 6 if not. Everything is removed at the
+    end.
     """
     session = Session.of(ctx)
     kafka = _given_kafka(session, yes=yes)

@@ -30,23 +30,23 @@ class DemoCounts(TypedDict):
 
 
 class BacklogFacts(TypedDict):
-    """Events to repair."""
+    """Events that are left for the user to repair."""
 
     dead: Count
     pending: Count
 
 
 class DemoFacts(TypedDict):
-    """How the demo ended."""
+    """The result of the demo."""
 
     own_broker: bool
-    """false if KAFKA_BROKERS was given."""
+    """Whether the demo started its own broker; false if KAFKA_BROKERS was given."""
     seconds: Seconds
-    """From the first server's start to the last check."""
+    """Seconds from the first server's start to the last check."""
     differences: Sequence[str]
     """Each difference from the expected results."""
     settings: Mapping[str, str] | None
-    """With --keep: the environment with which another process uses this world."""
+    """With --keep: the environment variables with which another process can use these servers."""
     backlog: BacklogFacts | None
     """With --keep: events left to repair."""
 
@@ -69,7 +69,7 @@ class ShortReply(TypedDict):
 
 
 class CallbackItem(Decision):
-    """A callback that came in."""
+    """A callback that the demo received."""
 
     step: Literal["callback"]
     at_ms: Count
@@ -77,9 +77,9 @@ class CallbackItem(Decision):
     provider: str
     """zalopay, payos, vnpay or momo."""
     says: str
-    """What the callback claims."""
+    """The result that the callback reports."""
     about: str
-    """What the callback really is."""
+    """The callback's real origin, such as a forgery."""
     payment_id: str
     order_code: str
     outcome: WebhookOutcome
@@ -90,7 +90,7 @@ class CallbackItem(Decision):
 
 
 class PublishedItem(TypedDict):
-    """The publisher's run."""
+    """The result of the publisher's run."""
 
     step: Literal["published"]
     at_ms: Count

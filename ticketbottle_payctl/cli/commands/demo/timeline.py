@@ -23,7 +23,7 @@ _BLANK: Final = line()
 
 
 def story(report: DemoReport) -> Iterator[Block]:
-    """Return the timeline and its verdict."""
+    """Return the demo's timeline and its verdict."""
     yield line(bold("Local servers"))
     yield from (_started(one) for one in report.started)
     yield from (_BLANK, line(bold("Callbacks arrive")))
@@ -39,7 +39,7 @@ def story(report: DemoReport) -> Iterator[Block]:
 
 
 def way_on(settings: Mapping[str, str] | None, backlog: LeftEvents | None) -> Iterator[Block]:
-    """Return the commands to type next."""
+    """Return the commands that the user can type next."""
     yield _BLANK
     if settings is None or backlog is None:
         yield line(bold("Try next"))
@@ -110,7 +110,7 @@ def _message(step: MessageStep) -> Iterator[Block]:
 
 
 def arrival_lines(arrival: Arrival) -> Iterator[Line]:
-    """Return a message with its place and its value."""
+    """Return a message with its partition, offset and value."""
     message = arrival.message
     place = f"partition {message.partition}, offset {message.offset}"
     yield line(_at(arrival.at), good("→"), f"{message.topic:<17}", place)
@@ -124,7 +124,7 @@ def _verdict(report: DemoReport) -> Iterator[Block]:
         f"{count(len(report.callbacks), 'callback')} in, {count(arrived, 'message')} out, {duration(report.seconds)}"
     )
     if not differences:
-        yield line(good("✔ everything is as expected:"), total)
+        yield line(good("✔ all results are as expected:"), total)
         return
     yield line(bad(f"✘ {count(len(differences), 'result is', 'results are')} not as expected:"), total)
     yield from (line("  ", bad(text)) for text in differences)
@@ -135,7 +135,7 @@ def _differences(differences: Sequence[str]) -> Iterator[Block]:
 
 
 def _details(texts: Sequence[str], indent: int, *, faint: bool = False) -> Iterator[Line]:
-    """Return the text below a step: folded to the terminal's width, or in one piece without a terminal."""
+    """Return the text below a step, wrapped to the terminal's width. Without a terminal it is one line."""
     for text in texts:
         for part in _folded(text, indent):
             yield line(" " * (indent - 2), dim(part) if faint else part)

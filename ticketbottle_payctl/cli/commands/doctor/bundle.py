@@ -24,14 +24,14 @@ _OWNER_ONLY = 0o600
 
 
 def refuse_existing(path: str) -> None:
-    """Return if nothing exists at ``path``.
+    """Raise if something exists at ``path``.
 
     Raises:
         InputError: ``path`` exists.
     """
     if os.path.lexists(path):
         message = f"{path} already exists"
-        raise InputError(message, hint="name a new file: a bundle overwrites nothing")
+        raise InputError(message, hint="name a new file: an existing file is never overwritten")
 
 
 def write(  # noqa: PLR0913, PLR0917 - what the file has

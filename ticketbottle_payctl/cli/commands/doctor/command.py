@@ -44,7 +44,9 @@ def doctor_command(  # noqa: PLR0913 - one argument per option
     only: Only = None,
     bundle: Bundle = None,
     fix_published_flags: FixFlags = False,
-    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="With a repair: show what it would change.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("-n", "--dry-run", help="With --fix-published-flags, show what it would change.")
+    ] = False,
     yes: change_options.Yes = False,
     reason: change_options.Reason = None,
     max_affected: change_options.MaxAffected = None,
@@ -52,8 +54,8 @@ def doctor_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Check everything that payctl needs, and say how to fix it.
 
-    Checks the database and the role's permissions, the clocks, Kafka and its topics, the gateways' keys, and what makes
-    an outbox slow. Changes nothing unless you ask for a repair. Exit 5 if a check fails; a warning does not count.
+    Checks the database and the role's permissions, the clocks, Kafka and its topics, the gateways' keys, and the causes
+    of a slow outbox. Changes nothing unless you ask for a repair. Exit 5 if a check fails; a warning does not count.
     """
     session = Session.of(ctx)
     approval = Approval(yes, reason, max_affected, confirm)

@@ -49,7 +49,7 @@ def _run(session: Session, approval: Approval) -> NewRun:
 
 def _plan(report: FlagsReport) -> list[Block]:
     return [
-        line(bold(count(report.matched, "event")), 'with "publishedAt" set and published = false: they were sent'),
+        line(bold(count(report.matched, "event")), 'with "publishedAt" but published = false: they were sent'),
         Fields(
             (
                 ("created between", report.oldest),

@@ -20,19 +20,19 @@ _SAID = {Status.OK: good, Status.WARN: warn, Status.FAIL: bad}
 
 
 class DoctorCounts(FindingCounts, total=False):
-    """How many findings of each status there are; after a repair, how many events it found and changed."""
+    """The number of findings of each status; after a repair, the number of events that it found and changed."""
 
     matched: Count
     """With --fix-published-flags: events that were half marked."""
     repaired: Count
-    """With --fix-published-flags: events that are marked now."""
+    """With --fix-published-flags: events that the repair marked as published."""
 
 
 class DoctorFacts(TypedDict, total=False):
-    """The verdict; absent after a repair."""
+    """The result of the checks. After a repair it is absent."""
 
     healthy: bool
-    """Whether nothing fails."""
+    """Whether no check failed."""
     bundle: str | None
     """The file that was written."""
 
@@ -41,21 +41,21 @@ class FindingItem(TypedDict):
     """One finding."""
 
     check: str
-    """What was looked at, as --only names it."""
+    """The check's name, as --only accepts it."""
     status: Status
-    """A warning works today; a failure does not."""
+    """ok, warn or fail. What has a warning works today; what fails does not."""
     fact: str
-    """What was found."""
+    """The fact that the check found."""
     meaning: str | None
-    """Why it matters; null if it is as it should be."""
+    """The consequence; null if nothing is wrong."""
     remedy: str | None
     """The command or SQL that fixes it."""
     command: NotRequired[str | None]
-    """The command in it that can be pasted; null if there is none."""
+    """The command to paste; null if no command fixes it."""
 
 
 class ShownFinding(NamedTuple):
-    """A finding, and what fixes it: in words or SQL, and a command that passes the guard in force."""
+    """A finding and its fix: words or SQL, and a command with the options that the guard needs."""
 
     finding: Finding
     words: str | None
@@ -120,14 +120,14 @@ def _blocks(shown: ShownFinding) -> Iterator[Block]:
 
 
 def _headline(report: DoctorReport) -> Line:
-    """Return the worst finding. Events that wait come first, because customers wait for them."""
+    """Return the headline for the worst finding. Waiting events come first, because customers wait for them."""
     for status in (Status.FAIL, Status.WARN):
         found = [finding for finding in report.findings if finding.status is status]
         if found:
             first = next((finding for finding in found if finding.check == "backlog"), found[0])
             more = dim(f"and {len(found) - 1} more below") if len(found) > 1 else None
             return line(_MARKS[status], bold(first.fact), more)
-    return line(_MARKS[Status.OK], _SAID[Status.OK]("everything is as it should be"))
+    return line(_MARKS[Status.OK], _SAID[Status.OK]("all checks passed"))
 
 
 def _counts(report: DoctorReport) -> Line:

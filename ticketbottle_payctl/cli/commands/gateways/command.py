@@ -1,4 +1,4 @@
-"""``payctl gateways``: which gateways are configured, and the address of the webhook at PayOS."""
+"""``payctl gateways``: list the configured gateways, and register the webhook's URL at PayOS."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from ticketbottle_payctl.settings.fingerprint import fingerprint
 
 _TIMEOUT = timedelta(seconds=30)
 _ELSEWHERE = {
-    "zalopay": "ZaloPay gets the address as callback_url of each order, or in its merchant portal",
-    "vnpay": "VNPay gets the address from its merchant support, as the IPN URL of the terminal",
-    "momo": "MoMo gets the address as ipnUrl of each payment",
+    "zalopay": "give ZaloPay the URL as callback_url of each order, or in its merchant portal",
+    "vnpay": "give the URL to VNPay's merchant support, as the IPN URL of the terminal",
+    "momo": "give MoMo the URL as ipnUrl of each payment",
 }
 
 Gateway = Annotated[str, typer.Argument(metavar="GATEWAY", help="The gateway: payos.")]
-Url = Annotated[str, typer.Argument(metavar="URL", help="The address, such as https://HOST/webhook/payos.")]
+Url = Annotated[str, typer.Argument(metavar="URL", help="The webhook's URL, such as https://HOST/webhook/payos.")]
 Timeout = Annotated[
     timedelta | None, typer.Option(parser=duration, metavar="30s", help="Time limit for PayOS's answer [default: 30s].")
 ]
@@ -50,7 +50,7 @@ def list_command(ctx: typer.Context) -> None:
     items = [item for gateway in gateways for item in keys_of(gateway, environ)]
     states = {gateway.name: state_of(gateway, environ) for gateway in gateways}
     notes = [
-        f"only the functions read {', '.join(names)}; the command line does without"
+        f"only the functions read {', '.join(names)}; the command line ignores them"
         for gateway in gateways
         if (names := only_for_functions(gateway, environ))
     ]
@@ -70,9 +70,9 @@ def register_webhook_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Enter the address of the webhook at PayOS.
 
-    PayOS calls the address at once with a signed test callback. It enters the address only if the answer is a 2xx
-    within ten seconds, so the webhook must be deployed with PayOS's checksum key. Payments that are made from then on
-    are reported to this address, and no longer to the one before.
+    PayOS calls the URL at once with a signed test callback. It registers the URL only if the answer is a 2xx within ten
+    seconds. So deploy the webhook with PayOS's checksum key first. From then on PayOS reports new payments to this URL,
+    and no longer to the previous one.
     """
     session = Session.of(ctx)
     _refuse_other_gateway(gateway)
@@ -86,12 +86,12 @@ def register_webhook_command(  # noqa: PLR0913 - one argument per option
             ("address", shown),
             ("entered at", base),
             *((f"with {name}", f"fingerprint {digits}") for name, digits in _fingerprints(credentials)),
-            ("then", "PayOS tests it, and calls no other address any more"),
+            ("then", "PayOS tests the URL, and then stops calling the previous one"),
         )
     )
     if dry_run:
         session.finish(planned(shown, plan))
-    act = Act("register", 1, "webhook address", [plan], "PayOS calls it at once")
+    act = Act("register", 1, "webhook address", [plan], "PayOS calls the URL at once")
     approve(session, act, Approval(yes=yes, reason=reason, confirm=confirm))
 
     from ticketbottle_payctl.payos_sdk import PayosAccount, confirm_webhook  # noqa: PLC0415 - pydantic, only here
@@ -104,20 +104,20 @@ def register_webhook_command(  # noqa: PLR0913 - one argument per option
 def _refuse_other_gateway(name: str) -> None:
     known = providers.by_name(name).name
     if known != payos.NAME:
-        message = f"{known} has no request that enters the address of the webhook"
+        message = f"{known} has no API to register a webhook URL"
         raise InputError(message, hint=_ELSEWHERE[known])
 
 
 def _checked(url: str) -> str:
-    """Return the address as it may be shown: what stands behind the gateway's name may be a secret.
+    """Return the URL for display. The part after the gateway's name is hidden, because it may be a secret.
 
     Raises:
-        InputError: it is not an https URL, or it is another gateway's address. The message does not quote it.
+        InputError: it is not an https URL, or it is another gateway's URL. The message does not quote it.
     """
     parts = checked_url(url) if url.casefold().startswith("https://") else None
     if parts is None or parts.fragment:
-        message = "the address has a fragment" if parts else "the address is not an https URL"
-        raise InputError(message, hint="give it as https://HOST/webhook/payos: PayOS calls nothing else")
+        message = "the URL has a fragment" if parts else "the value is not an https URL"
+        raise InputError(message, hint="give it as https://HOST/webhook/payos")
     segments = parts.path.split("/")
     for place, segment in enumerate(segments):
         named = next((one.name for one in providers.GATEWAYS.values() if segment.casefold() in one.spellings), None)
@@ -128,7 +128,7 @@ def _checked(url: str) -> str:
             path = "/".join([*segments[: place + 1], *("***" for _ in secrets)])
             return f"https://{parts.netloc}{path}{'?***' if parts.query else ''}"
         if named is not None:
-            message = f"the address is that of {named}, and PayOS would call it"
+            message = f"the URL is that of {named}, but PayOS would call it"
             raise InputError(message, hint="give it as https://HOST/webhook/payos")
     return f"https://{parts.netloc}{parts.path}{'?***' if parts.query else ''}"
 

@@ -1,4 +1,4 @@
-"""The gateways' keys by fingerprint and length, and whether a gateway has all that it needs."""
+"""Describe the gateways' keys by fingerprint and length, and find missing ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SUFFIXES: dict[Literal["current", "previous"], str] = {"current": "", "previous
 
 
 class KeyItem(TypedDict):
-    """One value of a gateway, or a value that is not set."""
+    """One key or other value of a gateway, set or not."""
 
     gateway: str
     """zalopay, payos, vnpay or momo."""
@@ -24,18 +24,18 @@ class KeyItem(TypedDict):
     variable: str
     """The variable that holds the value, without _PREVIOUS."""
     rotation: Literal["current", "previous"]
-    """Which of two values during a rotation."""
+    """Whether it is the current or the previous value of a rotation."""
     needed_for: Literal["callbacks", "queries"]
-    """What needs the value: checking callbacks, or asking the gateway."""
+    """The value's use: to check callbacks, or to query the gateway."""
     is_set: bool
     length: Count | None
-    """In characters."""
+    """The length in characters."""
     fingerprint: str | None
     """The first eight hex digits of the value's SHA-256."""
 
 
 def keys_of(gateway: Gateway, environ: Mapping[str, str]) -> list[KeyItem]:
-    """Return the gateway's values: every current one, and those of a rotation that are set."""
+    """Return the gateway's values: every current one, and each previous one that is set."""
     return [item for field in gateway.fields for item in _values(gateway, field, environ)]
 
 

@@ -1,4 +1,4 @@
-"""What ``payctl gateways`` prints."""
+"""Build the results of ``payctl gateways``."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ class GatewayCounts(TypedDict):
     """Numbers of gateways by state."""
 
     on: Count
-    """Their callbacks can be checked here."""
+    """Gateways whose callbacks can be checked here."""
     off: Count
-    """Nothing is set that their callbacks need."""
+    """Gateways without any of the keys that check callbacks."""
     incomplete: Count
-    """Something is set that their callbacks need, but not everything."""
+    """Gateways with some, but not all, of the keys that check callbacks."""
 
 
 class RegistrationFacts(TypedDict):
-    """What PayOS decided about the address of the webhook."""
+    """PayOS's decision about the webhook's URL."""
 
     gateway: str
-    """payos."""
+    """The gateway: payos."""
     url: str
-    """The address. What stands behind the gateway's name is hidden, because it may be a secret."""
+    """The URL. The part after the gateway's name is hidden, because it may be a secret."""
     entered: bool
     """Whether PayOS calls this address from now on. False in a dry run."""
     code: str | None
     """PayOS's own code, or the HTTP status. Null in a dry run."""
     said: str | None
-    """PayOS's own words, if it said no."""
+    """PayOS's text, if it refused."""
 
 
 def listed(items: Sequence[KeyItem], states: Mapping[str, State], notes: Sequence[str]) -> Result:
@@ -66,14 +66,14 @@ def listed(items: Sequence[KeyItem], states: Mapping[str, State], notes: Sequenc
 
 
 def planned(url: str, plan: Fields) -> Result:
-    """Return the result of a dry run: what would be sent, and nothing was."""
+    """Return the result of a dry run: the request that would be sent."""
     facts: RegistrationFacts = {"gateway": "payos", "url": url, "entered": False, "code": None, "said": None}
-    first = line("would register 1 webhook address; nothing was sent")
+    first = line("would register 1 webhook URL; nothing was sent")
     return Result("payctl.gateways-register-webhook/1", result=facts, human=[first, plan], dry_run=True)
 
 
 def registered(url: str, registration: Registration) -> Result:
-    """Return the result of a registration: exit 0, or 5 if PayOS said no."""
+    """Return the result of a registration: exit 0, or 5 if PayOS refused."""
     facts: RegistrationFacts = {
         "gateway": "payos",
         "url": url,
@@ -89,7 +89,7 @@ def registered(url: str, registration: Registration) -> Result:
         return Result("payctl.gateways-register-webhook/1", result=facts, human=human)
     words = f": {registration.said}" if registration.said else ""
     human = [
-        line(bad("✘"), f"PayOS did not enter the address (code {registration.code}){words}"),
+        line(bad("✘"), f"PayOS did not register the URL (code {registration.code}){words}"),
         line("try:", _advice(registration)),
     ]
     return Result("payctl.gateways-register-webhook/1", ExitCode.NO, result=facts, human=human)

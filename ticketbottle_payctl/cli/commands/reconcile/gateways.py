@@ -1,4 +1,4 @@
-"""How each gateway is asked for the status of a payment, or why it cannot be asked."""
+"""Find out how payctl can ask each gateway for the status of a payment, or why it cannot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ticketbottle_payctl.providers.queries.status_query import StatusQuery, Stat
 
 
 def status_endpoints(session: Session) -> dict[str, StatusEndpoint]:
-    """Return every gateway's status endpoint: its credentials, and its address as configured or the usual one.
+    """Return every gateway's status endpoint, with its credentials and its configured or usual address.
 
     Raises:
         ConfigError: an address is not a URL, or has no encryption.
@@ -32,12 +32,12 @@ def _endpoint(session: Session, query: StatusQuery) -> StatusEndpoint:
         return StatusEndpoint(query, credentials, None, f"not set: {', '.join(absent)}")
     base = gateway_address(session, query)
     if base is None:
-        return StatusEndpoint(query, credentials, None, f"not set: {query.url_variable}, which the gateway gives")
+        return StatusEndpoint(query, credentials, None, f"not set: {query.url_variable}; ask the gateway for its URL")
     return StatusEndpoint(query, credentials, _exchange(query, credentials, base))
 
 
 def _exchange(query: StatusQuery, credentials: Credentials, base: str) -> Exchange:
-    """Return the function that asks: httpx, or PayOS's own library, is loaded when it is first called."""
+    """Return the function that asks the gateway. Its first call loads httpx or PayOS's own library."""
     ask = query.ask
 
     def by_payctl(asked: StatusRequest, timeout: timedelta) -> HttpResponse:

@@ -32,7 +32,7 @@ ReadDeadline = Annotated[
 ]
 RepairOut = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write the plan of a replay of the lost events, for payctl replay --plan."),
+    typer.Option(metavar="FILE", help="Write a plan that replays the lost events, for payctl replay --plan."),
 ]
 Everything = Annotated[
     bool, typer.Option("--all", help="List every event that differs or was not judged, with all columns.")
@@ -50,9 +50,9 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Compare the outbox with the messages in Kafka.
 
-    Checks the published events that were created in the window: is each in its topic, once, with its own value and key,
-    and in its payment's order? Changes nothing. --repair-out writes a plan for payctl replay --plan. Exit 5 if an event
-    is lost, wrong or out of order, and 6 if an event was not found and payctl cannot tell whether it is lost.
+    Checks that each published event of the window is in its topic once, with the right value and key, and in its
+    payment's order. Changes nothing. --repair-out writes a plan for payctl replay --plan. Exit 5 if an event is lost,
+    wrong or out of order, and 6 if an event was not found and payctl cannot tell whether it is lost.
     """
     session = Session.of(ctx)
     if repair_out is not None:
@@ -86,7 +86,7 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
 
 
 def _repair(session: Session, report: OutboxComparison) -> ReplayPlan:
-    """Return the plan that sends the lost events again, and no event whose row has changed since the comparison."""
+    """Return the plan that sends the lost events again, without events whose rows changed since the comparison."""
     ids = outbox_result.to_repair(report)
     if not ids:
         return ReplayPlan()

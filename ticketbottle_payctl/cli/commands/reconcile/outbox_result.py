@@ -24,7 +24,7 @@ _SHOWN = 10
 _WHY = {
     Unjudged.UNKNOWN_TYPE: "the event's type has no topic",
     Unjudged.TOPIC_MISSING: "the topic does not exist",
-    Unjudged.TOPIC_EMPTY: "the topic holds no record: was it created again, or is this another cluster?",
+    Unjudged.TOPIC_EMPTY: "the topic has no record: was it created again, or is this another cluster?",
     Unjudged.TOO_OLD: "sent before the oldest record that the topic still keeps",
     Unjudged.RECORD_LIMIT: "these brokers cannot look up records by time, and there are more than payctl reads",
     Unjudged.UNREADABLE: "a partition has no leader or cannot be read",
@@ -35,7 +35,7 @@ _WHY = {
 
 
 class ComparedCounts(TypedDict):
-    """How many events were compared, and how many differ."""
+    """The numbers of events that were compared and that differ."""
 
     compared: Count
     """Published events created in the window."""
@@ -44,17 +44,17 @@ class ComparedCounts(TypedDict):
     wrong: Count
     """Events with another value, key or topic."""
     double: Count
-    """Events sent more than once, replays not counted."""
+    """Events sent more than once, not counting replays."""
     out_of_order: Count
     """Events sent before an earlier event of the payment."""
     unjudged: Count
-    """Events that were not found, but may be in Kafka or may have been there."""
+    """Events that were not found, but payctl cannot tell whether they are lost."""
     other: Count
     """Records of events outside the window."""
 
 
 class ComparedFacts(TypedDict):
-    """How the comparison ended."""
+    """The result of the comparison."""
 
     complete: bool
     """Whether Kafka was read to its end."""
@@ -72,16 +72,16 @@ class DifferenceItem(TypedDict):
     """One event that differs, or with --all one that was not judged."""
 
     event_id: str
-    """The outbox row."""
+    """The event's id."""
     aggregate_id: str
-    """The payment."""
+    """The payment's id."""
     event_type: str
     """The event type of the row."""
     difference: Difference | Literal["not_judged"]
     detail: str
-    """What differs, where the copies are, or why the event was not judged."""
+    """The difference and the places of the records, or the reason why the event was not judged."""
     copies: Count
-    """Records of the event."""
+    """The number of records of the event."""
     repairable: bool
     """Whether a replay repairs it."""
     created_at: datetime
@@ -93,8 +93,8 @@ class DifferenceItem(TypedDict):
 class Repair(NamedTuple):
     """The plan that sends the lost events again, its file, and the command to type next.
 
-    The command applies the plan if there is a file, else it writes the file. ``read_only`` names the profile that
-    refuses the replay; then there is neither.
+    If the plan was written, the command applies it; otherwise the command writes it. ``read_only`` is the profile that
+    refuses the replay; then file and command are None.
     """
 
     plan: ReplayPlan
@@ -104,14 +104,14 @@ class Repair(NamedTuple):
 
 
 def to_repair(report: OutboxComparison) -> list[str]:
-    """Return the ids of the events that a replay repairs, each once, in order."""
+    """Return the sorted ids of the events that a replay repairs, without duplicates."""
     return list(dict.fromkeys(each.event.id for each in report.disagreements if each.repairable))
 
 
 def unchanged(plan: ReplayPlan, report: OutboxComparison) -> ReplayPlan:
     """Return the plan without the events whose rows have changed since they were compared.
 
-    Another operator may have replayed such an event meanwhile.
+    Another operator may have replayed such an event in the meantime.
     """
     compared = {each.event.id: each.event.version for each in report.disagreements}
     events = tuple(event for event in plan.events if event.row.version == compared.get(event.row.id))
@@ -119,21 +119,21 @@ def unchanged(plan: ReplayPlan, report: OutboxComparison) -> ReplayPlan:
 
 
 def refuse_existing(path: Path) -> None:
-    """Return if nothing exists at ``path``.
+    """Raise if something exists at ``path``.
 
     Raises:
         InputError: ``path`` exists.
     """
     if os.path.lexists(path):
         message = f"{path} already exists"
-        raise InputError(message, hint="name a new file: nothing is overwritten")
+        raise InputError(message, hint="name a new file: an existing file is never overwritten")
 
 
 def result_of(report: OutboxComparison, repair: Repair, *, everything: bool) -> Result:
     """Return the comparison.
 
-    Exit 5 if events are lost, wrong or out of order, 10 if the time was too short, 6 if events were not judged. Events
-    that came twice do not count.
+    Exit 5 if events are lost, wrong or out of order, 10 if the time limit was reached, 6 if events were not judged.
+    Duplicates do not change the exit code.
     """
     found = Counter(each.difference for each in report.disagreements)
     why = Counter(each.reason for each in report.not_judged)
@@ -229,7 +229,7 @@ def _advice(repair: Repair) -> list[Block]:
         blocks.append(line(warn("not to be sent again:"), count(superseded, "superseded event"), dim(why)))
     if repair.read_only is not None:
         blocks.append(
-            line(warn("repair:"), f"profile {repair.read_only} is read-only; use one that may change the database")
+            line(warn("repair:"), f"profile {repair.read_only} is read-only; use a profile that allows changes")
         )
     elif repair.plan.events and repair.command:
         events = count(len(repair.plan.events), "lost event")

@@ -67,8 +67,8 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     """Ask the gateways for the status of payments, and settle them.
 
     Asks about payments that are PENDING for too long, or about the named ones. Shows the answers and the plan, and
-    after your confirmation settles as the callback would have. If the gateway says "pending" or another amount,
-    nothing changes. The run is recorded: `payctl runs`.
+    after your confirmation settles them as a callback would. If the gateway says "pending" or another amount, nothing
+    changes. The run is recorded: `payctl runs`.
     """
     session = Session.of(ctx)
     if names and (older_than is not None or provider is not None or limit is not None):

@@ -1,4 +1,4 @@
-"""The gateways' answers, the plan and the outcome, for programs and for people."""
+"""Build the result of ``reconcile payments``: the gateways' answers, the plan and the outcome."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ticketbottle_payctl.providers.queries.status_query import NoVerdict
 
 SCHEMA = "payctl.reconcile-payments/1"
 NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment"})
-"""Answers that say nothing about the payment. Something must be fixed, or asked again later."""
+"""Answers without a payment state. The operator must fix something, or ask again later."""
 
 _ENDS = ("completed", "failed", "cancelled")
 _NOT_ASKED = ("off", "too_old", "unreachable", "not_asked")
@@ -28,39 +28,40 @@ FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "t
 
 
 class PaymentsCounts(TypedDict):
-    """How many payments there are of each kind."""
+    """The number of payments by result."""
 
     matched: Count
-    """Payments that were looked at."""
+    """Payments that were selected."""
     to_settle: Count
     """Payments whose final state the gateway knows."""
     settled: Count
     """Payments settled now."""
     skipped: Count
-    """Payments that were changed by others in the meantime, or locked."""
+    """Payments that another session changed in the meantime or has locked."""
     pending: Count
-    """Payments that the gateway has not finished either, or does not know."""
+    """Payments that are pending at the gateway too, or that it does not know."""
     refused: Count
     """Answers with a wrong amount, or that contradict the payment."""
     for_a_person: Count
-    """Held, refunded, partly paid, an undocumented state, or named and too old to ask about."""
+    """Payments that a person must check: blocked by the gateway, refunded, partly paid, in an undocumented state, or
+    too old to query."""
     no_answer: Count
-    """No answer, or one that is not believed."""
+    """Payments without an answer, or with an answer that could not be verified."""
     not_asked: Count
-    """The time was up, or the run was stopped."""
+    """Payments that were not asked about, because of the time limit or because the run was stopped."""
     too_old: Count
-    """Not selected: PENDING for so long that the gateway does not know them any more."""
+    """Payments that were not selected: they are too old for the gateway to know them."""
 
 
 class PaymentItem(TypedDict):
-    """What a gateway says about one payment, and what was done."""
+    """A gateway's answer about one payment, and what payctl did."""
 
     payment_id: str
     """The payment service's id."""
     order_code: str
     """The order, as opaque text."""
     provider: str
-    """zalopay, payos, vnpay or momo; another if the row names another."""
+    """zalopay, payos, vnpay or momo, or another name that the row has."""
     amount: int
     """The payment's amount, whole VND."""
     created_at: datetime
@@ -68,27 +69,27 @@ class PaymentItem(TypedDict):
     status: str
     """The payment's status when the gateway was asked."""
     says: Annotated[str, Keywords(enum=[*_ENDS, *NoVerdict, *_NOT_ASKED])]
-    """What the gateway says, or why it says nothing."""
+    """The gateway's answer, or the reason why there is none."""
     detail: str | None
-    """The gateway's own code, or why it was not asked or not believed."""
+    """The gateway's own code, or the reason why it was not asked or its answer was rejected."""
     gateway_amount: int | None
-    """What the gateway says was paid, whole VND."""
+    """The paid amount that the gateway reports, in whole VND."""
     gateway_transaction_id: str | None
     """The gateway's own number."""
     would_settle: bool
-    """Whether the payment was to change."""
+    """Whether the plan would settle the payment."""
     outcome: Annotated[str, Keywords(enum=["settled", "skipped"])] | None
     reason: str | None
-    """Why it was skipped or refused."""
+    """The reason why it was skipped or refused."""
     status_after: str | None
-    """The payment's status after."""
+    """The payment's status after the run."""
     event_id: str | None
     """The outbox event that was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """One run. ``done`` is empty if nothing was settled; ``too_old`` counts PENDING payments not asked about."""
+    """One run. ``done`` is empty if none was settled. ``too_old`` counts PENDING payments too old to ask about."""
 
     findings: Sequence[StatusFinding]
     more: bool = False
@@ -118,7 +119,7 @@ def result_of(it: Reconciled) -> Result:
 
 
 def counts_of(it: Reconciled) -> PaymentsCounts:
-    """Return how many payments there are of each kind."""
+    """Return the number of payments by result."""
     says = Counter(finding.says for finding in it.findings)
     return {
         "matched": len(it.findings),
@@ -168,7 +169,7 @@ def _human(it: Reconciled, counts: PaymentsCounts) -> list[Block]:
 def _older(it: Reconciled) -> list[Block]:
     if not it.too_old:
         return []
-    return [line(dim(f"{count(it.too_old, 'older payment')} still PENDING: too old for the gateway to answer about"))]
+    return [line(dim(f"{count(it.too_old, 'older payment')} still PENDING: the gateway no longer knows them"))]
 
 
 def _outcomes(it: Reconciled) -> Table:

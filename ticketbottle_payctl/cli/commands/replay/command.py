@@ -28,10 +28,12 @@ from ticketbottle_payctl.jobs.replay import replay as apply_replay
 from ticketbottle_payctl.store.outbox.selector import By, Selector
 from ticketbottle_payctl.store.payctl.runs import NewRun
 
-Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Requeue at most this fast.")]
+Rate = Annotated[
+    float | None, typer.Option(parser=per_second, metavar="500/s", help="Requeue at most this many events per time.")
+]
 Canary = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, max=1000, help="Requeue N first, and the rest after those are published."),
+    typer.Option(metavar="N", min=1, max=1000, help="Requeue N events first, and the rest after those are published."),
 ]
 CanaryPatience = Annotated[
     timedelta | None, typer.Option(parser=duration, metavar="5m", help="Time limit for the canary [default: 5m].")
@@ -56,9 +58,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     published: selector_options.Published = False,
     allow_published: Annotated[
         bool,
-        typer.Option(
-            "--allow-published", help="Also publish events again that were published: consumers see them twice."
-        ),
+        typer.Option("--allow-published", help="Also requeue published events: consumers see them twice."),
     ] = False,
     types: selector_options.Types = None,
     aggregates: selector_options.Aggregates = None,
@@ -75,7 +75,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         bool,
         typer.Option(
             "--allow-superseded",
-            help="Also failures of payments that are COMPLETED now. Harmful: customers lose tickets.",
+            help="Also requeue failures of payments that are COMPLETED now. Harmful: customers lose their tickets.",
         ),
     ] = False,
     rate: Rate = None,
@@ -92,9 +92,9 @@ def replay_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Set events back to pending, so that they are published again.
 
-    Selectors narrow each other, except that --failed, --stuck and --published add up. Shows a plan and asks. A row that
-    changed since the plan is skipped. Failed and cancelled events of a payment that is COMPLETED now are left out: if
-    they were sent again, the paid customer would lose the tickets. The run is recorded: `payctl runs`.
+    An event must match all selectors; of --failed, --stuck and --published it must match one. Shows a plan and asks. A
+    row that changed since the plan is skipped. Failed and cancelled events of a payment that is COMPLETED now are left
+    out: if they were sent again, the paid customer would lose the tickets. The run is recorded: `payctl runs`.
     """
     session = Session.of(ctx)
     if canary_timeout is not None and canary is None:
@@ -165,7 +165,7 @@ class _Allowed:
 def _planned(
     session: Session, selector: Selector, allowed: _Allowed, approval: Approval | None, *, everything: bool
 ) -> StoredPlan:
-    """Make a plan now. Without an ``approval`` it is only shown, so it may have any length.
+    """Make a plan. Without an ``approval`` the plan is only shown, so it may have any length.
 
     Raises:
         InputError: no selector was given, or --all contradicts one.
@@ -193,7 +193,7 @@ def _planned(
 
 
 def _names_a_part(selector: Selector) -> bool:
-    """Tell whether the selector contradicts --all, which means every unpublished event."""
+    """Return whether the selector contradicts --all, which means every unpublished event."""
     return selector.ids is not None or selector.failed or selector.stuck is not None or selector.published
 
 

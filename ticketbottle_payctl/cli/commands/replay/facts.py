@@ -1,4 +1,4 @@
-"""The facts of a replay, and of a replay that was resumed."""
+"""Types for the results of a replay and of a resumed replay."""
 
 from __future__ import annotations
 
@@ -11,65 +11,65 @@ from ticketbottle_payctl.jobs.replay import LeftOutReason, ReplayOutcome
 
 
 class ReplayCounts(TypedDict):
-    """How many events were selected, and what became of them."""
+    """The numbers of events that were selected, requeued, skipped and failed."""
 
     matched: Count
     """Selected events that exist."""
     requeued: Count
-    """Events put back to pending."""
+    """Events that were requeued (set back to pending)."""
     skipped: Count
-    """Rows left alone."""
+    """Events that were not requeued."""
     failed: Count
-    """Rows held by another session, and events that are dead again."""
+    """Events that another session has locked, and events that are dead again."""
     already_published: Count
-    """Planned events that were published."""
+    """Planned events that were already published."""
 
 
 class ResumeCounts(TypedDict):
-    """What became of the events of the whole run."""
+    """The numbers of events of the whole run, by outcome."""
 
     requeued: Count
-    """Events put back to pending by the whole run."""
+    """Events that the whole run has requeued."""
     skipped: Count
     failed: Count
     remaining: Count
-    """Events not reached."""
+    """Events that the run did not reach."""
 
 
 class Ended(TypedDict):
     """How a run ended."""
 
     outcome: ReplayOutcome | None
-    """How it ended; null if nothing was changed."""
+    """The outcome; null if nothing was changed."""
     plan_file: str | None
     """The file that --plan-out wrote the plan to."""
     publisher_running: NotRequired[bool | None]
-    """Whether a publisher was running when the wait for the canary ended; null if not known, or nothing waited."""
+    """Whether a publisher was running when the wait for the canary ended; null if not known, or without a wait."""
     superseded: NotRequired[Count]
-    """Superseded events that --allow-superseded let in."""
+    """The number of superseded events that --allow-superseded included."""
     superseded_ids: NotRequired[Sequence[str]]
-    """Their ids."""
+    """The ids of these superseded events."""
 
 
 class ResumeFacts(Ended):
-    """How a resumed run ended."""
+    """The result of a resumed run."""
 
     remaining: Count
     """Events of the plan that were not reached."""
     published: Count
-    """Requeued events that are published by now."""
+    """Requeued events that are published now."""
     dead_again: Count
     """Requeued events that are dead again."""
     seconds: Seconds
 
 
 class ReplayFacts(Ended):
-    """How a replay ended, or what a plan would do."""
+    """The result of a replay, or the consequences of a plan."""
 
     remaining: NotRequired[Count]
     """Events of the plan that were not reached."""
     published: NotRequired[Count]
-    """Requeued events that are published by now."""
+    """Requeued events that are published now."""
     dead_again: NotRequired[Count]
     """Requeued events that are dead again."""
     seconds: NotRequired[Seconds]
@@ -82,16 +82,16 @@ class ReplayFacts(Ended):
     keys_with_newer: NotRequired[Count]
     """Payments that have an event newer than the planned ones."""
     oldest: NotRequired[datetime | None]
-    """When the oldest was created, UTC."""
+    """When the oldest planned event was created, UTC."""
     newest: NotRequired[datetime | None]
-    """When the newest was created, UTC."""
+    """When the newest planned event was created, UTC."""
     estimated_seconds: NotRequired[Seconds]
     meant: NotRequired[str | None]
-    """The command that was meant, if an order code or a payment was given as the id of an event."""
+    """The right command, if an order code or a payment id was given as an event id."""
 
 
 class LeftAloneItem(TypedDict):
-    """A row that was left alone, or would be."""
+    """An event that was not requeued, or would not be."""
 
     id: str
     outcome: Annotated[str, Keywords(enum=["skipped", "failed"])]

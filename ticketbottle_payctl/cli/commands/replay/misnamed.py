@@ -1,4 +1,4 @@
-"""Say that an order code or a payment was given as the id of an event, and which command was meant."""
+"""Explain that an order code or a payment id was given as an event id, and give the right command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ticketbottle_payctl.jobs.replay import Misnamed
 
 
 def misnamed_sentence(found: Misnamed) -> str:
-    """Return what the first wrong name is."""
+    """Return a sentence about what the first wrong name is."""
     kinds = (
         *((name, "an order code") for name in found.order_codes),
         *((name, "a payment") for name in found.payments),
@@ -21,9 +21,9 @@ def misnamed_sentence(found: Misnamed) -> str:
 
 
 def meant_command(found: Misnamed, adviser: Adviser) -> str | None:
-    """Return the command that was meant, or None if every name was an id.
+    """Return the right command, or None if every name was an event id.
 
-    If a replay of these orders would requeue nothing, it is the command that says why.
+    If a replay of these orders would requeue nothing, return the command that shows the reason.
     """
     names = (*found.order_codes, *found.payments)
     if not names:
@@ -39,12 +39,16 @@ def meant_command(found: Misnamed, adviser: Adviser) -> str | None:
 
 
 def misnamed_blocks(found: Misnamed, adviser: Adviser, *, said: bool) -> Iterator[Block]:
-    """Yield the command, and the sentence unless it was ``said``. Nothing if every name was an id of an event."""
+    """Yield the right command, and the sentence unless it was ``said``. Yield nothing if every name was an event id."""
     command = meant_command(found, adviser)
     if command is None:
         return
     if (found.order_codes or found.payments) and not said:
         yield line(warn("!"), misnamed_sentence(found))
-    why = "what was meant" if found.replayable else "a replay of it would requeue nothing; this says how it stands"
+    why = (
+        "the right command"
+        if found.replayable
+        else "a replay of it would requeue nothing; this command shows its state"
+    )
     yield line(bold("next:"), why if found.order_codes or found.payments else "the order codes that exist")
     yield line(f"  {command}")

@@ -1,8 +1,8 @@
-"""Write and read the plan of a replay, so that somebody can review it before it is applied.
+"""Write and read the plan of a replay, so that a second person can review it before it is applied.
 
 The first line is a header, each other line an event. The header has a digest of everything else in the file, so a file
-that was edited is refused. It guards against a slip of the hand: who may apply a plan may also make one. When the plan
-is applied, an event whose row has changed since is skipped.
+that was edited is refused. This protects against mistakes, not against attacks: anyone who may apply a plan may also
+make one. When the plan is applied, an event whose row has changed since is skipped.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def write_plan(path: Path, stored: StoredPlan) -> None:
             file.writelines(f"{line}\n" for line in _lines(stored))
     except FileExistsError as error:
         message = f"{escape(path)} already exists"
-        raise InputError(message, hint="name a new file: nothing is overwritten") from error
+        raise InputError(message, hint="name a new file: an existing file is never overwritten") from error
     except OSError as error:
         message = f"the plan cannot be written to {escape(path)}: {error.strerror or type(error).__name__}"
         raise InputError(message) from error
@@ -89,7 +89,7 @@ def _lines(stored: StoredPlan) -> list[str]:
 
 
 def _digest(header: dict[str, object], lines: Iterable[str]) -> str:
-    """Return the SHA-256 of a header without its digest and of the lines behind it, in hexadecimal digits."""
+    """Return the SHA-256, in hexadecimal digits, of a header without its digest and of the lines after it."""
     return sha256("\n".join([json.dumps(header), *lines]).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -106,7 +106,7 @@ def _header(stored: StoredPlan) -> dict[str, object]:
         "keys_with_newer": plan.keys_with_newer,
         "oldest": rfc3339(plan.oldest) if plan.oldest else None,
         "newest": rfc3339(plan.newest) if plan.newest else None,
-        # For the reviewer. It is looked up again when the plan is applied.
+        # This is for the reviewer. It is read again when the plan is applied.
         "superseded": [list(each) for each in plan.superseded],
         "left_out": [list(left) for left in plan.left_out],
     }
@@ -143,5 +143,5 @@ def _changed(path: Path, how: str) -> InputError:
 
 
 def _no_plan(path: Path) -> InputError:
-    message = f"{escape(path)} is not a plan of a replay, or is incomplete"
+    message = f"{escape(path)} is not a replay plan, or is incomplete"
     return InputError(message, hint="make one with `payctl replay ... --plan-out FILE`")

@@ -24,7 +24,7 @@ WHY = {
 
 
 def plan_blocks(plan: ReplayPlan, options: ReplayOptions) -> list[Block]:
-    """Return the plan with its counts and its forecast."""
+    """Return the plan as text, with its counts and its forecast."""
     return [line(bold("Plan"), f"set {count(len(plan.events), 'event')} back to pending"), _forecast(plan, options),
             *superseded_blocks(plan.superseded), *left_out_blocks(plan.left_out)]  # fmt: skip
 
@@ -48,14 +48,14 @@ def superseded_warning(found: Sequence[Superseded]) -> str:
 
 
 def superseded_row(found: Sequence[Superseded], options: ReplayOptions) -> tuple[str, object]:
-    """Return the count of superseded events if they were allowed, now or when the run was started."""
+    """Return a row with the count of superseded events, if they are allowed now or were when the run started."""
     if found:
         return "superseded", bad(f"{len(found):,} INCLUDED")
     return "superseded", "allowed, none now" if options.allow_superseded else None
 
 
 def superseded_note(found: Sequence[Superseded]) -> str:
-    """Return what a yes agrees to besides the count: the harm that superseded events do."""
+    """Return the note for the question: the harm that superseded events do."""
     return f"{len(found):,} of them superseded: paid customers lose their tickets" if found else ""
 
 
@@ -84,7 +84,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
             ("already published", warn(f"{published:,}: consumers will see them twice") if published else "none"),
             (
                 "payments with newer events",
-                warn(f"{newer:,}: the older event will arrive after the newer one") if newer else "none",
+                warn(f"{newer:,}: consumers get the older event after the newer one") if newer else "none",
             ),
             *((f"left out, {reason.value}", f"{left[reason]:,}") for reason in LeftOutReason if left[reason]),
             ("canary", f"{options.canary:,} first" if options.canary else None),

@@ -1,4 +1,4 @@
-"""What a person sees of a running replay: the wait for the canary, then a bar. A pipe gets lines and log events."""
+"""Show a running replay: the wait for the canary, then a bar. Without a terminal, print lines and log events."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _SMALLEST_SHOWN = 5000
 
 @contextmanager
 def watched(session: Session, events: int, options: ReplayOptions, *, resumed: bool = False) -> Iterator[Watch]:
-    """Yield the functions that are told how many events were handled and how the canary is.
+    """Yield two functions: one takes the number of handled events, the other the state of the canary.
 
-    A ``resumed`` run may have sent its canary before.
+    A ``resumed`` run may have sent its canary already.
     """
     with ExitStack() as shown:
         watch = Watch(session, events, options, shown)
@@ -34,7 +34,7 @@ def watched(session: Session, events: int, options: ReplayOptions, *, resumed: b
 
 @dataclass(slots=True)
 class Watch:
-    """The live line or bar of one replay. On a terminal they take turns, because only one can be drawn at a time."""
+    """The live line and the bar of one replay. A terminal shows one of them at a time."""
 
     _session: Session
     _events: int
@@ -46,7 +46,7 @@ class Watch:
     _warned: bool = False
 
     def tell(self, decided: int) -> None:
-        """Draw the bar; while the canary waits there is none."""
+        """Draw the bar. While the canary waits, there is no bar."""
         if self._options.canary and decided <= self._options.canary:
             return
         if self._draw is None:
@@ -84,7 +84,7 @@ class Watch:
 
 
 def _clock(seconds: float) -> str:
-    """Return a time as a clock counts it down: ``4:31``, ``1:05:00``."""
+    """Return a duration like a countdown: ``4:31``, ``1:05:00``."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -41,7 +41,7 @@ _MOST_LISTED = 100
 _NOT_THERE = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}
 _ENDED = {
     ReplayOutcome.DONE: "done",
-    ReplayOutcome.CANARY_EMPTY: "stopped: no canary event could be requeued, so the canary proved nothing",
+    ReplayOutcome.CANARY_EMPTY: "stopped: no canary event could be requeued, so the canary was no test",
     ReplayOutcome.CANARY_FAILED: "stopped: a canary event is dead again",
     ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time",
     ReplayOutcome.TOO_MANY_ERRORS: "stopped: too many failures",
@@ -61,7 +61,7 @@ def result_of_plan(  # noqa: PLR0913 - each by its name
     plan_file: Path | None = None,
     nothing: bool = False,
 ) -> Result:
-    """Return the plan. ``nothing`` means that it was to be applied, and there was nothing to do."""
+    """Return the plan. ``nothing`` is true if it should be applied but has no events."""
     code = _code_of_plan(plan, named=named)
     human = plan_blocks(plan, options)
     if not plan.events and plan_file is None:
@@ -94,7 +94,7 @@ def result_of(  # noqa: PLR0913 - each by its name
     superseded: Sequence[Superseded] = (),
     schema: str = SCHEMA,
 ) -> Result:
-    """Return what a run did. ``plan`` is None for a resumed run; ``superseded`` are the ones that it included."""
+    """Return the result of a run. ``plan`` is None for a resumed run. ``superseded`` lists its superseded events."""
     code = exit_codes.of_outcome(report.outcome)
     if code is ExitCode.DONE and (_went_wrong(report) or (plan and _code_of_plan(plan, named=named))):
         code = ExitCode.PARTIAL
@@ -149,7 +149,7 @@ def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block
         ),
     ]
     late = [item for item in report.left_alone if item.position[0] >= 0]
-    if late:  # the plan has named the others
+    if late:  # the plan has already listed the others
         rows = tuple((item.item_id, WHY.get(item.reason or "", item.reason)) for item in late)
         blocks.append(Table(("skipped", "why"), rows))
     return blocks
@@ -164,7 +164,7 @@ def _ended(report: ReplayReport) -> str | None:
 
 
 def _may_publish(report: ReplayReport) -> bool:
-    """Return whether all that is left to do is to publish."""
+    """Return whether only publishing remains."""
     progress = report.progress
     waited = report.outcome is ReplayOutcome.CANARY_TIMEOUT
     return bool(progress.pending and not progress.dead and not report.remaining and not waited)
@@ -191,7 +191,7 @@ def _nothing(plan: ReplayPlan, code: ExitCode) -> Line:
         return line(bad("✘"), "nothing to replay:", misnamed_sentence(plan.misnamed))
     if plan.misnamed.unknown_orders:
         return line(bad("✘"), "nothing to replay: no payment has the order code", plan.misnamed.unknown_orders[0])
-    why = "no event has this id" if code is ExitCode.NOT_FOUND else "every named event must be left out"
+    why = "no event has this id" if code is ExitCode.NOT_FOUND else "every named event is left out"
     return line(bad("✘"), f"nothing to replay: {why}")
 
 
@@ -262,7 +262,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions, plan_file: Path | None, 
 
 
 def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:
-    """Return the code of a plan. An event that was named and is left out counts; a selector leaves out by design."""
+    """Return the exit code of a plan. Only a named event that is left out counts as a failure."""
     if plan.misnamed.unknown_orders:
         return ExitCode.PARTIAL if plan.events else ExitCode.NOT_FOUND
     if not (named and plan.left_out):

@@ -32,7 +32,9 @@ def list_command(
     ctx: typer.Context,
     *,
     limit: selector_options.Limit = None,
-    after: Annotated[str | None, typer.Option(metavar="CURSOR", help="Continue after a page: its `next`.")] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="Show the next page: the `next` value of the previous one.")
+    ] = None,
 ) -> None:
     """Show the recorded runs, newest first."""
     session = Session.of(ctx)
@@ -95,7 +97,7 @@ def resume_command(  # noqa: PLR0913 - one argument per option
 
 
 def _approved_rows(run: Run) -> int | None:
-    """Return for how many rows the run was approved. A run of an older version has no record of it."""
+    """Return the number of rows that the run was approved for. Older versions did not record it."""
     approved = run.options.get(APPROVED_ROWS)
     return approved if isinstance(approved, int) and approved > 0 else None
 
@@ -119,7 +121,7 @@ def cancel_command(
     permit(session, "cancel a run", Approval(yes=yes, reason=reason, confirm=confirm))
     remaining = cancel_run(session.services.engine, found, who_runs(session.services.environ), reason)
     over = found.status in {RunStatus.DONE, RunStatus.INCOMPLETE}
-    said = "the run had finished before" if over else f"cancelled; {count(remaining, 'event')} left unchanged"
+    said = "the run had finished before" if over else f"cancelled; {count(remaining, 'event')} not changed"
     counts: RemainingCounts = {"remaining": remaining}
     facts: CancelFacts = {"status": found.status if over else RunStatus.CANCELLED}
     session.finish(

@@ -1,4 +1,4 @@
-"""The facts of a recorded run."""
+"""Types for a recorded run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ticketbottle_payctl.store.payctl.runs import RunAction, RunStatus
 
 
 class Person(TypedDict):
-    """The operator, and why."""
+    """The operator and the reason."""
 
     os_user: str
     host: str
     actor: str | None
-    """PAYCTL_ACTOR."""
+    """The person's name, from PAYCTL_ACTOR."""
     db_role: str
     reason: str | None
 
@@ -37,15 +37,15 @@ class RunFacts(Person):
     status: Annotated[str, Keywords(enum=[*RunStatus])]
     profile: str | None
     selector: Mapping[str, object]
-    """What was selected."""
+    """The selector of the run."""
     options: Mapping[str, object]
     counts: Mapping[str, Count]
     started_at: datetime
     """UTC."""
     finished_at: datetime | None
-    """UTC; null while it runs or waits to be resumed."""
+    """When the run ended, UTC; null while it runs or can be resumed."""
     acts: NotRequired[Sequence[ActFacts]]
-    """Who resumed or cancelled it, in order."""
+    """The operators who resumed or cancelled it, in order."""
 
 
 class RunItemFacts(TypedDict):
@@ -55,25 +55,25 @@ class RunItemFacts(TypedDict):
     outcome: str
     reason: str | None
     before: Mapping[str, object] | None
-    """The row as it was."""
+    """The row's fields before the change."""
     after: Mapping[str, object] | None
-    """The row as it became; null if it was left alone."""
+    """The row's fields after the change; null if it was not changed."""
     at: datetime
     """UTC."""
 
 
 class RemainingCounts(TypedDict):
-    """What is left of a run."""
+    """The number of rows that a run has not reached."""
 
     remaining: Count
-    """Rows not reached."""
+    """Rows that the run has not reached."""
 
 
 RunCounts = Annotated[RemainingCounts, Keywords(additionalProperties={"type": "integer", "minimum": 0})]
-"""What is left, and what the run counted, in its command's own words (requeued, settled, repaired, skipped, ...)."""
+"""The remaining rows, and the run's counts under its command's names (requeued, settled, repaired, skipped, ...)."""
 
 
 class CancelFacts(TypedDict):
-    """How the run stands now."""
+    """The state of the run after the cancellation."""
 
     status: str

@@ -65,7 +65,7 @@ def shown(run: Run, items: Sequence[RunItem], adviser: Adviser, *, remaining: in
 
 
 def facts(run: Run) -> RunFacts:
-    """Return a run for programs."""
+    """Return a run's fields for JSON output."""
     return {
         "id": run.id,
         "command": run.command,
@@ -128,7 +128,7 @@ def _word(value: object) -> str:
 
 
 def _changed(run: Run) -> int | None:
-    """Return how many rows the run changed. Each command counts them under its own word."""
+    """Return how many rows the run changed. Each command has its own name for this count."""
     return next(
         (run.counts[word] for word in ("requeued", "settled", "repaired", "deleted") if word in run.counts), None
     )

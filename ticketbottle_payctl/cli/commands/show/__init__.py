@@ -1,1 +1,1 @@
-"""``payctl show``: how an order stands, and its history from the callback to the message in Kafka."""
+"""``payctl show``: the state of an order, and its history from the callback to the message in Kafka."""

@@ -1,4 +1,4 @@
-"""The facts of ``payctl show`` for programs."""
+"""Types for the JSON output of ``payctl show``."""
 
 from __future__ import annotations
 
@@ -29,37 +29,37 @@ class AdviceFacts(TypedDict):
 
 
 class VerdictFacts(TypedDict):
-    """How the order stands, or one more finding about it."""
+    """The state of the order, or another finding about it."""
 
     kind: Annotated[str, Keywords(enum=[*VerdictKind])]
     mark: Annotated[str, Keywords(enum=[*Mark])]
-    """good: nothing is open; open: something is on its way or a person should look; bad: somebody must act."""
+    """good: nothing is open; open: something is in progress or a person should check; bad: a person must act."""
     text: str
     """The sentence that people read."""
     at: datetime | None
-    """When the deciding thing happened, UTC."""
+    """The time of the deciding event, UTC."""
     paid: int | None
-    """What this callback or answer says was paid, whole units."""
+    """The amount that the callback or answer reports as paid, in whole units."""
     receipt_id: str | None
     event_id: str | None
     blocked_by: str | None
     """The earlier event of the payment that the event waits for."""
     tries: Count
-    """How often the event, or the one that it waits for, was tried and failed."""
+    """The number of failed tries of the event, or of the event that it waits for."""
     due: datetime | None
-    """The next try, UTC."""
+    """The time of the next try, UTC."""
     readers: Sequence[str] | None
     """Consumer groups that have read past the record; null if the brokers do not say."""
     behind: Sequence[str]
     """Consumer groups of the partition that have not read the record."""
     remedy: Annotated[str, Keywords(enum=[*Remedy, *DeliveryRemedy])] | None
-    """What a person must do, if no command does it."""
+    """The action for a person, if no command can do it."""
     todo: str | None
-    """The same as a sentence."""
+    """The action for a person, as a sentence."""
 
 
 class ShowFacts(TypedDict):
-    """The payment; null if there is no row of it."""
+    """The payment and the verdict. The payment's fields are null if it has no row."""
 
     payment_id: str | None
     order_code: str | None
@@ -70,15 +70,15 @@ class ShowFacts(TypedDict):
     provider: str | None
     provider_transaction_id: str | None
     next: Sequence[AdviceFacts]
-    """What to type next."""
+    """The commands to type next."""
     verdict: NotRequired[VerdictFacts]
-    """How the order stands."""
+    """The state of the order."""
     also: NotRequired[Sequence[VerdictFacts]]
     """Other findings, the most urgent first."""
     paid: NotRequired[int | None]
-    """What the latest success says was paid, whole units; amount is what was asked for."""
+    """The amount that the latest success reports, in whole units; amount is the order's amount."""
     settled_by: NotRequired[Annotated[str, Keywords(enum=[*SettledBy])] | None]
-    """Who reported the result that settled the payment, if payctl settled it."""
+    """The source of the result that settled the payment, if payctl settled it."""
 
 
 class StepItem(TypedDict):
@@ -90,4 +90,4 @@ class StepItem(TypedDict):
     id: str
     """The id of the payment, callback or event."""
     facts: Mapping[str, object]
-    """What it says, by its kind."""
+    """The content. Its fields depend on the kind."""

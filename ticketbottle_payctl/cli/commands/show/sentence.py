@@ -1,4 +1,4 @@
-"""The verdict about an order in one sentence, and what a person must do in another."""
+"""Write the verdict about an order as one sentence, and the action for a person as another."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _SENTENCES = {
     VerdictKind.IN_PROGRESS: "not paid yet: {gateway} says that the payment is in progress; callback {ago}",
     VerdictKind.WRONG_AMOUNT: "paid {paid}, the order is {asked}; callback refused {ago}",
     VerdictKind.OTHER_PROVIDER: "paid {paid} through {gateway}, the order is for {made_for}; callback refused {ago}",
-    VerdictKind.UNREADABLE: "{gateway} sent a genuine callback that payctl cannot read; kept {ago}",
-    VerdictKind.AMBIGUOUS: "{gateway}'s callback can be read in two ways, so it settled nothing; kept {ago}",
-    VerdictKind.MONEY_HELD: "{gateway} took {paid} and holds it as suspicious; callback {ago}",
-    VerdictKind.UNDOCUMENTED_CODE: "{gateway} sent a code that its documentation does not have; callback {ago}",
-    VerdictKind.NOT_APPLIED: "paid {paid}; the callback was refused {ago}, and would fit the payment now",
-    VerdictKind.UNKNOWN_ORDER: "paid {paid}, and no payment in this database has this order; callback refused {ago}",
+    VerdictKind.UNREADABLE: "{gateway} sent a genuine callback that payctl cannot read; stored {ago}",
+    VerdictKind.AMBIGUOUS: "{gateway}'s callback can be read in two ways, so it settled nothing; stored {ago}",
+    VerdictKind.MONEY_HELD: "{gateway} took {paid} and blocked it as suspicious; callback {ago}",
+    VerdictKind.UNDOCUMENTED_CODE: "{gateway} sent an undocumented code; callback {ago}",
+    VerdictKind.NOT_APPLIED: "paid {paid}; the callback was refused {ago}, but would be accepted now",
+    VerdictKind.UNKNOWN_ORDER: "paid {paid}, but this database has no payment of this order; callback refused {ago}",
     VerdictKind.UNKNOWN_STATUS: "payctl does not know the payment's status {status}",
     VerdictKind.TEST_PING: "a test call of {gateway}, about no order; received {ago}",
     VerdictKind.NO_EVENT: "the payment was {status} {ago}, and no event tells the order service",
     VerdictKind.CLEANED_UP: "{status} {ago}; its event was published, and the cleanup has deleted it",
     VerdictKind.PAST_RETENTION: "{status} {ago}; no event is left, because the cleanup deletes published events",
-    VerdictKind.DEAD: "the event is dead by {error} {tries}{again}; written {ago}",
+    VerdictKind.DEAD: "the event is dead because of {error} {tries}{again}; written {ago}",
     VerdictKind.BLOCKED: "blocked by dead event {first} ({first_type}) of the same payment",
     VerdictKind.BEHIND: "behind event {first} of the same payment, which failed {times}; {next_try}",
     VerdictKind.RETRYING: "the event failed {times} ({error}); {next_try}",
@@ -50,8 +50,8 @@ _SENTENCES = {
 _WITHOUT_MONEY = {
     VerdictKind.WRONG_AMOUNT: "{gateway} reports a failure about {reported}, the order is {asked}; refused {ago}",
     VerdictKind.OTHER_PROVIDER: "{gateway} reports a failure, the order is for {made_for}; callback refused {ago}",
-    VerdictKind.NOT_APPLIED: "{gateway}'s callback was refused {ago}, and would fit the payment now",
-    VerdictKind.UNKNOWN_ORDER: "{gateway} reports about an order that this database does not have; callback {ago}",
+    VerdictKind.NOT_APPLIED: "{gateway}'s callback was refused {ago}, but would be accepted now",
+    VerdictKind.UNKNOWN_ORDER: "{gateway} reports an order that this database does not have; callback {ago}",
 }
 """The sentences if the callback does not say that money was paid."""
 
@@ -60,23 +60,23 @@ _COMPLETE = {
     VerdictKind.CLEANED_UP, VerdictKind.TEST_PING, VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT,
     VerdictKind.CONTRADICTED, VerdictKind.UNKNOWN_STATUS, VerdictKind.PAST_RETENTION, VerdictKind.NOT_IN_KAFKA,
 }  # fmt: skip
-"""Sentences that say themselves what the finding means for the customer."""
+"""The kinds whose sentence already says what the finding means for the customer."""
 
 _TODO = {
-    Remedy.COMPARE_AMOUNT: "compare with the gateway's portal; collect the rest, or pay the money back there",
-    Remedy.REFUND: "find out whose order it is, or pay the money back in the gateway's portal",
-    Remedy.REFUND_SECOND: "pay the second transfer back in the gateway's portal",
+    Remedy.COMPARE_AMOUNT: "compare with the gateway's portal; collect the rest, or refund the money there",
+    Remedy.REFUND: "find out whose order it is, or refund the money in the gateway's portal",
+    Remedy.REFUND_SECOND: "refund the second transfer in the gateway's portal",
     Remedy.LOOK_IN_PORTAL: "look in the gateway's portal: payctl cannot find out more",
     Remedy.DECIDE_IN_PORTAL: "decide in the gateway's portal whether the money is accepted",
     Remedy.ASK_GATEWAY: "ask the gateway what the code means",
-    Remedy.ASK_ORDER_SERVICE: "ask the team of the order service what became of the order's tickets",
-    Remedy.WATCH_READER: "see that the consumer of the order service runs: it has not read the record",
-    Remedy.UPGRADE: "install a payctl that knows this value",
+    Remedy.ASK_ORDER_SERVICE: "ask the team of the order service whether the order has its tickets",
+    Remedy.WATCH_READER: "check that the consumer of the order service runs: it has not read the record",
+    Remedy.UPGRADE: "install a payctl version that knows this value",
 }
 
 
 def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
-    """Return how the order stands."""
+    """Return the sentence about the order's state."""
     template = _SENTENCES[verdict.kind]
     if verdict.paid is None:
         template = _WITHOUT_MONEY.get(verdict.kind, template)
@@ -91,7 +91,7 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
 
 
 def todo(verdict: Verdict) -> str | None:
-    """Return what a person must do, or None if a command does it or nothing is to do."""
+    """Return the action for a person, or None if a command does it or there is nothing to do."""
     remedy, event = verdict.remedy, verdict.blocked_by or verdict.event
     if isinstance(remedy, DeliveryRemedy) and event is not None:
         return remedy_sentence(remedy, event.event_type, event.payload_bytes)
@@ -101,7 +101,7 @@ def todo(verdict: Verdict) -> str | None:
 
 
 def _prefix(verdict: Verdict, timeline: Timeline) -> str:
-    """Return what the finding means for the customer, unless the sentence says it."""
+    """Return the meaning for the customer, unless the sentence already says it."""
     status = timeline.payment.status if timeline.payment else None
     if verdict.kind in _COMPLETE:
         return ""
@@ -146,7 +146,9 @@ def _of_event(verdict: Verdict) -> dict[str, str]:
         "again": f", again after {count(verdict.replays, 'replay')}" if verdict.replays else "",
         "first": first.id if first else "",
         "first_type": first.event_type if first else "",
-        "unread": f"not read yet by {', '.join(verdict.behind)}" if verdict.behind else "consumed by nobody we can see",
+        "unread": f"not read yet by {', '.join(verdict.behind)}"
+        if verdict.behind
+        else "no consumer group that payctl can see has read it",
         "read": f", read by {', '.join(verdict.readers)}" if verdict.readers else "",
     }
 

@@ -1,4 +1,4 @@
-"""The verdict and the history of an order, for programs and for people."""
+"""Build the result of ``payctl show``, for programs and for people."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SETTLED_BY = {
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """For whom the history is written: the session, the present instant, and whether personal data is shown."""
+    """The context of the output: the session, the present instant, and whether personal data is shown."""
 
     session: Session
     now: datetime
@@ -39,7 +39,7 @@ class Reader:
 
 
 def result_of(timeline: Timeline, reader: Reader) -> Result:
-    """Return the verdict first, then the history, then what to do. The exit code is 0 if nothing is open."""
+    """Return the verdict, the history and the next command. The exit code is 0 if nothing is open."""
     steps = [_masked(step, unmask=reader.unmask) for step in timeline.steps]
     advice = [_advice(each, timeline, reader.session) for each in timeline.advice]
     return Result(
@@ -69,7 +69,7 @@ def _masked(step: Step, *, unmask: bool) -> Step:
 
 
 def _advice(advice: Advice, timeline: Timeline, session: Session) -> AdviceFacts:
-    """Return a command that passes the guard in force, and why to type it."""
+    """Return a command with the options that the guard needs, and the reason to type it."""
     adviser = Adviser(session, f"show: {timeline.verdict.kind.value.replace('_', ' ')}")
     if not advice.changes:
         return {"command": adviser.reading(advice.verb, advice.operands, advice.options), "why": advice.why}
@@ -124,7 +124,7 @@ def _head(timeline: Timeline, now: datetime) -> Iterator[Block]:
         yield line(_MARKS[verdict.mark], bold(sentence(verdict, timeline, now)))
     payment = timeline.payment
     if payment is None:
-        yield line("no payment of this database belongs to it")
+        yield line("this database has no payment for it")
         yield line()
         return
     status = good(payment.status) if payment.status == "COMPLETED" else warn(payment.status)
@@ -136,7 +136,7 @@ def _head(timeline: Timeline, now: datetime) -> Iterator[Block]:
             ("gateway", payment.provider),
             ("status", status),
             ("asked", money(payment.amount, payment.currency)),
-            ("paid", warn(paid) if paid and timeline.paid != payment.amount else paid or "no callback says so"),
+            ("paid", warn(paid) if paid and timeline.paid != payment.amount else paid or "no callback reported this"),
             ("settled by", _SETTLED_BY[timeline.settled_by] if timeline.settled_by else None),
         )
     )
@@ -162,11 +162,11 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts]) -> Iterator[Block]:
         yield line(bold("next:"), each["why"])
         yield line(f"  {each['command']}")
     if not advice and not sentences:
-        yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do but wait")
+        yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do, only wait")
 
 
 def _said(step: Step) -> list[Part]:
-    """Return the words after the step's name."""
+    """Return the text after the step's name."""
     facts = step.facts
     parts: list[Part] = [str(facts.get("event_type", ""))]
     match step.kind:

@@ -47,13 +47,13 @@ _MADE_UP = {
     "vnpay": "TB-TEST-20261123-SIMULATE",
     "momo": "TB-TEST-20261123-SIMULATE",
 }
-"""The reference of a made-up payment, for each gateway."""
+"""The reference of an invented payment, for each gateway."""
 
 SCENARIOS = tuple(sorted({each.value.replace("_", "-") for each in Scenario} | {DUPLICATE}))
 
 
 class Destination(StrEnum):
-    """Where the callback goes, unless --url is given."""
+    """The destination of the callback, unless --url is given."""
 
     STDOUT = "stdout"
     PROCESS_WEBHOOK = "process-webhook"
@@ -178,7 +178,7 @@ def _payment(  # noqa: PLR0913, PLR0917 - the options that describe the payment
     amount: int | None,
     reference: str | None,
 ) -> SandboxPayment:
-    """Return the payment of the order, or a made-up one.
+    """Return the payment of the order, or an invented one.
 
     Raises:
         NotFoundError: no payment has this order code.

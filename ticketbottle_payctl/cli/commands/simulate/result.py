@@ -22,7 +22,7 @@ _ENDING: dict[str, tuple[str, frozenset[object]]] = {
     "zalopay": ("return_code", frozenset({1, 2})),
     "vnpay": ("RspCode", frozenset({"00", "02"})),
 }
-"""The field of the reply that acknowledges a callback. The other gateways go by the HTTP status."""
+"""The field of the reply that acknowledges a callback. Gateways that are not listed use the HTTP status."""
 
 
 class SimulatedCallback(TypedDict, total=False):
@@ -31,7 +31,7 @@ class SimulatedCallback(TypedDict, total=False):
     provider: str
     """zalopay, payos, vnpay or momo."""
     scenario: str
-    """What happened at the gateway."""
+    """The scenario: what happened at the gateway."""
     method: Annotated[str, Keywords(enum=["GET", "POST"])]
     path: str
     """The webhook's path."""
@@ -49,11 +49,11 @@ class Delivery(Decision):
     reply_status: int
     """HTTP status."""
     reply_body: str
-    """At most 4,096 characters of it."""
+    """The reply's body, at most 4,096 characters."""
     provider: str
     """zalopay, payos, vnpay or momo."""
     outcome: WebhookOutcome | None
-    """As of process-webhook; null if another process answered."""
+    """The outcome, as in process-webhook; null if another process answered."""
     payment_id: str | None
     """The payment service's id."""
     order_code: str | None
@@ -61,7 +61,7 @@ class Delivery(Decision):
 
 
 def of_reply(gateway: Gateway, response: HttpResponse) -> Delivery:
-    """Return the delivery to another process."""
+    """Return the record of a delivery to another process."""
     text = response.body.decode("utf-8", "backslashreplace")
     return {
         **NO_DECISION,
@@ -76,7 +76,7 @@ def of_reply(gateway: Gateway, response: HttpResponse) -> Delivery:
 
 
 def of_report(gateway: Gateway, report: WebhookReport) -> Delivery:
-    """Return the delivery to payctl's own job."""
+    """Return the record of a delivery to payctl's own job."""
     return {
         "acknowledged": _acknowledged(gateway.name, report.reply.status, report.reply.body),
         "reply_status": report.reply.status,
@@ -133,7 +133,7 @@ def _human(gateway: Gateway, scenario: str, sent: Delivery) -> list[Block]:
 
 
 def _acknowledged(gateway: str, status: int, body: str) -> bool:
-    """Tell whether the gateway would take the callback as received and not send it again."""
+    """Return whether the gateway would accept the reply and not send the callback again."""
     if not 200 <= status <= 299:  # noqa: PLR2004 - HTTP's own range of success
         return False
     if gateway not in _ENDING:

@@ -31,7 +31,8 @@ Since = Annotated[
 GroupBy = Annotated[By | None, typer.Option("--by", help="Group the counts; with --watch only on a terminal.")]
 Watch = Annotated[bool, typer.Option("-w", "--watch", help="Repeat until Ctrl-C.")]
 Interval = Annotated[
-    timedelta | None, typer.Option(parser=duration, metavar="2s", help="Pause between two looks of --watch or --wait.")
+    timedelta | None,
+    typer.Option(parser=duration, metavar="2s", help="Pause between two readings of --watch or --wait."),
 ]
 Check = Annotated[
     bool, typer.Option("--check", help="Exit 5 if an event is pending for too long, or too many are dead.")
@@ -78,7 +79,7 @@ def stats_command(  # noqa: PLR0913 - one argument per option
     """Show the backlog of the outbox, its age, and when it will be empty.
 
     Pending and dead events are counted exactly. The number of published events is an estimate on a large table, so that
-    a look is as cheap as on a small one. --wait compares pending, dead and age: 'pending=0', 'age<30s'.
+    the command stays fast. --wait compares pending, dead and age: 'pending=0', 'age<30s'.
     """
     session = Session.of(ctx)
     _one_of(watching=watching, check=check, wait=wait is not None, prometheus=prometheus)
@@ -113,7 +114,7 @@ def _looker(session: Session, reach: Callable[[], timedelta], by: By | None) -> 
 
 
 def _reach(session: Session, since: str | None) -> Callable[[], timedelta]:
-    """Return how far back each look goes: always the same duration, or always to the same instant.
+    """Return the function that gives the window of each reading: a fixed duration, or a fixed start.
 
     Raises:
         typer.BadParameter: the text is not an instant, or the instant is in the future.
@@ -145,7 +146,7 @@ def _needs(options: str, other: str, *, useless: bool) -> None:
 
 def _check_interval(interval: timedelta | None) -> None:
     if interval is not None and interval < _SHORTEST_INTERVAL:
-        message = "an interval shorter than 200ms would load the database"
+        message = "an interval shorter than 200ms would put too much load on the database"
         raise typer.BadParameter(message, param_hint="--interval")
 
 
@@ -154,5 +155,5 @@ def _for_many_looks(session: Session, by: By | None) -> None:
         message = f"-o {session.shared.output} is one document; with --watch use -o ndjson"
         raise typer.BadParameter(message, param_hint="--watch")
     if by is not None and (session.shared.output is OutputFormat.NDJSON or not is_terminal(sys.stdout)):
-        message = "--by with --watch needs a terminal: elsewhere each look is one line"
+        message = "--by with --watch needs a terminal: elsewhere each reading is one line"
         raise typer.BadParameter(message, param_hint="--by")

@@ -1,4 +1,4 @@
-"""The facts of a look at the outbox."""
+"""Types for the state of the outbox."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LagFacts(TypedDict):
 
 
 class RateFacts(TypedDict):
-    """Events a second."""
+    """Rates in events a second."""
 
     in_per_s: Rate
     out_per_s: Rate
@@ -41,13 +41,13 @@ class CauseFacts(TypedDict):
 
     cause: CauseKind
     events: Count
-    """How many events it concerns; of a backlog over 20,000 at least so many."""
+    """The number of affected events; a minimum if the backlog is over 20,000."""
     fact: str
     meaning: str
     advice: str | None
-    """What to do, in words."""
+    """The advice in words."""
     command: str | None
-    """A command to paste, after what the advice says was done."""
+    """A command to paste after following the advice."""
 
 
 class StatsFacts(TypedDict):
@@ -60,11 +60,11 @@ class StatsFacts(TypedDict):
     blocked: NotRequired[Count]
     """Pending events behind a dead event of their payment."""
     causes: NotRequired[Sequence[CauseFacts]]
-    """Why events are dead, blocked or overdue, the most pressing first; empty if none is."""
+    """The causes of dead, blocked or overdue events, the most pressing first; empty if there are no such events."""
     by_debezium: NotRequired[bool]
     """Whether Debezium publishes this outbox."""
     published: Count
-    """Published rows, with those that the replaced service did not mark."""
+    """Published rows, including those that the replaced service did not mark."""
     total: Count
     """All rows."""
     exact: NotRequired[bool]
@@ -76,7 +76,7 @@ class StatsFacts(TypedDict):
     oldest_pending_age_s: Seconds | None
     """Age of the oldest pending event in seconds; null if nothing is pending."""
     oldest_pending_id: str | None
-    """Its id."""
+    """The id of the oldest pending event."""
     oldest_dead_age_s: NotRequired[Seconds | None]
     """Age of the oldest dead event in seconds."""
     lag_s: LagFacts
@@ -86,25 +86,25 @@ class StatsFacts(TypedDict):
     drain: NotRequired[Drain]
     """Whether the backlog grows or shrinks."""
     drain_eta_s: Seconds | None
-    """Seconds until nothing is pending if the last minute goes on; null if the backlog does not shrink."""
+    """Seconds until nothing is pending, at the last minute's rate; null if the backlog does not shrink."""
     window_s: NotRequired[Seconds | None]
-    """How far back rates and lags reach: as asked for, or as far as the newest 10,000 published events go."""
+    """The seconds that rates and lags cover: as requested, or less if the newest 10,000 published events cover less."""
     history: NotRequired[HistoryFacts]
     """Events in each thirtieth of the window, the oldest first."""
     at: NotRequired[datetime]
     """The instant of this state, by the database's clock, UTC."""
     healthy: NotRequired[bool]
-    """With --check: the answer."""
+    """With --check: whether the outbox is within its limits."""
     reasons: NotRequired[Sequence[str]]
-    """With --check: what is not as it should be."""
+    """With --check: the limits that are exceeded."""
     waited_for: NotRequired[str]
     """With --wait: the condition."""
     reached: NotRequired[bool]
-    """With --wait: whether it came true."""
+    """With --wait: whether the condition was reached."""
 
 
 class StatsItem(TypedDict, total=False):
-    """A row of --by. With --watch and -o ndjson each item line is a whole result instead."""
+    """A row of --by. With --watch and -o ndjson, each item line has the fields of a whole result."""
 
     event_type: str | None
     """An event type."""
@@ -119,13 +119,13 @@ class StatsItem(TypedDict, total=False):
     dead: Count
     events: Count
     published: Count | None
-    """Of the newest 10,000 published events, those in the window."""
+    """Published events in the window, among the newest 10,000."""
     oldest_age_s: Seconds | None
     """Age of the oldest unpublished event in seconds."""
 
 
 def facts_of(report: StatsReport, session: Session) -> StatsFacts:
-    """Return the facts of a look at the outbox."""
+    """Return the state of the outbox for programs."""
     return {
         "pending": report.pending,
         "dead": report.dead,

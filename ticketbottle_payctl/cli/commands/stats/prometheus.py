@@ -1,7 +1,7 @@
-"""The outbox's state in the text format that Prometheus and its push gateway read.
+"""Write the outbox's state in the text format that Prometheus and its push gateway read.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (version 0.0.4). A metric without a value is left
-out. Label values are escaped for a terminal first, and then as that page says.
+out. Label values are escaped for a terminal first, and then by the rules of that page.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def label_name(by: By) -> str:
 
 
 def with_human(result: Result, blocks: Sequence[Block]) -> Result:
-    """Return the same result with other blocks for people."""
+    """Return a copy of the result with other blocks for people."""
     return replace(result, human=blocks)
 
 
@@ -87,17 +87,17 @@ def needs_attention(report: StatsReport) -> bool:
 
 
 def _within(report: StatsReport) -> Line:
-    """Return the verdict of a check that found nothing beyond its limits. The limits may allow dead events."""
+    """Return the verdict of a check within its limits. The limits may allow dead events."""
     return line(good("✔ within the limits")) if needs_attention(report) else line(good("✔ healthy"))
 
 
 def without_mark(report: StatsReport, session: Session) -> list[Block]:
-    """Return the report for people, below a verdict that has the only mark."""
+    """Return the report for people without a mark, because the verdict above it has one."""
     return [*_human(report, session, mark=False)]
 
 
 def brief(report: StatsReport) -> list[Block]:
-    """Return the report for a screen that is redrawn: of the causes only what was found, so that it fits."""
+    """Return a short report for a screen that is redrawn. Of each cause it has only the fact, so that it fits."""
     return [_headline(report, mark=True), *(line(" ", bold(cause.fact)) for cause in report.causes), *_details(report)]
 
 
@@ -129,7 +129,7 @@ def _details(report: StatsReport) -> Iterator[Block]:
 
 
 def _headline(report: StatsReport, *, mark: bool) -> Line:
-    """Return the most important line: the age of the oldest pending event, and what will not be sent by itself."""
+    """Return the headline: the age of the oldest pending event, and the events that cannot be sent without help."""
     age = report.oldest_pending_age_s
     parts: list[Part] = []
     if age is not None:
@@ -148,7 +148,7 @@ def _headline(report: StatsReport, *, mark: bool) -> Line:
 
 
 def _mark(report: StatsReport) -> Part:
-    """Return the mark. Exit code 0 never goes with a cross: only ``--check`` and ``--wait`` answer with one."""
+    """Return the mark. Only ``--check`` and ``--wait`` show a cross, because a cross never goes with exit code 0."""
     return warn("!") if needs_attention(report) else good("✔")
 
 
@@ -209,8 +209,8 @@ def _cell(name: str, value: object) -> object:
 def _warnings(report: StatsReport) -> Iterator[str]:
     if report.sent_unmarked > _MANY_UNMARKED:
         yield (
-            f"the replaced service sent {report.sent_unmarked:,} events without marking them; each look reads them;"
-            " see `payctl doctor --fix-published-flags`"
+            f"the replaced service sent {report.sent_unmarked:,} events without marking them; this slows down each"
+            " reading; see `payctl doctor --fix-published-flags`"
         )
 
 

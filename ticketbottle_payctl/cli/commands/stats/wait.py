@@ -40,7 +40,7 @@ class WaitCondition:
     terms: tuple[tuple[str, str, float], ...]
 
     def holds(self, report: StatsReport) -> bool:
-        """Tell whether every term is true for ``report``."""
+        """Return whether every term is true for ``report``."""
         return all(_COMPARE[sign](_VALUES[name](report), value) for name, sign, value in self.terms)
 
 
@@ -56,7 +56,10 @@ def wait_condition(text: str) -> WaitCondition:
 def wait_for(
     session: Session, look: Callable[[], StatsReport], condition: WaitCondition, pause: timedelta, timeout: timedelta
 ) -> Result:
-    """Look until the condition holds, and return the last state. Exit 10 if the time was up first."""
+    """Read the state until the condition is true, and return the last state.
+
+    Exit 10 if the time limit is reached first.
+    """
     began = time.monotonic()
     session.note(dim("waiting for"), condition.text, dim(f"· at most {formats.duration(timeout.total_seconds())}"))
     with stop_on_signals() as stop:
@@ -82,9 +85,9 @@ def _answer(session: Session, report: StatsReport, condition: WaitCondition, sto
 
 
 def _reached(condition: WaitCondition, report: StatsReport) -> Line:
-    """Return the verdict of a condition that holds. It is not green if an event is dead, blocked or overdue."""
+    """Return the verdict of a reached condition. It is not green if an event is dead, blocked or overdue."""
     if needs_attention(report):
-        return line(warn("!"), condition.text, "is reached; see what is left:")
+        return line(warn("!"), condition.text, "is reached; what is left:")
     return line(good("✔"), condition.text)
 
 

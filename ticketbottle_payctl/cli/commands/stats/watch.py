@@ -33,7 +33,7 @@ _COLUMNS = ("at", "pending", "dead", "oldest_pending_age_s", "in_per_s", "out_pe
 
 
 def watch(session: Session, look: Callable[[], StatsReport], pause: timedelta) -> NoReturn:
-    """Look and show until a signal. If the database becomes unavailable after the first look, keep trying."""
+    """Read and show the state until a signal. If the database is unavailable after the first time, keep trying."""
     with stop_on_signals() as stop, _screen(session, pause) as show:
         show(look())
         while not stop.event.wait(pause.total_seconds()):

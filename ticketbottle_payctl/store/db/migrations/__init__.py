@@ -1,7 +1,7 @@
 """The numbered steps that create payctl's own schema. No step changes the payment service's tables.
 
 Each ``NNNN_name.sql`` in this folder runs once, in order. All steps run in one transaction, which holds a lock. So two
-upgrades at the same time have the same result as one.
+upgrades at the same time do no harm.
 """
 
 from __future__ import annotations
