@@ -14,9 +14,8 @@ from typing import Any, TextIO
 import typer
 from typer._click import Command, Context, HelpFormatter
 from typer._click.core import Parameter, ParameterSource
-from typer._click.shell_completion import CompletionItem
-from typer._completion_classes import completion_init
-from typer._completion_shared import get_completion_script
+from typer._click.shell_completion import CompletionItem, add_completion_class
+from typer._completion_classes import BashComplete, FishComplete, completion_init
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
@@ -26,6 +25,7 @@ from ticketbottle_payctl.cli.app.failures import failures
 from ticketbottle_payctl.cli.app.global_options import NAMES, PANEL, Shared, collect, guess_colour, guess_form
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import bold
+from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.cli.output.surface import surface_of
 from ticketbottle_payctl.cli.output.text import paint
 from ticketbottle_payctl.wiring import Services
@@ -130,6 +130,8 @@ class PayctlRoot(PayctlGroup):
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the options before the command's name."""
         ctx.meta[_ARGUMENTS] = list(args)
+        if ctx.resilient_parsing:  # a shell asks for completions
+            return super().parse_args(ctx, args)
         with failures(lambda: _session(ctx), lambda: _help_command(ctx)):
             require_utf8(args, os.environ)
             return super().parse_args(ctx, args)
@@ -191,14 +193,57 @@ def page_of(title: str, about: str, rows: list[tuple[str, str]]) -> str:
     return formatter.getvalue()
 
 
+class _Words(BashComplete):
+    """The answer to bash: one word on each line."""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Return the words before the cursor, and the last one. The script of an older payctl passes them split."""
+        if "_TYPER_COMPLETE_ARGS" in os.environ:
+            return FishComplete.get_completion_args(self)  # type: ignore[arg-type]  # it reads only the variable
+        return super().get_completion_args()
+
+    def complete(self) -> str:
+        """Return the completions. Whatever goes wrong, nothing is printed into the line that is being typed."""
+        try:
+            args, incomplete = self.get_completion_args()
+            items = self.get_completions(args, incomplete)
+        except Exception:  # noqa: BLE001 - an error message would look like a completion
+            return ""
+        return "\n".join(self.line(item, incomplete) for item in items if _is_one_word(item.value))
+
+    def line(self, item: CompletionItem, incomplete: str) -> str:
+        """Return the word without what bash takes for earlier words: bash begins a new one after = and a colon."""
+        whole = f"{_option_before(incomplete)}{item.value}"
+        breaks = [mark for mark in os.environ.get("COMP_WORDBREAKS", "=:") if mark in "=:"]
+        return whole[max((incomplete.rfind(mark) + 1 for mark in breaks), default=0) :]
+
+
+class _DescribedWords(_Words):
+    """The answer to zsh and fish: on each line a word, a tab and its description, as it is."""
+
+    def line(self, item: CompletionItem, incomplete: str) -> str:
+        """Return the word and its description."""
+        word = f"{_option_before(incomplete)}{item.value}"
+        about = escape(" ".join((item.help or "").split()))
+        return f"{word}\t{about}" if about else word
+
+
+def _option_before(incomplete: str) -> str:
+    """Return the option of ``--profile=sta``, whose value is completed."""
+    name, equals, _ = incomplete.partition("=")
+    return f"{name}=" if equals and name.startswith("-") else ""
+
+
+def _is_one_word(text: str) -> bool:
+    return text.isprintable() and " " not in text
+
+
 def enable_completion() -> None:
     """Let Typer answer a shell that asks for completions."""
     completion_init()
-
-
-def completion_script(shell: str) -> str:
-    """Return the script that makes ``shell`` (bash, zsh or fish) complete payctl's words."""
-    return get_completion_script(prog_name="payctl", complete_var="_PAYCTL_COMPLETE", shell=shell)
+    add_completion_class(_Words, "bash")
+    add_completion_class(_DescribedWords, "fish")
+    add_completion_class(_DescribedWords, "zsh-lines")  # "zsh" answers the scripts that older versions printed
 
 
 def _typer_command(entry: registry.CommandEntry) -> TyperCommand:

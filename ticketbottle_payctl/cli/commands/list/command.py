@@ -16,6 +16,7 @@ from ticketbottle_payctl.cli.commands.list.page import (
     PAYMENTS,
     RECEIPTS,
     columns_of,
+    fields_option,
     finish_list,
     is_uuid,
     limit_of,
@@ -24,6 +25,7 @@ from ticketbottle_payctl.cli.commands.list.page import (
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.id_files import named_ids
 from ticketbottle_payctl.cli.input.selector import selector_of, stuck_for, window
+from ticketbottle_payctl.cli.input.stored_ids import receipt_ids
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.jobs.listing import list_rows
 from ticketbottle_payctl.store.outbox import listing
@@ -31,7 +33,13 @@ from ticketbottle_payctl.store.outbox.listing import PaymentSelector, ReceiptSel
 from ticketbottle_payctl.store.outbox.selector import By
 
 After = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Continue after a page: its `next`.")]
-Fields = Annotated[str | None, typer.Option("--fields", metavar="A,B", help="Show these fields, in this order.")]
+OutboxFields = Annotated[str | None, fields_option(OUTBOX)]
+PaymentFields = Annotated[str | None, fields_option(PAYMENTS)]
+ReceiptFields = Annotated[str | None, fields_option(RECEIPTS)]
+ReceiptIds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID...|-", autocompletion=receipt_ids, help="Ids; - reads them from stdin."),
+]
 FromArchive = Annotated[
     Path | None,
     typer.Option("--from-archive", metavar="FILE", help="Read an archive of cleanup instead of the database."),
@@ -84,7 +92,7 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     limit: selector_options.Limit = None,
     everything: selector_options.Everything = False,
     after: After = None,
-    fields: Fields = None,
+    fields: OutboxFields = None,
     from_archive: FromArchive = None,
 ) -> None:
     """Show events of the outbox, newest first.
@@ -137,7 +145,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     limit: selector_options.Limit = None,
     everything: selector_options.Everything = False,
     after: After = None,
-    fields: Fields = None,
+    fields: PaymentFields = None,
 ) -> None:
     """Show payments, newest first.
 
@@ -165,7 +173,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
 
 def receipts_command(  # noqa: PLR0913 - one argument per option
     ctx: typer.Context,
-    ids: selector_options.Ids = None,
+    ids: ReceiptIds = None,
     *,
     from_file: selector_options.FromFile = None,
     results: CallbackResults = None,
@@ -178,7 +186,7 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
     limit: selector_options.Limit = None,
     everything: selector_options.Everything = False,
     after: After = None,
-    fields: Fields = None,
+    fields: ReceiptFields = None,
 ) -> None:
     """Show stored callbacks, newest first.
 

@@ -59,6 +59,21 @@ RECEIPTS = Kind(
 )
 
 
+def fields_option(kind: Kind) -> typer.models.OptionInfo:
+    """Return ``--fields`` of this list. A shell completes the name behind the last comma."""
+
+    def complete(incomplete: str) -> list[str]:
+        done, comma, begun = incomplete.rpartition(",")
+        given = done.split(",")
+        fits = [name for name in kind.fields if name.startswith(begun) and name not in given]
+        return [f"{done}{comma}{name}" for name in fits]
+
+    option: typer.models.OptionInfo = typer.Option(
+        "--fields", metavar="A,B", autocompletion=complete, help="Show these fields, in this order."
+    )
+    return option
+
+
 def columns_of(session: Session, kind: Kind, given: str | None) -> tuple[str, ...]:
     """Return the fields that were given, else all of them, or in a table the default ones.
 

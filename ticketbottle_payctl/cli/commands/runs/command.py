@@ -15,6 +15,7 @@ from ticketbottle_payctl.cli.commands.replay.result import result_of, signalled
 from ticketbottle_payctl.cli.commands.runs.facts import CancelFacts, RemainingCounts
 from ticketbottle_payctl.cli.commands.runs.result import listed, shown
 from ticketbottle_payctl.cli.input import change_options, selector_options
+from ticketbottle_payctl.cli.input.stored_ids import run_ids
 from ticketbottle_payctl.cli.output.result import Fields, Result, good, line
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit
@@ -23,7 +24,9 @@ from ticketbottle_payctl.jobs.replay import ReplayOptions, cancel_run, resume_ru
 from ticketbottle_payctl.jobs.runs import count_remaining, find_run, list_runs, show_run
 from ticketbottle_payctl.store.payctl.runs import RunStatus
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its first characters.")]
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN", autocompletion=run_ids, help="A run's id, or its first characters.")
+]
 _DEFAULT_LIMIT = 20
 
 
