@@ -35,9 +35,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
             "Show what a callback would change, and change nothing.",
         ),
         Example("payctl process-webhook callback.json --provider momo", "Process it."),
-        Example(
-            "payctl process-webhook --receipt 9c1f02aa-71d4-4be0-9d57-0c6a6f3e1b11", "Process a stored callback again."
-        ),
+        Example("payctl process-webhook --receipt 9c1f02aa", "Process a stored callback again."),
     ),
     "publish-outbox": (
         Example("payctl publish-outbox --dry-run", "Show what would be published; publish nothing."),
@@ -78,7 +76,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "show": (
         Example("payctl show TB-2041", "Show the history of an order."),
-        Example("payctl show 3f2a9c1e-58d0-4a1f-8f0e-2b6d1c7a9e44", "Show the history that one event belongs to."),
+        Example("payctl show 3f2a9c1e", "Show what belongs to an id; its first eight characters are enough."),
         Example("payctl show TB-2041 -o json | head -c 200", "Give the history to another program."),
     ),
     "errors": (

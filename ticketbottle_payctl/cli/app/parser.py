@@ -24,6 +24,7 @@ from ticketbottle_payctl.cli.app.argv import require_utf8
 from ticketbottle_payctl.cli.app.failures import failures
 from ticketbottle_payctl.cli.app.global_options import NAMES, PANEL, Shared, collect, guess_colour, guess_form
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import bold
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.cli.output.surface import surface_of
@@ -153,8 +154,10 @@ class PayctlRoot(PayctlGroup):
                 formatter.write_dl([(f"{name:<{width}}", words[name]) for name in names if name in words])
 
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write where the rest is explained."""
+        """Write what the exit codes mean, and where the rest is explained."""
         del ctx
+        with formatter.section("Exit codes"):
+            formatter.write_dl(exit_codes.rows())
         _write_more(
             formatter,
             ["more: payctl COMMAND --help,", *(f"payctl help {topic}," for topic in TOPICS), "payctl --version"],

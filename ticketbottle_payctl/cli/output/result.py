@@ -46,10 +46,14 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns: drawn on a terminal, tab-separated with full values elsewhere."""
+    """Rows under columns: drawn on a terminal, tab-separated with full values elsewhere.
+
+    ``whole`` draws them as wide as they are, instead of folding cells into the terminal's width.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,20 +16,22 @@ from ticketbottle_payctl.cli.output.surface import Surface
 
 _BETWEEN = 3
 _NARROWEST = 9
+_WIDEST = 10_000
 _STYLES = {Style.GOOD: "green", Style.BAD: "red", Style.WARN: "yellow", Style.BOLD: "bold", Style.DIM: "dim"}
 
 
 def draw(table: Table, surface: Surface) -> str:
     """Return the table as text that is as wide as the terminal."""
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, highlight=False)
-    whole = _kept_whole(table, get_terminal_size().columns)
+    width = _WIDEST if table.whole else get_terminal_size().columns
+    whole = _kept_whole(table, width)
     for place, name in enumerate(table.columns):
         numbers = bool(table.rows) and all(isinstance(row[place], int | float) for row in table.rows)
         justify: JustifyMethod = "right" if numbers else "left"
-        drawn.add_column(Text(shown(name)), overflow="fold", justify=justify, no_wrap=place in whole)
+        drawn.add_column(Text(shown(name)), overflow="fold", justify=justify, no_wrap=table.whole or place in whole)
     for row in table.rows:
         drawn.add_row(*(_cell(value, surface) for value in row))
-    return _as_text(drawn, surface)
+    return _as_text(drawn, surface, width)
 
 
 def _kept_whole(table: Table, width: int) -> set[int]:
@@ -57,11 +59,11 @@ def _cell(value: object, surface: Surface) -> Text:
     return Text(surface.marks(shown(value)))
 
 
-def _as_text(drawn: RichTable, surface: Surface) -> str:
+def _as_text(drawn: RichTable, surface: Surface, width: int) -> str:
     page = StringIO()
     console = Console(
         file=page,
-        width=get_terminal_size().columns,
+        width=width,
         force_terminal=surface.colour,
         color_system="standard" if surface.colour else None,
         no_color=not surface.colour,

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.owner_time import aware_value, stored
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
@@ -97,7 +98,7 @@ class History:
 
 def find(connection: Connection, name: str, max_retries: int) -> History | None:
     """Return what belongs to a payment, an order, an event or a callback with this id or code, or None."""
-    found = _named(connection, name)
+    found = _named(connection, name) or _named(connection, _whole(connection, name))
     if found is None:
         return None
     payment_id, reference = found
@@ -115,6 +116,17 @@ def _named(connection: Connection, name: str) -> tuple[str | None, str | None] |
         if row is not None:
             return row[0], row[1]
     return None
+
+
+def _whole(connection: Connection, name: str) -> str:
+    """Return the id of a payment, an event or a callback that begins with ``name``, or ``name`` itself.
+
+    Raises:
+        InputError: several ids begin with it.
+    """
+    tables = (("payments", False), ("outbox", False), ("payctl.webhook_receipts", True))
+    found = {short_ids.whole(connection, table, [name], uuids=uuids)[0] for table, uuids in tables}
+    return short_ids.only(name, sorted(found - {name}))
 
 
 def _payment(connection: Connection, payment_id: str | None) -> PaymentRow | None:

@@ -15,6 +15,7 @@ from ticketbottle_payctl.cli.commands.list.page import (
     OUTBOX,
     PAYMENTS,
     RECEIPTS,
+    Wide,
     columns_of,
     fields_option,
     finish_list,
@@ -93,6 +94,7 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     everything: selector_options.Everything = False,
     after: After = None,
     fields: OutboxFields = None,
+    wide: Wide = False,
     from_archive: FromArchive = None,
 ) -> None:
     """Show events of the outbox, newest first.
@@ -122,11 +124,11 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     columns = columns_of(session, OUTBOX, fields)
     most = limit_of(limit, everything=everything)
     if from_archive is not None:
-        finish_list(session, OUTBOX, list_archived(from_archive, selector, most, after), columns)
+        finish_list(session, OUTBOX, list_archived(from_archive, selector, most, after), columns, wide=wide)
     session.note_target()
     fetch = partial(listing.outbox, selector=selector, max_retries=session.settings.max_retries)
     rows = list_rows(session.services.engine, fetch, limit=most, after=position_of(after))
-    finish_list(session, OUTBOX, rows, columns)
+    finish_list(session, OUTBOX, rows, columns, wide=wide)
 
 
 def payments_command(  # noqa: PLR0913 - one argument per option
@@ -146,6 +148,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     everything: selector_options.Everything = False,
     after: After = None,
     fields: PaymentFields = None,
+    wide: Wide = False,
 ) -> None:
     """Show payments, newest first.
 
@@ -168,7 +171,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     fetch = partial(listing.payments, selector=selector)
     position = position_of(after)
     rows = list_rows(session.services.engine, fetch, limit=most, after=position, page_size=listing.PAYMENTS_PAGE)
-    finish_list(session, PAYMENTS, rows, columns)
+    finish_list(session, PAYMENTS, rows, columns, wide=wide)
 
 
 def receipts_command(  # noqa: PLR0913 - one argument per option
@@ -187,6 +190,7 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
     everything: selector_options.Everything = False,
     after: After = None,
     fields: ReceiptFields = None,
+    wide: Wide = False,
 ) -> None:
     """Show stored callbacks, newest first.
 
@@ -208,4 +212,5 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
     session.note_target()
     fetch = partial(listing.receipts, selector=selector)
     start = position_of(after, is_id=is_uuid)
-    finish_list(session, RECEIPTS, list_rows(session.services.engine, fetch, limit=most, after=start), columns)
+    rows = list_rows(session.services.engine, fetch, limit=most, after=start)
+    finish_list(session, RECEIPTS, rows, columns, wide=wide)

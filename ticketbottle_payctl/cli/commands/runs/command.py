@@ -8,7 +8,7 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.commands.list.page import is_uuid, position_of
+from ticketbottle_payctl.cli.commands.list.page import Wide, is_uuid, position_of, shows_in_brief
 from ticketbottle_payctl.cli.commands.replay.plan_view import superseded_blocks, superseded_note, superseded_row
 from ticketbottle_payctl.cli.commands.replay.progress import watched
 from ticketbottle_payctl.cli.commands.replay.result import result_of, signalled
@@ -16,6 +16,7 @@ from ticketbottle_payctl.cli.commands.runs.facts import CancelFacts, RemainingCo
 from ticketbottle_payctl.cli.commands.runs.result import listed, shown
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.stored_ids import run_ids
+from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output.result import Fields, Result, good, line
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit
@@ -35,6 +36,7 @@ def list_command(
     *,
     limit: selector_options.Limit = None,
     after: Annotated[str | None, typer.Option(metavar="CURSOR", help="Continue after a page: its `next`.")] = None,
+    wide: Wide = False,
 ) -> None:
     """Show the recorded runs, newest first."""
     session = Session.of(ctx)
@@ -42,7 +44,8 @@ def list_command(
     session.note_target()
     before = (position.at, position.id) if position else None
     page = list_runs(session.services.engine, limit or _DEFAULT_LIMIT, before)
-    session.finish(listed(page.runs, more=page.more))
+    brief = (zone_of(session), session.services.now()) if shows_in_brief(session, wide=wide) else None
+    session.finish(listed(page.runs, more=page.more, brief=brief))
 
 
 def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None) -> None:
