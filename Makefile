@@ -29,7 +29,7 @@ LOCK := $(call READY,lock)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo functions test test-all quick check secrets bench soak docs kafka local template package lock clean
+.PHONY: help demo functions test test-all quick check secrets bench soak docs kafka local template package deploy lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -114,14 +114,18 @@ kafka: $(DEMO) ## one node of Apache Kafka, until Ctrl-C (needs Java and Maven)
 local: $(DEMO) $(FUNCTIONS) ## the webhook's function under AWS's runtime, on loopback (ARGS="--event FILE" invokes once)
 	@$(BIN)/python -m tests.servers.local_functions $(ARGS)
 
-template: $(TOOLS) ## write what is made from deploy/template.yaml: alarms, dashboard, cloudformation.json
+template: $(TOOLS) ## write what is made from deploy/template.yaml: alarms, dashboard, cloudformation.json, a policy
 	@.venv-aws/bin/python -m deploy.generate
+	@.venv-aws/bin/python -m deploy.deployer
 
-package: $(TOOLS) ## build/package: what Lambda runs, and its template (ARCH=x86_64, CA=bundle.pem, SPANS=1)
+package: $(TOOLS) ## build/package: what Lambda runs (ARCH=x86_64, CA=bundle.pem, SPANS=1)
 	@test -n "$(LAMBDA)" || { echo "no CPython 3.13 found: the functions run on it, and so does their bytecode" >&2; exit 3; }
 	@.venv-aws/bin/python -m deploy.package --interpreter "$(LAMBDA)" \
 	  $(if $(ARCH),--arch $(ARCH)) $(if $(CA),--ca "$(CA)") $(if $(SPANS),--lock locks/otel.txt) $(ARGS)
-	@.venv-aws/bin/python -m deploy.generate --release build/package
+
+# The stack's parameters are in deploy/samconfig.toml, whichever of both tools deploys it.
+deploy: $(TOOLS) ## deploy build/package with SAM (ENV=dev ARGS=--print), or with plain CloudFormation (BUCKET=...)
+	@.venv-aws/bin/python -m deploy.release "$(or $(ENV),dev)" $(if $(BUCKET),--bucket "$(BUCKET)") $(ARGS)
 
 $(TOOLS):
 	@test -n "$(INTERPRETER)" || { echo "no CPython 3.11 to 3.14 found; name one: make PYTHON=/path/to/python" >&2; exit 3; }
@@ -134,6 +138,7 @@ $(TOOLS):
 $(CHECKED): $(TOOLS)
 	@echo "== checking the template"
 	@.venv-aws/bin/python -m deploy.generate --check
+	@.venv-aws/bin/python -m deploy.deployer --check
 	@.venv-aws/bin/cfn-lint -r ap-southeast-1 -- deploy/template.yaml deploy/cloudformation.json
 	@.venv-aws/bin/checkov -f deploy/cloudformation.json --framework cloudformation --skip-download --quiet --compact
 	@touch $@

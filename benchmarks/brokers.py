@@ -60,7 +60,7 @@ def mock_broker() -> Iterator[Broker]:
 
 @contextmanager
 def apache_kafka() -> Iterator[Broker]:
-    """One node of Apache Kafka; its log appends the broker's own time.
+    """Run one node of Apache Kafka. Its messages carry the time at which the broker appended them.
 
     Raises:
         ConfigError: Java or Maven is missing.

@@ -15,7 +15,7 @@ _CHUNK = 1 << 16
 
 @dataclass(slots=True)
 class CountingProxy:
-    """A proxy. ``turns`` counts how often a client sent after the server had sent; ``said`` is what clients sent."""
+    """A proxy. ``turns`` is the number of round trips; ``said`` has the bytes that clients sent."""
 
     upstream: int
     port: int = 0
@@ -32,7 +32,7 @@ class CountingProxy:
                 threading.Thread(target=self._forward, args=(client,), daemon=True).start()
 
     def statements(self, since: int) -> list[str]:
-        """The texts of the simple queries that were sent after the first ``since`` bytes; one connection at a time."""
+        """Return the simple queries that one connection sent after the first ``since`` bytes."""
         found, place = [], since
         while place < len(self.said):
             (length,) = struct.unpack_from("!i", self.said, place + 1)
@@ -71,7 +71,7 @@ class CountingProxy:
 
 @contextmanager
 def counting_proxy(upstream: int) -> Iterator[CountingProxy]:
-    """A proxy on a free port of loopback before the server at ``upstream``."""
+    """Run a proxy on a free port of loopback. It forwards to the server at port ``upstream``."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = CountingProxy(upstream, listener.getsockname()[1])
         thread = threading.Thread(target=proxy.serve, args=(listener,), daemon=True)

@@ -31,7 +31,7 @@ _WARM_UP = 5000
 
 
 def main() -> None:
-    """One burst through a connector of its own."""
+    """Measure one burst of events with a new connector."""
     rows = int(sys.argv[1])
     url, broker = environ["DATABASE_URL"], Broker("Apache Kafka", environ["KAFKA_BROKERS"], 0)
     engine = make_engine(DatabaseSettings(Secret(url)))

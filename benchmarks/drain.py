@@ -26,7 +26,7 @@ _UNDISTURBED = "undisturbed"
 
 
 def drain(options: Options) -> list[Section]:
-    """One section for each broker."""
+    """Measure a drain with each broker, and return one section for each."""
     with database() as server:
         sections = [_into(server, mock_broker, options, 0.9, "the mock broker")]
         try:

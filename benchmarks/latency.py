@@ -1,4 +1,4 @@
-"""From a writer's commit to the broker's append, with ``payctl publish-outbox --loop`` in between."""
+"""Measure the time from a writer's commit to the broker's append, while ``payctl publish-outbox --loop`` runs."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def overlapped_by_id(_rows: int, batch: int) -> int:
 
 
 def overlapped_by_ctid(_rows: int, batch: int) -> int:
-    """Do the same, but mark each row by its ctid."""
+    """Do the same as :func:`overlapped_by_id`, but mark each row by its ctid."""
     return _overlapped(batch, _BY_CTID, _CTID)
 
 

@@ -66,7 +66,7 @@ def run(command: Sequence[str], environ: Mapping[str, str] | None = None, *, che
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs one of our modules in this environment."""
+    """Return the command that runs one of our modules with this Python."""
     return [sys.executable, "-m", module, *arguments]
 
 

@@ -24,9 +24,10 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One contender's turn.
+    """The measurements of one turn of a contender.
 
-    CPU is microseconds an event, ``wal`` bytes an event, ``others`` a share of the machine.
+    CPU time is in microseconds and ``wal`` in bytes, both for each event. ``others`` is the share of the machine that
+    other processes used.
     """
 
     contender: str

@@ -25,7 +25,7 @@ _GOALS = {
 
 
 def startup(options: Options) -> list[Section]:
-    """Interleaved turns of every command and of each Lambda module's import; bytecode is there, files are cached."""
+    """Start every command and import every Lambda module, in turns. Bytecode and files are cached."""
     with database() as server:
         environ = {
             **environment(),

@@ -22,7 +22,7 @@ _ROUNDS = 9
 
 
 def verify(options: Options) -> list[Section]:
-    """One row for each gateway; interleaved rounds of many calls, medians."""
+    """Return one row for each gateway. Its values are medians of many calls, taken in turns."""
     section = Section("verify", "Verifying a signature", ("gateway", "µs", "bare HMAC and parse, µs", "ratio"))
     processes.wait_for_quiet(options.patience)
     for name in GATEWAYS:

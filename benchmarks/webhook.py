@@ -43,16 +43,16 @@ _EXPRESSIONS = {
 }
 _EVENT_ID = "'10000000-0000-4000-8000-' || lpad((:payment)::text, 12, '0')"
 _RECEIPT_ID = "('20000000-0000-4000-8000-' || lpad((:payment)::text, 12, '0'))::uuid"
-_NOW = "clock_timestamp() AT TIME ZONE 'UTC'"  # nothing is written a second after the instant that it is to bear
+_NOW = "clock_timestamp() AT TIME ZONE 'UTC'"  # an event is refused if it is written a second after its instant
 _BETWEEN = re.compile(r";\s*(?=\S)")
-_TOGETHER = r"\\;\n"  # statements that travel in one message do so under pgbench too
+_TOGETHER = r"\\;\n"  # pgbench also sends these statements in one message
 _GATEWAY = providers.GATEWAYS["zalopay"]
 _KEYS = environment()
 _CREDENTIALS = providers.credentials(_GATEWAY, lambda name: (Secret(_KEYS[name]),))
 
 
 def webhook(options: Options) -> list[Section]:
-    """Turns of a few hundred callbacks each, ours and pgbench's; p50 and mean of one call."""
+    """Measure turns of a few hundred callbacks, ours and pgbench's. Return p50 and mean of one callback."""
     section = Section(
         "webhook", "The webhook's transaction (one connection)", ("who", "p50 ms", "mean ms", "of pgbench's p50")
     )
@@ -133,7 +133,7 @@ def _theirs(server: Database, pgbench: str, script: str, numbers: list[int]) -> 
 
 
 def _script(server: Database, warm: int, number: int) -> tuple[str, int]:
-    """What one callback sends, with the payment's number in place of what differs between two; and its round trips."""
+    """Return the SQL that one callback sends, as a script with the payment's number, and the number of round trips."""
     payment, request = _payment(number)
     event_id, receipt_id = (f"{first}0000000-0000-4000-8000-{number:012d}" for first in (1, 2))
     ids = {event_id: _EVENT_ID, receipt_id: _RECEIPT_ID}

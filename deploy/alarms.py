@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from deploy.dashboard import dashboard
-from ticketbottle_payctl.metrics import BY_NAME, NAMESPACE, Function
+from ticketbottle_payctl.metrics import BY_NAME, BY_PROVIDER, NAMESPACE, Function
+from ticketbottle_payctl.providers import GATEWAYS
 
 Json = dict[str, Any]
 
@@ -19,8 +20,15 @@ LOGICAL = {
     Function.WEBHOOK: "WebhookFunction",
     Function.PUBLISH_OUTBOX: "PublishOutboxFunction",
     Function.CLEANUP: "CleanupFunction",
+    Function.WATCH_PAYMENTS: "WatchPaymentsFunction",
+    Function.PROBE: "ProbeFunction",
+    Function.BEFORE_TRAFFIC: "BeforeTrafficFunction",
 }
 """The functions' names in the template."""
+
+
+NAMES = {"zalopay": "ZaloPay", "payos": "PayOs", "vnpay": "VnPay", "momo": "MoMo"}
+"""The gateways' names in the names of their alarms."""
 
 
 class Silence(StrEnum):
@@ -44,7 +52,8 @@ class Watch:
 class Alarm:
     """An alarm about ``watch`` above ``above`` (or below ``below``) in ``bad`` of ``of`` periods of ``period`` seconds.
 
-    With ``share_of``, the value is ``watch`` in percent of it. ``pages`` marks alarms that cannot wait until morning.
+    With ``share_of``, the value is ``watch`` in percent of it, or 0 if ``watch`` is below ``at_least``: a few values of
+    a quiet hour make no meaningful share. ``pages`` marks alarms that cannot wait until morning.
     """
 
     name: str
@@ -57,6 +66,7 @@ class Alarm:
     of: int = 1
     silence: Silence = Silence.IS_FINE
     share_of: Watch | None = None
+    at_least: int = 1
     pages: bool = False
 
     @property
@@ -79,6 +89,20 @@ def ours(function: Function, name: str) -> Watch:
     return Watch(NAMESPACE, name, {"env": {"Ref": "Environment"}, "function": function.value}, metric.statistic.value)
 
 
+def of_gateway(gateway: str, name: str) -> Watch:
+    """Return a metric that a function emits for each gateway, with the statistic from the list.
+
+    Raises:
+        KeyError: there is no such metric.
+        ValueError: it is not emitted for each gateway.
+    """
+    metric = BY_NAME[name]
+    if BY_PROVIDER not in metric.dimensions or gateway not in GATEWAYS:
+        message = f"no function emits {name} for {gateway}"
+        raise ValueError(message)
+    return Watch(NAMESPACE, name, {"env": {"Ref": "Environment"}, "provider": gateway}, metric.statistic.value)
+
+
 def of_lambda(function: Function, name: str, statistic: str = "Sum") -> Watch:
     """Return a metric that Lambda itself emits for a function."""
     return Watch("AWS/Lambda", name, {"FunctionName": {"Ref": LOGICAL[function]}}, statistic)
@@ -90,7 +114,9 @@ def _waiting_in(queue: str) -> Watch:
 
 
 _WEBHOOK, _OUTBOX, _CLEANUP = Function.WEBHOOK, Function.PUBLISH_OUTBOX, Function.CLEANUP
+_WATCH, _PROBE = Function.WATCH_PAYMENTS, Function.PROBE
 _AGE = ours(_OUTBOX, "OutboxOldestPendingAge")
+_NEWEST = {"Fn::GetAtt": ["WebhookFunction.Version", "Version"]}
 _OWN = {"Fn::Sub": f"{NAMESPACE}/${{AWS::StackName}}"}
 
 ALARMS: tuple[Alarm, ...] = (
@@ -114,6 +140,51 @@ ALARMS: tuple[Alarm, ...] = (
         20,
         period=300,
     ),
+    *(
+        Alarm(
+            f"{NAMES[gateway]}Refused",
+            f"payctl refuses more than a fifth of the callbacks of {gateway}, three or more in 15 minutes",
+            of_gateway(gateway, "WebhookRefused"),
+            20,
+            period=900,
+            share_of=of_gateway(gateway, "WebhookReceived"),
+            at_least=3,
+            pages=True,
+        )
+        for gateway in GATEWAYS
+    ),
+    Alarm(
+        "Unreadable",
+        "a genuine callback whose content payctl cannot act on",
+        ours(_WEBHOOK, "WebhookUnreadable"),
+        0,
+    ),
+    *(
+        Alarm(
+            f"{NAMES[gateway]}Silent",
+            f"for two hours payments were created and no genuine callback of {gateway} came",
+            of_gateway(gateway, "CallbackSilence"),
+            7200,
+            period=300,
+            bad=2,
+            of=3,
+            pages=True,
+        )
+        for gateway in GATEWAYS
+    ),
+    *(
+        Alarm(
+            f"{NAMES[gateway]}Unsettled",
+            f"nine of ten payments of {gateway} are pending half an hour after their creation",
+            of_gateway(gateway, "PaymentsUnsettled"),
+            90,
+            period=300,
+            bad=2,
+            of=3,
+            pages=True,
+        )
+        for gateway in GATEWAYS
+    ),
     Alarm(
         "NotConfigured", "callbacks of a gateway without keys", ours(_WEBHOOK, "WebhookNotConfigured"), 0, period=300
     ),
@@ -126,6 +197,33 @@ ALARMS: tuple[Alarm, ...] = (
         of=5,
         share_of=ours(_WEBHOOK, "WebhookReceived"),
         pages=True,
+    ),
+    # These two see the newest version only: they are silent until it gets callbacks, whatever the one before does.
+    Alarm(
+        "NewVersionTryAgain",
+        "the newest version of the webhook answers with: try again",
+        Watch(
+            NAMESPACE,
+            "WebhookTransientError",
+            {"env": {"Ref": "Environment"}, "version": _NEWEST},
+            BY_NAME["WebhookTransientError"].statistic.value,
+        ),
+        0,
+    ),
+    Alarm(
+        "NewVersionErrors",
+        "the newest version of the webhook fails or is ended",
+        Watch(
+            "AWS/Lambda",
+            "Errors",
+            {
+                "FunctionName": {"Ref": "WebhookFunction"},
+                "Resource": {"Fn::Sub": "${WebhookFunction}:live"},
+                "ExecutedVersion": _NEWEST,
+            },
+            "Sum",
+        ),
+        0,
     ),
     Alarm(
         "WebhookErrors",
@@ -140,13 +238,40 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         "ApiErrors",
         "the API answers with 5xx",
-        Watch("AWS/ApiGateway", "5xx", {"ApiId": {"Ref": "Api"}}, "Sum"),
+        Watch(_OWN, "ApiErrors", {}, "Sum"),
         0,
         bad=2,
         of=5,
     ),
+    Alarm(
+        "DoorClosed",
+        "no forgery of the function probe is refused as it should be: callbacks do not get through",
+        ours(_PROBE, "ProbeRefused"),
+        below=1,
+        period=300,
+        bad=2,
+        of=3,
+        silence=Silence.IS_A_FAULT,
+        pages=True,
+    ),
+    Alarm(
+        "ProbeFailed",
+        "a gateway's route does not refuse a forgery as it should",
+        ours(_PROBE, "ProbeFailed"),
+        0,
+        period=300,
+        bad=2,
+        of=3,
+    ),
     Alarm("WebhookThrottled", "Lambda turns callbacks away", of_lambda(_WEBHOOK, "Throttles"), 0, bad=2, of=3),
-    Alarm("ApiThrottled", "the API turns callbacks away (429)", Watch(_OWN, "ApiThrottled", {}, "Sum"), 0, period=300),
+    Alarm(
+        "ApiThrottled",
+        "the API turns callbacks away (429), genuine ones too",
+        Watch(_OWN, "ApiThrottled", {}, "Sum"),
+        0,
+        period=300,
+        pages=True,
+    ),
     Alarm("WebhookSlow", "near its timeout of 10 s", of_lambda(_WEBHOOK, "Duration", "p99"), 8_000, bad=3, of=5),
     Alarm(
         "PublishOutboxSlow",
@@ -162,6 +287,15 @@ ALARMS: tuple[Alarm, ...] = (
         of_lambda(_CLEANUP, "Duration", "p99"),
         297_000,
         period=300,
+    ),
+    Alarm(
+        "WatchPaymentsSlow",
+        "near its timeout of 30 s",
+        of_lambda(_WATCH, "Duration", "p99"),
+        24_000,
+        period=300,
+        bad=2,
+        of=3,
     ),
     Alarm(
         "PublishOutboxSilent",
@@ -183,6 +317,24 @@ ALARMS: tuple[Alarm, ...] = (
         of=27,
         silence=Silence.IS_A_FAULT,
     ),
+    Alarm(
+        "ProbeSlow", "near its timeout of 120 s", of_lambda(_PROBE, "Duration", "p99"), 96_000, period=300, bad=2, of=3
+    ),
+    Alarm(
+        "WatchPaymentsSilent",
+        "nobody watches for missing callbacks",
+        of_lambda(_WATCH, "Invocations"),
+        below=1,
+        period=900,
+        silence=Silence.IS_A_FAULT,
+    ),
+    Alarm(
+        "WatchPaymentsFails",
+        "the watch for missing callbacks fails again and again",
+        of_lambda(_WATCH, "Errors"),
+        2,
+        period=900,
+    ),
     Alarm("CleanupFails", "the cleanup fails", of_lambda(_CLEANUP, "Errors"), 0, period=300),
     Alarm("InvocationsLost", "ticks that failed for good", _waiting_in("InvocationDlq"), 0, period=300),
     Alarm(
@@ -190,6 +342,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm("PublishOutboxDropped", "ticks that Lambda dropped", of_lambda(_OUTBOX, "AsyncEventsDropped"), 0, period=300),
     Alarm("CleanupDropped", "ticks that Lambda dropped", of_lambda(_CLEANUP, "AsyncEventsDropped"), 0, period=300),
+    Alarm("WatchPaymentsDropped", "ticks that Lambda dropped", of_lambda(_WATCH, "AsyncEventsDropped"), 0, period=300),
     Alarm(
         "SchedulerDropped",
         "ticks that the scheduler dropped",
@@ -218,7 +371,7 @@ ALARMS: tuple[Alarm, ...] = (
             0,
             period=300,
         )
-        for name in ("Webhook", "PublishOutbox", "Cleanup")
+        for name in ("Webhook", "PublishOutbox", "Cleanup", "WatchPayments", "Probe")
     ),
 )
 
@@ -246,11 +399,12 @@ def _alarm(alarm: Alarm) -> Json:
         "OKActions": topic,
     }
     if alarm.share_of is None:
-        kind = "Statistic" if alarm.watch.statistic in {"Sum", "Maximum"} else "ExtendedStatistic"
+        kind = "Statistic" if alarm.watch.statistic in {"Sum", "Maximum", "Minimum"} else "ExtendedStatistic"
         properties |= _metric(alarm.watch) | {kind: alarm.watch.statistic, "Period": alarm.period}
     else:
+        share = f"IF(all > 0 AND part >= {alarm.at_least}, 100 * part / all, 0)"
         properties["Metrics"] = [
-            {"Id": "share", "Label": alarm.meaning, "Expression": "IF(all > 0, 100 * part / all, 0)"},
+            {"Id": "share", "Label": alarm.meaning, "Expression": share},
             _series("part", alarm.watch, alarm.period),
             _series("all", alarm.share_of, alarm.period),
         ]

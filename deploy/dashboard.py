@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ticketbottle_payctl.metrics import BY_PROVIDER, METRICS, NAMESPACE, Metric
+from ticketbottle_payctl.metrics import BY_FUNCTION, BY_PROVIDER, METRICS, NAMESPACE, Metric
 from ticketbottle_payctl.providers import GATEWAYS
 
 _WIDTH, _HEIGHT, _COLUMNS = 8, 5, 3
@@ -24,7 +24,9 @@ def dashboard(alarms: list[str]) -> dict[str, Any]:
 
 
 def _graph(metric: Metric, number: int) -> dict[str, Any]:
-    lines = [[NAMESPACE, metric.name, "env", "${Environment}", "function", name.value] for name in metric.functions]
+    lines = []
+    if BY_FUNCTION in metric.dimensions:
+        lines = [[NAMESPACE, metric.name, "env", "${Environment}", "function", name.value] for name in metric.functions]
     if BY_PROVIDER in metric.dimensions:
         lines += [[NAMESPACE, metric.name, "env", "${Environment}", "provider", name] for name in GATEWAYS]
     return {

@@ -2,7 +2,6 @@
 
     python -m deploy.generate            write deploy/template.yaml (below its mark) and deploy/cloudformation.json
     python -m deploy.generate --check    write nothing; exit 1 if something would change
-    python -m deploy.generate --release FOLDER    write the CloudFormation of a build next to its zips
 
 It works without AWS: the transformation is AWS's own library.
 """
@@ -10,7 +9,6 @@ It works without AWS: the transformation is AWS's own library.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import os
@@ -23,13 +21,17 @@ from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
 from deploy.alarms import resources
-from deploy.package import CODE, LAYER
+from deploy.package import CODE, LAYER, Build
 
 HERE = Path(__file__).resolve().parent
 TEMPLATE, GENERATED = HERE / "template.yaml", HERE / "cloudformation.json"
 MARK = "# -- made by `make template`"
 NO_RELEASE = "0" * 64
-"""The stamp in the committed template. A build has the hash of its zips instead, so that a new version gets traffic."""
+"""The release of the committed template. A deployment has its own, so that a new version gets traffic."""
+
+NO_BUILD = Build(NO_RELEASE, NO_RELEASE)
+PLACE = ("CodeBucket", "CodeKey", "LayerKey")
+"""The parameters of plain CloudFormation that say where a build's zips are."""
 
 Template = dict[str, Any]
 
@@ -48,31 +50,30 @@ def template_text(current: str) -> str:
     return above + mark + below.partition("\n")[0] + "\n" + "".join(f"  {line}\n" for line in made.splitlines())
 
 
-def cloudformation(template: str, stamp: str = NO_RELEASE) -> str:
-    """Return the template as JSON without SAM. The zips' place is a parameter, and ``stamp`` names the version."""
+def cloudformation(template: str, release: str = NO_RELEASE, build: Build = NO_BUILD) -> str:
+    """Return the template as JSON without SAM. The zips' place is a parameter, and ``release`` names the version."""
     source = yaml_parse(template)
-    del source["Globals"]["Function"]["CodeUri"]
-    for name, description in (
-        ("CodeBucket", "The S3 bucket with what `make package` made."),
-        ("CodeKey", f"The key of {CODE} there; another one for each build."),
-        ("LayerKey", f"The key of {LAYER} there; another one for each build."),
-    ):
+    del source["Parameters"]["Release"], source["Globals"]["Function"]["CodeUri"]
+    source["Outputs"]["Release"]["Value"] = release
+    descriptions = (
+        "The S3 bucket with what `make package` made.",
+        f"The key of {CODE} there; another one for each build.",
+        f"The key of {LAYER} there; another one for each build.",
+    )
+    for name, description in zip(PLACE, descriptions, strict=True):
         source["Parameters"][name] = {"Type": "String", "Description": description, "MinLength": 1}
     for resource in source["Resources"].values():
+        properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::Serverless::Function":
-            resource["Properties"]["CodeUri"] = {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Ref": "CodeKey"}}
-            if "AutoPublishAlias" in resource["Properties"]:
-                resource["Properties"]["AutoPublishCodeSha256"] = stamp
+            properties["CodeUri"] = {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Ref": "CodeKey"}}
+            if "AutoPublishAlias" in properties:
+                properties["AutoPublishCodeSha256"] = release
         if resource["Type"] == "AWS::Serverless::LayerVersion":
-            resource["Properties"]["ContentUri"] = {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Ref": "LayerKey"}}
+            properties["ContentUri"] = {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Ref": "LayerKey"}}
+            properties["Description"] += f" {build.layer}"  # else SAM gives every build's layer the same logical id
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
     os.environ.setdefault("AWS_DEFAULT_REGION", "ap-southeast-1")  # it asks for one, and the result has none
     return json.dumps(transform(source, {}, _NoManagedPolicies()), indent=1, sort_keys=True) + "\n"
-
-
-def stamp_of(folder: Path) -> str:
-    """Return the hash of both zips, which identifies a build."""
-    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in (LAYER, CODE))).hexdigest()
 
 
 class _NoManagedPolicies:
@@ -84,13 +85,8 @@ def main() -> int:
     """Write or check the generated files, and name those that differ."""
     parser = argparse.ArgumentParser(prog="make template", description="Write what is made from deploy/template.yaml.")
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--release", type=Path)
     given = parser.parse_args()
     current = TEMPLATE.read_text("utf-8")
-    if given.release:
-        made = cloudformation(current, stamp_of(given.release))
-        (given.release / GENERATED.name).write_text(made, "utf-8")
-        return 0
     template = template_text(current)
     wanted = {TEMPLATE: template, GENERATED: cloudformation(template)}
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]

@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: ``docs/cli.md`` and ``docs/errors.md``.
+"""Write the reference pages that are made from the code: ``cli.md``, ``environment.md`` and ``errors.md`` in docs.
 
 ``make docs`` runs this. A test generates the pages in memory and fails if a page in the tree differs.
 """
@@ -17,17 +17,19 @@ from ticketbottle_payctl.cli.app.examples import EXAMPLES
 from ticketbottle_payctl.cli.app.failures import TerminatedError, describe
 from ticketbottle_payctl.cli.app.global_options import PANEL
 from ticketbottle_payctl.cli.app.main import app
+from ticketbottle_payctl.cli.commands.config import reference
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Failure
 from ticketbottle_payctl.errors import PayctlError
 
 HERE = Path(__file__).parent
-NOTICE = "<!-- Made by `make docs` from the code; what is edited here is lost. -->"
+NOTICE = "<!-- `make docs` writes this page from the code. Do not edit it. -->"
 
 
 def pages() -> dict[str, str]:
     """Return every generated page by its file name."""
-    return {"cli.md": "\n".join(_cli()) + "\n", "errors.md": "\n".join(_errors()) + "\n"}
+    made = {"cli.md": _cli(), "environment.md": _environment(), "errors.md": _errors()}
+    return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 
 def _cli() -> Iterator[str]:
@@ -36,8 +38,8 @@ def _cli() -> Iterator[str]:
     yield from ("# Commands", "", NOTICE, "", _paragraphs(root.help), "", "| command | |", "|---|---|")
     for entry in registry.COMMANDS:
         yield f"| [{entry.name}](#{entry.name.replace(' ', '-')}) | {_cell(entry.help)} |"
-    yield from ("", "Each command also takes the options that stand at the end of this page, before or after its name.")
-    yield "What its exit code means stands in [errors.md](errors.md)."
+    yield from ("", "Each command also accepts the options at the end of this page, before or after its name.")
+    yield "[errors.md](errors.md) says what its exit codes mean."
     for entry in registry.COMMANDS:
         command, own = _find(root, context, entry.words)
         yield from ("", f"## {entry.name}", "", _paragraphs(command.help), "", "```")
@@ -69,6 +71,32 @@ def _options(parameters: Sequence[Any], context: Any) -> Iterator[str]:  # noqa:
         yield f"| `{_cell(names)}` | {_cell(text)} |"
 
 
+def _environment() -> Iterator[str]:
+    yield from ("# The environment", "", NOTICE, "")
+    yield "Every variable that payctl reads. An empty value counts as not set; for `true or false` it means false. In a"
+    yield "profile the same names are keys ([guards](operators/guards.md)). A variable that is set overrides the"
+    yield "profile, and `payctl config show` says where each value comes from. Each function on AWS but `probe` is in"
+    yield "the VPC."
+    for section in reference.sections():
+        yield from ("", f"## {section.title}", "")
+        if section.introduction:
+            yield from (section.introduction, "")
+        yield from ("| variable | form | default | read by | example | meaning |", "|---|---|---|---|---|---|")
+        for one in section.variables:
+            default = f"`{_cell(one.default)}`" if one.default else ""
+            cells = (_cell(one.kind), default, _readers(one.readers), f"`{_cell(one.example)}`", _cell(one.meaning))
+            yield f"| `{one.name}` | {' | '.join(cells)} |"
+
+
+def _readers(readers: Sequence[str]) -> str:
+    groups = (
+        (reference.ALL, "the command line, all functions"),
+        ((reference.CLI, *reference.IN_THE_VPC), "the command line, the functions in the VPC"),
+        (reference.FUNCTIONS, "all functions"),
+    )
+    return next((words for group, words in groups if set(readers) == set(group)), ", ".join(readers))
+
+
 def _errors() -> Iterator[str]:
     yield from ("# Errors and exit codes", "", NOTICE, "")
     yield from ("## Exit codes", "", "A command ends with one of these:", "", "| code | |", "|---|---|")
@@ -76,11 +104,15 @@ def _errors() -> Iterator[str]:
         yield f"| {code} | {meaning} |"
     yield from (
         "",
-        "Three exit codes are answers and no errors: 5 says no, 6 that part of it failed, 10 that the time was",
+        "Three exit codes are answers and no errors: 5 means no, 6 means that some of the work failed, and 10 means",
     )
-    yield from ("up. `error` is null then, and the result says more.", "", "## Errors", "")
-    yield "An error on stderr, and `error` in the JSON document, carries one of these codes, a message that says what"
-    yield "failed and on what, and a hint. Below is the usual hint; where more is known, the error says that instead."
+    yield "that the time was up. Then `error` is null, and the result has the details. With `publish-outbox`, 9 is such"
+    yield from ("an answer too: another process holds a shard, and `result.locked_by` names it.", "")
+    yield "Work that is done keeps its exit code if the result cannot be written to stdout. A command that changed"
+    yield "nothing then ends with 4 and the error `OUTPUT`. It is no error if the reader of stdout has gone."
+    yield from ("", "## Errors", "")
+    yield "An error on stderr, and `error` in the JSON document, has one of these codes, a message that says what"
+    yield "failed, and a hint. The table has the usual hints. If payctl knows more, the error has a more exact hint."
     yield from (
         "",
         "| error | exit code | trying again may help | what it means | what to do |",
@@ -103,8 +135,8 @@ def _failures() -> Iterator[tuple[Failure, str]]:
 
 _NOT_OURS: tuple[tuple[BaseException, str], ...] = (
     (typer.BadParameter(""), "The command line is not understood."),
-    (KeyboardInterrupt(), "Ctrl-C. What was under way was finished or rolled back first."),
-    (TerminatedError(), "SIGTERM. Likewise."),
+    (KeyboardInterrupt(), "Ctrl-C. payctl first finished or rolled back the work in flight."),
+    (TerminatedError(), "SIGTERM. payctl first finished or rolled back the work in flight."),
     (RuntimeError(), "A bug: something that payctl did not expect."),
 )
 

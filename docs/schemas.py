@@ -32,7 +32,6 @@ from ticketbottle_payctl.cli.commands import (
     listen,
     process_webhook,
     schema,
-    show,
     verify_signature,
     version,
 )
@@ -43,10 +42,13 @@ from ticketbottle_payctl.cli.commands.config import command as config
 from ticketbottle_payctl.cli.commands.config.settings import SettingItem
 from ticketbottle_payctl.cli.commands.demo import result as demo
 from ticketbottle_payctl.cli.commands.doctor import result as doctor
+from ticketbottle_payctl.cli.commands.gateways import result as gateways
+from ticketbottle_payctl.cli.commands.gateways.keys import KeyItem
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts
 from ticketbottle_payctl.cli.commands.reconcile import outbox_result, payments_result
 from ticketbottle_payctl.cli.commands.replay import facts as replay
 from ticketbottle_payctl.cli.commands.runs import facts as runs
+from ticketbottle_payctl.cli.commands.show import facts as show
 from ticketbottle_payctl.cli.commands.simulate import result as simulate
 from ticketbottle_payctl.cli.commands.stats import facts as stats
 from ticketbottle_payctl.cli.output.machine import Envelope
@@ -93,10 +95,10 @@ CONTRACTS = {
     "replay": Contract(
         "What a replay did, or with dry_run would do", replay.ReplayFacts, replay.ReplayCounts, replay.LeftAloneItem
     ),
-    "list outbox": Contract("Events of the outbox", (), ListedCounts, listing.OutboxRow),
-    "list payments": Contract("Payments", (), ListedCounts, listing.PaymentRow),
-    "list receipts": Contract("Stored callbacks", (), ListedCounts, listing.ReceiptRow),
-    "show": Contract("Everything about one payment or event, oldest first", show.ShowFacts, None, show.StepItem),
+    "list outbox": Contract("Events of the outbox", (), ListedCounts, listing.ListedEvent),
+    "list payments": Contract("Payments", (), ListedCounts, listing.ListedPayment),
+    "list receipts": Contract("Stored callbacks", (), ListedCounts, listing.ListedReceipt),
+    "show": Contract("How an order stands, and everything about it, oldest first", show.ShowFacts, None, show.StepItem),
     "errors": Contract("Why events are not published", (), errors.ErrorCounts, errors.ErrorGroupItem),
     "runs list": Contract("Recorded runs, the latest first", (), ListedCounts, runs.RunFacts),
     "runs show": Contract("One recorded run and its rows", runs.RunFacts, runs.RunCounts, runs.RunItemFacts),
@@ -132,6 +134,12 @@ CONTRACTS = {
     ),
     "demo": Contract("What the demo showed, step by step", demo.DemoFacts, demo.DemoCounts, demo.DemoItem),
     "doctor": Contract("What the doctor found", doctor.DoctorFacts, doctor.DoctorCounts, doctor.FindingItem),
+    "gateways list": Contract(
+        "Which gateways are configured, and with which keys", (), gateways.GatewayCounts, KeyItem
+    ),
+    "gateways register-webhook": Contract(
+        "Whether PayOS entered the address of the webhook", gateways.RegistrationFacts
+    ),
     "config show": Contract("Every setting with where it came from", (), None, SettingItem),
     "config path": Contract("Where the configuration file is", config.PathFacts),
     "config validate": Contract("What is wrong with the settings", (), config.CheckedCounts, config.CheckedItem),
@@ -179,7 +187,7 @@ def _document(name: str, contract: Contract) -> Schema:
 
 
 def _together(kinds: tuple[type, ...]) -> Schema:
-    """Return one schema with the fields of several types. A later type has the last word on a field."""
+    """Return one schema with the fields of several types. If two types have a field, the later type defines it."""
     first, *others = map(schema_of, kinds)
     for other in others:
         first["properties"] |= other["properties"]
@@ -207,7 +215,7 @@ _CONFIG = ConfigDict(use_attribute_docstrings=True, json_schema_serialization_de
 
 
 def _plain(node: Any, kinds: Schema) -> Any:  # noqa: ANN401 - any part of a schema
-    """Put what is referred to in its place, and leave out what says nothing."""
+    """Replace each reference by the schema that it names, and drop keywords that add nothing."""
     if isinstance(node, list):
         return [_plain(each, kinds) for each in node]
     if not isinstance(node, dict):

@@ -8,6 +8,7 @@ import re
 from http import HTTPStatus
 from typing import NamedTuple
 
+from lambda_entrypoints.forgeries import USER_AGENT
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.aws.api_gateway import to_request
 from ticketbottle_payctl.aws.xray import traceparent_of
@@ -24,6 +25,8 @@ class Call(NamedTuple):
 
     request: Request
     gateway: Gateway
+    is_probe: bool = False
+    """Whether the sender says that it is our own probe. This proves nothing, so it may only hide a refusal."""
 
 
 def read(event: object) -> Call | Reply:
@@ -35,7 +38,13 @@ def read(event: object) -> Call | Reply:
     except InputError:
         return refusal(HTTPStatus.BAD_REQUEST)
     gateway = providers.resolve(request)
-    return Call(request, gateway) if gateway is not None else refusal(HTTPStatus.NOT_FOUND)
+    return Call(request, gateway, _is_probe(event)) if gateway is not None else refusal(HTTPStatus.NOT_FOUND)
+
+
+def _is_probe(event: object) -> bool:
+    fields = event if isinstance(event, dict) else {}
+    headers = fields.get("headers")
+    return isinstance(headers, dict) and headers.get("user-agent") == USER_AGENT
 
 
 def refusal(status: HTTPStatus) -> Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lambda_entrypoints.warm import Warm
 from ticketbottle_payctl.aws.alerts import EVENT_DEAD, DeadEventQueue, Pointer
-from ticketbottle_payctl.jobs.publish_outbox import PublishCounts, PublishReport
+from ticketbottle_payctl.jobs.publish_outbox import Obstacles, PublishCounts, PublishReport
 from ticketbottle_payctl.metrics import MOST_VALUES, Amount
 from ticketbottle_payctl.telemetry import log_event
 
@@ -36,6 +36,14 @@ class NewlyDead:
             log_event("event_dead", level="error", **pointer._asdict())
         self._queue.send(pointers)
         self._not_told += not self._topic.tell(EVENT_DEAD, events=len(dead), **pointers[0]._asdict())
+
+
+def log_obstacles(obstacles: Obstacles) -> None:
+    """Log what keeps events from flowing, or that nothing does any more."""
+    if obstacles:
+        log_event("publish_outbox_waiting", level="warning", error=None, **obstacles.facts)
+    else:
+        log_event("publish_outbox_resumed", level="warning")
 
 
 def of_publishing(report: PublishReport | None, failed_alerts: int) -> dict[str, Amount]:

@@ -22,6 +22,9 @@ _SECRETS = ("DATABASE_URL", "KAFKA_USERNAME", "KAFKA_PASSWORD")
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
     """Run one publisher. Published events are counted even if the rest of the run fails.
 
+    Events that are held back, and a shard that another publisher holds, are no failure of the function: the log has
+    ``publish_outbox_waiting``, and the alarms watch the age of the oldest pending event.
+
     Raises:
         UnavailableError: the database or the brokers cannot be reached.
         ConfigError: a setting is wrong, or the credentials were refused.
@@ -48,7 +51,9 @@ def _publish(warm: Warm, services: Services, context: object) -> PublishReport:
     try:
         # Each run has its own producer: the connections and tokens of a frozen one are dead when it wakes.
         with Services(warm.environ, engine=services.engine) as run:
-            observer = Observer(on_progress=dead.on_progress, on_wait=on_wait)
+            observer = Observer(
+                on_progress=dead.on_progress, on_wait=on_wait, on_obstacles=outbox_measures.log_obstacles
+            )
             report = publish_outbox(run.engine, run.producer, options, stop=stop, observer=observer)
         amounts = outbox_measures.of_publishing(report, dead.failed)
         stats = collect_stats(services.engine, max_retries=settings.max_retries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -16,6 +17,8 @@ from ticketbottle_payctl.wiring import Services
 
 T = TypeVar("T")
 
+_DAY = 86_400.0
+
 _OF_EACH_INVOCATION = {"_X_AMZN_TRACE_ID"}
 _kept: dict[Function, Warm] = {}
 
@@ -23,13 +26,15 @@ _kept: dict[Function, Warm] = {}
 class Warm:
     """The kept objects, made from the environment. ``cold`` is True until the first invocation has begun."""
 
-    def __init__(self, environ: Mapping[str, str], *, cold: bool) -> None:
+    def __init__(self, environ: Mapping[str, str], function: Function, *, cold: bool) -> None:
         self.given = environ
+        self.application = f"payctl {function.value.replace('_', '-')}"
         self.cold = cold
         self.environ = SecretEnvironment(environ)
         self.env = environ.get("ENVIRONMENT") or "dev"
         self.topic = AlertTopic(environ.get("PAYCTL_ALERTS_TOPIC_ARN") or None, env=self.env)
         self.tracer = tracer_of(environ)
+        self._said: dict[str, float] = {}
         self._services: Services | None = None
         self._made_from: dict[str, str | None] = {}
 
@@ -43,7 +48,7 @@ class Warm:
         found = {name: self.environ.get(name) for name in names}
         if self._services is None or found != self._made_from:
             self.close()
-            self._services, self._made_from = Services(self.environ), found
+            self._services, self._made_from = Services(self.environ, application=self.application), found
         return self._services
 
     def attempt(self, job: Callable[[Services], T], *names: str) -> T:
@@ -54,6 +59,17 @@ class Warm:
             if not self.environ.renew(names):
                 raise
             return job(self.services(*names))
+
+    def once_a_day(self, name: str) -> bool:
+        """Return whether ``name`` is due: it was not asked for in the last 24 hours.
+
+        Each execution environment has its own memory, so several of them, or a new one, say it again.
+        """
+        now = time.time()  # not the monotonic clock: it may stop while Lambda freezes the environment
+        due = now - self._said.get(name, -_DAY) >= _DAY
+        if due:
+            self._said[name] = now
+        return due
 
     def close(self) -> None:
         """Close every connection."""
@@ -68,7 +84,7 @@ def kept(function: Function) -> Warm:
     last = _kept.get(function)
     if last is not None and last.given == environ:
         return last
-    fresh = _kept[function] = Warm(environ, cold=last is None)
+    fresh = _kept[function] = Warm(environ, function, cold=last is None)
     level = environ.get("LOG_LEVEL", "").lower()
     setup_logging(level if level in LEVELS else "info", service="payctl", env=fresh.env, function=function.value)
     if last is not None:

@@ -18,17 +18,17 @@ from ticketbottle_payctl.telemetry import log_event
 
 def handler(event: object, context: object) -> dict[str, object]:
     """Answer one HTTP request and never raise. An error of payctl is logged, counted, and answered with "try again"."""
+    began = time.monotonic()
     found, correlation_id = http_api.read(event), http_api.correlation_id(event)
     try:
         with runtime.invocation(Function.WEBHOOK, context, correlation_id=correlation_id) as warm:
-            return to_response(_reply(warm, found, correlation_id))
+            return to_response(_reply(warm, found, correlation_id, began))
     except Exception:  # noqa: BLE001 - it is logged; Lambda's own answer would be in no gateway's words
         busy = http_api.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
         return to_response(busy if isinstance(found, Reply) else found.gateway.reply(Answer.TRY_AGAIN))
 
 
-def _reply(warm: Warm, found: Call | Reply, correlation_id: str | None) -> Reply:
-    began = time.monotonic()
+def _reply(warm: Warm, found: Call | Reply, correlation_id: str | None, began: float) -> Reply:
     if isinstance(found, Reply):
         log_event("webhook_not_a_callback", level="warning", status=found.status, correlation_id=correlation_id)
         emit(Function.WEBHOOK, {"WebhookReceived": 1, "WebhookMalformed": 1}, env=warm.env)
@@ -37,11 +37,17 @@ def _reply(warm: Warm, found: Call | Reply, correlation_id: str | None) -> Reply
     try:
         with request_span(warm.tracer, f"webhook {found.gateway.name}", http_api.traceparent()) as traceparent:
             report = _processed(warm, found, Trace(correlation_id, traceparent))
+        if found.is_probe and report.receipt_id is None:  # not genuine: a forgery that was refused
+            webhook_measures.note_probe(report, time.monotonic() - began)
+            amounts = {"WebhookProbed": 1}
+            return report.reply
         amounts = webhook_measures.tell(warm, report, time.monotonic() - began, correlation_id)
         return report.reply
     finally:
-        amounts["WebhookLatency"] = round((time.monotonic() - began) * 1000, 3)
-        emit(Function.WEBHOOK, amounts, env=warm.env, provider=found.gateway.name)
+        if "WebhookReceived" in amounts:
+            amounts["WebhookLatency"] = round((time.monotonic() - began) * 1000, 3)
+        version = warm.given.get("AWS_LAMBDA_FUNCTION_VERSION")
+        emit(Function.WEBHOOK, amounts, env=warm.env, provider=found.gateway.name, version=version)
 
 
 def _processed(warm: Warm, call: Call, trace: Trace) -> WebhookReport:

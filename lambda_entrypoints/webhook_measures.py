@@ -30,16 +30,36 @@ REFUSED = {
 }
 """One counter for each answer; a test walks the outcomes and reasons."""
 
+_INDEX_HINT = 'payments has no index on "providerTransactionId": payctl doctor --only reference-index shows the SQL'
+
+COUNTED_AS_REFUSED = {
+    "WebhookRejectedSignature",
+    "WebhookMalformed",
+    "WebhookUnreadable",
+    "WebhookRejectedAmount",
+    "WebhookUnknownOrder",
+}
+"""The counters that add up to ``WebhookRefused``. Its share of all callbacks shows a gateway that payctl turns away."""
+
+
+def note_probe(report: WebhookReport, seconds: float) -> None:
+    """Log a forgery of our own probe. It counts as no callback, so that it hides and rings no alarm."""
+    log_event("webhook_probed", duration_ms=round(seconds * 1000, 3), provider=report.provider, reason=report.reason)
+
 
 def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str | None) -> dict[str, Amount]:
     """Log a callback, send an alert if a person must look, and return the metrics."""
     facts, alert = report.facts, report.alert
     level = "error" if alert else "info"
     log_event(f"webhook_{report.outcome}", level=level, duration_ms=round(seconds * 1000, 3), **facts)
+    if report.unindexed_payments and warm.once_a_day("webhook_index_missing"):
+        log_event("webhook_index_missing", level="warning", payments=report.unindexed_payments, hint=_INDEX_HINT)
     counter = ACCEPTED.get(report.outcome) or REFUSED[report.reason or ""]
     amounts: dict[str, Amount] = {"WebhookReceived": 1, counter: 1}
-    if report.receipt_id is not None:
-        amounts["DbLatency"] = round(seconds * 1000, 3)
+    if counter in COUNTED_AS_REFUSED:
+        amounts["WebhookRefused"] = 1
+    if report.database_s is not None:
+        amounts["DbLatency"] = round(report.database_s * 1000, 3)
     if alert is not None:
         amounts["WebhookMoneyAlert"] = 1
         told = {name: value for name, value in facts.items() if name != "alert"}  # it is the kind of the message

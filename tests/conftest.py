@@ -12,6 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers.apache_kafka import ApacheKafka
 from ticketbottle_payctl.errors import ConfigError
@@ -51,6 +52,10 @@ CLEARED_PREFIXES = (
     *("AWS_", "OTEL_", "PG"),
 )
 CLEARED_NAMES = ("LOG_LEVEL", "ENVIRONMENT")
+
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
+# How long an example takes says how busy the machine is, and nothing about payctl.
 
 ran: Counter[str] = Counter()
 numbers = count(1)

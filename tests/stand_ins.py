@@ -96,6 +96,10 @@ class Gateways:
     request_ids: set[str] = field(default_factory=set)
     hostile: Callable[[BaseHTTPRequestHandler], None] | None = None
     tamper: Callable[[dict[str, object]], None] = lambda _: None
+    call: Callable[[str, bytes], int] = lambda _url, _body: 200
+    """What PayOS's test callback to an address is answered with: the HTTP status."""
+    entered: list[str] = field(default_factory=list)
+    """The addresses of webhooks that PayOS has taken."""
 
     @property
     def environment(self):
@@ -131,6 +135,28 @@ class Gateways:
             "canceledAt": None, "cancellationReason": None, **state,
         }  # fmt: skip
         return {"code": "00", "desc": "success", "data": data, "signature": mac("PAYOS_CHECKSUM_KEY", _pairs(data))}
+
+    def confirm_webhook(self, body, headers):
+        """Call the address with the test callback, and enter it if that is answered with a 2xx."""
+        if (headers["x-client-id"], headers["x-api-key"]) != (KEYS["PAYOS_CLIENT_ID"], KEYS["PAYOS_API_KEY"]):
+            return {"code": "401", "desc": "Unauthorized"}, 401
+        url = body["webhookUrl"]
+        ping = {
+            "orderCode": 123, "amount": 3000, "description": "VQRIO123", "accountNumber": "12345678",
+            "reference": "TF230204212323", "transactionDateTime": "2023-02-04 18:25:00", "currency": "VND",
+            "paymentLinkId": "124c33293c43417ab7879e14c8d9eb18", "code": "00", "desc": "Thành công",
+            "counterAccountBankId": "", "counterAccountBankName": "", "counterAccountName": "",
+            "counterAccountNumber": "", "virtualAccountName": "", "virtualAccountNumber": "",
+        }  # fmt: skip
+        signed = {"code": "00", "desc": "success", "success": True, "data": ping}
+        signed["signature"] = mac("PAYOS_CHECKSUM_KEY", _pairs(ping))
+        status = self.call(url, json.dumps(signed, ensure_ascii=False).encode())
+        if not 200 <= status < 300:
+            said = f"Request failed with status code {status}"
+            return {"code": "20", "desc": "Webhook url invalid", "data": said}, 400
+        self.entered.append(url)
+        account = {"accountNumber": "0071000999", "accountName": "NGUYEN VAN A", "name": "Bank", "shortName": "B"}
+        return {"code": "00", "desc": "success", "data": {"webhookUrl": url, **account}}, 200
 
     def vnpay(self, body):
         """Answer a query, or return 97 if the hash is wrong and 94 if a request id is repeated."""
@@ -208,7 +234,9 @@ def serving(gateways: Gateways) -> Iterator[Gateways]:
                 gateways.hostile(self)
                 return
             paths = {"/merchant_webapi/api/transaction": gateways.vnpay, "/v2/gateway/api/query": gateways.momo}
-            if self.path == "/v2/query":
+            if self.path == "/confirm-webhook":
+                self.answer(*gateways.confirm_webhook(json.loads(content), self.headers))
+            elif self.path == "/v2/query":
                 self.answer(gateways.zalopay(content))
             else:
                 self.answer(paths[self.path](json.loads(content)))

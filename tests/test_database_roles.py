@@ -20,6 +20,7 @@ from ticketbottle_payctl.jobs.doctor.database import grants
 from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookOutcome, process_webhook
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.jobs.stats import By, collect_stats
+from ticketbottle_payctl.jobs.watch_payments import watch_payments
 from ticketbottle_payctl.providers import by_name
 from ticketbottle_payctl.providers.samples import sample
 from ticketbottle_payctl.sandbox.payment_service import create_tables, insert_events, insert_payment
@@ -31,7 +32,7 @@ from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 
 PAGE = Path(__file__).parents[1] / "docs" / "database-roles.md"
-ROLES = ("owner", "webhook", "publisher", "cleanup", "operator")
+ROLES = ("owner", "webhook", "publisher", "cleanup", "watcher", "operator")
 PASSWORD = "a-password-of-this-test"
 NO_SUBJECT = Subject(engine=None, kafka=None, producer=None, credentials=None, now=None)
 
@@ -106,9 +107,39 @@ def test_three_roles_may_read_the_outboxs_statistics(engine_as, role):
     assert collect_stats(engine_as(role), max_retries=5, by=By.ERROR).total >= 0
 
 
-@pytest.mark.parametrize("role", ["webhook", "publisher", "cleanup", "operator"])
+def test_the_watcher_role_measures_the_gateways(engine_as):
+    """Counting recent payments and callbacks needs no more than the page grants."""
+    with engine_as("superuser").begin() as connection:
+        insert_payment(connection, provider="MOMO", reference="watched")
+    assert "momo" in {one.gateway for one in watch_payments(engine_as("watcher"))}
+
+
+@pytest.mark.parametrize(("role", "seen"), [("publisher", True), ("cleanup", False), ("operator", True)])
+def test_a_role_sees_why_events_wait(engine_as, role, seen):
+    """Dead and blocked events, and the application that locks a row. Only the role's own publishers table is needed."""
+    with engine_as("superuser").begin() as connection:
+        connection.exec_driver_sql("DELETE FROM outbox")
+        insert_events(connection, 1, state="dead", age=timedelta(hours=1))
+        insert_events(connection, 2, age=timedelta(minutes=30))
+        connection.exec_driver_sql(
+            """UPDATE outbox SET "aggregateId" = 'one' WHERE id = (SELECT max(id) FROM outbox)"""
+        )
+        connection.exec_driver_sql("""UPDATE outbox SET "aggregateId" = 'one' WHERE "retryCount" > 0""")
+    with transaction(engine_as("superuser"), Limits(), commit=False) as holder:
+        holder.exec_driver_sql("SELECT 1 FROM outbox FOR UPDATE")
+        report = collect_stats(engine_as(role), max_retries=5, explain=True)
+    said = " | ".join(cause.fact for cause in report.causes)
+    assert "is dead: unknown event type" in said
+    assert "locked by pid" in said
+    assert "payctl" in said
+    report = collect_stats(engine_as(role), max_retries=5, explain=True)
+    hidden = "this role may not read when one ran last" in " | ".join(cause.fact for cause in report.causes)
+    assert hidden is not seen
+
+
+@pytest.mark.parametrize("role", ["webhook", "publisher", "cleanup", "watcher", "operator"])
 def test_every_role_may_read_the_schema_status(engine_as, role):
-    """`payctl db status` works as any of the four roles."""
+    """`payctl db status` works as each of these roles."""
     assert migrations.status(engine_as(role)).pending == ()
 
 
@@ -116,10 +147,14 @@ def test_every_role_may_read_the_schema_status(engine_as, role):
     ("role", "tasks"),
     [
         ("owner", "db upgrade"),
-        ("webhook", "process-webhook"),
+        ("webhook", "process-webhook · watch-payments"),
         ("publisher", "publish-outbox · stats"),
         ("cleanup", "stats · cleanup"),
-        ("operator", "publish-outbox · stats · stats --by provider · list and show · replay · cleanup"),
+        ("watcher", "watch-payments"),
+        (
+            "operator",
+            "publish-outbox · stats · stats --by provider · list and show · replay · cleanup · watch-payments",
+        ),
     ],
 )
 def test_the_doctor_accepts_every_role_of_the_page(engine_as, role, tasks):
@@ -145,6 +180,10 @@ def test_the_doctor_accepts_every_role_of_the_page(engine_as, role, tasks):
         ("cleanup", "SELECT 1 FROM payments"),
         ("cleanup", "SELECT 1 FROM payctl.webhook_receipts"),
         ("cleanup", "UPDATE outbox SET published = true"),
+        ("watcher", 'SELECT id, "orderCode", "amountCents" FROM payments'),
+        ("watcher", "SELECT body FROM payctl.webhook_receipts"),
+        ("watcher", "UPDATE payments SET status = 'FAILED'"),
+        ("watcher", "SELECT 1 FROM outbox"),
         ("operator", "UPDATE payments SET status = 'FAILED'"),
         ("operator", "DELETE FROM payctl.webhook_receipts"),
     ],

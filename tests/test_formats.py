@@ -10,6 +10,7 @@ import pytest
 from ticketbottle_payctl.formats import (
     age,
     clock_and_age,
+    command_line,
     count,
     cut,
     duration,
@@ -125,3 +126,18 @@ def test_an_instant_in_a_list_is_a_clock_or_a_day_with_its_age(at, text):
 def test_a_text_is_cut_to_a_width(text, width, shown):
     """What is cut off is shown as an ellipsis, within the width."""
     assert cut(text, width) == shown
+
+
+@pytest.mark.parametrize(
+    ("operands", "options", "text"),
+    [
+        (["a"], ["--x", "y"], "payctl show a --x y"),
+        (["it's $(odd)"], [], """payctl show 'it'"'"'s $(odd)'"""),
+        (["-a", "b"], ["--x"], "payctl show --x -- -a b"),
+        ([" "], [], "payctl show ' '"),
+        ([], [], "payctl show"),
+    ],
+)
+def test_a_command_means_what_it_names_when_it_is_pasted(operands, options, text):
+    """A shell interprets nothing in an operand, and payctl reads none as an option."""
+    assert command_line(["show"], operands, options) == text

@@ -266,7 +266,7 @@ def receiver():
             self.end_headers()
 
         def log_message(self, *_):
-            """Say nothing."""
+            """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))

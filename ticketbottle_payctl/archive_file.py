@@ -2,7 +2,8 @@
 
 When :meth:`Archive.add` returns, the batch is on the disk in the file that the path still names, so its rows may be
 deleted. A crash before that leaves half a member at the end. Its rows are still in the outbox, and the next opening
-cuts it off. A crash after that leaves rows in both places: the archive may hold an event twice, it never lacks one.
+cuts it off. A crash after that leaves rows in both places: the archive may have an event twice, but no event is
+missing.
 
 Each member carries payctl's mark in its gzip header. A file that does not begin with an archive's member is never
 changed.
@@ -275,5 +276,5 @@ def _cannot_open(path: Path, error: OSError) -> NoReturn:
 def _cannot_write(path: Path, error: OSError) -> NoReturn:
     message = f"{path} cannot be written: {error.strerror or type(error).__name__}"
     raise UnavailableError(
-        message, hint="nothing was deleted that is not in it; make room, then run it again"
+        message, hint="every deleted event is in the file; free some disk space, then run it again"
     ) from error

@@ -13,6 +13,7 @@
       UnavailableError       a dependency is unavailable; trying again is safe
         DatabaseUnavailableError
         BrokerUnavailableError
+      OutputError            stdout cannot be written
 
 Errors do not know exit codes or HTTP: each door has its own table for that.
 A message says what failed, ``hint`` says what to do next. Neither ever has a key, a MAC, a
@@ -108,3 +109,11 @@ class BrokerUnavailableError(UnavailableError):
 
     code = "KAFKA_UNAVAILABLE"
     advice = "check that the brokers are running and reachable, then try again; payctl doctor --only kafka"
+
+
+class OutputError(PayctlError):
+    """stdout cannot be written, for example because the disk is full. The result is lost, and no work is."""
+
+    code = "OUTPUT"
+    advice = "free some space or name another file, then run the command again"
+    retryable = True

@@ -1,7 +1,9 @@
-"""One form each for what people read: instants, durations, sizes, money and counts."""
+"""One form each for what people read: instants, durations, sizes, money, counts and commands."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
@@ -94,3 +96,13 @@ def count(number: int, noun: str, many: str | None = None) -> str:
 def _short(amount: float) -> str:
     """Return at most three digits behind the first, without an exponent."""
     return f"{amount:.3g}" if amount < _EXACT else f"{amount:.0f}"
+
+
+def command_line(verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+    """Return a command of payctl as it is pasted into a shell. Ids and order codes are opaque text.
+
+    An operand that begins with a hyphen stands after ``--``, so that it is not read as an option.
+    """
+    if any(each.startswith("-") for each in operands):
+        return shlex.join(["payctl", *verb, *options, "--", *operands])
+    return shlex.join(["payctl", *verb, *operands, *options])

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 NAMESPACE = "Payctl"
@@ -28,6 +28,9 @@ class Function(StrEnum):
     WEBHOOK = "webhook"
     PUBLISH_OUTBOX = "publish_outbox"
     CLEANUP = "cleanup"
+    WATCH_PAYMENTS = "watch_payments"
+    PROBE = "probe"
+    BEFORE_TRAFFIC = "before_traffic"
 
 
 class Unit(StrEnum):
@@ -36,6 +39,7 @@ class Unit(StrEnum):
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
     SECONDS = "Seconds"
+    PERCENT = "Percent"
 
 
 class Statistic(StrEnum):
@@ -43,11 +47,13 @@ class Statistic(StrEnum):
 
     SUM = "Sum"
     MAXIMUM = "Maximum"
+    MINIMUM = "Minimum"
     P99 = "p99"
 
 
 BY_FUNCTION = ("env", "function")
 BY_PROVIDER = ("env", "provider")
+BY_VERSION = ("env", "version")
 """The only sets of dimensions. Each combination of values is billed as a metric of its own."""
 
 
@@ -71,17 +77,24 @@ def _webhook(name: str, meaning: str, unit: Unit = Unit.COUNT, statistic: Statis
     return Metric(name, unit, statistic, (Function.WEBHOOK,), meaning, (BY_FUNCTION, BY_PROVIDER))
 
 
+def _watched(name: str, meaning: str, unit: Unit = Unit.COUNT) -> Metric:
+    return Metric(name, unit, Statistic.MAXIMUM, (Function.WATCH_PAYMENTS,), meaning, (BY_PROVIDER,))
+
+
 def _published(name: str, meaning: str) -> Metric:
     return Metric(name, Unit.COUNT, Statistic.SUM, (Function.PUBLISH_OUTBOX,), meaning, always=True)
 
 
 _EVERY = tuple(Function)
+_ALERTING = (Function.WEBHOOK, Function.PUBLISH_OUTBOX, Function.CLEANUP)
 _WATCHERS = (Function.PUBLISH_OUTBOX, Function.CLEANUP)
 
 METRICS: tuple[Metric, ...] = (
     _webhook("WebhookReceived", "requests that reached the function"),
     _webhook("WebhookAccepted", "genuine callbacks that settled a payment, or needed to change none"),
     _webhook("WebhookDuplicate", "genuine callbacks of payments that were settled before"),
+    _webhook("WebhookRefused", "callbacks that are not genuine, unreadable, for an unknown payment or a wrong amount"),
+    _webhook("WebhookProbed", "forgeries of the function probe, refused; the other counters are without them"),
     _webhook("WebhookRejectedSignature", "callbacks that are not genuine, or not for this merchant"),
     _webhook("WebhookRejectedAmount", "genuine callbacks whose amount is not the payment's"),
     _webhook("WebhookUnknownOrder", "genuine callbacks for a payment that is not known"),
@@ -89,9 +102,19 @@ METRICS: tuple[Metric, ...] = (
     _webhook("WebhookMalformed", "requests that are no callback: no gateway, no such format, too large"),
     _webhook("WebhookUnreadable", "callbacks whose signature holds and whose content settles nothing by itself"),
     _webhook("WebhookNotConfigured", "callbacks of a gateway whose keys are not set"),
-    _webhook("WebhookTransientError", "callbacks answered with: try again"),
-    _webhook("WebhookLatency", "from the event to the reply", Unit.MILLISECONDS, Statistic.P99),
-    _webhook("DbLatency", "the part of it that is the transaction", Unit.MILLISECONDS, Statistic.P99),
+    replace(
+        _webhook("WebhookTransientError", "callbacks answered with: try again"),
+        dimensions=(BY_FUNCTION, BY_PROVIDER, BY_VERSION),
+    ),
+    _webhook(
+        "WebhookLatency",
+        "from the event to the reply, with verification, secrets and database",
+        Unit.MILLISECONDS,
+        Statistic.P99,
+    ),
+    _webhook(
+        "DbLatency", "the part of it that is the database: connection and transaction", Unit.MILLISECONDS, Statistic.P99
+    ),
     _published("OutboxPublished", "events acknowledged by Kafka and committed as published"),
     _published("OutboxFailed", "events whose turn it was, and that were not published"),
     _published("OutboxRetried", "events put back to be sent again"),
@@ -120,8 +143,15 @@ METRICS: tuple[Metric, ...] = (
         "expired events that are still there",
         always=True,
     ),
+    _watched("PaymentsOverdue", "payments of an hour that are PENDING half an hour after their creation"),
+    _watched("PaymentsUnsettled", "the share of these payments; 0 where fewer than five were created", Unit.PERCENT),
+    _watched("CallbackSilence", "how long payments are created without any genuine callback", Unit.SECONDS),
+    Metric(
+        "ProbeRefused", Unit.COUNT, Statistic.MINIMUM, (Function.PROBE,), "forgeries that were refused", always=True
+    ),
+    Metric("ProbeFailed", Unit.COUNT, Statistic.MAXIMUM, (Function.PROBE,), "forgeries without an answer", always=True),
     Metric("ColdStart", Unit.COUNT, Statistic.SUM, _EVERY, "execution environments that were started"),
-    Metric("AlertFailed", Unit.COUNT, Statistic.SUM, _EVERY, "messages to SQS or SNS that could not be sent"),
+    Metric("AlertFailed", Unit.COUNT, Statistic.SUM, _ALERTING, "messages to SQS or SNS that could not be sent"),
 )
 
 BY_NAME = {metric.name: metric for metric in METRICS}
@@ -133,8 +163,14 @@ def of_outbox(pending: int, dead: int, oldest_pending_age_s: float | None) -> di
     return {"OutboxPending": pending, "OutboxDeadTotal": dead, "OutboxOldestPendingAge": age}
 
 
-def emf(
-    function: Function, amounts: Mapping[str, Amount], *, env: str, at: float, provider: str | None = None
+def emf(  # noqa: PLR0913 - one argument for each dimension
+    function: Function,
+    amounts: Mapping[str, Amount],
+    *,
+    env: str,
+    at: float,
+    provider: str | None = None,
+    version: str | None = None,
 ) -> list[str]:
     """Return the lines for some amounts, one for each set of dimensions. ``at`` is seconds since 1970.
 
@@ -142,13 +178,13 @@ def emf(
         KeyError: no metric in :data:`METRICS` has this name.
         ValueError: the list does not have the metric for this function.
     """
-    values = {"env": env, "function": function.value, "provider": provider}
+    values = {"env": env, "function": function.value, "provider": provider, "version": version}
     chosen = [BY_NAME[name] for name in amounts]
     if any(function not in metric.functions for metric in chosen):
         message = "a function emits only the metrics that the list has for it"
         raise ValueError(message)
     lines = []
-    for dimensions in (BY_FUNCTION, BY_PROVIDER):
+    for dimensions in (BY_FUNCTION, BY_PROVIDER, BY_VERSION):
         metrics = [metric for metric in chosen if dimensions in metric.dimensions and amounts[metric.name] != []]
         if not metrics or any(values[name] is None for name in dimensions):
             continue
@@ -164,8 +200,15 @@ def emf(
     return lines
 
 
-def emit(function: Function, amounts: Mapping[str, Amount], *, env: str, provider: str | None = None) -> None:
+def emit(
+    function: Function,
+    amounts: Mapping[str, Amount],
+    *,
+    env: str,
+    provider: str | None = None,
+    version: str | None = None,
+) -> None:
     """Print the lines to stdout at once, because the process can be frozen or end right after."""
-    for line in emf(function, amounts, env=env, at=time.time(), provider=provider):
+    for line in emf(function, amounts, env=env, at=time.time(), provider=provider, version=version):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -78,13 +78,16 @@ def redact(text: str) -> str:
     return _CARD.sub(_hide_card, _redact_secrets(text))
 
 
-def setup_logging(level: str, *, stream: TextIO | None = None, **always: str) -> None:
+def setup_logging(
+    level: str, *, stream: TextIO | None = None, json: bool = True, tracebacks: bool = True, **always: str
+) -> None:
     """Send every log record to stderr (or ``stream``) as JSON. Replace any other handler.
 
-    ``level`` is a key of :data:`LEVELS`. ``always`` is on every line (``service``, ``env``).
+    ``level`` is a key of :data:`LEVELS`. ``always`` is on every line (``service``, ``env``). Without ``json`` a line is
+    plain text for a person. Without ``tracebacks`` only the last line of a traceback is written.
     """
     handler = _Handler(stream)
-    handler.setFormatter(_JsonFormatter(always))
+    handler.setFormatter(_Formatter(always, json=json, tracebacks=tracebacks))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(logging.WARNING, LEVELS[level]))
@@ -124,10 +127,10 @@ class _Handler(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
-class _JsonFormatter(logging.Formatter):
-    def __init__(self, always: Mapping[str, object]) -> None:
+class _Formatter(logging.Formatter):
+    def __init__(self, always: Mapping[str, object], *, json: bool, tracebacks: bool) -> None:
         super().__init__()
-        self._always = always
+        self._always, self._json, self._tracebacks = always, json, tracebacks
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -142,8 +145,17 @@ class _JsonFormatter(logging.Formatter):
         if record.name != _LOGGER.name:
             line["logger"] = record.name
         if record.exc_info and record.exc_info[1]:
-            line["exception"] = redacted_traceback(record.exc_info[1])
-        return json.dumps(line, default=str)
+            whole = redacted_traceback(record.exc_info[1])
+            line["exception"] = whole if self._tracebacks else whole.strip().rpartition("\n")[2]
+        return json.dumps(line, default=str) if self._json else _plain(line)
+
+
+def _plain(line: dict[str, object]) -> str:
+    """Return a line for a person: ``warn: publish_outbox_waiting held=3``. Control characters are escaped."""
+    head = (str(line.pop(name)) for name in ("timestamp", "level", "message"))
+    _, level, message = head
+    rest = " ".join(f"{name}={json.dumps(value, ensure_ascii=False, default=str)}" for name, value in line.items())
+    return f"{level.lower()}: {json.dumps(message, ensure_ascii=False)[1:-1]} {rest}".rstrip()
 
 
 def _field(name: str, value: object) -> object:

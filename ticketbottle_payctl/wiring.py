@@ -39,7 +39,8 @@ class Services:
     """What the jobs get. Each thing is made on first use. The maker of this object closes it once.
 
     ``secrets`` returns the values of a credential's variable, the current one first. By default it reads the
-    environment. An ``engine`` that is passed in is used and left open.
+    environment. An ``engine`` that is passed in is used and left open. ``application`` is the name of our sessions in
+    ``pg_stat_activity``.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class Services:
         now: Callable[[], datetime] = utc_now,
         secrets: Callable[[str], tuple[Secret, ...]] | None = None,
         engine: Engine | None = None,
+        application: str = "payctl",
     ) -> None:
         self.environ = environ
         self.now = now
         self._secrets = secrets
+        self._application = application
         self._open = ExitStack()
         if engine is not None:
             self.__dict__["engine"] = engine
@@ -77,7 +80,7 @@ class Services:
         database = self.settings.database
         from ticketbottle_payctl.store.db.engine import make_engine  # noqa: PLC0415 - SQLAlchemy, only where it is used
 
-        engine = make_engine(database)
+        engine = make_engine(database, application=self._application)
         self._open.callback(engine.dispose)
         return engine
 

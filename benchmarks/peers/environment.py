@@ -19,7 +19,7 @@ class PeerMissingError(Exception):
 
 
 def interpreter(peer: str) -> str:
-    """The Python of the environment of ``requirements-PEER.txt``.
+    """Return the Python of the environment of ``requirements-PEER.txt``.
 
     Raises:
         PeerMissingError: it could not be installed.

@@ -37,14 +37,14 @@ table = make_outbox_table(metadata, table_name=TABLE)
 
 
 def engine() -> AsyncEngine:
-    """Through asyncpg, the driver its documentation recommends."""
+    """Return an engine with asyncpg, the driver that faststream-outbox's documentation recommends."""
     return create_async_engine(
         environ["DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://", 1), pool_size=_WORKERS + 4
     )
 
 
 async def create() -> None:
-    """Make its table anew."""
+    """Create the outbox table again, empty."""
     async with engine().begin() as connection:
         await connection.run_sync(metadata.drop_all)
         await connection.run_sync(metadata.create_all)

@@ -57,7 +57,7 @@ def _delivered(error: KafkaError | None, _message: Message) -> None:
 
 
 def main() -> None:
-    """Publish, and tell what it took."""
+    """Publish the events, and print the time, the CPU time and the memory that it took."""
     cpu, began = time.process_time(), time.perf_counter()
     events = publish(int(sys.argv[1]))
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu

@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from ticketbottle_payctl.broker import faults
-from ticketbottle_payctl.broker.faults import fault_of
+from ticketbottle_payctl.broker.faults import fault_of, is_permanent, is_too_large
 from ticketbottle_payctl.domain.retry import Fault
 
 CODES = sorted(
@@ -47,3 +47,13 @@ def test_every_kafka_error_has_exactly_one_fault():
 def test_an_unknown_kafka_error_is_a_transport_fault():
     """An error code of a newer broker must not use up the retries of a backlog."""
     assert fault_of(KafkaError(31_999)) is Fault.TRANSPORT
+
+
+def test_an_error_that_is_read_back_by_its_name_is_permanent_if_its_code_is():
+    """The row keeps only the name; `show` says by it that an event was tried once."""
+    errors = [KafkaError(getattr(KafkaError, name)) for name in CODES]
+    wrong = [each.name() for each in errors if is_permanent(each.name()) != (fault_of(each) is Fault.PERMANENT)]
+    assert wrong == []
+    assert [name for name in map(KafkaError.name, errors) if is_too_large(name) and not is_permanent(name)] == []
+    assert is_permanent("UNKNOWN_EVENT_TYPE")
+    assert not is_permanent("Connection timeout to broker-1")

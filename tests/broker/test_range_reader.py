@@ -106,14 +106,16 @@ def test_brokers_that_do_not_answer_are_named():
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("wrong", ["KAFKA_PASSWORD", "KAFKA_CA_FILE"])
-def test_a_refused_login_is_a_broker_refused_error(wrong, kafka_server):
+@pytest.mark.parametrize(
+    ("wrong", "words"), [("KAFKA_PASSWORD", "refused the credentials"), ("KAFKA_CA_FILE", "no trusted TLS connection")]
+)
+def test_a_refused_login_is_a_broker_refused_error(wrong, words, kafka_server):
     """A wrong password or an unknown authority raises BrokerRefusedError, which does not show the password."""
     values = {"KAFKA_PASSWORD": "not-the-password", "KAFKA_CA_FILE": str(kafka_server.certificates.stranger_ca)}
     settings = Settings.from_env(kafka_server.environment("scram-sha-256") | {wrong: values[wrong]}).kafka
     with (
         RangeReader(connection_config(settings), "payctl-test", 5) as reader,
-        pytest.raises(BrokerRefusedError, match="refused the connection") as caught,
+        pytest.raises(BrokerRefusedError, match=words) as caught,
     ):
         reader.places(TOPIC)
     assert "not-the-password" not in f"{caught.value.message} {caught.value.hint}"

@@ -43,7 +43,7 @@ def granted(engine, database_url):
 def codes(engine, answer):
     """Return ``codes(task, url)``, which returns the commands' exit codes and whether the doctor allows the task."""
     with engine.begin() as connection:
-        insert_events(connection, 1, state="dead", last_error="x")
+        insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
         event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
 

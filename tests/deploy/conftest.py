@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FUNCTIONS = ("WebhookFunction", "PublishOutboxFunction", "CleanupFunction")
+OUTSIDE = ("ProbeFunction", "BeforeTrafficFunction")
+FUNCTIONS = ("WebhookFunction", "PublishOutboxFunction", "CleanupFunction", "WatchPaymentsFunction", *OUTSIDE)
+INSIDE = tuple(name for name in FUNCTIONS if name not in OUTSIDE)
+"""The functions in the VPC, with a database and secrets."""
 
 
 def missing(reason):
@@ -48,10 +51,16 @@ def of_type(template):
 
 @pytest.fixture(scope="session")
 def functions(of_type):
-    """Return the properties of the three functions."""
+    """Return the properties of the functions."""
     found = of_type("Lambda::Function")
     assert sorted(found) == sorted(FUNCTIONS)
     return found
+
+
+@pytest.fixture(scope="session")
+def inside(functions):
+    """The properties of the functions in the VPC."""
+    return {name: functions[name] for name in INSIDE}
 
 
 @pytest.fixture(scope="session")
@@ -67,14 +76,20 @@ def statements(of_type):
 
 
 @pytest.fixture(scope="session")
-def generate():
-    """``generate(*arguments)`` runs the generator in the environment of the template's tools."""
+def tools():
+    """The interpreter of the environment that has AWS's own transformation."""
     python = ROOT / ".venv-aws" / "bin" / "python"
     if not python.exists():
         missing("the template's tools are not installed: make template")
+    return python
+
+
+@pytest.fixture(scope="session")
+def generate(tools):
+    """``generate(*arguments)`` runs the generator in the environment of the template's tools."""
 
     def run(*arguments, **environ):
-        command = [str(python), "-m", "deploy.generate", *arguments]
+        command = [str(tools), "-m", "deploy.generate", *arguments]
         env = {"PATH": os.environ["PATH"], **environ}
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 

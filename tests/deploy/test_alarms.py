@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from deploy.alarms import ALARMS, LOGICAL, of_lambda, ours
+from deploy.alarms import ALARMS, LOGICAL, NAMES, of_gateway, of_lambda, ours
 from ticketbottle_payctl.metrics import BY_NAME, METRICS, NAMESPACE, Function
+from ticketbottle_payctl.providers import GATEWAYS
 
 
 def seen(alarm):
@@ -27,7 +28,10 @@ def test_every_alarm_watches_a_metric_that_the_code_emits(of_type):
                 dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
                 emitted = BY_NAME[metric["MetricName"]]
                 assert tuple(dimensions) in emitted.dimensions
-                assert Function(dimensions["function"]) in emitted.functions
+                assert {"provider", "version"} & dimensions.keys() or Function(
+                    dimensions["function"]
+                ) in emitted.functions
+                assert dimensions.get("provider", "momo") in GATEWAYS
                 assert dimensions["env"] == {"Ref": "Environment"}
                 checked += 1
     assert checked > 8
@@ -39,6 +43,10 @@ def test_a_metric_that_is_not_in_the_list_cannot_be_watched():
         ours(Function.WEBHOOK, "WebhookAcepted")
     with pytest.raises(ValueError, match="does not emit"):
         ours(Function.WEBHOOK, "OutboxPending")
+    with pytest.raises(ValueError, match="no function emits"):
+        of_gateway("momo", "OutboxPending")
+    with pytest.raises(ValueError, match="no function emits"):
+        of_gateway("paypal", "WebhookRefused")
 
 
 def test_every_metric_of_the_list_is_emitted_by_the_functions(root):
@@ -70,7 +78,8 @@ def test_every_alarm_has_an_action_and_a_rule_for_missing_data(of_type):
 def test_the_duration_alarms_fire_before_the_timeout(functions):
     """The alarm on a function's duration fires before Lambda ends the function."""
     slow = {alarm.name: alarm for alarm in ALARMS if alarm.watch.name == "Duration"}
-    assert {alarm.watch.dimensions["FunctionName"]["Ref"] for alarm in slow.values()} == set(functions)
+    watched = {alarm.watch.dimensions["FunctionName"]["Ref"] for alarm in slow.values()}
+    assert watched == set(functions) - {"BeforeTrafficFunction"}  # CodeDeploy sees to that one
     for alarm in slow.values():
         timeout = functions[alarm.watch.dimensions["FunctionName"]["Ref"]]["Timeout"] * 1000
         assert 0.8 * timeout <= alarm.above < timeout
@@ -79,8 +88,15 @@ def test_the_duration_alarms_fire_before_the_timeout(functions):
 
 def test_a_scheduled_function_that_does_not_run_sets_off_an_alarm():
     """An operator notices a schedule that was switched off."""
-    watched = [alarm.watch for alarm in ALARMS if alarm.below == 1 and alarm.silence == "breaching"]
-    assert watched == [of_lambda(function, "Invocations") for function in (Function.PUBLISH_OUTBOX, Function.CLEANUP)]
+    watched = {alarm.watch.name: [] for alarm in ALARMS if alarm.below == 1 and alarm.silence == "breaching"}
+    for alarm in ALARMS:
+        if alarm.below == 1 and alarm.silence == "breaching":
+            watched[alarm.watch.name].append(alarm.watch)
+    scheduled = (Function.PUBLISH_OUTBOX, Function.CLEANUP, Function.WATCH_PAYMENTS)
+    assert watched == {
+        "Invocations": [of_lambda(function, "Invocations") for function in scheduled],
+        "ProbeRefused": [ours(Function.PROBE, "ProbeRefused")],
+    }
 
 
 def test_every_urgent_alarm_pages(of_type):
@@ -89,6 +105,66 @@ def test_every_urgent_alarm_pages(of_type):
     named = set(re.findall(r"\$\{(\w+)\}", composite["AlarmRule"]["Fn::Sub"]))
     assert named == {alarm.logical_id for alarm in ALARMS if alarm.pages}
     assert {"OutboxStuckAlarm", "DeadEventsAlarm", "MoneyAlarm", "PublishOutboxSilentAlarm"} <= named
+
+
+def refused_share(refused, received, expression):
+    """The value of the alarm's expression, as CloudWatch computes it for one period."""
+    found = re.fullmatch(r"IF\(all > 0 AND part >= (\d+), 100 \* part / all, 0\)", expression)
+    return 100 * refused / received if received > 0 and refused >= int(found[1]) else 0
+
+
+@pytest.mark.parametrize(
+    ("refused", "received", "rings"),
+    [(0, 0, False), (1, 1, False), (2, 2, False), (3, 3, True), (3, 10, True), (3, 15, False), (50, 1000, False),
+     (250, 1000, True), (1000, 1000, True)],
+)  # fmt: skip
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_gateway_whose_callbacks_are_refused_pages_at_any_traffic(of_type, gateway, refused, received, rings):
+    """Three refused callbacks of a quiet quarter of an hour page, as a fifth of a sale's thousands do."""
+    alarm = of_type("CloudWatch::Alarm")[f"{NAMES[gateway]}RefusedAlarm"]
+    share, part, whole = alarm["Metrics"]
+    assert (alarm["ComparisonOperator"], whole["MetricStat"]["Period"]) == ("GreaterThanThreshold", 900)
+    assert [each["MetricStat"]["Metric"]["MetricName"] for each in (part, whole)] == [
+        "WebhookRefused",
+        "WebhookReceived",
+    ]
+    for each in (part, whole):
+        assert {"Name": "provider", "Value": gateway} in each["MetricStat"]["Metric"]["Dimensions"]
+    assert (refused_share(refused, received, share["Expression"]) > alarm["Threshold"]) is rings
+    (composite,) = of_type("CloudWatch::CompositeAlarm").values()
+    assert f"${{{NAMES[gateway]}RefusedAlarm}}" in composite["AlarmRule"]["Fn::Sub"]
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_gateway_that_no_longer_calls_pages(of_type, gateway):
+    """Two hours of payments without a callback page, and so do payments that stay pending half an hour after."""
+    alarms, (composite,) = of_type("CloudWatch::Alarm"), of_type("CloudWatch::CompositeAlarm").values()
+    for name, metric, threshold in (
+        ("Silent", "CallbackSilence", 7200),
+        ("Unsettled", "PaymentsUnsettled", 90),
+    ):
+        alarm = alarms[f"{NAMES[gateway]}{name}Alarm"]
+        assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == (metric, threshold, "Maximum")
+        assert {"Name": "provider", "Value": gateway} in alarm["Dimensions"]
+        assert f"${{{NAMES[gateway]}{name}Alarm}}" in composite["AlarmRule"]["Fn::Sub"]
+
+
+def test_a_closed_door_pages(of_type):
+    """The probe's forgeries must be refused. If none is, or the probe does not run, somebody is woken."""
+    alarm = of_type("CloudWatch::Alarm")["DoorClosedAlarm"]
+    assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("ProbeRefused", 1, "Minimum")
+    assert (alarm["ComparisonOperator"], alarm["TreatMissingData"]) == ("LessThanThreshold", "breaching")
+    (schedule,) = (each for name, each in of_type("Scheduler::Schedule").items() if name.startswith("ProbeFunction"))
+    assert (schedule["ScheduleExpression"], alarm["Period"]) == ("rate(5 minutes)", 300)
+    (composite,) = of_type("CloudWatch::CompositeAlarm").values()
+    assert "${DoorClosedAlarm}" in composite["AlarmRule"]["Fn::Sub"]
+
+
+def test_the_first_unreadable_callback_rings(of_type):
+    """A gateway that changed its format is known with the first genuine callback that payctl cannot act on."""
+    alarm = of_type("CloudWatch::Alarm")["UnreadableAlarm"]
+    assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("WebhookUnreadable", 0, "Sum")
+    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Period"]) == (1, 1, 60)
 
 
 def test_the_dashboard_shows_every_metric(of_type):
@@ -111,15 +187,15 @@ def test_every_function_of_the_code_is_in_the_template(functions):
 def test_the_retention_of_logs_depends_on_the_environment(template, of_type):
     """Every log group has a retention, and the production logs are kept for at least 30 days."""
     for logical, group in of_type("Logs::LogGroup").items():
-        assert group["RetentionInDays"]["Fn::FindInMap"][1] == {"Ref": "Environment"}, logical
-    days = template["Mappings"]["LogDays"]
-    assert days.keys() == set(template["Parameters"]["Environment"]["AllowedValues"])
-    assert days["prod"]["Functions"] >= 30 > days["dev"]["Functions"]
+        assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}, logical
+    days = template["Parameters"]["LogRetentionDays"]
+    assert days["Default"] == 30
+    assert {1, 7, 30, 365, 3653} <= set(days["AllowedValues"])
 
 
 def test_the_access_log_is_json_without_the_query(of_type):
     """The access log never contains the query, because VNPay sends a payer's data in it."""
-    (stage,) = of_type("ApiGatewayV2::Stage").values()
+    stage = of_type("ApiGatewayV2::Stage")["ApiApiGatewayDefaultStage"]
     log = stage["AccessLogSettings"]
     fields = json.loads(log["Format"])
     assert {"requestId", "routeKey", "status", "sourceIp", "responseLatency"} <= fields.keys()

@@ -43,3 +43,16 @@ def test_compose_creates_the_topics_of_the_events(services):
     """The topics that are created at the start are the ones that the outbox is published to."""
     created = re.search(r"for topic in ([a-z. ]+); do", services["topics"]["command"][0])[1].split()
     assert sorted(created) == ["payment.cancelled", "payment.completed", "payment.failed"]
+
+
+def test_base_images_have_a_patch_release_and_the_page_says_how_to_pin_their_digest(root):
+    """The image in the page's commands is the one in the Dockerfile, with the option that the Dockerfile takes."""
+    text = (root / "Dockerfile").read_text("utf-8")
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", text, re.MULTILINE))
+    bases = {arguments[found] for found in re.findall(r"^FROM \$\{(\w+)\}", text, re.MULTILINE)}
+    assert len(re.findall(r"^FROM ", text, re.MULTILINE)) == len(re.findall(r"^FROM \$\{", text, re.MULTILINE)) > 0
+    page = (root / "docs" / "deploy.md").read_text("utf-8")
+    for image in bases:
+        assert re.search(r":\d+\.\d+\.\d+", image)
+        assert f"imagetools inspect {image} " in page
+        assert f"--build-arg PYTHON_IMAGE={image}@sha256:" in page

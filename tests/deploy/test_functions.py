@@ -13,6 +13,7 @@ from ticketbottle_payctl import settings
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.providers import GATEWAYS, resolve
+from ticketbottle_payctl.telemetry import LEVELS
 
 RUNTIMES = {"python3.12", "python3.13", "python3.14"}
 """The runtimes for which the Kafka client has wheels."""
@@ -22,7 +23,7 @@ RESERVED = {"AWS_REGION", "AWS_DEFAULT_REGION", "LAMBDA_TASK_ROOT", "PATH", "PYT
 
 def integrations(of_type):
     """Return the API's operations as ``(method, path, integration)``."""
-    (api,) = of_type("ApiGatewayV2::Api").values()
+    api = of_type("ApiGatewayV2::Api")["Api"]
     return [
         (method.upper(), path, operation["x-amazon-apigateway-integration"])
         for path, methods in api["Body"]["paths"].items()
@@ -34,9 +35,13 @@ def test_the_basics_are_said(functions):
     """Every setting of a function that costs money or can fail has an explicit value."""
     for function in functions.values():
         assert function["Runtime"] in RUNTIMES
-        assert function["Architectures"] == ["arm64"]
+        assert function["Architectures"] == [{"Ref": "Architecture"}]
         assert {"Timeout", "MemorySize", "VpcConfig", "Role", "Layers"} <= function.keys()
         assert function["LoggingConfig"]["LogFormat"] == "JSON"
+        # Lambda takes a line without a level, such as a metric, for INFO: a stricter filter would drop it.
+        assert function["LoggingConfig"]["ApplicationLogLevel"] == "DEBUG"
+        assert function["LoggingConfig"]["SystemLogLevel"] == "INFO"
+        assert function["Environment"]["Variables"]["LOG_LEVEL"] == {"Ref": "LogLevel"}
         assert function["LoggingConfig"]["LogGroup"]["Ref"].endswith("LogGroup")
         assert "SnapStart" not in function
 
@@ -67,7 +72,7 @@ def test_the_environment_holds_no_secret(functions, values):
         assert not any("{{resolve" in text for text in values(variables))
         assert {text for name in plain for text in values(variables[name])} <= {
             "Ref", "Fn::If", "AWS::NoValue", "HasKafkaSecret", "WebhookDatabaseSecretArn", "OutboxDatabaseSecretArn",
-            "CleanupDatabaseSecretArn", "GatewaySecretArn", "KafkaSecretArn",
+            "CleanupDatabaseSecretArn", "WatchDatabaseSecretArn", "GatewaySecretArn", "KafkaSecretArn",
         }  # fmt: skip
 
 
@@ -81,7 +86,8 @@ def test_the_webhook_knows_every_key_that_signs(functions):
 
 def test_every_plain_setting_is_one(functions, root):
     """Every variable of the template exists in the code, because a misspelt one would be ignored silently."""
-    known = "\n".join(path.read_text("utf-8") for path in (root / "ticketbottle_payctl").rglob("*.py"))
+    folders = (root / "ticketbottle_payctl", root / "lambda_entrypoints")
+    known = "\n".join(path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py"))
     for function in functions.values():
         names = {name.removesuffix("_SECRET_ARN") for name in function["Environment"]["Variables"]}
         assert {name for name in names if f'"{name}"' not in known} <= {"PGSSLMODE", "PGSSLROOTCERT"}
@@ -95,6 +101,8 @@ def test_the_defaults_are_the_codes(template):
     assert defaults["MaxRetries"] == parsed.max_retries
     assert defaults["RetentionDays"] == parsed.retention.days
     assert defaults["LoopSeconds"] == parsed.loop.total_seconds()
+    assert defaults["LogLevel"] == parsed.log_level
+    assert set(template["Parameters"]["LogLevel"]["AllowedValues"]) <= LEVELS.keys()
 
 
 def test_the_loop_ends_long_before_the_function(template, functions):
@@ -120,7 +128,13 @@ def test_the_api_waits_for_the_function(of_type, functions):
 
 
 @pytest.mark.parametrize(
-    ("function", "retries", "age"), [("PublishOutboxFunction", 0, 60), ("CleanupFunction", 2, 3600)]
+    ("function", "retries", "age"),
+    [
+        ("PublishOutboxFunction", 0, 60),
+        ("CleanupFunction", 2, 3600),
+        ("WatchPaymentsFunction", 0, 60),
+        ("ProbeFunction", 0, 60),
+    ],
 )
 def test_a_tick_that_fails_for_good_is_kept(of_type, function, retries, age):
     """Lambda's retries are bounded, and a run that failed for good is in the queue."""
@@ -131,23 +145,46 @@ def test_a_tick_that_fails_for_good_is_kept(of_type, function, retries, age):
 
 
 def test_the_schedules(of_type):
-    """One schedule runs every minute and one every night in Vietnam, and two stacks share no name."""
+    """Schedules run every minute, every five minutes and every night in Vietnam, and two stacks share no name."""
     schedules = of_type("Scheduler::Schedule")
-    assert len(schedules) == 2
+    assert len(schedules) == 4
     for schedule in schedules.values():
         assert "${AWS::StackName}" in schedule["Name"]["Fn::Sub"]
         assert {"MaximumRetryAttempts", "MaximumEventAgeInSeconds"} == schedule["Target"]["RetryPolicy"].keys()
         assert schedule["Target"]["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0] == "InvocationDlq"
         assert schedule["GroupName"] == {"Ref": "ScheduleGroup"}
     when = {each["ScheduleExpression"]: each.get("ScheduleExpressionTimezone") for each in schedules.values()}
-    assert when == {"rate(1 minute)": None, "cron(30 3 * * ? *)": "Asia/Ho_Chi_Minh"}
+    assert when == {"rate(1 minute)": None, "rate(5 minutes)": None, "cron(30 3 * * ? *)": "Asia/Ho_Chi_Minh"}
 
 
 def test_the_processor_may_write_the_topics_it_writes(of_type, values):
     """With aws-iam the role allows exactly the topics of the code."""
-    (policy,) = of_type("IAM::Policy").values()
+    policy = of_type("IAM::Role")["PublishOutboxRole"]["Policies"]
     named = {text for text in values(policy) if "${Topics}" in text}
     assert named == {",".join(f"${{Topics}}/{topic}" for topic in TOPICS.values())}
+
+
+@pytest.mark.parametrize(
+    ("function", "ways"),
+    [
+        ("WebhookFunction", {"DatabaseIngress", "EndpointIngress"}),
+        ("PublishOutboxFunction", {"DatabaseIngress", "EndpointIngress", "KafkaIngress"}),
+        ("CleanupFunction", {"DatabaseIngress", "EndpointIngress"}),
+        ("WatchPaymentsFunction", {"DatabaseIngress", "EndpointIngress"}),
+    ],
+)
+def test_a_first_tick_finds_its_way_and_its_permissions(template, function, ways):
+    """The function waits for the rules that let it in, and its role has every permission from the start."""
+    resource = template["Resources"][function]
+    assert set(resource["DependsOn"]) == ways
+    schedules = {
+        name: json.dumps(one)
+        for name, one in template["Resources"].items()
+        if one["Type"] == "AWS::Scheduler::Schedule"
+    }
+    assert function == "WebhookFunction" or any(f'["{function}", "Arn"]' in one for one in schedules.values())
+    kinds = {one["Type"] for one in template["Resources"].values()}
+    assert "AWS::IAM::Policy" not in kinds  # it would be attached after the role is in use
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
@@ -158,12 +195,14 @@ def test_samconfig_is_complete(root, template, environment):
     deploy = config[environment]["deploy"]["parameters"]
     given = dict(each.split("=", 1) for each in deploy["parameter_overrides"])
     required = {name for name, parameter in template["Parameters"].items() if "Default" not in parameter}
+    assert "Release" not in given  # `make deploy` makes it
     assert required - {"CodeBucket", "CodeKey", "LayerKey"} <= given.keys() <= template["Parameters"].keys()
     assert given["Environment"] == environment
     for name, value in given.items():
         parameter = template["Parameters"][name]
         assert re.fullmatch(parameter.get("AllowedPattern", ".*"), value), name
-        assert value in parameter.get("AllowedValues", [value])
+        assert value in map(str, parameter.get("AllowedValues", [value]))
+        assert environment != "prod" or given["AlarmEmail"]
         assert not name.endswith("SecretArn") or value.startswith("arn:aws:secretsmanager:")
     assert deploy["confirm_changeset"] is (environment == "prod")
     assert deploy["capabilities"] == "CAPABILITY_IAM"

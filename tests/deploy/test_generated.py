@@ -5,30 +5,11 @@ from __future__ import annotations
 import json
 import re
 
-ZIPS = ("dependencies.zip", "code.zip")
-
 
 def test_what_is_generated_is_current(generate):
     """`make template` would change nothing, whatever the region is."""
     result = generate("--check", AWS_DEFAULT_REGION="eu-central-1")
     assert result.returncode == 0, result.stderr
-
-
-def test_a_build_publishes_a_version_of_its_own(generate, template, tmp_path):
-    """Another layer or other code makes another version, which the alias then points to; else it would stay behind."""
-    versions = set()
-    for number, contents in enumerate([("a", "b"), ("a", "c"), ("d", "b")]):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        for name, content in zip(ZIPS, contents, strict=True):
-            (folder / name).write_text(content)
-        assert generate("--release", str(folder)).returncode == 0
-        made = json.loads((folder / "cloudformation.json").read_text())
-        (alias,) = (one for one in made["Resources"].values() if one["Type"] == "AWS::Lambda::Alias")
-        versions.add(alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0])
-        assert made["Parameters"] == template["Parameters"]
-    assert len(versions) == 3
-    assert versions.isdisjoint(template["Resources"])
 
 
 def test_nothing_is_left_of_sam(template):

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.package import BUDGETS, CA_FILE, CODE, LAYER, RUNTIME, build
+from deploy.package import BUDGETS, CA_FILE, CODE, LAYER, LEFT_OUT, RUNTIME, build
 from ticketbottle_payctl.metrics import Function
 
-UNWANTED = ("typer", "rich", "pygments", "click", "awslambdaric", "boto3", "botocore", "pip", "pytest", "hypothesis")
+UNWANTED = (
+    *("typer", "rich", "pygments", "click", "awslambdaric", "boto3", "botocore", "pip", "pytest", "hypothesis"),
+    *("payos", "pydantic", "pydantic_core", "httpx"),
+)
 MACHINES = {"x86_64": 62, "arm64": 183}
 """The value of ``e_machine`` in the ELF header of each architecture."""
 
@@ -141,11 +144,17 @@ def test_the_libraries_in_the_zips_match_the_architecture(contents, arch):
     assert {int.from_bytes(content[18:20], "little") for content in libraries.values()} == {MACHINES[arch]}
 
 
+def test_what_is_left_out_is_there(root):
+    """A file that was renamed would be packed again without a word."""
+    assert [part for part in LEFT_OUT if not (root / part).exists()] == []
+
+
 def test_the_zips_hold_only_what_a_function_needs(contents):
     """The zips have no command line, no sandbox, no tests and no part of Lambda's runtime."""
     for (_, name), entries in contents.items():
         folders = {part for entry in entries for part in entry.split("/")[:-1]}
         assert {"cli", "sandbox", "tests", "test", "testing", "schemas"}.isdisjoint(folders), name
+        assert not [entry for entry in entries for part in LEFT_OUT if part in entry], name
         tops = {entry.removeprefix("python/").split("/")[0].split("-")[0].lower() for entry in entries}
         assert set(UNWANTED).isdisjoint(tops), name
     assert CA_FILE in contents["arm64", LAYER]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+
+import pytest
+
+from deploy.package import BUDGETS, CODE
 
 
 def test_vnpay_has_a_route_and_its_keys(of_type, functions):
     """VNPay's IPN, a GET request, has a route, and the webhook gets VNPay's keys."""
-    (api,) = of_type("ApiGatewayV2::Api").values()
+    api = of_type("ApiGatewayV2::Api")["Api"]
     assert api["Body"]["paths"]["/webhook/vnpay"].keys() == {"get"}
     variables = functions["WebhookFunction"]["Environment"]["Variables"]
     assert {"VNPAY_TMN_CODE_SECRET_ARN", "VNPAY_HASH_SECRET_SECRET_ARN"} <= variables.keys()
@@ -20,9 +25,10 @@ def test_dead_letter_queues_keep_messages_for_14_days(template, of_type, stateme
     for name, queue in queues.items():
         assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
         assert queue["SqsManagedSseEnabled"] == {"Fn::If": ["HasKms", {"Ref": "AWS::NoValue"}, True]}
-        assert template["Resources"][name]["DeletionPolicy"] == "Retain"
+        assert template["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
     senders = {logical for logical, each in statements if "sqs:SendMessage" in json.dumps(each)}
-    assert senders == {"PublishOutboxRole", "CleanupRole", "SchedulerRole"}
+    assert senders == {"PublishOutboxRole", "CleanupRole", "WatchPaymentsRole", "ProbeRole", "SchedulerRole"}
 
 
 def test_one_sns_topic_gets_all_alarms(template, of_type):
@@ -37,10 +43,10 @@ def test_one_sns_topic_gets_all_alarms(template, of_type):
     assert "aws:SourceAccount" in json.dumps(alarms["Condition"])
 
 
-def test_direct_messages_have_one_switch(functions, statements):
+def test_direct_messages_have_one_switch(functions, inside, statements):
     """One condition sets the variables and the permission for messages from the code."""
     switch = "TellsDirectly"
-    for function in functions.values():
+    for function in inside.values():
         assert function["Environment"]["Variables"]["PAYCTL_ALERTS_TOPIC_ARN"]["Fn::If"][0] == switch
     queue = functions["PublishOutboxFunction"]["Environment"]["Variables"]["PAYCTL_DEAD_EVENTS_QUEUE_URL"]
     assert queue["Fn::If"][0] == switch
@@ -52,7 +58,7 @@ def test_every_function_traces_with_x_ray(functions, statements):
     for function in functions.values():
         assert function["TracingConfig"] == {"Mode": "Active"}
     senders = {logical for logical, each in statements if "xray:PutTraceSegments" in json.dumps(each)}
-    assert senders == {"FunctionPolicy"}
+    assert senders == {"FunctionPolicy", "ProbeRole", "BeforeTrafficRole"}
 
 
 def test_the_webhook_has_provisioned_concurrency_if_it_is_configured(template, of_type):
@@ -70,8 +76,8 @@ def test_the_webhook_has_provisioned_concurrency_if_it_is_configured(template, o
 
 def test_every_route_has_a_rate_limit(of_type, functions):
     """Every route has its own limit, concurrency can be reserved, and throttled requests set off an alarm."""
-    (stage,) = of_type("ApiGatewayV2::Stage").values()
-    (api,) = of_type("ApiGatewayV2::Api").values()
+    stage = of_type("ApiGatewayV2::Stage")["ApiApiGatewayDefaultStage"]
+    api = of_type("ApiGatewayV2::Api")["Api"]
     routes = {f"{method.upper()} {path}" for path, methods in api["Body"]["paths"].items() for method in methods}
     assert stage["RouteSettings"].keys() == routes
     for limits in (stage["DefaultRouteSettings"], *stage["RouteSettings"].values()):
@@ -79,16 +85,74 @@ def test_every_route_has_a_rate_limit(of_type, functions):
         assert limits["ThrottlingBurstLimit"] == {"Ref": "ThrottleBurst"}
     assert functions["WebhookFunction"]["ReservedConcurrentExecutions"]["Fn::If"][0] == "HasReservedWebhook"
     alarms = of_type("CloudWatch::Alarm")
-    (counted,) = of_type("Logs::MetricFilter")["ApiThrottledFilter"]["MetricTransformations"]
-    assert alarms["ApiThrottledAlarm"]["MetricName"] == counted["MetricName"]
-    assert alarms["ApiThrottledAlarm"]["Namespace"] == counted["MetricNamespace"]
+    for name in ("ApiThrottled", "ApiErrors"):
+        (counted,) = of_type("Logs::MetricFilter")[f"{name}Filter"]["MetricTransformations"]
+        assert alarms[f"{name}Alarm"]["MetricName"] == counted["MetricName"]
+        assert alarms[f"{name}Alarm"]["Namespace"] == counted["MetricNamespace"]
     assert alarms["WebhookThrottledAlarm"]["MetricName"] == "Throttles"
 
 
 def test_a_bad_webhook_version_is_rolled_back(of_type):
     """A new version gets a tenth of the callbacks first, and the alarms on replies and errors roll it back."""
     (group,) = of_type("CodeDeploy::DeploymentGroup").values()
-    assert "Canary10Percent5Minutes" in json.dumps(group["DeploymentConfigName"])
+    assert json.dumps(group["DeploymentConfigName"]).count("Canary10Percent5Minutes") == 1
+    assert '"ShiftsAtOnce"' in json.dumps(group["DeploymentConfigName"])
     named = {each["Name"]["Ref"] for each in group["AlarmConfiguration"]["Alarms"]}
-    assert named == {"WebhookErrorsAlarm", "WebhookTryAgainAlarm"}
+    assert named == {"NewVersionErrorsAlarm", "NewVersionTryAgainAlarm"}
+    alarms = of_type("CloudWatch::Alarm")
+    (version,) = of_type("Lambda::Version")
+    for name in named:
+        dimensions = {each["Name"]: each["Value"] for each in alarms[name]["Dimensions"]}
+        newest = dimensions.get("ExecutedVersion", dimensions.get("version"))
+        assert newest == {"Fn::GetAtt": [version, "Version"]}, name
+        # One bad minute of the five is enough, and silence before the first callback is fine.
+        assert (alarms[name]["DatapointsToAlarm"], alarms[name]["Period"]) == (1, 60)
+        assert alarms[name]["TreatMissingData"] == "notBreaching"
     assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+
+
+ASKED_FOR = (
+    *("function for each duty", "layers", "build script", "SAM template", "CloudFormation template", "VPC"),
+    *("security groups", "schedules", "log retention", "local run", "environment reference", "monitoring"),
+    *("troubleshooting", "dead letter queue", "SNS", "X-Ray", "provisioned concurrency", "throttling"),
+)
+
+
+@pytest.fixture(scope="module")
+def where(root):
+    """The rows of the table in docs/deploy.md that says what is where."""
+    _, _, section = (root / "docs" / "deploy.md").read_text("utf-8").partition("\n## What is where\n")
+    return dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", section.partition("\n## ")[0], re.MULTILINE))
+
+
+@pytest.mark.parametrize("feature", ASKED_FOR)
+def test_the_page_says_where_each_feature_is(where, feature):
+    """The row names a file, a section or a parameter."""
+    (place,) = [place for name, place in where.items() if feature in name]
+    assert re.search(r"\]\([^)]+\)|`[A-Za-z-]+`", place)
+
+
+def test_the_sections_that_the_page_links_to_are_there(root, where):
+    """A link to a heading that was renamed leads nowhere, and no browser says so."""
+    for page, anchor in re.findall(r"\]\(([a-z-]*(?:\.md)?)#([a-z0-9-]+)\)", "".join(where.values())):
+        text = (root / "docs" / (page or "deploy.md")).read_text("utf-8")
+        headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        assert anchor in {re.sub(r"[^a-z0-9 _-]", "", each.lower()).replace(" ", "-") for each in headings}, anchor
+
+
+def test_the_code_archive_is_as_small_as_the_page_says():
+    """The reason for one archive holds as long as this budget does."""
+    assert BUDGETS[CODE][0] < 1_000_000
+
+
+def test_a_new_version_is_asked_before_it_gets_callbacks(template, functions, statements):
+    """CodeDeploy calls the hook, the hook knows the new version and may invoke it, and both may do so."""
+    alias = template["Resources"]["WebhookFunctionAliaslive"]
+    update = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+    assert update["BeforeAllowTrafficHook"] == {"Ref": "BeforeTrafficFunction"}
+    variables = functions["BeforeTrafficFunction"]["Environment"]["Variables"]
+    assert variables["PAYCTL_NEW_VERSION"] == {"Ref": alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0]}
+    calls = {role: each["Resource"] for role, each in statements if each["Action"] == "lambda:InvokeFunction"}
+    assert calls["DeploymentRole"] == {"Fn::GetAtt": ["BeforeTrafficFunction", "Arn"]}
+    assert calls["BeforeTrafficRole"]["Fn::Sub"].endswith(":function:${AWS::StackName}-webhook:*")
+    assert functions["BeforeTrafficFunction"]["Timeout"] < 3600  # so long CodeDeploy waits for the answer

@@ -8,7 +8,9 @@ import pytest
 
 from deploy.alarms import ALARMS
 from ticketbottle_payctl.aws.alerts import MEANINGS
+from ticketbottle_payctl.domain.callback import Answer
 from ticketbottle_payctl.metrics import BY_NAME
+from ticketbottle_payctl.providers import GATEWAYS
 
 PAGING = [alarm.name for alarm in ALARMS if alarm.pages]
 HEADINGS = [*(alarm.name for alarm in ALARMS), "PaymentsUnhealthy", *MEANINGS]
@@ -37,6 +39,15 @@ def test_the_runbook_marks_exactly_the_alarms_that_page(sections):
     """The marks in the runbook agree with the template."""
     marked = {name for name, words in sections.items() if words.startswith("●")}
     assert marked == set(PAGING)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_the_runbook_has_the_replies_that_are_sent(sections, gateway):
+    """Somebody who reads "try again" in a gateway's portal finds status and body word for word."""
+    (row,) = re.findall(rf"^\| {gateway} \| .*$", sections["WebhookTryAgain"], re.MULTILINE | re.IGNORECASE)
+    for answer in (Answer.TRY_AGAIN, Answer.NOT_CONFIGURED):
+        reply = GATEWAYS[gateway].reply(answer)
+        assert f"| {reply.status} `{reply.body}` |" in row
 
 
 def test_every_operators_page_is_in_the_list(root):

@@ -36,27 +36,28 @@ def test_no_role_may_do_everything(statements):
 def test_each_function_has_a_role_of_its_own(functions):
     """The permissions of one function do not apply to another one."""
     roles = {name: function["Role"]["Fn::GetAtt"][0] for name, function in functions.items()}
-    assert len(set(roles.values())) == 3
+    assert len(set(roles.values())) == len(functions)
 
 
 @pytest.mark.parametrize(
     ("role", "secrets"),
     [
-        ("WebhookRole", {"WebhookDatabaseSecretArn", "GatewaySecretArn"}),
-        ("PublishOutboxRole", {"OutboxDatabaseSecretArn", "KafkaSecretArn"}),
-        ("CleanupRole", {"CleanupDatabaseSecretArn"}),
+        ("WebhookRole", {"WebhookDatabase", "Gateway"}),
+        ("PublishOutboxRole", {"OutboxDatabase", "Kafka"}),
+        ("CleanupRole", {"CleanupDatabase"}),
+        ("WatchPaymentsRole", {"WatchDatabase"}),
     ],
 )
 def test_a_role_reads_its_own_secrets(statements, role, secrets):
     """A leaked function does not give away the secrets of the others."""
     read = [each for logical, each in statements if logical == role and "GetSecretValue" in json.dumps(each)]
     named = re.findall(r'"Ref": "(\w+SecretArn)"', json.dumps(read))
-    assert set(named) == secrets
+    assert {name.removeprefix("Previous").removesuffix("SecretArn") for name in named} == secrets
 
 
-def test_a_function_can_read_what_its_environment_names(functions, statements):
+def test_a_function_can_read_what_its_environment_names(inside, statements):
     """Every secret in a function's environment may be read by its role."""
-    for function in functions.values():
+    for function in inside.values():
         role = function["Role"]["Fn::GetAtt"][0]
         allowed = json.dumps([each for logical, each in statements if logical == role])
         named = re.findall(r'"Ref": "(\w+SecretArn)"', json.dumps(function["Environment"]))
@@ -78,13 +79,29 @@ def test_there_is_no_way_out_but_three(of_type):
     assert not any("SecurityGroupIngress" in group for group in groups.values())
 
 
-def test_only_the_processor_reaches_kafka(functions):
+def test_only_the_processor_reaches_kafka(functions, inside):
     """The webhook is called from the internet and has no access to the brokers."""
     kafka = {"Ref": "ProcessorSecurityGroup"}
-    reaching = [name for name, each in functions.items() if kafka in each["VpcConfig"]["SecurityGroupIds"]]
+    reaching = [name for name, each in functions.items() if kafka in each["VpcConfig"].get("SecurityGroupIds", [])]
     assert reaching == ["PublishOutboxFunction"]
-    for function in functions.values():
+    for function in inside.values():
         assert {"Ref": "FunctionSecurityGroup"} in function["VpcConfig"]["SecurityGroupIds"]
+
+
+@pytest.mark.parametrize(
+    ("name", "services"),
+    [("Probe", {"logs", "xray", "kms", "sqs"}), ("BeforeTraffic", {"logs", "xray", "kms", "lambda", "codedeploy"})],
+)
+def test_a_function_outside_the_vpc_has_no_secret(functions, statements, name, services):
+    """A function that reaches the internet can read no secret, tell nobody and reach no database."""
+    probe = functions[f"{name}Function"]
+    assert probe["VpcConfig"] == {"Ref": "AWS::NoValue"}
+    variables = probe["Environment"]["Variables"]
+    assert [name for name in variables if name.endswith("_SECRET_ARN")] == []
+    assert variables["PAYCTL_ALERTS_TOPIC_ARN"] == {"Ref": "AWS::NoValue"}
+    may = {action for role, each in statements if role == f"{name}Role" for action in listed(each["Action"])}
+    assert {action.split(":")[0] for action in may} == services
+    assert probe["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
 
 
 def test_every_role_has_the_boundary_and_names_who_takes_it(of_type):
@@ -97,10 +114,11 @@ def test_every_role_has_the_boundary_and_names_who_takes_it(of_type):
         assert service == "lambda.amazonaws.com" or "aws:SourceAccount" in json.dumps(trust["Condition"])
 
 
-def test_the_scheduler_invokes_two_functions(statements):
+def test_the_scheduler_invokes_the_scheduled_functions(statements, of_type):
     """The scheduler's role may only invoke the scheduled functions."""
     invoked = [each for logical, each in statements if logical == "SchedulerRole" and "Invoke" in json.dumps(each)]
-    assert [each["Fn::GetAtt"][0] for each in invoked[0]["Resource"]] == ["PublishOutboxFunction", "CleanupFunction"]
+    targets = {each["Target"]["Arn"]["Fn::GetAtt"][0] for each in of_type("Scheduler::Schedule").values()}
+    assert {each["Fn::GetAtt"][0] for each in invoked[0]["Resource"]} == targets
 
 
 def test_signing_and_keys_are_the_companys(functions, of_type):

@@ -1,57 +1,137 @@
+"""Which missing events ``payctl reconcile outbox`` calls lost, given what was read of each partition."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ticketbottle_payctl.broker.window import Window
+from ticketbottle_payctl.broker.partition import partition_of, possible_partitions
+from ticketbottle_payctl.broker.window import Copy, PartitionRead, Unread, Window
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.jobs.reconcile.compare_outbox import SLACK, compare_outbox
-from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.jobs.reconcile.coverage import SLACK, Coverage, Unjudged
+from ticketbottle_payctl.store.outbox.published import SentEvent
 
-pytestmark = pytest.mark.postgres
-
-PARTITIONS = dict.fromkeys(TOPICS.values(), 3)
-
-
-@pytest.fixture
-def compare(engine):
-    """Return a function that compares one published event with topics that have no record."""
-    with engine.begin() as connection:
-        insert_events(connection, 1, state="published", age=timedelta(minutes=30))
-    now = datetime.now(UTC)
-
-    def run(**window):
-        empty = Window((), 0, **{"partitions": PARTITIONS, "known_from": {}, "complete": True, **window})
-        report = compare_outbox(engine, lambda *_: empty, since=now - timedelta(hours=1), until=now)
-        return len(report.disagreements), report.unjudged
-
-    return run
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+TOPIC = "payment.completed"
+KEY = next(key for key in map(str, range(100)) if partition_of(key.encode(), 3) == 2)
+HOME = partition_of(KEY.encode(), 3)
+ELSEWHERE = next(number for number in range(3) if number not in possible_partitions(KEY.encode(), 3))
+MINUTE = timedelta(minutes=1)
 
 
-def known(ago):
-    """Return the same retention limit, this long ago, for every partition."""
-    at = datetime.now(UTC) - ago
-    return {(topic, number): at for topic in PARTITIONS for number in range(3)}
+def sent(minutes_ago, event_id="missing", key=KEY, event_type="PAYMENT_COMPLETED"):
+    """A published event."""
+    at = NOW - minutes_ago * MINUTE
+    return SentEvent(event_id, key, event_type, at, at, b"", 1)
 
 
-def test_what_is_not_there_is_lost(compare):
-    """A published event without a record is lost if the topics were read to the end."""
-    assert compare() == (1, 0)
+def judged(event, partitions, found=(), sent_at=None):
+    """Why the event is not called lost, after these partitions were read and these (event, partition, copy) found."""
+    events = {each.id: each for each, *_ in found} | {event.id: event}
+    copies = {
+        each.id: [
+            Copy(each.id, TOPIC, number, 0, each.published_at if at is None else at, each.key, b"", replayed=False)
+        ]
+        for each, number, at in found
+    }
+    window = Window([copy for of_event in copies.values() for copy in of_event], 0, {TOPIC: partitions})
+    return Coverage(window, events, copies).why_unjudged(event, sent_at)
 
 
-def test_what_retention_may_have_taken_is_not_called_lost(compare):
-    """An event that was sent before or shortly after the oldest record is not judged."""
-    assert compare(known_from=known(timedelta(minutes=10))) == (0, 1)
-    assert compare(known_from=known(timedelta(minutes=30) + SLACK / 2)) == (0, 1)
-    assert compare(known_from=known(timedelta(minutes=31) + SLACK)) == (1, 0)
+def partition(minutes=None, *, oldest=0, begin=None, unread=None):
+    """A partition whose first record that was read is this old."""
+    first_at = None if minutes is None else NOW - minutes * MINUTE
+    return PartitionRead(oldest, oldest if begin is None else begin, first_at, unread)
 
 
-def test_what_was_not_read_to_its_end_calls_nothing_lost(compare):
-    """If the time limit ended the reading, a missing event is not judged."""
-    assert compare(complete=False) == (0, 1)
+def three(home, others=None):
+    """Three partitions: the key's own and the others."""
+    return [home if number == HOME else others or partition(300) for number in range(3)]
 
 
-def test_a_topic_that_is_not_there_holds_nothing(compare):
-    """An event that was published to a missing topic is lost."""
-    assert compare(partitions=dict.fromkeys(PARTITIONS, 0)) == (1, 0)
+EMPTY, TRIMMED = partition(), partition(60, oldest=7)
+OLD, YOUNG = partition(300), partition(10)
+CASES = {
+    "every record since before the event was read": (sent(30), three(OLD), None),
+    "an empty partition that never held a record": (sent(30), three(EMPTY), None),
+    "nothing deleted, and an earlier record elsewhere in the topic": (sent(30), three(YOUNG), None),
+    "retention has deleted older records": (sent(30), three(TRIMMED), None),
+    "retention may have deleted this one": (sent(90), three(TRIMMED), Unjudged.TOO_OLD),
+    "the clocks are too close to tell": (sent(60 - SLACK / MINUTE / 2), three(TRIMMED), Unjudged.TOO_OLD),
+    "retention has deleted everything": (sent(30), three(partition(oldest=7)), Unjudged.TOO_OLD),
+    "the whole topic is younger than the event": (sent(30), [YOUNG] * 3, Unjudged.TOO_OLD),
+    "the topic is empty: created again, or another cluster": (sent(30), [EMPTY] * 3, Unjudged.TOPIC_EMPTY),
+    "the topic does not exist": (sent(30), [], Unjudged.TOPIC_MISSING),
+    "the event's type has no topic": (sent(30, event_type="PAYMENT_X"), [OLD] * 3, Unjudged.UNKNOWN_TYPE),
+    "its partition cannot be read": (sent(30), three(partition(unread=Unread.UNREADABLE)), Unjudged.UNREADABLE),
+    "its partition was not read to its end": (
+        sent(30),
+        three(partition(300, unread=Unread.DEADLINE)),
+        Unjudged.DEADLINE,
+    ),
+    "its partition was compacted": (sent(30), three(partition(300, unread=Unread.GAPS)), Unjudged.GAPS),
+    "an open transaction hides records": (
+        sent(30),
+        three(partition(300, unread=Unread.OPEN_TRANSACTION)),
+        Unjudged.OPEN_TRANSACTION,
+    ),
+    "only the last records were read": (sent(90), three(partition(60, begin=500)), Unjudged.RECORD_LIMIT),
+    "only the last records were read, and they are older": (sent(30), three(partition(60, begin=500)), None),
+}
+"""The event, its partitions, and why it is not judged; None means lost."""
+
+
+@pytest.mark.parametrize(("event", "partitions", "reason"), CASES.values(), ids=CASES)
+def test_an_event_is_called_lost_only_if_its_record_would_have_been_read(event, partitions, reason):
+    """Whatever may have been deleted or was not read is not judged, and the reason says which."""
+    assert judged(event, partitions) == reason
+
+
+@pytest.mark.parametrize(("home", "reason"), [(partition(60, oldest=7), None), (partition(5), Unjudged.UNREADABLE)])
+def test_a_partition_that_cannot_be_read_matters_to_the_events_that_may_be_in_it(home, reason):
+    """An event may be in a partition of its key's past, unless the topic is known to have had today's partitions."""
+    others = [number for number in possible_partitions(KEY.encode(), 3) if number != HOME]
+    broken = partition(unread=Unread.UNREADABLE)
+    partitions = [home if number == HOME else broken if number in others else OLD for number in range(3)]
+    assert judged(sent(30), partitions) == reason
+
+
+def test_a_record_of_an_earlier_event_proves_that_its_partition_reaches_back():
+    """No clocks are compared: both instants are the database's."""
+    earlier = sent(31, "earlier")
+    found = [(earlier, HOME, None)]
+    assert judged(sent(30), three(partition(31, oldest=7)), found) is None
+    assert judged(sent(32), three(partition(31, oldest=7)), found) is Unjudged.TOO_OLD
+
+
+def test_a_copy_that_was_sent_long_after_its_event_proves_nothing():
+    """Another program sent it again: the record of that time may be deleted."""
+    earlier = sent(120, "earlier")
+    found = [(earlier, HOME, NOW - MINUTE)]
+    assert judged(sent(90), three(partition(1, oldest=7)), found) is Unjudged.TOO_OLD
+
+
+def test_a_producer_whose_clock_is_slow_does_not_make_events_lost():
+    """Its records seem older than they are, so more of the beginning may not have been read."""
+    later = sent(20, "later")
+    slow = later.published_at - timedelta(hours=1)
+    assert judged(sent(40), three(partition(80, begin=500)), [(later, HOME, slow)]) is Unjudged.RECORD_LIMIT
+    assert judged(sent(5), three(partition(80, begin=500)), [(later, HOME, slow)]) is None
+
+
+def test_whether_a_first_record_is_known_is_asked_of_the_time_of_creation():
+    """An event that was replayed may have had a record before retention reached it."""
+    assert judged(sent(30), three(TRIMMED), sent_at=NOW - 90 * MINUTE) is Unjudged.TOO_OLD
+
+
+def test_a_window_is_complete_if_no_partition_ran_out_of_time():
+    """A partition without a leader does not make a longer deadline help."""
+    assert Window((), 0, {TOPIC: [partition(unread=Unread.UNREADABLE)]}).complete
+    assert not Window((), 0, {TOPIC: [partition(unread=Unread.DEADLINE)]}).complete
+
+
+def test_every_topic_of_an_event_type_can_be_judged():
+    """Each type has a topic, and each reason of the reader has a name of its own."""
+    assert set(TOPICS.values()) > {TOPIC}
+    assert {each.value for each in Unread} <= {each.value for each in Unjudged}

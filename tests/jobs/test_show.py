@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka import Producer as KafkaProducer
+from confluent_kafka.admin import AdminClient
 
 from ticketbottle_payctl.broker.config import connection_config, producer_config
 from ticketbottle_payctl.broker.producer import Producer
@@ -81,7 +83,8 @@ def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
     first.produce("payment.completed", b"{}", payment, headers={"eventId": event}, timestamp=stamp)
     assert first.flush(20) == 0
     plan = plan_replay(engine, Selector(ids=(event,)), max_retries=5, allow_published=True)
-    replay(engine, plan, NewRun(str(uuid4()), "replay", Actor("me", "here")), ReplayOptions(), max_retries=5)
+    options = ReplayOptions(allow_published=True)
+    replay(engine, plan, NewRun(str(uuid4()), "replay", Actor("me", "here")), options, max_retries=5)
     producer = Producer(producer_config(settings))
     publish_outbox(engine, producer, PublishOptions())
     producer.close()
@@ -100,6 +103,18 @@ def test_a_record_that_is_not_there_is_said(engine, mock_kafka):
     assert "never sent, or past the topic's retention" in timeline.warnings[0]
 
 
+@pytest.mark.kafka
+def test_a_published_event_without_a_record_is_not_called_well(engine, kafka):
+    """The table says published; the topic was read to its end and does not have the record."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="published")
+        insert_payments_of_events(connection)
+        event, payment = connection.exec_driver_sql('SELECT id, "aggregateId" FROM outbox').one()
+    timeline = timeline_of(engine, payment, kafka=connection_config(KafkaSettings(kafka.bootstrap)))
+    assert (timeline.verdict.kind, timeline.verdict.mark) == ("not_in_kafka", "open")
+    assert [each.command for each in timeline.advice] == [f"payctl replay {event} --published --allow-published"]
+
+
 def test_a_broker_that_is_away_is_only_a_warning(engine, settled):
     """The rest of the timeline is shown without a broker."""
     payment, _ = settled
@@ -109,46 +124,6 @@ def test_a_broker_that_is_away_is_only_a_warning(engine, settled):
     timeline = timeline_of(engine, payment.id, kafka=kafka)
     assert "were not looked at" in timeline.warnings[0]
     assert len(timeline.steps) == 5
-
-
-@pytest.mark.parametrize(
-    ("state", "event_type", "status", "advice"),
-    [
-        ("dead", "PAYMENT_COMPLETED", "COMPLETED", "payctl replay {event}"),
-        ("dead", "PAYMENT_FAILED", "COMPLETED", "payctl publish-outbox --on-dead release"),
-        ("dead", "PAYMENT_FAILED", "FAILED", "payctl replay {event}"),
-        ("pending", "PAYMENT_COMPLETED", "COMPLETED", "payctl doctor"),
-        ("published", "PAYMENT_COMPLETED", "COMPLETED", "payctl replay {event} --published --allow-published"),
-    ],
-)
-def test_the_next_command_fits_the_state(engine, state, event_type, status, advice):
-    """The advice depends on the state and never sends again an event that would do harm."""
-    with engine.begin() as connection:
-        insert_events(connection, 1, state=state, event_type=event_type, age=timedelta(hours=1))
-        insert_payments_of_events(connection)
-        connection.exec_driver_sql('UPDATE payments SET status = %(status)s::"PaymentStatus"', {"status": status})
-        event, payment = connection.exec_driver_sql('SELECT id, "aggregateId" FROM outbox').one()
-    timeline = timeline_of(engine, payment)
-    assert timeline.advice[0].command == advice.format(event=event)
-
-
-def test_a_superseded_event_is_not_proposed_even_where_it_is_the_last(engine):
-    """Sending the failure again after the success would release the tickets of a paid order."""
-    with engine.begin() as connection:
-        insert_events(connection, 1, state="published", age=timedelta(hours=2))
-        insert_events(connection, 1, state="published", event_type="PAYMENT_FAILED")
-        success, payment = connection.exec_driver_sql(
-            """SELECT id, "aggregateId" FROM outbox WHERE "eventType" = 'PAYMENT_COMPLETED'"""
-        ).one()
-        connection.exec_driver_sql('UPDATE outbox SET "aggregateId" = %(id)s', {"id": payment})
-        insert_payments_of_events(connection)
-        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
-    (advice,) = timeline_of(engine, payment).advice
-    assert advice.command == f"payctl replay {success} --published --allow-published"
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM outbox WHERE id = %(id)s", {"id": success})
-    (advice,) = timeline_of(engine, payment).advice
-    assert advice.command == "payctl doctor"
 
 
 @pytest.mark.parametrize("state", ["dead", "published", None])
@@ -165,13 +140,6 @@ def test_a_command_to_paste_means_what_it_names(engine, state):
     assert name in shlex.split(advice.command)
 
 
-def test_a_payment_that_waits_asks_for_the_gateway(engine):
-    """A pending payment without a callback gets the advice to run payctl reconcile."""
-    with engine.begin() as connection:
-        payment = insert_payment(connection)
-    assert timeline_of(engine, payment.order_code).advice[0].command.startswith("payctl reconcile ")
-
-
 def test_an_event_without_a_payment_is_shown_all_the_same(engine):
     """The events of a deleted payment are shown."""
     with engine.begin() as connection:
@@ -186,3 +154,47 @@ def test_what_does_not_exist_is_not_found(engine):
     for name in ("nope", "'; --", "%", "00000000-0000-4000-8000-000000000000"):
         with pytest.raises(NotFoundError):
             timeline_of(engine, name)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    ("commits", "kind", "readers", "behind"),
+    [
+        ({}, "unread", (), ()),
+        ({"order-service": 1}, "published", ("order-service",), ()),
+        ({"order-service": 0}, "unread", (), ("order-service",)),
+        ({"order-service": 1, "reports": 0}, "published", ("order-service",), ("reports",)),
+    ],
+    ids=["nobody", "read", "not read yet", "read by one of two"],
+)
+def test_who_has_read_the_record_is_told(engine, settled, kafka, commits, kind, readers, behind):
+    """By the offsets that consumer groups have committed: payctl joins no group."""
+    payment, _ = settled
+    settings = KafkaSettings(kafka.bootstrap)
+    producer = Producer(producer_config(settings))
+    publish_outbox(engine, producer, PublishOptions())
+    producer.close()
+    config = connection_config(settings)
+    record = next(step for step in timeline_of(engine, payment.id, kafka=config).steps if step.kind == "record")
+    place = (record.facts["topic"], record.facts["partition"])
+    for group, offset in commits.items():
+        client = Consumer({**config, "group.id": group})
+        client.commit(offsets=[TopicPartition(*place, record.facts["offset"] + offset)], asynchronous=False)
+        client.close()
+    verdict = timeline_of(engine, payment.id, kafka=config).verdict
+    try:
+        assert (verdict.kind, verdict.readers, verdict.behind) == (kind, readers, behind)
+    finally:
+        admin = AdminClient(config)
+        for future in admin.delete_consumer_groups(list(commits)).values() if commits else ():
+            future.result(10)
+
+
+def test_brokers_that_do_not_tell_their_groups_leave_the_question_open(engine, settled, mock_kafka):
+    """The mock cluster knows no such question. To a user without rights a real one shows no group either."""
+    payment, _ = settled
+    producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
+    publish_outbox(engine, producer, PublishOptions())
+    producer.close()
+    verdict = timeline_of(engine, payment.id, kafka=connection_config(KafkaSettings(mock_kafka.bootstrap))).verdict
+    assert (verdict.kind, verdict.readers) == ("published", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lambda_entrypoints import cleanup, publish_outbox, webhook
+from lambda_entrypoints import cleanup, publish_outbox, watch_payments, webhook
 from tests.lambda_entrypoints import events
 from tests.lambda_entrypoints.conftest import Context
 from ticketbottle_payctl.aws.alerts import MEANINGS
@@ -51,7 +51,7 @@ def test_a_forged_callback_is_refused_after_the_key_was_renewed(called, shop, cl
     assert shop.status(payment) == "PENDING"
 
 
-@pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup"])
+@pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup", "watch_payments"])
 def test_a_rotated_database_password_is_used(called, shop, cloud, database_url, mock_kafka, paid, name):
     """If the old password is refused, the function reads the new one and does its work."""
     role = f"rotating_{name}"
@@ -65,6 +65,8 @@ def test_a_rotated_database_password_is_used(called, shop, cloud, database_url, 
     def work():
         if name == "webhook":
             return called(webhook.handler, paid(shop.payment("momo")), **environ)["statusCode"] == 204
+        if name == "watch_payments":
+            return called(watch_payments.handler, SCHEDULED, **environ)["gateways"] == 0
         handler = publish_outbox.handler if name == "publish_outbox" else cleanup.handler
         return called(handler, SCHEDULED, **environ)["stopped_because"] == "empty"
 

@@ -25,12 +25,15 @@ def loaded_by(code):
         ("webhook", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity"}),
         ("publish_outbox", COMMAND_LINE | SDKS),
         ("cleanup", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity"}),
+        ("watch_payments", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity"}),
+        ("probe", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity", "psycopg2"}),
+        ("before_traffic", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity", "psycopg2"}),
     ],
 )
 def test_a_function_loads_only_what_it_needs(name, unwanted):
     """A function loads no SDK, no command line and no client of a service that it does not use."""
     loaded = loaded_by(f"import lambda_entrypoints.{name}")
-    assert "sqlalchemy" in loaded
+    assert ("sqlalchemy" in loaded) is (name not in {"probe", "before_traffic"})
     assert loaded & unwanted == set()
 
 
@@ -47,7 +50,7 @@ assert handler(event, None)["statusCode"]
     assert loaded_by(code) & (COMMAND_LINE | SDKS | {"confluent_kafka"}) == set()
 
 
-@pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup"])
+@pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup", "watch_payments", "probe", "before_traffic"])
 def test_importing_a_function_prints_nothing_and_connects_to_nothing(name):
     """Lambda may import a function long before the first invocation, so the import keeps no state."""
     code = f"import lambda_entrypoints.{name} as it, lambda_entrypoints.warm as warm; assert not warm._kept"

@@ -17,7 +17,7 @@ ON_DEMAND = {"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
 NOT_A_CALLBACK = {"rawPath": "/nothing"}
 SESSIONS = """
     SELECT pid FROM pg_stat_activity
-    WHERE application_name = 'payctl' AND datname = current_database() AND pid <> pg_backend_pid()
+    WHERE starts_with(application_name, 'payctl') AND datname = current_database() AND pid <> pg_backend_pid()
 """
 
 

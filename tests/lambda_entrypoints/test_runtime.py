@@ -181,8 +181,11 @@ def test_a_frozen_webhook_replaces_its_cut_connections(lambda_, shop, database_u
     before, after = shop.payment("momo"), shop.payment("momo")
     webhook.invoke(paid(before))
     webhook.signal(signal.SIGSTOP)
-    cut = "SELECT pg_terminate_backend(pid, 5000) AS cut FROM pg_stat_activity WHERE application_name = 'payctl' "
-    assert shop.query(cut + "AND datname = current_database() AND pid <> pg_backend_pid()") == [{"cut": True}]
+    cut = """
+        SELECT pg_terminate_backend(pid, 5000) AS cut FROM pg_stat_activity
+        WHERE starts_with(application_name, 'payctl') AND datname = current_database() AND pid <> pg_backend_pid()
+    """
+    assert shop.query(cut) == [{"cut": True}]
     webhook.signal(signal.SIGCONT)
     answer = webhook.invoke(paid(after))
     assert (answer.payload["statusCode"], shop.status(after)) == (204, "COMPLETED")
@@ -248,3 +251,17 @@ def busy(engine):
     sql = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
     with engine.connect() as connection:
         return connection.exec_driver_sql(sql).first() is not None
+
+
+def test_the_watch_says_which_gateway_is_silent(lambda_, shop, database_url):
+    """Each gateway with recent payments has its three measures; one without any has none."""
+    for _ in range(6):
+        payment = shop.payment("momo")
+        age = "UPDATE payments SET \"createdAt\" = \"createdAt\" - interval '45 minutes' WHERE id = '{}'"
+        shop.execute(age.format(payment.id))
+    watch = lambda_("watch_payments", timeout=30, DATABASE_URL=database_url)
+    assert watch.invoke(SCHEDULED).payload == {"gateways": 1, "overdue": 6}
+    sums = watch.sums("provider")
+    assert (sums["PaymentsOverdue"], sums["PaymentsUnsettled"]) == (6, 100.0)
+    assert sums["CallbackSilence"] > 2600
+    assert {line["provider"] for line in watch.lines() if "PaymentsOverdue" in line} == {"momo"}

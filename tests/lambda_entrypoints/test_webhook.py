@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lambda_entrypoints.webhook import handler
-from lambda_entrypoints.webhook_measures import ACCEPTED, REFUSED
+from lambda_entrypoints.webhook_measures import ACCEPTED, COUNTED_AS_REFUSED, REFUSED
 from tests.lambda_entrypoints import events
 from ticketbottle_payctl.aws.alerts import MEANINGS
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, RejectReason, UnclearReason
@@ -17,6 +19,7 @@ from ticketbottle_payctl.domain.payment import RefusalReason
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome
 from ticketbottle_payctl.metrics import BY_NAME
 from ticketbottle_payctl.sandbox.callbacks import Scenario, environment
+from ticketbottle_payctl.sandbox.server import wait_until
 
 NOWHERE = "postgresql://somebody:a-password-of-mine@127.0.0.1:1/payments"
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
@@ -69,8 +72,10 @@ def test_each_reply_is_counted_by_one_metric(called, shop, database_url, paid, p
     metrics = called.printed.metrics
     touched = {"DbLatency"} if scenario is not Scenario.BAD_SIGNATURE else set()
     alerted = {"WebhookMoneyAlert", "AlertFailed"} if scenario is Scenario.WRONG_AMOUNT else set()
-    assert metrics.keys() == {"ColdStart", "WebhookReceived", counter, "WebhookLatency"} | touched | alerted
+    refused = {"WebhookRefused"} if scenario is not Scenario.PAID else set()
+    assert metrics.keys() == {"ColdStart", "WebhookReceived", counter, "WebhookLatency"} | touched | alerted | refused
     assert metrics[counter] == 1
+    assert metrics.get("WebhookRefused", 0) == len(refused)
 
 
 def test_every_outcome_has_a_metric_and_every_alert_an_explanation():
@@ -78,6 +83,8 @@ def test_every_outcome_has_a_metric_and_every_alert_an_explanation():
     assert {*ACCEPTED, WebhookOutcome.REFUSED} == set(WebhookOutcome)
     assert set(REFUSED) == {reason.value for kind in (RejectReason, UnclearReason, RefusalReason) for reason in kind}
     assert {*ACCEPTED.values(), *REFUSED.values()} <= BY_NAME.keys()
+    assert {*REFUSED.values()} - COUNTED_AS_REFUSED == {"WebhookNotConfigured", "WebhookDuplicate"}
+    assert {*REFUSED.values()} >= COUNTED_AS_REFUSED
     assert {alert.value for alert in Alert} <= MEANINGS.keys()
 
 
@@ -97,6 +104,9 @@ def test_a_request_that_is_not_a_callback_gets_a_constant_reply(called, changes,
     answer = called(handler, events.read("zalopay.json") | changes)
     assert (answer["statusCode"], list(json.loads(answer["body"]))) == (status, ["message"])
     assert called.printed.metrics["WebhookMalformed"] == 1
+    (line,) = called.printed.logs
+    assert (line["message"], line["status"], line["level"]) == ("webhook_not_a_callback", status, "WARN")
+    assert line["correlation_id"] == "JKJaXmPLvHcESHA="
 
 
 @settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -143,6 +153,29 @@ def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database
     assert {line["function_request_id"] for line in called.printed.logs} == {"c6af9ac6-7b61-11e6-9a41-93e8deadbeef"}
 
 
+@pytest.mark.parametrize(
+    ("provider", "payments", "told"),
+    [("payos", 1_000_000, 2), ("payos", 100_000, 0), ("zalopay", 1_000_000, 0)],
+)
+def test_a_missing_index_is_reported_once_a_day(
+    called, shop, database_url, paid, monkeypatch, provider, payments, told
+):
+    """As a warning of its own, at the first callback that may read a large table, and again a day later."""
+    shop.execute(f"UPDATE pg_class SET reltuples = {payments} WHERE oid = 'payments'::regclass")  # noqa: S608
+    for _ in range(3):
+        called(handler, paid(shop.payment(provider)), DATABASE_URL=database_url)
+    now = time.time()
+    monkeypatch.setattr("lambda_entrypoints.warm.time.time", lambda: now + 86_401)
+    for _ in range(3):
+        called(handler, paid(shop.payment(provider)), DATABASE_URL=database_url)
+    lines = [line for line in called.printed.logs if line["message"] == "webhook_index_missing"]
+    assert len(lines) == told
+    for line in lines:
+        assert (line["level"], line["payments"]) == ("WARN", payments)
+        assert "payctl doctor --only reference-index" in line["hint"]
+    assert called.printed.metrics["WebhookAccepted"] == 6
+
+
 def test_no_log_line_contains_the_callback(called, shop, database_url, paid):
     """No line has a body, a query, a MAC or a key, whatever the outcome."""
     for provider in ("zalopay", "payos", "vnpay", "momo"):
@@ -182,6 +215,27 @@ def test_the_event_files_are_current():
     made = events.files()
     assert {path.name for path in events.FOLDER.glob("*.json")} == made.keys()
     assert {name: events.read(name) for name in made} == made
+
+
+def test_the_two_latencies_are_told_apart(called, shop, cloud, database_url, paid):
+    """The database's share waits for the payment's lock; the request's also has the reading of the secret."""
+    first, second = shop.payment("momo"), shop.payment("momo")
+    name = "MOMO_SECRET_KEY"
+    environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: environment()[name]}), "DATABASE_URL": database_url}
+    called(handler, paid(first), **environ)
+    cold = called.printed.metrics
+    assert cold["WebhookLatency"] > cold["DbLatency"] + 10
+    with ThreadPoolExecutor(1) as pool, shop.engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("SELECT FROM payments WHERE id = %s FOR UPDATE", (second.id,))
+        waiting = pool.submit(called, handler, paid(second), **environ)
+        sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        wait_until(lambda: shop.query(sql), what="the callback waits for the payment", timeout=5)
+        time.sleep(0.4)
+        connection.rollback()
+    assert waiting.result()["statusCode"] == 204
+    warm = called.printed.metrics  # both callbacks, added up
+    assert warm["DbLatency"] - cold["DbLatency"] > 400
+    assert warm["WebhookLatency"] - cold["WebhookLatency"] > warm["DbLatency"] - cold["DbLatency"]
 
 
 def test_a_callback_without_a_gateway_path_is_recognised_by_its_shape(called, shop, database_url, paid):

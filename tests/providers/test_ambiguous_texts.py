@@ -57,14 +57,14 @@ def test_a_description_cannot_become_another_order(merchant, description):
 
 
 @pytest.mark.parametrize("description", CHOSEN_BY_THE_PAYER[:5])
-def test_an_ambiguous_callback_is_kept_and_named(merchant, description):
+def test_an_ambiguous_callback_is_unclear_and_not_a_forgery(merchant, description):
     """An ambiguous callback is genuine: it gets the reason ambiguous and not the reason of a forgery."""
     verdict = merchant.verify("payos", merchant.payos(description=description))
     assert isinstance(verdict, Unclear)
     assert verdict.reason is UnclearReason.AMBIGUOUS
 
 
-def test_an_ampersand_alone_is_harmless_in_other_fields(merchant):
+def test_an_ampersand_in_a_harmless_field_is_accepted(merchant):
     """A bank's name may contain &, because no deciding field can be cut out of it."""
     verdict = merchant.verify("payos", merchant.payos(counterAccountBankName="A & B=C"))
     assert isinstance(verdict, Callback)

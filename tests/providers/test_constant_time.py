@@ -24,7 +24,7 @@ def test_only_one_file_computes_or_compares_macs():
     assert using == {"mac.py"}
 
 
-def test_that_file_compares_with_compare_digest_only():
+def test_macs_are_compared_with_compare_digest_only():
     """mac.py has no ==, !=, in or startswith, because the values that it compares are secret."""
     tree = ast.parse(Path(mac.__file__).read_text("utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Compare | ast.Match)]
@@ -35,7 +35,7 @@ def test_that_file_compares_with_compare_digest_only():
     assert not called & {"startswith", "endswith", "find", "index", "count", "__eq__"}
 
 
-def test_what_is_presented_is_compared_as_bytes(merchant):
+def test_a_received_signature_is_compared_as_bytes(merchant):
     """A signature with letters beyond ASCII or half a surrogate pair does not match and does not raise."""
     for value in ("é" * 64, "\ud800", "", None, 5, True, ["a"], {}):
         assert isinstance(mac.presented(value), bytes)
@@ -43,6 +43,6 @@ def test_what_is_presented_is_compared_as_bytes(merchant):
     assert mac.matches("sha256", [b"other", merchant.mac("momo", "x").encode(), b"key"], b"", b"x") is False
 
 
-def test_an_empty_key_is_no_key():
+def test_an_empty_key_counts_as_missing():
     """Anybody can sign with an empty key, so an empty setting counts as absent."""
     assert mac.keys({"key2": (Secret(""), Secret("k"))}, "key2") == (b"k",)

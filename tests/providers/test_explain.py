@@ -30,7 +30,7 @@ def signed_as(merchant, gateway, text, **changes):
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_a_genuine_callback_needs_no_hint(merchant, gateway):
+def test_a_genuine_callback_gets_no_hint(merchant, gateway):
     """A genuine callback has no hints, but its signed text is shown."""
     explanation = explain(GATEWAYS[gateway], getattr(merchant, gateway)(), merchant.credentials(gateway))
     assert explanation.hints == ()
@@ -58,7 +58,7 @@ def test_missing_keys_are_named_by_their_variable(merchant, gateway):
     ("gateway", "changes"),
     [("zalopay", {"app_id": 1}), ("vnpay", {"vnp_TmnCode": "OTHER"}), ("momo", {"partnerCode": "OTHER"})],
 )
-def test_another_merchants_callback_is_called_that(merchant, gateway, changes):
+def test_the_explanation_recognises_another_merchant(merchant, gateway, changes):
     """If the signature is valid and the merchant is another one, the hint asks about the profile."""
     assert codes(merchant, gateway, getattr(merchant, gateway)(**changes)) == {"other_merchant"}
 
@@ -77,7 +77,7 @@ def test_an_unreadable_callback_with_a_valid_signature_is_told_from_a_forged_one
 # --- wrong keys
 
 
-def test_key1_for_key2_is_found(merchant):
+def test_the_explanation_finds_swapped_zalopay_keys(merchant):
     """The most common mistake with ZaloPay is found: the two keys are swapped."""
     text = merchant.dumps(merchant.zalopay_data)
     request = merchant.zalopay(text, mac=merchant.mac("zalopay", text, key="canary-zalopay-key-1"))
@@ -87,7 +87,7 @@ def test_key1_for_key2_is_found(merchant):
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_another_profiles_key_is_found_by_its_label(merchant, gateway):
+def test_the_explanation_finds_the_key_of_another_profile(merchant, gateway):
     """A matching key of another profile or gateway is named by its label, and its value is not shown."""
     own = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}[gateway]
     right = merchant.credentials(gateway)[own]
@@ -102,14 +102,14 @@ def test_another_profiles_key_is_found_by_its_label(merchant, gateway):
 
 @pytest.mark.parametrize("around", ["{}\n", " {}", '"{}"', "'{}' \r\n"])
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_a_key_pasted_with_something_around_it_is_found(merchant, gateway, around):
+def test_the_explanation_finds_a_key_with_extra_characters(merchant, gateway, around):
     """A line break, a space or quotes around a key are found."""
     own = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}[gateway]
     value = merchant.credentials(gateway)[own][0].reveal()
     assert codes(merchant, gateway, getattr(merchant, gateway)(), **{own: (around.format(value),)}) == {"key_spaces"}
 
 
-def test_an_access_key_pasted_with_something_around_it_is_found(merchant):
+def test_the_explanation_finds_an_access_key_with_a_line_break(merchant):
     """MoMo's access key is part of the signed text, so a line break in it is found too."""
     assert codes(merchant, "momo", merchant.momo(), access_key=("canary-momo-access\n",)) == {"access_key_spaces"}
 
@@ -200,13 +200,13 @@ def presented(request, gateway, change):
         (lambda mac: base64.b64encode(bytes.fromhex(mac)).decode(), "signature_base64"),
     ],
 )
-def test_another_spelling_of_the_right_signature_is_found(merchant, gateway, change, code):
+def test_the_explanation_finds_a_right_signature_in_another_spelling(merchant, gateway, change, code):
     """A signature in upper case, with white space or in base64 is recognised."""
     assert codes(merchant, gateway, presented(getattr(merchant, gateway)(), gateway, change)) == {code}
 
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
-def test_a_missing_signature_is_called_missing(merchant, gateway):
+def test_the_explanation_says_that_the_signature_is_missing(merchant, gateway):
     """The hint says that the request has no signature."""
     assert "no_signature" in codes(merchant, gateway, presented(getattr(merchant, gateway)(), gateway, lambda _: None))
 
@@ -252,13 +252,13 @@ def test_a_terminal_of_an_older_vnpay_version_is_recognised_and_refused(merchant
         (lambda body: unicodedata.normalize("NFD", body.decode()).encode(), "unicode_form"),
     ],
 )
-def test_a_body_changed_on_the_way_is_found(merchant, gateway, change, code):
+def test_the_explanation_finds_a_body_that_was_changed_on_the_way(merchant, gateway, change, code):
     """A byte order mark, another encoding and a wrapping are found."""
     request = getattr(merchant, gateway)(**{"description": "Vé"} if gateway == "payos" else {})
     assert code in codes(merchant, gateway, replace(request, body=change(request.body)))
 
 
-def test_letters_read_as_latin_1_are_found(merchant):
+def test_the_explanation_finds_text_that_was_read_as_latin_1(merchant):
     """UTF-8 that was read as Latin-1 and written again is found."""
     request = merchant.payos(description="Vé")
     garbled = replace(request, body=request.body.decode("cp1252").encode())
@@ -274,7 +274,7 @@ def test_letters_read_as_latin_1_are_found(merchant):
         (lambda query: f"{query}\n", "white_space"),
     ],
 )
-def test_a_query_changed_on_the_way_is_found(merchant, change, code):
+def test_the_explanation_finds_a_query_that_was_changed_on_the_way(merchant, change, code):
     """Changes from copying a query out of a browser, a page or a log are found."""
     request = merchant.vnpay()
     assert code in codes(merchant, "vnpay", replace(request, query=change(request.query)))
@@ -289,7 +289,7 @@ TEXT_CHANGES = [
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
 @pytest.mark.parametrize(("change", "code"), TEXT_CHANGES)
-def test_something_around_the_signed_text_is_found(merchant, gateway, change, code):
+def test_the_explanation_finds_characters_around_the_signed_text(merchant, gateway, change, code):
     """A line break or a byte order mark that was signed with the text and did not arrive is found."""
     text = {
         "zalopay": merchant.dumps(merchant.zalopay_data),
@@ -299,7 +299,7 @@ def test_something_around_the_signed_text_is_found(merchant, gateway, change, co
     assert codes(merchant, gateway, signed_as(merchant, gateway, change(text))) == {code}
 
 
-def test_line_ends_changed_inside_data_are_found(merchant):
+def test_the_explanation_finds_changed_line_ends(merchant):
     """ZaloPay's data may contain line breaks, and a change between LF and CR LF is found."""
     data = merchant.dumps(merchant.zalopay_data).replace(",", ",\n")
     assert "line_ends" in codes(
@@ -315,7 +315,7 @@ PRIVATE = ("Nguyễn", "0123456789", "TB7K2M9QXA&", "Thanh toan", "Thanh+toan", 
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_people_and_accounts_are_masked_and_what_matters_is_not(merchant, gateway):
+def test_the_explanation_masks_people_and_accounts(merchant, gateway):
     """The order, the amount and the codes are shown. Names, accounts, descriptions and unknown fields are masked."""
     changes = {} if gateway == "vnpay" else {"counterAccountNumber": "0123456789", "newField": {"phone": "0123456789"}}
     if gateway == "momo":
@@ -336,7 +336,7 @@ def test_masking_keeps_the_layout_of_zalopay_data(merchant):
 
 
 @pytest.mark.parametrize("data", ["", "{", "[1]", '{"a" 1', "x" * 50, '{"a":' * 3000])
-def test_masking_shows_nothing_of_what_it_cannot_read(merchant, data):
+def test_masking_shows_nothing_of_unreadable_content(merchant, data):
     """Content that is not a JSON object is described only by its length."""
     explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data), merchant.credentials("zalopay"))
     assert explanation.canonical_masked == f"({len(data)} characters that are not a JSON object)"
@@ -368,6 +368,6 @@ def test_no_explanation_prints_a_key_or_a_mac(vector):
         Request(body=b"x" * 100_000, query="vnp_" * 30_000),
     ],
 )
-def test_nothing_makes_an_explanation_raise(merchant, gateway, request_):
+def test_an_explanation_never_raises(merchant, gateway, request_):
     """Any request that is refused gets at least one hint, and no exception."""
     assert explain(GATEWAYS[gateway], request_, merchant.credentials(gateway)).hints

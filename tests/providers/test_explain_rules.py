@@ -25,7 +25,7 @@ def codes(merchant, gateway, request):
         ({"indent": 1}, {"separators": (",", ":"), "ensure_ascii": True}, "escaped"),
     ],
 )
-def test_zalopay_data_printed_again_is_found(merchant, sent, signed, code):
+def test_the_explanation_finds_reformatted_zalopay_data(merchant, sent, signed, code):
     """The hint names the layout that was signed if code on the way parsed data and printed it again."""
     content = merchant.zalopay_data
     arrived = json.dumps(content, **{"ensure_ascii": False, **sent})
@@ -33,7 +33,7 @@ def test_zalopay_data_printed_again_is_found(merchant, sent, signed, code):
     assert codes(merchant, "zalopay", merchant.zalopay(arrived, mac=mac)) == {code}
 
 
-def test_zalopay_data_that_arrived_as_an_object_is_found(merchant):
+def test_the_explanation_finds_zalopay_data_that_is_an_object(merchant):
     """The hint says so if code on the way replaced the text in data by an object."""
     genuine = json.loads(merchant.zalopay().body)
     body = merchant.dumps({**genuine, "data": json.loads(genuine["data"])}).encode()
@@ -61,20 +61,20 @@ PAYOS = [
 
 
 @pytest.mark.parametrize(("code", "text_of"), PAYOS)
-def test_payos_rules_got_wrong_are_found(merchant, code, text_of):
+def test_the_explanation_names_the_wrong_payos_signing_rule(merchant, code, text_of):
     """Mistakes with null, order, encoding and absent fields each get their own hint."""
     data = {**merchant.payos_data, "description": "Vé & 2"}
     assert codes(merchant, "payos", merchant.payos(text_of(merchant, data), description="Vé & 2")) == {code}
 
 
-def test_payos_names_sorted_without_case_are_found(merchant):
+def test_the_explanation_finds_payos_names_sorted_without_case(merchant):
     """JavaScript sorts capital letters first, and a sender that ignores case is recognised."""
     data = {**merchant.payos_data, "Zone": "a"}
     text = "&".join(f"{k}={'' if data[k] is None else data[k]}" for k in sorted(data, key=str.casefold))
     assert codes(merchant, "payos", merchant.payos(text, Zone="a")) == {"sorted_ignoring_case"}
 
 
-def test_payos_numbers_signed_as_spelled_are_found(merchant):
+def test_the_explanation_finds_payos_numbers_signed_as_spelled(merchant):
     """PayOS signs 450000.0 as 450000, and a sender that signs the original digits is recognised."""
     text = merchant.payos_text({**merchant.payos_data, "amount": "450000.0"})
     assert codes(merchant, "payos", merchant.payos(text, amount=450000.0)) == {"number_as_received"}
@@ -97,7 +97,7 @@ VNPAY = [
 
 
 @pytest.mark.parametrize(("code", "text_of"), VNPAY)
-def test_vnpay_rules_got_wrong_are_found(merchant, code, text_of):
+def test_the_explanation_names_the_wrong_vnpay_signing_rule(merchant, code, text_of):
     """Mistakes with encoding, empty parameters, foreign parameters and order each get their own hint."""
     params = {**merchant.vnpay_params, "vnp_OrderInfo": "ve * (2)!"}
     every = {**params, "vnp_BankTranNo": "", "vnp_SecureHashType": "HMACSHA512", "utm": "x"}
@@ -124,7 +124,7 @@ MOMO = [
 
 
 @pytest.mark.parametrize(("code", "text_of"), MOMO)
-def test_momo_rules_got_wrong_are_found(merchant, code, text_of):
+def test_the_explanation_names_the_wrong_momo_signing_rule(merchant, code, text_of):
     """Mistakes with the access key, order, extra fields, empty values and encoding each get their own hint."""
     body = {**merchant.momo_body, "paymentOption": "momo"}
     assert codes(merchant, "momo", merchant.momo(text_of(merchant, body), paymentOption="momo")) == {code}

@@ -49,13 +49,13 @@ def test_an_integer_beyond_every_double_is_refused():
         number_text(10**400)
 
 
-def test_names_sort_as_an_object_lists_them():
+def test_names_are_sorted_as_in_a_javascript_object():
     """Array indexes come first, by value. Other names are sorted by UTF-16 units, so an emoji precedes U+FFFF."""
     names = ["a", "_", "Z", "10", "9", "01", "4294967295", "4294967294", "\uffee", "😀", "é"]
     assert sorted_names(names) == ["9", "10", "4294967294", "01", "4294967295", "Z", "_", "a", "é", "😀", "\uffee"]
 
 
-def test_json_is_compact_and_escapes_only_what_it_must():
+def test_json_is_printed_as_json_stringify_prints_it():
     """Letters are not escaped, quotes and control characters are, 1.0 becomes 1, and index names come first."""
     value = {"b": 'Vé "VIP"\n\x01\x7f\u2028', "a": [Real("1.0"), True, None, {"x": 1, "2": 2, "1": {}}]}
     assert stringify(value) == '{"b":"Vé \\"VIP\\"\\n\\u0001\x7f\u2028","a":[1,true,null,{"1":{},"2":2,"x":1}]}'

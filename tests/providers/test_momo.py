@@ -21,19 +21,19 @@ def reason(verdict):
 
 
 @pytest.mark.parametrize("absent", ["partner_code", "access_key", "secret_key"])
-def test_without_its_keys_the_gateway_is_off(merchant, absent):
+def test_momo_without_its_keys_is_not_configured(merchant, absent):
     """MoMo is not configured if one of its three values is missing."""
     assert reason(merchant.verify("momo", merchant.momo(), **{absent: ("",)})) is RejectReason.NOT_CONFIGURED
 
 
-def test_both_keys_may_be_in_rotation(merchant):
+def test_momo_accepts_any_combination_of_rotating_keys(merchant):
     """The access key is part of the signed text, so each old and new key is tried with each other."""
     keys = {"access_key": ("new", "canary-momo-access"), "secret_key": ("new", "canary-momo-secret")}
     assert isinstance(merchant.verify("momo", merchant.momo(), **keys), Callback)
 
 
 @pytest.mark.parametrize("name", ["amount", "orderId", "resultCode", "transId", "message", "extraData", "responseTime"])
-def test_a_callback_without_a_signed_field_is_unreadable(merchant, name):
+def test_a_momo_callback_without_a_signed_field_is_unreadable(merchant, name):
     """A genuine callback without one of the twelve signed fields is kept and settles nothing."""
     assert reason(merchant.verify("momo", merchant.momo(**{name: ...}))) is UnclearReason.UNREADABLE
 
@@ -68,19 +68,19 @@ def test_a_callback_without_a_signed_field_is_unreadable(merchant, name):
         {"extraData": True},
     ],
 )
-def test_signed_content_that_is_not_well_formed_is_refused(merchant, changes):
+def test_a_signed_momo_callback_with_a_wrong_value_is_unreadable(merchant, changes):
     """A valid signature does not excuse a wrong type, an undocumented order id or an invalid amount."""
     assert reason(merchant.verify("momo", merchant.momo(**changes))) is UnclearReason.UNREADABLE
 
 
-def test_null_in_a_descriptive_field_is_an_empty_text(merchant):
+def test_null_in_a_descriptive_momo_field_is_an_empty_text(merchant):
     """In a field that decides nothing, null and an empty text are signed alike."""
     text = merchant.momo_text(merchant.momo_body)
     assert isinstance(merchant.verify("momo", merchant.momo(text, extraData=None)), Callback)
 
 
 @pytest.mark.parametrize("signed", ["450000", "450000.0"])
-def test_a_whole_amount_with_a_fraction_is_whole(merchant, signed):
+def test_a_momo_amount_with_a_zero_fraction_is_accepted(merchant, signed):
     """450000.0 is accepted, whether MoMo signs it as 450000 or as 450000.0."""
     text = merchant.momo_text({**merchant.momo_body, "amount": signed})
     assert merchant.verify("momo", merchant.momo(text, amount=450000.0)).amount == 450000
@@ -92,7 +92,7 @@ def test_a_whole_amount_with_a_fraction_is_whole(merchant, signed):
     + [(code, Outcome.CANCELLED) for code in (1003, 1005, 1006, 1017)]
     + [(code, Outcome.FAILED) for code in (98, 99, 1001, 1002, 1004, 1007, 1026, 2019, 4001, 4002, 4100)],
 )
-def test_a_documented_final_code_decides(merchant, code, outcome):
+def test_a_documented_final_momo_code_decides_the_outcome(merchant, code, outcome):
     """Code 0 is paid, four codes are cancellations, and eleven codes are final failures."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
@@ -105,13 +105,13 @@ def test_a_documented_final_code_decides(merchant, code, outcome):
     + [(code, IgnoredBecause.REFUND) for code in (1080, 1081, 1088)]
     + [(code, IgnoredBecause.UNDOCUMENTED) for code in (1, 9, 44, 1008, 31337, -1)],
 )
-def test_a_code_that_is_not_final_settles_nothing(merchant, code, because):
+def test_a_momo_code_that_is_not_final_settles_nothing(merchant, code, because):
     """A failure releases tickets, so only a documented final failure settles a payment as FAILED."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
 
 
-def test_a_notification_that_only_links_a_wallet_is_acknowledged(merchant):
+def test_a_momo_wallet_agreement_is_ignored(merchant):
     """A notification about linking a wallet has the amount 0, and payctl acknowledges it."""
     verdict = merchant.verify("momo", merchant.momo(amount=0, resultCode=9000))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, IgnoredBecause.AGREEMENT)
@@ -119,12 +119,12 @@ def test_a_notification_that_only_links_a_wallet_is_acknowledged(merchant):
 
 
 @pytest.mark.parametrize("partner", ["OTHER", "tbmomo", ""])
-def test_a_callback_for_another_merchant_is_refused(merchant, partner):
+def test_a_momo_callback_for_another_merchant_is_refused(merchant, partner):
     """A callback with a valid signature and another partnerCode is refused."""
     assert reason(merchant.verify("momo", merchant.momo(partnerCode=partner))) is RejectReason.OTHER_MERCHANT
 
 
-def test_one_signature_does_not_pay_two_orders(merchant):
+def test_one_momo_signature_does_not_pay_two_orders(merchant):
     """Values are not escaped, so the text of orderInfo could be read as another order. That reading settles nothing."""
     worded = "x&orderId=VICTIM-2&orderInfo=y"
     genuine = merchant.momo(orderInfo=worded)
@@ -140,7 +140,7 @@ def test_one_signature_does_not_pay_two_orders(merchant):
     assert reason(merchant.verify("momo", replace(genuine, body=json.dumps(moved).encode()))) is UnclearReason.AMBIGUOUS
 
 
-def test_a_long_order_id_costs_no_time(merchant):
+def test_a_long_momo_order_id_is_checked_quickly(merchant):
     """An order id that would make the documented pattern backtrack for ever is checked at once."""
     started = perf_counter()
     assert reason(merchant.verify("momo", merchant.momo(orderId="a" * 60_000 + "!"))) is UnclearReason.UNREADABLE

@@ -50,20 +50,20 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_body_is_refused_with_one_exception(body):
+def test_a_hostile_body_raises_malformed_error(body):
     """Each invalid body raises MalformedError, whose text quotes nothing of the body."""
     with pytest.raises(MalformedError) as refusal:
         read_body(body)
     assert refusal.value.detail == str(refusal.value)
 
 
-def test_numbers_keep_every_digit():
+def test_numbers_in_a_body_keep_every_digit():
     """No number is rounded: long whole numbers are exact, and fractions keep their characters."""
     read = read_body(b'{"id":900719925474099312345,"amount":450000.00,"zero":-0,"tiny":1e-400}')
     assert read == {"id": 900719925474099312345, "amount": Real("450000.00"), "zero": 0, "tiny": Real("1e-400")}
 
 
-def test_a_whole_surrogate_pair_and_raw_letters_are_text():
+def test_an_escaped_surrogate_pair_equals_the_raw_letter():
     """Escaped and raw letters beyond ASCII give the same text."""
     assert read_body(rb'{"a":"\ud83d\ude00"}') == read_body('{"a":"😀"}'.encode()) == {"a": "😀"}
 
@@ -95,7 +95,7 @@ def test_a_whole_number_is_recognised_without_rounding(value, whole):
 @pytest.mark.parametrize(
     "text", ["0450000", "+1", "-1", " 1", "1 ", "1.0", "1e3", "", "\uff14\uff15", "٤٥", "1_0", "9" * 65]
 )
-def test_a_text_of_anything_but_plain_digits_is_no_number(text):
+def test_a_text_with_other_characters_than_digits_is_not_a_number(text):
     """A sign, a space, a leading zero and digits of other scripts are refused."""
     assert digits(text) is None
 
@@ -107,13 +107,13 @@ def test_an_amount_is_positive_and_bounded(amount):
         amount_of(amount)
 
 
-def test_a_transaction_number_of_zero_is_none():
+def test_a_transaction_id_of_zero_becomes_none():
     """A gateway sends 0 if there is no transaction, and 0 does not become an id."""
     assert (transaction_id_of(0), transaction_id_of(2**53 + 1)) == (None, "9007199254740993")
 
 
 @pytest.mark.parametrize("value", ["", "a\x00b", "a\nb", "\x7f", None, 5, ["a"], {}])
-def test_a_text_we_store_has_no_control_characters(value):
+def test_a_text_with_control_characters_is_refused(value):
     """A text with a control character is refused: PostgreSQL cannot store NUL, and a terminal obeys the others."""
     with pytest.raises(MalformedError):
         text_of({"name": value}, "name")

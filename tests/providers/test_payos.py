@@ -3,6 +3,7 @@ import pytest
 from ticketbottle_payctl.domain.callback import (
     Callback,
     IgnoredBecause,
+    OrderHint,
     Outcome,
     Rejected,
     RejectReason,
@@ -17,7 +18,7 @@ def reason(verdict):
     return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
-def test_only_the_checksum_key_is_needed(merchant):
+def test_payos_needs_only_the_checksum_key(merchant):
     """A webhook is verified without client_id and api_key. Without the checksum key PayOS is not configured."""
     request = merchant.payos()
     assert isinstance(merchant.verify("payos", request, client_id=(), api_key=()), Callback)
@@ -42,7 +43,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(("data", "text"), TEXTS)
-def test_the_signed_text_is_what_the_official_server_code_prints(data, text):
+def test_the_payos_signed_text_equals_that_of_the_official_library(data, text):
     """Order, null, numbers, arrays and objects are signed as PayOS's own JavaScript signs them."""
     assert signed_text(data) == text
 
@@ -73,19 +74,19 @@ def test_the_signed_text_is_what_the_official_server_code_prints(data, text):
         {"currency": "USD"},
     ],
 )
-def test_signed_content_that_is_not_well_formed_is_refused(merchant, changes):
+def test_a_signed_payos_webhook_with_a_wrong_value_is_unreadable(merchant, changes):
     """A valid signature does not excuse a missing field, another currency or an invalid amount."""
     assert reason(merchant.verify("payos", merchant.payos(**changes))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("word", ["null", "undefined"])
-def test_words_that_are_signed_as_nothing_are_not_values(merchant, word):
+def test_a_payos_field_with_the_word_null_is_unreadable(merchant, word):
     """PayOS signs the word null as an empty text, so a deciding field must not be that word."""
     text = merchant.payos_text({**merchant.payos_data, "paymentLinkId": ""})
     assert reason(merchant.verify("payos", merchant.payos(text, paymentLinkId=word))) is UnclearReason.UNREADABLE
 
 
-def test_the_same_digits_as_text_are_the_same_callback(merchant):
+def test_payos_amounts_may_be_numbers_or_text(merchant):
     """PayOS signs 450000 and "450000" alike, so payctl reads both alike."""
     verdict = merchant.verify("payos", merchant.payos(amount="450000", orderCode="7"))
     assert (verdict.amount, verdict.order_ref) == (450000, "7")
@@ -100,20 +101,41 @@ def test_the_same_digits_as_text_are_the_same_callback(merchant):
         (124, "VQRIO123", False),
     ],
 )
-def test_the_registration_ping_is_told_by_order_and_description(merchant, order, description, ping):
+def test_the_payos_ping_is_recognised_by_order_and_description(merchant, order, description, ping):
     """Only order 123 with the ping's description is the ping. Another payment of order 123 is paid."""
     verdict = merchant.verify("payos", merchant.payos(orderCode=order, description=description))
     assert verdict.outcome is (Outcome.IGNORED if ping else Outcome.COMPLETED)
     assert verdict.ignored_because is (IgnoredBecause.PING if ping else None)
 
 
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (2025100812702890, OrderHint("20251008", "7K9M2")),
+        (2026112300000000, OrderHint("20261123", "00000")),
+        (2026112360466175, OrderHint("20261123", "ZZZZZ")),
+        (2026112300000035, OrderHint("20261123", "0000Z")),
+        (2026112360466176, OrderHint()),
+        (99999999999999, OrderHint()),
+        (25100820251008, OrderHint()),
+        (0, OrderHint()),
+        (2**53 - 1, OrderHint("90071992", "WLAF3")),
+    ],
+)
+def test_the_number_tells_the_date_and_the_end_of_the_order_code(merchant, number, hint):
+    """As the payment service makes it; a number of another form tells nothing."""
+    assert merchant.verify("payos", merchant.payos(orderCode=number)).order_hint == hint
+    if hint.day:
+        assert int(hint.day) * 10**8 + int(hint.tail, 36) == number
+
+
 @pytest.mark.parametrize("code", ["01", "0", "000", " 00", "99", "PAID"])
-def test_any_code_but_00_is_a_failure(merchant, code):
+def test_any_payos_code_but_00_is_a_failure(merchant, code):
     """data.code alone decides the outcome."""
     assert merchant.verify("payos", merchant.payos(code=code)).outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize("items", [[None], ["a", None]])
-def test_an_array_that_the_server_could_not_sign_is_refused(merchant, items):
+def test_a_payos_array_with_null_is_refused(merchant, items):
     """PayOS's code fails on null in an array, so no such webhook can have been signed."""
     assert reason(merchant.verify("payos", merchant.payos("x", items=items))) is RejectReason.MALFORMED

@@ -26,7 +26,7 @@ def accepted_by_the_library(vector):
     return True
 
 
-def test_the_official_library_agrees(payos_vector):
+def test_payos_s_own_library_agrees_with_payctl(payos_vector):
     """PayOS's own Python library accepts and refuses the same webhooks, except for the listed ones."""
     agrees = accepted_by_the_library(payos_vector) == isinstance(payos_vector.verify(), Callback)
     assert agrees != (payos_vector.name in DISAGREEMENTS)

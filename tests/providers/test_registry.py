@@ -21,7 +21,7 @@ from ticketbottle_payctl.secret import Secret
         ("/momo/webhook/zalopay/v2", "zalopay"),
     ],
 )
-def test_a_known_path_segment_names_the_gateway(path, name):
+def test_the_path_names_the_gateway(path, name):
     """Spelling, case, stage and trailing slash do not matter, and the last known segment counts."""
     assert resolve(Request(path=path)).name == name
 
@@ -33,7 +33,7 @@ def test_a_request_of_no_gateway_is_not_resolved(path, body):
     assert resolve(Request(path=path, body=body)) is None
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
+def test_the_error_for_an_unknown_gateway_lists_the_known_ones():
     """The error for a mistyped gateway lists the four names."""
     assert by_name("Pay-OS") is GATEWAYS["payos"]
     with pytest.raises(NotFoundError) as missing:
@@ -41,7 +41,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
     assert missing.value.hint == "one of: zalopay, payos, vnpay, momo"
 
 
-def test_the_environment_names_are_those_the_deployed_service_uses():
+def test_the_gateways_variables_have_their_deployed_names():
     """A renamed variable would turn a gateway off in production."""
     fields = {field.env: field.signs_callbacks for gateway in GATEWAYS.values() for field in gateway.fields}
     assert fields == {

@@ -41,7 +41,7 @@ STATUS = {
 
 
 @pytest.mark.parametrize("answer", Answer)
-def test_zalopay_reads_a_return_code(answer):
+def test_zalopay_replies_have_a_return_code(answer):
     """The HTTP status is always 200, and only return_code 0 asks for another call."""
     reply = GATEWAYS["zalopay"].reply(answer)
     code, message = ZALOPAY[answer]
@@ -49,7 +49,7 @@ def test_zalopay_reads_a_return_code(answer):
 
 
 @pytest.mark.parametrize("answer", Answer)
-def test_vnpay_reads_an_rspcode(answer):
+def test_vnpay_replies_have_an_rspcode(answer):
     """The HTTP status is always 200. RspCode 00 and 02 end the calls, so a received failed or held payment gets 00."""
     reply = GATEWAYS["vnpay"].reply(answer)
     code, message = VNPAY[answer]
@@ -57,7 +57,7 @@ def test_vnpay_reads_an_rspcode(answer):
 
 
 @pytest.mark.parametrize("answer", Answer)
-def test_payos_reads_the_status(answer):
+def test_payos_replies_have_an_http_status(answer):
     """Each genuine webhook gets 200, also for an unknown order, because the URL could not be registered otherwise."""
     reply = GATEWAYS["payos"].reply(answer)
     assert reply.status == STATUS[answer]
@@ -65,7 +65,7 @@ def test_payos_reads_the_status(answer):
 
 
 @pytest.mark.parametrize("answer", Answer)
-def test_momo_wants_204_and_no_body(answer):
+def test_momo_replies_to_genuine_notifications_are_204_without_body(answer):
     """A genuine notification gets 204 without a body and without a content type."""
     reply = GATEWAYS["momo"].reply(answer)
     expected = 204 if STATUS[answer] == 200 else STATUS[answer]
@@ -74,7 +74,7 @@ def test_momo_wants_204_and_no_body(answer):
 
 
 @pytest.mark.parametrize("name", GATEWAYS)
-def test_a_body_is_announced_as_json_and_says_when_keys_are_missing(name):
+def test_every_reply_body_is_json(name):
     """Each body is JSON with its content type. A gateway without keys answers "not configured"."""
     replies = {answer: GATEWAYS[name].reply(answer) for answer in Answer}
     for reply in replies.values():

@@ -27,7 +27,7 @@ def test_a_sample_is_genuine_under_its_own_keys(name):
     assert verdict.outcome in {Outcome.COMPLETED, Outcome.IGNORED, Outcome.CANCELLED}
 
 
-def test_every_gateway_has_a_sample_under_its_own_name_and_says_who_signed_it():
+def test_every_gateway_has_a_sample_with_its_name():
     """--example zalopay, payos, vnpay and momo work. Only VNPay's is made up, because VNPay publishes none."""
     assert set(GATEWAYS) <= set(SAMPLES)
     assert {one.gateway for one in SAMPLES.values() if not one.genuine} == {"vnpay"}
@@ -36,7 +36,7 @@ def test_every_gateway_has_a_sample_under_its_own_name_and_says_who_signed_it():
 
 
 @pytest.mark.parametrize(("name", "field"), CASES)
-def test_a_tampered_sample_is_refused_and_says_what_was_changed(name, field):
+def test_a_tampered_sample_is_refused_and_names_the_change(name, field):
     """If one signed field is changed and the signature is not, the sample is refused."""
     one = SAMPLES[name]
     tampered = tamper(one, field)
@@ -48,7 +48,7 @@ def test_a_tampered_sample_is_refused_and_says_what_was_changed(name, field):
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_tampering_changes_nothing_but_the_field(name):
+def test_tampering_changes_only_the_given_field(name):
     """With the old value put back, the sample is genuine again."""
     one = SAMPLES[name]
     tampered = tamper(one, "amount")
@@ -70,7 +70,7 @@ def test_the_sentence_about_a_change_has_field_and_both_values():
     )
 
 
-def test_unknown_names_are_answered_with_the_known_ones():
+def test_the_error_for_an_unknown_sample_or_field_lists_the_known_ones():
     """The error for an unknown example or field lists the known ones."""
     with pytest.raises(NotFoundError) as missing:
         sample("stripe")

@@ -28,12 +28,12 @@ def said(verdict):
     }
 
 
-def test_a_vector_gives_exactly_what_it_expects(vector):
+def test_a_vector_gives_its_expected_verdict(vector):
     """Each published, captured and constructed callback gets the verdict in its record."""
     assert said(vector.verify()) == vector.expect
 
 
-def test_a_vector_is_recognised_by_its_path_and_by_its_shape(vector):
+def test_path_and_shape_of_a_vector_lead_to_the_same_gateway(vector):
     """Path and shape lead to the same gateway. Only a callback without a signature has no shape."""
     assert resolve(vector.request).name == vector.gateway
     by_shape = resolve(replace(vector.request, path="/hook"))
@@ -41,14 +41,14 @@ def test_a_vector_is_recognised_by_its_path_and_by_its_shape(vector):
     assert (by_shape.name if by_shape else None) == (None if missing else vector.gateway)
 
 
-def test_the_previous_keys_still_hold_while_a_rotation_lasts(vector):
+def test_the_previous_keys_verify_during_a_rotation(vector):
     """If the old key is the second one, each vector gets the same verdict."""
     credentials = {name: (Secret("the new value"), *values) for name, values in vector.credentials.items()}
     gateway = resolve(vector.request)
     assert said(gateway.verify(vector.request, credentials)) == vector.expect
 
 
-def test_no_vector_passes_at_another_gateway(vector):
+def test_no_vector_verifies_at_another_gateway(vector):
     """A callback that is sent to another gateway's path is refused, even if both have the same keys."""
     for name, gateway in GATEWAYS.items():
         if name != vector.gateway:
@@ -57,7 +57,7 @@ def test_no_vector_passes_at_another_gateway(vector):
             assert said(gateway.verify(vector.request, credentials)) == REJECTED
 
 
-def test_every_gateway_has_vectors_of_both_kinds(pytestconfig):
+def test_every_gateway_has_valid_and_invalid_vectors(pytestconfig):
     """Each gateway has vectors that are valid and vectors that are not, so a missing file is noticed."""
     files = sorted((pytestconfig.rootpath / "tests/data/gateway-vectors").glob("*.json"))
     found = Counter(

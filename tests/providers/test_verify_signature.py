@@ -15,7 +15,7 @@ def credentials_for(merchant):
     return lambda gateway: merchant.credentials(gateway.name)
 
 
-def test_a_vector_reports_what_it_expects(vector):
+def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
     """The report has the fields that scripts rely on. They are null if the callback is not valid."""
     report = verify_signature(vector.request, None, lambda _: vector.credentials)
     assert {name: getattr(report, name) for name in vector.expect} == vector.expect
@@ -25,7 +25,7 @@ def test_a_vector_reports_what_it_expects(vector):
     assert (report.hints, report.canonical) == ((), None)
 
 
-def test_an_ignored_callback_says_why(merchant, credentials_for):
+def test_the_verify_report_gives_the_reason_of_an_ignored_callback(merchant, credentials_for):
     """A ping is valid and changes no payment, and its reason is a stable word."""
     report = verify_signature(merchant.payos(orderCode=123, description="VQRIO123"), None, credentials_for)
     assert (report.valid, report.outcome, report.reason) == (True, "IGNORED", "ping")
@@ -40,7 +40,7 @@ def test_a_request_of_no_gateway_is_rejected_without_a_provider(credentials_for)
     assert "path" in (report.detail or "")
 
 
-def test_the_gateway_that_was_asked_for_is_used(merchant, credentials_for):
+def test_verify_signature_uses_the_given_gateway(merchant, credentials_for):
     """A PayOS webhook that is checked as ZaloPay's is refused, whatever its shape."""
     report = verify_signature(merchant.payos(), GATEWAYS["zalopay"], credentials_for)
     assert (report.provider, report.valid) == ("zalopay", False)
@@ -65,7 +65,7 @@ def test_an_explanation_tries_the_other_gateways_keys(merchant):
     assert report.canonical is not None
 
 
-def test_a_broken_setting_of_another_gateway_hides_nothing(merchant):
+def test_a_broken_setting_of_another_gateway_does_not_stop_an_explanation(merchant):
     """The explanation leaves out keys that cannot be read, and continues."""
 
     def credentials_for(gateway):

@@ -20,12 +20,12 @@ def reason(verdict):
 
 
 @pytest.mark.parametrize("absent", ["tmn_code", "hash_secret"])
-def test_without_its_keys_the_gateway_is_off(merchant, absent):
+def test_vnpay_without_its_keys_is_not_configured(merchant, absent):
     """VNPay is not configured without the terminal code or the secret."""
     assert reason(merchant.verify("vnpay", merchant.vnpay(), **{absent: ()})) is RejectReason.NOT_CONFIGURED
 
 
-def test_values_are_encoded_as_a_form_does():
+def test_vnpay_values_are_form_encoded():
     """Only letters, digits and * - . _ are not escaped. Python's own function differs for the tilde."""
     assert form_encoded("aZ09*-._ ~!'()/é+&=") == "aZ09*-._+%7E%21%27%28%29%2F%C3%A9%2B%26%3D"
 
@@ -39,7 +39,7 @@ def test_values_are_encoded_as_a_form_does():
         lambda text: text.replace("%28", "(").replace("%7E", "~"),
     ],
 )
-def test_whatever_encoding_the_server_signs_it_is_the_one_it_sends(merchant, encode):
+def test_vnpay_signs_the_encoding_that_it_sends(merchant, encode):
     """The query is tried as received first, so each of VNPAY's differing samples is accepted."""
     query = merchant.vnpay(vnp_OrderInfo="Vé * (2) ~ é").query.rpartition("&")[0]
     sent = encode(query)
@@ -81,7 +81,7 @@ def test_a_vnp_parameter_given_twice_is_refused(merchant, appended):
         "vnp_New=",
     ],
 )
-def test_what_is_not_signed_changes_nothing(merchant, beside):
+def test_unsigned_vnpay_parameters_change_nothing(merchant, beside):
     """Foreign parameters, empty parameters and the hash type decide nothing, not even the algorithm."""
     genuine = merchant.vnpay()
     expected = merchant.verify("vnpay", genuine)
@@ -108,13 +108,13 @@ def test_a_vnp_parameter_that_is_not_utf_8_is_refused(merchant, appended):
     + [{"vnp_ResponseCode": None}, {"vnp_TransactionStatus": None}, {"vnp_TransactionNo": None}]
     + [{"vnp_TransactionNo": "abc"}, {"vnp_TransactionNo": "-1"}],
 )
-def test_signed_content_that_is_not_well_formed_is_refused(merchant, changes):
+def test_a_signed_vnpay_callback_with_a_wrong_value_is_unreadable(merchant, changes):
     """A valid hash does not excuse a missing field or an invalid amount."""
     assert reason(merchant.verify("vnpay", merchant.vnpay(**changes))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "md5", "sha1"])
-def test_the_sender_does_not_choose_the_algorithm(merchant, algorithm):
+def test_the_sender_of_a_vnpay_callback_does_not_choose_the_algorithm(merchant, algorithm):
     """An older or weaker hash is refused, whatever vnp_SecureHashType says."""
     request = merchant.vnpay(algorithm=algorithm)
     request = replace(request, query=f"{request.query}&vnp_SecureHashType={algorithm.upper()}")
@@ -122,7 +122,7 @@ def test_the_sender_does_not_choose_the_algorithm(merchant, algorithm):
 
 
 @pytest.mark.parametrize("terminal", ["OTHER", "tbtest01", None])
-def test_a_callback_for_another_terminal_is_refused(merchant, terminal):
+def test_a_vnpay_callback_for_another_terminal_is_refused(merchant, terminal):
     """A callback with a valid hash and another terminal is refused."""
     assert reason(merchant.verify("vnpay", merchant.vnpay(vnp_TmnCode=terminal))) is RejectReason.OTHER_MERCHANT
 
@@ -138,7 +138,7 @@ def test_a_callback_for_another_terminal_is_refused(merchant, terminal):
     ]
     + [(code, "02", Outcome.FAILED) for code in ("09", "10", "12", "13", "51", "65", "75", "79", "99")],
 )
-def test_two_documented_codes_decide(merchant, response, status, outcome):
+def test_two_documented_vnpay_codes_decide_the_outcome(merchant, response, status, outcome):
     """A payment is paid only if both codes are 00. Codes 24 and 11 are cancellations, the others failures."""
     verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
     assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
@@ -164,13 +164,13 @@ def test_two_documented_codes_decide(merchant, response, status, outcome):
         ("ZZ", "00", IgnoredBecause.UNDOCUMENTED),
     ],
 )
-def test_a_code_that_is_not_final_settles_nothing(merchant, response, status, because):
+def test_a_vnpay_code_that_is_not_final_settles_nothing(merchant, response, status, because):
     """Held money (code 04) and undocumented codes settle nothing, because a failure releases tickets."""
     verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
 
 
-def test_the_merchants_own_payment_url_is_no_callback(merchant):
+def test_the_merchant_s_own_payment_url_is_not_a_callback(merchant):
     """The customer sees the payment URL, which the same secret signs. It has no result, so it is refused."""
     absent = dict.fromkeys(("vnp_ResponseCode", "vnp_TransactionStatus", "vnp_TransactionNo"))
     request = merchant.vnpay(**absent, vnp_Command="pay", vnp_CreateDate="20261205100000")
@@ -178,12 +178,12 @@ def test_the_merchants_own_payment_url_is_no_callback(merchant):
 
 
 @pytest.mark.parametrize("number", ["0", "00"])
-def test_a_transaction_number_of_zero_is_none(merchant, number):
+def test_a_vnpay_transaction_number_of_zero_becomes_none(merchant, number):
     """The number 0 means that there is no transaction."""
     assert merchant.verify("vnpay", merchant.vnpay(vnp_TransactionNo=number)).gateway_transaction_id is None
 
 
-def test_a_query_without_end_is_refused(merchant):
+def test_a_vnpay_query_that_is_too_large_is_refused(merchant):
     """A query that is larger than any callback of VNPAY is not read."""
     assert (
         reason(merchant.verify("vnpay", replace(merchant.vnpay(), query="vnp_A=1&" * 20_000))) is RejectReason.MALFORMED

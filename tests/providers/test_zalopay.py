@@ -21,23 +21,23 @@ def reason(verdict):
 
 @pytest.mark.parametrize("absent", ["app_id", "key2"])
 @pytest.mark.parametrize("value", [(), ("",)])
-def test_without_its_keys_the_gateway_is_off(merchant, absent, value):
+def test_zalopay_without_its_keys_is_not_configured(merchant, absent, value):
     """ZaloPay is not configured if app_id or key2 is missing or empty."""
     assert reason(merchant.verify("zalopay", merchant.zalopay(), **{absent: value})) is RejectReason.NOT_CONFIGURED
 
 
-def test_key1_is_not_needed(merchant):
+def test_zalopay_verification_does_not_need_key1(merchant):
     """key1 signs the merchant's requests, so verification does not need it."""
     assert isinstance(merchant.verify("zalopay", merchant.zalopay(), key1=()), Callback)
 
 
-def test_a_key_signs_for_either_of_two_applications(merchant):
+def test_zalopay_accepts_any_combination_of_rotating_values(merchant):
     """During a rotation app_id and key2 have two values each, and each combination is accepted."""
     keys = {"app_id": ("1", "2900"), "key2": ("x", "canary-zalopay-key-2")}
     assert isinstance(merchant.verify("zalopay", merchant.zalopay(), **keys), Callback)
 
 
-def test_the_payment_is_found_by_the_whole_reference(merchant):
+def test_the_zalopay_reference_keeps_its_date(merchant):
     """The reference keeps its date: the payment was created with it, and a status query needs it."""
     verdict = merchant.verify("zalopay", merchant.zalopay())
     assert (verdict.reference, verdict.order_ref) == ("261205_TB-ROCK-20261205-7K2M9QXA", "TB-ROCK-20261205-7K2M9QXA")
@@ -65,13 +65,13 @@ def test_the_payment_is_found_by_the_whole_reference(merchant):
         {"amount": None, "zp_trans_id": None},
     ],
 )
-def test_signed_content_that_is_not_well_formed_is_refused(merchant, changes):
+def test_a_signed_zalopay_callback_with_a_wrong_value_is_unreadable(merchant, changes):
     """A valid mac does not excuse a wrong type, a missing value or an invalid amount."""
     assert reason(merchant.verify("zalopay", merchant.zalopay(**changes))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("app_id", [2901, "2900", True, None, [2900], 2900.5])
-def test_a_callback_for_another_application_is_refused(merchant, app_id):
+def test_a_zalopay_callback_for_another_application_is_refused(merchant, app_id):
     """A callback with a valid mac and another app_id is refused."""
     assert reason(merchant.verify("zalopay", merchant.zalopay(app_id=app_id))) is RejectReason.OTHER_MERCHANT
 
@@ -80,12 +80,12 @@ def test_a_callback_for_another_application_is_refused(merchant, app_id):
     "data",
     ["", "null", "[]", '"x"', "not json", '{"app_id":2900', '{"amount":1,"amount":2}', '{"amount":NaN}', "[" * 9000],
 )
-def test_signed_text_that_is_no_json_object_is_refused(merchant, data):
+def test_signed_zalopay_data_that_is_not_a_json_object_is_unreadable(merchant, data):
     """Data that is not a JSON object settles nothing, even with a valid mac."""
     assert reason(merchant.verify("zalopay", merchant.zalopay(data))) is UnclearReason.UNREADABLE
 
 
-def test_a_signed_amount_given_twice_is_refused(merchant):
+def test_zalopay_data_with_two_amounts_is_unreadable(merchant):
     """Two readers could each take another one of the two amounts."""
     text = merchant.dumps(merchant.zalopay_data)
     doubled = text.replace('"amount":450000', '"amount":450000,"amount":1')
@@ -93,7 +93,7 @@ def test_a_signed_amount_given_twice_is_refused(merchant):
 
 
 @pytest.mark.parametrize("mac", ["", 5, ["x"], {}, True, "é", "\ud800"])
-def test_a_mac_of_any_other_kind_is_refused(merchant, mac):
+def test_a_zalopay_mac_that_is_not_text_is_refused(merchant, mac):
     """A missing mac, a number and half a surrogate pair are refused without an exception."""
     body = json.dumps({"data": merchant.dumps(merchant.zalopay_data), "mac": mac, "type": 1}).encode()
     assert reason(merchant.verify("zalopay", Request(body=body))) in {RejectReason.SIGNATURE, RejectReason.MALFORMED}
@@ -106,27 +106,27 @@ def test_white_space_around_a_zalopay_mac_is_refused(merchant):
 
 
 @pytest.mark.parametrize(("sent", "text"), [(0, None), (9007199254740993, "9007199254740993"), ("77", "77")])
-def test_the_gateways_number_is_exact_text(merchant, sent, text):
+def test_the_zalopay_transaction_id_keeps_every_digit(merchant, sent, text):
     """The number is exact beyond 2^53, also if it arrives as text, and 0 is no number."""
     assert merchant.verify("zalopay", merchant.zalopay(zp_trans_id=sent)).gateway_transaction_id == text
 
 
 @pytest.mark.parametrize("kind", [1, "1", 2, "2", 3, None, True, [], {}])
-def test_the_unsigned_type_decides_nothing(merchant, kind):
+def test_the_unsigned_zalopay_type_decides_nothing(merchant, kind):
     """The signed data of an order pays the order, whatever ``type`` says."""
     verdict = merchant.verify("zalopay", merchant.zalopay(type=kind))
     assert (verdict.outcome, verdict.order_ref) == (Outcome.COMPLETED, "TB-ROCK-20261205-7K2M9QXA")
 
 
 @pytest.mark.parametrize("reference", ["TB-ROCK", "261205_", "2612O5_TB", "٢٦١٢٠٥_TB", "261129181007242"])
-def test_an_order_without_the_date_prefix_keeps_its_name(merchant, reference):
+def test_a_zalopay_reference_without_a_date_is_the_order_code(merchant, reference):
     """An app_trans_id of ZaloPay's documentation has no date, and payctl looks it up unchanged."""
     verdict = merchant.verify("zalopay", merchant.zalopay(app_trans_id=reference))
     assert (verdict.reference, verdict.order_ref) == (reference, reference)
 
 
 @pytest.mark.parametrize("kind", [2, "2", 1, None])
-def test_an_agreement_is_acknowledged_and_changes_nothing(merchant, kind):
+def test_a_zalopay_agreement_is_ignored(merchant, kind):
     """An agreement links a wallet and moves no money, so it has no amount and no transaction."""
     verdict = merchant.verify(
         "zalopay", merchant.zalopay(type=kind, amount=None, zp_trans_id=None, binding_id="261205000000017")

@@ -61,7 +61,7 @@ def verified(request, keys=KEYS):
 
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
-def test_a_callback_says_what_happened(provider, scenario):
+def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
     """Each callback is genuine and has the payment's reference and amount. A bad signature is refused."""
     payment = payment_at(provider)
     verdict = verified(callback(payment, scenario))
@@ -88,7 +88,7 @@ def test_a_callback_has_every_documented_field(provider, scenario):
 
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
-def test_the_same_payment_gives_the_same_bytes(provider, scenario):
+def test_a_sandbox_callback_is_the_same_every_time(provider, scenario):
     """A second callback for the same payment is an exact duplicate. Another payment gives other bytes."""
     payment = payment_at(provider)
     assert callback(payment, scenario) == callback(replace(payment), scenario)
@@ -120,7 +120,7 @@ def test_a_merchants_own_keys_can_be_used(provider):
     assert isinstance(verified(request), Rejected)
 
 
-def test_the_environment_proves_the_built_in_samples():
+def test_the_sandbox_s_settings_verify_the_built_in_samples():
     """The settings of the local world also verify the built-in genuine callbacks."""
     for name in GATEWAYS:
         assert isinstance(verified(samples()[name].request), Callback)
@@ -156,7 +156,7 @@ def signed_again(vector):
         "momo-h-captured-napas-vietnamese",
     ],
 )
-def test_it_signs_as_the_gateways_do(name):
+def test_the_sandbox_signs_as_the_gateways_do(name):
     """The local world makes the same signature as the gateway made itself."""
     records = [record for path in sorted(VECTORS.glob("*.json")) for record in json.loads(path.read_text("utf-8"))]
     (vector,) = [record for record in records if record["name"] == name]

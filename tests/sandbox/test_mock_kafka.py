@@ -2,7 +2,7 @@ import pytest
 from confluent_kafka import KafkaError, Producer
 
 from ticketbottle_payctl.errors import UnavailableError
-from ticketbottle_payctl.sandbox.mock_kafka import MockKafka, Request
+from ticketbottle_payctl.sandbox.mock_kafka import KafkaRequest, MockKafka
 from ticketbottle_payctl.sandbox.server import wait_until
 
 TOPIC = "payment.completed"
@@ -85,7 +85,7 @@ def test_a_temporary_error_of_the_mock_cluster_is_retried(mock_kafka, producer, 
 def test_injected_errors_can_be_removed(mock_kafka, producer, send):
     """An injected error that has not happened yet does not happen."""
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 5)
-    mock_kafka.fail_next(KafkaError.TOPIC_AUTHORIZATION_FAILED, request=Request.METADATA)
+    mock_kafka.fail_next(KafkaError.TOPIC_AUTHORIZATION_FAILED, request=KafkaRequest.METADATA)
     mock_kafka.forget_failures()
     assert delivered(producer, send()) is None
 

@@ -14,6 +14,7 @@ from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payctl.receipts import Receipt
+from ticketbottle_payctl.store.payments import lookup
 from ticketbottle_payctl.store.payments import settle as payments
 
 AT = datetime(2126, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)  # later than now, as if the writer's clock were ahead
@@ -91,8 +92,8 @@ def test_a_payment_is_found_by_an_index(engine):
         insert_payment(connection, provider="VNPAY", order_code="TB-1", reference="a-reference")
         connection.exec_driver_sql("ANALYZE payments")
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-        wanted = {"reference": "a-reference", "order_code": "TB-1", "provider": "vnpay"}
-        sql = f"EXPLAIN (ANALYZE, FORMAT json) {payments._LOCK}"  # noqa: SLF001
+        sql = f"EXPLAIN (ANALYZE, FORMAT json) {payments._LOCK_DIRECTLY}"  # noqa: SLF001
+        wanted = lookup.parameters(CALLBACK)
         nodes = list(nodes_of(connection.exec_driver_sql(sql, wanted).scalar_one()[0]["Plan"]))
     lookups = [node for node in nodes if node.get("Parent Relationship") == "InitPlan"]
     assert [node["Actual Loops"] for node in lookups] == [1, 0, 0]

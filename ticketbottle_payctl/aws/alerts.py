@@ -1,7 +1,7 @@
-"""Tell people: a pointer to each newly dead event on an SQS queue, and a message to an SNS topic.
+"""Tell people about problems: send a pointer to each newly dead event to an SQS queue, and alerts to an SNS topic.
 
-Both are optional. The truth is in the database. A message that cannot be sent is counted and logged, and never fails
-the job. No message contains a payload, an account number or a name.
+Both are optional. The state of every event is in the database. A message that cannot be sent is counted and logged, and
+never fails the job. No message contains a payload, an account number or a name.
 """
 
 from __future__ import annotations

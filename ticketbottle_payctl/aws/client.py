@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -18,7 +19,9 @@ _CONFIGURED = frozenset(
 
 
 def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries: int = 2) -> Any:  # noqa: ANN401 - botocore has no types
-    """Return a client of one service, with the function's region and credentials. AWS_ENDPOINT_URL applies.
+    """Return a client of one service, with the credentials of the function.
+
+    The region is that of AWS_REGION, AWS_DEFAULT_REGION or the AWS profile. AWS_ENDPOINT_URL applies.
 
     Raises:
         ConfigError: botocore is not installed, or the region is not set.
@@ -31,10 +34,11 @@ def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries:
     retries = {"total_max_attempts": tries, "mode": "standard"}
     limits = config.Config(connect_timeout=connect_s, read_timeout=read_s, retries=retries)
     try:
-        return session.Session().create_client(service, config=limits)
+        # botocore itself does not read AWS_REGION, the variable that Lambda and the other SDKs use.
+        return session.Session().create_client(service, region_name=os.environ.get("AWS_REGION") or None, config=limits)
     except Exception as error:
         message = f"the AWS client for {service} cannot be made: {type(error).__name__}"
-        raise ConfigError(message, hint="set AWS_REGION") from error
+        raise ConfigError(message, hint="set AWS_REGION or AWS_DEFAULT_REGION") from error
 
 
 def translated(error: Exception, what: str) -> ConfigError | UnavailableError:

@@ -9,6 +9,7 @@ import ssl
 from typing import Any
 
 from ticketbottle_payctl.broker import msk
+from ticketbottle_payctl.domain.event import LARGEST_MESSAGE
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import KafkaSettings
 
@@ -53,6 +54,7 @@ def producer_config(settings: KafkaSettings) -> ClientConfig:
         "linger.ms": 5,
         "compression.type": "lz4",  # similar payloads compress well: 10 % more events a second
         "message.timeout.ms": MESSAGE_TIMEOUT_MS,
+        "message.max.bytes": LARGEST_MESSAGE,
         "topic.metadata.propagation.max.ms": 5000,
         "delivery.report.only.error": True,
         "queue.buffering.max.messages": 200_000,

@@ -42,6 +42,13 @@ _EVENT = {
     KafkaError._VALUE_SERIALIZATION,
 }
 
+UNKNOWN_EVENT_TYPE = "UNKNOWN_EVENT_TYPE"
+"""The name of payctl's own permanent fault: the type has no topic."""
+
+_TOO_LARGE = {KafkaError(code).name() for code in (
+    KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE,
+)}  # fmt: skip
+
 _TABLES = (
     (_CONFIGURATION, Fault.CONFIGURATION),
     (_PERMANENT, Fault.PERMANENT),
@@ -53,3 +60,13 @@ def fault_of(error: KafkaError) -> Fault:
     """Return the fault, which decides if the error uses up one of the event's retries."""
     code = error.code()
     return next((fault for codes, fault in _TABLES if code in codes), Fault.TRANSPORT)
+
+
+def is_permanent(name: str) -> bool:
+    """Return whether an error of this name makes an event dead at its first try."""
+    return name == UNKNOWN_EVENT_TYPE or name in {KafkaError(code).name() for code in _PERMANENT}
+
+
+def is_too_large(name: str) -> bool:
+    """Return whether an error of this name says that the message is too large."""
+    return name in _TOO_LARGE

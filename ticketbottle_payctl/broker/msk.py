@@ -40,7 +40,7 @@ def token_source(brokers: str, region: str | None) -> TokenSource:
     where = found.group(1) if found else region
     if not where:
         message = "KAFKA_SASL_MECHANISM is aws-iam, but neither the brokers' names nor AWS_REGION contain the region"
-        raise ConfigError(message, hint="set AWS_REGION")
+        raise ConfigError(message, hint="set AWS_REGION or AWS_DEFAULT_REGION")
     try:
         auth, request = import_module("botocore.auth"), import_module("botocore.awsrequest")
         session = import_module("botocore.session").Session()

@@ -10,11 +10,21 @@ _SEED = 0x9747B28C
 _M = 0x5BD1E995
 _R = 24
 _WORD = 0xFFFFFFFF
+_POSITIVE = 0x7FFFFFFF
 
 
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition of a message with this key, from 0 to ``partitions`` - 1."""
-    return (_murmur2(key) & 0x7FFFFFFF) % partitions
+    return (_murmur2(key) & _POSITIVE) % partitions
+
+
+def possible_partitions(key: bytes, partitions: int, *, at_least: int = 1) -> list[int]:
+    """Return where a message with this key can be if partitions were added since it was sent, the present one first.
+
+    The topic had ``at_least`` partitions when the message was sent, and has ``partitions`` now.
+    """
+    number = _murmur2(key) & _POSITIVE
+    return list(dict.fromkeys(number % count for count in range(partitions, max(at_least, 1) - 1, -1)))
 
 
 def _murmur2(data: bytes) -> int:

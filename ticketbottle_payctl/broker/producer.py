@@ -18,6 +18,7 @@ from confluent_kafka import Producer as Client
 
 from ticketbottle_payctl.broker.faults import fault_of
 from ticketbottle_payctl.broker.leaders import Leaders
+from ticketbottle_payctl.broker.unreachable import is_refusal, unreachable
 from ticketbottle_payctl.domain.event import TOPICS, Message
 from ticketbottle_payctl.domain.retry import Fault
 from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, ConfigError
@@ -26,8 +27,6 @@ _PURGE_PATIENCE = 5.0
 _STEP = 0.25
 _STOP_PATIENCE = 5.0
 _MOST_NEW_CLIENTS = 2
-_CREDENTIALS = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
-_REFUSED = {*_CREDENTIALS, KafkaError._SSL}
 
 # Any call that serves the client's callbacks can raise a fatal error of idempotence. Inside a callback of ours the
 # interpreter wraps it into a SystemError.
@@ -128,17 +127,7 @@ class Producer:
 
     def unavailable(self) -> BrokerUnavailableError | BrokerRefusedError:
         """Return the error that names why no message arrives, from what the client reported last."""
-        error = self._client_error
-        servers = self._config["bootstrap.servers"]
-        if error is not None and error.code() in _CREDENTIALS:
-            message = f"Kafka at {servers} refused the credentials"
-            return BrokerRefusedError(message, hint="check KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD")
-        if error is not None and error.code() == KafkaError._SSL:
-            message = f"no trusted TLS connection to Kafka at {servers}: {error.str()}"
-            return BrokerRefusedError(message, hint="check KAFKA_SSL and KAFKA_CA_FILE")
-        cause = f": {error.str()}" if error is not None else ""
-        message = f"Kafka at {servers} is not available{cause}"
-        return BrokerUnavailableError(message, hint="check that the brokers are up, and that KAFKA_SSL fits their port")
+        return unreachable(self._config["bootstrap.servers"], self._client_error)
 
     def close(self) -> None:
         """Close the client. No message is lost, because none is in flight between two calls of :meth:`send`."""
@@ -246,7 +235,7 @@ class Producer:
                 return found.error, patience
 
     def _refused(self) -> bool:
-        return self._client_error is not None and self._client_error.code() in _REFUSED
+        return is_refusal(self._client_error)
 
 
 def _failure(error: KafkaError) -> Failure:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, ConfigError, PayctlError
+from ticketbottle_payctl.broker.unreachable import is_refusal, unreachable
+from ticketbottle_payctl.errors import ConfigError, PayctlError
 
 _CONSUMER = {
     "enable.auto.commit": False,
@@ -22,7 +23,6 @@ _CONSUMER = {
     "fetch.wait.max.ms": 20,  # the mock cluster waits this long for more records, even if it has some
 }
 _STEP = 0.2
-_REFUSED = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
 _NOT_ALLOWED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
 _NO_ANSWER = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}
 
@@ -96,6 +96,11 @@ class RangeReader:
         return bool(self._ends)
 
     @property
+    def unread_places(self) -> frozenset[Place]:
+        """The places whose ranges have not been read to their ends."""
+        return frozenset(self._ends)
+
+    @property
     def positions(self) -> Mapping[Place, int]:
         """The offset that is read next, for each place given to :meth:`start`."""
         return self._next
@@ -115,11 +120,17 @@ class RangeReader:
             return {place: client.get_watermark_offsets(TopicPartition(*place), self._timeout) for place in places}
 
     def offsets_at(self, places: Iterable[Place], instant: datetime) -> dict[Place, int | None]:
-        """Return the offset of the first record at or after ``instant`` in each place. None: no record is that late."""
+        """Return the offset of the first record at or after ``instant`` in each place.
+
+        None means that no record is that late, or that the brokers cannot look up offsets by time.
+        """
         stamp = int(instant.timestamp() * 1000)
         asked = [TopicPartition(*place, stamp) for place in places]
         with self._named_errors():
             found = self._connected().offsets_for_times(asked, self._timeout) if asked else []
+            for each in found:
+                if each.error is not None:  # its offset means nothing
+                    raise KafkaException(each.error)
         return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in found}
 
     def committed(self, places: Iterable[Place]) -> dict[Place, int | None]:
@@ -183,17 +194,15 @@ class RangeReader:
         if self._client is not None:
             self._client.poll(0)  # lets the client report a failed connection or login
         servers, group = self._config["bootstrap.servers"], self._config["group.id"]
-        if self._error is not None and self._error.code() in _REFUSED:
-            message = f"Kafka at {servers} refused the connection: {self._error.str()}"
-            return BrokerRefusedError(message, hint="check KAFKA_SSL, KAFKA_CA_FILE and the credentials")
+        if is_refusal(self._error):
+            return unreachable(servers, self._error)
         if error is not None and error.args[0].code() in _NOT_ALLOWED:
             message = f"Kafka at {servers} does not allow reading: {error.args[0].str()}"
             return ConfigError(message, hint=f"allow the user to read the topics as group {group}")
         cause = error.args[0] if error is not None else None
         if cause is None or cause.code() in _NO_ANSWER:
             cause = self._error or cause
-        message = f"Kafka at {servers} cannot be read: {cause.str() if cause is not None else 'no answer in time'}"
-        return BrokerUnavailableError(message, hint="check KAFKA_BROKERS and that the brokers are up, then try again")
+        return unreachable(servers, cause, "cannot be read")
 
     def _connected(self) -> Consumer:
         if self._client is None:
@@ -201,7 +210,7 @@ class RangeReader:
         return self._client
 
     def _on_error(self, error: KafkaError) -> None:
-        if self._error is None or self._error.code() not in _REFUSED:
+        if not is_refusal(self._error):
             self._error = error
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Find the records of one event in its topic. One partition is read, for one stretch of time."""
+"""Find the records of one event in its topic, for one stretch of time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ticketbottle_payctl.broker.partition import partition_of
+from ticketbottle_payctl.broker.partition import possible_partitions
 from ticketbottle_payctl.broker.range_reader import RangeReader, Received
+from ticketbottle_payctl.broker.spans import spans_since
 
 _TIMEOUT = 3.0
 _BATCH = 500
-_LAST = 1000
-"""The number of records that are read if the brokers know none as late as the stretch begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,10 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The records that were found, oldest first. ``complete`` is False if the time ended before the stretch did."""
+    """The records that were found, oldest first, and the key's partition.
+
+    ``complete`` is False if the time ended before the stretch did, or a partition cannot be read.
+    """
 
     partition: int
     records: tuple[Received, ...]
@@ -39,23 +41,36 @@ class Search:
 def find_records(connection: Mapping[str, str | int | bool], query: SearchQuery, timeout: timedelta) -> Search:
     """Find every record of the event within its stretch of time, as far as ``timeout`` allows.
 
+    If the key's partition has none, the partitions are searched that the key had before partitions were added.
+
     Raises:
         BrokerUnavailableError: the brokers did not answer, or the topic does not exist.
         ConfigError: the brokers refused the connection, or the user may not read the topic.
     """
     deadline = time.monotonic() + timeout.total_seconds()
     with RangeReader(connection, "payctl-show", _TIMEOUT) as reader:
-        places = reader.places(query.topic, required=True)
-        place = (query.topic, partition_of(query.key.encode(), len(places)))
-        begin = reader.offsets_at([place], query.since)[place]
-        oldest, end = reader.bounds([place])[place]
-        # No record is that late. The brokers' clock can differ, so look at the last records.
-        reader.start({place: (max(oldest, end - _LAST) if begin is None else begin, end)})
-        records: list[Received] = []
-        for batch in reader.batches(_BATCH, deadline):
-            for record in batch:
-                if record.at > query.until:
-                    return Search(place[1], tuple(records), complete=True)
-                if record.text("eventId") == query.event_id:
-                    records.append(record)
-        return Search(place[1], tuple(records), complete=not reader.unread)
+        partitions = possible_partitions(query.key.encode(), len(reader.places(query.topic, required=True)))
+        spans = spans_since(reader, [(query.topic, number) for number in partitions], query.since)
+        complete = True
+        for place, span in spans.items():
+            if span is None:
+                complete = False
+                continue
+            reader.start({place: (span.begin, span.end)})
+            records, whole = _read(reader, query, deadline)
+            complete = complete and whole
+            if records:
+                return Search(partitions[0], tuple(records), complete)
+        return Search(partitions[0], (), complete)
+
+
+def _read(reader: RangeReader, query: SearchQuery, deadline: float) -> tuple[list[Received], bool]:
+    """Return the event's records in the range that was started, and whether the stretch was read to its end."""
+    records: list[Received] = []
+    for batch in reader.batches(_BATCH, deadline):
+        for record in batch:
+            if record.at > query.until:
+                return records, True
+            if record.text("eventId") == query.event_id:
+                records.append(record)
+    return records, not reader.unread

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ticketbottle_payctl.broker.faults import UNKNOWN_EVENT_TYPE
 from ticketbottle_payctl.broker.producer import Failure, Producer
 from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
 from ticketbottle_payctl.domain.retry import Fault
@@ -20,7 +21,7 @@ PROBE_EVERY = 30.0
 LOOK_FOR_LEADERS_EVERY = 2.0
 """The same while a partition has no leader: its payments wait for nothing else."""
 
-UNKNOWN_TYPE = Failure(Fault.PERMANENT, "UNKNOWN_EVENT_TYPE", "no topic is known for this event type")
+UNKNOWN_TYPE = Failure(Fault.PERMANENT, UNKNOWN_EVENT_TYPE, "no topic is known for this event type")
 NO_LEADER = Failure(Fault.TRANSPORT, "LEADER_NOT_AVAILABLE", "its partition has no leader")
 _NO_TIME_LEFT = Failure(Fault.TRANSPORT, "_TIMED_OUT", "the batch's time was over")
 

@@ -9,8 +9,8 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from ticketbottle_payctl.broker.config import connection_config
+from ticketbottle_payctl.broker.unreachable import unreachable
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.errors import BrokerUnavailableError
 from ticketbottle_payctl.settings import KafkaSettings
 
 _STEP = 1.0
@@ -63,8 +63,7 @@ def _metadata(client: AdminClient, name: str, settings: KafkaSettings, deadline:
         except KafkaException as error:
             if time.monotonic() < deadline:
                 continue
-            message = f"Kafka at {settings.brokers} is not available: {error.args[0].str()}"
-            raise BrokerUnavailableError(message, hint="check that the brokers are up and reachable") from error
+            raise unreachable(settings.brokers, error.args[0]) from error
 
 
 def _topic(name: str, metadata: object) -> Topic:

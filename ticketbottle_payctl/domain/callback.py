@@ -62,6 +62,17 @@ class RejectReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class OrderHint:
+    """What a number tells about the order code: its date as YYYYMMDD, and its last five characters.
+
+    Both are None if the number is of another form.
+    """
+
+    day: str | None = None
+    tail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Callback:
     """A genuine callback that is meant for this merchant and is well formed.
 
@@ -81,6 +92,8 @@ class Callback:
     ignored_because: IgnoredBecause | None = None
     payment_number: str | None = None
     """The number of this one transfer of money. Two numbers for one payment are two transfers."""
+    order_hint: OrderHint | None = None
+    """Where to look first. It proves nothing and may fit other orders. None if the gateway sends the order code."""
 
 
 class UnclearReason(StrEnum):

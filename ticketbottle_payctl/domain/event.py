@@ -18,6 +18,9 @@ TOPICS = {
 }
 """The topic of each event type, as the order service reads them."""
 
+LARGEST_MESSAGE = 1_000_000
+"""The largest message in bytes that payctl sends, with its key and headers. A larger event is dead at once."""
+
 SOURCE = "payment-service"
 """The header ``source`` of every message, whichever publisher sends it."""
 

@@ -1,4 +1,4 @@
-"""The event that a change of state writes, with the field names that the order service reads.
+"""The event that is written when a payment changes its state, with the field names that the order service reads.
 
 It is apart from :mod:`ticketbottle_payctl.domain.event`, because a publisher needs no payment.
 """
@@ -33,7 +33,7 @@ class NewEvent:
 
 
 def event_for(payment: Payment, after: Status, at: datetime, event_id: str) -> NewEvent:
-    """Return the one event that a change of state writes, with snake_case names."""
+    """Return the event of a payment's change of state. Its fields have snake_case names."""
     return NewEvent(
         id=event_id,
         aggregate_id=payment.id,

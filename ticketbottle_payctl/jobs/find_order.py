@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.payments import overdue
+from ticketbottle_payctl.store.payments import history, overdue
 from ticketbottle_payctl.store.payments.overdue import Unsettled
 
 _LIMITS = Limits(statement=timedelta(seconds=5))
@@ -18,12 +18,14 @@ def find_order(engine: Engine, order_code: str) -> Unsettled:
     """Return the payment of an order code, whatever its status.
 
     Raises:
-        NotFoundError: no payment has this order code.
+        NotFoundError: no payment has this order code. The hint names those that end in it.
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = overdue.named(connection, [order_code])
+        near = [] if found else history.orders_ending_in(connection, order_code)
     if not found:
         message = "no payment has this order code"
-        raise NotFoundError(message, hint="payctl list payments")
+        hint = f"order codes that end in it: {', '.join(each.order_code for each in near)}" if near else None
+        raise NotFoundError(message, hint=hint or "payctl list payments")
     return found[0]

@@ -1,4 +1,4 @@
-"""Find the request that a receipt kept, so that it can be processed again."""
+"""Find the request that is stored in a receipt, so that it can be processed again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def find_receipt(engine: Engine, receipt_id: str) -> StoredRequest:
 
 
 def require_receipts(engine: Engine) -> None:
-    """Return if callbacks can be kept: payctl's schema is there and the role may read it.
+    """Return if callbacks can be stored: payctl's schema is there and the role may read it.
 
     Raises:
         ConfigError: payctl's schema or a permission is missing.

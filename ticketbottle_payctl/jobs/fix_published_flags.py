@@ -46,7 +46,7 @@ def preview_published_flags(engine: Engine) -> FlagsReport:
     return FlagsReport(found.events, 0, found.oldest, found.newest, found.sent_until)
 
 
-def fix_published_flags(  # noqa: PLR0913 - the honest list of what it needs
+def fix_published_flags(  # noqa: PLR0913 - the job needs each of them
     engine: Engine,
     planned: FlagsReport,
     run: NewRun,

@@ -8,12 +8,12 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox.listing import Listed, Position
+from ticketbottle_payctl.store.outbox.listing import Listed, PagePosition
 
 _LIMITS = Limits(statement=timedelta(seconds=30))
 _PAGE = 2000
 
-Fetch = Callable[[Connection, int, Position | None], list[Listed]]
+Fetch = Callable[[Connection, int, PagePosition | None], list[Listed]]
 """A function that fetches one page: the given number of rows at most, which follow the given position."""
 
 
@@ -29,7 +29,7 @@ class Listing:
 
     def __init__(self, rows: Callable[[Listing], Iterator[dict[str, object]]]) -> None:
         self._rows = rows
-        self.next: Position | None = None
+        self.next: PagePosition | None = None
         self.more = False
         self.count = 0
 
@@ -40,7 +40,7 @@ class Listing:
 
 
 def list_rows(
-    engine: Engine, fetch: Fetch, *, limit: int | None, after: Position | None = None, page_size: int = _PAGE
+    engine: Engine, fetch: Fetch, *, limit: int | None, after: PagePosition | None = None, page_size: int = _PAGE
 ) -> Listing:
     """Return at most ``limit`` rows, newest first, or all of them if it is None. Nothing is read before the iteration.
 

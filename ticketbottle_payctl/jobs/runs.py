@@ -27,7 +27,7 @@ class RunPage:
 
 @dataclass(frozen=True, slots=True)
 class RunDetails:
-    """One run with the first of its rows. ``remaining`` counts the planned rows that it did not reach."""
+    """One run and its first rows. ``remaining`` counts the planned rows that it did not reach."""
 
     run: Run
     items: tuple[RunItem, ...]

@@ -1,4 +1,4 @@
-"""Ask the database server who it is, before something is changed there."""
+"""Read the identity of the database server, before a command changes something there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _QUICK = Limits(statement=timedelta(seconds=5))
 
 
 def server_identity(engine: Engine) -> Identity:
-    """Return the server's own number and the database's name.
+    """Return the server's system identifier and the database's name.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

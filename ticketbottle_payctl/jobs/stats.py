@@ -11,8 +11,10 @@ from typing import assert_never
 
 from sqlalchemy import Engine
 
+from ticketbottle_payctl.domain.causes import Cause, causes
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
+from ticketbottle_payctl.store.inspect.causes import evidence
 from ticketbottle_payctl.store.outbox import stats as store
 from ticketbottle_payctl.store.outbox.stats import PARTS, By, Group, Recent, Total, Unpublished
 
@@ -67,6 +69,10 @@ class StatsReport:
     and ``total`` are estimates unless ``exact``. ``window_s`` is how far back rates and lags reach. It is less than
     was asked for if the newest 10,000 published events do not go back that far. ``created`` and ``sent`` are events in
     each thirtieth of the window, the oldest first.
+
+    ``blocked`` are pending events behind a dead event of their payment. ``causes`` say why events wait, the most
+    pressing first. ``by_debezium`` says that Debezium publishes the outbox. All three are only known if they were asked
+    for.
     """
 
     at: datetime
@@ -90,10 +96,17 @@ class StatsReport:
     sent: tuple[int, ...]
     by: By | None = None
     items: tuple[Tally, ...] = ()
+    blocked: int = 0
+    causes: tuple[Cause, ...] = ()
+    by_debezium: bool = False
 
 
-def collect_stats(engine: Engine, *, max_retries: int, since: timedelta = WINDOW, by: By | None = None) -> StatsReport:
+def collect_stats(
+    engine: Engine, *, max_retries: int, since: timedelta = WINDOW, by: By | None = None, explain: bool = False
+) -> StatsReport:
     """Read the state of the outbox. Only unpublished rows and the newest published rows are read.
+
+    With ``explain`` the report also says why events wait. That reads locks and sessions, too.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
@@ -105,7 +118,11 @@ def collect_stats(engine: Engine, *, max_retries: int, since: timedelta = WINDOW
         total = store.total(connection)
         groups = store.groups(connection, max_retries, (by,)) if by and by is not By.STATUS else []
         sent = store.sent_by(connection, by, recent.sent_since) if by in {By.TYPE, By.PROVIDER} and by else {}
+        seen = evidence(connection, max_retries, found, recent) if explain else None
     report = _report(recent, found, total)
+    if seen is not None:
+        by_debezium = seen.slot_active is not None
+        report = replace(report, blocked=seen.blocked, causes=causes(seen), by_debezium=by_debezium)
     match by:
         case None:
             return report

@@ -14,6 +14,7 @@ from ticketbottle_payctl.domain.callback import (
     Answer,
     Callback,
     IgnoredBecause,
+    OrderHint,
     Outcome,
     Rejected,
     RejectReason,
@@ -35,6 +36,7 @@ PING_DESCRIPTIONS = frozenset({"VQRIO123", "Ma giao dich thu nghiem"})
 _DECIDING = ("amount", "code", "currency", "description", "orderCode", "paymentLinkId", "reference")
 """The fields that say which payment is meant, what was paid, and whether this is the registration ping."""
 
+_BASE_36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SIGNED_AS_EMPTY = ("null", "undefined")
 _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.DONE: (200, None),
@@ -161,6 +163,7 @@ def _read(proven: _Proven) -> Callback:
         gateway_transaction_id=link,
         amount=payload.amount_of(_number(data.get("amount"))),
         payment_number=payload.printable(data.get("reference")) or None,
+        order_hint=order_hint(int(order_ref)),
     )
     if order_ref == PING_ORDER and data.get("description") in PING_DESCRIPTIONS:
         return callback(outcome=Outcome.IGNORED, ignored_because=IgnoredBecause.PING)
@@ -174,6 +177,22 @@ def _order_code(data: dict[str, object]) -> str:
         detail = "orderCode is missing or not a number that can be signed"
         raise MalformedError(detail)
     return str(number)
+
+
+def order_hint(number: int) -> OrderHint:
+    """Return what the payment service put into PayOS's number: the order's date and the end of its order code.
+
+    The service makes the number as YYYYMMDD times 10^8, plus the last five characters read in base 36. A number of
+    another form tells nothing.
+    """
+    day, rest = divmod(number, 10**8)
+    if not (10**7 <= day < 10**8 and rest < 36**5):
+        return OrderHint()
+    tail = ""
+    for _ in range(5):
+        rest, digit = divmod(rest, 36)
+        tail = _BASE_36[digit] + tail
+    return OrderHint(str(day), tail)
 
 
 def _number(value: object) -> int | None:

@@ -23,7 +23,7 @@ class TriedKey:
     variable: str
     """The variable that holds the key, or another place that it came from."""
     generation: Literal["current", "previous"]
-    """The previous key counts during a rotation."""
+    """Whether it is the current key, or the previous one, which is also accepted during a rotation."""
     length: Count
     """In characters."""
     fingerprint: str

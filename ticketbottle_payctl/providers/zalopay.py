@@ -50,8 +50,8 @@ _rejected = partial(Rejected, NAME)
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Prove a callback, then read it. Never raises.
 
-    The mac is over the exact characters of ``data``, so ``data`` is parsed after the mac held. ``type`` is not signed,
-    so it decides nothing: an order's data has an amount and ``zp_trans_id``, an agreement's has not.
+    The mac is over the exact characters of ``data``, so ``data`` is parsed only after the mac is verified. ``type`` is
+    not signed, so it decides nothing: an order's data has an amount and ``zp_trans_id``, an agreement's has not.
     """
     keys, app_ids = mac.keys(credentials, "key2"), mac.texts(credentials, "app_id")
     if not keys or not app_ids:

@@ -5,6 +5,7 @@ The same payment and scenario give the same bytes, so a second call is an exact 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from hashlib import sha256
@@ -142,7 +143,7 @@ def _zalopay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Requ
 def _payos(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Request:
     failed, ping = scenario is Scenario.FAILED, scenario is Scenario.PING
     data: dict[str, object] = {
-        "orderCode": 123 if ping else _number(payment, 14),
+        "orderCode": 123 if ping else _payos_number(payment),
         "amount": 3000 if ping else _amount(payment, scenario),
         "description": "VQRIO123" if ping else "Thanh toán vé",
         "accountNumber": "00000000",
@@ -205,6 +206,12 @@ def _momo(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Request
 
 def _amount(payment: SandboxPayment, scenario: Scenario) -> int:
     return payment.amount + (_WRONG_BY if scenario is Scenario.WRONG_AMOUNT else 0)
+
+
+def _payos_number(payment: SandboxPayment) -> int:
+    """Return the number that the payment service gives to PayOS: the order's date, and its code's end in base 36."""
+    code = re.fullmatch(r"TB-.*-(\d{8})-\w*([0-9A-Z]{5})", payment.order_code, re.ASCII)
+    return int(code[1]) * 10**8 + int(code[2], 36) if code else _number(payment, 14)
 
 
 def _number(payment: SandboxPayment, digits: int) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _PRODUCER: Final = 0
 
 
-class Request(IntEnum):
+class KafkaRequest(IntEnum):
     """The number of a request in Kafka's protocol, https://kafka.apache.org/protocol.html#protocol_api_keys."""
 
     PRODUCE = 0
@@ -107,7 +107,7 @@ class MockKafka:
         for broker in self._each():
             self._command("broker_set_rtt", broker, milliseconds)
 
-    def fail_next(self, *errors: int, request: Request = Request.PRODUCE) -> None:
+    def fail_next(self, *errors: int, request: KafkaRequest = KafkaRequest.PRODUCE) -> None:
         """Answer the next requests of a kind with these errors, one each, such as ``KafkaError.MSG_SIZE_TOO_LARGE``.
 
         ``KafkaError.NO_ERROR`` lets one request succeed, and ``KafkaError._TRANSPORT`` closes the connection.
@@ -117,7 +117,7 @@ class MockKafka:
 
     def forget_failures(self) -> None:
         """Remove the errors that no request has received yet, and the delay of the answers."""
-        for request in Request:
+        for request in KafkaRequest:
             self._library.rd_kafka_mock_clear_request_errors(self._running, request)
         self.set_rtt(0)
 

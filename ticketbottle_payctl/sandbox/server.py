@@ -48,7 +48,7 @@ class Account:
     gid: int
 
 
-class Identity(TypedDict):
+class AccountArguments(TypedDict):
     """The arguments of subprocess that choose an account."""
 
     user: int | None
@@ -120,7 +120,7 @@ class Server:
 
         wait_until(ready_or_dead, what=what, timeout=timeout)
         if not self.running:
-            message = f"it ended before this happened: {what}\n{self._last_lines()}"
+            message = f"the server ended before this happened: {what}\n{self._last_lines()}"
             raise UnavailableError(message)
 
     def send(self, number: signal.Signals) -> None:
@@ -156,7 +156,7 @@ class Server:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
 
 
-def as_account(account: Account | None) -> Identity:
+def as_account(account: Account | None) -> AccountArguments:
     """Return the arguments for subprocess to run a command as ``account``, or as the current account for None."""
     if account is None:
         return {"user": None, "group": None, "extra_groups": None}
@@ -183,7 +183,7 @@ def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, paus
         if answer is not None and answer is not False:
             return answer
         time.sleep(pause)
-    message = f"waited {timeout:g} s in vain for this: {what}"
+    message = f"within {timeout:g} s this did not happen: {what}"
     raise UnavailableError(message)
 
 

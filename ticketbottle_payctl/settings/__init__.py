@@ -6,6 +6,7 @@ The variable names are those the deployed payment service already uses; payctl's
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -59,8 +60,10 @@ class Settings:
 
     @property
     def is_production(self) -> bool:
-        """Whether ``ENVIRONMENT`` is a name for production, such as ``prod`` or ``live-eu``."""
-        words = set(re.findall("[a-z]+", self.environment.casefold()))
+        """Whether ``ENVIRONMENT`` names a place where money is real, however it is spelled."""
+        # PRODUCTION, prod-eu, Prod2, eu_live and wide letters; the change of case in ProdEu also ends a word.
+        spelled = re.sub("(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", self.environment))
+        words = set(re.findall("[a-z]+", spelled.casefold()))
         return bool(words & _PRODUCTION) and not words & _NOT_YET
 
     @classmethod

@@ -138,7 +138,7 @@ def expected(example):
 def test_the_examples_of_a_command_run_as_they_are_printed(command, world, mock_kafka, gateways):
     """Each example of the help, pasted into bash, ends with the expected exit code."""
     settings = {"KAFKA_BROKERS": mock_kafka.bootstrap}
-    if command == "reconcile payments":
+    if command in {"reconcile payments", "gateways register-webhook"}:
         settings |= gateways.environment
     for example in EXAMPLES[command]:
         code, output = ran(example, world, **settings)
@@ -251,7 +251,7 @@ def test_help_of_a_command_is_what_its_help_option_prints(words, invoke):
     [
         (["outbox"], "publish-outbox or list outbox or reconcile outbox"),
         (["upgrade"], "db upgrade"),
-        (["webhok"], "process-webhook"),
+        (["webhok"], "process-webhook or gateways register-webhook"),
         (["PAYMENTS"], "list payments or reconcile payments"),
         (["stat"], "stats"),
         (["runs", "sho"], "runs show"),

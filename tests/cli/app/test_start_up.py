@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 
+from tests.stand_ins import KEYS, Gateways, serving
 from ticketbottle_payctl.sandbox.callbacks import environment
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
 
 HEAVY = {"sqlalchemy", "psycopg2", "confluent_kafka", "pydantic", "rich", "tenacity", "boto3", "asyncio", "http.client"}
-HEAVY |= {"httpx"}
+HEAVY |= {"httpx", "payos"}
 LOOK = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
 RUN = LOOK + "from ticketbottle_payctl.cli.app.main import main; sys.argv[0] = 'payctl'; main()"
 
@@ -40,13 +43,16 @@ def loaded(*arguments, **environment):
         ["verify-signature", "--example", "zalopay"],
         ["verify-signature", "--example", "vnpay", "--tamper", "amount", "-o", "json"],
         ["config", "show"],
+        ["gateways", "list"],
+        ["gateways", "register-webhook", "--help"],
+        ["gateways", "register-webhook", "payos", "https://shop.example/webhook/payos", "-n"],
         ["version"],
         ["--version"],
     ],
 )
 def test_quick_commands_load_no_heavy_module(arguments):
     """Quick commands load neither SQLAlchemy nor the Kafka client nor rich."""
-    assert loaded(*arguments) == set()
+    assert loaded(*arguments, **KEYS) == set()
 
 
 @pytest.mark.parametrize(
@@ -55,6 +61,18 @@ def test_quick_commands_load_no_heavy_module(arguments):
 def test_httpx_is_loaded_only_to_send_a_request(arguments):
     """Printing a simulated callback or a help text does not load the HTTP client."""
     assert "httpx" not in loaded(*arguments, **environment())
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("provider", "libraries"), [("momo", {"httpx"}), ("payos", {"httpx", "payos", "pydantic"})])
+def test_payos_s_library_is_loaded_only_to_ask_payos(provider, libraries, engine, database_url):
+    """It takes longer to import than a quick command runs, so a question to another gateway does without it."""
+    with engine.begin() as connection:
+        insert_payment(connection, provider=provider.upper(), reference="a-reference", age=timedelta(hours=1))
+    with serving(Gateways(states={"a-reference": "paid"})) as gateways:
+        given = {"DATABASE_URL": database_url, **gateways.environment}
+        assert loaded("reconcile", "payments", "-n", **given) & {"httpx", "payos", "pydantic"} == libraries
+    assert gateways.asked == [(provider, "a-reference")]
 
 
 @pytest.mark.parametrize("command", ["publish-outbox", "stats", "cleanup"])

@@ -153,6 +153,33 @@ def test_a_profile_s_guards_apply_to_the_cleanup(guarded, guard, arguments, allo
     assert guarded(guard, *arguments)["exit_code"] == (0 if allowed else 7)
 
 
+@pytest.mark.parametrize(
+    ("own", "environment", "routine"),
+    [
+        ("30", {"OUTBOX_RETENTION_DAYS": "7"}, False),
+        ("30", {"OUTBOX_RETENTION_DAYS": "30"}, True),
+        ("7", {"OUTBOX_RETENTION_DAYS": "30"}, True),
+        ("7", {}, True),
+        (None, {"OUTBOX_RETENTION_DAYS": "7"}, True),
+    ],
+)
+def test_a_retention_of_the_environment_below_the_profiles_needs_a_yes(
+    answer, database_url, insert, events, tmp_path, own, environment, routine
+):
+    """A variable that was left over must not delete what the profile keeps. A longer one deletes less."""
+    insert(2, state="published", age=timedelta(days=20))
+    insert(3, state="published", age=timedelta(days=60))
+    file = tmp_path / "config.toml"
+    kept = f'OUTBOX_RETENTION_DAYS = "{own}"\n' if own else ""
+    file.write_text(f'[profiles.shop]\nDATABASE_URL = "{database_url}"\n{kept}')
+    settings = ["--config", str(file), "-p", "shop"]
+    before = events()
+    document = answer("cleanup", *settings, **environment)
+    assert (document["exit_code"], events() < before) == ((0, True) if routine else (7, False))
+    assert answer("cleanup", *settings, "-y", **environment)["exit_code"] == 0
+    assert events() < before
+
+
 def test_a_cleanup_writes_an_archive_and_reports_it(clean, insert, tmp_path):
     """The document has the archive's path and the number of archived events."""
     insert(3, state="published", age=OLD)

@@ -38,7 +38,8 @@ def test_a_warning_is_no_failure(database_url, engine, invoke):
         insert_events(connection, 5, state="sent_unmarked")
     result = invoke("doctor", "--only", "old-service", DATABASE_URL=database_url)
     assert result.exit_code == 0
-    assert result.stdout.startswith("!  old-service  5 events with")
+    assert result.stdout.startswith("!  5 events with")
+    assert "\n!  old-service  5 events with" in result.stdout
     assert "fix:  payctl doctor --fix-published-flags" in result.stdout
 
 

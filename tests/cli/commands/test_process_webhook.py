@@ -51,7 +51,7 @@ def rows(engine, table):
         return connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608
 
 
-def test_a_callback_settles_its_payment(settle, pending, engine):
+def test_process_webhook_settles_a_payment(settle, pending, engine):
     """The document has both states, the event, the receipt and the reply, and the rows agree with it."""
     document = settle()
     result = document["result"]
@@ -67,7 +67,7 @@ def test_a_callback_settles_its_payment(settle, pending, engine):
 
 
 @pytest.mark.usefixtures("pending")
-def test_a_dry_run_writes_nothing(settle, engine):
+def test_a_dry_run_of_process_webhook_writes_nothing(settle, engine):
     """-n shows the same change and event, and rolls everything back."""
     document = settle("-n")
     assert document["dry_run"]
@@ -77,7 +77,7 @@ def test_a_dry_run_writes_nothing(settle, engine):
 
 
 @pytest.mark.usefixtures("pending")
-def test_a_stored_callback_is_processed_again(settle, engine):
+def test_receipt_processes_a_stored_callback_again(settle, engine):
     """--receipt processes the stored request again, and a second time changes nothing."""
     receipt = settle()["result"]["receipt_id"]
     again = settle("--receipt", receipt)
@@ -88,7 +88,7 @@ def test_a_stored_callback_is_processed_again(settle, engine):
 @pytest.mark.parametrize(
     "receipt", ["123e4567-e89b-12d3-a456-426614174000", "'; DROP TABLE outbox; --", "%s", "x" * 10_000]
 )
-def test_an_unknown_receipt_does_not_exist(receipt, settle, engine):
+def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
     """The exit code is 8 for any id, and no table changes."""
     document = settle("--receipt", receipt)
     assert (document["exit_code"], document["error"]["code"]) == (8, "NOT_FOUND")
@@ -102,7 +102,7 @@ def test_a_receipt_cannot_be_combined_with_another_callback(other, answer, datab
     assert document["exit_code"] == 2
 
 
-def test_an_unknown_order_is_refused_and_warned_of(settle, engine):
+def test_an_unknown_order_is_refused_with_an_alert(settle, engine):
     """The exit code is 5, nothing changes, and a warning asks a person to check."""
     document = settle()
     assert (document["exit_code"], document["ok"]) == (5, False)
@@ -112,7 +112,7 @@ def test_an_unknown_order_is_refused_and_warned_of(settle, engine):
     assert rows(engine, "outbox") == 0
 
 
-def test_another_amount_is_refused(settle, engine):
+def test_a_callback_with_a_wrong_amount_is_refused(settle, engine):
     """The exit code is 5, and the payment stays pending."""
     with engine.begin() as connection:
         insert_payment(connection, amount=1, reference=DATA["app_trans_id"])
@@ -122,7 +122,7 @@ def test_another_amount_is_refused(settle, engine):
 
 
 @pytest.mark.usefixtures("pending")
-def test_a_forged_callback_touches_nothing(settle, engine):
+def test_a_forged_callback_changes_nothing(settle, engine):
     """A callback that another key signed is refused before any table is read."""
     document = settle(ZALOPAY_KEY2="another-key-of-another-merchant")
     assert (document["exit_code"], document["result"]["reason"]) == (5, "signature")
@@ -170,7 +170,7 @@ def test_a_database_without_payctls_schema_is_a_configuration_error(answer, empt
 
 
 @pytest.mark.usefixtures("pending")
-def test_people_see_the_change_and_the_target(process, database_url, tmp_path):
+def test_process_webhook_shows_the_change_and_the_database(process, database_url, tmp_path):
     """The change is on stdout. stderr has the profile and the database without its password."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
@@ -188,7 +188,7 @@ def test_people_see_the_change_and_the_target(process, database_url, tmp_path):
 
 
 @pytest.mark.usefixtures("pending")
-def test_v_logs_the_event(process, database_url, tmp_path):
+def test_v_logs_one_line_for_a_settled_callback(process, database_url, tmp_path):
     """With -v, one JSON line on stderr has the event's name and the decision."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
@@ -198,6 +198,6 @@ def test_v_logs_the_event(process, database_url, tmp_path):
     assert line["order_code"] == "TB-LTDTNL-20251213-8D39986M"
 
 
-def test_every_alert_has_its_sentence():
+def test_every_alert_has_a_sentence_for_people():
     """Each alert has a sentence for people."""
     assert set(process_webhook.ALERTS) == set(Alert)

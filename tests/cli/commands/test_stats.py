@@ -89,10 +89,10 @@ def test_a_line_of_a_breakdown_stays_an_item(invoke, database_url, insert):
 
 def test_the_headline_is_how_long_the_oldest_waits(shown, insert):
     """The first line of payctl stats has the age of the oldest pending event."""
-    assert shown().stdout.splitlines()[0] == "✔ nothing is pending"
+    assert shown().stdout.splitlines()[0] == "✔  nothing is pending"
     insert(1, age=timedelta(minutes=42, seconds=10))
     insert(3, state="dead")
-    assert re.match(r"oldest pending event: 42 min 1\d s  3 dead\n", shown().stdout)
+    assert re.match(r"!  oldest pending event: 42 min 1\d s  3 dead\n", shown().stdout)
 
 
 def test_what_a_row_says_moves_no_cursor(shown, insert):

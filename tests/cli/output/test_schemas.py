@@ -170,6 +170,10 @@ RUNS = {
         ["doctor"], ["doctor", "--fix-published-flags", "-n"], ["doctor", "--fix-published-flags", "-y"],
         ["doctor", "--fix-published-flags", "-y"],
     ],
+    "gateways list": [["gateways", "list"]],
+    "gateways register-webhook": [
+        ["gateways", "register-webhook", "payos", "https://shop.example/payos", option] for option in ("-n", "-y")
+    ],
     "config show": [["config", "show"]],
     "config path": [["config", "path"]],
     "config validate": [["config", "validate"]],
@@ -190,7 +194,11 @@ ELSEWHERE = {
     "cdc cut-back": "cdc/test_refusals.py",
 }
 """Commands that need Apache Kafka or do not end, and the test file that checks their documents."""
-LISTS = {name for name in RUNS if name.startswith(("list ", "runs list", "runs show", "show", "errors", "config show"))}
+LISTS = {
+    name
+    for name in RUNS
+    if name.startswith(("list ", "runs list", "runs show", "show", "errors", "config show", "gateways list"))
+}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import text
 
-from ticketbottle_payctl.cli.profile.policy import in_force
+from ticketbottle_payctl.cli.profile.guard_in_force import in_force
 from ticketbottle_payctl.cli.profile.profiles import load
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 

@@ -30,6 +30,9 @@ WRITING = {
     "runs cancel": [["runs", "cancel", "RUN", "-y"]],
     "cleanup": [["cleanup"], ["cleanup", "--older-than", "1d", "-y"]],
     "reconcile payments": [["reconcile", "payments", "-y"]],
+    "gateways register-webhook": [
+        ["gateways", "register-webhook", "payos", "https://shop.example/webhook/payos", "-y"]
+    ],
     "simulate": [[*SIMULATED, "--to", "process-webhook"], [*SIMULATED, "--url", f"http://{NOWHERE}"]],
     "listen": [["listen", "--port", "0"]],
     "demo": [["demo"]],
@@ -65,6 +68,7 @@ def world(engine, database_url, tmp_path, answer):
         }  # fmt: skip
         canary = ["replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms"]
         yield {**environment, "RUN": answer(*canary, **environment)["run_id"]}
+        assert gateways.entered == []
 
 
 @each()

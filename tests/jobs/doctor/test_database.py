@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.doctor import CHECKS, Status, Subject, diagnose
-from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
 from ticketbottle_payctl.store.db.engine import Limits, make_engine, transaction
@@ -106,7 +106,7 @@ def test_what_is_broken_is_named_with_what_mends_it(statement, check, status, wo
     assert [finding.status.value for finding in findings] == [status]
     assert words in findings[0].fact
     assert findings[0].meaning
-    assert findings[0].remedy
+    assert findings[0].remedy or findings[0].command
 
 
 def test_the_sql_that_mends_an_index_mends_it(broken, found, database_url):
@@ -119,6 +119,60 @@ def test_the_sql_that_mends_an_index_mends_it(broken, found, database_url):
     assert found("index")[0].status is Status.OK
 
 
+@pytest.fixture
+def payments(engine):
+    """``payments(200_000, "PAYOS")``: one payment of this gateway, and statistics that say so many."""
+
+    def make(rows, provider):
+        with engine.begin() as connection:
+            insert_payment(connection, provider=provider)
+            sql = text("UPDATE pg_class SET reltuples = :rows WHERE oid = 'payments'::regclass")
+            connection.execute(sql, {"rows": rows})
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("rows", "provider", "keys", "status"),
+    [
+        (10_000, "PAYOS", "k", "ok"),
+        (10_001, "PAYOS", "k", "warn"),
+        (100_000, "pay-os", "", "warn"),
+        (100_001, "pay-os", "", "fail"),
+        (100_001, "MOMO", "k", "fail"),
+        (1_000_000, "MOMO", "", "warn"),
+    ],
+)
+def test_payos_needs_an_index_on_the_reference(rows, provider, keys, status, payments, found, database_url):
+    """It is a failure above 100,000 payments if PayOS is in use: its key is set here, or it has a payment."""
+    payments(rows, provider)
+    credentials = {"checksum_key": (Secret(keys),) if keys else ()}
+    (finding,) = found("reference-index", credentials=lambda _: credentials)
+    assert (finding.check, finding.status.value) == ("reference-index", status)
+    assert f"about {rows:,} rows" in finding.fact
+    if status == "ok":
+        return
+    with closing(psycopg2.connect(database_url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(finding.remedy.partition(": ")[2])
+    assert found("reference-index")[0].fact == "payments_providerTransactionId_idx is there and valid"
+
+
+def test_a_broken_index_on_the_reference_is_built_again(payments, broken, found, database_url):
+    """An index that CREATE INDEX CONCURRENTLY left invalid serves nothing, and its name is taken."""
+    broken(
+        'CREATE INDEX "payments_providerTransactionId_idx" ON payments ("providerTransactionId")',
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"payments_providerTransactionId_idx\"'::regclass",
+    )
+    payments(200_000, "PAYOS")
+    (finding,) = found("reference-index")
+    assert (finding.status, "REINDEX INDEX CONCURRENTLY" in finding.remedy) == (Status.FAIL, True)
+    with closing(psycopg2.connect(database_url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(finding.remedy.partition(": ")[2])
+    assert found("reference-index")[0].status is Status.OK
+
+
 def test_rows_left_by_the_old_service_are_counted(engine, found):
     """The finding counts the half-marked rows and names the command that repairs them."""
     with engine.begin() as connection:
@@ -127,7 +181,7 @@ def test_rows_left_by_the_old_service_are_counted(engine, found):
         insert_events(connection, 3, state="published")
     (finding,) = found("old-service")
     assert finding.fact.startswith("7 events")
-    assert finding.remedy == "payctl doctor --fix-published-flags"
+    assert (finding.command.options, finding.command.rows) == (("--fix-published-flags",), 7)
 
 
 def test_events_dated_in_the_future_betray_a_writer_in_local_time(engine, found):

@@ -161,12 +161,29 @@ def test_a_callback_takes_three_round_trips(shop, wire, wired, calls, statements
     assert len(wire.queries) - len(sent) <= (0 if wired.pool.__class__.__name__ == "QueuePool" else 1)
 
 
+@pytest.mark.parametrize("rows", [1000, 1_000_000])
+def test_a_look_up_without_an_index_takes_no_round_trip_more(shop, wire, wired, rows):
+    """PayOS sends no order code: where to look first, and whether an index is missing, is asked in the same message."""
+    shop.query("UPDATE pg_class SET reltuples = %s WHERE oid = 'payments'::regclass RETURNING oid", rows)
+    shop.process(shop.payment("payos"), engine=wired)
+    for _ in range(2):
+        payment = shop.payment("payos")
+        wire.queries.clear()
+        report = shop.process(payment, engine=wired)
+        sent = [query for query in wire.queries if query != "ROLLBACK"]
+        walked = rows > 10_000 or wired.pool.__class__.__name__ != "QueuePool"
+        assert words(sent) == ["WITH" if walked else "SELECT", "WITH", "COMMIT"]
+        assert report.outcome is WebhookOutcome.SETTLED
+        assert report.unindexed_payments == (rows if rows > 100_000 else 0)
+
+
 def test_the_timeouts_are_sent_with_the_first_statement(shop, wire, wired):
     """The timeouts apply to the transaction only and need no round trip of their own."""
     shop.process(shop.payment("vnpay"), engine=wired)
     (first,) = [query for query in wire.queries if "set_config" in query]
     assert "FOR NO KEY UPDATE" in first
     assert first.startswith("BEGIN; SELECT set_config('statement_timeout', '4000', true), set_config('lock_timeout',")
+    assert "set_config('jit', 'off', true)" in first  # a look-up in a large table costs enough to be compiled
     assert not [query for query in wire.queries if query.startswith("SET ")]
 
 

@@ -158,3 +158,16 @@ def test_the_command_says_what_waits_and_what_died(kafka_outbox, kafka, database
     create_topics(kafka.bootstrap, ["payment.failed"], config=STAMPED)
     code, document, _ = payctl(database_url, kafka.environment(), "publish-outbox")
     assert (code, document["counts"]["published"], outbox.verdict()) == (0, 1, GOOD)
+
+
+def test_a_loop_says_that_a_topic_is_missing(kafka_outbox, kafka, monkeypatch):
+    """Within seconds of its start, before it met an event, and again when the topic is there and events flow."""
+    monkeypatch.setattr(sender, "PROBE_EVERY", 2.0)
+    delete(kafka, "payment.completed")
+    told = []
+    with a_loop(kafka_outbox, observer=Observer(on_obstacles=told.append)):
+        assert list(until(lambda: told)[0].stopped) == [COMPLETED]
+        kafka_outbox.insert(2)
+        create_topics(kafka.bootstrap, ["payment.completed"], config=STAMPED)
+        until(lambda: len(told) > 1 and not told[-1], 40)
+    assert {each.state for each in kafka_outbox.rows()} == {"published"}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -59,13 +61,14 @@ def test_publishers_with_different_numbers_of_shards_exclude_each_other(outbox, 
 
 
 def test_a_shard_that_is_taken_does_not_stop_the_others(outbox):
-    """The payments of three shards flow while another publisher has the fourth."""
+    """The payments of three shards flow while another publisher has the fourth, which the report names."""
     outbox.insert(200)
     with outbox.engine.connect() as other:
         enter(other, shard=2, shards=4)
         report = outbox.run(Clockwork(), shards=4)
         other.rollback()
-    assert report.stopped_because == "empty"
+    assert report.stopped_because == "locked"
+    assert [each.shard for each in report.obstacles.locked] == [2]
     assert 100 < report.counts.published < 200
     assert outbox.run(Clockwork(), shards=4).counts.published == 200 - report.counts.published
     assert outbox.verdict() == GOOD
@@ -201,3 +204,50 @@ def test_alternating_publishers_keep_the_order(outbox, mock_kafka):
     for producer in producers:
         producer.close()
     assert outbox.verdict() == GOOD
+
+
+@pytest.mark.parametrize(("waits", "age"), [(20, 3600), (60, 0)])
+def test_an_idle_loop_shows_that_it_lives_every_half_minute(outbox, waits, age):
+    """Its instant in payctl.publishers is renewed at each rescan, and not at each pass. Its name stays."""
+    names = []
+
+    def grow_old():
+        sql = "UPDATE payctl.publishers SET since = since - interval '1 hour' RETURNING owner"
+        names.extend(outbox.execute(sql))
+
+    sql = "SELECT owner, EXTRACT(epoch FROM now() - since)::int FROM payctl.publishers"
+    before_the_end = []
+    at = {10: grow_old, waits - 1: lambda: before_the_end.append(outbox.execute(sql))}
+    outbox.run(Clockwork(waits=waits, at=at), loop=True)
+    ((owner, seen),) = before_the_end[0]
+    assert names == [(owner,)]
+    assert seen == pytest.approx(age, abs=5)
+
+
+def test_a_renewed_name_hides_no_other_publisher(outbox):
+    """A publisher with another number of shards was here. The returning one finds that out after any renewal."""
+    with outbox.engine.begin() as connection:
+        enter(connection, owner="us")
+        shard_lock.show_life(connection, 0, 1, "us")
+    with outbox.engine.begin() as connection:
+        assert shard_lock.enter(connection, 0, 1, 0, "us") is Entry.UNCHANGED
+    with outbox.engine.begin() as connection:
+        enter(connection, shard=1, shards=2, owner="them")
+        shard_lock.show_life(connection, 1, 2, "them")
+    with outbox.engine.begin() as connection:
+        assert shard_lock.enter(connection, 0, 1, 0, "us") is Entry.TAKEN_OVER
+
+
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_a_publisher_that_ends_signs_off(outbox, taken_over):
+    """So it does not seem to idle. It touches no other publisher's name."""
+
+    def take_over():
+        with outbox.engine.begin() as connection:
+            enter(connection, owner="host:9:them")
+
+    outbox.run(Clockwork(waits=5, at={5: take_over} if taken_over else {}), loop=True)
+    ((owner,),) = outbox.execute("SELECT owner FROM payctl.publishers")
+    name, ended = shard_lock.name_of(owner)
+    assert ended is not taken_over
+    assert name == ("host:9" if taken_over else f"{socket.gethostname()}:{os.getpid()}")

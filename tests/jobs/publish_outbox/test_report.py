@@ -56,6 +56,9 @@ def test_a_run_writes_one_line_to_the_log(outbox, caplog):
         "oldest_pending_age_s": None,
         "published_by_type": {COMPLETED: 10},
         "stopped_types": {},
+        "blocked_by": [],
+        "locked_by": [],
+        "dead_in_outbox": 1,
     }
 
 
@@ -88,9 +91,9 @@ def test_a_preview_counts_and_changes_nothing(outbox):
     outbox.insert(4, state="published")
     outbox.insert(4, state="sent_unmarked")
     before = outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id")
-    waiting = preview_outbox(outbox.engine, PublishOptions())
+    waiting = preview_outbox(outbox.engine, PublishOptions()).waiting
     assert [(row.event_type, row.events) for row in waiting] == [(COMPLETED, 2), (FAILED, 3)]
-    assert preview_outbox(outbox.engine, PublishOptions(types=(FAILED,)))[0].events == 3
+    assert preview_outbox(outbox.engine, PublishOptions(types=(FAILED,))).waiting[0].events == 3
     assert outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id") == before
 
 

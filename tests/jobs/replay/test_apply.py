@@ -43,8 +43,20 @@ def test_published_events_lose_both_marks(outbox, engine):
         insert_events(connection, 1, state="published")
         insert_events(connection, 1, state="sent_unmarked")
     plan = outbox.plan(Selector(published=True), allow_published=True)
-    assert outbox.replay(plan).requeued == 2
+    assert outbox.replay(plan, ReplayOptions(allow_published=True)).requeued == 2
     assert outbox.rows('published, "publishedAt"') == [(False, None)] * 2
+
+
+def test_a_published_event_in_a_plan_needs_a_permission_of_its_own(outbox, engine):
+    """The plan alone does not give it: without it such an event is skipped, and the others are requeued."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="published")
+        insert_events(connection, 1, state="dead")
+    plan = outbox.plan(Selector(published=True, failed=True), allow_published=True)
+    assert len(plan.events) == 3
+    report = outbox.replay(plan, ReplayOptions())
+    assert report.outcomes == {("requeued", None): 1, ("skipped", "published"): 2}
+    assert outbox.states() == (1, 0, 2)
 
 
 @pytest.mark.usefixtures("dead")
@@ -68,7 +80,7 @@ def test_a_message_carries_the_run_that_asked_for_it(outbox, publish, mock_kafka
     run_ids = []
     for _ in range(2):
         plan = outbox.plan(Selector(ids=(event_id,)), allow_published=True)
-        run_ids.append(outbox.replay(plan).run_id)
+        run_ids.append(outbox.replay(plan, ReplayOptions(allow_published=True)).run_id)
         publish()
     headers = [message.header for message in read_all(mock_kafka.bootstrap)]
     found = [(header["eventId"].decode(), header["replayRunId"].decode()) for header in headers]

@@ -40,6 +40,33 @@ def test_the_rest_follows_once_the_canary_is_published(outbox, publish):
 
 
 @pytest.mark.usefixtures("dead")
+def test_the_wait_for_the_canary_is_told(outbox, publish):
+    """How many are published and how long it may take, and whether a publisher was seen: it published some."""
+    told = []
+
+    def on_canary(wait):
+        told.append(wait)
+        if len(told) == 3:
+            publish()
+
+    report = outbox.replay(None, ReplayOptions(canary=4, canary_patience=SOON), on_canary=on_canary)
+    assert (report.outcome, report.publisher) == (ReplayOutcome.DONE, True)
+    assert {(wait.published, wait.events) for wait in told} == {(0, 4)}
+    lefts = [wait.left_s for wait in told]
+    assert lefts == sorted(lefts, reverse=True)
+    assert [wait.publisher for wait in told[:3]] == [False] * 3
+    assert SOON.total_seconds() >= lefts[0] > lefts[-1] > 0
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_canary_without_a_publisher_says_that_none_is_running(outbox):
+    """Not known if nothing waited."""
+    options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
+    assert outbox.replay(None, options).publisher is False
+    assert outbox.replay().publisher is None
+
+
+@pytest.mark.usefixtures("dead")
 def test_a_canary_that_dies_stops_the_run(outbox):
     """If a canary event is dead again, the other events are not requeued."""
     with ThreadPoolExecutor(1) as pool:
@@ -243,10 +270,20 @@ def test_a_run_that_is_done_stays_done(outbox, engine):
     assert outbox.run(report.run_id).status == "done"
 
 
-def test_options_survive_being_stored():
+@pytest.mark.parametrize("allowed", [True, False])
+def test_options_survive_being_stored(allowed):
     """A resumed run has the options that it was started with."""
     options = ReplayOptions(
-        allow_superseded=True, rate=7.5, canary=3, canary_patience=timedelta(seconds=9), max_errors=2
+        allow_published=allowed,
+        allow_superseded=True,
+        rate=7.5,
+        canary=3,
+        canary_patience=timedelta(seconds=9),
+        max_errors=2,
     )
     assert ReplayOptions.restored(options.stored()) == options
-    assert ReplayOptions.restored({}) == ReplayOptions()
+
+
+def test_a_run_of_an_earlier_version_keeps_the_permission_of_its_plan():
+    """Its record does not say whether published events were allowed; its plan was made with that decision."""
+    assert ReplayOptions.restored({}) == ReplayOptions(allow_published=True)

@@ -122,6 +122,20 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
             "payctl reconcile outbox --since 2h --repair-out lost.txt", "Also write the ids of lost events to a file."
         ),
     ),
+    "gateways list": (
+        Example("payctl gateways list", "Show which gateways are configured."),
+        Example("payctl gateways list -o json", "The same for another program."),
+    ),
+    "gateways register-webhook": (
+        Example(
+            "payctl gateways register-webhook payos https://shop.vn/webhook/payos -n",
+            "Show what would be entered at PayOS, and enter nothing.",
+        ),
+        Example(
+            "payctl gateways register-webhook payos https://shop.vn/webhook/payos --yes",
+            "Enter the address; PayOS tests it at once.",
+        ),
+    ),
     "simulate": (
         Example(
             "payctl simulate zalopay paid | payctl verify-signature - --provider zalopay",

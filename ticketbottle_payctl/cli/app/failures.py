@@ -9,14 +9,14 @@ from contextlib import contextmanager
 import typer
 
 from ticketbottle_payctl.cli.app import registry
-from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.output import exit_codes, writer
+from ticketbottle_payctl.cli.app.session import TRACEBACK_VERBOSITY, Session
+from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Failure
+from ticketbottle_payctl.cli.output.streams import ReaderGoneError
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.telemetry import redacted_traceback
 
-_TRACEBACK_VERBOSITY = 2
 _AGAIN = "run the command again: it continues where it stopped"
 
 
@@ -31,12 +31,11 @@ def failures(session: Callable[[], Session], help_command: Callable[[], str]) ->
         yield
     except typer.Exit:
         raise
-    except BrokenPipeError:  # the reader of the help closed the pipe
-        writer.silence(sys.stdout)
+    except ReaderGoneError:  # the reader of a list or of the help closed the pipe
         raise typer.Exit(int(ExitCode.DONE)) from None
     except (Exception, KeyboardInterrupt, TerminatedError) as error:  # noqa: BLE001 - the last place before the shell
         current = session()
-        if current.shared.verbose >= _TRACEBACK_VERBOSITY:
+        if current.shared.verbose >= TRACEBACK_VERBOSITY:
             sys.stderr.write(redacted_traceback(error))
         current.fail(describe(error, help_command()))
 

@@ -13,6 +13,10 @@ import typer
 from ticketbottle_payctl.cli.app.failures import TerminatedError
 from ticketbottle_payctl.cli.app.global_options import declare
 from ticketbottle_payctl.cli.app.parser import PayctlRoot, enable_completion
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.streams import ReaderGoneError, leave_streams, protect_streams
+from ticketbottle_payctl.errors import OutputError
 
 app = typer.Typer(
     name="payctl",
@@ -31,13 +35,18 @@ _GC_THRESHOLD = 200_000
 
 
 def main() -> None:
-    """Run payctl. Streams never fail on a character, and SIGTERM unwinds the stack as Ctrl-C does."""
+    """Run payctl. No stream makes it fail by being closed, and SIGTERM unwinds the stack as Ctrl-C does."""
     gc.set_threshold(_GC_THRESHOLD)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    protect_streams()
     signal.signal(signal.SIGTERM, _terminate)
-    app(prog_name="payctl")
+    try:
+        app(prog_name="payctl")
+    except ReaderGoneError:  # a shell that asked for completions and did not wait for them
+        sys.exit(int(ExitCode.DONE))
+    except OutputError as error:  # the same, with a full disk
+        sys.exit(int(exit_codes.of_error(error)))
+    finally:
+        leave_streams()
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

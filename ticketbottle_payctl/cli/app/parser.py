@@ -125,7 +125,7 @@ class PayctlRoot(PayctlGroup):
     """``payctl`` itself. Every exception of a command ends here."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Typer's signature
-        """Run one command line in a context of its own: its ``--tz`` means nothing to the next one in this process."""
+        """Run one command line in its own context, so that its ``--tz`` has no effect on the next one."""
         return copy_context().run(super().main, *args, **kwargs)
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
@@ -260,7 +260,7 @@ def _typer_command(entry: registry.CommandEntry) -> TyperCommand:
 
 
 def _shared_parameters(ctx: Context) -> list[Parameter]:
-    """Copy the root's shared options, which mean the same after the command's name. ``--version`` is not one."""
+    """Copy the root's shared options, which mean the same after the command's name. ``--version`` is not copied."""
     return [copy(parameter) for parameter in ctx.find_root().command.params if parameter.name in NAMES]
 
 
@@ -282,7 +282,7 @@ def _chain(ctx: Context) -> list[Context]:
 
 
 def _given(level: Context, *, everything: bool) -> dict[str, Any]:
-    """Return the root's values, environment included, and below the root only typed ones: those must win."""
+    """Return the options of a level. Of the levels below the root only typed options count, because they override."""
     return {
         name: level.params.get(name)
         for name in NAMES
@@ -291,7 +291,7 @@ def _given(level: Context, *, everything: bool) -> dict[str, Any]:
 
 
 def _session(ctx: Context) -> Session:
-    """Return the session. If the arguments could not be parsed, make one from what they look like."""
+    """Return the session. If the arguments could not be parsed, make one from the words that can be recognised."""
     root = ctx.find_root()
     if isinstance(root.obj, Session):
         return root.obj

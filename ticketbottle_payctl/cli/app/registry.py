@@ -65,7 +65,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _reads("list outbox", "list.command:outbox_command", "Show events of the outbox, newest first."),
     _reads("list payments", "list.command:payments_command", "Show payments, newest first."),
     _reads("list receipts", "list.command:receipts_command", "Show stored callbacks, newest first."),
-    _reads("show", "show:show_command", "Show the history of one payment or event."),
+    _reads("show", "show.command:show_command", "Show how an order stands, and the history of its payment."),
     _reads("errors", "errors:errors_command", "Show the last errors of unpublished events, grouped."),
     _reads("runs list", "runs.command:list_command", "Show the recorded runs, newest first."),
     _reads(
@@ -91,6 +91,14 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _writes("listen", "listen:listen_command", "Receive callbacks on this machine, as the webhook would."),
     _writes("demo", "demo.command:demo_command", "Run everything locally: callbacks in, Kafka messages out."),
     _writes("doctor", "doctor.command:doctor_command", "Check everything that payctl needs, and say how to fix it."),
+    _reads(
+        "gateways list", "gateways.command:list_command", "Show which gateways are configured, and with which keys."
+    ),
+    _writes(
+        "gateways register-webhook",
+        "gateways.command:register_webhook_command",
+        "Enter the address of the webhook at PayOS.",
+    ),
     _reads("config show", "config.command:show_command", "Show every setting with where it came from."),
     _reads("config path", "config.command:path_command", "Show where the configuration file is."),
     _reads("config validate", "config.command:validate_command", "Check every setting, and list what is wrong."),
@@ -118,6 +126,7 @@ GROUPS: dict[tuple[str, ...], str] = {
     ("list",): "List events, payments or stored callbacks.",
     ("runs",): "Show, resume and cancel recorded runs.",
     ("reconcile",): "Compare the database with the gateways and with Kafka.",
+    ("gateways",): "Show the gateways' keys, and enter the webhook's address.",
     ("config",): "Show and check payctl's configuration.",
     ("cdc",): "Let Debezium publish the outbox, or take it back.",
     ("db",): "Manage payctl's own tables in the payment database.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,16 +15,22 @@ import typer
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.cli.app.global_options import Shared
 from ticketbottle_payctl.cli.app.registry import schema_name
-from ticketbottle_payctl.cli.output import instants, writer
+from ticketbottle_payctl.cli.output import exit_codes, instants, writer
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.machine import Invocation
 from ticketbottle_payctl.cli.output.result import Failure, Part, Result, dim, warn
-from ticketbottle_payctl.cli.profile.policy import GuardInForce, in_force
+from ticketbottle_payctl.cli.output.surface import is_terminal
+from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce, in_force
 from ticketbottle_payctl.cli.profile.profiles import Profile, load
-from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.errors import ConfigError, OutputError
 from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.wiring import Services, hide_secrets, utc_now
 
 _LEVELS = ("warning", "info", "debug")
+TRACEBACK_VERBOSITY = 2
+"""How many -v show tracebacks."""
+
+_WORK_STANDS = "free some space; what the command did is done, and its exit code says how it ended"
 
 
 class Session:
@@ -39,6 +46,8 @@ class Session:
         self._services = services
         self._owned = services is None
         self._answered = False
+        self.approved = False
+        """Whether ``safety.confirm`` has let this run change something."""
         hide_secrets(os.environ)
 
     @classmethod
@@ -100,7 +109,7 @@ class Session:
     def services(self) -> Services:
         """The engine, producer, clock and credentials of the profile."""
         if self._services is None:
-            self._services = Services(self.profile.environ)
+            self._services = Services(self.profile.environ, application=f"payctl {self.command or ''}".rstrip())
         return self._services
 
     @property
@@ -111,6 +120,8 @@ class Session:
     def begin(self) -> None:
         """Start the log, show instants in this run's zone, and load the profile if one was named.
 
+        A terminal shows log lines as JSON only if the log was asked for, and tracebacks only with -vv.
+
         Loading it now means that a wrong name is never ignored.
 
         Warns if a variable of the environment overrides the profile.
@@ -118,7 +129,9 @@ class Session:
         Raises:
             ConfigError: the profile or its file is missing or cannot be read.
         """
-        telemetry.setup_logging(self._log_level())
+        asked = self.shared.verbose or os.environ.get("LOG_LEVEL", "").strip()
+        json = bool(asked) or not is_terminal(sys.stderr)
+        telemetry.setup_logging(self._log_level(), json=json, tracebacks=self.shared.verbose >= TRACEBACK_VERBOSITY)
         instants.show_in(self._zone_shown)
         if self.shared.profile or self.shared.config:
             _ = self.services
@@ -146,8 +159,7 @@ class Session:
         """Print the result, and its error if there is one, and exit with its code."""
         if result.error:
             writer.tell_failure(result.error, self.shared.color)
-        self.answer(result)
-        raise typer.Exit(int(result.exit_code))
+        raise typer.Exit(int(self.answer(result)))
 
     def fail(self, failure: Failure) -> NoReturn:
         """Print why the command failed and exit with the failure's code."""
@@ -161,12 +173,23 @@ class Session:
             self.answer(Result(schema_name(self.command or "error"), failure.exit_code, error=safe))
         raise typer.Exit(int(failure.exit_code))
 
-    def answer(self, result: Result) -> None:
-        """Write the only document of this run."""
+    def answer(self, result: Result) -> ExitCode:
+        """Write the only document of this run. Return the exit code, which is the result's.
+
+        If stdout cannot be written, say so on stderr. Only a command that changed nothing then has another exit code:
+        its answer is lost, but work that is done stays done.
+        """
         self._answered = True
         if not self.shared.quiet:
             writer.tell_warnings(result, self.shared.color)
-        writer.emit(result, self.invocation(), self.shared.output, self.shared.color)
+        try:
+            writer.emit(result, self.invocation(), self.shared.output, self.shared.color)
+        except OutputError as error:
+            code = exit_codes.of_error(error)
+            hint = _WORK_STANDS if self.approved else error.hint
+            writer.tell_failure(Failure(error.code, error.message, code, hint, error.retryable), self.shared.color)
+            return result.exit_code if self.approved else result.exit_code or code
+        return result.exit_code
 
     def close(self) -> None:
         """Close the services that this session opened."""

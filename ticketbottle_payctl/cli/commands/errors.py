@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 import typer
 
+from ticketbottle_payctl.broker.remedies import DeliveryRemedy, remedy_of
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.selector import selector_of
 from ticketbottle_payctl.cli.output.instants import instant
+from ticketbottle_payctl.cli.output.remedies import remedy_sentence
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line
-from ticketbottle_payctl.facts import Count
+from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import count, rfc3339
 from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
@@ -53,7 +56,13 @@ class ErrorGroupItem(TypedDict):
     sample_id: str
     """The newest event."""
     replay: str
-    """The command that replays them."""
+    """The command that replays them. It leaves out superseded ones."""
+    superseded: NotRequired[Count]
+    """How many of them are superseded: a replay would take a paid customer's tickets away, so it leaves them out."""
+    remedy: NotRequired[Annotated[str, Keywords(enum=[*DeliveryRemedy])] | None]
+    """What must be done before the replay, or the events die again."""
+    todo: NotRequired[str | None]
+    """The same as a sentence."""
 
 
 def errors_command(  # noqa: PLR0913 - one argument per option
@@ -80,14 +89,15 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     report = group_errors(
         session.services.engine, selector, max_retries=session.settings.max_retries, limit=limit or _DEFAULT_LIMIT
     )
+    adviser = Adviser(session, "errors")
     counts: ErrorCounts = {"groups": len(report.groups), "events": report.events}
     session.finish(
         Result(
             "payctl.errors/1",
             counts=counts,
-            items=[_item(group, _replay(group, selector)) for group in report.groups],
+            items=[_item(group, _replay(group, selector, adviser)) for group in report.groups],
             truncated=report.truncated,
-            human=_human(report, [_replay(group, selector) for group in report.groups]),
+            human=_human(report, selector, adviser),
         )
     )
 
@@ -104,18 +114,31 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
         "sample": redact(group.sample) if group.sample else None,
         "sample_id": group.sample_id,
         "replay": replay,
+        "superseded": group.superseded,
+        "remedy": _remedy(group),
+        "todo": _todo(group),
     }
 
 
-def _replay(group: ErrorGroup, selector: Selector) -> str:
+def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
     """Return the command that selects exactly the counted events: the same selectors, the window as understood."""
-    words = ["payctl", "replay", "--error-group", group.group, *(["--failed"] if selector.failed else [])]
+    words = ["--error-group", group.group, *(["--failed"] if selector.failed else [])]
     for each in selector.types:
         words += ["--type", each]
     bounds = ((option, _written(at)) for option, at in (("--since", selector.since), ("--until", selector.until)) if at)
     for option, value in (("--provider", selector.provider), ("--error", selector.error), *bounds):
         words += [option, value] if value else []
-    return shlex.join(words)
+    reason = replace(adviser, reason=f"error group {group.group}")
+    return reason.changing(["replay"], options=words, rows=group.count - group.superseded)
+
+
+def _remedy(group: ErrorGroup) -> DeliveryRemedy | None:
+    return remedy_of(group.sample, group.sample_type, group.sample_bytes)
+
+
+def _todo(group: ErrorGroup) -> str | None:
+    remedy = _remedy(group)
+    return remedy_sentence(remedy, group.sample_type, group.sample_bytes) if remedy else None
 
 
 def _written(at: datetime) -> str:
@@ -123,12 +146,15 @@ def _written(at: datetime) -> str:
     return rfc3339(at + timedelta(microseconds=999))
 
 
-def _human(report: ErrorsReport, replays: Sequence[str]) -> list[Block]:
+def _human(report: ErrorsReport, selector: Selector, adviser: Adviser) -> list[Block]:
     if not report.groups:
         return [line(good("✔"), "no unpublished event has failed")]
     kinds = count(len(report.groups), "kind of error", "kinds of error")
     blocks: list[Block] = [line(bold(count(report.events, "event")), kinds)]
-    for group, replay in zip(report.groups, replays, strict=True):
+    for group in report.groups:
+        all_superseded = group.superseded == group.count
+        release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
+        left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves them out, the customers have paid since"
         blocks += [
             line(),
             line(
@@ -137,11 +163,14 @@ def _human(report: ErrorsReport, replays: Sequence[str]) -> list[Block]:
             Fields(
                 (
                     ("dead", f"{group.dead:,} of {group.count:,}"),
+                    ("superseded", left_out if group.superseded else None),
                     ("created", f"{instant(group.first)} → {instant(group.last)}"),
                     ("types", ", ".join(group.event_types)),
                     ("sample", redact(group.sample) if group.sample else None),
-                    ("event", shlex.join(["payctl", "show", group.sample_id])),
-                    ("replay", replay),
+                    ("event", adviser.reading(["show"], [group.sample_id])),
+                    ("first", None if all_superseded else _todo(group)),
+                    ("replay", None if all_superseded else _replay(group, selector, adviser)),
+                    ("release", release if all_superseded else None),
                 )
             ),
         ]

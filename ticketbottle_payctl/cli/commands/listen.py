@@ -18,13 +18,14 @@ from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.instants import shown
 from ticketbottle_payctl.cli.output.machine import csv_header, csv_row, item_line, summary_line
 from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.streams import ReaderGoneError
 from ticketbottle_payctl.cli.output.surface import surface_of
 from ticketbottle_payctl.cli.output.text import as_text
 from ticketbottle_payctl.cli.safety.confirm import permit
 from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_production
 from ticketbottle_payctl.domain.callback import Answer, Reply, Request
 from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, WebhookOutcome
-from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.errors import OutputError, PayctlError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.jobs.find_receipt import require_receipts
 from ticketbottle_payctl.jobs.process_webhook import WebhookReport, process_webhook
@@ -121,7 +122,7 @@ class _Log:
 
     def __post_init__(self) -> None:
         if self.session.shared.output is OutputFormat.CSV:
-            writer.write_part(csv_header(COLUMNS), json=False)
+            self._put(csv_header(COLUMNS), json=False)
 
     def processed(self, request: Request, report: WebhookReport) -> None:
         self._write({**self._request(request.method, request.path, report.reply.status), **report.facts})
@@ -138,7 +139,7 @@ class _Log:
         counts: ListenCounts = {"requests": self.total}
         result = Result(SCHEMA, code, counts=counts)
         if self.session.shared.output is OutputFormat.NDJSON:
-            writer.write_part(summary_line(result, self.session.invocation()), json=True)
+            self._put(summary_line(result, self.session.invocation()), json=True)
         elif self.session.shared.output is OutputFormat.JSON:
             whole = Result(SCHEMA, code, counts=result.counts, items=self.items, truncated=self.total > _KEPT)
             self.session.answer(whole)
@@ -160,24 +161,27 @@ class _Log:
     def _write(self, item: Answered) -> None:
         with self.lock:
             self.total += 1
-            try:
-                self._put(item)
-            except BrokenPipeError:  # the reader closed the pipe; callbacks still get replies
-                writer.silence(sys.stdout)
+            match self.session.shared.output:
+                case OutputFormat.NDJSON:
+                    self._put(item_line(item), json=True)
+                case OutputFormat.CSV:
+                    self._put(csv_row(COLUMNS, item), json=False)
+                case OutputFormat.JSON:
+                    self.items = [*self.items[-_KEPT + 1 :], item]
+                case OutputFormat.TABLE:
+                    surface = surface_of(sys.stdout, self.session.shared.color)
+                    self._put(as_text(Result("", human=[_line(item)]), surface), json=False)
+                case OutputFormat.NONE:
+                    return
 
-    def _put(self, item: Answered) -> None:
-        match self.session.shared.output:
-            case OutputFormat.NDJSON:
-                writer.write_part(item_line(item), json=True)
-            case OutputFormat.CSV:
-                writer.write_part(csv_row(COLUMNS, item), json=False)
-            case OutputFormat.JSON:
-                self.items = [*self.items[-_KEPT + 1 :], item]
-            case OutputFormat.TABLE:
-                surface = surface_of(sys.stdout, self.session.shared.color)
-                writer.write_part(as_text(Result("", human=[_line(item)]), surface), json=False)
-            case OutputFormat.NONE:
-                return
+    def _put(self, text: str, *, json: bool) -> None:
+        """Write to stdout. Callbacks still get replies if nobody reads it or if it cannot be written."""
+        try:
+            writer.write_part(text, json=json)
+        except ReaderGoneError:
+            return
+        except OutputError as error:
+            self.session.note(warn("warning:"), error.message, dim("· callbacks still get replies"))
 
 
 def _line(item: Answered) -> Line:

@@ -21,7 +21,7 @@ class VersionFacts(TypedDict):
     """The versions of payctl and of what it runs on."""
 
     payctl: str
-    """Its version."""
+    """payctl's version."""
     python: str
     """The interpreter's version."""
     platform: str

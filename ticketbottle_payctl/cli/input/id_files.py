@@ -1,11 +1,12 @@
-"""Read ids from a file or from stdin: one per line, or the ndjson of another command."""
+"""Read ids from a file or from stdin: one per line, the ndjson of another command, or messages about dead events."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 
 from ticketbottle_payctl.cli.input.bounded_read import read_bounded
+from ticketbottle_payctl.cli.input.queue_messages import ids_in, ids_of_alert, is_alert
 from ticketbottle_payctl.errors import InputError
 
 _LARGEST = 64 * 1024 * 1024
@@ -32,8 +33,9 @@ def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, 
 def read_ids(name: str) -> tuple[str, ...]:
     """Return the ids of a file, or of stdin for ``-``: one per line, ``#`` starts a comment.
 
-    A line that is a JSON object counts with its ``id`` (or ``event_id``), as ``-o ndjson`` writes it. The summary line
-    has no id, but it must not say that more rows exist.
+    A line that is a JSON object counts with its ``id``, as ``-o ndjson`` writes it. The summary line has no id, but it
+    must not say that more rows exist. A whole file of JSON, and the messages about dead events that payctl's functions
+    send to SQS and SNS, are read too (:mod:`queue_messages`).
 
     Raises:
         InputError: the file cannot be read or has no id, a line is not an id, or the list is incomplete.
@@ -44,50 +46,54 @@ def read_ids(name: str) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         message = f"{where} is not UTF-8"
         raise InputError(message) from error
-    found = [_id(line.strip(), f"{where}, line {number}") for number, line in enumerate(text.splitlines(), 1)]
-    ids = tuple(dict.fromkeys(each for each in found if each))
+    ids = tuple(dict.fromkeys(_checked(*each) for each in _found(text, where)))
     if not ids:
         message = f"{where} has no id"
         raise InputError(message, hint="write one id per line, or use `payctl list outbox -o ndjson`")
     return ids
 
 
-def _id(line: str, where: str) -> str | None:
-    if not line or line.startswith("#"):
+def _found(text: str, where: str) -> Iterator[tuple[str, str]]:
+    """Yield each id with its place."""
+    if is_alert(text):
+        yield from ((each, where) for each in ids_of_alert(text, where))
+        return
+    whole = _whole(text)
+    if whole is not None:
+        yield from ((each, where) for each in ids_in(whole, where))
+        return
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+        place = f"{where}, line {number}"
+        if line.startswith("{"):
+            yield from ((each, place) for each in ids_in(_json(line, place), place))
+        elif line and not line.startswith("#"):
+            yield line, place
+
+
+def _whole(text: str) -> object | None:
+    """Return the JSON value that is the whole file, on several lines or an array, or None."""
+    start = text.lstrip()[:1]
+    if start != "[" and not (start == "{" and "\n" in text.strip()):
         return None
-    if not line.startswith("{"):
-        return _checked(line, where)
     try:
-        item = json.loads(line)
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _json(line: str, where: str) -> object:
+    try:
+        value: object = json.loads(line)
     except (ValueError, RecursionError) as error:
         message = f"{where} is not JSON"
         raise InputError(message) from error
-    if item.get("type") == "summary":
-        _check_whole(item, where)
-        return None
-    named = item.get("id") or item.get("event_id")
-    if not isinstance(named, str):
-        message = f"{where} has no id"
-        raise InputError(message)
-    return _checked(named, where)
-
-
-def _check_whole(summary: Mapping[str, object], where: str) -> None:
-    """Check that the list before this summary is complete.
-
-    Raises:
-        InputError: not all rows were listed, or the listing ended with an error.
-    """
-    if summary.get("truncated"):
-        message = f"{where} says that the list is incomplete: more rows match than were listed"
-        raise InputError(message, hint="list with --all or a larger --limit")
-    if summary.get("error"):
-        message = f"{where} says that the listing ended with an error"
-        raise InputError(message, hint="list again, and check the exit code of the first command in the pipe")
+    return value
 
 
 def _checked(text: str, where: str) -> str:
-    if not text or len(text) > _LONGEST_ID or not text.isprintable() or " " in text:
+    """Return an id. It may contain blanks, because the payment service writes the ids."""
+    if not text.strip() or len(text) > _LONGEST_ID or not text.isprintable():
         message = f"{where} is not an id" if text != where else "an argument is not an id"
         raise InputError(message, hint="`payctl list outbox` shows the ids of events")
     return text

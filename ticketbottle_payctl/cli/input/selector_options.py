@@ -45,7 +45,11 @@ def provider(value: str | None) -> str | None:
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID...|-]", help="Ids; - reads them from stdin.")]
 FromFile = Annotated[
     str | None,
-    typer.Option("--from-file", metavar="FILE", help="Ids from a file: one per line, or the ndjson of a list."),
+    typer.Option(
+        "--from-file",
+        metavar="FILE",
+        help="Ids from a file: one per line, the ndjson of a list, or messages of the dead-event queue.",
+    ),
 ]
 Failed = Annotated[bool, typer.Option("--failed", help="Dead events (out of retries).")]
 Stuck = Annotated[bool, typer.Option("--stuck", help="Events that are pending for longer than --age.")]

@@ -18,6 +18,7 @@ from ticketbottle_payctl.errors import (
     InputError,
     LockedError,
     NotFoundError,
+    OutputError,
     PayctlError,
     UnavailableError,
 )
@@ -46,7 +47,7 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.BUG: "a bug in payctl",
     ExitCode.USAGE: "wrong usage, or a file or callback that cannot be read",
     ExitCode.CONFIG: "wrong or missing configuration or credentials",
-    ExitCode.UNAVAILABLE: "database, Kafka or gateway unavailable: try again later",
+    ExitCode.UNAVAILABLE: "database, Kafka or gateway unavailable, or the disk is full: try again later",
     ExitCode.NO: "the answer is no: invalid signature, refused callback, failed check",
     ExitCode.PARTIAL: "partly done: the failed items are listed",
     ExitCode.GUARD: "stopped by a guard: not confirmed, protected, read-only, over the limit",
@@ -69,6 +70,7 @@ ERRORS: Mapping[type[PayctlError], ExitCode] = {
     UnavailableError: ExitCode.UNAVAILABLE,
     DatabaseUnavailableError: ExitCode.UNAVAILABLE,
     BrokerUnavailableError: ExitCode.UNAVAILABLE,
+    OutputError: ExitCode.UNAVAILABLE,
 }
 
 OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {

@@ -16,6 +16,8 @@ from ticketbottle_payctl.cli.output.sanitize import escape, escape_json
 from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import rfc3339
 
+_RUN_BY_SPREADSHEETS = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # the last four are the wide forms
+
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
@@ -64,7 +66,7 @@ class Envelope(TypedDict):
     result: Mapping[str, object]
     items: Sequence[Mapping[str, object]]
     truncated: bool
-    """Whether there is more than items holds."""
+    """Whether there are more items than the document has."""
     next: str | None
     """The value for --after that gives the next page."""
     warnings: Sequence[str]
@@ -133,7 +135,7 @@ def csv_header(columns: Iterable[str]) -> str:
 
 def csv_row(columns: Iterable[str], item: Mapping[str, object]) -> str:
     """Return the line of an item under a header of ``columns``."""
-    return _csv_lines([[cell(item.get(name)) for name in columns]])
+    return _csv_lines([[_inert(item.get(name)) for name in columns]])
 
 
 def cell(value: object) -> str:
@@ -156,12 +158,26 @@ def _flat(row: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, st
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{escape(name)}.")
         else:
-            yield f"{prefix}{escape(name)}", cell(value)
+            yield f"{prefix}{escape(name)}", _inert(value)
+
+
+def _inert(value: object) -> str:
+    """Return a cell that a spreadsheet does not run as a formula: text that begins like one gets an apostrophe.
+
+    See https://owasp.org/www-community/attacks/CSV_Injection. Numbers stay numbers.
+    """
+    text = cell(value)
+    runs = isinstance(value, str) and (value.startswith(_RUN_BY_SPREADSHEETS) or text.startswith(_RUN_BY_SPREADSHEETS))
+    return f"'{text}" if runs else text
 
 
 def _csv_lines(rows: Iterable[list[str]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    usual = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in rows:
+        # Some spreadsheets separate cells by semicolons, so a cell that contains one could become two.
+        (quoted if any(";" in each for each in row) else usual).writerow(row)
     return text.getvalue()
 
 

@@ -5,44 +5,49 @@ Only ``-o`` or PAYCTL_OUTPUT change the format. A pipe does not.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO, assert_never
 
 from ticketbottle_payctl.cli.output.format import Colour, OutputFormat
 from ticketbottle_payctl.cli.output.machine import Invocation, as_csv, as_json, as_ndjson
 from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Result, Styled, bad, dim, warn
 from ticketbottle_payctl.cli.output.sanitize import ascii_json
+from ticketbottle_payctl.cli.output.streams import ReaderGoneError, silence, write_failure
 from ticketbottle_payctl.cli.output.surface import Surface, surface_of
 from ticketbottle_payctl.cli.output.text import as_text, paint
 from ticketbottle_payctl.telemetry import redact
 
 
 def emit(result: Result, invocation: Invocation, form: OutputFormat, colour: Colour) -> None:
-    """Write the result to stdout. A closed pipe is not an error, because the work was done."""
+    """Write the result to stdout. A closed pipe is not an error, because the work was done.
+
+    Raises:
+        OutputError: stdout cannot be written.
+    """
     write_stdout(_formatted(result, invocation, form, surface_of(sys.stdout, colour)))
 
 
 def write_stdout(text: str) -> None:
-    """Write to stdout and flush. If the pipe is closed, stay quiet now and at exit."""
-    try:
-        _write(sys.stdout, text)
-    except BrokenPipeError:
-        silence(sys.stdout)
-    except OSError:
-        silence(sys.stdout)
-        raise
+    """Write to stdout and flush. If the pipe is closed, stay quiet now and at exit.
+
+    Raises:
+        OutputError: stdout cannot be written.
+    """
+    with suppress(ReaderGoneError):
+        _write_result(text)
 
 
 def write_part(text: str, *, json: bool) -> None:
     """Write a part of a long result to stdout.
 
     Raises:
-        BrokenPipeError: the reader closed the pipe.
+        ReaderGoneError: the reader closed the pipe.
+        OutputError: stdout cannot be written.
     """
     whole = json and not Surface.of(sys.stdout, colour=False).unicode
-    _write(sys.stdout, ascii_json(text) if whole else text)
+    _write_result(ascii_json(text) if whole else text)
 
 
 def tell(colour: Colour, *parts: Part) -> None:
@@ -77,16 +82,6 @@ def tell_warnings(result: Result, colour: Colour) -> None:
         tell(colour, warn("warning:"), redact(warning))
 
 
-def silence(stream: TextIO) -> None:
-    """Redirect the stream to nowhere, so that the interpreter's flush at exit does not fail."""
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-    except (OSError, ValueError):  # a stream without a file descriptor needs no redirection
-        return
-
-
 def _formatted(result: Result, invocation: Invocation, form: OutputFormat, surface: Surface) -> str:
     match form:
         case OutputFormat.JSON:
@@ -108,6 +103,18 @@ def _say(text: str) -> None:
         _write(sys.stderr, text)
     except OSError:
         silence(sys.stderr)
+
+
+def _write_result(text: str) -> None:
+    if not text:
+        return
+    try:
+        _write(sys.stdout, text)
+    except ReaderGoneError:
+        raise
+    except OSError as error:  # a stdout that was replaced, as in a test
+        silence(sys.stdout)
+        raise write_failure(error) from error
 
 
 def _encodable(text: str, surface: Surface) -> str:

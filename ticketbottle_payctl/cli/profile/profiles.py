@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +33,7 @@ from ticketbottle_payctl.settings.place import leads_to
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _LARGEST_FILE = 1_048_576
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,40 @@ def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Pro
     if name not in known:
         message = f"profile {name} is not in {path}"
         raise ConfigError(message, hint=f"profiles in this file: {', '.join(known) or 'none'}")
-    return _profile(name, _table(known[name], f"profiles.{name}", path), path, environ)
+    found = _profile(name, _table(known[name], f"profiles.{name}", path), path, environ)
+    if found.guard.protected:
+        refuse_writable(path, name)
+    return found
+
+
+def refuse_writable(path: Path, name: str) -> None:
+    """Return if only this account and root may change the file. It holds the guard of ``name`` and names its server.
+
+    Raises:
+        ConfigError: another account may write or replace the file, or it cannot be looked at.
+    """
+    try:
+        real = path.resolve()
+        file, folder = real.stat(), real.parent.stat()
+    except (OSError, RuntimeError) as error:
+        message = f"the configuration file {path} cannot be read: {error}"
+        raise ConfigError(message, hint="payctl config path") from error
+    trusted = {0, os.geteuid()}
+    if file.st_uid not in trusted:
+        why, fix = "it belongs to another user", f"sudo chown {os.geteuid()} {shlex.quote(str(real))}"
+    elif file.st_mode & _OTHERS_WRITE:
+        why, fix = "other users may write it", f"chmod go-w {shlex.quote(str(real))}"
+    elif folder.st_uid not in trusted:
+        why, fix = (
+            "its directory belongs to another user",
+            "move it to a directory of your own, and name it with --config",
+        )
+    elif folder.st_mode & _OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX:
+        why, fix = "other users may replace it in its directory", f"chmod go-w {shlex.quote(str(real.parent))}"
+    else:
+        return
+    message = f"the configuration file {path} is refused for the protected profile {name}: {why}"
+    raise ConfigError(message, hint=fix)
 
 
 def every(path: Path) -> list[Profile]:

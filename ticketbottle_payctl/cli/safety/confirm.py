@@ -9,7 +9,8 @@
     more rows than the limit   refused; the message says which number to raise
     a read-only profile        always refused
 
-A guard belongs to a database, so the guard of another profile of the same database applies too (``profile.policy``).
+A guard belongs to a database, so the guard of another profile of the same database applies too
+(``profile.guard_in_force``).
 The message then names that profile.
 
 If nobody can answer (no terminal, ``--no-input``, a format for programs), the plan is printed, and without ``--yes``
@@ -33,6 +34,9 @@ from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.telemetry import log_event
 
 DEFAULT_MAX_AFFECTED = 1000
+
+APPROVED_ROWS = "max_affected"
+"""The option of a recorded run that says for how many rows it was approved. Resuming it needs no higher cap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ def permit(session: Session, verb: str, approval: Approval | None = None) -> Non
         _check_name(session, approval)
     if session.guard.protected is not None or approval.reason:
         _log(session, verb, approval, None)
+    session.approved = True
 
 
 def approve(session: Session, act: Act, approval: Approval) -> None:
@@ -104,6 +109,7 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
     if session.guard.protected is not None:
         _check_name(session, approval)
     _log(session, act.verb, approval, act.affected)
+    session.approved = True
 
 
 def refuse_early(session: Session, act: Act, approval: Approval) -> None:

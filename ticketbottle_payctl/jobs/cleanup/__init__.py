@@ -55,7 +55,7 @@ class CleanupPreview:
 class CleanupReport:
     """What was deleted, and which events need attention because they were not.
 
-    ``horizon`` (UTC): events published before it were meant. ``matched`` events were found expired. ``remaining`` of
+    ``horizon`` (UTC): events published before it are expired. ``matched`` events were found expired. ``remaining`` of
     them are still there: locked by other sessions, or not reached (counted up to 100,000). ``bytes`` is about the size
     of the rows, ``receipts`` the number of deleted receipts. ``unpublished`` counts pending and dead events,
     ``groups`` their types and errors. ``run_id`` is the recorded run, if there is one.
@@ -101,7 +101,7 @@ class CleanupReport:
         }
 
 
-def cleanup(  # noqa: PLR0913 - the honest list of what the job needs
+def cleanup(  # noqa: PLR0913 - the job needs each of them
     engine: Engine,
     *,
     retention: timedelta,
@@ -234,7 +234,7 @@ def _previewed(preview: CleanupPreview, found: Unpublished, groups: Sequence[Gro
 
 
 def _alert(found: Unpublished, groups: Sequence[Group]) -> None:
-    """Log one line each for dead and for late events: no retention solves these."""
+    """Log one line each for dead and for late events, because a clean-up never removes them."""
     if found.dead:
         reasons = [
             f"{group.events} {group.event_type}: {group.error or 'no reason noted'}" for group in groups if group.dead

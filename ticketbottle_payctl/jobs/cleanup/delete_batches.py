@@ -55,9 +55,9 @@ def kinds(horizon: datetime) -> tuple[Expired, Expired]:
 
 @dataclass(slots=True)
 class Rest:
-    """The pause after a batch: a share of the time that the batch took, longer if the server is slower than it can be.
+    """The pause after a batch: a share of the time that the batch took, longer if the server has become slower.
 
-    While a publisher runs, the pause is twice that time: tickets do not wait for old rows.
+    While a publisher runs, the pause is twice that time, because publishing is more urgent.
     """
 
     share: float = _LEAST_SHARE

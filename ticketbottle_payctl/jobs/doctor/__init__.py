@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.errors import PayctlError
-from ticketbottle_payctl.jobs.doctor import database, housekeeping, kafka, keys
+from ticketbottle_payctl.jobs.doctor import backlog, database, housekeeping, kafka, keys, publishers
+from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import DoctorReport, Finding, Status, Subject, fail
+from ticketbottle_payctl.jobs.doctor.reference_index import reference_index
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 
 __all__ = ["CHECKS", "DoctorReport", "Finding", "Status", "Subject", "diagnose"]
@@ -25,22 +27,24 @@ _IN_DATABASE: dict[str, Callable[[Connection, Subject], list[Finding]]] = {
     "clock": database.clock,
     "old-service": housekeeping.old_service,
     "index": housekeeping.index,
+    "reference-index": reference_index,
     "vacuum": housekeeping.vacuum,
     "snapshot": housekeeping.snapshot,
-    "publishers": housekeeping.publishers,
+    "publishers": publishers.check,
 }
-_ELSEWHERE: dict[str, Callable[[Subject], list[Finding]]] = {
-    "schema": database.own_schema,
+_ELSEWHERE: dict[str, Callable[[Subject, Probe], list[Finding]]] = {
+    "schema": lambda subject, _: database.own_schema(subject),
     "kafka": kafka.check,
-    "keys": keys.check,
+    "keys": lambda subject, _: keys.check(subject),
+    "backlog": backlog.check,
 }
 CHECKS = (
-    "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index", "vacuum",
-    "snapshot", "publishers",
+    "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index",
+    "reference-index", "vacuum", "snapshot", "publishers", "backlog",
 )  # fmt: skip
 """The checks, in order."""
 
-_NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema"})
+_NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema", "backlog"})
 
 
 def diagnose(
@@ -60,9 +64,10 @@ def diagnose(
         also = f"{meaning}; not looked at: {left_out}" if left_out else meaning
         findings.append(fail("database", unreachable.message, also, unreachable.hint))
         chosen = [name for name in chosen if name not in _NEEDS_DATABASE]
+    probe = Probe(subject)
     for name in chosen:
         looking(name)
-        findings.extend(_look(name, subject))
+        findings.extend(_look(name, subject, probe))
     return DoctorReport(tuple(findings))
 
 
@@ -75,10 +80,10 @@ def _unreachable(subject: Subject) -> PayctlError | None:
     return None
 
 
-def _look(name: str, subject: Subject) -> list[Finding]:
+def _look(name: str, subject: Subject, probe: Probe) -> list[Finding]:
     try:
         if name in _ELSEWHERE:
-            return _ELSEWHERE[name](subject)
+            return _ELSEWHERE[name](subject, probe)
         with transaction(subject.engine(), _LIMITS, commit=False) as connection:
             return _IN_DATABASE[name](connection, subject)
     except PayctlError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.expected import COLUMNS, PRIVILEGES, SAME_TYPE, STATUSES, WRITTEN
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
@@ -130,7 +131,7 @@ def own_schema(subject: Subject) -> list[Finding]:
     if status.pending:
         meaning = "callbacks, publishing or runs fail for want of their tables"
         fact = f"schema payctl lacks {', '.join(status.pending)}"
-        return [fail("schema", fact, meaning, "payctl db upgrade")]
+        return [fail("schema", fact, meaning, None, Command(("db", "upgrade"), changes=True))]
     if unknown:
         meaning = "a newer payctl was here; this one may not know its tables"
         return [warn("schema", f"schema payctl has {', '.join(unknown)}, unknown here", meaning, "update this payctl")]

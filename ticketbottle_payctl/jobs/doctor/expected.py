@@ -89,5 +89,9 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
         *_each("outbox", "UPDATE", ("lastError",)),  # without this one, no row can be locked
         *_all("payctl.event_context", "SELECT", "DELETE"),
     ),
+    "watch-payments": (
+        *_each("payments", "SELECT", ("provider", "status", "createdAt")),
+        *_each("payctl.webhook_receipts", "SELECT", ("provider", "received_at")),
+    ),
 }
 """By task: every permission that its statements need. Tables that do not exist yet are not checked."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.inspect import sessions, tables
@@ -33,23 +34,17 @@ def old_service(connection: Connection, _: Subject) -> list[Finding]:
         f'{count(half.events, "event")} with "publishedAt" and published = false, the newest of {half.newest:%Y-%m-%d}'
     )
     meaning = "they were sent; payctl counts them as published and never sends them unasked, but every claim reads them"
-    return [warn("old-service", fact, meaning, "payctl doctor --fix-published-flags")]
+    repair = Command(("doctor",), options=("--fix-published-flags",), changes=True, rows=half.events)
+    return [warn("old-service", fact, meaning, None, repair)]
 
 
 def index(connection: Connection, subject: Subject) -> list[Finding]:
-    """The claim has an index on (published, "createdAt"), and a callback has one on its reference."""
-    findings = [_claims(tables.indexes(connection, "outbox"), subject.schema)]
-    size = tables.housekeeping(connection, "payments")
-    found = tables.indexes(connection, "payments")
-    if size and size.live > _SMALL and not _serves(found, ("providerTransactionId",)):
-        fact = f'payments ({count(size.live, "row")}) has no index on "providerTransactionId"'
-        remedy = f'CREATE INDEX CONCURRENTLY ON "{subject.schema}".payments ("providerTransactionId")'
-        findings.append(warn("index", fact, "each callback reads the whole table to find its payment", remedy))
-    return findings
+    """The claim has an index on (published, "createdAt")."""
+    return [_claims(tables.indexes(connection, "outbox"), subject.schema)]
 
 
 def _claims(found: list[Index], schema: str) -> Finding:
-    good = _serves(found, ("published", "createdAt"))
+    good = tables.serving(found, "published", "createdAt")
     if good:
         return ok("index", f"{good.name} is there and valid")
     broken = next((one for one in found if one.columns[:2] == ("published", "createdAt") and not one.valid), None)
@@ -59,11 +54,6 @@ def _claims(found: list[Index], schema: str) -> Finding:
         fact = 'outbox has no index on (published, "createdAt")'
         remedy = f'CREATE INDEX CONCURRENTLY "{OUTBOX_INDEX}" ON "{schema}".outbox (published, "createdAt")'
     return fail("index", fact, "every claim reads the whole outbox", f"as the tables' owner: {remedy}")
-
-
-def _serves(found: list[Index], names: tuple[str, ...]) -> Index | None:
-    usable = (one for one in found if one.columns[: len(names)] == names and one.valid and not one.partial)
-    return next(usable, None)
 
 
 def vacuum(connection: Connection, subject: Subject) -> list[Finding]:
@@ -122,21 +112,3 @@ def _release(holder: sessions.SnapshotHolder) -> str:
             return f"ROLLBACK PREPARED '{holder.name}' (or COMMIT PREPARED), as its owner decides"
         case _:
             return f"start its consumer, or: SELECT pg_drop_replication_slot('{holder.name}')"
-
-
-def publishers(connection: Connection, subject: Subject) -> list[Finding]:
-    """Name the publishers that are running, and check that they divide the payments as configured here."""
-    at_work = sessions.publishers(connection)
-    if not at_work:
-        last = sessions.last_publishers(connection)
-        ago = f"; the last one took over {duration(min(one.seconds for one in last))} ago" if last else ""
-        return [ok("publishers", f"nobody publishes at this moment{ago}")]
-    findings = []
-    for one in at_work:
-        fact = f"shard {one.shard} of {one.shards}: pid {one.pid}, {one.application or 'unnamed'}"
-        if one.shards == subject.shards:
-            findings.append(ok("publishers", fact))
-        else:
-            meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher started here would wait for that one"
-            findings.append(warn("publishers", fact, meaning, f"give every publisher PAYCTL_SHARDS={one.shards}"))
-    return findings

@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 from ticketbottle_payctl.broker import topics
+from ticketbottle_payctl.broker.producer import Failure
 from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 
 _PATIENCE = 5.0
 
 
-def check(subject: Subject) -> list[Finding]:
+class Probe:
+    """Asks the brokers once, as the publisher would, for every check that wants to know."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._answer: dict[str, Failure] | PayctlError | None = None
+
+    def stopped_types(self) -> dict[str, Failure]:
+        """Return the event types that cannot be sent, with the cause.
+
+        Raises:
+            ConfigError: Kafka is not configured, or refused the login.
+            BrokerUnavailableError: no broker answered.
+        """
+        if self._answer is None:
+            try:
+                self._answer = self._subject.producer().probe(_PATIENCE)
+            except PayctlError as error:
+                self._answer = error
+        if isinstance(self._answer, PayctlError):
+            raise self._answer
+        return self._answer
+
+
+def check(subject: Subject, probe: Probe) -> list[Finding]:
     """Ask as the publisher would, then check each topic.
 
     Raises:
@@ -17,7 +43,7 @@ def check(subject: Subject) -> list[Finding]:
         BrokerUnavailableError: no broker answered.
     """
     settings = subject.kafka()
-    refused = subject.producer().probe(_PATIENCE)
+    refused = probe.stopped_types()
     if len(refused) == len(TOPICS) and all(one.code == "UNKNOWN_TOPIC_OR_PART" for one in refused.values()):
         absent = ", ".join(dict.fromkeys(TOPICS.values()))
         meaning = "nothing can be published; KAFKA_BROKERS may name another cluster"

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypedDict
 
+from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
@@ -29,13 +30,17 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fact, its meaning, and the command or SQL that fixes it. The last two are None if there is nothing to fix."""
+    """A fact, its meaning, and what fixes it: words or SQL, a command of payctl, or both.
+
+    All three are None if there is nothing to fix.
+    """
 
     check: str
     status: Status
     fact: str
     meaning: str | None = None
     remedy: str | None = None
+    command: Command | None = None
 
 
 class FindingCounts(TypedDict, total=False):
@@ -56,6 +61,7 @@ class Subject:
     credentials: Callable[[Gateway], Credentials]
     now: Callable[[], datetime]
     shards: int = 1
+    max_retries: int = 5
     schema: str = "public"
 
 
@@ -82,11 +88,11 @@ def ok(check: str, fact: str) -> Finding:
     return Finding(check, Status.OK, fact)
 
 
-def warn(check: str, fact: str, meaning: str, remedy: str | None = None) -> Finding:
+def warn(check: str, fact: str, meaning: str, remedy: str | None = None, command: Command | None = None) -> Finding:
     """Return a finding that works today and may not work later."""
-    return Finding(check, Status.WARN, fact, meaning, remedy)
+    return Finding(check, Status.WARN, fact, meaning, remedy, command)
 
 
-def fail(check: str, fact: str, meaning: str, remedy: str | None = None) -> Finding:
+def fail(check: str, fact: str, meaning: str, remedy: str | None = None, command: Command | None = None) -> Finding:
     """Return a finding that does not work."""
-    return Finding(check, Status.FAIL, fact, meaning, remedy)
+    return Finding(check, Status.FAIL, fact, meaning, remedy, command)

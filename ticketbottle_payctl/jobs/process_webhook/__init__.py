@@ -5,8 +5,9 @@ Success is never answered before the commit. A callback that is not genuine touc
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_never
 from uuid import uuid4
@@ -33,11 +34,12 @@ from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.receipts import Receipt
+from ticketbottle_payctl.store.payments import lookup
 from ticketbottle_payctl.store.payments import settle as payments
 
 __all__ = ["Alert", "Trace", "WebhookFacts", "WebhookOutcome", "WebhookReport", "process_webhook"]
 
-LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN)
+LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN, jit=False)
 """A gateway waits at least ten seconds; a callback for a locked payment is answered "try again" before that."""
 
 
@@ -100,8 +102,11 @@ def process_webhook(  # noqa: PLR0913 - the honest list of what the job needs
             dry_run=dry_run,
         )
     work = _Work(gateway, request, verified, trace or Trace(), new_id, dry_run)
+    began = time.monotonic()
     with transaction(engine, LIMITS, commit=not dry_run) as connection:
-        return work.do(connection)
+        report = work.do(connection)
+        unindexed = lookup.unindexed_payments(connection)
+    return replace(report, unindexed_payments=unindexed, database_s=time.monotonic() - began)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,10 @@ class WebhookReport:
     receipt_id: str | None = None
     alert: Alert | None = None
     dry_run: bool = False
+    database_s: float | None = None
+    """Seconds from the request for a connection to the end of the transaction. None if there was no transaction."""
+    unindexed_payments: int = 0
+    """About how many payments a look-up of this gateway may read because an index is missing; 0 if it need not."""
 
     @property
     def facts(self) -> WebhookFacts:

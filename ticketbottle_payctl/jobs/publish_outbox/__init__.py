@@ -2,36 +2,41 @@
 
 ``run`` drains the shards again and again within its ``budget``. ``shard`` drains one: its ``pipeline`` claims batches,
 ``batch`` sends one and decides about its events, and its ``backlog`` remembers where to look next and what is blocked.
+``obstacles`` says what keeps events from flowing.
 """
 
 from __future__ import annotations
 
+import time
 from threading import Event
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.domain.event import START
-from ticketbottle_payctl.jobs.publish_outbox.facts import StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog
+from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason, StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox.obstacles import Blocker, LockedShard, Obstacles, look
+from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
-from ticketbottle_payctl.jobs.publish_outbox.report import (
-    DeadEvent,
-    Lag,
-    OnDead,
-    PublishCounts,
-    PublishOptions,
-    PublishReport,
-)
+from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, Lag, PublishCounts, PublishReport
 from ticketbottle_payctl.jobs.publish_outbox.run import Observer, Run
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox import shard_lock
 from ticketbottle_payctl.store.outbox.claim import Claim, Waiting
 
 __all__ = [
+    "BlockReason",
+    "Blocker",
     "DeadEvent",
     "Lag",
+    "LockedShard",
     "Observer",
+    "Obstacles",
     "OnDead",
+    "Preview",
     "PublishCounts",
     "PublishOptions",
     "PublishReport",
@@ -39,6 +44,13 @@ __all__ = [
     "preview_outbox",
     "publish_outbox",
 ]
+
+
+class Preview(NamedTuple):
+    """What a run would find: pending events by type, those that it would hold back, and who has a shard now."""
+
+    waiting: list[Waiting]
+    obstacles: Obstacles
 
 
 def publish_outbox(
@@ -66,8 +78,18 @@ def publish_outbox(
     return Run(engine, producer, options, stop or Event(), observer or Observer()).run()
 
 
-def preview_outbox(engine: Engine, options: PublishOptions) -> list[Waiting]:
-    """Return what a run would claim now, by event type. Change nothing."""
+def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:
+    """Return what a run would claim and hold back now. Claim nothing, send nothing, and ask no broker.
+
+    Raises:
+        DatabaseUnavailableError: the database is unavailable.
+        ConfigError: payctl's schema or a privilege is missing.
+        GuardError: Debezium publishes this outbox.
+    """
     wanted = Claim(after=START, limit=0, max_retries=options.max_retries, types=options.types)
+    backlogs = [Backlog(options, shard) for shard in range(options.shards)]
     with transaction(engine, LIMITS, commit=False) as connection:
-        return outbox.preview(connection, wanted)
+        waiting, now = outbox.preview(connection, wanted), time.monotonic()
+        for backlog in backlogs:
+            backlog.rescan(connection, now)
+        return Preview(waiting, look(connection, backlogs, now, {}, shard_lock.held_shards(connection, options.shards)))

@@ -7,7 +7,7 @@ wrong or lost, a rescan reads everything again from the database.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -16,7 +16,8 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.event import START, OutboxEvent, Position
 from ticketbottle_payctl.domain.ordering import LATE_COMMITS
 from ticketbottle_payctl.domain.retry import backoff
-from ticketbottle_payctl.jobs.publish_outbox.report import OnDead, PublishOptions
+from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
+from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptions
 from ticketbottle_payctl.store.db.engine import translated_errors
 from ticketbottle_payctl.store.outbox import cdc
 from ticketbottle_payctl.store.outbox import claim as outbox
@@ -31,12 +32,27 @@ _MOST_EXCLUDED = 1000
 _BATCHES_PER_SECOND = 4
 
 
+class Cause(NamedTuple):
+    """Why an event blocks its payment. ``detail`` is an error's class and text, without payload."""
+
+    why: BlockReason
+    detail: str | None = None
+
+
 class Block(NamedTuple):
-    """A payment's events behind ``position`` are blocked until ``due`` (monotonic seconds), or for good if None."""
+    """A payment's events behind ``position`` are blocked until ``due`` (monotonic seconds), or for good if None.
+
+    ``cause`` is None if they wait only for the commit of their own batch.
+    """
 
     key: str
     position: Position
     due: float | None
+    cause: Cause | None = None
+
+
+_DEAD, _RETRY_LATER = Cause(BlockReason.DEAD), Cause(BlockReason.RETRY_LATER)
+_OTHER_TYPE = Cause(BlockReason.OTHER_TYPE)
 
 
 class Backlog:
@@ -51,7 +67,7 @@ class Backlog:
         self.position: Position = START
         self._until: datetime | None = None
         self._newest: Position | None = None
-        self._blocks: dict[str, set[Position]] = {}
+        self._blocks: dict[str, dict[Position, Cause | None]] = {}
         self._due: dict[tuple[str, Position], float] = {}
         self._excluded: dict[str, None] = {}
         self._scanned_at: float | None = None
@@ -92,7 +108,7 @@ class Backlog:
                 # Only what is committed now: an event that comes later could be behind one of an excluded type.
                 self._until = database_now
                 for row in outbox.waiting_of_other_types(connection, self.options.types, self.options.max_retries):
-                    self.block(Block(row.aggregate_id, row.position, None))
+                    self.block(Block(row.aggregate_id, row.position, None, _OTHER_TYPE))
         self._newest = (database_now, "")
         self._scanned_at, self._scanned = now, database_now
 
@@ -128,8 +144,8 @@ class Backlog:
 
     def block(self, block: Block) -> None:
         """Block a payment. The last word about an event counts."""
-        key, position, due = block
-        self._blocks.setdefault(key, set()).add(position)
+        key, position, due, cause = block
+        self._blocks.setdefault(key, {})[position] = cause
         if due is None:
             self._due.pop((key, position), None)
         else:
@@ -154,12 +170,19 @@ class Backlog:
             any(position < event.position for position in blocks) or (event.aggregate_id, event.position) in self._due
         )
 
+    def blocks(self) -> Iterator[Block]:
+        """Yield every block that has a cause, in no order."""
+        for key, positions in self._blocks.items():
+            for position, cause in positions.items():
+                if cause is not None:
+                    yield Block(key, position, self._due.get((key, position)), cause)
+
     def release_due(self, now: float) -> None:
         """Remove the blocks that are due, and step back before the earliest of them."""
         due = [place for place, at in self._due.items() if at <= now]
         for key, position in due:
             del self._due[key, position]
-            self._blocks[key].discard(position)
+            self._blocks[key].pop(position, None)
             if not self._blocks[key]:
                 del self._blocks[key]
             self._excluded.pop(key, None)
@@ -177,9 +200,9 @@ class Backlog:
             wait = (row.position[0] + backoff(row.retry_count) - database_now).total_seconds()
             if row.retry_count < options.max_retries:
                 if wait > 0:
-                    self.block(Block(row.aggregate_id, row.position, now + wait))
+                    self.block(Block(row.aggregate_id, row.position, now + wait, _RETRY_LATER))
             elif options.on_dead is OnDead.BLOCK:
-                self.block(Block(row.aggregate_id, row.position, None))
+                self.block(Block(row.aggregate_id, row.position, None, _DEAD))
         if len(failed) == _MOST_FAILED:  # there may be more, and those block nothing
             shard, shards, known = self.shard, options.shards, len(failed)
             log_event("publish_outbox_too_many_failed", level="error", shard=shard, shards=shards, known=known)

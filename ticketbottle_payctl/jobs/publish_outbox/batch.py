@@ -15,9 +15,11 @@ from ticketbottle_payctl.broker.producer import Failure
 from ticketbottle_payctl.broker.sender import NO_LEADER, Sender
 from ticketbottle_payctl.domain.event import START, OutboxEvent
 from ticketbottle_payctl.domain.retry import Fault, backoff, error_text, retry_count_after
-from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block
+from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block, Cause
+from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
+from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import OpenBatch
-from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, OnDead, PublishOptions
+from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent
 from ticketbottle_payctl.store.outbox.claim import Released
 
 _TRANSPORT_PAUSE = 1.0
@@ -85,11 +87,14 @@ class BatchOutcome:
         error = error_text(failure.code, failure.reason)
         self.released.append(Released(event.id, retry_count, None if retry_count == event.retry_count else error))
         due: float | None = None
+        why = BlockReason.FAILED
         if retry_count >= options.max_retries:
+            why = BlockReason.DEAD
             self.dead.append(DeadEvent(event.id, event.aggregate_id, event.event_type, error))
             if options.on_dead is OnDead.RELEASE:
                 return
         elif failure.fault is Fault.CONFIGURATION:
+            why = BlockReason.TOPIC
             self.blocked += 1
             self.stopped[event.event_type] = failure
         elif failure.fault is Fault.TRANSPORT:
@@ -98,7 +103,7 @@ class BatchOutcome:
         else:
             self.retried += 1
             due = now + backoff(retry_count).total_seconds()
-        self.blocks.append(Block(event.aggregate_id, event.position, due))
+        self.blocks.append(Block(event.aggregate_id, event.position, due, Cause(why, error)))
         self.excluded.add(event.aggregate_id)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import Event
 
 from ticketbottle_payctl.jobs.publish_outbox.facts import StoppedBecause
-from ticketbottle_payctl.jobs.publish_outbox.report import PublishOptions
+from ticketbottle_payctl.jobs.publish_outbox.options import PublishOptions
 
 
 class Budget:

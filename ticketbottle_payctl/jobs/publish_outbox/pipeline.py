@@ -98,6 +98,8 @@ class ClaimPipeline:
     def __init__(self, engine: Engine, backlog: Backlog, budget: Budget, *, skip_locked: bool = False) -> None:
         self.caught_up = False
         """Whether nothing was left to claim."""
+        self.passed_over: Sequence[tuple[str, Position]] = ()
+        """What the last claim left out, if it claimed nothing."""
         self._engine, self._backlog, self._budget, self._skip_locked = engine, backlog, budget, skip_locked
         self._clock = budget.clock
         self._entered_at = self._clock()
@@ -124,6 +126,12 @@ class ClaimPipeline:
         with translated_errors():
             return shard_lock.enter(self.connection(), self._backlog.shard, self._backlog.options.shards, 0, owner)
 
+    def show_life(self, owner: str) -> None:
+        """Note in the database that the shard's publisher is running. Follows :meth:`enter` in its transaction."""
+        with translated_errors():
+            options = self._backlog.options
+            shard_lock.show_life(self.connection(), self._backlog.shard, options.shards, owner)
+
     def __iter__(self) -> Iterator[OpenBatch]:
         """Yield each batch after the one before is committed.
 
@@ -143,6 +151,7 @@ class ClaimPipeline:
             batch = coming.result()
             lock, other = other, lock
         if not batch.events:
+            self.passed_over = batch.passed_over
             batch.commit([])
             self.caught_up = batch.complete and batch.end is None
 
@@ -151,8 +160,8 @@ class ClaimPipeline:
         passed_over = []
         with translated_errors():
             events, complete = outbox.claim(connection, wanted, skip_locked=self._skip_locked)
-            if self._skip_locked and events:
-                passed_over = outbox.locked_by_others(connection, wanted, events[-1].position)
+            if self._skip_locked:
+                passed_over = outbox.locked_by_others(connection, wanted, events[-1].position if events else None)
         end = events[-1].position if wanted.end is None and len(events) == wanted.limit else wanted.end
         return OpenBatch(events, complete, end, seen_at, self._clock(), passed_over, connection)
 

@@ -1,4 +1,4 @@
-"""A run's options, its counts and its report."""
+"""A run's counts and its report."""
 
 from __future__ import annotations
 
@@ -6,37 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
-from enum import StrEnum
 from typing import NamedTuple
 
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.publish_outbox.facts import LagFacts, PublishedEvents, PublishFacts, StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox.obstacles import Obstacles
 
 _MOST_SAMPLES = 8192
 _MOST_DEAD_LISTED = 1000
-
-
-class OnDead(StrEnum):
-    """Whether a dead event blocks the later events of its payment."""
-
-    BLOCK = "block"
-    RELEASE = "release"
-
-
-@dataclass(frozen=True, slots=True)
-class PublishOptions:
-    """How to run. ``rate`` is in events a second; ``budget`` is the time for the whole run."""
-
-    batch_size: int = 1000
-    max_retries: int = 5
-    max_batches: int | None = None
-    budget: timedelta | None = None
-    loop: bool = False
-    rate: float | None = None
-    types: tuple[str, ...] = ()
-    on_dead: OnDead = OnDead.BLOCK
-    shards: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +72,10 @@ class LagSample:
 
 @dataclass(slots=True)
 class PublishCounts:
-    """A run's counts, as they grow. ``held`` events wait behind an earlier event of their payment, or for their topic.
+    """A run's counts, as they grow.
+
+    ``held`` is the number of pending events that waited at the last look: for an earlier event of their payment, their
+    topic, their own retry or a locked row.
 
     ``dead_events`` are the first thousand that died in this run, ``newly_dead`` those of the batch committed last.
     """
@@ -144,14 +124,19 @@ class PublishCounts:
 class PublishReport:
     """What the run did. ``failure`` is what ended it early: the broker, the database, a setting or a guard.
 
-    ``oldest_pending_age_s`` is None if nothing is pending, or if the database could not be asked any more.
+    ``obstacles`` is what kept events from flowing at the end.
     """
 
     counts: PublishCounts
     stopped_because: StoppedBecause
     seconds: float
-    oldest_pending_age_s: float | None
+    obstacles: Obstacles
     failure: PayctlError | None = None
+
+    @property
+    def oldest_pending_age_s(self) -> float | None:
+        """Seconds; None if nothing is pending or if the database could not be asked any more."""
+        return self.obstacles.oldest_pending_age_s
 
     @property
     def events_per_second(self) -> float:
@@ -174,9 +159,14 @@ class PublishReport:
             "oldest_pending_age_s": self.oldest_pending_age_s,
             "published_by_type": dict(self.counts.published_by_type),
             "stopped_types": dict(self.counts.stopped_types),
+            "blocked_by": [each.facts for each in self.obstacles.blockers],
+            "locked_by": [each.facts for each in self.obstacles.locked],
+            "dead_in_outbox": self.obstacles.dead if self.obstacles.known else None,
         }
 
     @property
     def partial(self) -> bool:
-        """Whether some events could not be published."""
-        return bool(self.counts.retried or self.counts.dead or self.counts.stopped_types)
+        """Whether some events could not be published. One that went at a later try counts as published."""
+        if not self.obstacles.known:
+            return bool(self.counts.retried or self.counts.dead or self.counts.held or self.counts.stopped_types)
+        return bool(self.counts.dead or self.obstacles.held or self.obstacles.failed)

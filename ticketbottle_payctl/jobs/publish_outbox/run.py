@@ -12,8 +12,9 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from threading import Event
 
 from sqlalchemy import Engine
@@ -33,11 +34,14 @@ from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog
 from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome
 from ticketbottle_payctl.jobs.publish_outbox.budget import Budget
 from ticketbottle_payctl.jobs.publish_outbox.facts import StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox.obstacles import Obstacles, look
+from ticketbottle_payctl.jobs.publish_outbox.options import PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
-from ticketbottle_payctl.jobs.publish_outbox.report import PublishCounts, PublishOptions, PublishReport
+from ticketbottle_payctl.jobs.publish_outbox.report import PublishCounts, PublishReport
 from ticketbottle_payctl.jobs.publish_outbox.shard import DrainResult, Shard
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox import shard_lock
 from ticketbottle_payctl.telemetry import log_event
 from ticketbottle_payctl.tracing import BatchSpan, batch_span
 
@@ -48,6 +52,12 @@ _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 6.0
 """The longest wait in seconds between two attempts to reach an unavailable service. An attempt included, it is no more
 than ten, so a backlog drains again soon after an outage."""
+
+_LOOK_AGAIN, _LOOK_EVERY = 1.0, 5.0
+_LOOK_SHARE = 20
+_LOOK_LIMIT = timedelta(seconds=5)
+"""A loop looks at what keeps events from flowing every five seconds while something does, and every second while
+something seems to. It works at least twenty times as long as a look takes, and gives a slow look up after the limit."""
 
 _AWAY = (UnavailableError, BrokerRefusedError)
 
@@ -60,6 +70,10 @@ class Observer:
     on_heartbeat: Callable[[PublishCounts], None] = lambda _counts: None
     on_progress: Callable[[PublishCounts], None] = lambda _counts: None
     on_wait: Callable[[PayctlError, float], None] = lambda _error, _seconds: None
+    on_obstacles: Callable[[Obstacles], None] = lambda _obstacles: None
+    """Called in a loop when the causes that keep events from flowing have changed, and when there is none any more."""
+    on_look: Callable[[Obstacles], None] | None = None
+    """Called in a loop at least every five seconds with what keeps events from flowing; costs a look each time."""
     span: BatchSpan = batch_span
 
 
@@ -79,13 +93,17 @@ class Run:
         self._budget = budget = Budget(options, stop, clock)
         self._sender = sender = Sender(producer, stopping=budget.is_over, clock=clock)
         self._counts = PublishCounts()
-        owner = f"{socket.gethostname()}:{os.getpid()}:{random.getrandbits(48):012x}"
+        self._owner = owner = f"{socket.gethostname()}:{os.getpid()}:{random.getrandbits(48):012x}"
         self.shards = [
             Shard(engine, sender, Backlog(options, number), budget, owner, observer.span)
             for number in range(options.shards)
         ]
         self._failures_in_a_row = 0
         self._paced_until = 0.0
+        self._obstacles = Obstacles()
+        self._trouble = self._locked = False
+        self._blocked = 0
+        self._looked_at, self._look_took = float("-inf"), 0.0
 
     def run(self) -> PublishReport:
         """Run to the end and report.
@@ -99,9 +117,16 @@ class Run:
             except PayctlError as error:
                 failure, reason = self._ended_by(error)
         seconds = self._clock() - self._budget.began
-        report = PublishReport(self._counts, reason, seconds, self._oldest_pending_if_known(), failure)
+        report = PublishReport(self._counts, reason, seconds, self._obstacles_at_the_end(failure), failure)
+        self._sign_off(failure)
         log_event("publish_outbox_ended", counts=self._counts.by_name, **report.facts)
         return report
+
+    def _sign_off(self, failure: PayctlError | None) -> None:
+        """Note that this publisher has ended. If that fails, it counts as running for a minute and a half."""
+        if not isinstance(failure, DatabaseUnavailableError):
+            with suppress(PayctlError), transaction(self._engine, LIMITS) as connection:
+                shard_lock.sign_off(connection, self._owner)
 
     def _ended_by(self, error: PayctlError) -> tuple[PayctlError | None, StoppedBecause]:
         if self._budget.stop.is_set() and isinstance(error, _AWAY):
@@ -161,12 +186,11 @@ class Run:
                 pause, locked_since = _SHORTEST_PAUSE, None
             if DrainResult.MORE in results:
                 continue
-            if not self._options.loop:
-                if DrainResult.DRAINED in results:
-                    return self._budget.must_stop() or StoppedBecause.EMPTY
-                locked_since = locked_since or self._clock()
-                if self._clock() - locked_since > _LOCKED_PATIENCE:
-                    return StoppedBecause.LOCKED
+            locked_since = (locked_since or self._clock()) if DrainResult.LOCKED in results else None
+            self._locked = locked_since is not None and self._clock() - locked_since > _LOCKED_PATIENCE
+            if not self._options.loop and (locked_since is None or self._locked):
+                return StoppedBecause.LOCKED if self._locked else self._budget.must_stop() or StoppedBecause.EMPTY
+            self._look_if_due()
             self._wait_for_events(pause * random.uniform(0.8, 1.2))  # noqa: S311 - not for secrets
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return reason
@@ -187,6 +211,8 @@ class Run:
         """Count a committed batch and tell the observer."""
         counts, published, at = self._counts, outcome.published, outcome.acknowledged_at
         self._failures_in_a_row = 0
+        self._trouble |= bool(outcome.excluded)
+        self._blocked += outcome.blocked
         self._budget.spend_batch()
         if outcome.partial_transport_failure:
             self._sender.probe_soon()
@@ -194,7 +220,6 @@ class Run:
         counts.claimed += len(published) + len(outcome.released) - outcome.deferred
         counts.published_by_type.update(event.event_type for event in published)
         counts.retried += outcome.retried + outcome.unsent
-        counts.held += outcome.blocked
         counts.add_dead(outcome.dead)
         for event_type, failure in outcome.stopped.items():
             counts.stopped_types[event_type] = error_text(failure.code, failure.reason)
@@ -202,6 +227,7 @@ class Run:
         counts.lag.add((at - event.created_at).total_seconds() for event in sample)
         self._observer.on_heartbeat(counts)
         self._observer.on_progress(counts)
+        self._look_if_due()
         self._keep_to_the_rate(len(published))
 
     def _keep_to_the_rate(self, published: int) -> None:
@@ -234,17 +260,68 @@ class Run:
         self._observer.on_heartbeat(self._counts)  # the run is healthy while it waits: a restart would not help
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, PayctlError):
+            self._tell(replace(self._obstacles, away=error))
             self._observer.on_wait(error, state.upcoming_sleep)
+
+    def _look_if_due(self) -> None:
+        """In a loop, see what keeps events from flowing: soon after something begins to, then every few seconds.
+
+        A loop that nothing keeps looks at nothing, unless the observer wants it. Looking takes a small share of the
+        time, however long one look takes.
+        """
+        if not self._options.loop:
+            return
+        trouble = self._trouble or self._locked or bool(self._sender.stopped_types)
+        wanted = trouble or bool(self._obstacles) or self._observer.on_look is not None
+        every = _LOOK_AGAIN if trouble and not self._obstacles else _LOOK_EVERY
+        if wanted and self._clock() - self._looked_at >= max(every, _LOOK_SHARE * self._look_took):
+            self._trouble = False
+            self._tell(self._look_or_guess())
+
+    def _look_or_guess(self) -> Obstacles:
+        """As :meth:`_look`. With a backlog that takes too long to read, only the types that cannot flow are known."""
+        try:
+            return self._look(locked=self._locked)
+        except DatabaseUnavailableError:  # if the database is really unavailable, the next claim says so
+            self._looked_at, self._look_took = self._clock(), _LOOK_LIMIT.total_seconds()
+            return Obstacles(stopped=self._stopped(), known=False)
+
+    def _stopped(self) -> dict[str, str]:
+        return {name: error_text(why.code, why.reason) for name, why in self._sender.stopped_types.items()}
+
+    def _look(self, *, locked: bool) -> Obstacles:
+        """Read what keeps events from flowing, and count the events that are held.
+
+        Raises:
+            DatabaseUnavailableError: the database is unavailable, or took too long.
+        """
+        began = self._clock()
+        refused = [shard.number for shard in self.shards if shard.result is DrainResult.LOCKED] if locked else []
+        with transaction(self._engine, replace(LIMITS, statement=_LOOK_LIMIT), commit=False) as connection:
+            found = look(connection, [shard.backlog for shard in self.shards], began, self._stopped(), refused)
+        self._counts.held, self._looked_at = found.held, self._clock()
+        self._look_took = self._looked_at - began
+        return found
+
+    def _tell(self, found: Obstacles) -> None:
+        before, self._obstacles = self._obstacles, found
+        if not found.same_as(before):
+            self._observer.on_obstacles(found)
+        if self._observer.on_look is not None:
+            self._observer.on_look(found)
+
+    def _obstacles_at_the_end(self, failure: PayctlError | None) -> Obstacles:
+        """Return what keeps events from flowing now. A service that was unavailable when the run ended still is."""
+        away = failure if isinstance(failure, _AWAY) else self._obstacles.away
+        try:
+            return replace(self._look(locked=self._locked or not self._counts.batches), away=away)
+        except PayctlError:
+            self._counts.held = max(self._counts.held, self._blocked)
+            return Obstacles(away=away, stopped=self._stopped(), known=False)
 
     def _oldest_pending(self) -> float | None:
         with transaction(self._engine, LIMITS, commit=False) as connection:
             return outbox.oldest_pending(connection, self._options.max_retries)
-
-    def _oldest_pending_if_known(self) -> float | None:
-        try:
-            return self._oldest_pending()
-        except PayctlError:
-            return None
 
 
 @contextmanager

@@ -6,17 +6,19 @@ are strictly sequential: a batch is sent only after the one before is committed.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.broker.sender import Sender
+from ticketbottle_payctl.domain.event import Position
 from ticketbottle_payctl.errors import DatabaseUnavailableError
-from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block
+from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block, Cause
 from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome, send_batch
 from ticketbottle_payctl.jobs.publish_outbox.budget import Budget
+from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import ClaimPipeline, OpenBatch
 from ticketbottle_payctl.store.db.engine import is_lock_timeout
 from ticketbottle_payctl.store.outbox.shard_lock import Entry
@@ -28,6 +30,7 @@ idle for 60. So a publisher that was frozen for a minute, and lost its claim to 
 
 _SKIP_LOCKED_ROWS_FOR = 10.0
 _LOCKED_ROW_PAUSE = 2.0
+_ROW_LOCKED = Cause(BlockReason.ROW_LOCKED)
 
 
 class DrainResult(Enum):
@@ -51,6 +54,11 @@ class Shard:
     result: DrainResult = field(default=DrainResult.MORE, init=False)
     """What the last drain came to."""
     _skip_locked_rows_until: float = field(default=0.0, init=False)
+
+    @property
+    def number(self) -> int:
+        """The shard's number, from 0."""
+        return self.backlog.shard
 
     def drain(self) -> Generator[BatchOutcome, None, None]:
         """Drain the shard, or as much of it as is its turn. Yield what became of each batch, after its commit.
@@ -81,7 +89,10 @@ class Shard:
                 backlog.forget()
                 self.result = DrainResult.LOCKED
                 return
+            self.result = DrainResult.MORE
             if entry is Entry.TAKEN_OVER or backlog.rescan_is_due(clock()):
+                if entry is Entry.UNCHANGED:
+                    pipeline.show_life(self.owner)
                 backlog.rescan(pipeline.connection(), clock())
             else:
                 backlog.release_due(clock())
@@ -95,14 +106,14 @@ class Shard:
                 yield outcome
                 if outcome.partial_transport_failure:
                     break
+            self._block_passed_over(pipeline.passed_over)
             backlog.rewind_for_late_commits(caught_up=pipeline.caught_up)
         due = backlog.next_due()
         drained = pipeline.caught_up and (due is None or due > clock())
         self.result = DrainResult.DRAINED if drained else DrainResult.MORE
 
     def _send(self, batch: OpenBatch) -> BatchOutcome:
-        for key, position in batch.passed_over:
-            self.backlog.block(Block(key, position, self.budget.clock() + _LOCKED_ROW_PAUSE))
+        self._block_passed_over(batch.passed_over)
         with self.span(batch.events) as ended:
             outcome = send_batch(batch, batch.seen_at + SEND_WITHIN, self.sender, self.backlog, self.budget.clock)
             ended(outcome.counts)
@@ -112,6 +123,11 @@ class Shard:
         if outcome.broker_away:
             raise self.sender.producer.unavailable()
         return outcome
+
+    def _block_passed_over(self, passed_over: Iterable[tuple[str, Position]]) -> None:
+        """Block the payments whose rows another session has locked."""
+        for key, position in passed_over:
+            self.backlog.block(Block(key, position, self.budget.clock() + _LOCKED_ROW_PAUSE, _ROW_LOCKED))
 
     def _remember(self, batch: OpenBatch, outcome: BatchOutcome) -> None:
         for block in outcome.blocks:

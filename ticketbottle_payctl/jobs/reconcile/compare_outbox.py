@@ -1,10 +1,10 @@
 """Compare the published events in the outbox with the records in Kafka. Changes nothing.
 
-``lost``          published in the outbox, and not in its topic ``wrong``         another value, key or topic than the
-row has ``double``        sent more than once, apart from replays: allowed, consumers see it twice ``out_of_order``
-sent before an earlier event of its payment
+``lost``: the event is published in the outbox, and its topic does not hold it. ``wrong``: a record has another value,
+key or topic than the row. ``double``: the event was sent more than once, apart from replays; this is allowed, and
+consumers see it twice. ``out_of_order``: the event was sent before an earlier event of its payment.
 
-A replay repairs the first two. The others cannot be undone.
+A replay repairs an event whose topic holds no record of it. The other differences cannot be undone.
 """
 
 from __future__ import annotations
@@ -15,21 +15,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.broker.partition import partition_of
 from ticketbottle_payctl.broker.window import Copy, Window
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.jobs.reconcile.coverage import SLACK, Coverage, Unjudged
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import published
 from ticketbottle_payctl.store.outbox.published import SentEvent
 
 MOST_EVENTS = 1_000_000
-SLACK = timedelta(minutes=10)
-"""How far the clocks of the database and the brokers may differ."""
-
 _LIMITS = Limits(statement=timedelta(minutes=2), idle=timedelta(minutes=2))
 
 
@@ -42,30 +40,36 @@ class Difference(StrEnum):
     OUT_OF_ORDER = "out_of_order"
 
 
-REPAIRABLE = frozenset({Difference.LOST, Difference.WRONG})
-
-
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """An event and its difference. ``copies`` is the number of its records."""
+    """An event and its difference. ``copies`` is the number of its records.
+
+    ``repairable`` says that its topic holds no record of it, so that a replay does not send it twice.
+    """
 
     event: SentEvent
     difference: Difference
     detail: str
     copies: int
+    repairable: bool = False
+
+
+class NotJudged(NamedTuple):
+    """An event that was not found, and the reason why it may be in Kafka or may have been there."""
+
+    event: SentEvent
+    reason: Unjudged
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxComparison:
-    """The comparison.
+    """The comparison. ``not_judged`` events are neither found nor lost. ``other`` records are outside the window.
 
-    ``unjudged`` events are older than what the topics keep. ``other`` records are outside the window.
-
-    ``complete`` is false if Kafka could not be read to its end in time. Then no event is called lost.
+    ``complete`` is False if Kafka could not be read to its end in time.
     """
 
     compared: int
-    unjudged: int
+    not_judged: Sequence[NotJudged]
     other: int
     complete: bool
     disagreements: Sequence[Disagreement]
@@ -97,41 +101,37 @@ def compare_outbox(
     copies: defaultdict[str, list[Copy]] = defaultdict(list)
     for copy in window.copies:
         copies[copy.event_id].append(copy)
-    gone = [event for event in events.values() if event.id not in copies]
-    lost, unjudged = _lost(gone, window)
-    found = [*lost, *_of_copies(events, copies), *_out_of_order(events.values(), copies)]
+    coverage = Coverage(window, events, copies)
+    lost, not_judged = _missing((event for event in events.values() if event.id not in copies), coverage)
+    found = [*lost, *_of_copies(events, copies, coverage), *_out_of_order(events.values(), copies, coverage)]
     found.sort(key=lambda each: (each.event.created_at, each.event.id))
-    return OutboxComparison(len(events), unjudged, window.other, window.complete, found)
+    not_judged.sort(key=lambda each: (each.event.created_at, each.event.id))
+    return OutboxComparison(len(events), not_judged, window.other, window.complete, found)
 
 
-def _lost(gone: Iterable[SentEvent], window: Window) -> tuple[list[Disagreement], int]:
+def _missing(events: Iterable[SentEvent], coverage: Coverage) -> tuple[list[Disagreement], list[NotJudged]]:
     lost: list[Disagreement] = []
-    unjudged = 0
-    for event in gone:
-        topic = TOPICS.get(event.event_type)
-        if not window.complete or (topic and _cut_off(event, topic, window)):
-            unjudged += 1
+    not_judged: list[NotJudged] = []
+    for event in events:
+        reason = coverage.why_unjudged(event)
+        if reason is None:
+            detail = f"not in {TOPICS[event.event_type]}"
+            lost.append(Disagreement(event, Difference.LOST, detail, 0, repairable=True))
         else:
-            detail = f"not in {topic}" if topic else "its type has no topic"
-            lost.append(Disagreement(event, Difference.LOST, detail, 0))
-    return lost, unjudged
+            not_judged.append(NotJudged(event, reason))
+    return lost, not_judged
 
 
-def _cut_off(event: SentEvent, topic: str, window: Window) -> bool:
-    """Return whether retention may have removed the record: it is older than the oldest record of its partition."""
-    partitions = window.partitions.get(topic, 0)
-    if not partitions:
-        return False
-    known_from = window.known_from.get((topic, partition_of(event.key.encode(), partitions)))
-    return known_from is not None and event.published_at < known_from + SLACK
-
-
-def _of_copies(events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> Iterator[Disagreement]:
+def _of_copies(
+    events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]], coverage: Coverage
+) -> Iterator[Disagreement]:
     for event_id, found in copies.items():
         event = events[event_id]
         wrong = sorted({word for copy in found for word in _wrong(event, copy)})
         if wrong:
-            yield Disagreement(event, Difference.WRONG, f"another {', '.join(wrong)}", len(found))
+            elsewhere = all(copy.topic != TOPICS.get(event.event_type) for copy in found)
+            absent = elsewhere and coverage.why_unjudged(event) is None
+            yield Disagreement(event, Difference.WRONG, f"another {', '.join(wrong)}", len(found), repairable=absent)
         first_sent = [copy for copy in found if not copy.replayed]
         if len(first_sent) > 1:
             places = ", ".join(f"{copy.topic}/{copy.partition}@{copy.offset}" for copy in first_sent[:5])
@@ -147,7 +147,9 @@ def _wrong(event: SentEvent, copy: Copy) -> Iterator[str]:
         yield "topic"
 
 
-def _out_of_order(events: Iterable[SentEvent], copies: Mapping[str, Sequence[Copy]]) -> Iterator[Disagreement]:
+def _out_of_order(
+    events: Iterable[SentEvent], copies: Mapping[str, Sequence[Copy]], coverage: Coverage
+) -> Iterator[Disagreement]:
     by_key: defaultdict[str, list[SentEvent]] = defaultdict(list)
     for event in events:
         if event.id in copies:
@@ -155,8 +157,14 @@ def _out_of_order(events: Iterable[SentEvent], copies: Mapping[str, Sequence[Cop
     for of_key in by_key.values():
         of_key.sort(key=lambda event: (event.created_at, event.id))
         for earlier, later in pairwise(of_key):
-            if _before(_first(copies[later.id]), _first(copies[earlier.id])):
+            if _before(_first(copies[later.id]), _first(copies[earlier.id])) and _begins(earlier, copies, coverage):
                 yield Disagreement(later, Difference.OUT_OF_ORDER, f"sent before {earlier.id}", len(copies[later.id]))
+
+
+def _begins(event: SentEvent, copies: Mapping[str, Sequence[Copy]], coverage: Coverage) -> bool:
+    """Return whether the first record of an event is known. A replay's record may have had one before it."""
+    has_original = any(not copy.replayed for copy in copies[event.id])
+    return has_original or coverage.why_unjudged(event, event.created_at) is None
 
 
 def _first(found: Sequence[Copy]) -> Copy:

@@ -22,15 +22,12 @@ from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.engine import Limits, is_lock_timeout, transaction
-from ticketbottle_payctl.store.payctl.receipts import Receipt
+from ticketbottle_payctl.store.payctl.receipts import STATUS_QUERY, Receipt
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 from ticketbottle_payctl.store.payments import overdue
 from ticketbottle_payctl.store.payments import settle as payments
 from ticketbottle_payctl.store.payments.overdue import Overdue, Unsettled
-
-SOURCE = "RECONCILE"
-"""The method in the receipt of a status query's answer. No gateway calls with this method."""
 
 _READ = Limits(statement=timedelta(seconds=60))
 _WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=IDLE_WITHIN)
@@ -178,7 +175,7 @@ def _change(finding: StatusFinding, payment: Payment, callback: Callback, transi
     receipt = Receipt(
         id=str(uuid4()),
         callback=callback,
-        request=Request(SOURCE, f"/reconcile/{callback.provider}", body=body),
+        request=Request(STATUS_QUERY, f"/reconcile/{callback.provider}", body=body),
         result="settled",
         reason=None,
         payment_id=payment.id,

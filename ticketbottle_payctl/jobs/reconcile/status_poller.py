@@ -19,7 +19,7 @@ from ticketbottle_payctl.domain.callback import Callback
 from ticketbottle_payctl.domain.payment import Payment, Transition, Verdict, settle, status_of
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.providers.gateway import Credentials
-from ticketbottle_payctl.providers.queries.exchange import HttpResponse, Send
+from ticketbottle_payctl.providers.queries.exchange import HttpResponse
 from ticketbottle_payctl.providers.queries.status_query import Inconclusive, NoVerdict, StatusQuery, StatusRequest
 from ticketbottle_payctl.store.payments.overdue import Unsettled
 
@@ -27,13 +27,17 @@ _GIVE_UP_AFTER = 3
 """After this many payments of one gateway in a row without an answer, its other payments are not asked about."""
 
 
+Exchange = Callable[[StatusRequest, timedelta], HttpResponse]
+"""Asks a gateway about a payment and waits at most that long; raises UnavailableError if no complete answer comes."""
+
+
 @dataclass(frozen=True, slots=True)
 class StatusEndpoint:
-    """Where a gateway is asked. If ``base`` is None, the gateway is not asked, and ``closed`` says why."""
+    """How a gateway is asked. If ``exchange`` is None, the gateway is not asked, and ``closed`` says why."""
 
     query: StatusQuery
     credentials: Credentials = field(repr=False)
-    base: str | None
+    exchange: Exchange | None
     closed: str = ""
 
 
@@ -68,24 +72,22 @@ class StatusFinding:
         return isinstance(self.verdict, Transition)
 
 
-def ask_gateways(  # noqa: PLR0913 - the honest list of what it needs
+def ask_gateways(
     payments: Sequence[Unsettled],
     endpoints: Mapping[str, StatusEndpoint],
-    send: Send,
     options: AskOptions,
     *,
     now: Callable[[], datetime],
     stop: Event,
 ) -> Iterator[StatusFinding]:
     """Yield one finding for each payment, in their order, as the answers come."""
-    poller = _StatusPoller(send, options, now, stop, time.monotonic() + options.deadline.total_seconds())
+    poller = _StatusPoller(options, now, stop, time.monotonic() + options.deadline.total_seconds())
     for payment in payments:
         yield poller.find(payment, endpoints.get(payment.gateway))
 
 
 @dataclass(slots=True)
 class _StatusPoller:
-    send: Send
     options: AskOptions
     now: Callable[[], datetime]
     stop: Event
@@ -96,7 +98,7 @@ class _StatusPoller:
     def find(self, payment: Unsettled, endpoint: StatusEndpoint | None) -> StatusFinding:
         if endpoint is None:
             return StatusFinding(payment, "off", "no gateway of that name is known")
-        if endpoint.base is None:
+        if endpoint.exchange is None:
             return StatusFinding(payment, "off", endpoint.closed)
         within = endpoint.query.within
         if within is not None and self.now() - payment.created_at > within:
@@ -104,11 +106,11 @@ class _StatusPoller:
             return StatusFinding(payment, "too_old", f"known for {hours:g} hours only; look into the merchant portal")
         if self.silent[payment.gateway] >= _GIVE_UP_AFTER:
             return StatusFinding(payment, "unreachable", f"not asked: {_GIVE_UP_AFTER} in a row had no answer")
-        found = self._ask_again(payment, endpoint, endpoint.base)
+        found = self._ask_again(payment, endpoint, endpoint.exchange)
         self.silent[payment.gateway] = self.silent[payment.gateway] + 1 if found.says == "unreachable" else 0
         return found
 
-    def _ask_again(self, payment: Unsettled, endpoint: StatusEndpoint, base: str) -> StatusFinding:
+    def _ask_again(self, payment: Unsettled, endpoint: StatusEndpoint, exchange: Exchange) -> StatusFinding:
         """Ask again if the gateway did not answer or is busy."""
         trying = Retrying(
             stop=stop_after_attempt(self.options.attempts),
@@ -117,10 +119,10 @@ class _StatusPoller:
             sleep=self._sleep,
             retry_error_callback=_last,
         )
-        found: StatusFinding = trying(self._ask, payment, endpoint, base)
+        found: StatusFinding = trying(self._ask, payment, endpoint, exchange)
         return found
 
-    def _ask(self, payment: Unsettled, endpoint: StatusEndpoint, base: str) -> StatusFinding:
+    def _ask(self, payment: Unsettled, endpoint: StatusEndpoint, exchange: Exchange) -> StatusFinding:
         self._sleep(self.free - time.monotonic())
         left = self.ends - time.monotonic()
         if self.stop.is_set() or left <= 0:
@@ -129,9 +131,8 @@ class _StatusPoller:
         asked = StatusRequest(
             payment.reference, payment.order_code, payment.amount, payment.created_at, self.now(), str(uuid4())
         )
-        request = endpoint.query.ask(asked, endpoint.credentials, base)
         try:
-            response = self.send(request, min(self.options.timeout, timedelta(seconds=left)))
+            response = exchange(asked, min(self.options.timeout, timedelta(seconds=left)))
         except UnavailableError as error:
             return StatusFinding(payment, "unreachable", error.message)
         return self._read(payment, asked, endpoint, response)

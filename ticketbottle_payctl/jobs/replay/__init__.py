@@ -8,8 +8,10 @@ from __future__ import annotations
 from ticketbottle_payctl.jobs.replay.apply import cancel_run, replay, resume_run
 from ticketbottle_payctl.jobs.replay.plan import count_replay, plan_replay, superseded_in, superseded_now
 from ticketbottle_payctl.jobs.replay.report import (
+    CanaryWait,
     LeftOut,
     LeftOutReason,
+    Misnamed,
     PlannedEvent,
     ReplayOptions,
     ReplayOutcome,
@@ -19,8 +21,10 @@ from ticketbottle_payctl.jobs.replay.report import (
 from ticketbottle_payctl.store.outbox.replay import Superseded
 
 __all__ = [
+    "CanaryWait",
     "LeftOut",
     "LeftOutReason",
+    "Misnamed",
     "PlannedEvent",
     "ReplayOptions",
     "ReplayOutcome",

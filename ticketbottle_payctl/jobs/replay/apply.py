@@ -5,6 +5,7 @@ The plan is stored with the run before the first row changes. So a run that ends
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -13,9 +14,19 @@ from threading import Event
 
 from sqlalchemy import Connection, Engine
 
+from ticketbottle_payctl.domain.causes import SEEN_WITHIN
 from ticketbottle_payctl.errors import GuardError, PayctlError
-from ticketbottle_payctl.jobs.replay.report import PlannedEvent, ReplayOptions, ReplayOutcome, ReplayPlan, ReplayReport
+from ticketbottle_payctl.formats import command_line
+from ticketbottle_payctl.jobs.replay.report import (
+    CanaryWait,
+    PlannedEvent,
+    ReplayOptions,
+    ReplayOutcome,
+    ReplayPlan,
+    ReplayReport,
+)
 from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.outbox import replay as store
 from ticketbottle_payctl.store.outbox.replay import CHUNK, Progress, Row
 from ticketbottle_payctl.store.payctl import runs
@@ -26,6 +37,7 @@ COMMAND = "replay"
 _LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5))
 _LOOK_EVERY = 1.0
 _CANARY_PAUSE = 0.25
+_SEEN_WITHIN = SEEN_WITHIN.total_seconds()
 _MOST_NAMED = 100
 _STATUS = {
     ReplayOutcome.DONE: RunStatus.DONE,
@@ -40,7 +52,11 @@ Tell = Callable[[int], None]
 """Called after each transaction with the number of decided events of the plan."""
 
 
-def _silent(_decided: int) -> None:
+OnCanary = Callable[[CanaryWait], None]
+"""Called several times a second while the canary waits."""
+
+
+def _silent(_news: int | CanaryWait) -> None:
     pass
 
 
@@ -53,10 +69,13 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
     max_retries: int,
     stop: Event | None = None,
     tell: Tell = _silent,
+    on_canary: OnCanary = _silent,
+    resume_with: str | None = None,
 ) -> ReplayReport:
     """Record the run with its plan, then apply it. A row that changed after the plan is skipped and recorded as such.
 
-    Each transaction changes at most 1,000 events and is committed or rolled back as a whole.
+    Each transaction changes at most 1,000 events and is committed or rolled back as a whole. ``resume_with`` is the
+    command that an error's hint names to go on.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. The run can be resumed if it was recorded.
@@ -70,7 +89,9 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
             runs.left_alone(connection, run.id, [(one.id, one.reason.value) for one in left])
 
     with open_run(engine, run, _LIMITS, also=store_plan):
-        return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).run()
+        return _Application(
+            engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell, on_canary=on_canary
+        ).run(resume_with)
 
 
 def resume_run(  # noqa: PLR0913 - as above
@@ -82,8 +103,12 @@ def resume_run(  # noqa: PLR0913 - as above
     max_retries: int,
     stop: Event | None = None,
     tell: Tell = _silent,
+    on_canary: OnCanary = _silent,
+    resume_with: str | None = None,
 ) -> ReplayReport:
     """Apply the rest of a recorded run's plan, with the run's own options. Record who resumed it.
+
+    ``resume_with`` is the command that an error's hint names to go on.
 
     Raises:
         GuardError: the run belongs to another command, or was cancelled.
@@ -99,7 +124,9 @@ def resume_run(  # noqa: PLR0913 - as above
             raise _nothing_to_resume(run, "was cancelled")
 
     with reopened_run(engine, run.id, _LIMITS, begin):
-        return _Application(engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell).run()
+        return _Application(
+            engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell, on_canary=on_canary
+        ).run(resume_with)
 
 
 def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) -> int:
@@ -136,18 +163,28 @@ def _chunks(events: Sequence[PlannedEvent], options: ReplayOptions) -> Iterator[
 
 class _Application:
     def __init__(  # noqa: PLR0913 - as above
-        self, engine: Engine, run_id: str, options: ReplayOptions, *, max_retries: int, stop: Event | None, tell: Tell
+        self,
+        engine: Engine,
+        run_id: str,
+        options: ReplayOptions,
+        *,
+        max_retries: int,
+        stop: Event | None,
+        tell: Tell,
+        on_canary: OnCanary,
     ) -> None:
         self._engine, self._run_id, self._options = engine, run_id, options
         self._max_retries, self._stop, self._tell = max_retries, stop or Event(), tell
+        self._on_canary = on_canary
+        self._publisher: bool | None = None
         self._began = self._looked = time.monotonic()
         self._decided = self._locked = 0
 
-    def run(self) -> ReplayReport:
+    def run(self, resume_with: str | None) -> ReplayReport:
         try:
             return self._report(self._apply())
         except PayctlError as error:
-            way_on = f"then `payctl runs resume {self._run_id}`"
+            way_on = f"then `{resume_with or command_line(['runs', 'resume'], [self._run_id])}`"
             error.hint = f"{error.hint}, {way_on}" if error.hint else way_on
             raise
 
@@ -159,7 +196,12 @@ class _Application:
         while not self._stop.is_set():
             began = time.monotonic()
             with transaction(self._engine, _LIMITS) as connection:
-                chunk = store.apply_next(connection, self._run_id, allow_superseded=self._options.allow_superseded)
+                chunk = store.apply_next(
+                    connection,
+                    self._run_id,
+                    allow_published=self._options.allow_published,
+                    allow_superseded=self._options.allow_superseded,
+                )
             if chunk is None:
                 return ReplayOutcome.CANCELLED if self._some_left() else ReplayOutcome.DONE
             self._count(chunk)
@@ -191,16 +233,35 @@ class _Application:
         Return None if all its events were published and there was at least one.
         """
         deadline = time.monotonic() + self._options.canary_patience.total_seconds()
+        before: Progress | None = None
         while not self._stop.is_set():
-            now = self._progress(chunk=0)
+            now, unseen = self._canary_now()
+            moved = before is not None and now != before
+            before = now
+            if moved:
+                unseen = 0.0
+            self._publisher = None if unseen is None else unseen < _SEEN_WITHIN
             if now.dead:
                 return ReplayOutcome.CANARY_FAILED
             if now.pending == 0:
                 return None if now.published else ReplayOutcome.CANARY_EMPTY
-            if time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 return ReplayOutcome.CANARY_TIMEOUT
+            known = unseen if unseen != math.inf else None
+            self._on_canary(CanaryWait(now.published, now.published + now.pending, left, self._publisher, known))
             self._stop.wait(_CANARY_PAUSE)
         return ReplayOutcome.SIGNAL
+
+    def _canary_now(self) -> tuple[Progress, float | None]:
+        """Return where the canary's events are, and how many seconds ago a publisher was seen.
+
+        Infinity means never, and None that the role may not see it.
+        """
+        with transaction(self._engine, _LIMITS, commit=False) as connection:
+            now = store.progress(connection, self._run_id, self._max_retries, chunk=0)
+            seen, all_signs = publishers.seen(connection)
+        return now, min((one.seconds for one in seen), default=math.inf if all_signs else None)
 
     def _check(self) -> ReplayOutcome | None:
         """Count failures, once a second."""
@@ -219,9 +280,9 @@ class _Application:
             due = began + events / self._options.rate
             self._stop.wait(max(0.0, due - time.monotonic()))
 
-    def _progress(self, chunk: int | None = None) -> Progress:
+    def _progress(self) -> Progress:
         with transaction(self._engine, _LIMITS, commit=False) as connection:
-            return store.progress(connection, self._run_id, self._max_retries, chunk=chunk)
+            return store.progress(connection, self._run_id, self._max_retries)
 
     def _report(self, outcome: ReplayOutcome) -> ReplayReport:
         with transaction(self._engine, _LIMITS) as connection:
@@ -234,6 +295,7 @@ class _Application:
                 progress=store.progress(connection, self._run_id, self._max_retries),
                 seconds=time.monotonic() - self._began,
                 left_alone=tuple(runs.items(connection, self._run_id, _MOST_NAMED, left=True)),
+                publisher=self._publisher,
             )
             counts = {
                 "requeued": report.requeued, "skipped": report.skipped, "failed": report.failed, "remaining": left,

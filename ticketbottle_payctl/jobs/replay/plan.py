@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.jobs.replay.report import LeftOut, LeftOutReason, PlannedEvent, ReplayOptions, ReplayPlan
+from ticketbottle_payctl.jobs.replay.report import (
+    LeftOut,
+    LeftOutReason,
+    Misnamed,
+    PlannedEvent,
+    ReplayOptions,
+    ReplayPlan,
+)
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import replay as store
 from ticketbottle_payctl.store.outbox.replay import Candidate, Superseded
 from ticketbottle_payctl.store.outbox.selector import Selector, with_whole_ids
 from ticketbottle_payctl.store.payctl.runs import Run
+from ticketbottle_payctl.store.payments import overdue
 
+_MOST_LOOKED_UP = 1000
 _LIMITS = Limits(statement=timedelta(minutes=1))
 
 
@@ -43,9 +52,11 @@ def plan_replay(
         away = {left.id for left in left_out}
         chosen = [event for event in found if event.row.id not in away]
         newer = store.keys_with_newer_events(connection, chosen)
+        missing = tuple(_missing(selector, found))
+        misnamed = _misnamed(connection, selector, [left.id for left in missing], max_retries)
     return ReplayPlan(
         events=tuple(PlannedEvent(event.row, event.state) for event in chosen),
-        left_out=(*left_out, *_missing(selector, found)),
+        left_out=(*left_out, *missing),
         by_type=dict(sorted(Counter(event.event_type for event in chosen).items())),
         keys_with_newer=newer,
         oldest=chosen[0].created_at if chosen else None,
@@ -53,6 +64,7 @@ def plan_replay(
         superseded=tuple(
             Superseded(event.row.id, event.event_type, event.aggregate_id) for event in chosen if event.superseded
         ),
+        misnamed=misnamed,
     )
 
 
@@ -115,3 +127,25 @@ def _missing(selector: Selector, found: Iterable[Candidate]) -> Iterable[LeftOut
     for event_id in dict.fromkeys(selector.ids):
         if event_id not in known:
             yield LeftOut(event_id, reason)
+
+
+def _misnamed(connection: Connection, selector: Selector, missing: Sequence[str], max_retries: int) -> Misnamed:
+    """Look whether ids without an event are order codes or payments, and whether the order codes exist."""
+    names = [*missing[:_MOST_LOOKED_UP], *selector.order_codes]
+    if not names:
+        return Misnamed()
+    payments = overdue.named(connection, names)
+    known = {payment.order_code for payment in payments}
+    orders = tuple(name for name in missing if name in known)
+    ids = tuple(name for name in missing if name in {payment.id for payment in payments})
+    meant = (Selector(order_codes=orders), Selector(aggregates=ids))
+    return Misnamed(
+        order_codes=orders,
+        payments=ids,
+        replayable=sum(
+            store.count_candidates(connection, each, max_retries, published=False, superseded=False)
+            for each in meant
+            if not each.is_empty
+        ),
+        unknown_orders=tuple(code for code in selector.order_codes if code not in known),
+    )

@@ -53,6 +53,19 @@ class LeftOut(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Misnamed:
+    """Names that were given as ids of events and are something else, and order codes that no payment has.
+
+    ``replayable`` counts the events of these orders and payments that a replay would requeue.
+    """
+
+    order_codes: tuple[str, ...] = ()
+    payments: tuple[str, ...] = ()
+    replayable: int = 0
+    unknown_orders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayPlan:
     """The events to be requeued, oldest first, and what that means. Instants are UTC.
 
@@ -67,6 +80,7 @@ class ReplayPlan:
     oldest: datetime | None = None
     newest: datetime | None = None
     superseded: tuple[Superseded, ...] = ()
+    misnamed: Misnamed = field(default_factory=Misnamed)
 
     @property
     def by_state(self) -> Counter[str]:
@@ -92,6 +106,7 @@ class ReplayOptions:
     (events that another session holds, or that are dead again) end the run.
     """
 
+    allow_published: bool = False
     allow_superseded: bool = False
     rate: float | None = None
     canary: int | None = None
@@ -101,6 +116,7 @@ class ReplayOptions:
     def stored(self) -> dict[str, object]:
         """Return the options as plain values for the record, for :meth:`restored`."""
         return {
+            "allow_published": self.allow_published,
             "allow_superseded": self.allow_superseded,
             "rate": self.rate,
             "canary": self.canary,
@@ -110,10 +126,14 @@ class ReplayOptions:
 
     @classmethod
     def restored(cls, stored: Mapping[str, object]) -> ReplayOptions:
-        """Return the options that :meth:`stored` wrote."""
+        """Return the options that :meth:`stored` wrote.
+
+        A run of an earlier version did not record whether published events were allowed: its plan was made with it.
+        """
         rate, canary, errors = (stored.get(name) for name in ("rate", "canary", "max_errors"))
         patience = stored.get("canary_patience_s")
         return cls(
+            allow_published=stored.get("allow_published") is not False,
             allow_superseded=stored.get("allow_superseded") is True,
             rate=float(rate) if isinstance(rate, int | float) else None,
             canary=canary if isinstance(canary, int) else None,
@@ -130,11 +150,26 @@ class ReplayOptions:
         return CHUNK if self.rate is None else max(1, min(CHUNK, int(self.rate)))
 
 
+class CanaryWait(NamedTuple):
+    """The state of a canary that is waited for: ``published`` of ``events``, and how long the wait may still take.
+
+    ``publisher`` says whether a publisher is running, and ``unseen_s`` how many seconds ago one was seen. Each is None
+    if that is not known.
+    """
+
+    published: int
+    events: int
+    left_s: float
+    publisher: bool | None
+    unseen_s: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
     """What a run did. ``remaining`` events of its plan were not reached. ``progress`` is where the others are now.
 
-    ``left_alone`` has the first rows that were not requeued.
+    ``left_alone`` has the first rows that were not requeued. ``publisher`` says whether a publisher was running
+    when the wait for the canary ended; it is None if that is not known or nothing waited.
     """
 
     run_id: str
@@ -144,6 +179,7 @@ class ReplayReport:
     progress: Progress
     seconds: float
     left_alone: tuple[RunItem, ...] = ()
+    publisher: bool | None = None
 
     @property
     def requeued(self) -> int:

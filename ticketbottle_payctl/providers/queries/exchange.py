@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,3 @@ class HttpResponse:
 
     status: int
     body: bytes = field(default=b"", repr=False)
-
-
-Send = Callable[[HttpRequest, timedelta], HttpResponse]
-"""Sends a request and waits at most that long for the whole response; raises UnavailableError if none comes."""

@@ -1,18 +1,16 @@
-"""PayOS's payment link: a GET with the client id and the API key. The answer's ``data`` is signed as a webhook's is.
+"""PayOS's payment link, and its answer to a new webhook address. Its own library asks (``payos_sdk``), this file reads.
 
-Source: payos.vn/docs, "Lấy thông tin link thanh toán". The states come from the official payos-lib-python. PayOS has
-no host for tests. Its edge refuses clients without a user agent.
+The ``data`` of a payment link is signed as a webhook's is. Source: payos.vn/docs, "Lấy thông tin link thanh toán". The
+states come from the official payos-lib-python. PayOS has no host for tests.
 """
 
 from __future__ import annotations
-
-from urllib.parse import quote
 
 from ticketbottle_payctl.domain.callback import Outcome
 from ticketbottle_payctl.providers import mac, payos
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
-from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
+from ticketbottle_payctl.providers.queries.exchange import HttpResponse
 from ticketbottle_payctl.providers.queries.status_query import (
     Answer,
     Inconclusive,
@@ -28,13 +26,6 @@ NAME = "payos"
 DONE, NO_SUCH = "00", "101"
 _PENDING = frozenset({"PENDING", "PROCESSING"})
 _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED": Outcome.FAILED}
-
-
-def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpRequest:
-    """Return the query for the payment link's id, which the payment was created with."""
-    client_id, api_key = (mac.texts(credentials, name)[0] for name in ("client_id", "api_key"))
-    headers = {"x-client-id": client_id, "x-api-key": api_key, "Accept": "application/json"}
-    return HttpRequest("GET", f"{base}/v2/payment-requests/{quote(asked.reference, safe='')}", headers)
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
@@ -84,6 +75,6 @@ QUERY = StatusQuery(
     needs=("client_id", "api_key", "checksum_key"),
     url_variable="PAYCTL_PAYOS_URL",
     hosts=("https://api-merchant.payos.vn", "https://api-merchant.payos.vn"),
-    ask=ask,
+    ask=None,
     read=read,
 )

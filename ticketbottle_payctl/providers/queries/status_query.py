@@ -65,15 +65,16 @@ Answer = Callback | Inconclusive
 class StatusQuery:
     """A gateway's status query. ``read`` never raises, whatever bytes it gets.
 
-    ``needs`` are the credentials that the query needs. ``within`` is how long after its creation the gateway knows a
-    payment. ``hosts`` are the base URLs for tests and for production; None if only the merchant knows the host.
+    ``ask`` builds the question. It is None if the gateway's own library asks. ``needs`` are the credentials that the
+    query needs. ``within`` is how long after its creation the gateway knows a payment. ``hosts`` are the base URLs for
+    tests and for production; None if only the merchant knows the host.
     """
 
     gateway: str
     needs: tuple[str, ...]
     url_variable: str
     hosts: tuple[str, str | None]
-    ask: Callable[[StatusRequest, Credentials, str], HttpRequest]
+    ask: Callable[[StatusRequest, Credentials, str], HttpRequest] | None
     read: Callable[[HttpResponse, StatusRequest, Credentials], Answer]
     within: timedelta | None = None
 

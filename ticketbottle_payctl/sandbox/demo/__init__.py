@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from ticketbottle_payctl.sandbox.demo.backlog import leave_backlog
 from ticketbottle_payctl.sandbox.demo.play import follow, play
-from ticketbottle_payctl.sandbox.demo.report import Arrival, Backlog, CallbackStep, DemoReport, MessageStep
+from ticketbottle_payctl.sandbox.demo.report import Arrival, CallbackStep, DemoReport, LeftEvents, MessageStep
 from ticketbottle_payctl.sandbox.demo.world import Started, World, local_world
 
 __all__ = [
     "Arrival",
-    "Backlog",
     "CallbackStep",
     "DemoReport",
+    "LeftEvents",
     "MessageStep",
     "Started",
     "World",

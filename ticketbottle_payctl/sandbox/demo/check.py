@@ -22,7 +22,7 @@ _PAYMENTS: Final = "SELECT id, status::text FROM payments"
 _RECEIPTS: Final = "SELECT count(*) FROM payctl.webhook_receipts"
 
 
-class Row(NamedTuple):
+class OutboxRow(NamedTuple):
     """An outbox row. The payload is as PostgreSQL prints it."""
 
     id: str
@@ -33,9 +33,9 @@ class Row(NamedTuple):
     published: bool
 
 
-def read_rows(connection: Connection) -> dict[str, Row]:
+def read_rows(connection: Connection) -> dict[str, OutboxRow]:
     """Return the outbox rows by event id."""
-    return {row[0]: Row(*row) for row in connection.exec_driver_sql(_ROWS)}
+    return {row[0]: OutboxRow(*row) for row in connection.exec_driver_sql(_ROWS)}
 
 
 def of_callback(scene: Scene, report: WebhookReport) -> Iterator[str]:
@@ -48,7 +48,7 @@ def of_callback(scene: Scene, report: WebhookReport) -> Iterator[str]:
     yield from _compare("reply's status", report.reply.status, reply.status)
 
 
-def of_event(row: Row | None, messages: Sequence[Received], correlation_id: str) -> Iterator[str]:
+def of_event(row: OutboxRow | None, messages: Sequence[Received], correlation_id: str) -> Iterator[str]:
     """Yield what is wrong with an event's messages. One is right, with key, headers and the exact payload."""
     if row is None:
         yield "it is not in the outbox"
@@ -75,7 +75,7 @@ def of_database(connection: Connection, scenes: Sequence[Scene], events: int) ->
     yield from _compare("the number of receipts", connection.exec_driver_sql(_RECEIPTS).scalar_one(), authentic)
 
 
-def _headers(row: Row, correlation_id: str) -> dict[str, bytes]:
+def _headers(row: OutboxRow, correlation_id: str) -> dict[str, bytes]:
     headers = {
         "id": row.id,
         "eventId": row.id,

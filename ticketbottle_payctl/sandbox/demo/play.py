@@ -106,7 +106,7 @@ def _compare(
 
 
 def _step(
-    scene: Scene, event: NewEvent, row: check.Row | None, arrivals: Sequence[Arrival], correlation_id: str
+    scene: Scene, event: NewEvent, row: check.OutboxRow | None, arrivals: Sequence[Arrival], correlation_id: str
 ) -> MessageStep:
     own = tuple(arrival for arrival in arrivals if _event_id(arrival) == event.id)
     found = check.of_event(row, [arrival.message for arrival in own], correlation_id)

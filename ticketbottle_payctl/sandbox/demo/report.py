@@ -41,7 +41,7 @@ class MessageStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
+class LeftEvents:
     """Events left for a person to repair."""
 
     dead: int

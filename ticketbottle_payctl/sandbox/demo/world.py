@@ -45,8 +45,8 @@ class Started:
 class World:
     """A database with payctl's schema, a broker with the three topics, and the services that production would make.
 
-    ``settings`` are the environment variables with which another process uses this world. They hold the gateways'
-    public test keys and the password of a database that ends with the world; nothing of a broker that was given.
+    ``settings`` are the environment variables with which another process uses this world. They have the gateways'
+    public test keys and the password of this temporary database, but nothing secret of a broker that was given.
     ``own_broker`` is False if the brokers were given.
     """
 

@@ -1,4 +1,4 @@
-"""The driver's connection with one round trip less: BEGIN is sent in the message of a transaction's first statement.
+"""The driver's connection without a round trip for BEGIN, which is sent together with the first statement.
 
 The driver would send ``BEGIN`` alone and wait for the answer. Here the driver runs in autocommit and begins nothing.
 :mod:`ticketbottle_payctl.store.db.engine` puts ``BEGIN`` in front of the first statement, and this connection ends the
@@ -30,7 +30,7 @@ class Connection(connection):  # type: ignore[misc]  # the driver has no types
             try:
                 super().__init__(dsn, *arguments, **settings)
             except psycopg2.Error:
-                self.close()  # where we refused the server, it would wait for our answer as long as the error is kept
+                self.close()  # otherwise a server that we refused waits for an answer until the error is freed
                 raise
         self.autocommit = True
 

@@ -52,12 +52,17 @@ _NO_SUCH = ('FATAL:  database "', 'FATAL:  role "')
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time limits of one transaction: for a statement, for a lock, and for being idle."""
+    """Time limits of one transaction: for a statement, for a lock, and for being idle.
+
+    Without ``jit`` the server compiles no statement. Compiling takes tens of milliseconds, and it is chosen by what a
+    statement may cost at worst.
+    """
 
     statement: timedelta = timedelta(seconds=30)
     lock: timedelta = timedelta(seconds=5)
     idle: timedelta = timedelta(seconds=60)
     index_only_plan: bool = False
+    jit: bool = True
 
 
 def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> Engine:
@@ -149,7 +154,9 @@ def translated_errors() -> Iterator[None]:
         raise translated from error
     except PoolTimeoutError as error:
         message = "every connection of this process is in use"
-        raise DatabaseUnavailableError(message, hint="try again; fewer callbacks at once, or more processes") from error
+        raise DatabaseUnavailableError(
+            message, hint="try again with fewer callbacks at once, or with more processes"
+        ) from error
 
 
 def is_lock_timeout(error: PayctlError) -> bool:
@@ -200,7 +207,9 @@ def _limits_sql(limits: Limits, schema: str) -> str:
         values["search_path"] = f'"{schema}"'
     if limits.index_only_plan:
         # Stale statistics must not turn the claim into a scan of the whole table.
-        values |= {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off", "jit": "off"}
+        values |= {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
+    if limits.index_only_plan or not limits.jit:
+        values["jit"] = "off"
     return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in values.items())
 
 
@@ -225,6 +234,11 @@ def _translate(error: DBAPIError) -> PayctlError | None:
     if state in _NO_PRIVILEGE:
         message = f"the database role lacks a privilege: {text}"
         return ConfigError(message, hint="grant the role what docs/database-roles.md lists for it")
+    if state == READ_ONLY:
+        message = "the database is read-only: DATABASE_URL leads to a standby, or the server was made read-only"
+        return DatabaseUnavailableError(
+            message, hint="check that DATABASE_URL names the primary server, then try again"
+        )
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or _is_passing(state):
         message = f"PostgreSQL is not available: {text}"
         return DatabaseUnavailableError(message, hint="check that the server is up and reachable, then try again")
@@ -246,10 +260,10 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
         return ConfigError(message, hint="check the parameters behind the ? in DATABASE_URL; payctl config validate")
     if any(words in text and "does not exist" in text for words in _NO_SUCH):
         message = f"DATABASE_URL names a role or database that does not exist: {text.rpartition('FATAL:  ')[2]}"
-        return ConfigError(message, hint="check DATABASE_URL; it is the payment service's own")
+        return ConfigError(message, hint="give payctl the payment service's DATABASE_URL")
     return None
 
 
 def _is_passing(state: str | None) -> bool:
-    """Return whether a later try may work: serialization, shortage, a read-only standby, an operator's action."""
-    return state is not None and (state[:2] in {"08", "40", "53", "55", "57", "58"} or state == READ_ONLY)
+    """Return whether a later try may work: serialization, shortage, an operator's action."""
+    return state is not None and (state[:2] in {"08", "40", "53", "55", "57", "58"})

@@ -1,4 +1,4 @@
-"""Which pooled connections may be used again. It is found out without asking the server, so without a round trip."""
+"""Decide which pooled connections can be used again, without a round trip to the server."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def _note_return(connection: Any, record: Any) -> None:  # noqa: ANN401 - the dr
 
 
 def _refuse_stale(connection: Any, record: Any, _proxy: object) -> None:  # noqa: ANN401
-    """After a minute a firewall may have dropped the connection without telling either side."""
+    """Refuse a connection that the server closed, or that a firewall may have dropped because it was idle."""
     returned = record.info.pop(_RETURNED, None)
     if returned is not None and (abs(time.time() - returned) > _LONGEST_IDLE or is_closed_by_server(connection)):
         raise DisconnectionError
 
 
 def _leave_standby(context: Any) -> None:  # noqa: ANN401 - SQLAlchemy's exception context
-    """After a failover the old address may lead to a standby: reconnect, because this connection cannot write."""
+    """Reconnect after a failover, if the address now leads to a standby, which cannot write."""
     if getattr(context.original_exception, "pgcode", None) == READ_ONLY:
         context.is_disconnect = True

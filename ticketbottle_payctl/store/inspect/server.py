@@ -11,7 +11,7 @@ from ticketbottle_payctl.store.db.owner_time import NOW, aware
 
 
 class Server(NamedTuple):
-    """A server.
+    """A server, and the role and zone of the current session.
 
     ``version`` is PostgreSQL's number, 150004. ``zone`` is the zone that a session of this role begins with.
     """
@@ -24,7 +24,7 @@ class Server(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """A server and a database as they name themselves. ``system`` is None if the role may not ask."""
+    """A server's system identifier and a database's name. ``system`` is None if the role may not read it."""
 
     system: str | None
     database: str
@@ -39,7 +39,7 @@ class ZoneSetting(NamedTuple):
 
 
 def server(connection: Connection) -> Server:
-    """Return what the connection leads to, and as which role."""
+    """Return the server and database of a connection, and its role."""
     row = connection.exec_driver_sql(
         """
         SELECT current_setting('server_version_num')::int, current_user::text, current_database()::text,
@@ -85,7 +85,7 @@ def clock(connection: Connection) -> datetime:
 def seconds_ahead(connection: Connection) -> float:
     """Return how far in the future the newest event is dated, in seconds, at most 0 if there is none.
 
-    Two index look-ups.
+    This costs two index look-ups.
     """
     ahead = connection.exec_driver_sql(
         f"""

@@ -1,14 +1,10 @@
-"""Read which other sessions hold an old snapshot or publish."""
+"""Read which other sessions hold an old snapshot."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from sqlalchemy import Connection
-
-from ticketbottle_payctl.store.db import advisory_locks
-from ticketbottle_payctl.store.db.advisory_locks import Namespace
-from ticketbottle_payctl.store.outbox import shard_lock
 
 
 class SnapshotHolder(NamedTuple):
@@ -19,24 +15,6 @@ class SnapshotHolder(NamedTuple):
     pid: int | None
     seconds: float | None
     state: str | None
-
-
-class Publisher(NamedTuple):
-    """A session that holds a shard, and the number of shards that it was configured with."""
-
-    shard: int
-    shards: int
-    pid: int
-    application: str | None
-    seconds: float | None
-
-
-class LastPublisher(NamedTuple):
-    """The publisher that took over a shard last, and how many seconds ago."""
-
-    shard: int
-    owner: str
-    seconds: float
 
 
 def snapshot_holders(connection: Connection, older_than: float) -> list[SnapshotHolder]:
@@ -70,36 +48,3 @@ def snapshot_holders(connection: Connection, older_than: float) -> list[Snapshot
 def sees_other_sessions(connection: Connection) -> bool:
     """Return whether the current role may see what sessions of other roles do."""
     return bool(connection.exec_driver_sql("SELECT pg_has_role('pg_read_all_stats', 'USAGE')").scalar_one())
-
-
-def publishers(connection: Connection) -> list[Publisher]:
-    """Return the publishers that are running, by the locks that they hold."""
-    rows = connection.exec_driver_sql(
-        f"""
-        SELECT l.objid::bigint, l.pid, nullif(a.application_name, ''),
-            EXTRACT(epoch FROM clock_timestamp() - a.backend_start)::float8
-        FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-        WHERE {advisory_locks.held(Namespace.SHARDS)}
-        ORDER BY 1, 2
-        """  # noqa: S608 - only constants are put in
-    )
-    found = [Publisher(*shard_lock.shard_of(lock), pid, name, seconds) for lock, pid, name, seconds in rows]
-    return list({(one.shard, one.shards, one.pid): one for one in found}.values())
-
-
-def last_publishers(connection: Connection) -> list[LastPublisher]:
-    """Return the last publisher of each shard, or nothing if the role may not read the table."""
-    may_read = connection.exec_driver_sql(
-        """
-        SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = 'payctl' AND c.relname = 'publishers'
-        """
-    ).scalar_one_or_none()
-    if not may_read:
-        return []
-    rows = connection.exec_driver_sql(
-        "SELECT shard, owner, GREATEST(EXTRACT(epoch FROM clock_timestamp() - since)::float8, 0)"
-        " FROM payctl.publishers ORDER BY shard"
-    )
-    return [LastPublisher(shard_lock.shard_of(lock)[0], owner, seconds) for lock, owner, seconds in rows]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 OUTBOX_INDEX = "outbox_published_createdAt_idx"
+REFERENCE_INDEX = "payments_providerTransactionId_idx"
 
 
 class Column(NamedTuple):
@@ -126,6 +127,12 @@ def indexes(connection: Connection, table: str) -> list[Index]:
         {"table": table},
     )
     return [Index(name, tuple(keys), valid, partial) for name, valid, partial, keys in rows]
+
+
+def serving(found: Sequence[Index], *columns: str) -> Index | None:
+    """Return an index that can be used and begins with these columns, or None."""
+    usable = (one for one in found if one.columns[: len(columns)] == columns and one.valid and not one.partial)
+    return next(usable, None)
 
 
 def housekeeping(connection: Connection, table: str) -> Housekeeping | None:

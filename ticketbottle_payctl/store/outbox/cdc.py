@@ -142,7 +142,8 @@ def waiting_behind_dead(connection: Connection, max_retries: int) -> int:
     sql = f"""
         SELECT count(*) FROM outbox AS o WHERE {states.pending()} AND EXISTS (
             SELECT FROM outbox AS d WHERE {states.dead("d.")}
-              AND d."aggregateId" = o."aggregateId" AND d."createdAt" <= o."createdAt")
+              AND d."aggregateId" = o."aggregateId"
+              AND (d."createdAt", d.id COLLATE "C") < (o."createdAt", o.id COLLATE "C"))
     """  # noqa: S608 - only constants are put in
     return int(connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one())
 

@@ -156,13 +156,16 @@ def waiting_of_other_types(connection: Connection, types: Sequence[str], max_ret
     return [Failed(aggregate_id, (created_at, event_id), count) for aggregate_id, created_at, event_id, count in rows]
 
 
-def locked_by_others(connection: Connection, wanted: Claim, last: Position) -> list[tuple[str, Position]]:
-    """Return the payments and positions that a claim with ``skip_locked`` left out, up to ``last``."""
+def locked_by_others(connection: Connection, wanted: Claim, last: Position | None) -> list[tuple[str, Position]]:
+    """Return the payments and positions that a claim with ``skip_locked`` left out, up to ``last``.
+
+    If ``last`` is None the claim took nothing, so all that it could have taken are meant: as many as its limit.
+    """
+    behind = 'AND ("createdAt", id COLLATE "C") < (%(last_at)s, %(last_id)s)' if last else "LIMIT %(limit)s"
     sql = f"""
-        SELECT "aggregateId", "createdAt", id FROM outbox
-        WHERE {_where(wanted)} AND ("createdAt", id COLLATE "C") < (%(last_at)s, %(last_id)s)
+        SELECT "aggregateId", "createdAt", id FROM outbox WHERE {_where(wanted)} {behind}
     """  # noqa: S608 - only constants are put in
-    parameters = _parameters(wanted) | {"last_at": last[0], "last_id": last[1]}
+    parameters = _parameters(wanted) | ({"last_at": last[0], "last_id": last[1]} if last else {})
     return [(key, (created_at, event_id)) for key, created_at, event_id in connection.exec_driver_sql(sql, parameters)]
 
 

@@ -11,6 +11,7 @@ from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import (
     PATTERN,
+    SUPERSEDED,
     Selector,
     check_pattern,
     group_of,
@@ -21,7 +22,11 @@ from ticketbottle_payctl.store.outbox.selector import (
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Unpublished events that failed in the same way. ``sample`` is the error of the newest. Instants are UTC."""
+    """Unpublished events that failed in the same way. ``sample`` is the error of the newest. Instants are UTC.
+
+    ``superseded`` counts the events that a replay leaves out. ``sample_type`` and ``sample_bytes`` are the newest
+    event's type and the size of its message.
+    """
 
     group: str
     pattern: str
@@ -32,12 +37,18 @@ class ErrorGroup:
     event_types: tuple[str, ...]
     sample: str | None
     sample_id: str
+    superseded: int
+    sample_type: str
+    sample_bytes: int
 
 
-def groups(connection: Connection, selector: Selector, max_retries: int, limit: int) -> list[ErrorGroup]:
+def groups(
+    connection: Connection, selector: Selector, max_retries: int, limit: int, *, with_payments: bool = True
+) -> list[ErrorGroup]:
     """Return the kinds of error of unpublished events that failed at least once, the most frequent first.
 
-    ``first`` and ``last`` are the creation instants of the group's oldest and newest event.
+    ``first`` and ``last`` are the creation instants of the group's oldest and newest event. Without ``with_payments``
+    no superseded event is counted, and the role needs no privilege on the payments.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
@@ -45,21 +56,27 @@ def groups(connection: Connection, selector: Selector, max_retries: int, limit: 
     check_pattern(connection, selector)
     wanted = predicate(selector, max_retries)
     failed = f'{states.unpublished("o.")} AND o."retryCount" > 0 AND {wanted.sql}'
+    superseded = f"count(*) FILTER (WHERE {SUPERSEDED})" if with_payments else "0"
     # A group keeps only counts and bounds, never its rows. The newest event is then found by its instant.
     sql = f"""
         WITH part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
                 count(*) FILTER (WHERE o."retryCount" >= %(max_retries)s) AS dead,
+                {superseded} AS superseded,
                 min(o."createdAt") AS first, max(o."createdAt") AS last
             FROM outbox AS o WHERE {failed} GROUP BY 1, 2
         ), kind AS (
             SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
-                min(first) AS first, max(last) AS last, array_agg(type ORDER BY type) AS types
+                sum(superseded)::bigint AS superseded, min(first) AS first, max(last) AS last,
+                array_agg(type ORDER BY type) AS types
             FROM part GROUP BY 2 ORDER BY 3 DESC, 1 LIMIT %(limit)s
         )
-        SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, newest.error, newest.id
+        SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, newest.error, newest.id,
+            k.superseded, newest.type, newest.bytes
         FROM kind AS k CROSS JOIN LATERAL (
-            SELECT left(o."lastError", 500) AS error, o.id FROM outbox AS o
+            SELECT left(o."lastError", 500) AS error, o.id, o."eventType" AS type,
+                octet_length(o.payload::text) AS bytes
+            FROM outbox AS o
             WHERE o."createdAt" = k.last AND {failed} AND {PATTERN} = k.pattern
             ORDER BY o.id COLLATE "C" DESC LIMIT 1
         ) AS newest
@@ -78,6 +95,9 @@ def groups(connection: Connection, selector: Selector, max_retries: int, limit: 
             event_types=tuple(row[6]),
             sample=row[7],
             sample_id=row[8],
+            superseded=row[9],
+            sample_type=row[10],
+            sample_bytes=row[11],
         )
         for row in rows
     ]

@@ -14,7 +14,7 @@ from ticketbottle_payctl.store.outbox import states
 class HalfMarked(NamedTuple):
     """The number of half-marked events, when they were created, and when the last was sent (UTC).
 
-    None without events.
+    If there are no such events, the instants are None.
     """
 
     events: int
@@ -38,7 +38,7 @@ def count(connection: Connection) -> HalfMarked:
     return HalfMarked(events, *map(aware, found))
 
 
-def repair(  # noqa: PLR0913, PLR0917 - the honest list of what one statement needs
+def repair(  # noqa: PLR0913, PLR0917 - the statement needs each of them
     connection: Connection,
     run_id: str,
     number: int,

@@ -24,17 +24,17 @@ from ticketbottle_payctl.store.outbox.selector import (
 )
 
 
-class Position(NamedTuple):
-    """Where a page ended: the row's instant (aware) and its id."""
+class PagePosition(NamedTuple):
+    """Where a page ended: the instant (with time zone) and the id of its last row."""
 
     at: datetime
     id: str
 
 
 class Listed(NamedTuple):
-    """A row as it was read, kept small.
+    """A row as it was read.
 
-    ``at`` says which value is the instant, ``names`` what the values are called.
+    ``names`` are the names of the values. ``instant`` is the index of the value by which the rows are sorted.
     """
 
     names: tuple[str, ...]
@@ -42,11 +42,11 @@ class Listed(NamedTuple):
     instant: int
 
     @property
-    def position(self) -> Position:
+    def position(self) -> PagePosition:
         """Return the row's place in the order of the listing."""
         at = aware_value(self.values[self.instant])
         assert isinstance(at, datetime)  # noqa: S101 - the column is one
-        return Position(at, str(self.values[0]))
+        return PagePosition(at, str(self.values[0]))
 
     @property
     def row(self) -> dict[str, object]:
@@ -84,13 +84,13 @@ class ReceiptSelector:
     until: datetime | None = None
 
 
-class OutboxRow(TypedDict, total=False):
-    """An event of the outbox, the fields that were asked for. Instants are UTC."""
+class ListedEvent(TypedDict, total=False):
+    """An event of the outbox, with the fields that were asked for. Instants are UTC."""
 
     id: str
     event_type: str
     state: Literal["pending", "dead", "published"]
-    """dead is out of retries."""
+    """pending, dead (out of retries) or published."""
     order_code: str | None
     aggregate_id: str
     """The payment's id, and the message's key."""
@@ -104,8 +104,8 @@ class OutboxRow(TypedDict, total=False):
     """A failure or cancellation of a payment that is COMPLETED now; null in an archive."""
 
 
-class PaymentRow(TypedDict, total=False):
-    """A payment, the fields that were asked for. Instants are UTC."""
+class ListedPayment(TypedDict, total=False):
+    """A payment, with the fields that were asked for. Instants are UTC."""
 
     id: str
     order_code: str
@@ -123,8 +123,8 @@ class PaymentRow(TypedDict, total=False):
     cancelled_at: datetime | None
 
 
-class ReceiptRow(TypedDict, total=False):
-    """A stored callback, the fields that were asked for. Instants are UTC."""
+class ListedReceipt(TypedDict, total=False):
+    """A stored callback, with the fields that were asked for. Instants are UTC."""
 
     id: str
     received_at: datetime
@@ -144,14 +144,14 @@ class ReceiptRow(TypedDict, total=False):
     correlation_id: str | None
 
 
-OUTBOX_FIELDS = tuple(OutboxRow.__annotations__)
-PAYMENT_FIELDS = tuple(PaymentRow.__annotations__)
-RECEIPT_FIELDS = tuple(ReceiptRow.__annotations__)
+OUTBOX_FIELDS = tuple(ListedEvent.__annotations__)
+PAYMENT_FIELDS = tuple(ListedPayment.__annotations__)
+RECEIPT_FIELDS = tuple(ListedReceipt.__annotations__)
 """The names of the columns, in the order in which the statements below select them."""
 
 
 def outbox(
-    connection: Connection, limit: int, before: Position | None, *, selector: Selector, max_retries: int
+    connection: Connection, limit: int, before: PagePosition | None, *, selector: Selector, max_retries: int
 ) -> list[Listed]:
     """Return selected events in the order of their creation. The selector's own limit is ignored.
 
@@ -179,7 +179,9 @@ def outbox(
     return [Listed(OUTBOX_FIELDS, row, 7) for row in rows]
 
 
-def payments(connection: Connection, limit: int, before: Position | None, *, selector: PaymentSelector) -> list[Listed]:
+def payments(
+    connection: Connection, limit: int, before: PagePosition | None, *, selector: PaymentSelector
+) -> list[Listed]:
     """Return selected payments in the order of their creation.
 
     Raises:
@@ -214,7 +216,9 @@ def payments(connection: Connection, limit: int, before: Position | None, *, sel
     return [Listed(PAYMENT_FIELDS, row, 7) for row in rows]
 
 
-def receipts(connection: Connection, limit: int, before: Position | None, *, selector: ReceiptSelector) -> list[Listed]:
+def receipts(
+    connection: Connection, limit: int, before: PagePosition | None, *, selector: ReceiptSelector
+) -> list[Listed]:
     """Return selected receipts in the order in which the callbacks arrived, without the callbacks' content.
 
     Raises:
@@ -257,6 +261,6 @@ _OF_ORDER = """(o.order_ref = ANY(%(order_codes)s)
     OR o.payment_id IN (SELECT p.id FROM payments AS p WHERE p."orderCode" = ANY(%(order_codes)s)))"""
 
 
-def _page(limit: int, before: Position | None) -> dict[str, object]:
+def _page(limit: int, before: PagePosition | None) -> dict[str, object]:
     at = stored(before.at) if before else None
     return {"limit": limit, "before_at": at, "before_id": before.id if before else None}

@@ -14,7 +14,10 @@ _AT_ONCE = 5000
 
 
 class SentEvent(NamedTuple):
-    """A published event. ``digest`` is the SHA-256 of the value that was to be sent. Instants are UTC."""
+    """A published event. ``digest`` is the SHA-256 of the value that was to be sent. Instants are UTC.
+
+    ``version`` is the transaction that wrote the row. Every change of the row changes it.
+    """
 
     id: str
     key: str
@@ -22,6 +25,7 @@ class SentEvent(NamedTuple):
     created_at: datetime
     published_at: datetime
     digest: bytes
+    version: int
 
 
 def created_between(connection: Connection, since: datetime, until: datetime, limit: int) -> Iterator[SentEvent]:
@@ -33,7 +37,8 @@ def created_between(connection: Connection, since: datetime, until: datetime, li
     connection.exec_driver_sql(
         """
         DECLARE sent NO SCROLL CURSOR FOR
-        SELECT id, "aggregateId", "eventType", "createdAt", "publishedAt", sha256(convert_to(payload::text, 'UTF8'))
+        SELECT id, "aggregateId", "eventType", "createdAt", "publishedAt", sha256(convert_to(payload::text, 'UTF8')),
+            xmin::text::bigint
         FROM outbox
         WHERE published = ANY('{t,f}') AND "createdAt" >= %(since)s AND "createdAt" < %(until)s
           AND "publishedAt" IS NOT NULL
@@ -47,9 +52,9 @@ def created_between(connection: Connection, since: datetime, until: datetime, li
 
 
 def _event(row: Sequence[Any]) -> SentEvent:
-    event_id, key, event_type, created_at, published_at, digest = row
+    event_id, key, event_type, created_at, published_at, digest, version = row
     created, published = aware(created_at), aware(published_at)
-    return SentEvent(event_id, key, event_type, created, published, bytes(digest))
+    return SentEvent(event_id, key, event_type, created, published, bytes(digest), version)
 
 
 def _naive(at: datetime) -> datetime:

@@ -181,16 +181,18 @@ def store_plan(connection: Connection, run_id: str, chunks: Iterable[Sequence[Ro
         )
 
 
-def apply_next(connection: Connection, run_id: str, *, allow_superseded: bool) -> Chunk | None:
+def apply_next(connection: Connection, run_id: str, *, allow_published: bool, allow_superseded: bool) -> Chunk | None:
     """Apply the run's next chunk. Return None if none is left or the run was cancelled.
 
-    Guards on each row: it exists, no other session holds it, its version is the planned one, and it is not superseded.
-    A row that fails a guard is recorded with the reason and left unchanged.
+    Guards on each row: it exists, no other session holds it, its version is the planned one, and it is neither
+    published nor superseded, unless that is allowed. A row that fails a guard is recorded with the reason and left
+    unchanged.
     """
     number = connection.exec_driver_sql(_NEXT, {"run": run_id}).scalar_one_or_none()
     if number is None:
         return None
-    parameters = {"run": run_id, "number": number, "allow_superseded": allow_superseded}
+    allowed = {"allow_published": allow_published, "allow_superseded": allow_superseded}
+    parameters = {"run": run_id, "number": number, **allowed}
     rows = connection.exec_driver_sql(_APPLY, parameters)
     return Chunk(number, {(outcome, reason): count for outcome, reason, count in rows})
 
@@ -274,6 +276,7 @@ WITH chunk AS (
             WHEN o.id IS NULL THEN COALESCE((SELECT CASE x.ctid WHEN p.ctid_then THEN 'locked' ELSE 'changed' END
                 FROM outbox AS x WHERE x.id = p.id), 'gone')
             WHEN o.version <> p.version THEN 'changed'
+            WHEN NOT %(allow_published)s AND o.published THEN 'published'
             WHEN NOT %(allow_superseded)s AND {SUPERSEDED} THEN 'superseded'
         END AS reason
     FROM planned AS p LEFT JOIN held AS o ON o.id = p.id AND o.here = p.ctid_then

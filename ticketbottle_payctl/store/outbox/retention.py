@@ -33,11 +33,11 @@ class Expired:
     half_marked: bool = False
 
 
-class Batch(NamedTuple):
+class DeletedBatch(NamedTuple):
     """Events that this transaction deletes when it commits.
 
-    ``found`` events were found and ``deleted`` of them go. The search ended at ``last``. ``lines`` has each row as
-    JSON if it was asked for. ``publishing`` says that a publisher was running.
+    ``found`` events were found, and ``deleted`` of them are deleted. The search ended at ``last``. ``lines`` has each
+    row as JSON if it was asked for. ``publishing`` says that a publisher was running.
     """
 
     found: int
@@ -55,7 +55,7 @@ class Amount(NamedTuple):
     bytes: int
 
 
-def delete_next(connection: Connection, wanted: Expired, after: Position, limit: int, *, whole: bool) -> Batch:
+def delete_next(connection: Connection, wanted: Expired, after: Position, limit: int, *, whole: bool) -> DeletedBatch:
     """Delete the next expired rows in the order of the index, with payctl's context of them.
 
     Rows that another session has locked are left for later. Guard: each row is checked again under its lock. ``after``
@@ -83,7 +83,7 @@ def delete_next(connection: Connection, wanted: Expired, after: Position, limit:
     parameters = _parameters(wanted) | {"after_at": after[0], "after_id": after[1], "limit": limit}
     found, deleted, size, last_at, last_id, kept, publishing = connection.exec_driver_sql(sql, parameters).one()
     last = None if last_at is None else (last_at, last_id)
-    return Batch(found, deleted, int(size), last, kept or [], publishing)
+    return DeletedBatch(found, deleted, int(size), last, kept or [], publishing)
 
 
 def measure(connection: Connection, wanted: Expired) -> Amount:

@@ -9,17 +9,22 @@ A returning publisher reuses what it remembers of the shard only if no other pub
 things show that: its name is still on the shard, and no publisher with another number of shards has written its name
 on any shard later. In ``payctl.publishers`` a shard goes by the number of its lock 0, which also says how many shards
 that publisher was told of.
+
+``since`` in that table is also the publisher's sign of life. A publisher writes it when it takes over a shard and at
+each rescan, and signs off when it ends. So one that idles can be told from one that is gone.
 """
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 
+_ENDED = " ended"
 _LOCKS_PER_SHARD = 2
 _LOCKS_PER_COUNT = 1000
 
@@ -37,7 +42,7 @@ WHERE {advisory_locks.held(Namespace.SHARDS)}
   AND (l.objid IN (%(own)s::oid, %(other)s::oid) OR l.objid::bigint / {_LOCKS_PER_COUNT} <> %(shards)s)
 """  # noqa: S608 - only constants are put in
 # Later than every other row, even if the server's clock was set back.
-_TAKE_OVER = """
+_WRITE_NAME = """
 INSERT INTO payctl.publishers (shard, owner, since)
 SELECT %(place)s, %(owner)s, GREATEST(clock_timestamp(), max(since) + interval '1 microsecond') FROM payctl.publishers
 ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
@@ -45,6 +50,20 @@ ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
 
 IS_PUBLISHING = f"EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(Namespace.SHARDS)})"
 """An expression: whether any publisher has a batch open at this moment."""
+
+
+class Holder(NamedTuple):
+    """A session that keeps another publisher out of a shard. ``shards`` is how many shards it was told of.
+
+    ``owner`` is what the publisher that took the shard over last called itself: host, process id and a random number.
+    That is another one if the holder has not committed a batch yet. ``pid`` is None if the lock is free by now.
+    """
+
+    pid: int | None
+    shards: int
+    application: str | None
+    address: str | None
+    owner: str | None
 
 
 class Entry(Enum):
@@ -68,8 +87,43 @@ def enter(connection: Connection, shard: int, shards: int, lock: int, owner: str
         return Entry.REFUSED
     if last_owner == owner:
         return Entry.UNCHANGED
-    connection.exec_driver_sql(_TAKE_OVER, parameters | {"owner": owner})
+    _write_name(connection, shard, shards, owner)
     return Entry.TAKEN_OVER
+
+
+def show_life(connection: Connection, shard: int, shards: int, owner: str) -> None:
+    """Write the present instant beside our name. This transaction must have entered the shard."""
+    _write_name(connection, shard, shards, owner)
+
+
+def holders(connection: Connection, shard: int, shards: int) -> list[Holder]:
+    """Return who keeps a newcomer out of a shard. If the lock is free by now, that is the last publisher."""
+    rows = connection.exec_driver_sql(
+        f"""
+        WITH lock AS (
+            SELECT DISTINCT l.pid, l.objid::bigint / {_LOCKS_PER_COUNT} AS shards,
+                l.objid::bigint - l.objid::bigint %% {_LOCKS_PER_SHARD} AS place
+            FROM pg_locks AS l
+            WHERE {advisory_locks.held(Namespace.SHARDS)} AND l.pid <> pg_backend_pid()
+              AND (l.objid IN (%(own)s::oid, %(other)s::oid) OR l.objid::bigint / {_LOCKS_PER_COUNT} <> %(shards)s))
+        SELECT lock.pid, lock.shards, nullif(a.application_name, ''), host(a.client_addr), p.owner
+        FROM lock LEFT JOIN pg_stat_activity AS a ON a.pid = lock.pid
+        LEFT JOIN payctl.publishers AS p ON p.shard = lock.place
+        UNION ALL
+        SELECT NULL, %(shards)s, NULL, NULL, owner FROM payctl.publishers
+        WHERE shard = %(own)s AND NOT EXISTS (SELECT FROM lock)
+        ORDER BY 1
+        """,  # noqa: S608 - only constants are put in
+        {"own": _number(shard, shards, 0), "other": _number(shard, shards, 1), "shards": shards},
+    )
+    return [Holder(*row) for row in rows]
+
+
+def held_shards(connection: Connection, shards: int) -> list[int]:
+    """Return the shards, of this many, that a publisher holds at this moment."""
+    return [
+        shard for shard in range(shards) if any(each.pid is not None for each in holders(connection, shard, shards))
+    ]
 
 
 def keeping(shard: int, shards: int, lock: int) -> str:
@@ -84,6 +138,28 @@ def shard_of(number: int) -> tuple[int, int]:
     """Return the shard that a lock's number stands for, and out of how many shards."""
     shards, rest = divmod(number, _LOCKS_PER_COUNT)
     return rest // _LOCKS_PER_SHARD, shards
+
+
+def sign_off(connection: Connection, owner: str) -> None:
+    """Note that this publisher has ended. Its name is never used again, so this needs no lock."""
+    connection.exec_driver_sql(
+        """
+        UPDATE payctl.publishers SET owner = owner || %(mark)s, since = GREATEST(since, clock_timestamp())
+        WHERE owner = %(owner)s
+        """,
+        {"owner": owner, "mark": _ENDED},
+    )
+
+
+def name_of(owner: str) -> tuple[str, bool]:
+    """Return a publisher's host and process id, and whether it has signed off."""
+    own, mark, _ = owner.partition(_ENDED)
+    return own.rpartition(":")[0] or own, bool(mark)
+
+
+def _write_name(connection: Connection, shard: int, shards: int, owner: str) -> None:
+    place = _number(shard, shards, 0)
+    connection.exec_driver_sql(_WRITE_NAME, {"place": place, "owner": owner})
 
 
 def _number(shard: int, shards: int, lock: int) -> int:

@@ -44,7 +44,8 @@ class Recent(NamedTuple):
 
     ``created_since`` and ``sent_since`` are the start of what was read: the window's start, or later if :data:`NEWEST`
     events do not reach back that far. The ``recent`` counts are of its last minute. Lags are seconds from
-    ``"createdAt"`` to ``"publishedAt"``, None if nothing was sent.
+    ``"createdAt"`` to ``"publishedAt"``, None if nothing was sent. ``newest_sent`` is the creation of the newest event
+    that was sent in the last minute.
     """
 
     now: datetime
@@ -59,6 +60,7 @@ class Recent(NamedTuple):
     lag_p99: float | None
     created_in: Mapping[str, int]
     sent_in: Mapping[str, int]
+    newest_sent: datetime | None = None
 
 
 class Unpublished(NamedTuple):
@@ -142,7 +144,8 @@ def recent(connection: Connection, window_s: float) -> Recent:
                 count(*) FILTER (WHERE made >= GREATEST(late, made_since)) AS recent_created,
                 count(*) FILTER (WHERE sent >= GREATEST(late, sent_since)) AS recent_sent,
                 percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY GREATEST(sent - made, interval '0'))
-                    FILTER (WHERE sent >= sent_since) AS lags
+                    FILTER (WHERE sent >= sent_since) AS lags,
+                max(made) FILTER (WHERE sent >= late) AS newest_sent
             FROM newest, span
         )
         SELECT now, made_since, sent_since, created, sent, recent_created, recent_sent,
@@ -151,11 +154,12 @@ def recent(connection: Connection, window_s: float) -> Recent:
             (SELECT json_object_agg(part, n) FROM (
                 SELECT {_part("made")} AS part, count(*) AS n FROM newest WHERE made >= made_since GROUP BY 1) AS p),
             (SELECT json_object_agg(part, n) FROM (
-                SELECT {_part("sent")} AS part, count(*) AS n FROM newest WHERE sent >= made_since GROUP BY 1) AS p)
+                SELECT {_part("sent")} AS part, count(*) AS n FROM newest WHERE sent >= made_since GROUP BY 1) AS p),
+            newest_sent
         FROM span, counted
     """  # noqa: S608 - only constants are put in
     row = connection.exec_driver_sql(sql, {"window": window_s}).one()
-    return Recent._make((*row[:10], row[10] or {}, row[11] or {}))
+    return Recent._make((*row[:10], row[10] or {}, row[11] or {}, row[12]))
 
 
 def unpublished(

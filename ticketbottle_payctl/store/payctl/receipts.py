@@ -33,6 +33,9 @@ SELECT EXISTS (
 UNCLEAR = "UNCLEAR"
 """The outcome of a receipt whose callback is genuine and cannot be settled by itself."""
 
+STATUS_QUERY = "RECONCILE"
+"""The method in the receipt of a status query's answer. No gateway calls with this method."""
+
 _REQUEST = "SELECT provider, method, path, query, body FROM payctl.webhook_receipts WHERE id = %(id)s::uuid"
 
 

@@ -1,4 +1,4 @@
-"""The life of a run, the same for every command that records one: lock, begin, work, end."""
+"""Record a run from its beginning to its end, in the same way for every command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 
 @dataclass(slots=True)
 class OpenRun:
-    """A run that holds its lock. ``counts`` is what the record says of it if the work ends with an error."""
+    """A run that holds its lock. ``counts`` are recorded if the work ends with an error."""
 
     engine: Engine
     id: str

@@ -14,14 +14,14 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.payctl.run_lock import AT_WORK
 
-# A run whose process died without a word is not running, whatever its record says.
+# A run whose process was killed is not running, even if its record still says so.
 _STATUS = f"CASE WHEN r.status = 'running' AND NOT {AT_WORK} THEN 'interrupted' ELSE r.status END"
 _COLUMNS = f"""r.id::text, r.command, {_STATUS}, r.os_user, r.host, r.actor, r.db_role, r.reason, r.profile,
     r.selector, r.options, r.counts, r.started_at, r.finished_at, r.acts"""
 
 
 class RunStatus(StrEnum):
-    """Where a run stands.
+    """The status of a run.
 
     ``stopped``: it ended itself because of errors. ``interrupted``: a signal or a crash ended it. A replay in one of
     these states can be resumed. ``incomplete``: it ended with work left, at its time limit or on a signal, and the
@@ -136,7 +136,7 @@ def start(connection: Connection, run: NewRun) -> None:
 def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason: str | None) -> bool:
     """Resume or cancel a run and record who did. Return False if the run was cancelled or has ended.
 
-    A run that is done stays done. A look whether anything is left of it is recorded too.
+    A run that is done keeps its status. If it is resumed to look for rows that are left, that is recorded too.
     """
     row = connection.exec_driver_sql(
         """
@@ -176,7 +176,7 @@ def left_alone(connection: Connection, run_id: str, rows: Sequence[tuple[str, st
 
 
 def update(connection: Connection, run_id: str, status: RunStatus, counts: Mapping[str, int]) -> None:
-    """Record where a run stands. A run that was cancelled stays cancelled."""
+    """Record the status and the counts of a run. A run that was cancelled stays cancelled."""
     connection.exec_driver_sql(
         """
         UPDATE payctl.runs SET status = %(status)s, counts = counts || %(counts)s::jsonb,

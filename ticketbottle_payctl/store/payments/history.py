@@ -16,14 +16,20 @@ from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Run
 
-# "providerTransactionId" has no index in production, so it is searched last.
+# "providerTransactionId" has no index in production, so it is searched last. A callback that payctl could not read has
+# an empty reference, which the index finds.
 _BY_NAME = (
-    'SELECT id, NULL FROM payments WHERE id = %(name)s OR "orderCode" = %(name)s',
-    'SELECT "aggregateId", id FROM outbox WHERE id = %(name)s',
-    "SELECT payment_id, reference FROM payctl.webhook_receipts WHERE id = %(uuid)s::uuid",
-    'SELECT id, NULL FROM payments WHERE "providerTransactionId" = %(name)s',
-    "SELECT payment_id, reference FROM payctl.webhook_receipts WHERE reference = %(name)s LIMIT 1",
+    'SELECT id, NULL, NULL FROM payments WHERE id = %(name)s OR "orderCode" = %(name)s',
+    'SELECT "aggregateId", NULL, NULL FROM outbox WHERE id = %(name)s',
+    """SELECT COALESCE(payment_id, (SELECT p.id FROM payments AS p WHERE p."orderCode" = r.order_ref)), r.reference,
+        r.order_ref FROM payctl.webhook_receipts AS r WHERE r.id = %(uuid)s::uuid""",
+    'SELECT id, NULL, NULL FROM payments WHERE "providerTransactionId" = %(name)s',
+    "SELECT payment_id, reference, NULL FROM payctl.webhook_receipts WHERE reference = %(name)s LIMIT 1",
+    """SELECT payment_id, NULL, order_ref FROM payctl.webhook_receipts
+        WHERE reference = '' AND order_ref = %(name)s LIMIT 1""",
 )
+_SHORTEST_ENDING = 4
+_MOST_NEAR = 10
 # An event is written after its payment was created. One day covers instants that were stored in another zone.
 _BEFORE_PAYMENT = timedelta(days=1)
 
@@ -47,7 +53,7 @@ class PaymentRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """An outbox event. ``state`` is pending, dead or published."""
+    """An outbox event. ``state`` is pending, dead or published. ``payload_bytes`` is the size of its message."""
 
     id: str
     aggregate_id: str
@@ -59,11 +65,15 @@ class EventRow:
     retry_count: int
     last_error: str | None
     payload: object
+    payload_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptRow:
-    """A receipt. ``body_bytes`` is the size of the callback's body."""
+    """A receipt. ``body_bytes`` is the size of the callback's body.
+
+    ``method`` tells a callback from the answer to a status query. ``payment_number`` is one transfer of money.
+    """
 
     id: str
     received_at: datetime
@@ -76,6 +86,20 @@ class ReceiptRow:
     gateway_transaction_id: str | None
     event_id: str | None
     body_bytes: int
+    method: str
+    payment_number: str | None
+    payment_id: str | None
+
+
+class NearOrder(NamedTuple):
+    """An order whose code is like the one that was asked for. The amount is whole units, the instant UTC."""
+
+    payment_id: str
+    order_code: str
+    status: str
+    amount: int
+    currency: str
+    created_at: datetime
 
 
 class Replayed(NamedTuple):
@@ -101,20 +125,43 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
     found = _named(connection, name) or _named(connection, _whole(connection, name))
     if found is None:
         return None
-    payment_id, reference = found
+    payment_id, reference, order_ref = found
     payment = _payment(connection, payment_id)
-    receipts = _receipts(connection, payment_id, payment.reference if payment else reference)
+    if payment is not None:
+        reference, order_ref = payment.reference, payment.order_code
+    receipts = _receipts(connection, payment_id, reference, order_ref)
     events = _events(connection, payment_id, payment, max_retries) if payment_id else ()
     replays = tuple(Replayed(*each) for each in runs.of_item(connection, [event.id for event in events]))
     return History(payment, receipts, events, replays)
 
 
-def _named(connection: Connection, name: str) -> tuple[str | None, str | None] | None:
+def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
+    """Return orders whose code ends in these characters, in any case, the latest first. At most ten.
+
+    A whole code in another case is the only answer. Fewer than four characters find nothing. No index serves this, so
+    it reads the table.
+    """
+    if len(ending) < _SHORTEST_ENDING:
+        return []
+    rows = connection.exec_driver_sql(
+        """
+        SELECT id, "orderCode", status::text, "amountCents", currency::text, "createdAt" FROM payments
+        WHERE right(upper("orderCode"), length(%(ending)s)) = upper(%(ending)s)
+        ORDER BY "createdAt" DESC, id LIMIT %(limit)s
+        """,
+        {"ending": ending, "limit": _MOST_NEAR},
+    )
+    found = [NearOrder(*map(aware_value, row)) for row in rows]
+    whole = [order for order in found if len(order.order_code) == len(ending)]
+    return whole if len(whole) == 1 else found
+
+
+def _named(connection: Connection, name: str) -> tuple[str | None, str | None, str | None] | None:
     parameters = {"name": name, "uuid": _uuid(name)}
     for sql in _BY_NAME:
         row = connection.exec_driver_sql(sql, parameters).first()
         if row is not None:
-            return row[0], row[1]
+            return row[0], row[1], row[2]
     return None
 
 
@@ -150,7 +197,7 @@ def _events(
     rows = connection.exec_driver_sql(
         f"""
         SELECT o.id, o."aggregateId", o."eventType", {states.name("o.")}, {SUPERSEDED}, o."createdAt", o."publishedAt",
-            o."retryCount", o."lastError", o.payload
+            o."retryCount", o."lastError", o.payload, octet_length(o.payload::text)
         FROM outbox AS o WHERE o."aggregateId" = %(id)s {since} ORDER BY o."createdAt", o.id COLLATE "C"
         """,  # noqa: S608 - only constants are put in
         {
@@ -162,15 +209,20 @@ def _events(
     return tuple(_event_row(tuple(row)) for row in rows)
 
 
-def _receipts(connection: Connection, payment_id: str | None, reference: str | None) -> tuple[ReceiptRow, ...]:
+def _receipts(
+    connection: Connection, payment_id: str | None, reference: str | None, order_ref: str | None
+) -> tuple[ReceiptRow, ...]:
     rows = connection.exec_driver_sql(
         """
         SELECT id::text, received_at, provider, outcome, result, reason, amount, currency, gateway_transaction_id,
-            event_id, octet_length(body) + octet_length(query)
-        FROM payctl.webhook_receipts WHERE payment_id = %(payment)s OR reference = %(reference)s
+            event_id, octet_length(body) + octet_length(query), method, payment_number,
+            payment_id
+        FROM payctl.webhook_receipts
+        WHERE payment_id = %(payment)s OR reference = NULLIF(%(reference)s, '')
+            OR (reference = '' AND order_ref = NULLIF(%(order_ref)s, ''))
         ORDER BY received_at, id
         """,
-        {"payment": payment_id, "reference": reference},
+        {"payment": payment_id, "reference": reference, "order_ref": order_ref},
     )
     return tuple(ReceiptRow(*row) for row in rows)
 

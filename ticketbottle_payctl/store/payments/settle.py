@@ -16,26 +16,37 @@ from ticketbottle_payctl.store.db.engine import fetch
 from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.receipts import Receipt
+from ticketbottle_payctl.store.payments import lookup
 
-# By reference first, then by order code: COALESCE stops at the first match. The production table has no index on
-# "providerTransactionId", so the row where both agree is searched before: it is the usual one, and the unique index
-# on "orderCode" finds it. If several payments have one reference, the choice must not depend on their status, or a
-# repeated callback would settle a second one. The instant is read outside the locking subquery, so after the wait for
-# the row.
-_LOCK = f"""
-SELECT held.*, date_trunc('milliseconds', {NOW}) AS now
+# By reference first, then by order code: COALESCE stops at the first match. The row where both agree is searched first
+# of all: it is the usual one, and an index finds it. The instant is read outside the locking subquery, so after the
+# wait for the row.
+_LOCK = """
+{walk}SELECT held.*, date_trunc('milliseconds', {now}) AS now{learned}
 FROM (
     SELECT id, "orderCode", "amountCents", currency::text, provider, "providerTransactionId", status::text,
            "failedAt", "cancelledAt"
     FROM payments
     WHERE id = COALESCE(
-        (SELECT id FROM payments WHERE "orderCode" = %(order_code)s AND "providerTransactionId" = %(reference)s),
-        (SELECT id FROM payments WHERE "providerTransactionId" = %(reference)s
-         ORDER BY translate(lower(provider), '-_ ', '') = %(provider)s DESC, "createdAt" DESC, id LIMIT 1),
-        (SELECT id FROM payments WHERE "orderCode" = %(order_code)s))
+        {ways})
     FOR NO KEY UPDATE
 ) AS held
-"""  # noqa: S608 - a constant of ours
+"""
+
+
+def _lock_sql(*ways: str, walk: str = "", learned: str = "") -> str:
+    return _LOCK.format(walk=walk, now=NOW, learned=learned, ways=",\n        ".join(f"({way})" for way in ways))
+
+
+_LOCK_DIRECTLY = _lock_sql(lookup.BOTH, lookup.BY_REFERENCE, lookup.BY_ORDER_CODE)
+_LOCK_BY_WALK = _lock_sql(
+    lookup.BOTH,
+    lookup.BY_NUMBER,
+    lookup.BY_REFERENCE,
+    lookup.BY_ORDER_CODE,
+    walk=lookup.WALK,
+    learned=", (SELECT payments FROM reference), (SELECT indexed FROM reference)",
+)
 
 # Guards: the status is still the one that was decided upon, and the event was written in time. The clock is read after
 # all rows are written, so a slow write counts too. The instant may be ahead of the clock, if the payment's previous
@@ -73,11 +84,13 @@ def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime]
 
     The payment is searched by the value it was created with, then by its order code. None if there is no such payment.
     """
-    wanted = {"reference": callback.reference, "order_code": callback.order_ref, "provider": callback.provider}
-    rows = fetch(connection, _LOCK, wanted)
+    walk = lookup.needs_walk(connection, callback)
+    rows = fetch(connection, _LOCK_BY_WALK if walk else _LOCK_DIRECTLY, lookup.parameters(callback))
     if not rows:
         return None
     (row,) = rows
+    if walk:
+        lookup.learn(connection, row[10], indexed=row[11])
     payment = Payment(
         id=row[0],
         order_code=row[1],

@@ -67,3 +67,47 @@ def test_the_command_of_errors_selects_what_was_counted_and_nothing_else(ask, en
     assert (group["count"], document["counts"]["requeued"]) == (len(expected), len(expected))
     items = ask("runs", "show", document["run_id"])["items"]
     assert {names[item["id"]] for item in items} == expected
+
+
+def test_a_group_that_must_die_again_says_what_to_do_first(ask, invoke, database_url, engine):
+    """Before the replay command, and in words that name the topic."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="dead", last_error="MSG_SIZE_TOO_LARGE: Broker: Message size too large")
+        insert_payments_of_events(connection)
+    (group,) = ask("errors")["items"]
+    assert group["remedy"] == "raise_topic_limit"
+    lines = invoke("errors", DATABASE_URL=database_url).stdout.splitlines()
+    first = next(
+        number for number, line in enumerate(lines) if line.startswith("first\traise max.message.bytes of paym")
+    )
+    assert lines[first + 1].startswith("replay\tpayctl replay --error-group")
+
+
+@pytest.mark.parametrize(("superseded", "row"), [(2, "release"), (1, "replay")], ids=["all", "some"])
+def test_superseded_events_of_a_group_are_counted(ask, invoke, database_url, engine, superseded, row):
+    """A replay leaves them out. If it would leave out all of them, the command lets the later events pass instead."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x")
+        insert_payments_of_events(connection)
+        some = "SELECT id FROM payments LIMIT %(n)s"
+        connection.exec_driver_sql(
+            f"UPDATE payments SET status = 'COMPLETED' WHERE id IN ({some})",  # noqa: S608 - a constant
+            {"n": superseded},
+        )
+    (group,) = ask("errors")["items"]
+    assert group["superseded"] == superseded
+    rows = dict(
+        line.split("\t", 1)
+        for line in invoke("errors", DATABASE_URL=database_url).stdout.splitlines()[2:]
+        if "\t" in line
+    )
+    assert ({"replay", "release"} & set(rows), rows["superseded"][:6]) == ({row}, f"{superseded} of 2")
+
+
+def test_a_group_over_the_cap_prints_the_cap_that_it_needs(ask, engine):
+    """The command passes its own guard."""
+    with engine.begin() as connection:
+        insert_events(connection, 1001, state="dead", last_error="x")
+    (group,) = ask("errors")["items"]
+    assert "--max-affected 1001" in group["replay"]
+    assert ask(*shlex.split(group["replay"])[1:], "-y")["counts"]["requeued"] == 1001

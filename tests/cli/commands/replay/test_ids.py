@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
 from tests.cli.commands.replay.conftest import pending
+from ticketbottle_payctl.aws.alerts import EVENT_DEAD, AlertTopic, DeadEventQueue, Pointer
+from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 pytestmark = pytest.mark.postgres
 
@@ -46,9 +49,139 @@ def test_a_list_that_broke_off_is_not_taken_for_a_whole_one(ask, dead, tmp_path)
     assert ask("replay", "--from-file", str(file), "-y")["exit_code"] == 2
 
 
-@pytest.mark.parametrize("content", ["", "# nothing\n", "{}\n", "{broken\n", "two words\n", "x" * 500, "\x1b[31m\n"])
+@pytest.mark.parametrize("content", ["", "# nothing\n", "{}\n", "{broken\n", "x" * 500, "\x1b[31m\n"])
 def test_a_file_without_ids_is_refused(ask, tmp_path, content):
     """A file without a valid id exits with 2 and does not count as an empty selection."""
     file = tmp_path / "ids"
     file.write_text(content)
     assert ask("replay", "--from-file", str(file), "-y")["exit_code"] == 2
+
+
+class Recorder:
+    """An AWS client that keeps what it is given. The service itself is no part of payctl."""
+
+    def __init__(self):
+        self.bodies, self.texts = [], []
+
+    def send_message_batch(self, *, QueueUrl, Entries):  # noqa: N803 - the names of boto3
+        """Keep the bodies."""
+        del QueueUrl
+        self.bodies += [entry["MessageBody"] for entry in Entries]
+        return {}
+
+    def publish(self, *, Message, **_):  # noqa: N803
+        """Keep the text."""
+        self.texts.append(Message)
+
+
+def bodies_of(ids):
+    """The bodies of the dead-event queue's messages, as the publisher's function writes them."""
+    client = Recorder()
+    queue = DeadEventQueue("url", client=lambda _: client)
+    queue.send([Pointer(each, "p", "PAYMENT_COMPLETED", 5, "MSG_SIZE_TOO_LARGE") for each in ids])
+    return client.bodies
+
+
+def alert_of(ids):
+    """The text of the alert topic's message, as the publisher's function writes it."""
+    client = Recorder()
+    topic = AlertTopic("arn", env="prod", client=lambda _: client)
+    first = Pointer(ids[0], "p", "PAYMENT_COMPLETED", 5, "MSG_SIZE_TOO_LARGE")
+    assert topic.tell(EVENT_DEAD, events=len(ids), **first._asdict())
+    return client.texts[0]
+
+
+FORMS = {
+    "bodies, one a line": "\n".join,
+    "an array of pointers": lambda bodies: json.dumps([json.loads(each) for each in bodies]),
+    "one pointer on several lines": lambda bodies: json.dumps(json.loads(bodies[0]), indent=2),
+    "aws sqs receive-message": lambda bodies: json.dumps(
+        {"Messages": [{"MessageId": "m", "ReceiptHandle": "r", "Body": each} for each in bodies]}, indent=4
+    ),
+    "the same on one line": lambda bodies: json.dumps(
+        {"Messages": [{"MessageId": "m", "Body": each} for each in bodies]}
+    ),
+    "one SQS message a line": lambda bodies: "\n".join(json.dumps({"MessageId": "m", "Body": each}) for each in bodies),
+    "the event of a function behind SQS": lambda bodies: json.dumps(
+        {"Records": [{"messageId": "m", "eventSource": "aws:sqs", "body": each} for each in bodies]}
+    ),
+    "SNS in SQS": lambda bodies: json.dumps(
+        {
+            "Messages": [
+                {"Body": json.dumps({"Type": "Notification", "MessageId": "n", "Message": each})} for each in bodies
+            ]
+        }
+    ),
+    "the event of a function behind SNS": lambda bodies: json.dumps(
+        {"Records": [{"EventSource": "aws:sns", "Sns": {"MessageId": "n", "Message": each}} for each in bodies]}
+    ),
+    "a list as one document": lambda bodies: json.dumps(
+        {"items": [{"id": json.loads(each)["eventId"]} for each in bodies], "truncated": False, "error": None}
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("way", ["stdin", "file"])
+def test_messages_of_the_dead_event_queue_are_ids(invoke, database_url, dead, tmp_path, form, way):
+    """As the queue holds them, as aws prints them, and as a function gets them."""
+    content = FORMS[form](bodies_of(dead[:2]))
+    file = tmp_path / "messages"
+    file.write_text(content)
+    where = ["-"] if way == "stdin" else ["--from-file", str(file)]
+    options = {"stdin": content} if way == "stdin" else {}
+    result = invoke("replay", *where, "-n", "-o", "json", DATABASE_URL=database_url, **options)
+    expected = 1 if form.startswith("one pointer") else 2
+    assert json.loads(result.stdout)["result"]["planned"] == expected
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["the text of the mail", "in SQS"])
+def test_the_alert_about_one_dead_event_names_it(ask, dead, tmp_path, wrapped):
+    """The topic's message is a text for people, and its id stands on a line of its own."""
+    text = alert_of(dead[:1])
+    file = tmp_path / "message"
+    file.write_text(json.dumps({"Type": "Notification", "Message": text}) if wrapped else text)
+    assert ask("replay", "--from-file", str(file), "-n")["result"]["planned"] == 1
+
+
+def test_an_alert_about_several_events_is_not_taken_for_one(ask, dead, tmp_path):
+    """It names only the first. The others must not be left out silently."""
+    file = tmp_path / "message"
+    file.write_text(alert_of(dead[:3]))
+    document = ask("replay", "--from-file", str(file), "-y")
+    assert (document["exit_code"], "3 dead events" in document["error"]["message"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "[1]", '{"Messages": []}', '{"Messages": [{"Body": "hello"}]}', "[" * 20 + "]" * 20]
+)
+def test_messages_without_an_id_are_refused(ask, tmp_path, content):
+    """Exit 2, whatever else they have."""
+    file = tmp_path / "messages"
+    file.write_text(content)
+    assert ask("replay", "--from-file", str(file), "-y")["exit_code"] == 2
+
+
+@pytest.mark.parametrize("name", ["two words", " outer blanks ", "-begins-with-a-hyphen", "it's $(odd)", "--failed"])
+def test_an_id_is_opaque_text(invoke, engine, database_url, name):
+    """The payment service writes the ids. The command that `show` prints replays the event, whatever its id."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", last_error="INVALID_REQUEST: x")
+        connection.exec_driver_sql("UPDATE outbox SET id = %(id)s", {"id": name})
+    shown = json.loads(invoke("show", "-o", "json", "--", name, DATABASE_URL=database_url).stdout)
+    (advised,) = shown["result"]["next"]
+    command, *others = shlex.split(advised["command"])[1:]
+    replayed = invoke(command, "-y", "-o", "json", *others, DATABASE_URL=database_url)
+    assert (replayed.exit_code, json.loads(replayed.stdout)["counts"]["requeued"]) == (0, 1)
+
+
+@pytest.mark.parametrize("line", ["two words", '{"id": " outer blanks "}'])
+def test_an_id_with_a_blank_can_stand_in_a_file(ask, engine, tmp_path, line):
+    """As a line of its own, or in the ndjson of a list."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead")
+        name = json.loads(line)["id"] if line[0] == "{" else line
+        connection.exec_driver_sql("UPDATE outbox SET id = %(id)s", {"id": name})
+    file = tmp_path / "ids"
+    file.write_text(f"{line}\n")
+    assert ask("replay", "--from-file", str(file), "-y")["counts"]["requeued"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
@@ -63,21 +64,61 @@ def test_a_file_that_is_no_plan_is_refused(ask, tmp_path, content):
     assert ask("replay", "--plan", str(file), "-y")["exit_code"] == 2
 
 
+FOREIGN = "an event of another plan"
+"""Stands for a line of another plan of the same database."""
+
+EDITS = {
+    "the end of the last line is missing": ('"dead"]\n$', '"dead"'),
+    "the last line is missing": (r"\n[^\n]+\n$", "\n"),
+    "an event of another plan was added": ("$", f"{FOREIGN}\n"),
+    "another event stands in its place": (r"[^\n]+\n$", f"{FOREIGN}\n"),
+    "the count was raised": ('"events": 3', '"events": 4'),
+    "a place is SQL": (r'"\(0,1\)"', '"(0,1); DROP"'),
+    "a state is unknown": ('"dead"]', '"alive"]'),
+    "a state is another": ('"dead"]', '"pending"]'),
+    "superseded events were allowed": ('"allow_superseded": false', '"allow_superseded": true'),
+    "published events were allowed": ('"allow_published": false', '"allow_published": true'),
+    "the database is another": ("127.0.0.1:", "db.internal:"),
+    "the selector is another": ('"failed": true', '"failed": false'),
+    "the line ends are another system's": (r"\]\n", "]\r\n"),
+    "the digest is missing": ('"digest"', '"note"'),
+    "an earlier version made it": ("replay-plan/2", "replay-plan/1"),
+    "a later version made it": ("replay-plan/2", "replay-plan/3"),
+}
+
+
 @pytest.mark.usefixtures("dead")
-def test_a_plan_that_is_not_whole_or_another_database_s_is_refused(ask, tmp_path, engine):
-    """A plan with a missing line, a changed value or another host exits with 2."""
+@pytest.mark.parametrize(("pattern", "instead"), EDITS.values(), ids=EDITS.keys())
+def test_a_plan_file_that_was_edited_is_refused(ask, engine, tmp_path, pattern, instead):
+    """Exit 2, and nothing is requeued: a person reviewed another plan."""
+    plan, other = tmp_path / "plan", tmp_path / "other"
+    assert ask("replay", "--failed", "--plan-out", str(plan))["counts"]["matched"] == 4
+    ask("replay", "--failed", "--allow-superseded", "--plan-out", str(other))
+    text = plan.read_text()
+    foreign = other.read_text().splitlines()[-1]
+    edited = re.sub(pattern, lambda _: instead.replace(FOREIGN, foreign), text, count=1)
+    assert edited != text
+    plan.write_bytes(edited.encode())
+    refused = ask("replay", "--plan", str(plan), "-y")
+    assert (refused["exit_code"], refused["error"]["code"]) == (2, "INPUT")
+    assert pending(engine) == 0
+
+
+@pytest.mark.usefixtures("dead")
+@pytest.mark.parametrize("option", ["--failed", "--all", "--allow-published", "--allow-superseded"])
+def test_a_plan_file_takes_no_selector_and_no_permission(ask, engine, tmp_path, option):
+    """They were fixed when the plan was made."""
     plan = tmp_path / "plan"
     ask("replay", "--failed", "--plan-out", str(plan))
-    text = plan.read_text()
-    for changed in (
-        text.rpartition("[")[0],
-        text.replace('"(0,1)"', '"(0,1); DROP"'),
-        text.replace("127.0.0.1:", "db.internal:"),
-        text.replace('"dead"]', '"alive"]'),
-    ):
-        plan.write_text(changed)
-        assert ask("replay", "--plan", str(plan), "-y")["exit_code"] == 2
-    for beside in ("--failed", "--all", "--allow-published", "--allow-superseded"):
-        refused = ask("replay", "--plan", str(plan), beside, "-y")
-        assert (refused["exit_code"], beside in f"{refused['error']['message']} --failed") == (2, True)
+    refused = ask("replay", "--plan", str(plan), option, "-y")
+    assert (refused["exit_code"], option in f"{refused['error']['message']} --failed") == (2, True)
     assert pending(engine) == 0
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_plan_for_another_database_is_refused(ask, answer, tmp_path):
+    """The file is whole, and the settings lead elsewhere."""
+    plan = tmp_path / "plan"
+    ask("replay", "--failed", "--plan-out", str(plan))
+    refused = answer("replay", "--plan", str(plan), "-y", DATABASE_URL="postgresql://u:p@127.0.0.1:1/elsewhere")
+    assert (refused["exit_code"], "the plan is for" in refused["error"]["message"]) == (2, True)

@@ -110,3 +110,17 @@ def test_a_resumed_run_that_lets_superseded_events_in_says_so(invoke, ask, datab
     assert (asked.exit_code, "(1 of them superseded" in asked.stderr, dead[3] in asked.stderr) == (7, True, True)
     document = ask("runs", "resume", stopped["run_id"], "-y")
     assert (document["result"]["superseded_ids"], "INCLUDED" in document["warnings"][0]) == ([dead[3]], True)
+
+
+def test_a_resumed_run_inherits_the_rows_that_it_was_approved_for(ask, engine):
+    """The plan was approved over the usual limit; its rest needs no --max-affected, and a typed one still counts."""
+    with engine.begin() as connection:
+        insert_events(connection, 1003, state="dead")
+    arguments = ["--failed", "-y", "--canary", "1", "--canary-timeout", "1ms"]
+    assert ask("replay", *arguments)["exit_code"] == 7
+    run = ask("replay", *arguments, "--max-affected", "1500")["run_id"]
+    assert ask("runs", "resume", run, "-y", "--max-affected", "1001")["exit_code"] == 7
+    with engine.begin() as connection:
+        connection.exec_driver_sql('UPDATE outbox SET published = true, "publishedAt" = now() WHERE "retryCount" = 0')
+    resumed = ask("runs", "resume", run, "-y")
+    assert (resumed["exit_code"], resumed["counts"]["requeued"]) == (0, 1003)

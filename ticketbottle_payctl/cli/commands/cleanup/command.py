@@ -23,6 +23,7 @@ from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.cleanup import CleanupPreview, Swept, cleanup, preview_cleanup
+from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.store.payctl.runs import NewRun
 
 OlderThan = Annotated[
@@ -72,8 +73,8 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
     """Delete events published before the retention period.
 
     Pending and dead events are never deleted; they are counted and their errors listed. Ctrl-C and SIGTERM finish the
-    batch first; the next run continues. A retention shorter than the configured one, and deleting callbacks, need
-    confirmation. A run that deletes is recorded if the database role permits it: `payctl runs`.
+    batch first; the next run continues. A retention shorter than the configured one or the profile's own, and deleting
+    callbacks, need confirmation. A run that deletes is recorded if the database role permits it: `payctl runs`.
     """
     session = Session.of(ctx)
     if archive is not None and archive.suffix != ".gz":
@@ -95,7 +96,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
     planned = None
     if not dry_run:
         approval = Approval(yes=yes, reason=reason, max_affected=max_affected, confirm=confirm)
-        routine = retention >= settings.retention and receipts_older_than is None
+        routine = retention >= _kept_for(session) and receipts_older_than is None
         planned = _allow(session, approval, preview, routine=routine)
     told = {"older_than": older_than, "keep_newest": keep_newest, "receipts_older_than": receipts_older_than}
     run = NewRun(
@@ -124,6 +125,16 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
         )
     result = result_of(report, archive=archive, zone=zone_of(session), reason=reason)
     session.finish(replace(result, exit_code=stop.exit_code or result.exit_code))
+
+
+def _kept_for(session: Session) -> timedelta:
+    """Return the longer of two retentions: the one in force, and the profile's own if the environment overrides it.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    own = {**session.services.environ, **session.profile.hidden}
+    return max(session.settings.retention, Settings.from_env(own).retention)
 
 
 def _allow(

@@ -8,7 +8,7 @@ from typing import TypedDict
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.commands.config.settings import Finding, findings, setting_of, shown
+from ticketbottle_payctl.cli.commands.config.settings import CheckedSettings, check_settings, setting_of, shown
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Styled, Table, bad, good, line
 from ticketbottle_payctl.cli.profile import profiles
@@ -76,18 +76,18 @@ def validate_command(ctx: typer.Context) -> None:
     of its keys is wrong.
     """
     session = Session.of(ctx)
-    found = findings(session.profile)
-    wrong = [finding for finding in found if not finding.ok]
+    found = check_settings(session.profile)
+    wrong = [each for each in found if not each.ok]
     items: list[CheckedItem] = [{"name": each.name, "ok": each.ok, "message": each.message} for each in found]
-    warnings = [warning for finding in found for warning in finding.warnings]
-    human: list[Block] = [Fields(tuple((finding.name, _mark(finding)) for finding in found)), _verdict(len(wrong))]
+    warnings = [warning for each in found for warning in each.warnings]
+    human: list[Block] = [Fields(tuple((each.name, _mark(each)) for each in found)), _verdict(len(wrong))]
     code = ExitCode.CONFIG if wrong else ExitCode.DONE
     counts: CheckedCounts = {"checked": len(found), "wrong": len(wrong)}
     session.finish(Result("payctl.config-validate/1", code, items=items, counts=counts, human=human, warnings=warnings))
 
 
-def _mark(finding: Finding) -> Styled:
-    return good(f"✔ {finding.message}") if finding.ok else bad(f"✘ {finding.message}")
+def _mark(checked: CheckedSettings) -> Styled:
+    return good(f"✔ {checked.message}") if checked.ok else bad(f"✘ {checked.message}")
 
 
 def _verdict(wrong: int) -> Line:

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.commands.config import names
-from ticketbottle_payctl.cli.profile.policy import GuardInForce
+from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
 from ticketbottle_payctl.cli.profile.profiles import Profile
 from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
 from ticketbottle_payctl.errors import ConfigError
@@ -37,7 +37,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckedSettings:
     """Whether one group of settings is right, and what is wrong with it. A warning does not make the group wrong."""
 
     name: str
@@ -63,6 +63,15 @@ def setting_of(row: Shown) -> SettingItem:
     return {"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin}
 
 
+def default_of(name: str) -> str:
+    """Return the default of a setting, as a text.
+
+    Raises:
+        KeyError: the setting has no default.
+    """
+    return str(_VALUES[name](Settings.from_env({})))
+
+
 def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
     """Return every setting that payctl knows, with its origin.
 
@@ -80,18 +89,18 @@ def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
     return rows + [_guard(profile, guard, name) for name in ("protected", "read_only", "max_affected")]
 
 
-def findings(profile: Profile) -> list[Finding]:
+def check_settings(profile: Profile) -> list[CheckedSettings]:
     """Check each group of settings with the code that uses it, and report names that nothing reads."""
     general = _check("general", lambda: f"environment {Settings.from_env(profile.environ).environment}")
     found = [general]
     if general.ok:
         settings = Settings.from_env(profile.environ)
-        found.append(_database_finding(settings))
+        found.append(_check_database(settings))
         found.append(_check("kafka", lambda: settings.kafka.brokers))
     if profile.tz is None:
         found.append(_check("time zone", lambda: str(machine_zone(profile.environ))))
-    found += [_gateway(profile, name) for name in providers.GATEWAYS]
-    return found + [Finding(name, ok=False, message=message) for name, message in names.unknown(profile)]
+    found += [_check_gateway(profile, name) for name in providers.GATEWAYS]
+    return found + [CheckedSettings(name, ok=False, message=message) for name, message in names.unknown(profile)]
 
 
 def _machine_zone(profile: Profile) -> str:
@@ -143,30 +152,30 @@ def _database(settings: Settings) -> str | None:
         return None
 
 
-def _database_finding(settings: Settings) -> Finding:
+def _check_database(settings: Settings) -> CheckedSettings:
     try:
         database = settings.database
     except ConfigError as error:
-        return Finding("database", ok=False, message=error.message)
-    return Finding("database", ok=True, message=str(database.place), warnings=database.remarks)
+        return CheckedSettings("database", ok=False, message=error.message)
+    return CheckedSettings("database", ok=True, message=str(database.place), warnings=database.remarks)
 
 
-def _check(name: str, read: Callable[[], str]) -> Finding:
+def _check(name: str, read: Callable[[], str]) -> CheckedSettings:
     try:
-        return Finding(name, ok=True, message=read())
+        return CheckedSettings(name, ok=True, message=read())
     except ConfigError as error:
-        return Finding(name, ok=False, message=error.message)
+        return CheckedSettings(name, ok=False, message=error.message)
 
 
-def _gateway(profile: Profile, name: str) -> Finding:
+def _check_gateway(profile: Profile, name: str) -> CheckedSettings:
     fields = [field.env for field in providers.GATEWAYS[name].fields if field.signs_callbacks]
     absent = [each for each in fields if not profile.environ.get(each)]
     if not absent:
-        return Finding(name, ok=True, message="its callbacks can be checked")
+        return CheckedSettings(name, ok=True, message="its callbacks can be checked")
     elsewhere = [each for each in absent if profile.environ.get(f"{each}{names.SECRET_ARN}")]
     if absent == elsewhere:
         named = ", ".join(f"{each}{names.SECRET_ARN}" for each in elsewhere)
-        return Finding(name, ok=True, message=f"off on the command line: only the functions read {named}")
+        return CheckedSettings(name, ok=True, message=f"off on the command line: only the functions read {named}")
     if absent == fields:
-        return Finding(name, ok=True, message="off: no keys are set")
-    return Finding(name, ok=False, message=f"some keys are set, but not {', '.join(absent)}")
+        return CheckedSettings(name, ok=True, message="off: no keys are set")
+    return CheckedSettings(name, ok=False, message=f"some keys are set, but not {', '.join(absent)}")

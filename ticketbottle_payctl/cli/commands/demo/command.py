@@ -50,11 +50,11 @@ def _stay(session: Session, world: World, result: Result) -> NoReturn:
             session.note(*shown.parts)
 
     with stop_on_signals() as stop:
-        session.answer(result)
+        code = session.answer(result)
         session.note(dim("running until Ctrl-C; new messages in the topics appear here"))
         follow(world, stop.event, show)
     session.note(dim("stopping: the servers end and their data is removed"))
-    raise typer.Exit(int(result.exit_code or stop.exit_code or 0))
+    raise typer.Exit(int(code or stop.exit_code or 0))
 
 
 def _given_kafka(session: Session, *, yes: bool) -> Mapping[str, str]:

@@ -10,11 +10,11 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Result
 from ticketbottle_payctl.domain.decision import Decision, WebhookOutcome
 from ticketbottle_payctl.facts import Count, Seconds
-from ticketbottle_payctl.sandbox.demo import Arrival, Backlog, CallbackStep, DemoReport, MessageStep, Started, World
+from ticketbottle_payctl.sandbox.demo import Arrival, CallbackStep, DemoReport, LeftEvents, MessageStep, Started, World
 
 
 class DemoCounts(TypedDict):
-    """What the demo sent, and what came of it."""
+    """The numbers of callbacks, events, messages and differences of the demo."""
 
     callbacks: Count
     """Callbacks sent."""
@@ -26,7 +26,7 @@ class DemoCounts(TypedDict):
     arrived: Count
     """Messages read back."""
     differences: Count
-    """Things that are not as they must be."""
+    """Differences from the expected results."""
 
 
 class BacklogFacts(TypedDict):
@@ -44,7 +44,7 @@ class DemoFacts(TypedDict):
     seconds: Seconds
     """From the first server's start to the last check."""
     differences: Sequence[str]
-    """What is not as it must be."""
+    """Each difference from the expected results."""
     settings: Mapping[str, str] | None
     """With --keep: the environment with which another process uses this world."""
     backlog: BacklogFacts | None
@@ -52,7 +52,7 @@ class DemoFacts(TypedDict):
 
 
 class StartedItem(TypedDict):
-    """Something that is ready."""
+    """A part of the demo that is ready."""
 
     step: Literal["started"]
     at_ms: Count
@@ -79,14 +79,14 @@ class CallbackItem(Decision):
     says: str
     """What the callback claims."""
     about: str
-    """What it is in truth."""
+    """What the callback really is."""
     payment_id: str
     order_code: str
     outcome: WebhookOutcome
     reply: ShortReply
     """The reply to the gateway."""
     as_expected: bool
-    """Whether it was decided and answered as it must be."""
+    """Whether the decision and the reply are the expected ones."""
 
 
 class PublishedItem(TypedDict):
@@ -127,12 +127,12 @@ def result_of(report: DemoReport) -> Result:
     return _result(report, None, None)
 
 
-def result_of_kept(report: DemoReport, world: World, backlog: Backlog) -> Result:
+def result_of_kept(report: DemoReport, world: World, backlog: LeftEvents) -> Result:
     """Return the result of a demo that keeps running, with the settings to use it."""
     return _result(report, world.settings, backlog)
 
 
-def _result(report: DemoReport, settings: Mapping[str, str] | None, backlog: Backlog | None) -> Result:
+def _result(report: DemoReport, settings: Mapping[str, str] | None, backlog: LeftEvents | None) -> Result:
     outcomes = [step.report.outcome for step in report.callbacks]
     differences = report.differences
     counts: DemoCounts = {

@@ -14,7 +14,7 @@ from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Part, Sty
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome, WebhookReport
-from ticketbottle_payctl.sandbox.demo import Arrival, Backlog, CallbackStep, DemoReport, MessageStep, Started
+from ticketbottle_payctl.sandbox.demo import Arrival, CallbackStep, DemoReport, LeftEvents, MessageStep, Started
 
 _NAMES: Final = {"zalopay": "ZaloPay", "payos": "PayOS", "vnpay": "VNPay", "momo": "MoMo"}
 _DETAIL, _VALUE = 21, 13
@@ -38,7 +38,7 @@ def story(report: DemoReport) -> Iterator[Block]:
     yield from _verdict(report)
 
 
-def way_on(settings: Mapping[str, str] | None, backlog: Backlog | None) -> Iterator[Block]:
+def way_on(settings: Mapping[str, str] | None, backlog: LeftEvents | None) -> Iterator[Block]:
     """Return the commands to type next."""
     yield _BLANK
     if settings is None or backlog is None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from ticketbottle_payctl import __version__
 from ticketbottle_payctl.cli.commands.config.settings import setting_of, shown
-from ticketbottle_payctl.cli.commands.doctor.result import item
+from ticketbottle_payctl.cli.commands.doctor.result import ShownFinding, item
 from ticketbottle_payctl.cli.output.sanitize import escape_json
-from ticketbottle_payctl.cli.profile.policy import GuardInForce
+from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
 from ticketbottle_payctl.cli.profile.profiles import Profile
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.formats import rfc3339
-from ticketbottle_payctl.jobs.doctor import DoctorReport
+from ticketbottle_payctl.jobs.doctor.model import FindingCounts
 from ticketbottle_payctl.telemetry import redact
 
 _OWNER_ONLY = 0o600
@@ -33,7 +34,14 @@ def refuse_existing(path: str) -> None:
         raise InputError(message, hint="name a new file: a bundle overwrites nothing")
 
 
-def write(path: str, profile: Profile, guard: GuardInForce, report: DoctorReport, at: datetime) -> None:
+def write(  # noqa: PLR0913, PLR0917 - what the file has
+    path: str,
+    profile: Profile,
+    guard: GuardInForce,
+    counts: FindingCounts,
+    findings: Sequence[ShownFinding],
+    at: datetime,
+) -> None:
     """Write the bundle as JSON with mode 0600. Every text is redacted as in the logs.
 
     Raises:
@@ -46,8 +54,8 @@ def write(path: str, profile: Profile, guard: GuardInForce, report: DoctorReport
         "platform": f"{platform.system().lower()}-{platform.machine()}",
         "profile": profile.name,
         "settings": [setting_of(row) for row in shown(profile, guard)],
-        "counts": report.counts,
-        "findings": [item(finding) for finding in report.findings],
+        "counts": counts,
+        "findings": [item(each) for each in findings],
     }
     text = redact(escape_json(json.dumps(document, ensure_ascii=False, indent=2))) + "\n"
     try:

@@ -9,7 +9,7 @@ import typer
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.doctor import bundle as doctor_bundle
 from ticketbottle_payctl.cli.commands.doctor.fix import fix
-from ticketbottle_payctl.cli.commands.doctor.result import result_of
+from ticketbottle_payctl.cli.commands.doctor.result import result_of, shown
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.output.progress import status
 from ticketbottle_payctl.cli.output.result import dim
@@ -70,10 +70,11 @@ def doctor_command(  # noqa: PLR0913 - one argument per option
         doctor_bundle.refuse_existing(bundle)
     with status(quiet=session.shared.quiet) as say:
         report = diagnose(_subject(session), only or (), looking=lambda check: say(f"checking {check}"))
+    findings = shown(report, session)
     if bundle is not None:
-        doctor_bundle.write(bundle, session.profile, session.guard, report, session.services.now())
+        doctor_bundle.write(bundle, session.profile, session.guard, report.counts, findings, session.services.now())
         session.note(dim("bundle"), bundle)
-    session.finish(result_of(report, bundle))
+    session.finish(result_of(report, findings, bundle))
 
 
 def _refuse(why: str, given: dict[str, object]) -> None:
@@ -92,6 +93,7 @@ def _subject(session: Session) -> Subject:
         credentials=services.credentials,
         now=services.now,
         shards=session.settings.shards,
+        max_retries=session.settings.max_retries,
         schema=_schema(session),
     )
 

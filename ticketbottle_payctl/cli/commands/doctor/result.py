@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, NotRequired, TypedDict
 
+from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Line, Result, Styled, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.safety.remedies import advice_text, command_text, next_lines, remedy_text
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.jobs.doctor import DoctorReport, Finding, Status
 from ticketbottle_payctl.jobs.doctor.model import FindingCounts
@@ -47,9 +50,36 @@ class FindingItem(TypedDict):
     """Why it matters; null if it is as it should be."""
     remedy: str | None
     """The command or SQL that fixes it."""
+    command: NotRequired[str | None]
+    """The command in it that can be pasted; null if there is none."""
 
 
-def result_of(report: DoctorReport, bundle: str | None) -> Result:
+class ShownFinding(NamedTuple):
+    """A finding, and what fixes it: in words or SQL, and a command that passes the guard in force."""
+
+    finding: Finding
+    words: str | None
+    command: str | None
+
+
+def shown(report: DoctorReport, session: Session) -> list[ShownFinding]:
+    """Return the findings with their commands.
+
+    Raises:
+        ConfigError: the profile or its file is missing or cannot be read.
+        DatabaseUnavailableError: a profile states its server's identifier, and the server cannot be reached.
+    """
+    return [
+        ShownFinding(
+            each,
+            advice_text(session, each.remedy, each.command),
+            command_text(session, each.command, f"doctor: {each.check}"),
+        )
+        for each in report.findings
+    ]
+
+
+def result_of(report: DoctorReport, findings: Sequence[ShownFinding], bundle: str | None) -> Result:
     """Return the findings. Exit 5 if a check fails."""
     facts: DoctorFacts = {"healthy": report.healthy, "bundle": bundle}
     return Result(
@@ -57,34 +87,49 @@ def result_of(report: DoctorReport, bundle: str | None) -> Result:
         exit_codes.of_answer(yes=report.healthy),
         counts=report.counts,
         result=facts,
-        items=[item(finding) for finding in report.findings],
-        human=[*(block for finding in report.findings for block in _shown(finding)), _verdict(report)],
+        items=[item(each) for each in findings],
+        human=[
+            _headline(report),
+            *(block for each in findings for block in _blocks(each)),
+            _counts(report),
+        ],
     )
 
 
-def item(finding: Finding) -> FindingItem:
+def item(shown: ShownFinding) -> FindingItem:
     """Return a finding for programs."""
+    finding = shown.finding
     return {
         "check": finding.check,
         "status": finding.status,
         "fact": finding.fact,
         "meaning": finding.meaning,
-        "remedy": finding.remedy,
+        "remedy": remedy_text(shown.words, shown.command),
+        "command": shown.command,
     }
 
 
-def _shown(finding: Finding) -> list[Block]:
-    name = f"{finding.check:<{_WIDTH}}"
+def _blocks(shown: ShownFinding) -> Iterator[Block]:
+    finding = shown.finding
     fact: str | Styled = finding.fact if finding.status is Status.OK else bold(finding.fact)
-    blocks: list[Block] = [line(_MARKS[finding.status], name, fact)]
+    yield line(_MARKS[finding.status], f"{finding.check:<{_WIDTH}}", fact)
     indent = " " * (_WIDTH + 3)
     if finding.meaning:
-        blocks.append(Line((indent, finding.meaning)))
-    if finding.remedy:
-        blocks.append(Line((indent, dim("fix:"), finding.remedy)))
-    return blocks
+        yield line(indent, finding.meaning)
+    yield from next_lines(indent, dim("fix:"), shown.words, shown.command)
 
 
-def _verdict(report: DoctorReport) -> Line:
+def _headline(report: DoctorReport) -> Line:
+    """Return the worst finding. Events that wait come first, because customers wait for them."""
+    for status in (Status.FAIL, Status.WARN):
+        found = [finding for finding in report.findings if finding.status is status]
+        if found:
+            first = next((finding for finding in found if finding.check == "backlog"), found[0])
+            more = dim(f"and {len(found) - 1} more below") if len(found) > 1 else None
+            return line(_MARKS[status], bold(first.fact), more)
+    return line(_MARKS[Status.OK], _SAID[Status.OK]("everything is as it should be"))
+
+
+def _counts(report: DoctorReport) -> Line:
     parts = [_SAID[status](f"{report.counts[status.value]} {status.value}") for status in Status]
     return line(*(part if part.text[0] != "0" else dim(part.text) for part in parts))

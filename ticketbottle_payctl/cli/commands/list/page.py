@@ -23,7 +23,7 @@ from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count, short_id
 from ticketbottle_payctl.jobs.listing import Listing
-from ticketbottle_payctl.store.outbox.listing import OUTBOX_FIELDS, PAYMENT_FIELDS, RECEIPT_FIELDS, Position
+from ticketbottle_payctl.store.outbox.listing import OUTBOX_FIELDS, PAYMENT_FIELDS, RECEIPT_FIELDS, PagePosition
 from ticketbottle_payctl.telemetry import redact
 
 _DEFAULT_LIMIT = 50
@@ -123,7 +123,7 @@ def cursor(at: datetime, row_id: str) -> str:
     return f"{at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}~{row_id}"
 
 
-def position_of(after: str | None, *, is_id: Callable[[str], bool] = str.isprintable) -> Position | None:
+def position_of(after: str | None, *, is_id: Callable[[str], bool] = str.isprintable) -> PagePosition | None:
     """Return the position that a page's ``next`` means. ``is_id`` tells whether a text may be a row's id.
 
     Raises:
@@ -139,7 +139,7 @@ def position_of(after: str | None, *, is_id: Callable[[str], bool] = str.isprint
     if not (found and row_id and is_id(row_id) and moment and moment.tzinfo and in_reach(moment)):
         message = f"{after!r} is not the `next` of an earlier page"
         raise typer.BadParameter(message, param_hint="--after")
-    return Position(moment, row_id)
+    return PagePosition(moment, row_id)
 
 
 def is_uuid(text: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.event_types import event_types
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.publish_outbox import OnDead, PublishOptions, preview_outbox, publish_outbox
 
 BatchSize = Annotated[
@@ -68,7 +68,8 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     """Publish pending events to Kafka, in order per payment.
 
     Delivery is at least once: an event is marked published after the brokers acknowledged it. An unavailable broker
-    uses up no retries. Ctrl-C and SIGTERM finish or release the batch first. Exit 6 if some events failed.
+    uses up no retries. Ctrl-C and SIGTERM finish or release the batch first. Exit 6 if some events failed or were held
+    back, 9 if another publisher holds the outbox; the first line says what they wait for.
     """
     session = Session.of(ctx)
     types = _known_types(event_type or [], loop=loop)
@@ -92,8 +93,9 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
         report = publish_outbox(
             session.services.engine, session.services.producer, wanted, stop=stop.event, observer=observer
         )
-    result = result_of(report, loop=loop)
-    session.finish(replace(result, exit_code=stop.exit_code or result.exit_code) if not report.failure else result)
+    if report.failure is not None and report.counts.published:
+        session.note(f"published {count(report.counts.published, 'event')} before this:")
+    session.finish(result_of(report, loop=loop, signalled=stop.exit_code))
 
 
 def _known_types(types: list[str], *, loop: bool) -> tuple[str, ...]:

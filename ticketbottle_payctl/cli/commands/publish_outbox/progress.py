@@ -4,43 +4,55 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.session import TRACEBACK_VERBOSITY, Session
+from ticketbottle_payctl.cli.commands.publish_outbox.causes import first_words, reasons
+from ticketbottle_payctl.cli.output.instants import shown
+from ticketbottle_payctl.cli.output.live_line import live_line
 from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.output.result import dim, good, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
-from ticketbottle_payctl.errors import InputError, PayctlError
+from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.formats import duration
-from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishCounts, PublishOptions, preview_outbox
+from ticketbottle_payctl.jobs.publish_outbox import Observer, Obstacles, PublishCounts, PublishOptions, preview_outbox
 from ticketbottle_payctl.telemetry import log_event
 
 _HEARTBEAT = 30.0
 _TOUCH_EVERY = 5.0
+_RATE_OVER = 10.0
 
 
 @contextmanager
 def watched(session: Session, options: PublishOptions, health_file: Path | None = None) -> Iterator[Observer]:
-    """Return an observer that draws a bar for a drain on a terminal, or else writes lines when something changes.
+    """Return an observer: on a terminal a bar for a drain and a live line for a loop, elsewhere events in the log.
 
     Raises:
         InputError: the health file cannot be written.
     """
     if health_file is not None:
         _touch(health_file)
-    if options.loop or session.shared.quiet or not is_terminal(sys.stderr):
-        yield _Lines(session, loop=options.loop, health_file=health_file).observer()
-        return
-    waiting = sum(row.events for row in preview_outbox(session.services.engine, options))
-    with bar("publishing", waiting or None) as tell:
-        yield Observer(on_progress=lambda counts: tell(counts.claimed), on_wait=_Lines(session).on_wait)
+    if session.shared.quiet or not is_terminal(sys.stderr):
+        yield _Log(session, loop=options.loop, health_file=health_file).observer()
+    elif options.loop:
+        line = _Line(session, health_file=health_file)
+        with live_line(session.shared.color, line.text):
+            yield line.observer()
+    else:
+        preview = preview_outbox(session.services.engine, options)
+        waiting = sum(row.events for row in preview.waiting) - preview.obstacles.held
+        with bar("publishing", waiting or None) as tell:
+            yield Observer(on_progress=lambda counts: tell(counts.published + counts.dead))
 
 
 @dataclass(slots=True)
-class _Lines:
+class _Log:
+    """Writes an event when the publisher is ready, one regularly, and one when a cause begins or ends."""
+
     session: Session
     loop: bool = False
     health_file: Path | None = None
@@ -48,7 +60,7 @@ class _Lines:
     _touched: float = field(default_factory=time.monotonic)
 
     def observer(self) -> Observer:
-        return Observer(self.on_ready, self.on_heartbeat, self.on_progress, self.on_wait)
+        return Observer(self.on_ready, self.on_heartbeat, self.on_progress, on_obstacles=self.on_obstacles)
 
     def on_ready(self) -> None:
         log_event("publish_outbox_ready")
@@ -56,27 +68,89 @@ class _Lines:
             self.session.note(good("ready:"), "publishing until Ctrl-C or SIGTERM")
 
     def on_heartbeat(self, counts: PublishCounts) -> None:
-        if self.health_file is not None and time.monotonic() - self._touched >= _TOUCH_EVERY:
-            self._touched = time.monotonic()
+        now = time.monotonic()
+        if self.health_file is not None and now - self._touched >= _TOUCH_EVERY:
+            self._touched = now
             _touch(self.health_file)
-        if time.monotonic() - self._spoken >= _HEARTBEAT:
-            self._spoken = time.monotonic()
-            self._beat(counts)
-
-    def _beat(self, counts: PublishCounts) -> None:
-        lag = counts.lag_s
-        log_event("publish_outbox_heartbeat", counts=counts.by_name, batches=counts.batches, lag_s=lag)
-        said = f"published {counts.published:,} · retried {counts.retried:,} · dead {counts.dead:,}"
-        self.session.note(
-            dim("…"), f"{said} · lag p50 {duration(lag['p50'])}, p99 {duration(lag['p99'])}" if lag else said
-        )
+        if now - self._spoken >= _HEARTBEAT:
+            self._spoken = now
+            log_event("publish_outbox_heartbeat", counts=counts.by_name, batches=counts.batches, lag_s=counts.lag_s)
 
     def on_progress(self, counts: PublishCounts) -> None:
         log_event("publish_outbox_batch", level="debug", published=counts.published, dead=counts.dead)
 
-    def on_wait(self, error: PayctlError, seconds: float) -> None:
-        log_event("publish_outbox_waiting", level="warning", error=error, code=error.code, seconds=round(seconds, 1))
-        self.session.note(warn("waiting:"), error.message, dim(f"· next try in {duration(seconds)}"))
+    def on_obstacles(self, obstacles: Obstacles) -> None:
+        """Write what keeps events from flowing, or that nothing does any more. Both at one level: neither is lost."""
+        if not obstacles:
+            log_event("publish_outbox_resumed", level="warning")
+            return
+        traceback = obstacles.away if self.session.shared.verbose >= TRACEBACK_VERBOSITY else None
+        told = reasons(obstacles)
+        log_event("publish_outbox_waiting", level="warning", error=traceback, reasons=told, **obstacles.facts)
+
+
+@dataclass(slots=True)
+class _Line:
+    """Draws one line, and writes a line above it when a cause begins or ends."""
+
+    session: Session
+    health_file: Path | None = None
+    _published: int = 0
+    _obstacles: Obstacles = field(default_factory=Obstacles)
+    _seen: deque[tuple[float, int]] = field(default_factory=deque)
+    _log: _Log = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._log = _Log(self.session, loop=True, health_file=self.health_file)
+
+    def observer(self) -> Observer:
+        return Observer(
+            self._log.on_ready,
+            self.on_heartbeat,
+            self._log.on_progress,
+            on_obstacles=self.on_obstacles,
+            on_look=self.on_look,
+        )
+
+    def on_heartbeat(self, counts: PublishCounts) -> None:
+        self._log.on_heartbeat(counts)
+        now = time.monotonic()
+        self._published = counts.published
+        if not self._seen or now - self._seen[-1][0] >= 1:
+            self._seen.append((now, counts.published))
+        while len(self._seen) > 1 and now - self._seen[0][0] > _RATE_OVER:
+            self._seen.popleft()
+
+    def on_look(self, obstacles: Obstacles) -> None:
+        self._obstacles = obstacles
+
+    def on_obstacles(self, obstacles: Obstacles) -> None:
+        at = dim(shown(self.session.services.now())[11:19])
+        if not obstacles:
+            self.session.note(good("✔"), at, "nothing holds events back any more")
+        for reason in reasons(obstacles):
+            self.session.note(warn("!"), at, reason)
+
+    def text(self) -> str:
+        """Return the line: how much went, how fast, what waits, for how long, and why."""
+        obstacles = self._obstacles
+        age = obstacles.oldest_pending_age_s
+        parts = [
+            f"published {self._published:,}",
+            f"{self._rate():,.0f}/s",
+            f"held {obstacles.held:,}",
+            f"oldest {duration(age) if age is not None else '-'}",
+            first_words(obstacles),
+        ]
+        return " · ".join(part for part in parts if part)
+
+    def _rate(self) -> float:
+        """Return events a second over the last seconds."""
+        if not self._seen:
+            return 0.0
+        at, published = self._seen[0]
+        seconds = time.monotonic() - at
+        return (self._published - published) / seconds if seconds > 0 else 0.0
 
 
 def _touch(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ticketbottle_payctl.cli.commands.publish_outbox.causes import causes, locked_words
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import (
@@ -19,43 +20,61 @@ from ticketbottle_payctl.cli.output.result import (
 )
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count, duration
-from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, PublishReport, StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, Preview, PublishReport, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadItem, PublishedEvents
-from ticketbottle_payctl.store.outbox.claim import Waiting
 
 SCHEMA = "payctl.publish-outbox/1"
 _MOST_LISTED = 100
+_UNFINISHED = {
+    StoppedBecause.DEADLINE: "the time was up, more events are pending",
+    StoppedBecause.MAX_BATCHES: "more events are pending",
+    StoppedBecause.SIGNAL: "stopped by a signal, more events are pending",
+    StoppedBecause.LOCKED: "another process holds the outbox",
+}
 
 
-def result_of(report: PublishReport, *, loop: bool) -> Result:
-    """Return the report. Exit 6 if some events failed, or the code of the error that stopped the run."""
+def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None = None) -> Result:
+    """Return the report, with the code of the error that stopped the run, of the signal, or of what became of events.
+
+    Exit 6 if some events failed or were held back, 9 if another process holds a shard. The mark is a tick only at 0.
+    """
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]
+    code = signalled if signalled is not None and report.failure is None else _exit_code(report, loop=loop)
     return Result(
         SCHEMA,
-        _exit_code(report, loop=loop),
+        code,
         counts=counts.by_name,
         result=report.facts,
         items=[_item(event) for event in dead],
         truncated=len(dead) < counts.dead,
-        human=_human(report),
+        human=_human(report, code),
         warnings=_warnings(report),
         error=_failure(report),
     )
 
 
-def result_of_preview(waiting: list[Waiting]) -> Result:
-    """Return the number of events that would be claimed, by type."""
-    total = sum(row.events for row in waiting)
+def result_of_preview(preview: Preview) -> Result:
+    """Return the number of events that would be claimed and held back, by type and by cause. The exit code is 0."""
+    waiting, obstacles = preview
+    total, held = sum(row.events for row in waiting), obstacles.held
     rows: list[ClaimableItem] = [
         {"event_type": row.event_type, "topic": TOPICS.get(row.event_type), "events": row.events, "oldest": row.oldest}
         for row in waiting
     ]
-    human: list[Block] = [line(bold(count(total, "event")), "would be claimed")]
+    words = f"would be claimed, {held:,} would be held back" if held else "would be claimed"
+    human: list[Block] = [line(bold(count(total - held, "event")), words)]
     if rows:
         human.append(Table(("event type", "topic", "events", "oldest"), tuple(tuple(row.values()) for row in rows)))
-    counts: PublishedEvents = {"claimed": total, "published": 0, "retried": 0, "dead": 0, "held": 0, "pending": total}
-    return Result(SCHEMA, counts=counts, items=rows, human=human, dry_run=True)
+    human += causes(obstacles)
+    counts: PublishedEvents = {
+        "claimed": total - held, "published": 0, "retried": 0, "dead": 0, "held": held, "pending": total,
+    }  # fmt: skip
+    facts = {
+        "blocked_by": [each.facts for each in obstacles.blockers],
+        "locked_by": [each.facts for each in obstacles.locked],
+    }
+    return Result(SCHEMA, counts=counts, result=facts, items=rows, human=human, dry_run=True)
 
 
 def _item(event: DeadEvent) -> DeadItem:
@@ -72,24 +91,28 @@ def _failure(report: PublishReport) -> Failure | None:
 def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
     if report.failure is not None:
         return exit_codes.of_error(report.failure)
-    if report.stopped_because is StoppedBecause.DEADLINE and loop:
-        return ExitCode.PARTIAL if report.partial else ExitCode.DONE
-    code = exit_codes.of_outcome(report.stopped_because)
+    # A loop's deadline is its usual end. A loop that another publisher kept out to the end has not done its work.
+    usual = loop and report.stopped_because is StoppedBecause.DEADLINE
+    code = ExitCode.DONE if usual else exit_codes.of_outcome(report.stopped_because)
+    if code is ExitCode.DONE and report.obstacles.locked:
+        return ExitCode.LOCKED
     return ExitCode.PARTIAL if code is ExitCode.DONE and report.partial else code
 
 
-def _human(report: PublishReport) -> list[Block]:
+def _human(report: PublishReport, code: ExitCode) -> list[Block]:
     counts = report.counts
     batches = count(counts.batches, "batch", "batches")
-    mark = warn("!") if report.partial or report.failure else good("✔")
+    trouble = _trouble(report)
     blocks: list[Block] = [
         line(
-            mark,
+            good("✔") if code is ExitCode.DONE else warn("!"),
+            warn(trouble) if trouble else None,
             bold(f"published {counts.published:,}"),
             dim(f"in {duration(report.seconds)}, {report.events_per_second:,.0f}/s, {batches}"),
         )
     ]
-    troubled = [("retry later", counts.retried), ("dead", counts.dead), ("blocked", counts.held)]
+    blocks += causes(report.obstacles)
+    troubled = [("retry later", counts.retried), ("dead", counts.dead), ("held back", counts.held)]
     age, lag = report.oldest_pending_age_s, report.lag
     blocks.append(
         Fields(
@@ -101,7 +124,8 @@ def _human(report: PublishReport) -> list[Block]:
                 *((name, f"{number:,}") for name, number in troubled if number),
                 ("publish lag", lag and f"p50 {duration(lag.p50)} · p95 {duration(lag.p95)} · p99 {duration(lag.p99)}"),
                 ("stopped because", report.stopped_because.value),
-                ("oldest pending", duration(age) if age is not None else "none"),
+                ("oldest pending", _age(report, age)),
+                ("dead in all", f"{report.obstacles.dead:,}; see payctl errors" if report.obstacles.dead else None),
             )
         )
     )
@@ -111,13 +135,38 @@ def _human(report: PublishReport) -> list[Block]:
     return blocks
 
 
+def _trouble(report: PublishReport) -> str | None:
+    """Return the first words: what keeps customers waiting, or why the run ended before the outbox was empty."""
+    obstacles = report.obstacles
+    said = []
+    if obstacles.away is not None:
+        said.append(obstacles.away.message)
+    if obstacles.locked:
+        said.append(locked_words(obstacles))
+    if report.counts.held:
+        said.append(f"held back {count(report.counts.held, 'event')}")
+    if obstacles.failed:
+        said.append(f"{count(obstacles.failed, 'event')} failed and will be tried again")
+    if report.counts.dead:
+        said.append(f"{count(report.counts.dead, 'event')} died")
+    if said:
+        return ", ".join(said)
+    if obstacles.oldest_pending_age_s is not None or not obstacles.known:
+        return _UNFINISHED.get(report.stopped_because)
+    return "stopped by a signal" if report.stopped_because is StoppedBecause.SIGNAL else None
+
+
+def _age(report: PublishReport, age: float | None) -> str:
+    if not report.obstacles.known:
+        return "unknown"
+    return duration(age) if age is not None else "none"
+
+
 def _warnings(report: PublishReport) -> list[str]:
     stopped = [
         f"{event_type} was not published: {why}; its events stay pending, other types were published"
         for event_type, why in sorted(report.counts.stopped_types.items())
     ]
     if report.counts.dead:
-        stopped.append(
-            "dead events stay in the outbox; see `payctl list outbox --failed`, then `payctl replay --failed`"
-        )
+        stopped.append("dead events stay in the outbox; see `payctl errors`, then `payctl replay --failed`")
     return stopped

@@ -1,14 +1,17 @@
-"""Where each gateway is asked for the status of a payment, or why it cannot be asked."""
+"""How each gateway is asked for the status of a payment, or why it cannot be asked."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.errors import ConfigError, InputError
-from ticketbottle_payctl.http_address import checked_url
-from ticketbottle_payctl.jobs.reconcile.status_poller import StatusEndpoint
+from ticketbottle_payctl.cli.input.gateway_address import gateway_address
+from ticketbottle_payctl.jobs.reconcile.status_poller import Exchange, StatusEndpoint
+from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.queries import QUERIES
-from ticketbottle_payctl.providers.queries.status_query import StatusQuery
+from ticketbottle_payctl.providers.queries.exchange import HttpResponse
+from ticketbottle_payctl.providers.queries.status_query import StatusQuery, StatusRequest
 
 
 def status_endpoints(session: Session) -> dict[str, StatusEndpoint]:
@@ -27,22 +30,25 @@ def _endpoint(session: Session, query: StatusQuery) -> StatusEndpoint:
     absent = [variables[name] for name in query.needs if not any(credentials.get(name, ()))]
     if absent:
         return StatusEndpoint(query, credentials, None, f"not set: {', '.join(absent)}")
-    base = _base(session, query)
-    return StatusEndpoint(
-        query, credentials, base, "" if base else f"not set: {query.url_variable}, which the gateway gives"
-    )
+    base = gateway_address(session, query)
+    if base is None:
+        return StatusEndpoint(query, credentials, None, f"not set: {query.url_variable}, which the gateway gives")
+    return StatusEndpoint(query, credentials, _exchange(query, credentials, base))
 
 
-def _base(session: Session, query: StatusQuery) -> str | None:
-    configured = session.services.environ.get(query.url_variable)
-    if not configured:
-        return query.hosts[session.settings.is_production]
-    try:
-        parts = checked_url(configured)
-    except InputError as error:
-        message = f"{query.url_variable}: {error.message}"
-        raise ConfigError(message, hint=error.hint) from error
-    if parts.query or parts.fragment:
-        message = f"{query.url_variable} must not have a query or a fragment"
-        raise ConfigError(message)
-    return configured.rstrip("/")
+def _exchange(query: StatusQuery, credentials: Credentials, base: str) -> Exchange:
+    """Return the function that asks: httpx, or PayOS's own library, is loaded when it is first called."""
+    ask = query.ask
+
+    def by_payctl(asked: StatusRequest, timeout: timedelta) -> HttpResponse:
+        from ticketbottle_payctl.http_client import send  # noqa: PLC0415 - httpx, only here
+
+        assert ask is not None  # noqa: S101 - for the type checker
+        return send(ask(asked, credentials, base), timeout)
+
+    def by_its_own_library(asked: StatusRequest, timeout: timedelta) -> HttpResponse:
+        from ticketbottle_payctl.payos_sdk import PayosAccount, payment_link  # noqa: PLC0415 - pydantic too, only here
+
+        return payment_link(PayosAccount(base, credentials), asked.reference, timeout)
+
+    return by_its_own_library if ask is None else by_payctl

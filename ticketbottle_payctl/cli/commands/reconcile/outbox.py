@@ -13,11 +13,16 @@ from ticketbottle_payctl.broker.config import connection_config
 from ticketbottle_payctl.broker.window import Window, WindowQuery, read_window
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.reconcile import outbox_result
+from ticketbottle_payctl.cli.commands.replay.plan_file import StoredPlan, write_plan
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.selector import window
 from ticketbottle_payctl.cli.output.progress import bar
-from ticketbottle_payctl.jobs.reconcile.compare_outbox import compare_outbox
+from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.formats import rfc3339
+from ticketbottle_payctl.jobs.reconcile.compare_outbox import OutboxComparison, compare_outbox
+from ticketbottle_payctl.jobs.replay import ReplayPlan, plan_replay
+from ticketbottle_payctl.store.outbox.selector import Selector
 
 _READING = timedelta(minutes=2)
 
@@ -26,23 +31,28 @@ ReadDeadline = Annotated[
     typer.Option("--deadline", parser=duration, metavar="2m", help="Time limit for reading Kafka [default: 2m]."),
 ]
 RepairOut = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the ids of lost or wrong events for payctl replay.")
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the plan of a replay of the lost events, for payctl replay --plan."),
+]
+Everything = Annotated[
+    bool, typer.Option("--all", help="List every event that differs or was not judged, with all columns.")
 ]
 
 
-def outbox_command(
+def outbox_command(  # noqa: PLR0913 - one argument per option
     ctx: typer.Context,
     *,
     since: selector_options.Since = "24h",
     until: selector_options.Until = None,
     deadline: ReadDeadline = None,
     repair_out: RepairOut = None,
+    everything: Everything = False,
 ) -> None:
     """Compare the outbox with the messages in Kafka.
 
     Checks the published events that were created in the window: is each in its topic, once, with its own value and key,
-    and in its payment's order? Changes nothing. --repair-out writes the ids of lost or wrong events for a replay. Exit
-    5 if an event is lost, wrong or out of order.
+    and in its payment's order? Changes nothing. --repair-out writes a plan for payctl replay --plan. Exit 5 if an event
+    is lost, wrong or out of order, and 6 if an event was not found and payctl cannot tell whether it is lost.
     """
     session = Session.of(ctx)
     if repair_out is not None:
@@ -57,8 +67,37 @@ def outbox_command(
         with bar("reading Kafka", quiet=session.shared.quiet) as tell:
             return read_window(config, WindowQuery(topics, first, wanted), patience, on_progress=tell)
 
-    report = compare_outbox(session.services.engine, read, since=start or now - timedelta(days=1), until=end or now)
+    first, last = start or now - timedelta(days=1), end or now
+    report = compare_outbox(session.services.engine, read, since=first, until=last)
+    plan = _repair(session, report)
+    adviser = Adviser(session, "reconcile outbox: lost events")
+    if plan.events and adviser.read_only is not None:
+        repair = outbox_result.Repair(plan, None, None, adviser.read_only)
+    elif repair_out is not None and plan.events:
+        chosen: dict[str, object] = {"reconcile": "outbox"}
+        stored = StoredPlan(plan, _database(session), chosen, allow_published=True, allow_superseded=False)
+        write_plan(repair_out, stored)
+        command = adviser.changing(["replay"], options=["--plan", str(repair_out)], rows=len(plan.events))
+        repair = outbox_result.Repair(plan, repair_out, command)
+    else:
+        again = ["--since", rfc3339(first), "--until", rfc3339(last), "--repair-out", "repair.plan"]
+        repair = outbox_result.Repair(plan, None, adviser.reading(["reconcile", "outbox"], options=again))
+    session.finish(outbox_result.result_of(report, repair, everything=everything))
+
+
+def _repair(session: Session, report: OutboxComparison) -> ReplayPlan:
+    """Return the plan that sends the lost events again, and no event whose row has changed since the comparison."""
     ids = outbox_result.to_repair(report)
-    if repair_out is not None and ids:
-        outbox_result.write_ids(repair_out, ids)
-    session.finish(outbox_result.result_of(report, repair_out))
+    if not ids:
+        return ReplayPlan()
+    plan = plan_replay(
+        session.services.engine,
+        Selector(ids=tuple(ids)),
+        max_retries=session.settings.max_retries,
+        allow_published=True,
+    )
+    return outbox_result.unchanged(plan, report)
+
+
+def _database(session: Session) -> str:
+    return str(session.settings.database.place)

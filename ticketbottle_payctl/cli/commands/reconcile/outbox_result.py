@@ -1,24 +1,37 @@
-"""The comparison of outbox and Kafka, for programs and for people, and the file of ids to replay."""
+"""The comparison of outbox and Kafka, for programs and for people, and the plan of its repair."""
 
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.result import Block, Result, Table, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.result import Block, Line, Result, Table, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
-from ticketbottle_payctl.jobs.reconcile.compare_outbox import REPAIRABLE, Difference, Disagreement, OutboxComparison
+from ticketbottle_payctl.jobs.reconcile.compare_outbox import Difference, Disagreement, NotJudged, OutboxComparison
+from ticketbottle_payctl.jobs.reconcile.coverage import Unjudged
+from ticketbottle_payctl.jobs.replay import LeftOutReason, ReplayPlan
 
 SCHEMA = "payctl.reconcile-outbox/1"
-_SHOWN = 1000
+_SHOWN = 10
+_WHY = {
+    Unjudged.UNKNOWN_TYPE: "the event's type has no topic",
+    Unjudged.TOPIC_MISSING: "the topic does not exist",
+    Unjudged.TOPIC_EMPTY: "the topic holds no record: was it created again, or is this another cluster?",
+    Unjudged.TOO_OLD: "sent before the oldest record that the topic still keeps",
+    Unjudged.RECORD_LIMIT: "these brokers cannot look up records by time, and there are more than payctl reads",
+    Unjudged.UNREADABLE: "a partition has no leader or cannot be read",
+    Unjudged.DEADLINE: "not read in time: set a longer --deadline",
+    Unjudged.OPEN_TRANSACTION: "a transaction that is still open hides the partition's last records from consumers",
+    Unjudged.GAPS: "the partition has offsets without a record: compaction or transactions",
+}
 
 
 class ComparedCounts(TypedDict):
@@ -35,7 +48,7 @@ class ComparedCounts(TypedDict):
     out_of_order: Count
     """Events sent before an earlier event of the payment."""
     unjudged: Count
-    """Events sent before the oldest record that the topics still keep, or not reached in time."""
+    """Events that were not found, but may be in Kafka or may have been there."""
     other: Count
     """Records of events outside the window."""
 
@@ -45,14 +58,18 @@ class ComparedFacts(TypedDict):
 
     complete: bool
     """Whether Kafka was read to its end."""
+    not_judged: Mapping[str, Count]
+    """The number of events that were not judged, by reason."""
+    repairable: Count
+    """Lost or wrong events that a replay sends again. Their topics hold no record of them."""
     repair_file: str | None
-    """The file that the ids were written to."""
+    """The file that the plan of the replay was written to; null without --repair-out."""
     repair: str | None
-    """The command that repairs."""
+    """The command that applies the plan; null without --repair-out."""
 
 
 class DifferenceItem(TypedDict):
-    """One event that differs."""
+    """One event that differs, or with --all one that was not judged."""
 
     event_id: str
     """The outbox row."""
@@ -60,20 +77,45 @@ class DifferenceItem(TypedDict):
     """The payment."""
     event_type: str
     """The event type of the row."""
-    difference: Difference
+    difference: Difference | Literal["not_judged"]
     detail: str
-    """What differs, or where the copies are."""
+    """What differs, where the copies are, or why the event was not judged."""
     copies: Count
     """Records of the event."""
+    repairable: bool
+    """Whether a replay repairs it."""
     created_at: datetime
     """UTC."""
     published_at: datetime
     """UTC."""
 
 
+class Repair(NamedTuple):
+    """The plan that sends the lost events again, its file, and the command to type next.
+
+    The command applies the plan if there is a file, else it writes the file. ``read_only`` names the profile that
+    refuses the replay; then there is neither.
+    """
+
+    plan: ReplayPlan
+    file: Path | None
+    command: str | None
+    read_only: str | None = None
+
+
 def to_repair(report: OutboxComparison) -> list[str]:
     """Return the ids of the events that a replay repairs, each once, in order."""
-    return list(dict.fromkeys(each.event.id for each in report.disagreements if each.difference in REPAIRABLE))
+    return list(dict.fromkeys(each.event.id for each in report.disagreements if each.repairable))
+
+
+def unchanged(plan: ReplayPlan, report: OutboxComparison) -> ReplayPlan:
+    """Return the plan without the events whose rows have changed since they were compared.
+
+    Another operator may have replayed such an event meanwhile.
+    """
+    compared = {each.event.id: each.event.version for each in report.disagreements}
+    events = tuple(event for event in plan.events if event.row.version == compared.get(event.row.id))
+    return replace(plan, events=events)
 
 
 def refuse_existing(path: Path) -> None:
@@ -87,33 +129,20 @@ def refuse_existing(path: Path) -> None:
         raise InputError(message, hint="name a new file: nothing is overwritten")
 
 
-def write_ids(path: Path, ids: Sequence[str]) -> None:
-    """Write the ids to a new file, as ``payctl replay --from-file`` reads them.
+def result_of(report: OutboxComparison, repair: Repair, *, everything: bool) -> Result:
+    """Return the comparison.
 
-    Raises:
-        InputError: the file exists or cannot be written.
+    Exit 5 if events are lost, wrong or out of order, 10 if the time was too short, 6 if events were not judged. Events
+    that came twice do not count.
     """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
-            file.write("# lost or wrong in Kafka, found by payctl reconcile outbox\n")
-            file.writelines(f"{each}\n" for each in ids)
-    except OSError as error:
-        message = f"{path} cannot be written: {error.strerror}"
-        raise InputError(message, hint="name a new file in a directory that you may write to") from error
-
-
-def result_of(report: OutboxComparison, repair: Path | None) -> Result:
-    """Return the comparison. Exit 5 if events are lost, wrong or out of order; events that came twice do not count."""
     found = Counter(each.difference for each in report.disagreements)
-    ids = to_repair(report)
-    bad_ones = sum(found[each] for each in Difference if each is not Difference.DOUBLE)
-    command = f"payctl replay --from-file {shlex.quote(str(repair))} --allow-published" if repair and ids else None
-    code = ExitCode.NO if bad_ones else ExitCode.DONE if report.complete else ExitCode.DEADLINE
+    why = Counter(each.reason for each in report.not_judged)
     facts: ComparedFacts = {
         "complete": report.complete,
-        "repair_file": str(repair) if repair and ids else None,
-        "repair": command,
+        "not_judged": {reason.value: number for reason, number in sorted(why.items())},
+        "repairable": len(repair.plan.events),
+        "repair_file": str(repair.file) if repair.file else None,
+        "repair": repair.command if repair.file else None,
     }
     counts: ComparedCounts = {
         "compared": report.compared,
@@ -121,21 +150,34 @@ def result_of(report: OutboxComparison, repair: Path | None) -> Result:
         "wrong": found[Difference.WRONG],
         "double": found[Difference.DOUBLE],
         "out_of_order": found[Difference.OUT_OF_ORDER],
-        "unjudged": report.unjudged,
+        "unjudged": len(report.not_judged),
         "other": report.other,
     }
-    return Result(
-        SCHEMA,
-        code,
-        result=facts,
-        counts=counts,
-        items=[_item(each) for each in report.disagreements],
-        human=_human(report, found, command, ids),
-        warnings=_warnings(report),
-    )
+    code = _code(report, found)
+    planned = {event.row.id for event in repair.plan.events}
+    items = [_item(each, repairable=each.repairable and each.event.id in planned) for each in report.disagreements]
+    if everything:
+        items += [_item_not_judged(each) for each in report.not_judged]
+    blocks: list[Block] = _table(items, everything=everything)
+    blocks += [
+        line(warn("not judged:"), count(number, "event"), _WHY[reason]) for reason, number in sorted(why.items())
+    ]
+    if why and not everything:
+        blocks.append(line(dim("--all lists them")))
+    blocks += _advice(repair)
+    blocks.append(_verdict(code, report, found))
+    return Result(SCHEMA, code, result=facts, counts=counts, items=items, human=blocks)
 
 
-def _item(each: Disagreement) -> DifferenceItem:
+def _code(report: OutboxComparison, found: Mapping[Difference, int]) -> ExitCode:
+    if any(found[each] for each in Difference if each is not Difference.DOUBLE):
+        return ExitCode.NO
+    if not report.complete:
+        return ExitCode.DEADLINE
+    return ExitCode.PARTIAL if report.not_judged else ExitCode.DONE
+
+
+def _item(each: Disagreement, *, repairable: bool) -> DifferenceItem:
     return {
         "event_id": each.event.id,
         "aggregate_id": each.event.key,
@@ -143,38 +185,68 @@ def _item(each: Disagreement) -> DifferenceItem:
         "difference": each.difference,
         "detail": each.detail,
         "copies": each.copies,
+        "repairable": repairable,
         "created_at": each.event.created_at,
         "published_at": each.event.published_at,
     }
 
 
-def _human(
-    report: OutboxComparison, found: Mapping[Difference, int], command: str | None, ids: Sequence[str]
-) -> list[Block]:
-    if not report.disagreements:
-        note = dim(f"{report.unjudged:,} not compared") if report.unjudged else None
-        return [line(good("✔"), bold(count(report.compared, "event")), "in Kafka as expected", note)]
-    words = [f"{found[each]:,} {each.value.replace('_', ' ')}" for each in Difference if found[each]]
-    rows = tuple(
-        (each.difference.value, each.event.id, each.event.key, each.event.event_type, each.detail)
-        for each in report.disagreements[:_SHOWN]
-    )
-    blocks: list[Block] = [
-        line(bad("✘"), bold(f"{count(report.compared, 'event')} compared:"), *words),
-        Table(("difference", "event", "payment", "type", "detail"), rows),
-    ]
-    if len(report.disagreements) > _SHOWN:
-        blocks.append(line(dim(f"the first {_SHOWN:,}; -o ndjson lists all")))
-    if command:
-        blocks.append(line(warn("repair:"), command))
-    elif ids:
-        blocks.append(line(warn("repair:"), f"--repair-out FILE writes {count(len(ids), 'id')} for payctl replay"))
+def _item_not_judged(each: NotJudged) -> DifferenceItem:
+    return {
+        "event_id": each.event.id,
+        "aggregate_id": each.event.key,
+        "event_type": each.event.event_type,
+        "difference": "not_judged",
+        "detail": _WHY[each.reason],
+        "copies": 0,
+        "repairable": False,
+        "created_at": each.event.created_at,
+        "published_at": each.event.published_at,
+    }
+
+
+def _table(items: Sequence[DifferenceItem], *, everything: bool) -> list[Block]:
+    if not items:
+        return []
+    if everything:
+        rows = tuple(
+            (each["difference"], each["event_id"], each["detail"], each["event_type"], each["aggregate_id"])
+            for each in items
+        )
+        return [Table(("difference", "event", "detail", "type", "payment"), rows)]
+    short = tuple((each["difference"], each["event_id"], each["detail"]) for each in items[:_SHOWN])
+    blocks: list[Block] = [Table(("difference", "event", "detail"), short)]
+    if len(items) > _SHOWN:
+        blocks.append(line(dim(f"and {len(items) - _SHOWN:,} more; --all shows them")))
     return blocks
 
 
-def _warnings(report: OutboxComparison) -> list[str]:
-    if not report.complete:
-        return ["Kafka could not be read to the end in time, so no event is reported as lost; set a longer --deadline"]
-    if report.unjudged:
-        return [f"{count(report.unjudged, 'event')} sent before the topics' retention began: not compared"]
-    return []
+def _advice(repair: Repair) -> list[Block]:
+    blocks: list[Block] = []
+    superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in repair.plan.left_out)
+    if superseded:
+        why = "the payment is COMPLETED now; sent again, the event would take away paid tickets"
+        blocks.append(line(warn("not to be sent again:"), count(superseded, "superseded event"), dim(why)))
+    if repair.read_only is not None:
+        blocks.append(
+            line(warn("repair:"), f"profile {repair.read_only} is read-only; use one that may change the database")
+        )
+    elif repair.plan.events and repair.command:
+        events = count(len(repair.plan.events), "lost event")
+        what = f"send {events} again with" if repair.file else f"write a plan that sends {events} again with"
+        blocks += [line(warn("repair:"), what), line(repair.command)]
+    return blocks
+
+
+def _verdict(code: ExitCode, report: OutboxComparison, found: Mapping[Difference, int]) -> Line:
+    double = f"{found[Difference.DOUBLE]:,} sent more than once" if found[Difference.DOUBLE] else None
+    unjudged = f"{len(report.not_judged):,} not judged" if report.not_judged else None
+    compared = count(report.compared, "event")
+    if code is ExitCode.DONE:
+        return line(good("✔"), bold(compared), "in Kafka as expected", dim(double) if double else None)
+    if code is ExitCode.NO:
+        worse = (each for each in Difference if each is not Difference.DOUBLE and found[each])
+        words = [f"{found[each]:,} {each.value.replace('_', ' ')}" for each in worse]
+        return line(bad("✘"), bold(f"{compared} compared:"), *words, double, unjudged)
+    late = "Kafka was not read to its end in time" if code is ExitCode.DEADLINE else None
+    return line(warn("!"), bold(f"{compared} compared:"), "no lost event found", double, unjudged, late)

@@ -70,8 +70,6 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     after your confirmation settles as the callback would have. If the gateway says "pending" or another amount,
     nothing changes. The run is recorded: `payctl runs`.
     """
-    from ticketbottle_payctl.http_client import send  # noqa: PLC0415 - httpx, only here
-
     session = Session.of(ctx)
     if names and (older_than is not None or provider is not None or limit is not None):
         message = "named payments cannot be combined with --older-than, --provider or --limit"
@@ -84,9 +82,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     with stop_on_signals() as stop:
         with bar("asking", len(chosen.payments), quiet=session.shared.quiet) as tell:
             found: list[StatusFinding] = []
-            for finding in ask_gateways(
-                chosen.payments, endpoints, send, asking, now=session.services.now, stop=stop.event
-            ):
+            for finding in ask_gateways(chosen.payments, endpoints, asking, now=session.services.now, stop=stop.event):
                 found.append(finding)
                 tell(len(found))
         if dry_run or stop.event.is_set() or not any(finding.settles for finding in found):

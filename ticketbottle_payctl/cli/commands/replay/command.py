@@ -20,7 +20,8 @@ from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.selector import selector_of
 from ticketbottle_payctl.cli.profile.actor import who_runs
-from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, refuse_early
+from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.cli.safety.confirm import APPROVED_ROWS, Act, Approval, approve, max_affected, refuse_early
 from ticketbottle_payctl.errors import GuardError, InputError
 from ticketbottle_payctl.jobs.replay import ReplayOptions, count_replay, plan_replay, superseded_now
 from ticketbottle_payctl.jobs.replay import replay as apply_replay
@@ -127,16 +128,18 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         else _read(session, selector, allowed, plan, everything=everything)
     )
     wanted = ReplayOptions(
+        allow_published=stored.allow_published,
         allow_superseded=stored.allow_superseded,
         rate=rate,
         canary=canary,
         canary_patience=canary_timeout or ReplayOptions().canary_patience,
         max_errors=max_errors,
     )
+    adviser = Adviser(session, reason or "replay")
     if plan_out is not None:
         write_plan(plan_out, stored)
     if plan_out is not None or dry_run:
-        session.finish(result_of_plan(stored.plan, wanted, named=named, plan_file=plan_out))
+        session.finish(result_of_plan(stored.plan, wanted, named=named, adviser=adviser, plan_file=plan_out))
     approve(
         session,
         Act(
@@ -149,8 +152,8 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         approval,
     )
     if not stored.plan.events:
-        session.finish(result_of_plan(stored.plan, wanted, named=named, nothing=True))
-    _run(session, stored, wanted, reason, named=named)
+        session.finish(result_of_plan(stored.plan, wanted, named=named, adviser=adviser, nothing=True))
+    _run(adviser, stored, wanted, approval, named=named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,7 @@ def _planned(
         number = count_replay(engine, selector, max_retries=most, **allow)
         refuse_early(session, Act("replay", number, "event"), approval)
     made = plan_replay(engine, selector, max_retries=most, **allow)
-    return StoredPlan(made, _database(session), selector.described(), allowed.superseded)
+    return StoredPlan(made, _database(session), selector.described(), allowed.published, allowed.superseded)
 
 
 def _names_a_part(selector: Selector) -> bool:
@@ -198,7 +201,8 @@ def _read(session: Session, selector: Selector, allowed: _Allowed, path: Path, *
     """Read the plan from a file.
 
     Raises:
-        InputError: selectors or permissions were given too, the file is not a plan, or it is for another database.
+        InputError: selectors or permissions were given too, the file is not a plan or was changed, or it is for
+            another database.
     """
     if selector != Selector() or everything or allowed != _Allowed():
         message = "--plan cannot be combined with selectors, --all, --allow-published or --allow-superseded"
@@ -215,17 +219,18 @@ def _read(session: Session, selector: Selector, allowed: _Allowed, path: Path, *
     return replace(stored, plan=superseded_now(session.services.engine, stored.plan))
 
 
-def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: str | None, *, named: bool) -> None:
+def _run(adviser: Adviser, stored: StoredPlan, wanted: ReplayOptions, approval: Approval, *, named: bool) -> None:
+    session = adviser.session
     run = NewRun(
         id=str(uuid4()),
         command="replay",
         who=who_runs(session.services.environ),
-        reason=reason,
+        reason=approval.reason,
         profile=session.profile.name,
         selector=stored.selector,
-        options=wanted.stored(),
+        options=wanted.stored() | {APPROVED_ROWS: max_affected(session, approval)},
     )
-    with stop_on_signals() as stop, watched(session, len(stored.plan.events), wanted) as tell:
+    with stop_on_signals() as stop, watched(session, len(stored.plan.events), wanted) as watch:
         report = apply_replay(
             session.services.engine,
             stored.plan,
@@ -233,9 +238,11 @@ def _run(session: Session, stored: StoredPlan, wanted: ReplayOptions, reason: st
             wanted,
             max_retries=session.settings.max_retries,
             stop=stop.event,
-            tell=tell,
+            tell=watch.tell,
+            on_canary=watch.on_canary,
+            resume_with=adviser.changing(["runs", "resume"], [run.id]),
         )
-    result = result_of(report, plan=stored.plan, named=named, superseded=stored.plan.superseded)
+    result = result_of(report, plan=stored.plan, named=named, adviser=adviser, superseded=stored.plan.superseded)
     session.finish(signalled(result, report, stop.exit_code))
 
 

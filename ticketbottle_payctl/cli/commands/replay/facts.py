@@ -43,6 +43,8 @@ class Ended(TypedDict):
     """How it ended; null if nothing was changed."""
     plan_file: str | None
     """The file that --plan-out wrote the plan to."""
+    publisher_running: NotRequired[bool | None]
+    """Whether a publisher was running when the wait for the canary ended; null if not known, or nothing waited."""
     superseded: NotRequired[Count]
     """Superseded events that --allow-superseded let in."""
     superseded_ids: NotRequired[Sequence[str]]
@@ -84,6 +86,8 @@ class ReplayFacts(Ended):
     newest: NotRequired[datetime | None]
     """When the newest was created, UTC."""
     estimated_seconds: NotRequired[Seconds]
+    meant: NotRequired[str | None]
+    """The command that was meant, if an order code or a payment was given as the id of an event."""
 
 
 class LeftAloneItem(TypedDict):

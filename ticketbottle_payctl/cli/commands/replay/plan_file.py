@@ -1,7 +1,8 @@
 """Write and read the plan of a replay, so that somebody can review it before it is applied.
 
-The first line is a header, each other line an event. When the plan is applied, an event whose row has changed since is
-skipped.
+The first line is a header, each other line an event. The header has a digest of everything else in the file, so a file
+that was edited is refused. It guards against a slip of the hand: who may apply a plan may also make one. When the plan
+is applied, an event whose row has changed since is skipped.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 
 from ticketbottle_payctl.cli.input.bounded_read import read_bounded
@@ -21,18 +23,20 @@ from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, PlannedEvent, ReplayPlan
 from ticketbottle_payctl.store.outbox.replay import Row
 
-_SCHEMA = "payctl.replay-plan/1"
+_SCHEMA = "payctl.replay-plan/2"
+_FIRST_SCHEMA = "payctl.replay-plan/1"
 _LARGEST = 512 * 1024 * 1024
 _PLACE = re.compile(r"\(\d{1,10},\d{1,5}\)")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """A plan, its database, its selector, and whether it may include superseded events."""
+    """A plan, its database, its selector, and whether it may include published and superseded events."""
 
     plan: ReplayPlan
     database: str
     selector: dict[str, object]
+    allow_published: bool
     allow_superseded: bool
 
 
@@ -58,14 +62,19 @@ def read_plan(path: Path) -> StoredPlan:
     """Read a plan that :func:`write_plan` wrote.
 
     Raises:
-        InputError: the file cannot be read, is not a plan, or is incomplete.
+        InputError: the file cannot be read, is not a plan, is incomplete, or was changed after it was made.
     """
     try:
-        first, *others = read_bounded(str(path), _LARGEST).decode().splitlines()
+        first, *others = read_bounded(str(path), _LARGEST).decode().split("\n")
         header = json.loads(first)
-        plan = _plan(header, [_event(json.loads(line)) for line in others])
-        stored = StoredPlan(plan, str(header["database"]), dict(header["selector"]), header["allow_superseded"] is True)
-        whole = header["schema"] == _SCHEMA and header["events"] == len(others)
+        if header["schema"] == _FIRST_SCHEMA:
+            raise _changed(path, "was made by an earlier version of payctl")
+        if header.pop("digest") != _digest(header, others):
+            raise _changed(path, "was changed after it was made, or is incomplete")
+        plan = _plan(header, [_event(json.loads(line)) for line in others if line])
+        permissions = header["allow_published"] is True, header["allow_superseded"] is True
+        stored = StoredPlan(plan, str(header["database"]), dict(header["selector"]), *permissions)
+        whole = header["schema"] == _SCHEMA and header["events"] == len(plan.events)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _no_plan(path) from error
     if not whole:
@@ -73,27 +82,34 @@ def read_plan(path: Path) -> StoredPlan:
     return stored
 
 
-def _lines(stored: StoredPlan) -> Iterator[str]:
+def _lines(stored: StoredPlan) -> list[str]:
+    events = [json.dumps([*event.row, event.state]) for event in stored.plan.events]
+    header = _header(stored)
+    return [json.dumps({**header, "digest": _digest(header, [*events, ""])}), *events]
+
+
+def _digest(header: dict[str, object], lines: Iterable[str]) -> str:
+    """Return the SHA-256 of a header without its digest and of the lines behind it, in hexadecimal digits."""
+    return sha256("\n".join([json.dumps(header), *lines]).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _header(stored: StoredPlan) -> dict[str, object]:
     plan = stored.plan
-    yield json.dumps(
-        {
-            "schema": _SCHEMA,
-            "database": stored.database,
-            "selector": stored.selector,
-            "allow_superseded": stored.allow_superseded,
-            "events": len(plan.events),
-            "by_type": dict(plan.by_type),
-            "keys_with_newer": plan.keys_with_newer,
-            "oldest": rfc3339(plan.oldest) if plan.oldest else None,
-            "newest": rfc3339(plan.newest) if plan.newest else None,
-            "superseded": [
-                list(each) for each in plan.superseded
-            ],  # for the reviewer; looked up again when the plan is applied
-            "left_out": [list(left) for left in plan.left_out],
-        }
-    )
-    for event in plan.events:
-        yield json.dumps([*event.row, event.state])
+    return {
+        "schema": _SCHEMA,
+        "database": stored.database,
+        "selector": stored.selector,
+        "allow_published": stored.allow_published,
+        "allow_superseded": stored.allow_superseded,
+        "events": len(plan.events),
+        "by_type": dict(plan.by_type),
+        "keys_with_newer": plan.keys_with_newer,
+        "oldest": rfc3339(plan.oldest) if plan.oldest else None,
+        "newest": rfc3339(plan.newest) if plan.newest else None,
+        # For the reviewer. It is looked up again when the plan is applied.
+        "superseded": [list(each) for each in plan.superseded],
+        "left_out": [list(left) for left in plan.left_out],
+    }
 
 
 def _plan(header: dict[str, object], events: list[PlannedEvent]) -> ReplayPlan:
@@ -119,6 +135,11 @@ def _event(values: list[object]) -> PlannedEvent:
     if state not in {"dead", "pending", "published"}:
         raise ValueError
     return PlannedEvent(Row(event_id, place, version), str(state))
+
+
+def _changed(path: Path, how: str) -> InputError:
+    message = f"the plan in {escape(path)} {how}"
+    return InputError(message, hint="make a new one with `payctl replay ... --plan-out FILE`; a plan cannot be edited")
 
 
 def _no_plan(path: Path) -> InputError:

@@ -1,26 +1,90 @@
-"""The progress bar of a replay, on stderr if that is a terminal."""
+"""What a person sees of a running replay: the wait for the canary, then a bar. A pipe gets lines and log events."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.output.progress import bar
-from ticketbottle_payctl.cli.output.result import dim
-from ticketbottle_payctl.formats import count
-from ticketbottle_payctl.jobs.replay import ReplayOptions
+from ticketbottle_payctl.cli.output.progress import bar, status
+from ticketbottle_payctl.cli.output.result import dim, warn
+from ticketbottle_payctl.cli.output.surface import is_terminal
+from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.jobs.replay import CanaryWait, ReplayOptions
+from ticketbottle_payctl.telemetry import log_event
 
 _SMALLEST_SHOWN = 5000
 
 
 @contextmanager
-def watched(session: Session, events: int, options: ReplayOptions) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how many events were handled."""
-    if options.canary:
-        session.note(
-            dim(f"canary: {count(min(options.canary, events), 'event')} first; the rest when they are published")
-        )
-    long = events >= _SMALLEST_SHOWN or options.rate is not None or options.canary is not None
-    with bar("requeueing", events, quiet=session.shared.quiet or not long) as tell:
-        yield tell
+def watched(session: Session, events: int, options: ReplayOptions, *, resumed: bool = False) -> Iterator[Watch]:
+    """Yield the functions that are told how many events were handled and how the canary is.
+
+    A ``resumed`` run may have sent its canary before.
+    """
+    with ExitStack() as shown:
+        watch = Watch(session, events, options, shown)
+        if options.canary and not resumed:
+            first = count(min(options.canary, events), "event")
+            session.note(dim(f"canary: {first} first; the rest when they are published"))
+        yield watch
+
+
+@dataclass(slots=True)
+class Watch:
+    """The live line or bar of one replay. On a terminal they take turns, because only one can be drawn at a time."""
+
+    _session: Session
+    _events: int
+    _options: ReplayOptions
+    _shown: ExitStack
+    _draw: Callable[[int], None] | None = None
+    _say: Callable[[str], None] | None = None
+    _told: tuple[int, bool] | None = None
+    _warned: bool = False
+
+    def tell(self, decided: int) -> None:
+        """Draw the bar; while the canary waits there is none."""
+        if self._options.canary and decided <= self._options.canary:
+            return
+        if self._draw is None:
+            self._shown.close()
+            long = self._events >= _SMALLEST_SHOWN or self._options.rate is not None or self._options.canary is not None
+            quiet = self._session.shared.quiet or not long
+            self._draw = self._shown.enter_context(bar("requeueing", self._events, quiet=quiet))
+        self._draw(decided)
+
+    def on_canary(self, wait: CanaryWait) -> None:
+        """Show how many of the canary's events are published, and whether no publisher is running."""
+        gone = wait.publisher is False
+        if gone and not self._warned:
+            self._warned = True
+            seen = "none was ever seen" if wait.unseen_s is None else f"last seen {duration(wait.unseen_s)} ago"
+            self._session.note(warn("no publisher is running"), dim(f"({seen}):"), "payctl publish-outbox")
+        words = f"{wait.published:,} of {wait.events:,} published, {_clock(wait.left_s)} left"
+        if gone:
+            words += "; no publisher is running"
+        if is_terminal(sys.stderr):
+            if self._say is None:
+                self._say = self._shown.enter_context(status(quiet=self._session.shared.quiet))
+            self._say(f"canary: {words}")
+        elif self._told != (wait.published, gone):
+            self._told = (wait.published, gone)
+            self._session.note(dim("canary:"), words)
+            log_event(
+                "replay_canary_waiting",
+                level="warning" if gone else "info",
+                published=wait.published,
+                events=wait.events,
+                seconds_left=round(wait.left_s),
+                publisher_running=wait.publisher,
+            )
+
+
+def _clock(seconds: float) -> str:
+    """Return a time as a clock counts it down: ``4:31``, ``1:05:00``."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

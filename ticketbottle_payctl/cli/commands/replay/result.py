@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from ticketbottle_payctl.cli.commands.replay.facts import (
     ResumeCounts,
     ResumeFacts,
 )
+from ticketbottle_payctl.cli.commands.replay.misnamed import meant_command, misnamed_blocks, misnamed_sentence
 from ticketbottle_payctl.cli.commands.replay.plan_view import (
     WHY,
     left_out_blocks,
@@ -22,7 +22,8 @@ from ticketbottle_payctl.cli.commands.replay.plan_view import (
 )
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Table, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Table, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.replay import (
     LeftOut,
@@ -42,53 +43,54 @@ _ENDED = {
     ReplayOutcome.DONE: "done",
     ReplayOutcome.CANARY_EMPTY: "stopped: no canary event could be requeued, so the canary proved nothing",
     ReplayOutcome.CANARY_FAILED: "stopped: a canary event is dead again",
-    ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time; is a publisher running?",
+    ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time",
     ReplayOutcome.TOO_MANY_ERRORS: "stopped: too many failures",
     ReplayOutcome.SIGNAL: "interrupted",
     ReplayOutcome.CANCELLED: "cancelled",
 }
 
+_PUBLISHER = {True: "a publisher is running", False: "no publisher is running", None: "is a publisher running?"}
 
-def result_of_plan(
+
+def result_of_plan(  # noqa: PLR0913 - each by its name
     plan: ReplayPlan,
     options: ReplayOptions,
     *,
     named: bool,
+    adviser: Adviser,
     plan_file: Path | None = None,
     nothing: bool = False,
 ) -> Result:
-    """Return the plan. ``nothing`` means that there was nothing to do."""
+    """Return the plan. ``nothing`` means that it was to be applied, and there was nothing to do."""
+    code = _code_of_plan(plan, named=named)
     human = plan_blocks(plan, options)
-    if nothing:
-        human = [line(good("✔"), "nothing to replay"), *left_out_blocks(plan.left_out)]
+    if not plan.events and plan_file is None:
+        human = [_nothing(plan, code), *left_out_blocks(plan.left_out)]
     elif plan_file is not None:
-        human.append(
-            line(
-                good("✔"),
-                "plan written; nothing was changed. To apply it:",
-                shlex.join(["payctl", "replay", "--plan", str(plan_file)]),
-            )
-        )
+        apply = adviser.changing(["replay"], options=["--plan", str(plan_file)], rows=len(plan.events))
+        human += [line(good("✔"), "plan written; nothing was changed. To apply it:"), line(f"  {apply}")]
     else:
         human.append(line(warn("dry run:"), "nothing was changed"))
+    human += misnamed_blocks(plan.misnamed, adviser, said=not plan.events)
     return Result(
         SCHEMA,
-        _code_of_plan(plan, named=named),
+        code,
         counts=_counts(plan, requeued=0, skipped=len(plan.left_out), failed=0),
-        result=_forecast(plan, options, plan_file),
+        result=_forecast(plan, options, plan_file, meant_command(plan.misnamed, adviser)),
         items=[_left_out(left) for left in plan.left_out[:_MOST_LISTED]],
         truncated=len(plan.left_out) > _MOST_LISTED,
         human=human,
-        warnings=_warnings(plan.left_out, plan.superseded),
+        warnings=_warnings(plan.left_out, plan.superseded, adviser),
         dry_run=not nothing,
     )
 
 
-def result_of(
+def result_of(  # noqa: PLR0913 - each by its name
     report: ReplayReport,
     *,
     plan: ReplayPlan | None,
     named: bool,
+    adviser: Adviser,
     superseded: Sequence[Superseded] = (),
     schema: str = SCHEMA,
 ) -> Result:
@@ -105,6 +107,7 @@ def result_of(
         "published": report.progress.published,
         "dead_again": report.progress.dead,
         "seconds": round(report.seconds, 3),
+        "publisher_running": report.publisher,
         "superseded": len(superseded),
         "superseded_ids": [each.id for each in superseded],
     }
@@ -115,8 +118,8 @@ def result_of(
         result=facts,
         items=items,
         truncated=len(items) < report.skipped + report.failed - report.progress.dead,
-        human=_human(report),
-        warnings=_warnings(plan.left_out if plan else (), superseded),
+        human=[*_human(report, code, adviser), *(misnamed_blocks(plan.misnamed, adviser, said=False) if plan else ())],
+        warnings=_warnings(plan.left_out if plan else (), superseded, adviser),
         run_id=report.run_id,
     )
 
@@ -126,20 +129,22 @@ def signalled(result: Result, report: ReplayReport, code: ExitCode | None) -> Re
     return replace(result, exit_code=code) if code and report.outcome is ReplayOutcome.SIGNAL else result
 
 
-def _human(report: ReplayReport) -> list[Block]:
-    mark = good("✔") if report.outcome is ReplayOutcome.DONE else warn("!")
+def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block]:
+    mark = good("✔") if code is ExitCode.DONE else warn("!")
     now = report.progress
     blocks: list[Block] = [
         line(mark, bold(f"{count(report.requeued, 'event')} requeued"), dim(f"in {duration(report.seconds)}")),
         Fields(
             (
                 ("run", report.run_id),
-                ("ended", None if report.outcome is ReplayOutcome.DONE else _ENDED[report.outcome]),
+                ("ended", _ended(report)),
                 ("since then", f"{now.published:,} published, {now.pending:,} pending, {now.dead:,} dead again"),
                 ("skipped", f"{report.skipped:,}" if report.skipped else None),
                 ("failed", f"{report.failed:,}" if report.failed else None),
                 ("not reached", f"{report.remaining:,}" if report.remaining else None),
-                ("next", _next(report)),
+                ("next", _next(report, adviser)),
+                ("then", _then(report, adviser)),
+                ("unless", "a publisher is running" if _may_publish(report) else None),
             )
         ),
     ]
@@ -150,14 +155,50 @@ def _human(report: ReplayReport) -> list[Block]:
     return blocks
 
 
-def _next(report: ReplayReport) -> str | None:
+def _ended(report: ReplayReport) -> str | None:
+    if report.outcome is ReplayOutcome.DONE:
+        return None
+    if report.outcome is ReplayOutcome.CANARY_TIMEOUT:
+        return f"{_ENDED[report.outcome]}; {_PUBLISHER[report.publisher]}"
+    return _ENDED[report.outcome]
+
+
+def _may_publish(report: ReplayReport) -> bool:
+    """Return whether all that is left to do is to publish."""
+    progress = report.progress
+    waited = report.outcome is ReplayOutcome.CANARY_TIMEOUT
+    return bool(progress.pending and not progress.dead and not report.remaining and not waited)
+
+
+def _next(report: ReplayReport, adviser: Adviser) -> str | None:
+    if report.outcome is ReplayOutcome.CANARY_TIMEOUT:
+        gone = report.publisher is False
+        return adviser.changing(["publish-outbox"]) if gone else adviser.reading(["doctor"])
     if report.progress.dead:
-        return "payctl errors --failed"
+        return adviser.reading(["errors"], options=["--failed"])
     if report.outcome is ReplayOutcome.CANARY_EMPTY:
-        return "make a new plan: payctl replay with the same selectors"
+        return "make a new plan with the same selectors"
     if report.remaining and report.outcome is not ReplayOutcome.CANCELLED:
-        return f"payctl runs resume {report.run_id}"
-    return "payctl publish-outbox, unless a publisher is running" if report.progress.pending else None
+        return adviser.changing(["runs", "resume"], [report.run_id])
+    return adviser.changing(["publish-outbox"]) if report.progress.pending else None
+
+
+def _nothing(plan: ReplayPlan, code: ExitCode) -> Line:
+    """Return the first line of a replay without events. The mark agrees with the exit code."""
+    if code is ExitCode.DONE:
+        return line(good("✔"), "nothing to replay: no event matches")
+    if plan.misnamed.order_codes or plan.misnamed.payments:
+        return line(bad("✘"), "nothing to replay:", misnamed_sentence(plan.misnamed))
+    if plan.misnamed.unknown_orders:
+        return line(bad("✘"), "nothing to replay: no payment has the order code", plan.misnamed.unknown_orders[0])
+    why = "no event has this id" if code is ExitCode.NOT_FOUND else "every named event must be left out"
+    return line(bad("✘"), f"nothing to replay: {why}")
+
+
+def _then(report: ReplayReport, adviser: Adviser) -> str | None:
+    if report.outcome is not ReplayOutcome.CANARY_TIMEOUT:
+        return None
+    return adviser.changing(["runs", "resume"], [report.run_id])
 
 
 def _left_out(left: LeftOut) -> LeftAloneItem:
@@ -203,7 +244,7 @@ def _counts(plan: ReplayPlan, *, requeued: int, skipped: int, failed: int) -> Re
     }
 
 
-def _forecast(plan: ReplayPlan, options: ReplayOptions, plan_file: Path | None) -> ReplayFacts:
+def _forecast(plan: ReplayPlan, options: ReplayOptions, plan_file: Path | None, meant: str | None) -> ReplayFacts:
     return {
         "outcome": None,
         "plan_file": str(plan_file) if plan_file else None,
@@ -216,11 +257,14 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions, plan_file: Path | None) 
         "estimated_seconds": round(plan.seconds(options.rate), 3),
         "superseded": len(plan.superseded),
         "superseded_ids": [each.id for each in plan.superseded],
+        "meant": meant,
     }
 
 
 def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:
     """Return the code of a plan. An event that was named and is left out counts; a selector leaves out by design."""
+    if plan.misnamed.unknown_orders:
+        return ExitCode.PARTIAL if plan.events else ExitCode.NOT_FOUND
     if not (named and plan.left_out):
         return ExitCode.DONE
     if plan.events:
@@ -234,7 +278,7 @@ def _went_wrong(report: ReplayReport) -> bool:
     return bool(report.failed) or any(reason in late for _, reason in report.outcomes)
 
 
-def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded]) -> list[str]:
+def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded], adviser: Adviser) -> list[str]:
     harm = [superseded_warning(included)] if included else []
     superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in left_out)
     if not superseded:
@@ -242,6 +286,6 @@ def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded]) -> li
     what = (
         f"{count(superseded, 'superseded event')} left out. A superseded event's payment is COMPLETED now; if the "
         "event were sent again, the paid customer would lose the tickets. If a dead one blocks the payment's success: "
-        "payctl publish-outbox --on-dead release"
+        f"{adviser.changing(['publish-outbox'], options=['--on-dead', 'release'])}"
     )
     return [*harm, what]

@@ -19,11 +19,12 @@ from ticketbottle_payctl.cli.input.stored_ids import run_ids
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output.result import Fields, Result, good, line
 from ticketbottle_payctl.cli.profile.actor import who_runs
-from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit
+from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.cli.safety.confirm import APPROVED_ROWS, Act, Approval, approve, permit
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.replay import ReplayOptions, cancel_run, resume_run, superseded_in
 from ticketbottle_payctl.jobs.runs import count_remaining, find_run, list_runs, show_run
-from ticketbottle_payctl.store.payctl.runs import RunStatus
+from ticketbottle_payctl.store.payctl.runs import Run, RunStatus
 
 RunId = Annotated[
     str, typer.Argument(metavar="RUN", autocompletion=run_ids, help="A run's id, or its first characters.")
@@ -53,7 +54,8 @@ def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limi
     session = Session.of(ctx)
     session.note_target()
     details = show_run(session.services.engine, run, limit or _DEFAULT_LIMIT)
-    session.finish(shown(details.run, details.items, remaining=details.remaining, more=details.more))
+    adviser = Adviser(session, f"resume {details.run.command}")
+    session.finish(shown(details.run, details.items, adviser, remaining=details.remaining, more=details.more))
 
 
 def resume_command(  # noqa: PLR0913 - one argument per option
@@ -67,7 +69,8 @@ def resume_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Continue a run that was interrupted or stopped.
 
-    Applies the rest of its plan with its original options. A row that changed since the plan is skipped.
+    Applies the rest of its plan with its original options and its original --max-affected. A row that changed since the
+    plan is skipped.
     """
     session = Session.of(ctx)
     session.note_target()
@@ -78,8 +81,9 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     about = (("run", found.id), ("started", found.started_at), ("by", found.who.os_user), ("left", events))
     plan = [Fields((*about, superseded_row(harm, wanted))), *superseded_blocks(harm)]
     act = Act("resume", events, "event", plan, superseded_note(harm))
-    approve(session, act, Approval(yes, reason, max_affected, confirm))
-    with stop_on_signals() as stop, watched(session, events, wanted) as tell:
+    approve(session, act, Approval(yes, reason, max_affected or _approved_rows(found), confirm))
+    adviser = Adviser(session, reason or "resume")
+    with stop_on_signals() as stop, watched(session, events, wanted, resumed=True) as watch:
         report = resume_run(
             session.services.engine,
             found,
@@ -87,10 +91,19 @@ def resume_command(  # noqa: PLR0913 - one argument per option
             reason,
             max_retries=session.settings.max_retries,
             stop=stop.event,
-            tell=tell,
+            tell=watch.tell,
+            on_canary=watch.on_canary,
+            resume_with=adviser.changing(["runs", "resume"], [found.id]),
         )
-    result = result_of(report, plan=None, named=False, superseded=harm, schema="payctl.runs-resume/1")
+    schema = "payctl.runs-resume/1"
+    result = result_of(report, plan=None, named=False, adviser=adviser, superseded=harm, schema=schema)
     session.finish(signalled(result, report, stop.exit_code))
+
+
+def _approved_rows(run: Run) -> int | None:
+    """Return for how many rows the run was approved. A run of an older version has no record of it."""
+    approved = run.options.get(APPROVED_ROWS)
+    return approved if isinstance(approved, int) and approved > 0 else None
 
 
 def cancel_command(

@@ -9,6 +9,7 @@ from ticketbottle_payctl.cli.commands.list.narrow import Column, ago, narrow, pl
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor
 from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, good, line, warn
+from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem, RunStatus
 from ticketbottle_payctl.telemetry import redact
 
@@ -48,7 +49,7 @@ def _row(run: Run) -> dict[str, object]:
     return {**facts(run), "who": run.who.actor or run.who.os_user, "changed": _changed(run)}
 
 
-def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> Result:
+def shown(run: Run, items: Sequence[RunItem], adviser: Adviser, *, remaining: int, more: bool) -> Result:
     """Return one run and the first of its rows."""
     rows = tuple((item.item_id, item.outcome, item.reason, _change(item), item.at) for item in items)
     resumable = remaining and run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
@@ -64,7 +65,7 @@ def shown(run: Run, items: Sequence[RunItem], *, remaining: int, more: bool) -> 
                 ("selected", _pairs(run.selector)),
                 ("options", _pairs({name: value for name, value in run.options.items() if value})),
                 *((name.replace("_", " "), f"{number:,}") for name, number in run.counts.items() if number),
-                ("next", f"payctl runs resume {run.id}" if resumable else None),
+                ("next", adviser.changing(["runs", "resume"], [run.id]) if resumable else None),
             )
         ),
     ]

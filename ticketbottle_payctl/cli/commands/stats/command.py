@@ -101,15 +101,15 @@ def stats_command(  # noqa: PLR0913 - one argument per option
     report = look()
     if check:
         limits = HealthLimits(_MAX_AGE if max_age is None else max_age, max_failed or 0)
-        session.finish(checked(report, limits))
+        session.finish(checked(report, session, limits))
     if prometheus:
-        session.finish(with_human(result_of(report), [Raw(exposition(report))]))
-    session.finish(result_of(report))
+        session.finish(with_human(result_of(report, session), [Raw(exposition(report))]))
+    session.finish(result_of(report, session))
 
 
 def _looker(session: Session, reach: Callable[[], timedelta], by: By | None) -> Callable[[], StatsReport]:
     engine, max_retries = session.services.engine, session.settings.max_retries
-    return lambda: collect_stats(engine, max_retries=max_retries, since=reach(), by=by)
+    return lambda: collect_stats(engine, max_retries=max_retries, since=reach(), by=by, explain=True)
 
 
 def _reach(session: Session, since: str | None) -> Callable[[], timedelta]:

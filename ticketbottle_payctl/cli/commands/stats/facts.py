@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, NotRequired, TypedDict
 
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.safety.remedies import advice_text, command_text
+from ticketbottle_payctl.domain.causes import Cause, CauseKind
 from ticketbottle_payctl.facts import Count, Keywords, Rate, Seconds
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
 
@@ -32,6 +35,20 @@ class HistoryFacts(TypedDict):
     sent: NotRequired[Sequence[Count]]
 
 
+class CauseFacts(TypedDict):
+    """Why events wait, and what to do."""
+
+    cause: CauseKind
+    events: Count
+    """How many events it concerns; of a backlog over 20,000 at least so many."""
+    fact: str
+    meaning: str
+    advice: str | None
+    """What to do, in words."""
+    command: str | None
+    """A command to paste, after what the advice says was done."""
+
+
 class StatsFacts(TypedDict):
     """The state of the outbox."""
 
@@ -39,6 +56,12 @@ class StatsFacts(TypedDict):
     """Events that wait to be published."""
     dead: Count
     """Events out of retries."""
+    blocked: NotRequired[Count]
+    """Pending events behind a dead event of their payment."""
+    causes: NotRequired[Sequence[CauseFacts]]
+    """Why events are dead, blocked or overdue, the most pressing first; empty if none is."""
+    by_debezium: NotRequired[bool]
+    """Whether Debezium publishes this outbox."""
     published: Count
     """Published rows, with those that the replaced service did not mark."""
     total: Count
@@ -100,11 +123,14 @@ class StatsItem(TypedDict, total=False):
     """Age of the oldest unpublished event in seconds."""
 
 
-def facts_of(report: StatsReport) -> StatsFacts:
+def facts_of(report: StatsReport, session: Session) -> StatsFacts:
     """Return the facts of a look at the outbox."""
     return {
         "pending": report.pending,
         "dead": report.dead,
+        "blocked": report.blocked,
+        "causes": [_cause(cause, session) for cause in report.causes],
+        "by_debezium": report.by_debezium,
         "published": report.published,
         "total": report.total,
         "exact": report.exact,
@@ -120,6 +146,22 @@ def facts_of(report: StatsReport) -> StatsFacts:
         "window_s": _seconds(report.window_s),
         "history": {"created": list(report.created), "sent": list(report.sent)},
         "at": report.at,
+    }
+
+
+def command_of(cause: Cause, session: Session) -> str | None:
+    """Return the command that helps against a cause, or None."""
+    return command_text(session, cause.command, f"stats: {cause.kind.replace('_', ' ')}")
+
+
+def _cause(cause: Cause, session: Session) -> CauseFacts:
+    return {
+        "cause": cause.kind,
+        "events": cause.events,
+        "fact": cause.fact,
+        "meaning": cause.meaning,
+        "advice": advice_text(session, cause.advice, cause.command),
+        "command": command_of(cause, session),
     }
 
 

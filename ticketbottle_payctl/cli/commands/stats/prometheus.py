@@ -23,6 +23,7 @@ def exposition(report: StatsReport) -> str:
 def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
     yield "pending_events", "Events that are pending.", [("", report.pending)]
     yield "dead_events", "Events out of retries.", [("", report.dead)]
+    yield "blocked_events", "Pending events behind a dead event of their payment.", [("", report.blocked)]
     yield "published_events", "Published events, estimated on a large table.", [("", report.published)]
     # Without a pending event the age is 0, because an alert would not fire on a series that ended.
     oldest = report.oldest_pending_age_s or 0

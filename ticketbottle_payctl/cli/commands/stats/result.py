@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, facts_of, item_of
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, command_of, facts_of, item_of
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import (
     Block,
@@ -21,13 +22,14 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
+from ticketbottle_payctl.cli.safety.remedies import advice_text, next_lines
+from ticketbottle_payctl.domain.causes import Cause
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
 
 SCHEMA = "payctl.stats/1"
 
 _BARS = "▁▂▃▄▅▆▇█"
-_LATE_S, _VERY_LATE_S = 60.0, 300.0
 _MANY_UNMARKED = 100_000
 
 
@@ -39,18 +41,18 @@ class HealthLimits:
     dead: int
 
 
-def result_of(report: StatsReport) -> Result:
+def result_of(report: StatsReport, session: Session) -> Result:
     """Return the report without a verdict."""
     return Result(
         SCHEMA,
-        result=facts_of(report),
+        result=facts_of(report, session),
         items=[item_of(report.by, row) for row in report.items] if report.by else (),
-        human=[*_human(report)],
+        human=[*_human(report, session)],
         warnings=[*_warnings(report)],
     )
 
 
-def checked(report: StatsReport, limits: HealthLimits) -> Result:
+def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Result:
     """Return the report with a verdict. Exit 5 if a limit is exceeded."""
     age = report.oldest_pending_age_s or 0.0
     failed = []
@@ -58,14 +60,14 @@ def checked(report: StatsReport, limits: HealthLimits) -> Result:
         failed.append(f"the oldest pending event is {duration(age)} old, more than {_span(limits.age)}")
     if report.dead > limits.dead:
         failed.append(f"{count(report.dead, 'dead event')}, more than {limits.dead:,}")
-    result = result_of(report)
-    facts: StatsFacts = {**facts_of(report), "healthy": not failed, "reasons": failed}
-    verdict = line(good("✔ healthy")) if not failed else line(bad("✘"), bold("; ".join(failed)))
+    result = result_of(report, session)
+    facts: StatsFacts = {**facts_of(report, session), "healthy": not failed, "reasons": failed}
+    verdict = _within(report) if not failed else line(bad("✘"), bold("; ".join(failed)))
     return replace(
         result,
         exit_code=exit_codes.of_answer(yes=not failed),
         result=facts,
-        human=[verdict, *result.human],
+        human=[verdict, *without_mark(report, session)],
     )
 
 
@@ -79,14 +81,41 @@ def with_human(result: Result, blocks: Sequence[Block]) -> Result:
     return replace(result, human=blocks)
 
 
-def _human(report: StatsReport) -> Iterator[Block]:
-    yield _headline(report)
+def needs_attention(report: StatsReport) -> bool:
+    """Return whether an event is dead, blocked or overdue, or cannot be sent."""
+    return bool(report.dead or report.blocked or report.causes)
+
+
+def _within(report: StatsReport) -> Line:
+    """Return the verdict of a check that found nothing beyond its limits. The limits may allow dead events."""
+    return line(good("✔ within the limits")) if needs_attention(report) else line(good("✔ healthy"))
+
+
+def without_mark(report: StatsReport, session: Session) -> list[Block]:
+    """Return the report for people, below a verdict that has the only mark."""
+    return [*_human(report, session, mark=False)]
+
+
+def brief(report: StatsReport) -> list[Block]:
+    """Return the report for a screen that is redrawn: of the causes only what was found, so that it fits."""
+    return [_headline(report, mark=True), *(line(" ", bold(cause.fact)) for cause in report.causes), *_details(report)]
+
+
+def _human(report: StatsReport, session: Session, *, mark: bool = True) -> Iterator[Block]:
+    yield _headline(report, mark=mark)
+    for cause in report.causes:
+        yield from _cause(cause, session)
+    yield from _details(report)
+
+
+def _details(report: StatsReport) -> Iterator[Block]:
     about = "" if report.exact else "about "
     yield Fields(
         (
             ("pending", warn(f"{report.pending:,}") if report.late else f"{report.pending:,}"),
             ("oldest pending id", report.oldest_pending_id),
             ("dead", _dead(report)),
+            ("blocked", bad(f"{report.blocked:,}") if report.blocked else None),
             ("published", f"{about}{report.published:,} of {about}{report.total:,}"),
             ("publish lag", _lag(report)),
             ("created", f"{_sparkline(report.created)}  {report.in_per_s:,.3g}/s"),
@@ -99,15 +128,35 @@ def _human(report: StatsReport) -> Iterator[Block]:
         yield _table(report.by, report.items)
 
 
-def _headline(report: StatsReport) -> Line:
-    """Return the most important line: the age of the oldest pending event."""
+def _headline(report: StatsReport, *, mark: bool) -> Line:
+    """Return the most important line: the age of the oldest pending event, and what will not be sent by itself."""
     age = report.oldest_pending_age_s
-    if age is None:
-        waits: Part = good("✔ nothing is pending")
-    else:
-        text = f"oldest pending event: {duration(age)}"
-        waits = bad(text) if age > _VERY_LATE_S else warn(text) if age > _LATE_S else good(text)
-    return line(waits, bad(f"{report.dead:,} dead") if report.dead else None)
+    parts: list[Part] = []
+    if age is not None:
+        parts.append(f"oldest pending event: {duration(age)}")
+    elif not report.dead:
+        parts.append("nothing is pending")
+    if report.dead:
+        parts.append(bad(f"{report.dead:,} dead"))
+    if report.blocked:
+        parts.append(bad(f"{report.blocked:,} blocked"))
+    if report.by_debezium:
+        parts.append("Debezium publishes this outbox")
+    if not needs_attention(report):
+        parts = [good(part) if isinstance(part, str) else part for part in parts]
+    return line(_mark(report) if mark else None, *parts)
+
+
+def _mark(report: StatsReport) -> Part:
+    """Return the mark. Exit code 0 never goes with a cross: only ``--check`` and ``--wait`` answer with one."""
+    return warn("!") if needs_attention(report) else good("✔")
+
+
+def _cause(cause: Cause, session: Session) -> Iterator[Block]:
+    yield line(" ", bold(cause.fact))
+    yield line("   ", cause.meaning)
+    words, command = advice_text(session, cause.advice, cause.command), command_of(cause, session)
+    yield from next_lines("   ", bold("next:"), words, command)
 
 
 def _dead(report: StatsReport) -> object:
@@ -158,8 +207,6 @@ def _cell(name: str, value: object) -> object:
 
 
 def _warnings(report: StatsReport) -> Iterator[str]:
-    if report.dead:
-        yield f"{count(report.dead, 'dead event')}; see `payctl errors`, then `payctl replay --failed`"
     if report.sent_unmarked > _MANY_UNMARKED:
         yield (
             f"the replaced service sent {report.sent_unmarked:,} events without marking them; each look reads them;"

@@ -15,10 +15,10 @@ from ticketbottle_payctl import formats
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, facts_of
-from ticketbottle_payctl.cli.commands.stats.result import result_of
+from ticketbottle_payctl.cli.commands.stats.result import needs_attention, result_of, without_mark
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.result import Result, bad, bold, dim, good, line
+from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.jobs.stats import StatsReport
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -65,20 +65,27 @@ def wait_for(
             left = began + timeout.total_seconds() - time.monotonic()
             if condition.holds(report) or left <= 0 or stop.event.wait(min(pause.total_seconds(), left)):
                 break
-    return _answer(report, condition, stop.exit_code)
+    return _answer(session, report, condition, stop.exit_code)
 
 
-def _answer(report: StatsReport, condition: WaitCondition, stopped: ExitCode | None) -> Result:
+def _answer(session: Session, report: StatsReport, condition: WaitCondition, stopped: ExitCode | None) -> Result:
     reached = condition.holds(report)
-    result = result_of(report)
-    facts: StatsFacts = {**facts_of(report), "waited_for": condition.text, "reached": reached}
-    verdict = line(good("✔"), condition.text) if reached else line(bad("✘"), bold(f"not reached: {condition.text}"))
+    result = result_of(report, session)
+    facts: StatsFacts = {**facts_of(report, session), "waited_for": condition.text, "reached": reached}
+    verdict = _reached(condition, report) if reached else line(bad("✘"), bold(f"not reached: {condition.text}"))
     return replace(
         result,
         exit_code=ExitCode.DONE if reached else stopped or ExitCode.DEADLINE,
         result=facts,
-        human=[verdict, *result.human],
+        human=[verdict, *without_mark(report, session)],
     )
+
+
+def _reached(condition: WaitCondition, report: StatsReport) -> Line:
+    """Return the verdict of a condition that holds. It is not green if an event is dead, blocked or overdue."""
+    if needs_attention(report):
+        return line(warn("!"), condition.text, "is reached; see what is left:")
+    return line(good("✔"), condition.text)
 
 
 def _term(text: str) -> tuple[str, str, float]:

@@ -14,7 +14,7 @@ import typer
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.stats.facts import facts_of
-from ticketbottle_payctl.cli.commands.stats.result import SCHEMA, result_of
+from ticketbottle_payctl.cli.commands.stats.result import SCHEMA, brief
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.format import OutputFormat
@@ -57,13 +57,13 @@ def _again(session: Session, look: Callable[[], StatsReport], show: Show, stop: 
 @contextmanager
 def _screen(session: Session, pause: timedelta) -> Iterator[Show]:
     if session.shared.output is OutputFormat.NDJSON:
-        yield lambda report: writer.write_part(item_line(facts_of(report)), json=True)
+        yield lambda report: writer.write_part(item_line(facts_of(report, session)), json=True)
     elif is_terminal(sys.stdout):
         with _picture(session, pause) as show:
             yield show
     else:
         writer.write_part("\t".join(_COLUMNS) + "\n", json=False)
-        yield lambda report: writer.write_part("\t".join(_values(report)) + "\n", json=False)
+        yield lambda report: writer.write_part("\t".join(_values(report, session)) + "\n", json=False)
 
 
 @contextmanager
@@ -78,13 +78,13 @@ def _picture(session: Session, pause: timedelta) -> Iterator[Show]:
 
     def show(report: StatsReport) -> None:
         # as_text() escapes everything from outside, so the only escape sequences here are its own colours.
-        blocks = [*result_of(report).human, footer]
+        blocks = [*brief(report), footer]
         live.update(Text.from_ansi(as_text(Result(SCHEMA, human=blocks), surface)), refresh=True)
 
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
         yield show
 
 
-def _values(report: StatsReport) -> list[str]:
-    values = {**facts_of(report), "in_per_s": report.in_per_s, "out_per_s": report.out_per_s}
+def _values(report: StatsReport, session: Session) -> list[str]:
+    values = {**facts_of(report, session), "in_per_s": report.in_per_s, "out_per_s": report.out_per_s}
     return [shown(values[name]) for name in _COLUMNS]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ticketbottle_payctl.cli.profile import endpoints
-from ticketbottle_payctl.cli.profile.profiles import Profile, config_path, every
+from ticketbottle_payctl.cli.profile.profiles import Profile, config_path, every, refuse_writable
 from ticketbottle_payctl.settings.place import leads_to
 
 
@@ -76,7 +76,8 @@ def in_force(profile: Profile, given: str | None, environ: Mapping[str, str]) ->
     file, it comes first. Otherwise the profiles that lead there come first.
 
     Raises:
-        ConfigError: there is a file, and it cannot be read or understood.
+        ConfigError: there is a file, and it cannot be read or understood, or it has a protected profile for this
+            database and another user may write it.
     """
     url = profile.environ.get("DATABASE_URL", "")
     path = _file(given, environ) if leads_to(url) else None
@@ -87,6 +88,9 @@ def in_force(profile: Profile, given: str | None, environ: Mapping[str, str]) ->
     )
     others = [each for each in here if each.name != profile.name]
     own = len(others) < len(here)
+    protected = next((each.name for each in (*here, *elsewhere) if each.guard.protected and each.name), None)
+    if path and protected:
+        refuse_writable(path, protected)
     return GuardInForce((profile, *others) if own else (*here, profile), elsewhere)
 
 

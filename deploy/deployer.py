@@ -1,0 +1,117 @@
+"""Make the policy of whoever deploys: what CloudFormation calls for the resources of the template, and nothing else.
+
+    python -m deploy.deployer            write deploy/deployer-policy.json
+    python -m deploy.deployer --check    write nothing; exit 1 if something would change
+
+The actions come from CloudFormation's own resource schemas, which cfn-lint brings along. Each service is limited to the
+names of one stack where its actions allow that.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
+HERE = Path(__file__).resolve().parent
+POLICY = HERE / "deployer-policy.json"
+
+REGION = "ap-southeast-1"
+"""Whose schemas are read. The policy itself names no region."""
+
+_HANDLERS = ("create", "read", "update", "delete")
+_HERE = "arn:aws:{service}:REGION:ACCOUNT:"
+_PLACES = {
+    "lambda": [f"{_HERE}function:STACK-*", f"{_HERE}layer:STACK-*"],
+    "sqs": [f"{_HERE}STACK-*"],
+    "sns": [f"{_HERE}STACK-*"],
+    "iam": ["arn:aws:iam::ACCOUNT:role/STACK-*", "arn:aws:iam::ACCOUNT:policy/STACK-*"],
+    "scheduler": [f"{_HERE}schedule-group/STACK", f"{_HERE}schedule/STACK/*"],
+    "codedeploy": [f"{_HERE}application:STACK-*", f"{_HERE}deploymentgroup:STACK-*", f"{_HERE}deploymentconfig:*"],
+    "logs": [f"{_HERE}log-group:/payctl/STACK/*", f"{_HERE}log-group:/aws/vendedlogs/payctl/STACK/*"],
+    "apigateway": ["arn:aws:apigateway:REGION::/*"],
+    "s3": ["arn:aws:s3:::BUCKET", "arn:aws:s3:::BUCKET/*"],
+}
+_ANYWHERE = {
+    *("lambda:GetCodeSigningConfig", "logs:DescribeLogGroups", "logs:CreateLogDelivery", "logs:PutResourcePolicy"),
+    "logs:DescribeResourcePolicies",
+}
+"""Actions that know no resource of the stack, though others of their service do."""
+
+_BY_HAND = {
+    "cloudformation": (
+        *("CreateChangeSet", "DeleteChangeSet", "DescribeChangeSet", "DescribeStackEvents", "DescribeStackResources"),
+        *("DescribeStacks", "ExecuteChangeSet", "GetTemplate", "GetTemplateSummary", "ListStackResources"),
+        *("TagResource", "UntagResource"),
+    ),
+    "s3": ("GetBucketLocation", "GetObject", "GetObjectVersion", "ListBucket", "PutObject"),
+    "apigateway": ("TagResource", "UntagResource"),
+    # An access log of an HTTP API is delivered by CloudWatch Logs.
+    "logs": ("DeleteLogDelivery", "GetLogDelivery", "ListLogDeliveries", "UpdateLogDelivery"),
+}
+_NOT_NEEDED = (
+    *("s3:REST", "s3files:", "firehose:", "elasticfilesystem:", "iam:AttachGroup", "iam:AttachUser", "iam:DetachGroup"),
+    *("iam:DetachUser", "lambda:PassCapacityProvider", "lambda:PutFunctionScaling", "lambda:GetFunctionScaling"),
+    *("lambda:AssociateRuntime", "lambda:PutFunctionRecursion", "application-autoscaling:PutScheduled"),
+    *("application-autoscaling:DeleteScheduled", "logs:PutDataProtection", "logs:DeleteDataProtection"),
+    *("logs:PutIndex", "logs:DeleteIndex", "logs:PutBearer", "logs:PutLogGroupDeletion", "sns:PutDataProtection"),
+    *("codedeploy:RegisterOnPremises", "ec2:DescribeInstances"),
+)
+"""Beginnings of actions for features that no resource of this template uses."""
+
+
+def needed(template: Mapping[str, Any]) -> set[str]:
+    """Return every action that CloudFormation may call to create, read, change or delete the template's resources."""
+    found = {f"{service}:{name}" for service, names in _BY_HAND.items() for name in names}
+    for kind in {resource["Type"] for resource in template["Resources"].values()}:
+        handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, kind).schema["handlers"]
+        found |= {action for name in _HANDLERS for action in handlers.get(name, {}).get("permissions", [])}
+    return {action for action in found if not action.startswith(_NOT_NEEDED) and action != "s3:getObject"}
+
+
+def policy(template: Mapping[str, Any]) -> str:
+    """Return the policy as JSON. REGION, ACCOUNT, STACK and BUCKET in it are to be replaced."""
+    actions = needed(template)
+    by_service: dict[str, list[str]] = {}
+    for action in sorted(actions - {"iam:PassRole", "iam:CreateServiceLinkedRole"}):
+        by_service.setdefault(action.partition(":")[0], []).append(action)
+    places = dict(_PLACES, cloudformation=[f"{_HERE}stack/STACK/*", "arn:aws:cloudformation:REGION:aws:transform/*"])
+    anywhere: list[str] = []
+    statements = []
+    for service, names in by_service.items():
+        anywhere += [name for name in names if service not in places or name in _ANYWHERE]
+        here = [name for name in names if service in places and name not in _ANYWHERE]
+        if here:
+            statements.append(_statement(here, [place.format(service=service) for place in places[service]]))
+    passed = {"iam:PassedToService": ["lambda.amazonaws.com", "scheduler.amazonaws.com", "codedeploy.amazonaws.com"]}
+    linked = {"iam:AWSServiceName": ["lambda.application-autoscaling.amazonaws.com", "ops.apigateway.amazonaws.com"]}
+    statements += [
+        _statement(anywhere, ["*"]),
+        _statement(["iam:PassRole"], ["arn:aws:iam::ACCOUNT:role/STACK-*"]) | {"Condition": {"StringEquals": passed}},
+        _statement(["iam:CreateServiceLinkedRole"], ["arn:aws:iam::ACCOUNT:role/aws-service-role/*"])
+        | {"Condition": {"StringEquals": linked}},
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=1) + "\n"
+
+
+def _statement(actions: Iterable[str], resources: list[str]) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": sorted(actions), "Resource": resources}
+
+
+def main() -> int:
+    """Write or check the policy."""
+    made = policy(json.loads((HERE / "cloudformation.json").read_text("utf-8")))
+    if "--check" not in sys.argv:
+        POLICY.write_text(made, "utf-8")
+    elif made != POLICY.read_text("utf-8"):
+        sys.stderr.write(f"{POLICY.name} is not what the template needs: run `make template`\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

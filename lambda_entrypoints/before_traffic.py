@@ -1,0 +1,66 @@
+"""The function that CodeDeploy calls before a new webhook gets callbacks: the version must refuse forgeries.
+
+CodeDeploy waits for an hour if it gets no answer, so every error is reported as a failure. The callbacks stay at the
+version of before then.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lambda_entrypoints import runtime
+from lambda_entrypoints.forgeries import FAILED, FORGERIES, REFUSED, USER_AGENT, judged
+from ticketbottle_payctl.aws.client import make_client
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.metrics import Function
+from ticketbottle_payctl.telemetry import log_event
+
+
+def handler(event: dict[str, str], context: object) -> dict[str, str]:
+    """Send every forgery to the version in PAYCTL_NEW_VERSION, and report to CodeDeploy whether it may get traffic.
+
+    It may if at least one gateway refused its forgery and the others are not configured.
+
+    Raises:
+        ConfigError: the verdict could not be reported, or AWS's client cannot be made.
+        FunctionFailedError: as above, for any other reason.
+    """
+    with runtime.invocation(Function.BEFORE_TRAFFIC, context) as warm:
+        verdicts: dict[str, str] = {}
+        try:
+            client = make_client("lambda", read_s=15)
+            for name, forgery in FORGERIES.items():
+                verdicts[name] = _verdict(client, warm.environ["PAYCTL_NEW_VERSION"], name, forgery)
+        finally:
+            good = len(verdicts) == len(FORGERIES) and FAILED not in verdicts.values() and REFUSED in verdicts.values()
+            status = "Succeeded" if good else "Failed"
+            log_event("before_traffic", level="info" if good else "error", outcome=status, verdicts=verdicts)
+            make_client("codedeploy").put_lifecycle_event_hook_execution_status(
+                deploymentId=event["DeploymentId"],
+                lifecycleEventHookExecutionId=event["LifecycleEventHookExecutionId"],
+                status=status,
+            )
+        return verdicts
+
+
+def _verdict(client: Any, version: str, name: str, forgery: Request) -> str:  # noqa: ANN401 - botocore has no types
+    answer = client.invoke(FunctionName=version, Payload=json.dumps(_event(forgery)).encode())
+    reply = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer or not isinstance(reply, dict):
+        log_event("before_traffic_error", level="error", provider=name, reason=answer.get("FunctionError"))
+        return FAILED
+    return judged(name, reply.get("statusCode"), reply.get("body"))
+
+
+def _event(forgery: Request) -> dict[str, object]:
+    """Return a forgery as the HTTP API hands it to the function."""
+    return {
+        "version": "2.0",
+        "rawPath": forgery.path,
+        "rawQueryString": forgery.query,
+        "headers": {"user-agent": USER_AGENT, "content-type": "application/json"},
+        "requestContext": {"http": {"method": forgery.method}},
+        "body": forgery.body.decode() or None,
+        "isBase64Encoded": False,
+    }

@@ -1,0 +1,35 @@
+"""A forged callback for each gateway. payctl must refuse it, and only after it has read the gateway's key."""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.domain.callback import Answer, Request
+from ticketbottle_payctl.providers import GATEWAYS
+
+REFUSED, OFF, FAILED = "refused", "not_configured", "failed"
+
+USER_AGENT = "payctl-probe"
+"""What the probe calls itself. The webhook counts a refused forgery of this sender apart from a stranger's."""
+
+FORGERIES = {
+    "zalopay": Request("POST", "/webhook/zalopay", body=b'{"data":"{}","mac":"00","type":1}'),
+    "payos": Request("POST", "/webhook/payos", body=b'{"code":"00","data":{"orderCode":0},"signature":"00"}'),
+    "vnpay": Request("GET", "/webhook/vnpay", query="vnp_TmnCode=probe&vnp_TxnRef=probe&vnp_SecureHash=00"),
+    "momo": Request(
+        "POST",
+        "/webhook/momo",
+        body=(
+            b'{"partnerCode":"probe","orderId":"probe","requestId":"probe","amount":1,"orderInfo":"","orderType":"",'
+            b'"transId":1,"resultCode":0,"message":"","payType":"","responseTime":1,"extraData":"","signature":"00"}'
+        ),
+    ),
+}
+"""By gateway. None of them has a valid signature under any key."""
+
+
+def judged(name: str, status: object, body: object) -> str:
+    """Return the verdict on the reply to a forgery: it must be the gateway's own refusal, word for word."""
+    for answer, verdict in ((Answer.BAD_SIGNATURE, REFUSED), (Answer.NOT_CONFIGURED, OFF)):
+        expected = GATEWAYS[name].reply(answer)
+        if (status, body) == (expected.status, expected.body):
+            return verdict
+    return FAILED

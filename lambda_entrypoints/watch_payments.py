@@ -1,0 +1,26 @@
+"""The function that watches for missing callbacks every five minutes. It reads the database and changes nothing."""
+
+from __future__ import annotations
+
+from lambda_entrypoints import runtime
+from ticketbottle_payctl.jobs.watch_payments import watch_payments
+from ticketbottle_payctl.metrics import Function, emit
+
+
+def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
+    """Measure each gateway that has payments of the last day.
+
+    Raises:
+        UnavailableError: the database cannot be reached.
+        ConfigError: a setting is wrong, or payctl's schema or a permission is missing.
+    """
+    with runtime.invocation(Function.WATCH_PAYMENTS, context) as warm:
+        found = warm.attempt(lambda services: watch_payments(services.engine), "DATABASE_URL")
+        for one in found:
+            amounts = {
+                "PaymentsOverdue": one.overdue,
+                "PaymentsUnsettled": one.unsettled_percent,
+                "CallbackSilence": one.silent_s,
+            }
+            emit(Function.WATCH_PAYMENTS, amounts, env=warm.env, provider=one.gateway)
+        return {"gateways": len(found), "overdue": sum(one.overdue for one in found)}

@@ -1,0 +1,47 @@
+"""AWS's clients: which region they talk to, and what is said if there is none."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ticketbottle_payctl.aws.client import make_client
+from ticketbottle_payctl.errors import ConfigError
+
+REGION = "ap-southeast-1"
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch, tmp_path):
+    """A machine without any configuration of AWS."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+
+
+def test_each_variable_that_the_hint_names_sets_the_region(monkeypatch):
+    """Whoever follows the hint has a client; botocore alone would ignore AWS_REGION."""
+    with pytest.raises(ConfigError) as error:
+        make_client("secretsmanager")
+    named = re.findall(r"[A-Z_]+REGION", error.value.hint)
+    assert named == ["AWS_REGION", "AWS_DEFAULT_REGION"]
+    for name in named:
+        with monkeypatch.context() as patch:
+            patch.setenv(name, REGION)
+            assert make_client("secretsmanager").meta.region_name == REGION
+
+
+def test_the_region_of_the_function_comes_first(monkeypatch):
+    """Lambda sets both, and AWS_REGION is the one that every other SDK reads."""
+    monkeypatch.setenv("AWS_REGION", REGION)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    assert make_client("sqs").meta.region_name == REGION
+
+
+def test_the_region_of_a_profile_is_used(monkeypatch, tmp_path):
+    """Without a variable, botocore's own configuration applies."""
+    (tmp_path / "config").write_text(f"[default]\nregion = {REGION}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    assert make_client("sns").meta.region_name == REGION

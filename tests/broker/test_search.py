@@ -1,0 +1,70 @@
+"""Where `payctl show` looks for the record of an event, and when it may say that there is none."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from confluent_kafka import Producer
+
+from ticketbottle_payctl.broker.partition import partition_of, possible_partitions
+from ticketbottle_payctl.broker.search import SearchQuery, find_records
+
+TOPIC = "payment.completed"
+KEY = next(key for key in map(str, range(100)) if partition_of(key.encode(), 3) != partition_of(key.encode(), 2))
+HOME, BEFORE = partition_of(KEY.encode(), 3), partition_of(KEY.encode(), 2)
+PATIENCE = timedelta(seconds=10)
+
+
+@pytest.fixture
+def send(mock_kafka):
+    """Write records of an event into a partition."""
+
+    def put(count, event_id, partition):
+        producer = Producer({"bootstrap.servers": mock_kafka.bootstrap})
+        for _ in range(count):
+            producer.produce(TOPIC, b"{}", KEY, partition=partition, headers={"eventId": event_id})
+        assert producer.flush(10) == 0
+
+    return put
+
+
+@pytest.fixture
+def search(mock_kafka):
+    """Find the records of an event that was published a moment ago."""
+
+    def find(patience=PATIENCE):
+        now = datetime.now(UTC)
+        query = SearchQuery(TOPIC, KEY, "wanted", now - timedelta(minutes=5), now + timedelta(minutes=5))
+        return find_records({"bootstrap.servers": mock_kafka.bootstrap}, query, patience)
+
+    return find
+
+
+def test_brokers_that_cannot_look_up_by_time_are_read_from_the_oldest_record(send, search):
+    """The record is found however many came after it: this mock cluster has no offsets by time."""
+    send(1, "wanted", HOME)
+    send(3000, "another", HOME)
+    found = search()
+    assert ([record.offset for record in found.records], found.complete) == ([0], True)
+
+
+def test_a_record_that_was_sent_before_partitions_were_added_is_found(send, search):
+    """Its key had another partition then."""
+    send(1, "wanted", BEFORE)
+    found = search()
+    assert ([record.partition for record in found.records], found.partition, found.complete) == ([BEFORE], HOME, True)
+
+
+def test_an_event_that_is_nowhere_is_known_to_be_nowhere(send, search):
+    """Every partition that its key can have had was read to its end."""
+    send(10, "another", HOME)
+    found = search()
+    assert (found.records, found.complete) == ((), True)
+
+
+@pytest.mark.parametrize("number", possible_partitions(KEY.encode(), 3))
+def test_a_partition_that_cannot_be_read_leaves_the_search_incomplete(search, mock_kafka, number):
+    """The record may be there."""
+    mock_kafka.set_leader(TOPIC, number, -1)
+    assert not search().complete

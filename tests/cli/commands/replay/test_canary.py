@@ -1,0 +1,104 @@
+"""What is shown while a replay waits for its canary, on a terminal and elsewhere, with a publisher and without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import time
+
+import pytest
+
+from tests.cli.conftest import PROCESS, clean_environment
+from ticketbottle_payctl.sandbox.server import wait_until
+
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("dead")]
+WAITING = ["replay", "--failed", "-y", "--canary", "2", "--canary-timeout"]
+
+
+@pytest.fixture
+def publisher(started, database_url, mock_kafka):
+    """A publisher that idles."""
+    process = started("publish-outbox", "--loop", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
+    ready = b""
+    wait_until(lambda: b"ready" in (ready + os.read(process.stderr.fileno(), 4096)), what="the publisher", timeout=20)
+    return process
+
+
+@pytest.fixture
+def on_terminal(database_url):
+    """Run payctl with a terminal on stderr: its exit code, its document, and what the terminal showed."""
+
+    def run(*arguments):
+        master, slave = pty.openpty()
+        environment = clean_environment({"DATABASE_URL": database_url, "TERM": "xterm", "COLUMNS": "80"})
+        with subprocess.Popen(
+            [*PROCESS, *arguments, "-o", "json"],
+            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave,
+        ) as process:  # fmt: skip
+            os.close(slave)
+            seen = b""
+            try:
+                while more := os.read(master, 65536):
+                    seen += more
+            except OSError:  # the terminal's other side is closed
+                pass
+            document = json.loads(process.stdout.read())
+        os.close(master)
+        return document, seen.decode()
+
+    return run
+
+
+def test_a_terminal_shows_a_line_that_counts_down_and_says_that_no_publisher_is_running(on_terminal):
+    """How many are published and the time that is left, and how to start a publisher."""
+    document, shown = on_terminal(*WAITING, "4s")
+    assert (document["exit_code"], document["result"]["publisher_running"]) == (10, False)
+    left = [int(each) for each in re.findall(r"canary: 0 of 2 published, 0:0(\d) left", shown)]
+    assert set(left) >= {3, 2, 1}
+    assert "left; no publisher is running" in shown
+    assert shown.count("(none was ever seen):") == 1
+    assert sum("published," in line for line in shown.split("\n")) <= 2
+
+
+def test_elsewhere_a_line_is_written_only_when_something_changes(process, database_url):
+    """One line and one log event with the same numbers, and then how to go on."""
+    result = process(*WAITING, "2s", DATABASE_URL=database_url)
+    assert result.returncode == 10
+    said = [line for line in result.stderr.splitlines() if line.startswith("canary:") and "published," in line]
+    assert said == ["canary: 0 of 2 published, 0:02 left; no publisher is running"]
+    logged = [json.loads(line) for line in result.stderr.splitlines() if "replay_canary_waiting" in line]
+    assert [(each["published"], each["events"], each["publisher_running"]) for each in logged] == [(0, 2, False)]
+    assert "ended\tstopped: the canary events were not published in time; no publisher is running" in result.stdout
+    assert "next\tpayctl publish-outbox" in result.stdout
+    assert re.search(r"then\tpayctl runs resume \S+", result.stdout)
+
+
+def test_a_publisher_that_idles_is_known_to_run(database_url, publisher, engine):
+    """It can send nothing, because another session holds the canary; nobody is told to start a second one."""
+    with engine.connect() as holder, holder.begin():
+        replay = subprocess.Popen(
+            [*PROCESS, *WAITING, "3s"],
+            env=clean_environment({"DATABASE_URL": database_url}), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            rows = 'SELECT id FROM outbox WHERE "retryCount" = 0 FOR NO KEY UPDATE SKIP LOCKED'
+            if holder.exec_driver_sql(rows).all():
+                break
+        out, err = replay.communicate(timeout=30)
+    assert publisher.poll() is None
+    assert replay.returncode == 10
+    assert "a publisher is running" in out
+    assert "no publisher" not in out + err
+
+
+@pytest.mark.usefixtures("publisher")
+def test_a_canary_that_is_published_lets_the_rest_follow(ask):
+    """Exit 0, and the publisher was seen."""
+    document = ask(*WAITING, "30s")
+    assert (document["exit_code"], document["counts"]["requeued"]) == (0, 3)
+    assert document["result"]["publisher_running"] is True

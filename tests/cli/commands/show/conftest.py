@@ -1,0 +1,132 @@
+"""Orders in every state, written as the payment service, the webhook and a publisher write them."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from types import SimpleNamespace
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+
+HOUR = timedelta(hours=1)
+_EVENT = text("""
+    INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, published, "publishedAt", "createdAt",
+        "retryCount", "lastError")
+    SELECT :id, :payment, 'payment', :type, CAST(:payload AS jsonb), :published, CASE WHEN :published THEN at END, at,
+        :retries, :error
+    FROM (SELECT (clock_timestamp() - :age) AT TIME ZONE 'UTC' AS at) AS clock
+""")
+_RECEIPT = text("""
+    INSERT INTO payctl.webhook_receipts (
+        id, received_at, provider, order_ref, reference, gateway_transaction_id, amount, currency,
+        outcome, result, reason, method, path, query, body, body_sha256, payment_id, event_id, payment_number)
+    VALUES (CAST(:id AS uuid), clock_timestamp() - :age, :provider, :order_ref, :reference, :number, :amount, 'VND',
+        :outcome, :result, :reason, :method, '/webhook', '', '', '', :payment, :event, :number)
+""")
+_ENDS = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED": "cancelledAt"}
+
+
+class Orders:
+    """Writes one order at a time. Ages are how long ago something happened."""
+
+    def __init__(self, engine):
+        self._engine = engine
+        self.payment = None
+        self.events = []
+        self.receipts = []
+
+    def pay(self, status="PENDING", *, age=HOUR, provider="MOMO", ended=None, **more):
+        """Insert the payment. ``ended`` has the age of further ends, by status."""
+        with self._engine.begin() as connection:
+            self.payment = insert_payment(connection, amount=320_000, provider=provider, status=status, age=age, **more)
+            for other, at in (ended or {}).items():
+                sql = f"UPDATE payments SET \"{_ENDS[other]}\" = (now() - %(age)s) AT TIME ZONE 'UTC'"  # noqa: S608
+                connection.exec_driver_sql(f"{sql} WHERE id = %(id)s", {"age": at, "id": self.payment.id})
+        return self
+
+    def event(self, kind="COMPLETED", state="pending", *, age=HOUR, retries=0, error=None, id=None, size=0):  # noqa: A002
+        """Insert an event of the payment."""
+        event = id or str(uuid4())
+        payload = {"order_code": self.payment.order_code, "padding": "x" * size} if self.payment else {}
+        values = {
+            "id": event,
+            "payment": self.payment.id if self.payment else "gone",
+            "type": kind if kind.startswith("?") else f"PAYMENT_{kind}",
+            "payload": json.dumps(payload),
+            "published": state == "published",
+            "age": age,
+            "retries": retries or 5 * (state == "dead"),
+            "error": error,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(_EVENT, values)
+        self.events.append(event)
+        return self
+
+    def callback(
+        self, outcome="COMPLETED", result="settled", reason=None, *, amount=320_000, age=timedelta(minutes=3), **more
+    ):
+        """Insert a receipt of the payment."""
+        payment = self.payment
+        values = {
+            "id": str(uuid4()),
+            "age": age,
+            "provider": "momo",
+            "order_ref": payment.order_code if payment else "nobody's order",
+            "reference": payment.reference if payment else "nobody's reference",
+            "number": "4711",
+            "amount": amount,
+            "outcome": outcome,
+            "result": result,
+            "reason": reason,
+            "method": "POST",
+            "payment": payment.id if payment else None,
+            "event": None,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(_RECEIPT, values | more)
+        self.receipts.append(values["id"])
+        return self
+
+    def unclear(self, reason, **more):
+        """Insert a receipt of a genuine callback that settled nothing: it has the order, and no payment."""
+        return self.callback("UNCLEAR", "refused", reason, amount=None, reference="", payment=None, number=None, **more)
+
+    def named(self, text):
+        """Put this order's names into a text."""
+        first = [*self.events, *[""] * 3]
+        names = {"order": self.payment.order_code if self.payment else "", "receipt": (self.receipts or [""])[-1]}
+        return text.format(**names, first=first[0], second=first[1])
+
+    @property
+    def name(self):
+        """What to show: the order, else a callback, else an event."""
+        return self.payment.order_code if self.payment else [*self.receipts, *self.events][0]
+
+
+@pytest.fixture
+def orders(engine):
+    """Make an order of any state."""
+    return Orders(engine)
+
+
+@pytest.fixture
+def shown(ask, orders):
+    """Show the order and return its verdict, its commands and its exit code."""
+
+    def show(**environment):
+        document = ask("show", orders.name, **environment)
+        result = document["result"]
+        return SimpleNamespace(
+            document=document,
+            verdict=result["verdict"],
+            kinds=[each["kind"] for each in (result["verdict"], *result["also"])],
+            commands=[each["command"] for each in result["next"]],
+            exit_code=document["exit_code"],
+        )
+
+    return show

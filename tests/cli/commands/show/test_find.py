@@ -1,0 +1,51 @@
+"""``payctl show`` finds an order by what a person has of its code."""
+
+from __future__ import annotations
+
+import pytest
+
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+
+pytestmark = pytest.mark.postgres
+CODES = ("TB-SUMMER-20261123-9E641D25", "TB-SUMMER-20261123-11641D25", "TB-WINTER-20261123-00_%A0B1", "TB-X-1")
+
+
+@pytest.fixture(autouse=True)
+def payments(engine):
+    """Four orders, two of them with a common ending."""
+    with engine.begin() as connection:
+        for code in CODES:
+            insert_payment(connection, order_code=code)
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("9E641D25", CODES[0]),
+        ("9e641d25", CODES[0]),
+        ("E641d25", CODES[0]),
+        ("tb-summer-20261123-9e641d25", CODES[0]),
+        ("11641D25", CODES[1]),
+        ("_%a0b1", CODES[2]),
+        ("tb-x-1", CODES[3]),
+    ],
+)
+def test_an_order_is_found_by_its_last_characters_in_any_case(ask, typed, found):
+    """As it stands on a customer's screen shot, or as it was said on the phone."""
+    assert ask("show", typed)["result"]["order_code"] == found
+
+
+def test_several_orders_with_one_ending_are_listed(ask, invoke, database_url):
+    """Exit 2: payctl does not choose. The hint shows one of them as it stands."""
+    document = ask("show", "641d25")
+    error = document["error"]
+    assert (document["exit_code"], error["message"][:41]) == (2, "2 order codes end in 641d25, the latest f")
+    assert all(code in error["message"] for code in CODES[:2])
+    assert error["hint"] == f"give the whole code: payctl show {CODES[1]}"
+    assert CODES[0] in invoke("show", "641d25", DATABASE_URL=database_url).stderr
+
+
+@pytest.mark.parametrize("typed", ["25", "%", "1D25x", "____", "%%%%", "tb-x-2"])
+def test_fewer_than_four_characters_or_other_ones_find_nothing(ask, typed):
+    """A wildcard of the database is text."""
+    assert ask("show", typed)["exit_code"] == 8

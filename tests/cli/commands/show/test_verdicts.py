@@ -1,0 +1,221 @@
+"""The verdict of ``payctl show``: every state that an order can be in, the sentence, the exit code and what to type."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+pytestmark = pytest.mark.postgres
+MINUTES, HOURS, DAYS = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+SETTLE = "payctl reconcile payments {order}"
+AGAIN = "payctl replay {first} --published --allow-published"
+RELEASE = "payctl publish-outbox --on-dead release"
+TOO_LARGE = "MSG_SIZE_TOO_LARGE: Broker: Message size too large"
+TIMED_OUT = "INVALID_REQUEST: Broker: Invalid request"
+
+# name: what is written, exit code, the verdict's kind, the sentence's beginning, the commands
+CASES = {
+    "a fresh order": (
+        lambda o: o.pay(age=3 * MINUTES),
+        5, "not_paid", "not paid yet: the order was made 3 min", [SETTLE]),
+    "callback never came": (
+        lambda o: o.pay(age=2 * HOURS),
+        5, "no_callback", "NO TICKET: no genuine callback came; the order was made 2 h ago", [SETTLE]),
+    "callback never came, and ZaloPay has forgotten the order": (
+        lambda o: o.pay(age=3 * DAYS, provider="ZALOPAY"),
+        5, "no_callback", "NO TICKET: no genuine callback came; the order was made 3 d ago", []),
+    "callback never came, of a gateway that payctl does not know": (
+        lambda o: o.pay(age=2 * HOURS, provider="STRIPE"),
+        5, "no_callback", "NO TICKET: no genuine callback came", []),
+    "refused for a wrong amount": (
+        lambda o: o.pay().callback("COMPLETED", "refused", "wrong_amount", amount=321_000),
+        5, "wrong_amount", "NO TICKET: paid 321,000 VND, the order is 320,000 VND; callback refused 3 min ago", []),
+    "a failure with a wrong amount": (
+        lambda o: o.pay().callback("FAILED", "refused", "wrong_amount", amount=1),
+        5, "wrong_amount", "NO TICKET: momo reports a failure about 1 VND, the order is 320,000 VND", []),
+    "refused for a wrong amount, and the amount was corrected since": (
+        lambda o: o.pay().callback("COMPLETED", "refused", "wrong_amount", amount=320_000),
+        5, "not_applied", "NO TICKET: paid 320,000 VND; the callback was refused 3 min ago, and would fit",
+        ["payctl process-webhook --receipt {receipt}"]),
+    "paid through another gateway": (
+        lambda o: o.pay(provider="VNPAY").callback("COMPLETED", "refused", "other_provider"),
+        5, "other_provider", "NO TICKET: paid 320,000 VND through momo, the order is for VNPAY", []),
+    "the callback came before the payment": (
+        lambda o: o.pay().callback("COMPLETED", "refused", "unknown_order", payment=None),
+        5, "not_applied", "NO TICKET: paid 320,000 VND; the callback was refused 3 min ago",
+        ["payctl process-webhook --receipt {receipt}"]),
+    "malformed callback": (
+        lambda o: o.pay().unclear("unreadable"),
+        5, "unreadable", "NO TICKET: momo sent a genuine callback that payctl cannot read", [SETTLE]),
+    "ambiguous callback": (
+        lambda o: o.pay().unclear("ambiguous"),
+        5, "ambiguous", "NO TICKET: momo's callback can be read in two ways", [SETTLE]),
+    "money held by the gateway": (
+        lambda o: o.pay().callback("IGNORED", "ignored", "held"),
+        5, "money_held", "NO TICKET: momo took 320,000 VND and holds it as suspicious", [SETTLE]),
+    "an undocumented code": (
+        lambda o: o.pay().callback("IGNORED", "ignored", "undocumented_code"),
+        5, "undocumented_code", "NO TICKET: momo sent a code that its documentation does not have", [SETTLE]),
+    "in progress at the gateway": (
+        lambda o: o.pay().callback("IGNORED", "ignored", "pending"),
+        5, "in_progress", "not paid yet: momo says that the payment is in progress", [SETTLE]),
+    "in progress after a wrong amount": (
+        lambda o: o.pay().callback("COMPLETED", "refused", "wrong_amount", amount=5).callback(
+            "IGNORED", "ignored", "pending", age=MINUTES),
+        5, "wrong_amount", "NO TICKET: paid 5 VND, the order is 320,000 VND", []),
+    "refunded before it was settled": (
+        lambda o: o.pay().callback("IGNORED", "ignored", "refund"),
+        5, "refunded", "NO TICKET: momo reports a refund", []),
+    "a status of a newer payment service": (
+        lambda o: o.pay("EXPIRED"),
+        5, "unknown_status", "payctl does not know the payment's status EXPIRED", []),
+    "settled, and the event waits": (
+        lambda o: o.pay("COMPLETED", age=MINUTES).callback().event(age=MINUTES),
+        5, "waiting", "NO TICKET YET: the event has waited 1 min", ["payctl publish-outbox"]),
+    "settled, and the event waits for long": (
+        lambda o: o.pay("COMPLETED").callback().event(age=2 * HOURS),
+        5, "overdue", "NO TICKET: the event has waited 2 h, and no publisher has sent it", ["payctl doctor"]),
+    "pending, and its retry is not due": (
+        lambda o: o.pay("COMPLETED", age=5 * MINUTES).event(age=timedelta(seconds=20), retries=4, error=TIMED_OUT),
+        5, "retrying", "NO TICKET YET: the event failed 4 times (INVALID_REQUEST); next try in", []),
+    "pending, tried once, and its retry is due": (
+        lambda o: o.pay("COMPLETED", age=MINUTES).event(age=MINUTES, retries=1, error=TIMED_OUT),
+        5, "retrying", "NO TICKET YET: the event failed once (INVALID_REQUEST); its next try is due", []),
+    "pending, tried, and no publisher tries again": (
+        lambda o: o.pay("COMPLETED").event(age=2 * HOURS, retries=2, error=TIMED_OUT),
+        5, "overdue", "NO TICKET: the event has waited 2 h", ["payctl doctor"]),
+    "blocked behind a dead failure": (
+        lambda o: o.pay("COMPLETED", ended={"FAILED": 2 * HOURS}).event("FAILED", "dead", age=2 * HOURS).event(),
+        5, "blocked", "NO TICKET: blocked by dead event {first} (PAYMENT_FAILED) of the same payment", [RELEASE]),
+    "blocked behind a dead success": (
+        lambda o: o.pay("COMPLETED").event(state="dead", age=2 * HOURS, error=TIMED_OUT).event(),
+        5, "blocked", "NO TICKET: blocked by dead event {first} (PAYMENT_COMPLETED)", ["payctl replay {first}"]),
+    "blocked behind a success that is too large": (
+        lambda o: o.pay("COMPLETED").event(state="dead", age=2 * HOURS, error=TOO_LARGE).event(),
+        5, "blocked", "NO TICKET: blocked by dead event {first}", [RELEASE]),
+    "behind an event that waits for its retry": (
+        lambda o: o.pay("COMPLETED", age=MINUTES).event("FAILED", age=20 * MINUTES / 60, retries=4, error=TIMED_OUT)
+        .event(age=MINUTES / 6),
+        5, "behind", "NO TICKET YET: behind event {first} of the same payment, which failed 4 times; next try in", []),
+    "dead after five tries": (
+        lambda o: o.pay("COMPLETED").event(state="dead", error=TIMED_OUT),
+        5, "dead", "NO TICKET: the event is dead by INVALID_REQUEST after 5 tries; written 1 h ago",
+        ["payctl replay {first}"]),
+    "dead by a message too large": (
+        lambda o: o.pay("COMPLETED").event(state="dead", error=TOO_LARGE),
+        5, "dead", "NO TICKET: the event is dead by MSG_SIZE_TOO_LARGE at the first try; written 1 h ago", []),
+    "dead by an invalid record": (
+        lambda o: o.pay("COMPLETED").event(state="dead", error="INVALID_RECORD: Broker: Broker failed to validate"),
+        5, "dead", "NO TICKET: the event is dead by INVALID_RECORD at the first try", []),
+    "dead, and another dead one before it": (
+        lambda o: o.pay("COMPLETED").event(state="dead", age=2 * HOURS).event(state="dead"),
+        5, "dead", "NO TICKET: the event is dead by an unknown error after 5 tries",
+        ["payctl replay {first} {second}"]),
+    "dead, and a superseded dead one before it": (
+        lambda o: o.pay("COMPLETED").event("FAILED", "dead", age=2 * HOURS).event(state="dead"),
+        5, "dead", "NO TICKET: the event is dead", ["payctl replay {second}", RELEASE]),
+    "a failure whose event is dead": (
+        lambda o: o.pay("FAILED").event("FAILED", "dead", error=TIMED_OUT),
+        5, "dead", "TICKETS STILL RESERVED: the event is dead by INVALID_REQUEST", ["payctl replay {first}"]),
+    "published": (
+        lambda o: o.pay("COMPLETED").callback().event(state="published", age=2 * HOURS),
+        0, "published", "published 2 h ago", [AGAIN]),
+    "published after a superseded failure died": (
+        lambda o: o.pay("COMPLETED").event("FAILED", "dead", age=2 * HOURS).event(state="published"),
+        0, "published", "published 1 h ago", ["payctl replay {second} --published --allow-published"]),
+    "published twice, the second copy dead": (
+        lambda o: o.pay("COMPLETED").event(state="published").event(state="dead", age=MINUTES),
+        0, "published", "published 1 h ago", [AGAIN]),
+    "a failure that was published after the success": (
+        lambda o: o.pay("COMPLETED").event(state="published").event("FAILED", "published", age=MINUTES),
+        5, "released_after_success", "NO TICKET: PAYMENT_FAILED was published 1 min ago, after the success", []),
+    "failed and told": (
+        lambda o: o.pay("FAILED").event("FAILED", "published"),
+        0, "ended", "nothing is open: PAYMENT_FAILED was published 1 h ago", []),
+    "cancelled and told": (
+        lambda o: o.pay("CANCELLED").event("CANCELLED", "published"),
+        0, "ended", "nothing is open: PAYMENT_CANCELLED was published 1 h ago", []),
+    "failed, and money of a wrong amount came": (
+        lambda o: o.pay("FAILED").event("FAILED", "published").callback(
+            "COMPLETED", "refused", "wrong_amount", amount=7),
+        5, "wrong_amount", "NO TICKET: paid 7 VND, the order is 320,000 VND", []),
+    "completed without an event": (
+        lambda o: o.pay("COMPLETED"),
+        5, "no_event", "NO TICKET: the payment was COMPLETED 1 h ago, and no event tells the order service", []),
+    "cancelled without an event": (
+        lambda o: o.pay("CANCELLED"),
+        5, "no_event", "TICKETS STILL RESERVED: the payment was CANCELLED 1 h ago", []),
+    "published, and cleaned up since": (
+        lambda o: o.pay("COMPLETED", age=30 * DAYS).callback(age=30 * DAYS, event="cleaned up"),
+        0, "cleaned_up", "COMPLETED 30 d ago; its event was published, and the cleanup has deleted it", []),
+    "settled before the retention, by the service that payctl replaces": (
+        lambda o: o.pay("COMPLETED", age=30 * DAYS),
+        5, "past_retention", "COMPLETED 30 d ago; no event is left, because the cleanup deletes published events", []),
+    "late money": (
+        lambda o: o.pay("COMPLETED", ended={"FAILED": 2 * HOURS}).event("FAILED", "published", age=2 * HOURS)
+        .event(state="published"),
+        5, "late_money", "PAID TOO LATE: the money came 1 h ago",
+        []),
+    "second money": (
+        lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOURS)
+        .callback(result="already_settled", number="4712"),
+        5, "second_payment", "PAID TWICE: two transfers for one order; the latest callback came 3 min ago", []),
+    "the same callback twice": (
+        lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOURS).callback(result="already_settled"),
+        0, "published", "published 1 h ago", [AGAIN]),
+    "other money for a paid order": (
+        lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOURS)
+        .callback("COMPLETED", "refused", "wrong_amount", amount=9, number="4712"),
+        5, "wrong_amount", "ALSO: paid 9 VND, the order is 320,000 VND", []),
+    "a failure reported after the success": (
+        lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOURS)
+        .callback("FAILED", "refused", "contradicts_completed"),
+        5, "contradicted", "momo reports a failure 3 min ago, but the payment is COMPLETED", []),
+    "refunded": (
+        lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOURS)
+        .callback("IGNORED", "ignored", "refund"),
+        5, "refunded", "REFUNDED: momo reports a refund; callback 3 min ago", []),
+    "unreadable at first, settled since": (
+        lambda o: o.pay("COMPLETED").event(state="published").unclear("unreadable", age=2 * HOURS).callback(age=HOURS),
+        0, "published", "published 1 h ago", [AGAIN]),
+    "a callback without a payment": (
+        lambda o: o.callback("COMPLETED", "refused", "unknown_order", amount=321_000),
+        5, "unknown_order", "NO TICKET: paid 321,000 VND, and no payment in this database has this order", []),
+    "a failure without a payment": (
+        lambda o: o.callback("FAILED", "refused", "unknown_order"),
+        5, "unknown_order", "NO TICKET: momo reports about an order that this database does not have", []),
+    "a malformed callback without a payment": (
+        lambda o: o.unclear("unreadable"),
+        5, "unreadable", "NO TICKET: momo sent a genuine callback that payctl cannot read", []),
+    "a failure that came before the payment": (
+        lambda o: o.pay().callback("FAILED", "refused", "unknown_order", payment=None),
+        5, "not_applied", "NO TICKET: momo's callback was refused 3 min ago, and would fit the payment now",
+        ["payctl process-webhook --receipt {receipt}"]),
+    "a test ping": (
+        lambda o: o.callback("IGNORED", "test_ping", "ping", amount=None),
+        0, "test_ping", "a test call of momo, about no order", []),
+    "an event without a payment": (
+        lambda o: o.event(state="dead", error=TIMED_OUT),
+        5, "dead", "NO TICKET: the event is dead by INVALID_REQUEST", ["payctl replay {first}"]),
+    "an event of a type without a topic": (
+        lambda o: o.event("?REFUND", "dead", error="UNKNOWN_EVENT_TYPE: no topic is known for this event type"),
+        5, "dead", "TICKETS STILL RESERVED: the event is dead by UNKNOWN_EVENT_TYPE at the first try", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_order_opens_with_its_verdict(orders, shown, engine, name):
+    """Exit code, mark and sentence agree, and the commands are those that help: no more, no other."""
+    write, code, kind, text, commands = CASES[name]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("""ALTER TYPE "PaymentStatus" ADD VALUE IF NOT EXISTS 'EXPIRED'""")
+    write(orders)
+    seen = shown()
+    assert (seen.exit_code, seen.verdict["kind"]) == (code, kind)
+    assert seen.verdict["text"].startswith(orders.named(text))
+    assert (seen.verdict["mark"] == "good") == (code == 0)
+    assert seen.commands == [orders.named(each) for each in commands]
+    if code and not commands:
+        waits = seen.verdict["kind"] in {"retrying", "behind"}
+        assert waits or seen.verdict["todo"], "nothing to type and nothing to do"

@@ -1,0 +1,110 @@
+"""docs/environment.md names every variable that the code reads, with the code's own defaults and readers."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ticketbottle_payctl.cli.commands.config import names, reference
+from ticketbottle_payctl.cli.commands.config.reference import CLI, FUNCTIONS, sections
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+VARIABLES = {one.name: one for section in sections() for one in section.variables}
+PREFIXES = "PAYCTL|OTEL|PG|KAFKA|OUTBOX|AWS|DATABASE|ZALOPAY|PAYOS|VNPAY|MOMO|XDG|LOG|_X_AMZN"
+NOT_VARIABLES = {"DATABASE_UNAVAILABLE", "KAFKA_REFUSED", "KAFKA_UNAVAILABLE", *map(str.upper, GATEWAYS)}
+"""Texts of the same form: error codes, and the gateways as the payment service names them."""
+
+NOT_READ_BY_THE_PACKAGE = {"PAYCTL_KAFKA_HOME"}
+"""Known to `payctl config`, and read by the tests only."""
+
+REQUIRED = {"DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c", "KAFKA_BROKERS": "a:1"}
+
+
+def written():
+    """Every text of the code that has the form of a variable's name."""
+    found = set()
+    for folder in ("ticketbottle_payctl", "lambda_entrypoints"):
+        for path in (ROOT / folder).rglob("*.py"):
+            if path.name != "reference.py":
+                found |= set(
+                    re.findall(rf'"((?:{PREFIXES})[A-Z0-9_]*|TZ|NO_COLOR|TERM|HOME|ENVIRONMENT)"', path.read_text())
+                )
+    return {name for name in found if not name.endswith("_")} - NOT_VARIABLES - NOT_READ_BY_THE_PACKAGE
+
+
+def test_every_variable_of_the_code_is_in_the_reference():
+    """A new variable needs a line in the reference."""
+    assert written() - VARIABLES.keys() == set()
+
+
+def test_every_variable_of_the_reference_is_in_the_code():
+    """A variable that nothing reads any more leaves the reference. Two kinds are made from other names."""
+    made = {name for name in VARIABLES if name.endswith((names.PREVIOUS, names.SECRET_ARN))}
+    assert VARIABLES.keys() - written() - made == {"AWS_ENDPOINT_URL"}  # botocore reads this one itself
+
+
+def test_payctl_config_knows_the_same_names():
+    """What `payctl config` shows is in the reference."""
+    known = {*names.DEFAULTED, *names.PLAIN, *names.ASKED_AT, *names.HIDDEN, *names.ONLY_WHERE_SET}
+    without_a_function = {name for name in names.ARNS if name not in VARIABLES}
+    assert known - VARIABLES.keys() == without_a_function
+    for name in without_a_function:
+        assert VARIABLES[name.removesuffix(names.SECRET_ARN)].readers == (CLI,)
+
+
+@pytest.mark.parametrize("name", names.DEFAULTED)
+def test_a_default_is_the_codes_own(name):
+    """Setting a variable to its default on the page changes nothing."""
+    assert Settings.from_env({name: VARIABLES[name].default, **REQUIRED}) is not None
+    given, absent = Settings.from_env({name: VARIABLES[name].default}), Settings.from_env({})
+    assert [getattr(given, field) for field in _fields()] == [getattr(absent, field) for field in _fields()]
+
+
+def _fields():
+    return [field for field in Settings.__dataclass_fields__ if field != "environ"]
+
+
+@pytest.mark.parametrize(
+    "name", [*names.DEFAULTED, "KAFKA_BROKERS", "KAFKA_SSL", "KAFKA_SASL_MECHANISM", "PAYCTL_DB_POOL"]
+)
+def test_an_example_is_accepted(name):
+    """The settings read the example of the page."""
+    settings = Settings.from_env({**REQUIRED, name: VARIABLES[name].example})
+    assert settings.kafka.brokers
+    assert settings.database.pooled in {True, False}
+
+
+def test_the_readers_are_those_of_the_template():
+    """A function gets a variable from the template only if the page says that it reads it."""
+    template = json.loads((ROOT / "deploy" / "cloudformation.json").read_text("utf-8"))
+    shared = {
+        "PGSSLMODE",
+        "PGSSLROOTCERT",
+        "OUTBOX_MAX_RETRIES",
+        "PAYCTL_ALERTS_TOPIC_ARN",
+    }  # every function gets these
+    seen = set()
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Lambda::Function":
+            function = resource["Properties"]["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
+            seen.add(function)
+            for name in resource["Properties"]["Environment"]["Variables"].keys() - shared:
+                assert function in VARIABLES[name].readers, (function, name)
+    assert seen == set(FUNCTIONS)
+
+
+def test_each_variable_is_there_once_and_complete():
+    """Name, form, readers, example and meaning are there, and no example is a real secret."""
+    every = [one for section in sections() for one in section.variables]
+    assert len(every) == len(VARIABLES)
+    for one in every:
+        assert one.kind, one.name
+        assert one.readers, one.name
+        assert set(one.readers) <= set(reference.ALL), one.name
+        assert one.example, one.name
+        assert one.meaning.endswith("."), one.name

@@ -1,0 +1,305 @@
+"""``payctl publish-outbox`` while customers wait: its first words, its mark, its exit code and its document agree."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+import time
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import KafkaError
+from jsonschema import Draft202012Validator
+
+from tests.cli.conftest import PROCESS, clean_environment
+from ticketbottle_payctl.cli.commands import schema
+from ticketbottle_payctl.store.outbox import shard_lock
+
+NOBODY = "127.0.0.1:1"
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+@pytest.fixture
+def places(database_url, mock_kafka):
+    """The settings of a database of the test's own and of the mock cluster."""
+    return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+
+
+@pytest.fixture
+def add(engine):
+    """Write an event of a payment; its id."""
+
+    def write(key, *, retry_count=0, age=60, event_type="PAYMENT_COMPLETED", last_error=None):
+        id_ = str(uuid4())
+        values = {"id": id_, "key": key, "type": event_type, "retry": retry_count, "age": age, "error": last_error}
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                """
+                INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt", "retryCount",
+                    published, "lastError")
+                VALUES (%(id)s, %(key)s, 'payment', %(type)s, '{}', clock_timestamp() AT TIME ZONE 'UTC'
+                    - make_interval(secs => %(age)s), %(retry)s, false, %(error)s)
+                """,
+                values,
+            )
+        return id_
+
+    return write
+
+
+@contextmanager
+def a_busy_publisher(engine):
+    """Hold the shard as another publisher does while it sends a batch."""
+    with engine.connect() as other:
+        shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
+        yield
+        other.rollback()
+
+
+@contextmanager
+def nothing(_engine):
+    """Hold nothing."""
+    yield
+
+
+def nothing_waits(add):
+    """An outbox that can be emptied."""
+    add("k")
+
+
+def blocked(add):
+    """An event behind a dead one, and one that can go."""
+    add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+    add("k", age=50)
+    add("other")
+
+
+def not_due(add):
+    """An event that waits for its retry."""
+    add("k", retry_count=4, age=0, last_error="INVALID_REQUEST: no")
+
+
+def unknown_type(add):
+    """An event that dies, and one that can go."""
+    add("k", event_type="PAYMENT_REFUNDED")
+    add("other")
+
+
+def many(add):
+    """More than one batch of one."""
+    add("a")
+    add("b")
+
+
+TABLE = [
+    # situation, held elsewhere?, options, environment, exit code, mark, first words, reasons
+    (nothing_waits, nothing, [], {}, 0, "✔", "published 1", []),
+    (blocked, nothing, [], {}, 6, "!", "held back 1 event", ["dead"]),
+    (blocked, nothing, ["--on-dead", "release"], {}, 0, "✔", "published 2", []),
+    (blocked, nothing, ["--max-batches", "1", "--batch-size", "1"], {}, 6, "!", "held back 1 event", ["dead"]),
+    (blocked, nothing, ["--loop", "--deadline", "1s"], {}, 6, "!", "held back 1 event", ["dead"]),
+    (not_due, nothing, [], {}, 6, "!", "held back 1 event", ["retry_later"]),
+    (unknown_type, nothing, [], {}, 6, "!", "1 event died", []),
+    (many, nothing, ["--max-batches", "1", "--batch-size", "1"], {}, 0, "✔", "more events are pending", []),
+    (many, nothing, ["--loop", "--deadline", "1s"], {}, 0, "✔", "published 2", []),
+    (many, nothing, ["--deadline", "1ms"], {}, 10, "!", "the time was up, more events are pending", []),
+    (nothing_waits, a_busy_publisher, [], {}, 9, "!", "another process holds the outbox", []),
+    (nothing_waits, a_busy_publisher, ["--loop", "--deadline", "4s"], {}, 9, "!", "another process holds", []),
+    (nothing_waits, a_busy_publisher, ["--deadline", "1s"], {}, 10, "!", "another process holds the outbox", []),
+    (nothing_waits, nothing, ["--deadline", "1s"], {"KAFKA_BROKERS": NOBODY}, 4, None, "KAFKA_UNAVAILABLE", []),
+    (nothing_waits, nothing, ["--loop", "--deadline", "2s"], {"KAFKA_BROKERS": NOBODY}, 4, None, "KAFKA_", []),
+    (nothing_waits, nothing, [], {"PGOPTIONS": "-c default_transaction_read_only=on"}, 4, None, "read-only", []),
+]
+IDS = [
+    "-".join([situation.__name__, *[place.__name__][: place is not nothing], *options, *changes])
+    for situation, place, options, changes, *_ in TABLE
+]
+
+
+@pytest.mark.parametrize(
+    ("situation", "place", "options", "changes", "code", "mark", "words"), [row[:-1] for row in TABLE], ids=IDS
+)
+def test_words_mark_code_and_document_agree(
+    situation, place, options, changes, code, mark, words, invoke, places, add, engine
+):
+    """Whatever kept events from their customers; a tick stands only before an exit code 0."""
+    situation(add)
+    with place(engine):
+        ran = invoke("publish-outbox", *options, **{**places, **changes})
+    assert ran.exit_code == code, ran.stderr
+    first, *rest = (ran.stdout or ran.stderr.partition("\n")[2]).splitlines()
+    assert words in first
+    if mark:
+        assert first.startswith(mark)
+        assert ("✔" in first) is (code == 0)
+    else:
+        assert first.startswith("error[")
+    assert ("payctl doctor --only publishers" in "".join(rest)) is (place is a_busy_publisher)
+
+
+@pytest.mark.parametrize(
+    ("situation", "place", "options", "changes", "code", "reasons"),
+    [(*row[:5], row[7]) for row in TABLE if row[4] in {6, 9}],
+    ids=[name for name, row in zip(IDS, TABLE, strict=True) if row[4] in {6, 9}],
+)
+def test_the_document_of_a_run_that_held_events_back(
+    situation, place, options, changes, code, reasons, invoke, places, add, engine
+):
+    """It keeps to its schema, and names what blocks: event, reason, holder."""
+    situation(add)
+    with place(engine):
+        document = json.loads(invoke("publish-outbox", *options, "-o", "json", **{**places, **changes}).stdout)
+    Draft202012Validator(schema.load("publish-outbox")).validate(document)
+    result = document["result"]
+    assert (document["exit_code"], document["ok"], document["error"]) == (code, False, None)
+    assert [each["reason"] for each in result["blocked_by"]] == reasons
+    assert document["counts"]["held"] == sum(each["events"] for each in result["blocked_by"])
+    assert bool(result["locked_by"]) is (code == 9)
+    assert all("database session" in each["holder"] for each in result["locked_by"])
+
+
+def test_the_lines_name_the_blocking_event_and_the_next_command(invoke, places, add):
+    """And that command works when pasted."""
+    blocker = add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+    add("k", age=50)
+    text = invoke("publish-outbox", **places).stdout
+    assert f"1 event waits behind the dead event {blocker}: MSG_SIZE_TOO_LARGE: too large" in text
+    (command,) = re.findall(r"next:\s+payctl (.*)", text)
+    assert invoke(*command.split(), **places).exit_code == 0
+
+
+def test_a_missing_topic_is_named(invoke, places, add, mock_kafka):
+    """With the number of events that wait for it."""
+    mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
+    try:
+        add("k")
+        ran = invoke("publish-outbox", **places)
+    finally:
+        mock_kafka.fail_topic("payment.completed", 0)
+    assert ran.exit_code == 6
+    assert "1 event waits for topic payment.completed, which cannot be written to: UNKNOWN_TOPIC_OR_PART" in ran.stdout
+    assert ran.stdout.startswith("!  held back 1 event")
+
+
+def test_a_dry_run_says_what_would_be_held_back(invoke, places, add):
+    """It reads only, so its exit code is 0 and it has no mark."""
+    blocked(add)
+    ran = invoke("publish-outbox", "-n", **places)
+    assert ran.exit_code == 0
+    assert ran.stdout.startswith("1 event  would be claimed, 1 would be held back")
+    assert "1 event waits behind the dead event" in ran.stdout
+    document = json.loads(invoke("publish-outbox", "-n", "-o", "json", **places).stdout)
+    Draft202012Validator(schema.load("publish-outbox")).validate(document)
+    assert (document["counts"]["claimed"], document["counts"]["held"], document["counts"]["pending"]) == (1, 1, 2)
+
+
+@pytest.fixture
+def watched_loop(places):
+    """Run a loop for a few seconds with its stderr on a terminal or in a pipe; exit code, stdout, stderr."""
+
+    def run(*arguments, terminal, seconds, during=lambda: None, **changes):
+        master, slave = pty.openpty() if terminal else os.pipe()
+        if terminal:
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        environment = clean_environment({**places, "TERM": "xterm", **changes})
+        with subprocess.Popen(
+            [*PROCESS, "publish-outbox", "--loop", *arguments],
+            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave,
+        ) as process:  # fmt: skip
+            os.close(slave)
+            seen = _read_for(master, seconds, during)
+            process.send_signal(signal.SIGINT)
+            seen += _read_for(master, 20)
+            out = process.stdout.read().decode()
+            code = process.wait(20)
+        os.close(master)
+        return code, out, seen.decode()
+
+    return run
+
+
+def _read_for(descriptor, seconds, during=lambda: None):
+    seen, ends = b"", time.monotonic() + seconds
+    os.set_blocking(descriptor, False)
+    while time.monotonic() < ends:
+        during()
+        try:
+            more = os.read(descriptor, 65536)
+        except BlockingIOError:
+            time.sleep(0.02)
+            continue
+        except OSError:
+            break
+        if not more:
+            break
+        seen += more
+    return seen
+
+
+def test_a_terminal_shows_one_live_line_and_each_change(watched_loop, add):
+    """How much went, what is held and for how long, and why; no JSON, no traceback, no line that wraps."""
+    blocked(add)
+    code, out, err = watched_loop(terminal=True, seconds=8)
+    text = ESCAPES.sub("", err)
+    assert code == 130
+    live = [frame for frame in re.split(r"[\r\n]+", text) if frame.startswith("published ")]
+    assert any(
+        re.match(r"published 1 · \d+/s · held 1 · oldest \d.* · 1 event waits behind the dead ev", f) for f in live
+    )
+    assert all(len(frame.rstrip()) <= 80 for frame in live)
+    assert len(re.findall(r"! \d\d:\d\d:\d\d 1 event waits behind the dead event", text)) == 1
+    assert "{" not in text
+    assert "Traceback" not in text
+    assert out.startswith("!  held back 1 event")
+
+
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
+@pytest.mark.parametrize("away", [{"DATABASE_URL": f"postgresql://u:p@{NOBODY}/x"}, {"KAFKA_BROKERS": NOBODY}])
+def test_an_outage_is_told_once(watched_loop, terminal, away):
+    """A line above the live line, or one event in the log, and no traceback however long it lasts."""
+    code, out, err = watched_loop(terminal=terminal, seconds=16 if "KAFKA_BROKERS" in away else 6, **away)
+    text = ESCAPES.sub("", err)
+    assert code == 130
+    assert "Traceback" not in text
+    assert "is not available" in out
+    if terminal:
+        assert len(re.findall(r"! \d\d:\d\d:\d\d ", text)) == 1
+        assert '{"' not in text
+    else:
+        events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        assert [event["message"] for event in events] == ["publish_outbox_waiting"]
+        assert events[0]["code"].endswith("_UNAVAILABLE")
+
+
+def test_a_log_has_one_event_for_each_change(watched_loop, add, engine):
+    """What keeps events from flowing is named, and that nothing does any more; both without -v."""
+    add("k")
+    began = time.monotonic()
+    with engine.connect() as other:
+        shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
+
+        def release_after_a_while():
+            if time.monotonic() - began > 6:
+                other.rollback()
+
+        code, _, err = watched_loop(terminal=False, seconds=14, during=release_after_a_while)
+    events = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    assert [event["message"] for event in events] == ["publish_outbox_waiting", "publish_outbox_resumed"]
+    assert events[0]["locked_by"][0]["shard"] == 0
+    assert code == 130
+
+
+@pytest.mark.parametrize(("options", "json_lines"), [([], False), (["-v"], True)])
+def test_a_terminal_gets_json_only_if_it_asked(watched_loop, add, options, json_lines):
+    """With -v the log is wanted as it is."""
+    blocked(add)
+    _, _, err = watched_loop(*options, terminal=True, seconds=4)
+    assert ('{"timestamp"' in err) is json_lines

@@ -1,0 +1,174 @@
+"""Every command that a screen advises works when it is pasted into a shell, with the guards of the profile in use."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
+
+pytestmark = pytest.mark.postgres
+COMMAND = re.compile(r"(?:^|\t|  )(payctl [a-z].*)$", re.MULTILINE)
+ASKING = ("replay", "runs resume", "reconcile payments")
+"""They ask before a change. A shell of a test cannot answer, so it adds --yes."""
+
+ACCEPTED = {0, 4, 5, 6, 10}
+"""Done, unreachable, no, partly, time up. Not: a bug, wrong usage or settings, a guard, not found, locked."""
+
+PROFILES = {
+    "no profile": "",
+    "protected with a cap": "protected = true\nmax_affected = 1",
+}
+BASH = shutil.which("bash") or "/bin/sh"
+CODE = "TB-IT'S ODD $(x)-1D25"
+
+
+def dead(connection, count=1, **more):
+    """Dead events that a replay can help."""
+    insert_events(connection, count, state="dead", age=timedelta(hours=1), **more)
+    insert_payments_of_events(connection)
+
+
+def one(connection):
+    """The one event's order."""
+    return connection.exec_driver_sql('SELECT "orderCode" FROM payments').scalar_one()
+
+
+def dead_with_blanks(connection):
+    """A dead event whose id has blanks and begins with a hyphen."""
+    dead(connection)
+    connection.exec_driver_sql("UPDATE outbox SET id = '-- of hand'")
+    return one(connection)
+
+
+def blocked(connection):
+    """A success behind a dead failure of its payment."""
+    insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", age=timedelta(hours=2), aggregates=1)
+    dead(connection)
+    first = 'SELECT "aggregateId" FROM outbox ORDER BY "createdAt" LIMIT 1'
+    connection.exec_driver_sql(f'UPDATE outbox SET "aggregateId" = ({first})')  # noqa: S608
+    connection.exec_driver_sql('UPDATE outbox SET "retryCount" = 0 WHERE "eventType" = \'PAYMENT_COMPLETED\'')
+    connection.exec_driver_sql(f"DELETE FROM payments WHERE id <> ({first})")  # noqa: S608
+    connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+    return one(connection)
+
+
+def pending(connection, age):
+    """A pending event."""
+    insert_events(connection, 1, age=age)
+    insert_payments_of_events(connection)
+    return one(connection)
+
+
+def published(connection):
+    """A published event."""
+    insert_events(connection, 1, state="published", age=timedelta(hours=1))
+    insert_payments_of_events(connection)
+    return one(connection)
+
+
+def unpaid(connection):
+    """An order whose callback never came."""
+    return insert_payment(connection, provider="MOMO", order_code=CODE, age=timedelta(hours=2)).order_code
+
+
+SCREENS = {
+    "show: dead": (lambda c: dead(c) or ["show", one(c)], 1),
+    "show: an odd id": (lambda c: ["show", dead_with_blanks(c)], 1),
+    "show: blocked": (lambda c: ["show", blocked(c)], 1),
+    "show: waiting": (lambda c: ["show", pending(c, timedelta(seconds=5))], 1),
+    "show: overdue": (lambda c: ["show", pending(c, timedelta(hours=1))], 1),
+    "show: published": (lambda c: ["show", published(c)], 1),
+    "show: no callback": (lambda c: ["show", unpaid(c)], 1),
+    "errors": (lambda c: dead(c, 3, last_error="it's odd") or ["errors"], 2),
+    "errors: superseded": (
+        lambda c: dead(c, 2, event_type="PAYMENT_FAILED", last_error="x")
+        or (c.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'") and ["errors", "--failed"]),
+        2,
+    ),
+    "replay: an order code": (lambda c: dead(c, 1) or ["replay", one(c), "-n"], 1),
+    "replay: a published order code": (lambda c: ["replay", published(c), "-n"], 1),
+    "replay: requeued": (lambda c: dead(c, 3) or ["replay", "--failed", "-y"], 1),
+    "replay: stopped": (
+        lambda c: dead(c, 3) or ["replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms"], 1),
+    "replay: planned": (lambda c: dead(c, 3) or ["replay", "--failed", "--plan-out", "plan file"], 1),
+}  # fmt: skip
+
+
+@pytest.fixture
+def shell(tmp_path, database_url, mock_kafka):
+    """Run a line in bash, where payctl is the one of this environment; the configuration has the profile prod."""
+
+    def run(line, guard):
+        url = json.dumps(database_url)
+        (tmp_path / "config.toml").write_text(
+            f"[profiles.prod]\nDATABASE_URL = {url}\n[profiles.prod.guard]\n{guard}\n"
+        )
+        environment = {**os.environ, "KAFKA_BROKERS": mock_kafka.bootstrap, "XDG_CONFIG_HOME": str(tmp_path / "none")}
+        environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MOMO_PARTNER_CODE": "x"}
+        environment |= {"MOMO_ACCESS_KEY": "x", "MOMO_SECRET_KEY": "x", "PAYCTL_MOMO_URL": "http://127.0.0.1:1"}
+        if not guard:
+            environment["DATABASE_URL"] = database_url
+        return subprocess.run(
+            [BASH, "-c", line], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    return run
+
+
+def typed(arguments, guard):
+    """The command as an operator types it, with what the guard of the profile asks for."""
+    changes = "-y" in arguments
+    words = ["-p", "prod", "--config", "config.toml"] if guard else []
+    words += ["--max-affected", "9"] if "max_affected" in guard and changes else []
+    words += ["--reason", "night shift", "--confirm", "prod"] if "protected" in guard and changes else []
+    return [*arguments, *words]
+
+
+def as_pasted(command):
+    """The command, with the answer to its question."""
+    asks = command.removeprefix("payctl ").startswith(ASKING)
+    return (
+        command.replace("payctl replay", "payctl replay -y", 1)
+        if asks and " -- " in command
+        else (f"{command} -y" if asks else command)
+    )
+
+
+@pytest.mark.parametrize("guard", PROFILES)
+@pytest.mark.parametrize("screen", SCREENS)
+def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen, guard):
+    """Each line of the screen that is a command of payctl, in the order in which a person would paste them."""
+    prepare, least = SCREENS[screen]
+    with engine.begin() as connection:
+        arguments = prepare(connection)
+    rules = PROFILES[guard]
+    seen = shell(shlex.join(["payctl", *typed(arguments, rules)]), rules)
+    advised = COMMAND.findall(seen.stdout)
+    assert len(advised) >= least, seen.stdout + seen.stderr
+    for command in advised:
+        result = shell(as_pasted(command), rules)
+        assert result.returncode in ACCEPTED, f"{command}: {result.returncode}\n{result.stdout}{result.stderr}"
+
+
+@pytest.mark.parametrize("guard", PROFILES)
+def test_the_resume_that_a_run_advises_is_accepted(engine, shell, guard):
+    """`runs show` of a run that stopped, for another operator than the one who started it."""
+    with engine.begin() as connection:
+        dead(connection, 3)
+    rules = PROFILES[guard]
+    start = ["replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms", "-o", "json"]
+    run = json.loads(shell(shlex.join(["payctl", *typed(start, rules)]), rules).stdout)["run_id"]
+    (command,) = COMMAND.findall(shell(shlex.join(["payctl", *typed(["runs", "show", run], rules)]), rules).stdout)
+    assert command.startswith(f"payctl runs resume {run}")
+    result = shell(as_pasted(command), rules)
+    assert result.returncode in ACCEPTED, result.stderr

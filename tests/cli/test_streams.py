@@ -1,0 +1,199 @@
+"""Closed, full and abandoned streams: no command takes them for a bug, and none undoes or denies what it did."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from datetime import timedelta
+
+import pytest
+
+from tests.cli.conftest import PROCESS, clean_environment
+from ticketbottle_payctl.cli.app import registry
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+
+READ = {
+    "verify-signature": ["--example", "momo"],
+    "show": ["no-such-order"],
+    "runs show": ["no-such-run"],
+    "runs resume": ["no-such-run"],
+    "runs cancel": ["no-such-run", "-y"],
+    "replay": ["--failed", "-n"],
+    "simulate": ["momo", "paid"],
+    "schema": ["stats"],
+    "completion": ["bash"],
+    "process-webhook": ["--example", "momo"],
+    "publish-outbox": ["-n"],
+    "cleanup": ["-n"],
+    "cdc config": ["--slot", "x"],
+}
+"""How each command is typed to read only, or to fail early. The others take no argument for that."""
+
+LASTING = {"listen", "demo", "db upgrade"}
+"""The first two serve until a signal; the last one is in the table of changes."""
+
+STREAMS = {
+    "closed stdout": ">&-",
+    "closed stderr": "2>&-",
+    "all closed": "<&- >&- 2>&-",
+    "full stdout": ">/dev/full",
+    "full stderr": "2>/dev/full",
+    "both full": ">/dev/full 2>/dev/full",
+    "stdout without reader": ">&9",
+    "stderr without reader": "2>&9",
+}
+"""As a shell writes them; descriptor 9 is a pipe whose reader has gone."""
+
+THREE = ("all closed", "both full", "stdout without reader")
+"""The ones that every command is tried with: a process takes its time."""
+
+
+@pytest.fixture
+def ran():
+    """Run payctl with some of its streams unusable; exit code, stdout and stderr."""
+
+    def run(streams, *arguments, **environment):
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            return subprocess.run(
+                ["/bin/bash", "-c", f'exec 9>&{writer}; exec "$@" {streams} 9>&-', "bash", *PROCESS, *arguments],
+                env=clean_environment(environment), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                pass_fds=[writer], timeout=60, check=False,
+            )  # fmt: skip
+        finally:
+            os.close(writer)
+
+    return run
+
+
+@pytest.fixture
+def places(database_url, mock_kafka):
+    """The settings of a database of the test's own and of the mock cluster."""
+    return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in registry.COMMANDS if entry.name not in LASTING])
+def test_a_reading_command_on_unusable_streams(name, ran, places):
+    """Its exit code is the usual one; only a full stdout makes 4 out of 0."""
+    arguments = [*name.split(), *READ.get(name, []), "-o", "json"]
+    usual = ran("", *arguments, **places)
+    assert usual.returncode != 1, usual.stderr
+    for which in THREE:
+        result = ran(STREAMS[which], *arguments, **places)
+        assert result.returncode == (usual.returncode or (4 if which == "both full" else 0)), (which, result.stderr)
+        assert "Traceback" not in result.stderr, which
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["--help"], ["runs"]])
+@pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
+def test_help_and_answers_on_unusable_streams(streams, arguments, ran):
+    """A full stdout is named as a full disk, and nothing is ever called a bug."""
+    result = ran(streams, *arguments)
+    refused = arguments == ["runs"]
+    assert result.returncode == (2 if refused else 4 if streams.startswith(">/dev/full") else 0), result.stderr
+    assert ("no space left on device" in result.stderr) is (streams == ">/dev/full" and not refused)
+    assert "Traceback" not in result.stderr
+    assert "INTERNAL" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--help"], ["version", "-o", "json"], ["--version"]])
+def test_a_full_disk_is_named_with_and_without_a_buffer(arguments, unbuffered, ran):
+    """Images often set PYTHONUNBUFFERED; a write then fails at another moment."""
+    result = ran(">/dev/full", *arguments, PYTHONUNBUFFERED=unbuffered)
+    assert result.returncode == 4
+    assert "no space left on device" in result.stderr
+
+
+@pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
+def test_a_shell_that_asks_for_completions_gets_no_traceback(streams, ran):
+    """Whatever it does with the answer."""
+    asked = {"_PAYCTL_COMPLETE": "complete_bash", "COMP_WORDS": "payctl st", "COMP_CWORD": "1"}
+    result = ran(streams, **asked)
+    assert result.returncode == (4 if streams.startswith(">/dev/full") else 0)
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("which", "form"), [*((which, "ndjson") for which in STREAMS), ("full stdout", "csv"), ("full stdout", "table")]
+)
+def test_a_long_list_on_unusable_streams(which, form, ran, places, engine):
+    """Rows that are written as they are read: nothing but a full disk is an error."""
+    streams = STREAMS[which]
+    with engine.begin() as connection:
+        insert_events(connection, 500)
+    result = ran(streams, "list", "outbox", "--all", "-o", form, **places)
+    assert result.returncode == (4 if streams.startswith(">/dev/full") else 0), result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stdout) > 10_000 or ">" in streams.replace("2>", "")
+
+
+CHANGES = {
+    "publish-outbox": (["publish-outbox"], "SELECT count(*) FROM outbox WHERE published AND payload::text <> '{}'", 2),
+    "cleanup": (["cleanup"], """SELECT 1 - count(*) FROM outbox WHERE id = 'old'""", 1),
+    "replay": (
+        ["replay", "--failed", "-y"],
+        """SELECT count(*) FROM outbox WHERE "retryCount" = 0 AND id = 'dead'""",
+        1,
+    ),
+    "db upgrade": (["db", "upgrade"], "SELECT 1", 1),
+}
+"""What is typed, and what is in the database if it was done."""
+
+
+@pytest.fixture
+def world(engine):
+    """Two pending events, one that is old and published, and a dead one."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="published", age=timedelta(days=30))
+        insert_events(connection, 1, state="dead", last_error="x")
+        insert_events(connection, 2)
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE outbox SET id = 'old', payload = '{}' WHERE published")
+        connection.exec_driver_sql("""UPDATE outbox SET id = 'dead' WHERE "retryCount" > 0""")
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_made_and_reported_as_made(name, streams, ran, places, engine):
+    """Exit 0, because the work is committed; a full disk is still named for the person."""
+    arguments, sql, expected = CHANGES[name]
+    result = ran(streams, *arguments, "-o", "json", **places)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(sql).scalar_one() == expected
+    assert result.returncode == 0, result.stderr
+    assert ("no space left on device" in result.stderr) is (streams == ">/dev/full")
+    assert "what the command did is done" in result.stderr or streams != ">/dev/full"
+
+
+@pytest.mark.parametrize("streams", [each for each in STREAMS.values() if "2>" in each])
+def test_a_publisher_goes_on_without_a_stderr(streams, places, engine):
+    """What comes after the first word that could not be said is published too, and SIGTERM ends it as usual."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = ["/bin/bash", "-c", f'exec 9>&{writer}; exec "$@" {streams} 9>&-', "bash", *PROCESS]
+    with subprocess.Popen(
+        [*command, "publish-outbox", "--loop", "-v"], env=clean_environment(places), pass_fds=[writer]
+    ) as process:
+        os.close(writer)
+        try:
+            for number in (1, 2):
+                with engine.begin() as connection:
+                    insert_events(connection, 1)
+                deadline = time.monotonic() + 20
+                while _published(engine) < number:
+                    assert time.monotonic() < deadline, process.poll()
+                    time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 143
+        finally:
+            process.kill()
+
+
+def _published(engine):
+    with engine.connect() as connection:
+        return connection.exec_driver_sql("SELECT count(*) FROM outbox WHERE published").scalar_one()

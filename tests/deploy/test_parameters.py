@@ -1,0 +1,117 @@
+"""What a parameter accepts, and where its value goes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ticketbottle_payctl import settings
+
+SECRET = "arn:aws:secretsmanager:ap-southeast-1:111122223333:secret:"
+CLUSTER = "arn:aws:kafka:ap-southeast-1:111122223333:cluster/payments/"
+KEY = "arn:aws:kms:ap-southeast-1:111122223333:key/"
+SIGNING = "arn:aws:lambda:ap-southeast-1:111122223333:code-signing-config:"
+SECRETS = (
+    *("WebhookDatabaseSecretArn", "OutboxDatabaseSecretArn", "CleanupDatabaseSecretArn", "WatchDatabaseSecretArn"),
+    "GatewaySecretArn",
+)
+MAYBE_SECRETS = ("KafkaSecretArn", *(f"Previous{name}" for name in (*SECRETS, "KafkaSecretArn")))
+
+
+def cases(names, accepted, refused):
+    """One case for each parameter and value."""
+    return [
+        (name, value, expected)
+        for name in names
+        for expected in (True, False)
+        for value in (accepted if expected else refused)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        *cases(
+            (*SECRETS, *MAYBE_SECRETS),
+            [
+                f"{SECRET}payctl/prod/gateways-AbCdEf",
+                f"{SECRET}AmazonMSK_payctl-a1B2c3",
+                f"{SECRET}rds!cluster-4f-x9y8z7",
+                f"{SECRET}a+b=c.d@e-123456",
+            ],
+            [
+                f"{SECRET}payctl/prod/gateways",
+                f"{SECRET}payctl/prod/database",
+                f"{SECRET}x-AbCdE",
+                "payctl/prod/gateways-AbCdEf",
+                SECRET,
+            ],
+        ),
+        *cases(SECRETS, [], [""]),
+        *cases(MAYBE_SECRETS, [""], []),
+        *cases(
+            ["KafkaClusterArn"],
+            [
+                "",
+                f"{CLUSTER}279c0212-d057-4dba-9aa9-1c4e5a25bfc7-3",
+                f"{CLUSTER}279c0212-d057-4dba-9aa9-1c4e5a25bfc7-s1",
+            ],
+            [CLUSTER, f"{CLUSTER}a/b", f"{CLUSTER}a b", CLUSTER.replace("cluster", "topic") + "a"],
+        ),
+        *cases(
+            ["KmsKeyArn", "PreviousKmsKeyArn"],
+            ["", f"{KEY}1234abcd-12ab-34cd-56ef-1234567890ab", f"{KEY}mrk-1234abcd12ab34cd56ef1234567890ab"],
+            ["alias/payctl", KEY.replace("key/", "alias/payctl"), "1234abcd-12ab-34cd-56ef-1234567890ab", KEY],
+        ),
+        *cases(
+            ["PermissionsBoundaryArn"],
+            ["", "arn:aws:iam::111122223333:policy/team/boundary", "arn:aws:iam::aws:policy/PowerUserAccess"],
+            ["boundary", "arn:aws:iam::111122223333:role/boundary", "arn:aws:iam::111122223333:policy/"],
+        ),
+        *cases(
+            ["CodeSigningConfigArn"],
+            ["", f"{SIGNING}csc-0f6c334abcdea4d8b"],
+            [f"{SIGNING}csc-", f"{SIGNING}0f6c334abcdea4d8b", "csc-0f6c334abcdea4d8b"],
+        ),
+        *cases(["KafkaCaFile"], ["", "/opt/payctl-ca.pem"], ["payctl-ca.pem", "/opt/my ca.pem"]),
+        *cases(["DatabaseCaFile"], ["/opt/payctl-ca.pem"], ["", "payctl-ca.pem"]),
+        *cases(
+            ["KafkaBrokers"],
+            ["b-1.example:9098", "b-1.example:9098,b-2.example:9098", "10.0.0.1:9092"],
+            [
+                "",
+                "b-1.example",
+                "b-1.example:9098,",
+                "b-1.example:9098,b-2.example",
+                "b-1.example:9098 b-2.example:9098",
+                "ssl://b-1.example:9",
+            ],
+        ),
+    ],
+)
+def test_a_parameter_is_refused_before_anything_is_deployed(template, name, value, accepted):
+    """A value that would fail only when a function runs is refused by the template's own pattern."""
+    assert bool(re.fullmatch(template["Parameters"][name]["AllowedPattern"], value)) is accepted
+
+
+@pytest.mark.parametrize("value", ["b-1.example:9098", "b-1.example:9098,b-2.example:9098"])
+def test_the_brokers_that_the_template_accepts_are_those_of_the_code(template, value):
+    """The function accepts every list of brokers that the template accepts."""
+    assert re.fullmatch(template["Parameters"]["KafkaBrokers"]["AllowedPattern"], value)
+    assert settings.Settings.from_env({"KAFKA_BROKERS": value}).kafka.brokers == value
+
+
+def test_every_arn_has_a_pattern(template):
+    """A mistyped ARN is named by CloudFormation at once, not by an error of a resource that is rolled back."""
+    arns = {name: one for name, one in template["Parameters"].items() if name.endswith("Arn")}
+    assert len(arns) > 10
+    assert [name for name, one in arns.items() if "AllowedPattern" not in one] == []
+
+
+def test_a_private_authority_reaches_the_kafka_client(functions):
+    """KafkaCaFile becomes KAFKA_CA_FILE of the only function that talks to Kafka, and is absent if it is empty."""
+    given = {name: each["Environment"]["Variables"].get("KAFKA_CA_FILE") for name, each in functions.items()}
+    expected = {"Fn::If": ["HasKafkaCa", {"Ref": "KafkaCaFile"}, {"Ref": "AWS::NoValue"}]}
+    assert {name: value for name, value in given.items() if value} == {"PublishOutboxFunction": expected}
+    assert settings.Settings.from_env({"KAFKA_BROKERS": "a:1", "KAFKA_CA_FILE": "/x.pem"}).kafka.ca_file == "/x.pem"

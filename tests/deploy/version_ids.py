@@ -1,0 +1,81 @@
+"""Print the logical ids of the webhook's version and the layer after each change, as AWS's own transformation gives it.
+
+Run by the interpreter that has AWS's library: ``python -m tests.deploy.version_ids sam|cloudformation``. The result is
+a JSON object with "versions" and "layers". Each has "before" and one key for each change.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+from deploy.generate import MARK, NO_RELEASE, TEMPLATE, cloudformation
+from deploy.package import Build
+from deploy.release import release_of
+
+
+class _NoPolicies:
+    def load(self):
+        return {}
+
+
+def with_sam(template, parameters, release, build):
+    """What AWS makes of a template that `sam deploy` has packaged, with the parameters that it was given."""
+    source = yaml_parse(template)
+    source["Globals"]["Function"]["CodeUri"] = f"s3://bucket/{build.code}"
+    source["Resources"]["DependenciesLayer"]["Properties"]["ContentUri"] = f"s3://bucket/{build.layer}"
+    return transform(source, {**parameters, "Release": release}, _NoPolicies())
+
+
+def with_cloudformation(template, parameters, release, build):  # noqa: ARG001 - the same call for both ways
+    """What is deployed without SAM."""
+    return json.loads(cloudformation(template, release, build))
+
+
+def version_id(made):
+    """The version that the alias points to."""
+    (alias,) = (one for one in made["Resources"].values() if one["Type"] == "AWS::Lambda::Alias")
+    version = alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0]
+    assert made["Resources"][version]["Type"] == "AWS::Lambda::Version"
+    return version
+
+
+def layer_of(made):
+    """Logical id and deletion policy of the layer: another id leaves the layer of before where it is."""
+    ((name, layer),) = ((n, one) for n, one in made["Resources"].items() if one["Type"] == "AWS::Lambda::LayerVersion")
+    return [name, layer["DeletionPolicy"]]
+
+
+def other(declared, value):
+    """Another value for a parameter."""
+    return next((str(each) for each in declared.get("AllowedValues", []) if str(each) != value), f"{value}1")
+
+
+def main(way):
+    """Change one thing at a time."""
+    os.environ["AWS_DEFAULT_REGION"] = "ap-southeast-1"
+    template = TEMPLATE.read_text("utf-8").partition(MARK)[0]  # alarms and dashboard cost time only
+    build = Build("c" * 64, "d" * 64)
+    declared = {name: one for name, one in yaml_parse(template)["Parameters"].items() if name != "Release"}
+    before = {name: str(one.get("Default", one.get("AllowedValues", ["x"])[0])) for name, one in declared.items()}
+    changes = {name: (template, before | {name: other(one, before[name])}, build) for name, one in declared.items()}
+    changes["(template)"] = (template.replace("MemorySize: 512", "MemorySize: 768"), before, build)
+    changes["(code)"] = (template, before, Build("e" * 64, build.layer))
+    changes["(layer)"] = (template, before, Build(build.code, "e" * 64))
+    assert changes["(template)"][0] != template
+    found, layers = {}, {}
+    for name, (text, values, zips) in {"before": (template, before, build), **changes}.items():
+        release = release_of(zips, text, values)
+        assert release != NO_RELEASE
+        made = way(text, values, release, zips)
+        found[name] = version_id(made)
+        layers[name] = layer_of(made)
+    print(json.dumps({"versions": found, "layers": layers}))  # noqa: T201 - its result
+
+
+if __name__ == "__main__":
+    main({"sam": with_sam, "cloudformation": with_cloudformation}[sys.argv[1]])

@@ -1,0 +1,171 @@
+"""Why events wait: a table of what the database and the brokers may show, and the causes that follow."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ticketbottle_payctl.domain.causes import (
+    OVERDUE_AFTER,
+    Brokers,
+    CauseKind,
+    DeadGroup,
+    Evidence,
+    Holder,
+    Reason,
+    SeenPublisher,
+    Waiting,
+    causes,
+)
+from ticketbottle_payctl.formats import command_line
+
+LATE = OVERDUE_AFTER.total_seconds() + 60
+COMPLETED, FAILED = "PAYMENT_COMPLETED", "PAYMENT_FAILED"
+IDLES = SeenPublisher("host:12", 1, 20.0)
+GONE = SeenPublisher("host:12", 1, 720.0)
+WORKS = SeenPublisher("pid 7, payctl publish-outbox", 1, 0.0, working=True)
+OTHER = SeenPublisher("host:99", 4, 20.0)
+READY = Waiting(Reason.READY, COMPLETED, 3, LATE, "e1")
+FAILING = Waiting(Reason.FAILING, COMPLETED, 2, LATE, "e2", error="INVALID_REQUEST: no")
+NOT_DUE = Waiting(Reason.NOT_DUE, COMPLETED, 1, LATE, "e3", error="INVALID_REQUEST: no", due_in_s=95.0)
+LOCKED = Waiting(
+    Reason.LOCKED, COMPLETED, 1, LATE, "e4", holder=Holder(4711, "psql", "minh", "idle in transaction", 90)
+)
+BLOCKED = Waiting(Reason.BLOCKED, COMPLETED, 1, 5.0, "e5", blocker="d1", blocker_type=COMPLETED)
+SUPERSEDED = BLOCKED._replace(blocker_type=FAILED)
+TOO_LARGE = DeadGroup("0a1b2c3d", 1, [COMPLETED], "d1", "MSG_SIZE_TOO_LARGE: Broker: Message size too large", 2_000)
+NO_TOPIC = Brokers(stopped={COMPLETED: "Broker: Unknown topic or partition"})
+AWAY = Brokers(unavailable="Kafka at b:9092 is not available")
+ANSWERED = Brokers()
+
+
+def seen(*waiting, **facts):
+    """Evidence of pending events that wait so, and of anything else."""
+    pending = sum(one.events for one in waiting)
+    oldest = max((one.oldest_s for one in waiting), default=None)
+    return Evidence(**{"pending": pending, "oldest_s": oldest, "oldest_id": "e1", "waiting": waiting, **facts})
+
+
+def typed(command):
+    """The command as it is typed."""
+    return command_line(command.verb, command.operands, command.options)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "brokers", "expected"),
+    [
+        (seen(), ANSWERED, []),
+        (seen(publishers=[GONE]), ANSWERED, []),
+        (seen(slot_active=True), ANSWERED, []),
+        (seen(slot_active=False), ANSWERED, ["debezium"]),
+        (seen(READY), ANSWERED, ["no_publisher"]),
+        (seen(READY), None, ["no_publisher"]),
+        (seen(READY, publishers=[GONE]), ANSWERED, ["no_publisher"]),
+        (seen(READY, publishers=[GONE]), AWAY, ["no_publisher", "brokers"]),
+        (seen(READY, publishers=[GONE]), NO_TOPIC, ["no_publisher", "topic"]),
+        (seen(FAILING, publishers=[GONE]), ANSWERED, ["no_publisher"]),
+        (seen(READY, publishers=[GONE], slot_active=True), ANSWERED, ["debezium"]),
+        (seen(BLOCKED._replace(oldest_s=LATE), dead=1, dead_groups=[TOO_LARGE], slot_active=True), ANSWERED,
+         ["debezium", "dead"]),
+        (seen(READY, publishers=[IDLES], slot_active=False), ANSWERED, ["debezium"]),
+        (seen(READY, publishers=[IDLES]), NO_TOPIC, ["topic"]),
+        (seen(READY, READY._replace(event_type=FAILED), publishers=[IDLES]), NO_TOPIC, ["topic", "unknown"]),
+        (seen(READY, publishers=[IDLES]), AWAY, ["brokers"]),
+        (seen(READY, publishers=[IDLES, OTHER]), ANSWERED, ["shards"]),
+        (seen(READY, table_locks=[Holder(1, None, None, None, 9)], publishers=[IDLES]), ANSWERED, ["table_lock"]),
+        (seen(LOCKED, publishers=[IDLES]), ANSWERED, ["row_lock"]),
+        (seen(LOCKED, READY, publishers=[IDLES]), ANSWERED, ["row_lock", "unknown"]),
+        (seen(FAILING, publishers=[IDLES]), ANSWERED, ["failing"]),
+        (seen(NOT_DUE, publishers=[IDLES]), ANSWERED, ["not_due"]),
+        (seen(NOT_DUE, publishers=[GONE]), ANSWERED, ["not_due"]),
+        (seen(READY, publishers=[WORKS]), ANSWERED, ["backlog"]),
+        (seen(READY, publishers=[IDLES], sent_lately=9, newest_sent_s=LATE), ANSWERED, ["backlog"]),
+        (seen(READY, publishers=[IDLES], sent_lately=9, newest_sent_s=1.0), ANSWERED, ["unknown"]),
+        (seen(READY, publishers=[IDLES]), ANSWERED, ["unknown"]),
+        (seen(READY, publishers=[IDLES]), None, ["unknown"]),
+        (seen(dead=1, dead_groups=[TOO_LARGE]), ANSWERED, ["dead"]),
+        (seen(dead=4, dead_groups=[TOO_LARGE]), ANSWERED, ["dead", "dead"]),
+        (seen(BLOCKED, dead=1, blocked=1, dead_groups=[TOO_LARGE]), ANSWERED, ["dead", "blocked"]),
+        (seen(BLOCKED, READY, dead=1, blocked=1, dead_groups=[TOO_LARGE], publishers=[GONE]), ANSWERED,
+         ["no_publisher", "dead", "blocked"]),
+        (seen(pending=5, oldest_s=LATE, publishers=[IDLES]), ANSWERED, ["unknown"]),
+        (seen(pending=5, oldest_s=5.0, publishers=[GONE]), ANSWERED, []),
+    ],
+)  # fmt: skip
+def test_each_state_of_the_outbox_has_its_causes(evidence, brokers, expected):
+    """The most pressing cause comes first. A publisher that idles is not one that is gone."""
+    assert [cause.kind for cause in causes(evidence, brokers)] == expected
+
+
+@given(
+    waiting=st.lists(st.sampled_from([READY, FAILING, NOT_DUE, LOCKED, BLOCKED])),
+    publishers=st.lists(st.sampled_from([IDLES, GONE, WORKS, OTHER])),
+    slot=st.sampled_from([None, True, False]),
+    brokers=st.sampled_from([None, NO_TOPIC, AWAY, ANSWERED]),
+    dead=st.integers(0, 3),
+    sent=st.integers(0, 3),
+)
+def test_no_dead_or_overdue_event_is_without_a_cause(waiting, publishers, slot, brokers, dead, sent):
+    """Whatever the evidence is, a cause is found, or said to be unknown. Each says what to do."""
+    evidence = seen(*waiting, publishers=publishers, slot_active=slot, dead=dead, sent_lately=sent)
+    found = causes(evidence, brokers)
+    assert found or not (dead or (evidence.oldest_s or 0) > OVERDUE_AFTER.total_seconds())
+    assert all(cause.fact and cause.meaning and (cause.advice or cause.command) for cause in found)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        (seen(READY, publishers=[GONE]), "no publisher has been seen for 12 min; the last one was host:12"),
+        (seen(READY), "no publisher has ever run"),
+        (seen(READY, publishers=[IDLES]), "3 events have waited for up to 3 min, and no known cause"),
+        (seen(READY, publishers=[IDLES], sampled=True), "at least 3 events have waited for up to 3 min"),
+        (seen(READY, publishers_known=False), "may not read when one ran last"),
+        (seen(LOCKED), "1 event is locked by pid 4711, psql as minh, idle in transaction, for 1 min 30 s"),
+        (seen(BLOCKED, dead=1), "event e5 waits behind dead event d1 of its payment"),
+        (seen(BLOCKED, dead=1, blocked=40), "40 events wait behind a dead event of their payment; e5 waits behind d1"),
+        (seen(NOT_DUE, publishers=[IDLES]), "waits for the next retry in 1 min 35 s"),
+        (seen(READY, publishers=[IDLES, OTHER]), "PAYCTL_SHARDS: 1 (host:12) and 4 (host:99)"),
+    ],
+)
+def test_a_cause_names_who_and_since_when(evidence, words):
+    """Ids, process, application and times stand in the fact itself."""
+    assert words in " | ".join(cause.fact for cause in causes(evidence, ANSWERED))
+
+
+@pytest.mark.parametrize(
+    ("group", "blocked", "advice", "command"),
+    [
+        (TOO_LARGE, BLOCKED, "raise max.message.bytes of payment.completed to 4 kB or more",
+         "payctl replay --failed --error-group 0a1b2c3d"),
+        (TOO_LARGE._replace(payload_bytes=1_200_000), BLOCKED, "do not replay", "payctl show d1"),
+        (TOO_LARGE._replace(event_types=["OTHER"], error="UNKNOWN_EVENT_TYPE: no"), BLOCKED, "do not replay",
+         "payctl show d1"),
+        (TOO_LARGE._replace(error=None, id="it's one"), BLOCKED, "remove the cause",
+         "payctl replay --failed --error-group 0a1b2c3d"),
+        (TOO_LARGE._replace(events=1001), BLOCKED, "raise max.message.bytes",
+         "payctl replay --failed --error-group 0a1b2c3d"),
+        (TOO_LARGE._replace(event_types=[FAILED]), SUPERSEDED, "let the success pass",
+         "payctl publish-outbox --on-dead release"),
+    ],
+)  # fmt: skip
+def test_no_replay_is_advised_that_must_die_again(group, blocked, advice, command):
+    """An event is not replayed if it is too large for payctl, has no topic, or is superseded."""
+    found = causes(seen(blocked, dead=1, blocked=1, dead_groups=[group]), ANSWERED)
+    dead = next(cause for cause in found if cause.kind is CauseKind.DEAD)
+    assert (advice in dead.advice, typed(dead.command)) == (True, command)
+    assert dead.command.rows == (group.events if command.startswith("payctl replay") else 1)
+
+
+def test_no_release_is_advised_that_would_let_another_event_overtake_a_success():
+    """One payment's success waits behind its failure, another payment's event waits behind a dead success."""
+    group = TOO_LARGE._replace(event_types=[FAILED])
+    found = causes(seen(SUPERSEDED, BLOCKED, dead=2, blocked=2, dead_groups=[group]), ANSWERED)
+    assert not any("release" in typed(cause.command) for cause in found if cause.command)
+
+
+def test_no_replay_is_advised_while_debezium_publishes():
+    """Payctl's publishers refuse to work then, so a replayed event would only wait."""
+    (cause,) = causes(seen(dead=1, dead_groups=[TOO_LARGE], slot_active=True), ANSWERED)
+    assert ("do not replay" in cause.advice, typed(cause.command)) == (True, "payctl show d1")

@@ -1,0 +1,260 @@
+"""What the doctor says about events that wait, in databases and clusters where something is wrong on purpose."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
+
+import pytest
+
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.jobs.doctor import Status, Subject, diagnose
+from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.settings import KafkaSettings
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import shard_lock
+
+pytestmark = pytest.mark.postgres
+
+MINUTES = timedelta(minutes=10)
+SEEN = "INSERT INTO payctl.publishers VALUES ({place}, 'host:{place}:x', clock_timestamp() - interval '{ago}')"
+IDLES, GONE, OTHER = (
+    SEEN.format(place=place, ago=ago) for place, ago in ((1000, "20 s"), (1000, "1 h"), (4000, "9 s"))
+)
+SHOW_BLOCK = """UPDATE outbox SET "aggregateId" = 'one'"""
+
+
+@pytest.fixture
+def insert(engine):
+    """``insert(3, state="dead")``: that many events."""
+
+    def run(count, **options):
+        with engine.begin() as connection:
+            insert_events(connection, count, **{"payload_bytes": 0, **options})
+
+    return run
+
+
+@pytest.fixture
+def execute(engine):
+    """``execute(sql)``: run it and commit; the first column of what it returns."""
+
+    def run(sql):
+        with engine.begin() as connection:
+            result = connection.exec_driver_sql(sql)
+            return list(result.scalars()) if result.returns_rows else []
+
+    return run
+
+
+@pytest.fixture
+def cluster(made):
+    """``cluster("payment.failed")``: a mock cluster with these topics."""
+    opened = []
+
+    def start(*topics):
+        opened.append(made(MockKafka))
+        for topic in topics:
+            opened[-1].create_topic(topic)
+        return opened[-1].bootstrap
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def look(engine, mock_kafka):
+    """``look()``: the findings about the backlog."""
+    opened = []
+
+    def run(*only, bootstrap=mock_kafka.bootstrap, **changes):
+        def producer():
+            if not bootstrap:
+                message = "KAFKA_BROKERS is not set"
+                raise ConfigError(message)
+            opened.append(Producer(producer_config(KafkaSettings(bootstrap))))
+            return opened[-1]
+
+        subject = Subject(
+            engine=lambda: engine,
+            kafka=lambda: KafkaSettings(bootstrap),
+            producer=producer,
+            credentials=lambda _: {},
+            now=lambda: datetime.now(UTC),
+            **changes,
+        )
+        return diagnose(subject, only or ["backlog"]).findings
+
+    yield run
+    for one in opened:
+        one.close()
+
+
+def test_nothing_waits(look, insert):
+    """All is well: published rows, and one event that was just written."""
+    insert(3, state="published")
+    (finding,) = look()
+    assert (finding.status, finding.fact) == (Status.OK, "no event is pending or dead")
+    insert(1)
+    (finding,) = look()
+    assert (finding.status, finding.fact.startswith("1 event pending, the oldest for ")) == (Status.OK, True)
+
+
+@pytest.mark.parametrize(
+    ("event", "statements", "status", "words"),
+    [
+        ({"age": MINUTES}, [], "fail", "no publisher has ever run on this database"),
+        ({"age": MINUTES}, [GONE], "fail", "no publisher has been seen for 1 h; the last one was host:1000"),
+        ({"age": MINUTES}, [IDLES, OTHER], "fail", "publishers run with different PAYCTL_SHARDS: 1 (host:1000) and 4"),
+        ({"age": MINUTES}, [IDLES], "fail", "and no known cause was found"),
+        ({"age": MINUTES, "retry_count": 2, "last_error": "INVALID: no"}, [IDLES], "fail", "and failed: INVALID: no"),
+        ({"age": MINUTES / 2, "retry_count": 8}, [IDLES], "warn", "waits for the next retry in "),
+        ({"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no"}, [], "fail", "is dead: MSG_SIZE_TOO_LARGE: no"),
+        ({"state": "published"}, ["UPDATE outbox SET published = false"], "ok", "no event is pending or dead"),
+    ],
+)  # fmt: skip
+def test_the_cause_of_an_old_pending_event_is_found(look, insert, execute, event, statements, status, words):
+    """From rows, retries and the publishers' signs of life. Nothing is all green while an event is overdue."""
+    insert(1, **event)
+    for statement in statements:
+        execute(statement)
+    (finding,) = look(max_retries=20) if "retry_count" in event else look()
+    assert (finding.status.value, words in finding.fact) == (status, True), finding
+    assert (finding.remedy is None and finding.command is None) == (status == "ok")
+
+
+def test_an_event_behind_a_dead_one_of_its_payment_names_both(look, insert, execute):
+    """Also if the event is young. Events of other payments, and events before the dead one, are not blocked."""
+    insert(1, state="dead", age=MINUTES)
+    insert(1, age=timedelta(seconds=5))
+    execute("""UPDATE outbox SET "aggregateId" = 'one'""")
+    insert(1)
+    dead, behind, _ = execute('SELECT id FROM outbox ORDER BY "createdAt"')
+    found = look()
+    assert [finding.status for finding in found] == [Status.FAIL, Status.FAIL]
+    assert found[1].fact == f"event {behind} waits behind dead event {dead} of its payment"
+    execute("""UPDATE outbox SET "createdAt" = "createdAt" - interval '1 h' WHERE "retryCount" = 0""")
+    assert not any("waits behind" in finding.fact for finding in look())
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE outbox SET id = id", "2 events are locked by pid {pid}, payctl as postgres, idle in transaction"),
+        ("SELECT id FROM outbox FOR UPDATE", "2 events are locked by pid {pid}"),
+        ("SELECT id FROM outbox ORDER BY id LIMIT 1 FOR NO KEY UPDATE", "1 event is locked by pid {pid}"),
+        ("LOCK TABLE outbox IN SHARE MODE", "the table outbox is locked by pid {pid}, payctl as postgres"),
+        ("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE", "the table outbox is locked by pid {pid}"),
+        ("SELECT id FROM outbox", None),
+    ],
+)  # fmt: skip
+def test_the_holder_of_locked_rows_is_named(engine, look, insert, execute, statement, words):
+    """By process, application and time. A session that only reads holds nothing."""
+    insert(2, age=MINUTES)
+    execute(IDLES)
+    with transaction(engine, Limits(), commit=False) as holder:
+        holder.exec_driver_sql(statement)
+        pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        found = look()
+    locks = [finding for finding in found if "locked by" in finding.fact]
+    assert [finding.status for finding in locks] == ([Status.FAIL] if words else [])
+    for finding in locks:
+        assert words.format(pid=pid) in finding.fact
+        assert f"pg_terminate_backend({pid})" in finding.remedy
+    assert "no known cause" in look()[0].fact
+
+
+@pytest.mark.parametrize(
+    ("topics", "words"),
+    [
+        (["payment.failed", "payment.cancelled"], "topic payment.completed takes no message"),
+        ([], "topic payment.completed takes no message"),
+    ],
+)
+def test_a_missing_topic_is_the_cause(look, insert, execute, cluster, topics, words):
+    """Only if events of its type wait."""
+    insert(2, age=MINUTES, event_type="PAYMENT_COMPLETED")
+    execute(IDLES)
+    (finding,) = look(bootstrap=cluster(*topics))
+    assert (finding.status, words in finding.fact) == (Status.FAIL, True)
+
+
+@pytest.mark.parametrize(("bootstrap", "words"), [("127.0.0.1:1", "is not available"), ("", "no known cause")])
+def test_brokers_that_cannot_be_asked_are_named(look, insert, execute, bootstrap, words):
+    """They are the cause if they do not answer. If none is configured here, the finding says that nobody asked."""
+    insert(1, age=MINUTES)
+    execute(IDLES)
+    (finding,) = look(bootstrap=bootstrap)
+    assert (finding.status, words in finding.fact) == (Status.FAIL, True)
+    assert bootstrap or "KAFKA_BROKERS is not set" in finding.meaning
+
+
+@contextmanager
+def running(engine, bootstrap):
+    """A publisher in a loop."""
+    stop, ready = Event(), Event()
+    producer = Producer(producer_config(KafkaSettings(bootstrap)))
+    thread = Thread(target=publish_outbox, args=(engine, producer, PublishOptions(loop=True)), kwargs={"stop": stop})
+    thread.start()
+    ready.wait(2)
+    yield
+    stop.set()
+    thread.join(20)
+    producer.close()
+
+
+def test_a_publisher_that_idles_is_told_from_one_that_is_gone(look, engine, mock_kafka, execute):
+    """By the instant that it renews. A publisher that is gone for long is a warning, whatever its sessions say."""
+    with running(engine, mock_kafka.bootstrap):
+        (finding,) = look("publishers")
+    assert finding.status is Status.OK
+    assert "one idles" in finding.fact or "shard 0 of 1: pid" in finding.fact
+    (finding,) = look("publishers")
+    assert (finding.status, "none is running now" in finding.fact) == (Status.OK, True)
+    assert re.search(r" ended .* ago$", finding.fact)
+    execute("UPDATE payctl.publishers SET since = since - interval '1 h'")
+    (finding,) = look("publishers")
+    assert (finding.status, "no publisher has been seen for 1 h" in finding.fact) == (Status.WARN, True)
+    assert finding.command.verb == ("publish-outbox",)
+
+
+@pytest.mark.parametrize("lock", [nullcontext, transaction])
+def test_a_backlog_that_a_publisher_works_off_is_a_warning(look, engine, insert, execute, lock):
+    """It ends by itself, but it is not green. A publisher that only idles would have sent it."""
+    insert(5, age=MINUTES)
+    execute(IDLES)
+    held = lock(engine, Limits(), commit=False) if lock is transaction else nullcontext()
+    with held as connection:
+        if connection is not None:
+            shard_lock.enter(connection, 0, 1, 0, "us")
+        (finding,) = look()
+    working = connection is not None
+    assert finding.status is (Status.WARN if working else Status.FAIL)
+    assert ("a publisher is working through them" in finding.fact) == working
+
+
+@pytest.mark.parametrize(
+    ("statement", "shards", "status", "words"),
+    [
+        (None, 1, "ok", "no publisher has run yet"),
+        (IDLES, 1, "ok", "one idles with PAYCTL_SHARDS=1: host:1000, last seen 2"),
+        (IDLES, 2, "warn", "one idles with PAYCTL_SHARDS=1: host:1000, last seen 2"),
+        (OTHER, 4, "ok", "one idles with PAYCTL_SHARDS=4: host:4000, last seen "),
+        (IDLES.replace(":x", ":x ended"), 1, "ok", "none is running now; host:1000 ended 2"),
+        (IDLES.replace("20 s", "5 min"), 1, "ok", "none is running now; host:1000 was seen 5 min"),
+        (GONE, 1, "warn", "no publisher has been seen for 1 h; the last one was host:1000"),
+    ],
+)
+def test_the_last_publisher_is_described(look, execute, statement, shards, status, words):
+    """Idle, ended or gone, and with which number of shards. One that differs from ours is a warning."""
+    if statement:
+        execute(statement)
+    (finding,) = look("publishers", shards=shards)
+    assert (finding.status.value, words in finding.fact) == (status, True), finding

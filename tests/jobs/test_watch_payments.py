@@ -1,0 +1,114 @@
+"""Gateways whose callbacks no longer arrive are found from the payments and the receipts of a day."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import count
+from uuid import uuid4
+
+import pytest
+
+from ticketbottle_payctl.jobs.watch_payments import FEWEST, GatewayWatch, watch_payments
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+
+pytestmark = pytest.mark.postgres
+numbers = count(1)
+
+
+@pytest.fixture
+def payments(engine):
+    """``payments(count, minutes, **values)``: that many payments, created so many minutes ago."""
+
+    def insert(many, minutes, status="PENDING", provider="VNPAY"):
+        with engine.begin() as connection:
+            for _ in range(many):
+                made = insert_payment(connection, provider=provider, reference=f"w{next(numbers)}", status=status)
+                connection.exec_driver_sql(
+                    """UPDATE payments SET "createdAt" = (clock_timestamp() AT TIME ZONE 'UTC') - %s WHERE id = %s""",
+                    (timedelta(minutes=minutes), made.id),
+                )
+
+    return insert
+
+
+@pytest.fixture
+def called(engine):
+    """``called(minutes)``: the gateway's genuine callback so many minutes ago."""
+
+    def insert(minutes, provider="vnpay"):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                """
+                INSERT INTO payctl.webhook_receipts (id, provider, received_at, order_ref, reference, currency, outcome,
+                    result, method, path, query, body, body_sha256)
+                VALUES (%s, %s, clock_timestamp() - %s, '', '', 'VND', 'IGNORED', 'ignored', 'GET', '', '', '', '')
+                """,
+                (str(uuid4()), provider, timedelta(minutes=minutes)),
+            )
+
+    return insert
+
+
+def only(found):
+    """The one gateway that was found."""
+    (one,) = found
+    return one
+
+
+def test_nothing_is_measured_without_payments(engine):
+    """A gateway that nobody pays with has no measure, so it can ring no alarm."""
+    assert watch_payments(engine) == []
+
+
+@pytest.mark.parametrize(
+    ("pending", "settled", "percent"),
+    [(FEWEST, 0, 100.0), (9, 1, 90.0), (FEWEST - 1, 0, 0.0), (0, 20, 0.0), (10, 30, 25.0)],
+)
+def test_the_share_of_pending_payments_is_measured_from_five_on(engine, payments, pending, settled, percent):
+    """Payments between half an hour and an hour and a half old are compared; four of them say nothing."""
+    payments(pending, 45)
+    payments(settled, 45, status="COMPLETED")
+    found = only(watch_payments(engine))
+    assert (found.gateway, found.overdue, found.unsettled_percent) == ("vnpay", pending, percent)
+
+
+@pytest.mark.parametrize("minutes", [5, 29, 91, 23 * 60])
+def test_a_payment_that_is_too_young_or_too_old_is_not_due(engine, payments, minutes):
+    """A customer may still pay, or has given up long ago."""
+    payments(20, minutes)
+    found = only(watch_payments(engine))
+    assert (found.overdue, found.unsettled_percent) == (0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("created", "last_call", "hours"),
+    [
+        ([180, 170, 160, 150, 140], None, 3.0),
+        ([180, 170, 160, 150, 140], 200, 3.0),
+        ([180, 170, 160, 150, 140], 175, 0.0),
+        ([240, 180, 170, 160, 150, 140], 200, 3.0),
+        ([180, 170, 160, 150, 140], 1, 0.0),
+        ([180, 170, 160, 150], None, 0.0),
+    ],
+    ids=["never called", "called before", "four since", "one before", "calls", "too few"],
+)
+def test_silence_is_counted_while_payments_are_created(engine, payments, called, created, last_call, hours):
+    """From the first payment after the last callback on, if at least five were created since."""
+    for minutes in created:
+        payments(1, minutes)
+    if last_call is not None:
+        called(last_call)
+    assert only(watch_payments(engine)).silent_s == pytest.approx(hours * 3600, abs=120)
+
+
+def test_each_gateway_is_measured_by_itself(engine, payments, called):
+    """However the payment service spells it, and only the gateways that payctl knows."""
+    payments(6, 45, provider="ZALO_PAY")
+    payments(6, 45, provider="MOMO", status="COMPLETED")
+    payments(6, 45, provider="PAYPAL")
+    called(5, "momo")
+    found = {one.gateway: one for one in watch_payments(engine)}
+    assert found.keys() == {"zalopay", "momo"}
+    assert (found["zalopay"].unsettled_percent, found["momo"].unsettled_percent) == (100.0, 0.0)
+    assert found["momo"] == GatewayWatch("momo", 0, 0.0, 0.0)
+    assert found["zalopay"].silent_s > 2600

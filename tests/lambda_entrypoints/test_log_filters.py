@@ -1,0 +1,98 @@
+"""The filters in the runbook, on the lines that the functions, AWS's runtime and Lambda itself write."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from tests.lambda_entrypoints import events
+
+DOCS = Path(__file__).parents[2] / "docs"
+FILTERS = {
+    pattern
+    for page in ("runbook.md", "deploy.md")
+    for pattern in re.findall(r"--filter-pattern[ \\\n]+'([^']+)'", (DOCS / page).read_text("utf-8"))
+}
+ERRORS = '{ $.level = "ERROR" }'
+FAILURES = next((each for each in FILTERS if "$.record.status" in each), "")
+PROBES = '{ $.message = "probe" }'
+SCHEDULED = events.read("scheduler-publish-outbox.json")
+JSON_LOGS = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "DEBUG"}
+
+# As "Lambda Telemetry API Event schema reference" and "Log formats" document them; the emulator writes no such lines.
+PLATFORM = {
+    "success": {"type": "platform.report", "record": {"requestId": "r", "status": "success"}},
+    "timeout": {"type": "platform.report", "record": {"status": "timeout", "errorType": "Sandbox.Timedout"}},
+    "killed": {"type": "platform.report", "record": {"status": "failure", "errorType": "Runtime.ExitError"}},
+    "no init": {"type": "platform.initReport", "record": {"status": "error", "errorType": "Runtime.ImportModuleError"}},
+    "start": {"type": "platform.start", "record": {"requestId": "r", "version": "$LATEST"}},
+}
+
+
+def matches(pattern, line):
+    """Whether a line has one of the filter's values: `{ $.a.b = "text" || ... }`, with * for any characters."""
+    assert re.fullmatch(r'\{ (\$[\w.]+ = "[^"]*"( \|\| )?)+ \}', pattern), pattern
+    for path, wanted in re.findall(r'\$\.([\w.]+) = "([^"]*)"', pattern):
+        found = line
+        for name in path.split("."):
+            found = found.get(name) if isinstance(found, dict) else None
+        if isinstance(found, str) and fnmatchcase(found, wanted):
+            return True
+    return False
+
+
+def test_the_pages_have_filters_of_three_kinds():
+    """One for our errors, one for failures of Lambda and its runtime, one for the probe, and no other."""
+    assert {ERRORS, FAILURES, PROBES} == FILTERS
+
+
+def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
+    """A callback that could not be processed is found; the start of the environment is not."""
+    function = lambda_("webhook", timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
+    function.invoke(events.read("momo.json"))
+    found = [line for line in function.lines() if matches(ERRORS, line)]
+    assert [line["message"] for line in found] == ["webhook_failed"]
+    assert any("_aws" in line for line in function.lines())
+
+
+@pytest.mark.parametrize("name", ["watch_payments", "probe"])
+def test_the_failure_filter_finds_an_exception(lambda_, name):
+    """What a handler raises is written by AWS's runtime, in its own form, beside our line with the cause."""
+    function = lambda_(name, timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
+    function.invoke(SCHEDULED)
+    ours, runtimes = (line for line in function.lines() if matches(FAILURES, line))
+    assert ours["message"] == f"{name}_failed"
+    assert runtimes["errorType"] in {"DatabaseUnavailableError", "ConfigError"}
+    assert [line for line in function.lines() if matches(ERRORS, line)] == [ours, runtimes]
+
+
+def test_the_failure_filter_finds_a_package_that_cannot_be_imported(lambda_):
+    """The runtime writes the module's name, and then ends."""
+    function = lambda_("unheard_of", timeout=10, **JSON_LOGS)
+    function.invoke(SCHEDULED)
+    found = [line for line in function.lines() if matches(FAILURES, line)]
+    assert {line["errorType"] for line in found} == {"Runtime.ImportModuleError"}
+
+
+def test_the_failure_filter_finds_what_lambda_itself_reports():
+    """A run that was ended, killed or never started is found; one that succeeded is not."""
+    assert {name for name, line in PLATFORM.items() if matches(FAILURES, line)} == {"timeout", "killed", "no init"}
+
+
+def test_the_probe_filter_finds_each_verdict(lambda_):
+    """One line for each gateway, with what came back."""
+    function = lambda_("probe", timeout=30, PAYCTL_PROBE_URL="http://127.0.0.1:1", **JSON_LOGS)
+    function.invoke(SCHEDULED)
+    assert len([line for line in function.lines() if matches(PROBES, line)]) == 4
+
+
+def test_debug_lines_and_metrics_reach_the_log(lambda_, database_url, shop, paid):
+    """LOG_LEVEL decides, and nothing else: a metric has no level, so it must not depend on one."""
+    for level, expected in (("error", []), ("info", ["webhook_settled"])):
+        function = lambda_("webhook", timeout=10, DATABASE_URL=database_url, LOG_LEVEL=level, **JSON_LOGS)
+        function.invoke(paid(shop.payment("momo")))
+        assert [line["message"] for line in function.lines() if "level" in line] == expected
+        assert function.sums()["WebhookAccepted"] == 1

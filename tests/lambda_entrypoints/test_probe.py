@@ -1,0 +1,154 @@
+"""The probe: a forgery to each gateway's route, and what its reply says about the door."""
+
+from __future__ import annotations
+
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from lambda_entrypoints import probe, webhook
+from lambda_entrypoints.forgeries import FORGERIES, USER_AGENT
+from tests.lambda_entrypoints import events
+from tests.lambda_entrypoints.test_end_to_end import http_api  # noqa: F401 - a fixture
+from ticketbottle_payctl.domain.callback import Rejected, RejectReason
+from ticketbottle_payctl.errors import ConfigError, InputError
+from ticketbottle_payctl.providers import GATEWAYS, credentials, resolve
+from ticketbottle_payctl.sandbox.callbacks import Scenario, environment
+from ticketbottle_payctl.sandbox.server import free_port
+from ticketbottle_payctl.secret import Secret
+
+TICK = events.read("scheduler-publish-outbox.json")
+NOWHERE = "postgresql://somebody:a-password-of-mine@127.0.0.1:1/payments"
+OFF = dict.fromkeys(environment(), "")
+
+
+def forged(provider, **headers):
+    """The HTTP API's event for a gateway's forgery."""
+    return events.http_event(FORGERIES[provider], headers={"user-agent": USER_AGENT, **headers})
+
+
+@pytest.fixture
+def answering():
+    """``answering(status, body)``: the address of a server that gives everybody this answer."""
+    servers = []
+
+    def start(status, body):
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers.get("content-length", 0)))
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST  # noqa: N815 - the base class's names
+
+            def log_message(self, *_):
+                """Nothing."""
+
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("provider", GATEWAYS)
+def test_each_forgery_is_refused_for_its_signature(provider):
+    """It reaches the right gateway and is read far enough to need the key: a reply without the key is impossible."""
+    forgery, gateway = FORGERIES[provider], GATEWAYS[provider]
+    assert resolve(forgery) is gateway
+    values = environment()
+    found = gateway.verify(
+        forgery, credentials(gateway, lambda name: (Secret(values[name]),) if name in values else ())
+    )
+    assert isinstance(found, Rejected)
+    assert found.reason is RejectReason.SIGNATURE
+    assert FORGERIES.keys() == GATEWAYS.keys()
+
+
+def test_every_forgery_is_refused_by_the_deployed_code(lambda_, http_api):  # noqa: F811 - the fixture
+    """Through HTTP, event and AWS's runtime, and without any database: all four gateways say what they should."""
+    address = http_api(lambda_("webhook", timeout=10, DATABASE_URL=NOWHERE))
+    function = lambda_("probe", timeout=60, PAYCTL_PROBE_URL=address)
+    assert function.invoke(TICK).payload == dict.fromkeys(GATEWAYS, "refused")
+    assert (function.sums()["ProbeRefused"], function.sums()["ProbeFailed"]) == (4, 0)
+    door = lambda_.started[0]
+    assert (door.sums()["WebhookProbed"], door.sums("provider")["WebhookProbed"]) == (4, 4)
+    assert {"WebhookReceived", "WebhookRefused", "WebhookRejectedSignature"}.isdisjoint(door.sums())
+    assert len(door.lines(message="webhook_probed", reason="signature")) == 4
+
+
+def test_a_gateway_without_keys_is_off_and_no_failure(lambda_, http_api):  # noqa: F811 - the fixture
+    """The probe need not be told which gateways are in use; without any of them nothing is refused."""
+    off = {name: "" for name in environment() if not name.startswith("MOMO")}
+    address = http_api(lambda_("webhook", timeout=10, DATABASE_URL=NOWHERE, **off))
+    function = lambda_("probe", timeout=60, PAYCTL_PROBE_URL=address)
+    assert function.invoke(TICK).payload == dict.fromkeys(GATEWAYS, "not_configured") | {"momo": "refused"}
+    assert (function.sums()["ProbeRefused"], function.sums()["ProbeFailed"]) == (1, 0)
+    assert "WebhookNotConfigured" not in lambda_.started[0].sums()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"return_code":1,"return_message":"success"}'),
+        (500, b""),
+        (404, b'{"message":"Not Found"}'),
+        (403, b'{"message":"Forbidden"}'),
+        (429, b'{"message":"Too Many Requests"}'),
+        (200, b"<html>\xff</html>"),
+    ],
+    ids=["accepted", "try again", "no route", "forbidden", "throttled", "another site"],
+)
+def test_any_other_answer_is_a_failure(called, answering, status, body):
+    """Above all an answer that accepts a forgery."""
+    assert set(called(probe.handler, TICK, PAYCTL_PROBE_URL=answering(status, body)).values()) == {"failed"}
+    assert (called.printed.metrics["ProbeRefused"], called.printed.metrics["ProbeFailed"]) == (0, 4)
+    lines = [line for line in called.printed.logs if line["message"] == "probe"]
+    assert {(line["status"], line["level"]) for line in lines} == {(status, "ERROR")}
+
+
+def test_a_door_that_does_not_answer_is_a_failure(called):
+    """Nobody listens there; the log names the reason and the run goes on to the next gateway."""
+    found = called(probe.handler, TICK, PAYCTL_PROBE_URL=f"http://127.0.0.1:{free_port()}")
+    assert found == dict.fromkeys(GATEWAYS, "failed")
+    assert {line["reason"] for line in called.printed.logs} == {"ConnectionRefusedError"}
+
+
+@pytest.mark.parametrize(("url", "error"), [("", ConfigError), ("http://payments.example", InputError)])
+def test_a_wrong_address_is_an_error_of_the_function(called, url, error):
+    """Without an address, or with one that is not encrypted, nothing is sent and the run fails."""
+    with pytest.raises(error):
+        called(probe.handler, TICK, PAYCTL_PROBE_URL=url)
+    assert called.printed.metrics.keys() == {"ColdStart"}
+
+
+@pytest.mark.parametrize("provider", GATEWAYS)
+def test_a_genuine_callback_counts_whoever_sends_it(called, shop, database_url, paid, provider):
+    """The name of the probe hides refused forgeries only: money that arrives under it is settled and counted."""
+    payment = shop.payment(provider)
+    event = paid(payment, Scenario.PAID, headers={"user-agent": USER_AGENT})
+    called(webhook.handler, event, DATABASE_URL=database_url)
+    assert shop.status(payment) == "COMPLETED"
+    assert called.printed.metrics["WebhookAccepted"] == 1
+    assert "WebhookProbed" not in called.printed.metrics
+
+
+@pytest.mark.parametrize("environ", [{}, OFF])
+def test_a_forgery_of_a_stranger_is_counted_as_one(called, environ):
+    """Only the probe's own name sets a forgery apart."""
+    called(webhook.handler, forged("momo", **{"user-agent": "payctl-probe/2"}), DATABASE_URL=NOWHERE, **environ)
+    expected = "WebhookNotConfigured" if environ else "WebhookRefused"
+    assert called.printed.metrics[expected] == 1
+
+
+def test_a_probe_during_an_outage_of_ours_is_counted(called):
+    """The webhook answers "try again", which is no refusal: the probe fails and the usual counter rises."""
+    called(webhook.handler, forged("momo"), DATABASE_URL=NOWHERE, OUTBOX_BATCH_SIZE="many")
+    assert called.printed.metrics["WebhookTransientError"] == 1

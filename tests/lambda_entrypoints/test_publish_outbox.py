@@ -1,0 +1,58 @@
+"""The publisher's function while customers wait, called in this process. An alarm watches their age; Lambda retries."""
+
+from __future__ import annotations
+
+import pytest
+
+from lambda_entrypoints.publish_outbox import handler
+from ticketbottle_payctl.errors import BrokerUnavailableError
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store.outbox import shard_lock
+
+
+@pytest.fixture
+def places(database_url, mock_kafka):
+    """The settings of a database of the test's own and of the mock cluster, and one short run."""
+    return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_LOOP_SECONDS": "3"}
+
+
+@pytest.fixture
+def blocked(engine):
+    """An event behind a dead one of its payment."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, aggregates=1)
+        connection.exec_driver_sql("""
+            UPDATE outbox SET "retryCount" = 5, "lastError" = 'MSG_SIZE_TOO_LARGE: x'
+            WHERE "createdAt" = (SELECT min("createdAt") FROM outbox)
+        """)
+
+
+def waiting(called):
+    """The log's lines about what keeps events from flowing."""
+    return [line for line in called.printed.logs if line["message"] == "publish_outbox_waiting"]
+
+
+@pytest.mark.usefixtures("blocked")
+def test_a_held_event_is_no_failure_of_the_function(called, places):
+    """The invocation succeeds; its log names the blocking event once, and its metric counts the event once."""
+    assert called(handler, {}, **places) == {"stopped_because": "deadline", "published": 0}
+    (line,) = waiting(called)
+    assert (line["blocked_by"][0]["reason"], line["held"], line["level"]) == ("dead", 1, "WARN")
+    assert called.printed.metrics["OutboxFailed"] == 1
+
+
+def test_a_shard_that_is_held_elsewhere_is_no_failure_of_the_function(called, places, engine):
+    """Another publisher is doing the work; the log names it."""
+    with engine.connect() as other:
+        shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
+        answer = called(handler, {}, **places)
+        other.rollback()
+    assert answer == {"stopped_because": "deadline", "published": 0}
+    assert waiting(called)[0]["locked_by"][0]["holder"].startswith("database session ")
+
+
+def test_an_unavailable_broker_is_a_failure_of_the_function(called, places):
+    """Lambda counts the error, and the alarm rings."""
+    with pytest.raises(BrokerUnavailableError):
+        called(handler, {}, **{**places, "KAFKA_BROKERS": "127.0.0.1:1"})
+    assert "publish_outbox_failed" in {line["message"] for line in called.printed.logs}

@@ -1,0 +1,35 @@
+"""ENVIRONMENT is production however it is spelled: then development commands are refused and real hosts are asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from ticketbottle_payctl.settings import Settings
+
+PRODUCTION = [
+    "prod", "PROD", "Prod", " prod ", "production", "PRODUCTION", "Production", "prd", "live", "LIVE", "prod2",
+    "prod-1", "prod-eu", "eu-prod", "vn_production", "prod.vn", "ap-southeast-1/prod", "payments:prod", "ProdEu",
+    "euProd", "productionVn", "\uff50\uff52\uff4f\uff44", "PRODUCTION\n", '"production"', "prod,eu",
+]  # fmt: skip
+OTHERS = [
+    "dev", "test", "local", "staging", "stage", "demo", "", "qa", "uat", "product", "products-dev", "reproduction",
+    "preprod", "pre-prod", "pre_production", "preProd", "nonprod", "non-prod", "NON_PROD", "not-production", "delivery",
+    "alive", "olive",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spelled", PRODUCTION)
+def test_production_is_recognised_in_every_spelling(spelled):
+    """Case, digits, regions, separators and wide letters do not matter."""
+    assert Settings.from_env({"ENVIRONMENT": spelled}).is_production
+
+
+@pytest.mark.parametrize("spelled", OTHERS)
+def test_an_environment_before_production_is_not_production(spelled):
+    """Nor is a word that only contains one of its names."""
+    assert not Settings.from_env({"ENVIRONMENT": spelled}).is_production
+
+
+def test_without_a_word_it_is_dev():
+    """A machine of a developer sets nothing."""
+    assert not Settings.from_env({}).is_production

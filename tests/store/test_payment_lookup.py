@@ -1,0 +1,190 @@
+"""How a callback of PayOS finds its payment in a large table without an index on its reference."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from ticketbottle_payctl.domain.callback import Callback, OrderHint, Outcome
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.payments import lookup
+from ticketbottle_payctl.store.payments import settle as payments
+
+HINT = OrderHint("20251123", "7K9M2")
+CALLBACK = Callback("payos", Outcome.COMPLETED, "a-link", "2025112312345678", "a-link", 250_000, order_hint=HINT)
+INDEX = 'CREATE INDEX ON payments ("providerTransactionId")'
+
+
+@pytest.fixture
+def make(engine):
+    """``make("TB-ROCK-20251123-ABC7K9M2", reference="a-link")``: a payment of PayOS; returns its id."""
+
+    def insert(order_code, reference="other", provider="PAYOS", age=0):
+        with engine.begin() as connection:
+            made = insert_payment(
+                connection, provider=provider, order_code=order_code, reference=reference, age=timedelta(minutes=age)
+            )
+        return made.id
+
+    return insert
+
+
+@pytest.fixture
+def say(engine):
+    """``say(1_000_000)``: let the statistics say that there are so many payments."""
+
+    def run(rows, *statements):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "UPDATE pg_class SET reltuples = %(rows)s WHERE oid = 'payments'::regclass", {"rows": rows}
+            )
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    return run
+
+
+def found(engine, callback=CALLBACK):
+    """The id of the payment that a callback locks, and what is known of the index afterwards."""
+    with transaction(engine, Limits(), commit=False) as connection:
+        locked = payments.lock(connection, callback)
+        return locked and locked[0].id, lookup.unindexed_payments(connection), lookup.needs_walk(connection, callback)
+
+
+def ways(engine, callback=CALLBACK):
+    """How often each of the four ways was gone to find the payment, in their order."""
+    with transaction(engine, Limits(), commit=False) as connection:
+        sql = f"EXPLAIN (ANALYZE, FORMAT json) {payments._LOCK_BY_WALK}"  # noqa: SLF001
+        plan = connection.exec_driver_sql(sql, lookup.parameters(callback)).scalar_one()[0]["Plan"]
+
+    def nodes_of(node):
+        yield node
+        for part in node.get("Plans", []):
+            yield from nodes_of(part)
+
+    (locking,) = (node for node in nodes_of(plan) if node["Node Type"] == "LockRows")
+    tried = [node for node in locking["Plans"] if node.get("Parent Relationship") == "InitPlan"]
+    return [node["Actual Loops"] for node in tried]
+
+
+@pytest.mark.parametrize("collation", ["C", "en-x-icu"])
+@pytest.mark.parametrize("event", ["A", "ROCK", "ROCK_HN", "ROCK2", "ROCK-2", "2", "ZZZ", "ế"])
+def test_a_payment_is_found_by_its_number_without_reading_the_table(engine, make, say, event, collation):
+    """However the event is spelled, whatever its neighbours are, and in whatever order the database sorts text."""
+    with engine.connect() as connection:
+        known = "SELECT EXISTS (SELECT FROM pg_collation WHERE collname = %(name)s)"
+        if not connection.exec_driver_sql(known, {"name": collation}).scalar_one():
+            pytest.skip(f"this PostgreSQL has no collation {collation}; the system's in CI has it")
+    for other in ("A", "ROCK", "ROCK2", "S"):
+        for day in ("20251122", "20251123", "20251124"):
+            make(f"TB-{other}-{day}-AAAAAAA{other[-1]}")
+    wanted = make(f"TB-{event}-20251123-ABC7K9M2", "a-link")
+    say(1_000_000, f'ALTER TABLE payments ALTER "orderCode" TYPE text COLLATE "{collation}"', "ANALYZE payments")
+    say(1_000_000)
+    assert ways(engine) == [1, 1, 0, 0]
+    assert found(engine) == (wanted, 1_000_000, True)
+
+
+def test_an_order_with_the_same_number_is_not_taken(engine, make, say):
+    """The number forgets the event and three characters; the reference decides."""
+    for code in ("TB-ROCK-20251123-XYZ7K9M2", "TB-JAZZ-20251123-ABC7K9M2", "TB-POP-20251123-ABD7K9M2"):
+        make(code)
+    say(1_000_000)
+    assert found(engine)[0] is None
+    wanted = make("TB-POP-20251123-ABC7K9M2", "a-link")
+    assert found(engine)[0] == wanted
+
+
+def test_a_number_of_another_form_is_looked_up_by_reference(engine, make, say):
+    """It tells no date, so nothing is walked; that the table was read is known all the same."""
+    wanted = make("TB-ROCK-20251123-ABC7K9M2", "a-link")
+    say(1_000_000)
+    callback = replace(CALLBACK, order_hint=OrderHint())
+    assert ways(engine, callback) == [1, 1, 1, 0]
+    assert found(engine, callback) == (wanted, 1_000_000, True)
+
+
+def test_codes_of_another_form_do_not_end_the_walk(engine, make, say):
+    """Payments that were numbered otherwise stand before, between and behind."""
+    for code in ("ORDER-1", "TB-", "TB-ROCK", "TB-ROCK-1", "TB-ROCK-20251123", "TB-X-20251123-1-2", "tb-1", "~"):
+        make(code)
+    wanted = make("TB-ZZZ-20251123-ABC7K9M2", "a-link")
+    say(1_000_000)
+    assert ways(engine) == [1, 1, 0, 0]
+    assert found(engine)[0] == wanted
+
+
+def test_where_the_walk_ends_the_table_is_read(engine, make, say):
+    """More events than are looked at: the payment is found all the same."""
+    with engine.begin() as connection:
+        for event in range(520):
+            insert_payment(connection, provider="PAYOS", order_code=f"TB-A{event:03d}-20251123-AAAAAAAA")
+    wanted = make("TB-ZZZ-20251123-ABC7K9M2", "a-link")
+    say(1_000_000)
+    assert ways(engine) == [1, 1, 1, 0]
+    assert found(engine)[0] == wanted
+
+
+@pytest.mark.parametrize(
+    ("rows", "statements", "walks", "reported"),
+    [
+        (-1, (), False, 0),
+        (10_000, (), False, 0),
+        (10_001, (), True, 0),
+        (100_000, (), True, 0),
+        (100_001, (), True, 100_001),
+        (1_000_000, (INDEX,), False, 0),
+        (1_000_000, ('CREATE INDEX ON payments ("providerTransactionId", id)',), False, 0),
+        (1_000_000, ('CREATE INDEX ON payments (id, "providerTransactionId")',), True, 1_000_000),
+        (1_000_000, (INDEX + " WHERE status = 'PENDING'",), True, 1_000_000),
+        (1_000_000, (INDEX, "UPDATE pg_index SET indisvalid = false WHERE NOT indisunique"), True, 1_000_000),
+    ],
+)
+def test_a_table_is_walked_only_if_it_is_large_and_has_no_index(engine, make, say, rows, statements, walks, reported):
+    """The connection remembers it, so the next callback asks the catalogue no more."""
+    wanted = make("TB-ROCK-20251123-ABC7K9M2", "a-link")
+    say(rows, *statements)
+    say(rows)
+    assert ways(engine) == ([1, 1, 0, 0] if walks else [1, 1, 1, 0])
+    assert found(engine) == found(engine) == (wanted, reported, walks)
+
+
+@pytest.mark.parametrize("provider", ["zalopay", "vnpay", "momo"])
+def test_the_other_gateways_need_no_walk(engine, make, say, provider):
+    """They send the order code, which has an index."""
+    wanted = make("TB-1", "a-reference", provider.upper())
+    say(1_000_000)
+    callback = Callback(provider, Outcome.COMPLETED, "a-reference", "TB-1", "7", 250_000)
+    assert found(engine, callback) == (wanted, 0, False)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_way_finds_the_same_payment(engine, make, say, seed):
+    """Few references, numbers, events and gateways, so that all of them collide; the index changes no answer."""
+    chance = random.Random(seed)  # noqa: S311
+    for number in range(60):
+        make(
+            f"TB-{chance.choice('ABC')}-2025112{chance.choice('34')}-{number:03d}{chance.choice(['7K9M2', '7K9M3'])}",
+            chance.choice(["link-1", "link-2", "link-3", "link-4"]),
+            chance.choice(["PAYOS", "PayOS", "pay-os", "MOMO"]),
+            age=chance.randrange(3),
+        )
+    callbacks = [
+        replace(CALLBACK, reference=f"link-{link}", order_hint=OrderHint(day, tail))
+        for link in range(1, 6)
+        for day in ("20251123", "20251124", "20251125")
+        for tail in ("7K9M2", "7K9M3")
+    ]
+    say(1)
+    read = [found(engine, callback)[0] for callback in callbacks]
+    engine.dispose()
+    say(1_000_000)
+    walked = [found(engine, callback)[0] for callback in callbacks]
+    engine.dispose()
+    say(1_000_000, INDEX)
+    assert walked == read == [found(engine, callback)[0] for callback in callbacks]
+    assert len(set(read)) > 4

@@ -1,0 +1,157 @@
+"""PayOS's own library over payctl's HTTP client: what is sent, what comes back, and which limits hold."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from datetime import timedelta
+
+import pytest
+
+from tests.stand_ins import KEYS, Gateways, serving
+from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
+from ticketbottle_payctl.errors import InputError, UnavailableError
+from ticketbottle_payctl.payos_sdk import PayosAccount, confirm_webhook, payment_link
+from ticketbottle_payctl.secret import Secret
+
+TIMEOUT = timedelta(seconds=5)
+HOOK = "https://shop.example/webhook/payos"
+
+
+def account(base, **changes):
+    """The merchant's account at PayOS."""
+    names = ("client_id", "api_key", "checksum_key")
+    return PayosAccount(base, {name: (Secret(changes.get(name, KEYS[f"PAYOS_{name.upper()}"])),) for name in names})
+
+
+@pytest.fixture
+def gateways():
+    """PayOS on loopback."""
+    with serving(Gateways()) as served:
+        yield served
+
+
+def replying(gateways, *, status=200, body=b"", headers=()):
+    """Let PayOS answer with this, and keep the requests that came."""
+    came = []
+
+    def reply(handler):
+        came.append((handler.command, handler.path, {name.lower(): value for name, value in handler.headers.items()}))
+        handler.send_response(status)
+        for name, value in headers:
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    gateways.hostile = reply
+    return came
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "/proxy/payos"])
+@pytest.mark.parametrize(("link", "sent"), [("a-link", "a-link"), ("a/b?c#d%", "a%2Fb%3Fc%23d%25"), ("vé", "v%C3%A9")])
+def test_the_library_asks_for_a_payment_link(gateways, link, sent, prefix):
+    """With the merchant's keys, below the path of the address, whatever characters the link has."""
+    came = replying(gateways, body=b"{}")
+    payment_link(account(gateways.base + prefix), link, TIMEOUT)
+    ((method, path, headers),) = came
+    assert (method, path) == ("GET", f"{prefix.rstrip('/')}/v2/payment-requests/{sent}")
+    assert (headers["x-client-id"], headers["x-api-key"]) == (KEYS["PAYOS_CLIENT_ID"], KEYS["PAYOS_API_KEY"])
+    assert headers["user-agent"].startswith("payctl/")
+    assert headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("ask", [payment_link, confirm_webhook])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"code":"00","data":{"id":"x","new":{"field":1}},"signature":"not this"}'),
+        (200, b'{"code":"101","desc":"no such"}'),
+        (200, b"<html>"),
+        (200, b"[]"),
+        (200, b"null"),
+        (200, b"\xff\xfe"),
+        (200, b'{"code":{"a":[]},"data":7}'),
+        (200, b""),
+        (401, b'{"code":"401"}'),
+        (403, b"error code: 1010"),
+        (429, b""),
+        (500, b"[1]"),
+        (302, b""),
+    ],
+)
+def test_every_answer_comes_back_as_it_was_sent(gateways, ask, status, body):
+    """Once, byte for byte, also if the library refuses it, retries it or fails on it: payctl judges it."""
+    came = replying(
+        gateways, status=status, body=body, headers=[("Location", "http://127.0.0.1:1/"), ("Retry-After", "9")]
+    )
+    response = ask(account(gateways.base), HOOK, TIMEOUT)
+    assert (response.status, response.body, len(came)) == (status, body, 1)
+
+
+@pytest.mark.parametrize("ask", [payment_link, confirm_webhook])
+def test_a_compressed_or_endless_answer_is_bounded(gateways, ask):
+    """It is not unpacked, and cut one byte above the limit."""
+    replying(gateways, body=b"\x1f\x8b" + b"x" * 2_000_000, headers=[("Content-Encoding", "gzip")])
+    assert len(ask(account(gateways.base), HOOK, TIMEOUT).body) == MAX_BODY_BYTES + 1
+
+
+@pytest.mark.parametrize("ask", [payment_link, confirm_webhook])
+def test_one_deadline_covers_an_answer_that_comes_byte_by_byte(gateways, ask):
+    """The library's own limit is for each read; payctl's is for all of it."""
+
+    def drip(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        ends = time.monotonic() + 10
+        while time.monotonic() < ends:
+            handler.wfile.write(b" ")
+            time.sleep(0.02)
+
+    gateways.hostile = drip
+    begun = time.monotonic()
+    with pytest.raises(UnavailableError, match=r"no complete response within 0\.4 s"):
+        ask(account(gateways.base), HOOK, timedelta(seconds=0.4))
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("ask", [payment_link, confirm_webhook])
+@pytest.mark.parametrize(
+    ("base", "error"),
+    [("http://payos.example", InputError), ("ftp://127.0.0.1", InputError), ("http://127.0.0.1:1", UnavailableError)],
+)
+def test_the_address_is_checked_below_the_library(ask, base, error):
+    """Without TLS only this machine is asked, and no connection is an error of payctl's own."""
+    with pytest.raises(error):
+        ask(account(base), HOOK, TIMEOUT)
+
+
+def test_the_environment_changes_nothing(gateways, monkeypatch):
+    """Neither a proxy nor the library's own variables."""
+    for name in ("http_proxy", "HTTPS_PROXY", "ALL_PROXY", "PAYOS_BASE_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    came = replying(gateways, body=b"{}")
+    assert payment_link(account(gateways.base), "a-link", TIMEOUT).status == 200
+    assert len(came) == 1
+
+
+@pytest.mark.parametrize("name", ["client_id", "api_key"])
+@pytest.mark.parametrize("value", ["hidden\r\nX: y", "hiddén"])
+def test_a_key_that_http_does_not_allow_is_not_quoted(name, value):
+    """It is an error before a connection is opened, and neither the error nor its cause shows the key."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(UnavailableError) as caught:
+        payment_link(account(f"http://127.0.0.1:{listening.getsockname()[1]}", **{name: value}), "a-link", TIMEOUT)
+    assert "character that HTTP does not allow" in caught.value.message
+    assert "hidd" not in caught.value.message + caught.value.hint
+    assert caught.value.__cause__ is None
+
+
+def test_nothing_secret_is_logged(gateways, caplog):
+    """Not even at the library's loudest."""
+    caplog.set_level("DEBUG")
+    replying(gateways, body=json.dumps({"code": "00", "data": {"accountNumber": "0071000"}}).encode())
+    payment_link(account(gateways.base), "a-link", TIMEOUT)
+    text = "".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
+    for name in ("PAYOS_API_KEY", "PAYOS_CHECKSUM_KEY"):
+        assert KEYS[name] not in text

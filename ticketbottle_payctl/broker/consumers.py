@@ -1,0 +1,91 @@
+"""Ask the brokers which consumer groups have read past a record. Reads only, and joins no group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]  # not in __all__
+
+_MOST_GROUPS = 100
+_LOGIN = 0.5
+_OWN = "payctl-"
+"""payctl's own groups, such as the one of ``payctl cdc mark``. They handle no event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """The consumer groups of a partition: those that have committed past a record, and those that have not.
+
+    A group can commit past a record without having handled it.
+    """
+
+    past: tuple[str, ...]
+    behind: tuple[str, ...]
+
+
+def readers_of(config: Mapping[str, Any], topic: str, partition: int, offset: int, limit: timedelta) -> Readers | None:
+    """Return the groups that have an offset in the partition, or None if the brokers do not say.
+
+    The brokers list only the groups that the user may describe. If the user may not describe the cluster and sees no
+    group of the partition, there may be others, so the answer is None. It is None too if the brokers do not answer
+    within ``limit``.
+    """
+    deadline = time.monotonic() + limit.total_seconds()
+    settings: dict[str, Any] = {**config, "error_cb": _ignore}
+    client = AdminClient(settings)
+    try:
+        if "oauth_cb" in settings:
+            client.poll(_LOGIN)  # the client asks for its token here; the questions below do not ask for it
+        committed = {
+            group: _committed(client, group, TopicPartition(topic, partition), deadline)
+            for group in _groups(client, deadline)
+        }
+        found = {group: position for group, position in committed.items() if position is not None}
+        if not found and not _sees_all(client, deadline):
+            return None
+    except (KafkaException, TimeoutError):
+        return None
+    return Readers(
+        past=tuple(group for group, position in found.items() if position > offset),
+        behind=tuple(group for group, position in found.items() if position <= offset),
+    )
+
+
+def _groups(client: AdminClient, deadline: float) -> list[str]:
+    listed = client.list_consumer_groups(request_timeout=_left(deadline)).result(_left(deadline))
+    names = sorted(group.group_id for group in listed.valid)
+    return [name for name in names if not name.startswith(_OWN)][:_MOST_GROUPS]
+
+
+def _committed(client: AdminClient, group: str, place: TopicPartition, deadline: float) -> int | None:
+    """Return the group's next offset in the partition, or None if it has none or may not be asked about."""
+    asked = [ConsumerGroupTopicPartitions(group, [place])]
+    answers = client.list_consumer_group_offsets(asked, request_timeout=_left(deadline))
+    try:
+        (answer,) = answers[group].result(_left(deadline)).topic_partitions
+    except KafkaException:
+        return None
+    return int(answer.offset) if answer.error is None and answer.offset >= 0 else None
+
+
+def _sees_all(client: AdminClient, deadline: float) -> bool:
+    """Return whether the user may describe the cluster, and so sees every group."""
+    described = client.describe_cluster(include_authorized_operations=True, request_timeout=_left(deadline))
+    return AclOperation.DESCRIBE in (described.result(_left(deadline)).authorized_operations or ())
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        message = "the time for the brokers' answers is over"
+        raise TimeoutError(message)
+    return left
+
+
+def _ignore(_error: object) -> None:
+    """Ignore what the client reports by itself. Its answers say the same."""

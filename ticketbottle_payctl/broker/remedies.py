@@ -1,0 +1,33 @@
+"""What must be done before a dead event is replayed, so that it does not die again of the same cause."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ticketbottle_payctl.broker.faults import UNKNOWN_EVENT_TYPE, is_permanent, is_too_large
+from ticketbottle_payctl.domain.event import LARGEST_MESSAGE, TOPICS
+
+
+class DeliveryRemedy(StrEnum):
+    """A cause outside of payctl's reach. A replay helps only after it was removed."""
+
+    RAISE_TOPIC_LIMIT = "raise_topic_limit"
+    SHRINK_PAYLOAD = "shrink_payload"
+    KNOW_EVENT_TYPE = "know_event_type"
+    REPAIR_RECORD = "repair_record"
+
+
+def error_name(last_error: str | None) -> str:
+    """Return the class of an event's last error: what stands before the colon."""
+    return (last_error or "").partition(":")[0]
+
+
+def remedy_of(last_error: str | None, event_type: str, payload_bytes: int) -> DeliveryRemedy | None:
+    """Return what must be done before an event is replayed, or None if a replay may help."""
+    name = error_name(last_error)
+    if event_type not in TOPICS:
+        return DeliveryRemedy.KNOW_EVENT_TYPE
+    if is_too_large(name):
+        too_large = payload_bytes >= LARGEST_MESSAGE
+        return DeliveryRemedy.SHRINK_PAYLOAD if too_large else DeliveryRemedy.RAISE_TOPIC_LIMIT
+    return DeliveryRemedy.REPAIR_RECORD if is_permanent(name) and name != UNKNOWN_EVENT_TYPE else None

@@ -1,0 +1,74 @@
+"""Decide where to begin in each partition so that no record since an instant is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from ticketbottle_payctl.broker.range_reader import Place, RangeReader
+from ticketbottle_payctl.errors import BrokerUnavailableError
+
+_EARLIER = 1000
+"""The number of records to read before the instant, because the clocks of producers and brokers can differ."""
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class Span(NamedTuple):
+    """Offsets of a partition: the oldest that it holds, the first to read, and the next new one."""
+
+    oldest: int
+    begin: int
+    end: int
+
+
+def spans_since(
+    reader: RangeReader, places: Iterable[Place], since: datetime, *, most: int | None = None
+) -> dict[Place, Span | None]:
+    """Return the span of each place that holds every record since ``since`` (UTC), or None if it cannot be read.
+
+    Some brokers cannot look up an offset by time. Their span begins at the oldest record, but at most ``most`` records
+    before the end.
+
+    Raises:
+        BrokerUnavailableError: the brokers did not answer, or no place can be read.
+        ConfigError: the user may not read a topic.
+    """
+    bounds = readable_bounds(reader, places)
+    readable = {place: found for place, found in bounds.items() if found is not None}
+    begins = reader.offsets_at(readable, since)
+    blind = _without_lookup(reader, [place for place, (oldest, end) in readable.items() if end > oldest], begins)
+    spans: dict[Place, Span | None] = dict.fromkeys(bounds)
+    for place, (oldest, end) in readable.items():
+        begin = begins[place]
+        if place in blind:
+            first = oldest if most is None else end - most
+        else:
+            first = (end if begin is None else begin) - _EARLIER
+        spans[place] = Span(oldest, min(max(oldest, first), end), end)
+    return spans
+
+
+def readable_bounds(reader: RangeReader, places: Iterable[Place]) -> dict[Place, tuple[int, int] | None]:
+    """Return the oldest offset and the next new one of each place, or None if it cannot be read: it has no leader.
+
+    Raises:
+        BrokerUnavailableError: the brokers did not answer, or no place can be read.
+        ConfigError: the user may not read a topic.
+    """
+    bounds: dict[Place, tuple[int, int] | None] = {}
+    failed: BrokerUnavailableError | None = None
+    for place in places:
+        try:
+            bounds[place] = reader.bounds([place])[place]
+        except BrokerUnavailableError as error:
+            bounds[place], failed = None, error
+    if failed is not None and not any(bounds.values()):
+        raise failed
+    return bounds
+
+
+def _without_lookup(reader: RangeReader, filled: Iterable[Place], begins: dict[Place, int | None]) -> set[Place]:
+    """Return the places whose offsets by time are unknown: their brokers find no record since 1970 either."""
+    silent = [place for place in filled if begins[place] is None]
+    return {place for place, offset in reader.offsets_at(silent, _EPOCH).items() if offset is None}

@@ -1,0 +1,33 @@
+"""The errors, with their words, of brokers that refuse the client or do not answer."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError
+
+from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError
+
+_CREDENTIALS = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
+_REFUSED = {*_CREDENTIALS, KafkaError._SSL}
+
+
+def is_refusal(error: KafkaError | None) -> bool:
+    """Return whether the brokers refused the credentials or the certificate, which no later attempt changes."""
+    return error is not None and error.code() in _REFUSED
+
+
+def unreachable(
+    servers: str, error: KafkaError | None, what: str = "is not available"
+) -> BrokerUnavailableError | BrokerRefusedError:
+    """Return payctl's error for what the client reported last, or for brokers that did not answer.
+
+    ``what`` is the verb of the sentence if the brokers did not refuse the client.
+    """
+    if error is not None and error.code() in _CREDENTIALS:
+        message = f"Kafka at {servers} refused the credentials"
+        return BrokerRefusedError(message, hint="check KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD")
+    if error is not None and error.code() == KafkaError._SSL:
+        message = f"no trusted TLS connection to Kafka at {servers}: {error.str()}"
+        return BrokerRefusedError(message, hint="check KAFKA_SSL and KAFKA_CA_FILE")
+    cause = f": {error.str()}" if error is not None else ""
+    message = f"Kafka at {servers} {what}{cause}"
+    return BrokerUnavailableError(message, hint="check that the brokers are up, and that KAFKA_SSL fits their port")

@@ -1,0 +1,262 @@
+"""List every variable that payctl reads: its form, default, readers, an example and its meaning.
+
+docs/environment.md is made from this list. A default that the settings know is not written here. It is read from the
+settings, so the two cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ticketbottle_payctl import providers
+from ticketbottle_payctl.cli.commands.config import names
+from ticketbottle_payctl.cli.commands.config.settings import default_of
+
+WHOLE, TEXT, FLAG, URL, FILE, ARN, SECRET = "whole number", "text", "true or false", "URL", "file", "ARN", "secret"
+NONE = ""
+"""No default: the feature is off, or the variable is required where it is read."""
+
+CLI = "the command line"
+WEBHOOK, PUBLISH, CLEANUP, WATCH, PROBE = "webhook", "publish-outbox", "cleanup", "watch-payments", "probe"
+IN_THE_VPC = (WEBHOOK, PUBLISH, CLEANUP, WATCH)
+BEFORE = "before-traffic"
+FUNCTIONS = (*IN_THE_VPC, PROBE, BEFORE)
+ALL = (CLI, *FUNCTIONS)
+"""Everything that runs: the command line (also in a container) and each function."""
+
+
+class Variable(NamedTuple):
+    """A variable of the environment. ``default`` is a text for people, :data:`NONE` if there is no default."""
+
+    name: str
+    kind: str
+    default: str
+    readers: tuple[str, ...]
+    example: str
+    meaning: str
+
+
+class Section(NamedTuple):
+    """Variables that belong together."""
+
+    title: str
+    introduction: str
+    variables: tuple[Variable, ...]
+
+
+def _known(name: str, kind: str, readers: tuple[str, ...], example: str, meaning: str) -> Variable:
+    """Return a variable whose default is the settings' own."""
+    return Variable(name, kind, default_of(name), readers, example, meaning)
+
+
+_GENERAL = (
+    _known("ENVIRONMENT", TEXT, ALL, "prod", "The place. Names such as prod or production stop commands for tests."),
+    _known("LOG_LEVEL", "debug, info, warn or error", ALL, "info", "The least important lines that are logged."),
+    Variable("TZ", "time zone", "the machine's", (CLI,), "Asia/Ho_Chi_Minh", "The zone of times in results."),
+)
+_DATABASE = (
+    Variable(
+        "DATABASE_URL",
+        SECRET,
+        NONE,
+        (CLI, *IN_THE_VPC),
+        "postgresql://payctl_operator:...@db.example:5432/payments",
+        "The database, as Prisma writes it. See [database-url.md](operators/database-url.md).",
+    ),
+    Variable(
+        "PAYCTL_DB_POOL",
+        FLAG,
+        "true",
+        (CLI, *IN_THE_VPC),
+        "false",
+        "Keep connections. False opens one for each transaction, for a pooler.",
+    ),
+    Variable(
+        "PGSSLMODE", "libpq's sslmode", NONE, (CLI, *IN_THE_VPC), "verify-full", "The least TLS that is accepted."
+    ),
+    Variable(
+        "PGSSLROOTCERT", FILE, NONE, (CLI, *IN_THE_VPC), "/opt/payctl-ca.pem", "The authorities that are trusted."
+    ),
+    *(
+        Variable(name, kind, NONE, (CLI, *IN_THE_VPC), example, meaning)
+        for name, kind, example, meaning in (
+            ("PGREQUIRESSL", "1", "1", "The same as PGSSLMODE=require."),
+            (
+                "PGSSLMINPROTOCOLVERSION",
+                "TLS version",
+                "TLSv1.3",
+                "The lowest version of TLS. The stricter value wins.",
+            ),
+            ("PGCHANNELBINDING", "disable, prefer or require", "require", "Bind the login to the TLS connection."),
+            ("PGGSSENCMODE", "disable, prefer or require", "disable", "Encryption by GSSAPI."),
+            ("PGREQUIREAUTH", "libpq's require_auth", "scram-sha-256", "The methods of login that are accepted."),
+            ("PGREQUIREPEER", TEXT, "postgres", "The owner of the server's process, on a socket."),
+            ("PGSSLCRL", FILE, "/etc/payctl/revoked.pem", "Certificates that were revoked."),
+            ("PGSSLCRLDIR", "directory", "/etc/payctl/revoked", "The same, as a directory."),
+        )
+    ),
+    Variable(
+        "PGAPPNAME", TEXT, "payctl", (CLI, *IN_THE_VPC), "payctl-night", "The name of the session in pg_stat_activity."
+    ),
+    Variable("PGCONNECT_TIMEOUT", "seconds", "3", (CLI, *IN_THE_VPC), "5", "How long a connection may take."),
+)
+_KAFKA = (
+    Variable(
+        "KAFKA_BROKERS",
+        "host:port, separated by commas",
+        NONE,
+        (CLI, PUBLISH),
+        "b-1.example:9098,b-2.example:9098",
+        "The brokers.",
+    ),
+    Variable("KAFKA_SSL", FLAG, "false", (CLI, PUBLISH), "true", "Encrypt. Always on with aws-iam."),
+    Variable(
+        "KAFKA_SASL_MECHANISM",
+        "plain, scram-sha-256, scram-sha-512 or aws-iam",
+        NONE,
+        (CLI, PUBLISH),
+        "aws-iam",
+        "How to log in. See [kafka-security.md](kafka-security.md).",
+    ),
+    Variable("KAFKA_USERNAME", SECRET, NONE, (CLI, PUBLISH), "payctl", "The user for plain and scram."),
+    Variable("KAFKA_PASSWORD", SECRET, NONE, (CLI, PUBLISH), "...", "The password of this user."),
+    Variable(
+        "KAFKA_CA_FILE", FILE, NONE, (CLI, PUBLISH), "/opt/payctl-ca.pem", "The authority that signed for the brokers."
+    ),
+    Variable(
+        "KAFKA_CLIENT_ID", TEXT, "payctl-ENVIRONMENT", (CLI, PUBLISH), "payctl-prod", "The client's name in Kafka."
+    ),
+)
+_OUTBOX = (
+    _known("OUTBOX_BATCH_SIZE", WHOLE, (CLI, PUBLISH), "1000", "How many events are claimed at once."),
+    _known("OUTBOX_MAX_RETRIES", WHOLE, (CLI, *IN_THE_VPC), "5", "After so many failures an event is dead."),
+    _known("OUTBOX_RETENTION_DAYS", WHOLE, (CLI, CLEANUP), "30", "How long published events are kept."),
+    _known(
+        "PAYCTL_SHARDS", WHOLE, (CLI, PUBLISH), "4", "How many publishers share the work; the same for all of them."
+    ),
+    _known("PAYCTL_LOOP_SECONDS", WHOLE, (PUBLISH,), "50", "How long one tick publishes what comes; 0 is one pass."),
+)
+_AWS = (
+    Variable("PAYCTL_ALERTS_TOPIC_ARN", ARN, NONE, (WEBHOOK, PUBLISH, CLEANUP), "arn:aws:sns:...", "Tell people here."),
+    Variable(
+        "PAYCTL_DEAD_EVENTS_QUEUE_URL",
+        URL,
+        NONE,
+        (PUBLISH,),
+        "https://sqs...",
+        "Send a pointer to each dead event here.",
+    ),
+    Variable(
+        "PAYCTL_PROBE_URL",
+        URL,
+        NONE,
+        (PROBE,),
+        "https://pay.example.com",
+        "Where the probe sends its forged callbacks.",
+    ),
+    Variable(
+        "PAYCTL_NEW_VERSION", ARN, NONE, (BEFORE,), "arn:aws:lambda:...:7", "The version that must refuse forgeries."
+    ),
+    Variable(
+        "AWS_REGION", TEXT, NONE, ALL, "ap-southeast-1", "The region of AWS's services and of the token for Amazon MSK."
+    ),
+    Variable("AWS_DEFAULT_REGION", TEXT, NONE, ALL, "ap-southeast-1", "The same, if AWS_REGION is not set."),
+    Variable(
+        "AWS_ENDPOINT_URL",
+        URL,
+        NONE,
+        (WEBHOOK, PUBLISH, CLEANUP, WATCH),
+        "http://127.0.0.1:5000",
+        "Another AWS, for tests.",
+    ),
+)
+_OF_LAMBDA = (
+    Variable("AWS_LAMBDA_FUNCTION_VERSION", TEXT, NONE, (WEBHOOK,), "7", "The version, in a metric."),
+    Variable("AWS_LAMBDA_FUNCTION_NAME", TEXT, NONE, FUNCTIONS, "payctl-prod-webhook", "The name of a span's service."),
+    Variable(
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        TEXT,
+        NONE,
+        (WEBHOOK,),
+        "provisioned-concurrency",
+        "Whether to connect in INIT.",
+    ),
+    Variable("AWS_XRAY_DAEMON_ADDRESS", "host:port", NONE, FUNCTIONS, "169.254.100.1:2000", "Where spans are sent."),
+    Variable("_X_AMZN_TRACE_ID", TEXT, NONE, (WEBHOOK,), "Root=1-...;Parent=...", "The place in X-Ray's trace."),
+)
+_TRACING = (
+    Variable(
+        "PAYCTL_TRACES",
+        "off or xray-udp",
+        "off",
+        FUNCTIONS,
+        "xray-udp",
+        "Spans of our own; needs `make package SPANS=1`.",
+    ),
+    Variable("OTEL_SERVICE_NAME", TEXT, "payctl", ALL, "payctl-prod", "The service's name in spans."),
+    *(
+        Variable(name, kind, NONE, (CLI,), example, meaning)
+        for name, kind, example, meaning in (
+            ("OTEL_TRACES_EXPORTER", "otlp, console or none", "otlp", "Send spans; needs the extra otel."),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", URL, "http://127.0.0.1:4318", "Where spans are sent. It switches them on."),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", URL, "http://127.0.0.1:4318/v1/traces", "The same, for spans only."),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc or http/protobuf", "grpc", "The protocol; without it http/protobuf."),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc or http/protobuf", "grpc", "The same, for spans only."),
+            ("OTEL_SDK_DISABLED", FLAG, "true", "No spans, whatever the others say."),
+        )
+    ),
+)
+_CLI = (
+    Variable("PAYCTL_PROFILE", TEXT, NONE, (CLI,), "staging", "The profile if `-p` is not given."),
+    Variable("PAYCTL_CONFIG", FILE, "~/.config/payctl/config.toml", (CLI,), "ops.toml", "The configuration file."),
+    Variable("PAYCTL_OUTPUT", "table, json, ndjson, csv or none", "table", (CLI,), "json", "The format without `-o`."),
+    Variable("PAYCTL_ACTOR", TEXT, NONE, (CLI,), "linh@example.com", "The person, for the record of a run."),
+    *(
+        Variable(name, URL, "the gateway's own", (CLI,), "http://127.0.0.1:8080", "Ask this server instead, in a test.")
+        for name in names.ASKED_AT
+    ),
+    Variable("NO_COLOR", TEXT, NONE, (CLI,), "1", "No colours, with any value."),
+    Variable("TERM", TEXT, NONE, (CLI,), "dumb", "With dumb: no colours and no progress."),
+    Variable("HOME", "directory", NONE, (CLI,), "/home/linh", "Where the configuration is, without the next one."),
+    Variable("XDG_CONFIG_HOME", "directory", "~/.config", (CLI,), "/etc/payctl", "Where the configuration is."),
+    Variable("XDG_CACHE_HOME", "directory", "~/.cache", (CLI,), "/var/cache", "Where `payctl demo` keeps PostgreSQL."),
+)
+
+
+def sections() -> Iterator[Section]:
+    """Yield every variable, in sections."""
+    yield Section("General", "", _GENERAL)
+    yield Section("Database", "The stricter one of `DATABASE_URL` and a `PG` variable applies.", _DATABASE)
+    yield Section("Kafka", "", _KAFKA)
+    yield Section("Gateways", "A gateway whose signing values are not all set is off.", tuple(_keys()))
+    yield Section("Outbox", "", _OUTBOX)
+    yield Section("The functions on AWS", "The template sets them.", _AWS)
+    yield Section(
+        "Secrets on AWS",
+        "The functions read `X` from Secrets Manager if `X` is empty and `X_SECRET_ARN` names a secret. The secret is"
+        " the value, or a JSON object with the value under `X`. The command line does not read Secrets Manager.",
+        tuple(_arns()),
+    )
+    yield Section("Set by Lambda itself", "", _OF_LAMBDA)
+    yield Section("Tracing", "", _TRACING)
+    yield Section("The command line", "", _CLI)
+
+
+def _keys() -> Iterator[Variable]:
+    for gateway in providers.GATEWAYS.values():
+        for field in gateway.fields:
+            readers = (CLI, WEBHOOK) if field.signs_callbacks else (CLI,)
+            use = "to check callbacks" if field.signs_callbacks else "only to ask the gateway about a payment"
+            yield Variable(field.env, SECRET, NONE, readers, "...", f"{gateway.name}'s {field.name}, {use}.")
+            before = "The value before a rotation" + ("; both are tried." if field.signs_callbacks else ".")
+            yield Variable(f"{field.env}{names.PREVIOUS}", SECRET, NONE, readers, "...", before)
+
+
+def _arns() -> Iterator[Variable]:
+    known = {one.name: one for one in (*_DATABASE, *_KAFKA, *_keys())}
+    for name in names.ARNS:
+        of = known[name.removesuffix(names.SECRET_ARN)]
+        readers = tuple(reader for reader in of.readers if reader != CLI)
+        if readers:
+            yield Variable(name, ARN, NONE, readers, "arn:aws:secretsmanager:...-AbCdEf", f"The secret with {of.name}.")

@@ -1,0 +1,149 @@
+"""``payctl gateways``: which gateways are configured, and the address of the webhook at PayOS."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from ticketbottle_payctl import providers, telemetry
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.gateways.keys import keys_of, only_for_functions, state_of
+from ticketbottle_payctl.cli.commands.gateways.result import listed, planned, registered
+from ticketbottle_payctl.cli.input import change_options
+from ticketbottle_payctl.cli.input.durations import duration
+from ticketbottle_payctl.cli.input.gateway_address import gateway_address
+from ticketbottle_payctl.cli.output.result import Fields
+from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
+from ticketbottle_payctl.errors import ConfigError, InputError
+from ticketbottle_payctl.http_address import checked_url
+from ticketbottle_payctl.jobs.register_webhook import register_webhook
+from ticketbottle_payctl.providers.gateway import Credentials
+from ticketbottle_payctl.providers.queries import payos
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings.fingerprint import fingerprint
+
+_TIMEOUT = timedelta(seconds=30)
+_ELSEWHERE = {
+    "zalopay": "ZaloPay gets the address as callback_url of each order, or in its merchant portal",
+    "vnpay": "VNPay gets the address from its merchant support, as the IPN URL of the terminal",
+    "momo": "MoMo gets the address as ipnUrl of each payment",
+}
+
+Gateway = Annotated[str, typer.Argument(metavar="GATEWAY", help="The gateway: payos.")]
+Url = Annotated[str, typer.Argument(metavar="URL", help="The address, such as https://HOST/webhook/payos.")]
+Timeout = Annotated[
+    timedelta | None, typer.Option(parser=duration, metavar="30s", help="Time limit for PayOS's answer [default: 30s].")
+]
+
+
+def list_command(ctx: typer.Context) -> None:
+    """Show which gateways are configured, and with which keys.
+
+    A key is shown by its length and its fingerprint, the first eight hex digits of its SHA-256. Two people can compare
+    them without showing the key: `printf %s "$KEY" | sha256sum` prints the same digits.
+    """
+    session = Session.of(ctx)
+    environ = session.settings.environ
+    gateways = providers.GATEWAYS.values()
+    items = [item for gateway in gateways for item in keys_of(gateway, environ)]
+    states = {gateway.name: state_of(gateway, environ) for gateway in gateways}
+    notes = [
+        f"only the functions read {', '.join(names)}; the command line does without"
+        for gateway in gateways
+        if (names := only_for_functions(gateway, environ))
+    ]
+    session.finish(listed(items, states, notes))
+
+
+def register_webhook_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    gateway: Gateway,
+    url: Url,
+    *,
+    timeout: Timeout = None,
+    dry_run: change_options.DryRun = False,
+    yes: change_options.Yes = False,
+    reason: change_options.Reason = None,
+    confirm: change_options.Confirm = None,
+) -> None:
+    """Enter the address of the webhook at PayOS.
+
+    PayOS calls the address at once with a signed test callback. It enters the address only if the answer is a 2xx
+    within ten seconds, so the webhook must be deployed with PayOS's checksum key. Payments that are made from then on
+    are reported to this address, and no longer to the one before.
+    """
+    session = Session.of(ctx)
+    _refuse_other_gateway(gateway)
+    shown = _checked(url)
+    credentials = _credentials(session)
+    base = gateway_address(session, payos.QUERY) or ""
+    plan = Fields(
+        (
+            ("profile", session.profile.name or "none"),
+            ("gateway", "payos"),
+            ("address", shown),
+            ("entered at", base),
+            *((f"with {name}", f"fingerprint {digits}") for name, digits in _fingerprints(credentials)),
+            ("then", "PayOS tests it, and calls no other address any more"),
+        )
+    )
+    if dry_run:
+        session.finish(planned(shown, plan))
+    act = Act("register", 1, "webhook address", [plan], "PayOS calls it at once")
+    approve(session, act, Approval(yes=yes, reason=reason, confirm=confirm))
+
+    from ticketbottle_payctl.payos_sdk import PayosAccount, confirm_webhook  # noqa: PLC0415 - pydantic, only here
+
+    account = PayosAccount(base, credentials)
+    done = register_webhook(url, lambda address: confirm_webhook(account, address, timeout or _TIMEOUT))
+    session.finish(registered(shown, done))
+
+
+def _refuse_other_gateway(name: str) -> None:
+    known = providers.by_name(name).name
+    if known != payos.NAME:
+        message = f"{known} has no request that enters the address of the webhook"
+        raise InputError(message, hint=_ELSEWHERE[known])
+
+
+def _checked(url: str) -> str:
+    """Return the address as it may be shown: what stands behind the gateway's name may be a secret.
+
+    Raises:
+        InputError: it is not an https URL, or it is another gateway's address. The message does not quote it.
+    """
+    parts = checked_url(url) if url.casefold().startswith("https://") else None
+    if parts is None or parts.fragment:
+        message = "the address has a fragment" if parts else "the address is not an https URL"
+        raise InputError(message, hint="give it as https://HOST/webhook/payos: PayOS calls nothing else")
+    segments = parts.path.split("/")
+    for place, segment in enumerate(segments):
+        named = next((one.name for one in providers.GATEWAYS.values() if segment.casefold() in one.spellings), None)
+        if named == payos.NAME:
+            secrets = list(filter(None, segments[place + 1 :]))
+            for secret in (*secrets, parts.query):
+                telemetry.register(Secret(secret))  # PayOS may quote the address
+            path = "/".join([*segments[: place + 1], *("***" for _ in secrets)])
+            return f"https://{parts.netloc}{path}{'?***' if parts.query else ''}"
+        if named is not None:
+            message = f"the address is that of {named}, and PayOS would call it"
+            raise InputError(message, hint="give it as https://HOST/webhook/payos")
+    return f"https://{parts.netloc}{parts.path}{'?***' if parts.query else ''}"
+
+
+def _credentials(session: Session) -> Credentials:
+    gateway = providers.by_name(payos.NAME)
+    found = session.services.credentials(gateway)
+    absent = [field.env for field in gateway.fields if not any(found.get(field.name, ()))]
+    if absent:
+        verb = "is" if len(absent) == 1 else "are"
+        message = f"PayOS cannot be asked: {', '.join(absent)} {verb} not set"
+        raise ConfigError(message, hint="set them in the environment or in a profile; payctl gateways list shows them")
+    return found
+
+
+def _fingerprints(credentials: Credentials) -> list[tuple[str, str]]:
+    gateway = providers.by_name(payos.NAME)
+    return [(field.env, fingerprint(credentials[field.name][0])) for field in gateway.fields]

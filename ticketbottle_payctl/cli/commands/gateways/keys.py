@@ -1,0 +1,71 @@
+"""The gateways' keys by fingerprint and length, and whether a gateway has all that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, TypedDict
+
+from ticketbottle_payctl.facts import Count
+from ticketbottle_payctl.providers.gateway import CredentialField, Gateway
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings.fingerprint import fingerprint
+
+State = Literal["on", "off", "incomplete"]
+_SUFFIXES: dict[Literal["current", "previous"], str] = {"current": "", "previous": "_PREVIOUS"}
+
+
+class KeyItem(TypedDict):
+    """One value of a gateway, or a value that is not set."""
+
+    gateway: str
+    """zalopay, payos, vnpay or momo."""
+    state: State
+    """Whether payctl here can check the gateway's callbacks: on, off (nothing is set) or incomplete."""
+    variable: str
+    """The variable that holds the value, without _PREVIOUS."""
+    rotation: Literal["current", "previous"]
+    """Which of two values during a rotation."""
+    needed_for: Literal["callbacks", "queries"]
+    """What needs the value: checking callbacks, or asking the gateway."""
+    is_set: bool
+    length: Count | None
+    """In characters."""
+    fingerprint: str | None
+    """The first eight hex digits of the value's SHA-256."""
+
+
+def keys_of(gateway: Gateway, environ: Mapping[str, str]) -> list[KeyItem]:
+    """Return the gateway's values: every current one, and those of a rotation that are set."""
+    return [item for field in gateway.fields for item in _values(gateway, field, environ)]
+
+
+def state_of(gateway: Gateway, environ: Mapping[str, str]) -> State:
+    """Return whether every value is set that the gateway's callbacks need."""
+    needed = [_is_set(field, environ) for field in gateway.fields if field.signs_callbacks]
+    return "on" if all(needed) else "incomplete" if any(needed) else "off"
+
+
+def only_for_functions(gateway: Gateway, environ: Mapping[str, str]) -> list[str]:
+    """Return the variables that name a secret in Secrets Manager, which only the functions read."""
+    names = (f"{field.env}_SECRET_ARN" for field in gateway.fields if not _is_set(field, environ))
+    return [name for name in names if environ.get(name)]
+
+
+def _is_set(field: CredentialField, environ: Mapping[str, str]) -> bool:
+    return any(environ.get(field.env + suffix) for suffix in _SUFFIXES.values())
+
+
+def _values(gateway: Gateway, field: CredentialField, environ: Mapping[str, str]) -> Iterator[KeyItem]:
+    for rotation, suffix in _SUFFIXES.items():
+        value = environ.get(field.env + suffix)
+        if value or rotation == "current":
+            yield {
+                "gateway": gateway.name,
+                "state": state_of(gateway, environ),
+                "variable": field.env,
+                "rotation": rotation,
+                "needed_for": "callbacks" if field.signs_callbacks else "queries",
+                "is_set": bool(value),
+                "length": len(value) if value else None,
+                "fingerprint": fingerprint(Secret(value)) if value else None,
+            }

@@ -1,0 +1,104 @@
+"""What ``payctl gateways`` prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+from ticketbottle_payctl.cli.commands.gateways.keys import KeyItem, State
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Table, bad, good, line, warn
+from ticketbottle_payctl.facts import Count
+from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.jobs.register_webhook import Registration
+
+
+class GatewayCounts(TypedDict):
+    """Numbers of gateways by state."""
+
+    on: Count
+    """Their callbacks can be checked here."""
+    off: Count
+    """Nothing is set that their callbacks need."""
+    incomplete: Count
+    """Something is set that their callbacks need, but not everything."""
+
+
+class RegistrationFacts(TypedDict):
+    """What PayOS decided about the address of the webhook."""
+
+    gateway: str
+    """payos."""
+    url: str
+    """The address. What stands behind the gateway's name is hidden, because it may be a secret."""
+    entered: bool
+    """Whether PayOS calls this address from now on. False in a dry run."""
+    code: str | None
+    """PayOS's own code, or the HTTP status. Null in a dry run."""
+    said: str | None
+    """PayOS's own words, if it said no."""
+
+
+def listed(items: Sequence[KeyItem], states: Mapping[str, State], notes: Sequence[str]) -> Result:
+    """Return the result of ``gateways list``: a line, and a row for each value."""
+    found = Counter(states.values())
+    counts: GatewayCounts = {"on": found["on"], "off": found["off"], "incomplete": found["incomplete"]}
+    incomplete = [name for name, state in states.items() if state == "incomplete"]
+    said = f"{found['on']} of {count(len(states), 'gateway')} can check callbacks"
+    first = line(warn("!"), f"{said}; keys are missing for {', '.join(incomplete)}") if incomplete else None
+    table = Table(
+        ("gateway", "variable", "value", "length", "fingerprint", "needed for"),
+        tuple(
+            (
+                item["gateway"],
+                item["variable"],
+                item["rotation"] if item["is_set"] else "not set",
+                item["length"] if item["is_set"] else "",
+                item["fingerprint"] or "",
+                item["needed_for"],
+            )
+            for item in items
+        ),
+    )
+    human: list[Block] = [first or line(good("✔") if found["on"] else "·", said), table]
+    return Result("payctl.gateways-list/1", items=items, counts=counts, human=human, warnings=notes)
+
+
+def planned(url: str, plan: Fields) -> Result:
+    """Return the result of a dry run: what would be sent, and nothing was."""
+    facts: RegistrationFacts = {"gateway": "payos", "url": url, "entered": False, "code": None, "said": None}
+    first = line("would register 1 webhook address; nothing was sent")
+    return Result("payctl.gateways-register-webhook/1", result=facts, human=[first, plan], dry_run=True)
+
+
+def registered(url: str, registration: Registration) -> Result:
+    """Return the result of a registration: exit 0, or 5 if PayOS said no."""
+    facts: RegistrationFacts = {
+        "gateway": "payos",
+        "url": url,
+        "entered": registration.entered,
+        "code": registration.code,
+        "said": registration.said or None,
+    }
+    if registration.entered:
+        human: list[Block] = [
+            line(good("✔"), f"PayOS calls {url} from now on"),
+            line("its test callback was answered: see `payctl list receipts --provider payos`"),
+        ]
+        return Result("payctl.gateways-register-webhook/1", result=facts, human=human)
+    words = f": {registration.said}" if registration.said else ""
+    human = [
+        line(bad("✘"), f"PayOS did not enter the address (code {registration.code}){words}"),
+        line("try:", _advice(registration)),
+    ]
+    return Result("payctl.gateways-register-webhook/1", ExitCode.NO, result=facts, human=human)
+
+
+def _advice(registration: Registration) -> str:
+    if registration.code.removeprefix("HTTP ") in {"401", "403"}:
+        return "check PAYOS_CLIENT_ID and PAYOS_API_KEY against PayOS's portal"
+    return (
+        "PayOS called the address and needs a 2xx answer within 10 s. Check that the internet reaches it, and that the"
+        " webhook's PAYOS_CHECKSUM_KEY is this channel's: its log has webhook_test_ping if it accepted the call"
+    )

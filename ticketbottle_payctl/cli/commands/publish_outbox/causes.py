@@ -1,0 +1,87 @@
+"""What keeps events from flowing, in words: for the result, for a running publisher, and for the next command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ticketbottle_payctl.cli.output.result import Block, Line, bold, dim, line
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.jobs.publish_outbox import Blocker, BlockReason, Obstacles
+
+_MOST_TOLD = 10
+
+
+def causes(obstacles: Obstacles) -> list[Block]:
+    """Return a line for each cause, the one with the most events first, and the next commands."""
+    told = obstacles.blockers[:_MOST_TOLD]
+    lines: list[Block] = [Line((f"  {sentence(each)}",)) for each in told]
+    more = obstacles.causes - len(told)
+    if more > 0:
+        lines.append(line(dim(f"  and {count(more, 'more cause')}; payctl errors groups them")))
+    return lines + [line(dim("  next:"), bold(command)) for command in _next(obstacles, told)]
+
+
+def sentence(blocker: Blocker) -> str:
+    """Return what waits, for what, and why."""
+    waiting = f"{count(blocker.events, 'event')} {'waits' if blocker.events == 1 else 'wait'}"
+    detail = f": {blocker.detail}" if blocker.detail else ""
+    event = blocker.event_id
+    match blocker.reason:
+        case BlockReason.DEAD:
+            return f"{waiting} behind the dead event {event}{detail}"
+        case BlockReason.RETRY_LATER:
+            return f"{waiting} for the retry of event {event}, due in {duration(blocker.retry_in_s or 0)}{detail}"
+        case BlockReason.FAILED:
+            behind = f"; {waiting} behind it" if blocker.events else ""
+            return f"event {event} failed in this run{detail}{behind}"
+        case BlockReason.TOPIC:
+            topic = TOPICS.get(blocker.event_type or "", blocker.event_type)
+            return f"{waiting} for topic {topic}, which cannot be written to{detail}"
+        case BlockReason.ROW_LOCKED:
+            holder = blocker.detail or "another database session"
+            return f"{waiting} for the row of event {event}, which {holder} has locked"
+        case BlockReason.OTHER_TYPE:
+            return f"{waiting} behind event {event} of type {blocker.event_type}, which --type leaves out"
+
+
+def reasons(obstacles: Obstacles) -> list[str]:
+    """Return a sentence for each cause. A topic that no event waits for is one too."""
+    said = [obstacles.away.message] if obstacles.away else []
+    if obstacles.locked:
+        said.append(locked_words(obstacles))
+    waiting = {each.event_type for each in obstacles.blockers if each.reason is BlockReason.TOPIC}
+    said += [sentence(each) for each in obstacles.blockers[:_MOST_TOLD]]
+    said += [
+        f"topic {TOPICS.get(event_type, event_type)} cannot be written to: {why}"
+        for event_type, why in sorted(obstacles.stopped.items())
+        if event_type not in waiting
+    ]
+    return said
+
+
+def first_words(obstacles: Obstacles) -> str:
+    """Return the most important cause in one sentence, or nothing."""
+    return next(iter(reasons(obstacles)), "")
+
+
+def locked_words(obstacles: Obstacles) -> str:
+    """Return who holds which shards."""
+    first = obstacles.locked[0]
+    if first.shards == 1:
+        return f"another process holds the outbox: {first.holder}"
+    numbers = ", ".join(str(each.shard) for each in obstacles.locked)
+    return f"another process holds shard {numbers} of {first.shards}: {first.holder}"
+
+
+def _next(obstacles: Obstacles, told: Sequence[Blocker]) -> list[str]:
+    """Return the commands that say more. Each works when pasted."""
+    commands = []
+    dead = [each.event_id for each in told if each.reason in {BlockReason.DEAD, BlockReason.FAILED} and each.event_id]
+    if dead:
+        commands.append(f"payctl show {dead[0]}")
+    if any(each.reason is BlockReason.TOPIC for each in told):
+        commands.append("payctl doctor --only kafka")
+    if obstacles.locked:
+        commands.append("payctl doctor --only publishers")
+    return commands

@@ -1,0 +1,55 @@
+"""``payctl show``: how an order stands, and its history from the callback to the message in Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from ticketbottle_payctl.broker.config import connection_config
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.show.view import Reader, result_of
+from ticketbottle_payctl.cli.input.selector_options import text
+from ticketbottle_payctl.jobs.show import show as show_history
+
+
+def show_command(
+    ctx: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID|ORDER-CODE",
+            parser=text,
+            help="The id of a payment, event or callback, or an order code or its last characters.",
+        ),
+    ],
+    *,
+    unmask: Annotated[
+        bool, typer.Option("--unmask", help="Show all fields of the payloads, personal data included.")
+    ] = False,
+) -> None:
+    """Show how an order stands, and the history of its payment.
+
+    First the verdict. Then in order of time: callbacks, payment, events, replays and, if KAFKA_BROKERS is set, the
+    messages in the topics. Then the command to type next. Exit 0 if nothing is open, 5 if something is.
+    """
+    session = Session.of(ctx)
+    kafka = _kafka(session)
+    session.note_target(brokers=kafka is not None)
+    now = session.services.now()
+    timeline = show_history(
+        session.services.engine,
+        name,
+        max_retries=session.settings.max_retries,
+        kafka=kafka,
+        retention=session.settings.retention,
+        now=now,
+    )
+    session.finish(result_of(timeline, Reader(session, now, unmask=unmask)))
+
+
+def _kafka(session: Session) -> Mapping[str, str | int | bool] | None:
+    if not session.services.environ.get("KAFKA_BROKERS", "").strip():
+        return None
+    return connection_config(session.settings.kafka)

@@ -1,0 +1,167 @@
+"""The verdict about an order in one sentence, and what a person must do in another."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ticketbottle_payctl.broker.remedies import DeliveryRemedy, error_name
+from ticketbottle_payctl.cli.output.remedies import remedy_sentence
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.formats import count, duration, money
+from ticketbottle_payctl.jobs.show import Mark, Remedy, Timeline, Verdict, VerdictKind
+from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, ReceiptRow
+from ticketbottle_payctl.telemetry import redact
+
+_LONGEST_ERROR = 60
+
+_SENTENCES = {
+    VerdictKind.NOT_PAID: "not paid yet: the order was made {ago}, and no genuine callback came so far",
+    VerdictKind.NO_CALLBACK: "no genuine callback came; the order was made {ago} and is still PENDING",
+    VerdictKind.IN_PROGRESS: "not paid yet: {gateway} says that the payment is in progress; callback {ago}",
+    VerdictKind.WRONG_AMOUNT: "paid {paid}, the order is {asked}; callback refused {ago}",
+    VerdictKind.OTHER_PROVIDER: "paid {paid} through {gateway}, the order is for {made_for}; callback refused {ago}",
+    VerdictKind.UNREADABLE: "{gateway} sent a genuine callback that payctl cannot read; kept {ago}",
+    VerdictKind.AMBIGUOUS: "{gateway}'s callback can be read in two ways, so it settled nothing; kept {ago}",
+    VerdictKind.MONEY_HELD: "{gateway} took {paid} and holds it as suspicious; callback {ago}",
+    VerdictKind.UNDOCUMENTED_CODE: "{gateway} sent a code that its documentation does not have; callback {ago}",
+    VerdictKind.NOT_APPLIED: "paid {paid}; the callback was refused {ago}, and would fit the payment now",
+    VerdictKind.UNKNOWN_ORDER: "paid {paid}, and no payment in this database has this order; callback refused {ago}",
+    VerdictKind.UNKNOWN_STATUS: "payctl does not know the payment's status {status}",
+    VerdictKind.TEST_PING: "a test call of {gateway}, about no order; received {ago}",
+    VerdictKind.NO_EVENT: "the payment was {status} {ago}, and no event tells the order service",
+    VerdictKind.CLEANED_UP: "{status} {ago}; its event was published, and the cleanup has deleted it",
+    VerdictKind.PAST_RETENTION: "{status} {ago}; no event is left, because the cleanup deletes published events",
+    VerdictKind.DEAD: "the event is dead by {error} {tries}{again}; written {ago}",
+    VerdictKind.BLOCKED: "blocked by dead event {first} ({first_type}) of the same payment",
+    VerdictKind.BEHIND: "behind event {first} of the same payment, which failed {times}; {next_try}",
+    VerdictKind.RETRYING: "the event failed {times} ({error}); {next_try}",
+    VerdictKind.WAITING: "the event has waited {age} for a publisher",
+    VerdictKind.OVERDUE: "the event has waited {age}, and no publisher has sent it",
+    VerdictKind.PUBLISHED: "published {ago}{read}",
+    VerdictKind.UNREAD: "published {ago}, {unread}",
+    VerdictKind.NOT_IN_KAFKA: "published {ago}, but not in {topic}: never sent, or deleted by Kafka since",
+    VerdictKind.ENDED: "nothing is open: {type} was published {ago}{read}",
+    VerdictKind.RELEASED_AFTER_SUCCESS: "{type} was published {ago}, after the success, and released the tickets",
+    VerdictKind.LATE_MONEY: "PAID TOO LATE: the money came {ago}, after the payment had failed or was cancelled",
+    VerdictKind.SECOND_PAYMENT: "PAID TWICE: two transfers for one order; the latest callback came {ago}",
+    VerdictKind.CONTRADICTED: "{gateway} reports a failure {ago}, but the payment is COMPLETED; nothing was changed",
+    VerdictKind.REFUNDED: "{gateway} reports a refund; callback {ago}",
+}
+_WITHOUT_MONEY = {
+    VerdictKind.WRONG_AMOUNT: "{gateway} reports a failure about {reported}, the order is {asked}; refused {ago}",
+    VerdictKind.OTHER_PROVIDER: "{gateway} reports a failure, the order is for {made_for}; callback refused {ago}",
+    VerdictKind.NOT_APPLIED: "{gateway}'s callback was refused {ago}, and would fit the payment now",
+    VerdictKind.UNKNOWN_ORDER: "{gateway} reports about an order that this database does not have; callback {ago}",
+}
+"""The sentences if the callback does not say that money was paid."""
+
+_COMPLETE = {
+    VerdictKind.NOT_PAID, VerdictKind.IN_PROGRESS, VerdictKind.PUBLISHED, VerdictKind.UNREAD, VerdictKind.ENDED,
+    VerdictKind.CLEANED_UP, VerdictKind.TEST_PING, VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT,
+    VerdictKind.CONTRADICTED, VerdictKind.UNKNOWN_STATUS, VerdictKind.PAST_RETENTION, VerdictKind.NOT_IN_KAFKA,
+}  # fmt: skip
+"""Sentences that say themselves what the finding means for the customer."""
+
+_TODO = {
+    Remedy.COMPARE_AMOUNT: "compare with the gateway's portal; collect the rest, or pay the money back there",
+    Remedy.REFUND: "find out whose order it is, or pay the money back in the gateway's portal",
+    Remedy.REFUND_SECOND: "pay the second transfer back in the gateway's portal",
+    Remedy.LOOK_IN_PORTAL: "look in the gateway's portal: payctl cannot find out more",
+    Remedy.DECIDE_IN_PORTAL: "decide in the gateway's portal whether the money is accepted",
+    Remedy.ASK_GATEWAY: "ask the gateway what the code means",
+    Remedy.ASK_ORDER_SERVICE: "ask the team of the order service what became of the order's tickets",
+    Remedy.WATCH_READER: "see that the consumer of the order service runs: it has not read the record",
+    Remedy.UPGRADE: "install a payctl that knows this value",
+}
+
+
+def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
+    """Return how the order stands."""
+    template = _SENTENCES[verdict.kind]
+    if verdict.paid is None:
+        template = _WITHOUT_MONEY.get(verdict.kind, template)
+    words = {
+        **_of_payment(timeline.payment),
+        **_of_receipt(verdict),
+        **_of_event(verdict),
+        **_of_time(verdict, now),
+    }
+    return _prefix(verdict, timeline) + template.format_map(words)
+
+
+def todo(verdict: Verdict) -> str | None:
+    """Return what a person must do, or None if a command does it or nothing is to do."""
+    remedy, event = verdict.remedy, verdict.blocked_by or verdict.event
+    if isinstance(remedy, DeliveryRemedy) and event is not None:
+        return remedy_sentence(remedy, event.event_type, event.payload_bytes)
+    return _TODO[remedy] if isinstance(remedy, Remedy) else None
+
+
+def _prefix(verdict: Verdict, timeline: Timeline) -> str:
+    """Return what the finding means for the customer, unless the sentence says it."""
+    status = timeline.payment.status if timeline.payment else None
+    if verdict.kind in _COMPLETE:
+        return ""
+    about_event = verdict.event is not None or verdict.kind is VerdictKind.NO_EVENT
+    if status == "COMPLETED" and not about_event:
+        return "REFUNDED: " if verdict.kind is VerdictKind.REFUNDED else "ALSO: "
+    if not verdict.ticket_is_due:
+        return "TICKETS STILL RESERVED: " if about_event else "NO TICKET: "
+    return "NO TICKET YET: " if verdict.mark is Mark.OPEN and about_event else "NO TICKET: "
+
+
+def _of_payment(payment: PaymentRow | None) -> dict[str, str]:
+    if payment is None:
+        return {"status": "", "asked": "", "made_for": ""}
+    return {
+        "status": payment.status,
+        "asked": money(payment.amount, payment.currency),
+        "made_for": payment.provider,
+    }
+
+
+def _of_receipt(verdict: Verdict) -> dict[str, str]:
+    receipt: ReceiptRow | None = verdict.receipt
+    if receipt is None:
+        return {"gateway": "", "paid": "", "reported": ""}
+    return {
+        "gateway": receipt.provider,
+        "paid": "the money" if verdict.paid is None else money(verdict.paid, receipt.currency),
+        "reported": "another amount" if receipt.amount is None else money(receipt.amount, receipt.currency),
+    }
+
+
+def _of_event(verdict: Verdict) -> dict[str, str]:
+    event, first = verdict.event, verdict.blocked_by
+    tries = verdict.tries
+    return {
+        "topic": _topic(event),
+        "type": event.event_type if event else "",
+        "error": _error(first or event),
+        "tries": "at the first try" if tries == 1 else f"after {count(tries, 'try', 'tries')}",
+        "times": "once" if tries == 1 else count(tries, "time"),
+        "again": f", again after {count(verdict.replays, 'replay')}" if verdict.replays else "",
+        "first": first.id if first else "",
+        "first_type": first.event_type if first else "",
+        "unread": f"not read yet by {', '.join(verdict.behind)}" if verdict.behind else "consumed by nobody we can see",
+        "read": f", read by {', '.join(verdict.readers)}" if verdict.readers else "",
+    }
+
+
+def _of_time(verdict: Verdict, now: datetime) -> dict[str, str]:
+    age = duration(max(0.0, (now - verdict.at).total_seconds())) if verdict.at else "an unknown time"
+    left = (verdict.due - now).total_seconds() if verdict.due else 0.0
+    return {
+        "age": age,
+        "ago": f"{age} ago",
+        "next_try": f"next try in {duration(left)}" if left > 0 else "its next try is due",
+    }
+
+
+def _topic(event: EventRow | None) -> str:
+    return TOPICS.get(event.event_type, "its topic") if event else "its topic"
+
+
+def _error(event: EventRow | None) -> str:
+    name = redact(error_name(event.last_error if event else None))
+    return name[:_LONGEST_ERROR] or "an unknown error"

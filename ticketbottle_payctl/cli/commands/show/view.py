@@ -1,0 +1,223 @@
+"""The verdict and the history of an order, for programs and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.show.facts import STEP_WORDS, AdviceFacts, ShowFacts, StepItem, VerdictFacts
+from ticketbottle_payctl.cli.commands.show.sentence import sentence, todo
+from ticketbottle_payctl.cli.input.times import zone_of
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.result import Block, Fields, Part, Result, Styled, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.formats import count, local, money
+from ticketbottle_payctl.jobs.show import Advice, Mark, SettledBy, Step, Timeline, Verdict
+from ticketbottle_payctl.telemetry import redact
+
+_MASK = "***"
+_HARMLESS = {
+    "payment_id", "order_code", "amount_cents", "currency", "provider", "transaction_id", "completed_at", "failed_at",
+    "cancelled_at", "paymentId", "orderCode", "amountCents", "transactionId", "completedAt", "failedAt", "cancelledAt",
+}  # fmt: skip
+_MARKS = {Mark.GOOD: good("✔"), Mark.OPEN: warn("!"), Mark.BAD: bad("✘")}
+_SETTLED_BY = {
+    SettledBy.CALLBACK: "a callback",
+    SettledBy.RECONCILE: "payctl reconcile payments, which asked the gateway",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """For whom the history is written: the session, the present instant, and whether personal data is shown."""
+
+    session: Session
+    now: datetime
+    unmask: bool
+
+
+def result_of(timeline: Timeline, reader: Reader) -> Result:
+    """Return the verdict first, then the history, then what to do. The exit code is 0 if nothing is open."""
+    steps = [_masked(step, unmask=reader.unmask) for step in timeline.steps]
+    advice = [_advice(each, timeline, reader.session) for each in timeline.advice]
+    return Result(
+        "payctl.show/1",
+        exit_codes.of_answer(yes=timeline.verdict.mark is Mark.GOOD),
+        result=_facts(timeline, advice, reader.now),
+        items=[_item(step) for step in steps],
+        human=[*_head(timeline, reader.now), *_history(reader.session, steps), *_next(timeline, advice)],
+        warnings=timeline.warnings,
+    )
+
+
+def _masked(step: Step, *, unmask: bool) -> Step:
+    """Return the step without personal data: in a payload, only fields known to be harmless keep their value."""
+    facts = dict(step.facts)
+    if isinstance(facts.get("last_error"), str):
+        facts["last_error"] = redact(str(facts["last_error"]))
+    payload = facts.get("payload")
+    if not unmask and isinstance(payload, dict):
+        facts["payload"] = {
+            key: value if key in _HARMLESS and not isinstance(value, dict | list) else _MASK
+            for key, value in payload.items()
+        }
+    elif not unmask and payload is not None:
+        facts["payload"] = _MASK
+    return step._replace(facts=facts)
+
+
+def _advice(advice: Advice, timeline: Timeline, session: Session) -> AdviceFacts:
+    """Return a command that passes the guard in force, and why to type it."""
+    adviser = Adviser(session, f"show: {timeline.verdict.kind.value.replace('_', ' ')}")
+    if not advice.changes:
+        return {"command": adviser.reading(advice.verb, advice.operands, advice.options), "why": advice.why}
+    refuses = adviser.read_only
+    why = f"{advice.why} (profile {refuses} is read-only: use another profile)" if refuses else advice.why
+    return {"command": adviser.changing(advice.verb, advice.operands, advice.options), "why": why}
+
+
+def _item(step: Step) -> StepItem:
+    return {"at": step.at, "kind": step.kind, "id": step.id, "facts": dict(step.facts)}
+
+
+def _facts(timeline: Timeline, advice: Sequence[AdviceFacts], now: datetime) -> ShowFacts:
+    payment = timeline.payment
+    return {
+        "payment_id": payment.id if payment else None,
+        "order_code": payment.order_code if payment else None,
+        "status": payment.status if payment else None,
+        "amount": payment.amount if payment else None,
+        "currency": payment.currency if payment else None,
+        "provider": payment.provider if payment else None,
+        "provider_transaction_id": payment.reference if payment else None,
+        "next": advice,
+        "verdict": _verdict(timeline.verdict, timeline, now),
+        "also": [_verdict(each, timeline, now) for each in timeline.also],
+        "paid": timeline.paid,
+        "settled_by": timeline.settled_by,
+    }
+
+
+def _verdict(verdict: Verdict, timeline: Timeline, now: datetime) -> VerdictFacts:
+    return {
+        "kind": verdict.kind,
+        "mark": verdict.mark,
+        "text": sentence(verdict, timeline, now),
+        "at": verdict.at,
+        "paid": verdict.paid,
+        "receipt_id": verdict.receipt.id if verdict.receipt else None,
+        "event_id": verdict.event.id if verdict.event else None,
+        "blocked_by": verdict.blocked_by.id if verdict.blocked_by else None,
+        "tries": verdict.tries,
+        "due": verdict.due,
+        "readers": verdict.readers,
+        "behind": verdict.behind,
+        "remedy": verdict.remedy,
+        "todo": todo(verdict),
+    }
+
+
+def _head(timeline: Timeline, now: datetime) -> Iterator[Block]:
+    for verdict in (timeline.verdict, *timeline.also):
+        yield line(_MARKS[verdict.mark], bold(sentence(verdict, timeline, now)))
+    payment = timeline.payment
+    if payment is None:
+        yield line("no payment of this database belongs to it")
+        yield line()
+        return
+    status = good(payment.status) if payment.status == "COMPLETED" else warn(payment.status)
+    paid = None if timeline.paid is None else money(timeline.paid, payment.currency)
+    yield Fields(
+        (
+            ("order", payment.order_code),
+            ("payment", payment.id),
+            ("gateway", payment.provider),
+            ("status", status),
+            ("asked", money(payment.amount, payment.currency)),
+            ("paid", warn(paid) if paid and timeline.paid != payment.amount else paid or "no callback says so"),
+            ("settled by", _SETTLED_BY[timeline.settled_by] if timeline.settled_by else None),
+        )
+    )
+    yield line()
+
+
+def _history(session: Session, steps: Sequence[Step]) -> Iterator[Block]:
+    zone = zone_of(session)
+    for step in steps:
+        word = "gateway asked" if step.facts.get("source") is SettledBy.RECONCILE else STEP_WORDS[step.kind]
+        yield line(dim(local(step.at, zone)), f"{word:<15}", *_said(step))
+        if step.facts.get("payload") is not None:
+            yield Fields((("id", step.id), ("payload", step.facts["payload"])))
+
+
+def _next(timeline: Timeline, advice: Sequence[AdviceFacts]) -> Iterator[Block]:
+    verdicts = (timeline.verdict, *timeline.also)
+    sentences = dict.fromkeys(said for said in map(todo, verdicts) if said)
+    yield line()
+    for said in sentences:
+        yield line(bold("to do:"), said)
+    for each in advice:
+        yield line(bold("next:"), each["why"])
+        yield line(f"  {each['command']}")
+    if not advice and not sentences:
+        yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do but wait")
+
+
+def _said(step: Step) -> list[Part]:
+    """Return the words after the step's name."""
+    facts = step.facts
+    parts: list[Part] = [str(facts.get("event_type", ""))]
+    match step.kind:
+        case "payment_created":
+            parts = [str(facts["provider"]), money(_whole(facts["amount"]) or 0, str(facts["currency"]))]
+        case "payment_settled":
+            parts = [_status(str(facts["status"]))]
+        case "callback":
+            parts = list(_of_callback(step))
+        case "event_written":
+            parts += _state(facts)
+        case "event_replayed":
+            reason = f"reason: {facts['reason']}" if facts["reason"] else "no reason given"
+            parts = [f"by {facts['who']},", reason, dim(f"run {facts['run_id']}")]
+        case "record":
+            parts = [f"{facts['topic']}, partition {facts['partition']}, offset {facts['offset']}"]
+            parts += [warn("from a replay")] if facts["replay_run_id"] else []
+    return parts
+
+
+def _of_callback(step: Step) -> Iterator[Part]:
+    facts = step.facts
+    amount = _whole(facts["amount"])
+    said = f"{facts['outcome']}, {facts['result']}"
+    yield str(facts["provider"])
+    yield f"{said} ({facts['reason']})" if facts["reason"] else said
+    if amount is not None:
+        yield money(amount, str(facts["currency"]))
+    yield dim(step.id)
+
+
+def _state(facts: Mapping[str, object]) -> list[Part]:
+    words: list[Part] = []
+    tries = _whole(facts["tries"]) or 0
+    match facts["state"]:
+        case "dead":
+            words.append(bad(f"dead after {count(tries, 'try', 'tries')}"))
+        case "pending":
+            words.append(warn(f"pending, {count(tries, 'try', 'tries')} failed" if tries else "pending"))
+        case _:
+            words.append(good("published"))
+    if facts["superseded"]:
+        words.append(warn("superseded"))
+    if facts["last_error"] and facts["state"] != "published":
+        words.append(str(facts["last_error"]))
+    return words
+
+
+def _status(status: str) -> Styled:
+    return good(status) if status == "COMPLETED" else warn(status)
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None

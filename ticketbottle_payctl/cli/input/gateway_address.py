@@ -1,0 +1,28 @@
+"""Where a gateway is asked: its own host, or the address in ``PAYCTL_{GATEWAY}_URL``."""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.errors import ConfigError, InputError
+from ticketbottle_payctl.http_address import checked_url
+from ticketbottle_payctl.providers.queries.status_query import StatusQuery
+
+
+def gateway_address(session: Session, query: StatusQuery) -> str | None:
+    """Return the base URL as configured, else the gateway's own. None if only the merchant knows the host.
+
+    Raises:
+        ConfigError: the configured address is not a URL, or has no encryption.
+    """
+    configured = session.services.environ.get(query.url_variable)
+    if not configured:
+        return query.hosts[session.settings.is_production]
+    try:
+        parts = checked_url(configured)
+    except InputError as error:
+        message = f"{query.url_variable}: {error.message}"
+        raise ConfigError(message, hint=error.hint) from error
+    if parts.query or parts.fragment:
+        message = f"{query.url_variable} must not have a query or a fragment"
+        raise ConfigError(message)
+    return configured.rstrip("/")

@@ -1,0 +1,21 @@
+"""What a person must do before a dead event is replayed, in words."""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.broker.remedies import DeliveryRemedy
+from ticketbottle_payctl.domain.event import LARGEST_MESSAGE, TOPICS
+
+_SENTENCES = {
+    DeliveryRemedy.RAISE_TOPIC_LIMIT: "raise max.message.bytes of {topic} over {size} bytes first",
+    DeliveryRemedy.SHRINK_PAYLOAD: "have the payload made smaller first: it has {size} bytes, and payctl sends at most "
+    "{largest}",
+    DeliveryRemedy.KNOW_EVENT_TYPE: "install a payctl that knows the event type {type} first",
+    DeliveryRemedy.REPAIR_RECORD: "have the settings of {topic} or the payload corrected first",
+}
+
+
+def remedy_sentence(remedy: DeliveryRemedy, event_type: str, payload_bytes: int) -> str:
+    """Return what to do about an event of this type and size."""
+    words = {"topic": TOPICS.get(event_type, "its topic"), "type": event_type}
+    sizes = {"size": f"{payload_bytes:,}", "largest": f"{LARGEST_MESSAGE:,}"}
+    return _SENTENCES[remedy].format_map(words | sizes) + "; until then, a replay must die again"

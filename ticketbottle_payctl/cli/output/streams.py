@@ -1,0 +1,126 @@
+"""The process's stdout and stderr, made safe before the first command runs.
+
+stderr is for talk: what cannot be written to it is dropped, and the command goes on. stdout is for the result: a
+failure to write it is one of two errors, and after it nothing more is written there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from io import TextIOWrapper
+from typing import TextIO, TypeVar
+
+from ticketbottle_payctl.errors import OutputError
+
+_T = TypeVar("_T")
+
+_READER_GONE = {errno.EPIPE, errno.ECONNRESET}
+
+
+class ReaderGoneError(BrokenPipeError):
+    """The reader of stdout closed the pipe, as ``head`` does. The result has no reader, which is no failure."""
+
+
+class ResultStream(TextIOWrapper):
+    """A stdout that raises only :class:`ReaderGoneError` or :class:`OutputError` if it cannot be written."""
+
+    def write(self, text: str, /) -> int:
+        """Write text; it may stay in the buffer until :meth:`flush`.
+
+        Nothing is written for an empty text: a library asks with one what kind of stream this is, and swallows errors.
+        """
+        if text == "":
+            return 0
+        return _written(self, lambda: super(ResultStream, self).write(text))
+
+    def flush(self) -> None:
+        """Write what is in the buffer."""
+        _written(self, super().flush)
+
+
+class TalkStream(TextIOWrapper):
+    """A stderr that never raises. A disk that is full now may have space for the next line."""
+
+    def write(self, text: str, /) -> int:
+        """Write text, or drop it."""
+        with suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is in the buffer, or keep it for the next time."""
+        with suppress(OSError):
+            super().flush()
+
+
+def protect_streams() -> None:
+    """Make stdin, stdout and stderr usable, even if the caller closed them.
+
+    A closed stream is replaced by ``/dev/null``, so that no socket or file gets its number and with it the words that
+    are meant for a person. No character makes a stream fail.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        _open_if_closed(number)
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+    for name, kind in (("stdout", ResultStream), ("stderr", TalkStream)):
+        setattr(sys, name, _as(kind, getattr(sys, name)))
+
+
+def leave_streams() -> None:
+    """Flush both streams before the process ends. What cannot be written then changes no exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, OutputError):
+            silence(stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Redirect the stream to nowhere, so that the interpreter's flush at exit does not fail."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):  # a stream without a file descriptor needs no redirection
+        return
+
+
+def write_failure(error: OSError) -> ReaderGoneError | OutputError:
+    """Return the error for a stdout that could not be written."""
+    if error.errno in _READER_GONE or isinstance(error, BrokenPipeError):
+        return ReaderGoneError(error.errno, error.strerror)
+    return OutputError(f"stdout cannot be written: {(error.strerror or type(error).__name__).lower()}")
+
+
+def _written(stream: TextIO, write: Callable[[], _T]) -> _T:
+    try:
+        return write()
+    except OSError as error:
+        silence(stream)
+        raise write_failure(error) from error
+
+
+def _as(kind: type[TextIOWrapper], stream: TextIO) -> TextIO:
+    """Return the stream as another kind, in the same encoding. One that is not a file's stays as it is."""
+    if not isinstance(stream, TextIOWrapper):
+        return stream
+    encoding, lines, through = stream.encoding, stream.line_buffering, stream.write_through
+    return kind(
+        stream.detach(), encoding=encoding, errors="backslashreplace", line_buffering=lines, write_through=through
+    )
+
+
+def _open_if_closed(number: int) -> None:
+    try:
+        os.fstat(number)
+    except OSError:
+        opened = os.open(os.devnull, os.O_RDWR)
+        if opened != number:
+            os.dup2(opened, number)
+            os.close(opened)

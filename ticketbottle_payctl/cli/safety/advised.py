@@ -1,0 +1,62 @@
+"""Write the commands that payctl advises, so that they work when they are pasted.
+
+A command names the profile and the file that this run uses, and gives what the guard in force asks for: a reason and
+the name for a protected profile, a higher cap for more rows than the cap allows. The question before a bulk change is
+still asked, and shows the plan.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
+from ticketbottle_payctl.formats import command_line
+
+
+@dataclass(frozen=True, slots=True)
+class Adviser:
+    """Writes commands for the session's profile. ``reason`` is what ``--reason`` says if a guard wants one.
+
+    Every method raises:
+        ConfigError: the profile or its file is missing or cannot be read.
+        DatabaseUnavailableError: a profile states its server's identifier, and the server cannot be reached.
+    """
+
+    session: Session
+    reason: str
+
+    @property
+    def read_only(self) -> str | None:
+        """The profile that refuses every change, or None. A command that changes something is of no use with it."""
+        self.session.recognise_server()
+        return self.session.guard.read_only
+
+    def reading(self, verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+        """Return a command that only reads."""
+        return command_line(verb, operands, [*options, *self._profile()])
+
+    def changing(
+        self, verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = (), *, rows: int = 1
+    ) -> str:
+        """Return a command that changes ``rows`` rows."""
+        return command_line(verb, operands, [*options, *self._profile(), *self._guard(rows)])
+
+    def _profile(self) -> Iterator[str]:
+        shared = self.session.shared
+        for option, value, variable in (
+            ("-p", shared.profile, "PAYCTL_PROFILE"),
+            ("--config", shared.config, "PAYCTL_CONFIG"),
+        ):
+            if value and os.environ.get(variable) != value:
+                yield from (option, value)
+
+    def _guard(self, rows: int) -> Iterator[str]:
+        self.session.recognise_server()
+        guard = self.session.guard
+        if rows > guard.cap(DEFAULT_MAX_AFFECTED).most:
+            yield from ("--max-affected", str(rows))
+        if guard.protected is not None:
+            yield from ("--reason", self.reason, "--confirm", guard.protected)

@@ -1,0 +1,50 @@
+"""Write what helps against a cause, so that the command in it can be pasted as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.output.result import Line, Styled, line
+from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.domain.causes import Command
+
+
+def command_text(session: Session, command: Command | None, reason: str) -> str | None:
+    """Return the command for the session's profile, or None. ``reason`` is what ``--reason`` says if it is needed.
+
+    Raises:
+        ConfigError: the profile or its file is missing or cannot be read.
+        DatabaseUnavailableError: a profile states its server's identifier, and the server cannot be reached.
+    """
+    if command is None:
+        return None
+    adviser = Adviser(session, reason)
+    if command.changes:
+        return adviser.changing(command.verb, command.operands, command.options, rows=command.rows)
+    return adviser.reading(command.verb, command.operands, command.options)
+
+
+def advice_text(session: Session, words: str | None, command: Command | None) -> str | None:
+    """Return the words, and that the command needs another profile if this one is read-only; None if there are none.
+
+    Raises:
+        ConfigError, DatabaseUnavailableError: as :func:`command_text`.
+    """
+    refuses = Adviser(session, "").read_only if command is not None and command.changes else None
+    other = f"profile {refuses} is read-only, so use another profile" if refuses else None
+    return "; ".join(part for part in (words, other) if part) or None
+
+
+def next_lines(indent: str, label: Styled, words: str | None, command: str | None) -> Iterator[Line]:
+    """Yield the words behind the label, and the command on a line of its own, so that it is easy to copy."""
+    if words and command:
+        yield line(indent, label, f"{words}:")
+        yield line(f"{indent}{' ' * (len(label.text) + 2)}", command)
+    elif words or command:
+        yield line(indent, label, words or command)
+
+
+def remedy_text(words: str | None, command: str | None) -> str | None:
+    """Return the words and the command behind them in one text, or None if there is neither."""
+    return ": ".join(part for part in (words, command) if part) or None

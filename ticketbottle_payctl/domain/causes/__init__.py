@@ -1,0 +1,53 @@
+"""Why events wait: the causes, judged by what the database and the brokers show.
+
+The store collects :class:`Evidence` and :func:`causes` judges it, so ``stats`` and ``doctor`` say the same. Nothing
+here connects anywhere.
+"""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.domain.causes.dead import of_dead
+from ticketbottle_payctl.domain.causes.flow import of_brokers, of_publishers, of_row_locks, of_table_locks
+from ticketbottle_payctl.domain.causes.model import (
+    OVERDUE_AFTER,
+    SEEN_WITHIN,
+    Brokers,
+    Cause,
+    CauseKind,
+    Command,
+    DeadGroup,
+    Evidence,
+    Holder,
+    Reason,
+    SeenPublisher,
+    Waiting,
+)
+from ticketbottle_payctl.domain.causes.pending import of_failures, unexplained
+from ticketbottle_payctl.domain.causes.words import overdue
+
+__all__ = [
+    "OVERDUE_AFTER", "SEEN_WITHIN", "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence", "Holder",
+    "Reason", "SeenPublisher", "Waiting", "causes",
+]  # fmt: skip
+
+
+def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, ...]:
+    """Return why events wait, the most pressing cause first. Empty only if no event is dead, blocked or overdue.
+
+    Without ``brokers`` nobody asked them, and the advice says where to ask.
+    """
+    found = [*of_publishers(evidence)]
+    found += of_brokers(evidence, brokers)
+    found += of_table_locks(evidence)
+    stopped = brokers.stopped if brokers else {}
+    ready = [one for one in overdue(evidence, Reason.READY) if one.event_type not in stopped]
+    if ready and all(cause.kind is CauseKind.TOPIC for cause in found):
+        found.append(unexplained(evidence, ready, brokers))
+    found += of_row_locks(evidence)
+    found += of_dead(evidence)
+    found += of_failures(evidence)
+    if not found and (evidence.oldest_s or 0) > OVERDUE_AFTER.total_seconds():
+        rest = Waiting(Reason.READY, "", evidence.pending, evidence.oldest_s or 0, evidence.oldest_id or "")
+        found.append(unexplained(evidence, [rest], brokers))
+    order = [*CauseKind]
+    return tuple(sorted(found, key=lambda cause: order.index(cause.kind)))

@@ -1,0 +1,126 @@
+"""Causes that stop the flow of events: no publisher, Debezium, the brokers, a missing topic, locks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ticketbottle_payctl.domain.causes.model import (
+    Brokers,
+    Cause,
+    CauseKind,
+    Command,
+    Evidence,
+    Holder,
+    Reason,
+    Waiting,
+)
+from ticketbottle_payctl.domain.causes.words import LOOK_AT_KAFKA, PUBLISH, overdue, total, waited
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.formats import count, duration
+
+
+def of_publishers(evidence: Evidence) -> Iterator[Cause]:
+    """Find out whether any publisher sends the events, and whether several of them exclude each other."""
+    if evidence.slot_active is not None:
+        yield from _of_debezium(evidence, overdue(evidence, Reason.READY, Reason.FAILING, Reason.BLOCKED))
+        return
+    waiting = overdue(evidence, Reason.READY, Reason.FAILING)
+    if not waiting:
+        return
+    running = evidence.running
+    if not running:
+        meaning = f"{waited(evidence, waiting)}. Nothing is lost: a publisher that runs sends them"
+        advice = "start the publisher again; until then, publish by hand"
+        yield Cause(CauseKind.NO_PUBLISHER, total(waiting), _not_seen(evidence), meaning, advice, PUBLISH)
+    counts = {one.shards: one.name for one in running if one.shards is not None}
+    if len(counts) > 1:
+        said = " and ".join(f"{shards} ({name})" for shards, name in sorted(counts.items()))
+        meaning = "publishers with different numbers of shards exclude each other, so they wait for one another"
+        yield Cause(
+            CauseKind.SHARDS,
+            total(waiting),
+            f"publishers run with different PAYCTL_SHARDS: {said}",
+            meaning,
+            "give every publisher the same PAYCTL_SHARDS and restart it",
+        )
+
+
+def _not_seen(evidence: Evidence) -> str:
+    if evidence.last_seen_s is not None:
+        last = min(evidence.publishers, key=lambda one: one.seconds)
+        return f"no publisher has been seen for {duration(last.seconds)}; the last one was {last.name}"
+    if evidence.publishers_known:
+        return "no publisher has ever run on this database"
+    return "no publisher is working now, and this role may not read when one ran last"
+
+
+def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cause]:
+    if not evidence.slot_active:
+        yield Cause(
+            CauseKind.DEBEZIUM,
+            evidence.pending,
+            "Debezium owns this outbox, and no connector reads its slot",
+            "no event is published until the connector runs; payctl's publishers refuse to work",
+            "start the connector, or take the outbox back",
+            Command(("cdc", "cut-back"), changes=True, rows=max(1, evidence.pending)),
+        )
+    elif waiting:
+        yield Cause(
+            CauseKind.DEBEZIUM,
+            total(waiting),
+            f"Debezium publishes this outbox; {waited(evidence, waiting)} to be marked as published",
+            "payctl's publishers send nothing; what is in Kafka is marked by a scheduled `payctl cdc mark`",
+            None,
+            Command(("cdc", "mark"), changes=True),
+        )
+
+
+def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
+    """Return what the brokers said, if an overdue event waits because of it."""
+    waiting = overdue(evidence, Reason.READY, Reason.FAILING)
+    if brokers is None or not waiting or evidence.slot_active is not None:
+        return
+    if brokers.unavailable:
+        meaning = f"{waited(evidence, waiting)}. This uses up no retry. A publisher that waits for brokers is not seen"
+        advice = "see that the brokers run and can be reached, then look again"
+        yield Cause(CauseKind.BROKERS, total(waiting), brokers.unavailable, meaning, advice, LOOK_AT_KAFKA)
+    for event_type, why in brokers.stopped.items():
+        stopped = [one for one in waiting if one.event_type == event_type]
+        if stopped:
+            topic = TOPICS.get(event_type, event_type)
+            yield Cause(
+                CauseKind.TOPIC,
+                total(stopped),
+                f"topic {topic} takes no message: {why}",
+                f"{waited(evidence, stopped)}, of type {event_type}. This uses up no retry",
+                f"create {topic}, or grant Write and Describe on it, then look again",
+                LOOK_AT_KAFKA,
+            )
+
+
+def of_table_locks(evidence: Evidence) -> Iterator[Cause]:
+    """Return who locks the whole outbox."""
+    for holder in evidence.table_locks:
+        meaning = "no event can be claimed, and no callback can be settled, until its transaction ends"
+        yield Cause(
+            CauseKind.TABLE_LOCK, evidence.pending, f"the table outbox is locked by {holder}", meaning, _end(holder)
+        )
+
+
+def of_row_locks(evidence: Evidence) -> Iterator[Cause]:
+    """Return who locks overdue events."""
+    for one in overdue(evidence, Reason.LOCKED):
+        holder = one.holder or Holder(None, None, None, None, None)
+        yield Cause(
+            CauseKind.ROW_LOCK,
+            one.events,
+            f"{count(one.events, 'event')} {'is' if one.events == 1 else 'are'} locked by {holder}",
+            f"the oldest is {one.id}; publishers leave locked rows out and try them again",
+            _end(holder),
+        )
+
+
+def _end(holder: Holder) -> str:
+    if holder.pid is None:
+        return "see pg_prepared_xacts; its owner commits it or rolls it back"
+    return f"ask its owner to end it, or in psql: SELECT pg_terminate_backend({holder.pid})"

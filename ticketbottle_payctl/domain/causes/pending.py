@@ -1,0 +1,66 @@
+"""Causes of pending events that nothing stops: retries, a long backlog, or a cause that is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ticketbottle_payctl.domain.causes.model import (
+    OVERDUE_AFTER,
+    Brokers,
+    Cause,
+    CauseKind,
+    Command,
+    Evidence,
+    Reason,
+    Waiting,
+)
+from ticketbottle_payctl.domain.causes.words import overdue, show, total, waited
+from ticketbottle_payctl.formats import count, duration
+
+
+def of_failures(evidence: Evidence) -> Iterator[Cause]:
+    """Return overdue events that a publisher tries again, and events whose next retry is not due yet."""
+    failing = overdue(evidence, Reason.FAILING)
+    if failing and evidence.running and evidence.slot_active is None:
+        oldest = max(failing, key=lambda one: one.oldest_s)
+        fact = f"{waited(evidence, failing)}, and failed: {oldest.error or 'no error was recorded'}"
+        meaning = f"the oldest is {oldest.id}; the publisher tries it again until it is out of retries"
+        command = show(oldest.id)
+        yield Cause(CauseKind.FAILING, total(failing), fact, meaning, "see its payment", command)
+    not_due = [one for one in evidence.waiting if one.reason is Reason.NOT_DUE]
+    if not_due:
+        events = total(not_due)
+        soonest = min(not_due, key=lambda one: one.due_in_s or 0)
+        when = duration(max(0.0, soonest.due_in_s or 0))
+        fact = f"{count(events, 'event')} failed and {'waits' if events == 1 else 'wait'} for the next retry in {when}"
+        meaning = f"the last error of {soonest.id}: {soonest.error or 'none was recorded'}"
+        command = show(soonest.id)
+        yield Cause(CauseKind.NOT_DUE, events, fact, meaning, None, command)
+
+
+def _alive(evidence: Evidence) -> str:
+    if not evidence.running:
+        return "nothing shows whether a publisher runs"
+    return str(evidence.running[0])
+
+
+def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers | None) -> Cause:
+    """Return what is left to say of overdue events: a publisher works them off, or no known cause was found."""
+    events = total(ready)
+    oldest = max(ready, key=lambda one: one.oldest_s)
+    newest_sent = evidence.newest_sent_s
+    overtaken = newest_sent is not None and newest_sent < oldest.oldest_s - OVERDUE_AFTER.total_seconds()
+    working = bool(evidence.sent_lately) or any(one.working for one in evidence.publishers)
+    if evidence.slot_active is None and evidence.running and working and not overtaken:
+        fact = f"{waited(evidence, ready)}; a publisher is working through them"
+        meaning = "events are sent in the order of their creation; watch that the backlog shrinks"
+        return Cause(CauseKind.BACKLOG, events, fact, meaning, None, Command(("stats",), options=("--watch",)))
+    if brokers is None:
+        fact = f"{waited(evidence, ready)}, and the database does not show why"
+        meaning = f"{_alive(evidence)}, no row of them is locked, and nothing blocks them"
+        return Cause(CauseKind.UNKNOWN, events, fact, meaning, "ask the brokers too", Command(("doctor",)))
+    fact = f"{waited(evidence, ready)}, and no known cause was found"
+    topics = f"the brokers were not asked: {brokers.not_asked}" if brokers.not_asked else "its topics take messages"
+    meaning = f"{_alive(evidence)}, {topics}, no row of them is locked, and nothing blocks them"
+    command = show(oldest.id)
+    return Cause(CauseKind.UNKNOWN, events, fact, meaning, "read the publisher's log; the oldest event is", command)

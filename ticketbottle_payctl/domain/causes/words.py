@@ -1,0 +1,39 @@
+"""What the causes have in common: which events are overdue, and how that is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ticketbottle_payctl.domain.causes.model import OVERDUE_AFTER, Command, Evidence, Reason, Waiting
+from ticketbottle_payctl.formats import count, duration
+
+
+def overdue(evidence: Evidence, *reasons: Reason) -> list[Waiting]:
+    """Return what waits for one of these reasons and is overdue."""
+    late = OVERDUE_AFTER.total_seconds()
+    return [one for one in evidence.waiting if one.reason in reasons and one.oldest_s > late]
+
+
+def total(waiting: Sequence[Waiting]) -> int:
+    """Return the number of events."""
+    return sum(one.events for one in waiting)
+
+
+def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
+    """Return how many events have waited, and for how long. Of a long backlog only a part was looked at."""
+    events = total(waiting)
+    verb = "has waited for" if events == 1 else "have waited for up to"
+    least = "at least " if evidence.sampled else ""
+    return f"{least}{count(events, 'event')} {verb} {duration(max(one.oldest_s for one in waiting))}"
+
+
+def show(name: str) -> Command:
+    """Return the command that shows an event and its payment."""
+    return Command(("show",), (name,))
+
+
+PUBLISH = Command(("publish-outbox",), changes=True)
+"""The command that publishes by hand."""
+
+LOOK_AT_KAFKA = Command(("doctor",), options=("--only", "kafka"))
+"""The command that asks the brokers."""

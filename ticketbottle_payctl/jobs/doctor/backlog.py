@@ -1,0 +1,67 @@
+"""Find out why events wait: an overdue or dead event always has a finding that is not ok."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, Brokers, Cause, Evidence, Reason, causes
+from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, ConfigError, DatabaseUnavailableError
+from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.jobs.doctor.kafka import Probe
+from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
+from ticketbottle_payctl.store.db.engine import Limits, is_lock_timeout, transaction
+from ticketbottle_payctl.store.inspect.causes import evidence, table_locks
+from ticketbottle_payctl.store.outbox import stats
+
+_LIMITS = Limits(index_only_plan=True)
+_WINDOW = timedelta(minutes=5)
+
+
+def check(subject: Subject, probe: Probe) -> list[Finding]:
+    """Judge the pending and dead events. The brokers are asked only if an event is overdue.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
+        ConfigError: a table or a permission is missing.
+    """
+    found = _evidence(subject)
+    late = OVERDUE_AFTER.total_seconds()
+    overdue = any(one.reason in {Reason.READY, Reason.FAILING} and one.oldest_s > late for one in found.waiting)
+    because = causes(found, _brokers(probe) if overdue else Brokers())
+    return [_finding(cause) for cause in because] or [ok("backlog", _all_well(found))]
+
+
+def _evidence(subject: Subject) -> Evidence:
+    try:
+        with transaction(subject.engine(), _LIMITS, commit=False) as connection:
+            recent = stats.recent(connection, _WINDOW.total_seconds())
+            found = stats.unpublished(connection, subject.max_retries, late_after_s=OVERDUE_AFTER.total_seconds())
+            return evidence(connection, subject.max_retries, found, recent)
+    except DatabaseUnavailableError as error:
+        if not is_lock_timeout(error):
+            raise
+        with transaction(subject.engine(), _LIMITS, commit=False) as connection:
+            locks = table_locks(connection)
+        if not locks:
+            raise
+        return Evidence(table_locks=locks)
+
+
+def _brokers(probe: Probe) -> Brokers:
+    try:
+        refused = probe.stopped_types()
+    except (BrokerUnavailableError, BrokerRefusedError) as error:
+        return Brokers(unavailable=error.message)
+    except ConfigError as error:
+        return Brokers(not_asked=error.message)
+    return Brokers(stopped={event_type: failure.reason for event_type, failure in refused.items()})
+
+
+def _finding(cause: Cause) -> Finding:
+    return (warn if cause.ends_by_itself else fail)("backlog", cause.fact, cause.meaning, cause.advice, cause.command)
+
+
+def _all_well(found: Evidence) -> str:
+    if not found.pending:
+        return "no event is pending or dead"
+    return f"{count(found.pending, 'event')} pending, the oldest for {duration(found.oldest_s or 0)}; none is dead"

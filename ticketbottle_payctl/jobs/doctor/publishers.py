@@ -1,0 +1,59 @@
+"""Check that a publisher is running, and tell one that idles from one that is gone."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.domain.causes import SEEN_WITHIN, Command
+from ticketbottle_payctl.formats import duration
+from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, ok, warn
+from ticketbottle_payctl.store.inspect import publishers
+from ticketbottle_payctl.store.outbox import cdc
+
+_GONE_AFTER = 600.0
+"""Seconds. A publisher that a schedule starts every few minutes is not gone in between."""
+
+
+def check(connection: Connection, subject: Subject) -> list[Finding]:
+    """Name the publishers that are running, and check that they divide the payments as configured here."""
+    working = publishers.working(connection)
+    if not working:
+        return [_not_working(connection, subject)]
+    return [
+        _running(
+            f"shard {one.shard} of {one.shards}: pid {one.pid}, {one.application or 'unnamed'}", one.shards, subject
+        )
+        for one in working
+    ]
+
+
+def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
+    """Return the finding of a publisher that runs. It must divide the payments as configured here."""
+    if shards is None or shards == subject.shards:
+        return ok("publishers", fact)
+    meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher started here would wait for that one"
+    return warn("publishers", fact, meaning, f"give every publisher PAYCTL_SHARDS={shards}")
+
+
+def _not_working(connection: Connection, subject: Subject) -> Finding:
+    slot = cdc.slot(connection)
+    if slot is not None:
+        return ok("publishers", f"Debezium publishes this outbox; its slot is {'active' if slot.active else 'idle'}")
+    seen, known = publishers.seen(connection)
+    if not seen:
+        unseen = "no publisher has run yet" if known else "no publisher is working now; when one ran last is hidden"
+        return ok("publishers", unseen)
+    last = seen[0]
+    ago = duration(last.seconds)
+    if last.ended and last.seconds < _GONE_AFTER:
+        return ok("publishers", f"none is running now; {last}")
+    if last.seconds < SEEN_WITHIN.total_seconds():
+        noted = next((one for one in seen if one.shards is not None and not one.ended), last)
+        told = f" with PAYCTL_SHARDS={noted.shards}" if noted.shards is not None else ""
+        return _running(f"one idles{told}: {last.name}, last seen {ago} ago", noted.shards, subject)
+    if last.seconds < _GONE_AFTER:
+        return ok("publishers", f"none is running now; {last}")
+    fact = f"no publisher has been seen for {ago}; the last one was {last.name}"
+    meaning = "new events wait until one runs"
+    advice = "start the publisher again; until then, publish by hand"
+    return warn("publishers", fact, meaning, advice, Command(("publish-outbox",), changes=True))

@@ -1,0 +1,51 @@
+"""Check the index on payments."providerTransactionId", by which a callback of PayOS is found."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
+from ticketbottle_payctl.providers import payos
+from ticketbottle_payctl.store.inspect import tables
+from ticketbottle_payctl.store.inspect.tables import REFERENCE_INDEX, Index, Privilege
+from ticketbottle_payctl.store.payments import lookup
+
+_NAME = "reference-index"
+_COLUMN = "providerTransactionId"
+_SMALL = 10_000
+
+
+def reference_index(connection: Connection, subject: Subject) -> list[Finding]:
+    """A callback finds its payment without reading the table: an index serves it, or the table is small.
+
+    It fails if PayOS is in use and there are more than 100,000 payments. PayOS sends no order code, and every other
+    gateway does.
+    """
+    found = tables.indexes(connection, "payments")
+    serving = tables.serving(found, _COLUMN)
+    if serving:
+        return [ok(_NAME, f"{serving.name} is there and valid")]
+    rows = lookup.count_roughly(connection)
+    fact = f'payments (about {count(rows, "row")}) has no index on "{_COLUMN}"'
+    if rows <= _SMALL:
+        return [ok(_NAME, f"{fact}, and needs none yet")]
+    remedy = f"as the tables' owner: {_sql(found, subject.schema)}"
+    if not _uses_payos(connection, subject):
+        return [warn(_NAME, fact, "a callback whose order code is unknown here reads the whole table", remedy)]
+    meaning = "a callback of PayOS, which sends no order code, may read the whole table to find its payment"
+    return [(fail if rows > lookup.LARGE else warn)(_NAME, fact, meaning, remedy)]
+
+
+def _uses_payos(connection: Connection, subject: Subject) -> bool:
+    if any(subject.credentials(payos.GATEWAY).get("checksum_key", ())):
+        return True
+    wanted = Privilege("payments", "SELECT")
+    return tables.privileges(connection, [wanted]).get(wanted, False) and lookup.has_any_of(connection, payos.NAME)
+
+
+def _sql(found: list[Index], schema: str) -> str:
+    broken = next((one for one in found if one.columns[:1] == (_COLUMN,) and not one.valid), None)
+    if broken:
+        return f'REINDEX INDEX CONCURRENTLY "{schema}"."{broken.name}"'
+    return f'CREATE INDEX CONCURRENTLY "{REFERENCE_INDEX}" ON "{schema}".payments ("{_COLUMN}")'

@@ -1,0 +1,29 @@
+"""How a publisher runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+
+class OnDead(StrEnum):
+    """Whether a dead event blocks the later events of its payment."""
+
+    BLOCK = "block"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOptions:
+    """How to run. ``rate`` is in events a second; ``budget`` is the time for the whole run."""
+
+    batch_size: int = 1000
+    max_retries: int = 5
+    max_batches: int | None = None
+    budget: timedelta | None = None
+    loop: bool = False
+    rate: float | None = None
+    types: tuple[str, ...] = ()
+    on_dead: OnDead = OnDead.BLOCK
+    shards: int = 1

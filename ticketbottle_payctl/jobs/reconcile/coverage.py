@@ -1,0 +1,118 @@
+"""Judge whether an event's record would have been read if it were in Kafka.
+
+The rules only compare what one log shows, because clocks differ. Kafka deletes the oldest records of a partition first.
+So if a partition still holds the record of an event, it also holds the records of the events that were sent to it
+after that. If partitions were added to the topic, the event may be in a partition that its key had before.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from ticketbottle_payctl.broker.partition import possible_partitions
+from ticketbottle_payctl.broker.range_reader import Place
+from ticketbottle_payctl.broker.window import Copy, PartitionRead, Window
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.store.outbox.published import SentEvent
+
+SLACK = timedelta(minutes=10)
+"""How far the clocks of the database and of the records may differ."""
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class Unjudged(StrEnum):
+    """Why an event that was not found is not called lost."""
+
+    UNKNOWN_TYPE = "unknown_type"
+    TOPIC_MISSING = "topic_missing"
+    TOPIC_EMPTY = "topic_empty"
+    TOO_OLD = "too_old"
+    RECORD_LIMIT = "record_limit"
+    UNREADABLE = "unreadable"
+    DEADLINE = "deadline"
+    GAPS = "gaps"
+    OPEN_TRANSACTION = "open_transaction"
+
+
+class Coverage:
+    """What is known of the topics after they were read."""
+
+    def __init__(self, window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> None:
+        self._partitions = window.partitions
+        self._known = _known_since(window, events, copies)
+        self._born = {
+            topic: min((self._known[topic, number] for number in range(len(reads))), default=_NEVER)
+            for topic, reads in window.partitions.items()
+        }
+        self._empty = {
+            topic: all(each.first_at is None and not each.oldest and each.unread is None for each in reads)
+            for topic, reads in window.partitions.items()
+        }
+
+    def why_unjudged(self, event: SentEvent, sent_at: datetime | None = None) -> Unjudged | None:
+        """Return why the topic may hold, or may have held, a record of this event that was not read.
+
+        None means that a record sent at ``sent_at`` (UTC; when the event was published, if None) would have been found.
+        """
+        topic = TOPICS.get(event.event_type)
+        if topic is None:
+            return Unjudged.UNKNOWN_TYPE
+        reads = self._partitions.get(topic, ())
+        if not reads:
+            return Unjudged.TOPIC_MISSING
+        if self._empty[topic]:
+            return Unjudged.TOPIC_EMPTY
+        at = sent_at or event.published_at
+        known = (number for number in range(len(reads) - 1, -1, -1) if self._existed(topic, number, reads[number], at))
+        fewest = 1 + next(known, 0)
+        for number in possible_partitions(event.key.encode(), len(reads), at_least=fewest):
+            reason = self._unknown(topic, number, at)
+            if reason is not None:
+                return reason
+        return None
+
+    def _unknown(self, topic: str, number: int, at: datetime) -> Unjudged | None:
+        """Return why it is not known whether a record sent at ``at`` is in this partition."""
+        read = self._partitions[topic][number]
+        if read.unread is not None:
+            return Unjudged(read.unread.value)
+        # At offset 0 nothing was ever deleted, but the whole topic may have been deleted and created again.
+        known = self._known[topic, number] if read.begin else self._born[topic]
+        if at >= known:
+            return None
+        return Unjudged.RECORD_LIMIT if read.begin > read.oldest else Unjudged.TOO_OLD
+
+    def _existed(self, topic: str, number: int, read: PartitionRead, at: datetime) -> bool:
+        """Return whether the partition is sure to have existed at ``at``: it had records before, or deleted some."""
+        return bool(read.oldest) or self._known[topic, number] <= at
+
+
+def _known_since(
+    window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]
+) -> Mapping[Place, datetime]:
+    """Return the instant, by the database's clock, from which each partition holds every record sent to it."""
+    known: defaultdict[Place, datetime] = defaultdict(lambda: _NEVER)
+    behind = _behind(events, copies)
+    for topic, reads in window.partitions.items():
+        for number, read in enumerate(reads):
+            if read.first_at is not None:
+                known[topic, number] = read.first_at + SLACK + behind
+    for event_id, found in copies.items():
+        published_at = events[event_id].published_at
+        for copy in found:
+            place = (copy.topic, copy.partition)
+            if copy.at - SLACK <= published_at:  # a copy that was sent much later says nothing about that time
+                known[place] = min(known[place], published_at)
+    return known
+
+
+def _behind(events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> timedelta:
+    """Return how far the clock of the records is behind the database's.
+
+    A row is marked just after its record is sent.
+    """
+    lags = (events[event_id].published_at - max(copy.at for copy in found) for event_id, found in copies.items())
+    return max(min(lags, default=timedelta(0)), timedelta(0))

@@ -1,0 +1,81 @@
+"""Show how an order stands, everything about it in order of time, and what to do next.
+
+``money`` judges what was paid, ``delivery`` whether the order service was told, ``advice`` says what to type next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.jobs.show.advice import advise
+from ticketbottle_payctl.jobs.show.find import find
+from ticketbottle_payctl.jobs.show.model import (
+    Advice,
+    Mark,
+    Remedy,
+    SettledBy,
+    Step,
+    Timeline,
+    Verdict,
+    VerdictKind,
+)
+from ticketbottle_payctl.jobs.show.money import paid_and_by
+from ticketbottle_payctl.jobs.show.records import Records, find_all
+from ticketbottle_payctl.jobs.show.steps import steps_of
+from ticketbottle_payctl.jobs.show.verdict import judge
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import cdc
+
+__all__ = [
+    "Advice",
+    "Mark",
+    "Remedy",
+    "SettledBy",
+    "Step",
+    "Timeline",
+    "Verdict",
+    "VerdictKind",
+    "show",
+]
+
+_LIMITS = Limits(statement=timedelta(seconds=30))
+
+
+def show(  # noqa: PLR0913 - one argument per source
+    engine: Engine,
+    name: str,
+    *,
+    max_retries: int,
+    kafka: Mapping[str, str | int | bool] | None = None,
+    retention: timedelta | None = None,
+    now: datetime,
+) -> Timeline:
+    """Judge an order from its callbacks, payment, events, runs of operators and, if ``kafka`` is given, the topics.
+
+    ``name`` is the id of a payment, an event or a callback, an order code, its last characters in any case, or the
+    gateway's id of the payment. ``retention`` is how long published events are kept.
+
+    Raises:
+        NotFoundError: nothing has this name.
+        InputError: several order codes end in these characters. The message lists them.
+        DatabaseUnavailableError: the server cannot be reached. An unavailable broker is only a warning.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        found = find(connection, name, max_retries)
+        debezium_publishes = cdc.slot(connection) is not None
+    records = find_all(found, kafka) if kafka else Records()
+    first, *also = judge(found, records, now, retention)
+    paid, settled_by = paid_and_by(found.receipts)
+    return Timeline(
+        payment=found.payment,
+        verdict=first,
+        steps=tuple(sorted([*steps_of(found), *records.steps], key=lambda step: step.at)),
+        advice=advise(found, [first, *also], now, debezium_publishes=debezium_publishes),
+        also=tuple(also),
+        paid=paid,
+        settled_by=settled_by,
+        warnings=tuple(records.warnings),
+    )

@@ -1,0 +1,89 @@
+"""What to type next. A command is given only if it can help: a replay that must die again is never among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from ticketbottle_payctl.jobs.show.delivery import dead_until, remedy_for
+from ticketbottle_payctl.jobs.show.model import Advice, Verdict, VerdictKind
+from ticketbottle_payctl.jobs.show.money import can_be_asked
+from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow
+
+_ASK = {
+    VerdictKind.NOT_PAID: "ask the gateway what became of the payment",
+    VerdictKind.NO_CALLBACK: "ask the gateway, and settle the payment; if that settles nothing, the answer says why",
+    VerdictKind.IN_PROGRESS: "ask the gateway again",
+    VerdictKind.UNREADABLE: "ask the gateway what the callback meant, and settle the payment",
+    VerdictKind.AMBIGUOUS: "ask the gateway what the callback meant, and settle the payment",
+    VerdictKind.MONEY_HELD: "when the gateway has released the money: ask it, and settle the payment",
+    VerdictKind.UNDOCUMENTED_CODE: "when the gateway has said what the code means: ask it, and settle the payment",
+}
+_DOCTOR = Advice(
+    ("doctor",), "find out why nothing sends the event: no publisher, a missing topic, a lock", changes=False
+)
+
+
+def advise(
+    found: History, verdicts: Sequence[Verdict], now: datetime, *, debezium_publishes: bool
+) -> tuple[Advice, ...]:
+    """Return the commands that help, the most pressing first. None if only a person can act, or nothing is to do."""
+    # What is published is sent again only if nothing else is known: not if the money was paid back or came too late.
+    pressing = [each for number, each in enumerate(verdicts) if number == 0 or each.kind is not VerdictKind.PUBLISHED]
+    advice = [each for verdict in pressing for each in _of(verdict, found, now, debezium_publishes=debezium_publishes)]
+    return tuple({each.command: each for each in reversed(advice)}.values())[::-1]
+
+
+def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: bool) -> Iterator[Advice]:
+    if debezium_publishes and verdict.event is not None:
+        yield from _with_debezium(verdict)
+        return
+    event, receipt, payment = verdict.event, verdict.receipt, found.payment
+    match verdict.kind:
+        case kind if kind in _ASK and payment is not None:
+            yield from _ask(payment, _ASK[kind], now)
+        case VerdictKind.NOT_APPLIED if receipt is not None:
+            why = "settle the payment with the callback that was kept"
+            yield Advice(("process-webhook",), why, options=("--receipt", receipt.id))
+        case VerdictKind.DEAD | VerdictKind.BLOCKED if event is not None:
+            yield from _of_dead(dead_until(event, found.events), event)
+        case VerdictKind.WAITING:
+            yield Advice(("publish-outbox",), "send it now, unless a publisher is running")
+        case VerdictKind.OVERDUE:
+            yield _DOCTOR
+        case VerdictKind.NOT_IN_KAFKA if event is not None and verdict.ticket_is_due:
+            yield _again(event, "send it again if the order has no tickets: a second completed event is harmless")
+        case VerdictKind.PUBLISHED if event is not None and not event.superseded:
+            yield _again(event, "only if the order service did not act on it: it will be seen twice")
+
+
+def _ask(payment: PaymentRow, why: str, now: datetime) -> Iterator[Advice]:
+    if can_be_asked(payment, now):
+        yield Advice(("reconcile", "payments"), why, (payment.order_code,))
+
+
+def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
+    """Debezium sends what is inserted and nothing that is requeued, and payctl's publisher refuses to run."""
+    match verdict.kind:
+        case VerdictKind.WAITING | VerdictKind.RETRYING | VerdictKind.BEHIND | VerdictKind.OVERDUE:
+            yield Advice(("cdc", "mark"), "Debezium publishes this outbox; this marks the events that it has sent")
+        case VerdictKind.DEAD | VerdictKind.BLOCKED | VerdictKind.NOT_IN_KAFKA:
+            why = "Debezium publishes this outbox and sends no event that is requeued: take the outbox back first"
+            yield Advice(("cdc", "cut-back"), why)
+
+
+def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:
+    """Return how to deal with dead events, up to the one that has to be sent."""
+    replayable = [each.id for each in dead if not each.superseded and remedy_for(each) is None]
+    if replayable:
+        yield Advice(("replay",), "requeue what is dead after its cause was removed", tuple(replayable))
+    passed = [each for each in dead if each.id not in {*replayable, last.id}]
+    if passed:
+        superseded = any(each.superseded for each in passed)
+        why = "never replay it: the customer would lose the tickets" if superseded else "a replay would die again"
+        release = f"let the payment's later events pass the dead one; {why}"
+        yield Advice(("publish-outbox",), release, options=("--on-dead", "release"))
+
+
+def _again(event: EventRow, why: str) -> Advice:
+    return Advice(("replay",), why, (event.id,), ("--published", "--allow-published"))

@@ -1,0 +1,144 @@
+"""Judge the event of a payment: whether the order service was told, and if not, what stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from ticketbottle_payctl.broker.faults import is_permanent
+from ticketbottle_payctl.broker.remedies import DeliveryRemedy, error_name, remedy_of
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.retry import backoff
+from ticketbottle_payctl.jobs.show.model import Mark, Remedy, Verdict, VerdictKind
+from ticketbottle_payctl.jobs.show.records import Records
+from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow, Replayed
+
+_LONG = timedelta(minutes=5)
+_REPLAY = "replay"
+
+
+def judge_delivery(found: History, records: Records, now: datetime, retention: timedelta | None) -> Verdict:
+    """Return how the event stands that reports the payment's state, or the last event if there is no payment."""
+    payment = found.payment
+    event = _deciding(found.events, payment)
+    if event is None:
+        return _without_event(found, now, retention)
+    due = event.event_type == "PAYMENT_COMPLETED"
+    match event.state:
+        case "published":
+            return _published(event, found.events, records, due=due)
+        case "dead":
+            return _dead(event, found, due=due)
+        case _:
+            return _pending(event, found, now, due=due)
+
+
+def dead_until(event: EventRow, events: Sequence[EventRow]) -> list[EventRow]:
+    """Return the dead events up to this one. They must be dealt with before it can be sent."""
+    return [each for each in events[: events.index(event) + 1] if each.state == "dead"]
+
+
+def remedy_for(event: EventRow) -> DeliveryRemedy | None:
+    """Return what must be done before a dead event is replayed, or None if a replay may help."""
+    return remedy_of(event.last_error, event.event_type, event.payload_bytes)
+
+
+def _deciding(events: Sequence[EventRow], payment: PaymentRow | None) -> EventRow | None:
+    status = payment.status if payment and payment.status != "PENDING" else None
+    wanted = [each for each in events if status is None or each.event_type == f"PAYMENT_{status}"]
+    return next((each for each in wanted if each.state == "published"), wanted[-1] if wanted else None)
+
+
+def _without_event(found: History, now: datetime, retention: timedelta | None) -> Verdict:
+    payment = found.payment
+    if payment is None:
+        message = "a history without a payment has events or receipts"
+        raise ValueError(message)
+    ends = {"COMPLETED": payment.completed_at, "FAILED": payment.failed_at, "CANCELLED": payment.cancelled_at}
+    at = ends.get(payment.status) or payment.created_at
+    written = any(each.event_id and each.outcome == payment.status for each in found.receipts)
+    due = payment.status == "COMPLETED"
+    if written:
+        return Verdict(VerdictKind.CLEANED_UP, Mark.GOOD, at, due)
+    if retention is not None and now - at > retention:
+        return Verdict(VerdictKind.PAST_RETENTION, Mark.OPEN, at, due, remedy=Remedy.ASK_ORDER_SERVICE)
+    return Verdict(VerdictKind.NO_EVENT, Mark.BAD if due else Mark.OPEN, at, due, remedy=Remedy.ASK_ORDER_SERVICE)
+
+
+def _published(event: EventRow, events: Sequence[EventRow], records: Records, *, due: bool) -> Verdict:
+    at = event.published_at or event.created_at
+    released = [
+        each
+        for each in events
+        if each.superseded and each.event_type == "PAYMENT_FAILED" and each.published_at and each.published_at > at
+    ]
+    if released:
+        return Verdict(
+            VerdictKind.RELEASED_AFTER_SUCCESS,
+            Mark.BAD,
+            released[-1].published_at,
+            due,
+            event=released[-1],
+            remedy=Remedy.ASK_ORDER_SERVICE,
+        )
+    if event.id in records.missing:
+        return Verdict(VerdictKind.NOT_IN_KAFKA, Mark.OPEN, at, due, event=event)  # Kafka may have deleted it
+    readers = records.readers.get(event.id)
+    past, behind = (readers.past, readers.behind) if readers else (None, ())
+    if past == () and due:
+        return Verdict(
+            VerdictKind.UNREAD, Mark.OPEN, at, due, event=event, readers=past, behind=behind, remedy=Remedy.WATCH_READER
+        )
+    kind = VerdictKind.PUBLISHED if due or event.event_type not in TOPICS else VerdictKind.ENDED
+    return Verdict(kind, Mark.GOOD, at, due, event=event, readers=past, behind=behind)
+
+
+def _dead(event: EventRow, found: History, *, due: bool) -> Verdict:
+    return Verdict(
+        VerdictKind.DEAD,
+        Mark.BAD,
+        event.created_at,
+        due,
+        event=event,
+        tries=tries_of(event),
+        replays=len(_replays(event, found)),
+        remedy=remedy_for(event),
+    )
+
+
+def tries_of(event: EventRow) -> int:
+    """Return how often an event was tried. A permanent fault uses up all retries at the first try."""
+    return 1 if event.state == "dead" and is_permanent(error_name(event.last_error)) else event.retry_count
+
+
+def _pending(event: EventRow, found: History, now: datetime, *, due: bool) -> Verdict:
+    earlier = found.events[: found.events.index(event)]
+    dead = next((each for each in earlier if each.state == "dead"), None)
+    if dead is not None:
+        return Verdict(
+            VerdictKind.BLOCKED, Mark.BAD, event.created_at, due, event=event, blocked_by=dead, tries=tries_of(dead)
+        )
+    failing = next((each for each in earlier if each.state == "pending" and each.retry_count), None)
+    first = failing or event
+    since = max([event.created_at, *(each.run.started_at for each in _replays(event, found))])
+    if first.retry_count:
+        next_try = first.created_at + backoff(first.retry_count)
+        kind = VerdictKind.BEHIND if failing else VerdictKind.RETRYING
+        stuck = now - max(next_try, since) > _LONG
+        return Verdict(
+            VerdictKind.OVERDUE if stuck else kind,
+            Mark.BAD if stuck else Mark.OPEN,
+            since,
+            due,
+            event=event,
+            blocked_by=failing,
+            tries=first.retry_count,
+            due=next_try,
+        )
+    overdue = now - since > _LONG
+    kind = VerdictKind.OVERDUE if overdue else VerdictKind.WAITING
+    return Verdict(kind, Mark.BAD if overdue else Mark.OPEN, since, due, event=event)
+
+
+def _replays(event: EventRow, found: History) -> list[Replayed]:
+    return [each for each in found.replays if each.event_id == event.id and each.run.command == _REPLAY]

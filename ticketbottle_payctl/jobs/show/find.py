@@ -1,0 +1,34 @@
+"""Find an order by what a person has of it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.errors import InputError, NotFoundError
+from ticketbottle_payctl.formats import command_line, count, money
+from ticketbottle_payctl.store.payments import history
+from ticketbottle_payctl.store.payments.history import History
+
+
+def find(connection: Connection, name: str, max_retries: int) -> History:
+    """Return what is known under a name: an id, an order code, or the last characters of one in any case.
+
+    Raises:
+        NotFoundError: nothing has this name.
+        InputError: several order codes end in these characters. The message lists them.
+    """
+    return history.find(connection, name, max_retries) or _ending_in(connection, name, max_retries)
+
+
+def _ending_in(connection: Connection, name: str, max_retries: int) -> History:
+    near = history.orders_ending_in(connection, name)
+    if not near:
+        message = "no payment, event or callback has this id, and no order code is this or ends in it"
+        hint = "`payctl list payments` and `payctl list outbox` show ids and order codes"
+        raise NotFoundError(message, hint=hint)
+    found = history.find(connection, near[0].payment_id, max_retries) if len(near) == 1 else None
+    if found is None:
+        orders = "; ".join(f"{each.order_code} ({each.status}, {money(each.amount, each.currency)})" for each in near)
+        message = f"{count(len(near), 'order code')} end in {name}, the latest first: {orders}"
+        raise InputError(message, hint=f"give the whole code: {command_line(['show'], [near[0].order_code])}")
+    return found

@@ -1,0 +1,146 @@
+"""Judge the money of a payment: what was paid against what was asked, and by which callback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from ticketbottle_payctl.jobs.show.model import Mark, Remedy, SettledBy, Verdict, VerdictKind
+from ticketbottle_payctl.jobs.show.steps import source_of
+from ticketbottle_payctl.providers.queries import QUERIES
+from ticketbottle_payctl.store.payments.history import PaymentRow, ReceiptRow
+
+_LONG_UNPAID = timedelta(minutes=20)
+"""A gateway's page to pay on is open for 15 minutes. ``payctl reconcile payments`` asks after the same time."""
+
+_SETTLED = {"settled", "already_settled"}
+_REFUSED = {
+    "wrong_amount": VerdictKind.WRONG_AMOUNT,
+    "other_provider": VerdictKind.OTHER_PROVIDER,
+    "unknown_order": VerdictKind.NOT_APPLIED,
+    "unknown_status": VerdictKind.NOT_APPLIED,
+    "contradicts_completed": VerdictKind.NOT_APPLIED,
+    "unreadable": VerdictKind.UNREADABLE,
+    "ambiguous": VerdictKind.AMBIGUOUS,
+    "held": VerdictKind.MONEY_HELD,
+    "undocumented_code": VerdictKind.UNDOCUMENTED_CODE,
+    "refund": VerdictKind.REFUNDED,
+    "pending": VerdictKind.IN_PROGRESS,
+}
+_REMEDIES = {
+    VerdictKind.WRONG_AMOUNT: Remedy.COMPARE_AMOUNT,
+    VerdictKind.OTHER_PROVIDER: Remedy.LOOK_IN_PORTAL,
+    VerdictKind.MONEY_HELD: Remedy.DECIDE_IN_PORTAL,
+    VerdictKind.UNDOCUMENTED_CODE: Remedy.ASK_GATEWAY,
+    VerdictKind.REFUNDED: Remedy.LOOK_IN_PORTAL,
+    VerdictKind.UNKNOWN_ORDER: Remedy.REFUND,
+    VerdictKind.CONTRADICTED: Remedy.LOOK_IN_PORTAL,
+    VerdictKind.SECOND_PAYMENT: Remedy.REFUND_SECOND,
+    VerdictKind.LATE_MONEY: Remedy.ASK_ORDER_SERVICE,
+}
+
+
+def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Verdict:
+    """Return why a PENDING payment is not settled: the last callback that says so, or that none came."""
+    told = list(_told(payment, receipts))
+    final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
+    if told:
+        return (final or told)[-1]
+    overdue = now - payment.created_at > _LONG_UNPAID
+    return Verdict(
+        kind=VerdictKind.NO_CALLBACK if overdue else VerdictKind.NOT_PAID,
+        mark=Mark.BAD if overdue else Mark.OPEN,
+        at=payment.created_at,
+        ticket_is_due=overdue,
+        remedy=None if can_be_asked(payment, now) else Remedy.LOOK_IN_PORTAL,
+    )
+
+
+def judge_given_up(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
+    """Return money that came for a FAILED or CANCELLED payment and was not settled: at most one finding."""
+    came = [each for each in _told(payment, receipts) if each.ticket_is_due and each.kind is not VerdictKind.REFUNDED]
+    yield from came[-1:]
+
+
+def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
+    """Return what a person must know about the money of a COMPLETED payment."""
+    completed = payment.completed_at
+    successes = [each for each in receipts if each.outcome == "COMPLETED" and each.result in _SETTLED]
+    numbers = {each.payment_number for each in successes if each.payment_number}
+    if len(numbers) > 1:
+        yield _of(VerdictKind.SECOND_PAYMENT, Mark.OPEN, successes[-1])
+    given_up = [at for at in (payment.failed_at, payment.cancelled_at) if at and completed and at < completed]
+    if given_up:
+        yield Verdict(VerdictKind.LATE_MONEY, Mark.OPEN, completed, remedy=_REMEDIES[VerdictKind.LATE_MONEY])
+    known = {each.gateway_transaction_id for each in successes}
+    for receipt in _latest_of_each_reason(receipts):
+        after = completed is None or receipt.received_at > completed
+        match _REFUSED.get(receipt.reason or ""):
+            case VerdictKind.NOT_APPLIED if receipt.reason == "contradicts_completed":
+                yield _of(VerdictKind.CONTRADICTED, Mark.OPEN, receipt)
+            case VerdictKind.WRONG_AMOUNT | VerdictKind.OTHER_PROVIDER as kind if (
+                receipt.outcome == "COMPLETED" and receipt.gateway_transaction_id not in known
+            ):
+                yield _of(kind, Mark.OPEN, receipt)
+            case VerdictKind.REFUNDED:
+                yield _of(VerdictKind.REFUNDED, Mark.OPEN, receipt)
+            case (
+                VerdictKind.UNREADABLE
+                | VerdictKind.AMBIGUOUS
+                | VerdictKind.MONEY_HELD
+                | VerdictKind.UNDOCUMENTED_CODE as kind
+            ) if after:
+                yield _of(kind, Mark.OPEN, receipt)
+
+
+def judge_stray(receipts: Sequence[ReceiptRow]) -> Verdict:
+    """Return what a callback means that belongs to no payment in this database."""
+    receipt = receipts[-1]
+    if receipt.result == "test_ping":
+        return _of(VerdictKind.TEST_PING, Mark.GOOD, receipt)
+    kind = _REFUSED.get(receipt.reason or "", VerdictKind.UNKNOWN_ORDER)
+    unclear = kind in {VerdictKind.UNREADABLE, VerdictKind.AMBIGUOUS}
+    money = unclear or receipt.outcome == "COMPLETED"
+    verdict = _of(kind if unclear else VerdictKind.UNKNOWN_ORDER, Mark.BAD if money else Mark.OPEN, receipt)
+    return replace(verdict, remedy=Remedy.REFUND if money else Remedy.LOOK_IN_PORTAL)
+
+
+def paid_and_by(receipts: Sequence[ReceiptRow]) -> tuple[int | None, SettledBy | None]:
+    """Return what the latest success says was paid, and who reported the result that settled the payment."""
+    paid = [each.amount for each in receipts if each.outcome == "COMPLETED" and each.amount is not None]
+    settled = [each for each in receipts if each.result == "settled"]
+    return (paid[-1] if paid else None), (source_of(settled[-1]) if settled else None)
+
+
+def can_be_asked(payment: PaymentRow, now: datetime) -> bool:
+    """Return whether the payment's gateway has a status query and still knows the payment."""
+    query = QUERIES.get("".join(letter for letter in payment.provider.lower() if letter.isalnum()))
+    return query is not None and (query.within is None or now - payment.created_at < query.within)
+
+
+def _told(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
+    for receipt in receipts:
+        kind = _REFUSED.get(receipt.reason or "")
+        if kind is None or (kind is VerdictKind.NOT_APPLIED and receipt.outcome != "COMPLETED" and payment.failed_at):
+            continue
+        if kind is VerdictKind.WRONG_AMOUNT and receipt.amount == payment.amount:
+            kind = VerdictKind.NOT_APPLIED  # the payment's amount was corrected since
+        yield _of(kind, Mark.OPEN if kind is VerdictKind.IN_PROGRESS else Mark.BAD, receipt)
+
+
+def _of(kind: VerdictKind, mark: Mark, receipt: ReceiptRow) -> Verdict:
+    money = receipt.outcome == "COMPLETED" or kind is VerdictKind.MONEY_HELD
+    return Verdict(
+        kind=kind,
+        mark=mark,
+        at=receipt.received_at,
+        ticket_is_due=money or receipt.outcome == "UNCLEAR",
+        paid=receipt.amount if money else None,
+        receipt=receipt,
+        remedy=_REMEDIES.get(kind),
+    )
+
+
+def _latest_of_each_reason(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
+    return list({receipt.reason: receipt for receipt in receipts}.values())

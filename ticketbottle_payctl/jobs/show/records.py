@@ -1,0 +1,109 @@
+"""Look for the Kafka records of a payment's published events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ticketbottle_payctl.broker.consumers import Readers, readers_of
+from ticketbottle_payctl.broker.range_reader import Received
+from ticketbottle_payctl.broker.search import Search, SearchQuery, find_records
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.errors import BrokerUnavailableError, ConfigError
+from ticketbottle_payctl.jobs.show.model import Step
+from ticketbottle_payctl.store.payments.history import EventRow, History, Replayed
+
+# Clocks differ. The mark of a batch is older than its last message by the time that the batch took.
+_EARLIER, _LATER = timedelta(minutes=1), timedelta(minutes=10)
+_PATIENCE = timedelta(seconds=10)
+_READERS_PATIENCE = timedelta(seconds=2)
+
+
+@dataclass(slots=True)
+class Records:
+    """The records that were found, as steps, the latest of each event, and the events whose search found none.
+
+    An event in neither was not looked for, or not to the end. ``warnings`` say so. ``readers`` has the consumer groups
+    of the partition of an event's latest record, if the brokers say so.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    latest: dict[str, Received] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    readers: dict[str, Readers] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def find_all(found: History, kafka: Mapping[str, str | int | bool]) -> Records:
+    """Search the topics for each published event, for at most ten seconds in all. An absent broker is a warning."""
+    result = Records()
+    for event in found.events:
+        if event.state != "published" or event.event_type not in TOPICS:
+            continue
+        try:
+            searches = list(_searched(event, _stretches(event, found.replays), kafka))
+        except (BrokerUnavailableError, ConfigError) as error:
+            result.warnings.append(f"{error.message}: the topics were not looked at")
+            return result
+        # If the brokers know nothing of a stretch, they answer with the topic's end. So a copy may be found twice.
+        records = {(each.partition, each.offset): each for search in searches for each in search.records}
+        result.steps += _found(records.values(), event)
+        if records:
+            latest = result.latest[event.id] = max(records.values(), key=lambda record: record.timestamp)
+            readers = readers_of(kafka, latest.topic, latest.partition, latest.offset, _READERS_PATIENCE)
+            if readers is not None:
+                result.readers[event.id] = readers
+            continue
+        result.warnings.append(_not_found(searches, event))
+        if all(search.complete for search in searches):
+            result.missing.add(event.id)
+    return result
+
+
+def _searched(
+    event: EventRow, stretches: Sequence[tuple[datetime, datetime]], kafka: Mapping[str, str | int | bool]
+) -> Iterator[Search]:
+    """Search the stretches of time, the latest first, all of them within one time limit."""
+    deadline = time.monotonic() + _PATIENCE.total_seconds()
+    for since, until in reversed(stretches):
+        left = timedelta(seconds=deadline - time.monotonic())
+        if left <= timedelta(0):
+            yield Search(-1, (), complete=False)
+            return
+        query = SearchQuery(TOPICS[event.event_type], event.aggregate_id, event.id, since, until)
+        yield find_records(kafka, query, left)
+
+
+def _stretches(event: EventRow, replays: Sequence[Replayed]) -> list[tuple[datetime, datetime]]:
+    """Return where copies may be: around each publishing before a replay, and from the first replay to the last one.
+
+    The stretches are in order. Stretches that touch are one, so that no copy is found twice.
+    """
+    own = [each for each in replays if each.event_id == event.id]
+    last = event.published_at or event.created_at
+    spans = [(each.published_before, each.published_before) for each in own if each.published_before]
+    spans.append((min([last, *(each.run.started_at for each in own)]), last))
+    stretches: list[tuple[datetime, datetime]] = []
+    for first, end in sorted(spans):
+        since, until = first - _EARLIER, end + _LATER
+        if stretches and since <= stretches[-1][1]:
+            since, earlier = stretches.pop()
+            until = max(until, earlier)
+        stretches.append((since, until))
+    return stretches
+
+
+def _found(records: Iterable[Received], event: EventRow) -> Iterator[Step]:
+    for record in records:
+        run = record.text("replayRunId")
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        yield Step(record.at, "record", event.id, {**place, "replay_run_id": run})
+
+
+def _not_found(searches: Sequence[Search], event: EventRow) -> str:
+    where = f"{TOPICS[event.event_type]}, partition {searches[0].partition}"
+    if not all(search.complete for search in searches):
+        return f"event {event.id} was not found in {where} within {_PATIENCE.seconds} seconds of reading"
+    return f"event {event.id} is not in {where} around its publishing: never sent, or past the topic's retention"

@@ -1,0 +1,50 @@
+"""The steps of a payment's history: callbacks, rows, events and what operators did to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ticketbottle_payctl.jobs.show.delivery import tries_of
+from ticketbottle_payctl.jobs.show.model import SettledBy, Step
+from ticketbottle_payctl.store.payctl.receipts import STATUS_QUERY
+from ticketbottle_payctl.store.payctl.runs import Run
+from ticketbottle_payctl.store.payments.history import History, ReceiptRow
+
+
+def source_of(receipt: ReceiptRow) -> SettledBy:
+    """Return whether a receipt keeps a callback or the answer to a status query."""
+    return SettledBy.RECONCILE if receipt.method == STATUS_QUERY else SettledBy.CALLBACK
+
+
+def steps_of(found: History) -> Iterator[Step]:
+    """Return what happened, in no order."""
+    payment = found.payment
+    if payment:
+        facts = {"status": "PENDING", "amount": payment.amount, "currency": payment.currency}
+        yield Step(payment.created_at, "payment_created", payment.id, {**facts, "provider": payment.provider})
+        ends = (("COMPLETED", payment.completed_at), ("FAILED", payment.failed_at), ("CANCELLED", payment.cancelled_at))
+        for status, at in ends:
+            if at:
+                yield Step(at, "payment_settled", payment.id, {"status": status})
+    for receipt in found.receipts:
+        yield Step(receipt.received_at, "callback", receipt.id, {
+            "provider": receipt.provider, "outcome": receipt.outcome, "result": receipt.result,
+            "reason": receipt.reason, "amount": receipt.amount, "currency": receipt.currency,
+            "gateway_transaction_id": receipt.gateway_transaction_id, "bytes": receipt.body_bytes,
+            "source": source_of(receipt),
+        })  # fmt: skip
+    for event in found.events:
+        yield Step(event.created_at, "event_written", event.id, {
+            "event_type": event.event_type, "state": event.state, "superseded": event.superseded,
+            "retry_count": event.retry_count, "tries": tries_of(event), "last_error": event.last_error,
+            "payload": event.payload,
+        })  # fmt: skip
+        if event.published_at:
+            yield Step(event.published_at, "event_published", event.id, {"event_type": event.event_type})
+    for event_id, run, _ in found.replays:
+        yield Step(run.started_at, "event_replayed", event_id, _of_run(run))
+
+
+def _of_run(run: Run) -> dict[str, object]:
+    who = run.who.actor or f"{run.who.os_user}@{run.who.host}"
+    return {"run_id": run.id, "command": run.command, "who": who, "reason": run.reason}

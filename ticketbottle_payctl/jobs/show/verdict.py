@@ -1,0 +1,42 @@
+"""Put the findings about an order in the order of their urgency. The first one is the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from ticketbottle_payctl.domain.payment import Status, status_of
+from ticketbottle_payctl.jobs.show.delivery import judge_delivery
+from ticketbottle_payctl.jobs.show.model import Mark, Remedy, Verdict, VerdictKind
+from ticketbottle_payctl.jobs.show.money import judge_completed, judge_given_up, judge_stray, judge_unsettled
+from ticketbottle_payctl.jobs.show.records import Records
+from ticketbottle_payctl.store.payments.history import History
+
+_URGENCY = (Mark.BAD, Mark.OPEN, Mark.GOOD)
+
+
+def judge(found: History, records: Records, now: datetime, retention: timedelta | None) -> list[Verdict]:
+    """Return every finding about an order, the most urgent first. There is at least one."""
+    findings = list(_findings(found, records, now, retention))
+    return sorted(findings, key=lambda each: _URGENCY.index(each.mark))
+
+
+def _findings(found: History, records: Records, now: datetime, retention: timedelta | None) -> Iterator[Verdict]:
+    payment, receipts = found.payment, found.receipts
+    if payment is None:
+        yield judge_delivery(found, records, now, retention) if found.events else judge_stray(receipts)
+        return
+    receipts = tuple(each for each in receipts if each.payment_id in {None, payment.id})
+    match status_of(payment.status):
+        case Status.PENDING:
+            yield judge_unsettled(payment, receipts, now)
+            if found.events:
+                yield judge_delivery(found, records, now, retention)
+        case Status.COMPLETED:
+            yield judge_delivery(found, records, now, retention)
+            yield from judge_completed(payment, receipts)
+        case Status.FAILED | Status.CANCELLED:
+            yield from judge_given_up(payment, receipts)
+            yield judge_delivery(found, records, now, retention)
+        case _:
+            yield Verdict(VerdictKind.UNKNOWN_STATUS, Mark.BAD, payment.created_at, remedy=Remedy.UPGRADE)

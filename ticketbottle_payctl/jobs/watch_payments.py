@@ -1,0 +1,57 @@
+"""Find gateways whose callbacks no longer arrive: payments are created, and nothing settles them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.payments import health as store
+
+OVERDUE_AFTER = timedelta(minutes=30)
+"""A customer who pays has paid by then. Most gateways close the payment page after 15 minutes."""
+
+WINDOW = timedelta(hours=1)
+"""How long a payment counts as due: the payments of one hour are compared."""
+
+FEWEST = 5
+"""Some customers never pay, and for those no gateway calls. Fewer payments than this say nothing."""
+
+_LIMITS = Limits(statement=timedelta(seconds=20))
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayWatch:
+    """One gateway's measures. ``unsettled_percent`` and ``silent_s`` are 0 if there are too few payments to judge by.
+
+    ``silent_s`` is how long payments have been created without any genuine callback, in seconds, at most a day.
+    """
+
+    gateway: str
+    overdue: int
+    unsettled_percent: float
+    silent_s: float
+
+
+def watch_payments(engine: Engine) -> list[GatewayWatch]:
+    """Return the measures of each known gateway that has payments of the last day. Nothing is changed.
+
+    Raises:
+        DatabaseUnavailableError: the database cannot be reached, or the payments were not read within 20 seconds.
+        ConfigError: payctl's schema or a permission is missing.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        found = store.health(connection, after=OVERDUE_AFTER, window=WINDOW)
+    return [
+        GatewayWatch(
+            gateway=one.gateway,
+            overdue=one.overdue,
+            unsettled_percent=round(100 * one.overdue / one.due, 1) if one.due >= FEWEST else 0.0,
+            silent_s=round(one.silent_s or 0.0, 3) if one.created_since >= FEWEST else 0.0,
+        )
+        for one in found
+        if one.gateway in GATEWAYS
+    ]

@@ -1,0 +1,93 @@
+"""Ask PayOS through its own library (``payos`` on PyPI), with payctl's HTTP client underneath.
+
+The library builds the request: path, headers and body. :func:`ticketbottle_payctl.http_client.send` sends it, so its
+limits hold: one deadline, a bounded response, no redirect, verified TLS. The library's own judgement of the response is
+not used, because it refuses a genuine answer with a field that it does not know. What is returned is the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from urllib.parse import quote
+
+import httpx
+from payos import PayOS
+
+from ticketbottle_payctl.errors import PayctlError, UnavailableError
+from ticketbottle_payctl.http_client import send
+from ticketbottle_payctl.providers import mac
+from ticketbottle_payctl.providers.gateway import Credentials
+from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
+from ticketbottle_payctl.telemetry import log_event
+
+_ITS_HEADERS = ("x-client-id", "x-api-key", "x-partner-code", "content-type")
+
+
+@dataclass(frozen=True, slots=True)
+class PayosAccount:
+    """Where PayOS is asked, and as whom. ``base`` is an allowed URL, with or without a path."""
+
+    base: str
+    credentials: Credentials = field(repr=False)
+
+
+def payment_link(account: PayosAccount, link: str, timeout: timedelta) -> HttpResponse:
+    """Return PayOS's answer about a payment link, unread. ``timeout`` covers the whole exchange.
+
+    Raises:
+        UnavailableError: no connection, or no complete response in time.
+    """
+    return _answer(account, timeout, lambda payos: payos.payment_requests.get(quote(link, safe="")))
+
+
+def confirm_webhook(account: PayosAccount, url: str, timeout: timedelta) -> HttpResponse:
+    """Enter the address of the webhook. Return PayOS's answer, unread. ``timeout`` covers the whole exchange.
+
+    PayOS calls the address with a test callback before it answers.
+
+    Raises:
+        UnavailableError: no connection, or no complete response in time. PayOS may have entered the address.
+    """
+    return _answer(account, timeout, lambda payos: payos.webhooks.confirm(url))
+
+
+def _answer(account: PayosAccount, timeout: timedelta, ask: Callable[[PayOS], object]) -> HttpResponse:
+    client_id, api_key, checksum_key = (
+        mac.texts(account.credentials, name)[0] for name in ("client_id", "api_key", "checksum_key")
+    )
+    transport = _Transport(timeout)
+    with httpx.Client(transport=transport, trust_env=False, follow_redirects=False) as http_client:
+        payos = PayOS(
+            client_id,
+            api_key,
+            checksum_key,
+            base_url=f"{account.base.rstrip('/')}/",  # without the slash the library drops the last part of a path
+            max_retries=0,
+            http_client=http_client,
+        )
+        try:
+            ask(payos)
+        except PayctlError:
+            raise
+        except Exception as error:  # noqa: BLE001 - its verdict on the answer, or its bug; payctl reads the bytes itself
+            log_event("payos_sdk_raised", level="debug", kind=type(error).__name__)  # its text can quote keys and names
+    if transport.response is None:  # such an error can quote a header
+        message = "no request was sent to PayOS: a key or the address has a character that HTTP does not allow"
+        raise UnavailableError(message, hint="check PAYOS_CLIENT_ID and PAYOS_API_KEY")
+    return transport.response
+
+
+class _Transport(httpx.BaseTransport):
+    """Sends what the library asks for with payctl's HTTP client, and keeps the response as it came."""
+
+    def __init__(self, timeout: timedelta) -> None:
+        self.timeout = timeout
+        self.response: HttpResponse | None = None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        headers = {name: request.headers[name] for name in _ITS_HEADERS if name in request.headers}
+        asked = HttpRequest(request.method, str(request.url), {**headers, "Accept": "application/json"}, request.read())
+        self.response = send(asked, self.timeout)
+        return httpx.Response(self.response.status, content=self.response.body, request=request)

@@ -1,0 +1,160 @@
+"""Collect the evidence of why events wait. Only reads, and a bounded number of rows: the oldest pending events.
+
+A row's lock is seen without touching the row: its ``xmax`` is the transaction that has locked or changed it, and a
+running transaction holds the lock of its own number. A row that several sessions lock together is not recognised.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, DeadGroup, Evidence, Holder, Reason, Waiting
+from ticketbottle_payctl.domain.retry import backoff
+from ticketbottle_payctl.store.db import advisory_locks
+from ticketbottle_payctl.store.db.advisory_locks import Namespace
+from ticketbottle_payctl.store.db.owner_time import NOW
+from ticketbottle_payctl.store.inspect import publishers
+from ticketbottle_payctl.store.outbox import cdc, error_groups, states
+from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.outbox.stats import Recent, Unpublished
+from ticketbottle_payctl.telemetry import redact
+
+_MOST_LOOKED_AT = 20_000
+_MOST_DEAD_GROUPS = 3
+_MOST_RETRIES = 20
+"""From here on the wait before a retry does not grow."""
+
+_HOLDER = "h.pid, h.application, h.usename, h.state, h.seconds"
+_WAITING = f"""
+    WITH clock AS MATERIALIZED (SELECT {NOW} AS now),
+    waiting AS MATERIALIZED (
+        SELECT id, "aggregateId" AS key, "eventType" AS type, "createdAt" AS made, "retryCount" AS tries,
+            left("lastError", 500) AS error, xmax AS locker
+        FROM outbox WHERE {states.pending()} ORDER BY "createdAt" LIMIT {_MOST_LOOKED_AT}
+    ), failed AS MATERIALIZED (
+        SELECT DISTINCT ON ("aggregateId", {states.dead()}) "aggregateId" AS key, {states.dead()} AS dead,
+            id, "eventType" AS type, "createdAt" AS made, left("lastError", 500) AS error
+        FROM outbox
+        WHERE {states.unpublished()} AND ("retryCount" > 0 OR {states.dead()})
+          AND "aggregateId" IN (SELECT key FROM waiting)
+        ORDER BY "aggregateId", {states.dead()}, "createdAt", id COLLATE "C"
+    ), holder AS MATERIALIZED (
+        SELECT t.transactionid AS xid, t.pid, nullif(a.application_name, '') AS application, a.usename, a.state,
+            EXTRACT(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds
+        FROM pg_locks AS t LEFT JOIN pg_stat_activity AS a ON a.pid = t.pid
+        WHERE t.locktype = 'transactionid' AND t.mode = 'ExclusiveLock' AND t.granted
+          AND NOT EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = t.pid AND {advisory_locks.held(Namespace.SHARDS)})
+    ), judged AS (
+        SELECT w.*, now, COALESCE(d.id, f.id) AS blocker, COALESCE(d.type, f.type) AS blocker_type,
+            COALESCE(w.error, f.error) AS last_error, w.made + b.wait * interval '1 second' AS due, {_HOLDER},
+            CASE WHEN d.id IS NOT NULL THEN 'blocked'
+                 WHEN h.xid IS NOT NULL THEN 'locked'
+                 WHEN w.tries > 0 AND w.made + b.wait * interval '1 second' > now THEN 'not_due'
+                 WHEN w.tries > 0 OR f.id IS NOT NULL THEN 'failing'
+                 ELSE 'ready' END AS reason
+        FROM waiting AS w CROSS JOIN clock
+        LEFT JOIN failed AS d ON d.dead AND d.key = w.key AND (d.made, d.id COLLATE "C") < (w.made, w.id COLLATE "C")
+        LEFT JOIN failed AS f ON NOT f.dead AND f.key = w.key
+            AND (f.made, f.id COLLATE "C") < (w.made, w.id COLLATE "C")
+        LEFT JOIN holder AS h ON h.xid = w.locker
+        LEFT JOIN unnest(%(tries)s::int[], %(waits)s::float8[]) AS b (tries, wait)
+            ON b.tries = LEAST(w.tries, {_MOST_RETRIES})
+    )
+    SELECT reason, type, count(*)::int, EXTRACT(epoch FROM min(now) - min(made))::float8,
+        (array_agg(id ORDER BY made, id COLLATE "C"))[1], (array_agg(last_error ORDER BY made, id COLLATE "C"))[1],
+        (array_agg(blocker ORDER BY made, id COLLATE "C"))[1],
+        (array_agg(blocker_type ORDER BY made, id COLLATE "C"))[1],
+        EXTRACT(epoch FROM min(due) - min(now))::float8, pid, application, usename, state, seconds
+    FROM judged WHERE reason IN ('blocked', 'not_due') OR made < now - %(overdue)s * interval '1 second'
+    GROUP BY reason, type, CASE reason WHEN 'blocked' THEN blocker_type END, pid, application, usename, state, seconds
+    ORDER BY min(made)
+"""  # noqa: S608 - only constants are put in
+
+# The planner expects few unpublished rows and would search them again for each one of them.
+_JOIN_BY_HASH = "SELECT set_config('enable_nestloop', 'off', true)"
+
+# The modes that conflict with claiming and settling. CREATE INDEX without CONCURRENTLY takes the first one.
+_TABLE_LOCKS = """
+    SELECT l.pid, nullif(a.application_name, ''), a.usename, a.state,
+        EXTRACT(epoch FROM clock_timestamp() - a.xact_start)::float8
+    FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+    WHERE l.locktype = 'relation' AND l.granted AND l.relation = to_regclass('outbox')
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+    ORDER BY l.pid
+"""
+
+
+def table_locks(connection: Connection) -> list[Holder]:
+    """Return the sessions that lock the whole outbox against writers."""
+    return [Holder(*row) for row in connection.exec_driver_sql(_TABLE_LOCKS)]
+
+
+def evidence(connection: Connection, max_retries: int, found: Unpublished, recent: Recent) -> Evidence:
+    """Return what the database shows about pending and dead events.
+
+    ``found`` and ``recent`` were read in the same transaction, which must not do anything else afterwards: its plans
+    are set for these look-ups. Texts of errors are redacted.
+    """
+    connection.exec_driver_sql(_JOIN_BY_HASH)
+    slot = cdc.slot(connection)
+    seen, known = publishers.seen(connection)
+    newest_sent = recent.newest_sent
+    return Evidence(
+        pending=found.pending,
+        dead=found.dead,
+        blocked=cdc.waiting_behind_dead(connection, max_retries)
+        if found.dead and found.pending and slot is None
+        else 0,
+        oldest_s=found.oldest_pending_age_s,
+        oldest_id=found.oldest_pending_id,
+        waiting=_waiting(connection, max_retries) if found.pending else (),
+        dead_groups=_dead_groups(connection, max_retries) if found.dead else (),
+        table_locks=table_locks(connection) if found.pending else (),
+        publishers=seen,
+        publishers_known=known,
+        sampled=found.pending > _MOST_LOOKED_AT,
+        slot_active=None if slot is None else slot.active,
+        sent_lately=recent.recent_sent,
+        newest_sent_s=None if newest_sent is None else (recent.now - newest_sent).total_seconds(),
+    )
+
+
+def _waiting(connection: Connection, max_retries: int) -> list[Waiting]:
+    tries = range(_MOST_RETRIES + 1)
+    parameters = {
+        "max_retries": max_retries,
+        "overdue": OVERDUE_AFTER.total_seconds(),
+        "tries": [*tries],
+        "waits": [backoff(number).total_seconds() for number in tries],
+    }
+    return [_row(tuple(row)) for row in connection.exec_driver_sql(_WAITING, parameters)]
+
+
+def _row(row: tuple[Any, ...]) -> Waiting:
+    reason, event_type, events, oldest, event_id, error, blocker, blocker_type, due_in, *holder = row
+    return Waiting(
+        Reason(reason),
+        event_type,
+        events,
+        max(0.0, oldest),
+        event_id,
+        redact(error) if error else None,
+        blocker,
+        blocker_type,
+        due_in,
+        Holder(*holder) if reason == Reason.LOCKED else None,
+    )
+
+
+def _dead_groups(connection: Connection, max_retries: int) -> list[DeadGroup]:
+    found = error_groups.groups(connection, Selector(failed=True), max_retries, _MOST_DEAD_GROUPS, with_payments=False)
+    return [
+        DeadGroup(
+            one.group, one.dead, one.event_types, one.sample_id, redact(one.sample) if one.sample else None,
+            one.sample_bytes,
+        )
+        for one in found
+    ]  # fmt: skip

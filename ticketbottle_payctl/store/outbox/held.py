@@ -1,0 +1,106 @@
+"""Count the pending events that a publisher holds back, and say what holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.domain.event import Position
+from ticketbottle_payctl.store.outbox import states
+
+
+class Barrier(NamedTuple):
+    """An event that the later events of its payment wait for. ``itself`` means that it waits too."""
+
+    key: str
+    position: Position
+    itself: bool
+
+
+class Held(NamedTuple):
+    """Pending events with one cause: the barrier of this number, or else a type that cannot flow."""
+
+    barrier: int | None
+    event_type: str | None
+    events: int
+    oldest: datetime
+
+
+class BlockingEvent(NamedTuple):
+    """An event that blocks its payment, and the session that has locked its row, if there is one."""
+
+    event_type: str
+    retry_count: int
+    last_error: str | None
+    locked_by: int | None
+    application: str | None
+    session_state: str | None
+    locked_s: float | None
+
+
+def held(
+    connection: Connection, barriers: Sequence[Barrier], stopped: Sequence[str], types: Sequence[str], max_retries: int
+) -> list[Held]:
+    """Return the pending events that wait, each once: its payment's earliest barrier counts.
+
+    A pending event of a ``stopped`` type is a barrier of its own. If ``types`` is not empty, only events of these
+    types are counted.
+    """
+    if not barriers and not stopped:
+        return []
+    of_stopped_types = f"""
+            UNION ALL
+            SELECT "aggregateId", "createdAt", id, true, NULL, "eventType"
+            FROM outbox WHERE {states.pending()} AND "eventType" = ANY(%(stopped)s)
+    """  # noqa: S608 - only constants are put in
+    sql = f"""
+        WITH barrier AS (
+            SELECT key, at, id, itself, number::int, NULL AS event_type
+            FROM unnest(%(keys)s::text[], %(ats)s::timestamp[], %(ids)s::text[], %(itself)s::boolean[])
+                WITH ORDINALITY AS given (key, at, id, itself, number)
+            {of_stopped_types if stopped else ""}),
+        earliest AS (
+            SELECT DISTINCT ON (key) key, at, id, itself, number, event_type
+            FROM barrier ORDER BY key, at, id COLLATE "C")
+        SELECT b.number - 1, b.event_type, count(*), min(o."createdAt")
+        FROM outbox AS o JOIN earliest AS b ON b.key = o."aggregateId"
+        WHERE {states.pending("o.")}
+          AND ((o."createdAt", o.id COLLATE "C") > (b.at, b.id COLLATE "C") OR (b.itself AND o.id = b.id))
+          AND (cardinality(%(types)s::text[]) = 0 OR o."eventType" = ANY(%(types)s))
+        GROUP BY 1, 2
+    """  # noqa: S608 - only constants are put in
+    parameters = {
+        "keys": [each.key for each in barriers],
+        "ats": [each.position[0] for each in barriers],
+        "ids": [each.position[1] for each in barriers],
+        "itself": [each.itself for each in barriers],
+        "stopped": list(stopped),
+        "types": list(types),
+        "max_retries": max_retries,
+    }
+    return [Held(*row) for row in connection.exec_driver_sql(sql, parameters)]
+
+
+def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, BlockingEvent]:
+    """Return the events with these ids, and who has locked their rows. What a role may not see is None."""
+    rows = connection.exec_driver_sql(
+        """
+        SELECT o.id, o."eventType", o."retryCount", o."lastError", l.pid, nullif(a.application_name, ''), a.state,
+            EXTRACT(epoch FROM clock_timestamp() - a.xact_start)::float8
+        FROM outbox AS o
+        LEFT JOIN pg_locks AS l ON l.locktype = 'transactionid' AND l.granted AND l.transactionid = o.xmax
+        LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+        WHERE o.id = ANY(%(ids)s)
+        """,
+        {"ids": list(ids)},
+    )
+    return {event_id: BlockingEvent(*rest) for event_id, *rest in rows}
+
+
+def count_dead(connection: Connection, max_retries: int) -> int:
+    """Return the number of dead events in the whole outbox."""
+    sql = f"SELECT count(*) FROM outbox WHERE {states.dead()}"  # noqa: S608 - only constants are put in
+    return int(connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one())

@@ -1,0 +1,58 @@
+"""Count each gateway's recent payments that no callback has settled, and measure how long the gateway is silent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.db.engine import fetch
+from ticketbottle_payctl.store.db.owner_time import NOW
+
+_GATEWAY = "translate(lower(provider), '-_ ', '')"
+
+# One pass over the day's payments. A gateway's last callback is of the same day, or there is none.
+_HEALTH = f"""
+    WITH day AS (
+        SELECT {_GATEWAY} AS gateway, status::text AS status, "createdAt" AS created, {NOW} - "createdAt" AS age
+        FROM payments WHERE "createdAt" > {NOW} - interval '1 day'
+    ), called AS (
+        SELECT provider AS gateway, max(received_at) AT TIME ZONE 'UTC' AS last
+        FROM payctl.webhook_receipts WHERE received_at > clock_timestamp() - interval '1 day' GROUP BY provider
+    )
+    SELECT gateway,
+        count(*) FILTER (WHERE age > %(after)s AND age < %(after)s + %(window)s),
+        count(*) FILTER (WHERE age > %(after)s AND age < %(after)s + %(window)s AND status = 'PENDING'),
+        count(*) FILTER (WHERE last IS NULL OR created > last),
+        extract(epoch FROM {NOW} - min(created) FILTER (WHERE last IS NULL OR created > last))
+    FROM day LEFT JOIN called USING (gateway) GROUP BY gateway ORDER BY gateway
+"""  # noqa: S608 - only constants are put in
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayHealth:
+    """What a gateway's payments of the last day show.
+
+    ``due`` payments are old enough to have been settled; ``overdue`` ones of them are still PENDING.
+    ``created_since`` counts the payments that were created after the gateway's last genuine callback, and
+    ``silent_s`` is the age of the oldest of them in seconds, None if there is none.
+    """
+
+    gateway: str
+    due: int
+    overdue: int
+    created_since: int
+    silent_s: float | None
+
+
+def health(connection: Connection, *, after: timedelta, window: timedelta) -> list[GatewayHealth]:
+    """Return the health of each gateway that has payments of the last day.
+
+    A payment is due between ``after`` and ``after + window`` after its creation.
+    """
+    rows = fetch(connection, _HEALTH, {"after": after, "window": window})
+    return [
+        GatewayHealth(gateway, due, overdue, since, None if silent is None else float(silent))
+        for gateway, due, overdue, since, silent in rows
+    ]

@@ -1,0 +1,113 @@
+"""SQL that finds the payment of a callback: by an index where there is one, and without reading the table if possible.
+
+``"orderCode"`` has a unique index. ``"providerTransactionId"``, the reference, has none in production. A callback of
+ZaloPay, VNPay or MoMo carries the order code, so the index finds its row. PayOS's callback carries a number instead:
+the order's date and the last five characters of its order code. Order codes are ``TB-{EVENT}-{YYYYMMDD}-{8 letters or
+digits}``. So the walk below goes through the index from event to event and reads the codes of that date in each.
+
+What is found never depends on the way. Each way needs the same reference, and of several payments with one reference
+each prefers the one whose order code fits the number.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.domain.callback import Callback, OrderHint
+
+LARGE = 100_000
+"""With more payments than this, a look-up that reads the table takes longer than the rest of a callback."""
+
+_WORTH_A_WALK = 10_000
+_MOST_EVENTS = 500
+"""The walk takes about 15 µs for each event. Without a bound it could take longer than reading the table."""
+
+_UNINDEXED = "payctl_unindexed_payments"
+
+# If several payments have one reference, the choice must not depend on their status, or a repeated callback would
+# settle a second one. ``fits`` is null for the gateways that send the order code itself.
+_CHOICE = """ORDER BY "orderCode" LIKE %(fits)s DESC, translate(lower(provider), '-_ ', '') = %(provider)s DESC,
+         "createdAt" DESC, id LIMIT 1"""
+BOTH = 'SELECT id FROM payments WHERE "orderCode" = %(order_code)s AND "providerTransactionId" = %(reference)s'
+BY_REFERENCE = f'SELECT id FROM payments WHERE "providerTransactionId" = %(reference)s {_CHOICE}'  # noqa: S608
+BY_ORDER_CODE = 'SELECT id FROM payments WHERE "orderCode" = %(order_code)s'
+
+_PREFIX = """COALESCE(substring("orderCode" FROM '^(.*-)[0-9]{8}-[^-]*$'), "orderCode")"""
+WALK = f"""
+WITH RECURSIVE reference AS MATERIALIZED (
+    SELECT GREATEST(reltuples, 0)::bigint AS payments, EXISTS (
+        SELECT FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+        WHERE i.indrelid = c.oid AND a.attname = 'providerTransactionId' AND i.indisvalid AND i.indpred IS NULL
+    ) AS indexed
+    FROM pg_class AS c WHERE c.oid = to_regclass('payments')
+), event (prefix, place) AS (
+    (SELECT {_PREFIX}, 1 FROM payments
+     WHERE (SELECT NOT indexed AND payments > {_WORTH_A_WALK} AND %(day)s IS NOT NULL FROM reference)
+         AND "orderCode" >= 'TB-'
+     ORDER BY "orderCode" LIMIT 1)
+    UNION ALL
+    SELECT (SELECT {_PREFIX} FROM payments WHERE "orderCode" > prefix || '99999999~' ORDER BY "orderCode" LIMIT 1),
+        place + 1
+    FROM event WHERE prefix IS NOT NULL AND place < {_MOST_EVENTS}
+), likely AS MATERIALIZED (
+    SELECT code FROM event CROSS JOIN LATERAL (
+        -- OFFSET 0 keeps the reference out of this query: the index alone answers it
+        SELECT "orderCode" AS code FROM payments
+        WHERE "orderCode" >= prefix || %(day)s AND "orderCode" < prefix || %(next_day)s AND "orderCode" LIKE %(fits)s
+        OFFSET 0
+    ) AS of_that_day
+)
+"""  # noqa: S608 - only constants are put in
+BY_NUMBER = f"""SELECT id FROM payments WHERE "orderCode" = ANY (SELECT code FROM likely)
+         AND "providerTransactionId" = %(reference)s {_CHOICE}"""  # noqa: S608
+
+
+def parameters(callback: Callback) -> dict[str, object]:
+    """Return what the statements of this module look for."""
+    hint = callback.order_hint or OrderHint()
+    return {
+        "reference": callback.reference,
+        "order_code": callback.order_ref,
+        "provider": callback.provider,
+        "day": hint.day,
+        "next_day": str(int(hint.day) + 1) if hint.day else None,
+        "fits": f"%-{hint.day}-%{hint.tail}" if hint.day else None,
+    }
+
+
+def needs_walk(connection: Connection, callback: Callback) -> bool:
+    """Return whether the callback has no order code, and the reference may have no index.
+
+    Each connection learns from its first walk whether the reference is indexed. A pooled connection lives for a few
+    minutes, so a new index is soon noticed.
+    """
+    return callback.order_hint is not None and connection.info.get(_UNINDEXED) != 0
+
+
+def learn(connection: Connection, payments: int, *, indexed: bool) -> None:
+    """Remember for this connection what a walk has read about the table."""
+    connection.info[_UNINDEXED] = 0 if indexed or payments <= _WORTH_A_WALK else payments
+
+
+def unindexed_payments(connection: Connection) -> int:
+    """Return about how many payments PayOS's look-up may read, or 0 if it has an index, is fast, or was not needed.
+
+    This takes no round trip.
+    """
+    payments = connection.info.get(_UNINDEXED, 0)
+    return payments if payments > LARGE else 0
+
+
+def count_roughly(connection: Connection) -> int:
+    """Return about how many payments there are, as the last vacuum, analyse or the statistics say. Reads no payment."""
+    sql = """
+        SELECT GREATEST(c.reltuples, s.n_live_tup, 0)::bigint
+        FROM pg_class AS c LEFT JOIN pg_stat_all_tables AS s ON s.relid = c.oid WHERE c.oid = to_regclass('payments')
+    """
+    return int(connection.exec_driver_sql(sql).scalar() or 0)
+
+
+def has_any_of(connection: Connection, gateway: str) -> bool:
+    """Return whether there is a payment of this gateway. Reads the table if there is none."""
+    sql = "SELECT EXISTS (SELECT FROM payments WHERE translate(lower(provider), '-_ ', '') = %(gateway)s)"
+    return bool(connection.exec_driver_sql(sql, {"gateway": gateway}).scalar_one())
