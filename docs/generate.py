@@ -13,6 +13,7 @@ import typer
 from typer.main import get_command
 
 from ticketbottle_payctl.cli.app import registry
+from ticketbottle_payctl.cli.app.examples import EXAMPLES
 from ticketbottle_payctl.cli.app.failures import TerminatedError, describe
 from ticketbottle_payctl.cli.app.global_options import PANEL
 from ticketbottle_payctl.cli.app.main import app
@@ -43,6 +44,10 @@ def _cli() -> Iterator[str]:
         command, own = _find(root, context, entry.words)
         yield from ("", f"## {entry.name}", "", _paragraphs(command.help), "", "```")
         yield from (" ".join(["payctl", *entry.words, *command.collect_usage_pieces(own)]), "```")
+        yield from ("", "```sh")
+        for example in EXAMPLES[entry.name]:
+            yield from (f"# {example.about}", example.line)
+        yield "```"
         yield from _options([one for one in command.params if not _is_shared(one)], own)
     yield from ("", "## Options of every command")
     yield from _options([one for one in root.params if _is_shared(one)], context)

@@ -35,6 +35,9 @@ from ticketbottle_payctl.cli.commands import (
     verify_signature,
     version,
 )
+from ticketbottle_payctl.cli.commands import (
+    help as help_page,
+)
 from ticketbottle_payctl.cli.commands.config import command as config
 from ticketbottle_payctl.cli.commands.config.settings import SettingItem
 from ticketbottle_payctl.cli.commands.demo import result as demo
@@ -149,6 +152,7 @@ CONTRACTS = {
     "schema": Contract("The JSON Schemas of payctl, or one of them", schema.SchemaFacts, None, schema.SchemaItem),
     "completion": Contract("A shell's completion script", completion.CompletionFacts),
     "version": Contract("The versions of payctl and of what it runs on", version.VersionFacts),
+    "help": Contract("A page of help", help_page.HelpFacts, None, help_page.HelpItem),
     "error": Contract("A command line that was not understood"),
 }
 """One for each command, and one for a command line that names none."""

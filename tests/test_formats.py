@@ -7,7 +7,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ticketbottle_payctl.formats import command_line, count, duration, local, local_and_utc, money, rfc3339, size
+from ticketbottle_payctl.formats import (
+    age,
+    clock_and_age,
+    command_line,
+    count,
+    cut,
+    duration,
+    local,
+    local_and_utc,
+    money,
+    rfc3339,
+    size,
+)
 
 AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
 
@@ -79,6 +91,41 @@ def test_an_instant_in_a_zone_shows_utc_too():
 def test_a_local_instant_has_milliseconds_and_an_offset():
     """A local time is shown with its offset, because it would be ambiguous without it."""
     assert local(AT, ZoneInfo("Asia/Ho_Chi_Minh")) == "2026-11-22 10:04:05.678+07:00"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "now"), (0.4, "now"), (1, "1 s ago"), (59.9, "59 s ago"), (60, "1 min ago"), (3599, "59 min ago"),
+        (3600, "1 h ago"), (86_399, "23 h ago"), (86_400, "1 d ago"), (35_000_000, "405 d ago"),
+    ],
+)  # fmt: skip
+def test_an_age_has_one_unit(seconds, text):
+    """An age is whole units of the largest unit that fits, and never negative."""
+    assert age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        ("2026-11-22T01:23:00+00:00", "08:23, 3 h ago"),
+        ("2026-11-21T16:59:00+00:00", "21 Nov, 11 h ago"),
+        ("2026-11-15T04:23:00+00:00", "15 Nov, 7 d ago"),
+        ("2025-12-31T16:00:00+00:00", "2025-12-31, 325 d ago"),
+    ],
+)
+def test_an_instant_in_a_list_is_a_clock_or_a_day_with_its_age(at, text):
+    """Today's instants show the clock of the zone, earlier ones their day there."""
+    now = datetime(2026, 11, 22, 4, 23, tzinfo=UTC)
+    assert clock_and_age(datetime.fromisoformat(at), ZoneInfo("Asia/Ho_Chi_Minh"), now) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("", 3, ""), ("ab", 1, "…")]
+)
+def test_a_text_is_cut_to_a_width(text, width, shown):
+    """What is cut off is shown as an ellipsis, within the width."""
+    assert cut(text, width) == shown
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 _STEP = 1000
 _EXACT = 100
+_SHORT_ID = 8
 
 
 def rfc3339(at: datetime) -> str:
@@ -26,6 +27,37 @@ def local_and_utc(at: datetime, zone: tzinfo) -> str:
     """Return an instant in both forms: ``2026-11-22 10:00:00 +07:00 (2026-11-22T03:00:00.000Z)``."""
     local = at.astimezone(zone).replace(microsecond=0)
     return f"{local.isoformat(' ')[:19]} {local.isoformat()[19:]} ({rfc3339(at)})"
+
+
+def clock_and_age(at: datetime, zone: tzinfo, now: datetime) -> str:
+    """Return when something was, for a list: ``08:23, 3 h ago`` today, else its day: ``22 Nov, 7 d ago``."""
+    there, today = at.astimezone(zone), now.astimezone(zone)
+    if there.date() == today.date():
+        day = f"{there:%H:%M}"
+    elif there.year == today.year:
+        day = f"{there.day} {there:%b}"
+    else:
+        day = f"{there:%Y-%m-%d}"
+    return f"{day}, {age((now - at).total_seconds())}"
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was, in its largest unit: ``3 h ago``. Less than a second is ``now``."""
+    whole = int(seconds)
+    for unit, length in _UNITS:
+        if whole >= length:
+            return f"{whole // length} {unit} ago"
+    return "now"
+
+
+def short_id(text: str) -> str:
+    """Return the first eight characters of an id. Every command accepts them as the id."""
+    return text[:_SHORT_ID]
+
+
+def cut(text: str, width: int) -> str:
+    """Return a text of at most ``width`` characters. What is cut off is shown as ``…``."""
+    return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
 
 
 def duration(seconds: float) -> str:

@@ -59,7 +59,7 @@ def test_an_option_s_value_may_look_like_a_shared_option(answer):
         (["bogus"], "no such command: bogus"),
         (["verify"], "did you mean verify-signature?"),
         (["verify-signatur"], "did you mean verify-signature?"),
-        (["db", "upgrad"], "no such command: db upgrad; did you mean upgrade?"),
+        (["db", "upgrad"], "no such command: db upgrad; did you mean db upgrade?"),
         (["version", "--bogus"], "no such option: --bogus"),
         (["--bogus", "version"], "no such option: --bogus"),
         (["version", "extra"], "unexpected extra argument"),
@@ -119,7 +119,7 @@ def test_payctl_alone_shows_its_help_on_stderr(invoke):
     """`payctl` without a command exits with 2, so its help is an error message and not a result."""
     result = invoke()
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "Commands:" in result.stderr
+    assert "\nEvery day\n" in result.stderr
     assert "error[USAGE]: missing command" in result.stderr
 
 

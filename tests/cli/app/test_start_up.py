@@ -38,6 +38,8 @@ def loaded(*arguments, **environment):
     [
         ["--help"],
         ["verify-signature", "--help"],
+        ["help", "exit-codes"],
+        ["help", "times"],
         ["verify-signature", "--example", "zalopay"],
         ["verify-signature", "--example", "vnpay", "--tamper", "amount", "-o", "json"],
         ["config", "show"],
@@ -91,6 +93,17 @@ def test_no_command_and_no_function_loads_pydantic():
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "ticketbottle_payctl.facts" in modules
     assert "pydantic" not in modules
+
+
+MOST_MODULES = 201
+"""What `payctl --help` may load, the standard library and the interpreter's own modules included."""
+
+
+def test_help_loads_no_more_modules_than_before():
+    """`payctl --help` must not become slower with every page of help that is added."""
+    code = RUN.replace("print(*sys.modules", "print(len(sys.modules)")
+    result = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
+    assert int(result.stderr) <= MOST_MODULES
 
 
 def test_help_does_not_import_the_commands():

@@ -97,6 +97,7 @@ def test_every_schema_is_a_valid_json_schema(name):
     [
         ["version"],
         ["completion", "zsh"],
+        ["help", "exit-codes"],
         ["config", "show"],
         ["config", "path"],
         ["config", "validate"],
@@ -185,6 +186,7 @@ RUNS = {
     "schema": [["schema"], ["schema", "stats"]],
     "completion": [["completion", "bash"]],
     "version": [["version"]],
+    "help": [["help"], ["help", "times"], ["help", "replay"]],
 }  # fmt: skip
 ELSEWHERE = {
     "reconcile outbox": "cli/commands/test_reconcile_outbox.py",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
+from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.app.session import TRACEBACK_VERBOSITY, Session
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
@@ -72,5 +73,8 @@ def _interrupted() -> Failure:
 
 
 def _usage_message(error: typer.TyperException) -> str:
-    text = " ".join(error.format_message().split())
-    return (text[:1].lower() + text[1:]).rstrip(".")
+    possible: list[str] = list(getattr(error, "possibilities", None) or ())  # of a misspelt option
+    typed = getattr(error, "option_name", "")
+    near = [each for each in possible if each.startswith(typed)] or possible[:1]
+    text = " ".join((error.message if near else error.format_message()).split())
+    return (text[:1].lower() + text[1:]).rstrip(".") + registry.did_you_mean(near)

@@ -140,17 +140,29 @@ def guess_form(arguments: list[str], environ: Mapping[str, str]) -> OutputFormat
 
     An error must still be one JSON document if ``-o json`` was asked for.
     """
-    found = environ.get("PAYCTL_OUTPUT", "")
+    try:
+        return OutputFormat(_last_value(arguments, "-o", "--output") or environ.get("PAYCTL_OUTPUT", ""))
+    except ValueError:
+        return OutputFormat.TABLE
+
+
+def guess_colour(arguments: list[str]) -> Colour:
+    """Return the value of ``--color`` for a help text, which is printed before the options are parsed."""
+    try:
+        return Colour(_last_value(arguments, None, "--color"))
+    except ValueError:
+        return Colour.AUTO
+
+
+def _last_value(arguments: list[str], short: str | None, long: str) -> str:
+    found = ""
     for place, argument in enumerate(arguments):
         if argument == "--":
             break
-        if argument in {"-o", "--output"}:
+        if argument in {short, long}:
             found = "".join(arguments[place + 1 : place + 2])
-        elif argument.startswith("--output="):
+        elif argument.startswith(f"{long}="):
             found = argument.partition("=")[2]
-        elif argument.startswith("-o"):
-            found = argument[2:].removeprefix("=")
-    try:
-        return OutputFormat(found)
-    except ValueError:
-        return OutputFormat.TABLE
+        elif short and argument.startswith(short):
+            found = argument.removeprefix(short).removeprefix("=")
+    return found

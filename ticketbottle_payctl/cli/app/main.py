@@ -21,10 +21,10 @@ from ticketbottle_payctl.errors import OutputError
 app = typer.Typer(
     name="payctl",
     cls=PayctlRoot,
-    help="From a payment gateway's callback to the Kafka message that becomes a ticket.",
+    help="From a gateway's callback to the Kafka message that becomes a ticket.",
     add_completion=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.callback()(declare)
 enable_completion()

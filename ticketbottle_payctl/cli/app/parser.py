@@ -9,27 +9,33 @@ import os
 import sys
 from contextvars import copy_context
 from copy import copy
-from difflib import get_close_matches
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from typer._click import Command, Context, HelpFormatter
 from typer._click.core import Parameter, ParameterSource
-from typer._click.shell_completion import CompletionItem
-from typer._completion_classes import completion_init
-from typer._completion_shared import get_completion_script
+from typer._click.shell_completion import CompletionItem, add_completion_class
+from typer._completion_classes import BashComplete, FishComplete, completion_init
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.app.argv import require_utf8
 from ticketbottle_payctl.cli.app.failures import failures
-from ticketbottle_payctl.cli.app.global_options import NAMES, PANEL, Shared, collect, guess_form
+from ticketbottle_payctl.cli.app.global_options import NAMES, PANEL, Shared, collect, guess_colour, guess_form
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.result import bold
+from ticketbottle_payctl.cli.output.sanitize import escape
+from ticketbottle_payctl.cli.output.surface import surface_of
+from ticketbottle_payctl.cli.output.text import paint
 from ticketbottle_payctl.wiring import Services
 
 _ARGUMENTS = "payctl.arguments"
+_WIDEST = 110
+_SHARED_IN_BRIEF = ("-o", "-q", "-v", "-p", "-h", "--no-input", "--color", "--config", "--tz")
+TOPICS = ("options", "exit-codes", "times")
+"""The pages of ``payctl help`` that are not about one command."""
 
 
 class PayctlCommand(TyperCommand):
@@ -43,9 +49,18 @@ class PayctlCommand(TyperCommand):
         finally:
             session.close()
 
+    def get_help(self, ctx: Context) -> str:
+        """Return the help with bold headings, if it is printed where that shows."""
+        return _page(self, ctx, sys.stdout)
+
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the command's own options, then the shared ones."""
+        """Write the examples first, because readers copy them, then the command's own options."""
+        from ticketbottle_payctl.cli.app.examples import EXAMPLES  # noqa: PLC0415 - only for the help of one command
+
+        words = " ".join(level.info_name or "" for level in _chain(ctx)[1:])
+        _write_examples([(each.about, each.line) for each in EXAMPLES.get(words, ())], formatter)
         _write_parameters(self, ctx, formatter)
+        _write_more(formatter, ["also:", *_SHARED_IN_BRIEF, "(payctl help options)"])
 
 
 class PayctlGroup(TyperGroup):
@@ -56,8 +71,8 @@ class PayctlGroup(TyperGroup):
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the arguments; without any, print the help on stderr, because it is not a result."""
         if not args and not ctx.resilient_parsing:
-            sys.stderr.write(f"{ctx.get_help()}\n\n")
-            ctx.fail("missing command")
+            sys.stderr.write(f"{_page(self, ctx, sys.stderr)}\n\n")
+            ctx.fail(" ".join(["missing command", *(["after"] if self.prefix else []), *self.prefix]))
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Context) -> list[str]:
@@ -83,17 +98,21 @@ class PayctlGroup(TyperGroup):
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         """Find the command, or suggest similar names if there is none."""
         if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
-            known = self.list_commands(ctx)
-            near = [word for word in known if word.startswith(args[0])] or get_close_matches(args[0], known)
-            also = f"; did you mean {' or '.join(near)}?" if near else ""
-            ctx.fail(f"no such command: {' '.join((*self.prefix, args[0]))}{also}")
+            near = registry.did_you_mean(registry.near(self.prefix, args[0]))
+            ctx.fail(f"no such command: {' '.join((*self.prefix, args[0]))}{near}")
         return super().resolve_command(ctx, args)
 
+    def get_help(self, ctx: Context) -> str:
+        """Return the help with bold headings, if it is printed where that shows."""
+        return _page(self, ctx, sys.stdout)
+
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the commands first, because readers look for them."""
+        """Write the commands that follow."""
+        del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(registry.children(self.prefix).items()))
-        _write_parameters(self, ctx, formatter)
+        words = " ".join(["payctl", *self.prefix])
+        _write_more(formatter, [f"more: {words} COMMAND --help,", "payctl help options"])
 
     def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
         """Complete words and options without importing the commands."""
@@ -112,6 +131,8 @@ class PayctlRoot(PayctlGroup):
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the options before the command's name."""
         ctx.meta[_ARGUMENTS] = list(args)
+        if ctx.resilient_parsing:  # a shell asks for completions
+            return super().parse_args(ctx, args)
         with failures(lambda: _session(ctx), lambda: _help_command(ctx)):
             require_utf8(args, os.environ)
             return super().parse_args(ctx, args)
@@ -121,21 +142,111 @@ class PayctlRoot(PayctlGroup):
         with failures(lambda: _session(ctx), lambda: _help_command(ctx)):
             return super().invoke(ctx)
 
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write what to begin with, then the commands by their use."""
+        del ctx
+        with formatter.section("Start here"):
+            formatter.write_dl(list(registry.START.items()))
+        words = registry.children(())
+        width = max(map(len, words))
+        for title, names in registry.PANELS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<{width}}", words[name]) for name in names if name in words])
+
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write what the exit codes mean."""
+        """Write what the exit codes mean, and where the rest is explained."""
         del ctx
         with formatter.section("Exit codes"):
             formatter.write_dl(exit_codes.rows())
+        _write_more(
+            formatter,
+            ["more: payctl COMMAND --help,", *(f"payctl help {topic}," for topic in TOPICS), "payctl --version"],
+        )
+
+
+def help_of(ctx: Context, words: tuple[str, ...]) -> str | None:
+    """Return what ``payctl WORDS --help`` prints, or None if there is no such command."""
+    level = ctx.find_root()
+    for word in words:
+        group = level.command
+        command = group.get_command(level, word) if isinstance(group, PayctlGroup) else None
+        if command is None:
+            return None
+        level = command.context_class(command, parent=level, info_name=word)
+    return level.get_help()
+
+
+def shared_options(ctx: Context) -> list[tuple[str, str]]:
+    """Return the shared options and ``--help`` with what each does."""
+    root = ctx.find_root()
+    records = [each.get_help_record(root) for each in root.command.get_params(root) if each.name != "version"]
+    return [record for record in records if record]
+
+
+def page_of(title: str, about: str, rows: list[tuple[str, str]]) -> str:
+    """Return a page of help: a title, a paragraph and a list of two columns, as wide as the terminal."""
+    formatter = _Page(sys.stdout)
+    formatter.write(f"{formatter.bold(title)}\n")
+    with formatter.indentation():
+        if about:
+            formatter.write_paragraph()
+            formatter.write_text(about)
+        formatter.write_paragraph()
+        formatter.write_dl(rows)
+    return formatter.getvalue()
+
+
+class _Words(BashComplete):
+    """The answer to bash: one word on each line."""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Return the words before the cursor, and the last one. The script of an older payctl passes them split."""
+        if "_TYPER_COMPLETE_ARGS" in os.environ:
+            return FishComplete.get_completion_args(self)  # type: ignore[arg-type]  # it reads only the variable
+        return super().get_completion_args()
+
+    def complete(self) -> str:
+        """Return the completions. Whatever goes wrong, nothing is printed into the line that is being typed."""
+        try:
+            args, incomplete = self.get_completion_args()
+            items = self.get_completions(args, incomplete)
+        except Exception:  # noqa: BLE001 - an error message would look like a completion
+            return ""
+        return "\n".join(self.line(item, incomplete) for item in items if _is_one_word(item.value))
+
+    def line(self, item: CompletionItem, incomplete: str) -> str:
+        """Return the word without what bash takes for earlier words: bash begins a new one after = and a colon."""
+        whole = f"{_option_before(incomplete)}{item.value}"
+        breaks = [mark for mark in os.environ.get("COMP_WORDBREAKS", "=:") if mark in "=:"]
+        return whole[max((incomplete.rfind(mark) + 1 for mark in breaks), default=0) :]
+
+
+class _DescribedWords(_Words):
+    """The answer to zsh and fish: on each line a word, a tab and its description, as it is."""
+
+    def line(self, item: CompletionItem, incomplete: str) -> str:
+        """Return the word and its description."""
+        word = f"{_option_before(incomplete)}{item.value}"
+        about = escape(" ".join((item.help or "").split()))
+        return f"{word}\t{about}" if about else word
+
+
+def _option_before(incomplete: str) -> str:
+    """Return the option of ``--profile=sta``, whose value is completed."""
+    name, equals, _ = incomplete.partition("=")
+    return f"{name}=" if equals and name.startswith("-") else ""
+
+
+def _is_one_word(text: str) -> bool:
+    return text.isprintable() and " " not in text
 
 
 def enable_completion() -> None:
     """Let Typer answer a shell that asks for completions."""
     completion_init()
-
-
-def completion_script(shell: str) -> str:
-    """Return the script that makes ``shell`` (bash, zsh or fish) complete payctl's words."""
-    return get_completion_script(prog_name="payctl", complete_var="_PAYCTL_COMPLETE", shell=shell)
+    add_completion_class(_Words, "bash")
+    add_completion_class(_DescribedWords, "fish")
+    add_completion_class(_DescribedWords, "zsh-lines")  # "zsh" answers the scripts that older versions printed
 
 
 def _typer_command(entry: registry.CommandEntry) -> TyperCommand:
@@ -204,17 +315,59 @@ def _help_command(ctx: Context) -> str:
     return " ".join(["payctl", *_words(ctx.meta[_ARGUMENTS]), "--help"])
 
 
+class _Page(HelpFormatter):
+    """A page of help. Its headings are bold on a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(max_width=_WIDEST)
+        self.surface = surface_of(stream, guess_colour(sys.argv[1:]))
+
+    def bold(self, text: str) -> str:
+        """Return a heading as it is shown."""
+        return paint(bold(text), self.surface)
+
+    def write_heading(self, heading: str) -> None:
+        """Write a heading."""
+        self.write(f"{'':>{self.current_indent}}{self.bold(heading)}\n")
+
+
+def _page(command: Command, ctx: Context, stream: TextIO) -> str:
+    formatter = _Page(stream)
+    command.format_help(ctx, formatter)
+    return formatter.getvalue().rstrip("\n")
+
+
+def _write_examples(examples: list[tuple[str, str]], formatter: HelpFormatter) -> None:
+    if not examples:
+        return
+    with formatter.section("Examples"):
+        for about, line in examples:
+            formatter.write(f"{'':>{formatter.current_indent}}# {about}\n")
+            formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def _write_more(formatter: HelpFormatter, parts: list[str]) -> None:
+    """Write a last paragraph. A line ends only between two parts, so that each can be pasted."""
+    formatter.write_paragraph()
+    lines = [""]
+    for part in parts:
+        longer = f"{lines[-1]} {part}".strip()
+        if len(longer) > formatter.width and lines[-1]:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    formatter.write("".join(f"{line}\n" for line in lines))
+
+
 def _write_parameters(command: Command, ctx: Context, formatter: HelpFormatter) -> None:
-    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], PANEL: []}
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
-        if record is None:
+        if record is None or parameter.name == "help":
             continue
         if not isinstance(parameter, TyperOption):
             sections["Arguments"].append(record)
-        elif parameter.rich_help_panel == PANEL or parameter.name == "help":
-            sections[PANEL].append(record)
-        else:
+        elif parameter.rich_help_panel != PANEL:
             sections["Options"].append(record)
     for title, rows in sections.items():
         if rows:

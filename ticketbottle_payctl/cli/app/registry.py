@@ -6,8 +6,9 @@ A new command needs a file with a function, a line here that says whether it onl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 
 _HERE = "ticketbottle_payctl.cli.commands"
@@ -50,7 +51,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _reads(
         "verify-signature",
         "verify_signature:verify_signature_command",
-        "Check that a gateway's callback is genuine, or say why it is not.",
+        "Check that a callback is genuine, or say why it is not.",
     ),
     _writes(
         "process-webhook", "process_webhook:process_webhook_command", "Settle a payment from a gateway's callback."
@@ -60,7 +61,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
         "publish_outbox.command:publish_outbox_command",
         "Publish pending events to Kafka, in order per payment.",
     ),
-    _writes("replay", "replay.command:replay_command", "Set events back to pending, so that they are published again."),
+    _writes("replay", "replay.command:replay_command", "Set events back to pending, to publish them again."),
     _reads("list outbox", "list.command:outbox_command", "Show events of the outbox, newest first."),
     _reads("list payments", "list.command:payments_command", "Show payments, newest first."),
     _reads("list receipts", "list.command:receipts_command", "Show stored callbacks, newest first."),
@@ -74,12 +75,8 @@ COMMANDS: tuple[CommandEntry, ...] = (
     ),
     _writes("runs resume", "runs.command:resume_command", "Continue a run that was interrupted or stopped."),
     _writes("runs cancel", "runs.command:cancel_command", "Cancel a run; rows that it did not reach stay as they are."),
-    _writes(
-        "cleanup", "cleanup.command:cleanup_command", "Delete events that were published before the retention period."
-    ),
-    _reads(
-        "stats", "stats.command:stats_command", "Show the backlog of the outbox, its age, and when it will be empty."
-    ),
+    _writes("cleanup", "cleanup.command:cleanup_command", "Delete events published before the retention period."),
+    _reads("stats", "stats.command:stats_command", "Show the backlog, its age, and when it will be empty."),
     _writes(
         "reconcile payments",
         "reconcile.payments:payments_command",
@@ -91,7 +88,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
         "simulate.command:simulate_command",
         "Make a signed callback, as the gateway would send it.",
     ),
-    _writes("listen", "listen:listen_command", "Receive callbacks on this machine, as the webhook function would."),
+    _writes("listen", "listen:listen_command", "Receive callbacks on this machine, as the webhook would."),
     _writes("demo", "demo.command:demo_command", "Run everything locally: callbacks in, Kafka messages out."),
     _writes("doctor", "doctor.command:doctor_command", "Check everything that payctl needs, and say how to fix it."),
     _reads(
@@ -121,7 +118,8 @@ COMMANDS: tuple[CommandEntry, ...] = (
     ),
     _reads("schema", "schema:schema_command", "Print the JSON Schema of a command's output."),
     _reads("completion", "completion:completion_command", "Print a shell's completion script."),
-    _reads("version", "version:version_command", "Show the versions of payctl and of the packages it uses."),
+    _reads("version", "version:version_command", "Show the versions of payctl and of its packages."),
+    _reads("help", "help:help_command", "Show the help of a command, or a page on a topic."),
 )
 
 GROUPS: dict[tuple[str, ...], str] = {
@@ -131,9 +129,25 @@ GROUPS: dict[tuple[str, ...], str] = {
     ("gateways",): "Show the gateways' keys, and enter the webhook's address.",
     ("config",): "Show and check payctl's configuration.",
     ("cdc",): "Let Debezium publish the outbox, or take it back.",
-    ("db",): "Manage payctl's own schema in the payment service's database.",
+    ("db",): "Manage payctl's own tables in the payment database.",
 }
 """Words that others follow, with their help."""
+
+PANELS: dict[str, tuple[str, ...]] = {
+    "Every day": ("stats", "doctor", "publish-outbox", "cleanup"),
+    "Look": ("show", "list", "errors", "runs", "verify-signature"),
+    "Repair": ("replay", "process-webhook", "reconcile"),
+    "Set up": ("config", "db", "gateways", "cdc", "completion"),
+    "Build": ("demo", "simulate", "listen", "schema", "version", "help"),
+}
+"""The groups in which `payctl --help` shows the first words of the commands. A test checks that none is left out."""
+
+START: dict[str, str] = {
+    "payctl demo": "see everything work, without any setup",
+    "payctl doctor": "check the settings, the database, Kafka and the keys",
+    "payctl stats": "see whether customers are waiting for their tickets",
+}
+"""The commands that `payctl --help` suggests to begin with. A test runs them."""
 
 
 def children(prefix: tuple[str, ...]) -> dict[str, str]:
@@ -149,6 +163,42 @@ def children(prefix: tuple[str, ...]) -> dict[str, str]:
 def find(words: tuple[str, ...]) -> CommandEntry | None:
     """Return the command of exactly these words, or None."""
     return next((entry for entry in COMMANDS if entry.words == words), None)
+
+
+def near(prefix: tuple[str, ...], word: str) -> list[str]:
+    """Return the commands that ``word`` after ``prefix`` may have meant, the likeliest first, each as it is typed.
+
+    These are the commands that begin with the word, else those with the word in their name, else those with a word that
+    is spelled alike.
+    """
+    here = list(children(prefix))
+    lowered = word.lower()
+    begun = [each for each in here if lowered and each.startswith(lowered)]
+    if begun:
+        return [" ".join((*prefix, each)) for each in begun]
+    named = [entry.name for entry in COMMANDS if lowered in _parts(entry)]
+    if named:
+        return named
+    close = [" ".join((*prefix, each)) for each in alike(word, here)]
+    if close:
+        return close
+    parts = alike(word, sorted({part for entry in COMMANDS for part in _parts(entry)}))
+    return [entry.name for entry in COMMANDS if parts and parts[0] in _parts(entry)]
+
+
+def _parts(entry: CommandEntry) -> list[str]:
+    return [part for word in entry.words for part in (word, *word.split("-"))]
+
+
+def alike(word: str, known: list[str]) -> list[str]:
+    """Return the known words that begin with ``word``; else those that are spelled alike."""
+    lowered = word.lower()
+    return [each for each in known if lowered and each.startswith(lowered)] or get_close_matches(lowered, known)
+
+
+def did_you_mean(near: Sequence[str]) -> str:
+    """Return the end of an error's sentence that suggests what may have been meant."""
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def schema_name(command: str) -> str:

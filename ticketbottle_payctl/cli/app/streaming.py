@@ -12,7 +12,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.machine import csv_header, csv_row, item_line, summary_line
-from ticketbottle_payctl.cli.output.result import Result, Table
+from ticketbottle_payctl.cli.output.result import Block, Result
 
 _BUFFERED = 200
 
@@ -22,12 +22,11 @@ def finish_stream(
     rows: Iterable[Mapping[str, object]],
     columns: Sequence[str],
     close: Callable[[], Result],
-    *,
-    spare: tuple[str, ...] = (),
+    draw: Callable[[Sequence[Mapping[str, object]]], Sequence[Block]],
 ) -> NoReturn:
     """Write the rows, then the result that ``close`` returns after the last row, and exit with its code.
 
-    A narrow terminal leaves out columns of ``spare``.
+    ``draw`` returns the rows for people.
 
     If reading fails in the middle, ndjson ends with a summary that has the error. csv ends without one; only the exit
     code says that rows are missing.
@@ -46,8 +45,8 @@ def finish_stream(
         case _:
             found = [dict(row) for row in rows]
             result = close()
-            table = Table(tuple(columns), tuple(tuple(row.get(name) for name in columns) for row in found), spare)
-            session.finish(replace(result, items=found, human=result.human or [table]))
+            human = draw(found) if session.shared.output is OutputFormat.TABLE else ()
+            session.finish(replace(result, items=found, human=human))
     raise typer.Exit(int(result.exit_code))
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, TypedDict
 
 import typer
 
-from ticketbottle_payctl.cli.app.parser import completion_script
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import Raw, Result
 
@@ -18,6 +17,61 @@ class Shell(StrEnum):
     BASH = "bash"
     ZSH = "zsh"
     FISH = "fish"
+
+
+_BASH = """
+_payctl_completion() {
+    local word
+    COMPREPLY=()
+    while IFS= read -r word; do
+        [[ -n $word ]] && COMPREPLY+=("$word")
+    done < <(_TYPER_COMPLETE_ARGS="${COMP_LINE:0:COMP_POINT}" COMP_WORDBREAKS="$COMP_WORDBREAKS" \\
+        _PAYCTL_COMPLETE=complete_bash "$1" 2>/dev/null)
+    return 0
+}
+complete -o default -F _payctl_completion payctl
+"""
+
+_ZSH = r"""
+#compdef payctl
+_payctl() {
+  local line word tab=$'\t'
+  local -a described
+  for line in "${(@f)$(_TYPER_COMPLETE_ARGS="${(j: :)words[1,CURRENT]}" \
+      _PAYCTL_COMPLETE=complete_zsh-lines payctl 2>/dev/null)}"; do
+    [[ -n $line ]] || continue
+    word=${${line%%$tab*}//:/\\:}
+    [[ $line == *$tab* ]] && word+=":${line#*$tab}"
+    described+=("$word")
+  done
+  if (( $#described )); then
+    _describe -V payctl described
+  else
+    _files
+  fi
+}
+if [[ $funcstack[1] == _payctl ]]; then
+  _payctl "$@"
+else
+  compdef _payctl payctl
+fi
+"""
+
+_FISH = r"""
+function __payctl_complete
+    set -l found (_TYPER_COMPLETE_ARGS=(commandline -cp | string collect) \
+        _PAYCTL_COMPLETE=complete_fish payctl 2>/dev/null | string match -v '')
+    if test (count $found) -gt 0
+        printf '%s\n' $found
+    else
+        __fish_complete_path (commandline -ct)
+    end
+end
+complete --command payctl --no-files --keep-order --arguments '(__payctl_complete)'
+"""
+
+_SCRIPTS = {Shell.BASH: _BASH, Shell.ZSH: _ZSH, Shell.FISH: _FISH}
+"""Each asks payctl once for the words that fit the line up to the cursor. Without any, it offers files."""
 
 
 class CompletionFacts(TypedDict):
@@ -35,7 +89,11 @@ def completion_command(
     """Print a shell's completion script.
 
     For bash: payctl completion bash > ~/.local/share/bash-completion/completions/payctl
+
+    For zsh: payctl completion zsh > "${fpath[1]}/_payctl"
+
+    For fish: payctl completion fish > ~/.config/fish/completions/payctl.fish
     """
-    script = completion_script(shell.value)
+    script = _SCRIPTS[shell].strip()
     facts: CompletionFacts = {"shell": shell.value, "script": script}
     Session.of(ctx).finish(Result("payctl.completion/1", result=facts, human=[Raw(script)]))

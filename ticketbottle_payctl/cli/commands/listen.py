@@ -71,7 +71,7 @@ Port = Annotated[int, typer.Option(metavar="N", min=0, max=65_535, help="The por
 
 
 def listen_command(ctx: typer.Context, *, port: Port = 8080) -> None:
-    """Receive callbacks on this machine, as the webhook function would.
+    """Receive callbacks on this machine, as the webhook would.
 
     Serves http://127.0.0.1:PORT/webhook/zalopay, payos, vnpay and momo until Ctrl-C, settles payments in the
     configured database, and prints one line per request. Refused on protected and read-only profiles, and if

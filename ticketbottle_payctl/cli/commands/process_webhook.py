@@ -14,6 +14,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input import callback_options, change_options
 from ticketbottle_payctl.cli.input.callback_source import AUTO, Source, read_request, resolve
 from ticketbottle_payctl.cli.input.missing_keys import missing_keys
+from ticketbottle_payctl.cli.input.stored_ids import receipt_ids
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
@@ -27,7 +28,10 @@ from ticketbottle_payctl.providers.tried_keys import TriedKey, tried_keys
 from ticketbottle_payctl.telemetry import log_event
 
 _NOT_GENUINE = frozenset({RejectReason.SIGNATURE, RejectReason.MALFORMED, RejectReason.OTHER_MERCHANT})
-ReceiptId = Annotated[str | None, typer.Option("--receipt", metavar="ID", help="Process a stored callback again.")]
+ReceiptId = Annotated[
+    str | None,
+    typer.Option("--receipt", metavar="ID", autocompletion=receipt_ids, help="Process a stored callback again."),
+]
 ALERTS = {
     Alert.LATE_MONEY: "money arrived after the payment failed or was cancelled: a person must check the order",
     Alert.WRONG_AMOUNT: "the amount paid differs from the payment's: nothing was changed; a person must check it",

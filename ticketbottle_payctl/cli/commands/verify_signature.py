@@ -47,7 +47,7 @@ def verify_signature_command(  # noqa: PLR0913 - one argument per option
     example: Example = None,
     tamper: Tamper = None,
 ) -> None:
-    """Check that a gateway's callback is genuine, or say why it is not.
+    """Check that a callback is genuine, or say why it is not.
 
     Reads the callback as it arrived and checks it as the webhook would, with the keys of the environment, the
     profile or --key-file. Names each key by its variable, length and fingerprint. Exit 0 if it is genuine, 5 if not.

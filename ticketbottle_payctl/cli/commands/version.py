@@ -30,7 +30,7 @@ class VersionFacts(TypedDict):
 
 
 def version_command(ctx: typer.Context) -> None:
-    """Show the versions of payctl and of the packages it uses.
+    """Show the versions of payctl and of its packages.
 
     `payctl --version` prints only the first line.
     """

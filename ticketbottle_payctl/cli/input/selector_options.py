@@ -9,6 +9,7 @@ import typer
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.input.event_types import event_types
+from ticketbottle_payctl.cli.input.stored_ids import error_groups
 from ticketbottle_payctl.cli.input.times import age
 from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.store.outbox.selector import By
@@ -84,7 +85,10 @@ ErrorPattern = Annotated[
     typer.Option("--error", metavar="REGEX", parser=text, help="Events whose last error matches; PostgreSQL's syntax."),
 ]
 ErrorGroup = Annotated[
-    str | None, typer.Option(metavar="ID", parser=text, help="Events of this group of `payctl errors`.")
+    str | None,
+    typer.Option(
+        metavar="ID", parser=text, autocompletion=error_groups, help="Events of this group of `payctl errors`."
+    ),
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All rows, without a limit.")]
 Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N rows.")]

@@ -69,7 +69,9 @@ def protect_streams() -> None:
             mode = "r" if name == "stdin" else "w"
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
     for name, kind in (("stdout", ResultStream), ("stderr", TalkStream)):
-        setattr(sys, name, _as(kind, getattr(sys, name)))
+        stream = _as(kind, getattr(sys, name))
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)  # the first one is detached now, and its terminal's width is asked for
 
 
 def leave_streams() -> None:

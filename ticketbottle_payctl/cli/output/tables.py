@@ -17,22 +17,23 @@ from ticketbottle_payctl.cli.output.surface import Surface
 
 _BETWEEN = 3
 _NARROWEST = 9
+_WIDEST = 10_000
 _STYLES = {Style.GOOD: "green", Style.BAD: "red", Style.WARN: "yellow", Style.BOLD: "bold", Style.DIM: "dim"}
 
 
 def draw(table: Table, surface: Surface) -> str:
     """Return the table as text that is as wide as the terminal."""
-    width = get_terminal_size().columns
+    width = _WIDEST if table.whole else get_terminal_size().columns
     table = _fitted(table, width)
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, highlight=False)
     whole = _kept_whole(table, width)
     for place, name in enumerate(table.columns):
         numbers = bool(table.rows) and all(isinstance(row[place], int | float) for row in table.rows)
         justify: JustifyMethod = "right" if numbers else "left"
-        drawn.add_column(Text(shown(name)), overflow="fold", justify=justify, no_wrap=place in whole)
+        drawn.add_column(Text(shown(name)), overflow="fold", justify=justify, no_wrap=table.whole or place in whole)
     for row in table.rows:
         drawn.add_row(*(_cell(value, surface) for value in row))
-    return _as_text(drawn, surface)
+    return _as_text(drawn, surface, width)
 
 
 def _fitted(table: Table, width: int) -> Table:
@@ -51,9 +52,7 @@ def _fitted(table: Table, width: int) -> Table:
 
 
 def _kept_whole(table: Table, width: int) -> set[int]:
-    """Return the columns of single words (ids, instants) that are never folded.
-
-    Take them from the left while the others fit.
+    """Return the columns of single words (ids, instants) that are never folded: from the left, while the others fit.
 
     An id that is split over two lines could not be copied.
     """
@@ -79,11 +78,11 @@ def _cell(value: object, surface: Surface) -> Text:
     return Text(surface.marks(_word(value)))
 
 
-def _as_text(drawn: RichTable, surface: Surface) -> str:
+def _as_text(drawn: RichTable, surface: Surface, width: int) -> str:
     page = StringIO()
     console = Console(
         file=page,
-        width=get_terminal_size().columns,
+        width=width,
         force_terminal=surface.colour,
         color_system="standard" if surface.colour else None,
         no_color=not surface.colour,

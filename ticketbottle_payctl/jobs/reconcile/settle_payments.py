@@ -20,6 +20,7 @@ from ticketbottle_payctl.domain.ordering import IDLE_WITHIN
 from ticketbottle_payctl.domain.payment import Payment, Refusal, Transition, settle
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
+from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.engine import Limits, is_lock_timeout, transaction
 from ticketbottle_payctl.store.payctl.receipts import STATUS_QUERY, Receipt
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
@@ -85,9 +86,11 @@ def find_named(engine: Engine, names: Sequence[str]) -> Candidates:
     """Return the payments with these ids or order codes. ``missing`` has the names without a payment.
 
     Raises:
+        InputError: a short id is ambiguous.
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _READ, commit=False) as connection:
+        names = short_ids.whole(connection, "payments", names)
         found = overdue.named(connection, names)
     known = {name for payment in found for name in (payment.id, payment.order_code)}
     return Candidates(found, missing=[name for name in names if name not in known])

@@ -20,7 +20,7 @@ from ticketbottle_payctl.jobs.replay.report import (
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import replay as store
 from ticketbottle_payctl.store.outbox.replay import Candidate, Superseded
-from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.outbox.selector import Selector, with_whole_ids
 from ticketbottle_payctl.store.payctl.runs import Run
 from ticketbottle_payctl.store.payments import overdue
 
@@ -46,6 +46,7 @@ def plan_replay(
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
+        selector = with_whole_ids(connection, selector)
         found = store.candidates(connection, selector, max_retries)
         left_out = list(_left_out(found, allow_published=allow_published, allow_superseded=allow_superseded))
         away = {left.id for left in left_out}
@@ -78,7 +79,11 @@ def count_replay(
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         return store.count_candidates(
-            connection, selector, max_retries, published=allow_published, superseded=allow_superseded
+            connection,
+            with_whole_ids(connection, selector),
+            max_retries,
+            published=allow_published,
+            superseded=allow_superseded,
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.facts import Count
+from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.owner_time import NOW, aware_value, stored
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import (
@@ -19,6 +20,7 @@ from ticketbottle_payctl.store.outbox.selector import (
     check_pattern,
     pattern_errors_as_input_errors,
     predicate,
+    with_whole_ids,
 )
 
 
@@ -155,10 +157,10 @@ def outbox(
     """Return selected events in the order of their creation. The selector's own limit is ignored.
 
     Raises:
-        InputError: the ``error`` pattern is not a regular expression.
+        InputError: the ``error`` pattern is not a regular expression, or a short id is ambiguous.
     """
     check_pattern(connection, selector)
-    wanted = predicate(selector, max_retries)
+    wanted = predicate(with_whole_ids(connection, selector), max_retries)
     older = _OLDER.format('o."createdAt"') if before else "true"
     # The index is on (published, "createdAt"). Two short scans of it are faster than a sort of the table.
     halves = " UNION ALL ".join(
@@ -181,7 +183,11 @@ def outbox(
 def payments(
     connection: Connection, limit: int, before: PagePosition | None, *, selector: PaymentSelector
 ) -> list[Listed]:
-    """Return selected payments in the order of their creation."""
+    """Return selected payments in the order of their creation.
+
+    Raises:
+        InputError: a short id is ambiguous.
+    """
     conditions = [
         *([] if selector.ids is None else ["o.id = ANY(%(ids)s)"]),
         *(['o."orderCode" = ANY(%(order_codes)s)'] if selector.order_codes else []),
@@ -199,7 +205,7 @@ def payments(
         ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC LIMIT %(limit)s
     """  # noqa: S608 - only constants are put in
     parameters = {
-        "ids": list(selector.ids or ()),
+        "ids": list(short_ids.whole(connection, "payments", selector.ids or ())),
         "order_codes": list(selector.order_codes),
         "provider": selector.provider,
         "statuses": list(selector.statuses),
@@ -214,7 +220,11 @@ def payments(
 def receipts(
     connection: Connection, limit: int, before: PagePosition | None, *, selector: ReceiptSelector
 ) -> list[Listed]:
-    """Return selected receipts in the order in which the callbacks arrived, without the callbacks' content."""
+    """Return selected receipts in the order in which the callbacks arrived, without the callbacks' content.
+
+    Raises:
+        InputError: a short id is ambiguous.
+    """
     conditions = [
         *([] if selector.ids is None else ["o.id::text = ANY(%(ids)s)"]),
         *([_OF_ORDER] if selector.order_codes else []),
@@ -232,9 +242,9 @@ def receipts(
         ORDER BY o.received_at DESC, o.id DESC LIMIT %(limit)s
     """  # noqa: S608 - only constants are put in
     parameters: dict[str, object] = {
-        "ids": list(selector.ids or ()),
+        "ids": list(short_ids.whole(connection, "payctl.webhook_receipts", selector.ids or (), uuids=True)),
         "order_codes": list(selector.order_codes),
-        "payments": list(selector.payments),
+        "payments": list(short_ids.whole(connection, "payments", selector.payments)),
         "provider": selector.provider,
         "results": list(selector.results),
         "since": selector.since,

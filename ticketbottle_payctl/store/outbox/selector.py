@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.owner_time import NOW, stored
 from ticketbottle_payctl.store.outbox import states
 
@@ -93,6 +94,16 @@ class Selector:
 
 
 _MOST_IDS_NOTED = 20
+
+
+def with_whole_ids(connection: Connection, selector: Selector) -> Selector:
+    """Return the selector with whole ids of events and payments where only the first characters were given.
+
+    Raises:
+        InputError: several ids begin with one of them.
+    """
+    ids = None if selector.ids is None else short_ids.whole(connection, "outbox", selector.ids)
+    return replace(selector, ids=ids, aggregates=short_ids.whole(connection, "payments", selector.aggregates))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.callback import Callback, Request, Unclear
+from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.engine import fetch
 
 INSERT = """
@@ -77,9 +78,14 @@ def require(connection: Connection) -> None:
 
 
 def find_request(connection: Connection, receipt_id: str) -> StoredRequest | None:
-    """Return the request that is stored in a receipt, or None if there is no such receipt."""
+    """Return the request that a receipt kept, or None. The first characters of its id are enough.
+
+    Raises:
+        InputError: several receipts' ids begin with them.
+    """
+    (whole,) = short_ids.whole(connection, "payctl.webhook_receipts", [receipt_id], uuids=True)
     try:
-        wanted = UUID(receipt_id)
+        wanted = UUID(whole)
     except ValueError:
         return None
     row = connection.exec_driver_sql(_REQUEST, {"id": str(wanted)}).one_or_none()

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.owner_time import aware_value, stored
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
@@ -121,8 +122,8 @@ class History:
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History | None:
-    """Return the history for the id of a payment, event or callback, or for an order code, or None."""
-    found = _named(connection, name)
+    """Return what belongs to a payment, an order, an event or a callback with this id or code, or None."""
+    found = _named(connection, name) or _named(connection, _whole(connection, name))
     if found is None:
         return None
     payment_id, reference, order_ref = found
@@ -163,6 +164,17 @@ def _named(connection: Connection, name: str) -> tuple[str | None, str | None, s
         if row is not None:
             return row[0], row[1], row[2]
     return None
+
+
+def _whole(connection: Connection, name: str) -> str:
+    """Return the id of a payment, an event or a callback that begins with ``name``, or ``name`` itself.
+
+    Raises:
+        InputError: several ids begin with it.
+    """
+    tables = (("payments", False), ("outbox", False), ("payctl.webhook_receipts", True))
+    found = {short_ids.whole(connection, table, [name], uuids=uuids)[0] for table, uuids in tables}
+    return short_ids.only(name, sorted(found - {name}))
 
 
 def _payment(connection: Connection, payment_id: str | None) -> PaymentRow | None:

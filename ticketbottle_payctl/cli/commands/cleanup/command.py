@@ -70,7 +70,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
     max_affected: change_options.MaxAffected = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Delete events that were published before the retention period.
+    """Delete events published before the retention period.
 
     Pending and dead events are never deleted; they are counted and their errors listed. Ctrl-C and SIGTERM finish the
     batch first; the next run continues. A retention shorter than the configured one or the profile's own, and deleting

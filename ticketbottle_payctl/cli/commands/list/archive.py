@@ -12,6 +12,7 @@ from ticketbottle_payctl import archive_file
 from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.jobs.listing import Listing
 from ticketbottle_payctl.providers import by_name
+from ticketbottle_payctl.store.db.short_ids import is_short
 from ticketbottle_payctl.store.outbox.selector import By, Selector
 
 Event = Mapping[str, object]
@@ -71,7 +72,8 @@ def _test(selector: Selector) -> Callable[[Event], bool]:
 
 
 def _one_of(wanted: frozenset[str], name: str) -> Callable[[Event], bool]:
-    return lambda event: event.get(name) in wanted
+    short = tuple(each for each in wanted if is_short(each))
+    return lambda event: event.get(name) in wanted or str(event.get(name)).startswith(short or ("\0",))
 
 
 def _row(event: Event) -> dict[str, object]:

@@ -15,7 +15,9 @@ from ticketbottle_payctl.cli.commands.list.page import (
     OUTBOX,
     PAYMENTS,
     RECEIPTS,
+    Wide,
     columns_of,
+    fields_option,
     finish_list,
     is_uuid,
     limit_of,
@@ -24,6 +26,7 @@ from ticketbottle_payctl.cli.commands.list.page import (
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.id_files import named_ids
 from ticketbottle_payctl.cli.input.selector import selector_of, stuck_for, window
+from ticketbottle_payctl.cli.input.stored_ids import receipt_ids
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.jobs.listing import list_rows
 from ticketbottle_payctl.store.outbox import listing
@@ -31,7 +34,13 @@ from ticketbottle_payctl.store.outbox.listing import PaymentSelector, ReceiptSel
 from ticketbottle_payctl.store.outbox.selector import By
 
 After = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Continue after a page: its `next`.")]
-Fields = Annotated[str | None, typer.Option("--fields", metavar="A,B", help="Show these fields, in this order.")]
+OutboxFields = Annotated[str | None, fields_option(OUTBOX)]
+PaymentFields = Annotated[str | None, fields_option(PAYMENTS)]
+ReceiptFields = Annotated[str | None, fields_option(RECEIPTS)]
+ReceiptIds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID...|-", autocompletion=receipt_ids, help="Ids; - reads them from stdin."),
+]
 FromArchive = Annotated[
     Path | None,
     typer.Option("--from-archive", metavar="FILE", help="Read an archive of cleanup instead of the database."),
@@ -84,7 +93,8 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     limit: selector_options.Limit = None,
     everything: selector_options.Everything = False,
     after: After = None,
-    fields: Fields = None,
+    fields: OutboxFields = None,
+    wide: Wide = False,
     from_archive: FromArchive = None,
 ) -> None:
     """Show events of the outbox, newest first.
@@ -114,11 +124,11 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     columns = columns_of(session, OUTBOX, fields)
     most = limit_of(limit, everything=everything)
     if from_archive is not None:
-        finish_list(session, OUTBOX, list_archived(from_archive, selector, most, after), columns)
+        finish_list(session, OUTBOX, list_archived(from_archive, selector, most, after), columns, wide=wide)
     session.note_target()
     fetch = partial(listing.outbox, selector=selector, max_retries=session.settings.max_retries)
     rows = list_rows(session.services.engine, fetch, limit=most, after=position_of(after))
-    finish_list(session, OUTBOX, rows, columns)
+    finish_list(session, OUTBOX, rows, columns, wide=wide)
 
 
 def payments_command(  # noqa: PLR0913 - one argument per option
@@ -137,7 +147,8 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     limit: selector_options.Limit = None,
     everything: selector_options.Everything = False,
     after: After = None,
-    fields: Fields = None,
+    fields: PaymentFields = None,
+    wide: Wide = False,
 ) -> None:
     """Show payments, newest first.
 
@@ -160,12 +171,12 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     fetch = partial(listing.payments, selector=selector)
     position = position_of(after)
     rows = list_rows(session.services.engine, fetch, limit=most, after=position, page_size=listing.PAYMENTS_PAGE)
-    finish_list(session, PAYMENTS, rows, columns)
+    finish_list(session, PAYMENTS, rows, columns, wide=wide)
 
 
 def receipts_command(  # noqa: PLR0913 - one argument per option
     ctx: typer.Context,
-    ids: selector_options.Ids = None,
+    ids: ReceiptIds = None,
     *,
     from_file: selector_options.FromFile = None,
     results: CallbackResults = None,
@@ -178,7 +189,8 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
     limit: selector_options.Limit = None,
     everything: selector_options.Everything = False,
     after: After = None,
-    fields: Fields = None,
+    fields: ReceiptFields = None,
+    wide: Wide = False,
 ) -> None:
     """Show stored callbacks, newest first.
 
@@ -200,4 +212,5 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
     session.note_target()
     fetch = partial(listing.receipts, selector=selector)
     start = position_of(after, is_id=is_uuid)
-    finish_list(session, RECEIPTS, list_rows(session.services.engine, fetch, limit=most, after=start), columns)
+    rows = list_rows(session.services.engine, fetch, limit=most, after=start)
+    finish_list(session, RECEIPTS, rows, columns, wide=wide)

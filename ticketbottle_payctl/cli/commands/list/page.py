@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NoReturn, TypedDict
+from typing import Annotated, NoReturn, TypedDict
 
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.streaming import finish_stream
-from ticketbottle_payctl.cli.input.times import in_reach
+from ticketbottle_payctl.cli.commands.list import narrow
+from ticketbottle_payctl.cli.commands.list.narrow import Column
+from ticketbottle_payctl.cli.input.times import in_reach, zone_of
 from ticketbottle_payctl.cli.output.format import OutputFormat
-from ticketbottle_payctl.cli.output.result import Result, dim
+from ticketbottle_payctl.cli.output.result import Block, Result, Table, dim, line
+from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.facts import Count
-from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.formats import count, short_id
 from ticketbottle_payctl.jobs.listing import Listing
 from ticketbottle_payctl.store.outbox.listing import OUTBOX_FIELDS, PAYMENT_FIELDS, RECEIPT_FIELDS, PagePosition
 from ticketbottle_payctl.telemetry import redact
 
 _DEFAULT_LIMIT = 50
+Wide = Annotated[bool, typer.Option("--wide", help="On a terminal: full values, in lines as wide as they are.")]
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -35,32 +40,54 @@ class ListedCounts(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A list: the name of its output, all its fields, and those that a table shows by default."""
+    """A list: the name of its output, all its fields, and those that a table shows by default.
+
+    ``narrow`` are the columns on a terminal, and ``noun`` is what a row is.
+    """
 
     schema: str
     fields: tuple[str, ...]
     shown: tuple[str, ...]
-    spare: tuple[str, ...] = ()
-    """What a narrow terminal leaves out, so that ids and order codes stay on one line and can be copied."""
+    narrow: tuple[Column, ...]
+    noun: str
 
 
 OUTBOX = Kind(
     "payctl.list-outbox/1",
     OUTBOX_FIELDS,
     ("id", "event_type", "state", "created_at", "last_error"),
+    narrow.OUTBOX,
+    "event",
 )
 PAYMENTS = Kind(
     "payctl.list-payments/1",
     PAYMENT_FIELDS,
     ("order_code", "status", "amount", "currency", "provider", "created_at", "id"),
-    spare=("id", "currency"),
+    narrow.PAYMENTS,
+    "payment",
 )
 RECEIPTS = Kind(
     "payctl.list-receipts/1",
     RECEIPT_FIELDS,
     ("id", "received_at", "provider", "outcome", "result", "reason", "order_ref", "amount"),
-    spare=("amount", "outcome", "order_ref", "provider"),
+    narrow.RECEIPTS,
+    "callback",
 )
+
+
+def fields_option(kind: Kind) -> typer.models.OptionInfo:
+    """Return ``--fields`` of this list. A shell completes the name behind the last comma."""
+
+    def complete(incomplete: str) -> list[str]:
+        done, comma, begun = incomplete.rpartition(",")
+        given = done.split(",")
+        fits = [name for name in kind.fields if name.startswith(begun) and name not in given]
+        return [f"{done}{comma}{name}" for name in fits]
+
+    option: typer.models.OptionInfo = typer.Option(
+        "--fields", metavar="A,B", autocompletion=complete, help="Show these fields, in this order."
+    )
+    return option
 
 
 def columns_of(session: Session, kind: Kind, given: str | None) -> tuple[str, ...]:
@@ -120,8 +147,19 @@ def is_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
-def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[str]) -> NoReturn:
-    """Write the rows as they are read, then where the next page starts."""
+def shows_in_brief(session: Session, *, wide: bool) -> bool:
+    """Return whether a list is shown to a person on a terminal, who did not ask for full values."""
+    return session.shared.output is OutputFormat.TABLE and not wide and is_terminal(sys.stdout)
+
+
+def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[str], *, wide: bool = False) -> NoReturn:
+    """Write the rows as they are read, then where the next page starts.
+
+    On a terminal the table has short ids, ages and the columns that fit, unless ``wide`` or a choice of columns asks
+    for full values. Elsewhere it has full values.
+    """
+    terminal = shows_in_brief(session, wide=False)
+    in_brief = terminal and not wide and tuple(columns) == kind.shown
 
     def close() -> Result:
         after = cursor(rows.next.at, rows.next.id) if rows.next else None
@@ -131,8 +169,17 @@ def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[s
         counts: ListedCounts = {"listed": rows.count}
         return Result(kind.schema, counts=counts, truncated=rows.more, next=after)
 
-    items = ({name: _safe(name, row[name]) for name in columns} for row in rows)
-    finish_stream(session, items, columns, close, spare=kind.spare if tuple(columns) == kind.shown else ())
+    def drawn(found: Sequence[Mapping[str, object]]) -> list[Block]:
+        if terminal and not found:
+            return [line(f"no {kind.noun} matches")]
+        if not in_brief:
+            values = tuple(tuple(row.get(name) for name in columns) for row in found)
+            return [Table(tuple(columns), values, whole=wide)]
+        session.note(dim(f"full values: --wide; one of them: payctl show {short_id(str(found[0]['id']))}"))
+        return narrow.narrow(kind.narrow, found, zone_of(session), session.services.now())
+
+    read = kind.fields if in_brief else columns
+    finish_stream(session, ({name: _safe(name, row[name]) for name in read} for row in rows), columns, close, drawn)
 
 
 def _safe(name: str, value: object) -> object:

@@ -90,7 +90,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     max_affected: change_options.MaxAffected = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Set events back to pending, so that they are published again.
+    """Set events back to pending, to publish them again.
 
     An event must match all selectors; of --failed, --stuck and --published it must match one. Shows a plan and asks. A
     row that changed since the plan is skipped. Failed and cancelled events of a payment that is COMPLETED now are left

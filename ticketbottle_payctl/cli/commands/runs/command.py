@@ -8,13 +8,15 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.commands.list.page import is_uuid, position_of
+from ticketbottle_payctl.cli.commands.list.page import Wide, is_uuid, position_of, shows_in_brief
 from ticketbottle_payctl.cli.commands.replay.plan_view import superseded_blocks, superseded_note, superseded_row
 from ticketbottle_payctl.cli.commands.replay.progress import watched
 from ticketbottle_payctl.cli.commands.replay.result import result_of, signalled
 from ticketbottle_payctl.cli.commands.runs.facts import CancelFacts, RemainingCounts
 from ticketbottle_payctl.cli.commands.runs.result import listed, shown
 from ticketbottle_payctl.cli.input import change_options, selector_options
+from ticketbottle_payctl.cli.input.stored_ids import run_ids
+from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output.result import Fields, Result, good, line
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.advised import Adviser
@@ -24,7 +26,9 @@ from ticketbottle_payctl.jobs.replay import ReplayOptions, cancel_run, resume_ru
 from ticketbottle_payctl.jobs.runs import count_remaining, find_run, list_runs, show_run
 from ticketbottle_payctl.store.payctl.runs import Run, RunStatus
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its first characters.")]
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN", autocompletion=run_ids, help="A run's id, or its first characters.")
+]
 _DEFAULT_LIMIT = 20
 
 
@@ -35,6 +39,7 @@ def list_command(
     after: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Show the next page: the `next` value of the previous one.")
     ] = None,
+    wide: Wide = False,
 ) -> None:
     """Show the recorded runs, newest first."""
     session = Session.of(ctx)
@@ -42,7 +47,8 @@ def list_command(
     session.note_target()
     before = (position.at, position.id) if position else None
     page = list_runs(session.services.engine, limit or _DEFAULT_LIMIT, before)
-    session.finish(listed(page.runs, more=page.more))
+    brief = (zone_of(session), session.services.now()) if shows_in_brief(session, wide=wide) else None
+    session.finish(listed(page.runs, more=page.more, brief=brief))
 
 
 def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
 
+from ticketbottle_payctl.cli.commands.list.narrow import Column, ago, narrow, plain, short, when
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor
 from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, good, line, warn
@@ -12,19 +14,39 @@ from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem, R
 from ticketbottle_payctl.telemetry import redact
 
 
-def listed(found: Sequence[Run], *, more: bool) -> Result:
-    """Return a page of runs and the cursor of the next page."""
+def listed(found: Sequence[Run], *, more: bool, brief: tuple[tzinfo, datetime] | None = None) -> Result:
+    """Return a page of runs and the cursor of the next page.
+
+    ``brief``, for a terminal, is the zone and the present instant: ids are short then, and instants are ages.
+    """
     after = cursor(found[-1].started_at, found[-1].id) if found and more else None
     rows = tuple(
         (run.id, run.started_at, run.command, _styled(run.status), _person(run.who), _changed(run), run.reason)
         for run in found
     )
-    human: list[Block] = [Table(("run", "started", "command", "status", "who", "changed", "reason"), rows)]
+    human: list[Block] = [Table(("run", "started", "command", "status", "who", "changed", "reason"), rows, whole=True)]
+    if brief is not None and found:
+        human = narrow(_COLUMNS, [_row(run) for run in found], *brief)
     if not found:
         human = [line(good("✔"), "no run was recorded yet")]
     items = [facts(run) for run in found]
     counts: ListedCounts = {"listed": len(items)}
     return Result("payctl.runs-list/1", counts=counts, items=items, human=human, truncated=more, next=after)
+
+
+_COLUMNS = (
+    Column("run", short("id"), 0),
+    Column("started", when("started_at"), 2, brief=ago("started_at")),
+    Column("command", plain("command"), 1),
+    Column("status", plain("status"), 1, styled=True),
+    Column("changed", plain("changed"), 3, right=True),
+    Column("who", plain("who"), 4),
+    Column("reason", plain("reason"), 5, rest=True),
+)
+
+
+def _row(run: Run) -> dict[str, object]:
+    return {**facts(run), "who": run.who.actor or run.who.os_user, "changed": _changed(run)}
 
 
 def shown(run: Run, items: Sequence[RunItem], adviser: Adviser, *, remaining: int, more: bool) -> Result:

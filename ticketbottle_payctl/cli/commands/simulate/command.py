@@ -123,9 +123,8 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Make a signed callback, as the gateway would send it.
 
-    Signs with the configured keys. Example: `payctl simulate momo paid --order-code X | payctl verify-signature -`.
-    The scenario duplicate sends the callback twice. Not every gateway has every scenario. Refused on protected
-    profiles, and if ENVIRONMENT is production.
+    Signs with the configured keys. The scenario duplicate sends the callback twice. Not every gateway has every
+    scenario. Refused on protected profiles, and if ENVIRONMENT is production.
     """
     session = Session.of(ctx)
     gateway = providers.by_name(provider)

@@ -76,7 +76,7 @@ def stats_command(  # noqa: PLR0913 - one argument per option
     timeout: Timeout = None,
     prometheus: Prometheus = False,
 ) -> None:
-    """Show the backlog of the outbox, its age, and when it will be empty.
+    """Show the backlog, its age, and when it will be empty.
 
     Pending and dead events are counted exactly. The number of published events is an estimate on a large table, so that
     the command stays fast. --wait compares pending, dead and age: 'pending=0', 'age<30s'.

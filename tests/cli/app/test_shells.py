@@ -1,0 +1,257 @@
+"""Completion in real shells: bash, zsh and fish ask payctl as they do when Tab is pressed."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import IN_CI
+from ticketbottle_payctl.cli.app import registry
+from ticketbottle_payctl.cli.input.stored_ids import PATIENCE
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
+
+ERROR = 'KafkaJSConnectionError: [broker] said: it\'s `$HOME` "closed"'
+RUN = "5d0c7a12-0f6b-4c86-8d0a-1e2f3a4b5c6d"
+REASON = "the broker is back: 10:05"
+ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[a-zA-Z]|[=>]|\][^\x07]*\x07|\([A-Z])")
+BACKSPACED = re.compile(r".\x08")
+CURSOR_UP, UP = re.compile(r"\x1b\[\d*A"), "\v"
+"""How zsh returns to the line above its list."""
+
+TYPED_IN_ZSH = """
+autoload -Uz compinit && compinit -u -D
+source ./script
+setopt no_beep no_list_beep no_list_ambiguous
+LISTMAX=1000 PS1='ready>'
+"""
+
+
+@pytest.fixture(params=["bash", "zsh", "fish"])
+def shell(request):
+    """Return the name of a shell. If it is not installed, the test is skipped at home and fails in CI."""
+    name = request.param
+    if shutil.which(name) is None:
+        reason = f"{name} is not installed"
+        pytest.fail(reason, pytrace=False) if IN_CI else pytest.skip(reason)
+    return name
+
+
+@pytest.fixture
+def offered(shell, tmp_path):
+    """Return a function that types a line and Tab in the shell, and returns what the shell offers, in its order."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    base = {
+        "HOME": str(tmp_path),
+        "PATH": path,
+        "TERM": "xterm",
+        "LANG": "C.UTF-8",
+        "COLUMNS": "200",
+        "PYTHONWARNINGS": "error",
+    }
+    script = subprocess.run(["payctl", "completion", shell], env=base, capture_output=True, text=True, check=True)  # noqa: S607
+    (tmp_path / "script").write_text(script.stdout, "utf-8")
+
+    def ask(line, **environment):
+        return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](line, tmp_path, {**base, **environment})
+
+    return ask
+
+
+def _bash(line, place, environment):
+    """Call the function that the script registers, with the variables that bash sets when Tab is pressed."""
+    code = """source ./script
+        complete -p payctl >/dev/null || exit 1
+        COMP_LINE=$1 COMP_POINT=${#1}
+        read -ra COMP_WORDS <<<"$1"; COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        _payctl_completion payctl
+        printf '%s\\n' "${COMPREPLY[@]}" """
+    done = subprocess.run(
+        ["bash", "--norc", "-c", code, "bash", line],  # noqa: S607
+        cwd=place, env=environment, capture_output=True, text=True, timeout=50, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.strip("\n").splitlines()
+
+
+def _fish(line, place, environment):
+    """Ask fish for what it would offer, with its descriptions behind a tab."""
+    code = f"source ./script; complete --do-complete {_quoted(line)}"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", code],  # noqa: S607
+        cwd=place, env=environment, capture_output=True, text=True, timeout=50, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def _quoted(line):
+    return "'" + line.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _zsh(line, place, environment):
+    """Type in an interactive zsh. The list is what it draws below the line; one match is completed in the line."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        ["zsh", "-f", "-i"],  # noqa: S607
+        cwd=place, env={**environment, "LINES": "200"}, stdin=slave, stdout=slave, stderr=slave,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    try:
+        os.write(master, TYPED_IN_ZSH.encode())
+        _read_until(master, lambda shown: shown.rstrip().endswith("ready>"))
+        os.write(master, f"{line}\t".encode())
+        shown = _read_until(master, lambda shown: len(shown.rstrip()) > len(line.rstrip()))
+        if "\n" not in shown:
+            return [shown.strip().split(" ")[-1]]
+        drawn = shown.partition(UP)[0].splitlines()[1:]
+        return [re.sub(r"  +-- ", "\t", each).strip() for each in drawn if each.strip()]
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def _read_until(master, enough, *, quiet=1.5, most=40.0):
+    """Read from the terminal until ``enough`` and nothing more arrives, or the time is up."""
+    raw, shown, until = "", "", time.monotonic() + most
+    while time.monotonic() < until:
+        ready, _, _ = select.select([master], [], [], quiet)
+        if ready:
+            with suppress(OSError):
+                raw += os.read(master, 65536).decode("utf-8", "replace")
+                shown = BACKSPACED.sub("", ESCAPES.sub("", CURSOR_UP.sub(UP, raw))).replace("\r", "")
+        elif enough(shown):
+            break
+    return shown
+
+
+def names(lines):
+    """Return the offered words without their descriptions."""
+    return [line.split("\t")[0] for line in lines]
+
+
+def test_a_shell_offers_commands_with_their_descriptions(offered, shell):
+    """Tab after `payctl runs` offers its commands; zsh and fish show the help of each unchanged."""
+    found = offered("payctl runs ")
+    assert names(found) == ["list", "show", "resume", "cancel"]
+    if shell != "bash":
+        assert dict(line.split("\t") for line in found) == registry.children(("runs",))
+
+
+def test_a_description_with_colons_is_shown_whole(offered, shell):
+    """The help of `demo` has a colon, at which zsh would cut it."""
+    found = offered("payctl d")
+    assert names(found)[:2] == ["demo", "doctor"]
+    if shell != "bash":
+        assert "demo\tRun everything locally: callbacks in, Kafka messages out." in found
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("payctl list outbox --fields id,sta", "id,state"),
+        ("payctl list payments --fields ord", "order_code"),
+        ("payctl replay --type PAYMENT_F", "PAYMENT_FAILED"),
+        ("payctl -p sta", "staging"),
+        ("payctl stats --profile=sta", "staging"),
+        ("payctl help exit", "exit-codes"),
+    ],
+)
+def test_a_shell_completes_values(line, word, offered, tmp_path):
+    """Fields behind a comma, event types, profiles and topics are completed."""
+    config = tmp_path / "config.toml"
+    config.write_text("[profiles.staging]\n[profiles.prod]\n", "utf-8")
+    (found,) = offered(line, PAYCTL_CONFIG=str(config))
+    assert found.removeprefix("--profile=") == word
+
+
+@pytest.fixture
+def stored(engine, database_url, tmp_path):
+    """Store an error group and a run, and return the configuration file of a profile with the database."""
+    with engine.begin() as connection:
+        insert_events(connection, 3, state="dead", last_error=ERROR)
+        runs.start(connection, NewRun(RUN, "replay", Actor("an", "here"), reason=REASON))
+        group = connection.exec_driver_sql("SELECT left(md5(%(error)s), 8)", {"error": ERROR}).scalar_one()
+    config = tmp_path / "config.toml"
+    config.write_text(f'[profiles.night]\nDATABASE_URL = "{database_url}"\n', "utf-8")
+    return {"PAYCTL_CONFIG": str(config)}, group
+
+
+@pytest.mark.postgres
+def test_a_shell_offers_ids_of_the_database_of_the_typed_profile(offered, stored, shell):
+    """Run ids and error groups come from the profile's database, with their reason and error unchanged."""
+    environment, group = stored
+    found = offered("payctl -p night replay --error-group ", **environment)
+    assert names(found) == [group]
+    found = offered("payctl runs show -p night 5", **environment)
+    assert names(found) == [RUN]
+    if shell == "fish":
+        assert found[0].endswith(f", {REASON}")
+
+
+@pytest.mark.postgres
+def test_a_description_of_the_database_is_shown_unchanged(offered, stored, engine, shell):
+    """Quotes, brackets, dollars and colons of an error are shown as they are, and nothing is expanded."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", last_error="another")
+    environment, group = stored
+    about = "" if shell == "bash" else f"\t3 events: {ERROR}"
+    assert f"{group}{about}" in offered("payctl -p night replay --error-group ", **environment)
+
+
+@pytest.fixture
+def silent_server():
+    """Yield the port of a server that accepts connections and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(50)
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("line", ["payctl runs show ", "payctl replay --error-group ", "payctl list receipts "])
+def test_a_dead_database_does_not_hang_the_shell(line, process, silent_server):
+    """Without an answer of the server, the completion ends about a second later, and prints nothing."""
+    asked = {"_PAYCTL_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": line}
+    process(**asked, DATABASE_URL="x")  # the modules are in the file cache now
+    begun = time.monotonic()
+    nothing = process(**asked, DATABASE_URL="not a url")
+    without = time.monotonic() - begun
+    result = process(**asked, DATABASE_URL=f"postgresql://u:p@127.0.0.1:{silent_server}/x")
+    took = time.monotonic() - begun - without
+    for each in (nothing, result):
+        assert (each.returncode, each.stdout.strip(), each.stderr) == (0, "", "")
+    assert took < without + PATIENCE + 3
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"DATABASE_URL": "postgresql://u:canary@127.0.0.1:1/x"},
+        {"DATABASE_URL": "mysql://u:canary@localhost/x"},
+        {"PAYCTL_PROFILE": "missing"},
+        {"PAYCTL_CONFIG": "/nonexistent/config.toml", "PAYCTL_PROFILE": "prod"},
+        {"OUTBOX_MAX_RETRIES": "many", "DATABASE_URL": "postgresql://u@127.0.0.1:1/x"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["bash", "zsh-lines", "fish"])
+def test_completion_is_silent_on_every_error(kind, environment, process):
+    """Missing or wrong settings print no error and no word, and the exit code is 0."""
+    asked = {"_PAYCTL_COMPLETE": f"complete_{kind}", "_TYPER_COMPLETE_ARGS": "payctl runs show "}
+    result = process(**asked, **environment)
+    assert (result.returncode, result.stdout.strip(), result.stderr) == (0, "", "")

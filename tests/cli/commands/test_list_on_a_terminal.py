@@ -1,0 +1,202 @@
+"""Lists on a terminal of a given width, and the short ids that they show, as ids of every command."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from contextlib import suppress
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from ticketbottle_payctl.sandbox.callbacks import callback, environment
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
+
+pytestmark = pytest.mark.postgres
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+LONGEST_CODE = "TB-LTDTNL-20251213-8D39986M"
+ERROR = "KafkaJSConnectionError: Connection timeout"
+RUN = "5d0c7a12-0f6b-4c86-8d0a-1e2f3a4b5c6d"
+RECEIPT = "9c1f02aa-71d4-4be0-9d57-0c6a6f3e1b11"
+LISTS = (["list", "outbox"], ["list", "payments"], ["list", "receipts"], ["runs", "list"])
+
+
+@pytest.fixture
+def shop(engine, database_url, process):
+    """Store events, payments, a callback and a run, and return the environment with the database."""
+    with engine.begin() as connection:
+        order = insert_payment(
+            connection, provider="MOMO", order_code=LONGEST_CODE, amount=7_200_000, age=timedelta(minutes=41)
+        )
+        insert_events(connection, 2, state="dead", last_error=ERROR, age=timedelta(hours=3))
+        insert_events(connection, 2, state="published", age=timedelta(days=400))
+        insert_payments_of_events(connection)
+        runs.start(connection, NewRun(RUN, "reconcile payments", Actor("an", "here"), reason="w " * 60))
+    settings = {**environment(), "DATABASE_URL": database_url}
+    body = callback(order).body.decode()
+    done = process("process-webhook", "-", "--provider", "momo", stdin=body, **settings)
+    assert done.returncode == 0, done.stderr
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET id = %(id)s", {"id": RECEIPT})
+    return settings
+
+
+@pytest.fixture
+def shown(shop):
+    """Return a function that runs payctl on a terminal of a width, and returns what it prints to stdout."""
+
+    def run(*arguments, width=80, **changes):
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ticketbottle_payctl", *arguments],
+            env={**inherited, **shop, "TERM": "xterm", **changes},
+            stdin=slave, stdout=slave, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        os.close(slave)
+        text = b""
+        with suppress(OSError):  # Linux reports the end of a terminal so
+            while part := os.read(master, 65536):
+                text += part
+        stderr = process.communicate(timeout=50)[1].decode()
+        os.close(master)
+        assert "Traceback" not in stderr
+        return text.decode().replace("\r\n", "\n")
+
+    return run
+
+
+@pytest.mark.parametrize("width", [80, 60, 120, 200])
+@pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
+def test_a_list_has_one_line_for_each_row_and_fits_the_terminal(arguments, width, shown, ask):
+    """No row is folded, no line is wider than the terminal, and each row shows the short form of its id."""
+    ids = [item["id"] for item in ask(*arguments)["items"]]
+    lines = COLOURS.sub("", shown(*arguments, width=width)).splitlines()
+    assert max(map(len, lines)) <= width
+    assert len(lines) == 1 + len(ids)
+    for line, whole in zip(lines[1:], ids, strict=True):
+        assert whole[:8] in line.split()
+        assert whole not in line
+
+
+def test_a_list_of_payments_shows_order_state_money_and_age(shown):
+    """At 80 columns each payment has its order code, state, amount with separators, age and short id."""
+    plain = COLOURS.sub("", shown("list", "payments"))
+    assert re.search(rf"^{LONGEST_CODE}  COMPLETED  7,200,000 VND  41 min ago +[0-9a-f]{{8}}$", plain, re.MULTILINE)
+    wider = COLOURS.sub("", shown("list", "payments", "--tz", "Asia/Ho_Chi_Minh", width=100))
+    assert re.search(r"VND  \S+( \w+)?, 41 min ago +[0-9a-f]{8}  momo$", wider, re.MULTILINE)
+
+
+def test_a_state_has_its_colour(shown):
+    """A dead event is red and a published one is green, unless NO_COLOR is set."""
+    coloured = shown("list", "outbox")
+    assert re.search(r"\x1b\[31mdead +\x1b\[0m", coloured)
+    assert re.search(r"\x1b\[32mpublished\x1b\[0m", coloured)
+    assert "\x1b" not in shown("list", "outbox", NO_COLOR="1")
+
+
+@pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
+def test_wide_shows_full_values(arguments, shown, ask):
+    """With --wide a row is one line with its whole id, however narrow the terminal is."""
+    lines = COLOURS.sub("", shown(*arguments, "--wide", width=40)).splitlines()
+    ids = [item["id"] for item in ask(*arguments)["items"]]
+    assert [whole for whole in ids if sum(whole in line for line in lines) != 1] == []
+    assert len(lines) == len(ids) + 2
+
+
+@pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
+def test_a_pipe_gets_full_values_with_and_without_wide(arguments, process, shop):
+    """What a script reads does not depend on --wide and has whole ids, separated by tabs."""
+    plain = process(*arguments, **shop).stdout
+    assert process(*arguments, "--wide", **shop).stdout == plain
+    assert re.search(r"(^|\t)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\t|$)", plain, re.MULTILINE)
+
+
+@pytest.mark.parametrize("what", ["outbox", "payments", "receipts"])
+def test_an_empty_list_is_a_sentence(what, shown):
+    """A list without rows says so on a terminal instead of showing only a header."""
+    text = shown("list", what, "--order-code", "none")
+    assert re.fullmatch(r"no (event|payment|callback) matches\n", text)
+
+
+def test_hostile_text_in_a_row_moves_no_cursor(shown, engine):
+    """Escape sequences in an error are shown escaped and counted as they are shown."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            """UPDATE outbox SET "lastError" = E'\\x1b[2Jpassword=hunter2 ' || repeat('x', 500)"""
+        )
+    text = shown("list", "outbox", width=140)
+    assert "\x1b[2J" not in text
+    assert "hunter2" not in text
+    assert max(map(len, COLOURS.sub("", text).splitlines())) <= 140
+
+
+def test_a_short_id_is_the_id_for_every_command(shop, ask):
+    """The eight characters that a list shows select the same row as the whole id does."""
+    event = ask("list", "outbox", "--failed")["items"][0]
+    short, aggregate = event["id"][:8], event["aggregate_id"]
+    assert [item["id"] for item in ask("list", "outbox", short)["items"]] == [event["id"]]
+    assert [item["id"] for item in ask("list", "payments", aggregate[:8])["items"]] == [aggregate]
+    assert [item["id"] for item in ask("list", "receipts", RECEIPT[:8])["items"]] == [RECEIPT]
+    assert ask("list", "outbox", "--aggregate", aggregate[:8])["items"][0]["aggregate_id"] == aggregate
+    for name in (short, aggregate[:8]):
+        assert ask("show", name)["result"]["payment_id"] == aggregate
+    assert ask("show", RECEIPT[:8])["result"]["order_code"] == LONGEST_CODE
+    assert ask("replay", short, "--dry-run")["counts"]["matched"] == 1
+    keys = {name: value for name, value in shop.items() if name != "DATABASE_URL"}
+    assert ask("process-webhook", "--receipt", RECEIPT[:8], **keys)["exit_code"] == 0
+    assert ask("runs", "show", RUN[:8])["result"]["id"] == RUN
+    assert ask("reconcile", "payments", aggregate[:8], "--dry-run")["items"][0]["payment_id"] == aggregate
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["list", "outbox", "{}"], ["show", "{}"], ["replay", "{}", "--dry-run"], ["list", "outbox", "--aggregate", "{}"],
+     ["list", "payments", "{}"], ["reconcile", "payments", "{}", "--dry-run"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_ambiguous_short_id_is_refused_with_the_ids(arguments, ask, engine):
+    """If two ids begin with the same characters, the error names both, and nothing is selected."""
+    both = [str(UUID(int=(0xABCDEF12 << 96) + (number << 80))) for number in (1, 2)]
+    with engine.begin() as connection:
+        for whole in both:
+            insert_payment(connection, id=whole)
+        insert_events(connection, 2, state="dead")
+        connection.exec_driver_sql(
+            """UPDATE outbox SET id = ids.whole FROM unnest(%(ids)s, ARRAY(SELECT id FROM outbox)) AS ids (whole, old)
+            WHERE id = ids.old""",
+            {"ids": both},
+        )
+    document = ask(*[each.format("abcdef12") for each in arguments])
+    assert (document["exit_code"], document["error"]["code"]) == (2, "INPUT")
+    assert "the id abcdef12 is ambiguous" in document["error"]["message"]
+    assert all(whole in document["error"]["message"] for whole in both)
+    assert ask(*[each.format(both[0][:13]) for each in arguments])["exit_code"] != 2
+
+
+@pytest.mark.parametrize("name", ["abcdef1", "abcdef12", "abcdef1_", "%%%%%%%%", "' OR 1=1"])
+def test_what_no_id_begins_with_selects_nothing(name, ask):
+    """An unknown, too short or odd text is looked up as a whole id and is not found."""
+    if " " not in name:
+        assert ask("list", "payments", name)["counts"] == {"listed": 0}
+    assert ask("show", name)["exit_code"] == 8
+
+
+def test_a_whole_id_that_others_begin_with_is_itself(ask, engine):
+    """The payment service's ids may be any text; an exact id is never ambiguous."""
+    with engine.begin() as connection:
+        insert_payment(connection, id="order-0001")
+        insert_payment(connection, id="order-0001-again")
+    assert [item["id"] for item in ask("list", "payments", "order-0001")["items"]] == ["order-0001"]
+    assert ask("show", "order-0001")["result"]["payment_id"] == "order-0001"

@@ -1,0 +1,214 @@
+"""The examples in the help of each command. A test runs every one of them.
+
+Loaded only when the help of one command is shown, so that no command starts later because of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Example(NamedTuple):
+    """A command line that can be pasted, and what it does. ``stays`` is True if it runs until Ctrl-C."""
+
+    line: str
+    about: str
+    stays: bool = False
+
+
+EXAMPLES: Mapping[str, tuple[Example, ...]] = {
+    "verify-signature": (
+        Example("payctl verify-signature callback.json --provider momo", "Check a callback that was saved to a file."),
+        Example(
+            "payctl verify-signature --event event.json --explain",
+            "Check an event of API Gateway, and show the signed text.",
+        ),
+        Example(
+            "payctl verify-signature --example momo --tamper amount",
+            "Try it without keys: a built-in callback, changed after signing.",
+        ),
+    ),
+    "process-webhook": (
+        Example(
+            "payctl process-webhook callback.json --provider momo --dry-run",
+            "Show what a callback would change, and change nothing.",
+        ),
+        Example("payctl process-webhook callback.json --provider momo", "Process it."),
+        Example("payctl process-webhook --receipt 9c1f02aa", "Process a stored callback again."),
+    ),
+    "publish-outbox": (
+        Example("payctl publish-outbox --dry-run", "Show what would be published; publish nothing."),
+        Example("payctl publish-outbox", "Publish until nothing is pending."),
+        Example(
+            "payctl publish-outbox --loop --rate 500/s", "Keep publishing, at most 500 events a second.", stays=True
+        ),
+    ),
+    "replay": (
+        Example("payctl replay --failed --dry-run", "Show which dead events would be published again."),
+        Example(
+            'payctl replay --error-group 9a7dcd93 --yes --reason "broker is back"',
+            "Publish the events of one group of `payctl errors` again.",
+        ),
+        Example(
+            "payctl replay --stuck --age 1h --plan-out plan.json",
+            "Write the plan to a file for a review; `--plan plan.json` applies it.",
+        ),
+    ),
+    "list outbox": (
+        Example("payctl list outbox --failed", "Show the dead events."),
+        Example("payctl list outbox --type PAYMENT_COMPLETED --since 2h", "Show the tickets sold in the last 2 hours."),
+        Example(
+            "payctl list outbox --stuck -o ndjson | payctl replay - --dry-run", "Plan a replay of the listed events."
+        ),
+    ),
+    "list payments": (
+        Example("payctl list payments --stuck --age 30m", "Show payments that are PENDING for more than 30 minutes."),
+        Example("payctl list payments --order-code TB-2041 -o json", "Show the payment of one order as JSON."),
+        Example(
+            "payctl list payments --status failed --fields order_code,amount",
+            "Show two fields of the payments that failed.",
+        ),
+    ),
+    "list receipts": (
+        Example("payctl list receipts --result refused --since 24h", "Show the callbacks that were refused."),
+        Example("payctl list receipts --order-code TB-2041", "Show the callbacks of one order."),
+    ),
+    "show": (
+        Example("payctl show TB-2041", "Show the history of an order."),
+        Example("payctl show 3f2a9c1e", "Show what belongs to an id; its first eight characters are enough."),
+        Example("payctl show TB-2041 -o json | head -c 200", "Give the history to another program."),
+    ),
+    "errors": (
+        Example("payctl errors", "Show why events are not published."),
+        Example("payctl errors --failed --since 24h", "Show only the dead events of the last 24 hours."),
+    ),
+    "runs list": (
+        Example("payctl runs list", "Show what operators ran."),
+        Example("payctl runs list --limit 5 -o json", "Give the last five runs to another program."),
+    ),
+    "runs show": (
+        Example("payctl runs show 5d0c7a12", "Show one run; the first characters of its id are enough."),
+        Example("payctl runs show 5d0c7a12 -o csv", "Show what it changed, as a spreadsheet reads it."),
+    ),
+    "runs resume": (
+        Example("payctl runs resume 5d0c7a12 --yes", "Continue an interrupted replay without a question."),
+        Example('payctl runs resume 5d0c7a12 --yes --reason "broker is back"', "Continue it, and record the reason."),
+    ),
+    "runs cancel": (
+        Example(
+            'payctl runs cancel 5d0c7a12 --yes --reason "wrong error group"', "Cancel a run, and record the reason."
+        ),
+        Example("payctl runs show 5d0c7a12", "Then show which rows it did not reach."),
+    ),
+    "cleanup": (
+        Example("payctl cleanup --dry-run", "Show how much would be deleted; delete nothing."),
+        Example(
+            "payctl cleanup --older-than 30d --archive outbox.ndjson.gz", "Keep a copy of what is deleted in a file."
+        ),
+    ),
+    "stats": (
+        Example("payctl stats", "Show whether events are waiting, and for how long."),
+        Example("payctl stats --watch", "Keep looking.", stays=True),
+        Example("payctl stats --check --max-age 5m --max-failed 0", "For a monitor: exit 5 if something is wrong."),
+    ),
+    "reconcile payments": (
+        Example("payctl reconcile payments --dry-run", "Ask the gateways about overdue payments; change nothing."),
+        Example("payctl reconcile payments TB-2041 --yes", "Ask about one order, and settle it if it was paid."),
+    ),
+    "reconcile outbox": (
+        Example("payctl reconcile outbox --since 2h", "Check that Kafka has every event of the last 2 hours."),
+        Example(
+            "payctl reconcile outbox --since 2h --repair-out lost.txt", "Also write the ids of lost events to a file."
+        ),
+    ),
+    "gateways list": (
+        Example("payctl gateways list", "Show which gateways are configured."),
+        Example("payctl gateways list -o json", "The same for another program."),
+    ),
+    "gateways register-webhook": (
+        Example(
+            "payctl gateways register-webhook payos https://shop.vn/webhook/payos -n",
+            "Show what would be entered at PayOS, and enter nothing.",
+        ),
+        Example(
+            "payctl gateways register-webhook payos https://shop.vn/webhook/payos --yes",
+            "Enter the address; PayOS tests it at once.",
+        ),
+    ),
+    "simulate": (
+        Example(
+            "payctl simulate zalopay paid | payctl verify-signature - --provider zalopay",
+            "Make a callback, and check its signature.",
+        ),
+        Example("payctl simulate momo paid --order-code TB-2041 --to process-webhook", "Pay an order of the database."),
+        Example("payctl simulate payos wrong-amount -o json", "Make a callback with a wrong amount, as JSON."),
+    ),
+    "listen": (
+        Example("payctl listen --port 0", "Receive callbacks on a free port.", stays=True),
+        Example("payctl listen --port 0 -o ndjson", "Print one JSON line for each callback.", stays=True),
+    ),
+    "demo": (
+        Example("payctl demo", "See everything work, without any setup."),
+        Example("payctl demo --keep", "Keep the servers, to try other commands.", stays=True),
+    ),
+    "doctor": (
+        Example("payctl doctor", "Check everything."),
+        Example("payctl doctor --only kafka --only keys", "Check only Kafka and the gateways' keys."),
+        Example("payctl doctor --bundle findings.json", "Write the findings to a file, without secrets."),
+    ),
+    "config show": (
+        Example("payctl config show", "Show the settings in force."),
+        Example("payctl config show --profile staging", "Show the settings of a profile."),
+    ),
+    "config path": (
+        Example("payctl config path", "Show which configuration file is read."),
+        Example('cat "$(payctl config path -o csv | tail -n 1 | cut -d, -f1)"', "Print that file."),
+    ),
+    "config validate": (
+        Example("payctl config validate", "Check the settings in force."),
+        Example("payctl config validate --profile staging", "Check the settings of a profile."),
+    ),
+    "db upgrade": (
+        Example("payctl db upgrade --dry-run", "Show which migrations are missing; run none."),
+        Example("payctl db upgrade", "Run them."),
+    ),
+    "db status": (
+        Example("payctl db status", "Show which migrations have run."),
+        Example("payctl db status -o json", "The same for another program."),
+    ),
+    "cdc config": (
+        Example("payctl cdc config > connector.properties", "Write the connector's properties to a file."),
+        Example("payctl cdc config --sql", "Print only the SQL to run first."),
+    ),
+    "cdc cut-over": (
+        Example("payctl cdc cut-over --dry-run", "Show how many events would be sent; change nothing."),
+        Example('payctl cdc cut-over --yes --reason "moving to Debezium"', "Hand the outbox over."),
+    ),
+    "cdc mark": (
+        Example("payctl cdc mark --dry-run", "Show how many events would be marked."),
+        Example("payctl cdc mark", "Mark them."),
+    ),
+    "cdc cut-back": (
+        Example("payctl cdc cut-back --dry-run", "Show how many events would be marked; change nothing."),
+        Example('payctl cdc cut-back --yes --reason "leaving Debezium"', "Take the outbox back."),
+    ),
+    "schema": (
+        Example("payctl schema", "List the schemas."),
+        Example("payctl schema payctl.stats/1 > stats.schema.json", "Write the schema of one output to a file."),
+    ),
+    "completion": (
+        Example("source <(payctl completion bash)", "Complete payctl's words in this shell, which is bash."),
+        Example("payctl completion fish > payctl.fish", "Write fish's script to a file."),
+    ),
+    "version": (
+        Example("payctl version", "Show the versions."),
+        Example("payctl version -o json", "The same for a bug report."),
+    ),
+    "help": (
+        Example("payctl help times", "Show how to write an instant or a duration."),
+        Example("payctl help exit-codes", "Show what the exit codes mean."),
+        Example("payctl help runs show", "Show the help of a command."),
+    ),
+}
+"""By the command's words."""

@@ -1,0 +1,107 @@
+"""Complete ids that are in the database, for a shell: of runs, error groups and stored callbacks.
+
+A shell waits for the answer while somebody types. So the answer takes at most a second, and is empty if anything fails.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from threading import Thread
+
+import typer
+
+from ticketbottle_payctl.cli.profile.profiles import load
+from ticketbottle_payctl.formats import count, local
+from ticketbottle_payctl.telemetry import redact
+from ticketbottle_payctl.wiring import Services, hide_secrets
+
+PATIENCE = 1.0
+"""How long a shell waits for the database, in seconds."""
+
+Described = tuple[str, str]
+
+
+def run_ids(ctx: typer.Context, incomplete: str) -> list[Described]:
+    """Return the latest runs whose id begins with ``incomplete``."""
+
+    def read(services: Services) -> list[Described]:
+        from ticketbottle_payctl.jobs.suggest import latest_runs  # noqa: PLC0415 - the driver, only now
+
+        return [
+            (run.id, f"{run.command}, {run.status}, {_at(run.started_at)}, {run.reason or 'no reason given'}")
+            for run in latest_runs(services.engine)
+        ]
+
+    return _begin(ctx, incomplete, read)
+
+
+def error_groups(ctx: typer.Context, incomplete: str) -> list[Described]:
+    """Return the largest error groups whose id begins with ``incomplete``."""
+
+    def read(services: Services) -> list[Described]:
+        from ticketbottle_payctl.jobs.suggest import largest_error_groups  # noqa: PLC0415 - the driver, only now
+
+        found = largest_error_groups(services.engine, services.settings.max_retries)
+        return [(each.group, f"{count(each.count, 'event')}: {redact(each.pattern)}") for each in found]
+
+    return _begin(ctx, incomplete, read)
+
+
+def receipt_ids(ctx: typer.Context, incomplete: str) -> list[Described]:
+    """Return the latest stored callbacks whose id begins with ``incomplete``."""
+
+    def read(services: Services) -> list[Described]:
+        from ticketbottle_payctl.jobs.suggest import latest_receipts  # noqa: PLC0415 - the driver, only now
+
+        return [
+            (
+                str(row["id"]),
+                ", ".join(str(row[name]) for name in ("provider", "order_ref", "result", "reason") if row[name]),
+            )
+            for row in latest_receipts(services.engine)
+        ]
+
+    return _begin(ctx, incomplete, read)
+
+
+def _begin(ctx: typer.Context, incomplete: str, read: Callable[[Services], list[Described]]) -> list[Described]:
+    """Return what ``read`` finds within :data:`PATIENCE`. The thread that asks never keeps payctl from ending."""
+    found: list[Described] = []
+
+    def ask() -> None:
+        with suppress(Exception):
+            found.extend(read(services))
+
+    try:
+        services = Services(_environ(ctx))
+        _ = services.engine  # loads the driver here; the time of that is not the server's
+    except Exception:  # noqa: BLE001 - nothing is configured, or wrongly: a shell is not the place to say so
+        return []
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+    return [each for each in list(found) if each[0].startswith(incomplete)]
+
+
+def _environ(ctx: typer.Context) -> Mapping[str, str]:
+    """Return the environment of the profile that was typed, before or after the command."""
+
+    def typed(name: str) -> str | None:
+        level: typer.Context | None = ctx
+        while level is not None:
+            if value := level.params.get(name):
+                return str(value)
+            level = level.parent  # type: ignore[assignment]  # Typer's Context has parents of its own kind
+        return os.environ.get(f"PAYCTL_{name.upper()}")
+
+    hide_secrets(os.environ)
+    environ = load(typed("profile"), typed("config"), os.environ).environ
+    hide_secrets(environ)
+    return environ
+
+
+def _at(moment: datetime) -> str:
+    return local(moment, moment.astimezone().tzinfo or moment.tzinfo)[:16]  # type: ignore[arg-type]

@@ -1,0 +1,48 @@
+"""Find the ids that an operator probably means to type. Each question takes the server less than a second."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import error_groups, listing
+from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
+from ticketbottle_payctl.store.outbox.listing import ReceiptSelector
+from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.runs import Run
+
+_LIMITS = Limits(statement=timedelta(milliseconds=800), lock=timedelta(milliseconds=200))
+_MOST = 50
+
+
+def latest_runs(engine: Engine) -> list[Run]:
+    """Return the latest runs, newest first.
+
+    Raises:
+        PayctlError: the database did not answer in time, or lacks payctl's schema.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        return runs.page(connection, _MOST)
+
+
+def largest_error_groups(engine: Engine, max_retries: int) -> list[ErrorGroup]:
+    """Return the error groups of unpublished events, the largest first.
+
+    Raises:
+        PayctlError: the database did not answer in time.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        return error_groups.groups(connection, Selector(), max_retries, _MOST)
+
+
+def latest_receipts(engine: Engine) -> list[dict[str, object]]:
+    """Return the latest stored callbacks, newest first, without their content.
+
+    Raises:
+        PayctlError: the database did not answer in time, or lacks payctl's schema.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        return [found.row for found in listing.receipts(connection, _MOST, None, selector=ReceiptSelector())]

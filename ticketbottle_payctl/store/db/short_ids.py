@@ -1,0 +1,75 @@
+"""Find the whole ids of which only the first characters were given, as lists show them.
+
+A whole id is found through the table's primary key: the rows between the prefix and its last possible continuation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.errors import InputError
+
+_SHORTEST = 8
+"""How many characters of an id a list shows on a terminal (``formats.short_id``)."""
+
+_PREFIX = re.compile(rf"[0-9A-Za-z_-]{{{_SHORTEST},35}}")
+_OF_UUID = re.compile(r"[0-9a-f-]+")
+_MOST_NAMED = 3
+
+# Whatever the database's collation is, an id with this beginning is not after the beginning followed by many z.
+_TEXT = """SELECT DISTINCT id FROM unnest(%(given)s::text[]) AS g (given), {table} AS t
+    WHERE t.id >= g.given AND t.id <= g.given || repeat('z', 100) AND starts_with(t.id, g.given)"""
+_UUID = """SELECT DISTINCT id::text FROM unnest(%(low)s::uuid[], %(high)s::uuid[], %(given)s) AS g (low, high, given),
+    {table} AS t WHERE t.id BETWEEN g.low AND g.high AND starts_with(t.id::text, g.given)"""
+
+
+def whole(connection: Connection, table: str, given: Sequence[str], *, uuids: bool = False) -> tuple[str, ...]:
+    """Return the ids, each short one replaced by the only id of ``table`` that begins with it.
+
+    A short id that is a whole id too, or that no id begins with, stays as it is. ``uuids`` says that the column has
+    the type uuid. ``table`` is a constant, never a text from outside.
+
+    Raises:
+        InputError: several ids begin with one of them.
+    """
+    short = [each for each in given if is_short(each, uuids=uuids)]
+    if not short:
+        return tuple(given)
+    found = _beginning_with(connection, table, short, uuids=uuids)
+    return tuple(only(each, found) for each in given)
+
+
+def is_short(text: str, *, uuids: bool = False) -> bool:
+    """Return whether a text may be the beginning of an id."""
+    return _PREFIX.fullmatch(text) is not None and (not uuids or _OF_UUID.fullmatch(text.lower()) is not None)
+
+
+def only(given: str, found: Iterable[str]) -> str:
+    """Return the only one of ``found`` that begins with ``given``, or ``given`` itself.
+
+    Raises:
+        InputError: several begin with it.
+    """
+    fits = [each for each in found if each.startswith(given)]
+    if given in fits or not fits:
+        return given
+    if len(fits) > 1:
+        message = f"the id {given} is ambiguous: {', '.join(fits[:_MOST_NAMED])} begin with it"
+        raise InputError(message, hint="type more of its characters")
+    return fits[0]
+
+
+def _beginning_with(connection: Connection, table: str, short: Sequence[str], *, uuids: bool) -> list[str]:
+    if not uuids:
+        sql = _TEXT.format(table=table)
+        return sorted(connection.exec_driver_sql(sql, {"given": list(short)}).scalars())
+    hexadecimal = [each.lower().replace("-", "") for each in short]
+    parameters = {
+        "low": [each.ljust(32, "0") for each in hexadecimal],
+        "high": [each.ljust(32, "f") for each in hexadecimal],
+        "given": [each.lower() for each in short],
+    }
+    return sorted(connection.exec_driver_sql(_UUID.format(table=table), parameters).scalars())
