@@ -11,10 +11,8 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.list.archive import list_archived
+from ticketbottle_payctl.cli.commands.list.columns import OUTBOX, PAYMENTS, RECEIPTS
 from ticketbottle_payctl.cli.commands.list.page import (
-    OUTBOX,
-    PAYMENTS,
-    RECEIPTS,
     Wide,
     columns_of,
     fields_option,

@@ -1,4 +1,4 @@
-"""What the lists share: fields, limit, and the cursor of the next page."""
+"""What the lists share: the options, the limit, and the cursor of the next page. Their columns: :mod:`columns`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, NoReturn, TypedDict
 
@@ -14,16 +13,16 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.streaming import finish_stream
-from ticketbottle_payctl.cli.commands.list import narrow
-from ticketbottle_payctl.cli.commands.list.narrow import Column
+from ticketbottle_payctl.cli.commands.list.columns import Kind
 from ticketbottle_payctl.cli.input.times import in_reach, zone_of
 from ticketbottle_payctl.cli.output.format import OutputFormat
+from ticketbottle_payctl.cli.output.narrow_table import narrow
 from ticketbottle_payctl.cli.output.result import Block, Result, Table, dim, line
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count, short_id
 from ticketbottle_payctl.jobs.listing import Listing
-from ticketbottle_payctl.store.outbox.listing import OUTBOX_FIELDS, PAYMENT_FIELDS, RECEIPT_FIELDS, PagePosition
+from ticketbottle_payctl.store.outbox.listing import PagePosition
 from ticketbottle_payctl.telemetry import redact
 
 _DEFAULT_LIMIT = 50
@@ -36,43 +35,6 @@ class ListedCounts(TypedDict):
 
     listed: Count
     """Rows in items."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A list: the name of its output, all its fields, and those that a table shows by default.
-
-    ``narrow`` are the columns on a terminal, and ``noun`` is what a row is.
-    """
-
-    schema: str
-    fields: tuple[str, ...]
-    shown: tuple[str, ...]
-    narrow: tuple[Column, ...]
-    noun: str
-
-
-OUTBOX = Kind(
-    "payctl.list-outbox/1",
-    OUTBOX_FIELDS,
-    ("id", "event_type", "state", "created_at", "last_error"),
-    narrow.OUTBOX,
-    "event",
-)
-PAYMENTS = Kind(
-    "payctl.list-payments/1",
-    PAYMENT_FIELDS,
-    ("order_code", "status", "amount", "currency", "provider", "created_at", "id"),
-    narrow.PAYMENTS,
-    "payment",
-)
-RECEIPTS = Kind(
-    "payctl.list-receipts/1",
-    RECEIPT_FIELDS,
-    ("id", "received_at", "provider", "outcome", "result", "reason", "order_ref", "amount"),
-    narrow.RECEIPTS,
-    "callback",
-)
 
 
 def fields_option(kind: Kind) -> typer.models.OptionInfo:
@@ -176,7 +138,7 @@ def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[s
             values = tuple(tuple(row.get(name) for name in columns) for row in found)
             return [Table(tuple(columns), values, whole=wide)]
         session.note(dim(f"full values: --wide; one of them: payctl show {short_id(str(found[0]['id']))}"))
-        return narrow.narrow(kind.narrow, found, zone_of(session), session.services.now())
+        return narrow(kind.narrow, found, zone_of(session), session.services.now())
 
     read = kind.fields if in_brief else columns
     finish_stream(session, ({name: _safe(name, row[name]) for name in read} for row in rows), columns, close, drawn)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 
-from ticketbottle_payctl.cli.commands.list.narrow import Column, ago, narrow, plain, short, when
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor
 from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
+from ticketbottle_payctl.cli.output.narrow_table import Column, ago, narrow, plain, short, when
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, good, line, warn
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem, RunStatus

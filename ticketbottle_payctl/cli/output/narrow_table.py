@@ -9,8 +9,7 @@ from shutil import get_terminal_size
 
 from ticketbottle_payctl.cli.output.result import Block, Line, Part, Style, Styled, dim, line
 from ticketbottle_payctl.cli.output.sanitize import escape
-from ticketbottle_payctl.formats import age, clock_and_age, cut, money, short_id
-from ticketbottle_payctl.telemetry import redact
+from ticketbottle_payctl.formats import age, clock_and_age, cut, short_id
 
 Row = Mapping[str, object]
 _BETWEEN = 2
@@ -130,47 +129,3 @@ def ago(name: str) -> Callable[[Row, tzinfo, datetime], str]:
         return age((now - at).total_seconds()) if isinstance(at, datetime) else ""
 
     return text
-
-
-def _money(row: Row, _zone: tzinfo, _now: datetime) -> str:
-    amount = row.get("amount")
-    return money(amount, str(row.get("currency") or "VND")) if isinstance(amount, int) else ""
-
-
-def _error(row: Row, _zone: tzinfo, _now: datetime) -> str:
-    return redact(str(row.get("last_error") or ""))
-
-
-def _type(row: Row, _zone: tzinfo, _now: datetime) -> str:
-    return str(row.get("event_type") or "").removeprefix("PAYMENT_")
-
-
-def _gateway(row: Row, _zone: tzinfo, _now: datetime) -> str:
-    return str(row.get("provider") or "").lower()
-
-
-OUTBOX = (
-    Column("order", plain("order_code"), 1),
-    Column("state", plain("state"), 0, styled=True),
-    Column("event", _type, 4),
-    Column("created", when("created_at"), 3, brief=ago("created_at")),
-    Column("id", short("id"), 2),
-    Column("last error", _error, 5, rest=True),
-)
-PAYMENTS = (
-    Column("order", plain("order_code"), 0),
-    Column("status", plain("status"), 1, styled=True),
-    Column("amount", _money, 3, right=True),
-    Column("created", when("created_at"), 4, brief=ago("created_at")),
-    Column("id", short("id"), 2),
-    Column("gateway", _gateway, 5),
-)
-RECEIPTS = (
-    Column("order", plain("order_ref"), 1),
-    Column("result", plain("result"), 0, styled=True),
-    Column("received", when("received_at"), 3, brief=ago("received_at")),
-    Column("id", short("id"), 2),
-    Column("gateway", _gateway, 5),
-    Column("amount", _money, 6, right=True),
-    Column("reason", plain("reason"), 4),
-)

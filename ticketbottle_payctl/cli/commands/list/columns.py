@@ -1,0 +1,94 @@
+"""The columns of each list: all fields, those of a table in a pipe, and those on a terminal.
+
+To add a field, add it to the SQL and its fields in ``store/outbox/listing.py``, and here to the columns that show it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from ticketbottle_payctl.cli.output.narrow_table import Column, Row, ago, plain, short, when
+from ticketbottle_payctl.formats import money
+from ticketbottle_payctl.store.outbox.listing import OUTBOX_FIELDS, PAYMENT_FIELDS, RECEIPT_FIELDS
+from ticketbottle_payctl.telemetry import redact
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A list: the name of its output, all its fields, and those that a table shows by default.
+
+    ``narrow`` are the columns on a terminal, and ``noun`` is what a row is.
+    """
+
+    schema: str
+    fields: tuple[str, ...]
+    shown: tuple[str, ...]
+    narrow: tuple[Column, ...]
+    noun: str
+
+
+def _money(row: Row, _zone: tzinfo, _now: datetime) -> str:
+    amount = row.get("amount")
+    return money(amount, str(row.get("currency") or "VND")) if isinstance(amount, int) else ""
+
+
+def _error(row: Row, _zone: tzinfo, _now: datetime) -> str:
+    return redact(str(row.get("last_error") or ""))
+
+
+def _type(row: Row, _zone: tzinfo, _now: datetime) -> str:
+    return str(row.get("event_type") or "").removeprefix("PAYMENT_")
+
+
+def _gateway(row: Row, _zone: tzinfo, _now: datetime) -> str:
+    return str(row.get("provider") or "").lower()
+
+
+_OUTBOX = (
+    Column("order", plain("order_code"), 1),
+    Column("state", plain("state"), 0, styled=True),
+    Column("event", _type, 4),
+    Column("created", when("created_at"), 3, brief=ago("created_at")),
+    Column("id", short("id"), 2),
+    Column("last error", _error, 5, rest=True),
+)
+_PAYMENTS = (
+    Column("order", plain("order_code"), 0),
+    Column("status", plain("status"), 1, styled=True),
+    Column("amount", _money, 3, right=True),
+    Column("created", when("created_at"), 4, brief=ago("created_at")),
+    Column("id", short("id"), 2),
+    Column("gateway", _gateway, 5),
+)
+_RECEIPTS = (
+    Column("order", plain("order_ref"), 1),
+    Column("result", plain("result"), 0, styled=True),
+    Column("received", when("received_at"), 3, brief=ago("received_at")),
+    Column("id", short("id"), 2),
+    Column("gateway", _gateway, 5),
+    Column("amount", _money, 6, right=True),
+    Column("reason", plain("reason"), 4),
+)
+
+OUTBOX = Kind(
+    "payctl.list-outbox/1",
+    OUTBOX_FIELDS,
+    ("id", "event_type", "state", "created_at", "last_error"),
+    _OUTBOX,
+    "event",
+)
+PAYMENTS = Kind(
+    "payctl.list-payments/1",
+    PAYMENT_FIELDS,
+    ("order_code", "status", "amount", "currency", "provider", "created_at", "id"),
+    _PAYMENTS,
+    "payment",
+)
+RECEIPTS = Kind(
+    "payctl.list-receipts/1",
+    RECEIPT_FIELDS,
+    ("id", "received_at", "provider", "outcome", "result", "reason", "order_ref", "amount"),
+    _RECEIPTS,
+    "callback",
+)
