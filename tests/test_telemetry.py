@@ -174,7 +174,7 @@ def test_a_registered_value_is_blanked_wherever_it_appears():
         ("fTheSh", "***"),
         ("KeyOf and hop-7", "KeyOf and hop-7"),
         ("KeyOfTheShop-7KeyOfThe, TheShop", "***, ***"),
-        ("password=canary", "password=***"),
+        ("token=canary", "token=***"),
         ("", ""),
     ],
 )

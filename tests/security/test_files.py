@@ -33,7 +33,7 @@ MAKERS = {
     "cli/commands/doctor/bundle.py": "bundle",
     "cli/commands/publish_outbox/progress.py": "health file",
     "cli/commands/replay/plan_file.py": "plan",
-    "cli/output/writer.py": "/dev/null, if stdout is closed",
+    "cli/output/streams.py": "/dev/null, if stdout is closed",
     "sandbox/postgres.py": "inside the private directory of a local server",
     "sandbox/postgres_binaries.py": "PostgreSQL's programs, in a cache",
     "sandbox/server.py": "inside the private directory of a local server",
@@ -158,7 +158,10 @@ def creates(node):
     """Return whether a node of the syntax tree is a call that can create a file."""
     if not isinstance(node, ast.Call):
         return False
-    words, name = ast.unparse(node), ast.unparse(node.func).rpartition(".")[2]
+    words = ast.unparse(node)
+    of, _, name = ast.unparse(node.func).rpartition(".")
+    if of == "formatter":  # Click's writes a help page into its memory
+        return False
     if name == "open":
         return bool(re.search(r"O_CREAT|O_WRONLY|O_RDWR|['\"][rwaxbt+]*[wax+][rwaxbt+]*['\"]", words))
     return name in _CREATING

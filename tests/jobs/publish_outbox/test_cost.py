@@ -72,7 +72,7 @@ def test_a_batch_takes_three_round_trips(outbox, round_trips):
     """A batch takes three round trips and a run a few more, which is 0.003 per event in batches of 1,000.
 
     The first one takes the lock, sets the limits and finds the end of the next claim. The others are the claim and the
-    commit.
+    commit. A run also looks at what events wait for in the end (four), and signs off (two).
     """
     outbox.insert(12_000)
     counts = []
@@ -81,7 +81,7 @@ def test_a_batch_takes_three_round_trips(outbox, round_trips):
         outbox.publish(max_batches=batches)
         counts.append(len(round_trips))
     assert counts[1] - counts[0] == 4 * 3
-    assert counts[0] - 4 * 3 <= 9
+    assert counts[0] - 4 * 3 <= 4 + 4 + 2
 
 
 def test_an_idle_poll_takes_three_round_trips_and_writes_nothing(outbox, round_trips):
