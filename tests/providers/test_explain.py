@@ -174,7 +174,7 @@ def test_one_change_on_the_way_gives_one_hint(merchant, change):
 
 
 def test_no_two_hints_have_the_same_code(vector):
-    """Under wrong keys and with spoiled bytes, each vector's hints are about different causes."""
+    """With wrong keys or a corrupted body, no hint appears twice."""
     for credentials in (vector.credentials, {name: (Secret("a"), Secret("b")) for name in vector.credentials}):
         for request in (vector.request, replace(vector.request, body=b"\xef\xbb\xbf" + vector.request.body)):
             found = explain(GATEWAYS[vector.gateway], request, credentials, others={"X": (Secret("a"),)}).hints

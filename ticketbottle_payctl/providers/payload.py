@@ -1,6 +1,6 @@
 """Read input of an unknown sender within limits, strictly and exactly.
 
-Every problem is one exception with a constant text.
+Every problem raises the same exception with a fixed text.
 
 Numbers keep their digits. A whole number is an ``int`` of any length, another number is a :class:`Real` with the
 characters received. An amount or an id never passes through a float.

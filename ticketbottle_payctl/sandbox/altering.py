@@ -102,7 +102,7 @@ def _put(tree: Tree, path: str, value: str) -> None:
         message = f"this callback has no field {path}"
         raise InputError(message, hint=f"one of: {', '.join(_paths(tree))}")
     if isinstance(place[name], dict):
-        message = f"{path} has fields of its own, so it cannot be set as a whole"
+        message = f"{path} is an object: set one of its fields"
         raise InputError(message, hint=f"one of: {', '.join(_paths(tree))}")
     place[name] = value if isinstance(place[name], str) else _json(value)
 

@@ -181,7 +181,7 @@ def test_the_payos_registration_ping_gets_200(shop):
 
 @pytest.mark.parametrize(("provider", "scenario", "outcome", "alert"), IGNORED)
 def test_a_callback_without_a_final_result_is_acknowledged(shop, provider, scenario, outcome, alert):
-    """Agreements, pending codes and held money change no payment. Held money raises an alert."""
+    """Wallet-linking callbacks, pending codes and held money change no payment. Held money raises an alert."""
     payment = shop.payment(provider)
     before = shop.row(payment)
     report = shop.process(payment, scenario)

@@ -52,7 +52,7 @@ FromFile = Annotated[
     ),
 ]
 Failed = Annotated[bool, typer.Option("--failed", help="Dead events (out of retries).")]
-Stuck = Annotated[bool, typer.Option("--stuck", help="Events that are pending for longer than --age.")]
+Stuck = Annotated[bool, typer.Option("--stuck", help="Events that have been pending for longer than --age.")]
 Age = Annotated[
     timedelta | None,
     typer.Option(parser=age, metavar="5m", help="An event is stuck when it is older than this [default: 5m]."),

@@ -279,7 +279,7 @@ class Run:
             self._tell(self._look_or_guess())
 
     def _look_or_guess(self) -> Obstacles:
-        """As :meth:`_look`. With a backlog that takes too long to read, only the types that cannot flow are known."""
+        """Look as :meth:`_look` does. If the backlog takes too long to read, return only the stopped types."""
         try:
             return self._look(locked=self._locked)
         except DatabaseUnavailableError:  # if the database is really unavailable, the next claim says so

@@ -20,7 +20,7 @@ _OF_EVERY_EVENT = {CauseKind.NO_PUBLISHER, CauseKind.TABLE_LOCK, CauseKind.SHARD
 def what_stops_every_event(engine: Engine, max_retries: int) -> Cause | None:
     """Return the cause that stops all events, or None if the database shows none.
 
-    The brokers are not asked. A server that does not answer in time shows no cause, nor does one where the role lacks a
+    The brokers are not asked. The result is also None if the server does not answer in time or the role lacks a
     privilege.
     """
     try:

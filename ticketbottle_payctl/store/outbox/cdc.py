@@ -155,7 +155,7 @@ def count_pending(connection: Connection, max_retries: int) -> int:
 
 
 def claim_these(connection: Connection, ids: Sequence[str]) -> list[OutboxEvent]:
-    """Claim and mark these events like a publisher, oldest first. Guard: the event is not published."""
+    """Claim and mark these events like a publisher, oldest first. Skip events that are published."""
     sql = f"""
         UPDATE outbox AS o SET published = true, "publishedAt" = {NOW}
         WHERE o.id = ANY(%(ids)s) AND {states.unpublished("o.")}

@@ -159,7 +159,7 @@ def waiting_of_other_types(connection: Connection, types: Sequence[str], max_ret
 def locked_by_others(connection: Connection, wanted: Claim, last: Position | None) -> list[tuple[str, Position]]:
     """Return the payments and positions that a claim with ``skip_locked`` left out, up to ``last``.
 
-    If ``last`` is None the claim took nothing, so all that it could have taken are meant: as many as its limit.
+    If ``last`` is None, the claim took nothing. Then return up to as many as the claim's limit.
     """
     behind = 'AND ("createdAt", id COLLATE "C") < (%(last_at)s, %(last_id)s)' if last else "LIMIT %(limit)s"
     sql = f"""

@@ -85,7 +85,7 @@ def held(
 
 
 def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, BlockingEvent]:
-    """Return the events with these ids, and who has locked their rows. What a role may not see is None."""
+    """Return the events with these ids, and who has locked their rows. A field that the role may not read is None."""
     rows = connection.exec_driver_sql(
         """
         SELECT o.id, o."eventType", o."retryCount", o."lastError", l.pid, nullif(a.application_name, ''), a.state,

@@ -53,10 +53,10 @@ IS_PUBLISHING = f"EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(N
 
 
 class Holder(NamedTuple):
-    """A session that keeps another publisher out of a shard. ``shards`` is how many shards it was told of.
+    """A session that keeps another publisher out of a shard. ``shards`` is its PAYCTL_SHARDS.
 
-    ``owner`` is what the publisher that took the shard over last called itself: host, process id and a random number.
-    That is another one if the holder has not committed a batch yet. ``pid`` is None if the lock is free by now.
+    ``owner`` is the name of the last publisher that took the shard over: host, process id and a random number. Until
+    the holder commits its first batch, that is the previous publisher. ``pid`` is None if the lock is free by now.
     """
 
     pid: int | None
@@ -120,7 +120,7 @@ def holders(connection: Connection, shard: int, shards: int) -> list[Holder]:
 
 
 def held_shards(connection: Connection, shards: int) -> list[int]:
-    """Return the shards, of this many, that a publisher holds at this moment."""
+    """Return which of the ``shards`` shards a publisher holds now."""
     return [
         shard for shard in range(shards) if any(each.pid is not None for each in holders(connection, shard, shards))
     ]

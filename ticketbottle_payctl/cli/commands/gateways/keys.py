@@ -40,7 +40,7 @@ def keys_of(gateway: Gateway, environ: Mapping[str, str]) -> list[KeyItem]:
 
 
 def state_of(gateway: Gateway, environ: Mapping[str, str]) -> State:
-    """Return whether every value is set that the gateway's callbacks need."""
+    """Return whether all values that the gateway's callbacks need are set."""
     needed = [_is_set(field, environ) for field in gateway.fields if field.signs_callbacks]
     return "on" if all(needed) else "incomplete" if any(needed) else "off"
 

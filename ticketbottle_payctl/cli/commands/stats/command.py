@@ -155,5 +155,5 @@ def _for_many_looks(session: Session, by: By | None) -> None:
         message = f"-o {session.shared.output} is one document; with --watch use -o ndjson"
         raise typer.BadParameter(message, param_hint="--watch")
     if by is not None and (session.shared.output is OutputFormat.NDJSON or not is_terminal(sys.stdout)):
-        message = "--by with --watch needs a terminal: elsewhere each reading is one line"
+        message = "--by with --watch needs a terminal: other output has one line for each reading"
         raise typer.BadParameter(message, param_hint="--by")
