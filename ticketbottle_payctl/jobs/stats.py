@@ -49,7 +49,10 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A row of a breakdown. ``published`` counts the events published in the window. It is None in a breakdown of unpublished events."""
+    """A row of a breakdown.
+
+    ``published`` counts the events published in the window. It is None in a breakdown of unpublished events.
+    """
 
     label: str | None
     pending: int
