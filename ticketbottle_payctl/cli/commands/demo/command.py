@@ -53,7 +53,7 @@ def _stay(session: Session, world: World, result: Result) -> NoReturn:
         code = session.answer(result)
         session.note(dim("running until Ctrl-C; new messages in the topics appear here"))
         follow(world, stop.event, show)
-    session.note(dim("stopping: the servers end and their data is removed"))
+    session.note(dim("stopping: the servers are stopped and their data is removed"))
     raise typer.Exit(int(code or stop.exit_code or 0))
 
 
