@@ -45,7 +45,7 @@ def test_a_locked_shard_is_not_a_failure_of_the_function(called, places, engine)
     """Another publisher is sending the events, and the log names it."""
     with engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
-        answer = called(handler, {}, **places)
+        answer = called(handler, {}, **{**places, "PAYCTL_LOOP_SECONDS": "8"})  # the lock is reported after two seconds
         other.rollback()
     assert answer == {"stopped_because": "deadline", "published": 0}
     assert waiting(called)[0]["locked_by"][0]["holder"].startswith("database session ")
