@@ -51,8 +51,8 @@ def environment_of(counting, clock):
     [
         ("one-plain-value", "one-plain-value", None),
         ({KEY: "by-name", "PAYOS_API_KEY": "x"}, "by-name", None),
-        ({KEY: "by-name", f"{KEY}_PREVIOUS": "before"}, "by-name", "before"),
-        ({"current": "now", "previous": "before"}, "now", "before"),
+        ({KEY: "by-name", f"{KEY}_PREVIOUS": "the-old-one"}, "by-name", "the-old-one"),
+        ({"current": "now", "previous": "the-old-one"}, "now", "the-old-one"),
         ({"something": "else"}, None, None),
         ('"a quoted text"', '"a quoted text"', None),
         ("12345", "12345", None),
