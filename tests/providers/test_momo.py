@@ -118,6 +118,13 @@ def test_a_momo_wallet_agreement_is_ignored(merchant):
     assert verdict.amount is None
 
 
+@pytest.mark.parametrize("order_type", ["", None])
+def test_a_momo_amount_of_0_without_an_order_type_is_unreadable(merchant, order_type):
+    """MoMo signs null and an empty text alike, so both have one reading. Neither is known to be an agreement."""
+    verdict = merchant.verify("momo", merchant.momo(amount=0, orderType=order_type))
+    assert reason(verdict) is UnclearReason.UNREADABLE
+
+
 @pytest.mark.parametrize("partner", ["OTHER", "tbmomo", ""])
 def test_a_momo_callback_for_another_merchant_is_refused(merchant, partner):
     """A callback with a valid signature and another partnerCode is refused."""
@@ -125,10 +132,10 @@ def test_a_momo_callback_for_another_merchant_is_refused(merchant, partner):
 
 
 def test_one_momo_signature_does_not_pay_two_orders(merchant):
-    """MoMo escapes no value, so the text of orderInfo could be read as another order. That reading settles nothing."""
+    """MoMo escapes no value, so the text of orderInfo could be read as another order. Neither reading settles."""
     worded = "x&orderId=VICTIM-2&orderInfo=y"
     genuine = merchant.momo(orderInfo=worded)
-    assert merchant.verify("momo", genuine).order_ref == "TB-ROCK-20261205-7K2M9QXA"
+    assert reason(merchant.verify("momo", genuine)) is UnclearReason.AMBIGUOUS
     body = json.loads(genuine.body)
     moved = {
         **body,

@@ -79,6 +79,14 @@ def test_a_signed_payos_webhook_with_a_wrong_value_is_unreadable(merchant, chang
     assert reason(merchant.verify("payos", merchant.payos(**changes))) is UnclearReason.UNREADABLE
 
 
+@pytest.mark.parametrize("description", [[], {}, ["VQRIO123"], 5, None, True])
+def test_a_payos_webhook_for_order_123_may_have_any_description(merchant, description):
+    """Only the ping's own text makes a ping. A description of another type is an ordinary one and raises nothing."""
+    data = {**merchant.payos_data, "orderCode": 123, "description": description}
+    request = merchant.payos(signed_text(data), orderCode=123, description=description)
+    assert merchant.verify("payos", request).outcome is Outcome.COMPLETED
+
+
 @pytest.mark.parametrize("word", ["null", "undefined"])
 def test_a_payos_field_with_the_word_null_is_unreadable(merchant, word):
     """PayOS signs the word null as an empty text, so a deciding field must not be that word."""

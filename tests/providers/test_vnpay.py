@@ -172,10 +172,13 @@ def test_a_vnpay_code_that_is_not_final_settles_nothing(merchant, response, stat
 
 
 def test_the_merchant_s_own_payment_url_is_not_a_callback(merchant):
-    """The same secret signs the payment URL, which the customer sees. The URL has no result, so it is refused."""
+    """The same secret signs the payment URL, which the customer sees. An empty result is no result."""
     absent = dict.fromkeys(("vnp_ResponseCode", "vnp_TransactionStatus", "vnp_TransactionNo"))
     request = merchant.vnpay(**absent, vnp_Command="pay", vnp_CreateDate="20261205100000")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
+    for added in ("&vnp_ResponseCode=", "&vnp_TransactionStatus", "&vnp_ResponseCode&vnp_TransactionStatus="):
+        with_empty = replace(request, query=request.query + added)
+        assert reason(merchant.verify("vnpay", with_empty)) is RejectReason.MALFORMED
 
 
 @pytest.mark.parametrize("number", ["0", "00"])

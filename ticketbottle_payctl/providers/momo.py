@@ -2,8 +2,8 @@
 
 Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes". Details come from
 real callbacks of MoMo's sandbox. The signed text does not escape values. So the order id must have its documented form,
-and no value in front of it may contain another order id. Otherwise a customer who chooses the order's description could
-use its signature for another order.
+and no value may contain another order id. Otherwise a customer who chooses the order's description could use its
+signature for another order.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
         detail = "resultCode is not a number"
         raise MalformedError(detail)
     number, amount = payload.transaction_id_of(_number(body.get("transId"))), _number(body.get("amount"))
-    if amount == 0 and body.get("orderType") != "":
+    if amount == 0 and body.get("orderType") not in ("", None):  # null and an empty text are signed alike
         # The documentation of account binding says that a request that only links a wallet has the amount 0.
         return Callback(NAME, Outcome.IGNORED, order, order, number, None, ignored_because=IgnoredBecause.AGREEMENT)
     outcome, because = momo_codes.meaning(code)
@@ -177,15 +177,12 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
 
 
 def _is_ambiguous(body: dict[str, object]) -> bool:
-    """Return whether a value before the order id contains another order id.
+    """Return whether a value contains another order id, so that the text can be read as another order.
 
     The order of the fields is fixed, the amount comes before every free text, and the last three fields are numbers. So
-    only the order id can be hidden inside another value, and only in a value before it.
+    only the order id can be hidden inside another value.
     """
-    extra, message = body.get("extraData"), body.get("message")
-    return "&orderId=" in (extra if isinstance(extra, str) else "") + "|" + (
-        message if isinstance(message, str) else ""
-    )
+    return any(isinstance(value := body.get(name), str) and "&orderId=" in value for name in SIGNED)
 
 
 def _number(value: object) -> int | None:

@@ -30,7 +30,7 @@ from ticketbottle_payctl.providers.wording import json_reply
 
 NAME = "payos"
 PING_ORDER = "123"
-PING_DESCRIPTIONS = frozenset({"VQRIO123", "Ma giao dich thu nghiem"})
+PING_DESCRIPTIONS = ("VQRIO123", "Ma giao dich thu nghiem")
 """The descriptions of the registration ping. PayOS signs it with the merchant's key. The second text is older."""
 
 _DECIDING = ("amount", "code", "currency", "description", "orderCode", "paymentLinkId", "reference")

@@ -82,8 +82,9 @@ def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -
         raise NotGenuineError(RejectReason.SIGNATURE, "the hash does not match the vnp_ parameters with the secret")
     if values.get("vnp_TmnCode") not in terminals:
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "vnp_TmnCode is not the configured terminal")
-    if "vnp_ResponseCode" not in values and "vnp_TransactionStatus" not in values:
-        # The merchant's own payment URL is signed with the same secret, and every customer sees one.
+    if not values.get("vnp_ResponseCode") and not values.get("vnp_TransactionStatus"):
+        # The merchant's own payment URL is signed with the same secret, and every customer sees one. An empty parameter
+        # may be unsigned, so a customer could add it.
         raise NotGenuineError(RejectReason.MALFORMED, "the query has no result: it is a payment URL, not a callback")
     return values
 
