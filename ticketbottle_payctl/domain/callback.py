@@ -108,14 +108,17 @@ class Unclear:
     """A callback with a valid signature that payctl cannot act on.
 
     UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text can be read as two
-    different callbacks. ``detail`` is a constant text and quotes nothing. ``order_ref`` is the order, or an empty text
-    if it cannot be read.
+    different callbacks. ``detail`` is a constant text and quotes nothing. ``order_ref``, ``reference`` and
+    ``order_hint`` are as in :class:`Callback`, or empty if they cannot be read. They find the payment for a person. No
+    payment is settled by them.
     """
 
     provider: str
     reason: UnclearReason
     detail: str
     order_ref: str = ""
+    reference: str = ""
+    order_hint: OrderHint | None = None
 
 
 @dataclass(frozen=True, slots=True)

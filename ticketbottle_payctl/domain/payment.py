@@ -94,7 +94,7 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
     transition of this payment, even if a clock was set back. So the payment's events sort in the order in which they
     happened.
     """
-    if _plain(payment.provider) != callback.provider:
+    if not is_of_gateway(payment, callback.provider):
         return Refusal(RefusalReason.OTHER_PROVIDER)
     if callback.amount != payment.amount or callback.currency != payment.currency:
         return Refusal(RefusalReason.WRONG_AMOUNT)
@@ -107,6 +107,11 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
         return Duplicate(payment.status)
     late = payment.status is not Status.PENDING
     return Transition(payment.status, wanted, _after_earlier_transitions(payment, now), late)
+
+
+def is_of_gateway(payment: Payment, gateway: str) -> bool:
+    """Return whether the payment was made at this gateway, however its provider is spelled."""
+    return _plain(payment.provider) == gateway
 
 
 def status_of(name: str) -> Status | str:

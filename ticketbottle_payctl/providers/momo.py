@@ -25,7 +25,7 @@ from ticketbottle_payctl.domain.callback import (
 from ticketbottle_payctl.providers import javascript, mac, momo_codes, payload
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
 from ticketbottle_payctl.providers.payload import MalformedError, Real
-from ticketbottle_payctl.providers.verdict import AmbiguousError, NotGenuineError, judge
+from ticketbottle_payctl.providers.verdict import AmbiguousError, Named, NotGenuineError, judge
 from ticketbottle_payctl.providers.wording import json_reply
 
 NAME = "momo"
@@ -71,7 +71,12 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
         detail = "partner_code, access_key or secret_key is not configured"
         return _rejected(RejectReason.NOT_CONFIGURED, detail)
     prove = partial(_prove, request.body, secrets, access_keys, partners)
-    return judge(NAME, prove, _read, lambda proven: proven[0].get("orderId"))
+    return judge(NAME, prove, _read, _names)
+
+
+def _names(proven: tuple[dict[str, object], MalformedError | None]) -> Named:
+    order = proven[0].get("orderId")
+    return Named(order, order)
 
 
 def _prove(

@@ -25,7 +25,7 @@ from ticketbottle_payctl.domain.callback import (
 from ticketbottle_payctl.providers import javascript, mac, payload
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
 from ticketbottle_payctl.providers.payload import MalformedError
-from ticketbottle_payctl.providers.verdict import AmbiguousError, NotGenuineError, judge
+from ticketbottle_payctl.providers.verdict import AmbiguousError, Named, NotGenuineError, judge
 from ticketbottle_payctl.providers.wording import json_reply
 
 NAME = "payos"
@@ -59,7 +59,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
     keys = mac.keys(credentials, "checksum_key")
     if not keys:
         return _rejected(RejectReason.NOT_CONFIGURED, "checksum_key is not configured")
-    return judge(NAME, partial(_prove, request.body, keys), _read, _order_of)
+    return judge(NAME, partial(_prove, request.body, keys), _read, _names)
 
 
 class _Proven(NamedTuple):
@@ -83,8 +83,10 @@ def _prove(body: bytes, keys: tuple[bytes, ...]) -> _Proven:
     return _Proven(data, text, problem)
 
 
-def _order_of(proven: _Proven) -> object:
-    return str(_number(proven.data.get("orderCode")) or "")
+def _names(proven: _Proven) -> Named:
+    number = _number(proven.data.get("orderCode"))
+    hint = None if number is None else order_hint(number)
+    return Named(proven.data.get("paymentLinkId"), str(number or ""), hint)
 
 
 def _is_ambiguous(data: dict[str, object], text: str) -> bool:

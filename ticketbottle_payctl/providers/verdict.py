@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from ticketbottle_payctl.domain.callback import Callback, Rejected, RejectReason, Unclear, UnclearReason
+from ticketbottle_payctl.domain.callback import Callback, OrderHint, Rejected, RejectReason, Unclear, UnclearReason
 from ticketbottle_payctl.providers.payload import MalformedError, printable
 
 Proven = TypeVar("Proven")
@@ -24,14 +24,22 @@ class AmbiguousError(MalformedError):
     """The signed text can also be read as a callback with another order, amount or outcome."""
 
 
+class Named(NamedTuple):
+    """The payment that a callback names, as it was received: each value may be anything. See :class:`Callback`."""
+
+    reference: object
+    order_ref: object
+    order_hint: OrderHint | None = None
+
+
 def judge(
-    gateway: str, prove: Callable[[], Proven], read: Callable[[Proven], Callback], order_of: Callable[[Proven], object]
+    gateway: str, prove: Callable[[], Proven], read: Callable[[Proven], Callback], names: Callable[[Proven], Named]
 ) -> Callback | Unclear | Rejected:
     """Verify a callback with ``prove``, then read it with ``read``. Never raises the errors of these functions.
 
     If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected and nothing of it is stored. If
     ``read`` raises MalformedError or AmbiguousError, the signature is valid, so the callback is stored for a person and
-    for the status query. ``order_of`` returns the order if it can be read.
+    for the status query. ``names`` returns what such a callback says about its payment.
     """
     try:
         proven = prove()
@@ -45,4 +53,6 @@ def judge(
         return Rejected(gateway, error.reason, error.detail)
     except MalformedError as error:
         reason = UnclearReason.AMBIGUOUS if isinstance(error, AmbiguousError) else UnclearReason.UNREADABLE
-        return Unclear(gateway, reason, error.detail, printable(order_of(proven)))
+        named = names(proven)
+        order, reference = printable(named.order_ref), printable(named.reference)
+        return Unclear(gateway, reason, error.detail, order, reference, named.order_hint)

@@ -27,7 +27,7 @@ from ticketbottle_payctl.domain.callback import (
 from ticketbottle_payctl.providers import mac, payload, vnpay_codes
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
 from ticketbottle_payctl.providers.payload import MalformedError
-from ticketbottle_payctl.providers.verdict import NotGenuineError, judge
+from ticketbottle_payctl.providers.verdict import Named, NotGenuineError, judge
 from ticketbottle_payctl.providers.wording import json_reply
 
 NAME = "vnpay"
@@ -67,9 +67,12 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
     secrets, terminals = mac.keys(credentials, "hash_secret"), mac.texts(credentials, "tmn_code")
     if not secrets or not terminals:
         return _rejected(RejectReason.NOT_CONFIGURED, "tmn_code or hash_secret is not configured")
-    return judge(
-        NAME, partial(_prove, request.query, secrets, terminals), _read, lambda values: values.get("vnp_TxnRef")
-    )
+    return judge(NAME, partial(_prove, request.query, secrets, terminals), _read, _names)
+
+
+def _names(values: dict[str, str]) -> Named:
+    order = values.get("vnp_TxnRef")
+    return Named(order, order)
 
 
 def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -> dict[str, str]:

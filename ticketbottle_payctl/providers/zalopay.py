@@ -24,7 +24,7 @@ from ticketbottle_payctl.domain.callback import (
 from ticketbottle_payctl.providers import mac, payload
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
 from ticketbottle_payctl.providers.payload import MalformedError
-from ticketbottle_payctl.providers.verdict import NotGenuineError, judge
+from ticketbottle_payctl.providers.verdict import Named, NotGenuineError, judge
 from ticketbottle_payctl.providers.wording import json_reply
 
 NAME = "zalopay"
@@ -56,7 +56,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
     keys, app_ids = mac.keys(credentials, "key2"), mac.texts(credentials, "app_id")
     if not keys or not app_ids:
         return _rejected(RejectReason.NOT_CONFIGURED, "app_id or key2 is not configured")
-    return judge(NAME, partial(_prove, request.body, keys), partial(_read, app_ids), _order_of)
+    return judge(NAME, partial(_prove, request.body, keys), partial(_read, app_ids), _names)
 
 
 def _prove(body: bytes, keys: tuple[bytes, ...]) -> tuple[str, MalformedError | None]:
@@ -71,8 +71,15 @@ def _prove(body: bytes, keys: tuple[bytes, ...]) -> tuple[str, MalformedError | 
     return data, problem
 
 
-def _order_of(proven: tuple[str, MalformedError | None]) -> object:
-    return payload.read_leniently(proven[0].encode("utf-8", "replace")).get("app_trans_id")
+def _names(proven: tuple[str, MalformedError | None]) -> Named:
+    reference = payload.read_leniently(proven[0].encode("utf-8", "replace")).get("app_trans_id")
+    return Named(reference, _order_in(reference) if isinstance(reference, str) else None)
+
+
+def _order_in(reference: str) -> str:
+    """Return the order. The documentation requires the yymmdd_ prefix, but its own sample is without it."""
+    dated = _DATED.fullmatch(reference)
+    return dated[1] if dated else reference
 
 
 def signed_text(envelope: dict[str, object]) -> str:
@@ -93,10 +100,8 @@ def _read(app_ids: tuple[str, ...], proven: tuple[str, MalformedError | None]) -
     if app_id is None or str(app_id) not in app_ids:
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "app_id is not the configured application")
     reference = payload.text_of(data, "app_trans_id")
-    # The documentation requires the yymmdd_ prefix, but its own sample has an app_trans_id without it.
-    dated = _DATED.fullmatch(reference)
     number, amount = _id(data), payload.whole_number(data.get("amount"))
-    callback = partial(Callback, provider=NAME, reference=reference, order_ref=dated[1] if dated else reference)
+    callback = partial(Callback, provider=NAME, reference=reference, order_ref=_order_in(reference))
     if data.get("amount") is None and data.get("zp_trans_id") is None and _AGREEMENT & data.keys():
         return callback(
             outcome=Outcome.IGNORED,

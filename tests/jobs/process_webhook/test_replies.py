@@ -114,6 +114,18 @@ def test_second_money_for_a_paid_payment_is_an_alert(shop, provider):
     assert (after["payments"], after["outbox"]) == (before["payments"], before["outbox"])
 
 
+@EVERY_GATEWAY
+def test_each_second_payment_alerts_once(shop, provider):
+    """A repetition of the first callback or of a second one is no alert. A third transfer is one."""
+    payment = shop.payment(provider)
+    first = callback(payment)
+    second, third = [alter(first, provider, [(NUMBERS[provider], number)], environment()) for number in ("98765", "4")]
+    sent = [first, first, second, first, second, third, first, second, third]
+    alerted = [shop.process(request).alert for request in sent]
+    twice = Alert.SECOND_PAYMENT
+    assert alerted == [None, None, twice, None, None, twice, None, None, None]
+
+
 @pytest.mark.parametrize(("provider", "scenario"), FAILURES)
 def test_a_recorded_failure_gets_the_done_reply(shop, provider, scenario):
     """The reply tells the gateway that payctl received the failure."""

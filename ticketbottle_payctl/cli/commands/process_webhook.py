@@ -17,14 +17,16 @@ from ticketbottle_payctl.cli.input.missing_keys import missing_keys
 from ticketbottle_payctl.cli.input.stored_ids import receipt_ids
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
-from ticketbottle_payctl.domain.callback import RejectReason, Request
+from ticketbottle_payctl.domain.callback import RejectReason
 from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.payment import Status
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.jobs.find_receipt import find_receipt
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome, WebhookReport, process_webhook
-from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.providers.tried_keys import TriedKey, tried_keys
+from ticketbottle_payctl.store.payctl.receipts import StoredRequest
 from ticketbottle_payctl.telemetry import log_event
 
 _NOT_GENUINE = frozenset({RejectReason.SIGNATURE, RejectReason.MALFORMED, RejectReason.OTHER_MERCHANT})
@@ -68,29 +70,29 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
     """
     session = Session.of(ctx)
     source = Source(file, query, event, path)
-    if receipt is None:
-        request = read_request(source, provider)
-        gateway = resolve(request, provider)
-    else:
-        request, gateway = _stored(session, receipt, source, provider)
+    stored = None if receipt is None else _stored(session, receipt, source, provider)
+    request = read_request(source, provider) if stored is None else stored.request
+    gateway = resolve(request, provider) if stored is None else providers.by_name(stored.provider)
     credentials = session.services.credentials(gateway)
     session.note_target()
     if not dry_run:
         permit(session, "process-webhook", Approval(reason=reason, confirm=confirm))
-    report = process_webhook(session.services.engine, request, gateway, credentials, dry_run=dry_run)
+    stored_as = stored.receipt_id if stored else None
+    report = process_webhook(
+        session.services.engine, request, gateway, credentials, dry_run=dry_run, stored_as=stored_as
+    )
     if report.reason == "not_configured":
         raise missing_keys(gateway, credentials)
     log_event(f"webhook_{report.outcome}", **report.facts, dry_run=report.dry_run)
     keys = tried_keys(gateway, request, credentials) if report.reason in _NOT_GENUINE else ()
-    session.finish(_result(report, keys, source))
+    session.finish(_result(report, keys, source, Adviser(session, reason or "settle an unclear callback")))
 
 
-def _stored(session: Session, receipt_id: str, source: Source, provider: str) -> tuple[Request, Gateway]:
+def _stored(session: Session, receipt_id: str, source: Source, provider: str) -> StoredRequest:
     if provider != AUTO or any((source.file, source.query, source.event, source.path)):
         message = "--receipt cannot be combined with FILE, --query, --event, --path or --provider"
         raise InputError(message)
-    stored = find_receipt(session.services.engine, receipt_id)
-    return stored.request, providers.by_name(stored.provider)
+    return find_receipt(session.services.engine, receipt_id)
 
 
 class OfTheCommand(TypedDict):
@@ -100,22 +102,25 @@ class OfTheCommand(TypedDict):
     """The keys that the signature was compared with, if the callback is not genuine."""
 
 
-def _result(report: WebhookReport, keys: Sequence[TriedKey], source: Source) -> Result:
+def _result(report: WebhookReport, keys: Sequence[TriedKey], source: Source, adviser: Adviser) -> Result:
     return Result(
         "payctl.process-webhook/1",
         exit_codes.of_outcome(report.outcome),
         result={**report.result, "keys": [asdict(key) for key in keys]},
-        human=_human(report, keys, source),
+        human=_human(report, keys, source, adviser),
         warnings=[ALERTS[report.alert]] if report.alert else [],
         dry_run=report.dry_run,
     )
 
 
-def _human(report: WebhookReport, keys: Sequence[TriedKey], source: Source) -> list[Block]:
+def _human(report: WebhookReport, keys: Sequence[TriedKey], source: Source, adviser: Adviser) -> list[Block]:
     blocks: list[Block] = [_headline(report)]
     blocks += [line(dim("  key "), key.description) for key in keys]
     if report.reason in _NOT_GENUINE:
         blocks.append(line(dim("  try "), _advice(source, report.provider)))
+    if report.detail:
+        blocks.append(line(dim("  why "), report.detail))
+        blocks += [line(dim("  next"), bold(command)) for command in _settling(report, adviser)]
     event = report.event
     blocks.append(
         Fields(
@@ -142,6 +147,14 @@ def _advice(source: Source, provider: str) -> str:
         return "give the same callback to payctl verify-signature, which shows the reason"
     given = ["--event", file] if source.event else [file]
     return shlex.join(["payctl", "verify-signature", *given, "--provider", provider, "--explain"])
+
+
+def _settling(report: WebhookReport, adviser: Adviser) -> list[str]:
+    """Return the command that settles the payment of an unclear callback by asking its gateway."""
+    if report.status_before == Status.COMPLETED:
+        return []
+    options = [] if report.order_code else ["--provider", report.provider]
+    return [adviser.changing(["reconcile", "payments"], [report.order_code] if report.order_code else [], options)]
 
 
 def _headline(report: WebhookReport) -> Block:

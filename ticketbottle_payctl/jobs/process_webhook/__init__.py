@@ -82,13 +82,15 @@ def process_webhook(  # noqa: PLR0913 - the honest list of what the job needs
     *,
     trace: Trace | None = None,
     dry_run: bool = False,
+    stored_as: str | None = None,
     new_id: Callable[[], str] = lambda: str(uuid4()),
 ) -> WebhookReport:
     """Process one callback completely.
 
     The same bytes may arrive any number of times, at the same moment or years later.
 
-    ``dry_run`` does everything, locks and writes included, and rolls back.
+    ``dry_run`` does everything, locks and writes included, and rolls back. ``stored_as`` is the receipt that has this
+    request already. If the callback is still unclear, nothing is written.
 
     Raises:
         DatabaseUnavailableError: nothing was written. The gateway must be told to call again.
@@ -103,7 +105,7 @@ def process_webhook(  # noqa: PLR0913 - the honest list of what the job needs
             reply=gateway.reply(_REJECTIONS[verified.reason]),
             dry_run=dry_run,
         )
-    work = _Work(gateway, request, verified, trace or Trace(), new_id, dry_run)
+    work = _Work(gateway, request, verified, trace or Trace(), new_id, dry_run, stored_as)
     began = time.monotonic()
     with transaction(engine, LIMITS, commit=not dry_run) as connection:
         report = work.do(connection)
@@ -119,17 +121,32 @@ class _Work:
     trace: Trace
     new_id: Callable[[], str]
     dry_run: bool
+    stored_as: str | None
 
     def do(self, connection: Connection) -> WebhookReport:
         verified = self.verified
         if isinstance(verified, Unclear):
-            alert, reason = _UNCLEAR_ALERTS[verified.reason], verified.reason.value
-            return self._leave(connection, WebhookOutcome.REFUSED, Answer.UNCLEAR, reason, None, alert)
+            return self._keep(connection, verified)
         return (
             self._ignore(connection, verified)
             if verified.outcome is Outcome.IGNORED
             else self._settle(connection, verified)
         )
+
+    def _keep(self, connection: Connection, unclear: Unclear) -> WebhookReport:
+        """Keep an unclear callback in one receipt, with the payment that it names, so that a person can settle it."""
+        payment = payments.find(connection, unclear)
+        receipt = self._receipt(WebhookOutcome.REFUSED, unclear.reason.value, payment, None)
+        if self.stored_as is None:
+            receipts.store(connection, receipt)
+        else:
+            receipt = replace(receipt, id=self.stored_as)
+        alert = _UNCLEAR_ALERTS[unclear.reason]
+        after = str(payment.status) if payment else None
+        report = self._report(
+            WebhookOutcome.REFUSED, Answer.UNCLEAR, receipt, payment=payment, after=after, alert=alert
+        )
+        return replace(report, detail=unclear.detail)
 
     def _ignore(self, connection: Connection, callback: Callback) -> WebhookReport:
         because = callback.ignored_because

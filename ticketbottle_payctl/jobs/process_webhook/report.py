@@ -45,6 +45,8 @@ class ReplyFacts(TypedDict):
 class WebhookResult(WebhookFacts):
     """The facts, with the event and the reply in full."""
 
+    detail: str | None
+    """Why payctl cannot read a genuine callback; null otherwise. It quotes nothing of the callback."""
     event: WrittenEvent | None
     reply: ReplyFacts
     """The reply to the gateway, word for word."""
@@ -65,6 +67,7 @@ class WebhookReport:
     event: NewEvent | None = None
     receipt_id: str | None = None
     alert: Alert | None = None
+    detail: str | None = None
     dry_run: bool = False
     database_s: float | None = None
     """Seconds from the request for a connection to the end of the transaction. None if there was no transaction."""
@@ -93,6 +96,7 @@ class WebhookReport:
         reply = self.reply
         return {
             **self.facts,
+            "detail": self.detail,
             "event": None if self.event is None else _written(self.event),
             "reply": {"status": reply.status, "headers": dict(reply.headers), "body": reply.body},
         }

@@ -28,7 +28,9 @@ WITH stored AS ({INSERT} RETURNING payment_id, outcome, payment_number)
 SELECT EXISTS (
     SELECT FROM payctl.webhook_receipts AS earlier JOIN stored ON earlier.payment_id = stored.payment_id
     WHERE stored.outcome = 'COMPLETED' AND earlier.outcome = 'COMPLETED'
-      AND earlier.result IN ('settled', 'already_settled') AND earlier.payment_number <> stored.payment_number)
+      AND earlier.result IN ('settled', 'already_settled')
+    HAVING bool_or(earlier.payment_number <> stored.payment_number)
+      AND bool_and(earlier.payment_number IS DISTINCT FROM stored.payment_number))
 """  # noqa: S608 - a constant of ours
 UNCLEAR = "UNCLEAR"
 """The outcome in the receipt of a genuine callback that cannot be settled by itself."""
@@ -58,6 +60,7 @@ class Receipt:
 class StoredRequest:
     """The request that is stored in a receipt, so that it can be processed again."""
 
+    receipt_id: str
     provider: str
     request: Request
 
@@ -65,8 +68,8 @@ class StoredRequest:
 def store(connection: Connection, receipt: Receipt) -> bool:
     """Append the receipt of a callback that changed no payment.
 
-    Return whether it reports a second transfer of money for a payment: an earlier receipt of the same payment reports
-    a success with another payment number.
+    Return whether it is the first to report a second transfer of money for a payment: an earlier receipt of the same
+    payment reports a success, and none has this payment number.
     """
     ((second,),) = fetch(connection, _STORE, parameters(receipt))
     return bool(second)
@@ -92,7 +95,7 @@ def find_request(connection: Connection, receipt_id: str) -> StoredRequest | Non
     if row is None:
         return None
     provider, method, path, query, body = row
-    return StoredRequest(provider, Request(method, path, query, bytes(body)))
+    return StoredRequest(str(wanted), provider, Request(method, path, query, bytes(body)))
 
 
 def parameters(receipt: Receipt) -> dict[str, Any]:
@@ -119,7 +122,7 @@ def _content(callback: Callback | Unclear) -> dict[str, Any]:
         return {
             "provider": callback.provider,
             "order_ref": callback.order_ref,
-            "reference": "",
+            "reference": callback.reference,
             "gateway_transaction_id": None,
             "amount": None,
             "currency": "VND",

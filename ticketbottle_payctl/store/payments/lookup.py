@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.callback import Callback, OrderHint
+from ticketbottle_payctl.domain.callback import Callback, OrderHint, Unclear
 
 LARGE = 100_000
 """With more payments than this, a lookup that reads the table takes longer than the rest of a callback."""
@@ -63,12 +63,13 @@ BY_NUMBER = f"""SELECT id FROM payments WHERE "orderCode" = ANY (SELECT code FRO
          AND "providerTransactionId" = %(reference)s {_CHOICE}"""  # noqa: S608
 
 
-def parameters(callback: Callback) -> dict[str, object]:
+def parameters(callback: Callback | Unclear) -> dict[str, object]:
     """Return the parameters of this module's statements."""
     hint = callback.order_hint or OrderHint()
     return {
-        "reference": callback.reference,
-        "order_code": callback.order_ref,
+        # An empty name of an unclear callback must not find a payment with an empty reference.
+        "reference": callback.reference or None,
+        "order_code": callback.order_ref or None,
         "provider": callback.provider,
         "day": hint.day,
         "next_day": str(int(hint.day) + 1) if hint.day else None,
@@ -76,7 +77,7 @@ def parameters(callback: Callback) -> dict[str, object]:
     }
 
 
-def needs_walk(connection: Connection, callback: Callback) -> bool:
+def needs_walk(connection: Connection, callback: Callback | Unclear) -> bool:
     """Return whether the callback has no order code, and the reference may have no index, so that a walk is needed.
 
     Each connection learns from its first walk whether the reference is indexed. A pooled connection lives for a few

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.callback import Callback
+from ticketbottle_payctl.domain.callback import Callback, Unclear
 from ticketbottle_payctl.domain.new_event import NewEvent
 from ticketbottle_payctl.domain.ordering import WRITE_WITHIN
-from ticketbottle_payctl.domain.payment import Payment, Transition, status_of
+from ticketbottle_payctl.domain.payment import Payment, Transition, is_of_gateway, status_of
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.store.db.engine import fetch
 from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
@@ -21,7 +21,7 @@ from ticketbottle_payctl.store.payments import lookup
 # COALESCE stops at the first match. The first search is for a row that matches both reference and order code, which is
 # the usual case and uses an index. Then follow the reference alone and the order code alone. The instant is read
 # outside the locking subquery, so after the wait for the row.
-_LOCK = """
+_FIND = """
 {walk}SELECT held.*, date_trunc('milliseconds', {now}) AS now{learned}
 FROM (
     SELECT id, "orderCode", "amountCents", currency::text, provider, "providerTransactionId", status::text,
@@ -29,24 +29,24 @@ FROM (
     FROM payments
     WHERE id = COALESCE(
         {ways})
-    FOR NO KEY UPDATE
+    {lock}
 ) AS held
 """
 
 
-def _lock_sql(*ways: str, walk: str = "", learned: str = "") -> str:
-    return _LOCK.format(walk=walk, now=NOW, learned=learned, ways=",\n        ".join(f"({way})" for way in ways))
+def _find_sql(*, walk: bool, lock: bool) -> str:
+    ways = [lookup.BOTH, *[lookup.BY_NUMBER][:walk], lookup.BY_REFERENCE, lookup.BY_ORDER_CODE]
+    return _FIND.format(
+        walk=lookup.WALK if walk else "",
+        learned=", (SELECT payments FROM reference), (SELECT indexed FROM reference)" if walk else "",
+        now=NOW,
+        ways=",\n        ".join(f"({way})" for way in ways),
+        lock="FOR NO KEY UPDATE" if lock else "",
+    )
 
 
-_LOCK_DIRECTLY = _lock_sql(lookup.BOTH, lookup.BY_REFERENCE, lookup.BY_ORDER_CODE)
-_LOCK_BY_WALK = _lock_sql(
-    lookup.BOTH,
-    lookup.BY_NUMBER,
-    lookup.BY_REFERENCE,
-    lookup.BY_ORDER_CODE,
-    walk=lookup.WALK,
-    learned=", (SELECT payments FROM reference), (SELECT indexed FROM reference)",
-)
+_LOCK_DIRECTLY, _LOCK_BY_WALK = (_find_sql(walk=walk, lock=True) for walk in (False, True))
+_FIND_DIRECTLY, _FIND_BY_WALK = (_find_sql(walk=walk, lock=False) for walk in (False, True))
 
 # Guards: the status is still the one that the decision was based on, and the event was written in time. The clock is
 # read after all rows are written, so a slow write counts too. The instant may be ahead of the clock, if the payment's
@@ -85,8 +85,20 @@ def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime]
     The payment is found by the reference it was created with, else by its order code. The result is None if there is no
     such payment.
     """
+    return _found(connection, callback, _LOCK_DIRECTLY, _LOCK_BY_WALK)
+
+
+def find(connection: Connection, callback: Unclear) -> Payment | None:
+    """Return the payment that an unclear callback names, if it is a payment of the same gateway. Lock nothing."""
+    found = _found(connection, callback, _FIND_DIRECTLY, _FIND_BY_WALK)
+    return found[0] if found and is_of_gateway(found[0], callback.provider) else None
+
+
+def _found(
+    connection: Connection, callback: Callback | Unclear, directly: str, by_walk: str
+) -> tuple[Payment, datetime] | None:
     walk = lookup.needs_walk(connection, callback)
-    rows = fetch(connection, _LOCK_BY_WALK if walk else _LOCK_DIRECTLY, lookup.parameters(callback))
+    rows = fetch(connection, by_walk if walk else directly, lookup.parameters(callback))
     if not rows:
         return None
     (row,) = rows

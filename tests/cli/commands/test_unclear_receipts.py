@@ -1,0 +1,185 @@
+"""What ``process-webhook --receipt`` does with a genuine callback that payctl could not act on, and what settles it.
+
+Each callback is signed with the gateway's own rules and stored in PostgreSQL. The status queries go to stand-ins.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.stand_ins import KEYS, Gateways, serving
+from ticketbottle_payctl.domain.callback import Unclear, UnclearReason
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.sandbox.altering import alter
+from ticketbottle_payctl.sandbox.callbacks import callback
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+from ticketbottle_payctl.store.payctl import receipts
+from ticketbottle_payctl.store.payctl.receipts import Receipt
+
+pytestmark = pytest.mark.postgres
+
+UNREADABLE = {
+    "zalopay": ("data.amount", "x"),
+    "payos": ("data.amount", "x"),
+    "vnpay": ("vnp_Amount", "x"),
+    "momo": ("amount", "x"),
+}
+AMBIGUOUS = {"payos": ("data.description", "x&orderCode=5"), "momo": ("orderInfo", "x&orderId=TB-2&orderInfo=y")}
+UNCLEAR = [
+    *[(name, UnclearReason.UNREADABLE, change) for name, change in UNREADABLE.items()],
+    *[(name, UnclearReason.AMBIGUOUS, change) for name, change in AMBIGUOUS.items()],
+]
+EVERY_UNCLEAR = pytest.mark.parametrize(
+    ("gateway", "reason", "change"), UNCLEAR, ids=[f"{name}-{reason}" for name, reason, _ in UNCLEAR]
+)
+
+
+@pytest.fixture
+def pending(engine):
+    """Return a function that inserts a PENDING payment of a gateway, an hour old, as the payment service does."""
+
+    def make(gateway):
+        order = f"TB-ROCK-20261123-{uuid4().hex[:8].upper()}"
+        reference = {"zalopay": f"261123_{order}", "payos": uuid4().hex}.get(gateway, order)
+        with engine.begin() as connection:
+            return insert_payment(
+                connection,
+                provider=gateway.upper(),
+                order_code=order,
+                reference=reference,
+                age=timedelta(hours=1),
+            )
+
+    return make
+
+
+@pytest.fixture
+def arrive(ask, tmp_path):
+    """Return a function that gives a request to ``process-webhook`` and returns the document."""
+
+    def send(request, gateway):
+        file = tmp_path / "callback"
+        file.write_bytes(request.body or request.query.encode())
+        return ask("process-webhook", str(file), "--provider", gateway, **KEYS)
+
+    return send
+
+
+@pytest.fixture
+def settle(ask):
+    """Return a function that processes a stored receipt again and returns the document."""
+    return lambda receipt, *options: ask("process-webhook", "--receipt", receipt, *options, **KEYS)
+
+
+def row_of(engine, payment):
+    """Return the payment's status and the types of its events."""
+    with engine.connect() as connection:
+        status = connection.exec_driver_sql("SELECT status::text FROM payments WHERE id = %s", (payment.id,)).scalar()
+        events = connection.exec_driver_sql('SELECT "eventType" FROM outbox WHERE "aggregateId" = %s', (payment.id,))
+        return status, list(events.scalars())
+
+
+def unclear(payment, gateway, change):
+    """Return a genuine callback of the payment that payctl does not settle."""
+    return alter(callback(payment, environ=KEYS), gateway, [change], KEYS)
+
+
+@pytest.mark.parametrize("reason", UnclearReason)
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_receipt_that_payctl_can_read_now_is_settled(gateway, reason, pending, settle, engine):
+    """An older payctl stored the callback as unclear. --receipt settles the payment with the stored bytes, once."""
+    payment = pending(gateway)
+    receipt = Receipt(
+        str(uuid4()),
+        Unclear(gateway, reason, "an older payctl could not read this"),
+        callback(payment, environ=KEYS),
+        "refused",
+        reason.value,
+    )
+    with engine.begin() as connection:
+        receipts.store(connection, receipt)
+    document = settle(receipt.id[:8])
+    assert (document["exit_code"], document["result"]["outcome"]) == (0, "settled")
+    assert (document["result"]["payment_id"], document["result"]["detail"]) == (payment.id, None)
+    assert row_of(engine, payment) == ("COMPLETED", ["PAYMENT_COMPLETED"])
+    assert settle(receipt.id)["result"]["outcome"] == "already_settled"
+    assert row_of(engine, payment) == ("COMPLETED", ["PAYMENT_COMPLETED"])
+
+
+@EVERY_UNCLEAR
+def test_an_unclear_callback_is_kept_with_the_payment_that_it_names(
+    gateway, reason, change, pending, arrive, ask, engine
+):
+    """The log and the receipt have the order, so `payctl show ORDER` finds the callback and says what it is."""
+    payment = pending(gateway)
+    document = arrive(unclear(payment, gateway, change), gateway)
+    result = document["result"]
+    assert (document["exit_code"], result["outcome"], result["reason"]) == (5, "refused", reason)
+    assert (result["alert"], result["order_code"]) == (reason, payment.order_code)
+    assert result["detail"]
+    assert row_of(engine, payment) == ("PENDING", [])
+    shown = ask("show", payment.order_code, **KEYS)["result"]
+    assert shown["verdict"]["kind"] == reason
+    assert f"payctl reconcile payments {payment.order_code}" in [each["command"] for each in shown["next"]]
+
+
+@EVERY_UNCLEAR
+@pytest.mark.parametrize("options", [(), ("-n",)], ids=["for real", "dry run"])
+def test_a_receipt_that_is_still_unclear_changes_nothing(
+    gateway, reason, change, options, pending, arrive, settle, content
+):
+    """--receipt says so with exit code 5 and the reason, and writes nothing, not even a second receipt."""
+    receipt = arrive(unclear(pending(gateway), gateway, change), gateway)["result"]["receipt_id"]
+    before = content()
+    document = settle(receipt, *options)
+    result = document["result"]
+    assert (document["exit_code"], result["outcome"], result["reason"]) == (5, "refused", reason)
+    assert (result["receipt_id"], result["status_before"], result["status_after"]) == (receipt, "PENDING", "PENDING")
+    assert "payctl reconcile payments" in document["warnings"][0]
+    assert content() == before
+
+
+@EVERY_UNCLEAR
+def test_the_command_that_an_unclear_receipt_advises_settles_the_payment(
+    gateway, reason, change, pending, arrive, invoke, engine, database_url
+):
+    """`process-webhook --receipt` prints a command that asks the gateway, and it settles the payment when pasted."""
+    payment = pending(gateway)
+    receipt = arrive(unclear(payment, gateway, change), gateway)["result"]["receipt_id"]
+    with serving(Gateways()) as served:
+        served.states[payment.reference], served.amounts[payment.reference] = "paid", payment.amount
+        places = {"DATABASE_URL": database_url, **served.environment}
+        refused = invoke("process-webhook", "--receipt", receipt, **places)
+        assert refused.stdout.splitlines()[0] == f"✘ refused:  {gateway}  {reason}  order {payment.order_code}"
+        program, *command = shlex.split(re.findall(r"next +(payctl .*)", refused.stdout)[0])
+        settled = invoke(*command, "--yes", **places)
+        again = invoke("process-webhook", "--receipt", receipt, **places)
+    assert (refused.exit_code, program, settled.exit_code) == (5, "payctl", 0)
+    assert row_of(engine, payment) == ("COMPLETED", ["PAYMENT_COMPLETED"])
+    assert (again.exit_code, "next" in again.stdout) == (5, False)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_an_unclear_callback_names_no_payment_of_another_gateway(gateway, pending, arrive, engine):
+    """The order code alone is no proof, so a payment of another gateway is not shown as the callback's."""
+    payment = pending(gateway)
+    other = "VNPAY" if gateway != "vnpay" else "MOMO"
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE payments SET provider = %s", (other,))
+    result = arrive(unclear(payment, gateway, UNREADABLE[gateway]), gateway)["result"]
+    assert (result["reason"], result["payment_id"], result["order_code"]) == ("unreadable", None, None)
+
+
+def test_an_unclear_callback_without_a_name_finds_no_payment(pending, arrive, engine):
+    """A callback whose order cannot be read must not find a payment whose reference is empty."""
+    payment = pending("momo")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("""UPDATE payments SET "providerTransactionId" = '' """)
+    nameless = alter(callback(payment, environ=KEYS), "momo", [("orderId", "")], KEYS)
+    result = arrive(nameless, "momo")["result"]
+    assert (result["reason"], result["payment_id"]) == ("unreadable", None)
