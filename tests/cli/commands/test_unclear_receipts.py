@@ -164,6 +164,24 @@ def test_the_command_that_an_unclear_receipt_advises_settles_the_payment(
     assert (again.exit_code, "next" in again.stdout) == (5, False)
 
 
+@EVERY_UNCLEAR
+def test_the_doctor_prints_the_command_that_settles_an_unclear_receipt(
+    gateway, reason, change, pending, arrive, invoke, database_url
+):
+    """The finding fails and has a command. When it was pasted and the payment is COMPLETED, the doctor is content."""
+    payment = pending(gateway)
+    arrive(unclear(payment, gateway, change), gateway)
+    with serving(Gateways()) as served:
+        served.states[payment.reference], served.amounts[payment.reference] = "paid", payment.amount
+        places = {"DATABASE_URL": database_url, **served.environment}
+        failed = invoke("doctor", "--only", "callbacks", **places)
+        command = shlex.split(re.findall(r"payctl (reconcile .*)", failed.stdout)[0])
+        settled = invoke(*command, "--yes", **places)
+    assert (failed.exit_code, failed.stdout.startswith("✘"), settled.exit_code) == (5, True, 0)
+    assert re.search(rf"1 genuine callback settled nothing, the oldest came \d+ m?s ago: 1 {reason}", failed.stdout)
+    assert invoke("doctor", "--only", "callbacks", **places).exit_code == 0
+
+
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_unclear_callback_names_no_payment_of_another_gateway(gateway, pending, arrive, engine):
     """The order code alone is no proof, so a payment of another gateway is not shown as the callback's."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.errors import PayctlError
-from ticketbottle_payctl.jobs.doctor import backlog, database, housekeeping, kafka, keys, publishers
+from ticketbottle_payctl.jobs.doctor import backlog, callbacks, database, housekeeping, kafka, keys, publishers
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import DoctorReport, Finding, Status, Subject, fail
 from ticketbottle_payctl.jobs.doctor.reference_index import reference_index
@@ -30,6 +30,7 @@ _IN_DATABASE: dict[str, Callable[[Connection, Subject], list[Finding]]] = {
     "reference-index": reference_index,
     "vacuum": housekeeping.vacuum,
     "snapshot": housekeeping.snapshot,
+    "callbacks": callbacks.check,
     "publishers": publishers.check,
 }
 _ELSEWHERE: dict[str, Callable[[Subject, Probe], list[Finding]]] = {
@@ -40,7 +41,7 @@ _ELSEWHERE: dict[str, Callable[[Subject, Probe], list[Finding]]] = {
 }
 CHECKS = (
     "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index",
-    "reference-index", "vacuum", "snapshot", "publishers", "backlog",
+    "reference-index", "vacuum", "snapshot", "callbacks", "publishers", "backlog",
 )  # fmt: skip
 """The checks, in order."""
 

@@ -1,0 +1,126 @@
+"""The doctor's finding about genuine callbacks that were kept and settled nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.jobs.process_webhook.conftest import Shop
+from ticketbottle_payctl.domain.causes import Command
+from ticketbottle_payctl.jobs.doctor import Status, Subject, diagnose
+from ticketbottle_payctl.sandbox.altering import alter
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
+from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def shop(engine):
+    """Return a shop on the test's own database."""
+    return Shop(engine)
+
+
+@pytest.fixture
+def found(engine):
+    """Return a function that runs the check and returns its findings."""
+    subject = Subject(lambda: engine, None, None, lambda _: {}, lambda: datetime.now(UTC))
+    return lambda: diagnose(subject, ["callbacks"]).findings
+
+
+def unreadable(shop, payment):
+    """Process a genuine callback of a MoMo payment that payctl cannot read."""
+    return shop.process(alter(callback(payment), "momo", [("amount", "x")], environment()))
+
+
+def without_a_row():
+    """Return a payment that no table has yet."""
+    return SandboxPayment("p", "TB-LATE-20261123-AAAA1111", 250_000, "MOMO", "TB-LATE-20261123-AAAA1111")
+
+
+OPEN = {
+    "unreadable": (unreadable, Status.FAIL, "reconcile"),
+    "wrong amount": (lambda shop, payment: shop.process(payment, Scenario.WRONG_AMOUNT), Status.WARN, "show"),
+    "undocumented code": (
+        lambda shop, payment: shop.process(alter(callback(payment), "momo", [("resultCode", "4711")], environment())),
+        Status.WARN,
+        "show",
+    ),
+    "unknown order": (lambda shop, _: shop.process(callback(without_a_row())), Status.WARN, "show"),
+}
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
+    """The finding has the number, the age and the reason, and a command. The same bytes count once."""
+    send, status, verb = OPEN[name]
+    payment = shop.payment("momo")
+    reports = [send(shop, payment) for _ in range(3)]
+    (finding,) = found()
+    assert (finding.status, finding.command.verb[0]) == (status, verb)
+    assert finding.fact.startswith("1 genuine callback settled nothing, the oldest came ")
+    assert finding.fact.endswith(f"1 {reports[0].reason}")
+    assert finding.command.operands[0] in {payment.order_code, reports[0].receipt_id}
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, found):
+    """A payment that was settled since needs nobody. A callback for an unknown order stays open."""
+    payment = shop.payment("momo")
+    OPEN[name][0](shop, payment)
+    shop.process(payment)
+    assert [each.status for each in found()] == [Status.WARN if name == "unknown order" else Status.OK]
+
+
+@pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.FAILED, Scenario.PENDING])
+def test_the_doctor_reports_no_callback_that_was_handled(scenario, shop, found):
+    """A settled payment, a repetition and a pending answer are no findings."""
+    payment = shop.payment("momo")
+    for _ in range(2):
+        shop.process(payment, scenario)
+    assert [each.status for each in found()] == [Status.OK]
+
+
+def test_the_doctor_settles_a_callback_that_came_before_its_payment(shop, found):
+    """When the payment exists, the finding has the command that processes the receipt again. Then it is gone."""
+    early = shop.process(callback(without_a_row()))
+    assert [each.status for each in found()] == [Status.WARN]
+    payment = shop.payment("momo", order_code="TB-LATE-20261123-AAAA1111")
+    (finding,) = found()
+    assert finding.status is Status.FAIL
+    assert finding.command == Command(("process-webhook",), (), ("--receipt", early.receipt_id), changes=True)
+    assert shop.process(callback(payment)).outcome.value == "settled"
+    assert [each.status for each in found()] == [Status.OK]
+
+
+def test_the_doctor_reports_the_oldest_of_several_callbacks(shop, found, engine):
+    """Different reasons are counted apart, and the command is about the oldest."""
+    first, second = shop.payment("momo"), shop.payment("momo")
+    unreadable(shop, first)
+    unreadable(shop, second)
+    shop.process(shop.payment("vnpay"), Scenario.WRONG_AMOUNT)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE payctl.webhook_receipts SET received_at = received_at - %s WHERE payment_id = %s",
+            (timedelta(hours=5), second.id),
+        )
+    failed, warned = found()
+    assert failed.fact == "2 genuine callbacks settled nothing, the oldest came 5 h ago: 2 unreadable"
+    assert failed.command.operands == (second.order_code,)
+    assert warned.fact.endswith("1 wrong_amount")
+
+
+def test_the_doctor_forgets_a_callback_after_a_week(shop, found, engine):
+    """A refund leaves no trace in the database, so the finding must end."""
+    unreadable(shop, shop.payment("momo"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET received_at = now() - interval '8 days'")
+    assert [each.status for each in found()] == [Status.OK]
+
+
+def test_the_doctor_says_if_it_may_not_read_the_callbacks(found, engine):
+    """Without payctl's schema the check warns, so its report is not green."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
+    assert [each.status for each in found()] == [Status.WARN]

@@ -1,0 +1,69 @@
+"""Check that no genuine callback of the last days was kept without settling its payment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.domain.callback import IgnoredBecause, UnclearReason
+from ticketbottle_payctl.domain.causes import Command
+from ticketbottle_payctl.domain.payment import RefusalReason, Status
+from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
+from ticketbottle_payctl.store.inspect import tables
+from ticketbottle_payctl.store.inspect.tables import Privilege
+from ticketbottle_payctl.store.payments.unsettled_callbacks import UnsettledCallback, unsettled_callbacks
+
+_NAME = "callbacks"
+_WITHIN = timedelta(days=7)
+"""A refund leaves no trace in the database, so a callback is reported for a limited time."""
+
+_NEEDED = (Privilege("payctl.webhook_receipts", "SELECT"), Privilege("payments", "SELECT"))
+_MONEY = (IgnoredBecause.HELD.value, IgnoredBecause.UNDOCUMENTED.value)
+
+
+def check(connection: Connection, _: Subject) -> list[Finding]:
+    """Name the callbacks that settled nothing.
+
+    The check fails if a command can settle the payment now. Otherwise a person must decide, and the check warns.
+    """
+    held = tables.privileges(connection, _NEEDED)
+    if not all(held.get(one, False) for one in _NEEDED):
+        fact = "the stored callbacks cannot be read: the table is missing, or the role may not read it"
+        return [warn(_NAME, fact, "customers who paid may wait unseen", "see the findings of schema and grants")]
+    found = unsettled_callbacks(connection, _WITHIN, _MONEY)
+    ready = [(each, command) for each in found if (command := _settling(each))]
+    others = [each for each in found if _settling(each) is None]
+    findings: list[Finding] = []
+    if ready:
+        meaning = "their payments are PENDING: customers may have paid and have no ticket"
+        fact = _fact([each for each, _ in ready])
+        findings.append(fail(_NAME, fact, meaning, "settle the payment of the oldest", ready[0][1]))
+    if others:
+        meaning = "money may have come that a person must settle or refund"
+        look = Command(("show",), (others[0].receipt_id,))
+        findings.append(warn(_NAME, _fact(others), meaning, "look at the oldest", look))
+    return findings or [ok(_NAME, f"no genuine callback of the last {_WITHIN.days} days is open")]
+
+
+def _settling(callback: UnsettledCallback) -> Command | None:
+    """Return the command that can settle the callback's payment now, or None."""
+    if callback.status != Status.PENDING or callback.order_code is None:
+        return None
+    match callback.reason:
+        case UnclearReason.UNREADABLE | UnclearReason.AMBIGUOUS:
+            return Command(("reconcile", "payments"), (callback.order_code,), changes=True)
+        case RefusalReason.UNKNOWN_ORDER:
+            return Command(("process-webhook",), options=("--receipt", callback.receipt_id), changes=True)
+        case _:
+            return None
+
+
+def _fact(callbacks: Sequence[UnsettledCallback]) -> str:
+    reasons = Counter(each.reason for each in callbacks).most_common()
+    named = ", ".join(f"{number} {reason}" for reason, number in reasons)
+    oldest = duration(callbacks[0].age_s)
+    return f"{count(len(callbacks), 'genuine callback')} settled nothing, the oldest came {oldest} ago: {named}"

@@ -1,0 +1,53 @@
+"""Find genuine callbacks that were kept and settled nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+# The same bytes are one callback, however often they came. A callback is settled if its bytes settled a payment later,
+# or if its payment is COMPLETED. The unique index on "orderCode" finds a payment that was written after its callback.
+_FOUND = """
+WITH refused AS (
+    SELECT DISTINCT ON (provider, body_sha256) id, received_at, reason, payment_id, order_ref, body_sha256
+    FROM payctl.webhook_receipts
+    WHERE received_at > clock_timestamp() - %(within)s AND (result = 'refused' OR reason = ANY(%(reasons)s))
+    ORDER BY provider, body_sha256, received_at
+)
+SELECT r.id::text, COALESCE(r.reason, ''), extract(epoch FROM clock_timestamp() - r.received_at)::float8,
+    p.code, p.status
+FROM refused AS r LEFT JOIN LATERAL (
+    SELECT "orderCode" AS code, status::text AS status FROM payments WHERE id = r.payment_id
+    UNION ALL
+    SELECT "orderCode", status::text FROM payments WHERE r.payment_id IS NULL AND "orderCode" = r.order_ref
+) AS p ON true
+WHERE p.status IS DISTINCT FROM 'COMPLETED' AND NOT EXISTS (
+    SELECT FROM payctl.webhook_receipts AS later
+    WHERE later.received_at > r.received_at AND later.body_sha256 = r.body_sha256
+        AND later.result IN ('settled', 'already_settled'))
+ORDER BY r.received_at, r.id
+"""
+
+
+class UnsettledCallback(NamedTuple):
+    """A stored callback that settled nothing, its age in seconds, and its payment's order and status, or None."""
+
+    receipt_id: str
+    reason: str
+    age_s: float
+    order_code: str | None
+    status: str | None
+
+
+def unsettled_callbacks(
+    connection: Connection, within: timedelta, ignored_reasons: Sequence[str]
+) -> list[UnsettledCallback]:
+    """Return refused callbacks of the last ``within`` whose payment is not COMPLETED, the oldest first.
+
+    A callback that was acknowledged counts too if its reason is one of ``ignored_reasons``.
+    """
+    rows = connection.exec_driver_sql(_FOUND, {"within": within, "reasons": list(ignored_reasons)})
+    return [UnsettledCallback(*row) for row in rows]
