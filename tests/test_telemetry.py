@@ -49,6 +49,13 @@ def test_a_log_line_is_one_json_object(lines):
     }
 
 
+def test_a_null_inside_a_field_of_a_log_line_stays_null(lines):
+    """A program that reads the log must not read the text None where a number or nothing is meant."""
+    log_event("publish_outbox_waiting", blocked_by=[{"retry_in_s": None, "events": 1}], counts={"held": None})
+    (line,) = lines()
+    assert (line["blocked_by"], line["counts"]) == ([{"retry_in_s": None, "events": 1}], {"held": None})
+
+
 def test_a_log_context_is_on_every_line_inside_it(lines):
     """Nested contexts are combined, and each one ends with its block."""
     with log_context(function_request_id="r-1"):

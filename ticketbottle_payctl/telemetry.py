@@ -176,7 +176,7 @@ def _plain(line: dict[str, object]) -> str:
 def _field(name: str, value: object) -> object:
     if _SECRET_FIELD.search(name):
         return HIDDEN
-    if isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
         return {str(key): _field(str(key), inner) for key, inner in value.items()}

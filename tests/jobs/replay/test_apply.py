@@ -227,3 +227,25 @@ def test_the_error_of_a_replay_without_its_database_names_the_resume_command(out
     assert outbox.states() == (0, 5, 0)
     report = resume_run(engine, outbox.run(run_id), WHO, max_retries=5)
     assert (report.outcome, report.requeued, outbox.states()) == (ReplayOutcome.DONE, 5, (5, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("error", "stored"),
+    [
+        ("password=hunter2-canary refused", "password=*** refused"),
+        ("postgresql://user:hunter2-canary@db.internal/x", "postgresql://user:***@db.internal/x"),
+        ("MSG_SIZE_TOO_LARGE: too large", "MSG_SIZE_TOO_LARGE: too large"),
+        (None, None),
+    ],
+)
+@pytest.mark.usefixtures("dead")
+def test_a_run_records_no_secret_of_an_error(outbox, error, stored):
+    """An error of the replaced service may contain a password. The run's record does not; the event stays as it was."""
+    outbox.execute('UPDATE outbox SET "lastError" = %(error)s', error=error)
+    run = str(uuid4())
+    outbox.replay(run_id=run)
+    with outbox.engine.connect() as connection:
+        sql = "SELECT DISTINCT before->>'last_error', after->>'last_error' FROM payctl.run_items"
+        (recorded,) = connection.exec_driver_sql(sql).all()
+    assert tuple(recorded) == (stored, stored)
+    assert {row[0] for row in outbox.rows('"lastError"')} == {error}

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import aware, stored
 from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.run_errors import hide_secrets
 from ticketbottle_payctl.store.outbox.selector import (
     SUPERSEDED,
     Selector,
@@ -194,8 +195,9 @@ def apply_next(connection: Connection, run_id: str, *, allow_published: bool, al
         return None
     allowed = {"allow_published": allow_published, "allow_superseded": allow_superseded}
     parameters = {"run": run_id, "number": number, **allowed}
-    rows = connection.exec_driver_sql(_APPLY, parameters)
-    return Chunk(number, {(outcome, reason): count for outcome, reason, count in rows})
+    rows = connection.exec_driver_sql(_APPLY, parameters).all()
+    hide_secrets(connection, run_id, number, {error for *_, errors in rows for error in errors})
+    return Chunk(number, {(outcome, reason): count for outcome, reason, count, _ in rows})
 
 
 def remaining(connection: Connection, run_id: str) -> tuple[int, int]:
@@ -298,7 +300,7 @@ WITH chunk AS (
         CASE WHEN j.reason IS NULL THEN jsonb_build_object('published', false, 'published_at', NULL,
             'retry_count', 0, 'last_error', j."lastError") END
     FROM judged AS j
-    RETURNING outcome, reason
+    RETURNING outcome, reason, before->>'last_error' AS error
 )
-SELECT outcome, reason, count(*) FROM recorded GROUP BY 1, 2
+SELECT outcome, reason, count(*), array_remove(array_agg(DISTINCT error), NULL) FROM recorded GROUP BY 1, 2
 """  # noqa: S608 - only constants are put in
