@@ -1,4 +1,7 @@
-"""Tables on a terminal, drawn by rich. Cells are folded and never cut, and no markup is interpreted."""
+"""Tables on a terminal, drawn by rich. Cells are folded between words and never cut, and no markup is interpreted.
+
+A word is folded only if the longest words of all columns do not fit next to each other.
+"""
 
 from __future__ import annotations
 
@@ -26,23 +29,40 @@ def draw(table: Table, surface: Surface) -> str:
     width = _WIDEST if table.whole else get_terminal_size().columns
     table = _fitted(table, width)
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, highlight=False)
-    whole = _kept_whole(table, width)
+    widths = None if table.whole else _widths(table, surface, width)
+    whole = set() if widths else _kept_whole(table, width)
     for place, name in enumerate(table.columns):
         numbers = bool(table.rows) and all(isinstance(row[place], int | float) for row in table.rows)
         justify: JustifyMethod = "right" if numbers else "left"
-        drawn.add_column(Text(shown(name)), overflow="fold", justify=justify, no_wrap=table.whole or place in whole)
+        no_wrap, fixed = table.whole or place in whole, widths[place] if widths else None
+        drawn.add_column(Text(shown(name)), overflow="fold", justify=justify, no_wrap=no_wrap, width=fixed)
     for row in table.rows:
         drawn.add_row(*(_cell(value, surface) for value in row))
     return _as_text(drawn, surface, width)
 
 
+def _widths(table: Table, surface: Surface, width: int) -> list[int] | None:
+    """Return a width for each column that folds no word, or None if the terminal is too narrow for that.
+
+    The room that is left goes first to the columns that need the least of it to show each cell in one line.
+    """
+    cells = [[surface.marks(cell) for cell in column] for column in _cells(table)]
+    widths = [max(map(_longest_word, column)) for column in cells]
+    left = width - sum(widths) - _BETWEEN * (len(widths) - 1)
+    if left < 0:
+        return None
+    wanted = [max(map(len, column)) - least for column, least in zip(cells, widths, strict=True)]
+    for place in sorted(range(len(widths)), key=wanted.__getitem__):
+        given = min(wanted[place], left)
+        widths[place] += given
+        left -= given
+    return widths
+
+
 def _fitted(table: Table, width: int) -> Table:
     """Return the table without the spare columns for which the terminal has no place."""
     for name in table.spare:
-        needs = [
-            max(len(part) for cell in (column, *(_word(row[place]) for row in table.rows)) for part in cell.split(" "))
-            for place, column in enumerate(table.columns)
-        ]
+        needs = [max(map(_longest_word, column)) for column in _cells(table)]
         if sum(needs) + _BETWEEN * (len(needs) - 1) <= width:
             break
         left = [place for place, column in enumerate(table.columns) if column != name]
@@ -56,7 +76,7 @@ def _kept_whole(table: Table, width: int) -> set[int]:
 
     An id that is split over two lines could not be copied.
     """
-    columns = [[name, *(_word(row[place]) for row in table.rows)] for place, name in enumerate(table.columns)]
+    columns = _cells(table)
     needs = [max(map(len, words)) + _BETWEEN for words in columns]
     kept: set[int] = set()
     for place, words in enumerate(columns):
@@ -64,6 +84,15 @@ def _kept_whole(table: Table, width: int) -> set[int]:
         if " " not in "".join(words[1:]) and sum(needs[each] for each in kept) + needs[place] + others <= width:
             kept.add(place)
     return kept
+
+
+def _cells(table: Table) -> list[list[str]]:
+    """Return the texts of each column, its name first."""
+    return [[shown(name), *(_word(row[place]) for row in table.rows)] for place, name in enumerate(table.columns)]
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split(" ")))
 
 
 def _word(value: object) -> str:

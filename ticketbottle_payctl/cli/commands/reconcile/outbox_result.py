@@ -213,7 +213,7 @@ def _table(items: Sequence[DifferenceItem], *, everything: bool) -> list[Block]:
             (each["difference"], each["event_id"], each["detail"], each["event_type"], each["aggregate_id"])
             for each in items
         )
-        return [Table(("difference", "event", "detail", "type", "payment"), rows)]
+        return [Table(("difference", "event", "detail", "type", "payment"), rows, spare=("type", "payment"))]
     short = tuple((each["difference"], each["event_id"], each["detail"]) for each in items[:_SHOWN])
     blocks: list[Block] = [Table(("difference", "event", "detail"), short)]
     if len(items) > _SHOWN:

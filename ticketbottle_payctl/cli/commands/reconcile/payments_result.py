@@ -150,7 +150,7 @@ def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
         for finding in findings
     )
     columns = ("order", "gateway", "amount", "created", "status", "gateway says", "would do")
-    return [Table(columns, rows, spare=("created",))]
+    return [Table(columns, rows, spare=("created", "status", "gateway"))]
 
 
 def _human(it: Reconciled, counts: PaymentsCounts) -> list[Block]:
@@ -184,14 +184,15 @@ def _outcomes(it: Reconciled) -> Table:
 def _became(settled: Settled) -> Part:
     if settled.outcome == "settled":
         return good(f"{settled.status_before} → {settled.status_after}")
-    return warn(f"skipped: {settled.reason}")
+    return warn(f"skipped: {(settled.reason or '').replace('_', ' ')}")
 
 
 def _says(finding: StatusFinding) -> Part:
-    text = f"{finding.says} ({finding.detail})" if finding.detail else finding.says
+    says = finding.says.replace("_", " ")  # separate words can be folded
+    text = f"{says} ({finding.detail})" if finding.detail else says
     amount = finding.callback.amount if finding.callback else None
     if amount is not None and amount != finding.payment.amount:
-        text = f"{finding.says} ({money(amount)})"
+        text = f"{says} ({money(amount)})"
     return bad(text) if finding.says in NO_ANSWER else text
 
 
@@ -199,7 +200,7 @@ def _action(finding: StatusFinding) -> Part:
     if finding.settles:
         return good(f"settle: {finding.says.upper()}")
     if isinstance(finding.verdict, Refusal):
-        return bad(f"refuse: {finding.verdict.reason.value}")
+        return bad(f"refuse: {finding.verdict.reason.value.replace('_', ' ')}")
     return warn("a person must check it") if finding.says in FOR_A_PERSON else dim("nothing")
 
 

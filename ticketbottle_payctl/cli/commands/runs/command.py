@@ -51,13 +51,15 @@ def list_command(
     session.finish(listed(page.runs, more=page.more, brief=brief))
 
 
-def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None) -> None:
+def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None, wide: Wide = False) -> None:
     """Show one run: who, when, why, and what changed in each row."""
     session = Session.of(ctx)
     session.note_target()
     details = show_run(session.services.engine, run, limit or _DEFAULT_LIMIT)
     adviser = Adviser(session, f"resume {details.run.command}")
-    session.finish(shown(details.run, details.items, adviser, remaining=details.remaining, more=details.more))
+    brief = (zone_of(session), session.services.now()) if shows_in_brief(session, wide=wide) else None
+    more, remaining = details.more, details.remaining
+    session.finish(shown(details.run, details.items, adviser, remaining=remaining, more=more, brief=brief))
 
 
 def resume_command(  # noqa: PLR0913 - one argument per option

@@ -10,6 +10,7 @@ from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
 from ticketbottle_payctl.cli.output.narrow_table import Column, ago, narrow, plain, short, when
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, good, line, warn
 from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.formats import clock_and_age, short_id
 from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem, RunStatus
 from ticketbottle_payctl.telemetry import redact
 
@@ -49,9 +50,17 @@ def _row(run: Run) -> dict[str, object]:
     return {**facts(run), "who": run.who.actor or run.who.os_user, "changed": _changed(run)}
 
 
-def shown(run: Run, items: Sequence[RunItem], adviser: Adviser, *, remaining: int, more: bool) -> Result:
-    """Return one run and the first of its rows."""
-    rows = tuple((item.item_id, item.outcome, item.reason, _change(item), item.at) for item in items)
+def shown(  # noqa: PLR0913 - one argument per part of the output
+    run: Run,
+    items: Sequence[RunItem],
+    adviser: Adviser,
+    *,
+    remaining: int,
+    more: bool,
+    brief: tuple[tzinfo, datetime] | None = None,
+) -> Result:
+    """Return one run and the first of its rows. ``brief`` is as for :func:`listed`."""
+    rows = tuple(_item_row(item, brief) for item in items)
     resumable = remaining and run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
     human: list[Block] = [
         line(bold(f"{run.command} {run.id}"), _styled(run.status)),
@@ -72,7 +81,7 @@ def shown(run: Run, items: Sequence[RunItem], adviser: Adviser, *, remaining: in
     if run.acts:
         human.append(Table(("then", "at", "by", "reason"), tuple(_acted(act) for act in run.acts)))
     if rows:
-        human.append(Table(("row", "outcome", "why", "change", "at"), rows))
+        human.append(Table(("row", "outcome", "why", "change", "at"), rows, whole=brief is None))
     if more:
         human.append(line("more rows exist: set a larger --limit"))
     return Result(
@@ -84,6 +93,11 @@ def shown(run: Run, items: Sequence[RunItem], adviser: Adviser, *, remaining: in
         human=human,
         run_id=run.id,
     )
+
+
+def _item_row(item: RunItem, brief: tuple[tzinfo, datetime] | None) -> tuple[object, ...]:
+    item_id, at = (short_id(item.item_id), clock_and_age(item.at, *brief)) if brief else (item.item_id, item.at)
+    return item_id, item.outcome, item.reason, _change(item), at
 
 
 def facts(run: Run) -> RunFacts:

@@ -1,0 +1,127 @@
+"""Tables on a terminal of 80 columns: they fit, and no word in them is folded."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ticketbottle_payctl.cli.commands.reconcile.payments_result import Reconciled, plan_blocks, result_of
+from ticketbottle_payctl.cli.commands.runs.result import shown
+from ticketbottle_payctl.cli.output.result import Result, Table
+from ticketbottle_payctl.cli.output.surface import Surface
+from ticketbottle_payctl.cli.output.text import as_text
+from ticketbottle_payctl.domain.payment import Refusal, RefusalReason, Status, Transition
+from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
+from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
+from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem
+from ticketbottle_payctl.store.payments.overdue import Unsettled
+
+NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
+CODES = ("TB-ROCK_HN-20261123-AAAA1111", "TB-LTDTNL-20251213-8D39986M")
+TERMINAL = Surface(terminal=True, colour=False)
+RUN = "5d0c7a12-0f6b-4c86-8d0a-1e2f3a4b5c6d"
+
+
+@pytest.fixture(autouse=True)
+def eighty(monkeypatch):
+    """Give the terminal 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def lines_of(blocks):
+    """Return the lines of the blocks on the terminal."""
+    return as_text(Result("payctl.test/1", human=blocks), TERMINAL).splitlines()
+
+
+def holds(lines, *cells):
+    """Assert that no line is too long, and that each word of the cells is whole in one line."""
+    assert max(map(len, lines)) <= 80
+    for word in " ".join(cells).split():
+        assert any(word in line.split() for line in lines), (word, lines)
+
+
+words = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=14)
+
+
+@settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(rows=st.lists(st.tuples(*[st.lists(words, min_size=1, max_size=9).map(" ".join)] * 4), min_size=1, max_size=4))
+def test_a_table_whose_words_fit_folds_none_of_them(rows):
+    """Four columns whose longest words fit into the terminal are folded only at blanks."""
+    holds(lines_of([Table(("a", "b", "c", "d"), tuple(rows))]), *(cell for row in rows for cell in row))
+
+
+def finding(code, says, detail="", verdict=None, amount=1_250_000):
+    """Return a gateway's answer about a payment."""
+    payment = Unsettled("p" + code, code, amount, "zalopay", "r", "PENDING", NOW - timedelta(hours=1))
+    return StatusFinding(payment, says, detail, verdict=verdict)
+
+
+FINDINGS = [
+    finding(CODES[0], "completed", "1", Transition(Status.PENDING, Status.COMPLETED, NOW, late=False)),
+    finding(CODES[1], "completed", "", Refusal(RefusalReason.CONTRADICTS_COMPLETED)),
+    finding(CODES[1], "query_refused", "the answer has another amount"),
+    finding(CODES[0], "unknown_state", "4711"),
+]
+
+
+def test_the_plan_of_reconcile_payments_folds_no_word():
+    """The order, the amount, the answer and the action are whole."""
+    lines = lines_of(plan_blocks(FINDINGS))
+    holds(lines, *CODES, "1,250,000 VND", "completed", "settle: COMPLETED", "refuse: contradicts completed")
+    holds(lines, "query refused", "unknown state (4711)", "a person must check it")
+
+
+def test_the_outcome_of_reconcile_payments_folds_no_word():
+    """The order, the answer and the new status are whole."""
+    done = {
+        FINDINGS[0].payment.id: Settled(
+            FINDINGS[0].payment.id, "settled", status_before="PENDING", status_after="COMPLETED", event_id="e"
+        )
+    }
+    lines = lines_of(result_of(Reconciled(FINDINGS[:1], done=done, run_id=RUN)).human)
+    holds(lines, CODES[0], "completed (1)", "PENDING → COMPLETED")
+
+
+def run_of(command="replay"):
+    """Return a recorded run that was resumed."""
+    who = Actor("operator", "bastion.internal.example", "Linh")
+    act = RunAct("resumed", NOW, who, "payctl_operator", "the brokers came back after the upgrade of the cluster")
+    counts = {"requeued": 1}
+    return Run(RUN, command, "done", who, "payctl_operator", "x", None, {}, {}, counts, NOW, NOW, [act])
+
+
+def test_the_rows_of_runs_show_fold_no_word():
+    """Each row has the short form of its id, its change and its age. The people who resumed the run are whole."""
+    before = {"published": True, "published_at": "2026-11-23T10:00:00.123", "retry_count": 5, "last_error": "x"}
+    after = {"published": False, "published_at": None, "retry_count": 0, "last_error": "x"}
+    items = [
+        RunItem(str(UUID(int=2**127)), "requeued", None, before, after, NOW - timedelta(hours=3), (0, 0)),
+        RunItem(str(UUID(int=2**126)), "skipped", "superseded", before, None, NOW - timedelta(days=3), (0, 1)),
+    ]
+    result = shown(run_of(), items, None, remaining=0, more=False, brief=(UTC, NOW))
+    lines = [line for line in lines_of([block for block in result.human if isinstance(block, Table)]) if line.strip()]
+    holds(
+        lines,
+        "80000000",
+        "40000000",
+        "requeued",
+        "superseded",
+        "published_at",
+        "2026-11-23T10:00:00.123",
+        "retry_count",
+    )
+    holds(lines, "resumed", "(operator@bastion.internal.example),", "payctl_operator", "09:00,")
+    assert not any(re.search(str(UUID(int=2**127)), line) for line in lines)
+
+
+def test_runs_show_without_brief_has_whole_ids():
+    """`--wide` and a pipe show the whole id."""
+    item = RunItem(str(UUID(int=2**127)), "requeued", None, None, None, NOW, (0, 0))
+    result = shown(run_of(), [item], None, remaining=0, more=False)
+    assert str(UUID(int=2**127)) in as_text(result, TERMINAL)
+    assert str(UUID(int=2**127)) in as_text(result, Surface(terminal=False, colour=False))
