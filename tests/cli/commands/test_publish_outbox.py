@@ -164,7 +164,7 @@ def test_max_batches_ends_publish_outbox_with_exit_code_0(process, places, inser
     assert (rest["exit_code"], rest["counts"]["published"], rest["result"]["stopped_because"]) == (0, 3, "empty")
 
 
-@pytest.mark.parametrize(("on_dead", "published", "code"), [("block", 1, 6), ("release", 3, 0)])
+@pytest.mark.parametrize(("on_dead", "published", "code"), [("block", 1, 6), ("release", 3, 6)])
 def test_on_dead_blocks_or_releases_the_events_behind_a_dead_one(
     on_dead, published, code, process, places, insert, engine
 ):

@@ -36,8 +36,8 @@ _UNFINISHED = {
 def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None = None) -> Result:
     """Return the report, with the code of the error that stopped the run, of the signal, or of what became of events.
 
-    Exit 6 if some events failed or were held back, 9 if another process holds a shard. The mark is a tick only at 0,
-    and only if the outbox has no dead event: its customer waits, although this run could do nothing about it.
+    Exit 6 if some events failed or were held back, or if the outbox has a dead event: its customer waits, although this
+    run could do nothing about it. Exit 9 if another process holds a shard. The mark is a tick exactly at 0.
     """
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]
@@ -97,7 +97,7 @@ def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
     code = ExitCode.DONE if usual else exit_codes.of_outcome(report.stopped_because)
     if code is ExitCode.DONE and report.obstacles.locked:
         return ExitCode.LOCKED
-    return ExitCode.PARTIAL if code is ExitCode.DONE and report.partial else code
+    return ExitCode.PARTIAL if code is ExitCode.DONE and (report.partial or report.obstacles.dead) else code
 
 
 def _human(report: PublishReport, code: ExitCode) -> list[Block]:
@@ -106,7 +106,7 @@ def _human(report: PublishReport, code: ExitCode) -> list[Block]:
     trouble = _trouble(report)
     blocks: list[Block] = [
         line(
-            good("✔") if code is ExitCode.DONE and not report.obstacles.dead else warn("!"),
+            good("✔") if code is ExitCode.DONE else warn("!"),
             warn(trouble) if trouble else None,
             bold(f"published {counts.published:,}"),
             dim(f"in {duration(report.seconds)}, {report.events_per_second:,.0f}/s, {batches}"),
