@@ -358,10 +358,10 @@ def test_the_commands_did_their_work(seen):
 
 
 def test_no_row_has_a_part_of_a_secret(seen):
-    """The errors in the outbox are as the replaced service wrote them, and the record of a replay has them too."""
+    """Only the errors in the outbox are as the replaced service wrote them. The record of a replay hides them."""
     found = {table: CANARIES.seen_in(rows) for table, rows in seen.rows.items()}
-    written_before = {"password in a stored error"}
-    allowed = defaultdict(set, {"public.outbox": written_before, "payctl.run_items": written_before})
+    assert "payctl.run_items" in found
+    allowed = defaultdict(set, {"public.outbox": {"password in a stored error"}})
     allowed["payctl.webhook_receipts"] = {name for name in CANARIES if name.startswith("account")}
     assert {table: names - allowed[table] for table, names in found.items() if names - allowed[table]} == {}
 
