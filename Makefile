@@ -29,7 +29,7 @@ LOCK := $(call READY,lock)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo functions test test-all quick check secrets bench soak docs kafka local template package deploy sbom audit lock clean
+.PHONY: help demo functions test test-all quick check secrets bench soak orders docs kafka local template package deploy sbom audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -119,6 +119,9 @@ bench: $(DEV) ## the benchmarks
 
 soak: $(DEV) ## publishers under random faults for minutes (ARGS="--minutes 5 --seed 7"; needs Java and Maven)
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+orders: $(DEV) ## publishers, writers and an operator in N=1000 orders of their steps, with kills
+	@PAYCTL_TEST_INTERLEAVINGS=$(or $(N),1000) $(BIN)/python -m pytest -q -n 0 --timeout 7200 tests/interleavings
 
 docs: $(DEV) ## write the reference pages and the JSON Schemas that are made from the code
 	@$(BIN)/python docs/generate.py

@@ -1,0 +1,173 @@
+"""Run real jobs in threads, one step at a time, in the order that a test chooses.
+
+A step ends where a job is about to send a statement, to commit, to send messages or to wait. The job then waits for its
+next turn. So two publishers, a writer and an operator run the program's own code on a real database, and a test decides
+who goes first at each of these points. A step that waits for a lock in the database counts as done after
+``BLOCKED_AFTER``, and the others go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Condition, Thread, get_ident
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.errors import PayctlError
+
+BLOCKED_AFTER = 0.03
+"""The seconds after which a step counts as blocked. A wrong guess only changes the order of the steps."""
+
+PATIENCE = 30.0
+
+
+class Killed(BaseException):
+    """The process of this thread is dead: nothing of it runs any more."""
+
+
+class Stage:
+    """The turns of all actors. ``free`` ends the stepping: every actor runs on without waiting for a turn."""
+
+    def __init__(self) -> None:
+        self.changed = Condition()
+        self.waiting: dict[tuple[str, int], str] = {}
+        self.granted: set[tuple[str, int]] = set()
+        self.free = False
+        self.said: list[str] = []
+
+    def turns(self) -> list[tuple[str, int]]:
+        """Return the threads that wait for their turn, in a stable order."""
+        with self.changed:
+            return sorted(self.waiting)
+
+    def step(self, turn: tuple[str, int]) -> None:
+        """Let one thread run to its next point, to its end, or into a lock."""
+        with self.changed:
+            self.said.append(f"{turn[0]}: {self.waiting.pop(turn)}")
+            self.granted.add(turn)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: turn in self.waiting, BLOCKED_AFTER)
+
+    def settle(self) -> None:
+        """Wait until every thread has reached a point, or a lock."""
+        with self.changed:
+            while self.changed.wait(BLOCKED_AFTER / 3):
+                pass
+
+    def release(self) -> None:
+        """Let every thread run on without turns."""
+        with self.changed:
+            self.free = True
+            self.changed.notify_all()
+
+    def point(self, actor: Actor, what: str) -> None:
+        """Wait for a turn. Called by the actor's threads."""
+        turn = (actor.name, actor.number_of(get_ident()))
+        with self.changed:
+            if actor.killed:
+                raise Killed
+            if self.free:
+                return
+            self.waiting[turn] = what
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: turn in self.granted or self.free or actor.killed)
+            self.granted.discard(turn)
+            self.waiting.pop(turn, None)
+        if actor.killed:
+            raise Killed
+
+
+class Actor:
+    """A job in threads of its own, as a process would run it: with its own engine, and killed as a whole."""
+
+    def __init__(self, stage: Stage, name: str, engine: Engine, job: Callable[[Actor], None]) -> None:
+        self.stage, self.name, self.engine = stage, name, engine
+        self.killed = False
+        self.failure: PayctlError | None = None
+        self.error: BaseException | None = None
+        self._threads: dict[int, int] = {}
+        self._job = job
+        event.listen(engine, "before_cursor_execute", self._statement)
+        event.listen(engine, "commit", self._commit)
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the job has not ended."""
+        return self._thread.is_alive()
+
+    def number_of(self, thread: int) -> int:
+        """Return the number of one of the job's threads, from 0."""
+        return self._threads.setdefault(thread, len(self._threads))
+
+    def point(self, what: str) -> None:
+        """Wait for a turn."""
+        self.stage.point(self, what)
+
+    def kill(self) -> None:
+        """End the job at the point where it is, as SIGKILL does. The server rolls its transactions back."""
+        with self.stage.changed:
+            self.killed = True
+            self.stage.changed.notify_all()
+        self.join()
+
+    def join(self) -> None:
+        """Wait for the job's end.
+
+        Raises:
+            AssertionError: it did not end, or it failed in an unexpected way.
+        """
+        self._thread.join(PATIENCE)
+        assert not self.running, f"{self.name} still runs; so far: {self.stage.said}"
+        self.engine.dispose()
+        if self.error is not None:
+            raise self.error
+
+    def _run(self) -> None:
+        try:
+            self._job(self)
+        except Killed:
+            pass
+        except PayctlError as error:
+            self.failure = error
+        except BaseException as error:  # noqa: BLE001 - the test raises it
+            self.error = error
+        with self.stage.changed:
+            self.stage.changed.notify_all()
+
+    def _statement(self, _connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        self.point(" ".join(statement.split())[:60])
+
+    def _commit(self, _connection: Any) -> None:
+        self.point("commit")
+
+
+class SteppedProducer(Producer):
+    """The program's producer, with a point before each send and one after its acknowledgement."""
+
+    actor: Actor | None = None
+
+    def send(self, wave: Any, *arguments: Any) -> Any:
+        """Send as always."""
+        assert self.actor is not None
+        actor = self.actor
+        actor.point(f"send {len(wave)}")
+        failures = super().send(wave, *arguments)
+        actor.point("acknowledged")
+        return failures
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something that another process does.
+
+    Raises:
+        AssertionError: it did not happen.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
