@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: ``cli.md``, ``environment.md`` and ``errors.md`` in docs.
+"""Write the pages in ``docs/reference`` that are made from the code.
 
 ``make docs`` runs this. A test generates the pages in memory and fails if a page in the tree differs.
 """
@@ -22,13 +22,13 @@ from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Failure
 from ticketbottle_payctl.errors import PayctlError
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent / "reference"
 NOTICE = "<!-- `make docs` writes this page from the code. Do not edit it. -->"
 
 
 def pages() -> dict[str, str]:
     """Return every generated page by its file name."""
-    made = {"cli.md": _cli(), "environment.md": _environment(), "errors.md": _errors()}
+    made = {"commands.md": _cli(), "environment.md": _environment(), "errors.md": _errors()}
     return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 
@@ -74,7 +74,7 @@ def _options(parameters: Sequence[Any], context: Any) -> Iterator[str]:  # noqa:
 def _environment() -> Iterator[str]:
     yield from ("# The environment", "", NOTICE, "")
     yield "Every variable that payctl reads. An empty value counts as not set; for `true or false` it means false. In a"
-    yield "profile the same names are keys ([guards](operators/guards.md)). A variable that is set overrides the"
+    yield "profile the same names are keys ([guards](../how-to/guards.md)). A variable that is set overrides the"
     yield "profile, and `payctl config show` says where each value comes from. Each function on AWS but `probe` is in"
     yield "the VPC."
     for section in reference.sections():
@@ -159,4 +159,4 @@ def _cell(text: str) -> str:
 
 if __name__ == "__main__":
     for name, text in pages().items():
-        (HERE / name).write_text(text, encoding="utf-8")
+        (FOLDER / name).write_text(text, encoding="utf-8")
