@@ -189,6 +189,7 @@ lock: $(LOCK) ## write locks/ anew from pyproject.toml (ARGS=--upgrade for newer
 	@$(PART) --group build --output-file locks/build.txt
 	@$(PART) --group sbom --output-file locks/sbom.txt
 	@$(PART) --group audit --output-file locks/audit.txt
+	@$(PART) --group docs --output-file locks/docs.txt
 	@$(PART) pyproject.toml --output-file locks/layer.txt
 	@$(COMPILE) --group lock --output-file locks/lock.txt
 	@$(COMPILE) deploy/tools.in --output-file deploy/tools.txt
