@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import typer
 from typer.main import get_command
 
+from docs import log_events
+from ticketbottle_payctl import metrics
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.app.examples import EXAMPLES
 from ticketbottle_payctl.cli.app.failures import TerminatedError, describe
@@ -19,16 +22,24 @@ from ticketbottle_payctl.cli.app.global_options import PANEL
 from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.cli.commands.config import reference
 from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output import schemas as known
 from ticketbottle_payctl.cli.output.result import Failure
 from ticketbottle_payctl.errors import PayctlError
 
-FOLDER = Path(__file__).parent / "reference"
+HERE = Path(__file__).parent / "reference"
 NOTICE = "<!-- `make docs` writes this page from the code. Do not edit it. -->"
 
 
 def pages() -> dict[str, str]:
     """Return every generated page by its file name."""
-    made = {"commands.md": _cli(), "environment.md": _environment(), "errors.md": _errors()}
+    made = {
+        "commands.md": _cli(),
+        "environment.md": _environment(),
+        "errors.md": _errors(),
+        "log-events.md": _log_events(),
+        "metrics.md": _metrics(),
+        "schemas.md": _schemas(),
+    }
     return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 
@@ -124,6 +135,62 @@ def _errors() -> Iterator[str]:
         yield f"| `{failure.code}` | {int(failure.exit_code)} | {again} | {_cell(meaning)} | {hint} |"
 
 
+def _schemas() -> Iterator[str]:
+    yield from ("# Schemas", "", NOTICE, "")
+    yield "With `-o json` a command prints one JSON document. Its field `schema` names its form, for example"
+    yield "`payctl.stats/1`. Within a version, fields are only added. `payctl schema NAME` prints the JSON Schema of a"
+    yield "form, and `payctl schema` lists them. Every document has the fields of the first table."
+    folder = "../../ticketbottle_payctl/schemas"
+    envelope = json.loads((HERE / folder / "envelope-1.json").read_text("utf-8"))
+    yield from ("", "## Every document", "", "| field | meaning |", "|---|---|")
+    for name, one in envelope["properties"].items():
+        yield f"| `{name}` | {_cell(one.get('description') or _PARTS[name])} |"
+    yield from ("", "## Forms", "", "| form | contents | file |", "|---|---|---|")
+    for name in known.names():
+        file = f"{name.replace('/', '-')}.json"
+        title = json.loads((HERE / folder / file).read_text("utf-8"))["title"]
+        yield f"| `{name}` | {_cell(title)} | [{file}]({folder}/{file}) |"
+
+
+_PARTS = {
+    "counts": "Numbers of the things that the command did.",
+    "result": "The answer of a command that has one answer.",
+    "items": "The rows of a list, or the parts of an answer.",
+}
+"""The fields that each form describes for itself."""
+
+
+def _metrics() -> Iterator[str]:
+    yield from ("# Metrics", "", NOTICE, "")
+    yield "The functions write these metrics in CloudWatch's embedded metric format, in the namespace"
+    yield f"`{metrics.NAMESPACE}`. The alarms and the dashboard are made from the same list. The statistic is the one"
+    yield "that makes sense for a period. A metric marked *always* is written by every run, even if it is 0."
+    yield "On a machine without CloudWatch, `payctl stats` and `payctl stats --prometheus` have the outbox's numbers."
+    yield from (
+        "",
+        "| metric | meaning | unit | statistic | dimensions | functions | always |",
+        "|---|---|---|---|---|---|---|",
+    )
+    for one in metrics.METRICS:
+        dimensions = "; ".join(", ".join(each) for each in one.dimensions)
+        every = len(one.functions) == len(metrics.Function)
+        functions = "all" if every else ", ".join(each.value.replace("_", "-") for each in one.functions)
+        cells = (one.meaning, one.unit.value, one.statistic.value, dimensions, functions, "yes" if one.always else "")
+        yield f"| `{one.name}` | {' | '.join(map(_cell, cells))} |"
+
+
+def _log_events() -> Iterator[str]:
+    yield from ("# Log events", "", NOTICE, "")
+    yield "The functions and `payctl publish-outbox --loop` write one line of JSON for each log event. The field"
+    yield "`message` is its name. Each line also has `timestamp` (UTC), `level`, `service` and `env`, and inside a"
+    yield "function `function`, `function_request_id` and `cold_start`. Lines about a callback have `correlation_id`. A"
+    yield "field without a value is left out. No line contains a secret."
+    yield from ("", "| log event | level | meaning | fields of its own |", "|---|---|---|---|")
+    for one in log_events.events():
+        levels = ", ".join("WARN" if level == "warning" else level.upper() for level in one.levels)
+        yield f"| `{one.name}` | {levels} | {_cell(one.meaning)} | {', '.join(f'`{each}`' for each in one.fields)} |"
+
+
 def _failures() -> Iterator[tuple[Failure, str]]:
     """Yield every failure as the command line words it, and what it means."""
     for kind in _tree(PayctlError):
@@ -159,4 +226,4 @@ def _cell(text: str) -> str:
 
 if __name__ == "__main__":
     for name, text in pages().items():
-        (FOLDER / name).write_text(text, encoding="utf-8")
+        (HERE / name).write_text(text, encoding="utf-8")

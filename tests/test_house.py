@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from docs import log_events
 from ticketbottle_payctl.cli.app.registry import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 LOCKS = sorted((ROOT / "locks").glob("*.txt"))
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+GENERATED = ("commands.md", "environment.md", "errors.md", "log-events.md", "metrics.md", "schemas.md")
 SKIPPED = {".git", ".kafka", "__pycache__", "build", "dist"}
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -63,7 +65,8 @@ def wanted(use: str) -> list[Requirement]:
     extras |= {"test": ["cli", "msk", "otel"], "dev": ["demo", "cli", "msk", "otel"], "layer": []}
     extras |= {"runtime": ["lambda", "aws", "otel"]}
     parts = {"moto": ["moto"], "emulator": ["emulator"]}
-    parts |= {"test": ["test"], "dev": ["test", "check", "build"], "build": ["build"], "lock": ["lock"]}
+    parts |= {"test": ["test"], "build": ["build"], "lock": ["lock"], "docs": ["docs"]}
+    parts |= {"dev": ["test", "check", "docs", "browser", "build"]}
     parts |= {"sbom": ["sbom"], "audit": ["audit"]}
     lines = list(project["dependencies"]) if use in extras else []
     for extra in extras.get(use, []):
@@ -145,10 +148,22 @@ def test_every_decision_is_in_the_list():
     assert [page.name for page in DECISIONS if f"({page.name})" not in index] == []
 
 
-@pytest.mark.parametrize("name", ["commands.md", "environment.md", "errors.md"])
+@pytest.mark.parametrize("name", GENERATED)
 def test_generated_pages_are_current(name):
     """The reference pages in docs are what `make docs` would write."""
     assert read(ROOT / "docs" / "reference" / name) == generated_pages()[name], "run `make docs`"
+
+
+def test_each_generated_page_is_compared():
+    """The list of the test above has every page that the generator writes."""
+    assert set(GENERATED) == generated_pages().keys()
+
+
+def test_a_log_event_without_a_meaning_stops_the_generator(monkeypatch):
+    """If the code has a log event that docs/log_events.py does not describe, the error names it."""
+    monkeypatch.delitem(log_events.MEANINGS, "webhook_settled")
+    with pytest.raises(log_events.NotDescribedError, match=r"\['webhook_settled'\]"):
+        log_events.events()
 
 
 def test_every_line_of_the_security_page_names_its_tests():
@@ -173,7 +188,7 @@ def test_generated_schemas_are_current():
 
 def test_every_command_is_in_the_handwritten_documents():
     """Every command is mentioned on a page that a person wrote."""
-    handwritten = "\n".join(read(page) for page in PAGES if page.name not in {"commands.md", "errors.md"})
+    handwritten = "\n".join(read(page) for page in PAGES if page.name not in GENERATED)
     assert [entry.name for entry in COMMANDS if f"payctl {entry.name}" not in handwritten] == []
 
 
