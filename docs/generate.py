@@ -163,20 +163,18 @@ _PARTS = {
 def _metrics() -> Iterator[str]:
     yield from ("# Metrics", "", NOTICE, "")
     yield "The functions write these metrics in CloudWatch's embedded metric format, in the namespace"
-    yield f"`{metrics.NAMESPACE}`. The alarms and the dashboard are made from the same list. The statistic is the one"
-    yield "that makes sense for a period. A metric marked *always* is written by every run, even if it is 0."
+    yield f"`{metrics.NAMESPACE}`. The alarms and the dashboard are made from the same list. Every metric has the"
+    yield "dimension `env`, and one of those in the column *by*. *Statistic* is the one that makes sense for a period."
+    yield "A metric marked ● is written by every run of its functions, even if it is 0."
+    yield ""
     yield "On a machine without CloudWatch, `payctl stats` and `payctl stats --prometheus` have the outbox's numbers."
-    yield from (
-        "",
-        "| metric | meaning | unit | statistic | dimensions | functions | always |",
-        "|---|---|---|---|---|---|---|",
-    )
+    yield from ("", "| metric | meaning | unit | statistic | by | functions |", "|---|---|---|---|---|---|")
     for one in metrics.METRICS:
-        dimensions = "; ".join(", ".join(each) for each in one.dimensions)
+        by = " or ".join(each[-1] for each in one.dimensions)
         every = len(one.functions) == len(metrics.Function)
         functions = "all" if every else ", ".join(each.value.replace("_", "-") for each in one.functions)
-        cells = (one.meaning, one.unit.value, one.statistic.value, dimensions, functions, "yes" if one.always else "")
-        yield f"| `{one.name}` | {' | '.join(map(_cell, cells))} |"
+        cells = (one.meaning, one.unit.value, one.statistic.value, by, functions)
+        yield f"| `{one.name}`{' ●' if one.always else ''} | {' | '.join(map(_cell, cells))} |"
 
 
 def _log_events() -> Iterator[str]:
