@@ -40,7 +40,7 @@ MEANINGS = {
     "publish_outbox_too_many_failed": "More events have failed than the publisher remembers; the rest block nothing.",
     "publish_outbox_waiting": "Something begins to keep events from flowing; the fields name it.",
     "replay_canary_waiting": "A replay waits until its first events are published.",
-    "secret_not_renewed": "Secrets Manager could not be read; payctl uses the value of before.",
+    "secret_not_renewed": "Secrets Manager could not be read; the value of before is used.",  # pragma: allowlist secret
     "tracing_is_off": "Spans are wanted, but the exporter cannot be used.",
     "watch_payments_failed": "The function `watch-payments` failed.",
     "webhook_already_settled": "A genuine callback for a payment that was settled before. Nothing changed.",

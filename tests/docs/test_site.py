@@ -21,6 +21,8 @@ from tests.conftest import IN_CI
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(120)]  # one build and one browser for all
+
 AWAITED = {"tutorials/first-stuck-event.md"}
 """Pages that the navigation names before they are written."""
 
@@ -28,23 +30,28 @@ AWAITED = {"tutorials/first-stuck-event.md"}
 def build(folder):
     """Run the builder in a copy of the project."""
     command = [sys.executable, "docs/build_site.py"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=50)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=90)
+
+
+def copied(folder):
+    """Return a copy of the project, so that a test writes nowhere else."""
+    kept_out = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-info")
+    return shutil.copytree(ROOT, folder, ignore=kept_out)
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """Return a copy of the project, so that the builder writes nowhere else."""
-    folder = tmp_path_factory.mktemp("project") / "payctl"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-info"))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def site(project):
+def site(tmp_path_factory):
     """Return the folder of the built site."""
+    project = copied(tmp_path_factory.mktemp("site") / "payctl")
     done = build(project)
     assert (done.returncode, done.stderr) == (0, "")
     return project / "build" / "site"
+
+
+@pytest.fixture(scope="module")
+def draft(tmp_path_factory):
+    """Return a copy of the project whose pages a test may change."""
+    return copied(tmp_path_factory.mktemp("draft") / "payctl")
 
 
 class Page(HTMLParser):
@@ -111,18 +118,15 @@ def test_every_page_in_the_navigation_exists():
         ("docs/elsewhere/page.md", "# A page", "not in the navigation of docs/build_site.py: elsewhere/page.md"),
     ],
 )
-def test_a_page_that_leads_nowhere_stops_the_build(project, site, page, text, complaint):  # noqa: ARG001 - built first
+def test_a_page_that_leads_nowhere_stops_the_build(draft, page, text, complaint):
     """The builder names a broken link, a broken anchor, and a page that nobody can find."""
-    file = project / page
+    file = draft / page
     before = file.read_text("utf-8") if file.exists() else None
     file.parent.mkdir(exist_ok=True)
     file.write_text(f"{before or ''}\n{text}\n", "utf-8")
-    copy = project.parent / "copy"
-    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("build"), dirs_exist_ok=True)
     try:
-        done = build(copy)
+        done = build(draft)
     finally:
-        shutil.rmtree(copy)
         file.unlink() if before is None else file.write_text(before, "utf-8")
     assert done.returncode == 1
     assert complaint in done.stderr
@@ -131,8 +135,12 @@ def test_a_page_that_leads_nowhere_stops_the_build(project, site, page, text, co
 @pytest.fixture(scope="module")
 def address(site):
     """Return the site's address on this machine."""
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(site))
-    handler.log_message = lambda *_: None
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            """Write no line for each request."""
+
+    handler = functools.partial(Quiet, directory=str(site))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -179,7 +187,7 @@ def test_a_reader_finds_a_word(opened, word, title):
     page = opened("index.html")
     page.get_by_role("button", name="Search").first.click()
     page.keyboard.type(word)
-    expect(page.get_by_role("listbox")).to_contain_text(title, timeout=15_000)
+    expect(page.get_by_role("listbox")).to_contain_text(title, timeout=45_000)
 
 
 def test_a_reader_opens_a_page_from_the_navigation(opened):
