@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import subprocess
 import sys
@@ -14,14 +13,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from docs import build_site as builder
-from tests.conftest import IN_CI
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(120)]  # one build and one browser for all
+pytestmark = pytest.mark.timeout(120)  # the first test builds the site and starts the browser
 
 AWAITED = {"tutorials/first-stuck-event.md"}
 """Pages that the navigation names before they are written."""
@@ -145,18 +142,6 @@ def address(site):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Return Chromium."""
-    if CHROMIUM is None:
-        (pytest.fail if IN_CI else pytest.skip)("Chromium is missing: install the package chromium")
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
