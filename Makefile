@@ -92,9 +92,9 @@ test-all: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## the quick tests on every other
 
 quick: $(TEST) ## the tests that need no service
 	@echo "== quick tests on CPython $(VERSION)"
-	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/sandbox --ignore tests/servers --ignore tests/deploy $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/sandbox --ignore tests/servers --ignore tests/deploy --ignore tests/docs $(ARGS)
 
-check: $(DEV) $(CHECKED) ## lint, format, types, layers, Dockerfile, secrets, dependencies, the template
+check: $(DEV) $(CHECKED) ## lint, format, types, layers, Dockerfile, secrets, dependencies, the template, the site
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -102,6 +102,7 @@ check: $(DEV) $(CHECKED) ## lint, format, types, layers, Dockerfile, secrets, de
 	@$(BIN)/hadolint Dockerfile
 	@$(SCAN)
 	@$(BIN)/python -m pip check
+	@$(BIN)/python docs/build_site.py
 
 # What is not ignored by git; in a copy without git, what is not hidden.
 FILES := { git ls-files --cached --others --exclude-standard 2>/dev/null || find . -type f -not -path '*/.*' -not -name '*.egg-info' | cut -c 3-; }
@@ -123,9 +124,11 @@ soak: $(DEV) ## publishers under random faults for minutes (ARGS="--minutes 5 --
 orders: $(DEV) ## publishers, writers and an operator in N=1000 orders of their steps, with kills
 	@PAYCTL_TEST_INTERLEAVINGS=$(or $(N),1000) $(BIN)/python -m pytest -q -n 0 --timeout 7200 tests/interleavings
 
-docs: $(DEV) ## write the reference pages and the JSON Schemas that are made from the code
+docs: $(DEV) ## write what is made from the code: reference pages, JSON Schemas, and the site in build/site
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/schemas.py
+	@$(BIN)/python docs/build_site.py
+	@echo "to read and search it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000"
 
 kafka: $(DEMO) ## one node of Apache Kafka, until Ctrl-C (needs Java and Maven)
 	@$(BIN)/python -m tests.servers.apache_kafka $(ARGS)
@@ -192,6 +195,7 @@ lock: $(LOCK) ## write locks/ anew from pyproject.toml (ARGS=--upgrade for newer
 	@$(PART) --group build --output-file locks/build.txt
 	@$(PART) --group sbom --output-file locks/sbom.txt
 	@$(PART) --group audit --output-file locks/audit.txt
+	@$(PART) --group docs --output-file locks/docs.txt
 	@$(PART) pyproject.toml --output-file locks/layer.txt
 	@$(COMPILE) --group lock --output-file locks/lock.txt
 	@$(COMPILE) deploy/tools.in --output-file deploy/tools.txt

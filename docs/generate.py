@@ -1,10 +1,11 @@
-"""Write the reference pages that are made from the code: ``cli.md``, ``environment.md`` and ``errors.md`` in docs.
+"""Write the pages in ``docs/reference`` that are made from the code.
 
 ``make docs`` runs this. A test generates the pages in memory and fails if a page in the tree differs.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import typer
 from typer.main import get_command
 
+from docs import log_events
+from ticketbottle_payctl import metrics
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.app.examples import EXAMPLES
 from ticketbottle_payctl.cli.app.failures import TerminatedError, describe
@@ -19,16 +22,24 @@ from ticketbottle_payctl.cli.app.global_options import PANEL
 from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.cli.commands.config import reference
 from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output import schemas as known
 from ticketbottle_payctl.cli.output.result import Failure
 from ticketbottle_payctl.errors import PayctlError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "reference"
 NOTICE = "<!-- `make docs` writes this page from the code. Do not edit it. -->"
 
 
 def pages() -> dict[str, str]:
     """Return every generated page by its file name."""
-    made = {"cli.md": _cli(), "environment.md": _environment(), "errors.md": _errors()}
+    made = {
+        "commands.md": _cli(),
+        "environment.md": _environment(),
+        "errors.md": _errors(),
+        "log-events.md": _log_events(),
+        "metrics.md": _metrics(),
+        "schemas.md": _schemas(),
+    }
     return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 
@@ -74,7 +85,7 @@ def _options(parameters: Sequence[Any], context: Any) -> Iterator[str]:  # noqa:
 def _environment() -> Iterator[str]:
     yield from ("# The environment", "", NOTICE, "")
     yield "Every variable that payctl reads. An empty value counts as not set; for `true or false` it means false. In a"
-    yield "profile the same names are keys ([guards](operators/guards.md)). A variable that is set overrides the"
+    yield "profile the same names are keys ([guards](../how-to/guards.md)). A variable that is set overrides the"
     yield "profile, and `payctl config show` says where each value comes from. Each function on AWS but `probe` is in"
     yield "the VPC."
     for section in reference.sections():
@@ -122,6 +133,60 @@ def _errors() -> Iterator[str]:
         again = "yes" if failure.retryable else "no"
         hint = _cell(failure.hint or "")
         yield f"| `{failure.code}` | {int(failure.exit_code)} | {again} | {_cell(meaning)} | {hint} |"
+
+
+def _schemas() -> Iterator[str]:
+    yield from ("# Schemas", "", NOTICE, "")
+    yield "With `-o json` a command prints one JSON document. Its field `schema` names its form, for example"
+    yield "`payctl.stats/1`. Within a version, fields are only added. `payctl schema NAME` prints the JSON Schema of a"
+    yield "form, and `payctl schema` lists them. Every document has the fields of the first table."
+    folder = "../../ticketbottle_payctl/schemas"
+    envelope = json.loads((HERE / folder / "envelope-1.json").read_text("utf-8"))
+    yield from ("", "## Every document", "", "| field | meaning |", "|---|---|")
+    for name, one in envelope["properties"].items():
+        yield f"| `{name}` | {_cell(one.get('description') or _PARTS[name])} |"
+    yield from ("", "## Forms", "", "| form | contents | file |", "|---|---|---|")
+    for name in known.names():
+        file = f"{name.replace('/', '-')}.json"
+        title = json.loads((HERE / folder / file).read_text("utf-8"))["title"]
+        yield f"| `{name}` | {_cell(title)} | [{file}]({folder}/{file}) |"
+
+
+_PARTS = {
+    "counts": "Numbers of the things that the command did.",
+    "result": "The answer of a command that has one answer.",
+    "items": "The rows of a list, or the parts of an answer.",
+}
+"""The fields that each form describes for itself."""
+
+
+def _metrics() -> Iterator[str]:
+    yield from ("# Metrics", "", NOTICE, "")
+    yield "The functions write these metrics in CloudWatch's embedded metric format, in the namespace"
+    yield f"`{metrics.NAMESPACE}`. The alarms and the dashboard are made from the same list. Every metric has the"
+    yield "dimension `env`, and one of those in the column *by*. *Statistic* is the one that makes sense for a period."
+    yield "A metric marked ● is written by every run of its functions, even if it is 0."
+    yield ""
+    yield "On a machine without CloudWatch, `payctl stats` and `payctl stats --prometheus` have the outbox's numbers."
+    yield from ("", "| metric | meaning | unit | statistic | by | functions |", "|---|---|---|---|---|---|")
+    for one in metrics.METRICS:
+        by = " or ".join(each[-1] for each in one.dimensions)
+        every = len(one.functions) == len(metrics.Function)
+        functions = "all" if every else ", ".join(each.value.replace("_", "-") for each in one.functions)
+        cells = (one.meaning, one.unit.value, one.statistic.value, by, functions)
+        yield f"| `{one.name}`{' ●' if one.always else ''} | {' | '.join(map(_cell, cells))} |"
+
+
+def _log_events() -> Iterator[str]:
+    yield from ("# Log events", "", NOTICE, "")
+    yield "The functions and `payctl publish-outbox --loop` write one line of JSON for each log event. The field"
+    yield "`message` is its name. Each line also has `timestamp` (UTC), `level`, `service` and `env`, and inside a"
+    yield "function `function`, `function_request_id` and `cold_start`. Lines about a callback have `correlation_id`. A"
+    yield "field without a value is left out. No line contains a secret."
+    yield from ("", "| log event | level | meaning | fields of its own |", "|---|---|---|---|")
+    for one in log_events.events():
+        levels = ", ".join("WARN" if level == "warning" else level.upper() for level in one.levels)
+        yield f"| `{one.name}` | {levels} | {_cell(one.meaning)} | {', '.join(f'`{each}`' for each in one.fields)} |"
 
 
 def _failures() -> Iterator[tuple[Failure, str]]:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.servers.apache_kafka import ApacheKafka
+from tests.servers.chromium import Chromium
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.sandbox import kafka_messages
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
@@ -29,6 +30,7 @@ from ticketbottle_payctl.store.db.migrations import upgrade
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from playwright.sync_api import Browser
     from sqlalchemy.engine import Engine
 
     from ticketbottle_payctl.broker.range_reader import Received
@@ -37,11 +39,17 @@ IN_CI = os.environ.get("CI") == "true"
 POSTGRES = os.environ.get("PAYCTL_TEST_POSTGRES", "wheel")
 """The PostgreSQL to use. It is read here because ``own_environment`` hides the variable from the tests."""
 
-GROUPS = {"kafka_server": "kafka", "container": "container", "built": "package", "gateway_libraries": "node"}
+GROUPS = {
+    "kafka_server": "kafka",
+    "container": "container",
+    "built": "package",
+    "gateway_libraries": "node",
+    **dict.fromkeys(("browser", "site", "draft"), "browser"),
+}
 """A fixture that takes long to set up, and the group of tests that share it in one worker."""
 
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
-SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries")
+SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries", "chromium")
 KAFKA_SECONDS = 180
 """Time-out of a test with Apache Kafka, because the first one fetches the jars. Other tests: see pyproject.toml."""
 
@@ -92,6 +100,20 @@ def counted(request: pytest.FixtureRequest) -> None:
     for name in SERVICES:
         if name in request.fixturenames:
             request.node.user_properties.append(("service", str(request.getfixturevalue(name))))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """Yield this worker's browser."""
+    started = started_or_skipped(Chromium)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def browser(chromium: Chromium) -> Browser:
+    """Return the browser, as Playwright's own object."""
+    return chromium.browser
 
 
 def new_postgres() -> Postgres:

@@ -1,4 +1,4 @@
-"""docs/database-roles.md grants each role what its part of payctl needs, and nothing else."""
+"""docs/how-to/database-roles.md grants each role what its part of payctl needs, and nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ticketbottle_payctl.store.db.engine import Limits, make_engine, transaction
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 
-PAGE = Path(__file__).parents[1] / "docs" / "database-roles.md"
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "database-roles.md"
 ROLES = ("owner", "webhook", "publisher", "cleanup", "watcher", "operator")
 PASSWORD = "a-password-of-this-test"
 NO_SUBJECT = Subject(engine=None, kafka=None, producer=None, credentials=None, now=None)
@@ -142,7 +142,7 @@ def test_a_role_sees_why_events_wait(engine_as, role, seen):
 
 @pytest.mark.parametrize("role", ["webhook", "publisher", "cleanup", "watcher", "operator"])
 def test_every_role_may_read_the_schema_status(engine_as, role):
-    """Every role that docs/database-roles.md describes can run `payctl db status`."""
+    """Every role that docs/how-to/database-roles.md describes can run `payctl db status`."""
     assert migrations.status(engine_as(role)).pending == ()
 
 

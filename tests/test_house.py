@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from docs import log_events
 from ticketbottle_payctl.cli.app.registry import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 LOCKS = sorted((ROOT / "locks").glob("*.txt"))
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+GENERATED = ("commands.md", "environment.md", "errors.md", "log-events.md", "metrics.md", "schemas.md")
 SKIPPED = {".git", ".kafka", "__pycache__", "build", "dist"}
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -63,7 +65,8 @@ def wanted(use: str) -> list[Requirement]:
     extras |= {"test": ["cli", "msk", "otel"], "dev": ["demo", "cli", "msk", "otel"], "layer": []}
     extras |= {"runtime": ["lambda", "aws", "otel"]}
     parts = {"moto": ["moto"], "emulator": ["emulator"]}
-    parts |= {"test": ["test"], "dev": ["test", "check", "build"], "build": ["build"], "lock": ["lock"]}
+    parts |= {"test": ["test"], "build": ["build"], "lock": ["lock"], "docs": ["docs"]}
+    parts |= {"dev": ["test", "check", "docs", "browser", "build"]}
     parts |= {"sbom": ["sbom"], "audit": ["audit"]}
     lines = list(project["dependencies"]) if use in extras else []
     for extra in extras.get(use, []):
@@ -145,15 +148,29 @@ def test_every_decision_is_in_the_list():
     assert [page.name for page in DECISIONS if f"({page.name})" not in index] == []
 
 
-@pytest.mark.parametrize("name", ["cli.md", "environment.md", "errors.md"])
+@pytest.mark.parametrize("name", GENERATED)
 def test_generated_pages_are_current(name):
     """The reference pages in docs are what `make docs` would write."""
-    assert read(ROOT / "docs" / name) == generated_pages()[name], "run `make docs`"
+    assert read(ROOT / "docs" / "reference" / name) == generated_pages()[name], "run `make docs`"
+
+
+def test_each_generated_page_is_compared():
+    """The list of the test above has every page that the generator writes."""
+    assert set(GENERATED) == generated_pages().keys()
+
+
+def test_a_log_event_without_a_meaning_stops_the_generator(monkeypatch):
+    """If the code has a log event that docs/log_events.py does not describe, the error names it."""
+    monkeypatch.delitem(log_events.MEANINGS, "webhook_settled")
+    with pytest.raises(log_events.NotDescribedError, match=r"\['webhook_settled'\]"):
+        log_events.events()
 
 
 def test_every_line_of_the_security_page_names_its_tests():
-    """Each row of a table on docs/security.md ends with test files that exist and have tests."""
-    rows = re.findall(r"^\| (?!what )(?!---)(.+) \|$", read(ROOT / "docs" / "security.md"), re.MULTILINE)
+    """Each row of a table on docs/explanation/security.md ends with test files that exist and have tests."""
+    rows = re.findall(
+        r"^\| (?!what )(?!---)(.+) \|$", read(ROOT / "docs" / "explanation" / "security.md"), re.MULTILINE
+    )
     rows = [row.split(" | ") for row in rows if not row.startswith("---")]
     assert len(rows) > 20
     for *_, named in rows:
@@ -171,13 +188,15 @@ def test_generated_schemas_are_current():
 
 def test_every_command_is_in_the_handwritten_documents():
     """Every command is mentioned on a page that a person wrote."""
-    handwritten = "\n".join(read(page) for page in PAGES if page.name not in {"cli.md", "errors.md"})
+    handwritten = "\n".join(read(page) for page in PAGES if page.name not in GENERATED)
     assert [entry.name for entry in COMMANDS if f"payctl {entry.name}" not in handwritten] == []
 
 
 def test_code_on_the_architecture_page_is_in_the_package():
     """Every line of code that the architecture page quotes is in the package, character by character."""
-    quotes = re.findall(r"^```python\n(.*?)\n```", read(ROOT / "docs" / "architecture.md"), re.DOTALL | re.MULTILINE)
+    quotes = re.findall(
+        r"^```python\n(.*?)\n```", read(ROOT / "docs" / "explanation" / "architecture.md"), re.DOTALL | re.MULTILINE
+    )
     sources = "\n".join(read(file) for file in (ROOT / "ticketbottle_payctl").rglob("*.py"))
     assert quotes
     assert [quote for quote in quotes if quote not in sources] == []
@@ -185,7 +204,7 @@ def test_code_on_the_architecture_page_is_in_the_package():
 
 def test_the_architecture_page_draws_every_package():
     """The drawing on the architecture page has every top-level package and module."""
-    page = read(ROOT / "docs" / "architecture.md")
+    page = read(ROOT / "docs" / "explanation" / "architecture.md")
     drawing = "".join(FENCE.findall(page))
     package = ROOT / "ticketbottle_payctl"
     names = {each.stem for each in package.iterdir() if not each.name.startswith(("__", "py.typed"))}
@@ -194,7 +213,7 @@ def test_the_architecture_page_draws_every_package():
 
 def test_every_file_that_the_architecture_page_names_exists():
     """Every path in the page's table is a file of the package."""
-    page = read(ROOT / "docs" / "architecture.md")
+    page = read(ROOT / "docs" / "explanation" / "architecture.md")
     named = set(re.findall(r"`((?:cli|store|jobs|domain|providers|broker)/[a-z_/]+\.py)`", page))
     assert len(named) > 10
     assert [name for name in sorted(named) if not (ROOT / "ticketbottle_payctl" / name).is_file()] == []

@@ -132,7 +132,7 @@ def scene(config, engine, kafka):
 
 def set_up_roles(engine: Engine, config: CdcConfig) -> None:
     """Run the page's grants for the publisher and then the printed SQL."""
-    page = Path(__file__).parents[2] / "docs" / "database-roles.md"
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "database-roles.md"
     statements = re.findall(rf"^(?:GRANT [^;]*) TO [^;]*{PUBLISHER}[^;]*;", page.read_text("utf-8"), re.MULTILINE)
     with engine.begin() as connection:
         connection.exec_driver_sql(f"CREATE ROLE {PUBLISHER}")

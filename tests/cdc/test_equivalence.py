@@ -31,7 +31,7 @@ ODD_PAYLOADS = (
 def test_debezium_and_payctl_send_the_same_messages(scene):
     """Topic, partition, key, value and headers are the same whether payctl or Debezium sends an event.
 
-    There are two exceptions: one constant header, and headers from payctl's own tables. docs/scale.md explains them.
+    There are two exceptions: one constant header, and headers from payctl's own tables. scale.md explains them.
     """
     assert scene.cut_over().sent == 0
     with scene.connect() as worker:

@@ -50,9 +50,9 @@ def test_the_runbook_has_each_reply_to_a_gateway(sections, gateway):
         assert f"| {reply.status} `{reply.body}` |" in row
 
 
-def test_every_operators_page_is_in_the_list(root):
-    """The README of docs/operators links to every page."""
-    folder = root / "docs" / "operators"
+def test_every_how_to_page_is_in_the_list(root):
+    """The README of docs/how-to links to every page."""
+    folder = root / "docs" / "how-to"
     index = (folder / "README.md").read_text("utf-8")
     assert [
         page.name for page in folder.glob("*.md") if page.name != "README.md" and f"({page.name})" not in index

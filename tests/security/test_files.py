@@ -136,7 +136,7 @@ def test_the_files_of_a_local_server_are_in_a_private_directory(tmp_path):
 
 def test_every_option_with_a_file_is_in_the_table():
     """A new option that takes a file's name must be listed as read or written. The page is generated."""
-    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text("utf-8")
     found = set(re.findall(r"^\| `(?:-\w, )?(--[a-z-]+) (?:FILE|PATH)\b(?!=)", page, re.MULTILINE))
     assert found - {"--path"} == WRITTEN | READ
     assert {word for words in WRITERS.values() for word in words} & WRITTEN == WRITTEN - {"--repair-out"}

@@ -1,6 +1,7 @@
 """``make local``: the Lambda functions on this machine, under AWS's own runtime, without Docker.
 
 The webhook's function answers on an HTTP address. ``--event FILE`` invokes one function once instead, as Lambda does.
+``--sam FILE`` starts nothing. It writes the settings for `sam local`, which runs the functions in Docker.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ import argparse
 import base64
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from tests.lambda_entrypoints.events import http_event
-from tests.servers.lambda_runtime import Function
+from tests.servers.lambda_runtime import ARCHITECTURE, Function
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import ConfigError, PayctlError
 from ticketbottle_payctl.http_address import is_loopback
@@ -26,6 +29,7 @@ from ticketbottle_payctl.http_address import is_loopback
 _FUNCTIONS = ("webhook", "publish_outbox", "cleanup", "watch_payments")
 _LARGEST = 1_048_576
 _GATEWAYS = ("ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_")
+_DOCKER_HOST = "host.docker.internal"
 _PASSED_ON = (*_GATEWAYS, "DATABASE_URL", "KAFKA_", "PAYCTL_", "OUTBOX_", "PG", "LOG_LEVEL")
 
 
@@ -33,6 +37,8 @@ def main() -> int:
     """Run what the arguments say. Exit 3 if a setting is missing or names another machine."""
     arguments = _parser().parse_args()
     try:
+        if arguments.sam:
+            return _write_for_sam(Path(arguments.sam))
         if arguments.event:
             return _once(arguments.function, json.loads(Path(arguments.event).read_text("utf-8")))
         return _serve(arguments.port)
@@ -59,6 +65,38 @@ def settings() -> dict[str, str]:
         message = "DATABASE_URL names no database on this machine"
         raise ConfigError(message, hint="run `payctl demo --keep` in another terminal and paste its export lines here")
     return {"ENVIRONMENT": "dev", "PAYCTL_LOOP_SECONDS": "0", **found}
+
+
+def for_sam(found: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return the contents of a file for ``sam local --env-vars``.
+
+    The addresses of this machine's servers are those that a container of Docker Desktop uses. The template asks for
+    certificates, which these servers do not have.
+    """
+    values = {"PGSSLMODE": "prefer", "PGSSLROOTCERT": "", "KAFKA_SSL": "false", "KAFKA_SASL_MECHANISM": "", **found}
+    url = urlsplit(found["DATABASE_URL"])
+    user, at, place = url.netloc.rpartition("@")
+    values["DATABASE_URL"] = urlunsplit(url._replace(netloc=f"{user}{at}{_in_docker(place)}"))
+    values["KAFKA_BROKERS"] = ",".join(map(_in_docker, found.get("KAFKA_BROKERS", "").split(",")))
+    return {"Parameters": values}
+
+
+def _in_docker(place: str) -> str:
+    host, colon, port = place.rpartition(":")
+    return f"{_DOCKER_HOST}{colon}{port}" if is_loopback(host.strip("[]")) else place
+
+
+def _write_for_sam(file: Path) -> int:
+    """Write the file, which only its owner may read, and print the command that uses it."""
+    text = json.dumps(for_sam(settings()), indent=1) + "\n"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(text, "utf-8")
+    machine = "" if ARCHITECTURE == "arm64" else f" --parameter-overrides Architecture={ARCHITECTURE}"
+    command = f"sam local start-api --template deploy/template.yaml --env-vars {shlex.quote(str(file))}{machine}"
+    sys.stdout.write(f"{command}\n")
+    return 0
 
 
 def _once(name: str, event: object) -> int:
@@ -136,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make local", description=__doc__)
     parser.add_argument("--port", type=int, default=8081, help="for the webhook's function [8081]; 0 takes a free one")
     parser.add_argument("--event", metavar="FILE", help="invoke once with such an event as tests/events has")
+    parser.add_argument("--sam", metavar="FILE", help="write the settings for `sam local`, and print its command")
     parser.add_argument("--function", choices=_FUNCTIONS, default="webhook", help="for --event [webhook]")
     return parser
 

@@ -1,4 +1,4 @@
-"""docs/environment.md names every variable that the code reads, with the code's own defaults and readers."""
+"""The page environment.md names every variable that the code reads, with the code's own defaults and readers."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def written():
 
 
 def test_every_variable_of_the_code_is_in_the_reference():
-    """docs/environment.md has a line for each variable that the code reads."""
+    """The page environment.md has a line for each variable that the code reads."""
     assert written() - VARIABLES.keys() == set()
 
 
 def test_every_variable_of_the_reference_is_in_the_code():
-    """docs/environment.md has no variable that payctl does not read."""
+    """The page environment.md has no variable that payctl does not read."""
     made = {name for name in VARIABLES if name.endswith((names.PREVIOUS, names.SECRET_ARN))}
     assert VARIABLES.keys() - written() - made == {"AWS_ENDPOINT_URL"}  # botocore reads this one itself
 
 
 def test_every_variable_of_payctl_config_is_in_the_reference():
-    """docs/environment.md has each variable that `payctl config` shows."""
+    """The page environment.md has each variable that `payctl config` shows."""
     known = {*names.DEFAULTED, *names.PLAIN, *names.ASKED_AT, *names.HIDDEN, *names.ONLY_WHERE_SET}
     without_a_function = {name for name in names.ARNS if name not in VARIABLES}
     assert known - VARIABLES.keys() == without_a_function
@@ -59,7 +59,7 @@ def test_every_variable_of_payctl_config_is_in_the_reference():
 
 @pytest.mark.parametrize("name", names.DEFAULTED)
 def test_each_default_in_the_reference_is_the_code_s_default(name):
-    """Setting a variable to the default in docs/environment.md changes no setting."""
+    """Setting a variable to the default in the page environment.md changes no setting."""
     assert Settings.from_env({name: VARIABLES[name].default, **REQUIRED}) is not None
     given, absent = Settings.from_env({name: VARIABLES[name].default}), Settings.from_env({})
     assert [getattr(given, field) for field in _fields()] == [getattr(absent, field) for field in _fields()]
@@ -73,14 +73,14 @@ def _fields():
     "name", [*names.DEFAULTED, "KAFKA_BROKERS", "KAFKA_SSL", "KAFKA_SASL_MECHANISM", "PAYCTL_DB_POOL"]
 )
 def test_each_example_in_the_reference_is_accepted(name):
-    """The settings accept the example in docs/environment.md."""
+    """The settings accept the example in the page environment.md."""
     settings = Settings.from_env({**REQUIRED, name: VARIABLES[name].example})
     assert settings.kafka.brokers
     assert settings.database.pooled in {True, False}
 
 
 def test_the_reference_names_the_functions_that_get_a_variable():
-    """The template gives a variable to a function only if docs/environment.md says that the function reads it."""
+    """The template gives a variable to a function only if the page environment.md says that the function reads it."""
     template = json.loads((ROOT / "deploy" / "cloudformation.json").read_text("utf-8"))
     shared = {
         "PGSSLMODE",

@@ -1,4 +1,4 @@
-"""Every error has its own code, a hint and a row in docs/errors.md."""
+"""Every error has its own code, a hint and a row in docs/reference/errors.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ticketbottle_payctl.cli.app.failures import TerminatedError, describe
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.errors import PayctlError
 
-PAGE = Path(__file__).parents[3] / "docs" / "errors.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "errors.md"
 CLASSES = [kind for _, kind in getmembers(errors, isclass) if issubclass(kind, PayctlError)]
 OTHERS = [typer.BadParameter("x"), typer.Abort(), KeyboardInterrupt(), TerminatedError(), ZeroDivisionError()]
 
@@ -27,7 +27,7 @@ def rows():
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_error_has_a_code_a_hint_and_a_row(kind):
-    """An error that is raised without a hint shows the hint of its row in docs/errors.md."""
+    """An error that is raised without a hint shows the hint of its row in docs/reference/errors.md."""
     failure = describe(kind("what failed"), "payctl --help")
     assert failure.hint
     row = rows()[failure.code]
@@ -37,7 +37,7 @@ def test_every_error_has_a_code_a_hint_and_a_row(kind):
 
 @pytest.mark.parametrize("error", OTHERS, ids=lambda error: type(error).__name__)
 def test_usage_errors_signals_and_bugs_have_a_code_a_hint_and_a_row(error):
-    """Errors that are not PayctlErrors are in docs/errors.md too."""
+    """Errors that are not PayctlErrors are in docs/reference/errors.md too."""
     failure = describe(error, "payctl --help")
     assert failure.hint
     assert rows()[failure.code][1] == str(int(failure.exit_code))
@@ -50,7 +50,7 @@ def test_no_two_errors_have_the_same_code():
 
 
 def test_the_error_reference_has_no_unknown_code():
-    """Every row of docs/errors.md belongs to an error."""
+    """Every row of docs/reference/errors.md belongs to an error."""
     known = {kind.code for kind in CLASSES} | {describe(error, "").code for error in OTHERS}
     assert set(rows()) == known
 

@@ -1,4 +1,4 @@
-"""``payctl cdc``: let Debezium publish the outbox, or take it back. docs/scale.md shows the steps."""
+"""``payctl cdc``: let Debezium publish the outbox, or take it back. docs/explanation/scale.md shows the steps."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The exit codes: one table for errors, one for the outcomes of jobs.
 
-``payctl --help`` and docs/errors.md are made from these tables. A test fails if an error or an outcome has no row.
+``payctl --help`` and docs/reference/errors.md are made from these tables. A test fails if an error or an outcome has
+no row.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
         "grants",
         f"role {role} lacks permissions for every task",
         meaning,
-        "grant it the permissions that docs/database-roles.md lists",
+        "grant it the permissions that docs/how-to/database-roles.md lists",
     )
     return [none, *partly]
 

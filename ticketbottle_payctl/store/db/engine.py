@@ -233,7 +233,7 @@ def _translate(error: DBAPIError) -> PayctlError | None:
         )
     if state in _NO_PRIVILEGE:
         message = f"the database role lacks a privilege: {text}"
-        return ConfigError(message, hint="grant the role what docs/database-roles.md lists for it")
+        return ConfigError(message, hint="grant the role what docs/how-to/database-roles.md lists for it")
     if state == READ_ONLY:
         message = "the database is read-only: DATABASE_URL leads to a standby, or the server was made read-only"
         return DatabaseUnavailableError(

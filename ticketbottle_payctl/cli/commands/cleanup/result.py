@@ -135,4 +135,4 @@ def _warnings(report: CleanupReport) -> Iterator[str]:
 
 def _unrecorded(report: CleanupReport, reason: str | None) -> Iterator[str]:
     if reason and report.run_id is None and report.deleted + report.receipts:
-        yield "the reason was not recorded: the role may not write payctl.runs; see docs/database-roles.md"
+        yield "the reason was not recorded: the role may not write payctl.runs; see docs/how-to/database-roles.md"

@@ -1,7 +1,7 @@
 """List every variable that payctl reads: its form, default, readers, an example and its meaning.
 
-docs/environment.md is made from this list. A default that the settings know is not written here. It is read from the
-settings, so the two cannot differ.
+docs/reference/environment.md is made from this list. A default that the settings know is not written here. It is read
+from the settings, so the two cannot differ.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _DATABASE = (
         NONE,
         (CLI, *IN_THE_VPC),
         "postgresql://payctl_operator:...@db.example:5432/payments",
-        "The database, as Prisma writes it. See [database-url.md](operators/database-url.md).",
+        "The database, as Prisma writes it. See [database-url.md](../how-to/database-url.md).",
     ),
     Variable(
         "PAYCTL_DB_POOL",
@@ -117,7 +117,7 @@ _KAFKA = (
         NONE,
         (CLI, PUBLISH),
         "aws-iam",
-        "How to log in. See [kafka-security.md](kafka-security.md).",
+        "How to log in. See [kafka-security.md](../how-to/kafka-security.md).",
     ),
     Variable("KAFKA_USERNAME", SECRET, NONE, (CLI, PUBLISH), "payctl", "The user for plain and scram."),
     Variable("KAFKA_PASSWORD", SECRET, NONE, (CLI, PUBLISH), "...", "The password of this user."),

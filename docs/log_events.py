@@ -1,0 +1,147 @@
+"""Find every log event in the code: its name, level, fields, and who writes it. The meanings are written here."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ticketbottle_payctl.aws.alerts import Pointer
+from ticketbottle_payctl.domain.decision import WebhookOutcome
+from ticketbottle_payctl.jobs.process_webhook.report import WebhookFacts
+from ticketbottle_payctl.jobs.publish_outbox.facts import PublishFacts
+from ticketbottle_payctl.jobs.publish_outbox.obstacles import Obstacles
+from ticketbottle_payctl.metrics import Function
+
+ROOT = Path(__file__).parents[1]
+
+MEANINGS = {
+    "alert_not_sent": "A message to the SNS topic could not be sent.",
+    "approved": "An operator confirmed a change; `act` says which one.",
+    "before_traffic": "The verdict on a new version of the webhook before it gets callbacks.",
+    "before_traffic_error": "The new version of the webhook failed on a forged callback.",
+    "cleanup_failed": "The cleanup's function failed.",
+    "before_traffic_failed": "The function that checks a new version failed.",
+    "cleanup_not_recorded": "The end of a clean-up could not be written to `payctl.runs`; the rows are deleted.",
+    "dead_event_not_sent": "A pointer to a dead event could not be sent to the SQS queue.",
+    "event_dead": "An event has just become dead.",
+    "outbox_dead_events": "The cleanup found dead events, with their reasons.",
+    "outbox_late_events": "The cleanup found events that have been pending for too long.",
+    "payos_sdk_raised": "PayOS's library raised an error, which payctl translates.",
+    "probe": "The answer to one forged callback of the function `probe`.",
+    "probe_failed": "The function `probe` failed.",
+    "publish_outbox_batch": "The publisher has committed a batch.",
+    "publish_outbox_ended": "The publisher has ended, or one tick of its function has.",
+    "publish_outbox_failed": "The publisher's function failed.",
+    "publish_outbox_heartbeat": "The publisher is running; written every half minute.",
+    "publish_outbox_ready": "The publisher has started.",
+    "publish_outbox_resumed": "Nothing keeps events from flowing any more.",
+    "publish_outbox_too_many_failed": "More events have failed than the publisher remembers; the rest block nothing.",
+    "publish_outbox_waiting": "Something begins to keep events from flowing; the fields name it.",
+    "replay_canary_waiting": "A replay waits until its first events are published.",
+    "secret_not_renewed": "Secrets Manager could not be read; the value of before is used.",  # pragma: allowlist secret
+    "tracing_is_off": "Spans are wanted, but the exporter cannot be used.",
+    "watch_payments_failed": "The function `watch-payments` failed.",
+    "webhook_already_settled": "A genuine callback for a payment that was settled before. Nothing changed.",
+    "webhook_failed": 'The webhook could not decide a callback, and answered "try again".',
+    "webhook_ignored": "A genuine callback that needs no change.",
+    "webhook_index_missing": "`payments` has no index for PayOS's callbacks; written once a day.",
+    "webhook_not_a_callback": "A request that is no callback; `status` is 400, 404 or 413.",
+    "webhook_not_prepared": "The webhook could not prepare before its first callback.",
+    "webhook_probed": "A forgery of the function `probe` was refused.",
+    "webhook_refused": "A callback was refused; `reason` says why.",
+    "webhook_settled": "A callback settled its payment.",
+    "webhook_test_ping": "A gateway tested the address.",
+}
+
+_NAMES = {
+    "webhook_{report.outcome}": [f"webhook_{outcome}" for outcome in WebhookOutcome],
+    "{function.value}_failed": [f"{function}_failed" for function in Function],
+}
+_SPREAD: dict[str, Iterable[str]] = {
+    **dict.fromkeys(_NAMES["webhook_{report.outcome}"], WebhookFacts.__annotations__),
+    "event_dead": Pointer._fields,
+    "publish_outbox_ended": PublishFacts.__annotations__,
+    "publish_outbox_waiting": Obstacles().facts,
+}
+"""The fields of a mapping that is passed to ``log_event`` as ``**mapping``."""
+
+
+_ORDER = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class LogEvent:
+    """A log event with its levels, fields and writers."""
+
+    name: str
+    levels: tuple[str, ...]
+    fields: tuple[str, ...]
+    writers: tuple[str, ...]
+    meaning: str
+
+
+class NotDescribedError(Exception):
+    """The code has a log event without a meaning in this file, or this file has a meaning without an event."""
+
+
+def events() -> list[LogEvent]:
+    """Return every log event, by name.
+
+    Raises:
+        NotDescribedError: the code and the meanings above differ.
+    """
+    found: dict[str, list[tuple[str, ast.Call]]] = {}
+    for writer, call in _calls():
+        for name in _names(call.args[0]):
+            found.setdefault(name, []).append((writer, call))
+    if found.keys() != MEANINGS.keys():
+        message = f"MEANINGS in docs/log_events.py and the code differ in {sorted(found.keys() ^ MEANINGS.keys())}"
+        raise NotDescribedError(message)
+    return [_event(name, found[name]) for name in sorted(found)]
+
+
+def _event(name: str, calls: list[tuple[str, ast.Call]]) -> LogEvent:
+    levels = {level for _, call in calls for level in _levels(call)}
+    fields = dict.fromkeys(each for _, call in calls for each in _fields(name, call))
+    writers = dict.fromkeys(writer for writer, _ in calls)
+    return LogEvent(name, tuple(sorted(levels, key=_ORDER.index)), tuple(fields), tuple(writers), MEANINGS[name])
+
+
+def _fields(name: str, call: ast.Call) -> Iterator[str]:
+    for keyword in call.keywords:
+        if keyword.arg is None:
+            yield from _SPREAD[name]
+        elif keyword.arg == "error":
+            yield "exception"
+        elif keyword.arg != "level":
+            yield keyword.arg
+
+
+def _calls() -> Iterator[tuple[str, ast.Call]]:
+    """Yield each call of ``log_event`` with the file that has it."""
+    for package in ("lambda_entrypoints", "ticketbottle_payctl"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "log_event":
+                    yield file.relative_to(ROOT).as_posix(), node
+
+
+def _names(node: ast.expr) -> list[str]:
+    """Return the names that the first argument can have."""
+    if isinstance(node, ast.Constant):
+        return [str(node.value)]
+    pattern = ast.unparse(node).removeprefix("f").strip("'\"")
+    if pattern not in _NAMES:
+        message = f"the name of a log event is {pattern}, which docs/log_events.py cannot expand"
+        raise NotDescribedError(message)
+    return _NAMES[pattern]
+
+
+def _levels(call: ast.Call) -> list[str]:
+    given = next((keyword.value for keyword in call.keywords if keyword.arg == "level"), ast.Constant("info"))
+    if isinstance(given, ast.Name):
+        return ["info", "error"]  # the webhook's, which depends on the alert
+    found = {node.value for node in ast.walk(given) if isinstance(node, ast.Constant)}
+    return [level for level in _ORDER if level in found]

@@ -1,0 +1,63 @@
+"""The commands of a tutorial do what its page says, in the local world that the page starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+FENCE = re.compile(r"^```(sh)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
+VARIES = re.compile(r"[0-9.]+(?= (?:ms|s|min)\b)")
+"""The ages in an output."""
+
+
+@pytest.fixture
+def world():
+    """Return the environment in which a reader types, with `payctl demo --keep` running."""
+    environ = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "HOME": os.environ.get("HOME", "/")}
+    command = [str(BIN / "payctl"), "demo", "--keep", "-o", "json"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as demo:
+        try:
+            text = ""
+            while True:
+                text += (line := demo.stdout.readline())
+                assert line, "the demo ended"
+                try:
+                    settings = json.loads(text)["result"]["settings"]
+                except ValueError:
+                    continue
+                break
+            yield {**environ, **settings}
+        finally:
+            demo.send_signal(signal.SIGINT)
+            demo.wait(20)
+
+
+@pytest.mark.timeout(120)  # it starts the demo and runs nine commands
+def test_the_first_callback(world):
+    """Every command of the page can be pasted in its order, and prints what the page shows below it."""
+    page = (ROOT / "docs" / "tutorials" / "first-callback.md").read_text("utf-8")
+    blocks = [(bool(shell), text) for shell, text in FENCE.findall(page) if "activate" not in text]
+    # A mark after each command tells its output from the next one's.
+    script = "".join(f"{text}echo '== done'\n" for shell, text in blocks if shell)
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(command, env=world, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == 0, done.stderr
+    outputs = iter(done.stdout.split("== done\n"))
+    shown = 0
+    for shell, text in blocks:
+        if shell:
+            output = VARIES.sub("N", re.sub(r"\t", "  ", next(outputs)))
+            continue
+        shown += 1
+        for line in text.splitlines():
+            assert " ".join(VARIES.sub("N", line).split()) in " ".join(output.split())
+    assert shown > 5

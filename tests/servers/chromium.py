@@ -1,0 +1,47 @@
+"""The system's Chromium, driven by Playwright. It is for pages that a test serves on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from ticketbottle_payctl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+class Chromium:
+    """A browser without a window. Only one can run in a thread, so the tests of a worker share it."""
+
+    playwright: Playwright
+    browser: Browser
+
+    def start(self) -> Chromium:
+        """Start it.
+
+        Raises:
+            ConfigError: no browser is installed.
+        """
+        path = next(filter(None, map(shutil.which, _NAMES)), None)
+        if path is None:
+            message = "no browser is installed"
+            raise ConfigError(message, hint="install the package chromium")
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - the quick tests do not have it
+
+        self.playwright = sync_playwright().start()
+        flags = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root
+        self.browser = self.playwright.chromium.launch(executable_path=path, args=flags)
+        return self
+
+    def stop(self) -> None:
+        """End it."""
+        self.browser.close()
+        self.playwright.stop()
+
+    def __str__(self) -> str:
+        """Return its name and version."""
+        return f"Chromium {self.browser.version}"
