@@ -1,7 +1,7 @@
-"""Send outbox events and return each one that was not acknowledged. Every command that publishes uses this module.
+"""Send outbox events and return those that were not acknowledged. Every command that publishes uses this module.
 
-Some events cannot be sent: their type has no topic, their topic cannot be written to, or their partition has no leader.
-The sender knows them in advance, so no other event waits for them.
+The sender knows in advance which events cannot be sent: their type has no topic, their topic cannot be written to, or
+their partition has no leader. So no other event waits for them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
 from ticketbottle_payctl.domain.retry import Fault
 
 PROBE_EVERY = 30.0
-"""The time between two probes of our topics, in seconds. A stopped event type is tried again after a probe."""
+"""The time between two probes of payctl's topics, in seconds. A stopped event type is tried again after a probe."""
 
 LOOK_FOR_LEADERS_EVERY = 2.0
-"""The time between two probes while a partition has no leader. It is short because payments wait only for that."""
+"""The time between two probes while a partition has no leader, in seconds.
+
+It is short, because the events of this partition wait only for a leader.
+"""
 
 UNKNOWN_TYPE = Failure(Fault.PERMANENT, UNKNOWN_EVENT_TYPE, "no topic is known for this event type")
 NO_LEADER = Failure(Fault.TRANSPORT, "LEADER_NOT_AVAILABLE", "its partition has no leader")
@@ -31,10 +34,10 @@ def _never() -> bool:
 
 
 class Delivery(NamedTuple):
-    """The result of a send. ``failures`` is keyed by payment; every other event is acknowledged.
+    """The result of a send. ``failures`` is keyed by payment; all other events were acknowledged.
 
-    ``broker_responded`` is true if a broker refused an event, because of its content or of a setting. It is true too if
-    the brokers reported a partition without a leader.
+    ``broker_responded`` is true if a broker refused an event because of its content or a setting, or if the brokers
+    reported a partition without a leader.
     """
 
     failures: dict[str, Failure]
@@ -42,10 +45,10 @@ class Delivery(NamedTuple):
 
 
 class Sender:
-    """A producer, and what the brokers said about our topics.
+    """A producer, and what the brokers reported about payctl's topics.
 
-    ``stopped_types`` are the event types whose topic cannot be written to, until the next :meth:`probe`. Once
-    ``stopping`` is true, a send or probe is cut short. ``clock`` counts monotonic seconds.
+    ``stopped_types`` are the event types whose topic cannot be written to, as of the last :meth:`probe`. If
+    ``stopping`` returns true, a send or probe ends early. ``clock`` returns monotonic seconds.
     """
 
     def __init__(
@@ -62,17 +65,17 @@ class Sender:
 
     @property
     def probe_is_due(self) -> bool:
-        """Whether it is time to ask the brokers about our topics again."""
+        """Whether it is time to ask the brokers about payctl's topics again."""
         every = LOOK_FOR_LEADERS_EVERY if self.producer.leaders.missing else PROBE_EVERY
         return self._probed_at is None or self._clock() - self._probed_at >= every
 
     @property
     def leader_may_be_back(self) -> bool:
-        """Whether a partition has no leader and it is time to look for one."""
+        """Whether a partition has no leader and it is time to ask the brokers for one."""
         return self.producer.leaders.missing and self.probe_is_due
 
     def probe(self, timeout: float) -> None:
-        """Ask the brokers about our topics, within ``timeout`` seconds.
+        """Ask the brokers about payctl's topics, within ``timeout`` seconds.
 
         Raises:
             BrokerUnavailableError: no broker answered.
@@ -88,9 +91,9 @@ class Sender:
     def send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool] = _never) -> Delivery:
         """Send one event of each payment (``events`` is keyed by payment) and wait for the brokers.
 
-        Nothing is sent after ``deadline`` (by the clock), or after ``lost`` returns True because the claim is lost. An
-        event that a broker refuses for its content is sent again alone. Brokers refuse whole batches, so only an event
-        that is refused alone is at fault.
+        Nothing is sent after ``deadline`` (by the clock), or after ``lost`` returns True because the claim is lost.
+        Brokers refuse whole batches. So an event that was refused for its content is sent again alone, and only if it
+        is refused again is it at fault.
         """
         obstacles = self._obstacles(events)
         ready = {key: event for key, event in events.items() if key not in obstacles} if obstacles else events
@@ -115,7 +118,7 @@ class Sender:
         """Return the events that cannot be sent now, with the reasons."""
         types = {event.event_type for event in events.values()}
         if not self.producer.leaders.missing and types <= TOPICS.keys() - self.stopped_types:
-            return {}  # as usual
+            return {}  # the usual case
         found = {}
         for key, event in events.items():
             topic = TOPICS.get(event.event_type)

@@ -1,4 +1,7 @@
-"""``KAFKA_BROKERS``: a list of ``host:port``, checked when it is read. Each kind of mistake has its own message."""
+"""``KAFKA_BROKERS``: a list of ``host:port`` that is checked when it is read.
+
+Each kind of mistake has its own message.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ _LAST_PORT = 65_535
 
 
 def brokers(text: str) -> str:
-    """Return the list as librdkafka takes it, without spaces and empty entries.
+    """Return the list in librdkafka's format, without spaces and empty entries.
 
     Raises:
-        ConfigError: the list is empty, is not separated by commas, or an entry is not ``host:port``. The message says
-            which entry it is and does not quote it.
+        ConfigError: the list is empty, is not separated by commas, or an entry is not ``host:port``. The message
+            gives the position of the entry, but not its text.
     """
     if any(quote in text for quote in "\"'"):
         if text.lstrip().startswith("["):

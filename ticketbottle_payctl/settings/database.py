@@ -16,7 +16,7 @@ _SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 _ELSEWHERE = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "schema"})
-"""Parameters that name the server, the database, the user or the schema."""
+"""Parameters that would change the server, the database, the user or the schema."""
 
 _COUNTS = frozenset(
     {
@@ -38,7 +38,7 @@ _TEXTS = frozenset(
     }
 )
 LIBPQ = _COUNTS | set(_CHOICES) | _TEXTS
-"""libpq's own parameters. They are passed on unchanged. The parameters of TLS are in ``tls``."""
+"""libpq's own parameters, which are passed on unchanged. The TLS parameters are in ``tls``."""
 
 PRISMA = frozenset(
     {
@@ -60,12 +60,12 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """How to connect. The URL is read once, here. After that only its parts are used.
+    """How to connect. The URL is parsed only here. Later code uses only its parts.
 
     PGSSLMODE and the other PG variables are read from ``environ``.
 
     Raises:
-        ConfigError: the URL, or one of its parameters, is wrong. The message quotes no value.
+        ConfigError: the URL, or one of its parameters, is wrong. The message contains no value.
     """
 
     url: InitVar[Secret]

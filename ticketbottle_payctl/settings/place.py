@@ -1,4 +1,4 @@
-"""The servers and the database that a URL names. The guard, ``config show`` and ``cdc config`` all use this module."""
+"""The servers and the database of a URL. The guard, ``config show`` and ``cdc config`` all use this module."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _THIS_MACHINE = "localhost"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Servers and a database. The servers are tried in order. A host that begins with ``/`` or ``@`` is a socket."""
+    """Servers and a database. libpq tries the servers in order. A host that begins with ``/`` or ``@`` is a socket."""
 
     servers: tuple[tuple[str, str], ...]
-    """Host or address, and port."""
+    """Each server's host or address, and port."""
     database: str
 
     def __str__(self) -> str:
@@ -27,7 +27,10 @@ class Place:
         return f"{named}/{self.database}"
 
     def may_be(self, other: Place) -> bool:
-        """Return whether two places have the same database and share a server. Spellings of one host count as equal."""
+        """Return whether both places have the same database and share a server.
+
+        Different spellings of a host count as equal.
+        """
         return self.database == other.database and not self._known_servers.isdisjoint(other._known_servers)
 
     @property
@@ -36,9 +39,9 @@ class Place:
 
 
 def place_of(url: DatabaseUrl) -> Place:
-    """Return where libpq goes for this URL. A parameter replaces a part of the URL; an address replaces a name.
+    """Return the place to which libpq connects for this URL. A parameter replaces a part of the URL, an address a name.
 
-    payctl makes the connection so that libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
+    payctl connects in such a way that libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
 
     Raises:
         ConfigError: no database is named, or the numbers of hosts, addresses and ports differ.
@@ -66,7 +69,7 @@ def place_of(url: DatabaseUrl) -> Place:
 
 
 def leads_to(text: str) -> Place | None:
-    """Return where a URL leads, or None if the text is not a database URL."""
+    """Return the place that a URL names, or None if the text is not a database URL."""
     try:
         return place_of(parse(text))
     except ConfigError:
@@ -91,7 +94,7 @@ def _port(text: str) -> str:
 
 
 def _canonical(host: str) -> str:
-    """Return one spelling of a host. All names of this machine, sockets included, get the same spelling."""
+    """Return the canonical spelling of a host. All names of this machine, sockets included, have the same one."""
     name = host.casefold().rstrip(".")
     if not name or name.startswith(("/", "@")) or name == _THIS_MACHINE or name.endswith(f".{_THIS_MACHINE}"):
         return _THIS_MACHINE
