@@ -1,4 +1,4 @@
-"""Build a selector from the options that select events."""
+"""Build an event selector from the options."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def stuck_for(*, stuck: bool, age: timedelta | None) -> timedelta | None:
 def window(
     session: Session, since: str | None, until: str | None, *, by: str | None = None
 ) -> tuple[datetime | None, datetime | None]:
-    """Return the instants of a window in UTC, and print them on stderr.
+    """Return the start and end of a window in UTC, and print them on stderr.
 
     Raises:
-        typer.BadParameter: one cannot be read, or the end is not after the start.
+        typer.BadParameter: one of them cannot be read, or the end is not after the start.
     """
     if since is None and until is None:
         return None, None
