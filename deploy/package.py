@@ -23,14 +23,17 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = "3.13"
 ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
 GLIBC = ("manylinux_2_28", "manylinux2014", "manylinux_2_17")
-"""The wheels' platform tags. With an old tag alone pip silently takes a much older Kafka client, or none."""
+"""The wheels' platform tags. With only an old tag, pip silently installs a much older Kafka client, or none."""
 
 LAYER, CODE = "dependencies.zip", "code.zip"
 CA_FILE = "payctl-ca.pem"
-"""Where the file of ``--ca`` is in the function: ``/opt/payctl-ca.pem``."""
+"""The path of the file of ``--ca`` in the function is ``/opt/payctl-ca.pem``."""
 
 BUDGETS = {LAYER: (25_000_000, 75_000_000), CODE: (900_000, 2_000_000)}
-"""The most bytes, zipped and unzipped, with spans. Lambda accepts 50 MB in one request and 250 MB unzipped in all."""
+"""The maximum number of bytes, zipped and unzipped, with spans.
+
+Lambda accepts 50 MB in one request and 250 MB unzipped in total.
+"""
 
 LEFT_OUT = tuple(
     f"ticketbottle_payctl/{name}"
@@ -40,7 +43,7 @@ LEFT_OUT = tuple(
         *("providers/explain", "providers/queries"),
     )
 )
-"""What only the command line and the sandbox use. The linter forbids the functions to import it."""
+"""The packages that only the command line and the sandbox use. The linter forbids the functions to import them."""
 
 _PACKAGES = ("ticketbottle_payctl", "lambda_entrypoints")
 _TEST_FOLDERS = {"test", "tests", "testing"}
@@ -69,7 +72,7 @@ class Build(NamedTuple):
         """Return the build in ``folder``.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the folder has no build.
         """
         return cls(*(hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CODE, LAYER)))
 
@@ -78,7 +81,7 @@ class OverBudgetError(Exception):
     """A zip is larger than its budget."""
 
 
-def build(  # noqa: PLR0913 - each is a choice of whoever builds
+def build(  # noqa: PLR0913 - each is a choice for the caller
     target: Path,
     *,
     interpreter: str,

@@ -46,14 +46,17 @@ def write(interpreter: str, target: Path, *, source: Path = ROOT) -> tuple[Path,
         about = Path(place) / "pyproject.toml"
         about.write_text(_about(source), "utf-8")
         command = [str(tool), "environment", *options, "--pyproject", str(about), "--output-file", str(sbom)]
-        subprocess.run([*command, interpreter], check=True, env=_bare())  # noqa: S603 - the tool is next to us
+        subprocess.run([*command, interpreter], check=True, env=_bare())  # noqa: S603 - the tool is our own
     licences.write_text("".join(f"{line}\n" for line in licence_lines(json.loads(sbom.read_text("utf-8")))), "utf-8")
     return sbom, licences
 
 
 @contextmanager
 def environment_of(folder: Path) -> Iterator[str]:
-    """Yield an interpreter whose only packages are those in ``folder``. They are not run: another machine's will do."""
+    """Yield an interpreter whose only packages are those in ``folder``.
+
+    They are not run, so they may be of another platform.
+    """
     with tempfile.TemporaryDirectory() as place:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)  # noqa: S603 - our own
         own = sysconfig.get_path("purelib", vars={"base": place, "platbase": place})
@@ -69,9 +72,9 @@ def licence_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def licence_of(component: Mapping[str, Any]) -> str:
-    """Return the licence that a component declares: its expression, else its identifiers or names.
+    """Return the licence that a component declares: its expression, or else its identifiers or names.
 
-    Packages of the older kind declare it in a classifier and again in free text. An identifier is preferred.
+    Older packages declare it in a classifier and again in free text. An identifier is preferred.
     """
     found = component.get("licenses", [])
     expressions = [each["expression"] for each in found if "expression" in each]
@@ -82,7 +85,7 @@ def licence_of(component: Mapping[str, Any]) -> str:
 
 
 def _about(source: Path) -> str:
-    """Return pyproject.toml with the version in it, which cyclonedx-py does not look up in the package."""
+    """Return pyproject.toml with the version in it, because cyclonedx-py does not read it from the package."""
     package = (source / "ticketbottle_payctl" / "__init__.py").read_text("utf-8")
     version = re.search(r'^__version__ = "([^"]+)"$', package, re.MULTILINE)
     project = (source / "pyproject.toml").read_text("utf-8")
