@@ -31,7 +31,7 @@ class PayctlError(Exception):
     code: ClassVar[str] = "INTERNAL"
     retryable: ClassVar[bool] = False
     advice: ClassVar[str] = "run the command again with -vv and report the output"
-    """The hint of an error that was raised without one."""
+    """The hint of an error that was raised without a hint."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The list of metrics. The functions emit no others, and the template's alarms and dashboard are made from it.
+"""The list of metrics. The Lambda functions emit no others, and the template's alarms and dashboard are made from it.
 
 A metric is a line of JSON on stdout in CloudWatch's embedded metric format. It needs no call, agent or endpoint.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
@@ -19,7 +19,7 @@ Amount = float | Sequence[float]
 """One value, or up to :data:`MOST_VALUES` of them."""
 
 MOST_VALUES = 100
-"""The largest number of values that a metric of one line can have."""
+"""The maximum number of values that a metric can have in one line."""
 
 
 class Function(StrEnum):
@@ -43,7 +43,7 @@ class Unit(StrEnum):
 
 
 class Statistic(StrEnum):
-    """The statistic that makes one value of a period. The average is missing, because it hides the worst values."""
+    """The statistic that summarises the values of a period. There is no average, because it hides the worst values."""
 
     SUM = "Sum"
     MAXIMUM = "Maximum"
@@ -54,14 +54,14 @@ class Statistic(StrEnum):
 BY_FUNCTION = ("env", "function")
 BY_PROVIDER = ("env", "provider")
 BY_VERSION = ("env", "version")
-"""The only sets of dimensions. Each combination of values is billed as a metric of its own."""
+"""The only sets of dimensions. CloudWatch bills each combination of values as a separate metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A metric: what it measures, its functions, dimensions, unit and statistic.
 
-    Every run of a function emits its ``always`` metrics, even a zero, so a missing value is a fault.
+    Every run of a function emits its ``always`` metrics, even if they are zero. So a missing value shows a fault.
     """
 
     name: str
@@ -176,7 +176,7 @@ def emf(  # noqa: PLR0913 - one argument for each dimension
 
     Raises:
         KeyError: no metric in :data:`METRICS` has this name.
-        ValueError: the list does not have the metric for this function.
+        ValueError: the metric is not in the list for this function.
     """
     values = {"env": env, "function": function.value, "provider": provider, "version": version}
     chosen = [BY_NAME[name] for name in amounts]
@@ -208,7 +208,7 @@ def emit(
     provider: str | None = None,
     version: str | None = None,
 ) -> None:
-    """Print the lines to stdout at once, because the process can be frozen or end right after."""
+    """Print the lines to stdout and flush them, because the process can be frozen or end right after."""
     for line in emf(function, amounts, env=env, at=time.time(), provider=provider, version=version):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()

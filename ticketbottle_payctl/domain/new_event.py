@@ -1,4 +1,4 @@
-"""The event that is written when a payment changes its state, with the field names that the order service reads.
+"""The event that a payment's change of state writes. The order service reads its field names.
 
 This is not in :mod:`ticketbottle_payctl.domain.event`, because a publisher does not need the payment types.
 """
@@ -22,7 +22,7 @@ AGGREGATE_TYPE = "payment"
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to be inserted into the outbox in the transaction that changes its payment."""
+    """An event to insert into the outbox, in the transaction that changes its payment."""
 
     id: str
     aggregate_id: str
@@ -33,7 +33,7 @@ class NewEvent:
 
 
 def event_for(payment: Payment, after: Status, at: datetime, event_id: str) -> NewEvent:
-    """Return the event of a payment's change of state. Its fields have snake_case names."""
+    """Return the event of a payment's change of state. The payload's field names are in snake_case."""
     return NewEvent(
         id=event_id,
         aggregate_id=payment.id,

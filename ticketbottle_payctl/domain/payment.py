@@ -3,10 +3,10 @@
 ::
 
     PENDING ──success──▶ COMPLETED     PENDING ──failure──▶ FAILED     PENDING ──cancel──▶ CANCELLED
-    FAILED | CANCELLED ──success──▶ COMPLETED      late money: it is recorded, and a person is told
+    FAILED | CANCELLED ──success──▶ COMPLETED      late money: it is recorded, and a person is alerted
     COMPLETED ──anything──▶ COMPLETED              a second success is a duplicate, a later failure is refused
 
-The amount is compared before the state, in the order of VNPay's own checks. A wrong amount changes nothing.
+The amount is checked before the state, in the order of VNPay's own checks. A wrong amount changes nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 
 class RefusalReason(StrEnum):
-    """Why a genuine callback that reports a result changed nothing."""
+    """The reason why a genuine callback that reports a result is refused."""
 
     UNKNOWN_ORDER = "unknown_order"
     OTHER_PROVIDER = "other_provider"
@@ -41,9 +41,9 @@ class RefusalReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """The columns of ``payments`` that settling needs. ``amount`` is whole VND, instants are UTC.
+    """The columns of ``payments`` that a decision needs. ``amount`` is whole VND, instants are UTC.
 
-    ``status`` is plain text if the payment service has introduced a status that payctl does not know.
+    ``status`` is plain text if payctl does not know the payment's status.
     """
 
     id: str
@@ -61,7 +61,7 @@ class Payment:
 class Transition:
     """A change of state to be written.
 
-    ``late`` says that the money arrived after the payment failed or was cancelled.
+    ``late`` is true if the money arrived after the payment failed or was cancelled.
     """
 
     before: Status
@@ -72,14 +72,14 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The payment is already in the state that the callback reports, or in another final state, and no money came."""
+    """The payment already has the reported status, or it has already failed or been cancelled and no money came."""
 
     status: Status
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The callback is genuine and must not change the payment. A person should know."""
+    """The callback is genuine but must not change the payment. A person should look at it."""
 
     reason: RefusalReason
 
@@ -90,7 +90,7 @@ Verdict = Transition | Duplicate | Refusal
 def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
     """Decide what a genuine callback does to its payment.
 
-    ``now`` is read after the payment's row lock is held. The transition's instant is later than every earlier
+    ``now`` must be read while the payment's row is locked. The transition's instant is later than every earlier
     transition of this payment, even if a clock was set back. So the payment's events sort in the order in which they
     happened.
     """
@@ -120,5 +120,8 @@ def _after_earlier_transitions(payment: Payment, now: datetime) -> datetime:
 
 
 def _plain(provider: str) -> str:
-    """Return a gateway's name without case and punctuation: ``ZALOPAY``, ``zalo-pay`` and ``ZaloPay`` are one."""
+    """Return a gateway's name without case and punctuation.
+
+    ``ZALOPAY``, ``zalo-pay`` and ``ZaloPay`` give the same text.
+    """
     return "".join(letter for letter in provider.lower() if letter.isalnum())

@@ -17,9 +17,9 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 
 @dataclass(frozen=True, slots=True)
 class ErrorsReport:
-    """The kinds of error, the most frequent first.
+    """Groups of events with the same kind of error, the largest first.
 
-    ``truncated`` is true if there are more kinds than were requested.
+    ``truncated`` is true if there are more groups than were requested.
     """
 
     groups: tuple[ErrorGroup, ...]

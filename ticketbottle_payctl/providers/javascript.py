@@ -1,6 +1,6 @@
-"""JavaScript's rules for printing values.
+"""Print values as JavaScript does.
 
-PayOS signs what its Node.js server prints, so the rules are its protocol.
+PayOS signs values as its Node.js server prints them, so these rules are part of its protocol.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def _positive(number: float) -> str:
 
 
 def sorted_names(names: list[str]) -> list[str]:
-    """Return names in the order of a JavaScript object that was filled in sorted order: array indexes come first."""
+    """Return ``names`` in the order of the keys of a JavaScript object that was filled in sorted order.
+
+    Array indexes come first.
+    """
     letters = "".join(names)
     if letters.isascii():
         return sorted(names) if letters.isalpha() else _listed(sorted(names))

@@ -2,8 +2,8 @@
 
 Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes". Details come from
 real callbacks of MoMo's sandbox. The signed text does not escape values. So the order id must have its documented form,
-and no value in front of it may contain another order id. Otherwise a customer who chooses the order's description could
-use its signature for another order.
+and no value in front of it may contain another order id. Otherwise a customer could choose an order description that
+lets its signature be used for another order.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
 def _prove(
     received: bytes, secrets: tuple[bytes, ...], access_keys: tuple[str, ...], partners: tuple[str, ...]
 ) -> tuple[dict[str, object], MalformedError | None]:
-    """Return a body that MoMo signed for this merchant, and its problem or None."""
+    """Return the body if MoMo signed it for this merchant, and the documented rule that it breaks, or None."""
     body, problem = payload.read_whatever(received)
     try:
         texts = signed_texts(body, access_keys)
@@ -95,8 +95,8 @@ def _prove(
 def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[bytes]:
     """Return the texts that MoMo may have signed, one for each access key.
 
-    MoMo does not document how it prints a number with a fraction or an exponent. If such a number is whole, both the
-    whole number and the received spelling are tried.
+    MoMo does not document how it prints a number with a fraction or an exponent. If such a number is whole, the whole
+    number and the received characters are both tried.
     """
     pairs = [pairs_text(body)]
     if Real in map(type, body.values()):
@@ -106,7 +106,7 @@ def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[
 
 def pairs_text(body: dict[str, object], *, as_received: bool = False) -> str:
     """Return the signed text after the access key: nothing is encoded, and an empty value keeps its name."""
-    # Most values are texts already. A function call for each would take a fifth of the verification's time.
+    # Most values are already text. A function call for each would take a fifth of the verification's time.
     texts = [
         text if isinstance(text := body.get(name), str) else value_text(body, name, as_received=as_received)
         for name in SIGNED
@@ -161,7 +161,7 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
         raise MalformedError(detail)
     number, amount = payload.transaction_id_of(_number(body.get("transId"))), _number(body.get("amount"))
     if amount == 0 and body.get("orderType") != "":
-        # The documentation of account binding says that a request that only links a wallet has the amount 0.
+        # According to the documentation of account binding, a request that only links a wallet has the amount 0.
         return Callback(NAME, Outcome.IGNORED, order, order, number, None, ignored_because=IgnoredBecause.AGREEMENT)
     outcome, because = momo_codes.meaning(code)
     return Callback(
@@ -180,7 +180,7 @@ def _is_ambiguous(body: dict[str, object]) -> bool:
     """Return whether a value before the order id contains another order id.
 
     The order of the fields is fixed, the amount comes before every free text, and the last three fields are numbers. So
-    only the order id can be hidden inside another value, and only in a value before it.
+    only an order id can be hidden inside another value, and only in a value before the real order id.
     """
     extra, message = body.get("extraData"), body.get("message")
     return "&orderId=" in (extra if isinstance(extra, str) else "") + "|" + (
@@ -203,9 +203,9 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return 204 without a body to end the calls.
+    """Return 204 without a body, so that MoMo stops calling.
 
-    MoMo does not document whether another status leads to another call.
+    MoMo does not document whether it calls again after another status.
     """
     status, problem = _REPLIES[answer]
     return json_reply({"message": problem}, status) if problem else Reply(status)

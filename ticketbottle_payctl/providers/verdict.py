@@ -1,4 +1,4 @@
-"""Turn a gateway's checks into one of three results: genuine, genuine but unclear, not genuine."""
+"""Combine a gateway's checks into one of three results: genuine, genuine but unclear, or not genuine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Proven = TypeVar("Proven")
 
 
 class NotGenuineError(Exception):
-    """The callback is not from the gateway, or not for this merchant. ``detail`` quotes nothing that was received."""
+    """The callback is not from the gateway, or not for this merchant. ``detail`` contains nothing that was received."""
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(detail)
@@ -29,9 +29,9 @@ def judge(
 ) -> Callback | Unclear | Rejected:
     """Verify a callback with ``prove``, then read it with ``read``. Never raises the errors of these functions.
 
-    If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected and nothing of it is stored. If
-    ``read`` raises MalformedError or AmbiguousError, the signature is valid, so the callback is stored for a person and
-    for the status query. ``order_of`` returns the order if it can be read.
+    If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected and not stored. If ``read`` raises
+    MalformedError or AmbiguousError, the signature is valid, so the callback is unclear. It is stored, and a person or
+    the status query decides. ``order_of`` returns the order if it can be read.
     """
     try:
         proven = prove()

@@ -1,8 +1,8 @@
 """Verify ZaloPay v2 callbacks: a POST whose ``data`` is a JSON text. ZaloPay signs the text unchanged with key2.
 
-Sources: docs.zalopay.vn, "Callback" (mac, types, return codes) and "Status codes". The quickstart samples describe
-``return_code`` 0, which requests another call, at most three times. A callback for an order means that it was paid:
-ZaloPay sends nothing for a failed one. key1 signs what the merchant sends, never a callback.
+Sources: docs.zalopay.vn, "Callback" (mac, types, return codes) and "Status codes". According to the quickstart samples,
+``return_code`` 0 makes ZaloPay call again, at most three times. ZaloPay sends no callback for a failed payment, so a
+callback for an order means that it was paid. key1 signs the merchant's requests, never a callback.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ticketbottle_payctl.providers.wording import json_reply
 NAME = "zalopay"
 _DATED = re.compile(r"[0-9]{6}_(.+)", re.ASCII | re.DOTALL)
 _AGREEMENT = frozenset({"binding_id", "binding_type", "pay_token", "msg_type"})
-"""The fields of an agreement's data. An agreement links or unlinks a wallet and moves no money."""
+"""The fields in the data of an agreement, which links or unlinks a wallet and moves no money."""
 
 _REPLIES: dict[Answer, tuple[int, str]] = {
     Answer.DONE: (1, "success"),
@@ -60,7 +60,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
 
 
 def _prove(body: bytes, keys: tuple[bytes, ...]) -> tuple[str, MalformedError | None]:
-    """Return the data that ZaloPay signed, and the problem of the body around it or None."""
+    """Return the data that ZaloPay signed, and the rule that the body around it breaks, or None."""
     envelope, problem = payload.read_whatever(body)
     try:
         data = signed_text(envelope)
@@ -76,7 +76,7 @@ def _order_of(proven: tuple[str, MalformedError | None]) -> object:
 
 
 def signed_text(envelope: dict[str, object]) -> str:
-    """Return the text in ``data`` unchanged, because the mac is computed from it."""
+    """Return the text in ``data`` unchanged, because the mac covers its exact characters."""
     data = envelope.get("data")
     if not isinstance(data, str):
         detail = "data is not a text"
@@ -128,7 +128,10 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return HTTP 200 with a return code: 1 ends the calls, 0 requests another one, other codes are final."""
+    """Return HTTP 200 with a return code.
+
+    After 1 ZaloPay stops calling, after 0 it calls again; other codes are final.
+    """
     code, message = _REPLIES[answer]
     return json_reply({"return_code": code, "return_message": message})
 

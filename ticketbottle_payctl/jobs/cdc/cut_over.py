@@ -1,7 +1,7 @@
-"""Hand the outbox over to Debezium. payctl sends the events from before the replication slot, Debezium the later ones.
+"""Hand the outbox over to Debezium. payctl sends the events before the replication slot, Debezium the later ones.
 
-The slot marks one position in the write-ahead log. So each event is on exactly one side of it, however many
-transactions are open.
+The slot is one position in the write-ahead log. So each event is either before or after it, however many transactions
+are open.
 """
 
 from __future__ import annotations
@@ -32,28 +32,29 @@ LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle
 
 PATIENCE = timedelta(seconds=30)
 SEND_WITHIN = 35.0
-"""Seconds that one wave may take. A single message may take 30."""
+"""The time limit of one wave in seconds. A single message may take 30."""
 
 MOST_PENDING = 10_000
 _OWNER = "payctl cdc cut-over"
 
 
 class CutOverCounts(TypedDict):
-    """What payctl sent before it handed over."""
+    """The events that payctl sent before the handover."""
 
     sent: Count
-    """Events from before the slot that payctl sent; with dry_run, the events that are pending now."""
+    """Events before the slot that payctl sent; with dry_run, the events that are pending now."""
     dead: Count
-    """Events from before the slot that became dead because their type is unknown."""
+    """Events before the slot that became dead because their type is unknown."""
     failed: Count
-    """Events that were not accepted; if not 0, nothing was handed over."""
+    """Events that the brokers did not accept; if not 0, nothing was handed over."""
 
 
 @dataclass(frozen=True, slots=True)
 class CutOverReport:
     """The events that were pending before the slot: ``sent``, or ``dead`` because their type has no topic.
 
-    If ``failed`` is not 0, the brokers did not accept all of them. Then nothing is handed over and the slot is removed.
+    If ``failed`` is not 0, the brokers did not accept all of them. In that case nothing is handed over and the slot is
+    removed.
     """
 
     sent: int
@@ -77,16 +78,17 @@ def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
     shards: int,
     dry_run: bool = False,
 ) -> CutOverReport:
-    """Create the slot and send the events before it. The connector may be started only after that.
+    """Create the slot and send the events before it. Start the connector only after that.
 
-    Every publisher must be stopped, and the backlog drained. Writers never wait. ``dry_run`` runs the checks, creates
-    no slot and writes nothing.
+    Every publisher must be stopped, and the backlog must be drained. Writers never wait. ``dry_run`` runs the checks,
+    creates no slot and writes nothing.
 
     Raises:
         LockedError: a publisher is running.
-        GuardError: more than ``MOST_PENDING`` events are pending, or some wait behind a dead one.
-        ConfigError: no publication, ``wal_level`` is not logical, or a privilege is missing.
-        BrokerUnavailableError, DatabaseUnavailableError: nothing was handed over.
+        GuardError: more than ``MOST_PENDING`` events are pending, or some wait behind a dead event.
+        ConfigError: the publication or a privilege is missing, or ``wal_level`` is not logical.
+            BrokerUnavailableError,
+        DatabaseUnavailableError: nothing was handed over.
     """
     if not dry_run:
         _enter(engine, shards)
@@ -112,7 +114,7 @@ def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
 
 
 def _enter(engine: Engine, shards: int) -> None:
-    """Write our name to every shard. So a publisher that is between two passes rescans and finds the slot."""
+    """Write our name to every shard. A publisher between two passes must then rescan, and it finds the slot."""
     with transaction(engine, LIMITS) as connection:
         for shard in range(shards):
             if shard_lock.enter(connection, shard, shards, 0, _OWNER) is Entry.REFUSED:
@@ -120,10 +122,10 @@ def _enter(engine: Engine, shards: int) -> None:
 
 
 def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) -> None:
-    """Lock every shard, so that no publisher can start, and write nothing.
+    """Lock every shard without writing, so that no publisher can start.
 
-    Creating a slot waits for every open transaction that has written. If this one had written, it would wait for
-    itself. A dry run has not called ``_enter`` before. So it writes our name here and rolls it back.
+    The creation of a slot waits for every open transaction that has written. If this transaction had written, it would
+    wait for itself. A dry run has not called ``_enter`` before, so it writes our name here and rolls back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
     if any(shard_lock.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):
@@ -165,7 +167,7 @@ def _check_topics(sender: Sender) -> None:
 
 
 def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_retries: int) -> CutOverReport:
-    """Send in waves of one event for each payment, and commit each wave. A payment stops at its first failure."""
+    """Send in waves of one event for each payment, and commit each wave. Stop a payment at its first failure."""
     sent = dead = behind = 0
     failures: dict[str, Failure] = {}
     remaining = list(pending)
@@ -191,7 +193,7 @@ def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_re
 def _released(event: OutboxEvent, failure: Failure, max_retries: int) -> Released:
     """Return the new state of a failed event: dead if its type is unknown, otherwise unchanged.
 
-    ``payctl publish-outbox`` decides later about an event that is unchanged.
+    The next run of ``payctl publish-outbox`` decides about an unchanged event.
     """
     if failure is UNKNOWN_TYPE:
         return Released(event.id, max_retries, error_text(failure.code, failure.reason))

@@ -31,7 +31,7 @@ _ABOUT_THE_QUESTION = {
     **dict.fromkeys((11, 12, 13, 20, 21, 22, 40, 41), NoVerdict.QUERY_REFUSED),
 }
 _UNKNOWN_ERROR = 99
-"""In a callback this code ends the payment. In an answer it may also be an error of the query."""
+"""In a callback this code means that the payment failed. In an answer it can also mean that the query failed."""
 
 _NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
     IgnoredBecause.PENDING: NoVerdict.PENDING,
@@ -40,7 +40,7 @@ _NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
 
 
 def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpRequest:
-    """Return the query. Its request id is new each time: MoMo refuses a repeated one with code 40."""
+    """Return the query. Its request id is always new, because MoMo refuses a repeated one with code 40."""
     partner, access = (mac.texts(credentials, name)[0] for name in ("partner_code", "access_key"))
     text = f"accessKey={access}&orderId={asked.reference}&partnerCode={partner}&requestId={asked.request_id}"
     fields = {"partnerCode": partner, "requestId": asked.request_id, "orderId": asked.reference, "lang": "vi"}

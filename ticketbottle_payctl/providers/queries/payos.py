@@ -1,7 +1,7 @@
 """Read PayOS's answer about a payment link. PayOS's own library sends the query (``payos_sdk``).
 
-The ``data`` of a payment link is signed as a webhook's is. Source: payos.vn/docs, "Lấy thông tin link thanh toán". The
-states come from the official payos-lib-python. PayOS has no host for tests.
+The ``data`` of a payment link is signed in the same way as a webhook's. Source: payos.vn/docs, "Lấy thông tin link
+thanh toán". The states come from the official payos-lib-python. PayOS has no test host.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED"
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
     """Read an answer.
 
-    Before the signature over ``data`` is verified, only the code is used. The amount is the paid amount.
+    Only the code is used before the signature over ``data`` is verified. The amount is the paid amount.
     """
     envelope = read_json(response)
     if isinstance(envelope, Inconclusive):

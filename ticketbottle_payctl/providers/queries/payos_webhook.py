@@ -23,7 +23,10 @@ _SUCCESS = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """PayOS's decision. ``code`` is its own code, or ``HTTP 401``. ``said`` is its text, redacted and shortened."""
+    """PayOS's decision. ``code`` is PayOS's code, or a text such as ``HTTP 401``.
+
+    ``said`` is its text, redacted and cut.
+    """
 
     entered: bool
     code: str
@@ -34,7 +37,7 @@ def read(response: HttpResponse, url: str) -> Registration:
     """Read the answer to the registration of ``url``.
 
     Raises:
-        UnavailableError: PayOS is busy, or its answer is not understood. It may have registered the URL.
+        UnavailableError: PayOS is busy, or payctl cannot read its answer. PayOS may have registered the URL.
     """
     if response.status in _BUSY or response.status >= _REFUSED.stop:
         message = f"PayOS is busy: it answered HTTP {response.status}"
@@ -58,6 +61,6 @@ def read(response: HttpResponse, url: str) -> Registration:
 
 
 def _words(*parts: object) -> str:
-    """Return what PayOS says, cut and redacted: it can quote the address, and the key or a part of it."""
+    """Return PayOS's text, cut and redacted, because it can contain the URL and the key or a part of it."""
     said = ": ".join(part for part in parts if isinstance(part, str) and part)
     return redact_echo(said[: 2 * _LONGEST])[:_LONGEST]

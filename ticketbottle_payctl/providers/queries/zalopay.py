@@ -3,8 +3,8 @@
 Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". ZaloPay knows an order for 48 hours after
 its creation. Later only the merchant portal shows it.
 
-An answer can prove only one end without money: expiry. After a failed attempt the customer can pay again. So return
-code 2 with an undocumented sub code settles nothing, because FAILED would release paid tickets.
+For an unpaid order, only expiry is final, because the customer can pay again after a failed attempt. So return code 2
+with an undocumented sub code settles nothing: FAILED would release paid tickets.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAME = "zalopay"
 PAID, FAILED, UNPAID = 1, 2, 3
 EXPIRED = -54
 _PAYABLE = timedelta(hours=1)
-"""An order expires after 15 minutes. payctl treats an unpaid order as ended only after this time."""
+"""payctl treats an unpaid order as expired only after this time. ZaloPay expires it after 15 minutes."""
 
 _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
     -101: NoVerdict.NOT_FOUND,
@@ -52,7 +52,7 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, _: Credentials) -> Answer:
-    """Read an answer. Code 1 means paid. Expired is code 2 with its sub code, or code 3 for an old unpaid order."""
+    """Read an answer. Code 1 means paid. Code 2 with the sub code of expiry means expired, and so does code 3 later."""
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields
@@ -85,7 +85,7 @@ def _code(sub: int | None) -> str:
 
 
 def _signed(value: object) -> int | None:
-    """Return a number, or the number in a text. It may be negative."""
+    """Return a number, or the number in a text, which may be negative."""
     if isinstance(value, str) and value.startswith("-"):
         found = number(value[1:])
         return None if found is None else -found

@@ -14,7 +14,7 @@ _AT_ONCE = 5000
 
 
 class SentEvent(NamedTuple):
-    """A published event. ``digest`` is the SHA-256 of the value that its record should have. Instants are UTC.
+    """A published event. ``digest`` is the SHA-256 of its record's expected value. Instants are UTC.
 
     ``version`` is the id of the transaction that wrote the row. Every change of the row changes it.
     """
@@ -29,10 +29,10 @@ class SentEvent(NamedTuple):
 
 
 def created_between(connection: Connection, since: datetime, until: datetime, limit: int) -> Iterator[SentEvent]:
-    """Yield published events that were created in the window, at most ``limit``, in no order, in constant memory.
+    """Yield at most ``limit`` published events that were created in the window, unordered, in constant memory.
 
-    Half-marked rows of the replaced service count, because they were sent. The index on (published, "createdAt") is
-    used.
+    Half-marked rows of the replaced service are included, because they were sent. The index on (published, "createdAt")
+    is used.
     """
     connection.exec_driver_sql(
         """
