@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_QUIET = 0.1
 _PROC = Path("/proc")
 _OURS = re.compile(r"(?:PAYCTL_(?!KAFKA_HOME)|OUTBOX_|KAFKA_|DATABASE_URL|ENVIRONMENT$|LOG_LEVEL$)")
 _NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
@@ -89,13 +90,13 @@ def busy() -> float:
     return (sum(fields) - fields[3] - fields[4]) / _TICKS
 
 
-def wait_for_quiet(patience: float, *, share: float = 0.1) -> None:
-    """Wait until other processes use less than ``share`` of the machine, at most ``patience`` seconds."""
+def wait_for_quiet(patience: float) -> None:
+    """Wait until other processes use less than a tenth of the machine, at most ``patience`` seconds."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         before, began = busy(), time.monotonic()
         time.sleep(0.4)
-        if (busy() - before) / (time.monotonic() - began) / CORES < share:
+        if (busy() - before) / (time.monotonic() - began) / CORES < _QUIET:
             return
 
 

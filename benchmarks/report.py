@@ -41,9 +41,9 @@ class Section:
         """Record a value that should be at most ``limit``."""
         self._goal(about, value, f"≤ {limit:g}{unit}", unit, met=value is not None and value <= limit)
 
-    def at_least(self, about: str, value: float | None, limit: float, unit: str = "") -> None:
+    def at_least(self, about: str, value: float | None, limit: float) -> None:
         """Record a value that should be at least ``limit``."""
-        self._goal(about, value, f"≥ {limit:g}{unit}", unit, met=value is not None and value >= limit)
+        self._goal(about, value, f"≥ {limit:g}", "", met=value is not None and value >= limit)
 
     def _goal(self, about: str, value: float | None, wanted: str, unit: str, *, met: bool) -> None:
         known = value is not None

@@ -31,7 +31,7 @@ _CLASSIFIER = "License :: OSI Approved :: "
 _DYNAMIC = 'dynamic = ["version"]'
 
 
-def write(interpreter: str, target: Path, *, source: Path = ROOT) -> tuple[Path, Path]:
+def write(interpreter: str, target: Path) -> tuple[Path, Path]:
     """Write both files about the packages that ``interpreter`` can import. Return their paths.
 
     Raises:
@@ -44,7 +44,7 @@ def write(interpreter: str, target: Path, *, source: Path = ROOT) -> tuple[Path,
     options = ["--sv", SPECIFICATION, "--of", "JSON", "--output-reproducible", "--validate", "--mc-type", "application"]
     with tempfile.TemporaryDirectory() as place:
         about = Path(place) / "pyproject.toml"
-        about.write_text(_about(source), "utf-8")
+        about.write_text(_about(), "utf-8")
         command = [str(tool), "environment", *options, "--pyproject", str(about), "--output-file", str(sbom)]
         subprocess.run([*command, interpreter], check=True, env=_bare())  # noqa: S603 - the tool is our own
     licences.write_text("".join(f"{line}\n" for line in licence_lines(json.loads(sbom.read_text("utf-8")))), "utf-8")
@@ -84,11 +84,11 @@ def licence_of(component: Mapping[str, Any]) -> str:
     return " AND ".join(dict.fromkeys(each.removeprefix(_CLASSIFIER) for each in chosen))
 
 
-def _about(source: Path) -> str:
+def _about() -> str:
     """Return pyproject.toml with the version in it, because cyclonedx-py does not read it from the package."""
-    package = (source / "ticketbottle_payctl" / "__init__.py").read_text("utf-8")
+    package = (ROOT / "ticketbottle_payctl" / "__init__.py").read_text("utf-8")
     version = re.search(r'^__version__ = "([^"]+)"$', package, re.MULTILINE)
-    project = (source / "pyproject.toml").read_text("utf-8")
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
     if version is None or _DYNAMIC not in project:
         message = "the version is not where deploy/sbom.py looks for it"
         raise ValueError(message)

@@ -40,7 +40,7 @@ def _never() -> bool:
     return False
 
 
-class Failure(NamedTuple):
+class DeliveryFailure(NamedTuple):
     """A message that was not acknowledged. ``reason`` is the broker's or client's text without the payload."""
 
     fault: Fault
@@ -62,9 +62,9 @@ class _Patience:
         return time.monotonic() >= self._deadline or self._lost()
 
 
-_QUEUE_FULL = Failure(Fault.TRANSPORT, "_QUEUE_FULL", "the client's queue stayed full")
-_LOST = Failure(Fault.TRANSPORT, "CLAIM_LOST", "the claim was lost, so another publisher may send it")
-_UNKNOWN = Failure(Fault.TRANSPORT, "_UNKNOWN", "the client was closed before it reported the delivery")
+_QUEUE_FULL = DeliveryFailure(Fault.TRANSPORT, "_QUEUE_FULL", "the client's queue stayed full")
+_LOST = DeliveryFailure(Fault.TRANSPORT, "CLAIM_LOST", "the claim was lost, so another publisher may send it")
+_UNKNOWN = DeliveryFailure(Fault.TRANSPORT, "_UNKNOWN", "the client was closed before it reported the delivery")
 
 
 class Producer:
@@ -75,10 +75,10 @@ class Producer:
         self.leaders = Leaders()
         self._new_client = new_client
         self._client: Client | None = None
-        self._failures: dict[str, Failure] = {}
+        self._failures: dict[str, DeliveryFailure] = {}
         self._client_error: KafkaError | None = None
 
-    def probe(self, timeout: float, stopping: Callable[[], bool] = _never) -> dict[str, Failure]:
+    def probe(self, timeout: float, stopping: Callable[[], bool] = _never) -> dict[str, DeliveryFailure]:
         """Ask the brokers for payctl's topics. Return the event types that cannot be sent, with the cause.
 
         The requests take at most ``timeout`` seconds together, and a few seconds after a stop request. Each request
@@ -104,7 +104,7 @@ class Producer:
         timeout: float,
         stopping: Callable[[], bool] = _never,
         lost: Callable[[], bool] = _never,
-    ) -> dict[str, Failure]:
+    ) -> dict[str, DeliveryFailure]:
         """Send messages with distinct keys and wait.
 
         Return the failures by key, which is empty if all were acknowledged. The call takes at most ``timeout`` seconds
@@ -151,9 +151,9 @@ class Producer:
             return
         self._client_error = error
 
-    def _send_once(self, wave: Sequence[Message], patience: _Patience) -> tuple[dict[str, Failure], bool]:
+    def _send_once(self, wave: Sequence[Message], patience: _Patience) -> tuple[dict[str, DeliveryFailure], bool]:
         """Send the wave. Return the failures, and whether the client met a fatal error."""
-        failures: dict[str, Failure] = {}
+        failures: dict[str, DeliveryFailure] = {}
         self._failures = failures
         client = self._healthy()
         died = False
@@ -238,11 +238,11 @@ class Producer:
         return is_refusal(self._client_error)
 
 
-def _failure(error: KafkaError) -> Failure:
-    return Failure(fault_of(error), error.name(), error.str())
+def _failure(error: KafkaError) -> DeliveryFailure:
+    return DeliveryFailure(fault_of(error), error.name(), error.str())
 
 
-def _may_pass(failure: Failure | None) -> bool:
+def _may_pass(failure: DeliveryFailure | None) -> bool:
     return failure is not None and failure.fault is Fault.TRANSPORT
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ticketbottle_payctl.broker.faults import UNKNOWN_EVENT_TYPE
-from ticketbottle_payctl.broker.producer import Failure, Producer
+from ticketbottle_payctl.broker.producer import DeliveryFailure, Producer
 from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
 from ticketbottle_payctl.domain.retry import Fault
 
@@ -24,23 +24,23 @@ LOOK_FOR_LEADERS_EVERY = 2.0
 It is short, because the events of this partition wait only for a leader.
 """
 
-UNKNOWN_TYPE = Failure(Fault.PERMANENT, UNKNOWN_EVENT_TYPE, "no topic is known for this event type")
-NO_LEADER = Failure(Fault.TRANSPORT, "LEADER_NOT_AVAILABLE", "its partition has no leader")
-_NO_TIME_LEFT = Failure(Fault.TRANSPORT, "_TIMED_OUT", "the batch's time limit was reached")
+UNKNOWN_TYPE = DeliveryFailure(Fault.PERMANENT, UNKNOWN_EVENT_TYPE, "no topic is known for this event type")
+NO_LEADER = DeliveryFailure(Fault.TRANSPORT, "LEADER_NOT_AVAILABLE", "its partition has no leader")
+_NO_TIME_LEFT = DeliveryFailure(Fault.TRANSPORT, "_TIMED_OUT", "the batch's time limit was reached")
 
 
 def _never() -> bool:
     return False
 
 
-class Delivery(NamedTuple):
+class SendResult(NamedTuple):
     """The result of a send. ``failures`` is keyed by payment; all other events were acknowledged.
 
     ``broker_responded`` is true if a broker refused an event because of its content or a setting, or if the brokers
     reported a partition without a leader.
     """
 
-    failures: dict[str, Failure]
+    failures: dict[str, DeliveryFailure]
     broker_responded: bool
 
 
@@ -59,7 +59,7 @@ class Sender:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.producer = producer
-        self.stopped_types: dict[str, Failure] = {}
+        self.stopped_types: dict[str, DeliveryFailure] = {}
         self._stopping, self._clock = stopping, clock
         self._probed_at: float | None = None
 
@@ -88,7 +88,7 @@ class Sender:
         """Make the next probe due now."""
         self._probed_at = None
 
-    def send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool] = _never) -> Delivery:
+    def send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool] = _never) -> SendResult:
         """Send one event of each payment (``events`` is keyed by payment) and wait for the brokers.
 
         Nothing is sent after ``deadline`` (by the clock), or after ``lost`` returns True because the claim is lost.
@@ -106,15 +106,17 @@ class Sender:
         for key, failure in failures.items():
             if failure.fault is Fault.CONFIGURATION:
                 self.stopped_types[events[key].event_type] = failure
-        return Delivery(obstacles | failures, responded or NO_LEADER in obstacles.values())
+        return SendResult(obstacles | failures, responded or NO_LEADER in obstacles.values())
 
-    def _send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool]) -> dict[str, Failure]:
+    def _send(
+        self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool]
+    ) -> dict[str, DeliveryFailure]:
         left = deadline - self._clock()
         if not events or left <= 0:
             return dict.fromkeys(events, _NO_TIME_LEFT)
         return self.producer.send([to_message(event) for event in events.values()], left, self._stopping, lost)
 
-    def _obstacles(self, events: Mapping[str, OutboxEvent]) -> dict[str, Failure]:
+    def _obstacles(self, events: Mapping[str, OutboxEvent]) -> dict[str, DeliveryFailure]:
         """Return the events that cannot be sent now, with the reasons."""
         types = {event.event_type for event in events.values()}
         if not self.producer.leaders.missing and types <= TOPICS.keys() - self.stopped_types:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ticketbottle_payctl.domain.payment import Payment, Status
+from ticketbottle_payctl.domain.payment import Payment, PaymentStatus
 from ticketbottle_payctl.formats import rfc3339
 
 EVENT_TYPES = {
-    Status.COMPLETED: "PAYMENT_COMPLETED",
-    Status.FAILED: "PAYMENT_FAILED",
-    Status.CANCELLED: "PAYMENT_CANCELLED",
+    PaymentStatus.COMPLETED: "PAYMENT_COMPLETED",
+    PaymentStatus.FAILED: "PAYMENT_FAILED",
+    PaymentStatus.CANCELLED: "PAYMENT_CANCELLED",
 }
 
 AGGREGATE_TYPE = "payment"
@@ -32,7 +32,7 @@ class NewEvent:
     aggregate_type: str = AGGREGATE_TYPE
 
 
-def event_for(payment: Payment, after: Status, at: datetime, event_id: str) -> NewEvent:
+def event_for(payment: Payment, after: PaymentStatus, at: datetime, event_id: str) -> NewEvent:
     """Return the event of a payment's change of state. The payload's field names are in snake_case."""
     return NewEvent(
         id=event_id,

@@ -20,7 +20,7 @@ from ticketbottle_payctl.domain.callback import Callback, Outcome
 _ONE_MILLISECOND = timedelta(milliseconds=1)
 
 
-class Status(StrEnum):
+class PaymentStatus(StrEnum):
     """``payments.status``; the names are the payment service's."""
 
     PENDING = "PENDING"
@@ -52,7 +52,7 @@ class Payment:
     currency: str
     provider: str
     reference: str
-    status: Status | str
+    status: PaymentStatus | str
     failed_at: datetime | None = None
     cancelled_at: datetime | None = None
 
@@ -64,8 +64,8 @@ class Transition:
     ``late`` is true if the money arrived after the payment failed or was cancelled.
     """
 
-    before: Status
-    after: Status
+    before: PaymentStatus
+    after: PaymentStatus
     at: datetime
     late: bool
 
@@ -74,7 +74,7 @@ class Transition:
 class Duplicate:
     """The payment already has the reported status, or it has already failed or been cancelled and no money came."""
 
-    status: Status
+    status: PaymentStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +98,22 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
         return Refusal(RefusalReason.OTHER_PROVIDER)
     if callback.amount != payment.amount or callback.currency != payment.currency:
         return Refusal(RefusalReason.WRONG_AMOUNT)
-    if not isinstance(payment.status, Status):
+    if not isinstance(payment.status, PaymentStatus):
         return Refusal(RefusalReason.UNKNOWN_STATUS)
-    wanted = Status(callback.outcome.value)
-    if payment.status is Status.COMPLETED and callback.outcome is not Outcome.COMPLETED:
+    wanted = PaymentStatus(callback.outcome.value)
+    if payment.status is PaymentStatus.COMPLETED and callback.outcome is not Outcome.COMPLETED:
         return Refusal(RefusalReason.CONTRADICTS_COMPLETED)
-    if payment.status is not Status.PENDING and (payment.status is wanted or wanted is not Status.COMPLETED):
+    if payment.status is not PaymentStatus.PENDING and (
+        payment.status is wanted or wanted is not PaymentStatus.COMPLETED
+    ):
         return Duplicate(payment.status)
-    late = payment.status is not Status.PENDING
+    late = payment.status is not PaymentStatus.PENDING
     return Transition(payment.status, wanted, _after_earlier_transitions(payment, now), late)
 
 
-def status_of(name: str) -> Status | str:
+def status_of(name: str) -> PaymentStatus | str:
     """Return the status with this name, or the name itself if payctl does not know it."""
-    return next((status for status in Status if status.value == name), name)
+    return next((status for status in PaymentStatus if status.value == name), name)
 
 
 def _after_earlier_transitions(payment: Payment, now: datetime) -> datetime:

@@ -60,8 +60,6 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.NOT_CONFIGURED: (503, "not configured"),
 }
 
-_rejected = partial(Rejected, NAME)
-
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Verify a callback, then read it. Never raises."""
@@ -69,7 +67,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
     partners = mac.texts(credentials, "partner_code")
     if not secrets or not access_keys or not partners:
         detail = "partner_code, access_key or secret_key is not configured"
-        return _rejected(RejectReason.NOT_CONFIGURED, detail)
+        return Rejected(NAME, RejectReason.NOT_CONFIGURED, detail)
     prove = partial(_prove, request.body, secrets, access_keys, partners)
     return judge(NAME, prove, _read, lambda proven: proven[0].get("orderId"))
 
@@ -155,11 +153,12 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
     if not _ORDER_ID.fullmatch(order):
         detail = "orderId does not have the documented form"
         raise MalformedError(detail)
-    code = _number(body.get("resultCode"))
+    code = payload.number_of(body.get("resultCode"))
     if code is None:
         detail = "resultCode is not a number"
         raise MalformedError(detail)
-    number, amount = payload.transaction_id_of(_number(body.get("transId"))), _number(body.get("amount"))
+    number = payload.transaction_id_of(payload.number_of(body.get("transId")))
+    amount = payload.number_of(body.get("amount"))
     if amount == 0 and body.get("orderType") != "":
         # According to the documentation of account binding, a request that only links a wallet has the amount 0.
         return Callback(NAME, Outcome.IGNORED, order, order, number, None, ignored_because=IgnoredBecause.AGREEMENT)
@@ -188,18 +187,9 @@ def _is_ambiguous(body: dict[str, object]) -> bool:
     )
 
 
-def _number(value: object) -> int | None:
-    """Return a number, or the number in a text of digits, because both have the same signed text."""
-    return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
-
-
 def recognises(request: Request) -> bool:
     """Return whether the body is a JSON object with ``partnerCode`` and ``signature``."""
-    try:
-        body = payload.read_body(request.body)
-    except MalformedError:
-        return False
-    return "partnerCode" in body and "signature" in body
+    return payload.has_fields(request.body, "partnerCode", "signature")
 
 
 def reply(answer: Answer) -> Reply:

@@ -100,6 +100,14 @@ def read_leniently(body: bytes) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
+def has_fields(body: bytes, *names: str) -> bool:
+    """Return whether a body is a JSON object with these names. Never raises."""
+    try:
+        return read_body(body).keys() >= set(names)
+    except MalformedError:
+        return False
+
+
 def text_of(fields: dict[str, object], name: str) -> str:
     """Return a required text, which is not empty and has no control characters. PostgreSQL cannot store NUL."""
     value = fields.get(name)
@@ -135,6 +143,11 @@ def digits(value: object) -> int | None:
 
 MAX_DIGITS = 64
 MAX_REFERENCE = 100
+
+
+def number_of(value: object) -> int | None:
+    """Return a whole number, or the number in a text of digits, or None. Gateways sign both with the same text."""
+    return digits(value) if isinstance(value, str) else whole_number(value)
 
 
 def amount_of(value: int | None) -> int:

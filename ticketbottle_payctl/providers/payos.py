@@ -54,14 +54,12 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.NOT_CONFIGURED: (503, "not configured"),
 }
 
-_rejected = partial(Rejected, NAME)
-
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Prove a callback, then read it. Never raises."""
     keys = mac.keys(credentials, "checksum_key")
     if not keys:
-        return _rejected(RejectReason.NOT_CONFIGURED, "checksum_key is not configured")
+        return Rejected(NAME, RejectReason.NOT_CONFIGURED, "checksum_key is not configured")
     return judge(NAME, partial(_prove, request.body, keys), _read, _order_of)
 
 
@@ -87,7 +85,7 @@ def _prove(body: bytes, keys: tuple[bytes, ...]) -> _Proven:
 
 
 def _order_of(proven: _Proven) -> object:
-    return str(_number(proven.data.get("orderCode")) or "")
+    return str(payload.number_of(proven.data.get("orderCode")) or "")
 
 
 def _is_ambiguous(data: dict[str, object], text: str) -> bool:
@@ -164,7 +162,7 @@ def _read(proven: _Proven) -> Callback:
         reference=link,
         order_ref=order_ref,
         gateway_transaction_id=link,
-        amount=payload.amount_of(_number(data.get("amount"))),
+        amount=payload.amount_of(payload.number_of(data.get("amount"))),
         payment_number=payload.printable(data.get("reference")) or None,
         order_hint=order_hint(int(order_ref)),
     )
@@ -174,7 +172,7 @@ def _read(proven: _Proven) -> Callback:
 
 
 def _order_code(data: dict[str, object]) -> str:
-    number = _number(data.get("orderCode"))
+    number = payload.number_of(data.get("orderCode"))
     # Above 2^53 the server's text loses digits, so the signature does not prove the received digits.
     if number is None or not 0 <= number <= javascript.MAX_SAFE_INTEGER:
         detail = "orderCode is missing or not a number that can be signed"
@@ -198,11 +196,6 @@ def order_hint(number: int) -> OrderHint:
     return OrderHint(str(day), tail)
 
 
-def _number(value: object) -> int | None:
-    """Return a number, or the number in a text of digits, because both have the same signed text."""
-    return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
-
-
 def _meaningful_text(data: dict[str, object], name: str) -> str:
     value = payload.text_of(data, name)
     if value in _SIGNED_AS_EMPTY:
@@ -213,11 +206,7 @@ def _meaningful_text(data: dict[str, object], name: str) -> str:
 
 def recognises(request: Request) -> bool:
     """Return whether the body is a JSON object with ``data`` and ``signature``."""
-    try:
-        envelope = payload.read_body(request.body)
-    except MalformedError:
-        return False
-    return "data" in envelope and "signature" in envelope
+    return payload.has_fields(request.body, "data", "signature")
 
 
 def reply(answer: Answer) -> Reply:

@@ -46,8 +46,6 @@ _REPLIES: dict[Answer, tuple[str, str]] = {
     Answer.NOT_CONFIGURED: ("99", "Not configured"),
 }
 
-_rejected = partial(Rejected, NAME)
-
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -66,7 +64,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
     """
     secrets, terminals = mac.keys(credentials, "hash_secret"), mac.texts(credentials, "tmn_code")
     if not secrets or not terminals:
-        return _rejected(RejectReason.NOT_CONFIGURED, "tmn_code or hash_secret is not configured")
+        return Rejected(NAME, RejectReason.NOT_CONFIGURED, "tmn_code or hash_secret is not configured")
     return judge(
         NAME, partial(_prove, request.query, secrets, terminals), _read, lambda values: values.get("vnp_TxnRef")
     )

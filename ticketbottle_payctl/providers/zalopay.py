@@ -44,8 +44,6 @@ _REPLIES: dict[Answer, tuple[int, str]] = {
     Answer.NOT_CONFIGURED: (0, "not configured"),
 }
 
-_rejected = partial(Rejected, NAME)
-
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Prove a callback, then read it. Never raises.
@@ -55,7 +53,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
     """
     keys, app_ids = mac.keys(credentials, "key2"), mac.texts(credentials, "app_id")
     if not keys or not app_ids:
-        return _rejected(RejectReason.NOT_CONFIGURED, "app_id or key2 is not configured")
+        return Rejected(NAME, RejectReason.NOT_CONFIGURED, "app_id or key2 is not configured")
     return judge(NAME, partial(_prove, request.body, keys), partial(_read, app_ids), _order_of)
 
 
@@ -95,7 +93,7 @@ def _read(app_ids: tuple[str, ...], proven: tuple[str, MalformedError | None]) -
     reference = payload.text_of(data, "app_trans_id")
     # The documentation requires the yymmdd_ prefix, but its own sample has an app_trans_id without it.
     dated = _DATED.fullmatch(reference)
-    number, amount = _id(data), payload.whole_number(data.get("amount"))
+    number, amount = payload.number_of(data.get("zp_trans_id")), payload.whole_number(data.get("amount"))
     callback = partial(Callback, provider=NAME, reference=reference, order_ref=dated[1] if dated else reference)
     if data.get("amount") is None and data.get("zp_trans_id") is None and _AGREEMENT & data.keys():
         return callback(
@@ -113,18 +111,9 @@ def _read(app_ids: tuple[str, ...], proven: tuple[str, MalformedError | None]) -
     )
 
 
-def _id(data: dict[str, object]) -> int | None:
-    value = data.get("zp_trans_id")
-    return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
-
-
 def recognises(request: Request) -> bool:
     """Return whether the body is a JSON object with ``data`` and ``mac``."""
-    try:
-        envelope = payload.read_body(request.body)
-    except MalformedError:
-        return False
-    return "data" in envelope and "mac" in envelope
+    return payload.has_fields(request.body, "data", "mac")
 
 
 def reply(answer: Answer) -> Reply:

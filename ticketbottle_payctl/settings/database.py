@@ -10,7 +10,7 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import tls
 from ticketbottle_payctl.settings.database_url import DatabaseUrl, parse
-from ticketbottle_payctl.settings.place import Place, place_of
+from ticketbottle_payctl.settings.place import DatabasePlace, place_of
 
 _SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
@@ -72,7 +72,7 @@ class DatabaseSettings:
     environ: InitVar[Mapping[str, str] | None] = None
     pooled: bool = True
     schema: str = field(init=False)
-    place: Place = field(init=False)
+    place: DatabasePlace = field(init=False)
     parameters: Mapping[str, str] = field(init=False, repr=False)
     """libpq's parameters, without the secret ones."""
     secrets: Mapping[str, Secret] = field(init=False, repr=False)
@@ -98,7 +98,7 @@ class DatabaseSettings:
             object.__setattr__(self, name, value)
 
 
-def _location(url: DatabaseUrl, place: Place) -> dict[str, str]:
+def _location(url: DatabaseUrl, place: DatabasePlace) -> dict[str, str]:
     """Return host, address, port, database and user, so that libpq takes none of them from a PG variable or a file."""
     hosts = (url.parameters.get("host") or url.host or "").split(",")
     if len(hosts) != len(place.servers):

@@ -14,7 +14,7 @@ _THIS_MACHINE = "localhost"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatabasePlace:
     """Servers and a database. libpq tries the servers in order. A host that begins with ``/`` or ``@`` is a socket."""
 
     servers: tuple[tuple[str, str], ...]
@@ -26,7 +26,7 @@ class Place:
         named = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.servers)
         return f"{named}/{self.database}"
 
-    def may_be(self, other: Place) -> bool:
+    def may_be(self, other: DatabasePlace) -> bool:
         """Return whether both places have the same database and share a server.
 
         Different spellings of a host count as equal.
@@ -38,7 +38,7 @@ class Place:
         return {(_canonical(host), port) for host, port in self.servers}
 
 
-def place_of(url: DatabaseUrl) -> Place:
+def place_of(url: DatabaseUrl) -> DatabasePlace:
     """Return the place to which libpq connects for this URL. A parameter replaces a part of the URL, an address a name.
 
     payctl connects in such a way that libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
@@ -63,12 +63,12 @@ def place_of(url: DatabaseUrl) -> Place:
         message = "the host, hostaddr and port parameters of DATABASE_URL list different numbers of servers"
         raise ConfigError(message, hint="give one port for each host, or one port for all")
     servers = zip(hosts, addresses, ports, strict=True)
-    return Place(
+    return DatabasePlace(
         tuple((_address(address) or host or _THIS_MACHINE, _port(port)) for host, address, port in servers), database
     )
 
 
-def leads_to(text: str) -> Place | None:
+def leads_to(text: str) -> DatabasePlace | None:
     """Return the place that a URL names, or None if the text is not a database URL."""
     try:
         return place_of(parse(text))

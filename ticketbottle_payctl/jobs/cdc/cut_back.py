@@ -18,8 +18,8 @@ def cdc_cut_back(engine: Engine, follower: Follower, max_retries: int, *, dry_ru
     the last sent event.
 
     Raises:
-        GuardError: there is no slot, or a connector still reads from it. BrokerUnavailableError,
-        DatabaseUnavailableError: the slot still exists. Run the command again.
+        GuardError: there is no slot, or a connector still reads from it.
+        BrokerUnavailableError, DatabaseUnavailableError: the slot still exists. Run the command again.
     """
     with transaction(engine, LIMITS, commit=False) as connection:
         slot = cdc.slot(connection)

@@ -15,7 +15,7 @@ from typing import TypedDict
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.broker.follower import Follower
-from ticketbottle_payctl.broker.producer import Failure, Producer
+from ticketbottle_payctl.broker.producer import DeliveryFailure, Producer
 from ticketbottle_payctl.broker.sender import UNKNOWN_TYPE, Sender
 from ticketbottle_payctl.domain.event import OutboxEvent
 from ticketbottle_payctl.domain.retry import Fault, error_text
@@ -87,8 +87,7 @@ def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
         LockedError: a publisher is running.
         GuardError: more than ``MOST_PENDING`` events are pending, or some wait behind a dead event.
         ConfigError: the publication or a privilege is missing, or ``wal_level`` is not logical.
-            BrokerUnavailableError,
-        DatabaseUnavailableError: nothing was handed over.
+        BrokerUnavailableError, DatabaseUnavailableError: nothing was handed over.
     """
     if not dry_run:
         _enter(engine, shards)
@@ -169,7 +168,7 @@ def _check_topics(sender: Sender) -> None:
 def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_retries: int) -> CutOverReport:
     """Send in waves of one event for each payment, and commit each wave. Stop a payment at its first failure."""
     sent = dead = behind = 0
-    failures: dict[str, Failure] = {}
+    failures: dict[str, DeliveryFailure] = {}
     remaining = list(pending)
     while remaining:
         wave: dict[str, cdc.Pending] = {}
@@ -190,7 +189,7 @@ def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_re
     return CutOverReport(sent, dead, len(failures) + behind, _why(sender, failures))
 
 
-def _released(event: OutboxEvent, failure: Failure, max_retries: int) -> Released:
+def _released(event: OutboxEvent, failure: DeliveryFailure, max_retries: int) -> Released:
     """Return the new state of a failed event: dead if its type is unknown, otherwise unchanged.
 
     The next run of ``payctl publish-outbox`` decides about an unchanged event.
@@ -200,7 +199,7 @@ def _released(event: OutboxEvent, failure: Failure, max_retries: int) -> Release
     return Released(event.id, event.retry_count, None)
 
 
-def _why(sender: Sender, failures: Mapping[str, Failure]) -> PayctlError | None:
+def _why(sender: Sender, failures: Mapping[str, DeliveryFailure]) -> PayctlError | None:
     if not failures:
         return None
     first = next(iter(failures.values()))

@@ -60,8 +60,8 @@ def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: b
     dead, too.
 
     Raises:
-        GuardError: Debezium does not publish this outbox. BrokerUnavailableError,
-        DatabaseUnavailableError: the rows that were marked so far stay marked.
+        GuardError: Debezium does not publish this outbox.
+        BrokerUnavailableError, DatabaseUnavailableError: the rows that were marked so far stay marked.
     """
     with transaction(engine, LIMITS, commit=False) as connection:
         if cdc.slot(connection) is None:

@@ -20,8 +20,8 @@ from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason, StoppedBe
 from ticketbottle_payctl.jobs.publish_outbox.obstacles import Blocker, LockedShard, Obstacles, look
 from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
-from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, Lag, PublishCounts, PublishReport
-from ticketbottle_payctl.jobs.publish_outbox.run import Observer, Run
+from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, LagPercentiles, PublishCounts, PublishReport
+from ticketbottle_payctl.jobs.publish_outbox.run import Observer, PublisherRun
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox import shard_lock
@@ -31,7 +31,7 @@ __all__ = [
     "BlockReason",
     "Blocker",
     "DeadEvent",
-    "Lag",
+    "LagPercentiles",
     "LockedShard",
     "Observer",
     "Obstacles",
@@ -75,7 +75,7 @@ def publish_outbox(
         ConfigError: payctl's schema or a privilege is missing, and nothing was committed yet.
         GuardError: Debezium publishes this outbox, and nothing was committed yet.
     """
-    return Run(engine, producer, options, stop or Event(), observer or Observer()).run()
+    return PublisherRun(engine, producer, options, stop or Event(), observer or Observer()).run()
 
 
 def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:

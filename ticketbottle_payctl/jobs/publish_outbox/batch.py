@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ticketbottle_payctl.broker.producer import Failure
+from ticketbottle_payctl.broker.producer import DeliveryFailure
 from ticketbottle_payctl.broker.sender import NO_LEADER, Sender
 from ticketbottle_payctl.domain.event import START, OutboxEvent
 from ticketbottle_payctl.domain.retry import Fault, backoff, error_text, retry_count_after
@@ -39,7 +39,7 @@ class BatchOutcome:
 
     published: list[OutboxEvent] = field(default_factory=list)
     unsent: int = 0
-    stopped: dict[str, Failure] = field(default_factory=dict)
+    stopped: dict[str, DeliveryFailure] = field(default_factory=dict)
     retried: int = 0
     blocked: int = 0
     deferred: int = 0
@@ -88,7 +88,7 @@ class BatchOutcome:
         self.released.append(Released(event.id, event.retry_count, None))
         self.blocks.append(Block(event.aggregate_id, event.position, now))
 
-    def fail(self, event: OutboxEvent, failure: Failure, options: PublishOptions, now: float) -> None:
+    def fail(self, event: OutboxEvent, failure: DeliveryFailure, options: PublishOptions, now: float) -> None:
         """Release an event, update its retry count according to the fault, and block its payment."""
         retry_count = retry_count_after(failure.fault, event.retry_count, options.max_retries)
         error = error_text(failure.code, failure.reason)

@@ -26,7 +26,7 @@ class DeadEvent:
     error: str
 
 
-class Lag(NamedTuple):
+class LagPercentiles(NamedTuple):
     """Seconds from ``"createdAt"`` to the broker's acknowledgement, by the database's clock."""
 
     p50: float
@@ -61,13 +61,13 @@ class LagSample:
             return ordered
         return [ordered[number * (len(ordered) - 1) // (most - 1)] for number in range(most)]
 
-    def percentiles(self) -> Lag | None:
+    def percentiles(self) -> LagPercentiles | None:
         """Return the percentiles by nearest rank, rounded to milliseconds, or None if nothing was published."""
         ordered = sorted(self._seconds)
         if not ordered:
             return None
         p50, p95, p99 = (ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.95, 0.99))
-        return Lag(round(p50, 3), round(p95, 3), round(p99, 3))
+        return LagPercentiles(round(p50, 3), round(p95, 3), round(p99, 3))
 
 
 @dataclass(slots=True)
@@ -147,7 +147,7 @@ class PublishReport:
         return round(self.counts.published / self.seconds, 1) if self.seconds > 0 else 0.0
 
     @property
-    def lag(self) -> Lag | None:
+    def lag(self) -> LagPercentiles | None:
         """The lag of the events of this run, or None if nothing was published."""
         return self.counts.lag.percentiles()
 

@@ -82,7 +82,7 @@ class Observer:
     span: BatchSpan = batch_span
 
 
-class Run:
+class PublisherRun:
     """One run, from the first probe of the broker to the report. All lasting state is in the database."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a run needs

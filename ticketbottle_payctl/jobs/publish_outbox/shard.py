@@ -67,8 +67,7 @@ class Shard:
         """Drain the shard, or as much of it as its turn allows. Yield the result of each batch after its commit.
 
         Raises:
-            BrokerUnavailableError,
-            BrokerRefusedError: no message of a batch was delivered, and the batch was released.
+            BrokerUnavailableError, BrokerRefusedError: no message of a batch was delivered, and the batch was released.
             DatabaseUnavailableError: the database became unavailable. Events that were not committed are pending
                 again.
         """

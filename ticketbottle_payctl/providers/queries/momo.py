@@ -7,7 +7,7 @@ paid order that was refunded later still has the code 0, and the answer lists th
 from __future__ import annotations
 
 from ticketbottle_payctl.domain.callback import IgnoredBecause, Outcome
-from ticketbottle_payctl.providers import mac, momo_codes
+from ticketbottle_payctl.providers import mac, momo_codes, payload
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
@@ -18,7 +18,6 @@ from ticketbottle_payctl.providers.queries.status_query import (
     StatusQuery,
     StatusRequest,
     identifier,
-    number,
     post,
     read_json,
     verdict,
@@ -53,7 +52,7 @@ def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials)
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields
-    code = number(fields.get("resultCode"))
+    code = payload.number_of(fields.get("resultCode"))
     if code is None:
         return Inconclusive(NoVerdict.MALFORMED, "resultCode is missing or not a number")
     if code in _ABOUT_THE_QUESTION:
@@ -68,7 +67,7 @@ def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials)
 
 
 def _read(fields: dict[str, object], asked: StatusRequest, code: int) -> Answer:
-    (outcome, because), amount = momo_codes.meaning(code), number(fields.get("amount"))
+    (outcome, because), amount = momo_codes.meaning(code), payload.number_of(fields.get("amount"))
     if because in _NO_VERDICTS:
         return Inconclusive(_NO_VERDICTS[because])
     if outcome is Outcome.COMPLETED and fields.get("refundTrans"):

@@ -115,12 +115,7 @@ def verdict(
     )
 
 
-def number(value: object) -> int | None:
-    """Return a number, or the number in a text of digits."""
-    return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
-
-
 def identifier(value: object) -> str | None:
     """Return the gateway's transaction number as text, or None if there is no number."""
-    found = number(value)
+    found = payload.number_of(value)
     return str(found) if found is not None and found > 0 else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from ticketbottle_payctl.domain.callback import IgnoredBecause, Outcome
-from ticketbottle_payctl.providers import mac, vnpay_codes
+from ticketbottle_payctl.providers import mac, payload, vnpay_codes
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError, Real
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
@@ -21,7 +21,6 @@ from ticketbottle_payctl.providers.queries.status_query import (
     StatusQuery,
     StatusRequest,
     identifier,
-    number,
     post,
     read_json,
     verdict,
@@ -89,7 +88,7 @@ def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials)
 def _read(fields: dict[str, object], asked: StatusRequest) -> Answer:
     if fields.get("vnp_TransactionType") != _PAYMENT:
         return Inconclusive(NoVerdict.REFUNDED, "the transaction is a refund, not a payment")
-    hundredths = number(fields.get("vnp_Amount"))
+    hundredths = payload.number_of(fields.get("vnp_Amount"))
     amount = None if hundredths is None or hundredths % 100 else hundredths // 100
     status = fields.get("vnp_TransactionStatus")
     outcome, because = vnpay_codes.meaning(vnpay_codes.PAID, status if isinstance(status, str) else "")

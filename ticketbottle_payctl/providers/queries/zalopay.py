@@ -13,7 +13,7 @@ from datetime import timedelta
 from urllib.parse import urlencode
 
 from ticketbottle_payctl.domain.callback import Outcome
-from ticketbottle_payctl.providers import mac
+from ticketbottle_payctl.providers import mac, payload
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
@@ -24,7 +24,6 @@ from ticketbottle_payctl.providers.queries.status_query import (
     StatusQuery,
     StatusRequest,
     identifier,
-    number,
     read_json,
     verdict,
 )
@@ -56,7 +55,7 @@ def read(response: HttpResponse, asked: StatusRequest, _: Credentials) -> Answer
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields
-    code, sub = number(fields.get("return_code")), _signed(fields.get("sub_return_code"))
+    code, sub = payload.number_of(fields.get("return_code")), _signed(fields.get("sub_return_code"))
     if fields.get("is_processing") is True:
         return Inconclusive(NoVerdict.PENDING)
     if code != PAID and sub in _ABOUT_THE_QUESTION:
@@ -70,7 +69,7 @@ def read(response: HttpResponse, asked: StatusRequest, _: Credentials) -> Answer
 
 
 def _read(fields: dict[str, object], asked: StatusRequest, code: int | None, sub: int | None) -> Answer:
-    amount = number(fields.get("amount"))
+    amount = payload.number_of(fields.get("amount"))
     if code == PAID:
         return verdict(NAME, asked, Outcome.COMPLETED, amount, identifier(fields.get("zp_trans_id")))
     if code == UNPAID or (code == FAILED and sub == EXPIRED):
@@ -87,9 +86,9 @@ def _code(sub: int | None) -> str:
 def _signed(value: object) -> int | None:
     """Return a number, or the number in a text, which may be negative."""
     if isinstance(value, str) and value.startswith("-"):
-        found = number(value[1:])
+        found = payload.number_of(value[1:])
         return None if found is None else -found
-    return number(value)
+    return payload.number_of(value)
 
 
 QUERY = StatusQuery(

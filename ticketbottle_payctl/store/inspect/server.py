@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db.owner_time import NOW, aware
 
 
-class Server(NamedTuple):
+class ServerInfo(NamedTuple):
     """A server, and the current session's role and zone.
 
     ``version`` is PostgreSQL's number, such as 150004. ``zone`` is the time zone in which a session of this role
@@ -39,7 +39,7 @@ class ZoneSetting(NamedTuple):
     zone: str
 
 
-def server(connection: Connection) -> Server:
+def server(connection: Connection) -> ServerInfo:
     """Return the server and database of a connection, and its role."""
     row = connection.exec_driver_sql(
         """
@@ -49,7 +49,7 @@ def server(connection: Connection) -> Server:
             (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')
         """
     ).one()
-    return Server(*row)
+    return ServerInfo(*row)
 
 
 def identity(connection: Connection) -> Identity:

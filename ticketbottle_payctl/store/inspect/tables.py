@@ -38,12 +38,11 @@ class Index(NamedTuple):
 
 
 class Housekeeping(NamedTuple):
-    """The last vacuum and analyse of a table, and its size, from PostgreSQL's statistics. Row counts are estimates."""
+    """The last analyse of a table and its size, from PostgreSQL's statistics. Row counts are estimates."""
 
     live: int
     dead: int
     size: int
-    last_vacuum: datetime | None
     last_analyze: datetime | None
     options: tuple[str, ...]
     autovacuum: bool
@@ -143,8 +142,8 @@ def housekeeping(connection: Connection, table: str) -> Housekeeping | None:
     row = connection.exec_driver_sql(
         """
         SELECT s.n_live_tup, s.n_dead_tup, pg_table_size(s.relid),
-            greatest(s.last_vacuum, s.last_autovacuum), greatest(s.last_analyze, s.last_autoanalyze),
-            COALESCE(c.reloptions, '{}'), current_setting('autovacuum')::bool
+            greatest(s.last_analyze, s.last_autoanalyze), COALESCE(c.reloptions, '{}'),
+            current_setting('autovacuum')::bool
         FROM pg_stat_all_tables s JOIN pg_class c ON c.oid = s.relid
         WHERE s.relid = to_regclass(quote_ident(%(table)s))
         """,
@@ -152,5 +151,5 @@ def housekeeping(connection: Connection, table: str) -> Housekeeping | None:
     ).first()
     if row is None:
         return None
-    live, dead, size, vacuum, analyze, options, autovacuum = row
-    return Housekeeping(live, dead, size, vacuum, analyze, tuple(options), autovacuum)
+    live, dead, size, analyze, options, autovacuum = row
+    return Housekeeping(live, dead, size, analyze, tuple(options), autovacuum)

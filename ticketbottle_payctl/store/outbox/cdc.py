@@ -28,14 +28,9 @@ _PRIVILEGE, _EXISTS, _NOT_LOGICAL, _CANCELED = "42501", "42710", "55000", "57014
 
 
 class SlotState(NamedTuple):
-    """A replication slot.
-
-    ``active`` is true if a connector reads from it. ``retained`` is the size in bytes of the log that the server keeps
-    for it.
-    """
+    """A replication slot. ``active`` is true if a connector reads from it."""
 
     active: bool
-    retained: int
 
 
 class Pending(NamedTuple):
@@ -65,11 +60,11 @@ def publishes_inserts(connection: Connection) -> bool:
 def slot(connection: Connection) -> SlotState | None:
     """Return Debezium's slot in this database, or None if Debezium does not publish."""
     sql = """
-        SELECT active, pg_current_wal_insert_lsn() - confirmed_flush_lsn FROM pg_replication_slots
+        SELECT active FROM pg_replication_slots
         WHERE slot_name = %(name)s AND database = current_database()
     """
     row = connection.exec_driver_sql(sql, {"name": SLOT}).one_or_none()
-    return None if row is None else SlotState(row[0], int(row[1] or 0))
+    return None if row is None else SlotState(*row)
 
 
 def refuse_while_debezium_publishes(connection: Connection) -> None:

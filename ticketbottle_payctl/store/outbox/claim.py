@@ -133,9 +133,10 @@ def release(connection: Connection, rows: Sequence[Released]) -> None:
 
 def failed(connection: Connection, *, shard: int, shards: int, limit: int) -> list[Failed]:
     """Return a shard's unpublished events that failed before, oldest first."""
+    mine = _IN_SHARD if shards > 1 else "true"
     sql = f"""
         SELECT "aggregateId", "createdAt", id, "retryCount" FROM outbox
-        WHERE {states.unpublished()} AND "retryCount" > 0 AND {_of_shard(shards)} ORDER BY {_IN_ORDER} LIMIT %(limit)s
+        WHERE {states.unpublished()} AND "retryCount" > 0 AND {mine} ORDER BY {_IN_ORDER} LIMIT %(limit)s
     """  # noqa: S608 - built from constants only
     rows = connection.exec_driver_sql(sql, {"limit": limit, "shard": shard, "shards": shards})
     return [Failed(aggregate_id, (created_at, event_id), count) for aggregate_id, created_at, event_id, count in rows]
@@ -219,10 +220,6 @@ def _conditions(excluded: bool, types: bool, until: bool, end: bool, shards: boo
     if shards:
         conditions.append(_IN_SHARD)
     return " AND ".join(conditions)
-
-
-def _of_shard(shards: int) -> str:
-    return _IN_SHARD if shards > 1 else "true"
 
 
 def _end_sql(where: str, first: str) -> str:

@@ -44,7 +44,7 @@ def created_between(connection: Connection, since: datetime, until: datetime, li
           AND "publishedAt" IS NOT NULL
         LIMIT %(limit)s
         """,
-        {"since": _naive(since), "until": _naive(until), "limit": limit},
+        {"since": stored(since), "until": stored(until), "limit": limit},
     )
     while rows := connection.exec_driver_sql(f"FETCH {_AT_ONCE} FROM sent").all():
         yield from map(_event, rows)
@@ -55,7 +55,3 @@ def _event(row: Sequence[Any]) -> SentEvent:
     event_id, key, event_type, created_at, published_at, digest, version = row
     created, published = aware(created_at), aware(published_at)
     return SentEvent(event_id, key, event_type, created, published, bytes(digest), version)
-
-
-def _naive(at: datetime) -> datetime:
-    return stored(at)

@@ -47,7 +47,7 @@ SAME_GATEWAY = "translate(lower({}), '-_ ', '') = translate(lower(%(provider)s),
 """The SQL condition that two gateway names are equal, whether written ``ZALOPAY``, ``zalo-pay`` or ``ZaloPay``."""
 
 
-class By(StrEnum):
+class WindowBy(StrEnum):
     """The instant of an event to which a time window applies."""
 
     CREATED = "created"
@@ -72,7 +72,7 @@ class Selector:
     provider: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    by: By = By.CREATED
+    by: WindowBy = WindowBy.CREATED
     error: str | None = None
     error_group: str | None = None
     limit: int | None = None
@@ -204,12 +204,12 @@ def _of_payment(selector: Selector) -> Iterator[str]:
 
 
 def _of_window(selector: Selector) -> Iterator[str]:
-    column = 'o."createdAt"' if selector.by is By.CREATED else 'o."publishedAt"'
+    column = 'o."createdAt"' if selector.by is WindowBy.CREATED else 'o."publishedAt"'
     if selector.since is not None:
         yield f"{column} >= %(since)s"
     if selector.until is not None:
         yield f"{column} < %(until)s"
-    if selector.by is By.PUBLISHED and selector.until is not None:
+    if selector.by is WindowBy.PUBLISHED and selector.until is not None:
         yield 'o."createdAt" < %(until_created)s'  # "createdAt" has an index, and is before the compared instant
     if selector.since is not None or selector.until is not None:
         yield "o.published IN (true, false)"  # always true; makes the index on (published, "createdAt") usable

@@ -101,7 +101,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunItem:
-    """A row that a run processed: its values before and after, or the reason why it was left unchanged."""
+    """A row that a run processed: its values before and after, or the reason why it was left unchanged.
+
+    ``chunk`` is -1 if the row was left out of the plan.
+    """
 
     item_id: str
     outcome: str
@@ -109,7 +112,7 @@ class RunItem:
     before: Mapping[str, object] | None
     after: Mapping[str, object] | None
     at: datetime
-    position: tuple[int, int]
+    chunk: int
 
 
 def start(connection: Connection, run: NewRun) -> None:
@@ -215,20 +218,18 @@ def page(connection: Connection, limit: int, before: tuple[datetime, str] | None
     return [_run(row) for row in connection.exec_driver_sql(sql, {"limit": limit, "at": at, "id": run_id})]
 
 
-def items(
-    connection: Connection, run_id: str, limit: int, after: tuple[int, int] = (-2, -1), *, left: bool = False
-) -> list[RunItem]:
+def items(connection: Connection, run_id: str, limit: int, *, left: bool = False) -> list[RunItem]:
     """Return rows of a run in order. With ``left``, return only those that were left unchanged."""
     condition = "AND after IS NULL" if left else ""
     rows = connection.exec_driver_sql(
         f"""
-        SELECT item_id, outcome, reason, before, after, at, chunk, place FROM payctl.run_items
-        WHERE run_id = %(id)s::uuid AND (chunk, place) > (%(chunk)s, %(place)s) {condition}
+        SELECT item_id, outcome, reason, before, after, at, chunk FROM payctl.run_items
+        WHERE run_id = %(id)s::uuid {condition}
         ORDER BY chunk, place LIMIT %(limit)s
         """,  # noqa: S608 - built from constants only
-        {"id": run_id, "chunk": after[0], "place": after[1], "limit": limit},
+        {"id": run_id, "limit": limit},
     )
-    return [_item(row) for row in rows]
+    return [RunItem(*row) for row in rows]
 
 
 def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run, datetime | None]]:
@@ -242,11 +243,6 @@ def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run,
         {"ids": item_ids},
     )
     return [(row[0], _run(row[2:]), aware(row[1])) for row in rows]
-
-
-def _item(row: Sequence[Any]) -> RunItem:
-    item_id, outcome, reason, before, after, at, chunk, place = row
-    return RunItem(item_id, outcome, reason, before, after, at, (chunk, place))
 
 
 def _run(row: Sequence[Any]) -> Run:

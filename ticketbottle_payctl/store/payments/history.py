@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -188,7 +188,7 @@ def _payment(connection: Connection, payment_id: str | None) -> PaymentRow | Non
     ).one_or_none()
     if row is None:
         return None
-    return _payment_row(tuple(row))
+    return PaymentRow(*map(aware_value, row))
 
 
 def _events(
@@ -207,7 +207,7 @@ def _events(
             "since": stored(payment.created_at - _BEFORE_PAYMENT) if payment else None,
         },
     )
-    return tuple(_event_row(tuple(row)) for row in rows)
+    return tuple(EventRow(*map(aware_value, row)) for row in rows)
 
 
 def _receipts(
@@ -226,14 +226,6 @@ def _receipts(
         {"payment": payment_id, "reference": reference, "order_ref": order_ref},
     )
     return tuple(ReceiptRow(*row) for row in rows)
-
-
-def _payment_row(row: tuple[Any, ...]) -> PaymentRow:
-    return PaymentRow(*map(aware_value, row))
-
-
-def _event_row(row: tuple[Any, ...]) -> EventRow:
-    return EventRow(*map(aware_value, row))
 
 
 def _uuid(text: str) -> str | None:
