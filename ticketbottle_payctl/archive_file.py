@@ -196,7 +196,7 @@ def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
         raise InputError(message, hint="run the cleanup as that user, or give the name of a new file")
     if stat.S_IMODE(found.st_mode) & _OF_OTHERS:
         message = f"other users have access to {path}, and an archive has personal data"
-        raise InputError(message, hint=f"take the access away: chmod go= {shlex.quote(str(path))}")
+        raise InputError(message, hint=f"remove the access: chmod go= {shlex.quote(str(path))}")
 
 
 def _refuse_irregular(found: os.stat_result, path: Path, hint: str) -> None:

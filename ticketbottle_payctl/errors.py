@@ -85,7 +85,7 @@ class LockedError(PayctlError):
     """Another process holds the lock that this job needs."""
 
     code = "LOCKED"
-    advice = "try again when the other process has finished; payctl doctor --only publishers names it"
+    advice = "try again after the other process has ended; payctl doctor --only publishers names it"
     retryable = True
 
 

@@ -28,12 +28,12 @@ MEANINGS = {
     "unknown_order": "A genuine callback is for a payment that is not known. Money may have been paid for nothing.",
     "contradicts_completed": "The gateway reports a failure of a payment that is completed. Nothing was changed.",
     "unknown_status": "The payment has a status that payctl does not know. Nothing was changed.",
-    "money_held": "The gateway took the money and holds it as suspicious. A person must decide there.",
+    "money_held": "The gateway took the money and holds it as suspicious. A person must decide at the gateway.",
     "second_payment": "A customer paid twice for one payment. The second amount has to be refunded.",
-    "undocumented_code": "A gateway sent a code that its documentation does not have. Nothing was changed.",
-    "unreadable": "A callback is genuine and cannot be read. Run payctl reconcile payments.",
+    "undocumented_code": "A gateway sent a code that its documentation does not list. Nothing was changed.",
+    "unreadable": "A callback is genuine but cannot be read. Run payctl reconcile payments.",
     "ambiguous": "A signed text can be read as two different callbacks. Run payctl reconcile payments.",
-    EVENT_DEAD: "Events ran out of retries: a customer may have paid and have no ticket. They wait in the outbox.",
+    EVENT_DEAD: "Events ran out of retries: a customer may have paid but has no ticket. They wait in the outbox.",
 }
 """The text for people for each kind of alert. The runbook has a heading for each."""
 

@@ -29,8 +29,8 @@ def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries:
     try:
         config, session = import_module("botocore.config"), import_module("botocore.session")
     except ModuleNotFoundError as error:
-        message = f"asking AWS ({service}) needs the aws extra"
-        raise ConfigError(message, hint="pip install 'payctl[aws]'; on Lambda the runtime brings it") from error
+        message = f"a request to AWS ({service}) needs the aws extra"
+        raise ConfigError(message, hint="pip install 'payctl[aws]'; on Lambda the runtime includes it") from error
     retries = {"total_max_attempts": tries, "mode": "standard"}
     limits = config.Config(connect_timeout=connect_s, read_timeout=read_s, retries=retries)
     try:

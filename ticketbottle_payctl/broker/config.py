@@ -80,7 +80,9 @@ def _trust(settings: KafkaSettings) -> ClientConfig:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(settings.ca_file)
     except (OSError, ValueError) as error:  # OpenSSL's own error is also an OSError
         message = "KAFKA_CA_FILE is not a readable file of PEM certificates"
-        raise ConfigError(message, hint="give the certificate of the authority that signed the brokers'") from error
+        raise ConfigError(
+            message, hint="name a file with the certificate of the CA that signed the brokers' certificates"
+        ) from error
     return checked | {"ssl.ca.location": settings.ca_file}
 
 

@@ -50,7 +50,10 @@ def token_source(brokers: str, region: str | None) -> TokenSource:
     credentials = session.get_credentials()
     if credentials is None:
         message = "KAFKA_SASL_MECHANISM is aws-iam, but no AWS credentials were found"
-        raise ConfigError(message, hint="give the process a role, or AWS_PROFILE; `aws sts get-caller-identity` helps")
+        raise ConfigError(
+            message,
+            hint="give the process a role, or AWS_PROFILE; `aws sts get-caller-identity` shows which one is used",
+        )
 
     def next_token(_setting: str) -> tuple[str, float]:
         expires = float(int(time.time()) + LIFETIME_SECONDS)  # the signature's time has whole seconds

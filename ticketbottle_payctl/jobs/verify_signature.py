@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # the explanation is loaded only if it is requested
 
 REJECTED: Final = "REJECTED"
 _NO_OTHERS: Mapping[str, tuple[Secret, ...]] = MappingProxyType({})
-_UNRECOGNISED = "no gateway's callback looks like this, and the path names no gateway"
+_UNRECOGNISED = "the request has the format of no known gateway, and its path names no gateway"
 
 
 @dataclass(frozen=True, slots=True)

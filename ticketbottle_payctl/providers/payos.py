@@ -138,7 +138,7 @@ def _sorted_element(element: object) -> object:
     if isinstance(element, list):
         return {str(index): item for index, item in enumerate(element)}
     if element is None:
-        detail = "an array with null cannot have been signed"
+        detail = "an array contains null, which PayOS never signs"
         raise MalformedError(detail)
     return {}
 

@@ -41,10 +41,10 @@ def brokers(text: str) -> str:
 
 def _check(entry: str, which: str) -> None:
     if _SCHEME.match(entry):
-        hint = "write host:port alone; KAFKA_SSL and KAFKA_SASL_MECHANISM say how payctl connects"
+        hint = "write only host:port; KAFKA_SSL and KAFKA_SASL_MECHANISM say how payctl connects"
         _refuse("has a scheme", hint, which)
     if "@" in entry:
-        _refuse("has an @", "write host:port alone; the user goes to KAFKA_USERNAME and KAFKA_PASSWORD", which)
+        _refuse("has an @", "write only host:port; the user goes to KAFKA_USERNAME and KAFKA_PASSWORD", which)
     if re.search(r"\s", entry):
         _refuse("contains a space", "separate the brokers by commas", which)
     found = _ENTRY.fullmatch(entry)

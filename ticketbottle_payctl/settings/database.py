@@ -54,7 +54,7 @@ payctl ignores them, because it has its own pool and prepares no statements.
 
 _IGNORED = {
     "client_encoding": "payctl always uses UTF8",
-    "replication": "payctl opens replication connections itself where it needs one",
+    "replication": "payctl opens its own replication connection when it needs one",
 }
 
 

@@ -70,11 +70,11 @@ def tls(given: Mapping[str, str], environ: Mapping[str, str]) -> Tls:
     root = asked.root
     if named := environ.get("PGSSLROOTCERT"):
         if root and root != named:
-            remarks.append("PGSSLROOTCERT is set; the authorities that DATABASE_URL names are not used")
+            remarks.append("PGSSLROOTCERT is set, so the CA file that DATABASE_URL names is not used")
         root = named
     elif not asked.checks and mode not in _CHECKED:
         root = None
-        remarks.append("DATABASE_URL turns the check of the server's certificate off")
+        remarks.append("DATABASE_URL turns off the check of the server's certificate")
     elif asked.system and not root:
         root = _system_authorities()
     if root == "system":

@@ -30,7 +30,7 @@ _LEVELS = ("warning", "info", "debug")
 TRACEBACK_VERBOSITY = 2
 """The number of -v that makes payctl show tracebacks."""
 
-_WORK_STANDS = "free some space; what the command did is done, and its exit code says how it ended"
+_WORK_STANDS = "free some space; the command's work is done, and its exit code shows the result"
 
 
 class Session:

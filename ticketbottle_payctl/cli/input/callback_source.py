@@ -60,7 +60,7 @@ def resolve(request: Request, provider: str) -> Gateway:
         return providers.by_name(provider)
     gateway = providers.resolve(request)
     if gateway is None:
-        message = "the callback has the form of no known gateway"
+        message = "no known gateway sends callbacks in this format"
         raise InputError(message, hint=f"name the gateway: --provider {'|'.join(providers.GATEWAYS)}")
     return gateway
 

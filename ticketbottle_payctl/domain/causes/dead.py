@@ -81,7 +81,7 @@ def _of_blocked(evidence: Evidence, blocked: Sequence[Waiting]) -> Cause:
         meaning = f"a later success supersedes the dead {oldest.blocker_type}: do not replay it"
         return Cause(CauseKind.BLOCKED, events, fact, meaning, *_RELEASE)
     meaning = "an event is sent only after the earlier events of its payment"
-    return Cause(CauseKind.BLOCKED, events, fact, meaning, "deal with the dead event first", show(oldest.blocker or ""))
+    return Cause(CauseKind.BLOCKED, events, fact, meaning, "resolve the dead event first", show(oldest.blocker or ""))
 
 
 def _is_superseded(blocked: Waiting) -> bool:

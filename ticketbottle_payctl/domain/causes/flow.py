@@ -59,8 +59,8 @@ def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cau
         yield Cause(
             CauseKind.DEBEZIUM,
             evidence.pending,
-            "Debezium owns this outbox, and no connector reads its slot",
-            "no event is published until the connector runs; payctl's publishers refuse to work",
+            "Debezium publishes this outbox, but no connector reads its slot",
+            "no event is published until the connector runs; payctl's publishers refuse to run",
             "start the connector, or take the outbox back",
             Command(("cdc", "cut-back"), changes=True, rows=max(1, evidence.pending)),
         )
@@ -122,5 +122,5 @@ def of_row_locks(evidence: Evidence) -> Iterator[Cause]:
 
 def _end(holder: Holder) -> str:
     if holder.pid is None:
-        return "see pg_prepared_xacts; its owner commits it or rolls it back"
+        return "find it in pg_prepared_xacts; its owner must commit it or roll it back"
     return f"ask its owner to end it, or in psql: SELECT pg_terminate_backend({holder.pid})"

@@ -101,7 +101,7 @@ def _given(server: str) -> tuple[str, str]:
     except ValueError:
         host, port = None, 0
     if not host:
-        message = "the server is given as host or host:port"
+        message = "--server is not a host or host:port"
         raise InputError(message)
     return host, str(port)
 
@@ -109,7 +109,7 @@ def _given(server: str) -> tuple[str, str]:
 def _only_server(database: DatabaseSettings) -> tuple[str, str]:
     host, port = database.place.servers[0]
     if len(database.place.servers) > 1 or host.startswith(("/", "@")):
-        message = "DATABASE_URL leads to a socket or to several servers; Debezium connects to one, by TCP"
+        message = "DATABASE_URL names a socket or several servers, but Debezium connects to one server by TCP"
         raise InputError(message, hint="name it: --server HOST:PORT")
     return host, port
 

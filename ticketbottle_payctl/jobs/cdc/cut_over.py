@@ -21,6 +21,7 @@ from ticketbottle_payctl.domain.event import OutboxEvent
 from ticketbottle_payctl.domain.retry import Fault, error_text
 from ticketbottle_payctl.errors import ConfigError, GuardError, LockedError, PayctlError
 from ticketbottle_payctl.facts import Count
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import cdc, shard_lock
 from ticketbottle_payctl.store.outbox import claim as outbox
@@ -138,11 +139,11 @@ def _locked() -> LockedError:
 
 def _check(connection: Connection, max_retries: int) -> int:
     if not cdc.publishes_inserts(connection):
-        message = "there is no publication that covers inserts into the outbox and nothing else"
+        message = "no publication contains only the inserts into the outbox"
         raise ConfigError(message, hint="run the SQL that `payctl cdc config` prints")
     if cdc.slot(connection) is not None:
         message = "the replication slot exists already: Debezium publishes, or a cut-over was interrupted"
-        raise GuardError(message, hint="`payctl cdc cut-back` takes the outbox back and removes it")
+        raise GuardError(message, hint="run `payctl cdc cut-back` to take the outbox back and remove the slot")
     waiting = cdc.waiting_behind_dead(connection, max_retries)
     if waiting:
         message = f"pending events behind a dead event: {waiting}; Debezium would send them"
@@ -205,5 +206,5 @@ def _why(sender: Sender, failures: Mapping[str, DeliveryFailure]) -> PayctlError
     first = next(iter(failures.values()))
     if first.fault is Fault.TRANSPORT:
         return sender.producer.unavailable()
-    message = f"{len(failures)} events were not accepted: {error_text(first.code, first.reason)}"
+    message = f"the brokers did not accept {count(len(failures), 'event')}: {error_text(first.code, first.reason)}"
     return GuardError(message, hint="run payctl publish-outbox, which decides about these events, then try again")

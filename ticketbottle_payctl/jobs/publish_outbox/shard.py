@@ -39,9 +39,9 @@ _ROW_LOCKED = Cause(BlockReason.ROW_LOCKED)
 class DrainResult(Enum):
     """The result of a drain."""
 
-    LOCKED = "another publisher has the shard"
+    LOCKED = "another publisher holds the shard"
     MORE = "there may be more to publish"
-    DRAINED = "nothing that may go was left"
+    DRAINED = "nothing that can be sent was left"
 
 
 @dataclass(slots=True)

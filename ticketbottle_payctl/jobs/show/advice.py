@@ -57,7 +57,7 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
         case VerdictKind.NOT_IN_KAFKA if event is not None and verdict.ticket_is_due:
             yield _again(event, "send it again if the order has no tickets: a second completed event is harmless")
         case VerdictKind.PUBLISHED if event is not None and not event.superseded:
-            yield _again(event, "only if the order service did not act on it: it will be seen twice")
+            yield _again(event, "only if the order service did not act on it, because it receives the event again")
 
 
 def _of_overdue(verdict: Verdict) -> Iterator[Advice]:
@@ -91,7 +91,7 @@ def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:
     """Return the advice about the dead events up to the event that has to be sent."""
     replayable = [each.id for each in dead if not each.superseded and remedy_for(each) is None]
     if replayable:
-        yield Advice(("replay",), "requeue the dead events after you removed the cause", tuple(replayable))
+        yield Advice(("replay",), "fix the cause, then requeue the dead events", tuple(replayable))
     passed = [each for each in dead if each.id not in {*replayable, last.id}]
     if passed:
         superseded = any(each.superseded for each in passed)

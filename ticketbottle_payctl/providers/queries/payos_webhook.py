@@ -52,7 +52,7 @@ def read(response: HttpResponse, url: str) -> Registration:
     if response.status in _REFUSED:
         return Registration(entered=False, code=f"HTTP {response.status}", said=_words(envelope.get("desc")))
     if response.status not in _SUCCESS or code != DONE:
-        message = f"PayOS's answer is not understood: HTTP {response.status} without a code"
+        message = f"payctl cannot read PayOS's answer: HTTP {response.status} without a code"
         raise UnavailableError(message, hint="check PAYCTL_PAYOS_URL if it is set, and look in PayOS's portal")
     entered = data.get("webhookUrl") if isinstance(data, dict) else None
     if entered not in (None, url):

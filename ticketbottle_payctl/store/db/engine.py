@@ -233,9 +233,9 @@ def _translate(error: DBAPIError) -> PayctlError | None:
         )
     if state in _NO_PRIVILEGE:
         message = f"the database role lacks a privilege: {text}"
-        return ConfigError(message, hint="grant the role what docs/database-roles.md lists for it")
+        return ConfigError(message, hint="grant the role the privileges that docs/database-roles.md lists")
     if state == READ_ONLY:
-        message = "the database is read-only: DATABASE_URL leads to a standby, or the server was made read-only"
+        message = "the database is read-only: DATABASE_URL names a standby, or the server was made read-only"
         return DatabaseUnavailableError(
             message, hint="check that DATABASE_URL names the primary server, then try again"
         )

@@ -75,7 +75,7 @@ def refuse_while_debezium_publishes(connection: Connection) -> None:
     """
     if slot(connection) is not None:
         message = f"Debezium publishes this outbox (replication slot {SLOT})"
-        raise GuardError(message, hint="`payctl cdc cut-back` takes it back")
+        raise GuardError(message, hint="run `payctl cdc cut-back` to take it back")
 
 
 def table_name(connection: Connection) -> str:
