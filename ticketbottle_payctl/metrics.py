@@ -91,16 +91,16 @@ _WATCHERS = (Function.PUBLISH_OUTBOX, Function.CLEANUP)
 
 METRICS: tuple[Metric, ...] = (
     _webhook("WebhookReceived", "requests that reached the function"),
-    _webhook("WebhookAccepted", "genuine callbacks that settled a payment, or needed to change none"),
+    _webhook("WebhookAccepted", "genuine callbacks that settled a payment or did not need to"),
     _webhook("WebhookDuplicate", "genuine callbacks of payments that were settled before"),
     _webhook("WebhookRefused", "callbacks that are not genuine, unreadable, for an unknown payment or a wrong amount"),
-    _webhook("WebhookProbed", "forgeries of the function probe, refused; the other counters are without them"),
+    _webhook("WebhookProbed", "refused forgeries of the function probe; the other counters do not include them"),
     _webhook("WebhookRejectedSignature", "callbacks that are not genuine, or not for this merchant"),
     _webhook("WebhookRejectedAmount", "genuine callbacks whose amount is not the payment's"),
     _webhook("WebhookUnknownOrder", "genuine callbacks for a payment that is not known"),
     _webhook("WebhookMoneyAlert", "genuine callbacks that a person must look at: money is involved"),
-    _webhook("WebhookMalformed", "requests that are no callback: no gateway, no such format, too large"),
-    _webhook("WebhookUnreadable", "callbacks whose signature holds and whose content settles nothing by itself"),
+    _webhook("WebhookMalformed", "requests that are not callbacks: unknown gateway, unknown format, or too large"),
+    _webhook("WebhookUnreadable", "callbacks with a valid signature that payctl cannot act on"),
     _webhook("WebhookNotConfigured", "callbacks of a gateway whose keys are not set"),
     replace(
         _webhook("WebhookTransientError", "callbacks answered with: try again"),
@@ -113,11 +113,11 @@ METRICS: tuple[Metric, ...] = (
         Statistic.P99,
     ),
     _webhook(
-        "DbLatency", "the part of it that is the database: connection and transaction", Unit.MILLISECONDS, Statistic.P99
+        "DbLatency", "the time of the database in it: connection and transaction", Unit.MILLISECONDS, Statistic.P99
     ),
     _published("OutboxPublished", "events acknowledged by Kafka and committed as published"),
-    _published("OutboxFailed", "events whose turn it was, and that were not published"),
-    _published("OutboxRetried", "events put back to be sent again"),
+    _published("OutboxFailed", "events that failed, and pending events that are held"),
+    _published("OutboxRetried", "events that failed and will be retried"),
     _published("OutboxDead", "events that ran out of retries"),
     _published("OutboxBatches", "committed batches"),
     Metric(
@@ -130,22 +130,27 @@ METRICS: tuple[Metric, ...] = (
     Metric("OutboxPending", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events that wait to be published", always=True),
     Metric("OutboxDeadTotal", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events out of retries", always=True),
     Metric(
-        "OutboxOldestPendingAge", Unit.SECONDS, Statistic.MAXIMUM, _WATCHERS, "0 where nothing is pending", always=True
+        "OutboxOldestPendingAge", Unit.SECONDS, Statistic.MAXIMUM, _WATCHERS, "0 if no event is pending", always=True
     ),
     Metric(
-        "CleanupDeleted", Unit.COUNT, Statistic.SUM, (Function.CLEANUP,), "events deleted by the retention", always=True
+        "CleanupDeleted",
+        Unit.COUNT,
+        Statistic.SUM,
+        (Function.CLEANUP,),
+        "expired events that were deleted",
+        always=True,
     ),
     Metric(
         "CleanupRemaining",
         Unit.COUNT,
         Statistic.MAXIMUM,
         (Function.CLEANUP,),
-        "expired events that are still there",
+        "expired events that are still in the table",
         always=True,
     ),
     _watched("PaymentsOverdue", "payments of an hour that are PENDING half an hour after their creation"),
-    _watched("PaymentsUnsettled", "the share of these payments; 0 where fewer than five were created", Unit.PERCENT),
-    _watched("CallbackSilence", "how long payments are created without any genuine callback", Unit.SECONDS),
+    _watched("PaymentsUnsettled", "the share of these payments; 0 if fewer than five were created", Unit.PERCENT),
+    _watched("CallbackSilence", "how long payments have been created without a genuine callback", Unit.SECONDS),
     Metric(
         "ProbeRefused", Unit.COUNT, Statistic.MINIMUM, (Function.PROBE,), "forgeries that were refused", always=True
     ),
