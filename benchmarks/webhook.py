@@ -134,7 +134,7 @@ def _theirs(server: Database, pgbench: str, script: str, numbers: list[int]) -> 
 
 
 def _script(server: Database, warm: int, number: int) -> tuple[str, int]:
-    """Return the SQL that one callback sends, as a script with the payment's number, and the number of round trips."""
+    """Return the SQL of one callback, as a script that takes the payment's number, and the number of round trips."""
     payment, request = _payment(number)
     event_id, receipt_id = (f"{first}0000000-0000-4000-8000-{number:012d}" for first in (1, 2))
     ids = {event_id: _EVENT_ID, receipt_id: _RECEIPT_ID}

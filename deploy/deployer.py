@@ -1,10 +1,10 @@
-"""Make the policy of whoever deploys: what CloudFormation calls for the resources of the template, and nothing else.
+"""Make the policy for deployments: only the actions that CloudFormation needs for the template's resources.
 
     python -m deploy.deployer            write deploy/deployer-policy.json
     python -m deploy.deployer --check    write nothing; exit 1 if something would change
 
-The actions come from CloudFormation's own resource schemas, which cfn-lint brings along. Each service is limited to the
-names of one stack where its actions allow that.
+The actions come from CloudFormation's own resource schemas, which are part of cfn-lint. Each service is limited to the
+names of one stack if its actions allow that.
 """
 
 from __future__ import annotations

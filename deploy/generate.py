@@ -1,9 +1,9 @@
-"""Write what is made from the template: its alarms and dashboard, and the same stack as plain CloudFormation.
+"""Write the parts that are made from the template: its alarms and dashboard, and the stack as plain CloudFormation.
 
     python -m deploy.generate            write deploy/template.yaml (below its mark) and deploy/cloudformation.json
     python -m deploy.generate --check    write nothing; exit 1 if something would change
 
-It works without AWS: the transformation is AWS's own library.
+This works without a connection to AWS, because it uses AWS's own library for the transformation.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Build what Lambda runs: a zip of the dependencies (the layer) and a zip of the code.
+"""Build the zips that Lambda runs: one with the dependencies (the layer) and one with the code.
 
     python -m deploy.package --interpreter python3.13 [--arch x86_64] [--lock locks/otel.txt] [--ca bundle.pem]
 
-The dependencies are the locked wheels for Amazon Linux 2023, by hash. Both zips hold bytecode of the runtime's own
-Python, because the folders are read-only there and every cold start would compile anew. The same sources give the
-same bytes: names are sorted, times are fixed.
+The dependencies are the locked wheels for Amazon Linux 2023, checked by hash. Both zips contain bytecode of the
+runtime's own Python. Lambda's folders are read-only, so without bytecode every cold start would compile again. The same
+sources give the same bytes, because names are sorted and times are fixed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GLIBC = ("manylinux_2_28", "manylinux2014", "manylinux_2_17")
 
 LAYER, CODE = "dependencies.zip", "code.zip"
 CA_FILE = "payctl-ca.pem"
-"""The path of the file of ``--ca`` in the function is ``/opt/payctl-ca.pem``."""
+"""The name of the file of ``--ca`` in the layer. The function reads it as ``/opt/payctl-ca.pem``."""
 
 BUDGETS = {LAYER: (25_000_000, 75_000_000), CODE: (900_000, 2_000_000)}
 """The maximum number of bytes, zipped and unzipped, with spans.

@@ -5,7 +5,7 @@
     python -m deploy.release dev --print              print the commands and run none of them
 
 The alias ``live`` keeps its version of the webhook until another version is published. The parameter ``Release``
-publishes one: it is a hash of the code, the template and every parameter, so no change of them stays behind.
+publishes one. It is a hash of the code, the template and every parameter, so every change of them is deployed.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def with_cloudformation(
 
 
 def _fault(name: str, declared: Mapping[str, Any], value: str) -> str | None:
-    """Return what CloudFormation would refuse in a value, so that payctl refuses it before the upload."""
+    """Return the reason why CloudFormation would refuse a value, or None, so that nothing is uploaded in vain."""
     if not re.fullmatch(declared.get("AllowedPattern", "(?s:.*)"), value):
         return f"{name} does not match {declared['AllowedPattern']}"
     allowed = [str(each) for each in declared.get("AllowedValues", [value])]

@@ -1,10 +1,10 @@
-"""Write the SBOM (CycloneDX 1.6, JSON) of installed packages, and the list of their licences that is made from it.
+"""Write the SBOM (CycloneDX 1.6, JSON) of installed packages, and a list of their licences.
 
     .venv-sbom/bin/python -m deploy.sbom --folder build/package/layer/python --target build/package
     sbom/bin/python deploy/sbom.py --interpreter /opt/payctl/bin/python --target /opt/payctl/share/payctl
 
-cyclonedx-py reads the metadata of what is installed, not a lock, so the document lists what is shipped. It validates
-the document against CycloneDX's schema before it writes it. The same packages give the same bytes.
+cyclonedx-py reads the metadata of installed packages and no lock, so the document lists the packages that are shipped.
+It validates the document against CycloneDX's schema before it writes it. The same packages give the same bytes.
 """
 
 from __future__ import annotations

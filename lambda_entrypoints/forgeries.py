@@ -27,7 +27,7 @@ FORGERIES = {
 
 
 def judged(name: str, status: object, body: object) -> str:
-    """Return the result of a forgery's reply. It passes only if the reply is exactly the gateway's own refusal."""
+    """Judge the reply to a forgery. It passes only if it is exactly the gateway's own refusal."""
     for answer, verdict in ((Answer.BAD_SIGNATURE, REFUSED), (Answer.NOT_CONFIGURED, OFF)):
         expected = GATEWAYS[name].reply(answer)
         if (status, body) == (expected.status, expected.body):

@@ -39,7 +39,9 @@ class Warm:
         self._made_from: dict[str, str | None] = {}
 
     def services(self, *names: str) -> Services:
-        """Return engine and keys. Make them again if one of these variables has changed, which may come from secrets.
+        """Return engine and keys. Make them again if one of these variables has changed.
+
+        Their values may come from secrets.
 
         Raises:
             ConfigError: a secret may not be read, or does not exist.
@@ -61,7 +63,7 @@ class Warm:
             return job(self.services(*names))
 
     def once_a_day(self, name: str) -> bool:
-        """Return whether ``name`` is due: this was not called with it in the last 24 hours.
+        """Return whether ``name`` is due: it was not due in the last 24 hours.
 
         Each execution environment has its own memory. So a new environment, or another one, reports it again.
         """

@@ -15,9 +15,8 @@
         BrokerUnavailableError
       OutputError            stdout cannot be written
 
-Errors do not know exit codes or HTTP: each door has its own table for that.
-A message says what failed, ``hint`` says what to do next. Neither ever has a key, a MAC, a
-password or an account number.
+An error has no exit code and no HTTP status, because each door has its own table for them. The message says what
+failed, and ``hint`` says what to do next. Neither ever contains a key, a MAC, a password or an account number.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def redact(text: str) -> str:
 
 
 def redact_echo(text: str) -> str:
-    """Return a short text of somebody who knows our secrets, redacted more strictly than by :func:`redact`.
+    """Return a short text from a system that knows our secrets, redacted more strictly than by :func:`redact`.
 
     This also redacts parts of a registered secret from six characters on, because a gateway may quote half a key.
     """

@@ -44,7 +44,7 @@ class _Kept:
 
 
 class SecretEnvironment(Mapping[str, str]):
-    """An environment. It reads a variable from Secrets Manager on first use, if only its ARN is set.
+    """An environment that reads a variable from Secrets Manager on first use, if only the variable's ARN is set.
 
     A variable that is set is used first. Iteration yields only variables that are set, so it fetches nothing. ``clock``
     is the wall clock, because the monotonic clock can stand still in a frozen function. A lookup raises KeyError if
@@ -157,7 +157,7 @@ class SecretEnvironment(Mapping[str, str]):
 
 
 def _value(text: str, variable: str, name: str, field: str) -> str | None:
-    """Return the value that a secret's text contains for ``name``, which is the variable or its previous value."""
+    """Return the value that a secret's text contains for ``name``: the variable, or the one with its previous value."""
     fields = _fields(text)
     if fields is None:
         return text if field == "current" else None

@@ -105,12 +105,12 @@ class Producer:
         stopping: Callable[[], bool] = _never,
         lost: Callable[[], bool] = _never,
     ) -> dict[str, DeliveryFailure]:
-        """Send messages with distinct keys and wait.
+        """Send messages with distinct keys and wait. Return the failures by key.
 
-        Return the failures by key, which is empty if all were acknowledged. The call takes at most ``timeout`` seconds
-        and a short purge, and a few seconds after a stop request. ``lost`` returns True if the claim of the wave is
-        lost. Then no more messages are sent, and queued ones are dropped. A message without a result by then counts as
-        failed. If the broker received it nevertheless, the retry is a duplicate with the same event id.
+        The result is empty if every message was acknowledged. The call takes at most ``timeout`` seconds and a short
+        purge, and a few seconds after a stop request. ``lost`` returns True if the claim of the wave is lost. Then no
+        more messages are sent, and queued ones are dropped. A message without a result by then counts as failed. If the
+        broker received it nevertheless, the retry is a duplicate with the same event id.
         """
         if lost():
             return dict.fromkeys((message.key for message in wave), _LOST)

@@ -92,8 +92,8 @@ class Sender:
         """Send one event of each payment (``events`` is keyed by payment) and wait for the brokers.
 
         Nothing is sent after ``deadline`` (by the clock), or after ``lost`` returns True because the claim is lost.
-        Brokers refuse whole batches. So an event that was refused for its content is sent again alone, and only if it
-        is refused again is it at fault.
+        Brokers refuse whole batches. So an event that was refused for its content is sent again alone. It counts as
+        faulty only if it is refused again.
         """
         obstacles = self._obstacles(events)
         ready = {key: event for key, event in events.items() if key not in obstacles} if obstacles else events

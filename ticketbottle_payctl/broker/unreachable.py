@@ -20,7 +20,7 @@ def unreachable(
 ) -> BrokerUnavailableError | BrokerRefusedError:
     """Return payctl's error for the client's last report, or for brokers that did not answer.
 
-    ``what`` is the end of the sentence if the brokers did not refuse the client.
+    ``what`` ends the message "Kafka at ..." if the brokers did not refuse the client.
     """
     if error is not None and error.code() in _CREDENTIALS:
         message = f"Kafka at {servers} refused the credentials"

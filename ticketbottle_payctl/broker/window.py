@@ -1,7 +1,7 @@
 """Read the records of certain events since an instant. Only ids, keys, offsets and digests are kept, but no values.
 
-Every partition is read up to its end at the start of the read. Records of other events are only counted, so memory
-grows only with the number of given events. For each partition the result says what could not be read.
+Every partition is read up to the end that it has when the read starts. Records of other events are only counted, so
+memory grows only with the number of given events. For each partition the result says what could not be read.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def read_window(
     ):
         places = {topic: sorted(reader.places(topic)) for topic in query.topics}
         every = [place for each in places.values() for place in each]
-        # Ask for the ends first. Records that are written later are beyond the end, so they do not count as hidden.
+        # Ask for the ends first. Records that are written later are beyond the end, so they do not count as missing.
         written = readable_bounds(raw, every)
         spans = spans_since(reader, every, query.since, most=_MOST)
         reader.start({place: (span.begin, span.end) for place, span in spans.items() if span is not None})

@@ -56,4 +56,4 @@ NO_DECISION: Decision = {
     "receipt_id": None,
     "alert": None,
 }
-"""All fields of a decision as null, for a request about which payctl decided nothing."""
+"""The decision's fields, all null, for a request without a decision."""

@@ -72,7 +72,10 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The payment already has the reported status, or it has already failed or been cancelled and no money came."""
+    """The callback does not change the payment.
+
+    The payment already has the reported status. Or it has failed or was cancelled, and the callback reports no money.
+    """
 
     status: PaymentStatus
 

@@ -32,7 +32,7 @@ class ErrorsReport:
 
 
 def group_errors(engine: Engine, selector: Selector, *, max_retries: int, limit: int) -> ErrorsReport:
-    """Group unpublished events that failed at least once by their last error, without ids and numbers.
+    """Group unpublished events that failed at least once. Their last errors are compared without ids and numbers.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.

@@ -15,7 +15,10 @@ OVERDUE_AFTER = timedelta(minutes=30)
 """A payment of this age should be settled. Most gateways close the payment page after 15 minutes."""
 
 WINDOW = timedelta(hours=1)
-"""How long a payment counts as due. So each measurement covers the payments of one hour."""
+"""A payment counts as due for this long after :data:`OVERDUE_AFTER`.
+
+So each measurement covers one hour of payments.
+"""
 
 FEWEST = 5
 """The minimum number of payments for a judgement.

@@ -21,7 +21,7 @@ _MAX_DEPTH = 32
 
 
 def number_text(value: int | Real) -> str:
-    """Return ``String(value)``: the shortest digits of the same double, without an exponent from 1e-7 up to 1e21."""
+    """Return ``String(value)``: the shortest digits of the same double. From 1e-7 up to 1e21 there is no exponent."""
     if isinstance(value, int) and abs(value) <= MAX_SAFE_INTEGER:
         return str(value)
     try:
@@ -50,7 +50,7 @@ def _positive(number: float) -> str:
 
 
 def sorted_names(names: list[str]) -> list[str]:
-    """Return ``names`` in the order of the keys of a JavaScript object that was filled in sorted order.
+    """Return ``names`` in the key order of a JavaScript object whose keys were added in sorted order.
 
     Array indexes come first.
     """

@@ -46,7 +46,7 @@ SIGNED = (
 )
 """The signed fields in order. The access key comes first and is not in the body."""
 
-# The documented ^[0-9a-zA-Z]([-_.]*[0-9a-zA-Z]+)*$ without its exponential backtracking.
+# The documented pattern ^[0-9a-zA-Z]([-_.]*[0-9a-zA-Z]+)*$, written without its exponential backtracking.
 _ORDER_ID = re.compile(r"[0-9A-Za-z](?:[-_.0-9A-Za-z]*[0-9A-Za-z])?", re.ASCII)
 _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.DONE: (204, None),
@@ -75,7 +75,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
 def _prove(
     received: bytes, secrets: tuple[bytes, ...], access_keys: tuple[str, ...], partners: tuple[str, ...]
 ) -> tuple[dict[str, object], MalformedError | None]:
-    """Return the body if MoMo signed it for this merchant, and the documented rule that it breaks, or None."""
+    """Return the body that MoMo signed for this merchant, and its format error or None."""
     body, problem = payload.read_whatever(received)
     try:
         texts = signed_texts(body, access_keys)

@@ -64,7 +64,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
 
 
 class _Proven(NamedTuple):
-    """Data that PayOS signed, its signed text, and the rule that the body breaks, or None."""
+    """Data that PayOS signed, its signed text, and the body's format error or None."""
 
     data: dict[str, object]
     text: str

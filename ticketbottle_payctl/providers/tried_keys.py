@@ -1,4 +1,4 @@
-"""Name the keys that payctl compared a signature with, so that two people can compare their keys."""
+"""Describe the keys that a signature was compared with. Two people can compare the descriptions of their keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings.fingerprint import fingerprint
 
 PREVIOUS = "_PREVIOUS"
-"""The suffix of the variable with the previous key of a rotation."""
+"""The suffix of the variable that holds the previous key during a rotation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class TriedKey:
     fingerprint: str
     """The first eight hex digits of the key's SHA-256."""
     matched: bool
-    """Whether the signature is valid with this key. MoMo's two keys are valid together."""
+    """Whether the signature is valid with this key. For MoMo, it is valid only with both keys together."""
 
     @property
     def description(self) -> str:

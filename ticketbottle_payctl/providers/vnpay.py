@@ -74,7 +74,7 @@ def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -
     """Return the values of a query that VNPay signed for this terminal."""
     parameters = read_query(query)
     values = {parameter.name: parameter.value for parameter in parameters}
-    # The hex digits may have any case, because VNPAY's own C# sample ignores it.
+    # The hex digits may be in upper or lower case, because VNPAY's own C# sample ignores case.
     presented = mac.presented(values.get(HASH)).lower()
     if not any(mac.matches("sha512", secrets, presented, text.encode()) for text in signed_texts(parameters)):
         raise NotGenuineError(RejectReason.SIGNATURE, "the hash does not match the vnp_ parameters with the secret")

@@ -111,7 +111,7 @@ class Settings:
         return _kafka(self.environ)
 
     def secrets(self, name: str) -> tuple[Secret, ...]:
-        """Return the value of ``name``, and during a rotation of ``NAME_PREVIOUS``. Empty if neither is set."""
+        """Return the value of ``name`` and, during a rotation, of ``NAME_PREVIOUS``. Empty if neither is set."""
         names = (name, f"{name}_PREVIOUS")
         return tuple(Secret(value, origin) for origin in names if (value := self.environ.get(origin)))
 

@@ -46,7 +46,7 @@ class DatabaseUrl:
     parameters: dict[str, str] = field(repr=False)
     """The parameters of the query. If a name is given twice, the last value is used."""
     remarks: tuple[str, ...] = ()
-    """A warning for each part that may mean something else than the author of the URL expects."""
+    """A warning for each part that the author of the URL may have meant differently."""
 
 
 def parse(text: str) -> DatabaseUrl:

@@ -39,9 +39,10 @@ class DatabasePlace:
 
 
 def place_of(url: DatabaseUrl) -> DatabasePlace:
-    """Return the place to which libpq connects for this URL. A parameter replaces a part of the URL, an address a name.
+    """Return the place to which libpq connects for this URL.
 
-    payctl connects in such a way that libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
+    A parameter replaces a part of the URL, and ``hostaddr`` replaces a host's name. payctl connects in such a way that
+    libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
 
     Raises:
         ConfigError: no database is named, or the numbers of hosts, addresses and ports differ.
@@ -94,7 +95,7 @@ def _port(text: str) -> str:
 
 
 def _canonical(host: str) -> str:
-    """Return the canonical spelling of a host. All names of this machine, sockets included, have the same one."""
+    """Return the canonical spelling of a host. All names of this machine, sockets included, have the same spelling."""
     name = host.casefold().rstrip(".")
     if not name or name.startswith(("/", "@")) or name == _THIS_MACHINE or name.endswith(f".{_THIS_MACHINE}"):
         return _THIS_MACHINE

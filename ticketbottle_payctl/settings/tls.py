@@ -117,8 +117,8 @@ def _asked(given: Mapping[str, str]) -> _Asked:
 def _certificates(given: Mapping[str, str]) -> tuple[str | None, dict[str, str]]:
     """Return the file of CA certificates, and the parameters of a client certificate.
 
-    For Prisma ``sslcert`` is the CA's certificate, for libpq the client's own. It is the client's own if ``sslkey`` or
-    ``sslrootcert`` is given too.
+    With Prisma ``sslcert`` is the CA's certificate, with libpq the client's. It is read as the client's if ``sslkey``
+    or ``sslrootcert`` is given too.
     """
     certificate, key, root = (given.get(name) or None for name in ("sslcert", "sslkey", "sslrootcert"))
     if given.get("sslidentity") or (given.get("sslpassword") and not key):

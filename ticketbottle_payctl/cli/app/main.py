@@ -43,7 +43,7 @@ def main() -> None:
         app(prog_name="payctl")
     except ReaderGoneError:  # a shell asked for completions and did not wait for them
         sys.exit(int(ExitCode.DONE))
-    except OutputError as error:  # the same, with a full disk
+    except OutputError as error:  # for example because the disk is full
         sys.exit(int(exit_codes.of_error(error)))
     finally:
         leave_streams()

@@ -333,7 +333,7 @@ class _Page(HelpFormatter):
         self.surface = surface_of(stream, guess_colour(sys.argv[1:]))
 
     def bold(self, text: str) -> str:
-        """Return a heading, in bold if ``bold`` text can be shown."""
+        """Return a heading, in bold if the output can show bold text."""
         return paint(bold(text), self.surface)
 
     def write_heading(self, heading: str) -> None:

@@ -147,7 +147,7 @@ START: dict[str, str] = {
     "payctl doctor": "check the settings, the database, Kafka and the keys",
     "payctl stats": "see whether customers are waiting for their tickets",
 }
-"""The commands that `payctl --help` suggests for the beginning. A test runs them."""
+"""The commands that `payctl --help` suggests to new users. A test runs them."""
 
 
 def children(prefix: tuple[str, ...]) -> dict[str, str]:

@@ -32,7 +32,7 @@ def read_bounded(name: str, limit: int) -> bytes:
     if name == "-":
         return _read_stdin(limit)
     try:
-        # Non-blocking, because opening a named pipe without a writer would block for ever.
+        # Non-blocking, because opening a named pipe without a writer would block forever.
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as error:  # ValueError is raised for a NUL in the name
         raise _unreadable(name, error) from error

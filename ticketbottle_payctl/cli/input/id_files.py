@@ -95,7 +95,7 @@ def _json(line: str, where: str) -> object:
 
 
 def _checked(text: str, where: str) -> str:
-    """Return the id if it can be one. It may contain spaces, because the payment service chooses the ids.
+    """Return ``text`` if it can be an id. It may contain spaces, because the payment service chooses the ids.
 
     A line such as ``MOMO_SECRET_KEY=...`` is refused, because ids are printed and sent to the database.
     """

@@ -11,7 +11,7 @@
     protected = true        # changes need --reason and the profile's name
     read_only = false       # true refuses every change
     max_affected = 1000     # rows one command may change
-    system_identifier = "7391..."  # the server's own number (pg_control_system), to be recognised through a tunnel
+    system_identifier = "7391..."  # from pg_control_system; identifies the server through a tunnel
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Profile:
 
     @property
     def misled(self) -> list[str]:
-        """Warnings about addresses of the profile for which the environment has different ones."""
+        """A warning for each address in the profile that the environment overrides with another one."""
         found = []
         for name, same, said in (
             ("DATABASE_URL", endpoints.same_database, _database),

@@ -6,15 +6,14 @@
     a routine change           one line with profile, database and brokers (``Session.note_target``), then permit()
     a bulk or manual change    approve(): the plan with its counts, then a question whose default is No
     a protected profile        also --reason, and the profile's name, typed or given with --confirm
-    more rows than the limit   refused; the message says which number to raise
+    more rows than the limit   refused; the message names the option to raise
     a read-only profile        always refused
 
 A guard belongs to a database, so the guard of another profile of the same database applies too
-(``profile.guard_in_force``).
-The message then names that profile.
+(``profile.guard_in_force``). The message then names that profile.
 
-If nobody can answer (no terminal, ``--no-input``, a format for programs), the plan is printed, and without ``--yes``
-the command ends. If a function of this module raises, nothing was changed.
+If nobody can answer (no terminal, ``--no-input``, a format for programs), the plan is printed. Without ``--yes`` the
+command ends then. If a function of this module raises an error, nothing was changed.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from ticketbottle_payctl.telemetry import log_event
 DEFAULT_MAX_AFFECTED = 1000
 
 APPROVED_ROWS = "max_affected"
-"""The name under which a run records its approved number of rows. To resume the run, no higher limit is needed."""
+"""The name under which a run records its approved number of rows. A resumed run needs no higher limit."""
 
 
 @dataclass(frozen=True, slots=True)

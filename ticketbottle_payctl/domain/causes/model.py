@@ -36,10 +36,7 @@ class CauseKind(StrEnum):
 
 
 class Command(NamedTuple):
-    """A payctl command that helps. ``changes`` is true if it changes data.
-
-    ``rows`` is about how many rows it changes.
-    """
+    """A payctl command that helps. ``changes`` is true if it changes data, in about ``rows`` rows."""
 
     verb: tuple[str, ...]
     operands: tuple[str, ...] = ()
@@ -177,9 +174,9 @@ class Evidence:
 
     @property
     def running(self) -> Sequence[SeenPublisher]:
-        """The publishers that are working, or were seen a short time ago.
+        """The publishers that are working, or were seen within :data:`SEEN_WITHIN`.
 
-        A scheduled publisher ends and starts again.
+        So a scheduled publisher counts as running between two runs.
         """
         return [one for one in self.publishers if one.working or one.seconds < SEEN_WITHIN.total_seconds()]
 

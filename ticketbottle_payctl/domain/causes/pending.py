@@ -1,4 +1,4 @@
-"""Find the causes of pending events without a fault that stops them: retries, a long backlog, or an unknown cause."""
+"""Find the causes of pending events that no fault stops: retries, a long backlog, or an unknown cause."""
 
 from __future__ import annotations
 

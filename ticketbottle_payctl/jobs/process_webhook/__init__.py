@@ -40,7 +40,10 @@ from ticketbottle_payctl.store.payments import settle as payments
 __all__ = ["Alert", "Trace", "WebhookFacts", "WebhookOutcome", "WebhookReport", "process_webhook"]
 
 LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN, jit=False)
-"""Shorter than the ten seconds that a gateway waits. If the payment is locked, the answer "try again" is in time."""
+"""The limits are shorter than the ten seconds that a gateway waits.
+
+So the answer "try again" is in time if the payment is locked.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,9 +43,10 @@ class Cause(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A payment's events after ``position`` are blocked until ``due`` (monotonic seconds), or until a replay if None.
+    """A payment's events after ``position`` are blocked until ``due`` (monotonic seconds).
 
-    ``cause`` is None if they wait only for the commit of their own batch.
+    If ``due`` is None, only a replay ends the block. ``cause`` is None if they wait only for the commit of their own
+    batch.
     """
 
     key: str
@@ -77,7 +78,7 @@ class Backlog:
         self._scanned = START[0]
 
     def next_claim(self) -> Claim:
-        """Return what to claim next. If the run has a rate, this is the number of events of a quarter of a second."""
+        """Return what to claim next. If the run has a rate, this is the number of events for a quarter of a second."""
         limit, rate = self.options.batch_size, self.options.rate
         return Claim(
             after=self.position,
@@ -158,7 +159,7 @@ class Backlog:
     def exclude(self, key: str) -> None:
         """Leave a blocked payment out of claims.
 
-        Their number is limited: events of the others are claimed and released.
+        The number of these payments is limited. Events of other blocked payments are claimed and released.
         """
         if len(self._excluded) < _MOST_EXCLUDED:
             self._excluded[key] = None

@@ -59,7 +59,7 @@ class BatchOutcome:
 
     @property
     def broker_away(self) -> bool:
-        """Whether transport failed and nothing else happened.
+        """Whether no event was published, no broker refused one, and some failed in transport.
 
         If so, the run stops, because the next batch would fail too.
         """

@@ -24,7 +24,7 @@ class StoppedBecause(StrEnum):
 
 
 class BlockReason(StrEnum):
-    """The reason why an event, or the events behind it, wait."""
+    """The reason why an event waits, or why the events behind it wait."""
 
     DEAD = "dead"
     RETRY_LATER = "retry_later"
@@ -52,7 +52,7 @@ class BlockerFacts(TypedDict):
     detail: str | None
     """The last error, or the session that has locked the row."""
     retry_in_s: float | None
-    """Seconds until the event is tried again; null if only waiting does not help."""
+    """Seconds until the event is tried again; null if waiting alone does not help."""
 
 
 class LockFacts(TypedDict):

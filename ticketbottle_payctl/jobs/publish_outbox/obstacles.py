@@ -69,10 +69,10 @@ class LockedShard(NamedTuple):
 class Obstacles:
     """Why events wait. If it is empty, every pending event can be sent.
 
-    ``held`` counts pending events that wait for more than their turn. ``failed`` counts other events that failed in
-    this run and are retried later. ``dead`` is the number of dead events in the outbox, which hold back only the events
-    behind them. ``blockers`` are the causes with the most events. ``stopped`` contains the types whose topic cannot be
-    written to, even if no event waits for it. ``away`` is the error of a service that is unavailable.
+    ``held`` counts the pending events that cannot be sent now. ``failed`` counts other events that failed in this run
+    and are retried later. ``dead`` is the number of dead events in the outbox, which block only the events behind them.
+    ``blockers`` are the causes with the most events. ``stopped`` contains the types whose topic cannot be written to,
+    even if no event waits for it. ``away`` is the error of a service that is unavailable.
 
     ``known`` is false if the database could not be asked. In that case only ``away`` is known.
     """

@@ -57,7 +57,7 @@ class OpenBatch:
     passed_over: list[tuple[str, Position]]
     connection: Connection
     other_lock: Future[Position | None] | None = None
-    """Done when the other connection holds its lock of the shard."""
+    """A future that is done when the other connection holds its lock of the shard."""
 
     @property
     def last(self) -> Position:
@@ -191,7 +191,7 @@ class ClaimPipeline:
         return _Ahead(end, self._threads.submit(claim), now)
 
     def _may_claim_behind(self, end: Position, seen_at: float) -> bool:
-        """Return False if the run ends, has a rate, must read elsewhere first, or the shard's turn is over."""
+        """Return False if the run ends, has a rate, must rescan or read back first, or the shard's turn is over."""
         options, now = self._backlog.options, self._clock()
         return (
             not self._skip_locked

@@ -69,7 +69,7 @@ _AWAY = (UnavailableError, BrokerRefusedError)
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """The functions that a caller wants to be called during a run. The run waits for each of them."""
+    """Functions that are called during a run. The run waits for each of them."""
 
     on_ready: Callable[[], None] = lambda: None
     on_heartbeat: Callable[[PublishCounts], None] = lambda _counts: None
@@ -242,7 +242,7 @@ class PublisherRun:
             self._budget.wait(self._paced_until - self._clock())
 
     def _wait_for_events(self, seconds: float) -> None:
-        """Wait, but not beyond the time of a retry."""
+        """Wait, but only until the next retry is due."""
         dues = [shard.backlog.next_due() for shard in self.shards]
         soonest = min((due - self._clock() for due in dues if due is not None), default=seconds)
         self._budget.wait(max(0.001, min(seconds, soonest)))
@@ -336,7 +336,7 @@ class PublisherRun:
 def _rare_garbage_collection() -> Iterator[None]:
     """Collect garbage rarely.
 
-    The small tuples of a batch have no cycles, and searching them costs a third of the time.
+    The small tuples of a batch have no cycles, and a search for cycles costs a third of the time.
     """
     thresholds = gc.get_threshold()
     gc.set_threshold(200_000, *thresholds[1:])

@@ -53,9 +53,9 @@ def read(request: Request, credentials: Credentials) -> Reading:
 
 
 def _signers(body: dict[str, object], credentials: Credentials) -> Iterator[Signer]:
-    """Yield every wrong use of two of the three values as keys.
+    """Yield a signer for each wrong choice of access key and secret key among the three credentials.
 
-    They look alike and are next to each other in MoMo's portal.
+    The three look alike and are next to each other in MoMo's portal.
     """
     for access, secret in permutations(_VARIABLES, 2):
         text = f"would match with {_VARIABLES[access]} as access key and {_VARIABLES[secret]} as secret key"

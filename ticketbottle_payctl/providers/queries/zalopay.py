@@ -51,7 +51,10 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, _: Credentials) -> Answer:
-    """Read an answer. Code 1 means paid. Code 2 with the sub code of expiry means expired, and so does code 3 later."""
+    """Read an answer. Code 1 means paid.
+
+    Code 2 with the sub code of expiry means expired. Code 3 means expired if the order is old enough.
+    """
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields

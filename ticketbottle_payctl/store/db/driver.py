@@ -51,7 +51,10 @@ class Connection(connection):  # type: ignore[misc]  # the driver has no types
 
 @contextmanager
 def redacted(parameters: Mapping[str, str]) -> Iterator[None]:
-    """Blank the password in libpq's text about a connection, and every part of it with three or more characters."""
+    """Blank the password in libpq's text about a connection.
+
+    Parts of it with three or more characters are blanked too.
+    """
     try:
         yield
     except psycopg2.Error as error:

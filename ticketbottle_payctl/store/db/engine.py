@@ -265,5 +265,5 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
 
 
 def _is_passing(state: str | None) -> bool:
-    """Return whether a retry may succeed, as after a serialization failure, a shortage or an operator's action."""
+    """Return whether a retry may succeed: after a serialization failure, a shortage, or an operator's intervention."""
     return state is not None and (state[:2] in {"08", "40", "53", "55", "57", "58"})

@@ -114,10 +114,7 @@ def may_create(connection: Connection) -> bool:
 
 
 def indexes(connection: Connection, table: str) -> list[Index]:
-    """Return the indexes of a table of the payment service.
-
-    Of an index, only real columns are listed, no expressions.
-    """
+    """Return the indexes of a table of the payment service. Expressions in an index are not listed."""
     rows = connection.exec_driver_sql(
         """
         SELECT c.relname::text, i.indisvalid AND i.indisready, i.indpred IS NOT NULL,

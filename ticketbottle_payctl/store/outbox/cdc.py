@@ -1,7 +1,7 @@
 """Read Debezium's publication and slot, and find the events that payctl or Debezium must send.
 
 A slot begins at a position of the write-ahead log. Debezium sends the events of transactions that commit later, and
-payctl sends the earlier ones. No timestamp or id separates the two, but the snapshot that comes with a new slot does.
+payctl sends the earlier ones. A timestamp or an id cannot separate the two, but the snapshot of a new slot can.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def oldest_pending(connection: Connection, max_retries: int) -> float | None:
 
 
 _MOST_MORE_IN_RANGE = 1000
-"""The maximum number of events above the expected number in a claimed range."""
+"""How many more events than expected a claimed range may contain."""
 
 _EVENT = itemgetter(slice(1, None))
 _BY_POSITION = itemgetter(5, 0)

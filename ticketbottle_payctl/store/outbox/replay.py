@@ -4,7 +4,7 @@
 
     published = false, "publishedAt" = null, "retryCount" = 0      "lastError" stays: it says why the event is replayed
 
-An event is changed only if its row is still in the version that was planned. The id never changes. The run's id goes
+An event is changed only if its row still has the planned version. The id never changes. The run's id goes
 into the message's headers through ``payctl.event_context``.
 """
 
@@ -27,7 +27,7 @@ from ticketbottle_payctl.store.outbox.selector import (
     predicate,
 )
 
-# This text separates ids, because one text is passed faster than a list. An id that contains it matches no row and is
+# This text separates ids in one parameter, which is faster than a list. An id that contains it matches no row and is
 # skipped.
 _BETWEEN = "\x1f"
 

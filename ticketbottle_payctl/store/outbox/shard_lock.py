@@ -135,7 +135,7 @@ def keeping(shard: int, shards: int, lock: int) -> str:
 
 
 def shard_of(number: int) -> tuple[int, int]:
-    """Return the shard and the number of shards that a lock's number contains."""
+    """Return the shard and the number of shards that are encoded in a lock's number."""
     shards, rest = divmod(number, _LOCKS_PER_COUNT)
     return rest // _LOCKS_PER_SHARD, shards
 

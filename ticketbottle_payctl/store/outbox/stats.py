@@ -44,8 +44,8 @@ class Recent(NamedTuple):
 
     ``created_since`` and ``sent_since`` are the instants from which events were read: the window's start, or later if
     the window has more than :data:`NEWEST` events. The ``recent`` counts cover the last minute. Lags are seconds from
-    ``"createdAt"`` to ``"publishedAt"``, or None if nothing was sent. ``newest_sent`` is when the newest of the events
-    sent in the last minute was created.
+    ``"createdAt"`` to ``"publishedAt"``, or None if nothing was sent. ``newest_sent`` is the creation time of the
+    newest event that was sent in the last minute.
     """
 
     now: datetime

@@ -95,7 +95,7 @@ def learn(connection: Connection, payments: int, *, indexed: bool) -> None:
 
 
 def unindexed_payments(connection: Connection) -> int:
-    """Return about how many payments PayOS's lookup may read, or 0 if it has an index, is fast, or was not used.
+    """Return about how many payments PayOS's lookup may read without an index. It is 0 if the lookup is fast.
 
     This takes no round trip.
     """

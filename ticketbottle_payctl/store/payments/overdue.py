@@ -42,8 +42,8 @@ _OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
 class Overdue:
     """PENDING payments of one gateway or of all, created before ``before``.
 
-    Some gateways forget old payments. For each of them ``known_since`` has the instant of creation from which it still
-    knows payments.
+    Some gateways forget old payments. ``known_since`` has an instant for each of them: it no longer knows payments that
+    were created earlier.
     """
 
     before: datetime
