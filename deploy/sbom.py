@@ -3,7 +3,7 @@
     .venv-sbom/bin/python -m deploy.sbom --folder build/package/layer/python --target build/package
     sbom/bin/python deploy/sbom.py --interpreter /opt/payctl/bin/python --target /opt/payctl/share/payctl
 
-cyclonedx-py reads the metadata of installed packages and no lock, so the document lists the packages that are shipped.
+cyclonedx-py reads the metadata of the installed packages, not a lock. So the document lists what is shipped.
 It validates the document against CycloneDX's schema before it writes it. The same packages give the same bytes.
 """
 

@@ -170,8 +170,8 @@ class ReplayReport:
     """The result of a run. ``remaining`` counts the events of its plan that were not reached.
 
     ``progress`` has the states of the other events. ``left_alone`` has the first rows that were not requeued.
-    ``publisher`` is true if a publisher was running when the wait for the canary ended. It is None if that is not known
-    or the run did not wait.
+    ``publisher`` is true if a publisher was running when the wait for the canary ended. It is None if payctl
+    does not know this, or the run did not wait.
     """
 
     run_id: str

@@ -38,7 +38,7 @@ class Index(NamedTuple):
 
 
 class Housekeeping(NamedTuple):
-    """The last analyse of a table and its size, from PostgreSQL's statistics. Row counts are estimates."""
+    """The last ANALYZE of a table and its size, from PostgreSQL's statistics. Row counts are estimates."""
 
     live: int
     dead: int
