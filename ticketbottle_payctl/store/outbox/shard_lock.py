@@ -3,7 +3,7 @@
 A shard has two locks, numbered 0 and 1. A publisher uses two transactions in turn, and each of them takes one of the
 locks. It claims the next batch before it commits the previous one, so it always holds at least one lock. A new
 publisher must get one lock and must see the other one free. It never waits. If it is refused, it ends its transaction
-at once. The working publisher waits for these microseconds.
+at once, so the working publisher waits for its lock only some microseconds.
 
 A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since. This is
 true if its name is still on the shard, and no publisher with another number of shards has written its name on a shard
