@@ -51,10 +51,7 @@ def template_text(current: str) -> str:
 
 
 def cloudformation(template: str, release: str = NO_RELEASE, build: Build = NO_BUILD) -> str:
-    """Return the template as plain CloudFormation JSON. The location of the zips is a parameter.
-
-    ``release`` names the version.
-    """
+    """Return the template as plain CloudFormation JSON for this release. The location of the zips is a parameter."""
     source = yaml_parse(template)
     del source["Parameters"]["Release"], source["Globals"]["Function"]["CodeUri"]
     source["Outputs"]["Release"]["Value"] = release

@@ -30,10 +30,7 @@ CA_FILE = "payctl-ca.pem"
 """The name of the file of ``--ca`` in the layer. The function reads it as ``/opt/payctl-ca.pem``."""
 
 BUDGETS = {LAYER: (25_000_000, 75_000_000), CODE: (900_000, 2_000_000)}
-"""The maximum number of bytes, zipped and unzipped, with spans.
-
-Lambda accepts 50 MB in one request and 250 MB unzipped in total.
-"""
+"""The maximum bytes, zipped and unzipped, with spans. Lambda accepts 50 MB per request and 250 MB unzipped."""
 
 LEFT_OUT = tuple(
     f"ticketbottle_payctl/{name}"

@@ -53,9 +53,9 @@ def write(interpreter: str, target: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def environment_of(folder: Path) -> Iterator[str]:
-    """Yield an interpreter whose only packages are those in ``folder``.
+    """Yield an interpreter with only the packages in ``folder``, which may be of another platform.
 
-    They are not run, so they may be of another platform.
+    It does not run them.
     """
     with tempfile.TemporaryDirectory() as place:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)  # noqa: S603 - our own

@@ -10,10 +10,7 @@ from ticketbottle_payctl.telemetry import log_event
 
 
 class NewlyDead:
-    """The events that die while the outbox is published.
-
-    The queue and the topic get each event once, after the commit.
-    """
+    """The events that die while the outbox is published. Queue and topic get each event once, after the commit."""
 
     def __init__(self, warm: Warm, queue_url: str | None, max_retries: int) -> None:
         self._topic = warm.topic

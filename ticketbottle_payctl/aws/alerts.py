@@ -15,10 +15,7 @@ from ticketbottle_payctl.aws.client import make_client
 from ticketbottle_payctl.telemetry import log_event, redact
 
 SHORTEST_BETWEEN = 300.0
-"""The minimum time in seconds between two messages of one kind from one process.
-
-The next message says how many were left out.
-"""
+"""The minimum seconds between two messages of a kind from one process. The next one counts those left out."""
 
 EVENT_DEAD = "event_dead"
 

@@ -39,10 +39,7 @@ class Follower:
         self._reader.commit({place: end for place, (_, end) in self._bounds().items()})
 
     def open(self) -> None:
-        """Begin at the stored position, or at the oldest record if none is stored.
-
-        Read up to the topics' present ends.
-        """
+        """Begin at the stored position, else at the oldest record. Read up to the topics' present ends."""
         self._reader.stop()
         bounds = {place: (oldest, end) for place, (oldest, end) in self._bounds().items() if end > oldest}
         stored = self._reader.committed(bounds)

@@ -107,10 +107,7 @@ class RangeReader:
         return self._next
 
     def places(self, topic: str, *, required: bool = False) -> list[Place]:
-        """Return the partitions of a topic.
-
-        If the topic does not exist, return an empty list, or raise if ``required``.
-        """
+        """Return the partitions of a topic. If it does not exist, return an empty list, or raise if ``required``."""
         with self._named_errors():
             found = self._connected().list_topics(topic, self._timeout).topics[topic]
             if found.error is not None and (required or found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART):
@@ -186,10 +183,7 @@ class RangeReader:
         return found
 
     def batches(self, limit: int, deadline: float) -> Iterator[list[Received]]:
-        """Yield records until every range is read, or until ``deadline`` (monotonic).
-
-        :attr:`unread` shows which case it was.
-        """
+        """Yield records until every range is read, or until ``deadline`` (monotonic). :attr:`unread` tells which."""
         while self.unread and (left := deadline - time.monotonic()) > 0:
             yield self.read(limit, left)
 

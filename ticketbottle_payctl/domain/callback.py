@@ -120,10 +120,7 @@ class Unclear:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A callback that is not genuine. ``detail`` tells operators why.
-
-    It is a constant text without received content.
-    """
+    """A callback that is not genuine. ``detail`` is a constant text for operators, without received content."""
 
     provider: str | None
     reason: RejectReason

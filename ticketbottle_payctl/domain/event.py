@@ -60,10 +60,7 @@ Header = tuple[str, str | bytes | None]
 
 
 class Message(NamedTuple):
-    """A Kafka message, all of it UTF-8 text.
-
-    All events of a payment have the same key, so they are in one partition.
-    """
+    """A Kafka message, all of it UTF-8 text. All events of a payment have one key, so they are in one partition."""
 
     topic: str
     key: str

@@ -125,8 +125,5 @@ def _after_earlier_transitions(payment: Payment, now: datetime) -> datetime:
 
 
 def _plain(provider: str) -> str:
-    """Return a gateway's name without case and punctuation.
-
-    ``ZALOPAY``, ``zalo-pay`` and ``ZaloPay`` give the same text.
-    """
+    """Return a gateway's name without case and punctuation, so that ``zalo-pay`` and ``ZaloPay`` are equal."""
     return "".join(letter for letter in provider.lower() if letter.isalnum())

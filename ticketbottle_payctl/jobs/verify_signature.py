@@ -1,7 +1,4 @@
-"""Check whether a callback is genuine, and explain why if it is not.
-
-This needs keys, but no database and no network.
-"""
+"""Check whether a callback is genuine, and explain why if it is not. This needs keys, but no database or network."""
 
 from __future__ import annotations
 
@@ -29,10 +26,7 @@ _UNRECOGNISED = "the request has the format of no known gateway, and its path na
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """The result of a verification. If the callback is genuine, it has its content.
-
-    No field contains a key or a MAC.
-    """
+    """The result of a verification, with the content of a genuine callback. No field contains a key or a MAC."""
 
     provider: str | None
     """zalopay, payos, vnpay or momo."""

@@ -15,16 +15,10 @@ OVERDUE_AFTER = timedelta(minutes=30)
 """A payment of this age should be settled. Most gateways close the payment page after 15 minutes."""
 
 WINDOW = timedelta(hours=1)
-"""A payment counts as due for this long after :data:`OVERDUE_AFTER`.
-
-So each measurement covers one hour of payments.
-"""
+"""How long a payment counts as due after :data:`OVERDUE_AFTER`. So each measurement covers one hour of payments."""
 
 FEWEST = 5
-"""The minimum number of payments for a judgement.
-
-Some customers never pay, and gateways send no callback for them.
-"""
+"""The minimum number of payments for a judgement, because gateways send no callback for unpaid ones."""
 
 _LIMITS = Limits(statement=timedelta(seconds=20))
 

@@ -25,10 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class MalformedError(Exception):
-    """The content does not match the gateway's documentation.
-
-    ``detail`` is a constant text without received content.
-    """
+    """The content does not match the gateway's documentation. ``detail`` is constant and has no received content."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

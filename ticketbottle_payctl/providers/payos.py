@@ -31,10 +31,7 @@ from ticketbottle_payctl.providers.wording import json_reply
 NAME = "payos"
 PING_ORDER = "123"
 PING_DESCRIPTIONS = frozenset({"VQRIO123", "Ma giao dich thu nghiem"})
-"""The descriptions of the test callback at registration. PayOS signs it with the merchant's key.
-
-The second is older.
-"""
+"""The descriptions of the test callback at registration, signed with the merchant's key. The second is older."""
 
 _DECIDING = ("amount", "code", "currency", "description", "orderCode", "paymentLinkId", "reference")
 """The fields that identify the payment, its amount, or the test callback at registration."""
@@ -210,10 +207,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return a 2xx, so that PayOS stops calling.
-
-    PayOS does not document whether it calls again after another status.
-    """
+    """Return a 2xx, so that PayOS stops calling. Whether it calls again after another status is not documented."""
     status, problem = _REPLIES[answer]
     return json_reply({"success": False, "message": problem} if problem else {"success": True}, status)
 

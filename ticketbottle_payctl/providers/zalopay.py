@@ -117,10 +117,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return HTTP 200 with a return code.
-
-    After 1 ZaloPay stops calling, after 0 it calls again; other codes are final.
-    """
+    """Return HTTP 200 with a return code: after 1 ZaloPay stops calling, after 0 it calls again, others are final."""
     code, message = _REPLIES[answer]
     return json_reply({"return_code": code, "return_message": message})
 

@@ -52,10 +52,7 @@ class Settings:
     retention: timedelta
     shards: int
     loop: timedelta
-    """How long one invocation of the publisher's Lambda function publishes.
-
-    If it is zero, the function makes one pass.
-    """
+    """How long one invocation of the publisher's function publishes. If it is zero, the function makes one pass."""
     dead_events_queue: str | None
     """The SQS queue that receives the id of each dead event."""
     alerts_topic: str | None

@@ -44,10 +44,7 @@ class Tls(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """The URL's TLS parameters.
-
-    ``root`` is a file of CA certificates, ``own`` the parameters of a client certificate.
-    """
+    """The URL's TLS parameters. ``root`` is a file of CA certificates, ``own`` has those of a client certificate."""
 
     mode: str | None
     root: str | None

@@ -26,10 +26,7 @@ class TerminatedError(BaseException):
 
 @contextmanager
 def failures(session: Callable[[], Session], help_command: Callable[[], str]) -> Iterator[None]:
-    """Print the error that the block raises, and raise ``typer.Exit``.
-
-    A ``typer.Exit`` from the block is not changed.
-    """
+    """Print the error that the block raises, and raise ``typer.Exit``. A ``typer.Exit`` passes unchanged."""
     try:
         yield
     except typer.Exit:

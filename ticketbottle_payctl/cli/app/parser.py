@@ -216,7 +216,7 @@ class _Words(BashComplete):
         return "\n".join(self.line(item, incomplete) for item in items if _is_one_word(item.value))
 
     def line(self, item: CompletionItem, incomplete: str) -> str:
-        """Return the word without the part that bash treats as earlier words.
+        """Return the word without its part that bash treats as earlier words.
 
         For bash, = and a colon begin a new word.
         """
@@ -264,10 +264,7 @@ def _typer_command(entry: registry.CommandEntry) -> TyperCommand:
 
 
 def _shared_parameters(ctx: Context) -> list[Parameter]:
-    """Copy the root's shared options, which have the same meaning after the command's name.
-
-    ``--version`` is not copied.
-    """
+    """Copy the root's shared options, which mean the same after the command's name. ``--version`` is not copied."""
     return [copy(parameter) for parameter in ctx.find_root().command.params if parameter.name in NAMES]
 
 
@@ -289,10 +286,7 @@ def _chain(ctx: Context) -> list[Context]:
 
 
 def _given(level: Context, *, everything: bool) -> dict[str, Any]:
-    """Return the options of a level.
-
-    Below the root level only typed options count, because they override the root's.
-    """
+    """Return the options of a level. Below the root only typed options count, because they override the root's."""
     return {
         name: level.params.get(name)
         for name in NAMES

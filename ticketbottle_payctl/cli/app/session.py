@@ -203,7 +203,7 @@ class Session:
     def _zone_shown(self) -> tzinfo:
         """Return the zone for results.
 
-        If TZ is wrong, use UTC with one warning, because the result must still be shown.
+        If TZ is wrong, use UTC and warn once, because the result must still be shown.
         """
         try:
             return self.zone

@@ -40,10 +40,7 @@ from ticketbottle_payctl.store.payments import settle as payments
 __all__ = ["Alert", "Trace", "WebhookFacts", "WebhookOutcome", "WebhookReport", "process_webhook"]
 
 LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN, jit=False)
-"""The limits are shorter than the ten seconds that a gateway waits.
-
-So the answer "try again" is in time if the payment is locked.
-"""
+"""Shorter limits than the ten seconds that a gateway waits, so that the answer "try again" is in time."""
 
 
 @dataclass(frozen=True, slots=True)

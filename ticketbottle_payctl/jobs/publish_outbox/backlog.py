@@ -25,10 +25,7 @@ from ticketbottle_payctl.store.outbox.claim import Claim
 from ticketbottle_payctl.telemetry import log_event
 
 RESCAN_EVERY = 30.0
-"""The time in seconds after which a shard is read again from its oldest event.
-
-This finds an event that was committed very late.
-"""
+"""The seconds after which a shard is read again from its oldest event, to find an event that was committed late."""
 
 _MOST_FAILED = 1_000_000
 _MOST_EXCLUDED = 1000
@@ -165,10 +162,7 @@ class Backlog:
             self._excluded[key] = None
 
     def has_blocks_of(self, keys: Iterable[str]) -> bool:
-        """Return whether any of these payments may be blocked.
-
-        The cost does not grow with the number of blocked payments.
-        """
+        """Return whether any of these payments may be blocked. The cost does not grow with the number of blocks."""
         return not self._blocks.keys().isdisjoint(keys)
 
     def is_blocked(self, event: OutboxEvent) -> bool:

@@ -50,10 +50,7 @@ class BatchOutcome:
     broker_responded: bool = False
     """Whether a broker refused an event for its content or a setting, or a partition has no leader."""
     partial_transport_failure: bool = False
-    """Whether some events failed in transport and others did not.
-
-    If so, the brokers are asked about the topics again.
-    """
+    """Whether only some events failed in transport. If so, the brokers are asked about the topics again."""
     acknowledged_at: datetime = START[0]
     """When the result of every delivery was known, by the database's clock."""
 

@@ -33,10 +33,7 @@ class Budget:
         return StoppedBecause.DEADLINE if self.time_left() <= 0 else None
 
     def is_over(self) -> bool:
-        """Return whether the run must stop or its time is up.
-
-        In this case the batch that is being sent is cut short.
-        """
+        """Return whether the run must stop or its time is up. Then the batch that is being sent is cut short."""
         return self.stop.is_set() or self.time_left() <= 0
 
     def time_left(self) -> float:

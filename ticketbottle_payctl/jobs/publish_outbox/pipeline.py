@@ -31,10 +31,7 @@ from ticketbottle_payctl.store.outbox.shard_lock import Entry
 LIMITS = Limits(
     statement=timedelta(seconds=30), lock=timedelta(seconds=2), idle=timedelta(seconds=60), index_only_plan=True
 )
-"""The idle limit is longer than the time to send a batch.
-
-If a publisher hangs for longer, it loses its claim, but no event is lost.
-"""
+"""The idle limit is longer than sending a batch takes. A publisher that hangs longer loses its claim, but no event."""
 
 _OLDEST_CLAIM = 10.0
 _SLICE = 1.0
@@ -130,10 +127,7 @@ class ClaimPipeline:
             return shard_lock.enter(self.connection(), self._backlog.shard, self._backlog.options.shards, 0, owner)
 
     def show_life(self, owner: str) -> None:
-        """Record in the database that the shard's publisher is running.
-
-        Call this in the transaction of :meth:`enter`.
-        """
+        """Record in the database that the shard's publisher runs. Call this in the transaction of :meth:`enter`."""
         with translated_errors():
             options = self._backlog.options
             shard_lock.show_life(self.connection(), self._backlog.shard, options.shards, owner)

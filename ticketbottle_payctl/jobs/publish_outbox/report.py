@@ -113,10 +113,7 @@ class PublishCounts:
         return None if lag is None else {"p50": lag.p50, "p95": lag.p95, "p99": lag.p99}
 
     def add_dead(self, events: list[DeadEvent]) -> None:
-        """Count the dead events of a committed batch.
-
-        List only the first thousand, because a loop may run for months.
-        """
+        """Count the dead events of a committed batch. List only the first thousand: a loop may run for months."""
         self.dead += len(events)
         self.newly_dead = events
         self.dead_events += events[: _MOST_DEAD_LISTED - len(self.dead_events)]

@@ -316,10 +316,7 @@ class PublisherRun:
             self._observer.on_look(found)
 
     def _obstacles_at_the_end(self, failure: PayctlError | None) -> Obstacles:
-        """Return why events wait now.
-
-        If a service was unavailable when the run ended, it still counts as unavailable.
-        """
+        """Return why events wait now. A service that was unavailable when the run ended still counts as unavailable."""
         away = failure if isinstance(failure, _AWAY) else self._obstacles.away
         try:
             return replace(self._look(locked=self._locked or not self._counts.batches), away=away)
@@ -334,10 +331,7 @@ class PublisherRun:
 
 @contextmanager
 def _rare_garbage_collection() -> Iterator[None]:
-    """Collect garbage rarely.
-
-    The small tuples of a batch have no cycles, and a search for cycles costs a third of the time.
-    """
+    """Collect garbage rarely. A batch's small tuples have no cycles, and a search takes a third of the time."""
     thresholds = gc.get_threshold()
     gc.set_threshold(200_000, *thresholds[1:])
     try:

@@ -12,10 +12,7 @@ from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.payments.history import PaymentRow, ReceiptRow
 
 _LONG_UNPAID = timedelta(minutes=20)
-"""Longer than the 15 minutes that a gateway's payment page is open.
-
-``payctl reconcile payments`` uses the same time.
-"""
+"""Longer than the 15 minutes of a gateway's payment page. ``payctl reconcile payments`` uses the same time."""
 
 _SETTLED = {"settled", "already_settled"}
 _REFUSED = {

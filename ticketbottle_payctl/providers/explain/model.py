@@ -29,7 +29,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A text that explains the signature if it matches. It is the result of a sender's common mistake or a proxy's change."""
+    """A text that explains the signature if it matches. A sender's mistake or a proxy's change leads to it."""
 
     hint: Hint
     text: bytes = field(repr=False)

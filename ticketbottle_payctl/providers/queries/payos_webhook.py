@@ -23,10 +23,7 @@ _SUCCESS = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """PayOS's decision. ``code`` is PayOS's code, or a text such as ``HTTP 401``.
-
-    ``said`` is its text, redacted and cut.
-    """
+    """PayOS's decision. ``code`` is its code, or a text such as ``HTTP 401``. ``said`` is its redacted, cut text."""
 
     entered: bool
     code: str

@@ -51,10 +51,7 @@ class Connection(connection):  # type: ignore[misc]  # the driver has no types
 
 @contextmanager
 def redacted(parameters: Mapping[str, str]) -> Iterator[None]:
-    """Blank the password in libpq's text about a connection.
-
-    Parts of it with three or more characters are blanked too.
-    """
+    """Blank the password, and parts of it with three or more characters, in libpq's text about a connection."""
     try:
         yield
     except psycopg2.Error as error:

@@ -85,10 +85,7 @@ def held(
 
 
 def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, BlockingEvent]:
-    """Return the events with these ids, and the sessions that lock their rows.
-
-    A field is None if it may not be read.
-    """
+    """Return the events with these ids, and the sessions that lock their rows. A field that may not be read is None."""
     rows = connection.exec_driver_sql(
         """
         SELECT o.id, o."eventType", o."retryCount", o."lastError", l.pid, nullif(a.application_name, ''), a.state,

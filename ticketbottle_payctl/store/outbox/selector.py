@@ -115,10 +115,7 @@ class Predicate:
 
 
 def predicate(selector: Selector, max_retries: int) -> Predicate:
-    """Return the selector as an SQL condition.
-
-    It does not contain the limit, which the caller adds with its own order.
-    """
+    """Return the selector as an SQL condition without its limit, which the caller adds with its own order."""
     conditions = [*_of_state(selector), *_of_row(selector), *_of_payment(selector), *_of_window(selector)]
     parameters: dict[str, object] = {
         "max_retries": max_retries,

@@ -21,10 +21,7 @@ LARGE = 100_000
 
 _WORTH_A_WALK = 10_000
 _MOST_EVENTS = 500
-"""The maximum number of ticket events in an index walk. Each takes about 15 µs.
-
-A longer walk could take longer than reading the table.
-"""
+"""The maximum number of ticket events in an index walk, which takes about 15 µs for each of them."""
 
 _UNINDEXED = "payctl_unindexed_payments"
 
