@@ -53,10 +53,7 @@ def write(interpreter: str, target: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def environment_of(folder: Path) -> Iterator[str]:
-    """Yield an interpreter with only the packages in ``folder``, which may be of another platform.
-
-    It does not run them.
-    """
+    """Yield an interpreter with only the packages in ``folder``. It does not run them: any platform will do."""
     with tempfile.TemporaryDirectory() as place:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)  # noqa: S603 - our own
         own = sysconfig.get_path("purelib", vars={"base": place, "platbase": place})

@@ -14,10 +14,7 @@ from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr
 _MOST_GROUPS = 100
 _LOGIN = 0.5
 _OWN = "payctl-"
-"""The prefix of payctl's own groups, such as the one of ``payctl cdc mark``.
-
-They deliver nothing to the order service.
-"""
+"""The prefix of payctl's own groups, such as that of ``payctl cdc mark``. They do not serve the order service."""
 
 
 @dataclass(frozen=True, slots=True)

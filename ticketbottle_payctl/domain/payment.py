@@ -59,10 +59,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of state to be written.
-
-    ``late`` is true if the money arrived after the payment failed or was cancelled.
-    """
+    """A change of state to be written. ``late`` means that the money came after a failure or cancellation."""
 
     before: PaymentStatus
     after: PaymentStatus

@@ -17,10 +17,7 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 
 @dataclass(frozen=True, slots=True)
 class ErrorsReport:
-    """Groups of events with the same kind of error, the largest first.
-
-    ``truncated`` is true if there are more groups than were requested.
-    """
+    """Groups of events with the same kind of error, the largest first. ``truncated``: there are more groups."""
 
     groups: tuple[ErrorGroup, ...]
     truncated: bool

@@ -50,10 +50,7 @@ def _positive(number: float) -> str:
 
 
 def sorted_names(names: list[str]) -> list[str]:
-    """Return ``names`` in the key order of a JavaScript object whose keys were added in sorted order.
-
-    Array indexes come first.
-    """
+    """Return ``names`` in the key order of a JavaScript object that was filled in sorted order: indexes first."""
     letters = "".join(names)
     if letters.isascii():
         return sorted(names) if letters.isalpha() else _listed(sorted(names))

@@ -1,7 +1,4 @@
-"""Compare hex MACs as bytes, in constant time, with every candidate key.
-
-This is the only file that uses ``hmac``.
-"""
+"""Compare hex MACs as bytes, in constant time, with every candidate key. Only this file uses ``hmac``."""
 
 from __future__ import annotations
 
@@ -19,10 +16,7 @@ OldHash = Literal["sha256", "md5"]
 
 
 def keys(credentials: Credentials, name: str) -> tuple[bytes, ...]:
-    """Return a credential's usable values as key bytes.
-
-    Empty values are left out, because anyone can sign with an empty key.
-    """
+    """Return a credential's values as key bytes, without empty ones, because anyone can sign with an empty key."""
     return tuple([value.encode("utf-8", "surrogatepass") for value in texts(credentials, name)])
 
 

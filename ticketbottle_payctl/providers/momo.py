@@ -124,10 +124,7 @@ def _printed(value: object) -> str:
 
 
 def value_text(body: dict[str, object], name: str, *, as_received: bool = False) -> str:
-    """Return one field of the signed text. The field must exist.
-
-    A descriptive field may be null, which gives an empty text.
-    """
+    """Return one field of the signed text, which must exist. A descriptive field may be null: an empty text."""
     value = body.get(name, ())
     if isinstance(value, str):
         return value

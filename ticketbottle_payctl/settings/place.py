@@ -29,7 +29,7 @@ class DatabasePlace:
     def may_be(self, other: DatabasePlace) -> bool:
         """Return whether both places have the same database and share a server.
 
-        Different spellings of a host count as equal.
+        The spelling of a host does not matter.
         """
         return self.database == other.database and not self._known_servers.isdisjoint(other._known_servers)
 

@@ -136,10 +136,7 @@ NAMES = ("output", "quiet", "verbose", "no_input", "color", "profile", "config",
 
 
 def guess_form(arguments: list[str], environ: Mapping[str, str]) -> OutputFormat:
-    """Guess the output format when the command line cannot be parsed.
-
-    With ``-o json`` even this error must be one JSON document.
-    """
+    """Guess the output format if the command line cannot be parsed: with ``-o json`` the error must be JSON too."""
     try:
         return OutputFormat(_last_value(arguments, "-o", "--output") or environ.get("PAYCTL_OUTPUT", ""))
     except ValueError:

@@ -201,10 +201,7 @@ class Session:
         return Invocation(self.command, self.shared.profile, self.started_at, duration)
 
     def _zone_shown(self) -> tzinfo:
-        """Return the zone for results.
-
-        If TZ is wrong, use UTC and warn once, because the result must still be shown.
-        """
+        """Return the zone for results. If TZ is wrong, use UTC and warn once: the result must still be shown."""
         try:
             return self.zone
         except ConfigError as error:

@@ -34,10 +34,7 @@ class GuardInForce:
 
     @property
     def protected(self) -> str | None:
-        """The name of the first protected profile, or None.
-
-        If there is one, a change needs a reason, and the operator must type this name.
-        """
+        """The name of the first protected profile, or None. A change needs a reason, and this name as confirmation."""
         return next((each.name for each in self.profiles if each.guard.protected), None)
 
     @property

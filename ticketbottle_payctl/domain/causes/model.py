@@ -174,10 +174,7 @@ class Evidence:
 
     @property
     def running(self) -> Sequence[SeenPublisher]:
-        """The publishers that are working, or were seen within :data:`SEEN_WITHIN`.
-
-        So a scheduled publisher counts as running between two runs.
-        """
+        """The publishers that work now or were seen recently, such as scheduled ones between two runs."""
         return [one for one in self.publishers if one.working or one.seconds < SEEN_WITHIN.total_seconds()]
 
     @property

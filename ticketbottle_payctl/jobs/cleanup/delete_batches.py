@@ -19,10 +19,7 @@ from ticketbottle_payctl.store.outbox.retention import Expired
 LIMITS = Limits(
     statement=timedelta(seconds=10), lock=timedelta(seconds=1), idle=timedelta(seconds=60), index_only_plan=True
 )
-"""The limits of one batch.
-
-It never waits for a locked row. The idle limit leaves time to write the batch to the archive.
-"""
+"""A batch never waits for a locked row. The idle limit leaves time to write the batch to the archive."""
 
 _COUNTING = Limits(statement=timedelta(minutes=1), index_only_plan=True)
 _MOST_COUNTED = 100_000

@@ -128,10 +128,7 @@ class Obstacles:
 
 
 def _kind(error: PayctlError) -> tuple[str, str]:
-    """Return the parts of an error that stay the same during an outage.
-
-    A client's text names a different broker or time at each attempt.
-    """
+    """Return an error without the parts that differ at each attempt, such as the name of a broker or a time."""
     if isinstance(error, BrokerUnavailableError):
         return error.code, ""
     return error.code, _VARIES.sub("", error.message)

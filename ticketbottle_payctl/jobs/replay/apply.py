@@ -275,7 +275,7 @@ class _Application:
         return ReplayOutcome.TOO_MANY_ERRORS if failed >= most else None
 
     def _pace(self, began: float, events: int) -> None:
-        """Wait until the next chunk is due, counted from the start of this one.
+        """Wait until the next chunk is due, counted from this one's start.
 
         A late chunk does not shorten later waits.
         """

@@ -28,10 +28,7 @@ _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED"
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read an answer.
-
-    Only the code is used before the signature over ``data`` is verified. The amount is the paid amount.
-    """
+    """Read an answer. Before the signature over ``data`` is verified, only the code is used."""
     envelope = read_json(response)
     if isinstance(envelope, Inconclusive):
         return envelope

@@ -76,10 +76,7 @@ def labels(connection: Connection, table: str, column: str) -> list[str]:
 
 
 def privileges(connection: Connection, wanted: Sequence[Privilege]) -> dict[Privilege, bool]:
-    """Return which of the ``wanted`` privileges the current role has.
-
-    The result leaves out privileges on missing tables.
-    """
+    """Return which of the ``wanted`` privileges the current role has, without those on missing tables."""
     rows = connection.exec_driver_sql(
         """
         SELECT w.name, w.kind, w.attribute, has_schema_privilege(t.schema, 'USAGE') AND CASE

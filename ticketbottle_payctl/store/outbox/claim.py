@@ -143,10 +143,7 @@ def failed(connection: Connection, *, shard: int, shards: int, limit: int) -> li
 
 
 def waiting_of_other_types(connection: Connection, types: Sequence[str], max_retries: int) -> list[Failed]:
-    """Return pending events of other types if their payment also has a pending event of ``types``.
-
-    The event of ``types`` must not overtake them.
-    """
+    """Return pending events of other types that an event of ``types`` of their payment must not overtake."""
     sql = f"""
         WITH pending AS (
             SELECT "aggregateId", "createdAt", id, "retryCount", "eventType" = ANY(%(types)s) AS wanted

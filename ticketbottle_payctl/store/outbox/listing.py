@@ -55,10 +55,7 @@ class Listed(NamedTuple):
 
 
 PAYMENTS_PAGE = 50_000
-"""The number of payments on a page.
-
-The creation time has no index, so each page sorts the rest of the table.
-"""
+"""The number of payments on a page. Creation times have no index, so each page sorts the rest of the table."""
 
 
 @dataclass(frozen=True, slots=True)

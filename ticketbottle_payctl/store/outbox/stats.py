@@ -166,10 +166,7 @@ def recent(connection: Connection, window_s: float) -> Recent:
 def unpublished(
     connection: Connection, max_retries: int, *, late_after_s: float, seen: Recent | None = None
 ) -> Unpublished:
-    """Count the events that are not marked published.
-
-    Events created after the start of ``seen`` are also counted separately.
-    """
+    """Count the events that are not marked published, and separately those created after the start of ``seen``."""
     sql = f"""
         WITH each AS (
             SELECT CASE WHEN {states.half_marked()} THEN 'sent' ELSE {states.name()} END AS state, "createdAt" AS made

@@ -92,10 +92,7 @@ def learn(connection: Connection, payments: int, *, indexed: bool) -> None:
 
 
 def unindexed_payments(connection: Connection) -> int:
-    """Return about how many payments PayOS's lookup may read without an index. It is 0 if the lookup is fast.
-
-    This takes no round trip.
-    """
+    """Return about how many payments PayOS's lookup may read without an index, or 0 if it is fast. No round trip."""
     payments = connection.info.get(_UNINDEXED, 0)
     return payments if payments > LARGE else 0
 
