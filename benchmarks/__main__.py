@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME ...]``: run benchmarks, print the page, and keep it under ``docs/benchmarks``."""
+"""``python -m benchmarks [NAME ...]``: run benchmarks, print the page, and save it in ``docs/benchmarks``."""
 
 from __future__ import annotations
 

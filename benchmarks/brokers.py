@@ -24,7 +24,7 @@ class Broker:
     pid: int
 
     def messages(self) -> int:
-        """Return the number of messages that were ever appended to payctl's topics."""
+        """Return the number of messages that were ever written to payctl's topics."""
         settings = {"bootstrap.servers": self.bootstrap, "group.id": "benchmarks", "log_level": 0}
         consumer = Consumer(settings)
         try:
@@ -47,7 +47,7 @@ def _ends(consumer: Consumer) -> int | None:
 
 @contextmanager
 def mock_broker() -> Iterator[Broker]:
-    """Run librdkafka's mock cluster. It keeps messages in memory and shares no interpreter with a publisher."""
+    """Run librdkafka's mock cluster. It keeps messages in memory and runs in another process than the publisher."""
     process = subprocess.Popen(  # noqa: S603 - our own module
         python("benchmarks.mock_broker"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     )

@@ -1,4 +1,4 @@
-"""A proxy in front of PostgreSQL that counts round trips, independent of the driver."""
+"""A proxy in front of PostgreSQL that counts round trips, whatever driver is used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = 1 << 16
 
 @dataclass(slots=True)
 class CountingProxy:
-    """A proxy. ``turns`` is the number of round trips; ``said`` has the bytes that clients sent."""
+    """A proxy. ``turns`` is the number of round trips. ``said`` has the bytes that clients sent."""
 
     upstream: int
     port: int = 0
@@ -32,7 +32,7 @@ class CountingProxy:
                 threading.Thread(target=self._forward, args=(client,), daemon=True).start()
 
     def statements(self, since: int) -> list[str]:
-        """Return the simple queries that one connection sent after the first ``since`` bytes."""
+        """Return the simple queries that one connection sent after its first ``since`` bytes."""
         found, place = [], since
         while place < len(self.said):
             (length,) = struct.unpack_from("!i", self.said, place + 1)
@@ -71,7 +71,7 @@ class CountingProxy:
 
 @contextmanager
 def counting_proxy(upstream: int) -> Iterator[CountingProxy]:
-    """Run a proxy on a free port of loopback. It forwards to the server at port ``upstream``."""
+    """Run a proxy on a free loopback port. It forwards to the server at port ``upstream``."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = CountingProxy(upstream, listener.getsockname()[1])
         thread = threading.Thread(target=proxy.serve, args=(listener,), daemon=True)

@@ -1,7 +1,7 @@
-"""Start the database with production's durability, and fill its outbox for each turn.
+"""Start the database with the durability settings of production, and fill its outbox for each turn.
 
-Autovacuum is off, because it could run in one contender's turn and not in another's. A separate benchmark measures a
-publisher without vacuum, by holding an old snapshot.
+Autovacuum is off, because it could run in one contender's turn and not in another's. A separate benchmark holds an old
+snapshot, to measure a publisher without vacuum.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Database:
         """Return the bytes of write-ahead log written so far."""
         return int(self.one("SELECT pg_current_wal_lsn() - '0/0'"))
 
-    def one(self, statement: str) -> Any:  # noqa: ANN401 - whatever the statement asks for
+    def one(self, statement: str) -> Any:  # noqa: ANN401 - the type depends on the statement
         """Return the first value of a statement's result, or None. It runs outside of a transaction."""
         connection = psycopg2.connect(self.url)
         connection.autocommit = True
@@ -65,7 +65,7 @@ class Database:
     def fill(self, rows: int, *, beside: int, dead: int = 0, analyze: bool = True) -> None:
         """Empty the outbox except for ``beside`` old published rows, then write a backlog of ``rows``.
 
-        ``dead`` rows come before it. Without ``analyze`` the statistics do not know of the backlog.
+        ``dead`` events come before the backlog. If ``analyze`` is false, the statistics do not include the backlog.
         """
         old = self.one("""SELECT count(*) FROM outbox WHERE "createdAt" < now() - interval '36 hours'""")
         with transaction(self.engine, _PATIENT) as connection:
@@ -90,7 +90,7 @@ class Database:
 
 @contextmanager
 def database(**settings: str) -> Iterator[Database]:
-    """Start the system's PostgreSQL, or the wheel's if the system has none."""
+    """Start the system's PostgreSQL, or the one in the wheel if the system has none."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     ours = {
         "fsync": "on",

@@ -1,7 +1,7 @@
-"""Debezium on Kafka Connect, configured as ``payctl cdc config`` says: ``python -m benchmarks.debezium ROWS``.
+"""Measure Debezium on Kafka Connect, configured by ``payctl cdc config``: ``python -m benchmarks.debezium ROWS``.
 
-The connector is warm when a burst is committed; the time runs from that commit to the append of its last message.
-Prints the same line of JSON as every contender; memory and CPU are the Java process's.
+The connector is already running when a burst of events is committed. The time runs from that commit until Kafka has
+appended the last message. This prints the same line of JSON as every contender. Memory and CPU are the Java process's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Drain a backlog: payctl against the limits of the same run, and then under difficult conditions."""
+"""Drain a backlog: compare payctl with the limits of the same run, then measure it under difficult conditions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def drain(options: Options) -> list[Section]:
 
 
 def disturbed(options: Options) -> list[Section]:
-    """Drain with an old snapshot held, with stale statistics, and with dead events in front of the backlog."""
+    """Drain while an old snapshot is held, with stale statistics, and with dead events in front of the backlog."""
     with database() as server, mock_broker() as broker, closing(Snapshot(server)) as snapshot:
         fill = partial(server.fill, options.rows, beside=options.beside)
 
@@ -108,8 +108,8 @@ def _into(
 def _messages(server: Database, broker: Broker, options: Options) -> float:
     """Return how many times a drain waits for PostgreSQL for each event, counted on the wire.
 
-    Two backlogs are drained and the difference is counted. So the connection and the first queries, which each run
-    needs once, are not included.
+    Two backlogs are drained, and the difference is counted. So the connection and the first queries of each run are not
+    included.
     """
     payctl = contender(server, broker, "payctl", options)
     half = options.rows // 2
@@ -142,7 +142,7 @@ class Snapshot:
         self._connection.close()
 
     def released_before(self, prepare: Callable[[], None]) -> Callable[[], None]:
-        """Return ``prepare`` with the old snapshot released first."""
+        """Return a function that releases the old snapshot and then calls ``prepare``."""
 
         def prepared() -> None:
             self.close()

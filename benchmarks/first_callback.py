@@ -1,4 +1,4 @@
-"""Measure the first callback of an execution environment: its CPU time, as a multiple of the next ones'."""
+"""Measure the CPU time of an execution environment's first callback, as a multiple of the next callbacks'."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ print("\\n" + json.dumps(spent))
 
 
 def first_callback(options: Options) -> list[Section]:
-    """Start a fresh interpreter for each kind of INIT in turn, and let it settle some payments."""
+    """Start a new interpreter for each kind of INIT in turn, and let it settle some payments."""
     taken: dict[str, list[list[float]]] = {name: [] for name in _KINDS}
     with database() as server:
         engine = make_engine(DatabaseSettings(Secret(server.url)))

@@ -1,4 +1,4 @@
-"""Measure the time from a writer's commit to the broker's append, while ``payctl publish-outbox --loop`` runs."""
+"""Measure the time from a writer's commit until Kafka has the message, while ``payctl publish-outbox --loop`` runs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ticketbottle_payctl.sandbox.kafka_messages import read_all
 
 RATES = (10, 100, 1000)
 _ROUNDS = 3
-_HALF_A_MILLISECOND = 0.0005  # the broker's stamp is cut to whole milliseconds
+_HALF_A_MILLISECOND = 0.0005  # the broker cuts its timestamp to whole milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One round at one rate. Delays are milliseconds, ``cpu`` the publisher's share of a core."""
+    """One round at one rate. Delays are in milliseconds, and ``cpu`` is the publisher's share of a core."""
 
     rate: int
     events: int
@@ -39,7 +39,7 @@ class Taken:
 
 
 def latency(options: Options) -> list[Section]:
-    """Measure each rate in turns, and return one row for each."""
+    """Measure the rates in turns, and return one row for each."""
     section = Section("latency", "Latency from commit to append (Apache Kafka, acks=all)")
     section.columns = ("events/s asked", "written", "p50 ms", "p99 ms", "highest ms", "CPU of one core", "others")
     try:
@@ -63,7 +63,8 @@ def _measure(server: Database, broker: Broker, rate: int, options: Options) -> T
         loop, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env={**processes.inherited(), **environ}
     )
     try:
-        processes.run(python("benchmarks.writer", "20", "1"), environ)  # it has started and its connections are open
+        # After this the publisher has started and its connections are open.
+        processes.run(python("benchmarks.writer", "20", "1"), environ)
         cpu, busy, began = processes.cpu_of(publisher.pid), processes.busy(), time.perf_counter()
         database_cpu, broker_cpu = server.cpu(), processes.cpu_of(broker.pid)
         writer = processes.run(python("benchmarks.writer", str(rate), str(options.seconds)), environ)
@@ -84,7 +85,7 @@ def _measure(server: Database, broker: Broker, rate: int, options: Options) -> T
 
 
 def _tell(section: Section, taken: Sequence[Taken]) -> None:
-    """Return the medians of a rate's rounds, and the highest delay."""
+    """Add the medians of a rate's rounds, and the maximum delay, to the section."""
     rate = taken[0].rate
     p50, p99, cpu = (median(values) for values in zip(*((t.p50, t.p99, t.cpu) for t in taken), strict=True))
     section.rows.append(

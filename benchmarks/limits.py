@@ -1,4 +1,4 @@
-"""Measure the limits of a drain: the database's work without a broker, and the broker's without a database."""
+"""Measure the limits of a drain: the database's work without a broker, and the broker's work without a database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.domain.event import OutboxEvent, to_message
 from ticketbottle_payctl.settings import Settings
 
-# The claim's own conditions and order; the plan is forced as the publisher forces it.
+# These are the claim's own conditions and order. The plan is forced in the same way as by the publisher.
 _PLAN = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; SET jit = off"
 _READ = """
     SELECT ctid, id, "aggregateId", "aggregateType", "eventType", payload::text, "createdAt", "retryCount" FROM outbox
@@ -26,13 +26,13 @@ _MARK = """UPDATE outbox SET published = true, "publishedAt" = clock_timestamp()
 _BY_ID = _MARK + "id = ANY(%s)"
 _BY_CTID = _MARK + "ctid = ANY(%s::tid[])"
 _CREATED_AT, _ID, _CTID = 6, 1, 0
-_BEGINNING = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the owner's columns have no zone
+_BEGINNING = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the payment service's columns have no zone
 
 Rows = list[tuple[Any, ...]]
 
 
 def serial(_rows: int, batch: int) -> int:
-    """Read a batch, mark it by id, commit; one connection."""
+    """Read a batch, mark it by id, and commit, all on one connection."""
     connection = _connect()
     done, after = 0, _BEGINNING
     while rows := _read(connection, after, batch):
@@ -42,7 +42,7 @@ def serial(_rows: int, batch: int) -> int:
 
 
 def overlapped_by_id(_rows: int, batch: int) -> int:
-    """One connection reads the next batch while another marks this one by id and commits."""
+    """Read the next batch on one connection while another marks the present batch by id and commits."""
     return _overlapped(batch, _BY_ID, _ID)
 
 
@@ -52,7 +52,7 @@ def overlapped_by_ctid(_rows: int, batch: int) -> int:
 
 
 def producer(rows: int, batch: int) -> int:
-    """Send messages of rows that are in memory, with payctl's producer; wait for each batch."""
+    """Send messages of rows that are in memory with payctl's producer. Wait for each batch."""
     messages = [to_message(_event(number)) for number in range(batch)]
     client = Producer(producer_config(Settings.from_env(environ).kafka))
     client.probe(10)

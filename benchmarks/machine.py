@@ -22,7 +22,7 @@ PACKAGES = ("confluent-kafka", "psycopg2-binary", "sqlalchemy", "typer", "rich")
 
 
 def facts() -> dict[str, str]:
-    """Return the facts that a reader needs to compare figures."""
+    """Return the facts that a reader needs to compare results."""
     return {
         "cores": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
@@ -42,7 +42,7 @@ def facts() -> dict[str, str]:
 
 def _commit() -> str:
     asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],  # noqa: S607 - whichever git there is
+        ["git", "describe", "--always", "--dirty"],  # noqa: S607 - any git will do
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The mock broker in a process of its own: prints where it listens, ends when its standard input does."""
+"""The mock broker in its own process. It prints its address, and ends when its standard input ends."""
 
 from __future__ import annotations
 

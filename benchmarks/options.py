@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``rows`` is the backlog to drain, ``beside`` how many published rows lie around it, ``runs`` how many rounds."""
+    """The sizes of a benchmark run.
+
+    ``rows`` is the size of the backlog, ``beside`` the number of published rows in the table, and ``runs`` the number
+    of rounds.
+    """
 
     rows: int = 200_000
     beside: int = 1_000_000
@@ -18,5 +22,5 @@ class Options:
 
     @classmethod
     def quick(cls) -> Options:
-        """Return small options to see that everything works. The figures mean little."""
+        """Return small options to check that everything works. The results mean little."""
         return cls(rows=20_000, beside=20_000, runs=1, many=50_000, seconds=3.0, patience=2.0)

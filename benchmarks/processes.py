@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_QUIET = 0.1
 _PROC = Path("/proc")
 _OURS = re.compile(r"(?:PAYCTL_(?!KAFKA_HOME)|OUTBOX_|KAFKA_|DATABASE_URL|ENVIRONMENT$|LOG_LEVEL$)")
 _NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
@@ -26,22 +27,22 @@ class ChildFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A child that has ended: what it printed and the CPU it took, its own start included, in seconds."""
+    """A child that has ended: its output, and its CPU time in seconds, including its own start."""
 
     output: str
     cpu: float
 
 
 def inherited() -> dict[str, str]:
-    """Return the environment without payctl's settings, because every contender gets its own.
+    """Return the environment without payctl's settings, because every contender gets its own settings.
 
-    Variables that stop Python from using bytecode are removed too: an installed package has its bytecode.
+    Variables that keep Python from using bytecode are removed too, because an installed package has its bytecode.
     """
     return {name: value for name, value in os.environ.items() if not _OURS.match(name) and name != _NO_BYTECODE}
 
 
 def run(command: Sequence[str], environ: Mapping[str, str] | None = None, *, check: bool = True) -> Ended:
-    """Run a child to its end. Its CPU is the kernel's own account of it and of its ended children.
+    """Run a child to its end. Its CPU time is the kernel's figure for it and its ended children.
 
     Raises:
         ChildFailedError: it failed, and ``check`` is true.
@@ -71,7 +72,7 @@ def python(module: str, *arguments: str) -> list[str]:
 
 
 def cpu_of(pid: int) -> float:
-    """Seconds of CPU of a process, its children and theirs, the ended ones included; 0 where there is no /proc."""
+    """Return the CPU seconds of a process and all its descendants, ended ones included. Return 0 without /proc."""
     children = _children()
     found, waiting = 0.0, [pid]
     while waiting:
@@ -89,13 +90,13 @@ def busy() -> float:
     return (sum(fields) - fields[3] - fields[4]) / _TICKS
 
 
-def wait_for_quiet(patience: float, *, share: float = 0.1) -> None:
-    """Wait until other processes use less than ``share`` of the machine, at most ``patience`` seconds."""
+def wait_for_quiet(patience: float) -> None:
+    """Wait until other processes use less than a tenth of the machine, at most ``patience`` seconds."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         before, began = busy(), time.monotonic()
         time.sleep(0.4)
-        if (busy() - before) / (time.monotonic() - began) / CORES < share:
+        if (busy() - before) / (time.monotonic() - began) / CORES < _QUIET:
             return
 
 
@@ -105,7 +106,7 @@ def _children() -> dict[int, list[int]]:
         try:
             fields = place.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it ended meanwhile
+            continue  # it has ended in the meantime
         found.setdefault(int(fields[1]), []).append(int(place.parent.name))
     return found
 

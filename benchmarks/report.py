@@ -1,4 +1,4 @@
-"""Write the results as Markdown to read and as JSON to compare."""
+"""Write the results as Markdown for people and as JSON for comparisons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFACE = (
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A goal and its figure. ``met`` is None if this run did not measure it."""
+    """A goal and its measured value. ``met`` is None if this run did not measure it."""
 
     about: str
     wanted: str
@@ -27,7 +27,7 @@ class Goal:
 
 @dataclass(slots=True)
 class Section:
-    """One benchmark's table, goals, omissions with their reasons, and samples."""
+    """A benchmark's table, goals, omissions with their reasons, and samples."""
 
     name: str
     title: str
@@ -38,12 +38,12 @@ class Section:
     samples: list[dict[str, Any]] = field(default_factory=list)
 
     def at_most(self, about: str, value: float | None, limit: float, unit: str = "") -> None:
-        """Record a figure that should be no greater than ``limit``."""
+        """Record a value that should be at most ``limit``."""
         self._goal(about, value, f"≤ {limit:g}{unit}", unit, met=value is not None and value <= limit)
 
-    def at_least(self, about: str, value: float | None, limit: float, unit: str = "") -> None:
-        """Record a figure that should be no smaller than ``limit``."""
-        self._goal(about, value, f"≥ {limit:g}{unit}", unit, met=value is not None and value >= limit)
+    def at_least(self, about: str, value: float | None, limit: float) -> None:
+        """Record a value that should be at least ``limit``."""
+        self._goal(about, value, f"≥ {limit:g}", "", met=value is not None and value >= limit)
 
     def _goal(self, about: str, value: float | None, wanted: str, unit: str, *, met: bool) -> None:
         known = value is not None
@@ -53,7 +53,7 @@ class Section:
 
 
 def markdown(sections: Sequence[Section], about: dict[str, str], at: datetime) -> str:
-    """Return the page."""
+    """Return the page as Markdown."""
     goals = [goal for section in sections for goal in section.goals]
     parts = [
         f"# Benchmarks of {at:%Y-%m-%d %H:%M} UTC",
@@ -76,7 +76,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write(sections: Sequence[Section], about: dict[str, str], at: datetime, directory: Path, label: str = "") -> Path:
-    """Write both forms, named by the date (and the label), and return the page's place."""
+    """Write both files, named by the date and the label. Return the path of the page."""
     directory.mkdir(parents=True, exist_ok=True)
     page = directory / f"{at:%Y-%m-%d}{label and '-'}{label}.md"
     page.write_text(markdown(sections, about, at), "utf-8")

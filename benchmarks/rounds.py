@@ -42,7 +42,7 @@ class Sample:
 
     @property
     def rate(self) -> float:
-        """Return events a second."""
+        """Return the number of events per second."""
         return self.events / self.seconds
 
     @property
@@ -55,7 +55,7 @@ class Sample:
 class Contender:
     """A contender: its command, its settings, and how to prepare the table for it.
 
-    ``drains`` says that nothing may be pending afterwards. ``sends`` says that the topics must have grown by its
+    If ``drains`` is true, nothing may be pending afterwards. If ``sends`` is true, the topics must have grown by its
     count.
     """
 
@@ -76,13 +76,13 @@ class Rounds:
         self.failed: dict[str, str] = {}
 
     def warm_up(self, contender: Contender) -> None:
-        """Run one turn that does not count, because a Java broker is slow until its code is compiled."""
+        """Run one turn that does not count. A Java broker is slow until its code is compiled."""
         self._sample(contender)
 
     def run(self, contenders: Sequence[Contender], *, may_fail: bool = False) -> None:
         """Run the rounds, every second one in reverse order.
 
-        With ``may_fail``, a contender that fails is left out of later rounds, and :attr:`failed` says why.
+        If ``may_fail`` is true, a contender that fails is left out of later rounds, and :attr:`failed` says why.
         """
         for number in range(self._options.runs):
             for contender in contenders if number % 2 == 0 else contenders[::-1]:
@@ -101,15 +101,15 @@ class Rounds:
         return [sample for sample in found if not sample.disturbed] or found
 
     def rate(self, name: str) -> float:
-        """Return the median of events a second."""
+        """Return the median number of events per second."""
         return median(sample.rate for sample in self.best(name))
 
     def ratio(self, name: str, to: str) -> float:
-        """Return the ratio of this rate to another contender's."""
+        """Return the ratio of one contender's rate to another's."""
         return self.rate(name) / self.rate(to)
 
     def row(self, name: str, *, to: str) -> tuple[str, ...]:
-        """Return a row of the usual table."""
+        """Return a table row with the usual columns."""
         best = self.best(name)
         costs = [
             median(values)

@@ -1,4 +1,4 @@
-"""Measure start-up: the CPU time of a whole process, as a multiple of an interpreter that does nothing."""
+"""Measure the CPU time of starting a command, as a multiple of an interpreter that does nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GOALS = {
 
 
 def startup(options: Options) -> list[Section]:
-    """Start every command and import every Lambda module, in turns. Bytecode and files are cached."""
+    """Start every command and import every Lambda module, in turns. Bytecode and files are already cached."""
     with database() as server:
         environ = {
             **environment(),

@@ -1,4 +1,4 @@
-"""Measure the effect of a cleanup on the publisher, and ``stats`` over millions of rows."""
+"""Measure the effect of a cleanup on the publisher, and the time of ``stats`` with millions of rows."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def stats(options: Options) -> list[Section]:
         began = 0.0
 
         @event.listens_for(server.engine, "before_cursor_execute")
-        def start(*_: Any) -> None:  # noqa: ANN401 - SQLAlchemy's six arguments
+        def start(*_: Any) -> None:  # noqa: ANN401 - SQLAlchemy passes six arguments
             nonlocal began
             began = time.perf_counter()
 

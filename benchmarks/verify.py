@@ -1,4 +1,4 @@
-"""Measure the verification of a signature against the minimum: one HMAC and one parse."""
+"""Compare the verification of a signature with the minimum: one HMAC and one parse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROUNDS = 9
 
 
 def verify(options: Options) -> list[Section]:
-    """Return one row for each gateway. Its values are medians of many calls, taken in turns."""
+    """Return one row for each gateway. Its values are medians of many calls, made in turns."""
     section = Section("verify", "Verifying a signature", ("gateway", "µs", "bare HMAC and parse, µs", "ratio"))
     processes.wait_for_quiet(options.patience)
     for name in GATEWAYS:
@@ -49,7 +49,9 @@ def _pair(example: Sample) -> tuple[Callable[[], object], Callable[[], object]]:
         if not request.body:
             return dict(parse_qsl(request.query))
         parsed = json.loads(signed)
-        return json.loads(parsed["data"]) if isinstance(parsed.get("data"), str) else parsed  # ZaloPay: JSON in JSON
+        return (
+            json.loads(parsed["data"]) if isinstance(parsed.get("data"), str) else parsed
+        )  # ZaloPay sends JSON in JSON
 
     if not isinstance(ours(), Callback):
         message = f"the example of {example.gateway} was refused"

@@ -1,4 +1,4 @@
-"""Compare the webhook's transaction with pgbench running the same SQL over one connection."""
+"""Compare the webhook's transaction with pgbench, which runs the same SQL over one connection."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ _EXPRESSIONS = {
 }
 _EVENT_ID = "'10000000-0000-4000-8000-' || lpad((:payment)::text, 12, '0')"
 _RECEIPT_ID = "('20000000-0000-4000-8000-' || lpad((:payment)::text, 12, '0'))::uuid"
-_NOW = "clock_timestamp() AT TIME ZONE 'UTC'"  # an event is refused if it is written a second after its instant
+# An event is refused if it is written more than a second after its instant.
+_NOW = "clock_timestamp() AT TIME ZONE 'UTC'"
 _BETWEEN = re.compile(r";\s*(?=\S)")
 _TOGETHER = r"\\;\n"  # pgbench also sends these statements in one message
 _GATEWAY = providers.GATEWAYS["zalopay"]
@@ -52,7 +53,7 @@ _CREDENTIALS = providers.credentials(_GATEWAY, lambda name: (Secret(_KEYS[name])
 
 
 def webhook(options: Options) -> list[Section]:
-    """Measure turns of a few hundred callbacks, ours and pgbench's. Return p50 and mean of one callback."""
+    """Measure turns of a few hundred callbacks, payctl's and pgbench's. Return the p50 and the mean of one callback."""
     section = Section(
         "webhook", "The webhook's transaction (one connection)", ("who", "p50 ms", "mean ms", "of pgbench's p50")
     )
@@ -133,7 +134,7 @@ def _theirs(server: Database, pgbench: str, script: str, numbers: list[int]) -> 
 
 
 def _script(server: Database, warm: int, number: int) -> tuple[str, int]:
-    """Return the SQL that one callback sends, as a script with the payment's number, and the number of round trips."""
+    """Return the SQL of one callback, as a script that takes the payment's number, and the number of round trips."""
     payment, request = _payment(number)
     event_id, receipt_id = (f"{first}0000000-0000-4000-8000-{number:012d}" for first in (1, 2))
     ids = {event_id: _EVENT_ID, receipt_id: _RECEIPT_ID}
@@ -156,7 +157,7 @@ def _script(server: Database, warm: int, number: int) -> tuple[str, int]:
 
 
 def _verifying(options: Options) -> float:
-    """Return the milliseconds of the verification alone."""
+    """Return the milliseconds that the verification alone takes."""
     request = _payment(1)[1]
     taken = []
     for _ in range(100 * options.runs):

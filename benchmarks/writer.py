@@ -1,8 +1,8 @@
 """Commit events one by one at a steady rate: ``python -m benchmarks.writer EVENTS_A_SECOND SECONDS``.
 
-It first writes for two seconds that are not counted, because an idle publisher needs that long to notice new events.
-Prints a JSON object of event id to the instant (seconds since 1970) at which its commit returned. It does not wait for
-its commits to reach the disk: it is only the load.
+First it writes for two seconds that are not counted, because an idle publisher needs that long to notice new events. It
+prints a JSON object that maps each event id to the instant (seconds since 1970) when its commit returned. Its commits
+do not wait for the disk, because they are only the load.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Deploy payctl to AWS: the build, the template, and the files generated from both. Not part of the package."""
+"""Deploy payctl to AWS: the build, the template, and the files generated from them. This is not part of the package."""

@@ -1,4 +1,4 @@
-"""Define the alarms: which metric each watches, and when it alerts a person.
+"""Define the alarms: which metric each one watches, and when it alerts a person.
 
 Alarms and dashboard are made from the list in ``ticketbottle_payctl.metrics``, so they cannot name a metric that no
 function emits.
@@ -32,7 +32,7 @@ NAMES = {"zalopay": "ZaloPay", "payos": "PayOs", "vnpay": "VnPay", "momo": "MoMo
 
 
 class Silence(StrEnum):
-    """The meaning of a missing value: nothing happened, or nothing works."""
+    """How an alarm treats a missing value: as if nothing happened, or as a fault."""
 
     IS_FINE = "notBreaching"
     IS_A_FAULT = "breaching"
@@ -40,7 +40,7 @@ class Silence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A metric with its dimensions and its statistic, which give one value for each period."""
+    """A metric with its dimensions and its statistic. It has one value in each period."""
 
     namespace: str | Json
     name: str
@@ -50,10 +50,10 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm about ``watch`` above ``above`` (or below ``below``) in ``bad`` of ``of`` periods of ``period`` seconds.
+    """An alarm if ``watch`` is above ``above`` (or below ``below``) in ``bad`` of ``of`` periods of ``period`` seconds.
 
-    With ``share_of``, the value is ``watch`` in percent of it, or 0 if ``watch`` is below ``at_least``: a few values of
-    a quiet hour make no meaningful share. ``pages`` marks alarms that cannot wait until morning.
+    With ``share_of``, the value is ``watch`` in percent of ``share_of``. It is 0 if ``watch`` is below ``at_least``,
+    because a share of very few values means nothing. ``pages`` marks alarms that cannot wait until morning.
     """
 
     name: str
@@ -198,7 +198,8 @@ ALARMS: tuple[Alarm, ...] = (
         share_of=ours(_WEBHOOK, "WebhookReceived"),
         pages=True,
     ),
-    # These two see the newest version only: they are silent until it gets callbacks, whatever the one before does.
+    # These two watch only the newest version. They have no data until it gets callbacks, whatever the previous one
+    # does.
     Alarm(
         "NewVersionTryAgain",
         "the newest version of the webhook answers with: try again",
@@ -313,7 +314,7 @@ ALARMS: tuple[Alarm, ...] = (
         of_lambda(_CLEANUP, "Invocations"),
         below=1,
         period=3600,
-        bad=27,  # a day, plus the window of the schedule
+        bad=27,  # one day, plus the window of the schedule
         of=27,
         silence=Silence.IS_A_FAULT,
     ),
@@ -377,7 +378,7 @@ ALARMS: tuple[Alarm, ...] = (
 
 
 def resources() -> dict[str, Json]:
-    """Return the template's resources that are made from this list: alarms, the pager's alarm, and dashboard."""
+    """Return the template's resources that are made from this list: alarms, the pager's alarm, and the dashboard."""
     made = {alarm.logical_id: _alarm(alarm) for alarm in ALARMS}
     made["PaymentsUnhealthyAlarm"] = _composite([alarm for alarm in ALARMS if alarm.pages])
     made["Dashboard"] = dashboard([alarm.logical_id for alarm in ALARMS])
@@ -423,7 +424,7 @@ def _series(name: str, watch: Watch, period: int) -> Json:
 
 
 def _composite(alarms: list[Alarm]) -> Json:
-    """Return the alarm for a pager, which combines all alarms that cannot wait."""
+    """Return the alarm for the pager. It combines all alarms that cannot wait until morning."""
     rule = " OR ".join(f'ALARM("${{{alarm.logical_id}}}")' for alarm in alarms)
     properties = {
         "AlarmName": {"Fn::Sub": "${AWS::StackName}-PaymentsUnhealthy"},

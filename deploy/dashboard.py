@@ -1,4 +1,4 @@
-"""Make the dashboard: a graph for each metric, by function and by gateway, and the alarms' state."""
+"""Make the dashboard: a graph for each metric, by function and by gateway, and the state of the alarms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ticketbottle_payctl.providers import GATEWAYS
 
 _WIDTH, _HEIGHT, _COLUMNS = 8, 5, 3
 _ABOVE = 4
-"""The height of the alarms' row."""
+"""The height of the row of alarms."""
 
 
 def dashboard(alarms: list[str]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""Make the policy of whoever deploys: what CloudFormation calls for the resources of the template, and nothing else.
+"""Make the policy for deployments: only the actions that CloudFormation needs for the template's resources.
 
     python -m deploy.deployer            write deploy/deployer-policy.json
     python -m deploy.deployer --check    write nothing; exit 1 if something would change
 
-The actions come from CloudFormation's own resource schemas, which cfn-lint brings along. Each service is limited to the
-names of one stack where its actions allow that.
+The actions come from CloudFormation's own resource schemas, which are part of cfn-lint. Each service is limited to the
+names of one stack if its actions allow that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 POLICY = HERE / "deployer-policy.json"
 
 REGION = "ap-southeast-1"
-"""Whose schemas are read. The policy itself names no region."""
+"""The region whose resource schemas are read. The policy itself names no region."""
 
 _HANDLERS = ("create", "read", "update", "delete")
 _HERE = "arn:aws:{service}:REGION:ACCOUNT:"
@@ -40,7 +40,7 @@ _ANYWHERE = {
     *("lambda:GetCodeSigningConfig", "logs:DescribeLogGroups", "logs:CreateLogDelivery", "logs:PutResourcePolicy"),
     "logs:DescribeResourcePolicies",
 }
-"""Actions that know no resource of the stack, though others of their service do."""
+"""Actions that cannot be limited to a resource of the stack, although other actions of their service can."""
 
 _BY_HAND = {
     "cloudformation": (
@@ -50,7 +50,7 @@ _BY_HAND = {
     ),
     "s3": ("GetBucketLocation", "GetObject", "GetObjectVersion", "ListBucket", "PutObject"),
     "apigateway": ("TagResource", "UntagResource"),
-    # An access log of an HTTP API is delivered by CloudWatch Logs.
+    # CloudWatch Logs delivers the access log of an HTTP API.
     "logs": ("DeleteLogDelivery", "GetLogDelivery", "ListLogDeliveries", "UpdateLogDelivery"),
 }
 _NOT_NEEDED = (
@@ -61,7 +61,7 @@ _NOT_NEEDED = (
     *("logs:PutIndex", "logs:DeleteIndex", "logs:PutBearer", "logs:PutLogGroupDeletion", "sns:PutDataProtection"),
     *("codedeploy:RegisterOnPremises", "ec2:DescribeInstances"),
 )
-"""Beginnings of actions for features that no resource of this template uses."""
+"""Prefixes of actions for features that no resource of this template uses."""
 
 
 def needed(template: Mapping[str, Any]) -> set[str]:
@@ -74,7 +74,7 @@ def needed(template: Mapping[str, Any]) -> set[str]:
 
 
 def policy(template: Mapping[str, Any]) -> str:
-    """Return the policy as JSON. REGION, ACCOUNT, STACK and BUCKET in it are to be replaced."""
+    """Return the policy as JSON. Replace REGION, ACCOUNT, STACK and BUCKET in it."""
     actions = needed(template)
     by_service: dict[str, list[str]] = {}
     for action in sorted(actions - {"iam:PassRole", "iam:CreateServiceLinkedRole"}):

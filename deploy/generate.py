@@ -1,9 +1,9 @@
-"""Write what is made from the template: its alarms and dashboard, and the same stack as plain CloudFormation.
+"""Write the parts that are made from the template: its alarms and dashboard, and the stack as plain CloudFormation.
 
     python -m deploy.generate            write deploy/template.yaml (below its mark) and deploy/cloudformation.json
     python -m deploy.generate --check    write nothing; exit 1 if something would change
 
-It works without AWS: the transformation is AWS's own library.
+This works without a connection to AWS, because it uses AWS's own library for the transformation.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ HERE = Path(__file__).resolve().parent
 TEMPLATE, GENERATED = HERE / "template.yaml", HERE / "cloudformation.json"
 MARK = "# -- made by `make template`"
 NO_RELEASE = "0" * 64
-"""The release of the committed template. A deployment has its own, so that a new version gets traffic."""
+"""The release of the committed template. A deployment replaces it, so that a new version gets traffic."""
 
 NO_BUILD = Build(NO_RELEASE, NO_RELEASE)
 PLACE = ("CodeBucket", "CodeKey", "LayerKey")
-"""The parameters of plain CloudFormation that say where a build's zips are."""
+"""The parameters of plain CloudFormation that give the location of a build's zips."""
 
 Template = dict[str, Any]
 
@@ -51,7 +51,7 @@ def template_text(current: str) -> str:
 
 
 def cloudformation(template: str, release: str = NO_RELEASE, build: Build = NO_BUILD) -> str:
-    """Return the template as JSON without SAM. The zips' place is a parameter, and ``release`` names the version."""
+    """Return the template as plain CloudFormation JSON for this release. The location of the zips is a parameter."""
     source = yaml_parse(template)
     del source["Parameters"]["Release"], source["Globals"]["Function"]["CodeUri"]
     source["Outputs"]["Release"]["Value"] = release
@@ -70,9 +70,11 @@ def cloudformation(template: str, release: str = NO_RELEASE, build: Build = NO_B
                 properties["AutoPublishCodeSha256"] = release
         if resource["Type"] == "AWS::Serverless::LayerVersion":
             properties["ContentUri"] = {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Ref": "LayerKey"}}
-            properties["Description"] += f" {build.layer}"  # else SAM gives every build's layer the same logical id
+            # Otherwise SAM gives every build's layer the same logical id.
+            properties["Description"] += f" {build.layer}"
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
-    os.environ.setdefault("AWS_DEFAULT_REGION", "ap-southeast-1")  # it asks for one, and the result has none
+    # SAM asks for a region, but the result does not contain it.
+    os.environ.setdefault("AWS_DEFAULT_REGION", "ap-southeast-1")
     return json.dumps(transform(source, {}, _NoManagedPolicies()), indent=1, sort_keys=True) + "\n"
 
 

@@ -1,10 +1,10 @@
-"""Build what Lambda runs: a zip of the dependencies (the layer) and a zip of the code.
+"""Build the zips that Lambda runs: one with the dependencies (the layer) and one with the code.
 
     python -m deploy.package --interpreter python3.13 [--arch x86_64] [--lock locks/otel.txt] [--ca bundle.pem]
 
-The dependencies are the locked wheels for Amazon Linux 2023, by hash. Both zips hold bytecode of the runtime's own
-Python, because the folders are read-only there and every cold start would compile anew. The same sources give the
-same bytes: names are sorted, times are fixed.
+The dependencies are the locked wheels for Amazon Linux 2023, checked by hash. Both zips contain bytecode of the
+runtime's own Python. Lambda's folders are read-only, so without bytecode every cold start would compile again. The same
+sources give the same bytes, because names are sorted and times are fixed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = "3.13"
 ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
 GLIBC = ("manylinux_2_28", "manylinux2014", "manylinux_2_17")
-"""The wheels' platform tags. With an old tag alone pip silently takes a much older Kafka client, or none."""
+"""The wheels' platform tags. With only an old tag, pip silently installs a much older Kafka client, or none."""
 
 LAYER, CODE = "dependencies.zip", "code.zip"
 CA_FILE = "payctl-ca.pem"
-"""Where the file of ``--ca`` is in the function: ``/opt/payctl-ca.pem``."""
+"""The name of the file of ``--ca`` in the layer. The function reads it as ``/opt/payctl-ca.pem``."""
 
 BUDGETS = {LAYER: (25_000_000, 75_000_000), CODE: (900_000, 2_000_000)}
-"""The most bytes, zipped and unzipped, with spans. Lambda accepts 50 MB in one request and 250 MB unzipped in all."""
+"""The maximum bytes, zipped and unzipped, with spans. Lambda accepts 50 MB per request and 250 MB unzipped."""
 
 LEFT_OUT = tuple(
     f"ticketbottle_payctl/{name}"
@@ -40,7 +40,7 @@ LEFT_OUT = tuple(
         *("providers/explain", "providers/queries"),
     )
 )
-"""What only the command line and the sandbox use. The linter forbids the functions to import it."""
+"""The packages that only the command line and the sandbox use. The linter forbids the functions to import them."""
 
 _PACKAGES = ("ticketbottle_payctl", "lambda_entrypoints")
 _TEST_FOLDERS = {"test", "tests", "testing"}
@@ -69,7 +69,7 @@ class Build(NamedTuple):
         """Return the build in ``folder``.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the folder has no build.
         """
         return cls(*(hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CODE, LAYER)))
 
@@ -78,7 +78,7 @@ class OverBudgetError(Exception):
     """A zip is larger than its budget."""
 
 
-def build(  # noqa: PLR0913 - each is a choice of whoever builds
+def build(  # noqa: PLR0913 - each is a choice for the caller
     target: Path,
     *,
     interpreter: str,

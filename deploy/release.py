@@ -5,7 +5,7 @@
     python -m deploy.release dev --print              print the commands and run none of them
 
 The alias ``live`` keeps its version of the webhook until another version is published. The parameter ``Release``
-publishes one: it is a hash of the code, the template and every parameter, so no change of them stays behind.
+publishes one. It is a hash of the code, the template and every parameter, so every change of them is deployed.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ Command = list[str]
 
 
 class NotDeployableError(Exception):
-    """The build is missing or of another architecture, or a parameter is missing, unknown or not of its form."""
+    """The build is missing or has another architecture, or a parameter is missing, unknown or has a wrong format."""
 
 
 def parameters_of(template: str, given: Sequence[str]) -> Parameters:
-    """Return the value of every parameter but ``Release``, from ``Name=value`` texts and the template's defaults.
+    """Return the value of every parameter except ``Release``, from ``Name=value`` texts and the template's defaults.
 
-    CloudFormation keeps the deployed value of a parameter that a deployment does not name. So the defaults are
-    included: a line that is removed from the configuration takes effect.
+    If a deployment does not name a parameter, CloudFormation keeps its deployed value. So the defaults are included,
+    and a line that was removed from the configuration has an effect.
 
     Raises:
-        NotDeployableError: a parameter is missing, unknown, or its value is not allowed.
+        NotDeployableError: a parameter is missing or unknown, or its value is not allowed.
     """
     declared = yaml_parse(template)["Parameters"]
     del declared["Release"]
@@ -70,7 +70,7 @@ def release_of(build: Build, template: str, parameters: Mapping[str, str]) -> st
 
 
 def architectures_of(layer: Path) -> set[str]:
-    """Return the architectures of the native libraries in a zip: one, unless the build is broken."""
+    """Return the architectures of the native libraries in a zip. A correct build has only one."""
     found = set()
     with zipfile.ZipFile(layer) as archive:
         for name in archive.namelist():
@@ -83,7 +83,7 @@ def architectures_of(layer: Path) -> set[str]:
 
 def with_sam(file: Path, environment: str, parameters: Mapping[str, str], release: str) -> list[Command]:
     """Return the command of the SAM CLI. It reads everything but the parameters from the configuration file."""
-    # The SAM CLI refuses `Name=`; quotes inside the argument make an empty value.
+    # The SAM CLI refuses `Name=`, but accepts quotes inside the argument as an empty value.
     given = [f'{name}="{value}"' for name, value in parameters.items()]
     config = ["--config-file", str(file), "--config-env", environment]
     return [["sam", "deploy", *config, "--parameter-overrides", *given, f"Release={release}"]]
@@ -106,7 +106,7 @@ def with_cloudformation(
 
 
 def _fault(name: str, declared: Mapping[str, Any], value: str) -> str | None:
-    """Return what CloudFormation would refuse in a value, before anything is uploaded."""
+    """Return the reason why CloudFormation would refuse a value, or None, so that nothing is uploaded in vain."""
     if not re.fullmatch(declared.get("AllowedPattern", "(?s:.*)"), value):
         return f"{name} does not match {declared['AllowedPattern']}"
     allowed = [str(each) for each in declared.get("AllowedValues", [value])]

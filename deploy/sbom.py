@@ -1,10 +1,10 @@
-"""Write the SBOM (CycloneDX 1.6, JSON) of installed packages, and the list of their licences that is made from it.
+"""Write the SBOM (CycloneDX 1.6, JSON) of installed packages, and a list of their licences.
 
     .venv-sbom/bin/python -m deploy.sbom --folder build/package/layer/python --target build/package
     sbom/bin/python deploy/sbom.py --interpreter /opt/payctl/bin/python --target /opt/payctl/share/payctl
 
-cyclonedx-py reads the metadata of what is installed, not a lock, so the document lists what is shipped. It validates
-the document against CycloneDX's schema before it writes it. The same packages give the same bytes.
+cyclonedx-py reads the metadata of the installed packages, not a lock. So the document lists what is shipped.
+It validates the document against CycloneDX's schema before it writes it. The same packages give the same bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CLASSIFIER = "License :: OSI Approved :: "
 _DYNAMIC = 'dynamic = ["version"]'
 
 
-def write(interpreter: str, target: Path, *, source: Path = ROOT) -> tuple[Path, Path]:
+def write(interpreter: str, target: Path) -> tuple[Path, Path]:
     """Write both files about the packages that ``interpreter`` can import. Return their paths.
 
     Raises:
@@ -44,16 +44,16 @@ def write(interpreter: str, target: Path, *, source: Path = ROOT) -> tuple[Path,
     options = ["--sv", SPECIFICATION, "--of", "JSON", "--output-reproducible", "--validate", "--mc-type", "application"]
     with tempfile.TemporaryDirectory() as place:
         about = Path(place) / "pyproject.toml"
-        about.write_text(_about(source), "utf-8")
+        about.write_text(_about(), "utf-8")
         command = [str(tool), "environment", *options, "--pyproject", str(about), "--output-file", str(sbom)]
-        subprocess.run([*command, interpreter], check=True, env=_bare())  # noqa: S603 - the tool is next to us
+        subprocess.run([*command, interpreter], check=True, env=_bare())  # noqa: S603 - the tool is our own
     licences.write_text("".join(f"{line}\n" for line in licence_lines(json.loads(sbom.read_text("utf-8")))), "utf-8")
     return sbom, licences
 
 
 @contextmanager
 def environment_of(folder: Path) -> Iterator[str]:
-    """Yield an interpreter whose only packages are those in ``folder``. They are not run: another machine's will do."""
+    """Yield an interpreter with only the packages in ``folder``. It does not run them: any platform will do."""
     with tempfile.TemporaryDirectory() as place:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)  # noqa: S603 - our own
         own = sysconfig.get_path("purelib", vars={"base": place, "platbase": place})
@@ -69,9 +69,9 @@ def licence_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def licence_of(component: Mapping[str, Any]) -> str:
-    """Return the licence that a component declares: its expression, else its identifiers or names.
+    """Return the licence that a component declares: its expression, or else its identifiers or names.
 
-    Packages of the older kind declare it in a classifier and again in free text. An identifier is preferred.
+    Older packages declare it in a classifier and again in free text. An identifier is preferred.
     """
     found = component.get("licenses", [])
     expressions = [each["expression"] for each in found if "expression" in each]
@@ -81,11 +81,11 @@ def licence_of(component: Mapping[str, Any]) -> str:
     return " AND ".join(dict.fromkeys(each.removeprefix(_CLASSIFIER) for each in chosen))
 
 
-def _about(source: Path) -> str:
-    """Return pyproject.toml with the version in it, which cyclonedx-py does not look up in the package."""
-    package = (source / "ticketbottle_payctl" / "__init__.py").read_text("utf-8")
+def _about() -> str:
+    """Return pyproject.toml with the version in it, because cyclonedx-py does not read it from the package."""
+    package = (ROOT / "ticketbottle_payctl" / "__init__.py").read_text("utf-8")
     version = re.search(r'^__version__ = "([^"]+)"$', package, re.MULTILINE)
-    project = (source / "pyproject.toml").read_text("utf-8")
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
     if version is None or _DYNAMIC not in project:
         message = "the version is not where deploy/sbom.py looks for it"
         raise ValueError(message)

@@ -1,1 +1,1 @@
-"""The Lambda functions: a second, thin entry to the same jobs."""
+"""The Lambda functions. They call the same jobs as the command line."""

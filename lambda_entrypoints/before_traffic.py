@@ -1,7 +1,7 @@
-"""The function that CodeDeploy calls before a new webhook gets callbacks: the version must refuse forgeries.
+"""The function that CodeDeploy calls before a new webhook version gets callbacks. The version must refuse forgeries.
 
-CodeDeploy waits for an hour if it gets no answer, so every error is reported as a failure. The callbacks stay at the
-version of before then.
+CodeDeploy waits up to an hour for a result, so every error is reported as a failure. Callbacks then stay with the
+previous version.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def handler(event: dict[str, str], context: object) -> dict[str, str]:
     It may if at least one gateway refused its forgery and the others are not configured.
 
     Raises:
-        ConfigError: the verdict could not be reported, or AWS's client cannot be made.
-        FunctionFailedError: as above, for any other reason.
+        ConfigError: the result could not be reported, or the AWS client cannot be made.
+        FunctionFailedError: the same, for any other reason.
     """
     with runtime.invocation(Function.BEFORE_TRAFFIC, context) as warm:
         verdicts: dict[str, str] = {}
@@ -54,7 +54,7 @@ def _verdict(client: Any, version: str, name: str, forgery: Request) -> str:  # 
 
 
 def _event(forgery: Request) -> dict[str, object]:
-    """Return a forgery as the HTTP API hands it to the function."""
+    """Return a forgery in the form in which the HTTP API passes it to the function."""
     return {
         "version": "2.0",
         "rawPath": forgery.path,

@@ -1,4 +1,4 @@
-"""The daily function: apply the retention to the outbox, and report dead events, which no retention removes."""
+"""The daily function: delete old published events, and report dead events, which are never deleted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ticketbottle_payctl.metrics import Amount, Function, emit, of_outbox
 from ticketbottle_payctl.wiring import Services
 
 RESERVE_SECONDS = 30.0
-"""Seconds for the batch that is running when the time is over, and for counting what remains."""
+"""Seconds reserved for the batch that is running at the time limit, and for counting the remaining events."""
 
 
-def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
-    """Run one clean-up. What it does not reach, the next one deletes.
+def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
+    """Run one cleanup. The next one deletes the events that it does not reach.
 
     Raises:
         UnavailableError: the database cannot be reached. Committed batches stay deleted.
@@ -48,6 +48,6 @@ def _amounts(report: CleanupReport) -> dict[str, Amount]:
 
 
 def _told(warm: Warm, report: CleanupReport) -> int:
-    """Send messages about events that are dead and still there. Return how many could not be sent."""
+    """Send messages about events that are still dead. Return how many messages could not be sent."""
     age = round(report.unpublished.oldest_dead_age_s or 0)
     return int(report.dead > 0 and not warm.topic.tell(EVENT_DEAD, events=report.dead, oldest_age_s=age))

@@ -1,4 +1,4 @@
-"""A forged callback for each gateway. payctl must refuse it, and only after it has read the gateway's key."""
+"""A forged callback for each gateway. payctl must refuse it after it has read the gateway's key, and not before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ticketbottle_payctl.providers import GATEWAYS
 REFUSED, OFF, FAILED = "refused", "not_configured", "failed"
 
 USER_AGENT = "payctl-probe"
-"""What the probe calls itself. The webhook counts a refused forgery of this sender apart from a stranger's."""
+"""The probe's user agent. The webhook counts the probe's refused forgeries separately from other forgeries."""
 
 FORGERIES = {
     "zalopay": Request("POST", "/webhook/zalopay", body=b'{"data":"{}","mac":"00","type":1}'),
@@ -23,11 +23,11 @@ FORGERIES = {
         ),
     ),
 }
-"""By gateway. None of them has a valid signature under any key."""
+"""The forgeries by gateway. None of them has a valid signature under any key."""
 
 
 def judged(name: str, status: object, body: object) -> str:
-    """Return the verdict on the reply to a forgery: it must be the gateway's own refusal, word for word."""
+    """Judge the reply to a forgery. It passes only if it is exactly the gateway's own refusal."""
     for answer, verdict in ((Answer.BAD_SIGNATURE, REFUSED), (Answer.NOT_CONFIGURED, OFF)):
         expected = GATEWAYS[name].reply(answer)
         if (status, body) == (expected.status, expected.body):

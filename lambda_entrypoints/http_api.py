@@ -1,4 +1,4 @@
-"""Read an HTTP API's event: a request for a gateway, or a request that is refused here."""
+"""Read an HTTP API event. It contains a request for a gateway, or a request that is refused here."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
 class Call(NamedTuple):
-    """A request and the gateway that its path or its form names. The signature is not verified yet."""
+    """A request, and the gateway that its path or format names. The signature is not verified yet."""
 
     request: Request
     gateway: Gateway
     is_probe: bool = False
-    """Whether the sender says that it is our own probe. This proves nothing, so it may only hide a refusal."""
+    """Whether the sender says that it is payctl's own probe. This proves nothing, so it may only hide a refusal."""
 
 
 def read(event: object) -> Call | Reply:
-    """Return the request and its gateway, or the reply if it belongs to no gateway. This never raises."""
+    """Return the request and its gateway, or a reply if it belongs to no gateway. This never raises."""
     try:
         request = to_request(event)
     except BodyTooLargeError:
@@ -65,5 +65,5 @@ def correlation_id(event: object) -> str | None:
 
 
 def traceparent() -> str | None:
-    """Return this invocation's place in X-Ray's trace. Lambda sets it for each invocation."""
+    """Return the ``traceparent`` of this invocation. Lambda sets its trace header for each invocation."""
     return traceparent_of(os.environ.get("_X_AMZN_TRACE_ID"))

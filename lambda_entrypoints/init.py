@@ -1,7 +1,7 @@
-"""What the webhook's function does in Lambda's INIT phase, before the first callback.
+"""The work of the webhook's function in Lambda's INIT phase, before the first callback.
 
-INIT runs on a whole processor, even if the function's memory gives it less later. With provisioned concurrency nobody
-waits for it.
+INIT runs on a whole CPU, even if the function's memory setting gives it less later. With provisioned concurrency, no
+gateway waits for it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from ticketbottle_payctl.metrics import Function
 from ticketbottle_payctl.telemetry import log_event
 
 _HOW = "AWS_LAMBDA_INITIALIZATION_TYPE"
-"""Lambda sets it: ``on-demand``, ``provisioned-concurrency``, or ``snap-start``."""
+"""The variable that Lambda sets to ``on-demand``, ``provisioned-concurrency``, or ``snap-start``."""
 
 
 def prepare_webhook() -> None:
-    """Load the driver and AWS's client. In a provisioned environment, read the secrets and connect to the database too.
+    """Load the driver and the AWS client.
 
-    Outside Lambda this does nothing. It never raises: a failed INIT would stop a deployment, and the first callback
-    reports the same error with its own reply.
+    In a provisioned environment, also read the secrets and connect to the database. Outside Lambda this does nothing.
+    It never raises, because a failed INIT would stop a deployment. The first callback reports the same error with its
+    own reply.
     """
     how = os.environ.get(_HOW)
     if not how:
@@ -36,5 +37,5 @@ def prepare_webhook() -> None:
             for gateway in providers.GATEWAYS.values():
                 services.credentials(gateway)
             connect.connect(services.engine)
-    except Exception as error:  # noqa: BLE001 - see above
+    except Exception as error:  # noqa: BLE001 - see the docstring
         log_event("webhook_not_prepared", level="warning", error=error)

@@ -10,7 +10,7 @@ from ticketbottle_payctl.telemetry import log_event
 
 
 class NewlyDead:
-    """The events that die while the outbox is published. Queue and topic get each of them once, after the commit."""
+    """The events that die while the outbox is published. Queue and topic get each event once, after the commit."""
 
     def __init__(self, warm: Warm, queue_url: str | None, max_retries: int) -> None:
         self._topic = warm.topic
@@ -39,7 +39,7 @@ class NewlyDead:
 
 
 def log_obstacles(obstacles: Obstacles) -> None:
-    """Log what keeps events from flowing, or that nothing does any more."""
+    """Log why events wait, or that no event waits any more."""
     if obstacles:
         log_event("publish_outbox_waiting", level="warning", error=None, **obstacles.facts)
     else:
@@ -47,7 +47,7 @@ def log_obstacles(obstacles: Obstacles) -> None:
 
 
 def of_publishing(report: PublishReport | None, failed_alerts: int) -> dict[str, Amount]:
-    """Return a run's amounts, all of them zero if there was no run."""
+    """Return the amounts of a run. All of them are zero if there was no run."""
     counts = report.counts if report else PublishCounts()
     return {
         "OutboxPublished": counts.published,

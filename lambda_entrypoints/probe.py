@@ -1,6 +1,6 @@
-"""The function that sends a forgery to each gateway's route every five minutes: the door must be open and guarded.
+"""The function that sends a forgery to each gateway's route every five minutes. The webhook must answer and refuse it.
 
-It runs outside the VPC, comes in from the internet as the gateways do, and has no secret and no database.
+It runs outside the VPC and calls over the internet, as the gateways do. It has no secret and no database.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ticketbottle_payctl.metrics import Function, emit
 from ticketbottle_payctl.telemetry import log_event
 
 TIMEOUT_S = 12.0
-"""Seconds for one operation. The API gives up after as long."""
+"""The time limit of one request in seconds. The API's own limit is the same."""
 
 
-def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
-    """Send every forgery once and judge the replies. A gateway without keys is off, and that is no failure.
+def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
+    """Send every forgery once and judge the replies. A gateway without keys is off, which is not a failure.
 
     Raises:
         ConfigError: PAYCTL_PROBE_URL is not set.
@@ -61,7 +61,7 @@ def _verdicts(place: SplitResult) -> Iterator[tuple[str, str]]:
 
 
 def _sent(place: SplitResult, forgery: Request) -> tuple[int, str]:
-    """Send a forgery, and return status and body of the reply. The package of the functions has no HTTP library."""
+    """Send a forgery, and return status and body of the reply. The functions' package has no HTTP library."""
     kind = HTTPSConnection if place.scheme == "https" else HTTPConnection
     connection = kind(place.hostname or "", place.port, timeout=TIMEOUT_S)
     path = place.path.rstrip("/") + forgery.path + (f"?{forgery.query}" if forgery.query else "")

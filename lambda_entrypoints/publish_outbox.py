@@ -1,4 +1,4 @@
-"""The scheduled function: publish events as they come, and return before Lambda ends it."""
+"""The scheduled function: publish events as they are created, and return before Lambda ends the invocation."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ticketbottle_payctl.metrics import Amount, Function, emit, of_outbox
 from ticketbottle_payctl.wiring import Services
 
 RESERVE_SECONDS = 20.0
-"""Seconds. A run may go on for less than this after its budget is spent."""
+"""Seconds. After its budget is spent, a run ends in less than this time."""
 
 _SECRETS = ("DATABASE_URL", "KAFKA_USERNAME", "KAFKA_PASSWORD")
 
 
-def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
+def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
     """Run one publisher. Published events are counted even if the rest of the run fails.
 
-    Events that are held back, and a shard that another publisher holds, are no failure of the function: the log has
-    ``publish_outbox_waiting``, and the alarms watch the age of the oldest pending event.
+    It is not a failure if events wait, or if another publisher holds a shard. The log then has
+    ``publish_outbox_waiting``, and alarms watch the age of the oldest pending event.
 
     Raises:
         UnavailableError: the database or the brokers cannot be reached.
@@ -45,11 +45,11 @@ def _publish(warm: Warm, services: Services, context: object) -> PublishReport:
 
     def on_wait(error: PayctlError, _seconds: float) -> None:
         if isinstance(error, ConfigError) and warm.environ.renew(_SECRETS):
-            stop.set()  # what refused the credentials may accept the ones that are valid now
+            stop.set()  # the service that refused the old credentials may accept the new ones
 
     amounts: dict[str, Amount] = outbox_measures.of_publishing(None, 0)
     try:
-        # Each run has its own producer: the connections and tokens of a frozen one are dead when it wakes.
+        # Each run has its own producer, because the connections and tokens of a frozen producer are no longer valid.
         with Services(warm.environ, engine=services.engine) as run:
             observer = Observer(
                 on_progress=dead.on_progress, on_wait=on_wait, on_obstacles=outbox_measures.log_obstacles

@@ -20,7 +20,7 @@ class FunctionFailedError(Exception):
 
 @contextmanager
 def invocation(function: Function, context: object, **on_every_line: object) -> Iterator[Warm]:
-    """Yield what is kept between invocations. An error is logged and raised again, so that Lambda counts it.
+    """Yield the objects that are kept between invocations. Log an error and raise it again, so that Lambda counts it.
 
     Raises:
         FunctionFailedError: replaces any error that is not payctl's. Every connection is closed then.

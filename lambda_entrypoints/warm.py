@@ -24,7 +24,7 @@ _kept: dict[Function, Warm] = {}
 
 
 class Warm:
-    """The kept objects, made from the environment. ``cold`` is True until the first invocation has begun."""
+    """The objects that are kept, made from the environment. ``cold`` is True until the first invocation has begun."""
 
     def __init__(self, environ: Mapping[str, str], function: Function, *, cold: bool) -> None:
         self.given = environ
@@ -39,7 +39,9 @@ class Warm:
         self._made_from: dict[str, str | None] = {}
 
     def services(self, *names: str) -> Services:
-        """Return engine and keys. Make them again if one of these variables, which can be secrets, has changed.
+        """Return engine and keys. Make them again if one of these variables has changed.
+
+        Their values may come from secrets.
 
         Raises:
             ConfigError: a secret may not be read, or does not exist.
@@ -61,11 +63,11 @@ class Warm:
             return job(self.services(*names))
 
     def once_a_day(self, name: str) -> bool:
-        """Return whether ``name`` is due: it was not asked for in the last 24 hours.
+        """Return whether ``name`` is due: it was not due in the last 24 hours.
 
-        Each execution environment has its own memory, so several of them, or a new one, say it again.
+        Each execution environment has its own memory. So a new environment, or another one, reports it again.
         """
-        now = time.time()  # not the monotonic clock: it may stop while Lambda freezes the environment
+        now = time.time()  # not the monotonic clock, which may stop while Lambda freezes the environment
         due = now - self._said.get(name, -_DAY) >= _DAY
         if due:
             self._said[name] = now
@@ -79,7 +81,7 @@ class Warm:
 
 
 def kept(function: Function) -> Warm:
-    """Return what the last invocation kept. Make it again if the environment has changed."""
+    """Return the objects of the last invocation. Make them again if the environment has changed."""
     environ = {name: value for name, value in os.environ.items() if name not in _OF_EACH_INVOCATION}
     last = _kept.get(function)
     if last is not None and last.given == environ:

@@ -7,7 +7,7 @@ from ticketbottle_payctl.jobs.watch_payments import watch_payments
 from ticketbottle_payctl.metrics import Function, emit
 
 
-def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
+def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
     """Measure each gateway that has payments of the last day.
 
     Raises:

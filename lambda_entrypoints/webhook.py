@@ -1,4 +1,4 @@
-"""The function behind the webhook's routes. It answers every callback with a reply in the gateway's form."""
+"""The function behind the webhook's routes. It answers every callback with a reply in the gateway's format."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ticketbottle_payctl.telemetry import log_event
 
 
 def handler(event: object, context: object) -> dict[str, object]:
-    """Answer one HTTP request and never raise. An error of payctl is logged, counted, and answered with "try again"."""
+    """Answer one HTTP request and never raise. An error is logged, counted, and answered with "try again"."""
     began = time.monotonic()
     found, correlation_id = http_api.read(event), http_api.correlation_id(event)
     try:
         with runtime.invocation(Function.WEBHOOK, context, correlation_id=correlation_id) as warm:
             return to_response(_reply(warm, found, correlation_id, began))
-    except Exception:  # noqa: BLE001 - it is logged; Lambda's own answer would be in no gateway's words
+    except Exception:  # noqa: BLE001 - it is logged; Lambda's own reply would not be in the gateway's format
         busy = http_api.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
         return to_response(busy if isinstance(found, Reply) else found.gateway.reply(Answer.TRY_AGAIN))
 
@@ -37,7 +37,7 @@ def _reply(warm: Warm, found: Call | Reply, correlation_id: str | None, began: f
     try:
         with request_span(warm.tracer, f"webhook {found.gateway.name}", http_api.traceparent()) as traceparent:
             report = _processed(warm, found, Trace(correlation_id, traceparent))
-        if found.is_probe and report.receipt_id is None:  # not genuine: a forgery that was refused
+        if found.is_probe and report.receipt_id is None:  # not genuine, so it is a forgery that was refused
             webhook_measures.note_probe(report, time.monotonic() - began)
             amounts = {"WebhookProbed": 1}
             return report.reply
@@ -61,7 +61,7 @@ def _processed(warm: Warm, call: Call, trace: Trace) -> WebhookReport:
 
     report = process()
     if report.reason == RejectReason.SIGNATURE and warm.environ.renew(field.env for field in call.gateway.fields):
-        return process()  # the gateway may sign with a newer key
+        return process()  # the gateway may already sign with a newer key
     return report
 
 

@@ -28,7 +28,7 @@ REFUSED = {
     RefusalReason.CONTRADICTS_COMPLETED.value: "WebhookDuplicate",
     RefusalReason.UNKNOWN_STATUS.value: "WebhookDuplicate",
 }
-"""One counter for each answer; a test walks the outcomes and reasons."""
+"""The counter for each answer. A test checks every outcome and reason."""
 
 _INDEX_HINT = 'payments has no index on "providerTransactionId": payctl doctor --only reference-index shows the SQL'
 
@@ -39,16 +39,16 @@ COUNTED_AS_REFUSED = {
     "WebhookRejectedAmount",
     "WebhookUnknownOrder",
 }
-"""The counters that add up to ``WebhookRefused``. Its share of all callbacks shows a gateway that payctl turns away."""
+"""The counters that add up to ``WebhookRefused``. Their share of all callbacks shows if payctl refuses a gateway."""
 
 
 def note_probe(report: WebhookReport, seconds: float) -> None:
-    """Log a forgery of our own probe. It counts as no callback, so that it hides and rings no alarm."""
+    """Log a forgery of payctl's own probe. It does not count as a callback, so it neither causes nor hides an alarm."""
     log_event("webhook_probed", duration_ms=round(seconds * 1000, 3), provider=report.provider, reason=report.reason)
 
 
 def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str | None) -> dict[str, Amount]:
-    """Log a callback, send an alert if a person must look, and return the metrics."""
+    """Log a callback, send an alert if a person must look at it, and return the metrics."""
     facts, alert = report.facts, report.alert
     level = "error" if alert else "info"
     log_event(f"webhook_{report.outcome}", level=level, duration_ms=round(seconds * 1000, 3), **facts)
@@ -62,6 +62,6 @@ def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str 
         amounts["DbLatency"] = round(report.database_s * 1000, 3)
     if alert is not None:
         amounts["WebhookMoneyAlert"] = 1
-        told = {name: value for name, value in facts.items() if name != "alert"}  # it is the kind of the message
+        told = {name: value for name, value in facts.items() if name != "alert"}  # the message's kind already says it
         amounts["AlertFailed"] = int(not warm.topic.tell(alert, **told, correlation_id=correlation_id))
     return amounts

@@ -1,13 +1,13 @@
 """A file of events that were deleted from the outbox: gzipped NDJSON, one gzip member for each batch.
 
-When :meth:`Archive.add` returns, the batch is on the disk, and the path still names that file. So the batch's rows may
-be deleted. A crash before that leaves an incomplete member at the end. Its rows are still in the outbox, and the next
-run cuts the member off. A crash after that leaves rows in both places: the archive may contain an event twice, but no
-event is missing.
+When :meth:`Archive.add` returns, the batch is on disk and the path still names that file. So the batch's rows may be
+deleted. A crash before that leaves an incomplete member at the end. Its rows are still in the outbox, and the next run
+cuts the member off. A crash after that leaves rows in both places: the archive may contain an event twice, but no event
+is missing.
 
-Each member carries payctl's mark in its gzip header. A file that does not begin with such a member is never changed.
+Each member has payctl's mark in its gzip header. A file that does not begin with such a member is never changed.
 
-Each line is a row with the columns' own names, so ``json_populate_record(NULL::outbox, line)`` restores it. Instants
+Each line is a row with the table's column names, so ``json_populate_record(NULL::outbox, line)`` restores it. Instants
 are UTC, without a zone as in the table.
 """
 
@@ -33,7 +33,7 @@ _MARK = b"PC\x01\x001"
 """A gzip extra field (RFC 1952, 2.3.1.1): identifier PC, one byte long, format 1."""
 
 _HEADER = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(_MARK).to_bytes(2, "little") + _MARK
-_TELLING = 4  # bytes that identify an archive; its fourth differs from that of other gzip files
+_TELLING = 4  # the bytes that identify an archive; the fourth differs from that of other gzip files
 _COLUMNS = frozenset({"id", "aggregateId", "eventType", "payload"})
 _GZIP = 31
 _OF_OTHERS = 0o077
@@ -41,11 +41,13 @@ _LONGEST_LINE = 16 * 1024 * 1024
 
 
 class Archive:
-    """An archive that is appended to, by one process at a time. Only its owner may read it: payloads name orders.
+    """An archive that is appended to, by one process at a time.
+
+    Only its owner may read it, because payloads name orders.
 
     Raises:
-        InputError: the file cannot be opened, is a link or not a regular file, belongs to another user, may be read by
-            others, or is not an archive. It is not changed.
+        InputError: the file cannot be opened, is a link or not a regular file, belongs to another user, may be read
+            by others, or is not an archive. It is not changed.
         LockedError: another process is adding to it.
     """
 
@@ -70,11 +72,11 @@ class Archive:
         os.close(self._file)
 
     def add(self, lines: Iterable[str]) -> None:
-        """Append a batch and return once it is on the disk.
+        """Append a batch. Return after it is on disk.
 
         Raises:
-            UnavailableError: the batch could not be written, for example because the disk is full. The file is then as
-                it was before. It is also raised if the file was removed or replaced.
+            UnavailableError: the batch could not be written, for example because the disk is full. The file is then
+                as it was before. It is also raised if the file was removed or replaced.
         """
         member = _member("".join(f"{line}\n" for line in lines).encode())
         try:
@@ -88,7 +90,7 @@ class Archive:
         self._refuse_moved()
 
     def _refuse_moved(self) -> None:
-        """Raise if the path no longer names the file that is written to."""
+        """Raise an error if the path no longer names the file that is being written."""
         try:
             there = self.path.lstat()
         except OSError:
@@ -104,9 +106,9 @@ class Archive:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of an archive in the order in which they were added. An incomplete batch at the end is left out.
+    """Yield the events of an archive in the order in which they were added. An incomplete last batch is left out.
 
-    The file is read twice; the first pass finds the last complete batch. Only the current event is in memory.
+    The file is read twice, because the first pass finds the last complete batch. Only the current event is in memory.
 
     Raises:
         InputError: the file cannot be read, or is not an archive.
@@ -124,7 +126,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _member(content: bytes) -> bytes:
-    """Return a gzip member that carries payctl's mark."""
+    """Return a gzip member with payctl's mark."""
     packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
     packed = packer.compress(content) + packer.flush()
     check = zlib.crc32(content).to_bytes(4, "little") + (len(content) & 0xFFFFFFFF).to_bytes(4, "little")
@@ -132,7 +134,7 @@ def _member(content: bytes) -> bytes:
 
 
 def _refuse_foreign(file: int, path: Path, end: int) -> None:
-    """Raise if the file has content but does not begin as an archive does.
+    """Raise an error if the file has content but does not begin like an archive.
 
     An archive of an earlier version has no mark, so its first line is checked. An incomplete member without a mark is
     not cut off.
@@ -184,9 +186,9 @@ def _open(path: Path) -> int:
 
 
 def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
-    """Return if the file is regular, and nobody but this user can read it.
+    """Raise an error unless the file is regular and only this user can read it.
 
-    Another user can create the file first, in a directory that both may write to, and read what is archived.
+    In a directory that several users may write to, another user could create the file first and then read the events.
     """
     _refuse_irregular(found, path, "an archive must be a file that can be synced to the disk")
     if found.st_uid != os.geteuid():
@@ -194,18 +196,18 @@ def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
         raise InputError(message, hint="run the cleanup as that user, or give the name of a new file")
     if stat.S_IMODE(found.st_mode) & _OF_OTHERS:
         message = f"other users have access to {path}, and an archive has personal data"
-        raise InputError(message, hint=f"take the access away: chmod go= {shlex.quote(str(path))}")
+        raise InputError(message, hint=f"remove the access: chmod go= {shlex.quote(str(path))}")
 
 
 def _refuse_irregular(found: os.stat_result, path: Path, hint: str) -> None:
-    """Return if the file is a regular one."""
+    """Raise an error unless the file is regular."""
     if not stat.S_ISREG(found.st_mode):
         message = f"{path} is not a regular file"
         raise InputError(message, hint=hint)
 
 
 def _sync_directory(path: Path) -> None:
-    """Sync a directory. Otherwise a power cut may lose the file's name, and with it the file."""
+    """Sync a directory. Without this, a power cut may lose the file's name, and so the file."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -222,7 +224,7 @@ def _lock(file: int, path: Path) -> None:
 
 
 class _Piece(NamedTuple):
-    """A part of a gzip member's content. ``end`` is where the member ends in the file, None before its last piece."""
+    """A part of a gzip member's content. ``end`` is the member's end in the file, or None before its last part."""
 
     content: bytes
     end: int | None
@@ -238,7 +240,7 @@ def _whole(file: int, path: Path) -> int:
 
 
 def _lines(file: int, path: Path, end: int) -> Iterator[bytes]:
-    """Yield the lines of the members up to ``end``. Only one piece and one line are in memory."""
+    """Yield the lines of the members up to ``end``. Only one part and one line are in memory."""
     rest = b""
     for piece in _pieces(file, path) if end else ():
         *lines, rest = (rest + piece.content).split(b"\n")
@@ -254,7 +256,7 @@ def _lines(file: int, path: Path, end: int) -> Iterator[bytes]:
 
 
 def _pieces(file: int, path: Path) -> Iterator[_Piece]:
-    """Yield the content of the members, complete or not, a piece at a time.
+    """Yield the content of the members, complete or not, in parts.
 
     Raises:
         InputError: the content is not gzip, or is damaged. The file is not changed.
@@ -287,7 +289,7 @@ def _write(file: int, data: bytes, at: int) -> None:
 
 
 def _only(path: Path, act: Callable[[], None]) -> None:
-    """Run ``act``. Raise if the file cannot be written."""
+    """Run ``act``. Raise an error if the file cannot be written."""
     try:
         act()
     except OSError as error:

@@ -15,9 +15,8 @@
         BrokerUnavailableError
       OutputError            stdout cannot be written
 
-Errors do not know exit codes or HTTP: each door has its own table for that.
-A message says what failed, ``hint`` says what to do next. Neither ever has a key, a MAC, a
-password or an account number.
+An error has no exit code and no HTTP status, because each door has its own table for them. The message says what
+failed, and ``hint`` says what to do next. Neither ever contains a key, a MAC, a password or an account number.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class PayctlError(Exception):
     code: ClassVar[str] = "INTERNAL"
     retryable: ClassVar[bool] = False
     advice: ClassVar[str] = "run the command again with -vv and report the output"
-    """The hint of an error that was raised without one."""
+    """The hint of an error that was raised without a hint."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -85,7 +84,7 @@ class LockedError(PayctlError):
     """Another process holds the lock that this job needs."""
 
     code = "LOCKED"
-    advice = "try again when the other process has finished; payctl doctor --only publishers names it"
+    advice = "try again after the other process has ended; payctl doctor --only publishers names it"
     retryable = True
 
 

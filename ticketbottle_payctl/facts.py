@@ -1,8 +1,8 @@
-"""Types for the fields of a report that programs read: in the JSON output, the functions' results and the log.
+"""Types for the fields of a report that programs read: in the JSON output, the Lambda functions' results and the log.
 
 The facts of a report are a ``TypedDict`` next to the report. ``make docs`` reads these types and their docstrings and
-writes the JSON Schemas from them. A field that was added within version 1 is ``NotRequired``: earlier documents of
-the same version do not have it. At run time such a type is a plain dictionary, and no schema library is imported.
+writes the JSON Schemas from them. A field that was added within version 1 is ``NotRequired``, because earlier documents
+of this version do not have it. At run time such a type is a plain dictionary, and no schema library is imported.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated
 
 
 class Keywords:
-    """Keywords for a type's JSON Schema that Python's types cannot express."""
+    """JSON Schema keywords for a type, which Python's types cannot express."""
 
     def __init__(self, **keywords: object) -> None:
         self._keywords = keywords
@@ -25,10 +25,10 @@ class Keywords:
 
 
 Count = Annotated[int, Keywords(minimum=0)]
-"""A number of things, or of bytes or milliseconds."""
+"""A number of things, of bytes or of milliseconds."""
 
 Seconds = Annotated[float, Keywords(minimum=0)]
 """A duration in seconds."""
 
 Rate = Annotated[float, Keywords(minimum=0)]
-"""Events a second."""
+"""Events per second."""

@@ -1,4 +1,4 @@
-"""Format instants, durations, sizes, money, counts and commands for people, each in one way."""
+"""Format instants, durations, sizes, money, counts and commands for people. There is one format for each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def local_and_utc(at: datetime, zone: tzinfo) -> str:
 
 
 def clock_and_age(at: datetime, zone: tzinfo, now: datetime) -> str:
-    """Return when something was, for a list: ``08:23, 3 h ago`` today, else its day: ``22 Nov, 7 d ago``."""
+    """Return a time and its age for a list: ``08:23, 3 h ago`` today, otherwise the day, ``22 Nov, 7 d ago``."""
     there, today = at.astimezone(zone), now.astimezone(zone)
     if there.date() == today.date():
         day = f"{there:%H:%M}"
@@ -42,7 +42,7 @@ def clock_and_age(at: datetime, zone: tzinfo, now: datetime) -> str:
 
 
 def age(seconds: float) -> str:
-    """Return how long ago something was, in its largest unit: ``3 h ago``. Less than a second is ``now``."""
+    """Return an age in its largest unit: ``3 h ago``. Less than a second is ``now``."""
     whole = int(seconds)
     for unit, length in _UNITS:
         if whole >= length:
@@ -51,12 +51,12 @@ def age(seconds: float) -> str:
 
 
 def short_id(text: str) -> str:
-    """Return the first eight characters of an id. Every command accepts them as the id."""
+    """Return the first eight characters of an id. Every command accepts them instead of the id."""
     return text[:_SHORT_ID]
 
 
 def cut(text: str, width: int) -> str:
-    """Return a text of at most ``width`` characters. What is cut off is shown as ``…``."""
+    """Return a text of at most ``width`` characters. If it was longer, it ends in ``…``."""
     return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
 
 
@@ -99,9 +99,9 @@ def _short(amount: float) -> str:
 
 
 def command_line(verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:
-    """Return a payctl command, quoted so that it can be pasted into a shell. Ids and order codes are opaque text.
+    """Return a payctl command with shell quotes, so that it can be pasted. Ids and order codes are not interpreted.
 
-    An operand that begins with a hyphen stands after ``--``, so that it is not read as an option.
+    An operand that begins with a hyphen comes after ``--``, so that it is not read as an option.
     """
     if any(each.startswith("-") for each in operands):
         return shlex.join(["payctl", *verb, *options, "--", *operands])

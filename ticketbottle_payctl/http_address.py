@@ -12,7 +12,8 @@ def checked_url(url: str) -> SplitResult:
     """Return the parts of an https URL, or of an http URL with a loopback host.
 
     Raises:
-        InputError: the value is not such a URL, or it has a user or a password. The message does not quote the value.
+        InputError: the value is not such a URL, or it has a user or a password. The message does not contain the
+            value.
     """
     try:
         parts = urlsplit(url)

@@ -1,6 +1,7 @@
-"""Send one HTTP request with httpx: a bounded response, one deadline, no redirect, no proxy, no cookie.
+"""Send one HTTP request with httpx. The response size and the total time are limited.
 
-TLS certificates are always verified. Only a loopback address may be used without TLS.
+There are no redirects, no proxies and no cookies. TLS certificates are always verified. Only a loopback address may be
+used without TLS.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ _HEADERS = {"User-Agent": f"payctl/{__version__}", "Accept-Encoding": "identity"
 def send(request: HttpRequest, timeout: timedelta) -> HttpResponse:
     """Send ``request`` and return its response.
 
-    ``timeout`` covers the whole exchange: connection, TLS, request, and the last byte of the response. Only the lookup
-    of a host's name can take longer, because the system's resolver cannot be interrupted. Nothing that was sent or
-    received is quoted in an error.
+    ``timeout`` covers the whole exchange: connection, TLS, request, and the last byte of the response. Only the DNS
+    lookup can take longer, because the system's resolver cannot be interrupted. An error contains nothing that was sent
+    or received.
 
     Raises:
         InputError: the URL is not allowed, see :func:`checked_url`.
@@ -57,7 +58,7 @@ async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
             connections.append(details["return_value"])
 
     try:
-        # httpx's own timeout is for each operation: a server that sends a byte now and then would never reach it.
+        # httpx's own timeout applies to each operation. A server that sends a byte now and then would never reach it.
         async with (
             asyncio.timeout(seconds),
             httpx.AsyncClient(verify=ssl.create_default_context(), trust_env=False, timeout=seconds) as client,
@@ -82,7 +83,7 @@ async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
 
 
 def _cause(error: httpx.TransportError) -> str:
-    """Return what went wrong. The text quotes nothing that was sent or received."""
+    """Return what went wrong. The text contains nothing that was sent or received."""
     for each in _chain(error):
         match each:
             case ssl.SSLCertVerificationError():
@@ -97,7 +98,7 @@ def _cause(error: httpx.TransportError) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and its causes, the outermost first. httpx and anyio wrap what the system reports."""
+    """Yield an error and its causes, the outermost first. httpx and anyio wrap the system's error."""
     while error is not None:
         yield error
         error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""The list of metrics. The functions emit no others, and the template's alarms and dashboard are made from it.
+"""The list of metrics. The Lambda functions emit no others, and the template's alarms and dashboard are made from it.
 
 A metric is a line of JSON on stdout in CloudWatch's embedded metric format. It needs no call, agent or endpoint.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
@@ -19,7 +19,7 @@ Amount = float | Sequence[float]
 """One value, or up to :data:`MOST_VALUES` of them."""
 
 MOST_VALUES = 100
-"""The largest number of values that a metric of one line can have."""
+"""The maximum number of values that a metric can have in one line."""
 
 
 class Function(StrEnum):
@@ -43,7 +43,7 @@ class Unit(StrEnum):
 
 
 class Statistic(StrEnum):
-    """The statistic that makes one value of a period. The average is missing, because it hides the worst values."""
+    """The statistic that summarises the values of a period. There is no average, because it hides the worst values."""
 
     SUM = "Sum"
     MAXIMUM = "Maximum"
@@ -54,14 +54,14 @@ class Statistic(StrEnum):
 BY_FUNCTION = ("env", "function")
 BY_PROVIDER = ("env", "provider")
 BY_VERSION = ("env", "version")
-"""The only sets of dimensions. Each combination of values is billed as a metric of its own."""
+"""The only sets of dimensions. CloudWatch bills each combination of values as a separate metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A metric: what it measures, its functions, dimensions, unit and statistic.
 
-    Every run of a function emits its ``always`` metrics, even a zero, so a missing value is a fault.
+    Every run of a function emits its ``always`` metrics, even if they are zero. So a missing value shows a fault.
     """
 
     name: str
@@ -91,16 +91,16 @@ _WATCHERS = (Function.PUBLISH_OUTBOX, Function.CLEANUP)
 
 METRICS: tuple[Metric, ...] = (
     _webhook("WebhookReceived", "requests that reached the function"),
-    _webhook("WebhookAccepted", "genuine callbacks that settled a payment, or needed to change none"),
+    _webhook("WebhookAccepted", "genuine callbacks that settled a payment or did not need to"),
     _webhook("WebhookDuplicate", "genuine callbacks of payments that were settled before"),
     _webhook("WebhookRefused", "callbacks that are not genuine, unreadable, for an unknown payment or a wrong amount"),
-    _webhook("WebhookProbed", "forgeries of the function probe, refused; the other counters are without them"),
+    _webhook("WebhookProbed", "refused forgeries of the function probe; the other counters do not include them"),
     _webhook("WebhookRejectedSignature", "callbacks that are not genuine, or not for this merchant"),
     _webhook("WebhookRejectedAmount", "genuine callbacks whose amount is not the payment's"),
     _webhook("WebhookUnknownOrder", "genuine callbacks for a payment that is not known"),
     _webhook("WebhookMoneyAlert", "genuine callbacks that a person must look at: money is involved"),
-    _webhook("WebhookMalformed", "requests that are no callback: no gateway, no such format, too large"),
-    _webhook("WebhookUnreadable", "callbacks whose signature holds and whose content settles nothing by itself"),
+    _webhook("WebhookMalformed", "requests that are not callbacks: unknown gateway, unknown format, or too large"),
+    _webhook("WebhookUnreadable", "callbacks with a valid signature that payctl cannot act on"),
     _webhook("WebhookNotConfigured", "callbacks of a gateway whose keys are not set"),
     replace(
         _webhook("WebhookTransientError", "callbacks answered with: try again"),
@@ -113,11 +113,11 @@ METRICS: tuple[Metric, ...] = (
         Statistic.P99,
     ),
     _webhook(
-        "DbLatency", "the part of it that is the database: connection and transaction", Unit.MILLISECONDS, Statistic.P99
+        "DbLatency", "the time of the database in it: connection and transaction", Unit.MILLISECONDS, Statistic.P99
     ),
     _published("OutboxPublished", "events acknowledged by Kafka and committed as published"),
-    _published("OutboxFailed", "events whose turn it was, and that were not published"),
-    _published("OutboxRetried", "events put back to be sent again"),
+    _published("OutboxFailed", "events that failed, and pending events that are held"),
+    _published("OutboxRetried", "events that failed and will be retried"),
     _published("OutboxDead", "events that ran out of retries"),
     _published("OutboxBatches", "committed batches"),
     Metric(
@@ -130,22 +130,27 @@ METRICS: tuple[Metric, ...] = (
     Metric("OutboxPending", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events that wait to be published", always=True),
     Metric("OutboxDeadTotal", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events out of retries", always=True),
     Metric(
-        "OutboxOldestPendingAge", Unit.SECONDS, Statistic.MAXIMUM, _WATCHERS, "0 where nothing is pending", always=True
+        "OutboxOldestPendingAge", Unit.SECONDS, Statistic.MAXIMUM, _WATCHERS, "0 if no event is pending", always=True
     ),
     Metric(
-        "CleanupDeleted", Unit.COUNT, Statistic.SUM, (Function.CLEANUP,), "events deleted by the retention", always=True
+        "CleanupDeleted",
+        Unit.COUNT,
+        Statistic.SUM,
+        (Function.CLEANUP,),
+        "expired events that were deleted",
+        always=True,
     ),
     Metric(
         "CleanupRemaining",
         Unit.COUNT,
         Statistic.MAXIMUM,
         (Function.CLEANUP,),
-        "expired events that are still there",
+        "expired events that are still in the table",
         always=True,
     ),
     _watched("PaymentsOverdue", "payments of an hour that are PENDING half an hour after their creation"),
-    _watched("PaymentsUnsettled", "the share of these payments; 0 where fewer than five were created", Unit.PERCENT),
-    _watched("CallbackSilence", "how long payments are created without any genuine callback", Unit.SECONDS),
+    _watched("PaymentsUnsettled", "the share of these payments; 0 if fewer than five were created", Unit.PERCENT),
+    _watched("CallbackSilence", "how long payments have been created without a genuine callback", Unit.SECONDS),
     Metric(
         "ProbeRefused", Unit.COUNT, Statistic.MINIMUM, (Function.PROBE,), "forgeries that were refused", always=True
     ),
@@ -176,7 +181,7 @@ def emf(  # noqa: PLR0913 - one argument for each dimension
 
     Raises:
         KeyError: no metric in :data:`METRICS` has this name.
-        ValueError: the list does not have the metric for this function.
+        ValueError: the metric is not in the list for this function.
     """
     values = {"env": env, "function": function.value, "provider": provider, "version": version}
     chosen = [BY_NAME[name] for name in amounts]
@@ -208,7 +213,7 @@ def emit(
     provider: str | None = None,
     version: str | None = None,
 ) -> None:
-    """Print the lines to stdout at once, because the process can be frozen or end right after."""
+    """Print the lines to stdout and flush them, because the process can be frozen or end right after."""
     for line in emf(function, amounts, env=env, at=time.time(), provider=provider, version=version):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()

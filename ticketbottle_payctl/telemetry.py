@@ -1,6 +1,6 @@
-"""Write log lines to stderr: one JSON object for each, with an event name and fields. Secrets are blanked.
+"""Write log lines to stderr: one JSON object for each, with an event name and fields. Secrets are redacted.
 
-The code logs no secret. As a second protection this module blanks everything that looks like one: registered values,
+The code logs no secret. As a second protection this module redacts everything that looks like one: registered values,
 passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and fields with the name of a secret.
 """
 
@@ -36,7 +36,7 @@ _LEVEL_NAMES = {logging.WARNING: "WARN", logging.CRITICAL: "FATAL"}
 _LOGGER = logging.getLogger("ticketbottle_payctl")
 _SHORTEST_REGISTERED = 6
 
-# The time of each pattern grows linearly with the text. A scheme, a card number and a MAC have a maximum length, and
+# The time for each pattern grows linearly with the text. A scheme, a card number and a MAC have a maximum length, and
 # the last @ of a word is found without backtracking.
 _WORD = re.compile(r"[^\s\"']+")
 _USER_IN_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^:/@]{0,255}:", re.IGNORECASE)
@@ -61,9 +61,9 @@ _context: ContextVar[Mapping[str, object] | None] = ContextVar("payctl_log_conte
 
 
 def register(secret: Secret) -> None:
-    """Blank this value in every later line, also if it is URL-encoded.
+    """Redact this value in every later line, also if it is URL-encoded.
 
-    Values of fewer than six characters are not blanked, because they also occur in ordinary words.
+    Values of fewer than six characters are not redacted, because they also occur in ordinary words.
     """
     global _known_values  # noqa: PLW0603 - one process, one set of secrets
     value = secret.reveal()
@@ -81,9 +81,9 @@ def redact(text: str) -> str:
 
 
 def redact_echo(text: str) -> str:
-    """Return a short ``text`` of somebody who knows our secrets, as :func:`redact` does.
+    """Return a short text from a system that knows our secrets, redacted more strictly than by :func:`redact`.
 
-    Here also a part of a registered secret is blanked, from six characters on: a gateway may quote half a key.
+    This also redacts parts of a registered secret from six characters on, because a gateway may quote half a key.
     """
     length = _SHORTEST_REGISTERED
     known = {value[at : at + length] for value in _registered for at in range(len(value) - length + 1)}
@@ -98,8 +98,8 @@ def setup_logging(
 ) -> None:
     """Send every log record to stderr (or ``stream``) as JSON. Replace any other handler.
 
-    ``level`` is a key of :data:`LEVELS`. ``always`` is on every line (``service``, ``env``). Without ``json`` a line is
-    plain text for a person. Without ``tracebacks`` only the last line of a traceback is written.
+    ``level`` is a key of :data:`LEVELS`. ``always`` is on every line (``service``, ``env``). If ``json`` is false, a
+    line is plain text for a person. If ``tracebacks`` is false, only the last line of a traceback is written.
     """
     handler = _Handler(stream)
     handler.setFormatter(_Formatter(always, json=json, tracebacks=tracebacks))
@@ -195,7 +195,7 @@ def _redact_secrets(text: str) -> str:
 
 
 def _hide_password(found: re.Match[str]) -> str:
-    """Return a word with the password of its URL blanked: the text between the user and the last @."""
+    """Return a word without the password of its URL, which is the text between the user and the last @."""
     word = found[0]
     end = word.rfind("@")
     user = _USER_IN_URL.search(word, 0, end) if end > 0 else None

@@ -1,8 +1,8 @@
 """Optional OpenTelemetry spans: one for each batch that is sent, with links to the callbacks of its events.
 
-OpenTelemetry's variables turn tracing on (OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_ENDPOINT and so on), or a host
-program that has set up tracing already. Otherwise nothing is imported. It needs the otel extra. A trace that cannot be
-made or delivered never makes the traced work fail. The variables:
+Tracing is on if OpenTelemetry's variables turn it on (such as OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_ENDPOINT), or
+if a host program has already set it up. Otherwise nothing is imported. Tracing needs the otel extra. If a trace cannot
+be made or delivered, the traced work does not fail. The variables:
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanContext, Tracer
 
 MOST_LINKS = 128
-"""The largest number of links in a span, as in the SDK. A batch can have thousands of events."""
+"""The maximum number of links in a span, as in the SDK. A batch can have thousands of events."""
 
 Ended = Callable[[Mapping[str, int]], None]
 """Called with the batch's result, as counts by name."""
@@ -47,7 +47,7 @@ def batch_span(events: Sequence[OutboxEvent]) -> AbstractContextManager[Ended]:
 
 @contextmanager
 def traced_batch(tracer: Tracer, events: Sequence[OutboxEvent]) -> Iterator[Ended]:
-    """Open a span in a trace of its own, with links to the first :data:`MOST_LINKS` traces that led to these events."""
+    """Open a span in a new trace, with links to the first :data:`MOST_LINKS` traces that led to these events."""
     from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415 - only where tracing is on
 
     span = tracer.start_span("publish_outbox", kind=SpanKind.PRODUCER, links=_links(events), attributes=_about(events))
@@ -68,7 +68,7 @@ def traced_batch(tracer: Tracer, events: Sequence[OutboxEvent]) -> Iterator[Ende
 
 
 def flush(seconds: float = 2.0) -> None:
-    """Send the waiting spans. A Lambda function calls this before it is frozen; a process does it when it ends."""
+    """Send the waiting spans. Call this before a Lambda function is frozen, and when a process ends."""
     if "opentelemetry.sdk.trace" in sys.modules and _provider.cache_info().currsize:
         provider = _provider()
         if provider is not None:
@@ -76,7 +76,7 @@ def flush(seconds: float = 2.0) -> None:
 
 
 def span_context(traceparent: str | None) -> SpanContext | None:
-    """Return the span that a ``traceparent`` names, or None if it is absent or malformed.
+    """Return the span context that a ``traceparent`` names, or None if it is absent or malformed.
 
     The format: https://www.w3.org/TR/trace-context/
     """
@@ -138,7 +138,7 @@ def _provider() -> TracerProvider | None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
         exporter = _make_exporter(name)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the events must flow
+    except Exception as error:  # noqa: BLE001 - the events must be sent even without a trace
         log_event("tracing_is_off", level="warning", exporter=name, reason=type(error).__name__, hint=_HINT)
         return None
     resource = Resource.create({"service.version": __version__})

@@ -1,7 +1,7 @@
-"""The composition root: the only place that makes a real engine, producer or clock.
+"""The composition root: the only place that creates a real engine, producer or clock.
 
-It imports late, so the webhook's function never loads the Kafka client, and ``verify-signature`` never loads
-SQLAlchemy.
+It imports modules on first use. So the webhook's function never loads the Kafka client, and ``verify-signature`` never
+loads SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def utc_now() -> datetime:
 
 
 class Services:
-    """The resources of the jobs. Each is created on first use. The creator of this object closes it once.
+    """The resources of the jobs. Each is created on first use. The owner of this object must call :meth:`close`.
 
     ``secrets`` returns the values of a credential's variable, the current one first. By default it reads the
-    environment. An ``engine`` that is passed in is used and left open. ``application`` is the name of payctl's sessions
-    in ``pg_stat_activity``.
+    environment. An ``engine`` that is passed in is used but not closed. ``application`` is the name of payctl's
+    sessions in ``pg_stat_activity``.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Services:
 
     def credentials(self, gateway: Gateway) -> Credentials:
         """Return the merchant's credentials for one gateway. The tuples are empty if the gateway is not configured."""
-        from ticketbottle_payctl import providers  # noqa: PLC0415 - most commands never ask
+        from ticketbottle_payctl import providers  # noqa: PLC0415 - most commands never need it
 
         return providers.credentials(gateway, self._secrets or self.settings.secrets)
 
@@ -134,7 +134,7 @@ class Services:
 
 
 def hide_secrets(environ: Mapping[str, str]) -> None:
-    """Blank the secrets of an environment in every log line, error and traceback."""
+    """Register the secrets of an environment, so that log lines, errors and tracebacks do not show them."""
     for name, value in environ.items():
         if value and _SECRET_NAME.search(name) and not name.endswith("_ARN"):
             telemetry.register(Secret(value))

@@ -1,1 +1,1 @@
-"""Other programs that do the same work, each in its own environment, which is made when first needed."""
+"""Other programs that do the same work. Each has its own environment, which is made on first use."""

@@ -1,4 +1,4 @@
-"""Make a virtual environment for each peer from its exact requirements, when first needed."""
+"""Make a virtual environment for each peer from its exact requirements, on first use."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class PeerMissingError(Exception):
 
 
 def interpreter(peer: str) -> str:
-    """Return the Python of the environment of ``requirements-PEER.txt``.
+    """Return the Python interpreter of the environment for ``requirements-PEER.txt``.
 
     Raises:
-        PeerMissingError: it could not be installed.
+        PeerMissingError: the environment could not be made.
     """
     requirements = _HERE / f"requirements-{peer}.txt"
     name = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
@@ -30,7 +30,8 @@ def interpreter(peer: str) -> str:
     python = home / "bin" / "python"
     if not (home / "ready").exists():
         venv.create(home, clear=True)
-        # An interpreter may come without ensurepip: our own pip fills the other environment.
+        # The other environment may have no pip, because its interpreter may lack ensurepip. So our own pip installs
+        # there.
         command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "-r", str(requirements)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
         if done.returncode != 0:

@@ -1,7 +1,7 @@
-"""faststream-outbox with its Confluent broker, as its own documentation builds a relay, tuned for throughput.
+"""faststream-outbox with its Confluent broker, built as its own documentation describes and tuned for throughput.
 
 ``relay create`` makes its table, ``relay fill N`` writes events of the same size, ``relay run N`` sends them.
-``DATABASE_URL`` and ``KAFKA_BROKERS`` say where. Needs requirements-faststream-outbox.txt only.
+``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. It needs only requirements-faststream-outbox.txt.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ def engine() -> AsyncEngine:
 
 
 async def create() -> None:
-    """Create the outbox table again, empty."""
+    """Make an empty outbox table."""
     async with engine().begin() as connection:
         await connection.run_sync(metadata.drop_all)
         await connection.run_sync(metadata.create_all)
 
 
 async def fill(count: int) -> None:
-    """Write events."""
+    """Write ``count`` events."""
     async with engine().begin() as connection:
         await connection.execute(text(f"TRUNCATE {TABLE}"))
         await connection.execute(_FILL, {"queue": QUEUE, "count": count})
 
 
 async def run(count: int) -> int:
-    """Relay until ``count`` events were handed to Kafka and acknowledged."""
+    """Relay until ``count`` events were sent to Kafka and acknowledged."""
     outbox = OutboxBroker(engine(), outbox_table=table, logger=None)
     kafka = KafkaBroker(environ["KAFKA_BROKERS"], acks="all", enable_idempotence=True, linger_ms=5, logger=None)
     publisher = kafka.publisher(_TOPIC)
@@ -84,7 +84,7 @@ async def run(count: int) -> int:
 
 
 def main() -> None:
-    """Do what the first argument says."""
+    """Run the action that the first argument names."""
     if sys.argv[1] == "create":
         asyncio.run(create())
         return

@@ -1,7 +1,7 @@
 """The design that payctl replaces: one send, one wait and one UPDATE with its commit for every event.
 
-``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers; the argument is the number of events. It needs requirements-
-one-by-one.txt only.
+``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. The argument is the number of events. It needs only
+requirements-one-by-one.txt.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MARK = """UPDATE outbox SET published = true, "publishedAt" = clock_timestamp()
 
 
 def publish(limit: int) -> int:
-    """Send event after event; each is acknowledged and marked before the next one."""
+    """Send events one by one. Each is acknowledged and marked before the next is sent."""
     producer = Producer(
         {"bootstrap.servers": environ["KAFKA_BROKERS"], "acks": "all", "enable.idempotence": True, "linger.ms": 0}
     )
@@ -57,7 +57,7 @@ def _delivered(error: KafkaError | None, _message: Message) -> None:
 
 
 def main() -> None:
-    """Publish the events, and print the time, the CPU time and the memory that it took."""
+    """Publish the events, and print the time, CPU time and memory."""
     cpu, began = time.process_time(), time.perf_counter()
     events = publish(int(sys.argv[1]))
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu

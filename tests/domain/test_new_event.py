@@ -7,19 +7,19 @@ import pytest
 
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.new_event import EVENT_TYPES, event_for
-from ticketbottle_payctl.domain.payment import Payment, Status
+from ticketbottle_payctl.domain.payment import Payment, PaymentStatus
 from ticketbottle_payctl.formats import rfc3339
 
 AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
-PAYMENT = Payment("payment-id", "TB_1-Đ", 250_000, "VND", "ZALOPAY", "261122_TB_1-Đ", Status.PENDING)
+PAYMENT = Payment("payment-id", "TB_1-Đ", 250_000, "VND", "ZALOPAY", "261122_TB_1-Đ", PaymentStatus.PENDING)
 
 
 @pytest.mark.parametrize(
     ("after", "event_type", "at_field"),
     [
-        (Status.COMPLETED, "PAYMENT_COMPLETED", "completed_at"),
-        (Status.FAILED, "PAYMENT_FAILED", "failed_at"),
-        (Status.CANCELLED, "PAYMENT_CANCELLED", "cancelled_at"),
+        (PaymentStatus.COMPLETED, "PAYMENT_COMPLETED", "completed_at"),
+        (PaymentStatus.FAILED, "PAYMENT_FAILED", "failed_at"),
+        (PaymentStatus.CANCELLED, "PAYMENT_CANCELLED", "cancelled_at"),
     ],
 )
 def test_a_new_event_has_seven_fields_in_its_payload(after, event_type, at_field):
@@ -36,7 +36,7 @@ def test_a_new_event_has_seven_fields_in_its_payload(after, event_type, at_field
 def test_every_event_we_write_has_a_topic():
     """Every event type that payctl writes can be published."""
     assert set(EVENT_TYPES.values()) == set(TOPICS)
-    assert set(EVENT_TYPES) == set(Status) - {Status.PENDING}
+    assert set(EVENT_TYPES) == set(PaymentStatus) - {PaymentStatus.PENDING}
 
 
 @pytest.mark.parametrize(("microsecond", "text"), [(0, "000"), (999, "000"), (1000, "001"), (999_999, "999")])

@@ -9,16 +9,16 @@ from ticketbottle_payctl.domain.callback import Callback, Outcome
 from ticketbottle_payctl.domain.payment import (
     Duplicate,
     Payment,
+    PaymentStatus,
     Refusal,
     RefusalReason,
-    Status,
     Transition,
     settle,
     status_of,
 )
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
-PENDING, COMPLETED, FAILED, CANCELLED = Status
+PENDING, COMPLETED, FAILED, CANCELLED = PaymentStatus
 PAYMENT = Payment("an-id", "TB-1", 250_000, "VND", "VNPAY", "TB-1", PENDING)
 CALLBACK = Callback("vnpay", Outcome.COMPLETED, "TB-1", "TB-1", "7", 250_000)
 CONTRADICTION = Refusal(RefusalReason.CONTRADICTS_COMPLETED)
@@ -54,10 +54,10 @@ def test_settle_decides_every_state_with_every_outcome(status, outcome, verdict)
 def test_the_table_of_states_and_outcomes_is_complete():
     """If a new status or outcome is missing in the table, this test fails."""
     outcomes = set(Outcome) - {Outcome.IGNORED}
-    assert {(status, outcome) for status, outcome, _ in TABLE} == {(s, o) for s in Status for o in outcomes}
+    assert {(status, outcome) for status, outcome, _ in TABLE} == {(s, o) for s in PaymentStatus for o in outcomes}
 
 
-@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("status", list(PaymentStatus))
 @pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED])
 @pytest.mark.parametrize("amount", [None, 0, -250_000, 249_999, 250_001, 25_000_000, 10**30])
 def test_a_wrong_amount_changes_nothing_in_any_state(status, outcome, amount):
@@ -92,7 +92,7 @@ def test_a_payment_with_an_unknown_status_is_not_changed(status, outcome):
     assert verdict == Refusal(RefusalReason.UNKNOWN_STATUS)
 
 
-@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("status", list(PaymentStatus))
 def test_status_of_returns_every_known_status(status):
     """Every status of the database becomes the status with the same value."""
     assert status_of(status.value) is status

@@ -58,7 +58,7 @@ def test_prisma_parameters_are_left_out(name):
         ("Connect_Timeout=5", "parameter Connect_Timeout of DATABASE_URL is ignored"),
         ("a%20b=canary", "a parameter with an invalid name of DATABASE_URL is ignored"),
         ("client_encoding=latin1", "payctl always uses UTF8"),
-        ("replication=database", "payctl opens replication connections itself"),
+        ("replication=database", "payctl opens its own replication connection"),
     ],
 )
 def test_an_unknown_parameter_is_ignored_with_a_remark(query, remark):

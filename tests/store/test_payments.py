@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from ticketbottle_payctl.domain.callback import Callback, Outcome, Request
 from ticketbottle_payctl.domain.new_event import event_for
 from ticketbottle_payctl.domain.ordering import WRITE_WITHIN
-from ticketbottle_payctl.domain.payment import Payment, Status, Transition
+from ticketbottle_payctl.domain.payment import Payment, PaymentStatus, Transition
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
 from ticketbottle_payctl.store.db.engine import Limits, transaction
@@ -62,7 +62,7 @@ def test_locking_a_payment_returns_its_row_and_the_database_s_time(engine, payme
     with transaction(engine, Limits()) as connection:
         row, now = payments.lock(connection, CALLBACK)
         clock = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
-    assert row == Payment(payment.id, "TB-1", 250_000, "VND", "VNPAY", "a-reference", Status.PENDING)
+    assert row == Payment(payment.id, "TB-1", 250_000, "VND", "VNPAY", "a-reference", PaymentStatus.PENDING)
     assert timedelta(0) <= clock - now < timedelta(seconds=5)
     assert now.microsecond % 1000 == 0
 
@@ -104,19 +104,19 @@ def test_a_payment_is_found_by_an_index(engine):
 def test_a_transition_is_written_as_a_whole_or_not_at_all(engine, payment):
     """Payment, event, context and receipt are one transaction. A duplicate event id rolls all of them back."""
     traced = replace(RECEIPT, correlation_id="one")
-    written(engine, payment, Transition(Status.PENDING, Status.FAILED, AT, late=False), traced)
+    written(engine, payment, Transition(PaymentStatus.PENDING, PaymentStatus.FAILED, AT, late=False), traced)
     assert counts(engine) == (1, 1, 1, 1)
     again = replace(traced, id="6a1f0d50-0000-4000-8000-000000000002")
     with pytest.raises(IntegrityError):
-        written(engine, payment, Transition(Status.FAILED, Status.COMPLETED, AT, late=True), again)
+        written(engine, payment, Transition(PaymentStatus.FAILED, PaymentStatus.COMPLETED, AT, late=True), again)
     assert counts(engine) == (1, 1, 1, 1)
 
 
-@pytest.mark.parametrize("before", [Status.FAILED, Status.COMPLETED])
+@pytest.mark.parametrize("before", [PaymentStatus.FAILED, PaymentStatus.COMPLETED])
 def test_nothing_is_written_if_the_payment_s_status_changed(engine, payment, before):
     """If the payment no longer has the status that was read, neither receipt nor event is written."""
     with pytest.raises(DatabaseUnavailableError, match="did not update the payment"):
-        written(engine, payment, Transition(before, Status.COMPLETED, AT, late=True))
+        written(engine, payment, Transition(before, PaymentStatus.COMPLETED, AT, late=True))
     assert counts(engine) == (0, 0, 0, 0)
 
 
@@ -124,17 +124,21 @@ def test_nothing_is_written_if_the_event_is_too_old(engine, payment):
     """A publisher may have passed the instant of a late event already, so neither receipt nor event is written."""
     long_ago = datetime.now(UTC) - WRITE_WITHIN
     with pytest.raises(DatabaseUnavailableError, match="too slow"):
-        written(engine, payment, Transition(Status.PENDING, Status.COMPLETED, long_ago, late=False))
+        written(engine, payment, Transition(PaymentStatus.PENDING, PaymentStatus.COMPLETED, long_ago, late=False))
     assert counts(engine) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
     ("after", "column"),
-    [(Status.COMPLETED, "completedAt"), (Status.FAILED, "failedAt"), (Status.CANCELLED, "cancelledAt")],
+    [
+        (PaymentStatus.COMPLETED, "completedAt"),
+        (PaymentStatus.FAILED, "failedAt"),
+        (PaymentStatus.CANCELLED, "cancelledAt"),
+    ],
 )
 def test_a_transition_sets_its_own_instant(engine, payment, after, column):
     """A transition sets updatedAt and the column of its own state, and no other instant."""
-    written(engine, payment, Transition(Status.PENDING, after, AT, late=False))
+    written(engine, payment, Transition(PaymentStatus.PENDING, after, AT, late=False))
     with engine.connect() as connection:
         row = connection.exec_driver_sql("SELECT * FROM payments").mappings().one()
     instants = {name: row[name] for name in ("completedAt", "failedAt", "cancelledAt", "updatedAt")}

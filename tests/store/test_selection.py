@@ -8,7 +8,7 @@ from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import error_groups, listing, replay
-from ticketbottle_payctl.store.outbox.selector import By, Selector
+from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy
 
 pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)
@@ -90,10 +90,10 @@ def test_events_are_selected_by_event_payment_or_order_code(engine, events):
 @pytest.mark.parametrize(
     ("by", "window", "expected"),
     [
-        (By.CREATED, (7, 4), {"sent", "sent_by_old"}),
-        (By.PUBLISHED, (7, 4), {"sent", "sent_by_old"}),
-        (By.CREATED, (3.5, None), {"pending_now", "pending_old", "dead_new", "dead_other", "failed_dead"}),
-        (By.PUBLISHED, (None, 5.5), {"sent_by_old"}),
+        (WindowBy.CREATED, (7, 4), {"sent", "sent_by_old"}),
+        (WindowBy.PUBLISHED, (7, 4), {"sent", "sent_by_old"}),
+        (WindowBy.CREATED, (3.5, None), {"pending_now", "pending_old", "dead_new", "dead_other", "failed_dead"}),
+        (WindowBy.PUBLISHED, (None, 5.5), {"sent_by_old"}),
     ],
 )
 def test_a_time_window_includes_its_start_and_not_its_end(engine, events, by, window, expected):
@@ -178,6 +178,6 @@ def test_unpublished_events_are_found_by_the_index(engine, selector):
 
 def test_a_limit_or_a_choice_of_instant_is_not_a_selector():
     """Selector.is_empty is true if only a limit or the choice between creation and publishing time is set."""
-    assert Selector(limit=5, by=By.PUBLISHED).is_empty
+    assert Selector(limit=5, by=WindowBy.PUBLISHED).is_empty
     assert not Selector(ids=()).is_empty
     assert not Selector(stuck=timedelta(0)).is_empty

@@ -1,4 +1,4 @@
-"""Tell people about problems: send a pointer to each newly dead event to an SQS queue, and alerts to an SNS topic.
+"""Report problems: send the id of each newly dead event to an SQS queue, and alerts to an SNS topic.
 
 Both are optional. The state of every event is in the database. A message that cannot be sent is counted and logged, and
 never fails the job. No message contains a payload, an account number or a name.
@@ -15,7 +15,7 @@ from ticketbottle_payctl.aws.client import make_client
 from ticketbottle_payctl.telemetry import log_event, redact
 
 SHORTEST_BETWEEN = 300.0
-"""Seconds between two messages of one kind from one process. The next message says how many were left out."""
+"""The minimum seconds between two messages of a kind from one process. The next one counts those left out."""
 
 EVENT_DEAD = "event_dead"
 
@@ -25,20 +25,20 @@ MEANINGS = {
     "unknown_order": "A genuine callback is for a payment that is not known. Money may have been paid for nothing.",
     "contradicts_completed": "The gateway reports a failure of a payment that is completed. Nothing was changed.",
     "unknown_status": "The payment has a status that payctl does not know. Nothing was changed.",
-    "money_held": "The gateway took the money and holds it as suspicious. A person must decide there.",
+    "money_held": "The gateway took the money and holds it as suspicious. A person must decide at the gateway.",
     "second_payment": "A customer paid twice for one payment. The second amount has to be refunded.",
-    "undocumented_code": "A gateway sent a code that its documentation does not have. Nothing was changed.",
-    "unreadable": "A callback is genuine and cannot be read. Run payctl reconcile payments.",
+    "undocumented_code": "A gateway sent a code that its documentation does not list. Nothing was changed.",
+    "unreadable": "A callback is genuine but cannot be read. Run payctl reconcile payments.",
     "ambiguous": "A signed text can be read as two different callbacks. Run payctl reconcile payments.",
-    EVENT_DEAD: "Events ran out of retries: a customer may have paid and have no ticket. They wait in the outbox.",
+    EVENT_DEAD: "Events ran out of retries: a customer may have paid but has no ticket. They wait in the outbox.",
 }
-"""What a person must know, by kind. The runbook has a heading for each."""
+"""The text for people for each kind of alert. The runbook has a heading for each."""
 
 _MOST_IN_A_BATCH = 10  # SQS accepts no more at once
 
 
 class Pointer(NamedTuple):
-    """A dead event and a word for the reason: enough to find it, without its content."""
+    """A dead event and a code for the reason: enough to find the event, without its content."""
 
     event_id: str
     aggregate_id: str
@@ -48,7 +48,7 @@ class Pointer(NamedTuple):
 
     @property
     def body(self) -> str:
-        """The message's text. ``eventId`` tells duplicates apart."""
+        """The message's text. ``eventId`` lets a consumer recognise duplicates."""
         return json.dumps(
             {
                 "eventId": self.event_id,
@@ -66,7 +66,7 @@ def quick_client(service: str) -> Any:  # noqa: ANN401 - botocore has no types
 
 
 class DeadEventQueue:
-    """The queue of one run. After the first failed request it sends no more, so that the run can go on."""
+    """The queue of one run. After the first failed request it sends nothing more, so that the run can continue."""
 
     def __init__(self, url: str | None, *, client: Callable[[str], Any] = quick_client) -> None:
         self._url = url
@@ -87,7 +87,7 @@ class DeadEventQueue:
         try:
             self._client = self._client or self._make_client("sqs")
             answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the events are dead and the job goes on
+        except Exception as error:  # noqa: BLE001 - the events are dead in any case, and the job goes on
             log_event("dead_event_not_sent", level="error", events=len(batch), reason=type(error).__name__)
             return len(batch)
         refused = answer.get("Failed", [])
@@ -98,9 +98,9 @@ class DeadEventQueue:
 
 
 class AlertTopic:
-    """The topic, for the process's life, so that many alerts of one kind are one message in five minutes.
+    """The alert topic. It lives as long as the process, and sends one message of each kind in five minutes.
 
-    ``clock`` is wall-clock time: a frozen function's monotonic clock may stand still.
+    ``clock`` is the wall clock, because the monotonic clock of a frozen function can stand still.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class AlertTopic:
     def tell(self, kind: str, **facts: object) -> bool:
         """Publish a message of a kind in :data:`MEANINGS`. Return False if it was due and could not be sent.
 
-        After a failure the next message waits too: an unavailable topic must not slow down every callback.
+        After a failure the next message waits too, because an unavailable topic must not slow down every callback.
         """
         if self._arn is None:
             return True
@@ -141,7 +141,7 @@ class AlertTopic:
                     name: {"DataType": "String", "StringValue": value} for name, value in self._attributes(kind)
                 },
             )
-        except Exception as error:  # noqa: BLE001 - whatever it is, the callback is settled and the log has it
+        except Exception as error:  # noqa: BLE001 - the callback is settled in any case, and the log has the alert
             log_event("alert_not_sent", level="error", kind=kind, reason=type(error).__name__)
             return False
         self._left_out.pop(kind, None)

@@ -20,7 +20,7 @@ def to_request(event: object) -> Request:
 
     Raises:
         BodyTooLargeError: body or query is larger than ``MAX_BODY_BYTES``.
-        InputError: the event is not of this format. No other exception is raised, whatever ``event`` is.
+        InputError: the event does not have this format. No other exception is raised, whatever ``event`` is.
     """
     fields = _mapping(event, "the event")
     if fields.get("version", "2.0") != "2.0":
@@ -38,7 +38,7 @@ def to_request(event: object) -> Request:
 
 
 def to_response(reply: Reply) -> dict[str, object]:
-    """Return the function's result, so that API Gateway sends ``reply``."""
+    """Return the function's result that makes API Gateway send ``reply``."""
     return {
         "statusCode": reply.status,
         "headers": dict(reply.headers),

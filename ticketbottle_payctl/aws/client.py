@@ -1,4 +1,4 @@
-"""Make AWS clients with short timeouts: a service that does not answer costs seconds and not the invocation."""
+"""Make AWS clients with short timeouts, so that a service that does not answer costs seconds and not the invocation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONFIGURED = frozenset(
 def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries: int = 2) -> Any:  # noqa: ANN401 - botocore has no types
     """Return a client of one service, with the credentials of the function.
 
-    The region is that of AWS_REGION, AWS_DEFAULT_REGION or the AWS profile. AWS_ENDPOINT_URL applies.
+    The region comes from AWS_REGION, AWS_DEFAULT_REGION or the AWS profile. AWS_ENDPOINT_URL applies.
 
     Raises:
         ConfigError: botocore is not installed, or the region is not set.
@@ -29,8 +29,8 @@ def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries:
     try:
         config, session = import_module("botocore.config"), import_module("botocore.session")
     except ModuleNotFoundError as error:
-        message = f"asking AWS ({service}) needs the aws extra"
-        raise ConfigError(message, hint="pip install 'payctl[aws]'; on Lambda the runtime brings it") from error
+        message = f"a request to AWS ({service}) needs the aws extra"
+        raise ConfigError(message, hint="pip install 'payctl[aws]'; on Lambda the runtime includes it") from error
     retries = {"total_max_attempts": tries, "mode": "standard"}
     limits = config.Config(connect_timeout=connect_s, read_timeout=read_s, retries=retries)
     try:
@@ -42,7 +42,7 @@ def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries:
 
 
 def translated(error: Exception, what: str) -> ConfigError | UnavailableError:
-    """Return payctl's error for one of botocore's: ConfigError if AWS refused, otherwise UnavailableError."""
+    """Return payctl's error for an error of botocore: ConfigError if AWS refused, otherwise UnavailableError."""
     response = getattr(error, "response", None)
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     message = f"{what}: {code or type(error).__name__}"

@@ -1,8 +1,8 @@
-"""Read settings from Secrets Manager. ``X_SECRET_ARN`` names the secret that holds the value of ``X``.
+"""Read settings from Secrets Manager. ``X_SECRET_ARN`` names the secret that contains the value of ``X``.
 
 A secret is a plain string or a JSON object. The object has the value under the variable's name (``X``, during a
-rotation also ``X_PREVIOUS``) or under ``current`` and ``previous``. An object with many variables is fetched once. The
-user and password of an MSK or RDS secret, as AWS writes them, are read too.
+rotation also ``X_PREVIOUS``) or under ``current`` and ``previous``. An object with many variables is fetched once.
+payctl also reads the user and password of an MSK or RDS secret in AWS's own format.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings.database_url import secrets_in
 
 KEPT_SECONDS = 300.0
-"""Seconds for which a value is used before it is read again."""
+"""The time in seconds after which a value is read again."""
 
 SHORTEST_BETWEEN = 30.0
-"""Seconds between two early readings. A forged callback causes one, and a stream of them must not cause more."""
+"""The minimum time in seconds between two early reads of a secret.
+
+A forged callback causes an early read, but many forged callbacks must not cause many reads.
+"""
 
 _ARN, _PREVIOUS = "_SECRET_ARN", "_PREVIOUS"
 _HIDDEN_FIELD = re.compile(r"secret|password|token|key|^current$|^previous$", re.IGNORECASE)
@@ -41,12 +44,12 @@ class _Kept:
 
 
 class SecretEnvironment(Mapping[str, str]):
-    """An environment that reads a variable from Secrets Manager on first use, if it is not set but its ARN is.
+    """An environment that reads a variable from Secrets Manager on first use, if only the variable's ARN is set.
 
-    A variable that is set wins. Iteration names only variables that are set, so it fetches nothing. ``clock`` is the
-    wall clock, because the monotonic clock can stand still in a frozen function. A lookup raises KeyError if no value
-    exists, ConfigError if the secret may not or cannot be read, and UnavailableError if Secrets Manager is unavailable
-    and no earlier value is known.
+    A variable that is set is used first. Iteration yields only variables that are set, so it fetches nothing. ``clock``
+    is the wall clock, because the monotonic clock can stand still in a frozen function. A lookup raises KeyError if
+    there is no value. It raises ConfigError if the role may not read the secret or the secret is not usable, and
+    UnavailableError if Secrets Manager is unavailable and no earlier value is known.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class SecretEnvironment(Mapping[str, str]):
         return len(self._environ)
 
     def load_client(self) -> None:
-        """Make the client of Secrets Manager now if a variable names a secret. It asks nothing yet.
+        """Make the client of Secrets Manager now if any variable names a secret. This sends no request.
 
         Raises:
             ConfigError: botocore is not installed, or the region is not set.
@@ -89,8 +92,8 @@ class SecretEnvironment(Mapping[str, str]):
     def renew(self, names: Iterable[str]) -> bool:
         """Read the secrets of these variables again. Return whether a value has changed.
 
-        Each secret is read at most once in :data:`SHORTEST_BETWEEN` seconds. This never raises: if Secrets Manager
-        cannot be read, no value has changed.
+        Each secret is read at most once in :data:`SHORTEST_BETWEEN` seconds. This never raises. If Secrets Manager
+        cannot be read, the values stay unchanged.
         """
         changed = False
         for arn in {arn for name in names if (arn := self._arn(name))}:
@@ -154,7 +157,7 @@ class SecretEnvironment(Mapping[str, str]):
 
 
 def _value(text: str, variable: str, name: str, field: str) -> str | None:
-    """Return the value that a secret's text has for ``name``, the variable itself or its previous value."""
+    """Return the value that a secret's text contains for ``name``: the variable, or the one with its previous value."""
     fields = _fields(text)
     if fields is None:
         return text if field == "current" else None
@@ -173,7 +176,7 @@ def _fields(text: str) -> dict[str, Any] | None:
 
 
 def _database_url(fields: Mapping[str, Any]) -> str | None:
-    """Return the database URL of an RDS secret. Without a ``dbname`` the database is ``postgres``."""
+    """Return the database URL of an RDS secret. If it has no ``dbname``, the database is ``postgres``."""
     user, password, host = (fields.get(name) for name in ("username", "password", "host"))
     if not (user and password and host):
         return None
@@ -182,7 +185,7 @@ def _database_url(fields: Mapping[str, Any]) -> str | None:
 
 
 def _hide(text: str) -> None:
-    """Register the value's secrets and the passwords in its URLs, so that logs and errors blank them."""
+    """Register the value's secrets and the passwords in its URLs, so that logs and errors do not show them."""
     fields = _fields(text)
     hidden = {"": text} if fields is None else {name: value for name, value in fields.items() if isinstance(value, str)}
     for name, value in hidden.items():

@@ -1,8 +1,8 @@
-"""Trace on Lambda: read its trace header as a ``traceparent``, and send OpenTelemetry spans to Lambda's UDP address.
+"""Trace on Lambda: read X-Ray's trace header, and send OpenTelemetry spans to Lambda's UDP address.
 
-A packet is a line of JSON, then ``T1S`` (sampled) or ``T1U``, then OTLP in base64. AWS's OpenTelemetry distribution
-sends the same. This needs no collector and no endpoint, and it cannot delay a reply.
-https://github.com/aws-observability/aws-otel-python-instrumentation
+The header becomes a ``traceparent``. A packet is a line of JSON, then ``T1S`` (sampled) or ``T1U``, then OTLP in
+base64. AWS's OpenTelemetry distribution sends the same format. This needs no collector and no endpoint, and it cannot
+delay a reply. https://github.com/aws-observability/aws-otel-python-instrumentation
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ASKED_FOR = "PAYCTL_TRACES"
 BY_UDP = "xray-udp"
-"""The value of :data:`ASKED_FOR` that turns spans on. It needs the otel extra."""
+"""The value of :data:`ASKED_FOR` that turns spans on. Spans need the otel extra."""
 
 _HEADER = b'{"format":"json","version":1}\n'
 _DEFAULT_ADDRESS, _DEFAULT_PORT = "127.0.0.1:2000", 2000
@@ -58,7 +58,7 @@ def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         name = environ.get("OTEL_SERVICE_NAME") or environ.get("AWS_LAMBDA_FUNCTION_NAME") or "payctl"
         provider = TracerProvider(resource=Resource.create({"service.name": name, "cloud.provider": "aws"}))
-        # Each span is sent when it ends. A batch in the background would be frozen with the function.
+        # Each span is sent when it ends. A batch in the background would stop when the function is frozen.
         exporter: Any = UdpExporter(environ.get("AWS_XRAY_DAEMON_ADDRESS"))
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         trace.set_tracer_provider(provider)
@@ -66,7 +66,7 @@ def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
 
 
 class UdpExporter:
-    """An exporter for the SDK's span processor. It sends to ``host:port``, and it never waits or fails.
+    """An exporter for the SDK's span processor. It sends to ``host:port``, never waits and never raises.
 
     A span that is larger than a datagram is dropped.
     """
@@ -78,7 +78,7 @@ class UdpExporter:
         self._socket.setblocking(False)  # noqa: FBT003 - the socket's own signature
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send the spans that ended, sampled and unsampled ones separately."""
+        """Send the spans that ended. Sampled and unsampled ones go into separate packets."""
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415 - only
         from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415 - where tracing is on
 
@@ -91,7 +91,7 @@ class UdpExporter:
         return SpanExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 0) -> bool:
-        """Do nothing, because no span is ever held back."""
+        """Do nothing, because every span has already been sent."""
         return timeout_millis >= 0
 
     def shutdown(self) -> None:
@@ -103,7 +103,7 @@ class UdpExporter:
 def request_span(tracer: Tracer | None, name: str, traceparent: str | None) -> Iterator[str | None]:
     """Open a span for a request, as a child of the caller's. Yield the ``traceparent`` to pass on.
 
-    Without a tracer this is the caller's ``traceparent``.
+    Without a tracer, this is the caller's ``traceparent``.
     """
     if tracer is None:
         yield traceparent

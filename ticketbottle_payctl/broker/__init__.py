@@ -1,1 +1,1 @@
-"""Write to Kafka and read from it. Every failure gets a name and a fault."""
+"""Write to Kafka and read from it. Every failure has a name and a kind of fault."""

@@ -14,19 +14,20 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import KafkaSettings
 
 MESSAGE_TIMEOUT_MS = 30_000
-"""The time limit for one message, including retries and a change of leader. It is longer than the socket's timeout."""
+"""The time limit for one message, including retries and a change of leader. It is longer than the socket timeout."""
 
 _SOCKET_TIMEOUT_MS = 10_000
 
 ClientConfig = dict[str, Any]
-"""Texts, numbers and flags; with aws-iam also the function that signs the next token."""
+"""Texts, numbers and flags. With aws-iam there is also the function that signs the next token."""
 
 
 def connection_config(settings: KafkaSettings) -> ClientConfig:
     """Return the settings for connection, TLS and login. Producers, consumers and admin clients share them.
 
     Raises:
-        ConfigError: the CA file has no certificates, or aws-iam lacks its extra, a region or AWS credentials.
+        ConfigError: the CA file has no certificates. Or the mechanism is aws-iam, and the msk extra, a region or
+            AWS credentials are missing.
     """
     return {
         "bootstrap.servers": settings.brokers,
@@ -38,7 +39,7 @@ def connection_config(settings: KafkaSettings) -> ClientConfig:
         "reconnect.backoff.max.ms": 1000,
         "connections.max.idle.ms": 180_000,
         "allow.auto.create.topics": False,
-        "log_level": 0,  # librdkafka would write to stderr; payctl gets its errors through error_cb
+        "log_level": 0,  # librdkafka would log to stderr; payctl gets its errors through error_cb
         "security.protocol": _protocol(settings),
         **_trust(settings),
         **_credentials(settings),
@@ -52,7 +53,7 @@ def producer_config(settings: KafkaSettings) -> ClientConfig:
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
         "linger.ms": 5,
-        "compression.type": "lz4",  # similar payloads compress well: 10 % more events a second
+        "compression.type": "lz4",  # similar payloads compress well: 10 % more events per second
         "message.timeout.ms": MESSAGE_TIMEOUT_MS,
         "message.max.bytes": LARGEST_MESSAGE,
         "topic.metadata.propagation.max.ms": 5000,
@@ -69,7 +70,7 @@ def _protocol(settings: KafkaSettings) -> str:
 
 
 def _trust(settings: KafkaSettings) -> ClientConfig:
-    """Return the TLS settings. Certificate and host name are always checked, by default with the system's CAs."""
+    """Return the TLS settings. Certificate and host name are always checked, by default against the system's CAs."""
     if not settings.ssl:
         return {}
     checked = {"enable.ssl.certificate.verification": True, "ssl.endpoint.identification.algorithm": "https"}
@@ -77,9 +78,11 @@ def _trust(settings: KafkaSettings) -> ClientConfig:
         return checked
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(settings.ca_file)
-    except (OSError, ValueError) as error:  # OpenSSL's own error is an OSError as well
+    except (OSError, ValueError) as error:  # OpenSSL's own error is also an OSError
         message = "KAFKA_CA_FILE is not a readable file of PEM certificates"
-        raise ConfigError(message, hint="give the certificate of the authority that signed the brokers'") from error
+        raise ConfigError(
+            message, hint="name a file with the certificate of the CA that signed the brokers' certificates"
+        ) from error
     return checked | {"ssl.ca.location": settings.ca_file}
 
 

@@ -1,4 +1,4 @@
-"""Ask the brokers which consumer groups have read past a record. Nothing is written, and no group is joined."""
+"""Ask the brokers which consumer groups have read past a record. This writes nothing and joins no group."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr
 _MOST_GROUPS = 100
 _LOGIN = 0.5
 _OWN = "payctl-"
-"""payctl's own groups, such as the one of ``payctl cdc mark``. They only read and deliver nothing to the order
-service."""
+"""The prefix of payctl's own groups, such as that of ``payctl cdc mark``. They do not serve the order service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +29,11 @@ class Readers:
 
 
 def readers_of(config: Mapping[str, Any], topic: str, partition: int, offset: int, limit: timedelta) -> Readers | None:
-    """Return the groups that have an offset in the partition, or None if the brokers do not say.
+    """Return the groups that have an offset in the partition, or None if the answer is not reliable.
 
     The brokers list only the groups that the user may describe. If the user may not describe the cluster and sees no
-    group of the partition, there may be others, so the answer is None. It is None too if the brokers do not answer
-    within ``limit``.
+    group of the partition, there may be other groups, so the result is None. It is also None if the brokers do not
+    answer within ``limit``.
     """
     deadline = time.monotonic() + limit.total_seconds()
     settings: dict[str, Any] = {**config, "error_cb": _ignore}
@@ -64,7 +63,7 @@ def _groups(client: AdminClient, deadline: float) -> list[str]:
 
 
 def _committed(client: AdminClient, group: str, place: TopicPartition, deadline: float) -> int | None:
-    """Return the group's next offset in the partition, or None if it has none or may not be asked about."""
+    """Return the group's next offset in the partition, or None if it has none or the user may not ask about it."""
     asked = [ConsumerGroupTopicPartitions(group, [place])]
     answers = client.list_consumer_group_offsets(asked, request_timeout=_left(deadline))
     try:
@@ -75,7 +74,7 @@ def _committed(client: AdminClient, group: str, place: TopicPartition, deadline:
 
 
 def _sees_all(client: AdminClient, deadline: float) -> bool:
-    """Return whether the user may describe the cluster, and so sees every group."""
+    """Return whether the user may describe the cluster, and therefore sees every group."""
     described = client.describe_cluster(include_authorized_operations=True, request_timeout=_left(deadline))
     return AclOperation.DESCRIBE in (described.result(_left(deadline)).authorized_operations or ())
 

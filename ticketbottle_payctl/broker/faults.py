@@ -1,9 +1,7 @@
-"""Classify a delivery error by a table: transport, configuration or the event itself.
+"""Classify a delivery error by a table, as a fault of transport, of configuration or of the event itself.
 
-Unlisted errors count as transport.
-
-A transport error uses up no event's retries. So an outage, a refused login or a quota makes no event dead, even if the
-broker reports an unknown code.
+An unlisted error counts as transport, and a transport error does not use up an event's retries. So an outage, a refused
+login or a quota makes no event dead, even if the broker reports an unknown code.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from confluent_kafka import KafkaError
 
 from ticketbottle_payctl.domain.retry import Fault
 
-# INVALID_TIMESTAMP depends on this host's clock and the topic's limits. It affects every event of the topic alike.
+# INVALID_TIMESTAMP depends on this host's clock and the topic's limits. It affects every event of the topic.
 _CONFIGURATION = {
     KafkaError.INVALID_TIMESTAMP,
     KafkaError.UNKNOWN_TOPIC_ID,
@@ -45,7 +43,7 @@ _EVENT = {
 }
 
 UNKNOWN_EVENT_TYPE = "UNKNOWN_EVENT_TYPE"
-"""The name of payctl's own permanent fault: the type has no topic."""
+"""The name of payctl's own permanent fault for an event type without a topic."""
 
 _TOO_LARGE = {KafkaError(code).name() for code in (
     KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE,
@@ -59,16 +57,16 @@ _TABLES = (
 
 
 def fault_of(error: KafkaError) -> Fault:
-    """Return the fault. It decides whether the error uses up one of the event's retries."""
+    """Return the kind of fault. It determines whether the error uses up one of the event's retries."""
     code = error.code()
     return next((fault for codes, fault in _TABLES if code in codes), Fault.TRANSPORT)
 
 
 def is_permanent(name: str) -> bool:
-    """Return whether an error of this name makes an event dead at its first try."""
+    """Return whether an error of this name makes an event dead at its first attempt."""
     return name == UNKNOWN_EVENT_TYPE or name in {KafkaError(code).name() for code in _PERMANENT}
 
 
 def is_too_large(name: str) -> bool:
-    """Return whether an error of this name says that the message is too large."""
+    """Return whether an error of this name means that the message is too large."""
     return name in _TOO_LARGE

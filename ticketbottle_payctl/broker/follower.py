@@ -1,7 +1,7 @@
-"""Read which events are in Kafka, from the position where the last read ended.
+"""Read which events are in Kafka, starting where the last read ended.
 
-The position is stored in Kafka as a consumer group's offsets. No reader joins the group, so two readers at once are
-safe.
+The position is stored in Kafka as the offsets of a consumer group. No reader joins the group, so two readers can read
+at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Seen(NamedTuple):
 
 
 class Follower:
-    """A reader of ``topics`` on behalf of ``group``. It connects on first use.
+    """A reader of ``topics`` that stores its position for ``group``. It connects on first use.
 
     Every method raises BrokerUnavailableError if no broker answers, BrokerRefusedError if the brokers refuse the
     connection, and ConfigError if the user may not read the group or a topic.
@@ -35,7 +35,7 @@ class Follower:
         self._topics = topics
 
     def begin_at_end(self) -> None:
-        """Skip the records that are in the topics now. The next reading begins with the records after them."""
+        """Skip the records that are in the topics now. The next read begins after them."""
         self._reader.commit({place: end for place, (_, end) in self._bounds().items()})
 
     def open(self) -> None:
@@ -43,14 +43,14 @@ class Follower:
         self._reader.stop()
         bounds = {place: (oldest, end) for place, (oldest, end) in self._bounds().items() if end > oldest}
         stored = self._reader.committed(bounds)
-        # Retention can have deleted the record at the stored position.
+        # Retention may have deleted the record at the stored position.
         ranges = {place: (max(stored[place] or oldest, oldest), end) for place, (oldest, end) in bounds.items()}
         self._reader.start(ranges)
 
     def read(self, limit: int) -> list[Seen]:
         """Return the next events in no particular order. An empty list means that the end is reached.
 
-        If no record comes for 10 seconds before the end, BrokerUnavailableError is raised.
+        If no record arrives for 10 seconds before the end, BrokerUnavailableError is raised.
         """
         seen: list[Seen] = []
         while self._reader.unread and len(seen) < limit:
@@ -61,7 +61,7 @@ class Follower:
         return seen
 
     def keep(self) -> None:
-        """Store the position. Call this after the changes for the read events are committed."""
+        """Store the position. Call this after the changes for the events that were read are committed."""
         self._reader.commit(self._reader.positions)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Log in to Amazon MSK with the process's AWS credentials. The OAuth token is a presigned URL, renewed in time.
+"""Log in to Amazon MSK with the process's AWS credentials. The OAuth token is a presigned URL and is renewed in time.
 
-The steps are those of https://github.com/aws/aws-msk-iam-sasl-signer-python, with botocore alone. Signing is local and
-calls no AWS service. The token is a secret: its holder can connect for 15 minutes.
+The steps are those of https://github.com/aws/aws-msk-iam-sasl-signer-python, but only with botocore. The token is
+signed locally, without a call to AWS. It is a secret: its holder can connect for 15 minutes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ticketbottle_payctl import __version__
 from ticketbottle_payctl.errors import ConfigError
 
 LIFETIME_SECONDS = 900
-"""The longest that MSK accepts."""
+"""The longest token lifetime that MSK accepts."""
 
 _SERVICE = "kafka-cluster"
 _ACTION = "kafka-cluster:Connect"
@@ -31,7 +31,7 @@ TokenSource = Callable[[str], tuple[str, float]]
 def token_source(brokers: str, region: str | None) -> TokenSource:
     """Return the function that makes the client's next token.
 
-    The region is taken from the brokers' names. ``region`` applies if they do not contain one (an alias, a tunnel).
+    The region is taken from the brokers' names. If they contain none (an alias or a tunnel), ``region`` is used.
 
     Raises:
         ConfigError: the msk extra is not installed, the region is unknown, or no AWS credentials were found.
@@ -50,10 +50,13 @@ def token_source(brokers: str, region: str | None) -> TokenSource:
     credentials = session.get_credentials()
     if credentials is None:
         message = "KAFKA_SASL_MECHANISM is aws-iam, but no AWS credentials were found"
-        raise ConfigError(message, hint="give the process a role, or AWS_PROFILE; `aws sts get-caller-identity` helps")
+        raise ConfigError(
+            message,
+            hint="give the process a role, or AWS_PROFILE; `aws sts get-caller-identity` shows which one is used",
+        )
 
     def next_token(_setting: str) -> tuple[str, float]:
-        expires = float(int(time.time()) + LIFETIME_SECONDS)  # the signature's time has no fractions
+        expires = float(int(time.time()) + LIFETIME_SECONDS)  # the signature's time has whole seconds
         frozen = credentials.get_frozen_credentials()
         unsigned = request.AWSRequest(
             method="GET", url=f"https://kafka.{where}.amazonaws.com/", params={"Action": _ACTION}

@@ -1,7 +1,7 @@
 """Compute a key's partition as Java's client, kafkajs and librdkafka's ``murmur2_random`` do.
 
-Source: Kafka's ``Utils.murmur2`` and ``BuiltInPartitioner.partitionForKey`` (32-bit murmur2, seed 0x9747b28c, the
-sign bit cleared, modulo the number of partitions).
+Source: Kafka's ``Utils.murmur2`` and ``BuiltInPartitioner.partitionForKey`` (32-bit murmur2, seed 0x9747b28c, the sign
+bit cleared, modulo the number of partitions).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 def possible_partitions(key: bytes, partitions: int, *, at_least: int = 1) -> list[int]:
-    """Return the partitions that a message with this key may be in if partitions were added, the present one first.
+    """Return the partitions where a message with this key may be, if partitions were added. The present one is first.
 
     The topic had ``at_least`` partitions when the message was sent, and has ``partitions`` now.
     """

@@ -1,7 +1,7 @@
 """Send messages to Kafka and return those that the brokers did not acknowledge.
 
-The client reports failures only, because a callback for each message would cost more than the message. A message is
-acknowledged if the client's queue is empty and no failure names its key.
+The client reports only failures, because a callback for each message would cost more time than sending it. A message is
+acknowledged if the client's queue is empty and no failure has its key.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _STEP = 0.25
 _STOP_PATIENCE = 5.0
 _MOST_NEW_CLIENTS = 2
 
-# Any call that runs the client's callbacks can raise a fatal error of idempotence. Inside our callback the interpreter
-# wraps it into a SystemError.
+# Any call that runs the client's callbacks can raise a fatal error of the idempotent producer. If one of our callbacks
+# is running, the interpreter wraps it into a SystemError.
 _FATAL = (KafkaException, SystemError)
 
-# In spite of log_level 0 librdkafka logs a fatal error.
+# librdkafka logs a fatal error even with log_level 0.
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -40,7 +40,7 @@ def _never() -> bool:
     return False
 
 
-class Failure(NamedTuple):
+class DeliveryFailure(NamedTuple):
     """A message that was not acknowledged. ``reason`` is the broker's or client's text without the payload."""
 
     fault: Fault
@@ -49,7 +49,7 @@ class Failure(NamedTuple):
 
 
 class _Patience:
-    """The time that is left for a wave: its timeout, 5 seconds after a stop request, none after its claim is lost."""
+    """The time that is left for a wave: its timeout, 5 seconds after a stop request, or none if its claim is lost."""
 
     def __init__(self, timeout: float, stopping: Callable[[], bool], lost: Callable[[], bool]) -> None:
         self._deadline = time.monotonic() + timeout
@@ -62,9 +62,9 @@ class _Patience:
         return time.monotonic() >= self._deadline or self._lost()
 
 
-_QUEUE_FULL = Failure(Fault.TRANSPORT, "_QUEUE_FULL", "the client's queue stayed full")
-_LOST = Failure(Fault.TRANSPORT, "CLAIM_LOST", "the claim was lost, so another publisher may send it")
-_UNKNOWN = Failure(Fault.TRANSPORT, "_UNKNOWN", "the client was closed before it reported the delivery")
+_QUEUE_FULL = DeliveryFailure(Fault.TRANSPORT, "_QUEUE_FULL", "the client's queue stayed full")
+_LOST = DeliveryFailure(Fault.TRANSPORT, "CLAIM_LOST", "the claim was lost, so another publisher may send it")
+_UNKNOWN = DeliveryFailure(Fault.TRANSPORT, "_UNKNOWN", "the client was closed before it reported the delivery")
 
 
 class Producer:
@@ -75,15 +75,15 @@ class Producer:
         self.leaders = Leaders()
         self._new_client = new_client
         self._client: Client | None = None
-        self._failures: dict[str, Failure] = {}
+        self._failures: dict[str, DeliveryFailure] = {}
         self._client_error: KafkaError | None = None
 
-    def probe(self, timeout: float, stopping: Callable[[], bool] = _never) -> dict[str, Failure]:
+    def probe(self, timeout: float, stopping: Callable[[], bool] = _never) -> dict[str, DeliveryFailure]:
         """Ask the brokers for payctl's topics. Return the event types that cannot be sent, with the cause.
 
-        The questions take at most ``timeout`` seconds together, and a few seconds after a stop request. A question gets
-        at least as much time as the previous one needed, so slow brokers can answer. Afterwards ``leaders`` knows which
-        partitions have no leader.
+        The requests take at most ``timeout`` seconds together, and a few seconds after a stop request. Each request
+        gets at least as much time as the previous one needed, so slow brokers can answer. Afterwards ``leaders``
+        contains the partitions without a leader.
 
         Raises:
             BrokerUnavailableError: no broker answered.
@@ -104,13 +104,13 @@ class Producer:
         timeout: float,
         stopping: Callable[[], bool] = _never,
         lost: Callable[[], bool] = _never,
-    ) -> dict[str, Failure]:
-        """Send messages with distinct keys and wait. Return the failures by key; it is empty if every message arrived.
+    ) -> dict[str, DeliveryFailure]:
+        """Send messages with distinct keys and wait. Return the failures by key.
 
-        The call takes at most ``timeout`` seconds and a short purge, and a few seconds after a stop request. ``lost``
-        returns True if the claim of the wave is lost: then no more of its messages are sent, and queued ones are
-        dropped. A message without a result by then counts as failed. If the broker received it after all, the retry is
-        a duplicate with the same event id.
+        The result is empty if every message was acknowledged. The call takes at most ``timeout`` seconds and a short
+        purge, and a few seconds after a stop request. ``lost`` returns True if the claim of the wave is lost. Then no
+        more messages are sent, and queued ones are dropped. A message without a result by then counts as failed. If the
+        broker received it nevertheless, the retry is a duplicate with the same event id.
         """
         if lost():
             return dict.fromkeys((message.key for message in wave), _LOST)
@@ -126,7 +126,7 @@ class Producer:
         return failures
 
     def unavailable(self) -> BrokerUnavailableError | BrokerRefusedError:
-        """Return the error that names why no message arrives, from what the client reported last."""
+        """Return an error with the reason why no message arrives, from the client's last report."""
         return unreachable(self._config["bootstrap.servers"], self._client_error)
 
     def close(self) -> None:
@@ -151,9 +151,9 @@ class Producer:
             return
         self._client_error = error
 
-    def _send_once(self, wave: Sequence[Message], patience: _Patience) -> tuple[dict[str, Failure], bool]:
+    def _send_once(self, wave: Sequence[Message], patience: _Patience) -> tuple[dict[str, DeliveryFailure], bool]:
         """Send the wave. Return the failures, and whether the client met a fatal error."""
-        failures: dict[str, Failure] = {}
+        failures: dict[str, DeliveryFailure] = {}
         self._failures = failures
         client = self._healthy()
         died = False
@@ -200,7 +200,7 @@ class Producer:
             self._failures[(message.key() or b"").decode()] = _failure(error)
 
     def _flushed(self, client: Client, patience: _Patience) -> bool:
-        """Wait for every delivery, in short steps so that signals are handled. Return whether every result is known."""
+        """Wait for every delivery in short steps, so that signals are handled. Return whether every result is known."""
         while left := client.flush(_STEP):
             if patience.is_over():
                 break
@@ -218,12 +218,12 @@ class Producer:
     def _topic_problem(
         self, topic: str, patience: float, deadline: float, stopping: Callable[[], bool]
     ) -> tuple[KafkaError | None, float]:
-        """Return the reason why a topic cannot be written to, or None, and the time limit for the next answer."""
+        """Return the reason why a topic cannot be written to, or None, and the time limit for the next request."""
         while True:
             try:
                 metadata = self._connected().list_topics(topic, timeout=patience)
             except KafkaException as error:
-                self._healthy()  # only a poll calls error_cb, which gets the reason
+                self._healthy()  # only a poll calls error_cb, which receives the reason
                 left = deadline - time.monotonic()
                 if stopping() or left <= 0 or self._refused():
                     raise self.unavailable() from error
@@ -238,11 +238,11 @@ class Producer:
         return is_refusal(self._client_error)
 
 
-def _failure(error: KafkaError) -> Failure:
-    return Failure(fault_of(error), error.name(), error.str())
+def _failure(error: KafkaError) -> DeliveryFailure:
+    return DeliveryFailure(fault_of(error), error.name(), error.str())
 
 
-def _may_pass(failure: Failure | None) -> bool:
+def _may_pass(failure: DeliveryFailure | None) -> bool:
     return failure is not None and failure.fault is Fault.TRANSPORT
 
 

@@ -1,8 +1,7 @@
 """Read ranges of offsets from Kafka.
 
-This is the only file that uses a consumer; search, window, follower and the demo call it.
-
-The consumer never joins a group, so two readers at once do not disturb each other.
+Only this file uses a consumer. The modules search, window, follower and the demo call it. The consumer never joins a
+group, so two readers do not disturb each other.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ticketbottle_payctl.errors import ConfigError, PayctlError
 _CONSUMER = {
     "enable.auto.commit": False,
     "enable.partition.eof": True,
-    "auto.offset.reset": "earliest",  # applies if retention has deleted the next record
+    "auto.offset.reset": "earliest",  # used if retention has deleted the next record
     "fetch.wait.max.ms": 20,  # the mock cluster waits this long for more records, even if it has some
 }
 _STEP = 0.2
@@ -69,13 +68,13 @@ class Received(NamedTuple):
 class RangeReader:
     """A consumer that reads given ranges. It connects on first use and is closed by ``with`` or :meth:`close`.
 
-    ``group`` names the consumer in the brokers' logs and permissions, and is where :meth:`commit` stores offsets.
-    Each question to the brokers takes at most ``timeout`` seconds.
+    ``group`` names the consumer in the brokers' logs and permissions, and :meth:`commit` stores offsets for it. Each
+    request to the brokers takes at most ``timeout`` seconds.
 
     Every method raises:
         BrokerUnavailableError: the brokers did not answer in time, or reported an error.
-        BrokerRefusedError: the brokers refused the credentials or the TLS handshake failed.
-        ConfigError: the user may not read a topic, or use the group.
+        BrokerRefusedError: the brokers refused the credentials, or the TLS handshake failed.
+        ConfigError: the user may not read a topic, or may not use the group.
     """
 
     def __init__(self, config: Mapping[str, Any], group: str, timeout: float) -> None:
@@ -94,21 +93,21 @@ class RangeReader:
 
     @property
     def unread(self) -> bool:
-        """Whether a range has not been read to its end."""
+        """Whether any range has not been read to its end."""
         return bool(self._ends)
 
     @property
     def unread_places(self) -> frozenset[Place]:
-        """The places whose ranges have not been read to their ends."""
+        """The partitions whose ranges have not been read to their ends."""
         return frozenset(self._ends)
 
     @property
     def positions(self) -> Mapping[Place, int]:
-        """The offset that is read next, for each place given to :meth:`start`."""
+        """The next offset to read in each partition that was given to :meth:`start`."""
         return self._next
 
     def places(self, topic: str, *, required: bool = False) -> list[Place]:
-        """Return the partitions of a topic. If the topic does not exist, return none, or raise if it is required."""
+        """Return the partitions of a topic. If it does not exist, return an empty list, or raise if ``required``."""
         with self._named_errors():
             found = self._connected().list_topics(topic, self._timeout).topics[topic]
             if found.error is not None and (required or found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART):
@@ -116,13 +115,13 @@ class RangeReader:
         return [(topic, partition) for partition in found.partitions]
 
     def bounds(self, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
-        """Return the oldest offset and the next new offset of each place, as they are now."""
+        """Return the oldest offset and the next new offset of each partition, as they are now."""
         with self._named_errors():
             client = self._connected()
             return {place: client.get_watermark_offsets(TopicPartition(*place), self._timeout) for place in places}
 
     def offsets_at(self, places: Iterable[Place], instant: datetime) -> dict[Place, int | None]:
-        """Return the offset of the first record at or after ``instant`` in each place.
+        """Return the offset of the first record at or after ``instant`` in each partition.
 
         None means that no record is that late, or that the brokers cannot look up offsets by time.
         """
@@ -131,28 +130,28 @@ class RangeReader:
         with self._named_errors():
             found = self._connected().offsets_for_times(asked, self._timeout) if asked else []
             for each in found:
-                if each.error is not None:  # the offset is not valid then
+                if each.error is not None:  # in this case the offset is not valid
                     raise KafkaException(each.error)
         return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in found}
 
     def committed(self, places: Iterable[Place]) -> dict[Place, int | None]:
-        """Return the offset that the group has stored for each place, or None if it has stored none."""
+        """Return the offset that the group has stored for each partition, or None if it has stored none."""
         asked = [TopicPartition(*place) for place in places]
         with self._named_errors():
             found = self._connected().committed(asked, timeout=self._timeout) if asked else []
         return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in found}
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
-        """Store offsets for the group, and return when the brokers have them."""
+        """Store offsets for the group. Return after the brokers have stored them."""
         places = [TopicPartition(*place, offset) for place, offset in offsets.items()]
         with self._named_errors():
             if places:
                 self._connected().commit(offsets=places, asynchronous=False)
 
     def start(self, ranges: Mapping[Place, tuple[int, int | None]]) -> None:
-        """Read these ranges from now on: from the first offset to the one before the second.
+        """Read these ranges from now on: from the first offset up to the second, which is not included.
 
-        If the second is None, read on.
+        If the second is None, the range has no end.
         """
         ranges = {place: (begin, end) for place, (begin, end) in ranges.items() if end is None or begin < end}
         self._ends = {place: end for place, (_, end) in ranges.items()}
@@ -161,7 +160,7 @@ class RangeReader:
             self._connected().assign([TopicPartition(*place, begin) for place, begin in self._next.items()])
 
     def stop(self) -> None:
-        """Stop reading. A fetch in progress would delay each request for an offset."""
+        """Stop reading, because a fetch in progress would delay each request for an offset."""
         self._ends, self._next = {}, {}
         with self._named_errors():
             self._connected().unassign()
@@ -169,7 +168,7 @@ class RangeReader:
     def read(self, limit: int, timeout: float) -> list[Received]:
         """Return the next records, at most ``limit``. Wait at most ``timeout`` seconds for the first of them.
 
-        The list is empty if no record came in time, or if every range is read.
+        The list is empty if no record arrived in time, or if every range was read.
         """
         deadline = time.monotonic() + timeout
         found: list[Received] = []
@@ -235,7 +234,8 @@ class RangeReader:
             return None
         end = self._ends[place]
         if error is not None or (end is not None and offset >= end):
-            # The last offsets of a range can belong to records that consumers never see: a transaction's, or removed.
+            # The last offsets of a range may belong to a transaction or to removed records, which a consumer never
+            # sees.
             if end is not None:
                 self._next[place] = max(self._next[place], min(offset, end))
                 del self._ends[place]

@@ -17,7 +17,7 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """An event, and the earliest and latest time at which it was sent (UTC). ``key`` decides the partition."""
+    """An event, and the earliest and latest time when it may have been sent (UTC). ``key`` determines the partition."""
 
     topic: str
     key: str
@@ -30,7 +30,7 @@ class SearchQuery:
 class Search:
     """The records that were found, oldest first, and the key's partition.
 
-    ``complete`` is False if the search timed out before the end of the range, or a partition cannot be read.
+    ``complete`` is False if the search timed out before the end of the range, or if a partition cannot be read.
     """
 
     partition: int
@@ -39,9 +39,9 @@ class Search:
 
 
 def find_records(connection: Mapping[str, str | int | bool], query: SearchQuery, timeout: timedelta) -> Search:
-    """Find every record of the event within its time range, as far as ``timeout`` allows.
+    """Find every record of the event within its time range, if ``timeout`` is long enough.
 
-    If the key's partition has none, search the partitions that the key had before partitions were added.
+    If the key's partition has none, search the partitions to which the key belonged before partitions were added.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer, or the topic does not exist.

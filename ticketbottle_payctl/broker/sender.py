@@ -1,7 +1,7 @@
-"""Send outbox events and return each one that was not acknowledged. Every command that publishes uses this module.
+"""Send outbox events and return those that were not acknowledged. Every command that publishes uses this module.
 
-Some events cannot be sent: their type has no topic, their topic cannot be written to, or their partition has no leader.
-The sender knows them in advance, so no other event waits for them.
+The sender knows in advance which events cannot be sent: their type has no topic, their topic cannot be written to, or
+their partition has no leader. So no other event waits for them.
 """
 
 from __future__ import annotations
@@ -11,41 +11,44 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ticketbottle_payctl.broker.faults import UNKNOWN_EVENT_TYPE
-from ticketbottle_payctl.broker.producer import Failure, Producer
+from ticketbottle_payctl.broker.producer import DeliveryFailure, Producer
 from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
 from ticketbottle_payctl.domain.retry import Fault
 
 PROBE_EVERY = 30.0
-"""The time between two probes of our topics, in seconds. A stopped event type is tried again after a probe."""
+"""The time between two probes of payctl's topics, in seconds. A stopped event type is tried again after a probe."""
 
 LOOK_FOR_LEADERS_EVERY = 2.0
-"""The time between two probes while a partition has no leader. It is short because payments wait only for that."""
+"""The time between two probes while a partition has no leader, in seconds.
 
-UNKNOWN_TYPE = Failure(Fault.PERMANENT, UNKNOWN_EVENT_TYPE, "no topic is known for this event type")
-NO_LEADER = Failure(Fault.TRANSPORT, "LEADER_NOT_AVAILABLE", "its partition has no leader")
-_NO_TIME_LEFT = Failure(Fault.TRANSPORT, "_TIMED_OUT", "the batch's time limit was reached")
+It is short, because the events of this partition wait only for a leader.
+"""
+
+UNKNOWN_TYPE = DeliveryFailure(Fault.PERMANENT, UNKNOWN_EVENT_TYPE, "no topic is known for this event type")
+NO_LEADER = DeliveryFailure(Fault.TRANSPORT, "LEADER_NOT_AVAILABLE", "its partition has no leader")
+_NO_TIME_LEFT = DeliveryFailure(Fault.TRANSPORT, "_TIMED_OUT", "the batch's time limit was reached")
 
 
 def _never() -> bool:
     return False
 
 
-class Delivery(NamedTuple):
-    """The result of a send. ``failures`` is keyed by payment; every other event is acknowledged.
+class SendResult(NamedTuple):
+    """The result of a send. ``failures`` is keyed by payment; all other events were acknowledged.
 
-    ``broker_responded`` is true if a broker refused an event, because of its content or of a setting. It is true too if
-    the brokers reported a partition without a leader.
+    ``broker_responded`` is true if a broker refused an event because of its content or a setting, or if the brokers
+    reported a partition without a leader.
     """
 
-    failures: dict[str, Failure]
+    failures: dict[str, DeliveryFailure]
     broker_responded: bool
 
 
 class Sender:
-    """A producer, and what the brokers said about our topics.
+    """A producer, and what the brokers reported about payctl's topics.
 
-    ``stopped_types`` are the event types whose topic cannot be written to, until the next :meth:`probe`. Once
-    ``stopping`` is true, a send or probe is cut short. ``clock`` counts monotonic seconds.
+    ``stopped_types`` are the event types whose topic cannot be written to, as of the last :meth:`probe`. If
+    ``stopping`` returns true, a send or probe ends early. ``clock`` returns monotonic seconds.
     """
 
     def __init__(
@@ -56,23 +59,23 @@ class Sender:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.producer = producer
-        self.stopped_types: dict[str, Failure] = {}
+        self.stopped_types: dict[str, DeliveryFailure] = {}
         self._stopping, self._clock = stopping, clock
         self._probed_at: float | None = None
 
     @property
     def probe_is_due(self) -> bool:
-        """Whether it is time to ask the brokers about our topics again."""
+        """Whether it is time to ask the brokers about payctl's topics again."""
         every = LOOK_FOR_LEADERS_EVERY if self.producer.leaders.missing else PROBE_EVERY
         return self._probed_at is None or self._clock() - self._probed_at >= every
 
     @property
     def leader_may_be_back(self) -> bool:
-        """Whether a partition has no leader and it is time to look for one."""
+        """Whether a partition has no leader and it is time to ask the brokers for one."""
         return self.producer.leaders.missing and self.probe_is_due
 
     def probe(self, timeout: float) -> None:
-        """Ask the brokers about our topics, within ``timeout`` seconds.
+        """Ask the brokers about payctl's topics, within ``timeout`` seconds.
 
         Raises:
             BrokerUnavailableError: no broker answered.
@@ -85,12 +88,12 @@ class Sender:
         """Make the next probe due now."""
         self._probed_at = None
 
-    def send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool] = _never) -> Delivery:
+    def send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool] = _never) -> SendResult:
         """Send one event of each payment (``events`` is keyed by payment) and wait for the brokers.
 
-        Nothing is sent after ``deadline`` (by the clock), or after ``lost`` returns True because the claim is lost. An
-        event that a broker refuses for its content is sent again alone. Brokers refuse whole batches, so only an event
-        that is refused alone is at fault.
+        Nothing is sent after ``deadline`` (by the clock), or after ``lost`` returns True because the claim is lost.
+        Brokers refuse whole batches. So an event that was refused for its content is sent again alone. It counts as
+        faulty only if it is refused again.
         """
         obstacles = self._obstacles(events)
         ready = {key: event for key, event in events.items() if key not in obstacles} if obstacles else events
@@ -103,19 +106,21 @@ class Sender:
         for key, failure in failures.items():
             if failure.fault is Fault.CONFIGURATION:
                 self.stopped_types[events[key].event_type] = failure
-        return Delivery(obstacles | failures, responded or NO_LEADER in obstacles.values())
+        return SendResult(obstacles | failures, responded or NO_LEADER in obstacles.values())
 
-    def _send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool]) -> dict[str, Failure]:
+    def _send(
+        self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool]
+    ) -> dict[str, DeliveryFailure]:
         left = deadline - self._clock()
         if not events or left <= 0:
             return dict.fromkeys(events, _NO_TIME_LEFT)
         return self.producer.send([to_message(event) for event in events.values()], left, self._stopping, lost)
 
-    def _obstacles(self, events: Mapping[str, OutboxEvent]) -> dict[str, Failure]:
+    def _obstacles(self, events: Mapping[str, OutboxEvent]) -> dict[str, DeliveryFailure]:
         """Return the events that cannot be sent now, with the reasons."""
         types = {event.event_type for event in events.values()}
         if not self.producer.leaders.missing and types <= TOPICS.keys() - self.stopped_types:
-            return {}  # as usual
+            return {}  # the usual case
         found = {}
         for key, event in events.items():
             topic = TOPICS.get(event.event_type)

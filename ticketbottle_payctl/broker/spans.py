@@ -10,7 +10,7 @@ from ticketbottle_payctl.broker.range_reader import Place, RangeReader
 from ticketbottle_payctl.errors import BrokerUnavailableError
 
 _EARLIER = 1000
-"""The number of records to read before the instant, because the clocks of producers and brokers can differ."""
+"""The number of records to read before the instant, because clocks of producers and brokers can differ."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -25,13 +25,13 @@ class Span(NamedTuple):
 def spans_since(
     reader: RangeReader, places: Iterable[Place], since: datetime, *, most: int | None = None
 ) -> dict[Place, Span | None]:
-    """Return, for each place, a span with every record since ``since`` (UTC), or None if the place cannot be read.
+    """Return, for each partition, a span with every record since ``since`` (UTC), or None if it cannot be read.
 
-    Some brokers cannot look up an offset by time. Then the span is the whole partition, but at most its last ``most``
-    records.
+    Some brokers cannot look up an offset by time. In this case the span is the whole partition, but at most its last
+    ``most`` records.
 
     Raises:
-        BrokerUnavailableError: the brokers did not answer, or no place can be read.
+        BrokerUnavailableError: the brokers did not answer, or no partition can be read.
         ConfigError: the user may not read a topic.
     """
     bounds = readable_bounds(reader, places)
@@ -50,10 +50,10 @@ def spans_since(
 
 
 def readable_bounds(reader: RangeReader, places: Iterable[Place]) -> dict[Place, tuple[int, int] | None]:
-    """Return the oldest offset and the next new one of each place, or None if the place has no leader.
+    """Return the oldest offset and the next new one of each partition, or None if the partition has no leader.
 
     Raises:
-        BrokerUnavailableError: the brokers did not answer, or no place can be read.
+        BrokerUnavailableError: the brokers did not answer, or no partition can be read.
         ConfigError: the user may not read a topic.
     """
     bounds: dict[Place, tuple[int, int] | None] = {}
@@ -69,6 +69,6 @@ def readable_bounds(reader: RangeReader, places: Iterable[Place]) -> dict[Place,
 
 
 def _without_lookup(reader: RangeReader, filled: Iterable[Place], begins: dict[Place, int | None]) -> set[Place]:
-    """Return the places whose brokers cannot look up offsets by time: they find no record even since 1970."""
+    """Return the partitions whose brokers cannot look up offsets by time: they find no record even since 1970."""
     silent = [place for place in filled if begins[place] is None]
     return {place for place, offset in reader.offsets_at(silent, _EPOCH).items() if offset is None}

@@ -19,8 +19,8 @@ _STEP = 1.0
 class Topic(NamedTuple):
     """A topic as the brokers describe it. ``problem`` is their text if the topic cannot be used.
 
-    ``replicas`` is the lowest number of replicas of a partition. ``leaderless`` counts partitions without a leader, and
-    ``lagging`` those with replicas that are behind.
+    ``replicas`` is the lowest number of replicas of any partition. ``leaderless`` counts partitions without a leader,
+    and ``lagging`` counts partitions whose replicas are not all in sync.
     """
 
     name: str
@@ -57,7 +57,7 @@ def describe(settings: KafkaSettings, timeout: float) -> Cluster:
 
 def _metadata(client: AdminClient, name: str, settings: KafkaSettings, deadline: float) -> Any:  # noqa: ANN401 - not exported
     while True:
-        client.poll(0)  # a callback fetches the token, and only a poll runs callbacks
+        client.poll(0)  # only a poll runs the callback that fetches the token
         try:
             return client.list_topics(name, timeout=_STEP)
         except KafkaException as error:

@@ -1,4 +1,4 @@
-"""The errors, with their words, of brokers that refuse the client or do not answer."""
+"""Build the errors for brokers that refuse the client or do not answer."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def is_refusal(error: KafkaError | None) -> bool:
 def unreachable(
     servers: str, error: KafkaError | None, what: str = "is not available"
 ) -> BrokerUnavailableError | BrokerRefusedError:
-    """Return payctl's error for what the client reported last, or for brokers that did not answer.
+    """Return payctl's error for the client's last report, or for brokers that did not answer.
 
-    ``what`` is the verb of the sentence if the brokers did not refuse the client.
+    ``what`` ends the message "Kafka at ..." if the brokers did not refuse the client.
     """
     if error is not None and error.code() in _CREDENTIALS:
         message = f"Kafka at {servers} refused the credentials"

@@ -1,8 +1,7 @@
-"""Read the records of certain events since an instant. Only ids, keys, offsets and digests are kept, no values.
+"""Read the records of certain events since an instant. Only ids, keys, offsets and digests are kept, but no values.
 
-Every partition is read up to the end that it had when the read began. Records of other events are counted and not
-kept, so memory grows only with the events that were asked for. For each partition the result reports what could not be
-read.
+Every partition is read up to the end that it has when the read starts. Records of other events are only counted, so
+memory grows only with the number of given events. For each partition the result says what could not be read.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from ticketbottle_payctl.broker.spans import Span, readable_bounds, spans_since
 _TIMEOUT = 5.0
 _BATCH = 1000
 _MOST = 200_000
-"""The number of records that are read of a partition if the brokers cannot look up offsets by time."""
+"""The maximum number of records to read of a partition if the brokers cannot look up offsets by time."""
 
 
 class Copy(NamedTuple):
-    """One record of an event. ``at`` is its timestamp (UTC), ``digest`` the SHA-256 of its value."""
+    """A record of an event. ``at`` is its timestamp (UTC), ``digest`` the SHA-256 of its value."""
 
     event_id: str
     topic: str
@@ -39,7 +38,7 @@ class Copy(NamedTuple):
 
 
 class Unread(StrEnum):
-    """Why a partition's content is not known."""
+    """The reason why a partition's content is not known."""
 
     UNREADABLE = "unreadable"
     DEADLINE = "deadline"
@@ -51,7 +50,7 @@ class PartitionRead(NamedTuple):
     """How much of a partition was read.
 
     ``oldest`` is the oldest offset that it contains, and ``begin`` the first that was read. ``first_at`` is the
-    timestamp of the first record that was read (UTC). ``unread`` is None if the records from there to the end were all
+    timestamp of the first record that was read (UTC). ``unread`` is None if all records from there to the end were
     read.
     """
 
@@ -63,7 +62,7 @@ class PartitionRead(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WindowQuery:
-    """The records to read: those of ``events`` in ``topics``, from ``since`` on (UTC)."""
+    """The records to read: those of ``events`` in ``topics``, since ``since`` (UTC)."""
 
     topics: Sequence[str]
     since: datetime
@@ -83,7 +82,7 @@ class Window:
 
     @property
     def complete(self) -> bool:
-        """Whether every partition that can be read was read to its end in time."""
+        """Whether every readable partition was read to its end in time."""
         return all(each.unread is not Unread.DEADLINE for reads in self.partitions.values() for each in reads)
 
 
@@ -109,8 +108,7 @@ def read_window(
     ):
         places = {topic: sorted(reader.places(topic)) for topic in query.topics}
         every = [place for each in places.values() for place in each]
-        # Ask for the ends first. Records that are written after this are beyond the end, so they do not count as
-        # hidden.
+        # Ask for the ends first. Records that are written later are beyond the end, so they do not count as missing.
         written = readable_bounds(raw, every)
         spans = spans_since(reader, every, query.since, most=_MOST)
         reader.start({place: (span.begin, span.end) for place, span in spans.items() if span is not None})
@@ -143,7 +141,7 @@ def read_window(
 def _unread(span: Span, records: int, *, late: bool) -> Unread | None:
     if late:
         return Unread.DEADLINE
-    # Offsets without a record: the topic was compacted, or a transaction was written to it.
+    # Some offsets have no record: the topic was compacted, or a transaction was written to it.
     return Unread.GAPS if records < span.end - span.begin else None
 
 

@@ -1,7 +1,7 @@
-"""A gateway's callback: the bytes that arrived, what they mean once verified, and what payctl answers.
+"""A gateway's callback: the received bytes, the meaning of a verified callback, and the answers that payctl gives.
 
-Nothing here trusts the sender. A :class:`Request` is raw. Only a provider's ``verify`` makes a :class:`Callback` of
-it, and only after the signature over the received bytes is verified.
+A :class:`Request` is raw and not trusted. Only a provider's ``verify`` turns it into a :class:`Callback`, after it has
+verified the signature over the received bytes.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 MAX_BODY_BYTES = 65_536
-"""The largest body or query string that is read, in bytes after base64. Gateways send less than 4 kB."""
+"""The maximum size of a body or query string in bytes, after base64 decoding. Gateways send less than 4 kB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request as it was received: the query string is still encoded, the body is still bytes."""
+    """An HTTP request as it was received. The query string is still encoded, and the body is bytes."""
 
     method: str = "POST"
     path: str = ""
@@ -25,7 +25,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The reply to a gateway, word for word."""
+    """The exact HTTP reply to a gateway."""
 
     status: int
     body: str = ""
@@ -42,7 +42,7 @@ class Outcome(StrEnum):
 
 
 class IgnoredBecause(StrEnum):
-    """Why a genuine callback changes no payment."""
+    """The reason why a genuine callback changes no payment."""
 
     PING = "ping"
     AGREEMENT = "agreement"
@@ -53,7 +53,7 @@ class IgnoredBecause(StrEnum):
 
 
 class RejectReason(StrEnum):
-    """Why a callback is rejected. The gateway is never told which reason it was."""
+    """The reason why a callback is rejected. payctl does not tell it to the gateway."""
 
     SIGNATURE = "signature"
     MALFORMED = "malformed"
@@ -63,7 +63,7 @@ class RejectReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderHint:
-    """The parts of an order code that a gateway's number contains: the date as YYYYMMDD, and the last five characters.
+    """The parts of an order code that a gateway's number contains: the date (YYYYMMDD) and the last five characters.
 
     Both are None if the number has another format.
     """
@@ -76,10 +76,10 @@ class OrderHint:
 class Callback:
     """A genuine, well-formed callback for this merchant.
 
-    ``reference`` is the value that the payment was created with (``payments."providerTransactionId"``): ZaloPay
-    ``app_trans_id``, PayOS ``paymentLinkId``, VNPay ``vnp_TxnRef``, MoMo ``orderId``. ``order_ref`` is the order as
-    the gateway names it. ``gateway_transaction_id`` is the gateway's own number with all its digits, or None if the
-    gateway sends 0. ``amount`` is whole VND. It is None only if the callback has no amount.
+    ``reference`` is the id with which the payment was created (``payments."providerTransactionId"``): ZaloPay
+    ``app_trans_id``, PayOS ``paymentLinkId``, VNPay ``vnp_TxnRef``, MoMo ``orderId``. ``order_ref`` is the gateway's
+    name for the order. ``gateway_transaction_id`` is the gateway's transaction number with all its digits, or None if
+    the gateway sends 0. ``amount`` is whole VND, or None if the callback has no amount.
     """
 
     provider: str
@@ -93,11 +93,11 @@ class Callback:
     payment_number: str | None = None
     """The gateway's number for this transfer of money. Two numbers for one payment mean two transfers."""
     order_hint: OrderHint | None = None
-    """A hint for finding the order. It may match other orders. None if the gateway sends the order code."""
+    """Helps to find the order, but may match other orders too. None if the gateway sends the order code."""
 
 
 class UnclearReason(StrEnum):
-    """Why a genuine callback cannot be settled without asking the gateway."""
+    """The reason why a genuine callback cannot be settled without a status query."""
 
     UNREADABLE = "unreadable"
     AMBIGUOUS = "ambiguous"
@@ -123,7 +123,7 @@ class Unclear:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A callback that is not genuine. ``detail`` is for operators: a constant text, never a quotation of the body."""
+    """A callback that is not genuine. ``detail`` is a constant text for operators, without received content."""
 
     provider: str | None
     reason: RejectReason
@@ -131,7 +131,7 @@ class Rejected:
 
 
 class Answer(StrEnum):
-    """An answer that payctl may give to a gateway. Each provider has its own wording for each answer."""
+    """An answer that payctl can give to a gateway. Each provider has its own text for each answer."""
 
     DONE = "done"
     DUPLICATE = "duplicate"

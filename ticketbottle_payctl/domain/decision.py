@@ -1,4 +1,4 @@
-"""The decision about a callback. The outputs, the functions and the log share its field names."""
+"""The decision about a callback. The command's output, the Lambda functions and the log use the same field names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypedDict
 
 
 class WebhookOutcome(StrEnum):
-    """What became of a callback."""
+    """The result of processing a callback."""
 
     SETTLED = "settled"
     ALREADY_SETTLED = "already_settled"
@@ -17,7 +17,7 @@ class WebhookOutcome(StrEnum):
 
 
 class Alert(StrEnum):
-    """An alert for a person: money is involved, and payctl does not decide alone."""
+    """An alert that asks a person to decide, because money is involved."""
 
     LATE_MONEY = "late_money"
     WRONG_AMOUNT = "wrong_amount"
@@ -32,18 +32,18 @@ class Alert(StrEnum):
 
 
 class Decision(TypedDict):
-    """What was decided about a callback."""
+    """The decision about a callback, as its JSON fields."""
 
     reason: str | None
-    """The reason why it was refused or ignored, as a stable word."""
+    """A stable code for why the callback was refused or ignored."""
     status_before: str | None
-    """The payment's status before the callback. A status that payctl does not know is shown unchanged."""
+    """The payment's status before the callback. A status that payctl does not know is kept unchanged."""
     status_after: str | None
-    """The payment's status after the callback. A status that payctl does not know is shown unchanged."""
+    """The payment's status after the callback. A status that payctl does not know is kept unchanged."""
     event_id: str | None
-    """The outbox event that was written; with dry_run, the event that would be written."""
+    """The outbox event that was written. With dry_run, the event that would be written."""
     receipt_id: str | None
-    """The stored callback; null if it was not genuine."""
+    """The id of the stored callback; null if it was not genuine."""
     alert: Alert | None
     """The alert for a person, if there is one."""
 
@@ -56,4 +56,4 @@ NO_DECISION: Decision = {
     "receipt_id": None,
     "alert": None,
 }
-"""The decision's fields for a request that payctl did not decide: all null."""
+"""The decision's fields, all null, for a request without a decision."""

@@ -1,7 +1,7 @@
-"""Outbox events and the Kafka messages made from them: the same key, bytes and headers every time.
+"""Outbox events and the Kafka messages made from them. An event always gives the same key, bytes and headers.
 
-The value is the text that PostgreSQL prints for the payload. It is never parsed here. The topic comes from a closed
-table: an event whose type is not in the table is dead. Its topic is never guessed.
+The value is the payload as PostgreSQL prints it. It is never parsed here. The event type determines the topic. An event
+of an unknown type is dead, because payctl never guesses a topic.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ TOPICS = {
     "PAYMENT_FAILED": "payment.failed",
     "PAYMENT_CANCELLED": "payment.cancelled",
 }
-"""The topic of each event type, as the order service reads them."""
+"""The topic of each event type. The order service reads these topics."""
 
 LARGEST_MESSAGE = 1_000_000
 """The largest message in bytes that payctl sends, with its key and headers. A larger event is dead at once."""
 
 ENVELOPE = 2_000
-"""More bytes than the key and the headers of a message have."""
+"""An upper limit for the size of a message's key and headers, in bytes."""
 
 SOURCE = "payment-service"
 """The header ``source`` of every message, whichever publisher sends it."""
@@ -31,14 +31,14 @@ _CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
 
 
 Position = tuple[datetime, str]
-"""An event's place in the order of publishing: ``"createdAt"``, then id by code point."""
+"""An event's position in the order of publishing: ``"createdAt"``, then id by code point."""
 
-START: Position = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the owner's columns have no zone, they are UTC by contract
-"""A place before every event."""
+START: Position = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the payment service's columns are UTC without a zone
+"""A position before every event."""
 
 
 class OutboxEvent(NamedTuple):
-    """A claimed row of ``outbox``. It is a tuple because a drain makes tens of thousands of them a second."""
+    """A claimed row of ``outbox``. It is a tuple, because a publisher creates tens of thousands of them per second."""
 
     id: str
     aggregate_id: str
@@ -52,7 +52,7 @@ class OutboxEvent(NamedTuple):
 
     @property
     def position(self) -> Position:
-        """Return the event's place in the order of publishing."""
+        """Return the event's position in the order of publishing."""
         return self.created_at, self.id
 
 
@@ -60,7 +60,7 @@ Header = tuple[str, str | bytes | None]
 
 
 class Message(NamedTuple):
-    """A message for the broker, all of it UTF-8 text. All events of a payment have one key, so one partition."""
+    """A Kafka message, all of it UTF-8 text. All events of a payment have one key, so they are in one partition."""
 
     topic: str
     key: str

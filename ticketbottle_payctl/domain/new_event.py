@@ -1,4 +1,4 @@
-"""The event that is written when a payment changes its state, with the field names that the order service reads.
+"""The event that is written when a payment changes its state. The order service reads its field names.
 
 This is not in :mod:`ticketbottle_payctl.domain.event`, because a publisher does not need the payment types.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ticketbottle_payctl.domain.payment import Payment, Status
+from ticketbottle_payctl.domain.payment import Payment, PaymentStatus
 from ticketbottle_payctl.formats import rfc3339
 
 EVENT_TYPES = {
-    Status.COMPLETED: "PAYMENT_COMPLETED",
-    Status.FAILED: "PAYMENT_FAILED",
-    Status.CANCELLED: "PAYMENT_CANCELLED",
+    PaymentStatus.COMPLETED: "PAYMENT_COMPLETED",
+    PaymentStatus.FAILED: "PAYMENT_FAILED",
+    PaymentStatus.CANCELLED: "PAYMENT_CANCELLED",
 }
 
 AGGREGATE_TYPE = "payment"
@@ -22,7 +22,7 @@ AGGREGATE_TYPE = "payment"
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to be inserted into the outbox in the transaction that changes its payment."""
+    """An event to insert into the outbox, in the transaction that changes its payment."""
 
     id: str
     aggregate_id: str
@@ -32,8 +32,8 @@ class NewEvent:
     aggregate_type: str = AGGREGATE_TYPE
 
 
-def event_for(payment: Payment, after: Status, at: datetime, event_id: str) -> NewEvent:
-    """Return the event of a payment's change of state. Its fields have snake_case names."""
+def event_for(payment: Payment, after: PaymentStatus, at: datetime, event_id: str) -> NewEvent:
+    """Return the event of a payment's change of state. The payload's field names are in snake_case."""
     return NewEvent(
         id=event_id,
         aggregate_id=payment.id,

@@ -3,10 +3,10 @@
 ::
 
     PENDING ──success──▶ COMPLETED     PENDING ──failure──▶ FAILED     PENDING ──cancel──▶ CANCELLED
-    FAILED | CANCELLED ──success──▶ COMPLETED      late money: it is recorded, and a person is told
+    FAILED | CANCELLED ──success──▶ COMPLETED      late money: it is recorded, and a person is alerted
     COMPLETED ──anything──▶ COMPLETED              a second success is a duplicate, a later failure is refused
 
-The amount is compared before the state, in the order of VNPay's own checks. A wrong amount changes nothing.
+The amount is checked before the state, in the order of VNPay's own checks. A wrong amount changes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ticketbottle_payctl.domain.callback import Callback, Outcome
 _ONE_MILLISECOND = timedelta(milliseconds=1)
 
 
-class Status(StrEnum):
+class PaymentStatus(StrEnum):
     """``payments.status``; the names are the payment service's."""
 
     PENDING = "PENDING"
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 
 class RefusalReason(StrEnum):
-    """Why a genuine callback that reports a result changed nothing."""
+    """The reason why a genuine callback that reports a result is refused."""
 
     UNKNOWN_ORDER = "unknown_order"
     OTHER_PROVIDER = "other_provider"
@@ -41,9 +41,9 @@ class RefusalReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """The columns of ``payments`` that settling needs. ``amount`` is whole VND, instants are UTC.
+    """The columns of ``payments`` that a decision needs. ``amount`` is whole VND, instants are UTC.
 
-    ``status`` is plain text if the payment service has introduced a status that payctl does not know.
+    ``status`` is plain text if payctl does not know the payment's status.
     """
 
     id: str
@@ -52,34 +52,34 @@ class Payment:
     currency: str
     provider: str
     reference: str
-    status: Status | str
+    status: PaymentStatus | str
     failed_at: datetime | None = None
     cancelled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of state to be written.
+    """A change of state to be written. ``late`` means that the money came after a failure or cancellation."""
 
-    ``late`` says that the money arrived after the payment failed or was cancelled.
-    """
-
-    before: Status
-    after: Status
+    before: PaymentStatus
+    after: PaymentStatus
     at: datetime
     late: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The payment is already in the state that the callback reports, or in another final state, and no money came."""
+    """The callback does not change the payment.
 
-    status: Status
+    The payment already has the reported status. Or it has failed or was cancelled, and the callback reports no money.
+    """
+
+    status: PaymentStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The callback is genuine and must not change the payment. A person should know."""
+    """The callback is genuine but must not change the payment. A person should look at it."""
 
     reason: RefusalReason
 
@@ -90,7 +90,7 @@ Verdict = Transition | Duplicate | Refusal
 def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
     """Decide what a genuine callback does to its payment.
 
-    ``now`` is read after the payment's row lock is held. The transition's instant is later than every earlier
+    ``now`` must be read while the payment's row is locked. The transition's instant is later than every earlier
     transition of this payment, even if a clock was set back. So the payment's events sort in the order in which they
     happened.
     """
@@ -98,14 +98,16 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
         return Refusal(RefusalReason.OTHER_PROVIDER)
     if callback.amount != payment.amount or callback.currency != payment.currency:
         return Refusal(RefusalReason.WRONG_AMOUNT)
-    if not isinstance(payment.status, Status):
+    if not isinstance(payment.status, PaymentStatus):
         return Refusal(RefusalReason.UNKNOWN_STATUS)
-    wanted = Status(callback.outcome.value)
-    if payment.status is Status.COMPLETED and callback.outcome is not Outcome.COMPLETED:
+    wanted = PaymentStatus(callback.outcome.value)
+    if payment.status is PaymentStatus.COMPLETED and callback.outcome is not Outcome.COMPLETED:
         return Refusal(RefusalReason.CONTRADICTS_COMPLETED)
-    if payment.status is not Status.PENDING and (payment.status is wanted or wanted is not Status.COMPLETED):
+    if payment.status is not PaymentStatus.PENDING and (
+        payment.status is wanted or wanted is not PaymentStatus.COMPLETED
+    ):
         return Duplicate(payment.status)
-    late = payment.status is not Status.PENDING
+    late = payment.status is not PaymentStatus.PENDING
     return Transition(payment.status, wanted, _after_earlier_transitions(payment, now), late)
 
 
@@ -114,9 +116,9 @@ def is_of_gateway(payment: Payment, gateway: str) -> bool:
     return _plain(payment.provider) == gateway
 
 
-def status_of(name: str) -> Status | str:
+def status_of(name: str) -> PaymentStatus | str:
     """Return the status with this name, or the name itself if payctl does not know it."""
-    return next((status for status in Status if status.value == name), name)
+    return next((status for status in PaymentStatus if status.value == name), name)
 
 
 def _after_earlier_transitions(payment: Payment, now: datetime) -> datetime:
@@ -125,5 +127,5 @@ def _after_earlier_transitions(payment: Payment, now: datetime) -> datetime:
 
 
 def _plain(provider: str) -> str:
-    """Return a gateway's name without case and punctuation: ``ZALOPAY``, ``zalo-pay`` and ``ZaloPay`` are one."""
+    """Return a gateway's name without case and punctuation, so that ``zalo-pay`` and ``ZaloPay`` are equal."""
     return "".join(letter for letter in provider.lower() if letter.isalnum())

@@ -1,7 +1,7 @@
-"""What a failed delivery costs an event, and when it is tried again.
+"""Decide how a failed delivery changes an event's retry count, and when the event is retried.
 
-A transport failure costs no retry. A configuration fault stops its event type and costs no retry either. Only the
-event's own fault costs one, and a permanent fault makes the event dead at once.
+A transport failure does not change the count. A configuration fault does not change it either, but it stops all events
+of this type. A fault of the event itself adds one, and a permanent fault makes the event dead at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Fault(StrEnum):
 
     @property
     def is_the_events_own(self) -> bool:
-        """Whether the event itself is the cause, so that it costs a retry."""
+        """Whether the event itself is the cause, so that the failure adds to its retry count."""
         return self in {Fault.EVENT, Fault.PERMANENT}
 
 
@@ -35,7 +35,7 @@ def backoff(retry_count: int) -> timedelta:
 
 
 def retry_count_after(fault: Fault, retry_count: int, max_retries: int) -> int:
-    """Return the row's new ``"retryCount"``: unchanged, one more, or a number that makes the event dead."""
+    """Return the row's new ``"retryCount"``: unchanged, one more, or at least ``max_retries`` for a permanent fault."""
     match fault:
         case Fault.TRANSPORT | Fault.CONFIGURATION:
             return retry_count
@@ -46,5 +46,5 @@ def retry_count_after(fault: Fault, retry_count: int, max_retries: int) -> int:
 
 
 def error_text(code: str, reason: str) -> str:
-    """Return the text for ``"lastError"``: the error's class and the broker's words, on one line, without payload."""
+    """Return the text for ``"lastError"`` on one line: the error's code and the broker's text, without payload."""
     return " ".join(f"{code}: {reason}".split())[:_LONGEST_ERROR]

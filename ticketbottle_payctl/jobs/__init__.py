@@ -1,1 +1,1 @@
-"""The jobs. Each has a file or package with a public function that does the work and returns a frozen report."""
+"""The jobs. Each file or package has a public function that does the work and returns a frozen report."""

@@ -10,7 +10,7 @@ __all__ = ["connect", "load_driver"]
 
 
 def connect(engine: Engine) -> None:
-    """Put one working connection into the engine's pool.
+    """Open one connection and put it into the engine's pool.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

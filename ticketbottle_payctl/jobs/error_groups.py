@@ -17,10 +17,7 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 
 @dataclass(frozen=True, slots=True)
 class ErrorsReport:
-    """The kinds of error, the most frequent first.
-
-    ``truncated`` is true if there are more kinds than were requested.
-    """
+    """Groups of events with the same kind of error, the largest first. ``truncated``: there are more groups."""
 
     groups: tuple[ErrorGroup, ...]
     truncated: bool
@@ -32,7 +29,7 @@ class ErrorsReport:
 
 
 def group_errors(engine: Engine, selector: Selector, *, max_retries: int, limit: int) -> ErrorsReport:
-    """Group unpublished events that failed at least once by their last error, without ids and numbers.
+    """Group unpublished events that failed at least once. Their last errors are compared without ids and numbers.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.

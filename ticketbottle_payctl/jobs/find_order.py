@@ -18,7 +18,7 @@ def find_order(engine: Engine, order_code: str) -> Unsettled:
     """Return the payment of an order code, whatever its status.
 
     Raises:
-        NotFoundError: no payment has this order code. The hint names those that end in it.
+        NotFoundError: no payment has this order code. The hint names the order codes that end in it.
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:

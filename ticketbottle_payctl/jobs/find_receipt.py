@@ -31,7 +31,7 @@ def find_receipt(engine: Engine, receipt_id: str) -> StoredRequest:
 
 
 def require_receipts(engine: Engine) -> None:
-    """Raise if callbacks cannot be stored: payctl's schema is missing, or the role may not read it.
+    """Raise an error if callbacks cannot be stored.
 
     Raises:
         ConfigError: payctl's schema or a permission is missing.

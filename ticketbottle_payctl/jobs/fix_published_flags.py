@@ -1,4 +1,4 @@
-"""Mark half-marked events as published: the replaced service sent them. Nothing is sent again."""
+"""Mark half-marked events as published, because the replaced service has sent them. Nothing is sent again."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ _LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class FlagsReport:
-    """The number of half-marked events before, and how many were repaired.
+    """The number of half-marked events before the run, and how many of them were repaired.
 
-    The others were locked, or the run was stopped.
-
-    ``oldest`` and ``newest`` are creation instants, ``sent_until`` is when the last event was sent (UTC). ``run_id``
-    is the recorded run, or None.
+    The others were locked, or the run was stopped. ``oldest`` and ``newest`` are instants of creation, ``sent_until``
+    is when the last event was sent (UTC). ``run_id`` is the recorded run, or None.
     """
 
     matched: int
@@ -35,7 +33,7 @@ class FlagsReport:
 
 
 def preview_published_flags(engine: Engine) -> FlagsReport:
-    """Count half-marked events. Changes nothing.
+    """Count half-marked events. Change nothing.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -57,12 +55,12 @@ def fix_published_flags(  # noqa: PLR0913 - the job needs each of them
 ) -> FlagsReport:
     """Repair the ``planned`` events, oldest first, in short transactions of ``batch_size`` events.
 
-    Events that were sent after the plan stay as they are. If the run is stopped, the next run repairs the rest. The
-    run and each row it changes are recorded, unless there is nothing to repair. ``done`` is called after each batch
+    Events that were sent after the plan are not changed. If the run is stopped, the next run repairs the rest. The run
+    and each row that it changes are recorded, unless there is nothing to repair. ``done`` is called after each batch
     with the number of repaired events.
 
     Raises:
-        DatabaseUnavailableError: the server cannot be reached. What was committed stays repaired.
+        DatabaseUnavailableError: the server cannot be reached. Committed repairs stay.
         ConfigError: the role may not update the outbox.
     """
     if planned.sent_until is None:

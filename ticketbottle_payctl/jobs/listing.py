@@ -1,4 +1,4 @@
-"""List any number of rows. Only one page is in memory at a time."""
+"""List any number of rows with only one page in memory at a time."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Listing:
 def list_rows(
     engine: Engine, fetch: Fetch, *, limit: int | None, after: PagePosition | None = None, page_size: int = _PAGE
 ) -> Listing:
-    """Return at most ``limit`` rows, newest first, or all of them if it is None. Nothing is read before the iteration.
+    """Return at most ``limit`` rows, newest first, or all rows if it is None. Nothing is read before the iteration.
 
-    Each page is its own transaction, so a long listing does not delay vacuum. Rows that are added later are newer than
-    the present page, so they do not disturb it.
+    Each page is read in its own transaction, so a long listing does not delay vacuum. Rows that are added during the
+    listing are newer than the present page, so they do not disturb it.
     """
 
     def rows(listing: Listing) -> Iterator[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""Register the webhook's URL at PayOS. PayOS has no other interface for this than its portal and this API."""
+"""Register the webhook's URL at PayOS. PayOS offers only its portal and this API for that."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Registration", "register_webhook"]
 
 
 def register_webhook(url: str, confirm: Callable[[str], HttpResponse]) -> Registration:
-    """Register ``url`` and return PayOS's decision. PayOS calls the URL at once. Registering it twice changes nothing.
+    """Register ``url`` and return PayOS's decision. PayOS calls the URL at once. It is safe to register a URL again.
 
     ``confirm`` sends the request and returns the answer.
 
     Raises:
-        UnavailableError: no answer, or an answer that is not understood. PayOS may have registered the URL.
+        UnavailableError: PayOS did not answer, or payctl cannot read its answer. PayOS may have registered the URL.
     """
     try:
         return payos_webhook.read(confirm(url), url)

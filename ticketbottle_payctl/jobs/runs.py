@@ -1,4 +1,4 @@
-"""Show the runs that operators started: a page of them, or one run with the rows that it touched."""
+"""Show the runs that operators started: a page of runs, or one run with the rows that it processed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHORTEST_PREFIX = 4
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """A page of runs, the latest first. ``more`` is true if there are older ones."""
+    """A page of runs, the latest first. ``more`` is true if there are older runs."""
 
     runs: tuple[Run, ...]
     more: bool
@@ -27,7 +27,7 @@ class RunPage:
 
 @dataclass(frozen=True, slots=True)
 class RunDetails:
-    """One run and its first rows. ``remaining`` counts the planned rows that it did not reach."""
+    """A run and its first rows. ``remaining`` counts the planned rows that the run did not reach."""
 
     run: Run
     items: tuple[RunItem, ...]
@@ -36,7 +36,7 @@ class RunDetails:
 
 
 def list_runs(engine: Engine, limit: int, before: tuple[datetime, str] | None = None) -> RunPage:
-    """Return at most ``limit`` runs, the latest first, older than ``before`` (instant and id) if it is given.
+    """Return at most ``limit`` runs, the latest first. With ``before`` (instant and id), return only older runs.
 
     Raises:
         ConfigError: payctl's schema or a permission is missing.
@@ -64,7 +64,7 @@ def show_run(engine: Engine, prefix: str, limit: int) -> RunDetails:
 
 
 def count_remaining(engine: Engine, run: Run) -> int:
-    """Return how many events of a run's plan it did not reach.
+    """Return how many events of its plan a run did not reach.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

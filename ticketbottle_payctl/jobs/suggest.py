@@ -1,4 +1,4 @@
-"""Find the ids that an operator probably means to type. Each question takes the server less than a second."""
+"""Suggest ids that an operator may want to type. Each query takes the server less than a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check whether a callback is genuine, and if not, why. This needs the keys, but no database and no network."""
+"""Check whether a callback is genuine, and explain why if it is not. This needs keys, but no database or network."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:  # the explanation is loaded only if it is requested
 
 REJECTED: Final = "REJECTED"
 _NO_OTHERS: Mapping[str, tuple[Secret, ...]] = MappingProxyType({})
-_UNRECOGNISED = "no gateway's callback looks like this, and the path names no gateway"
+_UNRECOGNISED = "the request has the format of no known gateway, and its path names no gateway"
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """The result of a verification, with the callback's content if it is genuine. No field contains a key or a MAC."""
+    """The result of a verification, with the content of a genuine callback. No field contains a key or a MAC."""
 
     provider: str | None
     """zalopay, payos, vnpay or momo."""
     valid: bool
     outcome: Outcome | Literal["REJECTED"]
     order_ref: str | None = None
-    """The order as the gateway names it."""
+    """The gateway's name for the order."""
     provider_transaction_id: str | None = None
-    """The gateway's own number."""
+    """The gateway's transaction number."""
     amount: Annotated[int, Keywords(minimum=1)] | None = None
     """The amount in whole units of the currency."""
     currency: str | None = None
     """The currency's ISO 4217 code."""
     reason: str | None = None
-    """A stable word: why it was rejected, or why it changes no payment."""
+    """A stable code: why the callback was rejected, or why it changes no payment."""
     detail: str | None = None
     """The reason for a rejection, as a sentence."""
     hints: tuple[str, ...] = ()
@@ -60,10 +60,11 @@ def verify_signature(
     explain: bool = False,
     other_keys: Mapping[str, tuple[Secret, ...]] = _NO_OTHERS,
 ) -> VerifyReport:
-    """Verify a callback as the webhook would. Never raises because of the request.
+    """Verify a callback as the webhook does. Never raises because of the request.
 
-    Without ``gateway``, the path or the shape chooses it. With ``explain``, a refusal has hints. To find them, payctl
-    also tries the merchant's other values, those of the other gateways, and ``other_keys`` by their labels.
+    Without ``gateway``, the path or the format of the request decides. With ``explain``, a rejection has hints. To find
+    them, payctl also tries the merchant's other values, the keys of other gateways, and ``other_keys``, which are named
+    by their labels.
 
     Raises:
         ConfigError: from ``credentials_for``, if a setting is wrong.
@@ -89,7 +90,7 @@ def verify_signature(
 def _explained(
     gateway: Gateway, request: Request, credentials: Credentials, others: Mapping[str, tuple[Secret, ...]]
 ) -> Explanation:
-    # Loaded late, because a plain check must start fast.
+    # This is loaded late, because a check without an explanation must start fast.
     from ticketbottle_payctl.providers.explain import explain  # noqa: PLC0415
 
     return explain(gateway, request, credentials, others=others)
@@ -100,7 +101,7 @@ def _keys_of_others(
 ) -> dict[str, tuple[Secret, ...]]:
     keys: dict[str, tuple[Secret, ...]] = {}
     for other in GATEWAYS.values():
-        # A wrong setting of another gateway must not hide what is wrong with this callback.
+        # A wrong setting of another gateway must not hide the problem of this callback.
         with suppress(PayctlError):
             if other is not gateway:
                 values = credentials_for(other)

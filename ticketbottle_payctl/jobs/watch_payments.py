@@ -1,4 +1,4 @@
-"""Find gateways whose callbacks no longer arrive: payments are created, and nothing settles them."""
+"""Find gateways whose callbacks no longer arrive: payments are created, but no callback settles them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payments import health as store
 
 OVERDUE_AFTER = timedelta(minutes=30)
-"""A customer who pays has paid by then. Most gateways close the payment page after 15 minutes."""
+"""A payment of this age should be settled. Most gateways close the payment page after 15 minutes."""
 
 WINDOW = timedelta(hours=1)
-"""How long a payment counts as due: the payments of one hour are compared."""
+"""How long a payment counts as due after :data:`OVERDUE_AFTER`. So each measurement covers one hour of payments."""
 
 FEWEST = 5
-"""Some customers never pay, and for those no gateway calls. Fewer payments than this say nothing."""
+"""The minimum number of payments for a judgement, because gateways send no callback for unpaid ones."""
 
 _LIMITS = Limits(statement=timedelta(seconds=20))
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayWatch:
-    """One gateway's measures. ``unsettled_percent`` and ``silent_s`` are 0 if there are too few payments to judge by.
+    """The measures of one gateway. ``unsettled_percent`` and ``silent_s`` are 0 if there are too few payments.
 
-    ``silent_s`` is how long payments have been created without any genuine callback, in seconds, at most a day.
+    ``silent_s`` is how long payments have been created without a genuine callback, in seconds. It is at most a day.
     """
 
     gateway: str
@@ -37,7 +37,7 @@ class GatewayWatch:
 
 
 def watch_payments(engine: Engine) -> list[GatewayWatch]:
-    """Return the measures of each known gateway that has payments of the last day. Nothing is changed.
+    """Return the measures of each known gateway that has payments of the last day. Change nothing.
 
     Raises:
         DatabaseUnavailableError: the database cannot be reached, or the payments were not read within 20 seconds.

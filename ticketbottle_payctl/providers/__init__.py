@@ -13,7 +13,7 @@ from ticketbottle_payctl.secret import Secret
 GATEWAYS: dict[str, Gateway] = {
     gateway.name: gateway for gateway in (zalopay.GATEWAY, payos.GATEWAY, vnpay.GATEWAY, momo.GATEWAY)
 }
-"""Every gateway by its name. Requests are matched against the gateways' formats in this order."""
+"""Every gateway by its name. A request is compared with their formats in this order."""
 
 _SPELLINGS = {spelling: gateway for gateway in GATEWAYS.values() for spelling in gateway.spellings}
 
@@ -32,10 +32,11 @@ def by_name(name: str) -> Gateway:
 
 
 def resolve(request: Request) -> Gateway | None:
-    """Return the gateway of a request: the last path segment that names one, else the one whose format the request has.
+    """Return the gateway of a request, or None.
 
-    This only chooses the gateway that verifies the request. It proves nothing. A stage prefix, a trailing slash and
-    the case of the path do not matter.
+    The last path segment that names a gateway decides. If no segment does, the format of the request decides. The
+    result only chooses which gateway verifies the request and proves nothing. A stage prefix, a trailing slash and the
+    case of the path do not matter.
     """
     for segment in reversed(request.path.casefold().split("/")):
         if segment in _SPELLINGS:
@@ -44,5 +45,5 @@ def resolve(request: Request) -> Gateway | None:
 
 
 def credentials(gateway: Gateway, lookup: Callable[[str], tuple[Secret, ...]]) -> Credentials:
-    """Return a merchant's values for a gateway, found by the names of their environment variables."""
+    """Return the merchant's values for a gateway, read from the gateway's environment variables with ``lookup``."""
     return {field.name: lookup(field.env) for field in gateway.fields}

@@ -1,6 +1,6 @@
-"""The type that describes a payment gateway. Each gateway's file has one value of it.
+"""The type that describes a payment gateway. Each gateway's file defines one :class:`Gateway`.
 
-To add a gateway, write a file with a :class:`Gateway`, add one line to the registry, and add test vectors.
+To add a gateway, write such a file, add one line to the registry, and add test vectors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Credentials = Mapping[str, tuple[Secret, ...]]
 
 @dataclass(frozen=True, slots=True)
 class CredentialField:
-    """A value that a merchant gets from the gateway.
+    """A value that the gateway gives to a merchant.
 
     ``signs_callbacks`` marks the values that verification needs. A value that is not ``secret`` identifies the
     merchant.
@@ -31,7 +31,7 @@ class CredentialField:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A gateway's protocol as functions on values.
+    """A gateway's protocol, as functions without side effects.
 
     ``verify`` never raises, whatever bytes it gets. ``recognises`` checks only the format and proves nothing. ``reply``
     has a reply for every member of :class:`Answer`.

@@ -1,6 +1,6 @@
-"""JavaScript's rules for printing values.
+"""Print values as JavaScript does.
 
-PayOS signs what its Node.js server prints, so the rules are its protocol.
+PayOS signs values as its Node.js server prints them, so these rules are part of its protocol.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_DEPTH = 32
 
 
 def number_text(value: int | Real) -> str:
-    """Return ``String(value)``: the shortest digits of the same double, without an exponent from 1e-7 up to 1e21."""
+    """Return ``String(value)``: the shortest digits of the same double. From 1e-7 up to 1e21 there is no exponent."""
     if isinstance(value, int) and abs(value) <= MAX_SAFE_INTEGER:
         return str(value)
     try:
@@ -50,7 +50,7 @@ def _positive(number: float) -> str:
 
 
 def sorted_names(names: list[str]) -> list[str]:
-    """Return names in the order of a JavaScript object that was filled in sorted order: array indexes come first."""
+    """Return ``names`` in the key order of a JavaScript object that was filled in sorted order: indexes first."""
     letters = "".join(names)
     if letters.isascii():
         return sorted(names) if letters.isalpha() else _listed(sorted(names))

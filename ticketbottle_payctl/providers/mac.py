@@ -1,7 +1,4 @@
-"""Compare hex MACs as bytes, in constant time, with every candidate key.
-
-This is the only file that uses ``hmac``.
-"""
+"""Compare hex MACs as bytes, in constant time, with every candidate key. Only this file uses ``hmac``."""
 
 from __future__ import annotations
 
@@ -15,14 +12,11 @@ from ticketbottle_payctl.providers.gateway import Credentials
 
 Algorithm = Literal["sha256", "sha512"]
 OldHash = Literal["sha256", "md5"]
-"""The plain hashes of VNPay's versions before 2.1.0. They accept no callback."""
+"""The plain hashes that VNPay used before version 2.1.0. payctl accepts no callback with them."""
 
 
 def keys(credentials: Credentials, name: str) -> tuple[bytes, ...]:
-    """Return a credential's usable values as key bytes.
-
-    An empty value is left out: anyone can sign with an empty key.
-    """
+    """Return a credential's values as key bytes, without empty ones, because anyone can sign with an empty key."""
     return tuple([value.encode("utf-8", "surrogatepass") for value in texts(credentials, name)])
 
 
@@ -34,7 +28,7 @@ def texts(credentials: Credentials, name: str) -> tuple[str, ...]:
 def matches(algorithm: Algorithm, candidates: Iterable[bytes], presented: bytes, *texts: bytes) -> bool:
     """Return whether ``presented`` is the lower-case hex HMAC of one of the texts with one of the keys.
 
-    Every pair is tried, even after a match. So the time does not reveal which pair matched.
+    Every pair is compared, even after a match, so the time does not reveal which pair matched.
     """
     found = False
     for key, text in product(candidates, texts):
@@ -50,7 +44,8 @@ def sign(algorithm: Algorithm, credentials: Credentials, name: str, text: str) -
 def matches_unkeyed(algorithm: OldHash, candidates: Iterable[bytes], presented: bytes, text: bytes) -> bool:
     """Return whether ``presented`` is the plain hash of one of the keys and the text, as VNPay signed before 2.1.0.
 
-    This only explains a rejection. A plain hash proves nothing, because a sender who knows one can extend its text.
+    Use this only to explain a rejection. A plain hash proves nothing: anyone who knows one hash can compute the hash of
+    a longer text.
     """
     found = False
     for key in candidates:
@@ -60,7 +55,7 @@ def matches_unkeyed(algorithm: OldHash, candidates: Iterable[bytes], presented: 
 
 
 def presented(value: object) -> bytes:
-    """Return the sender's MAC as bytes, because ``compare_digest`` raises on non-ASCII text."""
+    """Return the sender's MAC as bytes, because ``compare_digest`` raises on text that is not ASCII."""
     return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
 
 

@@ -2,8 +2,8 @@
 
 Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes". Details come from
 real callbacks of MoMo's sandbox. The signed text does not escape values. So the order id must have its documented form,
-and no value may contain another order id. Otherwise a customer who chooses the order's description could use its
-signature for another order.
+and no value may contain another order id. Otherwise a customer could choose an order description that lets its
+signature be used for another order.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SIGNED = (
 )
 """The signed fields in order. The access key comes first and is not in the body."""
 
-# The documented ^[0-9a-zA-Z]([-_.]*[0-9a-zA-Z]+)*$ without its exponential backtracking.
+# The documented pattern ^[0-9a-zA-Z]([-_.]*[0-9a-zA-Z]+)*$, written without its exponential backtracking.
 _ORDER_ID = re.compile(r"[0-9A-Za-z](?:[-_.0-9A-Za-z]*[0-9A-Za-z])?", re.ASCII)
 _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.DONE: (204, None),
@@ -60,8 +60,6 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.NOT_CONFIGURED: (503, "not configured"),
 }
 
-_rejected = partial(Rejected, NAME)
-
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Verify a callback, then read it. Never raises."""
@@ -69,7 +67,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
     partners = mac.texts(credentials, "partner_code")
     if not secrets or not access_keys or not partners:
         detail = "partner_code, access_key or secret_key is not configured"
-        return _rejected(RejectReason.NOT_CONFIGURED, detail)
+        return Rejected(NAME, RejectReason.NOT_CONFIGURED, detail)
     prove = partial(_prove, request.body, secrets, access_keys, partners)
     return judge(NAME, prove, _read, _names)
 
@@ -82,7 +80,7 @@ def _names(proven: tuple[dict[str, object], MalformedError | None]) -> Named:
 def _prove(
     received: bytes, secrets: tuple[bytes, ...], access_keys: tuple[str, ...], partners: tuple[str, ...]
 ) -> tuple[dict[str, object], MalformedError | None]:
-    """Return a body that MoMo signed for this merchant, and its problem or None."""
+    """Return the body that MoMo signed for this merchant, and its format error or None."""
     body, problem = payload.read_whatever(received)
     try:
         texts = signed_texts(body, access_keys)
@@ -100,8 +98,8 @@ def _prove(
 def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[bytes]:
     """Return the texts that MoMo may have signed, one for each access key.
 
-    MoMo does not document how it prints a number with a fraction or an exponent. If such a number is whole, both the
-    whole number and the received spelling are tried.
+    MoMo does not document how it prints a number with a fraction or an exponent. If such a number is whole, the whole
+    number and the received characters are both tried.
     """
     pairs = [pairs_text(body)]
     if Real in map(type, body.values()):
@@ -111,7 +109,7 @@ def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[
 
 def pairs_text(body: dict[str, object], *, as_received: bool = False) -> str:
     """Return the signed text after the access key: nothing is encoded, and an empty value keeps its name."""
-    # Most values are texts already. A function call for each would take a fifth of the verification's time.
+    # Most values are already text. A function call for each would take a fifth of the verification's time.
     texts = [
         text if isinstance(text := body.get(name), str) else value_text(body, name, as_received=as_received)
         for name in SIGNED
@@ -131,10 +129,7 @@ def _printed(value: object) -> str:
 
 
 def value_text(body: dict[str, object], name: str, *, as_received: bool = False) -> str:
-    """Return one field of the signed text. The field must exist.
-
-    A descriptive field may be null, which gives an empty text.
-    """
+    """Return one field of the signed text, which must exist. A descriptive field may be null: an empty text."""
     value = body.get(name, ())
     if isinstance(value, str):
         return value
@@ -160,13 +155,14 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
     if not _ORDER_ID.fullmatch(order):
         detail = "orderId does not have the documented form"
         raise MalformedError(detail)
-    code = _number(body.get("resultCode"))
+    code = payload.number_of(body.get("resultCode"))
     if code is None:
         detail = "resultCode is not a number"
         raise MalformedError(detail)
-    number, amount = payload.transaction_id_of(_number(body.get("transId"))), _number(body.get("amount"))
-    if amount == 0 and body.get("orderType") not in ("", None):  # null and an empty text are signed alike
-        # The documentation of account binding says that a request that only links a wallet has the amount 0.
+    number = payload.transaction_id_of(payload.number_of(body.get("transId")))
+    amount = payload.number_of(body.get("amount"))
+    if amount == 0 and body.get("orderType") not in ("", None):  # null and an empty text have the same signed text
+        # According to the documentation of account binding, a request that only links a wallet has the amount 0.
         return Callback(NAME, Outcome.IGNORED, order, order, number, None, ignored_because=IgnoredBecause.AGREEMENT)
     outcome, because = momo_codes.meaning(code)
     return Callback(
@@ -185,29 +181,20 @@ def _is_ambiguous(body: dict[str, object]) -> bool:
     """Return whether a value contains another order id, so that the text can be read as another order.
 
     The order of the fields is fixed, the amount comes before every free text, and the last three fields are numbers. So
-    only the order id can be hidden inside another value.
+    only an order id can be hidden inside another value.
     """
     return any(isinstance(value := body.get(name), str) and "&orderId=" in value for name in SIGNED)
 
 
-def _number(value: object) -> int | None:
-    """Return a number, or the number in a text of digits, because both have the same signed text."""
-    return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
-
-
 def recognises(request: Request) -> bool:
     """Return whether the body is a JSON object with ``partnerCode`` and ``signature``."""
-    try:
-        body = payload.read_body(request.body)
-    except MalformedError:
-        return False
-    return "partnerCode" in body and "signature" in body
+    return payload.has_fields(request.body, "partnerCode", "signature")
 
 
 def reply(answer: Answer) -> Reply:
-    """Return 204 without a body to end the calls.
+    """Return 204 without a body, so that MoMo stops calling.
 
-    MoMo does not document whether another status leads to another call.
+    MoMo does not document whether it calls again after another status.
     """
     status, problem = _REPLIES[answer]
     return json_reply({"message": problem}, status) if problem else Reply(status)

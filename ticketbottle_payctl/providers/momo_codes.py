@@ -22,7 +22,7 @@ _MEANINGS: dict[int, Meaning] = {
     **dict.fromkeys((98, 99, 1001, 1002, 1004, 1007, 1026, 2019, 4001, 4002, 4100), (Outcome.FAILED, None)),
     # Not final: waiting for the customer, being processed, or authorised and not captured.
     **dict.fromkeys((1000, 7000, 7002, 8000, 9000), _PENDING),
-    # Not final: MoMo did not process a request. The payment may still be paid.
+    # Not final: MoMo did not process the request. The payment may still be paid.
     **dict.fromkeys((10, 11, 12, 13, 20, 21, 22, 40, 41, 42, 43, 45, 47), _PENDING),
     # Final for a refund. A refused refund does not change the payment.
     **dict.fromkeys((1080, 1081, 1088), _REFUND),
@@ -30,8 +30,5 @@ _MEANINGS: dict[int, Meaning] = {
 
 
 def meaning(code: int) -> Meaning:
-    """Return the payment's result for a code, or the reason why the code settles nothing.
-
-    A code that is not documented settles nothing.
-    """
+    """Return the payment's result for a code, or why the code settles nothing. An undocumented code settles nothing."""
     return _MEANINGS.get(code, _UNDOCUMENTED)

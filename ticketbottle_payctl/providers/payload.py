@@ -1,9 +1,9 @@
-"""Read input of an unknown sender within limits, strictly and exactly.
+"""Read untrusted input strictly, within size limits, and without loss of digits.
 
-Every problem raises the same exception with a fixed text.
+Every problem raises the same exception with a constant text.
 
-Numbers keep their digits. A whole number is an ``int`` of any length, another number is a :class:`Real` with the
-characters received. An amount or an id never passes through a float.
+A whole number is an ``int`` of any length. Another number is a :class:`Real` with the received characters. An amount or
+an id never passes through a float.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from typing import NoReturn
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
 
 MAX_AMOUNT = 10**15
-"""An upper limit for amounts, far above any payment in VND. A number below it is exact in every language that may have
-signed it."""
+"""An upper limit for amounts, far above any payment in VND. Every language represents smaller numbers exactly."""
 
 _DIGITS = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class MalformedError(Exception):
-    """The content is not what the gateway's documentation describes. ``detail`` quotes none of it."""
+    """The content does not match the gateway's documentation. ``detail`` is constant and has no received content."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -35,7 +34,7 @@ class MalformedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """A JSON number with a fraction or an exponent, as the characters received."""
+    """A JSON number with a fraction or an exponent, as the received characters."""
 
     text: str
 
@@ -59,8 +58,9 @@ def read_object(text: str) -> dict[str, object]:
     """Return the JSON object in ``text``.
 
     Raises:
-        MalformedError: the text is not JSON or not an object, is nested too deep, has a name twice in one object, or
-            contains NaN, Infinity, a number beyond a double, thousands of digits or half of a surrogate pair.
+        MalformedError: the text is not a JSON object, is nested too deep, or repeats a name within one object. Also
+            if it contains NaN, Infinity, a number beyond a double, a number with thousands of digits, or half of a
+            surrogate pair.
     """
     try:
         value: object = _DECODER.decode(text)
@@ -77,8 +77,8 @@ def read_object(text: str) -> dict[str, object]:
 def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None]:
     """Return the JSON object in a body, and the problem if :func:`read_body` refuses it.
 
-    A body that is refused is read as JavaScript's ``JSON.parse`` reads it, only to check whether its signature is
-    genuine. payctl never settles a payment from content that is read in this way.
+    A refused body is read as JavaScript's ``JSON.parse`` reads it, only to check whether its signature is genuine.
+    payctl never settles a payment from content that was read in this way.
     """
     try:
         return read_body(body), None
@@ -97,8 +97,16 @@ def read_leniently(body: bytes) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
+def has_fields(body: bytes, *names: str) -> bool:
+    """Return whether a body is a JSON object with these names. Never raises."""
+    try:
+        return read_body(body).keys() >= set(names)
+    except MalformedError:
+        return False
+
+
 def text_of(fields: dict[str, object], name: str) -> str:
-    """Return a required text: not empty and without control characters, because PostgreSQL stores no NUL."""
+    """Return a required text, which is not empty and has no control characters. PostgreSQL cannot store NUL."""
     value = fields.get(name)
     if not isinstance(value, str) or not value or _CONTROL.search(value):
         _malformed(f"{name} is missing or not a usable text")
@@ -106,7 +114,7 @@ def text_of(fields: dict[str, object], name: str) -> str:
 
 
 def printable(value: object) -> str:
-    """Return a text that can be stored and shown as an order's name, at most 100 characters, else an empty text."""
+    """Return ``value`` if it is a printable text of at most 100 characters, otherwise an empty text."""
     usable = isinstance(value, str) and len(value) <= MAX_REFERENCE and value.isprintable()
     return value if usable and isinstance(value, str) else ""
 
@@ -134,6 +142,11 @@ MAX_DIGITS = 64
 MAX_REFERENCE = 100
 
 
+def number_of(value: object) -> int | None:
+    """Return a whole number, or the number in a text of digits, or None. Gateways sign both with the same text."""
+    return digits(value) if isinstance(value, str) else whole_number(value)
+
+
 def amount_of(value: int | None) -> int:
     """Return ``value`` if it is an amount: whole VND, positive."""
     if value is None or not 0 < value <= MAX_AMOUNT:
@@ -151,7 +164,7 @@ def transaction_id_of(value: int | None) -> str | None:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        # Two parsers of the document could each use another of the values.
+        # Two parsers could choose different values of the repeated name.
         _malformed("a name is given twice in one object")
     return fields
 

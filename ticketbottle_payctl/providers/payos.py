@@ -1,8 +1,8 @@
 """Verify PayOS callbacks: a POST whose ``data`` object is signed with the checksum key as sorted ``name=value`` pairs.
 
 Sources: payos.vn/docs, "Kiểm tra dữ liệu với signature" and "Webhook". The official payos-lib-node 2.0.5 shows what the
-documentation does not say (null, numbers, arrays, the order of names). Only ``data`` is signed, so the envelope's
-``code`` and ``success`` decide nothing.
+documentation omits (null, numbers, arrays, the order of names). Only ``data`` is signed, so the envelope's ``code`` and
+``success`` are not used.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from ticketbottle_payctl.providers.wording import json_reply
 NAME = "payos"
 PING_ORDER = "123"
 PING_DESCRIPTIONS = ("VQRIO123", "Ma giao dich thu nghiem")
-"""The descriptions of the registration ping. PayOS signs it with the merchant's key. The second text is older."""
+"""The descriptions of the test callback at registration, signed with the merchant's key. The second is older."""
 
 _DECIDING = ("amount", "code", "currency", "description", "orderCode", "paymentLinkId", "reference")
-"""The fields that identify the payment, its amount, and the registration ping."""
+"""The fields that identify the payment, its amount, or the test callback at registration."""
 
 _BASE_36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SIGNED_AS_EMPTY = ("null", "undefined")
@@ -42,7 +42,7 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.DONE: (200, None),
     Answer.DUPLICATE: (200, None),
     Answer.IGNORED: (200, None),
-    # A signed callback for an unknown order gets a 2xx. Otherwise the URL cannot be registered.
+    # A callback for an unknown order needs a 2xx, because PayOS uses one to register the URL.
     Answer.UNKNOWN_ORDER: (200, None),
     Answer.WRONG_AMOUNT: (200, None),
     Answer.BAD_SIGNATURE: (400, "invalid signature"),
@@ -51,19 +51,17 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.NOT_CONFIGURED: (503, "not configured"),
 }
 
-_rejected = partial(Rejected, NAME)
-
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Prove a callback, then read it. Never raises."""
     keys = mac.keys(credentials, "checksum_key")
     if not keys:
-        return _rejected(RejectReason.NOT_CONFIGURED, "checksum_key is not configured")
+        return Rejected(NAME, RejectReason.NOT_CONFIGURED, "checksum_key is not configured")
     return judge(NAME, partial(_prove, request.body, keys), _read, _names)
 
 
 class _Proven(NamedTuple):
-    """Data that PayOS signed, the signed text, and the body's problem or None."""
+    """Data that PayOS signed, its signed text, and the body's format error or None."""
 
     data: dict[str, object]
     text: str
@@ -84,7 +82,7 @@ def _prove(body: bytes, keys: tuple[bytes, ...]) -> _Proven:
 
 
 def _names(proven: _Proven) -> Named:
-    number = _number(proven.data.get("orderCode"))
+    number = payload.number_of(proven.data.get("orderCode"))
     hint = None if number is None else order_hint(number)
     return Named(proven.data.get("paymentLinkId"), str(number or ""), hint)
 
@@ -92,8 +90,8 @@ def _names(proven: _Proven) -> Named:
 def _is_ambiguous(data: dict[str, object], text: str) -> bool:
     """Return whether data with another order, amount or outcome could have the same signed text.
 
-    The text escapes nothing, so a value that contains ``&orderCode=5`` can be read as a separate field. Each deciding
-    field must begin at one place only, and its value must end at the next ``&``.
+    The text escapes nothing, so a value that contains ``&orderCode=5`` can be read as a separate field. Each of these
+    fields must begin at only one place, and its value must end at the next ``&``.
     """
     if text.count("&") == len(data) - 1:
         return False
@@ -131,7 +129,7 @@ def value_text(value: object) -> str:
 
 
 def _sorted_element(element: object) -> object:
-    """Return an array's element as the server copies it: members are sorted, and a text is split into UTF-16 units."""
+    """Return an array's element as PayOS's server copies it: sorted members, and texts split into UTF-16 units."""
     if isinstance(element, dict):
         return {name: element[name] for name in javascript.sorted_names(list(element))}
     if isinstance(element, str):
@@ -139,7 +137,7 @@ def _sorted_element(element: object) -> object:
     if isinstance(element, list):
         return {str(index): item for index, item in enumerate(element)}
     if element is None:
-        detail = "an array with null cannot have been signed"
+        detail = "an array contains null, which PayOS never signs"
         raise MalformedError(detail)
     return {}
 
@@ -163,7 +161,7 @@ def _read(proven: _Proven) -> Callback:
         reference=link,
         order_ref=order_ref,
         gateway_transaction_id=link,
-        amount=payload.amount_of(_number(data.get("amount"))),
+        amount=payload.amount_of(payload.number_of(data.get("amount"))),
         payment_number=payload.printable(data.get("reference")) or None,
         order_hint=order_hint(int(order_ref)),
     )
@@ -173,7 +171,7 @@ def _read(proven: _Proven) -> Callback:
 
 
 def _order_code(data: dict[str, object]) -> str:
-    number = _number(data.get("orderCode"))
+    number = payload.number_of(data.get("orderCode"))
     # Above 2^53 the server's text loses digits, so the signature does not prove the received digits.
     if number is None or not 0 <= number <= javascript.MAX_SAFE_INTEGER:
         detail = "orderCode is missing or not a number that can be signed"
@@ -182,10 +180,10 @@ def _order_code(data: dict[str, object]) -> str:
 
 
 def order_hint(number: int) -> OrderHint:
-    """Return the order's date and the end of its code, which the payment service puts into PayOS's number.
+    """Return the order's date and the last characters of its code, both read from PayOS's number.
 
-    The service makes the number as YYYYMMDD times 10^8, plus the last five characters read in base 36. A number in
-    another format contains neither.
+    The payment service computes the number as YYYYMMDD times 10^8, plus the last five characters read in base 36. For a
+    number in another format, both are None.
     """
     day, rest = divmod(number, 10**8)
     if not (10**7 <= day < 10**8 and rest < 36**5):
@@ -195,11 +193,6 @@ def order_hint(number: int) -> OrderHint:
         rest, digit = divmod(rest, 36)
         tail = _BASE_36[digit] + tail
     return OrderHint(str(day), tail)
-
-
-def _number(value: object) -> int | None:
-    """Return a number, also from the same digits as text: the signed text is the same."""
-    return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
 
 
 def _meaningful_text(data: dict[str, object], name: str) -> str:
@@ -212,15 +205,11 @@ def _meaningful_text(data: dict[str, object], name: str) -> str:
 
 def recognises(request: Request) -> bool:
     """Return whether the body is a JSON object with ``data`` and ``signature``."""
-    try:
-        envelope = payload.read_body(request.body)
-    except MalformedError:
-        return False
-    return "data" in envelope and "signature" in envelope
+    return payload.has_fields(request.body, "data", "signature")
 
 
 def reply(answer: Answer) -> Reply:
-    """Return a 2xx to end the calls. PayOS does not document whether another status leads to another call."""
+    """Return a 2xx, so that PayOS stops calling. Whether it calls again after another status is not documented."""
     status, problem = _REPLIES[answer]
     return json_reply({"success": False, "message": problem} if problem else {"success": True}, status)
 

@@ -1,7 +1,7 @@
-"""Sample callbacks to try payctl without an account at a gateway.
+"""Sample callbacks, so that payctl can be tried without an account at a gateway.
 
-Every key in ``samples.json`` is public: sandbox and documentation keys that the gateways publish, and an invented key
-for VNPay, which publishes none. ``genuine`` means that the gateway made the signature, not payctl.
+Every key in ``samples.json`` is public: sandbox and documentation keys that the gateways publish. VNPay publishes none,
+so its key is invented. ``genuine`` means that the gateway made the signature, not payctl.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Tampered:
-    """A sample with one field that was changed after signing, and a sentence about the change."""
+    """A sample with one field changed after signing, and a sentence that describes the change."""
 
     request: Request
     sentence: str
@@ -62,7 +62,7 @@ def sample(name: str) -> Sample:
 def tamper(original: Sample, field: str) -> Tampered:
     """Return the sample with ``field`` changed and the old signature. Verification must reject it.
 
-    A field has the gateway's name, in any case. The prefix ``vnp_`` of VNPay may be left out.
+    ``field`` is the gateway's name for it, in any case. The prefix ``vnp_`` of VNPay may be left out.
 
     Raises:
         InputError: the content has no such field, or its value is not a text or a number.

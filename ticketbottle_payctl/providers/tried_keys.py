@@ -1,4 +1,4 @@
-"""Name the keys that a callback's signature was compared with, so that two people can compare them."""
+"""Describe the keys that a signature was compared with. Two people can compare the descriptions of their keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings.fingerprint import fingerprint
 
 PREVIOUS = "_PREVIOUS"
-"""The suffix of the variable with the previous key of a rotation."""
+"""The suffix of the variable that holds the previous key during a rotation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,15 @@ class TriedKey:
     """A key that payctl compared a signature with. No field contains a part of the key."""
 
     variable: str
-    """The key's variable, or the other source that it came from."""
+    """The key's environment variable, or its other source."""
     generation: Literal["current", "previous"]
-    """Whether it is the current key, or the previous one, which is also accepted during a rotation."""
+    """Whether it is the current or the previous key. During a rotation payctl accepts both."""
     length: Count
     """The length in characters."""
     fingerprint: str
     """The first eight hex digits of the key's SHA-256."""
     matched: bool
-    """Whether the signature is valid with this key. MoMo's two keys are valid together."""
+    """Whether the signature is valid with this key. For MoMo, it is valid only with both keys together."""
 
     @property
     def description(self) -> str:
@@ -41,7 +41,7 @@ class TriedKey:
 def tried_keys(gateway: Gateway, request: Request, credentials: Credentials) -> tuple[TriedKey, ...]:
     """Return the gateway's keys that sign callbacks, the current one of each first.
 
-    Return none if the content cannot be read: then there was no text to compare a signature with.
+    The result is empty if the content cannot be read, because no signature was compared then.
     """
     verdict = gateway.verify(request, credentials)
     if isinstance(verdict, Rejected) and verdict.reason is RejectReason.MALFORMED:

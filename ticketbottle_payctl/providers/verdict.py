@@ -1,4 +1,4 @@
-"""Turn a gateway's checks into one of three results: genuine, genuine but unclear, not genuine."""
+"""Combine a gateway's checks into one of three results: genuine, genuine but unclear, or not genuine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Proven = TypeVar("Proven")
 
 
 class NotGenuineError(Exception):
-    """The callback is not from the gateway, or not for this merchant. ``detail`` quotes nothing that was received."""
+    """The callback is not from the gateway, or not for this merchant. ``detail`` contains nothing that was received."""
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(detail)

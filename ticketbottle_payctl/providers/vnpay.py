@@ -1,9 +1,9 @@
 """Verify VNPay 2.1.0 callbacks: a GET whose sorted, form-encoded ``vnp_`` parameters are signed with the hash secret.
 
 Source: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY" (IPN, response codes, RspCode). VNPAY's own samples show what
-the documentation does not say. The samples encode values differently, and it is not documented which encoding the
-server uses. So the query is tried as it was received, and then in the documented form encoding of its decoded values.
-Each text can be decoded to only one set of values, so the second try accepts nothing that was not signed.
+the documentation omits. The samples encode values in different ways, and the server's encoding is not documented. So
+payctl first tries the query as it was received, then its decoded values in the documented form encoding. Each text
+decodes to only one set of values, so the second try accepts nothing that was not signed.
 """
 
 from __future__ import annotations
@@ -46,8 +46,6 @@ _REPLIES: dict[Answer, tuple[str, str]] = {
     Answer.NOT_CONFIGURED: ("99", "Not configured"),
 }
 
-_rejected = partial(Rejected, NAME)
-
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -62,11 +60,11 @@ class Parameter:
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Verify a callback, then read it. Never raises. ``vnp_SecureHashType`` never chooses the algorithm.
 
-    Each text that is tried escapes names and values, so it can be read in one way only.
+    Each tried text escapes names and values, so it can be read in only one way.
     """
     secrets, terminals = mac.keys(credentials, "hash_secret"), mac.texts(credentials, "tmn_code")
     if not secrets or not terminals:
-        return _rejected(RejectReason.NOT_CONFIGURED, "tmn_code or hash_secret is not configured")
+        return Rejected(NAME, RejectReason.NOT_CONFIGURED, "tmn_code or hash_secret is not configured")
     return judge(NAME, partial(_prove, request.query, secrets, terminals), _read, _names)
 
 
@@ -79,21 +77,21 @@ def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -
     """Return the values of a query that VNPay signed for this terminal."""
     parameters = read_query(query)
     values = {parameter.name: parameter.value for parameter in parameters}
-    # The hex digits may have any case, because VNPAY's own C# sample ignores the case.
+    # The hex digits may be in upper or lower case, because VNPAY's own C# sample ignores case.
     presented = mac.presented(values.get(HASH)).lower()
     if not any(mac.matches("sha512", secrets, presented, text.encode()) for text in signed_texts(parameters)):
         raise NotGenuineError(RejectReason.SIGNATURE, "the hash does not match the vnp_ parameters with the secret")
     if values.get("vnp_TmnCode") not in terminals:
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "vnp_TmnCode is not the configured terminal")
     if not values.get("vnp_ResponseCode") and not values.get("vnp_TransactionStatus"):
-        # The merchant's own payment URL is signed with the same secret, and every customer sees one. An empty parameter
-        # may be unsigned, so a customer could add it.
+        # The merchant's own payment URL is signed with the same secret, and every customer sees such a URL. An empty
+        # parameter may be unsigned, so a customer could add it.
         raise NotGenuineError(RejectReason.MALFORMED, "the query has no result: it is a payment URL, not a callback")
     return values
 
 
 def read_query(query: str) -> list[Parameter]:
-    """Return the ``vnp_`` parameters in the order of their names. Other parameters are not VNPAY's and are ignored.
+    """Return the ``vnp_`` parameters in the order of their names. Ignore the others, because VNPAY did not sign them.
 
     Raises:
         MalformedError: the query is too large, a ``vnp_`` parameter is not UTF-8, or one is given twice.
@@ -115,10 +113,10 @@ def read_query(query: str) -> list[Parameter]:
 
 
 def signed_texts(parameters: list[Parameter]) -> Iterator[str]:
-    """Yield the texts that VNPay may have signed, the likely one first.
+    """Yield the texts that VNPay may have signed, the most likely one first.
 
-    The Java and C# samples leave empty values out, the PHP sample signs them. The documentation does not say which is
-    right. PHP also spells some characters in its own way, such as ``*`` as ``%2A``.
+    The Java and C# samples leave out empty values, but the PHP sample signs them. The documentation does not say which
+    is right. PHP also encodes some characters differently, such as ``*`` as ``%2A``.
     """
     yield received_text(parameters)
     yield canonical_text(parameters)
@@ -128,14 +126,14 @@ def signed_texts(parameters: list[Parameter]) -> Iterator[str]:
 
 
 def received_text(parameters: list[Parameter], *, empty: bool = False) -> str:
-    """Return the signed parameters, spelled as they were received; empty ones only if asked for."""
+    """Return the signed parameters as they were received. Include empty ones only if ``empty`` is true."""
     return "&".join(
         [f"{one.raw_name}={one.raw_value}" for one in parameters if (empty or one.value) and one.name not in UNSIGNED]
     )
 
 
 def canonical_text(parameters: list[Parameter], *, empty: bool = False) -> str:
-    """Return the signed parameters in the documented encoding of their values; empty ones only if asked for."""
+    """Return the signed parameters in the documented encoding. Include empty ones only if ``empty`` is true."""
     return "&".join(
         [
             f"{form_encoded(one.name)}={form_encoded(one.value)}"
@@ -146,7 +144,10 @@ def canonical_text(parameters: list[Parameter], *, empty: bool = False) -> str:
 
 
 def form_encoded(text: str) -> str:
-    """Return a text as an HTML form sends it: space is ``+``, ``%XX`` in upper case, bare only ``A-Za-z0-9*-._``."""
+    """Encode a text as an HTML form does.
+
+    A space is ``+``, and any other character outside ``A-Za-z0-9*-._`` is ``%XX`` in upper case.
+    """
     return quote_plus(text, safe="*").replace("~", "%7E")
 
 
@@ -183,7 +184,7 @@ def _read(values: dict[str, str]) -> Callback:
 
 def _amount(text: str) -> int:
     hundredths = int(text) if _NUMBER.fullmatch(text) else 0
-    # vnp_Amount is VND x 100, so a remainder would be a fraction of one VND.
+    # vnp_Amount is VND x 100. A remainder would be a fraction of one VND, so the amount is invalid.
     return payload.amount_of(None if hundredths % 100 else hundredths // 100)
 
 
@@ -200,11 +201,11 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return HTTP 200 with an RspCode. 00 and 02 end the calls.
+    """Return HTTP 200 with an RspCode. After 00 or 02 VNPay stops calling.
 
     After another code VNPay calls ten times, five minutes apart.
 
-    The reply to a recorded failure or to a suspicious payment is 00 too, because the callback was received.
+    A recorded failure and a suspicious payment get 00 too, because payctl has received the callback.
     """
     code, message = _REPLIES[answer]
     return json_reply({"RspCode": code, "Message": message})

@@ -26,7 +26,7 @@ _NOT_FINAL = {
     "07": IgnoredBecause.HELD,
     "09": IgnoredBecause.REFUND,
 }
-"""States that settle nothing. 04: the bank charged the customer, but VNPay did not finish. 07: suspected fraud."""
+"""States that settle nothing. 04: the bank charged the customer, but VNPay did not finish. 07: VNPay suspects fraud."""
 
 _STATUS_FAILED = "02"
 
@@ -34,8 +34,8 @@ _STATUS_FAILED = "02"
 def meaning(response: str, status: str) -> tuple[Outcome, IgnoredBecause | None]:
     """Return the payment's result for the two codes, or the reason why they settle nothing.
 
-    The payment is paid only if both codes are 00. 07 in either code means that VNPay has the money but blocks it. A
-    code that is not documented settles nothing.
+    The payment is paid only if both codes are 00. If either code is 07, VNPay has the money but blocks it. An
+    undocumented code settles nothing.
     """
     if response == status == PAID:
         return Outcome.COMPLETED, None

@@ -1,8 +1,8 @@
 """Verify ZaloPay v2 callbacks: a POST whose ``data`` is a JSON text. ZaloPay signs the text unchanged with key2.
 
-Sources: docs.zalopay.vn, "Callback" (mac, types, return codes) and "Status codes". The quickstart samples describe
-``return_code`` 0, which requests another call, at most three times. A callback for an order means that it was paid:
-ZaloPay sends nothing for a failed one. key1 signs what the merchant sends, never a callback.
+Sources: docs.zalopay.vn, "Callback" (mac, types, return codes) and "Status codes". According to the quickstart samples,
+``return_code`` 0 makes ZaloPay call again, at most three times. ZaloPay sends no callback for a failed payment, so a
+callback for an order means that it was paid. key1 signs the merchant's requests, never a callback.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ticketbottle_payctl.providers.wording import json_reply
 NAME = "zalopay"
 _DATED = re.compile(r"[0-9]{6}_(.+)", re.ASCII | re.DOTALL)
 _AGREEMENT = frozenset({"binding_id", "binding_type", "pay_token", "msg_type"})
-"""The fields of an agreement's data. An agreement links or unlinks a wallet and moves no money."""
+"""The fields in the data of an agreement, which links or unlinks a wallet and moves no money."""
 
 _REPLIES: dict[Answer, tuple[int, str]] = {
     Answer.DONE: (1, "success"),
@@ -44,8 +44,6 @@ _REPLIES: dict[Answer, tuple[int, str]] = {
     Answer.NOT_CONFIGURED: (0, "not configured"),
 }
 
-_rejected = partial(Rejected, NAME)
-
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
     """Prove a callback, then read it. Never raises.
@@ -55,12 +53,12 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
     """
     keys, app_ids = mac.keys(credentials, "key2"), mac.texts(credentials, "app_id")
     if not keys or not app_ids:
-        return _rejected(RejectReason.NOT_CONFIGURED, "app_id or key2 is not configured")
+        return Rejected(NAME, RejectReason.NOT_CONFIGURED, "app_id or key2 is not configured")
     return judge(NAME, partial(_prove, request.body, keys), partial(_read, app_ids), _names)
 
 
 def _prove(body: bytes, keys: tuple[bytes, ...]) -> tuple[str, MalformedError | None]:
-    """Return the data that ZaloPay signed, and the problem of the body around it or None."""
+    """Return the data that ZaloPay signed, and the body's format error or None."""
     envelope, problem = payload.read_whatever(body)
     try:
         data = signed_text(envelope)
@@ -83,7 +81,7 @@ def _order_in(reference: str) -> str:
 
 
 def signed_text(envelope: dict[str, object]) -> str:
-    """Return the text in ``data`` unchanged, because the mac is computed from it."""
+    """Return the text in ``data`` unchanged, because the mac covers its exact characters."""
     data = envelope.get("data")
     if not isinstance(data, str):
         detail = "data is not a text"
@@ -100,7 +98,7 @@ def _read(app_ids: tuple[str, ...], proven: tuple[str, MalformedError | None]) -
     if app_id is None or str(app_id) not in app_ids:
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "app_id is not the configured application")
     reference = payload.text_of(data, "app_trans_id")
-    number, amount = _id(data), payload.whole_number(data.get("amount"))
+    number, amount = payload.number_of(data.get("zp_trans_id")), payload.whole_number(data.get("amount"))
     callback = partial(Callback, provider=NAME, reference=reference, order_ref=_order_in(reference))
     if data.get("amount") is None and data.get("zp_trans_id") is None and _AGREEMENT & data.keys():
         return callback(
@@ -118,22 +116,13 @@ def _read(app_ids: tuple[str, ...], proven: tuple[str, MalformedError | None]) -
     )
 
 
-def _id(data: dict[str, object]) -> int | None:
-    value = data.get("zp_trans_id")
-    return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
-
-
 def recognises(request: Request) -> bool:
     """Return whether the body is a JSON object with ``data`` and ``mac``."""
-    try:
-        envelope = payload.read_body(request.body)
-    except MalformedError:
-        return False
-    return "data" in envelope and "mac" in envelope
+    return payload.has_fields(request.body, "data", "mac")
 
 
 def reply(answer: Answer) -> Reply:
-    """Return HTTP 200 with a return code: 1 ends the calls, 0 requests another one, other codes are final."""
+    """Return HTTP 200 with a return code: after 1 ZaloPay stops calling, after 0 it calls again, others are final."""
     code, message = _REPLIES[answer]
     return json_reply({"return_code": code, "return_message": message})
 

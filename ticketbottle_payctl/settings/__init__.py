@@ -1,6 +1,6 @@
 """The settings, read from the environment. Every default is here.
 
-The variable names are those the deployed payment service already uses; payctl's own begin with ``PAYCTL_``.
+The variable names are those that the deployed payment service already uses. payctl's own names begin with ``PAYCTL_``.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ class Settings:
     loop: timedelta
     """How long one invocation of the publisher's function publishes. If it is zero, the function makes one pass."""
     dead_events_queue: str | None
-    """The SQS queue that receives a pointer to each dead event."""
+    """The SQS queue that receives the id of each dead event."""
     alerts_topic: str | None
-    """The SNS topic for alerts that a person must look at."""
+    """The SNS topic for alerts to a person."""
 
     @property
     def is_production(self) -> bool:
         """Whether ``ENVIRONMENT`` names a production environment, in any spelling."""
-        # It matches PRODUCTION, prod-eu, Prod2, eu_live and full-width letters. In ProdEu the change of case also ends
-        # a word.
+        # This matches PRODUCTION, prod-eu, Prod2, eu_live and full-width letters. In ProdEu the change of case ends the
+        # word.
         spelled = re.sub("(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", self.environment))
         words = set(re.findall("[a-z]+", spelled.casefold()))
         return bool(words & _PRODUCTION) and not words & _NOT_YET
@@ -72,7 +72,7 @@ class Settings:
         """Read the environment once.
 
         Raises:
-            ConfigError: a value is wrong. The message names the variable and never quotes the value.
+            ConfigError: a value is wrong. The message names the variable and never contains the value.
         """
         return cls(
             environ=environ,
@@ -89,7 +89,7 @@ class Settings:
 
     @property
     def database(self) -> DatabaseSettings:
-        """How to connect to the database: ``DATABASE_URL``, read as Prisma reads it, with the PGSSL variables.
+        """The database settings: ``DATABASE_URL``, read as Prisma reads it, with the PGSSL variables.
 
         Raises:
             ConfigError: the URL is absent or wrong, or a PGSSL variable is wrong.
@@ -99,16 +99,16 @@ class Settings:
 
     @property
     def kafka(self) -> KafkaSettings:
-        """How to connect to the brokers: the variables whose names begin with ``KAFKA_``.
+        """The broker settings, from the variables whose names begin with ``KAFKA_``.
 
         Raises:
-            ConfigError: a list of brokers that is empty or wrong, an unknown mechanism, credentials that contradict
-                it, or credentials that would not be encrypted.
+            ConfigError: the list of brokers is empty or wrong, or the mechanism is unknown. Or the credentials do
+                not match the mechanism, or would be sent without encryption.
         """
         return _kafka(self.environ)
 
     def secrets(self, name: str) -> tuple[Secret, ...]:
-        """Return the value of ``name``, then of ``NAME_PREVIOUS`` during a rotation; empty if neither is set."""
+        """Return the value of ``name`` and, during a rotation, of ``NAME_PREVIOUS``. Empty if neither is set."""
         names = (name, f"{name}_PREVIOUS")
         return tuple(Secret(value, origin) for origin in names if (value := self.environ.get(origin)))
 

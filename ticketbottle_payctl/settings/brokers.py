@@ -16,11 +16,11 @@ _LAST_PORT = 65_535
 
 
 def brokers(text: str) -> str:
-    """Return the list as librdkafka takes it, without spaces and empty entries.
+    """Return the list in librdkafka's format, without spaces and empty entries.
 
     Raises:
-        ConfigError: the list is empty, is not separated by commas, or an entry is not ``host:port``. The message says
-            which entry it is and does not quote it.
+        ConfigError: the list is empty, is not separated by commas, or an entry is not ``host:port``. The message
+            gives the position of the entry, but not its text.
     """
     if any(quote in text for quote in "\"'"):
         if text.lstrip().startswith("["):
@@ -38,10 +38,10 @@ def brokers(text: str) -> str:
 
 def _check(entry: str, which: str) -> None:
     if _SCHEME.match(entry):
-        hint = "write host:port alone; KAFKA_SSL and KAFKA_SASL_MECHANISM say how payctl connects"
+        hint = "write only host:port; KAFKA_SSL and KAFKA_SASL_MECHANISM say how payctl connects"
         _refuse("has a scheme", hint, which)
     if "@" in entry:
-        _refuse("has an @", "write host:port alone; the user goes to KAFKA_USERNAME and KAFKA_PASSWORD", which)
+        _refuse("has an @", "write only host:port; the user goes to KAFKA_USERNAME and KAFKA_PASSWORD", which)
     if re.search(r"\s", entry):
         _refuse("contains a space", "separate the brokers by commas", which)
     found = _ENTRY.fullmatch(entry)

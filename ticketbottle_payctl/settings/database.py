@@ -10,13 +10,13 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import tls
 from ticketbottle_payctl.settings.database_url import DatabaseUrl, parse
-from ticketbottle_payctl.settings.place import Place, place_of
+from ticketbottle_payctl.settings.place import DatabasePlace, place_of
 
 _SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 _ELSEWHERE = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "schema"})
-"""Parameters that name the server, the database, the user or the schema."""
+"""Parameters that would change the server, the database, the user or the schema."""
 
 _COUNTS = frozenset(
     {
@@ -38,7 +38,7 @@ _TEXTS = frozenset(
     }
 )
 LIBPQ = _COUNTS | set(_CHOICES) | _TEXTS
-"""libpq's own parameters. They are passed on unchanged. The parameters of TLS are in ``tls``."""
+"""libpq's own parameters, which are passed on unchanged. The TLS parameters are in ``tls``."""
 
 PRISMA = frozenset(
     {
@@ -54,25 +54,25 @@ payctl ignores them, because it has its own pool and prepares no statements.
 
 _IGNORED = {
     "client_encoding": "payctl always uses UTF8",
-    "replication": "payctl opens replication connections itself where it needs one",
+    "replication": "payctl opens its own replication connection when it needs one",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """How to connect. The URL is read once, here. After that only its parts are used.
+    """How to connect. The URL is parsed only here. Later code uses only its parts.
 
     PGSSLMODE and the other PG variables are read from ``environ``.
 
     Raises:
-        ConfigError: the URL, or one of its parameters, is wrong. The message quotes no value.
+        ConfigError: the URL, or one of its parameters, is wrong. The message contains no value.
     """
 
     url: InitVar[Secret]
     environ: InitVar[Mapping[str, str] | None] = None
     pooled: bool = True
     schema: str = field(init=False)
-    place: Place = field(init=False)
+    place: DatabasePlace = field(init=False)
     parameters: Mapping[str, str] = field(init=False, repr=False)
     """libpq's parameters, without the secret ones."""
     secrets: Mapping[str, Secret] = field(init=False, repr=False)
@@ -98,7 +98,7 @@ class DatabaseSettings:
             object.__setattr__(self, name, value)
 
 
-def _location(url: DatabaseUrl, place: Place) -> dict[str, str]:
+def _location(url: DatabaseUrl, place: DatabasePlace) -> dict[str, str]:
     """Return host, address, port, database and user, so that libpq takes none of them from a PG variable or a file."""
     hosts = (url.parameters.get("host") or url.host or "").split(",")
     if len(hosts) != len(place.servers):

@@ -1,10 +1,9 @@
 """The only parser of ``DATABASE_URL``. Like the payment service's Prisma, it follows the WHATWG URL rules.
 
-The authority ends at the first ``/``, ``?`` or ``#``; the user name and password end at its last ``@``. Each part is
-percent-decoded once; a ``%`` without two hexadecimal digits is taken literally. The first segment of the path names the
-database. See https://url.spec.whatwg.org/#concept-basic-url-parser: payctl implements the part for
-schemes that are not special.
-docs/decisions/0012-database-url.md says why payctl does not use a library.
+The authority ends at the first ``/``, ``?`` or ``#``. The user name and password end at the last ``@`` in it. Each part
+is percent-decoded once. A ``%`` without two hexadecimal digits stays as it is. The first segment of the path is the
+name of the database. See https://url.spec.whatwg.org/#concept-basic-url-parser: payctl implements the rules for schemes
+that are not special. docs/decisions/0012-database-url.md says why payctl does not use a library.
 """
 
 from __future__ import annotations
@@ -47,14 +46,15 @@ class DatabaseUrl:
     parameters: dict[str, str] = field(repr=False)
     """The parameters of the query. If a name is given twice, the last value is used."""
     remarks: tuple[str, ...] = ()
-    """A warning for each part whose meaning may surprise the author of the URL."""
+    """A warning for each part that the author of the URL may have meant differently."""
 
 
 def parse(text: str) -> DatabaseUrl:
-    """Take a database URL apart.
+    """Parse a database URL.
 
     Raises:
-        ConfigError: the text is not a PostgreSQL URL, or a part of it cannot be decoded. The message quotes nothing.
+        ConfigError: the text is not a PostgreSQL URL, or a part of it cannot be decoded. The message contains no
+            part of it.
     """
     text = _TAB_OR_NEWLINE.sub("", text.strip(_C0_OR_SPACE))
     scheme = _SCHEME.match(text)
@@ -92,7 +92,7 @@ def parse(text: str) -> DatabaseUrl:
 
 
 def secrets_in(text: str) -> Iterator[Secret]:
-    """Yield the secrets of a URL, even if the URL is wrong: the password, its other spellings, and pieces of it.
+    """Yield the secrets of a URL, even if the URL is wrong: the password, its other spellings, and parts of it.
 
     Another parser may read a longer password. So everything up to the last ``@`` counts as part of the password.
     """
@@ -107,7 +107,7 @@ def secrets_in(text: str) -> Iterator[Secret]:
 
 
 def spellings(password: str) -> set[str]:
-    """Return a password, raw and decoded, and the pieces of both between reserved characters."""
+    """Return a password, raw and decoded, and the parts of both between reserved characters."""
     decoded = unquote_to_bytes(password.encode("utf-8", "replace")).decode("utf-8", "replace")
     return {piece for whole in (password, decoded) for piece in (whole, *_RESERVED.split(whole)) if piece}
 
@@ -133,7 +133,7 @@ def _segments(path: str) -> list[str]:
 
 
 def _refuse_stray_at(path: str, query: str, fragment: str, *, plain: bool) -> None:
-    """Raise if an ``@`` follows the host. It shows that the password contains an unencoded ``/``, ``?`` or ``#``.
+    """Raise an error if an ``@`` follows the host. It shows that the password has an unencoded ``/``, ``?`` or ``#``.
 
     Prisma would read the rest of such a password as a database or a parameter. payctl must not print it as one.
     """

@@ -1,4 +1,4 @@
-"""The servers and the database that a URL names. The guard, ``config show`` and ``cdc config`` all use this module."""
+"""The servers and the database of a URL. The guard, ``config show`` and ``cdc config`` all use this module."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _THIS_MACHINE = "localhost"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Servers and a database. The servers are tried in order. A host that begins with ``/`` or ``@`` is a socket."""
+class DatabasePlace:
+    """Servers and a database. libpq tries the servers in order. A host that begins with ``/`` or ``@`` is a socket."""
 
     servers: tuple[tuple[str, str], ...]
-    """Host or address, and port."""
+    """Each server's host or address, and port."""
     database: str
 
     def __str__(self) -> str:
@@ -26,8 +26,11 @@ class Place:
         named = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.servers)
         return f"{named}/{self.database}"
 
-    def may_be(self, other: Place) -> bool:
-        """Return whether two places have the same database and share a server. Spellings of one host count as equal."""
+    def may_be(self, other: DatabasePlace) -> bool:
+        """Return whether both places have the same database and share a server.
+
+        The spelling of a host does not matter.
+        """
         return self.database == other.database and not self._known_servers.isdisjoint(other._known_servers)
 
     @property
@@ -35,10 +38,11 @@ class Place:
         return {(_canonical(host), port) for host, port in self.servers}
 
 
-def place_of(url: DatabaseUrl) -> Place:
-    """Return where libpq goes for this URL. A parameter replaces a part of the URL; an address replaces a name.
+def place_of(url: DatabaseUrl) -> DatabasePlace:
+    """Return the place to which libpq connects for this URL.
 
-    payctl makes the connection so that libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
+    A parameter replaces a part of the URL, and ``hostaddr`` replaces a host's name. payctl connects in such a way that
+    libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
 
     Raises:
         ConfigError: no database is named, or the numbers of hosts, addresses and ports differ.
@@ -60,13 +64,13 @@ def place_of(url: DatabaseUrl) -> Place:
         message = "the host, hostaddr and port parameters of DATABASE_URL list different numbers of servers"
         raise ConfigError(message, hint="give one port for each host, or one port for all")
     servers = zip(hosts, addresses, ports, strict=True)
-    return Place(
+    return DatabasePlace(
         tuple((_address(address) or host or _THIS_MACHINE, _port(port)) for host, address, port in servers), database
     )
 
 
-def leads_to(text: str) -> Place | None:
-    """Return where a URL leads, or None if the text is not a database URL."""
+def leads_to(text: str) -> DatabasePlace | None:
+    """Return the place that a URL names, or None if the text is not a database URL."""
     try:
         return place_of(parse(text))
     except ConfigError:
@@ -91,7 +95,7 @@ def _port(text: str) -> str:
 
 
 def _canonical(host: str) -> str:
-    """Return one spelling of a host. All names of this machine, sockets included, get the same spelling."""
+    """Return the canonical spelling of a host. All names of this machine, sockets included, have the same spelling."""
     name = host.casefold().rstrip(".")
     if not name or name.startswith(("/", "@")) or name == _THIS_MACHINE or name.endswith(f".{_THIS_MACHINE}"):
         return _THIS_MACHINE

@@ -1,8 +1,7 @@
 """Read the name of a time zone: an IANA name, or a POSIX form as in the variable TZ.
 
-A POSIX form is read as ``date`` reads it: ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC,
-``EST5EDT,M3.2.0,M11.1.0`` gives rules for summer time, and ``EST5EDT`` uses the rules
-of the United States.
+A POSIX form means the same as for ``date``: ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC,
+``EST5EDT,M3.2.0,M11.1.0`` has its own rules for summer time, and ``EST5EDT`` uses the rules of the United States.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ _HINT = "examples are Asia/Ho_Chi_Minh, UTC and <+07>-7; names need the system's
 
 
 def time_zone(text: str) -> tzinfo:
-    """Return the time zone of this name or POSIX form.
+    """Return the time zone with this name or POSIX form.
 
     Raises:
         ValueError: there is no such zone, or the POSIX form is wrong.
     """
     try:
         return ZoneInfo(text)
-    except (KeyError, ValueError, OSError):  # an unknown name, not a valid name, or a directory
+    except (KeyError, ValueError, OSError):  # the name is unknown, is not valid, or is a directory
         pass
     return _posix(text)
 
@@ -41,10 +40,10 @@ def time_zone(text: str) -> tzinfo:
 def machine_zone(environ: Mapping[str, str] | None = None, *, localtime: str = "/etc/localtime") -> tzinfo:
     """Return the machine's zone: TZ, or the zone that ``localtime`` links to, or today's offset from UTC.
 
-    An empty TZ is UTC, as it is for ``date``.
+    An empty TZ means UTC, as for ``date``.
 
     Raises:
-        ConfigError: TZ is neither a known name nor a POSIX form. ``date`` would use UTC and give no warning.
+        ConfigError: TZ is neither a known name nor a POSIX form. ``date`` would use UTC without a warning.
     """
     given = (os.environ if environ is None else environ).get("TZ")
     if given is None:
@@ -65,7 +64,7 @@ def machine_zone(environ: Mapping[str, str] | None = None, *, localtime: str = "
 
 
 def _posix(text: str) -> tzinfo:
-    """Return the zone of a POSIX form. The standard library reads such a form only in a file."""
+    """Return the zone of a POSIX form. The standard library can read such a form only from a file."""
     found = _POSIX.fullmatch(text)
     if found is None:
         message = "not a time zone"
@@ -75,7 +74,7 @@ def _posix(text: str) -> tzinfo:
 
 
 def _without_history(rule: str) -> bytes:
-    """Return a time zone file (RFC 8536, version 2) that has this rule for all times."""
+    """Return the content of a time zone file (RFC 8536, version 2) in which this rule applies to all times."""
     header = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4)
     block = struct.pack(">lbb4s", 0, 0, 0, b"UTC\0")
     return 2 * (header + block) + f"\n{rule}\n".encode()

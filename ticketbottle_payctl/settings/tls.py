@@ -1,7 +1,7 @@
-"""Decide how a connection to the database uses TLS, from DATABASE_URL and from the PG variables of the environment.
+"""Decide how a database connection uses TLS, from DATABASE_URL and from the PG variables of the environment.
 
 Prisma's parameters are translated to libpq's. If the URL and the environment differ, the stricter value is used. If the
-URL names a certificate, the connection is never made without TLS.
+URL names a certificate, the connection always uses TLS.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Tls(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """The URL's TLS parameters. ``root`` is a file of authorities, ``own`` a client certificate's parameters."""
+    """The URL's TLS parameters. ``root`` is a file of CA certificates, ``own`` has those of a client certificate."""
 
     mode: str | None
     root: str | None
@@ -58,8 +58,8 @@ def tls(given: Mapping[str, str], environ: Mapping[str, str]) -> Tls:
     """Return libpq's TLS parameters for a URL's parameters and an environment.
 
     Raises:
-        ConfigError: a value is not known, two of them contradict each other, a certificate file cannot be read, or a
-            PKCS#12 identity is given.
+        ConfigError: a value is not known, two of them contradict each other, a certificate file cannot be read, or
+            a PKCS#12 identity is given.
     """
     asked = _asked(given)
     remarks = list(asked.remarks)
@@ -67,11 +67,11 @@ def tls(given: Mapping[str, str], environ: Mapping[str, str]) -> Tls:
     root = asked.root
     if named := environ.get("PGSSLROOTCERT"):
         if root and root != named:
-            remarks.append("PGSSLROOTCERT is set; the authorities that DATABASE_URL names are not used")
+            remarks.append("PGSSLROOTCERT is set, so the CA file that DATABASE_URL names is not used")
         root = named
     elif not asked.checks and mode not in _CHECKED:
         root = None
-        remarks.append("DATABASE_URL turns the check of the server's certificate off")
+        remarks.append("DATABASE_URL turns off the check of the server's certificate")
     elif asked.system and not root:
         root = _system_authorities()
     if root == "system":
@@ -112,10 +112,10 @@ def _asked(given: Mapping[str, str]) -> _Asked:
 
 
 def _certificates(given: Mapping[str, str]) -> tuple[str | None, dict[str, str]]:
-    """Return the file of authorities and a client certificate's parameters.
+    """Return the file of CA certificates, and the parameters of a client certificate.
 
-    For Prisma ``sslcert`` is the authority's certificate, for libpq the client's own. It is the client's own if
-    ``sslkey`` or ``sslrootcert`` is given too.
+    With Prisma ``sslcert`` is the CA's certificate, with libpq the client's. It is read as the client's if ``sslkey``
+    or ``sslrootcert`` is given too.
     """
     certificate, key, root = (given.get(name) or None for name in ("sslcert", "sslkey", "sslrootcert"))
     if given.get("sslidentity") or (given.get("sslpassword") and not key):
@@ -160,7 +160,7 @@ def _stricter(first: str | None, second: str | None) -> str | None:
 
 
 def _system_authorities() -> str:
-    """Return the file of the authorities that this machine trusts. The driver's own OpenSSL does not find that file."""
+    """Return the file of the CAs that this machine trusts. The driver's own OpenSSL does not find that file."""
     import ssl  # noqa: PLC0415 - it loads slowly, and few URLs need it
 
     known = (ssl.get_default_verify_paths().cafile, *_AUTHORITIES)

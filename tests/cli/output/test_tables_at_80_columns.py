@@ -15,7 +15,7 @@ from ticketbottle_payctl.cli.commands.runs.result import shown
 from ticketbottle_payctl.cli.output.result import Result, Table
 from ticketbottle_payctl.cli.output.surface import Surface
 from ticketbottle_payctl.cli.output.text import as_text
-from ticketbottle_payctl.domain.payment import Refusal, RefusalReason, Status, Transition
+from ticketbottle_payctl.domain.payment import PaymentStatus, Refusal, RefusalReason, Transition
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem
@@ -62,7 +62,7 @@ def finding(code, says, detail="", verdict=None, amount=1_250_000):
 
 
 FINDINGS = [
-    finding(CODES[0], "completed", "1", Transition(Status.PENDING, Status.COMPLETED, NOW, late=False)),
+    finding(CODES[0], "completed", "1", Transition(PaymentStatus.PENDING, PaymentStatus.COMPLETED, NOW, late=False)),
     finding(CODES[1], "completed", "", Refusal(RefusalReason.CONTRADICTS_COMPLETED)),
     finding(CODES[1], "query_refused", "the answer has another amount"),
     finding(CODES[0], "unknown_state", "4711"),

@@ -20,7 +20,7 @@ from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.broker.range_reader import Received
 from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, PublishReport, publish_outbox
-from ticketbottle_payctl.jobs.publish_outbox.run import Run
+from ticketbottle_payctl.jobs.publish_outbox.run import PublisherRun
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.settings import KafkaSettings
@@ -134,7 +134,7 @@ class Outbox:
     def run(self, clockwork, *, observer=None, producer=None, engine=None, **options) -> PublishReport:
         """Run the job with a clockwork instead of the real clock."""
         wanted = replace(PublishOptions(), **options)
-        return Run(
+        return PublisherRun(
             engine or self.engine, producer or self.producer, wanted, clockwork, observer or Observer(), clockwork
         ).run()
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, Clockwork
 from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions
-from ticketbottle_payctl.jobs.publish_outbox.run import Run
+from ticketbottle_payctl.jobs.publish_outbox.run import PublisherRun
 
 
 def arrivals(clockwork):
@@ -86,7 +86,7 @@ def test_an_idle_publisher_does_not_read_old_dead_events_again(outbox):
     """After a rescan an idle publisher polls only behind the dead events, even if it has published nothing."""
     outbox.insert(30, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=5)
-    run = Run(outbox.engine, outbox.producer, PublishOptions(loop=True), clockwork, Observer(), clockwork)
+    run = PublisherRun(outbox.engine, outbox.producer, PublishOptions(loop=True), clockwork, Observer(), clockwork)
     run.run()
     (shard,) = run.shards
     assert shard.backlog.position[0] > max(row.created_at for row in outbox.rows())

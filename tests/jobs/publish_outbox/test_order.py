@@ -11,7 +11,7 @@ from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOO
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.jobs.publish_outbox import Observer, OnDead, PublishOptions
-from ticketbottle_payctl.jobs.publish_outbox.run import Run
+from ticketbottle_payctl.jobs.publish_outbox.run import PublisherRun
 from ticketbottle_payctl.settings import KafkaSettings
 
 TYPES = (COMPLETED, FAILED, CANCELLED)
@@ -142,7 +142,9 @@ def test_a_shard_remembers_its_own_dead_events_only(outbox):
     """Each of four shards remembers the dead events of its own payments. Together the shards remember all of them."""
     outbox.insert(40, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=3)
-    run = Run(outbox.engine, outbox.producer, PublishOptions(loop=True, shards=4), clockwork, Observer(), clockwork)
+    run = PublisherRun(
+        outbox.engine, outbox.producer, PublishOptions(loop=True, shards=4), clockwork, Observer(), clockwork
+    )
     run.run()
     blocked = [set(shard.backlog._blocks) for shard in run.shards]  # noqa: SLF001
     assert all(len(keys) < 40 for keys in blocked)

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED
-from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, Lag, PublishCounts, PublishOptions, preview_outbox
+from ticketbottle_payctl.jobs.publish_outbox import (
+    DeadEvent,
+    LagPercentiles,
+    PublishCounts,
+    PublishOptions,
+    preview_outbox,
+)
 from ticketbottle_payctl.jobs.publish_outbox.report import LagSample
 
 
@@ -116,4 +122,4 @@ def test_percentiles_are_by_nearest_rank():
     """The percentiles of a hundred values are the 50th, 95th and 99th value."""
     sample = LagSample()
     sample.add(number / 10 for number in range(100, 0, -1))
-    assert sample.percentiles() == Lag(5.0, 9.5, 9.9)
+    assert sample.percentiles() == LagPercentiles(5.0, 9.5, 9.9)

@@ -20,7 +20,7 @@ from ticketbottle_payctl.broker.config import connection_config
 from ticketbottle_payctl.broker.follower import Follower
 from ticketbottle_payctl.domain.callback import Callback, Outcome
 from ticketbottle_payctl.domain.ordering import IDLE_WITHIN, LATE_COMMITS, WRITE_WITHIN
-from ticketbottle_payctl.domain.payment import Status, Transition
+from ticketbottle_payctl.domain.payment import PaymentStatus, Transition
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.cdc import cut_over
 from ticketbottle_payctl.jobs.reconcile.settle_payments import settle_findings
@@ -49,7 +49,7 @@ def reconcile(shop, payment):
     with shop.engine.connect() as connection:
         (found,) = overdue.named(connection, [payment.id])
     callback = Callback("momo", Outcome.FAILED, payment.reference, payment.order_code, "7", payment.amount)
-    verdict = Transition(Status.PENDING, Status.FAILED, shop.now(), late=False)
+    verdict = Transition(PaymentStatus.PENDING, PaymentStatus.FAILED, shop.now(), late=False)
     finding = StatusFinding(found, "failed", callback=callback, verdict=verdict)
     run = NewRun(str(uuid4()), "reconcile payments", Actor("tester", "here"))
     settle_findings(shop.engine, [finding], run, stop=threading.Event())

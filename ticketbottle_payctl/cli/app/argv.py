@@ -1,7 +1,7 @@
 """Refuse arguments and settings that are not UTF-8.
 
-The operating system passes bytes. Python keeps bytes that are not UTF-8 as lone surrogates, and no database, broker or
-JSON document accepts those.
+The operating system passes bytes. Python keeps bytes that are not UTF-8 as lone surrogates, which no database, broker
+or JSON document accepts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _OURS = (
 
 
 def require_utf8(arguments: Iterable[str], environ: Mapping[str, str]) -> None:
-    """Raise if an argument, or a variable that payctl reads, is not UTF-8.
+    """Raise an error if an argument, or a variable that payctl reads, is not UTF-8.
 
     Raises:
-        InputError: a value is not UTF-8. The message names the variable and never quotes its value.
+        InputError: a value is not UTF-8. The message names the variable and never contains its value.
     """
     for argument in arguments:
         if not _is_text(argument):

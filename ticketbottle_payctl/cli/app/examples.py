@@ -1,6 +1,6 @@
-"""The examples in the help of each command. A test runs every one of them.
+"""The examples in the help of each command. A test runs each of them.
 
-Loaded only when the help of one command is shown, so that no command starts later because of them.
+This is loaded only for the help of one command, so it does not slow down other commands.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Example(NamedTuple):
-    """A command line that can be pasted, and what it does. ``stays`` is True if it runs until Ctrl-C."""
+    """A command line that can be pasted, and its effect. ``stays`` is True if the command runs until Ctrl-C."""
 
     line: str
     about: str
@@ -211,4 +211,4 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("payctl help runs show", "Show the help of a command."),
     ),
 }
-"""By the command's words."""
+"""The examples by the command's words."""

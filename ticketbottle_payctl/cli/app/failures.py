@@ -1,4 +1,4 @@
-"""Turn any exception into one printed failure and one exit code. Only this file catches everything."""
+"""Turn any exception into one printed failure and one exit code. Only this file catches all exceptions."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _AGAIN = "run the command again: it continues where it stopped"
 
 
 class TerminatedError(BaseException):
-    """An error that SIGTERM raises. It is not an ``Exception``, so no ``except Exception`` catches it."""
+    """The error that SIGTERM raises. It is not an ``Exception``, so no ``except Exception`` catches it."""
 
 
 @contextmanager
 def failures(session: Callable[[], Session], help_command: Callable[[], str]) -> Iterator[None]:
-    """Print what the block raises and end with ``typer.Exit``. A ``typer.Exit`` from the block passes unchanged."""
+    """Print the error that the block raises, and raise ``typer.Exit``. A ``typer.Exit`` passes unchanged."""
     try:
         yield
     except typer.Exit:
         raise
-    except ReaderGoneError:  # the reader of a list or of the help closed the pipe
+    except ReaderGoneError:  # the reader of a list or of the help has closed the pipe
         raise typer.Exit(int(ExitCode.DONE)) from None
-    except (Exception, KeyboardInterrupt, TerminatedError) as error:  # noqa: BLE001 - the last place before the shell
+    except (Exception, KeyboardInterrupt, TerminatedError) as error:  # noqa: BLE001 - no other code catches it before the shell
         current = session()
         if current.shared.verbose >= TRACEBACK_VERBOSITY:
             sys.stderr.write(redacted_traceback(error))
@@ -61,7 +61,7 @@ def describe(error: BaseException, help_command: str) -> Failure:
 
 
 def _abort(error: BaseException) -> Failure:
-    """Describe a prompt that ended without an answer: by Ctrl-C, or because the input ended."""
+    """Return the failure for a prompt without an answer, because of Ctrl-C or because the input ended."""
     if isinstance(error.__context__, KeyboardInterrupt):
         return _interrupted()
     return Failure("GUARD", "not confirmed: the input ended before an answer", ExitCode.GUARD, "answer y, or add --yes")
@@ -73,7 +73,7 @@ def _interrupted() -> Failure:
 
 
 def _usage_message(error: typer.TyperException) -> str:
-    possible: list[str] = list(getattr(error, "possibilities", None) or ())  # of a misspelt option
+    possible: list[str] = list(getattr(error, "possibilities", None) or ())  # similar options to a misspelt one
     typed = getattr(error, "option_name", "")
     near = [each for each in possible if each.startswith(typed)] or possible[:1]
     text = " ".join((error.message if near else error.format_message()).split())

@@ -1,7 +1,7 @@
 """The options that every command accepts, before or after its name.
 
-Each is declared once, as a parameter of the root, and copied to every command. So Typer's own parser separates options
-from their values. If an option is given in both places, the later one counts.
+Each is declared once, as a parameter of the root command, and copied to every command. So Typer's own parser handles
+them. If an option is given in both places, the later one counts.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _zones(incomplete: str) -> list[str]:
 
 
 def show_version(asked: bool) -> None:  # noqa: FBT001 - Typer's signature
-    """Print payctl's version and exit, if ``--version`` was given."""
+    """Print payctl's version and exit if ``--version`` was given."""
     if asked:
         typer.echo(VERSION_LINE)
         raise typer.Exit
@@ -118,7 +118,7 @@ def declare(  # noqa: PLR0913 - one argument per option
 
 
 def collect(given: Sequence[Mapping[str, Any]]) -> Shared:
-    """Combine the values of all levels. An inner level overrides an outer one."""
+    """Combine the values of all levels. A later level on the command line overrides an earlier one."""
     last = {name: value for level in given for name, value in level.items() if value is not None}
     return Shared(
         output=OutputFormat(last.get("output", OutputFormat.TABLE)),
@@ -136,10 +136,7 @@ NAMES = ("output", "quiet", "verbose", "no_input", "color", "profile", "config",
 
 
 def guess_form(arguments: list[str], environ: Mapping[str, str]) -> OutputFormat:
-    """Guess the output format if the command line cannot be parsed.
-
-    An error must still be one JSON document if ``-o json`` was asked for.
-    """
+    """Guess the output format if the command line cannot be parsed: with ``-o json`` the error must be JSON too."""
     try:
         return OutputFormat(_last_value(arguments, "-o", "--output") or environ.get("PAYCTL_OUTPUT", ""))
     except ValueError:

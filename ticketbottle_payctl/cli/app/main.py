@@ -31,19 +31,19 @@ enable_completion()
 
 
 _GC_THRESHOLD = 200_000
-"""Imported modules stay in memory. Collecting garbage while they load would take 7 % of a command's start."""
+"""Collecting garbage while modules load would take 7 % of a command's start. Imported modules stay in memory anyway."""
 
 
 def main() -> None:
-    """Run payctl. No stream makes it fail by being closed, and SIGTERM unwinds the stack as Ctrl-C does."""
+    """Run payctl. A closed stream causes no error, and SIGTERM unwinds the stack in the same way as Ctrl-C."""
     gc.set_threshold(_GC_THRESHOLD)
     protect_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app(prog_name="payctl")
-    except ReaderGoneError:  # a shell that asked for completions and did not wait for them
+    except ReaderGoneError:  # a shell asked for completions and did not wait for them
         sys.exit(int(ExitCode.DONE))
-    except OutputError as error:  # the same, with a full disk
+    except OutputError as error:  # for example because the disk is full
         sys.exit(int(exit_codes.of_error(error)))
     finally:
         leave_streams()

@@ -1,6 +1,7 @@
-"""The tree of commands for Typer. A command is imported when it is chosen, and every command takes the shared options.
+"""The tree of commands for Typer.
 
-Typer 0.26 and later carry their own copy of Click in private modules. This is the only file that imports them.
+A command is imported when it is chosen, and every command takes the shared options. Typer 0.26 and later contain their
+own copy of Click in private modules. This is the only file that imports them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _ARGUMENTS = "payctl.arguments"
 _WIDEST = 110
 _SHARED_IN_BRIEF = ("-o", "-q", "-v", "-p", "-h", "--no-input", "--color", "--config", "--tz")
 TOPICS = ("options", "exit-codes", "times")
-"""The pages of ``payctl help`` that are not about one command."""
+"""The pages of ``payctl help`` that are not about a single command."""
 
 
 class PayctlCommand(TyperCommand):
@@ -50,7 +51,7 @@ class PayctlCommand(TyperCommand):
             session.close()
 
     def get_help(self, ctx: Context) -> str:
-        """Return the help with bold headings, if it is printed where that shows."""
+        """Return the help. Its headings are bold if the output can show bold text."""
         return _page(self, ctx, sys.stdout)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
@@ -64,24 +65,24 @@ class PayctlCommand(TyperCommand):
 
 
 class PayctlGroup(TyperGroup):
-    """A word that other words follow, such as ``runs``. Its commands are imported when they are chosen."""
+    """A word that is followed by other words, such as ``runs``. Its commands are imported when they are chosen."""
 
     prefix: tuple[str, ...] = ()
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """Parse the arguments; without any, print the help on stderr, because it is not a result."""
+        """Parse the arguments. Without arguments, print the help on stderr, because it is not a result."""
         if not args and not ctx.resilient_parsing:
             sys.stderr.write(f"{_page(self, ctx, sys.stderr)}\n\n")
             ctx.fail(" ".join(["missing command", *(["after"] if self.prefix else []), *self.prefix]))
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Context) -> list[str]:
-        """Return the words that may follow, in the registry's order."""
+        """Return the next possible words, in the registry's order."""
         del ctx
         return list(registry.children(self.prefix))
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """Return the command or group of exactly this word. Prefixes and aliases are not accepted."""
+        """Return the command or group with exactly this word. Prefixes and aliases are not accepted."""
         words = (*self.prefix, cmd_name)
         shared = _shared_parameters(ctx)
         if words in registry.GROUPS:
@@ -103,11 +104,11 @@ class PayctlGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def get_help(self, ctx: Context) -> str:
-        """Return the help with bold headings, if it is printed where that shows."""
+        """Return the help. Its headings are bold if the output can show bold text."""
         return _page(self, ctx, sys.stdout)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the commands that follow."""
+        """Write the list of commands in this group."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(registry.children(self.prefix).items()))
@@ -122,10 +123,10 @@ class PayctlGroup(TyperGroup):
 
 
 class PayctlRoot(PayctlGroup):
-    """``payctl`` itself. Every exception of a command ends here."""
+    """``payctl`` itself. It handles the exceptions of every command."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Typer's signature
-        """Run one command line in its own context, so that its ``--tz`` has no effect on the next one."""
+        """Run one command line in its own context, so that its ``--tz`` does not affect the next command line."""
         return copy_context().run(super().main, *args, **kwargs)
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
@@ -143,7 +144,7 @@ class PayctlRoot(PayctlGroup):
             return super().invoke(ctx)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write what to begin with, then the commands by their use."""
+        """Write the suggested first commands, then all commands by their use."""
         del ctx
         with formatter.section("Start here"):
             formatter.write_dl(list(registry.START.items()))
@@ -154,7 +155,7 @@ class PayctlRoot(PayctlGroup):
                 formatter.write_dl([(f"{name:<{width}}", words[name]) for name in names if name in words])
 
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write what the exit codes mean, and where the rest is explained."""
+        """Write the meaning of the exit codes, and where to read more."""
         del ctx
         with formatter.section("Exit codes"):
             formatter.write_dl(exit_codes.rows())
@@ -165,7 +166,7 @@ class PayctlRoot(PayctlGroup):
 
 
 def help_of(ctx: Context, words: tuple[str, ...]) -> str | None:
-    """Return what ``payctl WORDS --help`` prints, or None if there is no such command."""
+    """Return the text of ``payctl WORDS --help``, or None if there is no such command."""
     level = ctx.find_root()
     for word in words:
         group = level.command
@@ -177,14 +178,14 @@ def help_of(ctx: Context, words: tuple[str, ...]) -> str | None:
 
 
 def shared_options(ctx: Context) -> list[tuple[str, str]]:
-    """Return the shared options and ``--help`` with what each does."""
+    """Return the shared options and ``--help``, each with its description."""
     root = ctx.find_root()
     records = [each.get_help_record(root) for each in root.command.get_params(root) if each.name != "version"]
     return [record for record in records if record]
 
 
 def page_of(title: str, about: str, rows: list[tuple[str, str]]) -> str:
-    """Return a page of help: a title, a paragraph and a list of two columns, as wide as the terminal."""
+    """Return a page of help as wide as the terminal: a title, a paragraph and a list with two columns."""
     formatter = _Page(sys.stdout)
     formatter.write(f"{formatter.bold(title)}\n")
     with formatter.indentation():
@@ -197,16 +198,16 @@ def page_of(title: str, about: str, rows: list[tuple[str, str]]) -> str:
 
 
 class _Words(BashComplete):
-    """The answer to bash: one word on each line."""
+    """Print completions for bash: one word on each line."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the words before the cursor, and the last one. The script of an older payctl passes them split."""
+        """Return the words before the cursor, and the last word. The script of an older payctl passes them split."""
         if "_TYPER_COMPLETE_ARGS" in os.environ:
             return FishComplete.get_completion_args(self)  # type: ignore[arg-type]  # it reads only the variable
         return super().get_completion_args()
 
     def complete(self) -> str:
-        """Return the completions. Whatever goes wrong, nothing is printed into the line that is being typed."""
+        """Return the completions. If anything fails, print nothing into the line that the user is typing."""
         try:
             args, incomplete = self.get_completion_args()
             items = self.get_completions(args, incomplete)
@@ -215,24 +216,24 @@ class _Words(BashComplete):
         return "\n".join(self.line(item, incomplete) for item in items if _is_one_word(item.value))
 
     def line(self, item: CompletionItem, incomplete: str) -> str:
-        """Return the word without what bash takes for earlier words: bash begins a new one after = and a colon."""
+        """Return the word without the part that bash treats as earlier words. In bash, = and : begin a new word."""
         whole = f"{_option_before(incomplete)}{item.value}"
         breaks = [mark for mark in os.environ.get("COMP_WORDBREAKS", "=:") if mark in "=:"]
         return whole[max((incomplete.rfind(mark) + 1 for mark in breaks), default=0) :]
 
 
 class _DescribedWords(_Words):
-    """The answer to zsh and fish: on each line a word, a tab and its description, as it is."""
+    """Print completions for zsh and fish: on each line a word, a tab and its description."""
 
     def line(self, item: CompletionItem, incomplete: str) -> str:
-        """Return the word and its description."""
+        """Return the word, a tab and its description."""
         word = f"{_option_before(incomplete)}{item.value}"
         about = escape(" ".join((item.help or "").split()))
         return f"{word}\t{about}" if about else word
 
 
 def _option_before(incomplete: str) -> str:
-    """Return the option of ``--profile=sta``, whose value is completed."""
+    """Return the option in an argument such as ``--profile=sta``, because its value is to be completed."""
     name, equals, _ = incomplete.partition("=")
     return f"{name}=" if equals and name.startswith("-") else ""
 
@@ -242,11 +243,11 @@ def _is_one_word(text: str) -> bool:
 
 
 def enable_completion() -> None:
-    """Let Typer answer a shell that asks for completions."""
+    """Let Typer answer a shell's request for completions."""
     completion_init()
     add_completion_class(_Words, "bash")
     add_completion_class(_DescribedWords, "fish")
-    add_completion_class(_DescribedWords, "zsh-lines")  # "zsh" answers the scripts that older versions printed
+    add_completion_class(_DescribedWords, "zsh-lines")  # the scripts of older versions ask for "zsh"
 
 
 def _typer_command(entry: registry.CommandEntry) -> TyperCommand:
@@ -265,7 +266,7 @@ def _shared_parameters(ctx: Context) -> list[Parameter]:
 
 
 def _begin(ctx: Context) -> Session:
-    """Collect the shared options of every level, and put the session where the command finds it."""
+    """Collect the shared options of every level, and store the session where the command finds it."""
     contexts = _chain(ctx)
     root = contexts[0]
     given = [_given(level, everything=level is root) for level in contexts]
@@ -282,7 +283,7 @@ def _chain(ctx: Context) -> list[Context]:
 
 
 def _given(level: Context, *, everything: bool) -> dict[str, Any]:
-    """Return the options of a level. Of the levels below the root only typed options count, because they override."""
+    """Return the options of a level. Below the root only typed options count, because they override the root's."""
     return {
         name: level.params.get(name)
         for name in NAMES
@@ -291,7 +292,7 @@ def _given(level: Context, *, everything: bool) -> dict[str, Any]:
 
 
 def _session(ctx: Context) -> Session:
-    """Return the session. If the arguments could not be parsed, make one from the words that can be recognised."""
+    """Return the session. If the arguments could not be parsed, make a session from the recognisable options."""
     root = ctx.find_root()
     if isinstance(root.obj, Session):
         return root.obj
@@ -323,7 +324,7 @@ class _Page(HelpFormatter):
         self.surface = surface_of(stream, guess_colour(sys.argv[1:]))
 
     def bold(self, text: str) -> str:
-        """Return a heading as it is shown."""
+        """Return a heading, in bold if the output can show bold text."""
         return paint(bold(text), self.surface)
 
     def write_heading(self, heading: str) -> None:
@@ -347,7 +348,7 @@ def _write_examples(examples: list[tuple[str, str]], formatter: HelpFormatter) -
 
 
 def _write_more(formatter: HelpFormatter, parts: list[str]) -> None:
-    """Write a last paragraph. A line ends only between two parts, so that each can be pasted."""
+    """Write the last paragraph. Lines break only between two parts, so that each part can be pasted."""
     formatter.write_paragraph()
     lines = [""]
     for part in parts:

@@ -1,7 +1,7 @@
 """The list of commands: words, function and help. A command is imported when it is chosen.
 
-A new command needs a file with a function, a line here that says whether it only reads, and a line in
-``docs/schemas.py`` that names the types of its output. A test compares each line with the function's docstring.
+A new command needs a file with a function, a line here that says whether it writes, and a line in ``docs/schemas.py``
+that names the types of its output. A test compares each line with the function's docstring.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _HERE = "ticketbottle_payctl.cli.commands"
 
 @dataclass(frozen=True, slots=True)
 class CommandEntry:
-    """A command: ``words`` as typed, ``target`` as ``module:function`` below ``commands``, the first line of its help.
+    """A command: ``words``, ``target`` (``module:function`` below ``commands``), and the first line of its help.
 
-    ``writes`` is True if the command can change rows, or send messages or callbacks. Such a command asks
+    ``writes`` is True if the command can change rows, or send messages or callbacks. Such a command calls
     ``safety.confirm`` first; a test checks every one.
     """
 
@@ -29,7 +29,7 @@ class CommandEntry:
 
     @property
     def name(self) -> str:
-        """The words as typed: ``db upgrade``."""
+        """The words as the user types them: ``db upgrade``."""
         return " ".join(self.words)
 
     def load(self) -> Callable[..., None]:
@@ -131,7 +131,7 @@ GROUPS: dict[tuple[str, ...], str] = {
     ("cdc",): "Let Debezium publish the outbox, or take it back.",
     ("db",): "Manage payctl's own tables in the payment database.",
 }
-"""Words that others follow, with their help."""
+"""The first words of the command groups, with their help."""
 
 PANELS: dict[str, tuple[str, ...]] = {
     "Every day": ("stats", "doctor", "publish-outbox", "cleanup"),
@@ -140,18 +140,18 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Set up": ("config", "db", "gateways", "cdc", "completion"),
     "Build": ("demo", "simulate", "listen", "schema", "version", "help"),
 }
-"""The groups in which `payctl --help` shows the first words of the commands. A test checks that none is left out."""
+"""The headings of `payctl --help` and the first words of their commands. A test checks that no command is missing."""
 
 START: dict[str, str] = {
     "payctl demo": "see everything work, without any setup",
     "payctl doctor": "check the settings, the database, Kafka and the keys",
     "payctl stats": "see whether customers are waiting for their tickets",
 }
-"""The commands that `payctl --help` suggests to begin with. A test runs them."""
+"""The commands that `payctl --help` suggests to new users. A test runs them."""
 
 
 def children(prefix: tuple[str, ...]) -> dict[str, str]:
-    """Return the words that may follow ``prefix``, with their help, in the order of the list."""
+    """Return the words that can follow ``prefix``, with their help, in the order of the list."""
     found: dict[str, str] = {}
     for entry in COMMANDS:
         if entry.words[: len(prefix)] == prefix and len(entry.words) > len(prefix):
@@ -161,15 +161,15 @@ def children(prefix: tuple[str, ...]) -> dict[str, str]:
 
 
 def find(words: tuple[str, ...]) -> CommandEntry | None:
-    """Return the command of exactly these words, or None."""
+    """Return the command with exactly these words, or None."""
     return next((entry for entry in COMMANDS if entry.words == words), None)
 
 
 def near(prefix: tuple[str, ...], word: str) -> list[str]:
-    """Return the commands that ``word`` after ``prefix`` may have meant, the likeliest first, each as it is typed.
+    """Return the commands that a user may have meant by ``word`` after ``prefix``, the most likely first.
 
-    These are the commands that begin with the word, else those with the word in their name, else those with a word that
-    is spelled alike.
+    These are the commands that begin with the word, or else those with the word in their name, or else those with a
+    similar word.
     """
     here = list(children(prefix))
     lowered = word.lower()
@@ -191,16 +191,16 @@ def _parts(entry: CommandEntry) -> list[str]:
 
 
 def alike(word: str, known: list[str]) -> list[str]:
-    """Return the known words that begin with ``word``; else those that are spelled alike."""
+    """Return the known words that begin with ``word``, or else those with a similar spelling."""
     lowered = word.lower()
     return [each for each in known if lowered and each.startswith(lowered)] or get_close_matches(lowered, known)
 
 
 def did_you_mean(near: Sequence[str]) -> str:
-    """Return the end of an error's sentence that suggests what may have been meant."""
+    """Return the end of an error message that suggests these commands."""
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def schema_name(command: str) -> str:
-    """Return the name of a command's output in its first version: ``payctl.db-upgrade/1``."""
+    """Return the schema name of a command's output in its first version: ``payctl.db-upgrade/1``."""
     return f"payctl.{command.replace(' ', '-')}/1"

@@ -1,4 +1,4 @@
-"""Give a running command its options, profile and services, and the methods that end it."""
+"""Give a running command its options, profile and services, and the methods to end it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from ticketbottle_payctl.wiring import Services, hide_secrets, utc_now
 
 _LEVELS = ("warning", "info", "debug")
 TRACEBACK_VERBOSITY = 2
-"""How many -v show tracebacks."""
+"""The number of -v that makes payctl show tracebacks."""
 
-_WORK_STANDS = "free some space; what the command did is done, and its exit code says how it ended"
+_WORK_STANDS = "free some space; the command's work is done, and its exit code shows the result"
 
 
 class Session:
@@ -48,7 +48,7 @@ class Session:
         self._answered = False
         self._zone_doubted = False
         self.approved = False
-        """Whether ``safety.confirm`` has let this run change something."""
+        """Whether ``safety.confirm`` has approved a change in this run."""
         hide_secrets(os.environ)
 
     @classmethod
@@ -73,10 +73,10 @@ class Session:
 
     @property
     def guard(self) -> GuardInForce:
-        """The guard of the database that this run uses. The configuration file is read even if no profile was named.
+        """The guard of the database that this run uses. The configuration file is read even if no profile was given.
 
         Raises:
-            ConfigError: the file exists and cannot be read.
+            ConfigError: the file exists but cannot be read.
         """
         if self._guard is None:
             self._guard = in_force(self.profile, self.shared.config, self._environ)
@@ -84,25 +84,25 @@ class Session:
 
     @property
     def zone(self) -> tzinfo:
-        """The zone in which times are read and shown: ``--tz``, else the profile's, else the machine's.
+        """The time zone in which times are read and shown: ``--tz``, or else the profile's, or else the machine's.
 
         Raises:
             ConfigError: the profile or its file is missing or wrong, or TZ is not a time zone.
         """
-        from ticketbottle_payctl.settings.time_zone import machine_zone, time_zone  # noqa: PLC0415 - only for instants
+        from ticketbottle_payctl.settings.time_zone import machine_zone, time_zone  # noqa: PLC0415 - only for commands with instants
 
         name = self.shared.tz or self.profile.tz
         return time_zone(name) if name else machine_zone()
 
     def recognise_server(self) -> None:
-        """Read the server's identifier if another profile states one. That profile's guard may apply here.
+        """Read the server's identifier if another profile states one, because that profile's guard may apply here.
 
         Raises:
             DatabaseUnavailableError: the server cannot be reached.
             ConfigError: the file cannot be understood, or the connection settings are wrong.
         """
         if self.guard.recognisable:
-            from ticketbottle_payctl.jobs.server_identity import server_identity  # noqa: PLC0415 - the driver, only now
+            from ticketbottle_payctl.jobs.server_identity import server_identity  # noqa: PLC0415 - loads the driver
 
             self._guard = self.guard.on_server(*server_identity(self.services.engine))
 
@@ -119,13 +119,11 @@ class Session:
         return self.services.settings
 
     def begin(self) -> None:
-        """Start the log, show instants in this run's zone, and load the profile if one was named.
+        """Start the log, show instants in this run's zone, and load the profile if one was given.
 
-        A terminal shows log lines as JSON only if the log was asked for, and tracebacks only with -vv.
-
-        Loading it now means that a wrong name is never ignored.
-
-        Warns if a variable of the environment overrides the profile.
+        A terminal shows log lines as JSON only if the user asks for the log, and tracebacks only with -vv. The profile
+        is loaded now so that a wrong name is never ignored. If a variable of the environment overrides the profile,
+        this prints a warning.
 
         Raises:
             ConfigError: the profile or its file is missing or cannot be read.
@@ -145,7 +143,7 @@ class Session:
             writer.tell(self.shared.color, *parts)
 
     def note_target(self, *, brokers: bool = False) -> None:
-        """Print on stderr which profile, database and, if asked, brokers will be used.
+        """Print on stderr which profile and database will be used, and the brokers if ``brokers`` is true.
 
         Raises:
             ConfigError: no database, or no broker, is configured.
@@ -175,10 +173,10 @@ class Session:
         raise typer.Exit(int(failure.exit_code))
 
     def answer(self, result: Result) -> ExitCode:
-        """Write the only document of this run. Return the exit code, which is the result's.
+        """Write this run's only document. Return the exit code, which is normally the result's.
 
-        If stdout cannot be written, say so on stderr. Only a command that changed nothing then has another exit code:
-        its answer is lost, but work that is done stays done.
+        If stdout cannot be written, report this on stderr. A command that changed nothing then has another exit code,
+        because its answer is lost. A command that made changes keeps its exit code.
         """
         self._answered = True
         if not self.shared.quiet:
@@ -203,7 +201,7 @@ class Session:
         return Invocation(self.command, self.shared.profile, self.started_at, duration)
 
     def _zone_shown(self) -> tzinfo:
-        """Return the zone for results. A wrong TZ must not hide what was done: then it is UTC, with one warning."""
+        """Return the zone for results. If TZ is wrong, use UTC and warn once: the result must still be shown."""
         try:
             return self.zone
         except ConfigError as error:

@@ -1,6 +1,6 @@
 """Handle Ctrl-C and SIGTERM for commands that work in batches.
 
-The first signal ends after the batch, the second at once.
+The first signal ends the command after the present batch, the second one at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINAT
 
 @dataclass(slots=True)
 class Stop:
-    """A request to stop, and the exit code that the shell expects of its signal."""
+    """A request to stop, and the exit code that a shell expects for its signal."""
 
     event: Event = field(default_factory=Event)
     exit_code: ExitCode | None = None
@@ -34,8 +34,8 @@ def stop_on_signals() -> Iterator[Stop]:
 
     def ask(number: int, _frame: FrameType | None) -> None:
         stop.exit_code = _CODES[signal.Signals(number)]
-        # Another thread sets the event. The handler may interrupt the thread that holds the event's lock, and would
-        # then wait for ever.
+        # Set the event on another thread. The handler may have interrupted the thread that holds the event's lock, and
+        # would then wait forever.
         start_new_thread(stop.event.set, ())
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -1,4 +1,4 @@
-"""Results of any length. ndjson and csv are written row by row; the other formats need all rows at once."""
+"""Print results of any length. ndjson and csv are written row by row; the other formats need all rows at once."""
 
 from __future__ import annotations
 
@@ -26,10 +26,8 @@ def finish_stream(
 ) -> NoReturn:
     """Write the rows, then the result that ``close`` returns after the last row, and exit with its code.
 
-    ``draw`` returns the rows for people.
-
-    If reading fails in the middle, ndjson ends with a summary that has the error. csv ends without one; only the exit
-    code says that rows are missing.
+    ``draw`` returns the rows for people. If reading fails after some rows, ndjson ends with a summary that contains the
+    error. csv ends without a summary, and only the exit code shows that rows are missing.
     """
     match session.shared.output:
         case OutputFormat.NDJSON:

@@ -21,7 +21,7 @@ from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.domain.callback import RejectReason
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.domain.payment import Status
+from ticketbottle_payctl.domain.payment import PaymentStatus
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.jobs.find_receipt import find_receipt
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome, WebhookReport, process_webhook
@@ -151,7 +151,7 @@ def _advice(source: Source, provider: str) -> str:
 
 def _settling(report: WebhookReport, adviser: Adviser) -> list[str]:
     """Return the command that settles the payment of an unclear callback by asking its gateway."""
-    if report.status_before == Status.COMPLETED:
+    if report.status_before == PaymentStatus.COMPLETED:
         return []
     options = [] if report.order_code else ["--provider", report.provider]
     return [adviser.changing(["reconcile", "payments"], [report.order_code] if report.order_code else [], options)]

@@ -1,4 +1,4 @@
-"""Read a small file of any kind without blocking for ever and without filling memory."""
+"""Read a small file of any kind without blocking forever and without filling memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ticketbottle_payctl.errors import BodyTooLargeError, InputError
 from ticketbottle_payctl.formats import count, duration
 
 PATIENCE = 10.0
-"""How many seconds the command in a shell's ``<(command)`` may take to send data."""
+"""The time in seconds within which the command in a shell's ``<(command)`` must send data."""
 
 _CHUNK = 65_536
 _INHERITED = ("/dev/fd/", "/proc/self/fd/")
@@ -32,7 +32,7 @@ def read_bounded(name: str, limit: int) -> bytes:
     if name == "-":
         return _read_stdin(limit)
     try:
-        # Non-blocking, because opening a named pipe without a writer would block for ever.
+        # Non-blocking, because opening a named pipe without a writer would block forever.
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as error:  # ValueError is raised for a NUL in the name
         raise _unreadable(name, error) from error
@@ -80,7 +80,7 @@ def _kind(mode: int) -> str:
 
 
 def _wait(descriptor: int, name: str) -> None:
-    """Wait until data arrives or the writer closes the pipe. A pipe that never had a writer does neither."""
+    """Wait until data arrives or the writer closes the pipe. Without a writer, neither would ever happen."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP)
     started = time.monotonic()

@@ -1,6 +1,6 @@
 """Options of the commands that read a callback: its source and its gateway.
 
-They are in a separate file, because the names of the gateways load code that most commands do not need.
+They have their own file, because the gateways' names load code that most commands do not need.
 """
 
 from __future__ import annotations

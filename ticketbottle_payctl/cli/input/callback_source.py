@@ -30,12 +30,13 @@ class Source:
 
 
 def read_request(source: Source, provider: str) -> Request:
-    """Read the request from the source that was given.
+    """Read the request from the given source.
 
-    ``provider`` is a gateway's name or ``auto``; it decides whether a file contains a body or a query string.
+    ``provider`` is a gateway's name or ``auto``. It decides whether a file contains a body or a query string.
 
     Raises:
-        InputError: no source or several were given, it is empty or cannot be read, or it is not a callback.
+        InputError: no source or several sources were given, the source is empty or cannot be read, or it is not a
+            callback.
         BodyTooLargeError: it is larger than 64 KiB.
     """
     given = [value for value in (source.file, source.query, source.event) if value is not None]
@@ -50,16 +51,16 @@ def read_request(source: Source, provider: str) -> Request:
 
 
 def resolve(request: Request, provider: str) -> Gateway:
-    """Return the gateway that was named, or find it by the request's path or form.
+    """Return the gateway with the given name, or find it by the request's path or format.
 
     Raises:
-        InputError: the request does not look like any gateway's callback.
+        InputError: the request does not look like a callback of any gateway.
     """
     if provider != AUTO:
         return providers.by_name(provider)
     gateway = providers.resolve(request)
     if gateway is None:
-        message = "the callback has the form of no known gateway"
+        message = "no known gateway sends callbacks in this format"
         raise InputError(message, hint=f"name the gateway: --provider {'|'.join(providers.GATEWAYS)}")
     return gateway
 
@@ -100,7 +101,7 @@ def _query(text: str) -> Request:
 
 
 def _is_query(content: bytes) -> bool:
-    """Return whether the content is a URL or a query string instead of JSON. Only VNPay sends those."""
+    """Return whether the content is a URL or a query string and not JSON. Only VNPay sends query strings."""
     start = content.lstrip(b"\xef\xbb\xbf \t\r\n")
     return not start.startswith((b"{", b"[")) and b"vnp_" in start
 

@@ -11,7 +11,7 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _PART = re.compile(r"(\d{1,9})(ms|[smhdw])")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 _LONGEST_S = 36_525 * 86_400
-"""A hundred years. Longer durations overflow the instants and clocks of the libraries."""
+"""A hundred years in seconds. The libraries' instants and clocks would overflow with longer durations."""
 
 _RATE = re.compile(r"(\d{1,7})(?:/(s|m|h))")
 
@@ -20,7 +20,7 @@ def duration(text: str) -> timedelta:
     """Return a duration of at most a hundred years, from a text such as ``50s``, ``90m`` or ``1h30m``.
 
     Raises:
-        typer.BadParameter: the text is not a duration, or the duration is zero or longer.
+        typer.BadParameter: the text is not a duration, or the duration is zero or too long.
     """
     seconds = sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
     if not _DURATION.fullmatch(text) or seconds <= 0:

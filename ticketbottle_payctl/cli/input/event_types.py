@@ -1,4 +1,4 @@
-"""Event types for a shell's completion, apart from options that load the gateways."""
+"""Event types for a shell's completion. This file is separate, because other options load the gateways."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ def choose(name: str | None, field: str | None, source: Source) -> tuple[Request
     """Return the callback to check, its keys, and a sentence about it.
 
     Raises:
-        InputError: another callback was given too, no example to change was named, or the field does not exist.
+        InputError: another callback was given too, ``--tamper`` was given without an example, or the field does not
+            exist.
         NotFoundError: no example has this name.
     """
     if name is None:

@@ -9,10 +9,10 @@ from ticketbottle_payctl.providers.queries.status_query import StatusQuery
 
 
 def gateway_address(session: Session, query: StatusQuery) -> str | None:
-    """Return the configured base URL, else the gateway's own. Return None if only the merchant knows the host.
+    """Return the configured base URL, or else the gateway's own. Return None if only the merchant knows the host.
 
     Raises:
-        ConfigError: the configured address is not a URL, or has no encryption.
+        ConfigError: the configured address is not a URL, or would be used without encryption.
     """
     configured = session.services.environ.get(query.url_variable)
     if not configured:

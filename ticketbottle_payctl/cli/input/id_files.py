@@ -1,4 +1,4 @@
-"""Read ids from a file or from stdin: one per line, the ndjson of another command, or messages about dead events."""
+"""Read ids from a file or stdin: one per line, the ndjson of another command, or messages about dead events."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LONGEST_ID = 200
 
 
 def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, ...] | None:
-    """Return the ids that were typed or are in a file or stdin (``-``), without duplicates.
+    """Return the ids from the arguments, a file or stdin (``-``), without duplicates.
 
-    Return None if none was named.
+    Return None if no id and no file was given.
 
     Raises:
         InputError: two sources were given, the file cannot be read or has no id, or a line is not an id.
@@ -34,10 +34,10 @@ def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, 
 
 
 def read_ids(name: str) -> tuple[str, ...]:
-    """Return the ids of a file, or of stdin for ``-``: one per line, ``#`` starts a comment.
+    """Return the ids of a file, or of stdin for ``-``: one per line. ``#`` starts a comment.
 
-    In a line with a JSON object, as ``-o ndjson`` writes it, the ``id`` is read. The summary line has no id, and it
-    must not say that more rows exist. A file that is one JSON value is read too. So are the messages about dead events
+    If a line is a JSON object, as ``-o ndjson`` writes it, its ``id`` is read. The summary line has no id, and it must
+    not say that more rows exist. A file that is one JSON value is read too, and so are the messages about dead events
     that payctl's functions send to SQS and SNS (:mod:`queue_messages`).
 
     Raises:
@@ -57,7 +57,7 @@ def read_ids(name: str) -> tuple[str, ...]:
 
 
 def _found(text: str, where: str) -> Iterator[tuple[str, str]]:
-    """Yield each id with its line in the file."""
+    """Yield each id with its line number."""
     if is_alert(text):
         yield from ((each, where) for each in ids_of_alert(text, where))
         return
@@ -74,7 +74,7 @@ def _found(text: str, where: str) -> Iterator[tuple[str, str]]:
 
 
 def _whole(text: str) -> object | None:
-    """Return the JSON value that is the whole file, on several lines or an array, or None."""
+    """Return the JSON value of the whole file, such as an array or a value on several lines, or None."""
     start = text.lstrip()[:1]
     if start != "[" and not (start == "{" and "\n" in text.strip()):
         return None
@@ -95,7 +95,7 @@ def _json(line: str, where: str) -> object:
 
 
 def _checked(text: str, where: str) -> str:
-    """Return an id. It may contain blanks, because the payment service writes the ids.
+    """Return ``text`` if it can be an id. It may contain spaces, because the payment service chooses the ids.
 
     A line such as ``MOMO_SECRET_KEY=...`` is refused, because ids are printed and sent to the database.
     """

@@ -1,7 +1,7 @@
 """Read a merchant's keys from a small file or stdin, so that no key has to be an argument.
 
-The file has ``NAME=value`` lines, where NAME is the variable (``ZALOPAY_KEY2``) or the gateway's name for it
-(``key2``). Or it has only the key that signs the gateway's callbacks.
+The file has ``NAME=value`` lines. NAME is the variable (``ZALOPAY_KEY2``) or the gateway's name for the key (``key2``).
+Alternatively, the file has only the key that signs the gateway's callbacks.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _parse(text: str, gateway: Gateway) -> Credentials:
 
 
 def signing_field(gateway: Gateway) -> str:
-    """Return the field that a key without a name belongs to: the last one that signs callbacks."""
+    """Return the field of a key without a name: the last field that signs callbacks."""
     return [field.name for field in gateway.fields if field.signs_callbacks][-1]
 
 

@@ -1,4 +1,4 @@
-"""The error for a gateway whose keys are not set."""
+"""Build the error for a gateway whose keys are not set."""
 
 from __future__ import annotations
 

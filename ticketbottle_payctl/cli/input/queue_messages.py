@@ -1,6 +1,6 @@
-"""Read event ids from JSON: from payctl's lists, from messages of the dead-event queue, and from their envelopes.
+"""Read event ids from JSON: payctl's lists, messages of the dead-event queue, and the envelopes around them.
 
-The function ``publish-outbox`` sends a pointer to each newly dead event to an SQS queue, and a message to an SNS topic.
+The function ``publish-outbox`` sends the id of each newly dead event to an SQS queue, and a message to an SNS topic.
 The input can be the output of ``aws sqs receive-message``, a function's event, or the text of a mail.
 """
 
@@ -22,7 +22,7 @@ _ALERT_EVENTS = re.compile(r"^events: (\d{1,9})$", re.MULTILINE)
 
 
 def ids_in(value: object, where: str, depth: int = 0) -> Iterator[str]:
-    """Yield the ids in a JSON value. A summary and an empty list have none.
+    """Yield the ids in a JSON value. A summary and an empty list have no ids.
 
     Raises:
         InputError: an object has no id, or the list is incomplete.
@@ -46,10 +46,10 @@ def is_alert(text: str) -> bool:
 
 
 def ids_of_alert(text: str, where: str) -> Iterator[str]:
-    """Yield the id that an alert about dead events names.
+    """Yield the id in an alert about dead events.
 
     Raises:
-        InputError: the message is about several events, and names only the first.
+        InputError: the alert is about several events but names only the first.
     """
     events = _ALERT_EVENTS.search(text)
     if events is not None and int(events[1]) > 1:
@@ -77,7 +77,7 @@ def _of_object(value: Mapping[str, object], where: str, depth: int) -> Iterator[
 
 
 def _of_text(text: str, where: str, depth: int) -> Iterator[str]:
-    """Yield the ids of an envelope's text: a pointer as JSON, or the sentence of an alert."""
+    """Yield the ids in an envelope's text, which is a pointer as JSON or the sentence of an alert."""
     if is_alert(text):
         yield from ids_of_alert(text, where)
         return
@@ -89,7 +89,7 @@ def _of_text(text: str, where: str, depth: int) -> Iterator[str]:
 
 
 def _check_whole(summary: Mapping[str, object], where: str) -> None:
-    """Check that the list before this summary is complete.
+    """Raise an error if the list before this summary is incomplete.
 
     Raises:
         InputError: not all rows were listed, or the listing ended with an error.

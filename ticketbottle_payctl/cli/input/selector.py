@@ -1,4 +1,4 @@
-"""Build a selector from the options that select events."""
+"""Build an event selector from the options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input.id_files import named_ids
 from ticketbottle_payctl.cli.input.times import instant, note_window, zone_of
-from ticketbottle_payctl.store.outbox.selector import By, Selector
+from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy
 
 DEFAULT_AGE = timedelta(minutes=5)
 
@@ -29,7 +29,7 @@ def selector_of(  # noqa: PLR0913 - one argument per option
     provider: str | None = None,
     since: str | None = None,
     until: str | None = None,
-    by: By = By.CREATED,
+    by: WindowBy = WindowBy.CREATED,
     error: str | None = None,
     error_group: str | None = None,
     limit: int | None = None,
@@ -42,7 +42,7 @@ def selector_of(  # noqa: PLR0913 - one argument per option
     """
     named = named_ids(ids, from_file)
     start, end = window(session, since, until, by=by.value)
-    if by is not By.CREATED and start is None and end is None:
+    if by is not WindowBy.CREATED and start is None and end is None:
         message = "--by needs --since or --until"
         raise typer.BadParameter(message)
     return Selector(
@@ -78,10 +78,10 @@ def stuck_for(*, stuck: bool, age: timedelta | None) -> timedelta | None:
 def window(
     session: Session, since: str | None, until: str | None, *, by: str | None = None
 ) -> tuple[datetime | None, datetime | None]:
-    """Return the instants of a window in UTC, and print them on stderr.
+    """Return the start and end of a window in UTC, and print them on stderr.
 
     Raises:
-        typer.BadParameter: one cannot be read, or the end is not after the start.
+        typer.BadParameter: one of them cannot be read, or the end is not after the start.
     """
     if since is None and until is None:
         return None, None

@@ -12,7 +12,7 @@ from ticketbottle_payctl.cli.input.event_types import event_types
 from ticketbottle_payctl.cli.input.stored_ids import error_groups
 from ticketbottle_payctl.cli.input.times import age
 from ticketbottle_payctl.errors import NotFoundError
-from ticketbottle_payctl.store.outbox.selector import By
+from ticketbottle_payctl.store.outbox.selector import WindowBy
 
 
 def text(value: str) -> str:
@@ -79,7 +79,7 @@ Since = Annotated[
     str | None, typer.Option(metavar="WHEN", help="At or after this instant, such as 2h (ago), yesterday, 09:00.")
 ]
 Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Before this instant.")]
-ByInstant = Annotated[By, typer.Option("--by", help="The instant that --since and --until are compared with.")]
+ByInstant = Annotated[WindowBy, typer.Option("--by", help="The instant that --since and --until are compared with.")]
 ErrorPattern = Annotated[
     str | None,
     typer.Option("--error", metavar="REGEX", parser=text, help="Events whose last error matches; PostgreSQL's syntax."),

@@ -1,6 +1,6 @@
-"""Complete ids that are in the database, for a shell: of runs, error groups and stored callbacks.
+"""Complete ids of runs, error groups and stored callbacks for a shell. The ids are read from the database.
 
-A shell waits for the answer while somebody types. So the answer takes at most a second, and is empty if anything fails.
+A shell waits for the answer while the user types. So the answer takes at most a second, and is empty if anything fails.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ticketbottle_payctl.telemetry import redact
 from ticketbottle_payctl.wiring import Services, hide_secrets
 
 PATIENCE = 1.0
-"""How long a shell waits for the database, in seconds."""
+"""The time in seconds that a shell waits for the database."""
 
 Described = tuple[str, str]
 
@@ -28,7 +28,7 @@ def run_ids(ctx: typer.Context, incomplete: str) -> list[Described]:
     """Return the latest runs whose id begins with ``incomplete``."""
 
     def read(services: Services) -> list[Described]:
-        from ticketbottle_payctl.jobs.suggest import latest_runs  # noqa: PLC0415 - the driver, only now
+        from ticketbottle_payctl.jobs.suggest import latest_runs  # noqa: PLC0415 - loads the driver
 
         return [
             (run.id, f"{run.command}, {run.status}, {_at(run.started_at)}, {run.reason or 'no reason given'}")
@@ -42,7 +42,7 @@ def error_groups(ctx: typer.Context, incomplete: str) -> list[Described]:
     """Return the largest error groups whose id begins with ``incomplete``."""
 
     def read(services: Services) -> list[Described]:
-        from ticketbottle_payctl.jobs.suggest import largest_error_groups  # noqa: PLC0415 - the driver, only now
+        from ticketbottle_payctl.jobs.suggest import largest_error_groups  # noqa: PLC0415 - loads the driver
 
         found = largest_error_groups(services.engine, services.settings.max_retries)
         return [(each.group, f"{count(each.count, 'event')}: {redact(each.pattern)}") for each in found]
@@ -54,7 +54,7 @@ def receipt_ids(ctx: typer.Context, incomplete: str) -> list[Described]:
     """Return the latest stored callbacks whose id begins with ``incomplete``."""
 
     def read(services: Services) -> list[Described]:
-        from ticketbottle_payctl.jobs.suggest import latest_receipts  # noqa: PLC0415 - the driver, only now
+        from ticketbottle_payctl.jobs.suggest import latest_receipts  # noqa: PLC0415 - loads the driver
 
         return [
             (
@@ -68,7 +68,7 @@ def receipt_ids(ctx: typer.Context, incomplete: str) -> list[Described]:
 
 
 def _begin(ctx: typer.Context, incomplete: str, read: Callable[[Services], list[Described]]) -> list[Described]:
-    """Return what ``read`` finds within :data:`PATIENCE`. The thread that asks never keeps payctl from ending."""
+    """Return the result of ``read`` within :data:`PATIENCE`. The thread that reads never keeps payctl from ending."""
     found: list[Described] = []
 
     def ask() -> None:
@@ -77,8 +77,8 @@ def _begin(ctx: typer.Context, incomplete: str, read: Callable[[Services], list[
 
     try:
         services = Services(_environ(ctx))
-        _ = services.engine  # loads the driver here; the time of that is not the server's
-    except Exception:  # noqa: BLE001 - nothing is configured, or wrongly: a shell is not the place to say so
+        _ = services.engine  # loads the driver here, because that time should not count
+    except Exception:  # noqa: BLE001 - a shell's completion must not show configuration errors
         return []
     asking = Thread(target=ask, daemon=True)
     asking.start()
@@ -87,7 +87,7 @@ def _begin(ctx: typer.Context, incomplete: str, read: Callable[[Services], list[
 
 
 def _environ(ctx: typer.Context) -> Mapping[str, str]:
-    """Return the environment of the profile that was typed, before or after the command."""
+    """Return the environment of the profile that was given before or after the command."""
 
     def typed(name: str) -> str | None:
         level: typer.Context | None = ctx

@@ -1,4 +1,4 @@
-"""Read instants in a known time zone, and print the result.
+"""Read instants in a known time zone, and print how they were read.
 
 Accepted are ``2h``, ``90m``, ``3d``, ``2h ago``, ``now``, ``today``, ``yesterday``, ``09:00``, ``2026-11-22``,
 ``2026-11-22T10:00`` and RFC 3339 (which has its own zone). An ambiguous text is refused.
@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.output.result import dim
 from ticketbottle_payctl.formats import local_and_utc
 
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-"""Instants must be in this range. Near the ends of the calendar, time zones cannot be computed."""
+"""The range of accepted instants. Near the ends of the calendar, time zones cannot be computed."""
 
 _EXAMPLES = "examples are 2h, yesterday, 09:00, 2026-11-22, 2026-11-22T10:00, 2026-11-22T03:00:00Z"
 _CLOCK = re.compile(r"\d{2}:\d{2}(:\d{2})?")
@@ -29,7 +29,7 @@ _ORDER_UNKNOWN = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}|\d{4}/\d{1,2}/\d{1
 
 
 def instant(text: str, zone: tzinfo, now: datetime, *, option: str | None = None) -> datetime:
-    """Return the instant that ``text`` means, in UTC. A day means its first moment; a duration counts back from now.
+    """Return the instant of ``text`` in UTC. A day is its first moment, and a duration counts back from now.
 
     Days and clock times are read in ``zone``. ``2h ago`` and ``today`` are relative to ``now`` (aware). The error names
     ``option``.
@@ -54,7 +54,7 @@ def in_reach(moment: datetime) -> bool:
 
 
 def age(text: str) -> timedelta:
-    """Return the duration that a text means: ``2h``, ``90m``, ``3d``, or the same with ``ago``.
+    """Return the duration of a text: ``2h``, ``90m``, ``3d``, or the same with ``ago``.
 
     Raises:
         typer.BadParameter: the text is not a duration, or the duration is zero.
@@ -63,7 +63,7 @@ def age(text: str) -> timedelta:
 
 
 def is_age(text: str) -> bool:
-    """Return whether a text is a duration (how long ago) instead of an instant."""
+    """Return whether a text is a duration (how long ago) and not an instant."""
     try:
         age(text)
     except typer.BadParameter:
@@ -72,7 +72,7 @@ def is_age(text: str) -> bool:
 
 
 def zone_of(session: Session) -> tzinfo:
-    """Return the zone in which times are read and shown: ``--tz``, else the profile's, else the machine's.
+    """Return the zone in which times are read and shown: ``--tz``, or else the profile's, or else the machine's.
 
     Raises:
         ConfigError: the profile or its file is missing or wrong, or TZ is not a time zone.

@@ -1,1 +1,1 @@
-"""Profiles, their guards, and the servers that their settings lead to."""
+"""Profiles, their guards, and the servers in their settings."""

@@ -8,7 +8,7 @@ _KAFKA = "9092"
 
 
 def same_database(one: str, other: str) -> bool:
-    """Return whether two database URLs lead to one database. A text that is not a URL equals no other."""
+    """Return whether two database URLs name the same database. A text that is not a URL equals no other text."""
     first, second = leads_to(one), leads_to(other)
     return first is second if first is None or second is None else first.may_be(second)
 
@@ -19,6 +19,6 @@ def same_brokers(one: str, other: str) -> bool:
 
 
 def brokers(text: str) -> frozenset[str]:
-    """Return each ``host:port`` of a list. A broker without a port gets 9092, which is Kafka's default."""
+    """Return each ``host:port`` of a list. A broker without a port gets Kafka's default, 9092."""
     names = (each.strip().casefold() for each in text.split(","))
     return frozenset(name if ":" in name else f"{name}:{_KAFKA}" for name in names if name)

@@ -1,9 +1,9 @@
-"""Decide which guards apply. A guard protects a database, not only the profile that it is written in.
+"""Decide which guards apply. A guard protects a database, not only the profile that contains it.
 
-If several profiles in the file lead to the database of DATABASE_URL, all their guards apply. Of each limit, the
-strictest applies. Two URLs lead to one database if their host, port and database name are the same; localhost,
-127.0.0.1, ::1 and a socket are one host. If a profile states its server's system identifier, its guard also applies to
-a connection through a tunnel.
+If several profiles in the file name the database of DATABASE_URL, all their guards apply. Of each limit, the strictest
+applies. Two URLs name the same database if their host, port and database name are equal; localhost, 127.0.0.1, ::1 and
+a socket are one host. If a profile states its server's system identifier, its guard also applies to a connection
+through a tunnel.
 """
 
 from __future__ import annotations
@@ -34,15 +34,12 @@ class GuardInForce:
 
     @property
     def protected(self) -> str | None:
-        """The name of the first protected profile, or None.
-
-        With it, a change needs a reason, and the operator types the name.
-        """
+        """The name of the first protected profile, or None. A change needs a reason, and this name as confirmation."""
         return next((each.name for each in self.profiles if each.guard.protected), None)
 
     @property
     def read_only(self) -> str | None:
-        """The name of the first profile that is ``read_only``, or None. With it, nothing may be changed."""
+        """The name of the first profile that is ``read_only``, or None. If there is one, nothing may be changed."""
         return next((each.name for each in self.profiles if each.guard.read_only), None)
 
     @property
@@ -61,7 +58,8 @@ class GuardInForce:
     def on_server(self, system_identifier: str | None, database: str) -> GuardInForce:
         """Return the guards that apply to the server that a connection has reached.
 
-        ``system_identifier`` is None if the role may not read it. Then every profile with this database name counts.
+        ``system_identifier`` is None if the role may not read it. In this case every profile with this database name
+        counts.
         """
         found = tuple(
             each
@@ -75,12 +73,12 @@ class GuardInForce:
 def in_force(profile: Profile, given: str | None, environ: Mapping[str, str]) -> GuardInForce:
     """Return the guards that apply to the database of ``profile``. ``given`` is the path from ``--config``.
 
-    An operator confirms with the name of the first profile. If ``profile`` leads to this database by its entry in the
-    file, it comes first. Otherwise the profiles that lead there come first.
+    An operator confirms with the name of the first profile. ``profile`` comes first if its entry in the file names this
+    database. Otherwise the profiles that name it come first.
 
     Raises:
-        ConfigError: the file cannot be read or understood. Or it has a protected profile for this database, and another
-            user may write the file.
+        ConfigError: the file cannot be read or understood. Or it has a protected profile for this database, and
+            another user may write the file.
     """
     url = profile.environ.get("DATABASE_URL", "")
     path = _file(given, environ) if leads_to(url) else None

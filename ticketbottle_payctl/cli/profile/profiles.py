@@ -11,7 +11,7 @@
     protected = true        # changes need --reason and the profile's name
     read_only = false       # true refuses every change
     max_affected = 1000     # rows one command may change
-    system_identifier = "7391..."  # the server's own number (pg_control_system), to be recognised through a tunnel
+    system_identifier = "7391..."  # from pg_control_system; identifies the server through a tunnel
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Guard:
     read_only: bool = False
     max_affected: int | None = None
     system_identifier: str | None = None
-    """The server's system identifier. Every connection to that server is guarded, whatever its URL is."""
+    """The server's system identifier. The guard applies to every connection to that server, whatever the URL is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Profile:
 
     @property
     def misled(self) -> list[str]:
-        """Warnings about addresses of the profile that the environment overrides with different ones."""
+        """A warning for each address in the profile that the environment overrides with another one."""
         found = []
         for name, same, said in (
             ("DATABASE_URL", endpoints.same_database, _database),
@@ -76,17 +76,17 @@ class Profile:
 
 
 def config_path(given: str | None, environ: Mapping[str, str]) -> Path:
-    """Return the path of the configuration file: as given, else ``$XDG_CONFIG_HOME/payctl/config.toml``."""
+    """Return the path of the configuration file: the given one, or else ``$XDG_CONFIG_HOME/payctl/config.toml``."""
     if given is not None:
         return Path(given)
     base = environ.get("XDG_CONFIG_HOME") or ""
-    # The XDG base directory specification says to ignore a relative path.
+    # The XDG base directory specification says that a relative path must be ignored.
     root = Path(base) if base.startswith("/") else Path(environ.get("HOME") or "~").expanduser() / ".config"
     return root / "payctl" / "config.toml"
 
 
 def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Profile:
-    """Return the environment with a profile's values added. If no profile and no file was named, read no file.
+    """Return the environment with a profile's values added. If no profile and no file was given, read no file.
 
     Raises:
         ConfigError: the file cannot be read, or the profile is not in it.
@@ -107,7 +107,7 @@ def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Pro
 
 
 def refuse_writable(path: Path, name: str) -> None:
-    """Raise if an account other than this one and root may change the file, which contains the guard of ``name``.
+    """Raise an error if another account than this one or root may change the file with the guard of ``name``.
 
     Raises:
         ConfigError: another account may write or replace the file, or the file cannot be inspected.
@@ -219,7 +219,7 @@ def _guard(table: Mapping[str, object], name: str, path: Path) -> Guard:
 
 
 def _parse(path: Path) -> Mapping[str, object]:
-    import tomllib  # noqa: PLC0415 - only if there is a file to read
+    import tomllib  # noqa: PLC0415 - only if there is a file
 
     try:
         if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer

@@ -1,7 +1,7 @@
 """Write the commands that payctl advises, so that they work when they are pasted.
 
-A command names this run's profile and file, and has the options that the guard needs. These are a reason and the name
-for a protected profile, and a higher --max-affected for more rows than the limit. A bulk change still shows its plan
+A command contains this run's profile and file, and the options that the guard needs. For a protected profile these are
+a reason and the name. For more rows than the limit it is a higher --max-affected. A bulk change still shows its plan
 and asks.
 """
 
@@ -30,7 +30,7 @@ class Adviser:
 
     @property
     def read_only(self) -> str | None:
-        """The profile that refuses every change, or None."""
+        """The name of the profile that refuses every change, or None."""
         self.session.recognise_server()
         return self.session.guard.read_only
 

@@ -6,15 +6,14 @@
     a routine change           one line with profile, database and brokers (``Session.note_target``), then permit()
     a bulk or manual change    approve(): the plan with its counts, then a question whose default is No
     a protected profile        also --reason, and the profile's name, typed or given with --confirm
-    more rows than the limit   refused; the message says which number to raise
+    more rows than the limit   refused; the message names the option to raise
     a read-only profile        always refused
 
 A guard belongs to a database, so the guard of another profile of the same database applies too
-(``profile.guard_in_force``).
-The message then names that profile.
+(``profile.guard_in_force``). The message then names that profile.
 
-If nobody can answer (no terminal, ``--no-input``, a format for programs), the plan is printed, and without ``--yes``
-the command ends. If a function of this module raises, nothing was changed.
+If nobody can answer (no terminal, ``--no-input``, a format for programs), the plan is printed. Without ``--yes`` the
+command ends then. If a function of this module raises an error, nothing was changed.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from ticketbottle_payctl.telemetry import log_event
 DEFAULT_MAX_AFFECTED = 1000
 
 APPROVED_ROWS = "max_affected"
-"""The name of the recorded number of rows that a run was approved for. Resuming the run needs no higher limit."""
+"""The name under which a run records its approved number of rows. A resumed run needs no higher limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +49,11 @@ class Act:
     note: str = ""
     """A note in brackets that the question shows after the count."""
     beyond_rows: bool = False
-    """Whether the act changes more than rows, so that it needs approval even if it affects no row."""
+    """Whether the change is about more than rows, so that it needs approval even if it affects no row."""
 
     @property
     def text(self) -> str:
-        """The act in words: ``replay 1,234 events``."""
+        """The change in words: ``replay 1,234 events``."""
         return f"{self.verb} {count(self.affected, self.noun)}" + (f" ({self.note})" if self.note else "")
 
 
@@ -69,7 +68,7 @@ class Approval:
 
 
 def permit(session: Session, verb: str, approval: Approval | None = None) -> None:
-    """Raise if a routine act is not allowed. A protected profile needs its name and a reason.
+    """Raise an error if a routine change is not allowed. A protected profile needs its name and a reason.
 
     Raises:
         GuardError: the profile is read-only, or is protected and its name or the reason is missing.
@@ -87,11 +86,13 @@ def permit(session: Session, verb: str, approval: Approval | None = None) -> Non
 
 
 def approve(session: Session, act: Act, approval: Approval) -> None:
-    """Print the plan and raise if the act is not approved. An act that affects nothing needs no approval.
+    """Print the plan, and raise an error if the change is not approved.
+
+    A change that affects nothing needs no approval.
 
     Raises:
-        GuardError: the profile is read-only, the act is over the limit, the reason or name of a protected profile is
-            missing, or the answer was not yes.
+        GuardError: the profile is read-only, the change is over the limit, the reason or name of a protected
+            profile is missing, or the answer was not yes.
         ConfigError: the profile or its file is missing or cannot be read.
     """
     refuse_read_only(session, act.verb)
@@ -113,10 +114,10 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
 
 
 def refuse_early(session: Session, act: Act, approval: Approval) -> None:
-    """Raise, before the plan is made, the errors that :func:`approve` would raise for any plan.
+    """Before the plan is made, raise the errors that :func:`approve` would raise for any plan.
 
     Raises:
-        GuardError: the profile is read-only, or the act is over the limit.
+        GuardError: the profile is read-only, or the change is over the limit.
     """
     refuse_read_only(session, act.verb)
     _refuse_over_cap(session, act, approval)
@@ -129,12 +130,12 @@ def can_ask(session: Session) -> bool:
 
 
 def max_affected(session: Session, approval: Approval) -> int:
-    """Return how many rows one command may change: the option's value, else the profile's, else 1,000."""
+    """Return how many rows one command may change: the option's value, or else the profile's, or else 1,000."""
     return approval.max_affected or session.guard.cap(DEFAULT_MAX_AFFECTED).most
 
 
 def refuse_read_only(session: Session, verb: str) -> None:
-    """Raise if the profile allows no changes. Commands call it before a costly plan.
+    """Raise an error if the profile allows no changes. Commands call this before they make an expensive plan.
 
     Raises:
         GuardError: the profile is read-only.
@@ -173,7 +174,7 @@ def _require(what: str, missing: list[str]) -> None:
 
 
 def _refuse_other_name(session: Session, approval: Approval) -> None:
-    """Raise if --confirm names another profile, even if no confirmation is needed."""
+    """Raise an error if --confirm names another profile, even if no confirmation is needed."""
     names = [each.name for each in session.guard.profiles]
     if approval.confirm is not None and session.guard.protected is None and approval.confirm not in names:
         message = (

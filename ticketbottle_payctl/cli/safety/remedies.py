@@ -29,7 +29,7 @@ def advice_text(session: Session, words: str | None, command: Command | None) ->
     """Return the advice, with a note if the command needs another profile. Return None if there is no advice.
 
     Raises:
-        ConfigError, DatabaseUnavailableError: as :func:`command_text`.
+        ConfigError, DatabaseUnavailableError: see :func:`command_text`.
     """
     refuses = Adviser(session, "").read_only if command is not None and command.changes else None
     other = f"profile {refuses} is read-only, so use another profile" if refuses else None

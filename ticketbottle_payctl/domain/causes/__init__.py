@@ -32,7 +32,7 @@ __all__ = [
 
 
 def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, ...]:
-    """Return why events wait, the most pressing cause first. Empty only if no event is dead, blocked or overdue.
+    """Return why events wait, most urgent cause first. Empty only if no event is dead, blocked or overdue.
 
     If ``brokers`` is None, the brokers were not asked, and the advice names the command that asks them.
     """

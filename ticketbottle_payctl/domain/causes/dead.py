@@ -1,4 +1,4 @@
-"""Find the causes in single events: dead events, and events that wait behind them. Advise a replay if it can help."""
+"""Report dead events and the events that wait behind them as causes. Advise a replay if it can help."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _CODES_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LAR
 
 
 def of_dead(evidence: Evidence) -> Iterator[Cause]:
-    """Return one cause for each kind of dead event, and one for the blocked events. Debezium blocks no event."""
-    by_debezium = evidence.slot_active is not None  # Debezium blocks no event and sends no replay
+    """Return one cause for each kind of dead event, and one for the blocked events. Debezium does not block events."""
+    by_debezium = evidence.slot_active is not None  # Debezium does not block events and does not send replayed ones
     blocked = [one for one in evidence.waiting if one.reason is Reason.BLOCKED and not by_debezium]
     for group in evidence.dead_groups:
         events = count(group.events, "event")
@@ -43,13 +43,13 @@ _RELEASE = (
 
 
 def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, Command] | None:
-    """Return the advice if a later success supersedes every dead event of the group, otherwise None."""
+    """Return the advice if every dead event of the group is superseded, otherwise None."""
     released = {one.blocker_type for one in blocked} if all(map(_is_superseded, blocked)) else set()
     return _RELEASE if released and released >= {*group.event_types} else None
 
 
 def _of_error(group: DeadGroup) -> tuple[str, Command]:
-    """Return what to do first, and the replay command. If a replay would fail again, show the event instead."""
+    """Return the advice and the replay command, or if a replay would fail again, the command that shows the event."""
     code = (group.error or "").partition(":")[0]
     rows = group.events - group.superseded
     replay = Command(("replay",), (), ("--failed", "--error-group", group.group), changes=True, rows=rows)
@@ -78,7 +78,7 @@ def _of_blocked(evidence: Evidence, blocked: Sequence[Waiting]) -> Cause:
         meaning = f"a later success supersedes the dead {oldest.blocker_type}: do not replay it"
         return Cause(CauseKind.BLOCKED, events, fact, meaning, *_RELEASE)
     meaning = "an event is sent only after the earlier events of its payment"
-    return Cause(CauseKind.BLOCKED, events, fact, meaning, "deal with the dead event first", show(oldest.blocker or ""))
+    return Cause(CauseKind.BLOCKED, events, fact, meaning, "resolve the dead event first", show(oldest.blocker or ""))
 
 
 def _is_superseded(blocked: Waiting) -> bool:

@@ -1,4 +1,4 @@
-"""Find the causes that stop the publishing: no publisher, Debezium, the brokers, a missing topic, locks."""
+"""Find causes that stop publishing: no publisher, Debezium, unavailable brokers, a missing topic, or locks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ticketbottle_payctl.formats import count, duration
 
 
 def of_publishers(evidence: Evidence) -> Iterator[Cause]:
-    """Return the causes if no publisher runs, or if running publishers have different shard counts."""
+    """Return the cause if no publisher runs, or if running publishers have different shard counts."""
     if evidence.slot_active is not None:
         yield from _of_debezium(evidence, overdue(evidence, Reason.READY, Reason.FAILING, Reason.BLOCKED))
         return
@@ -59,8 +59,8 @@ def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cau
         yield Cause(
             CauseKind.DEBEZIUM,
             evidence.pending,
-            "Debezium owns this outbox, and no connector reads its slot",
-            "no event is published until the connector runs; payctl's publishers refuse to work",
+            "Debezium publishes this outbox, but no connector reads its slot",
+            "no event is published until the connector runs; payctl's publishers refuse to run",
             "start the connector, or take the outbox back",
             Command(("cdc", "cut-back"), changes=True, rows=max(1, evidence.pending)),
         )
@@ -76,7 +76,7 @@ def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cau
 
 
 def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
-    """Return the causes that the brokers report, if overdue events wait because of them."""
+    """Return the causes that the brokers report, but only if overdue events wait because of them."""
     waiting = overdue(evidence, Reason.READY, Reason.FAILING)
     if brokers is None or not waiting or evidence.slot_active is not None:
         return
@@ -99,7 +99,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
 
 
 def of_table_locks(evidence: Evidence) -> Iterator[Cause]:
-    """Return a cause for each session that locks the whole outbox."""
+    """Return a cause for each session that locks the whole outbox table."""
     for holder in evidence.table_locks:
         meaning = "no event can be claimed, and no callback can be settled, until its transaction ends"
         yield Cause(
@@ -122,5 +122,5 @@ def of_row_locks(evidence: Evidence) -> Iterator[Cause]:
 
 def _end(holder: Holder) -> str:
     if holder.pid is None:
-        return "see pg_prepared_xacts; its owner commits it or rolls it back"
+        return "find it in pg_prepared_xacts; its owner must commit it or roll it back"
     return f"ask its owner to end it, or in psql: SELECT pg_terminate_backend({holder.pid})"

@@ -1,4 +1,4 @@
-"""Types for the evidence and for a cause of waiting. Ages and waits are seconds by the database's clock."""
+"""Types for causes of waiting and their evidence. Ages and waits are seconds by the database's clock."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import NamedTuple
 from ticketbottle_payctl.formats import duration
 
 OVERDUE_AFTER = timedelta(minutes=2)
-"""An event that is pending for longer is overdue. A publisher that runs sends an event within seconds."""
+"""An event that is pending for longer is overdue. A running publisher sends an event within seconds."""
 
 SEEN_WITHIN = timedelta(seconds=90)
-"""A publisher that was seen within this time counts as running. Publishers report every 30 seconds that they run."""
+"""A publisher that was seen within this time counts as running. A running publisher reports every 30 seconds."""
 
 
 class CauseKind(StrEnum):
-    """The kind of a cause. The most pressing kind stands first."""
+    """The kinds of causes, most urgent first."""
 
     DEBEZIUM = "debezium"
     NO_PUBLISHER = "no_publisher"
@@ -46,9 +46,9 @@ class Command(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """A cause: how many events it concerns, what was found, what that means, and what to do.
+    """One cause of waiting: the number of events, the fact, its meaning, and the advice.
 
-    ``advice`` is in words. If there is a ``command`` too, the advice comes first.
+    If there is a ``command`` too, the operator follows ``advice`` before running it.
     """
 
     kind: CauseKind
@@ -65,7 +65,7 @@ class Cause(NamedTuple):
 
 
 class Reason(StrEnum):
-    """Why a pending event waits, as its row shows."""
+    """The reason why a pending event waits, as its row shows it."""
 
     BLOCKED = "blocked"
     LOCKED = "locked"
@@ -94,10 +94,10 @@ class Holder(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Pending events of one type that wait for one reason. ``id`` is the oldest of them.
+    """Pending events of one type that wait for the same reason. ``id`` is the oldest of them.
 
-    ``blocker`` is the earlier event of the same payment that this one waits for, with its type and error.
-    ``due_in_s`` is when the first of them is tried again.
+    ``blocker`` is the earlier event of the same payment that blocks the oldest one, with its type and error.
+    ``due_in_s`` is the time until the first of them is retried.
     """
 
     reason: Reason
@@ -113,9 +113,9 @@ class Waiting(NamedTuple):
 
 
 class DeadGroup(NamedTuple):
-    """Dead events with the same kind of error. ``id`` and ``error`` are of the newest, ``payload_bytes`` its size.
+    """Dead events with the same kind of error. ``id``, ``error`` and ``payload_bytes`` describe the newest of them.
 
-    ``superseded`` counts those that a replay leaves out, because the customer has paid since.
+    ``superseded`` counts those that a replay leaves out, because their payments are COMPLETED now.
     """
 
     group: str
@@ -128,9 +128,9 @@ class DeadGroup(NamedTuple):
 
 
 class SeenPublisher(NamedTuple):
-    """A publisher, and how many seconds ago it was seen. ``shards`` is None if that cannot be seen.
+    """A publisher and the time since it was last seen. ``shards`` is None if the number is not known.
 
-    ``ended`` is true if it shut down normally at that time.
+    ``ended`` is true if it shut down normally.
     """
 
     name: str
@@ -140,7 +140,7 @@ class SeenPublisher(NamedTuple):
     ended: bool = False
 
     def __str__(self) -> str:
-        """Return its name, and when it was seen."""
+        """Return the publisher's name and when it was last seen."""
         if self.working:
             return f"{self.name} is working"
         ago = f"{duration(self.seconds)} ago"
@@ -149,12 +149,12 @@ class SeenPublisher(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the database shows.
+    """The facts that the database shows about waiting events.
 
-    ``blocked`` is exact. ``waiting`` describes the oldest pending events only; ``sampled`` says that there are more.
-    ``sent_lately`` counts events that were published within the last minute. ``newest_sent_s`` is the time since the
-    newest of them was published. ``publishers_known`` is false if the role may not read when the last publisher ran.
-    ``slot_active`` is None if Debezium does not publish.
+    ``blocked`` is exact. ``waiting`` describes only the oldest pending events; ``sampled`` is true if there are more.
+    ``sent_lately`` counts events that were published within the last minute. ``newest_sent_s`` is the age of the newest
+    event that was published within the last minute. ``publishers_known`` is false if the role may not read when the
+    last publisher ran. ``slot_active`` is None if Debezium does not publish.
     """
 
     pending: int = 0
@@ -174,12 +174,12 @@ class Evidence:
 
     @property
     def running(self) -> Sequence[SeenPublisher]:
-        """The publishers that run now or ended a moment ago. A schedule starts the next one."""
+        """The publishers that work now or were seen recently, such as scheduled ones between two runs."""
         return [one for one in self.publishers if one.working or one.seconds < SEEN_WITHIN.total_seconds()]
 
     @property
     def last_seen_s(self) -> float | None:
-        """How many seconds ago a publisher was last seen, or None if none ever was."""
+        """The time since any publisher was last seen, or None if no publisher was ever seen."""
         return min((one.seconds for one in self.publishers), default=None)
 
 
@@ -187,7 +187,8 @@ class Evidence:
 class Brokers:
     """The brokers' answers. ``stopped`` maps each event type that cannot be sent to the reason.
 
-    ``unavailable`` is the reason why they did not answer. ``not_asked`` is the reason why payctl could not ask them.
+    ``unavailable`` is the reason why the brokers did not answer. ``not_asked`` is the reason why payctl could not ask
+    them.
     """
 
     unavailable: str | None = None

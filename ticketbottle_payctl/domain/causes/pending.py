@@ -1,4 +1,4 @@
-"""Find the causes of pending events that no fault stops: retries, a long backlog, or a cause that is not known."""
+"""Find the causes of pending events that no fault stops: retries, a long backlog, or an unknown cause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ticketbottle_payctl.formats import count, duration
 
 
 def of_failures(evidence: Evidence) -> Iterator[Cause]:
-    """Return overdue events that a publisher tries again, and events whose next retry is not due yet."""
+    """Return causes for overdue events that are being retried, and for failed events whose retry is not due."""
     failing = overdue(evidence, Reason.FAILING)
     if failing and evidence.running and evidence.slot_active is None:
         oldest = max(failing, key=lambda one: one.oldest_s)
@@ -45,7 +45,7 @@ def _alive(evidence: Evidence) -> str:
 
 
 def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers | None) -> Cause:
-    """Return the cause of the other overdue events: a publisher is working through them, or the cause is unknown."""
+    """Return the cause for the remaining overdue events: a publisher is sending them, or the cause is unknown."""
     events = total(ready)
     oldest = max(ready, key=lambda one: one.oldest_s)
     newest_sent = evidence.newest_sent_s
@@ -57,10 +57,10 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
         return Cause(CauseKind.BACKLOG, events, fact, meaning, None, Command(("stats",), options=("--watch",)))
     if brokers is None:
         fact = f"{waited(evidence, ready)}, and the database does not show why"
-        meaning = f"{_alive(evidence)}, no row of them is locked, and nothing blocks them"
+        meaning = f"{_alive(evidence)}, their rows are not locked, and nothing blocks them"
         return Cause(CauseKind.UNKNOWN, events, fact, meaning, "ask the brokers too", Command(("doctor",)))
     fact = f"{waited(evidence, ready)}, and no known cause was found"
     topics = f"the brokers were not asked: {brokers.not_asked}" if brokers.not_asked else "its topics accept messages"
-    meaning = f"{_alive(evidence)}, {topics}, no row of them is locked, and nothing blocks them"
+    meaning = f"{_alive(evidence)}, {topics}, their rows are not locked, and nothing blocks them"
     command = show(oldest.id)
     return Cause(CauseKind.UNKNOWN, events, fact, meaning, "read the publisher's log; the oldest event is", command)

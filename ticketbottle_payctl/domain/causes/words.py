@@ -1,4 +1,4 @@
-"""Select overdue events and describe them in words, for every cause."""
+"""Select overdue events and describe them in words, for all causes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def overdue(evidence: Evidence, *reasons: Reason) -> list[Waiting]:
 
 
 def total(waiting: Sequence[Waiting]) -> int:
-    """Return the number of events."""
+    """Return the total number of events."""
     return sum(one.events for one in waiting)
 
 
 def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
-    """Return in words how many events have waited, and for how long. It says "at least" if only a sample was read."""
+    """Return how many events have waited and for how long, in words. It says "at least" if only a sample was read."""
     events = total(waiting)
     verb = "has waited for" if events == 1 else "have waited for up to"
     least = "at least " if evidence.sampled else ""

@@ -1,11 +1,11 @@
-r"""Generate a Debezium configuration whose messages equal payctl's: topic, key, partition, value bytes and headers.
+r"""Generate a Debezium configuration whose messages equal payctl's in topic, key, partition, value bytes and headers.
 
 Some headers are missing. Correlation id, traceparent and replay run are in payctl's own tables, which Debezium does not
 read. ``eventVersion`` is left out, because Kafka Connect reads ``1.0`` as a number and would write ``1``.
 
-The outbox router takes the tail of an event's type (``COMPLETED`` of ``PAYMENT_COMPLETED``) and names the topic after
-it. An event of another type goes to ``payment.unroutable``, which has no reader. No transform can convert a text to
-lower case, so each known tail has a router of its own. See
+The outbox router takes the last part of an event's type (``COMPLETED`` of ``PAYMENT_COMPLETED``) and names the topic
+after it. An event of another type goes to ``payment.unroutable``, which no consumer reads. No transform can convert a
+text to lower case, so each known last part has its own router. See
 https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html.
 """
 
@@ -39,7 +39,7 @@ _HEADERS = ("id:header:eventId", "eventType:header:eventType", "aggregateType:he
 
 @dataclass(frozen=True, slots=True)
 class CdcConfig:
-    """The connector's properties, the SQL for the table's owner, and the topics that must exist."""
+    """The connector's properties, the SQL for the table's owner, and the required topics."""
 
     connector: dict[str, str]
     sql: str
@@ -51,8 +51,8 @@ def cdc_config(
 ) -> CdcConfig:
     """Return the configuration for this installation's database, without any password. No connection is made.
 
-    ``password`` is a placeholder that the worker's config provider resolves. ``server`` (``host`` or ``host:port``) is
-    the database server itself, if DATABASE_URL names a pooler: replication does not work through one.
+    ``password`` is a placeholder that the worker's config provider replaces. If DATABASE_URL names a pooler, ``server``
+    (``host`` or ``host:port``) must name the database server, because replication does not work through a pooler.
 
     Raises:
         InputError: ``password`` is not a placeholder, or ``role`` or ``server`` is not a name.
@@ -78,7 +78,7 @@ def cdc_config(
 
 
 def as_properties(values: dict[str, str]) -> str:
-    """Return the text of a Java properties file. Each backslash is doubled in it."""
+    """Return the text of a Java properties file, in which each backslash is doubled."""
     return "".join("{}={}\n".format(name, value.replace("\\", "\\\\")) for name, value in values.items())
 
 
@@ -101,7 +101,7 @@ def _given(server: str) -> tuple[str, str]:
     except ValueError:
         host, port = None, 0
     if not host:
-        message = "the server is given as host or host:port"
+        message = "--server is not a host or host:port"
         raise InputError(message)
     return host, str(port)
 
@@ -109,7 +109,7 @@ def _given(server: str) -> tuple[str, str]:
 def _only_server(database: DatabaseSettings) -> tuple[str, str]:
     host, port = database.place.servers[0]
     if len(database.place.servers) > 1 or host.startswith(("/", "@")):
-        message = "DATABASE_URL leads to a socket or to several servers; Debezium connects to one, by TCP"
+        message = "DATABASE_URL names a socket or several servers, but Debezium connects to one server by TCP"
         raise InputError(message, hint="name it: --server HOST:PORT")
     return host, port
 
@@ -118,7 +118,7 @@ def _capture(schema: str) -> dict[str, str]:
     """Return the properties to read inserts from the slot's position on, without a snapshot, and to write heartbeats.
 
     The server keeps its write-ahead log from the slot's position on, and the position moves only when a message
-    arrives. If nothing is written to the outbox while other tables are busy, only the heartbeats move the position.
+    arrives. If only other tables are written, the heartbeats move the position.
     """
     return {
         "topic.prefix": TOPIC_PREFIX,
@@ -160,7 +160,7 @@ def _transforms() -> dict[str, str]:
             "table.fields.additional.placement": ",".join(_HEADERS),
         }
     }
-    # Topics that are not ours are renamed first. So an event whose type is a topic's name does not go to that topic.
+    # Unknown topics are renamed first. So an event whose type is the name of a topic does not go to that topic.
     ours = "|".join([*(rf"payment\.{tail}" for tail in tails), HEARTBEATS.replace(".", r"\.")])
     steps["unroutable"] = {"type": _ROUTER, "regex": f"(?s)(?!(?:{ours})$).*", "replacement": UNROUTABLE}
     for tail in tails:

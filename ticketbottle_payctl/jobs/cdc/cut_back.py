@@ -1,4 +1,4 @@
-"""Take the outbox back from Debezium: mark the events that are in Kafka, so that payctl publishes the others."""
+"""Take the outbox back from Debezium. Mark the events that are in Kafka, so that payctl publishes the others."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ticketbottle_payctl.store.outbox import cdc
 def cdc_cut_back(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
     """Mark every event that Debezium has sent, then remove its slot. Publishers may be started after that.
 
-    The connector must be deleted, or its worker stopped. The slot's position is not used, because it is older than the
-    last sent event.
+    The connector must be deleted, or its worker stopped. The slot's position is not used, because it can be older than
+    the last sent event.
 
     Raises:
         GuardError: there is no slot, or a connector still reads from it.
-        BrokerUnavailableError, DatabaseUnavailableError: run it again; the slot still exists.
+        BrokerUnavailableError, DatabaseUnavailableError: the slot still exists. Run the command again.
     """
     with transaction(engine, LIMITS, commit=False) as connection:
         slot = cdc.slot(connection)

@@ -1,7 +1,7 @@
-"""Hand the outbox over to Debezium. payctl sends the events from before the replication slot, Debezium the later ones.
+"""Hand the outbox over to Debezium. payctl sends the events before the replication slot, Debezium the later ones.
 
-The slot marks one position in the write-ahead log. So each event is on exactly one side of it, however many
-transactions are open.
+The slot is one position in the write-ahead log. So each event is either before or after it, however many transactions
+are open.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import TypedDict
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.broker.follower import Follower
-from ticketbottle_payctl.broker.producer import Failure, Producer
+from ticketbottle_payctl.broker.producer import DeliveryFailure, Producer
 from ticketbottle_payctl.broker.sender import UNKNOWN_TYPE, Sender
 from ticketbottle_payctl.domain.event import OutboxEvent
 from ticketbottle_payctl.domain.retry import Fault, error_text
 from ticketbottle_payctl.errors import ConfigError, GuardError, LockedError, PayctlError
 from ticketbottle_payctl.facts import Count
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import cdc, shard_lock
 from ticketbottle_payctl.store.outbox import claim as outbox
@@ -32,28 +33,29 @@ LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle
 
 PATIENCE = timedelta(seconds=30)
 SEND_WITHIN = 35.0
-"""Seconds that one wave may take. A single message may take 30."""
+"""The time limit of one wave in seconds. A single message may take 30."""
 
 MOST_PENDING = 10_000
 _OWNER = "payctl cdc cut-over"
 
 
 class CutOverCounts(TypedDict):
-    """What payctl sent before it handed over."""
+    """The events that payctl sent before the handover."""
 
     sent: Count
-    """Events from before the slot that payctl sent; with dry_run, the events that are pending now."""
+    """Events before the slot that payctl sent; with dry_run, the events that are pending now."""
     dead: Count
-    """Events from before the slot that became dead because their type is unknown."""
+    """Events before the slot that became dead because their type is unknown."""
     failed: Count
-    """Events that were not accepted; if not 0, nothing was handed over."""
+    """Events that the brokers did not accept; if not 0, nothing was handed over."""
 
 
 @dataclass(frozen=True, slots=True)
 class CutOverReport:
     """The events that were pending before the slot: ``sent``, or ``dead`` because their type has no topic.
 
-    If ``failed`` is not 0, the brokers did not accept all of them. Then nothing is handed over and the slot is removed.
+    If ``failed`` is not 0, the brokers did not accept all of them. In that case nothing is handed over and the slot is
+    removed.
     """
 
     sent: int
@@ -77,15 +79,15 @@ def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
     shards: int,
     dry_run: bool = False,
 ) -> CutOverReport:
-    """Create the slot and send the events before it. The connector may be started only after that.
+    """Create the slot and send the events before it. Start the connector only after that.
 
-    Every publisher must be stopped, and the backlog drained. Writers never wait. ``dry_run`` runs the checks, creates
-    no slot and writes nothing.
+    Every publisher must be stopped, and the backlog must be drained. Writers never wait. ``dry_run`` runs the checks,
+    creates no slot and writes nothing.
 
     Raises:
         LockedError: a publisher is running.
-        GuardError: more than ``MOST_PENDING`` events are pending, or some wait behind a dead one.
-        ConfigError: no publication, ``wal_level`` is not logical, or a privilege is missing.
+        GuardError: more than ``MOST_PENDING`` events are pending, or some wait behind a dead event.
+        ConfigError: the publication or a privilege is missing, or ``wal_level`` is not logical.
         BrokerUnavailableError, DatabaseUnavailableError: nothing was handed over.
     """
     if not dry_run:
@@ -112,7 +114,7 @@ def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
 
 
 def _enter(engine: Engine, shards: int) -> None:
-    """Write our name to every shard. So a publisher that is between two passes rescans and finds the slot."""
+    """Write our name to every shard. A publisher between two passes must then rescan, and it finds the slot."""
     with transaction(engine, LIMITS) as connection:
         for shard in range(shards):
             if shard_lock.enter(connection, shard, shards, 0, _OWNER) is Entry.REFUSED:
@@ -120,10 +122,10 @@ def _enter(engine: Engine, shards: int) -> None:
 
 
 def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) -> None:
-    """Lock every shard, so that no publisher can start, and write nothing.
+    """Lock every shard without writing, so that no publisher can start.
 
-    Creating a slot waits for every open transaction that has written. If this one had written, it would wait for
-    itself. A dry run has not called ``_enter`` before. So it writes our name here and rolls it back.
+    The creation of a slot waits for every open transaction that has written. If this transaction had written, it would
+    wait for itself. A dry run has not called ``_enter`` before, so it writes our name here and rolls back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
     if any(shard_lock.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):
@@ -137,11 +139,11 @@ def _locked() -> LockedError:
 
 def _check(connection: Connection, max_retries: int) -> int:
     if not cdc.publishes_inserts(connection):
-        message = "there is no publication that covers inserts into the outbox and nothing else"
+        message = "no publication contains only the inserts into the outbox"
         raise ConfigError(message, hint="run the SQL that `payctl cdc config` prints")
     if cdc.slot(connection) is not None:
         message = "the replication slot exists already: Debezium publishes, or a cut-over was interrupted"
-        raise GuardError(message, hint="`payctl cdc cut-back` takes the outbox back and removes it")
+        raise GuardError(message, hint="run `payctl cdc cut-back` to take the outbox back and remove the slot")
     waiting = cdc.waiting_behind_dead(connection, max_retries)
     if waiting:
         message = f"pending events behind a dead event: {waiting}; Debezium would send them"
@@ -165,9 +167,9 @@ def _check_topics(sender: Sender) -> None:
 
 
 def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_retries: int) -> CutOverReport:
-    """Send in waves of one event for each payment, and commit each wave. A payment stops at its first failure."""
+    """Send in waves of one event for each payment, and commit each wave. Stop a payment at its first failure."""
     sent = dead = behind = 0
-    failures: dict[str, Failure] = {}
+    failures: dict[str, DeliveryFailure] = {}
     remaining = list(pending)
     while remaining:
         wave: dict[str, cdc.Pending] = {}
@@ -188,21 +190,21 @@ def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_re
     return CutOverReport(sent, dead, len(failures) + behind, _why(sender, failures))
 
 
-def _released(event: OutboxEvent, failure: Failure, max_retries: int) -> Released:
+def _released(event: OutboxEvent, failure: DeliveryFailure, max_retries: int) -> Released:
     """Return the new state of a failed event: dead if its type is unknown, otherwise unchanged.
 
-    ``payctl publish-outbox`` decides later about an event that is unchanged.
+    The next run of ``payctl publish-outbox`` decides about an unchanged event.
     """
     if failure is UNKNOWN_TYPE:
         return Released(event.id, max_retries, error_text(failure.code, failure.reason))
     return Released(event.id, event.retry_count, None)
 
 
-def _why(sender: Sender, failures: Mapping[str, Failure]) -> PayctlError | None:
+def _why(sender: Sender, failures: Mapping[str, DeliveryFailure]) -> PayctlError | None:
     if not failures:
         return None
     first = next(iter(failures.values()))
     if first.fault is Fault.TRANSPORT:
         return sender.producer.unavailable()
-    message = f"{len(failures)} events were not accepted: {error_text(first.code, first.reason)}"
+    message = f"the brokers did not accept {count(len(failures), 'event')}: {error_text(first.code, first.reason)}"
     return GuardError(message, hint="run payctl publish-outbox, which decides about these events, then try again")

@@ -1,7 +1,7 @@
 """Mark the events that Debezium has sent, by reading them from Kafka.
 
-Debezium reads the table's log and writes nothing back. Without marks these events would stay pending, would never be
-cleaned up, and the next publisher would send them again.
+Debezium reads the table's log and writes nothing back. Without marks, these events would stay pending. They would never
+be cleaned up, and the next publisher would send them again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class MarkCounts(TypedDict):
     marked: Count
     """Rows marked as published."""
     dead: Count
-    """Rows of an unknown type, made dead."""
+    """Events of an unknown type that were made dead."""
     read: Count
     """Messages read from Kafka."""
     pending: Count
@@ -54,13 +54,14 @@ class MarkReport:
 
 
 def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
-    """Mark as published the events that are in Kafka when this call begins. Running it twice does no harm.
+    """Mark as published the events that are in Kafka when this call begins. It is safe to run it twice.
 
-    An event in ``payment.unroutable`` becomes dead instead, as an event of an unknown type does in payctl's publisher.
+    An event in ``payment.unroutable`` becomes dead instead, because payctl's publisher makes events of an unknown type
+    dead, too.
 
     Raises:
         GuardError: Debezium does not publish this outbox.
-        BrokerUnavailableError, DatabaseUnavailableError: the rows marked so far stay marked.
+        BrokerUnavailableError, DatabaseUnavailableError: the rows that were marked so far stay marked.
     """
     with transaction(engine, LIMITS, commit=False) as connection:
         if cdc.slot(connection) is None:
@@ -70,7 +71,7 @@ def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: b
 
 
 def mark_all(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool) -> MarkReport:
-    """Read to the end and mark, batch by batch. The offsets are committed only after the marks."""
+    """Read to the end and mark in batches. The offsets are committed only after the marks."""
     read = marked = dead = 0
     follower.open()
     while seen := follower.read(BATCH):

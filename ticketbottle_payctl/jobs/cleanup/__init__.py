@@ -1,7 +1,7 @@
-"""Apply retention to the outbox in short transactions, while publishers run. Pending and dead events stay.
+"""Delete old published events in short transactions, while publishers run. Pending and dead events stay.
 
 Only events that were published before the horizon are deleted. With an archive, a batch is deleted only after it is on
-the disk. If the run is stopped or killed, committed batches stay deleted, and the next run deletes the rest.
+disk. If the run is stopped or killed, committed batches stay deleted, and the next run deletes the rest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ticketbottle_payctl.telemetry import log_event
 __all__ = ["CleanupPreview", "CleanupReport", "CleanupStoppedBecause", "Swept", "cleanup", "preview_cleanup"]
 
 LATE_AFTER = timedelta(hours=1)
-"""Events that are pending for longer than this are reported as late: a publisher should have sent them."""
+"""Events that are pending for longer are reported as late, because a publisher should have sent them."""
 
 _READING = Limits(statement=timedelta(minutes=5))
 _MOST_LOGGED = 5
@@ -56,9 +56,9 @@ class CleanupReport:
     """The number of deleted rows, and the unpublished events that need attention.
 
     Events published before ``horizon`` (UTC) are expired. ``matched`` counts the expired events that were found.
-    ``remaining`` counts those still in the table: locked by other sessions, or not reached (counted up to 100,000).
-    ``bytes`` is about the size of the rows, ``receipts`` the number of deleted receipts. ``unpublished`` counts pending
-    and dead events, ``groups`` their types and errors. ``run_id`` is the recorded run, if there is one.
+    ``remaining`` counts those still in the table, because they were locked or not reached (up to 100,000). ``bytes`` is
+    the approximate size of the rows, ``receipts`` the number of deleted receipts. ``unpublished`` counts pending and
+    dead events, ``groups`` their types and errors. ``run_id`` is the recorded run, or None.
     """
 
     horizon: datetime
@@ -88,7 +88,7 @@ class CleanupReport:
 
     @property
     def counts(self) -> CleanupCounts:
-        """The counts that the JSON output and the function share."""
+        """The counts that the JSON output and the Lambda function share."""
         return {
             "matched": self.matched,
             "deleted": self.deleted,
@@ -120,18 +120,18 @@ def cleanup(  # noqa: PLR0913 - the job needs each of them
 ) -> CleanupReport:
     """Delete events that were published longer than ``retention`` ago, by the database's clock.
 
-    ``keep_newest`` is a lower bound of the retention: events published within it always stay. Receipts are deleted
-    only if ``receipts_older_than`` says how old they must be. A ``planned`` clean-up uses the plan's instants, so
-    events that expired later are left to the next run. ``max_duration`` ends the run between two batches, and so does
-    ``stop`` on a signal. ``done`` is called after each committed batch. A ``run`` that deletes is recorded if the role
-    may do so. ``dry_run`` counts and deletes nothing. Dead and late events are logged as ``outbox_dead_events`` and
+    ``keep_newest`` is a minimum retention: events published within it always stay. Receipts are deleted only if
+    ``receipts_older_than`` gives their minimum age. With ``planned``, the plan's instants are used, so events that
+    expired later are left to the next run. ``max_duration`` ends the run between two batches, and so does ``stop`` on a
+    signal. ``done`` is called after each committed batch. If the role may write ``run``, a run that deletes is
+    recorded. ``dry_run`` counts and deletes nothing. Dead and late events are logged as ``outbox_dead_events`` and
     ``outbox_late_events``.
 
     Raises:
         InputError: ``archive`` cannot be opened, or is not an archive. Nothing was deleted.
         LockedError: another process is adding to ``archive``. Nothing was deleted.
-        UnavailableError: ``archive`` cannot be written, or (its subclass) the database cannot be reached. Committed
-            batches stay deleted and are in the archive.
+        UnavailableError: ``archive`` cannot be written, or (as its subclass) the database cannot be reached.
+            Committed batches stay deleted and are in the archive.
         ConfigError: payctl's schema or a permission is missing.
     """
     began = clock()
@@ -155,7 +155,7 @@ def cleanup(  # noqa: PLR0913 - the job needs each of them
     try:
         with Archive(archive) if archive else nullcontext() as kept:
             reason = sweep.run(kept, receipts_before)
-    finally:  # an incomplete run is not resumed: the next run finds the rest by itself
+    finally:  # nobody resumes an incomplete run: the next run finds the rest by itself
         status = RunStatus.DONE if reason is CleanupStoppedBecause.EMPTY else RunStatus.INCOMPLETE
         record.close(status, sweep.swept)
     remaining, swept = sweep.remaining(), sweep.swept
@@ -183,7 +183,7 @@ def preview_cleanup(
     keep_newest: timedelta | None = None,
     receipts_older_than: timedelta | None = None,
 ) -> CleanupPreview:
-    """Return what a clean-up would delete now. It reads every counted row and changes nothing.
+    """Return what a cleanup would delete now. It reads every counted row and changes nothing.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting took longer than five minutes.
@@ -234,7 +234,7 @@ def _previewed(preview: CleanupPreview, found: Unpublished, groups: Sequence[Gro
 
 
 def _alert(found: Unpublished, groups: Sequence[Group]) -> None:
-    """Log one line each for dead and for late events, because a clean-up never removes them."""
+    """Log one line for dead events and one for late events, because a cleanup never removes them."""
     if found.dead:
         reasons = [
             f"{group.events} {group.event_type}: {group.error or 'no reason noted'}" for group in groups if group.dead

@@ -1,4 +1,4 @@
-"""Delete batches until no expired event is left: delete, archive, commit, pause."""
+"""Delete expired events in batches until none is left. For each batch: delete, archive, commit, pause."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from ticketbottle_payctl.store.outbox.retention import Expired
 LIMITS = Limits(
     statement=timedelta(seconds=10), lock=timedelta(seconds=1), idle=timedelta(seconds=60), index_only_plan=True
 )
-"""The limits of one batch. It never waits for a locked row. The idle limit leaves time to write the batch to the
-archive."""
+"""A batch never waits for a locked row. The idle limit leaves time to write the batch to the archive."""
 
 _COUNTING = Limits(statement=timedelta(minutes=1), index_only_plan=True)
 _MOST_COUNTED = 100_000
@@ -31,7 +30,7 @@ _SLOW = 2.0
 
 
 class CleanupStoppedBecause(StrEnum):
-    """Why a clean-up ended."""
+    """The reason why a cleanup ended."""
 
     EMPTY = "empty"
     DEADLINE = "deadline"
@@ -50,15 +49,15 @@ class Swept:
 
 
 def kinds(horizon: datetime) -> tuple[Expired, Expired]:
-    """Return two selections: fully marked events and half-marked events."""
+    """Return the selections of fully marked and of half-marked events."""
     return Expired(horizon), Expired(horizon, half_marked=True)
 
 
 @dataclass(slots=True)
 class Rest:
-    """The pause after a batch: a share of the time that the batch took, longer if the server has become slower.
+    """The pause after a batch: a share of the batch's time, and more if the server has become slower.
 
-    While a publisher runs, the pause is twice that time, because publishing is more urgent.
+    While a publisher runs, the pause is twice the batch's time, because publishing is more urgent.
     """
 
     share: float = _LEAST_SHARE
@@ -76,7 +75,7 @@ class Rest:
 
 @dataclass(slots=True)
 class Sweep:
-    """One clean-up. ``deadline`` is an instant of ``clock``. ``done`` is called after each committed batch."""
+    """One cleanup. ``deadline`` is an instant of ``clock``. ``done`` is called after each committed batch."""
 
     engine: Engine
     horizon: datetime
@@ -101,13 +100,13 @@ class Sweep:
         return CleanupStoppedBecause.EMPTY
 
     def remaining(self) -> int:
-        """Count expired events that are still there, up to 100,000."""
+        """Count the expired events that are still in the table, up to 100,000."""
         with transaction(self.engine, _COUNTING, commit=False) as connection:
             found = sum(store.count(connection, kind, _MOST_COUNTED) for kind in kinds(self.horizon))
         return min(found, _MOST_COUNTED)
 
     def _each(self, batches: Iterator[int]) -> CleanupStoppedBecause | None:
-        """Run batches with a pause after each, until a batch is not full or the run must end."""
+        """Run batches with a pause after each. Stop when a batch is not full or the run must end."""
         while (reason := self._must_stop()) is None:
             began = self.clock()
             rows = next(batches)
@@ -120,7 +119,7 @@ class Sweep:
         return reason
 
     def _events(self, connection: Connection, kind: Expired, archive: Archive | None) -> Iterator[int]:
-        """Delete one batch in each step, in one transaction. Yield the number of rows that were found."""
+        """Delete one batch per step, each in its own transaction. Yield the number of rows that were found."""
         after: Position = START
         while True:
             batch = store.delete_next(connection, kind, after, self.batch_size, whole=archive is not None)

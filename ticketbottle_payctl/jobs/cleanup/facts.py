@@ -1,4 +1,4 @@
-"""Types for a cleanup's result. Its outputs share these field names."""
+"""Types for a cleanup's result. All its outputs share these field names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ticketbottle_payctl.jobs.cleanup.delete_batches import CleanupStoppedBecaus
 
 
 class CleanupCounts(TypedDict):
-    """The numbers of events by result: found, deleted, archived, or still in the table."""
+    """The number of events by result."""
 
     matched: Count
     """Expired events that were found."""
@@ -49,7 +49,7 @@ class CleanupFacts(TypedDict):
 
 
 class UnpublishedItem(TypedDict):
-    """Unpublished events by status, type and kind of error. They are never deleted."""
+    """Unpublished events, grouped by status, type and kind of error. A cleanup never deletes them."""
 
     status: Literal["pending", "dead"]
     event_type: str | None

@@ -1,6 +1,7 @@
-"""Record a cleanup in ``payctl.runs``: the entry is written with the first batch and completed when the run ends.
+"""Record a cleanup in ``payctl.runs``. The entry is written with the first batch and completed at the end.
 
-The entry is best effort: the role of the scheduled clean-up may not write it, and no clean-up fails because of that.
+A failed write is ignored: the role of the scheduled cleanup may have no permission to write the entry, and no cleanup
+should fail because of that.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ticketbottle_payctl.telemetry import log_event
 
 @dataclass(slots=True)
 class Record:
-    """The entry of one run. ``id`` is None if nothing was deleted yet or the entry could not be written."""
+    """The record of one run. ``id`` is None if nothing was deleted yet or the entry could not be written."""
 
     engine: Engine
     run: NewRun | None
@@ -33,7 +34,7 @@ class Record:
         return self._opened.id if self._opened else None
 
     def begin(self) -> None:
-        """Record that the run began. Only the first call does so, and a failed one is not tried again."""
+        """Record that the run began. Only the first call writes, and a failed write is not repeated."""
         run, self.run = self.run, None
         if run is None:
             return

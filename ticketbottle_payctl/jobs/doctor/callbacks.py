@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.callback import IgnoredBecause, UnclearReason
 from ticketbottle_payctl.domain.causes import Command
-from ticketbottle_payctl.domain.payment import RefusalReason, Status
+from ticketbottle_payctl.domain.payment import PaymentStatus, RefusalReason
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.inspect import tables
@@ -51,7 +51,7 @@ def check(connection: Connection, _: Subject) -> list[Finding]:
 
 def _settling(callback: UnsettledCallback) -> Command | None:
     """Return the command that can settle the callback's payment now, or None."""
-    if callback.status != Status.PENDING or callback.order_code is None:
+    if callback.status != PaymentStatus.PENDING or callback.order_code is None:
         return None
     match callback.reason:
         case UnclearReason.UNREADABLE | UnclearReason.AMBIGUOUS:

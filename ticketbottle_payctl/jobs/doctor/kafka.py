@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ticketbottle_payctl.broker import topics
-from ticketbottle_payctl.broker.producer import Failure
+from ticketbottle_payctl.broker.producer import DeliveryFailure
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
@@ -16,9 +16,9 @@ class Probe:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self._answer: dict[str, Failure] | PayctlError | None = None
+        self._answer: dict[str, DeliveryFailure] | PayctlError | None = None
 
-    def stopped_types(self) -> dict[str, Failure]:
+    def stopped_types(self) -> dict[str, DeliveryFailure]:
         """Return the event types that cannot be sent, with the cause.
 
         Raises:

@@ -1,6 +1,6 @@
 """Process a callback in one transaction: verify it, lock the payment, settle, write event and receipt, commit, answer.
 
-Success is never answered before the commit. A callback that is not genuine touches no table.
+The gateway gets no success before the commit. A callback that is not genuine reads and writes no table.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from ticketbottle_payctl.store.payments import settle as payments
 __all__ = ["Alert", "Trace", "WebhookFacts", "WebhookOutcome", "WebhookReport", "process_webhook"]
 
 LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN, jit=False)
-"""A gateway waits at least ten seconds; a callback for a locked payment is answered "try again" before that."""
+"""Shorter limits than the ten seconds that a gateway waits, so that the answer "try again" is in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ _REFUSALS = {
 }
 
 
-def process_webhook(  # noqa: PLR0913 - the honest list of what the job needs
+def process_webhook(  # noqa: PLR0913 - the job needs each of them
     engine: Engine,
     request: Request,
     gateway: Gateway,
@@ -197,7 +197,7 @@ class _Work:
         payment: Payment | None = None,
         alert: Alert | None = None,
     ) -> WebhookReport:
-        """Leave the payment unchanged and keep the receipt."""
+        """Store the receipt and leave the payment unchanged."""
         receipt = self._receipt(outcome, reason, payment, None)
         if receipts.store(connection, receipt):
             alert = Alert.SECOND_PAYMENT

@@ -1,4 +1,4 @@
-"""The result of a callback, for people, programs, the functions and the log."""
+"""The result of processing a callback, for people, programs, the Lambda functions and the log."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ticketbottle_payctl.domain.new_event import NewEvent
 
 
 class WebhookFacts(Decision):
-    """A decision about a callback, and its payment."""
+    """The decision about a callback, and its payment."""
 
     provider: str
     """zalopay, payos, vnpay or momo."""
     outcome: WebhookOutcome
     payment_id: str | None
-    """The payment service's id."""
+    """The id in the payment service."""
     order_code: str | None
-    """The order, as opaque text."""
+    """The order code. payctl does not interpret it."""
 
 
 class WrittenEvent(TypedDict):
@@ -43,13 +43,13 @@ class ReplyFacts(TypedDict):
 
 
 class WebhookResult(WebhookFacts):
-    """The facts, with the event and the reply in full."""
+    """The facts, with the complete event and the complete reply."""
 
     detail: str | None
     """Why payctl cannot read a genuine callback; null otherwise. It quotes nothing of the callback."""
     event: WrittenEvent | None
     reply: ReplyFacts
-    """The reply to the gateway, word for word."""
+    """The exact reply to the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,13 @@ class WebhookReport:
     detail: str | None = None
     dry_run: bool = False
     database_s: float | None = None
-    """Seconds from the request for a connection to the end of the transaction. None if there was no transaction."""
+    """Seconds from the request for a connection to the end of the transaction, or None without a transaction."""
     unindexed_payments: int = 0
     """About how many payments a lookup for this gateway may read because an index is missing; 0 if the index exists."""
 
     @property
     def facts(self) -> WebhookFacts:
-        """The facts that the JSON outputs, the functions and the log share."""
+        """The facts that the JSON outputs, the Lambda functions and the log share."""
         return {
             "provider": self.provider,
             "outcome": self.outcome,

@@ -1,8 +1,8 @@
 """Publish pending events to Kafka: at least once, in order per payment, never lost.
 
-``run`` drains the shards again and again within its ``budget``. ``shard`` drains one: its ``pipeline`` claims batches,
-``batch`` sends one and decides about its events, and its ``backlog`` remembers where to look next and what is blocked.
-``obstacles`` says what keeps events from flowing.
+``run`` drains the shards repeatedly within its ``budget``. ``shard`` drains one shard: its ``pipeline`` claims batches,
+and ``batch`` sends a batch and decides about its events. Its ``backlog`` remembers where the next claim begins and
+which payments are blocked. ``obstacles`` finds out why events wait.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason, StoppedBe
 from ticketbottle_payctl.jobs.publish_outbox.obstacles import Blocker, LockedShard, Obstacles, look
 from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
-from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, Lag, PublishCounts, PublishReport
-from ticketbottle_payctl.jobs.publish_outbox.run import Observer, Run
+from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, LagPercentiles, PublishCounts, PublishReport
+from ticketbottle_payctl.jobs.publish_outbox.run import Observer, PublisherRun
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox import shard_lock
@@ -31,7 +31,7 @@ __all__ = [
     "BlockReason",
     "Blocker",
     "DeadEvent",
-    "Lag",
+    "LagPercentiles",
     "LockedShard",
     "Observer",
     "Obstacles",
@@ -47,7 +47,7 @@ __all__ = [
 
 
 class Preview(NamedTuple):
-    """What a run would find: pending events by type, those that it would hold back, and who has a shard now."""
+    """What a run would find: pending events by type, those that are held, and the publishers that hold a shard now."""
 
     waiting: list[Waiting]
     obstacles: Obstacles
@@ -63,23 +63,23 @@ def publish_outbox(
 ) -> PublishReport:
     """Publish pending events until none is left, or in a loop until ``stop`` is set.
 
-    An event is committed as published only after the broker acknowledged it, and the next batch is sent only after
-    that commit. After a crash at most one batch is sent again. Each event has the same id then, and none comes after a
-    later one of its payment. A broker that is unavailable changes no row.
+    An event is committed as published only after the broker acknowledged it, and the next batch is sent only after that
+    commit. After a crash at most one batch is sent again. A repeated event has the same id, and is never sent after a
+    later event of its payment. If a broker is unavailable, no row is changed.
 
-    The run ends within about fifteen seconds of a stop or of its budget, whatever the broker does. The report's
-    ``failure`` says what ended it early. Each run writes one line to the log, ``publish_outbox_ended``.
+    The run ends within about fifteen seconds of a stop or of its budget, whatever the broker does. If it ended early,
+    the report's ``failure`` says why. Each run writes one line to the log, ``publish_outbox_ended``.
 
     Raises:
         DatabaseUnavailableError: the database is unavailable and nothing was committed yet. A loop waits instead.
         ConfigError: payctl's schema or a privilege is missing, and nothing was committed yet.
         GuardError: Debezium publishes this outbox, and nothing was committed yet.
     """
-    return Run(engine, producer, options, stop or Event(), observer or Observer()).run()
+    return PublisherRun(engine, producer, options, stop or Event(), observer or Observer()).run()
 
 
 def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:
-    """Return what a run would claim and hold back now. Claim nothing, send nothing, and ask no broker.
+    """Return which events a run would claim and which are held now. Claim nothing, send nothing, and ask no broker.
 
     Raises:
         DatabaseUnavailableError: the database is unavailable.

@@ -1,8 +1,8 @@
-"""What a publisher remembers of a shard: where to look next, and which payments are blocked.
+"""What a publisher remembers about a shard: where the next claim begins, and which payments are blocked.
 
-While an event waits for its retry, is dead (unless dead events are released), or is of a type that cannot flow, the
-later events of its payment are blocked. Other payments are never blocked. The memory only saves look-ups: if it is
-wrong or lost, a rescan reads everything again from the database.
+An event blocks the later events of its payment while it waits for its retry, is dead (unless dead events are released),
+or has a type that cannot be sent. It never blocks other payments. The memory only saves queries: if it is wrong or
+lost, a rescan reads everything again from the database.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ticketbottle_payctl.store.outbox.claim import Claim
 from ticketbottle_payctl.telemetry import log_event
 
 RESCAN_EVERY = 30.0
-"""How often a shard is read again from its oldest event, in seconds. So an event that commits very late is found."""
+"""The seconds after which a shard is read again from its oldest event, to find an event that was committed late."""
 
 _MOST_FAILED = 1_000_000
 _MOST_EXCLUDED = 1000
@@ -33,16 +33,17 @@ _BATCHES_PER_SECOND = 4
 
 
 class Cause(NamedTuple):
-    """Why an event blocks its payment. ``detail`` is an error's class and text, without payload."""
+    """The reason why an event blocks its payment. ``detail`` is an error's code and text, without payload."""
 
     why: BlockReason
     detail: str | None = None
 
 
 class Block(NamedTuple):
-    """A payment's events behind ``position`` are blocked until ``due`` (monotonic seconds), or for good if None.
+    """A payment's events after ``position`` are blocked until ``due`` (monotonic seconds).
 
-    ``cause`` is None if they wait only for the commit of their own batch.
+    If ``due`` is None, only a replay ends the block. ``cause`` is None if they wait only for the commit of their own
+    batch.
     """
 
     key: str
@@ -56,14 +57,14 @@ _OTHER_TYPE = Cause(BlockReason.OTHER_TYPE)
 
 
 class Backlog:
-    """One publisher's memory of one shard. ``now`` is always monotonic seconds, and is given."""
+    """One publisher's memory of one shard. Callers pass ``now``, which is always in monotonic seconds."""
 
     def __init__(self, options: PublishOptions, shard: int = 0) -> None:
         self.options, self.shard = options, shard
         self.forget()
 
     def forget(self) -> None:
-        """Forget everything, so that a rescan is due."""
+        """Forget everything. A rescan is then due."""
         self.position: Position = START
         self._until: datetime | None = None
         self._newest: Position | None = None
@@ -74,7 +75,7 @@ class Backlog:
         self._scanned = START[0]
 
     def next_claim(self) -> Claim:
-        """Return what to claim next. With a rate, a quarter of a second's worth."""
+        """Return what to claim next. If the run has a rate, this is the number of events for a quarter of a second."""
         limit, rate = self.options.batch_size, self.options.rate
         return Claim(
             after=self.position,
@@ -92,20 +93,21 @@ class Backlog:
         return self._scanned_at is None or now - self._scanned_at >= RESCAN_EVERY
 
     def rescan(self, connection: Connection, now: float) -> None:
-        """Forget everything, and read from the database which payments are blocked.
+        """Forget everything, and read the blocked payments from the database.
 
-        A retry is due its backoff after the event was created. A run that saw the failure counts from the failure.
+        A retry is due when its backoff has passed since the event was created. If the run itself saw the failure, the
+        backoff counts from the failure.
 
         Raises:
             GuardError: Debezium publishes this outbox.
         """
-        self.forget()  # if this fails half-way, a rescan is still due
+        self.forget()  # if this fails halfway, a rescan is still due
         with translated_errors():
             cdc.refuse_while_debezium_publishes(connection)
             database_now = outbox.now(connection)
             self._block_failed(connection, now, database_now)
             if self.options.types:
-                # Only what is committed now: an event that comes later could be behind one of an excluded type.
+                # Claim only what is committed now: a later event could be behind an event of an excluded type.
                 self._until = database_now
                 for row in outbox.waiting_of_other_types(connection, self.options.types, self.options.max_retries):
                     self.block(Block(row.aggregate_id, row.position, None, _OTHER_TYPE))
@@ -113,14 +115,14 @@ class Backlog:
         self._scanned_at, self._scanned = now, database_now
 
     def database_time(self, at: float) -> datetime:
-        """Return a monotonic instant by the clock that wrote the events, which the last rescan has read."""
+        """Convert a monotonic instant to the database's clock, as the last rescan has read it."""
         return self._scanned + timedelta(seconds=at - (self._scanned_at or at))
 
     def may_claim_behind(self, end: Position, seen_at: float, now: float) -> bool:
-        """Return whether the claim behind ``end`` may be made before the batch that ends there is committed.
+        """Return whether events after ``end`` may be claimed before the batch that ends there is committed.
 
-        It may not if a retry or a rescan is due, nor if an event older than ``end`` could still commit: the publisher
-        then looks back first. ``seen_at`` is when the claim up to ``end`` began to look.
+        They may not if a retry or a rescan is due, or if an event before ``end`` could still be committed. In the last
+        case the publisher reads back first. ``seen_at`` is when the claim up to ``end`` began.
         """
         due = self.next_due()
         settled = end[0] < self.database_time(seen_at) - LATE_COMMITS
@@ -133,17 +135,17 @@ class Backlog:
             self._newest = last
 
     def rewind_for_late_commits(self, *, caught_up: bool) -> None:
-        """Read the last moments again, so that an event that commits late is not overtaken.
+        """Move the next claim back, so that an event that was committed late is not overtaken.
 
-        ``caught_up`` means that nothing was left to claim. The last moments are then those before the newest event
-        seen, and otherwise those before the event claimed last.
+        The next claim begins :data:`LATE_COMMITS` before the newest event seen if ``caught_up`` is true, because
+        nothing was left to claim. Otherwise it begins that long before the event that was claimed last.
         """
         newest = self._newest if caught_up and self._newest is not None else self.position
         if newest != START:
             self.position = (newest[0] - LATE_COMMITS, "")
 
     def block(self, block: Block) -> None:
-        """Block a payment. The last word about an event counts."""
+        """Block a payment. A newer block for the same event replaces the older one."""
         key, position, due, cause = block
         self._blocks.setdefault(key, {})[position] = cause
         if due is None:
@@ -152,33 +154,36 @@ class Backlog:
             self._due[key, position] = due
 
     def exclude(self, key: str) -> None:
-        """Leave a blocked payment out of claims. Only so many; the events of others are claimed and released."""
+        """Leave a blocked payment out of claims.
+
+        The number of these payments is limited. Events of other blocked payments are claimed and released.
+        """
         if len(self._excluded) < _MOST_EXCLUDED:
             self._excluded[key] = None
 
     def has_blocks_of(self, keys: Iterable[str]) -> bool:
-        """Return whether one of these payments may be blocked; quick, however many others are."""
+        """Return whether any of these payments may be blocked. The cost does not grow with the number of blocks."""
         return not self._blocks.keys().isdisjoint(keys)
 
     def is_blocked(self, event: OutboxEvent) -> bool:
-        """Return whether an event is behind a block of its payment, or is itself a retry that is not due."""
+        """Return whether an event is behind a block of its payment, or is itself waiting for its retry."""
         blocks = self._blocks.get(event.aggregate_id)
         if blocks is None:
             return False
-        # An event that blocks for good and is pending now was replayed, so it may go.
+        # If an event that blocks without a time limit is pending now, an operator has replayed it.
         return (
             any(position < event.position for position in blocks) or (event.aggregate_id, event.position) in self._due
         )
 
     def blocks(self) -> Iterator[Block]:
-        """Yield every block that has a cause, in no order."""
+        """Yield every block that has a cause, unordered."""
         for key, positions in self._blocks.items():
             for position, cause in positions.items():
                 if cause is not None:
                     yield Block(key, position, self._due.get((key, position)), cause)
 
     def release_due(self, now: float) -> None:
-        """Remove the blocks that are due, and step back before the earliest of them."""
+        """Remove the blocks that are due, and move the next claim back before the earliest of them."""
         due = [place for place, at in self._due.items() if at <= now]
         for key, position in due:
             del self._due[key, position]
@@ -190,7 +195,7 @@ class Backlog:
                 self.position = (position[0], "")
 
     def next_due(self) -> float | None:
-        """Return when the next block is due, or None if none has a time."""
+        """Return when the next block is due, or None if no block has a time."""
         return min(self._due.values(), default=None)
 
     def _block_failed(self, connection: Connection, now: float, database_now: datetime) -> None:
@@ -203,6 +208,6 @@ class Backlog:
                     self.block(Block(row.aggregate_id, row.position, now + wait, _RETRY_LATER))
             elif options.on_dead is OnDead.BLOCK:
                 self.block(Block(row.aggregate_id, row.position, None, _DEAD))
-        if len(failed) == _MOST_FAILED:  # there may be more, and those block nothing
+        if len(failed) == _MOST_FAILED:  # there may be more, and these would not block their payments
             shard, shards, known = self.shard, options.shards, len(failed)
             log_event("publish_outbox_too_many_failed", level="error", shard=shard, shards=shards, known=known)

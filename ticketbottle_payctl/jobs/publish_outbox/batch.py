@@ -1,8 +1,9 @@
-"""One claimed batch: send it, and decide what becomes of each event.
+"""Send one claimed batch, and decide the result for each event.
 
-A payment's event is sent only after every earlier one is committed as published. So after a crash only the last event
-that a payment's consumer saw can come again, never an older one: a late PAYMENT_FAILED would take a paid customer's
-tickets away. An event that was not acknowledged is released in the transaction that claimed it.
+A payment's event is sent only after every earlier event of the payment is committed as published. So after a crash only
+the last event that a consumer received for this payment can come again. An older one never comes again: a repeated
+PAYMENT_FAILED would take a paid customer's tickets away. An event that was not acknowledged is released in the
+transaction that claimed it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ticketbottle_payctl.broker.producer import Failure
+from ticketbottle_payctl.broker.producer import DeliveryFailure
 from ticketbottle_payctl.broker.sender import NO_LEADER, Sender
 from ticketbottle_payctl.domain.event import START, OutboxEvent
 from ticketbottle_payctl.domain.retry import Fault, backoff, error_text, retry_count_after
@@ -28,17 +29,17 @@ _NO_LEADER_PAUSE = 2.0
 
 @dataclass(slots=True)
 class BatchOutcome:
-    """What became of a batch.
+    """The result of a batch.
 
-    Failures that cost a retry are ``retried`` or ``dead``. ``unsent`` events failed in transport, and events of
-    ``stopped`` types because of a setting. ``blocked`` events wait for an earlier one of their payment or for their
-    topic; ``deferred`` events only for the commit of this batch. ``blocks`` and ``excluded`` (payments that are not
-    worth claiming) are what the backlog has to remember.
+    ``retried`` and ``dead`` count failures of the event itself. ``unsent`` counts events that failed in transport, and
+    events of ``stopped`` types. ``blocked`` events wait for an earlier event of their payment or for their topic.
+    ``deferred`` events wait only for the commit of this batch. The backlog must remember ``blocks`` and ``excluded``
+    (payments that the next claims leave out).
     """
 
     published: list[OutboxEvent] = field(default_factory=list)
     unsent: int = 0
-    stopped: dict[str, Failure] = field(default_factory=dict)
+    stopped: dict[str, DeliveryFailure] = field(default_factory=dict)
     retried: int = 0
     blocked: int = 0
     deferred: int = 0
@@ -47,20 +48,23 @@ class BatchOutcome:
     blocks: list[Block] = field(default_factory=list)
     excluded: set[str] = field(default_factory=set)
     broker_responded: bool = False
-    """Whether an event was refused for what it is, for a setting, or because its partition has no leader."""
+    """Whether a broker refused an event for its content or a setting, or a partition has no leader."""
     partial_transport_failure: bool = False
-    """Whether some events failed in transport and others did not. The topics are then worth another look."""
+    """Whether only some events failed in transport. If so, the brokers are asked about the topics again."""
     acknowledged_at: datetime = START[0]
-    """When every delivery was known, by the database's clock."""
+    """When the result of every delivery was known, by the database's clock."""
 
     @property
     def broker_away(self) -> bool:
-        """Whether transport failed and nothing else happened: the run stops, because the next batch would fail too."""
+        """Whether no event was published, no broker refused one, and some failed in transport.
+
+        If so, the run stops, because the next batch would fail too.
+        """
         return not self.published and not self.broker_responded and self.unsent > 0
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of events, under the names that traces use."""
+        """The number of events by result, under the names that traces use."""
         return {
             "published": len(self.published),
             "unsent": self.unsent,
@@ -76,13 +80,13 @@ class BatchOutcome:
         self.excluded.add(event.aggregate_id)
 
     def defer(self, event: OutboxEvent, now: float) -> None:
-        """Release an event that is behind one of this batch. It is claimed again after the commit."""
+        """Release an event that is behind another event of this batch. It is claimed again after the commit."""
         self.deferred += 1
         self.released.append(Released(event.id, event.retry_count, None))
         self.blocks.append(Block(event.aggregate_id, event.position, now))
 
-    def fail(self, event: OutboxEvent, failure: Failure, options: PublishOptions, now: float) -> None:
-        """Release an event, charge its failure to the budget of its fault, and block its payment."""
+    def fail(self, event: OutboxEvent, failure: DeliveryFailure, options: PublishOptions, now: float) -> None:
+        """Release an event, update its retry count according to the fault, and block its payment."""
         retry_count = retry_count_after(failure.fault, event.retry_count, options.max_retries)
         error = error_text(failure.code, failure.reason)
         self.released.append(Released(event.id, retry_count, None if retry_count == event.retry_count else error))
@@ -110,9 +114,9 @@ class BatchOutcome:
 def send_batch(
     batch: OpenBatch, deadline: float, sender: Sender, backlog: Backlog, clock: Callable[[], float]
 ) -> BatchOutcome:
-    """Send one batch, oldest first, and decide about every event. The batch before must be committed.
+    """Send one batch, oldest first, and decide about every event. The previous batch must be committed.
 
-    Nothing is sent after ``deadline`` (on the clock). The backlog is only read: the outcome says what it has to
+    Nothing is sent after ``deadline`` (on the clock). The backlog is only read. The result contains what it must
     remember.
     """
     outcome = BatchOutcome()
@@ -136,10 +140,10 @@ def send_batch(
 def _first_of_each_payment(
     events: Sequence[OutboxEvent], backlog: Backlog, outcome: BatchOutcome
 ) -> tuple[dict[str, OutboxEvent], list[OutboxEvent]]:
-    """Return each payment's first event unless it is blocked, and the events behind those."""
+    """Return each payment's first event unless it is blocked, and the later events of these payments."""
     wave = {event.aggregate_id: event for event in events}
     if len(wave) == len(events) and not backlog.has_blocks_of(wave):
-        return wave, []  # the usual batch; what follows would cost more than sending it
+        return wave, []  # this is the usual batch; the loop below would take longer than sending it
     wave, later = {}, []
     for event in events:
         if event.aggregate_id in wave:

@@ -1,4 +1,4 @@
-"""How much longer a run may go on: until it is told to stop, its time is up, or its batches are done."""
+"""Decide how long a run goes on: until it must stop, its time is up, or its number of batches is reached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ticketbottle_payctl.jobs.publish_outbox.options import PublishOptions
 
 
 class Budget:
-    """What is left of a run. It begins when it is made; ``clock`` counts monotonic seconds."""
+    """The remaining time and batches of a run. They count from its creation. ``clock`` returns monotonic seconds."""
 
     def __init__(self, options: PublishOptions, stop: Event, clock: Callable[[], float] = time.monotonic) -> None:
         self.stop, self.clock = stop, clock
@@ -33,7 +33,7 @@ class Budget:
         return StoppedBecause.DEADLINE if self.time_left() <= 0 else None
 
     def is_over(self) -> bool:
-        """Return whether a stop was asked for or the time is up. A batch that is being sent is then cut short."""
+        """Return whether the run must stop or its time is up. Then the batch that is being sent is cut short."""
         return self.stop.is_set() or self.time_left() <= 0
 
     def time_left(self) -> float:
@@ -41,5 +41,5 @@ class Budget:
         return self._ends - self.clock()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not past a stop or the run's deadline."""
+        """Sleep, but not beyond a stop or the run's deadline."""
         self.stop.wait(max(0.0, min(seconds, self.time_left())))

@@ -11,7 +11,7 @@ from ticketbottle_payctl.facts import Count, Rate
 
 
 class StoppedBecause(StrEnum):
-    """Why a run ended."""
+    """The reason why a run ended."""
 
     EMPTY = "empty"
     DEADLINE = "deadline"
@@ -24,7 +24,7 @@ class StoppedBecause(StrEnum):
 
 
 class BlockReason(StrEnum):
-    """Why an event, or the events behind it, wait."""
+    """The reason why an event waits, or why the events behind it wait."""
 
     DEAD = "dead"
     RETRY_LATER = "retry_later"
@@ -35,20 +35,24 @@ class BlockReason(StrEnum):
 
 
 class BlockerFacts(TypedDict):
-    """What holds events back. There is one for each blocking event, and one for each type whose topic is at fault."""
+    """A cause that makes events wait: a blocking event, or an event type whose topic cannot be written to."""
 
     reason: BlockReason
-    """dead, retry_later (it failed before and is not due), failed (it failed in this run), topic (the topic of this
-    type cannot be written to), row_locked (another session has locked its row), other_type (left out by --type)."""
+    """Why the events wait, as one of six codes.
+
+    dead: an event is out of retries. retry_later: it failed before and its retry is not due. failed: it failed in this
+    run. topic: the topic of its type cannot be written to. row_locked: another session has locked its row. other_type:
+    --type leaves it out.
+    """
     events: Count
-    """Pending events that wait because of it."""
+    """Pending events that wait for this cause."""
     event_id: str | None
     """The event that blocks its payment; null for a topic."""
     event_type: str | None
     detail: str | None
     """The last error, or the session that has locked the row."""
     retry_in_s: float | None
-    """Seconds until the event is tried again; null if that takes more than time."""
+    """Seconds until the event is tried again; null if waiting alone does not help."""
 
 
 class LockFacts(TypedDict):
@@ -56,23 +60,26 @@ class LockFacts(TypedDict):
 
     shard: Count
     holder: str
-    """The publisher, or the database session that has the lock."""
+    """The publisher, or the database session, that holds the lock."""
 
 
 class PublishedEvents(TypedDict):
-    """How many events there were, and what became of them."""
+    """The number of events by result."""
 
     claimed: Count
-    """Events read under lock."""
+    """Events that the run claimed."""
     published: Count
-    """Events that the broker acknowledged, committed as published."""
+    """Events that the broker acknowledged and that are committed as published."""
     retried: Count
-    """Events that failed and are tried again later."""
+    """Events that failed and will be retried."""
     dead: Count
-    """Events that this run gave up: they are out of retries."""
+    """Events that died in this run, because they are out of retries."""
     held: Count
-    """Pending events that may not be sent at the end of the run, each once: they wait for an earlier event of their
-    payment, for their topic, for their own retry, or for a locked row. An event that failed in this run is not one."""
+    """Pending events that cannot be sent at the end of the run.
+
+    They wait for an earlier event of their payment, for their topic, for their own retry, or for a locked row. Each
+    event counts once. An event that failed in this run is not counted.
+    """
     pending: NotRequired[Count]
     """With dry_run: events that wait."""
 
@@ -86,7 +93,7 @@ class LagFacts(TypedDict):
 
 
 class PublishFacts(TypedDict):
-    """How a run went and why it ended."""
+    """The result of a run and why it ended."""
 
     batches: Count
     """Committed batches."""
@@ -98,13 +105,13 @@ class PublishFacts(TypedDict):
     """Age of the oldest pending event at the end, in seconds."""
     published_by_type: NotRequired[Mapping[str, Count]]
     stopped_types: NotRequired[Mapping[str, str]]
-    """Event types whose topic cannot be written to, and why."""
+    """Event types whose topic cannot be written to, and the reason."""
     blocked_by: NotRequired[Sequence[BlockerFacts]]
-    """What holds events back at the end: the twenty causes with the most events."""
+    """Why events wait at the end: the twenty causes with the most events."""
     locked_by: NotRequired[Sequence[LockFacts]]
     """Shards that another process held at the end."""
     dead_in_outbox: NotRequired[Count | None]
-    """Dead events in the whole outbox at the end, earlier ones included; null if the database could not be asked."""
+    """Dead events in the whole outbox at the end, including earlier ones; null if the database could not be asked."""
 
 
 class DeadItem(TypedDict):

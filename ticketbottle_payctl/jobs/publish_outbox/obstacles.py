@@ -1,4 +1,4 @@
-"""Why events do not flow at this moment: what holds them back, who has the shard, which service is unavailable."""
+"""Find out why events wait now: blocking events, locked shards, and unavailable services."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WAITS_ITSELF = frozenset({BlockReason.RETRY_LATER, BlockReason.ROW_LOCKED})
 
 
 class Blocker(NamedTuple):
-    """What holds ``events`` pending events back: an event of their payment, or the topic of their type."""
+    """A cause that makes ``events`` pending events wait: an event of their payment, or the topic of their type."""
 
     reason: BlockReason
     events: int
@@ -52,7 +52,7 @@ class Blocker(NamedTuple):
 
 
 class LockedShard(NamedTuple):
-    """A shard that another process holds. ``holder`` names it for a person; ``who`` tells two holders apart."""
+    """A shard that another process holds. ``holder`` names the process for a person; ``who`` identifies it."""
 
     shard: int
     shards: int
@@ -67,14 +67,14 @@ class LockedShard(NamedTuple):
 
 @dataclass(frozen=True)
 class Obstacles:
-    """Why events do not flow. With nothing in it, everything pending may go.
+    """Why events wait. If it is empty, every pending event can be sent.
 
-    ``held`` pending events wait for something other than their turn. ``failed`` more failed in this run and are tried
-    again later. ``dead`` is the number of dead events in the outbox, which hold back only what is behind them.
-    ``blockers`` are the causes with the most events. ``stopped`` has the types whose topic cannot be
-    written to, also if no event waits for it. ``away`` is the error of a service that is unavailable.
+    ``held`` counts the pending events that cannot be sent now. ``failed`` counts other events that failed in this run
+    and are retried later. ``dead`` is the number of dead events in the outbox, which block only the events behind them.
+    ``blockers`` are the causes with the most events. ``stopped`` contains the types whose topic cannot be written to,
+    even if no event waits for it. ``away`` is the error of a service that is unavailable.
 
-    ``known`` is false if the database could not be asked, so that only ``away`` is known.
+    ``known`` is false if the database could not be asked. In that case only ``away`` is known.
     """
 
     away: PayctlError | None = None
@@ -85,12 +85,12 @@ class Obstacles:
     failed: int = 0
     dead: int = 0
     causes: int = 0
-    """How many blockers there are, the ones that are not named included."""
+    """The number of causes, including those that ``blockers`` does not name."""
     oldest_pending_age_s: float | None = None
     known: bool = True
 
     def __bool__(self) -> bool:
-        """Whether anything keeps an event from flowing."""
+        """Whether anything makes an event wait."""
         return bool(self.away or self.locked or self.stopped or self.blockers)
 
     @property
@@ -108,7 +108,8 @@ class Obstacles:
     def same_as(self, other: Obstacles) -> bool:
         """Return whether a person would be told the same. Counts and ages may differ.
 
-        Retries come and go, so all of them are one cause. So are the blockers of a kind if there are too many to name.
+        All retries count as one cause, because they come and go. If there are too many blockers of a kind to name, they
+        count as one cause too.
         """
         return self._causes() == other._causes()
 
@@ -127,7 +128,7 @@ class Obstacles:
 
 
 def _kind(error: PayctlError) -> tuple[str, str]:
-    """Return what stays the same while an outage lasts. A client's words name another broker or time at each try."""
+    """Return an error without the parts that differ at each attempt, such as the name of a broker or a time."""
     if isinstance(error, BrokerUnavailableError):
         return error.code, ""
     return error.code, _VARIES.sub("", error.message)
@@ -140,13 +141,13 @@ def look(
     stopped: Mapping[str, str],
     locked: Iterable[int] = (),
 ) -> Obstacles:
-    """Return what keeps events from flowing. ``backlogs`` and ``stopped`` are what the run knows at ``now``.
+    """Return why events wait. ``backlogs`` and ``stopped`` are what the run knows at ``now``.
 
-    ``now`` is in monotonic seconds. ``locked`` are the numbers of the shards that the run was refused.
+    ``now`` is in monotonic seconds. ``locked`` are the numbers of the shards that other publishers hold.
     """
     options = backlogs[0].options
     blocks = list(islice((block for backlog in backlogs for block in backlog.blocks()), _MOST_BARRIERS))
-    # The topic of a type is one cause, however many of its events a run has met.
+    # The topic of a type is one cause, however many of its events the run has found.
     blocks = [block for block in blocks if block.cause and block.cause.why is not BlockReason.TOPIC]
     barriers = [
         Barrier(block.key, block.position, bool(block.cause and block.cause.why in _WAITS_ITSELF)) for block in blocks
@@ -183,7 +184,7 @@ def _of_block(block: Block, events: int, now: float) -> Blocker:
 
 
 def _explained(blocker: Blocker, known: Mapping[str, BlockingEvent]) -> Blocker:
-    """Add what the database knows of the blocking event."""
+    """Add what the database knows about the blocking event."""
     event = known.get(blocker.event_id or "")
     if event is None:
         return blocker
@@ -208,7 +209,7 @@ def _locked(connection: Connection, shard: int, shards: int) -> LockedShard:
 
 
 def _holder(holder: Holder, shards: int) -> str:
-    """Name a holder by its database session, and the publisher that took the shard over last."""
+    """Name a holder by its database session and by the publisher that took over the shard last."""
     said = []
     if holder.pid is not None:
         about = [holder.application, holder.address and f"from {holder.address}"]

@@ -1,4 +1,4 @@
-"""How a publisher runs."""
+"""The options of a publisher."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class OnDead(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PublishOptions:
-    """How to run. ``rate`` is in events a second; ``budget`` is the time for the whole run."""
+    """The options of a run. ``rate`` is in events per second. ``budget`` is the time for the whole run."""
 
     batch_size: int = 1000
     max_retries: int = 5

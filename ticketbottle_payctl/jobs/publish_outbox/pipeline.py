@@ -1,9 +1,9 @@
-"""Claim one batch after the other on two connections, ahead of the sending.
+"""Claim the next batch on a second connection while the present batch is sent.
 
-While the batch that is open on one connection is sent, the other connection claims the next batch. Both claims can
-run at the same time because a claim's end is looked up before its rows are locked: the claim behind it begins there, so
-the two never meet on a row. Each connection takes one of the shard's two locks, and a batch is committed only when the
-other connection has its lock. So at least one lock is held at every moment, and no other publisher gets in between.
+Both claims can run at the same time because a claim's end is looked up before its rows are locked. The next claim
+begins there, so the two never touch the same row. Each connection takes one of the shard's two locks, and a batch is
+committed only when the other connection has its lock. So the publisher always holds at least one lock, and no other
+publisher can take over the shard.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ticketbottle_payctl.store.outbox.shard_lock import Entry
 LIMITS = Limits(
     statement=timedelta(seconds=30), lock=timedelta(seconds=2), idle=timedelta(seconds=60), index_only_plan=True
 )
-"""The idle limit is longer than a batch takes to send. A publisher that hangs longer loses its claim, and no event."""
+"""The idle limit is longer than sending a batch takes. A publisher that hangs longer loses its claim, but no event."""
 
 _OLDEST_CLAIM = 10.0
 _SLICE = 1.0
@@ -39,9 +39,9 @@ _SLICE = 1.0
 
 @dataclass(slots=True)
 class OpenBatch:
-    """Claimed events, oldest first, in an open transaction. Its holder either commits it or rolls it back.
+    """Claimed events, oldest first, in an open transaction. The caller must commit it or roll it back.
 
-    ``end`` is where the next claim begins; None means that nothing is left. ``seen_at`` is when the claim began,
+    ``end`` is where the next claim begins, or None if nothing is left. ``seen_at`` is when the claim began,
     ``claimed_at`` when it was done (monotonic seconds). ``passed_over`` are pending events that the claim left out
     because another session has locked their rows.
     """
@@ -54,34 +54,34 @@ class OpenBatch:
     passed_over: list[tuple[str, Position]]
     connection: Connection
     other_lock: Future[Position | None] | None = None
-    """Done when the other connection holds the shard too."""
+    """A future that is done when the other connection holds its lock of the shard."""
 
     @property
     def last(self) -> Position:
-        """Where the batch ends."""
+        """The position of the last event of the batch."""
         return self.end or self.events[-1].position
 
     def is_lost(self) -> bool:
-        """Return whether the server ended the session, and the claim with it. This costs no round trip."""
+        """Return whether the server ended the session and so released the claim. This takes no round trip."""
         return pool.is_closed_by_server(self.connection.connection.dbapi_connection)
 
     def commit(self, released: Sequence[Released]) -> None:
-        """Release some events and commit the others as published. Nothing counts before this returns."""
+        """Release some events and commit the others as published. The result is certain only after this returns."""
         if self.other_lock is not None:
-            self.other_lock.exception()  # wait until it is held; if that failed, the pipeline raises it
+            self.other_lock.exception()  # wait for the lock; if that failed, the pipeline raises the error
         with translated_errors():
             if released:
                 outbox.release(self.connection, released)
             self.connection.commit()
 
     def rollback(self) -> None:
-        """Give the whole batch back."""
+        """Release the whole batch."""
         with translated_errors():
             self.connection.rollback()
 
 
 class _Ahead(NamedTuple):
-    """A claim that runs on another thread. Once ``end`` is known, its connection holds the shard's other lock."""
+    """A claim that runs on another thread. When ``end`` is known, its connection holds the shard's other lock."""
 
     end: Future[Position | None]
     batch: Future[OpenBatch]
@@ -91,15 +91,15 @@ class _Ahead(NamedTuple):
 class ClaimPipeline:
     """The open batches of one shard, in order: ``for batch in pipeline``.
 
-    It ends when nothing is left, when the budget or the shard's turn is over, or at a batch that must not be sent.
-    Leaving its ``with`` block gives back what is open.
+    The iteration ends when nothing is left, when the budget or the shard's turn is over, or at a batch that must not be
+    sent. At the end of the ``with`` block, open batches are rolled back.
     """
 
     def __init__(self, engine: Engine, backlog: Backlog, budget: Budget, *, skip_locked: bool = False) -> None:
         self.caught_up = False
         """Whether nothing was left to claim."""
         self.passed_over: Sequence[tuple[str, Position]] = ()
-        """What the last claim left out, if it claimed nothing."""
+        """The events that the last claim left out, if it claimed nothing."""
         self._engine, self._backlog, self._budget, self._skip_locked = engine, backlog, budget, skip_locked
         self._clock = budget.clock
         self._entered_at = self._clock()
@@ -112,11 +112,11 @@ class ClaimPipeline:
 
     def __exit__(self, *_error: object) -> None:
         self._threads.shutdown()  # no connection is closed while a thread uses it
-        with suppress(DatabaseUnavailableError), translated_errors():  # an unreachable server has nothing open
+        with suppress(DatabaseUnavailableError), translated_errors():  # if the server is unreachable, nothing is open
             self._open.close()
 
     def connection(self, lock: int = 0) -> Connection:
-        """Return the connection that takes one of the shard's locks, 0 or 1; open it on first use."""
+        """Return the connection that takes one of the shard's locks, 0 or 1. Open it on first use."""
         if lock not in self._connections:
             self._connections[lock] = self._open.enter_context(open_connection(self._engine, LIMITS))
         return self._connections[lock]
@@ -127,16 +127,16 @@ class ClaimPipeline:
             return shard_lock.enter(self.connection(), self._backlog.shard, self._backlog.options.shards, 0, owner)
 
     def show_life(self, owner: str) -> None:
-        """Note in the database that the shard's publisher is running. Follows :meth:`enter` in its transaction."""
+        """Record in the database that the shard's publisher runs. Call this in the transaction of :meth:`enter`."""
         with translated_errors():
             options = self._backlog.options
             shard_lock.show_life(self.connection(), self._backlog.shard, options.shards, owner)
 
     def __iter__(self) -> Iterator[OpenBatch]:
-        """Yield each batch after the one before is committed.
+        """Yield each batch after the previous one is committed.
 
         Raises:
-            DatabaseUnavailableError: a claim failed; what was not committed is pending again.
+            DatabaseUnavailableError: a claim failed. Events that were not committed are pending again.
         """
         lock, other = 0, 1
         batch = self._claim(lock, self._backlog.next_claim())
@@ -166,7 +166,7 @@ class ClaimPipeline:
         return OpenBatch(events, complete, end, seen_at, self._clock(), passed_over, connection)
 
     def _claim_ahead(self, lock: int, after: Position | None, seen_at: float) -> _Ahead | None:
-        """Claim behind ``after`` on another thread, if that is allowed now."""
+        """Claim events after ``after`` on another thread, if that is allowed now."""
         if after is None or not self._may_claim_behind(after, seen_at):
             return None
         wanted, now = replace(self._backlog.next_claim(), after=after), self._clock()
@@ -185,7 +185,7 @@ class ClaimPipeline:
         return _Ahead(end, self._threads.submit(claim), now)
 
     def _may_claim_behind(self, end: Position, seen_at: float) -> bool:
-        """Not if the run ends, has a rate, must look elsewhere first, or it is another shard's turn."""
+        """Return False if the run ends, has a rate, must rescan or read back first, or the shard's turn is over."""
         options, now = self._backlog.options, self._clock()
         return (
             not self._skip_locked
@@ -196,5 +196,5 @@ class ClaimPipeline:
         )
 
     def _may_be_sent(self, batch: OpenBatch) -> bool:
-        """Not if an event is missing in it, nor if it is too old to be sent before its transaction times out."""
+        """Return False if the batch may miss an event, or is too old to be sent within its transaction's limit."""
         return batch.complete and self._clock() - batch.claimed_at < _OLDEST_CLAIM

@@ -18,7 +18,7 @@ _MOST_DEAD_LISTED = 1000
 
 @dataclass(frozen=True, slots=True)
 class DeadEvent:
-    """An event that died in this run. ``error`` is the error's class and text, without payload."""
+    """An event that died in this run. ``error`` is the error's code and text, without payload."""
 
     id: str
     aggregate_id: str
@@ -26,7 +26,7 @@ class DeadEvent:
     error: str
 
 
-class Lag(NamedTuple):
+class LagPercentiles(NamedTuple):
     """Seconds from ``"createdAt"`` to the broker's acknowledgement, by the database's clock."""
 
     p50: float
@@ -35,14 +35,14 @@ class Lag(NamedTuple):
 
 
 class LagSample:
-    """The lag of every n-th published event. When the sample is full n doubles, so memory stays bounded."""
+    """The lag of every n-th published event. If the sample is full, n is doubled, so memory stays bounded."""
 
     def __init__(self) -> None:
         self._seconds: list[float] = []
         self._every, self._seen = 1, 0
 
     def pick(self, count: int) -> slice:
-        """Return which of the next ``count`` events to sample."""
+        """Return the slice of the next ``count`` events that belongs to the sample."""
         picked = slice(-self._seen % self._every, count, self._every)
         self._seen += count
         return picked
@@ -61,23 +61,22 @@ class LagSample:
             return ordered
         return [ordered[number * (len(ordered) - 1) // (most - 1)] for number in range(most)]
 
-    def percentiles(self) -> Lag | None:
-        """Return the percentiles by nearest rank, in milliseconds' precision; None if nothing was published."""
+    def percentiles(self) -> LagPercentiles | None:
+        """Return the percentiles by nearest rank, rounded to milliseconds, or None if nothing was published."""
         ordered = sorted(self._seconds)
         if not ordered:
             return None
         p50, p95, p99 = (ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.95, 0.99))
-        return Lag(round(p50, 3), round(p95, 3), round(p99, 3))
+        return LagPercentiles(round(p50, 3), round(p95, 3), round(p99, 3))
 
 
 @dataclass(slots=True)
 class PublishCounts:
-    """A run's counts, as they grow.
+    """The counts of a run so far.
 
-    ``held`` is the number of pending events that waited at the last look: for an earlier event of their payment, their
-    topic, their own retry or a locked row.
-
-    ``dead_events`` are the first thousand that died in this run, ``newly_dead`` those of the batch committed last.
+    ``held`` is the number of pending events that waited when the run last asked: for an earlier event of their payment,
+    their topic, their own retry or a locked row. ``dead_events`` are the first thousand events that died in this run,
+    ``newly_dead`` those of the last committed batch.
     """
 
     claimed: int = 0
@@ -122,9 +121,10 @@ class PublishCounts:
 
 @dataclass(frozen=True, slots=True)
 class PublishReport:
-    """What the run did. ``failure`` is what ended it early: the broker, the database, a setting or a guard.
+    """The result of a run.
 
-    ``obstacles`` is what kept events from flowing at the end.
+    ``failure`` is the error that ended it early: the broker, the database, a setting or a guard. ``obstacles`` are the
+    reasons why events wait at the end.
     """
 
     counts: PublishCounts
@@ -135,17 +135,17 @@ class PublishReport:
 
     @property
     def oldest_pending_age_s(self) -> float | None:
-        """Seconds; None if nothing is pending or if the database could not be asked any more."""
+        """In seconds. None if nothing is pending, or if the database could not be asked at the end."""
         return self.obstacles.oldest_pending_age_s
 
     @property
     def events_per_second(self) -> float:
-        """Published events a second, over the whole run."""
+        """Published events per second over the whole run."""
         return round(self.counts.published / self.seconds, 1) if self.seconds > 0 else 0.0
 
     @property
-    def lag(self) -> Lag | None:
-        """How long the events of this run had waited; None if none was published."""
+    def lag(self) -> LagPercentiles | None:
+        """The lag of the events of this run, or None if nothing was published."""
         return self.counts.lag.percentiles()
 
     @property
@@ -166,7 +166,7 @@ class PublishReport:
 
     @property
     def partial(self) -> bool:
-        """Whether some events could not be published. One that went at a later try counts as published."""
+        """Whether some events could not be published. An event that was published by a retry does not count."""
         if not self.obstacles.known:
             return bool(self.counts.retried or self.counts.dead or self.counts.held or self.counts.stopped_types)
         return bool(self.counts.dead or self.obstacles.held or self.obstacles.failed)

@@ -1,7 +1,7 @@
-"""A whole run: drain the shards until they are empty, or in a loop until told to stop.
+"""A whole run: drain the shards until they are empty, or in a loop until it must stop.
 
-No transaction is open between two drains. So a run that waits for events, for a broker or for the database holds
-nothing, and a stop ends the wait at once.
+No transaction is open between two drains. So a run holds no lock while it waits for events, for a broker or for the
+database, and a stop ends the wait at once.
 """
 
 from __future__ import annotations
@@ -50,35 +50,40 @@ _LOCKED_PATIENCE = 2.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 6.0
-"""The longest wait in seconds between two attempts to reach an unavailable service. An attempt included, it is no more
-than ten, so a backlog drains again soon after an outage."""
+"""The longest wait in seconds between two attempts to reach an unavailable service.
+
+Together with the attempt this is at most ten seconds, so a backlog is drained soon after an outage.
+"""
 
 _LOOK_AGAIN, _LOOK_EVERY = 1.0, 5.0
 _LOOK_SHARE = 20
 _LOOK_LIMIT = timedelta(seconds=5)
-"""A loop looks at what keeps events from flowing every five seconds while something does, and every second while
-something seems to. It works at least twenty times as long as a look takes, and gives a slow look up after the limit."""
+"""The time limit for finding out why events wait.
+
+A loop does this every five seconds while events wait, and every second if events seem to wait. It works at least twenty
+times as long as this takes.
+"""
 
 _AWAY = (UnavailableError, BrokerRefusedError)
 
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """What a caller wants to be told while a run lasts. The run's own thread calls it, and waits for it to return."""
+    """Functions that are called during a run. The run waits for each of them."""
 
     on_ready: Callable[[], None] = lambda: None
     on_heartbeat: Callable[[PublishCounts], None] = lambda _counts: None
     on_progress: Callable[[PublishCounts], None] = lambda _counts: None
     on_wait: Callable[[PayctlError, float], None] = lambda _error, _seconds: None
     on_obstacles: Callable[[Obstacles], None] = lambda _obstacles: None
-    """Called in a loop when the causes that keep events from flowing have changed, and when there is none any more."""
+    """Called in a loop when the reasons why events wait have changed, or when no event waits any more."""
     on_look: Callable[[Obstacles], None] | None = None
-    """Called in a loop at least every five seconds with what keeps events from flowing; costs a look each time."""
+    """Called in a loop at least every five seconds with the reasons why events wait. Each call reads the database."""
     span: BatchSpan = batch_span
 
 
-class Run:
-    """One run, from the first probe of the broker to the report. What must survive it is in the database."""
+class PublisherRun:
+    """One run, from the first probe of the broker to the report. All lasting state is in the database."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a run needs
         self,
@@ -106,9 +111,9 @@ class Run:
         self._looked_at, self._look_took = float("-inf"), 0.0
 
     def run(self) -> PublishReport:
-        """Run to the end and report.
+        """Run to the end and return the report.
 
-        If nothing is committed yet, what ended the run is raised, unless it was the broker.
+        If nothing was committed, the error that ended the run is raised, unless the broker caused it.
         """
         failure: PayctlError | None = None
         with _rare_garbage_collection():
@@ -123,14 +128,14 @@ class Run:
         return report
 
     def _sign_off(self, failure: PayctlError | None) -> None:
-        """Note that this publisher has ended. If that fails, it counts as running for a minute and a half."""
+        """Record that this publisher has ended. If that fails, it counts as running for another minute and a half."""
         if not isinstance(failure, DatabaseUnavailableError):
             with suppress(PayctlError), transaction(self._engine, LIMITS) as connection:
                 shard_lock.sign_off(connection, self._owner)
 
     def _ended_by(self, error: PayctlError) -> tuple[PayctlError | None, StoppedBecause]:
         if self._budget.stop.is_set() and isinstance(error, _AWAY):
-            return None, StoppedBecause.SIGNAL  # the batch under way was cut short, and given back
+            return None, StoppedBecause.SIGNAL  # the batch in progress was cut short and released
         if isinstance(error, BrokerUnavailableError | BrokerRefusedError):
             return error, StoppedBecause.BROKER_UNAVAILABLE
         if not self._counts.batches:
@@ -148,7 +153,7 @@ class Run:
         return self._passes()
 
     def _loop(self) -> StoppedBecause:
-        """As once, but wait for an unavailable service: a few seconds between two attempts, and no claim."""
+        """Like ``_once``, but if a service is unavailable, wait some seconds without a claim and try again."""
         ready = False
 
         def attempt() -> StoppedBecause:
@@ -231,24 +236,24 @@ class Run:
         self._keep_to_the_rate(len(published))
 
     def _keep_to_the_rate(self, published: int) -> None:
-        """Unused time is not made up for: an idle hour allows no burst."""
+        """Wait as the rate requires. Unused time is not saved up, so an idle hour allows no burst."""
         if self._options.rate is not None:
             self._paced_until = max(self._paced_until, self._clock()) + published / self._options.rate
             self._budget.wait(self._paced_until - self._clock())
 
     def _wait_for_events(self, seconds: float) -> None:
-        """Wait, but not past a retry that is due."""
+        """Wait, but only until the next retry is due."""
         dues = [shard.backlog.next_due() for shard in self.shards]
         soonest = min((due - self._clock() for due in dues if due is not None), default=seconds)
         self._budget.wait(max(0.001, min(seconds, soonest)))
 
     def _probe(self) -> None:
-        """Check that the brokers answer and which event types can flow, so that no message waits for the others."""
+        """Check that the brokers answer, and which event types can be sent, so that no type waits for another one."""
         stopped = bool(self._sender.stopped_types)
         self._sender.probe(min(_PROBE_TIMEOUT, self._budget.time_left()))
         if stopped:
             for shard in self.shards:
-                shard.backlog.forget()  # it blocks payments because of types that may flow again
+                shard.backlog.forget()  # it blocks payments because of types that may be sendable again
 
     def _next_wait(self, _state: RetryCallState) -> float:
         """Return 0.5 to 6 seconds, with jitter. The wait doubles with each failure; a good batch or pass resets it."""
@@ -257,17 +262,17 @@ class Run:
         return random.uniform(longest / 2, longest)  # noqa: S311 - not for secrets
 
     def _before_wait(self, state: RetryCallState) -> None:
-        self._observer.on_heartbeat(self._counts)  # the run is healthy while it waits: a restart would not help
+        self._observer.on_heartbeat(self._counts)  # the run is healthy while it waits, so a restart would not help
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, PayctlError):
             self._tell(replace(self._obstacles, away=error))
             self._observer.on_wait(error, state.upcoming_sleep)
 
     def _look_if_due(self) -> None:
-        """In a loop, see what keeps events from flowing: soon after something begins to, then every few seconds.
+        """In a loop, find out why events wait: soon after they begin to wait, then every few seconds.
 
-        A loop that nothing keeps looks at nothing, unless the observer wants it. Looking takes a small share of the
-        time, however long one look takes.
+        If no event waits, this reads nothing, unless the observer wants it. It takes only a small share of the time,
+        even if each read is slow.
         """
         if not self._options.loop:
             return
@@ -279,10 +284,10 @@ class Run:
             self._tell(self._look_or_guess())
 
     def _look_or_guess(self) -> Obstacles:
-        """Look as :meth:`_look` does. If the backlog takes too long to read, return only the stopped types."""
+        """Do the same as :meth:`_look`. If the backlog takes too long to read, return only the stopped types."""
         try:
             return self._look(locked=self._locked)
-        except DatabaseUnavailableError:  # if the database is really unavailable, the next claim says so
+        except DatabaseUnavailableError:  # if the database is really unavailable, the next claim fails too
             self._looked_at, self._look_took = self._clock(), _LOOK_LIMIT.total_seconds()
             return Obstacles(stopped=self._stopped(), known=False)
 
@@ -290,7 +295,7 @@ class Run:
         return {name: error_text(why.code, why.reason) for name, why in self._sender.stopped_types.items()}
 
     def _look(self, *, locked: bool) -> Obstacles:
-        """Read what keeps events from flowing, and count the events that are held.
+        """Read why events wait, and count the events that are held.
 
         Raises:
             DatabaseUnavailableError: the database is unavailable, or took too long.
@@ -311,7 +316,7 @@ class Run:
             self._observer.on_look(found)
 
     def _obstacles_at_the_end(self, failure: PayctlError | None) -> Obstacles:
-        """Return what keeps events from flowing now. A service that was unavailable when the run ended still is."""
+        """Return why events wait now. A service that was unavailable when the run ended still counts as unavailable."""
         away = failure if isinstance(failure, _AWAY) else self._obstacles.away
         try:
             return replace(self._look(locked=self._locked or not self._counts.batches), away=away)
@@ -326,7 +331,7 @@ class Run:
 
 @contextmanager
 def _rare_garbage_collection() -> Iterator[None]:
-    """Look for cycles rarely. A batch is tens of thousands of small tuples without any, and looking costs a third."""
+    """Collect garbage rarely. A batch's small tuples have no cycles, and a search takes a third of the time."""
     thresholds = gc.get_threshold()
     gc.set_threshold(200_000, *thresholds[1:])
     try:

@@ -1,7 +1,7 @@
-"""One shard of the payments: become its publisher, drain it, leave.
+"""One shard of the payments: become its publisher, drain it, release it.
 
-A publisher holds a shard through advisory locks. Batches are claimed ahead of the sending, but sending and committing
-are strictly sequential: a batch is sent only after the one before is committed.
+A publisher holds a shard through advisory locks. Batches are claimed in advance, but they are sent and committed
+strictly one after the other: a batch is sent only after the previous one is committed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from ticketbottle_payctl.store.outbox.shard_lock import Entry
 from ticketbottle_payctl.tracing import BatchSpan
 
 SEND_WITHIN = 45.0
-"""Seconds from the beginning of a claim to the last delivery. A message may take 30, and the claim's transaction may
-idle for 60. So a publisher that was frozen for a minute, and lost its claim to another one, sends nothing of it."""
+"""The time limit in seconds from the beginning of a claim to its last delivery.
+
+A message may take 30 seconds, and the claim's transaction may be idle for 60. So if a publisher was frozen for a minute
+and lost its claim to another one, it sends nothing of that claim.
+"""
 
 _SKIP_LOCKED_ROWS_FOR = 10.0
 _LOCKED_ROW_PAUSE = 2.0
@@ -34,16 +37,16 @@ _ROW_LOCKED = Cause(BlockReason.ROW_LOCKED)
 
 
 class DrainResult(Enum):
-    """What a drain came to."""
+    """The result of a drain."""
 
-    LOCKED = "another publisher has the shard"
+    LOCKED = "another publisher holds the shard"
     MORE = "there may be more to publish"
-    DRAINED = "nothing that may go was left"
+    DRAINED = "nothing that can be sent was left"
 
 
 @dataclass(slots=True)
 class Shard:
-    """One shard, and what this run remembers of it between two drains."""
+    """One shard, and what this run remembers about it between two drains."""
 
     engine: Engine
     sender: Sender
@@ -52,7 +55,7 @@ class Shard:
     owner: str
     span: BatchSpan
     result: DrainResult = field(default=DrainResult.MORE, init=False)
-    """What the last drain came to."""
+    """The result of the last drain."""
     _skip_locked_rows_until: float = field(default=0.0, init=False)
 
     @property
@@ -61,11 +64,12 @@ class Shard:
         return self.backlog.shard
 
     def drain(self) -> Generator[BatchOutcome, None, None]:
-        """Drain the shard, or as much of it as is its turn. Yield what became of each batch, after its commit.
+        """Drain the shard, or as much of it as its turn allows. Yield the result of each batch after its commit.
 
         Raises:
-            BrokerUnavailableError, BrokerRefusedError: no message of a batch went through; the batch was given back.
-            DatabaseUnavailableError: the database went away; what was not committed is pending again.
+            BrokerUnavailableError, BrokerRefusedError: no message of a batch was delivered, and the batch was released.
+            DatabaseUnavailableError: the database became unavailable. Events that were not committed are pending
+                again.
         """
         skip_locked = self.budget.clock() < self._skip_locked_rows_until
         try:
@@ -74,7 +78,8 @@ class Shard:
             except DatabaseUnavailableError as error:
                 if skip_locked or not is_lock_timeout(error):
                     raise
-                # Another session holds a row, and nothing of its batch was sent: go on without it and its payment.
+                # Another session holds a row, and nothing of its batch was sent. Continue without this row and its
+                # payment.
                 self._skip_locked_rows_until = self.budget.clock() + _SKIP_LOCKED_ROWS_FOR
                 yield from self._drain(skip_locked=True)
         except BaseException:

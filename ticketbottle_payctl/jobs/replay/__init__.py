@@ -1,6 +1,6 @@
 """Set events back to pending: plan, apply in bounded transactions, resume, cancel.
 
-The plan lists the selected events and those left out. It is stored, and then applied. Both steps return reports.
+The plan lists the selected events and those left out. It is stored before it is applied. Both steps return reports.
 """
 
 from __future__ import annotations

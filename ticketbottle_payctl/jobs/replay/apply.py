@@ -1,4 +1,4 @@
-"""Apply a plan: one chunk in each transaction, a canary first, at a limited rate, and stop on errors.
+"""Apply a plan: one chunk in each transaction, a canary first, at a limited rate. Stop on too many errors.
 
 The plan is stored with the run before the first row changes. So a run that ends early can be resumed.
 """
@@ -49,7 +49,7 @@ _STATUS = {
     ReplayOutcome.CANCELLED: RunStatus.CANCELLED,
 }
 Tell = Callable[[int], None]
-"""Called after each transaction with the number of decided events of the plan."""
+"""Called after each transaction with the number of planned events that were decided."""
 
 
 OnCanary = Callable[[CanaryWait], None]
@@ -75,7 +75,7 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
     """Record the run with its plan, then apply it. A row that changed after the plan is skipped and recorded as such.
 
     Each transaction changes at most 1,000 events and is committed or rolled back as a whole. ``resume_with`` is the
-    command that an error's hint gives to resume the run.
+    command to resume the run, for the hint of an error.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. The run can be resumed if it was recorded.
@@ -108,7 +108,7 @@ def resume_run(  # noqa: PLR0913 - as above
 ) -> ReplayReport:
     """Apply the rest of a recorded run's plan, with the run's own options. Record who resumed it.
 
-    ``resume_with`` is the command that an error's hint gives to resume the run.
+    ``resume_with`` is the command to resume the run, for the hint of an error.
 
     Raises:
         GuardError: the run belongs to another command, or was cancelled.
@@ -130,9 +130,7 @@ def resume_run(  # noqa: PLR0913 - as above
 
 
 def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) -> int:
-    """End a run for good, even if it is running in another process.
-
-    Return how many planned events the run did not reach.
+    """End a run for good, even if it is running in another process. Return how many planned events it did not reach.
 
     Requeued events stay requeued. A run that is done stays done. The record says who cancelled it.
 
@@ -258,7 +256,7 @@ class _Application:
     def _canary_now(self) -> tuple[Progress, float | None]:
         """Return the states of the canary's events, and how many seconds ago a publisher was seen.
 
-        Infinity means that none was ever seen. None means that the role may not see it.
+        The seconds are infinite if no publisher was ever seen, and None if the role may not read it.
         """
         with transaction(self._engine, _LIMITS, commit=False) as connection:
             now = store.progress(connection, self._run_id, self._max_retries, chunk=0)
@@ -277,7 +275,7 @@ class _Application:
         return ReplayOutcome.TOO_MANY_ERRORS if failed >= most else None
 
     def _pace(self, began: float, events: int) -> None:
-        """Wait until the next chunk is due, counted from the start of this one.
+        """Wait until the next chunk is due, counted from this one's start.
 
         A late chunk does not shorten later waits.
         """

@@ -1,4 +1,4 @@
-"""Plan a replay from a selector: the events to requeue, and those left out with the reason. It only reads."""
+"""Plan a replay from a selector: the events to requeue, and those left out with the reason. This only reads."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def plan_replay(
 ) -> ReplayPlan:
     """Select events, and decide for each whether it goes into the plan.
 
-    Unless they are allowed, published events and events that a later success of the payment supersedes are left out.
-    The plan lists every event that is left out and every id that does not exist.
+    Published events and superseded events are left out unless they are allowed. The plan lists every event that is left
+    out and every id that does not exist.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
@@ -100,7 +100,7 @@ def superseded_now(engine: Engine, plan: ReplayPlan) -> ReplayPlan:
 def superseded_in(engine: Engine, run: Run) -> tuple[Superseded, ...]:
     """Return the superseded events that resuming a run would requeue.
 
-    There are none unless the run's options allow them.
+    The result is empty unless the run's options allow superseded events.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -120,7 +120,7 @@ def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_supers
 
 
 def _missing(selector: Selector, found: Iterable[Candidate]) -> Iterable[LeftOut]:
-    """Return the named ids that were not found. With other selectors, an id may exist but not match them."""
+    """Return the given ids that were not found. If the selector has other conditions, an id may exist but not match."""
     if selector.ids is None:
         return
     only_ids = replace(selector, ids=None, limit=None).is_empty
@@ -132,7 +132,7 @@ def _missing(selector: Selector, found: Iterable[Candidate]) -> Iterable[LeftOut
 
 
 def _misnamed(connection: Connection, selector: Selector, missing: Sequence[str], max_retries: int) -> Misnamed:
-    """Find ids without an event that are order codes or payment ids, and order codes that do not exist."""
+    """Find missing ids that are order codes or payment ids, and order codes that do not exist."""
     names = [*missing[:_MOST_LOOKED_UP], *selector.order_codes]
     if not names:
         return Misnamed()

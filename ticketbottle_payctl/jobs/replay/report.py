@@ -28,7 +28,7 @@ class ReplayOutcome(StrEnum):
 
 
 class LeftOutReason(StrEnum):
-    """Why a selected event is not in the plan."""
+    """The reason why a selected event is not in the plan."""
 
     PUBLISHED = "published"
     SUPERSEDED = "superseded"
@@ -44,7 +44,7 @@ class PlannedEvent(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """A selected event that stays as it is. Type and payment are None if the event does not exist."""
+    """A selected event that is not requeued. Type and payment are None if the event does not exist."""
 
     id: str
     reason: LeftOutReason
@@ -69,9 +69,8 @@ class Misnamed:
 class ReplayPlan:
     """The events to requeue, oldest first, and the consequences. Instants are UTC.
 
-    ``keys_with_newer`` counts payments with an event that is newer than those to be requeued. Their consumers see the
-    older event again after the newer one. ``superseded`` lists those ``events`` that a later success supersedes, but
-    that the operator allowed.
+    ``keys_with_newer`` counts payments that have an event newer than those to be requeued. Their consumers receive the
+    older event again after the newer one. ``superseded`` lists the superseded ``events`` that the operator allowed.
     """
 
     events: tuple[PlannedEvent, ...] = ()
@@ -101,12 +100,11 @@ class ReplayPlan:
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """The options of a run. ``rate`` is in events a second.
+    """The options of a run. ``rate`` is in events per second.
 
-    The first ``canary`` events must be published in time before the others follow.
-
-    If no event of the canary could be requeued, the run stops, because the canary showed nothing. ``max_errors``
-    failures (events that another session holds, or that are dead again) end the run.
+    The first ``canary`` events must be published in time before the others follow. If no event of the canary could be
+    requeued, the run stops, because the canary showed nothing. The run also ends after ``max_errors`` failures. A
+    failure is an event that another session holds, or that is dead again.
     """
 
     allow_published: bool = False
@@ -117,7 +115,7 @@ class ReplayOptions:
     max_errors: int | None = None
 
     def stored(self) -> dict[str, object]:
-        """Return the options as plain values for the record, for :meth:`restored`."""
+        """Return the options as plain values for the record. :meth:`restored` reads them."""
         return {
             "allow_published": self.allow_published,
             "allow_superseded": self.allow_superseded,
@@ -148,16 +146,16 @@ class ReplayOptions:
     def chunk(self) -> int:
         """Return the number of events in one transaction.
 
-        It is smaller at a low rate, so that the rate is kept in every second.
+        A low rate needs a smaller number, so that the rate is kept in every second.
         """
         return CHUNK if self.rate is None else max(1, min(CHUNK, int(self.rate)))
 
 
 class CanaryWait(NamedTuple):
-    """The state of a canary that is waited for: ``published`` of ``events``, and how long the wait may still take.
+    """The state of a canary during the wait: ``published`` of ``events``, and how long the wait may still take.
 
-    ``publisher`` is true if a publisher is running, and ``unseen_s`` is the seconds since one was seen. Each is None if
-    it is not known.
+    ``publisher`` is true if a publisher is running. ``unseen_s`` is the seconds since a publisher was seen. Each is
+    None if it is not known.
     """
 
     published: int
@@ -169,11 +167,11 @@ class CanaryWait(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """The result of a run. ``remaining`` events of its plan were not reached.
+    """The result of a run. ``remaining`` counts the events of its plan that were not reached.
 
-    ``progress`` has the states of the others. ``left_alone`` has the first rows that were not requeued. ``publisher``
-    is true if a publisher was running when the wait for the canary ended. It is None if that is not known or the run
-    did not wait.
+    ``progress`` has the states of the other events. ``left_alone`` has the first rows that were not requeued.
+    ``publisher`` is true if a publisher was running when the wait for the canary ended. It is None if payctl
+    does not know this, or the run did not wait.
     """
 
     run_id: str
@@ -187,7 +185,7 @@ class ReplayReport:
 
     @property
     def requeued(self) -> int:
-        """Return the number of events that are pending again, or published since."""
+        """Return the number of events that are pending again, or were published since."""
         return self._count("requeued")
 
     @property
@@ -197,7 +195,7 @@ class ReplayReport:
 
     @property
     def failed(self) -> int:
-        """Return the number of events that another session holds, and of requeued events that are dead again."""
+        """Return the number of events that another session holds, plus the requeued events that are dead again."""
         return self._count("failed") + self.progress.dead
 
     def _count(self, wanted: str) -> int:

@@ -1,7 +1,7 @@
-"""Show how an order stands, everything about it in chronological order, and what to do next.
+"""Show the state of an order, its history in chronological order, and what to do next.
 
-``money`` checks what was paid, ``delivery`` whether the order service got the event, ``advice`` gives the next
-commands.
+``money`` checks the payment, ``delivery`` checks whether the order service received the event, and ``advice`` chooses
+the next commands.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def show(  # noqa: PLR0913 - one argument per source
     retention: timedelta | None = None,
     now: datetime,
 ) -> Timeline:
-    """Judge an order from its callbacks, payment, events, runs of operators and, if ``kafka`` is given, the topics.
+    """Judge an order from its callbacks, payment, events, operators' runs and, if ``kafka`` is given, the topics.
 
     ``name`` is the id of a payment, an event or a callback, an order code, its last characters in any case, or the
     gateway's id of the payment. ``retention`` is how long published events are kept.

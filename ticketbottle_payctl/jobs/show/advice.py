@@ -1,4 +1,4 @@
-"""Choose the next commands. A command is given only if it can help, so never a replay that would fail again."""
+"""Choose the next commands. Each one can help: a replay that would fail again is never advised."""
 
 from __future__ import annotations
 
@@ -27,11 +27,8 @@ _DOCTOR = Advice(
 def advise(
     found: History, verdicts: Sequence[Verdict], now: datetime, *, debezium_publishes: bool
 ) -> tuple[Advice, ...]:
-    """Return the commands that help, the most pressing first.
-
-    Return none if only a person can act, or nothing is to do.
-    """
-    # A published event is sent again only if nothing speaks against it: not if the money was refunded or came too late.
+    """Return the commands that help, the most urgent first. Empty if only a person can act, or nothing is open."""
+    # Advise to send a published event again only if no other finding is open, such as a refund or late money.
     pressing = [each for number, each in enumerate(verdicts) if number == 0 or each.kind is not VerdictKind.PUBLISHED]
     advice = [each for verdict in pressing for each in _of(verdict, found, now, debezium_publishes=debezium_publishes)]
     return tuple({each.command: each for each in reversed(advice)}.values())[::-1]
@@ -57,7 +54,7 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
         case VerdictKind.NOT_IN_KAFKA if event is not None and verdict.ticket_is_due:
             yield _again(event, "send it again if the order has no tickets: a second completed event is harmless")
         case VerdictKind.PUBLISHED if event is not None and not event.superseded:
-            yield _again(event, "only if the order service did not act on it: it will be seen twice")
+            yield _again(event, "only if the order service did not act on it, because it receives the event again")
 
 
 def _of_overdue(verdict: Verdict) -> Iterator[Advice]:
@@ -75,9 +72,9 @@ def _ask(payment: PaymentRow, why: str, now: datetime) -> Iterator[Advice]:
 
 
 def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
-    """Return the advice under Debezium.
+    """Return the advice while Debezium publishes.
 
-    It sends inserted events but no requeued ones, and payctl's publisher refuses to run.
+    Debezium sends inserted events but no requeued ones, and payctl's publisher refuses to run.
     """
     match verdict.kind:
         case VerdictKind.WAITING | VerdictKind.RETRYING | VerdictKind.BEHIND | VerdictKind.OVERDUE:
@@ -88,10 +85,10 @@ def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
 
 
 def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:
-    """Return the advice about dead events, up to the event that has to be sent."""
+    """Return the advice about the dead events up to the event that has to be sent."""
     replayable = [each.id for each in dead if not each.superseded and remedy_for(each) is None]
     if replayable:
-        yield Advice(("replay",), "requeue the dead events after you removed the cause", tuple(replayable))
+        yield Advice(("replay",), "fix the cause, then requeue the dead events", tuple(replayable))
     passed = [each for each in dead if each.id not in {*replayable, last.id}]
     if passed:
         superseded = any(each.superseded for each in passed)

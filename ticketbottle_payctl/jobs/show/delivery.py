@@ -1,4 +1,4 @@
-"""Check a payment's event: whether the order service got it, and if not, what prevents that."""
+"""Check whether the order service received a payment's event, and if not, what prevents that."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _dead(event: EventRow, found: History, *, due: bool) -> Verdict:
 
 
 def tries_of(event: EventRow) -> int:
-    """Return how often an event was tried. A permanent fault uses up all retries at the first try."""
+    """Return how often an event was tried. A permanent fault uses up all retries at the first attempt."""
     return 1 if event.state == "dead" and is_permanent(error_name(event.last_error)) else event.retry_count
 
 

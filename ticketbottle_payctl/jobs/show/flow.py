@@ -1,4 +1,4 @@
-"""Find out why no publisher has sent an overdue event, as far as the database shows it."""
+"""Find out from the database why no publisher has sent an overdue event."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Mark(StrEnum):
 
 
 class VerdictKind(StrEnum):
-    """The state of an order, in one word."""
+    """The state of an order, as a fixed code."""
 
     NOT_PAID = "not_paid"
     NO_CALLBACK = "no_callback"
@@ -59,7 +59,7 @@ class VerdictKind(StrEnum):
 
 
 class Remedy(StrEnum):
-    """What a person must do, if no command does it."""
+    """What a person must do if no command can do it."""
 
     COMPARE_AMOUNT = "compare_amount"
     REFUND = "refund"
@@ -73,14 +73,14 @@ class Remedy(StrEnum):
 
 
 class SettledBy(StrEnum):
-    """The source of a payment's result: who reported it to payctl."""
+    """The source of a payment's result."""
 
     CALLBACK = "callback"
     RECONCILE = "reconcile"
 
 
 class Step(NamedTuple):
-    """An occurrence or a state. ``kind`` is a fixed word, ``id`` the row's id, ``facts`` its content."""
+    """An occurrence or a state. ``kind`` is a fixed code, ``id`` the row's id, ``facts`` its content."""
 
     at: datetime
     kind: str
@@ -89,7 +89,7 @@ class Step(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """A command to type next, and the reason. ``changes`` is true if the profile's guard applies to it."""
+    """A command to run next, and the reason. ``changes`` is true if the profile's guard applies to it."""
 
     verb: tuple[str, ...]
     why: str
@@ -99,7 +99,7 @@ class Advice(NamedTuple):
 
     @property
     def command(self) -> str:
-        """The command without the options that a profile's guard needs."""
+        """The command without the options that a profile's guard requires."""
         return command_line(self.verb, self.operands, self.options)
 
 
@@ -127,19 +127,19 @@ class Verdict:
     due: datetime | None = None
     remedy: Remedy | DeliveryRemedy | None = None
     readers: tuple[str, ...] | None = None
-    """The consumer groups that have read past the record; None if the brokers do not say."""
+    """The consumer groups that have read past the record, or None if the brokers' answer is not reliable."""
     behind: tuple[str, ...] = ()
-    """The groups that have not."""
+    """The consumer groups that have not read past the record."""
     cause: Cause | None = None
-    """Why an overdue event was not sent; None if the database does not show it."""
+    """Why an overdue event was not sent, or None if the database does not show it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """The history of a payment, oldest step first, and its verdict. ``warnings`` name what could not be read.
 
-    ``verdict`` is the most pressing finding; ``also`` has the others. ``paid`` is the amount of the latest success, in
-    whole units.
+    ``verdict`` is the most urgent finding, and ``also`` has the others. ``paid`` is the amount of the latest success,
+    in whole units.
     """
 
     payment: PaymentRow | None

@@ -12,7 +12,7 @@ from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.payments.history import PaymentRow, ReceiptRow
 
 _LONG_UNPAID = timedelta(minutes=20)
-"""A gateway's payment page is open for 15 minutes. ``payctl reconcile payments`` asks after the same time."""
+"""Longer than the 15 minutes of a gateway's payment page. ``payctl reconcile payments`` uses the same time."""
 
 _SETTLED = {"settled", "already_settled"}
 _REFUSED = {
@@ -42,7 +42,7 @@ _REMEDIES = {
 
 
 def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Verdict:
-    """Return why a PENDING payment is not settled: because of its last callback, or because none came."""
+    """Return why a PENDING payment is not settled: because of its last callback, or because no callback came."""
     told = list(_told(payment, receipts))
     final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
     if told:
@@ -58,13 +58,13 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
 
 
 def judge_given_up(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return money that came for a FAILED or CANCELLED payment and was not settled: at most one finding."""
+    """Return at most one finding: money that came for a FAILED or CANCELLED payment and was not settled."""
     came = [each for each in _told(payment, receipts) if each.ticket_is_due and each.kind is not VerdictKind.REFUNDED]
     yield from came[-1:]
 
 
 def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return the findings about the money of a COMPLETED payment that a person must know."""
+    """Return the findings about the money of a COMPLETED payment that a person must know about."""
     completed = payment.completed_at
     successes = [each for each in receipts if each.outcome == "COMPLETED" and each.result in _SETTLED]
     numbers = {each.payment_number for each in successes if each.payment_number}

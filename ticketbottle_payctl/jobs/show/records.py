@@ -15,7 +15,7 @@ from ticketbottle_payctl.errors import BrokerUnavailableError, ConfigError
 from ticketbottle_payctl.jobs.show.model import Step
 from ticketbottle_payctl.store.payments.history import EventRow, History, Replayed
 
-# Clocks differ. A batch's rows get one publishing time, which can be before the batch's last message.
+# Clocks differ. All rows of a batch have one publishing time, which can be before the batch's last message.
 _EARLIER, _LATER = timedelta(minutes=1), timedelta(minutes=10)
 _PATIENCE = timedelta(seconds=10)
 _READERS_PATIENCE = timedelta(seconds=2)
@@ -25,8 +25,8 @@ _READERS_PATIENCE = timedelta(seconds=2)
 class Records:
     """The records that were found (as steps), the latest record of each event, and the events without a record.
 
-    An event in neither was not searched for to the end; then ``warnings`` has the reason. ``readers`` has the consumer
-    groups of the partition of an event's latest record, if the brokers say so.
+    If an event is in neither, the search did not reach the end, and ``warnings`` has the reason. ``readers`` has the
+    consumer groups for the latest record of each event, if the brokers list them.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -47,7 +47,7 @@ def find_all(found: History, kafka: Mapping[str, str | int | bool]) -> Records:
         except (BrokerUnavailableError, ConfigError) as error:
             result.warnings.append(f"{error.message}: the topics were not searched")
             return result
-        # If the brokers have no record in a time range, they return the topic's end. So a copy may be found twice.
+        # If the brokers have no record in a time range, they return the topic's end. So a search may find a copy twice.
         records = {(each.partition, each.offset): each for search in searches for each in search.records}
         result.steps += _found(records.values(), event)
         if records:
@@ -65,7 +65,7 @@ def find_all(found: History, kafka: Mapping[str, str | int | bool]) -> Records:
 def _searched(
     event: EventRow, stretches: Sequence[tuple[datetime, datetime]], kafka: Mapping[str, str | int | bool]
 ) -> Iterator[Search]:
-    """Search the time ranges, the latest first, all within one time limit."""
+    """Search the time ranges, the latest first, with one time limit for all."""
     deadline = time.monotonic() + _PATIENCE.total_seconds()
     for since, until in reversed(stretches):
         left = timedelta(seconds=deadline - time.monotonic())

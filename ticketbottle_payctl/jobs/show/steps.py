@@ -17,7 +17,7 @@ def source_of(receipt: ReceiptRow) -> SettledBy:
 
 
 def steps_of(found: History) -> Iterator[Step]:
-    """Return the steps of a history, in no order."""
+    """Return the steps of a history, unordered."""
     payment = found.payment
     if payment:
         facts = {"status": "PENDING", "amount": payment.amount, "currency": payment.currency}

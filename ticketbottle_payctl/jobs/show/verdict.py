@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from ticketbottle_payctl.domain.payment import Status, status_of
+from ticketbottle_payctl.domain.payment import PaymentStatus, status_of
 from ticketbottle_payctl.jobs.show.delivery import judge_delivery
 from ticketbottle_payctl.jobs.show.model import Mark, Remedy, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.show.money import judge_completed, judge_given_up, judge_stray, judge_unsettled
@@ -28,14 +28,14 @@ def _findings(found: History, records: Records, now: datetime, retention: timede
         return
     receipts = tuple(each for each in receipts if each.payment_id in {None, payment.id})
     match status_of(payment.status):
-        case Status.PENDING:
+        case PaymentStatus.PENDING:
             yield judge_unsettled(payment, receipts, now)
             if found.events:
                 yield judge_delivery(found, records, now, retention)
-        case Status.COMPLETED:
+        case PaymentStatus.COMPLETED:
             yield judge_delivery(found, records, now, retention)
             yield from judge_completed(payment, receipts)
-        case Status.FAILED | Status.CANCELLED:
+        case PaymentStatus.FAILED | PaymentStatus.CANCELLED:
             yield from judge_given_up(payment, receipts)
             yield judge_delivery(found, records, now, retention)
         case _:

@@ -1,7 +1,7 @@
 """Explain why a signature is not valid: find the change that would make it valid.
 
-The reader is a person who holds the keys. The explanation names the variant that matches and shows the signed text with
-personal data masked. It contains no key and no MAC, so it may be pasted into a ticket.
+The reader is a person who has the keys. The explanation names the variant that matches, and shows the signed text with
+personal data masked. It contains no key and no MAC, so it can be pasted into a ticket.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def explain(
 ) -> Explanation:
     """Explain why ``gateway.verify`` rejects the request. For a genuine callback, return only the signed text.
 
-    ``others`` are more keys to try, by the label that the hint shows. No two hints have the same code. Never raises.
+    ``others`` are more keys to try; each has the label that its hint shows. No two hints have the same code. Never
+    raises.
     """
     verdict = gateway.verify(request, credentials)
     reading = _read(gateway, request, credentials)
@@ -58,7 +59,7 @@ def explain(
 
 
 def _one_each(hints: Iterable[Hint]) -> tuple[Hint, ...]:
-    """Return the first hint with each code. Later ones repeat it for another key or another spelling."""
+    """Return the first hint with each code. A later hint differs only in its key or spelling."""
     found: dict[str, Hint] = {}
     for hint in hints:
         found.setdefault(hint.code, hint)
@@ -87,7 +88,7 @@ def _hints(  # noqa: PLR0913, PLR0917 - everything that is known
         return [Hint("not_configured", f"payctl cannot verify anything without {', '.join(missing)}")]
     if verdict.reason is RejectReason.OTHER_MERCHANT:
         return [_OTHER_MERCHANT]
-    # A change in transit already explains the failure, so the signed texts and the keys are not searched as well.
+    # A change in transit already explains the failure, so payctl does not search for other texts and keys.
     return (
         list(_on_the_way(gateway, request, credentials))
         or (list(search(reading, gateway, credentials, others)) if reading else [])

@@ -1,4 +1,4 @@
-"""Mask the personal data in a signed text. A value is shown only if its field is known to be harmless."""
+"""Mask personal data in a signed text. A value is shown only if its field is known to be harmless."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def masked_pairs(pairs: Iterable[tuple[str, str]], shown: Collection[str]) -> st
 
 
 def masked_json(text: str, shown: Collection[str]) -> str:
-    """Return a JSON object's text with its white space. A value is masked if its name is not in ``shown``."""
+    """Return a JSON object's text, white space included, with each value masked unless its name is in ``shown``."""
     try:
         return _masked_members(text, shown)
     except (ValueError, RecursionError):

@@ -17,10 +17,10 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The signed text as payctl builds it, personal data masked, and the changes that would make the signature match.
+    """The signed text as payctl builds it, and the changes that would make the signature valid.
 
-    ``canonical_masked`` is None if the content is too broken to know the signed text. ``hints`` is empty only for a
-    genuine callback.
+    Personal data in ``canonical_masked`` is masked. It is None if the content is too broken to build the signed text.
+    ``hints`` is empty only for a genuine callback.
     """
 
     canonical_masked: str | None
@@ -29,7 +29,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A text that a sender with a common mistake would have signed, or a proxy's change of the right text."""
+    """A text that explains the signature if it matches. A sender's mistake or a proxy's change leads to it."""
 
     hint: Hint
     text: bytes = field(repr=False)
@@ -37,7 +37,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Another key with its own text, for a gateway whose signed text contains a key."""
+    """Another key and its signed text, for a gateway whose signed text contains a key."""
 
     hint: Hint
     key: bytes = field(repr=False)
@@ -46,7 +46,7 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The signed parts of a request: the text, the key's name, the received signature, and the variants."""
+    """The signed parts of a request: the text, the key's name, the received signature, and the variants of the text."""
 
     algorithm: Algorithm
     key_name: str

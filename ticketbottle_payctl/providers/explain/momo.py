@@ -1,4 +1,4 @@
-"""Explain MoMo signatures. The signed text includes the access key, which is not sent. Its order is fixed."""
+"""Explain MoMo signatures. The signed text has a fixed order and includes the access key, which is not sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHOWN = frozenset(
         "transId",
     }
 )
-"""The fields that may be shown. None of them names a person or an account."""
+"""The fields that may be shown. They contain no name of a person and no account."""
 
 _VARIABLES = {field.name: field.env for field in momo.GATEWAY.fields}
 _RIGHT = ("access_key", "secret_key")
@@ -53,7 +53,10 @@ def read(request: Request, credentials: Credentials) -> Reading:
 
 
 def _signers(body: dict[str, object], credentials: Credentials) -> Iterator[Signer]:
-    """Yield each other assignment of the three values. They look alike, and MoMo shows them next to each other."""
+    """Yield a signer for each wrong choice of access key and secret key among the three credentials.
+
+    The three look alike and are next to each other in MoMo's portal.
+    """
     for access, secret in permutations(_VARIABLES, 2):
         text = f"would match with {_VARIABLES[access]} as access key and {_VARIABLES[secret]} as secret key"
         if (secret, access) == _RIGHT:
@@ -61,13 +64,13 @@ def _signers(body: dict[str, object], credentials: Credentials) -> Iterator[Sign
         if access != "access_key":  # search() tries the other keys with the right access key
             hint = Hint("keys_swapped", text)
             yield from _pairs(body, hint, mac.texts(credentials, access), mac.texts(credentials, secret))
-    # If only one of the two has extra characters around it, a variant or search() finds it.
+    # If only one of the two values has extra characters, a variant or search() finds it.
     text = "would match if MOMO_ACCESS_KEY and MOMO_SECRET_KEY had no white space or quotes around them"
     yield from _pairs(body, Hint("key_spaces", text), *(_trimmed(mac.texts(credentials, name)) for name in _RIGHT))
 
 
 def _trimmed(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the values that have white space or quotes around them, stripped."""
+    """Return the values that have white space or quotes around them, without these characters."""
     return tuple(trimmed for value in values if (trimmed := value.strip().strip("\"'")) not in {value, ""})
 
 

@@ -24,7 +24,7 @@ SHOWN = frozenset(
         "reference",
     }
 )
-"""The fields that may be shown. None of them names a person or an account."""
+"""The fields that may be shown. They contain no name of a person and no account."""
 
 OPTIONAL = (
     "counterAccountBankId",

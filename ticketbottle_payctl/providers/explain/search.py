@@ -1,4 +1,4 @@
-"""Search for a variant that makes a signature valid: another key, another text, another spelling of the MAC."""
+"""Search for a change that makes a signature valid: another key, another text, or another spelling of the MAC."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def _other_texts(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
 
 
 def _older_algorithms(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
-    """Yield a hint if VNPay's terminal signs with a version before 2.1.0. payctl never accepts such a signature."""
+    """Yield a hint if VNPay signed with a version before 2.1.0. payctl never accepts such a signature."""
     advice = "payctl accepts only version 2.1.0 (HMAC-SHA512): ask VNPAY to change the terminal"
     texts = reading.older_texts
-    if any([mac.matches("sha256", keys, reading.presented, text) for text in texts]):  # noqa: C419 - every one is tried
+    if any([mac.matches("sha256", keys, reading.presented, text) for text in texts]):  # noqa: C419 - tries every text
         yield Hint("algorithm", f"would match under HMAC-SHA256; {advice}")
     for algorithm, name in _OLD_HASHES:
         if any([mac.matches_unkeyed(algorithm, keys, reading.presented, text) for text in texts]):  # noqa: C419

@@ -1,4 +1,4 @@
-"""Undo changes that proxies and tools make to a request: to its encoding, line ends or byte order mark."""
+"""Undo changes that proxies and tools make to a request: its encoding, line ends or byte order mark."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOM = "\ufeff"
 
 
 def requests_before(request: Request) -> Iterator[tuple[Hint, Request]]:
-    """Yield each original that this request may have been before a change in transit, with a hint about the change."""
+    """Yield each request that a change in transit could have turned into this one, with a hint about the change."""
     for code, text, undo in _BODY:
         body = _undone(undo, request.body)
         if body is not None:
@@ -29,7 +29,7 @@ def requests_before(request: Request) -> Iterator[tuple[Hint, Request]]:
 
 
 def texts_before(text: str) -> Iterator[tuple[Hint, str]]:
-    """Yield each original that this signed text may have been before a change in transit, with a hint."""
+    """Yield each signed text that a change in transit could have turned into this one, with a hint about the change."""
     for code, condition, near in (
         ("trailing_newline", "the signed text ended in a line break", f"{text}\n"),
         ("trailing_newline", "the signed text ended in a line break (CR LF)", f"{text}\r\n"),
@@ -58,7 +58,7 @@ def _from_base64(body: bytes) -> bytes:
 
 
 def _decoded_once(query: str) -> str:
-    # An escaped percent or plus sign shows a second encoding. Decoding other characters changes only the spelling.
+    # An escaped percent or plus sign shows that the query was encoded twice. Other escapes do not show it.
     return unquote(query) if "%25" in query or "%2B" in query else query
 
 

@@ -1,4 +1,4 @@
-"""Explain VNPay signatures. Implementations differ in the signed parameters and in the encoding of the values."""
+"""Explain VNPay signatures. Implementations sign different parameters and encode values in different ways."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOWN = frozenset(
         "vnp_TxnRef",
     }
 )
-"""The parameters that may be shown. None of them names a person or an account."""
+"""The parameters that may be shown. They contain no name of a person and no account."""
 
 
 def read(request: Request, _: Credentials) -> Reading:

@@ -1,4 +1,4 @@
-"""Explain ZaloPay signatures. The mac covers the characters of ``data``, so code must not parse and print it again."""
+"""Explain ZaloPay signatures. The mac covers the exact characters of ``data``, which a parser may change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN = frozenset(
         "discount_amount",
     }
 )
-"""The fields that may be shown. None of them names a person or an account."""
+"""The fields that may be shown. They contain no name of a person and no account."""
 
 _OBJECT = "data were still the JSON text that ZaloPay sent; it arrived as an object, so code in between parsed it"
 

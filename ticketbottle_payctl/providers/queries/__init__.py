@@ -1,4 +1,4 @@
-"""The gateways' status queries: how payctl asks each gateway about a payment, and what the answer means."""
+"""The gateways' status queries: ask a gateway about a payment, and interpret its answer."""
 
 from __future__ import annotations
 

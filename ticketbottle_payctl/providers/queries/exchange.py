@@ -1,4 +1,4 @@
-"""Types for an HTTP request and its response, so that a protocol can be tested without a network."""
+"""Types for an HTTP request and its response. They let a test check a protocol without a network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request to send. Headers and body can contain a key or a signature and are never shown."""
+    """A request to send. Headers and body can contain a key or a signature, so they are never shown."""
 
     method: str
     url: str
@@ -18,7 +18,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A response of any status. ``body`` has at most ``MAX_BODY_BYTES`` + 1 bytes, undecoded."""
+    """A response of any status. ``body`` has at most ``MAX_BODY_BYTES`` + 1 bytes and is not decoded."""
 
     status: int
     body: bytes = field(default=b"", repr=False)

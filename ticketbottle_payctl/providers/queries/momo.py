@@ -7,7 +7,7 @@ paid order that was refunded later still has the code 0, and the answer lists th
 from __future__ import annotations
 
 from ticketbottle_payctl.domain.callback import IgnoredBecause, Outcome
-from ticketbottle_payctl.providers import mac, momo_codes
+from ticketbottle_payctl.providers import mac, momo_codes, payload
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
@@ -18,7 +18,6 @@ from ticketbottle_payctl.providers.queries.status_query import (
     StatusQuery,
     StatusRequest,
     identifier,
-    number,
     post,
     read_json,
     verdict,
@@ -31,7 +30,7 @@ _ABOUT_THE_QUESTION = {
     **dict.fromkeys((11, 12, 13, 20, 21, 22, 40, 41), NoVerdict.QUERY_REFUSED),
 }
 _UNKNOWN_ERROR = 99
-"""In a callback this code ends the payment. In an answer it may also be an error of the query."""
+"""In a callback this code means that the payment failed. In an answer it can also mean that the query failed."""
 
 _NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
     IgnoredBecause.PENDING: NoVerdict.PENDING,
@@ -40,7 +39,7 @@ _NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
 
 
 def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpRequest:
-    """Return the query. Its request id is new each time: MoMo refuses a repeated one with code 40."""
+    """Return the query. Its request id is always new, because MoMo refuses a repeated one with code 40."""
     partner, access = (mac.texts(credentials, name)[0] for name in ("partner_code", "access_key"))
     text = f"accessKey={access}&orderId={asked.reference}&partnerCode={partner}&requestId={asked.request_id}"
     fields = {"partnerCode": partner, "requestId": asked.request_id, "orderId": asked.reference, "lang": "vi"}
@@ -53,7 +52,7 @@ def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials)
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields
-    code = number(fields.get("resultCode"))
+    code = payload.number_of(fields.get("resultCode"))
     if code is None:
         return Inconclusive(NoVerdict.MALFORMED, "resultCode is missing or not a number")
     if code in _ABOUT_THE_QUESTION:
@@ -68,7 +67,7 @@ def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials)
 
 
 def _read(fields: dict[str, object], asked: StatusRequest, code: int) -> Answer:
-    (outcome, because), amount = momo_codes.meaning(code), number(fields.get("amount"))
+    (outcome, because), amount = momo_codes.meaning(code), payload.number_of(fields.get("amount"))
     if because in _NO_VERDICTS:
         return Inconclusive(_NO_VERDICTS[because])
     if outcome is Outcome.COMPLETED and fields.get("refundTrans"):

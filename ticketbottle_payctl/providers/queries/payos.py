@@ -1,13 +1,13 @@
 """Read PayOS's answer about a payment link. PayOS's own library sends the query (``payos_sdk``).
 
-The ``data`` of a payment link is signed as a webhook's is. Source: payos.vn/docs, "Lấy thông tin link thanh toán". The
-states come from the official payos-lib-python. PayOS has no host for tests.
+The ``data`` of a payment link is signed in the same way as a webhook's. Source: payos.vn/docs, "Lấy thông tin link
+thanh toán". The states come from the official payos-lib-python. PayOS has no test host.
 """
 
 from __future__ import annotations
 
 from ticketbottle_payctl.domain.callback import Outcome
-from ticketbottle_payctl.providers import mac, payos
+from ticketbottle_payctl.providers import mac, payload, payos
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.queries.exchange import HttpResponse
@@ -17,7 +17,6 @@ from ticketbottle_payctl.providers.queries.status_query import (
     NoVerdict,
     StatusQuery,
     StatusRequest,
-    number,
     read_json,
     verdict,
 )
@@ -29,10 +28,7 @@ _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED"
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read an answer.
-
-    Before the signature over ``data`` is verified, only the code is used. The amount is the paid amount.
-    """
+    """Read an answer. Before the signature over ``data`` is verified, only the code is used."""
     envelope = read_json(response)
     if isinstance(envelope, Inconclusive):
         return envelope
@@ -54,7 +50,7 @@ def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials)
 def _read(data: dict[str, object], asked: StatusRequest) -> Answer:
     if data.get("id") != asked.reference:
         return Inconclusive(NoVerdict.OTHER_PAYMENT, "id is not the requested payment link")
-    status, paid = data.get("status"), number(data.get("amountPaid"))
+    status, paid = data.get("status"), payload.number_of(data.get("amountPaid"))
     if status == "PAID":
         return verdict(NAME, asked, Outcome.COMPLETED, paid, asked.reference)
     if paid != 0:
@@ -62,7 +58,7 @@ def _read(data: dict[str, object], asked: StatusRequest) -> Answer:
     if status in _PENDING:
         return Inconclusive(NoVerdict.PENDING)
     if isinstance(status, str) and status in _ENDED:
-        return verdict(NAME, asked, _ENDED[status], number(data.get("amount")), asked.reference)
+        return verdict(NAME, asked, _ENDED[status], payload.number_of(data.get("amount")), asked.reference)
     return Inconclusive(NoVerdict.UNKNOWN_STATE, "a status that is not documented")
 
 

@@ -23,7 +23,7 @@ _SUCCESS = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """PayOS's decision. ``code`` is its own code, or ``HTTP 401``. ``said`` is its text, redacted and shortened."""
+    """PayOS's decision. ``code`` is its code, or a text such as ``HTTP 401``. ``said`` is its redacted, cut text."""
 
     entered: bool
     code: str
@@ -34,7 +34,7 @@ def read(response: HttpResponse, url: str) -> Registration:
     """Read the answer to the registration of ``url``.
 
     Raises:
-        UnavailableError: PayOS is busy, or its answer is not understood. It may have registered the URL.
+        UnavailableError: PayOS is busy, or payctl cannot read its answer. PayOS may have registered the URL.
     """
     if response.status in _BUSY or response.status >= _REFUSED.stop:
         message = f"PayOS is busy: it answered HTTP {response.status}"
@@ -49,7 +49,7 @@ def read(response: HttpResponse, url: str) -> Registration:
     if response.status in _REFUSED:
         return Registration(entered=False, code=f"HTTP {response.status}", said=_words(envelope.get("desc")))
     if response.status not in _SUCCESS or code != DONE:
-        message = f"PayOS's answer is not understood: HTTP {response.status} without a code"
+        message = f"payctl cannot read PayOS's answer: HTTP {response.status} without a code"
         raise UnavailableError(message, hint="check PAYCTL_PAYOS_URL if it is set, and look in PayOS's portal")
     entered = data.get("webhookUrl") if isinstance(data, dict) else None
     if entered not in (None, url):
@@ -58,6 +58,6 @@ def read(response: HttpResponse, url: str) -> Registration:
 
 
 def _words(*parts: object) -> str:
-    """Return what PayOS says, cut and redacted: it can quote the address, and the key or a part of it."""
+    """Return PayOS's text, cut and redacted, because it can contain the URL and the key or a part of it."""
     said = ": ".join(part for part in parts if isinstance(part, str) and part)
     return redact_echo(said[: 2 * _LONGEST])[:_LONGEST]

@@ -19,7 +19,7 @@ JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 class NoVerdict(StrEnum):
-    """Why an answer settles nothing."""
+    """The reason why an answer settles nothing."""
 
     PENDING = "pending"
     NOT_FOUND = "not_found"
@@ -46,8 +46,8 @@ class Inconclusive:
 class StatusRequest:
     """A payment to ask a gateway about.
 
-    ``reference`` is the value that the payment was created with. ``at`` is the present instant and ``created_at`` the
-    payment's creation, both UTC. ``request_id`` is new for every query, because a repeated one is refused.
+    ``reference`` is the id with which the payment was created. ``at`` is the present instant and ``created_at`` the
+    payment's creation, both UTC. ``request_id`` is new for every query, because gateways refuse a repeated one.
     """
 
     reference: str
@@ -65,9 +65,9 @@ Answer = Callback | Inconclusive
 class StatusQuery:
     """A gateway's status query. ``read`` never raises, whatever bytes it gets.
 
-    ``ask`` builds the question. It is None if the gateway's own library asks. ``needs`` are the credentials that the
-    query needs. ``within`` is how long after its creation the gateway knows a payment. ``hosts`` are the base URLs for
-    tests and for production; None if only the merchant knows the host.
+    ``ask`` builds the request, or is None if the gateway's own library sends it. ``needs`` are the required
+    credentials. ``within`` is the age up to which the gateway knows a payment. ``hosts`` are the base URLs for tests
+    and for production, or None if only the merchant knows them.
     """
 
     gateway: str
@@ -85,8 +85,8 @@ def post(url: str, fields: Mapping[str, object]) -> HttpRequest:
 
 
 def read_json(response: HttpResponse) -> dict[str, object] | Inconclusive:
-    """Return the JSON object of an answer with status 200, or the reason why there is none."""
-    if response.status in {408, 425, 429} or response.status >= 500:  # noqa: PLR2004 - HTTP's "later" statuses
+    """Return the JSON object of an answer with status 200, or an inconclusive result with the reason."""
+    if response.status in {408, 425, 429} or response.status >= 500:  # noqa: PLR2004 - HTTP's "try later"
         return Inconclusive(NoVerdict.BUSY, f"HTTP {response.status}")
     if response.status != HTTP_OK:
         return Inconclusive(NoVerdict.QUERY_REFUSED, f"HTTP {response.status}")
@@ -99,9 +99,9 @@ def read_json(response: HttpResponse) -> dict[str, object] | Inconclusive:
 def verdict(
     gateway: str, asked: StatusRequest, outcome: Outcome, amount: int | None, transaction_id: str | None = None
 ) -> Callback:
-    """Return the callback that equals the answer.
+    """Return a callback with the content of the answer.
 
-    If no money came and the answer has no amount, use the payment's amount.
+    If the payment was not paid and the answer has no amount, use the payment's amount.
     """
     if outcome is not Outcome.COMPLETED and not amount:
         amount = asked.amount
@@ -115,12 +115,7 @@ def verdict(
     )
 
 
-def number(value: object) -> int | None:
-    """Return a number, or the number in a text of digits."""
-    return payload.digits(value) if isinstance(value, str) else payload.whole_number(value)
-
-
 def identifier(value: object) -> str | None:
-    """Return the gateway's own number of a payment, or None if it has none."""
-    found = number(value)
+    """Return the gateway's transaction number as text, or None if there is no number."""
+    found = payload.number_of(value)
     return str(found) if found is not None and found > 0 else None

@@ -1,8 +1,8 @@
-"""Build VNPay's querydr and read its answer. Both are hashed with the hash secret, each in a fixed order.
+"""Build VNPay's querydr and read its answer. Both are signed with the hash secret, each with its own order of fields.
 
-Source: sandbox.vnpayment.vn/apis/docs, "Truy vấn kết quả thanh toán (querydr)". VNPay tells the merchant the
-production host. The query needs the creation time that was sent for the payment. The payment service does not store it,
-so payctl sends the row's ``"createdAt"`` in Vietnam's time instead.
+Source: sandbox.vnpayment.vn/apis/docs, "Truy vấn kết quả thanh toán (querydr)". VNPay gives the production host to each
+merchant. The query needs the creation time that was sent with the payment. The payment service does not store it, so
+payctl sends the row's ``"createdAt"`` in Vietnam's time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from ticketbottle_payctl.domain.callback import IgnoredBecause, Outcome
-from ticketbottle_payctl.providers import mac, vnpay_codes
+from ticketbottle_payctl.providers import mac, payload, vnpay_codes
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError, Real
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
@@ -21,7 +21,6 @@ from ticketbottle_payctl.providers.queries.status_query import (
     StatusQuery,
     StatusRequest,
     identifier,
-    number,
     post,
     read_json,
     verdict,
@@ -29,13 +28,13 @@ from ticketbottle_payctl.providers.queries.status_query import (
 
 NAME = "vnpay"
 ASKED = ("RequestId", "Version", "Command", "TmnCode", "TxnRef", "TransactionDate", "CreateDate", "IpAddr", "OrderInfo")
-"""The fields of a query that are hashed, joined by ``|``."""
+"""The signed fields of a query, joined by ``|``."""
 
 ANSWERED = (
     "ResponseId", "Command", "ResponseCode", "Message", "TmnCode", "TxnRef", "Amount", "BankCode", "PayDate",
     "TransactionNo", "TransactionType", "TransactionStatus", "OrderInfo", "PromotionCode", "PromotionAmount",
 )  # fmt: skip
-"""The fields of an answer that are hashed. An absent field counts as empty."""
+"""The signed fields of an answer. An absent field counts as empty."""
 
 _DONE, _NO_SUCH, _TOO_SOON = "00", "91", frozenset({"94", "99"})
 _PAYMENT = "01"
@@ -48,7 +47,7 @@ _VIETNAM = timezone(timedelta(hours=7))
 
 
 def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpRequest:
-    """Return the query. A request id has at most 32 characters and is unique for a day."""
+    """Return the query. A request id has at most 32 characters and must be unique within a day."""
     values = {
         "RequestId": asked.request_id.replace("-", "")[:32],
         "Version": "2.1.0",
@@ -89,7 +88,7 @@ def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials)
 def _read(fields: dict[str, object], asked: StatusRequest) -> Answer:
     if fields.get("vnp_TransactionType") != _PAYMENT:
         return Inconclusive(NoVerdict.REFUNDED, "the transaction is a refund, not a payment")
-    hundredths = number(fields.get("vnp_Amount"))
+    hundredths = payload.number_of(fields.get("vnp_Amount"))
     amount = None if hundredths is None or hundredths % 100 else hundredths // 100
     status = fields.get("vnp_TransactionStatus")
     outcome, because = vnpay_codes.meaning(vnpay_codes.PAID, status if isinstance(status, str) else "")

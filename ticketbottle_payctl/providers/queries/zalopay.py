@@ -3,8 +3,8 @@
 Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". ZaloPay knows an order for 48 hours after
 its creation. Later only the merchant portal shows it.
 
-An answer can prove only one end without money: expiry. After a failed attempt the customer can pay again. So return
-code 2 with an undocumented sub code settles nothing, because FAILED would release paid tickets.
+For an unpaid order, only expiry is final, because the customer can pay again after a failed attempt. So return code 2
+with an undocumented sub code settles nothing: FAILED would release paid tickets.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import timedelta
 from urllib.parse import urlencode
 
 from ticketbottle_payctl.domain.callback import Outcome
-from ticketbottle_payctl.providers import mac
+from ticketbottle_payctl.providers import mac, payload
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
@@ -24,7 +24,6 @@ from ticketbottle_payctl.providers.queries.status_query import (
     StatusQuery,
     StatusRequest,
     identifier,
-    number,
     read_json,
     verdict,
 )
@@ -33,7 +32,7 @@ NAME = "zalopay"
 PAID, FAILED, UNPAID = 1, 2, 3
 EXPIRED = -54
 _PAYABLE = timedelta(hours=1)
-"""An order expires after 15 minutes. payctl treats an unpaid order as ended only after this time."""
+"""payctl treats an unpaid order as expired only after this time. ZaloPay expires it after 15 minutes."""
 
 _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
     -101: NoVerdict.NOT_FOUND,
@@ -52,11 +51,14 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, _: Credentials) -> Answer:
-    """Read an answer. Code 1 means paid. Expired is code 2 with its sub code, or code 3 for an old unpaid order."""
+    """Read an answer. Code 1 means paid.
+
+    Code 2 with the sub code of expiry means expired. Code 3 means expired if the order is old enough.
+    """
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields
-    code, sub = number(fields.get("return_code")), _signed(fields.get("sub_return_code"))
+    code, sub = payload.number_of(fields.get("return_code")), _signed(fields.get("sub_return_code"))
     if fields.get("is_processing") is True:
         return Inconclusive(NoVerdict.PENDING)
     if code != PAID and sub in _ABOUT_THE_QUESTION:
@@ -70,7 +72,7 @@ def read(response: HttpResponse, asked: StatusRequest, _: Credentials) -> Answer
 
 
 def _read(fields: dict[str, object], asked: StatusRequest, code: int | None, sub: int | None) -> Answer:
-    amount = number(fields.get("amount"))
+    amount = payload.number_of(fields.get("amount"))
     if code == PAID:
         return verdict(NAME, asked, Outcome.COMPLETED, amount, identifier(fields.get("zp_trans_id")))
     if code == UNPAID or (code == FAILED and sub == EXPIRED):
@@ -85,11 +87,11 @@ def _code(sub: int | None) -> str:
 
 
 def _signed(value: object) -> int | None:
-    """Return a number, or the number in a text. It may be negative."""
+    """Return a number, or the number in a text, which may be negative."""
     if isinstance(value, str) and value.startswith("-"):
-        found = number(value[1:])
+        found = payload.number_of(value[1:])
         return None if found is None else -found
-    return number(value)
+    return payload.number_of(value)
 
 
 QUERY = StatusQuery(

@@ -1,8 +1,8 @@
-"""Save the round trip for BEGIN: send it together with the first statement.
+"""Save the round trip for BEGIN by sending it together with the first statement.
 
-The driver would send ``BEGIN`` alone and wait for the answer. Here the driver runs in autocommit and sends no BEGIN.
-:mod:`ticketbottle_payctl.store.db.engine` puts ``BEGIN`` in front of the first statement, and this connection ends the
-transaction that the server reports as open.
+By default the driver sends ``BEGIN`` alone and waits for the answer. Here the driver is in autocommit mode and sends no
+BEGIN. :mod:`ticketbottle_payctl.store.db.engine` puts ``BEGIN`` in front of the first statement, and this connection
+ends the transaction that the server reports as open.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Connection(connection):  # type: ignore[misc]  # the driver has no types
             try:
                 super().__init__(dsn, *arguments, **settings)
             except psycopg2.Error:
-                self.close()  # otherwise a refused server waits for an answer until the error is freed
+                self.close()  # otherwise the server would wait for the client until the error object is freed
                 raise
         self.autocommit = True
 
     def commit(self) -> None:
-        """Commit the open transaction. A broken connection raises, because the commit may not have happened."""
+        """Commit the open transaction. Raise on a broken connection, because the commit may not have happened."""
         self._end("COMMIT")
 
     def rollback(self) -> None:
@@ -51,7 +51,7 @@ class Connection(connection):  # type: ignore[misc]  # the driver has no types
 
 @contextmanager
 def redacted(parameters: Mapping[str, str]) -> Iterator[None]:
-    """Blank the password, and every part of it with three or more characters, in libpq's text about a connection."""
+    """Blank the password, and parts of it with three or more characters, in libpq's text about a connection."""
     try:
         yield
     except psycopg2.Error as error:

@@ -1,7 +1,7 @@
 """Connect to PostgreSQL, begin transactions, and translate errors.
 
-``BEGIN`` and the limits are sent in the message of each transaction's first statement (``set_config(..., true)``). They
-need no round trip and end with the transaction, so they work behind PgBouncer and RDS Proxy.
+The first statement of each transaction is sent together with ``BEGIN`` and the limits (``set_config(..., true)``). The
+limits need no extra round trip and end with the transaction, so they work behind PgBouncer and RDS Proxy.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from ticketbottle_payctl.store.db.pool import READ_ONLY
 _LIMITS, _SCHEMA, _SETTINGS = "payctl_limits", "payctl_schema", "payctl_settings"
 _DEFAULTS = {"connect_timeout": "3", "tcp_user_timeout": "5000", "keepalives_idle": "30"}
 _VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME"}
-"""libpq's own variables. payctl's defaults do not override a variable that is set."""
+"""libpq's own variables. If one is set, it overrides payctl's default."""
 _FRESH = "payctl_fresh"
 _AUTHENTICATION = {"28P01", "28000"}
 _MISSING_OBJECT = {"3F000", "42P01", "42703", "42704"}
 _NO_PRIVILEGE = {"42501"}
 
-# While connecting, the driver gives no error code, only the text of libpq or the server.
+# During a connection attempt the driver gives no error code, only the text of libpq or the server.
 _REFUSED = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in")
 _TLS = (
     *("root certificate file", "certificate verify failed", "does not match host name", "does not support SSL"),
@@ -54,8 +54,8 @@ _NO_SUCH = ('FATAL:  database "', 'FATAL:  role "')
 class Limits:
     """Time limits of one transaction: for a statement, for a lock, and for being idle.
 
-    Without ``jit`` the server does not compile statements. Compiling takes tens of milliseconds, and the server chooses
-    it by the estimated cost.
+    If ``jit`` is false, the server does not compile statements. Compilation takes tens of milliseconds, and the server
+    decides it by the estimated cost.
     """
 
     statement: timedelta = timedelta(seconds=30)
@@ -68,8 +68,8 @@ class Limits:
 def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> Engine:
     """Return an engine whose transactions have :class:`Limits`. It connects on first use.
 
-    A pooled connection is replaced before use if the server closed it or if it was idle for a minute. That takes no
-    round trip. ``tcp_user_timeout`` limits the wait on a connection that was lost silently.
+    Before use, a pooled connection is replaced if the server closed it or if it was idle for a minute. This check takes
+    no round trip. ``tcp_user_timeout`` limits the wait on a connection that was lost without a message.
     """
     pool_options: dict[str, Any] = (
         {"pool_size": 4, "pool_recycle": 240, "pool_timeout": 5} if settings.pooled else {"poolclass": NullPool}
@@ -89,13 +89,13 @@ def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> E
 
 
 def load_driver() -> None:
-    """Load the modules of :func:`make_engine` in advance, so that a later call is fast. No connection is opened."""
+    """Load the modules that :func:`make_engine` needs, so that a later call is fast. No connection is opened."""
     for module in ("sqlalchemy.dialects.postgresql.psycopg2", "psycopg2.extras"):
         import_module(module)
 
 
 def connection_parameters(engine: Engine) -> dict[str, str]:
-    """Return the engine's connection parameters, password included, for another kind of connection."""
+    """Return the engine's connection parameters, password included, to open a connection of another kind."""
     settings, application = engine.get_execution_options()[_SETTINGS]
     return _parameters(settings, application)
 
@@ -125,7 +125,7 @@ def open_connection(engine: Engine, limits: Limits) -> Connection:
 def fetch(connection: Connection, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
     """Run a statement on the driver's own cursor and return its rows.
 
-    The webhook uses this for its few statements, because SQLAlchemy's own work takes longer than such a statement. The
+    The webhook runs its few statements in this way, because SQLAlchemy needs more time than such a statement. The
     transaction and its limits are the same. A broken connection is removed from the pool, too.
     """
     if not connection.in_transaction():
@@ -144,7 +144,7 @@ def fetch(connection: Connection, sql: str, parameters: Mapping[str, object]) ->
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise the driver's errors as payctl's own, with the original as the cause."""
+    """Translate the driver's errors to payctl's own, with the original as the cause."""
     try:
         yield
     except DBAPIError as error:
@@ -165,7 +165,7 @@ def is_lock_timeout(error: PayctlError) -> bool:
 
 
 def _parameters(settings: DatabaseSettings, application: str) -> dict[str, str]:
-    """Return libpq's parameters. DATABASE_URL comes first, then libpq's own variables, then payctl's defaults."""
+    """Return libpq's parameters from DATABASE_URL first, then from libpq's own variables, then payctl's defaults."""
     defaults = {"application_name": application, **_DEFAULTS}
     ours = {name: value for name, value in defaults.items() if not os.environ.get(_VARIABLES.get(name, ""))}
     secrets = {name: secret.reveal() for name, secret in settings.secrets.items()}
@@ -188,7 +188,7 @@ def _open_with_limits(
 
 
 def _opened(connection: Connection, statement: str) -> str:
-    """Return the statement. The first one of a transaction gets BEGIN and the limits in front."""
+    """Return the statement. If it is the transaction's first, put BEGIN and the limits in front."""
     if not connection.info.pop(_FRESH, False):
         return statement
     options = connection.get_execution_options()
@@ -206,7 +206,7 @@ def _limits_sql(limits: Limits, schema: str) -> str:
     if schema != "public":
         values["search_path"] = f'"{schema}"'
     if limits.index_only_plan:
-        # Otherwise stale statistics could turn the claim into a scan of the whole table.
+        # Without this, the planner could scan the whole table for a claim if statistics are stale.
         values |= {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
     if limits.index_only_plan or not limits.jit:
         values["jit"] = "off"
@@ -233,9 +233,9 @@ def _translate(error: DBAPIError) -> PayctlError | None:
         )
     if state in _NO_PRIVILEGE:
         message = f"the database role lacks a privilege: {text}"
-        return ConfigError(message, hint="grant the role what docs/how-to/database-roles.md lists for it")
+        return ConfigError(message, hint="grant the role the privileges that docs/how-to/database-roles.md lists")
     if state == READ_ONLY:
-        message = "the database is read-only: DATABASE_URL leads to a standby, or the server was made read-only"
+        message = "the database is read-only: DATABASE_URL names a standby, or the server was made read-only"
         return DatabaseUnavailableError(
             message, hint="check that DATABASE_URL names the primary server, then try again"
         )
@@ -246,7 +246,7 @@ def _translate(error: DBAPIError) -> PayctlError | None:
 
 
 def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
-    """Return an error for a connection attempt that can never succeed, or None. The driver gives no code for it."""
+    """Return an error if a connection attempt can never succeed, otherwise None. The driver gives no code for it."""
     if state in _AUTHENTICATION or any(words in text for words in _REFUSED):
         message = "PostgreSQL refused the credentials in DATABASE_URL"
         return ConfigError(message, hint="check the user and password in DATABASE_URL")
@@ -265,5 +265,5 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
 
 
 def _is_passing(state: str | None) -> bool:
-    """Return whether a later try may work: serialization, shortage, an operator's action."""
+    """Return whether a retry may succeed: after a serialization failure, a shortage, or an operator's intervention."""
     return state is not None and (state[:2] in {"08", "40", "53", "55", "57", "58"})

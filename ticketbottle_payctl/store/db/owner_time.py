@@ -1,4 +1,4 @@
-"""Convert instants of the payment service's columns: they are UTC, in a type without a zone."""
+"""Convert instants of the payment service's columns. They are UTC, in a type without a time zone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, overload
 
 NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
-"""An SQL expression: the present instant in the form of the payment service's columns."""
+"""An SQL expression for the present instant, in the form of the payment service's columns."""
 
 
 @overload
@@ -14,7 +14,7 @@ def aware(at: datetime) -> datetime: ...
 @overload
 def aware(at: datetime | None) -> datetime | None: ...
 def aware(at: datetime | None) -> datetime | None:
-    """Return the instant of a column with its zone, UTC. None stays None."""
+    """Return the instant of a column with the time zone UTC. None stays None."""
     return at.replace(tzinfo=UTC) if at else None
 
 
@@ -28,5 +28,5 @@ def stored(at: datetime | None) -> datetime | None:
 
 
 def aware_value(value: Any) -> Any:  # noqa: ANN401 - a column of any type
-    """Return a column's value; an instant of the payment service gets the zone UTC."""
+    """Return a column's value, with the time zone UTC if it is an instant of the payment service."""
     return aware(value) if isinstance(value, datetime) and value.tzinfo is None else value

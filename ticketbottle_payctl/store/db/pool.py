@@ -17,7 +17,7 @@ _LONGEST_IDLE = 60.0
 
 
 def watch(engine: Engine) -> None:
-    """Make the engine's pool replace a connection if it is closed, was idle for a minute, or leads to a standby."""
+    """Make the engine's pool replace a connection that is closed, was idle for a minute, or leads to a standby."""
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", _refuse_stale)
     event.listen(engine, "handle_error", _leave_standby)
@@ -37,18 +37,18 @@ def is_closed_by_server(connection: Any) -> bool:  # noqa: ANN401 - the driver h
 
 def _note_return(connection: Any, record: Any) -> None:  # noqa: ANN401 - the driver's connection and the pool's record
     if connection is not None:
-        # Use the wall clock: a monotonic clock may stop while a Lambda function is frozen.
+        # Use the wall clock, because a monotonic clock may stop while a Lambda function is frozen.
         record.info[_RETURNED] = time.time()
 
 
 def _refuse_stale(connection: Any, record: Any, _proxy: object) -> None:  # noqa: ANN401
-    """Refuse a connection that the server closed, or that a firewall may have dropped because it was idle."""
+    """Refuse a connection that the server closed, or that was idle so long that a firewall may have dropped it."""
     returned = record.info.pop(_RETURNED, None)
     if returned is not None and (abs(time.time() - returned) > _LONGEST_IDLE or is_closed_by_server(connection)):
         raise DisconnectionError
 
 
 def _leave_standby(context: Any) -> None:  # noqa: ANN401 - SQLAlchemy's exception context
-    """Reconnect after a failover if the connection leads to a standby, which cannot write."""
+    """After a failover, discard a connection that leads to a standby, because a standby cannot write."""
     if getattr(context.original_exception, "pgcode", None) == READ_ONLY:
         context.is_disconnect = True

@@ -1,6 +1,6 @@
-"""Find the whole ids of which only the first characters were given, as lists show them.
+"""Expand short ids. A short id is the first characters of an id, as lists show it.
 
-A whole id is found through the table's primary key: the rows between the prefix and its last possible continuation.
+The search uses the table's primary key: it reads the rows between the prefix and its last possible continuation.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.errors import InputError
 
 _SHORTEST = 8
-"""How many characters of an id a list shows on a terminal (``formats.short_id``)."""
+"""The number of characters of an id that a list shows on a terminal (``formats.short_id``)."""
 
 _PREFIX = re.compile(rf"[0-9A-Za-z_-]{{{_SHORTEST},35}}")
 _OF_UUID = re.compile(r"[0-9a-f-]+")
 _MOST_NAMED = 3
 
-# Whatever the database's collation is, an id with this beginning is not after the beginning followed by many z.
+# In every collation, an id with this prefix sorts no later than the prefix followed by many z.
 _TEXT = """SELECT DISTINCT id FROM unnest(%(given)s::text[]) AS g (given), {table} AS t
     WHERE t.id >= g.given AND t.id <= g.given || repeat('z', 100) AND starts_with(t.id, g.given)"""
 _UUID = """SELECT DISTINCT id::text FROM unnest(%(low)s::uuid[], %(high)s::uuid[], %(given)s) AS g (low, high, given),
@@ -27,10 +27,10 @@ _UUID = """SELECT DISTINCT id::text FROM unnest(%(low)s::uuid[], %(high)s::uuid[
 
 
 def whole(connection: Connection, table: str, given: Sequence[str], *, uuids: bool = False) -> tuple[str, ...]:
-    """Return the ids, each short one replaced by the only id of ``table`` that begins with it.
+    """Return the ids. Replace each short one by the only id of ``table`` that begins with it.
 
-    A short id that is a whole id too, or that no id begins with, stays as it is. ``uuids`` says that the column has
-    the type uuid. ``table`` is a constant, never a text from outside.
+    A short id stays unchanged if it is itself a whole id, or if no id begins with it. ``uuids`` is true if the column
+    has the type uuid. ``table`` must be a constant, never a text from outside.
 
     Raises:
         InputError: several ids begin with one of them.
@@ -43,12 +43,12 @@ def whole(connection: Connection, table: str, given: Sequence[str], *, uuids: bo
 
 
 def is_short(text: str, *, uuids: bool = False) -> bool:
-    """Return whether a text may be the beginning of an id."""
+    """Return whether a text may be a short id."""
     return _PREFIX.fullmatch(text) is not None and (not uuids or _OF_UUID.fullmatch(text.lower()) is not None)
 
 
 def only(given: str, found: Iterable[str]) -> str:
-    """Return the only one of ``found`` that begins with ``given``, or ``given`` itself.
+    """Return the only one of ``found`` that begins with ``given``, or ``given`` if none does.
 
     Raises:
         InputError: several begin with it.

@@ -1,7 +1,8 @@
-"""Collect the evidence of why events wait. This reads a bounded number of rows, the oldest pending events.
+"""Collect evidence of why events wait.
 
-A row's lock is found without locking the row. The row's ``xmax`` is the transaction that has locked or changed it, and
-a running transaction holds a lock on its own number. A row that several sessions lock together is not found.
+This reads a limited number of pending events, the oldest first. A row's lock is found without locking the row: the
+row's ``xmax`` is the transaction that has locked or changed it, and a running transaction holds a lock on its own
+number. A row that several sessions lock together is not found.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ticketbottle_payctl.telemetry import redact
 _MOST_LOOKED_AT = 20_000
 _MOST_DEAD_GROUPS = 3
 _MOST_RETRIES = 20
-"""From this number of retries on, the wait does not grow."""
+"""After this many retries, the wait before the next retry does not grow any more."""
 
 _HOLDER = "h.pid, h.application, h.usename, h.state, h.seconds"
 _WAITING = f"""
@@ -70,12 +71,12 @@ _WAITING = f"""
     FROM judged WHERE reason IN ('blocked', 'not_due') OR made < now - %(overdue)s * interval '1 second'
     GROUP BY reason, type, CASE reason WHEN 'blocked' THEN blocker_type END, pid, application, usename, state, seconds
     ORDER BY min(made)
-"""  # noqa: S608 - only constants are put in
+"""  # noqa: S608 - built from constants only
 
-# The planner expects few unpublished rows. It would search all of them again for each row.
+# The planner expects few unpublished rows. With a nested loop it would search all of them again for each row.
 _JOIN_BY_HASH = "SELECT set_config('enable_nestloop', 'off', true)"
 
-# These lock modes conflict with claiming and settling. CREATE INDEX without CONCURRENTLY takes the first one.
+# These lock modes conflict with claiming and settling. CREATE INDEX without CONCURRENTLY takes a ShareLock.
 _TABLE_LOCKS = """
     SELECT l.pid, nullif(a.application_name, ''), a.usename, a.state,
         EXTRACT(epoch FROM clock_timestamp() - a.xact_start)::float8
@@ -88,15 +89,15 @@ _TABLE_LOCKS = """
 
 
 def table_locks(connection: Connection) -> list[Holder]:
-    """Return the sessions that lock the whole outbox against writers."""
+    """Return the sessions that lock the whole outbox table and so block its writers."""
     return [Holder(*row) for row in connection.exec_driver_sql(_TABLE_LOCKS)]
 
 
 def evidence(connection: Connection, max_retries: int, found: Unpublished, recent: Recent) -> Evidence:
     """Return the database's evidence about pending and dead events.
 
-    ``found`` and ``recent`` were read in the same transaction, which must not be used for anything else afterwards,
-    because planner settings were changed in it. Error texts are redacted.
+    ``found`` and ``recent`` must have been read in the same transaction. This changes the planner settings of the
+    transaction, so it must run no other statement afterwards. Error texts are redacted.
     """
     connection.exec_driver_sql(_JOIN_BY_HASH)
     slot = cdc.slot(connection)
@@ -149,7 +150,7 @@ def _row(row: tuple[Any, ...]) -> Waiting:
     )
 
 
-# A publisher's role may have no privilege on the payments.
+# A publisher's role may have no privilege on the payments table.
 _MAY_READ_PAYMENTS = """
     SELECT count(*) = 2 FROM pg_attribute
     WHERE attrelid = to_regclass('payments') AND attname IN ('id', 'status')

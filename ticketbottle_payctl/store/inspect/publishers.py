@@ -1,8 +1,8 @@
 """Read which publishers are working or idle, and when each was last seen.
 
-A working publisher holds the lock of its shard. An idle one holds it only for a millisecond in each second, so the lock
-is no reliable sign. But it updates its instant in ``payctl.publishers`` every half minute. Without a pooler, its
-session also shows its application name.
+A working publisher holds the lock of its shard. An idle publisher holds it for only a millisecond per second, so the
+lock does not show an idle one reliably. But an idle publisher updates its instant in ``payctl.publishers`` every 30
+seconds. Without a pooler, its session also shows its application name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ APPLICATION = "payctl publish-outbox"
 
 
 class Publisher(NamedTuple):
-    """A session that holds a shard, and the number of shards that it was configured with."""
+    """A session that holds a shard, and its publisher's number of shards."""
 
     shard: int
     shards: int
@@ -30,21 +30,21 @@ class Publisher(NamedTuple):
 
 
 def working(connection: Connection) -> list[Publisher]:
-    """Return the publishers that are working, by the locks that they hold."""
+    """Return the working publishers. They are found by the locks that they hold."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT l.objid::bigint, l.pid, nullif(a.application_name, '')
         FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE {advisory_locks.held(Namespace.SHARDS)}
         ORDER BY 1, 2
-        """  # noqa: S608 - only constants are put in
+        """  # noqa: S608 - built from constants only
     )
     found = [Publisher(*shard_lock.shard_of(lock), pid, name) for lock, pid, name in rows]
     return list({(one.shard, one.shards, one.pid): one for one in found}.values())
 
 
 def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
-    """Return each publisher with a sign of life, the latest first, and whether the role may see all such signs."""
+    """Return each publisher that was seen, the latest first, and whether the role may see all of them."""
     at_work = [
         SeenPublisher(f"pid {one.pid}, {one.application or 'unnamed'}", one.shards, 0.0, working=True)
         for one in working(connection)
@@ -57,7 +57,7 @@ def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
 def _connected(connection: Connection) -> list[SeenPublisher]:
     """Return publishers by their sessions, if the role may see when each session was last used.
 
-    A pooler keeps a session whose publisher is gone, so a session alone is no sign of life.
+    A pooler keeps the session of a publisher that has ended, so a session alone does not show that its publisher runs.
     """
     rows = connection.exec_driver_sql(
         """
@@ -70,7 +70,7 @@ def _connected(connection: Connection) -> list[SeenPublisher]:
 
 
 def _noted(connection: Connection) -> list[SeenPublisher] | None:
-    """Return the last publisher of each shard, without duplicates, or None if the role may not read the table."""
+    """Return the last publisher of each shard without duplicates, or None if the role may not read the table."""
     may_read = connection.exec_driver_sql(
         """
         SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')

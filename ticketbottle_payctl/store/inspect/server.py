@@ -10,10 +10,11 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db.owner_time import NOW, aware
 
 
-class Server(NamedTuple):
+class ServerInfo(NamedTuple):
     """A server, and the current session's role and zone.
 
-    ``version`` is PostgreSQL's number, 150004. ``zone`` is the zone that a session of this role starts with.
+    ``version`` is PostgreSQL's number, such as 150004. ``zone`` is the time zone in which a session of this role
+    starts.
     """
 
     version: int
@@ -31,14 +32,14 @@ class Identity(NamedTuple):
 
 
 class ZoneSetting(NamedTuple):
-    """A time zone that is set for the sessions of a role, of a database, or of both."""
+    """A time zone setting for the sessions of a role, of a database, or of both."""
 
     role: str | None
     database: str | None
     zone: str
 
 
-def server(connection: Connection) -> Server:
+def server(connection: Connection) -> ServerInfo:
     """Return the server and database of a connection, and its role."""
     row = connection.exec_driver_sql(
         """
@@ -48,11 +49,11 @@ def server(connection: Connection) -> Server:
             (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')
         """
     ).one()
-    return Server(*row)
+    return ServerInfo(*row)
 
 
 def identity(connection: Connection) -> Identity:
-    """Return the number that initdb gave the server, and the database's name. A replica has its primary's number."""
+    """Return the server's system identifier and the database's name. A replica has its primary's identifier."""
     asked = "SELECT current_database()::text, has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
     database, allowed = connection.exec_driver_sql(asked).one()
     number = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()"
@@ -60,7 +61,7 @@ def identity(connection: Connection) -> Identity:
 
 
 def zone_settings(connection: Connection) -> list[ZoneSetting]:
-    """Return the time zones that sessions of other roles get in this database."""
+    """Return the time zone settings for sessions of other roles in this database."""
     rows = connection.exec_driver_sql(
         """
         SELECT nullif(s.setrole, 0)::regrole::text, d.datname::text, split_part(c.setting, '=', 2)
@@ -83,7 +84,7 @@ def clock(connection: Connection) -> datetime:
 
 
 def seconds_ahead(connection: Connection) -> float:
-    """Return how many seconds in the future the newest event is dated, or at most 0 if it is not.
+    """Return by how many seconds the newest event is dated in the future. The result is 0 or less if it is not.
 
     This costs two index lookups.
     """
@@ -93,6 +94,6 @@ def seconds_ahead(connection: Connection) -> float:
             (SELECT "createdAt" FROM outbox WHERE published = false ORDER BY "createdAt" DESC LIMIT 1),
             (SELECT "createdAt" FROM outbox WHERE published = true ORDER BY "createdAt" DESC LIMIT 1)
         ) - {NOW})
-        """  # noqa: S608 - a constant of ours
+        """  # noqa: S608 - the text is a constant
     ).scalar_one()
     return 0.0 if ahead is None else float(ahead)

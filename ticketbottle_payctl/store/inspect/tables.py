@@ -1,4 +1,4 @@
-"""Read the tables: columns, the current role's privileges, indexes and housekeeping."""
+"""Read the tables' columns, the current role's privileges, indexes, and vacuum statistics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REFERENCE_INDEX = "payments_providerTransactionId_idx"
 
 
 class Column(NamedTuple):
-    """A column. If it is ``required``, an INSERT that leaves it out fails."""
+    """A column. If ``required`` is true, an INSERT must give a value for it."""
 
     name: str
     type: str
@@ -21,7 +21,7 @@ class Column(NamedTuple):
 
 
 class Privilege(NamedTuple):
-    """A privilege ``kind`` on a table or on one of its columns. ``table`` is ``outbox`` or ``payctl.runs``."""
+    """A privilege ``kind`` on a table, such as ``outbox`` or ``payctl.runs``, or on one of its columns."""
 
     table: str
     kind: str
@@ -38,19 +38,18 @@ class Index(NamedTuple):
 
 
 class Housekeeping(NamedTuple):
-    """The last vacuum and analyse of a table, and its size, from the statistics. Row counts are estimates."""
+    """The last ANALYZE of a table and its size, from PostgreSQL's statistics. Row counts are estimates."""
 
     live: int
     dead: int
     size: int
-    last_vacuum: datetime | None
     last_analyze: datetime | None
     options: tuple[str, ...]
     autovacuum: bool
 
 
 def columns(connection: Connection, table: str) -> list[Column]:
-    """Return the columns of a table of the payment service, or none if there is no such table."""
+    """Return the columns of a table of the payment service, or an empty list if the table does not exist."""
     rows = connection.exec_driver_sql(
         """
         SELECT attname::text, replace(format_type(atttypid, NULL), '"', ''),
@@ -65,7 +64,7 @@ def columns(connection: Connection, table: str) -> list[Column]:
 
 
 def labels(connection: Connection, table: str, column: str) -> list[str]:
-    """Return the labels of an enum column, or none if the column is not an enum."""
+    """Return the labels of an enum column, or an empty list if the column is not an enum."""
     rows = connection.exec_driver_sql(
         """
         SELECT e.enumlabel::text FROM pg_attribute a JOIN pg_enum e ON e.enumtypid = a.atttypid
@@ -77,10 +76,7 @@ def labels(connection: Connection, table: str, column: str) -> list[str]:
 
 
 def privileges(connection: Connection, wanted: Sequence[Privilege]) -> dict[Privilege, bool]:
-    """Return which of the ``wanted`` privileges the current role has.
-
-    A privilege on a missing table is not returned.
-    """
+    """Return which of the ``wanted`` privileges the current role has, without those on missing tables."""
     rows = connection.exec_driver_sql(
         """
         SELECT w.name, w.kind, w.attribute, has_schema_privilege(t.schema, 'USAGE') AND CASE
@@ -106,7 +102,7 @@ def privileges(connection: Connection, wanted: Sequence[Privilege]) -> dict[Priv
 
 
 def may_create(connection: Connection) -> bool:
-    """Return whether the current role may create tables in schema ``payctl``, or the schema itself if it is missing."""
+    """Return whether the current role may create tables in schema ``payctl``, or create the schema if it is missing."""
     sql = """
         SELECT COALESCE((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'payctl'),
                         has_database_privilege(current_database(), 'CREATE'))
@@ -115,7 +111,7 @@ def may_create(connection: Connection) -> bool:
 
 
 def indexes(connection: Connection, table: str) -> list[Index]:
-    """Return the indexes of a table of the payment service. An index on an expression has fewer columns than keys."""
+    """Return the indexes of a table of the payment service. Expressions in an index are not listed."""
     rows = connection.exec_driver_sql(
         """
         SELECT c.relname::text, i.indisvalid AND i.indisready, i.indpred IS NOT NULL,
@@ -136,12 +132,12 @@ def serving(found: Sequence[Index], *columns: str) -> Index | None:
 
 
 def housekeeping(connection: Connection, table: str) -> Housekeeping | None:
-    """Return the statistics of a table, or None if there is no such table."""
+    """Return the statistics of a table, or None if the table does not exist."""
     row = connection.exec_driver_sql(
         """
         SELECT s.n_live_tup, s.n_dead_tup, pg_table_size(s.relid),
-            greatest(s.last_vacuum, s.last_autovacuum), greatest(s.last_analyze, s.last_autoanalyze),
-            COALESCE(c.reloptions, '{}'), current_setting('autovacuum')::bool
+            greatest(s.last_analyze, s.last_autoanalyze), COALESCE(c.reloptions, '{}'),
+            current_setting('autovacuum')::bool
         FROM pg_stat_all_tables s JOIN pg_class c ON c.oid = s.relid
         WHERE s.relid = to_regclass(quote_ident(%(table)s))
         """,
@@ -149,5 +145,5 @@ def housekeeping(connection: Connection, table: str) -> Housekeeping | None:
     ).first()
     if row is None:
         return None
-    live, dead, size, vacuum, analyze, options, autovacuum = row
-    return Housekeeping(live, dead, size, vacuum, analyze, tuple(options), autovacuum)
+    live, dead, size, analyze, options, autovacuum = row
+    return Housekeeping(live, dead, size, analyze, tuple(options), autovacuum)

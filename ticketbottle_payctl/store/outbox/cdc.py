@@ -1,7 +1,7 @@
 """Read Debezium's publication and slot, and find the events that payctl or Debezium must send.
 
-A slot begins at a point of the write-ahead log. Transactions that commit later belong to Debezium, earlier ones to
-payctl. Neither a timestamp nor an id separates the two, but the snapshot that comes with a new slot does.
+A slot begins at a position of the write-ahead log. Debezium sends the events of transactions that commit later, and
+payctl sends the earlier ones. A timestamp or an id cannot separate the two, but the snapshot of a new slot can.
 """
 
 from __future__ import annotations
@@ -28,31 +28,27 @@ _PRIVILEGE, _EXISTS, _NOT_LOGICAL, _CANCELED = "42501", "42710", "55000", "57014
 
 
 class SlotState(NamedTuple):
-    """The slot.
-
-    ``active`` says that a connector reads from it. ``retained`` is the log that the server keeps, in bytes.
-    """
+    """A replication slot. ``active`` is true if a connector reads from it."""
 
     active: bool
-    retained: int
 
 
 class Pending(NamedTuple):
-    """An event that waits to be sent, and its payment."""
+    """A pending event and its payment."""
 
     id: str
     aggregate_id: str
 
 
 class Marked(NamedTuple):
-    """An event that is in Kafka, and the time of its record (UTC, without a zone as in the column)."""
+    """An event that is in Kafka, and its record's time (UTC, without a zone as in the column)."""
 
     id: str
     at: datetime
 
 
 def publishes_inserts(connection: Connection) -> bool:
-    """Return whether the publication exists, for the outbox and for inserts only."""
+    """Return whether Debezium's publication exists, and contains only the outbox and only inserts."""
     sql = """
         SELECT p.pubinsert AND NOT (p.pubupdate OR p.pubdelete OR p.pubtruncate)
         FROM pg_publication AS p JOIN pg_publication_rel AS r ON r.prpubid = p.oid
@@ -64,26 +60,26 @@ def publishes_inserts(connection: Connection) -> bool:
 def slot(connection: Connection) -> SlotState | None:
     """Return Debezium's slot in this database, or None if Debezium does not publish."""
     sql = """
-        SELECT active, pg_current_wal_insert_lsn() - confirmed_flush_lsn FROM pg_replication_slots
+        SELECT active FROM pg_replication_slots
         WHERE slot_name = %(name)s AND database = current_database()
     """
     row = connection.exec_driver_sql(sql, {"name": SLOT}).one_or_none()
-    return None if row is None else SlotState(row[0], int(row[1] or 0))
+    return None if row is None else SlotState(*row)
 
 
 def refuse_while_debezium_publishes(connection: Connection) -> None:
-    """Raise if Debezium publishes, because two publishers would send every event twice.
+    """Raise an error if Debezium publishes. A second publisher would send every event twice.
 
     Raises:
         GuardError: the slot exists.
     """
     if slot(connection) is not None:
         message = f"Debezium publishes this outbox (replication slot {SLOT})"
-        raise GuardError(message, hint="`payctl cdc cut-back` takes it back")
+        raise GuardError(message, hint="run `payctl cdc cut-back` to take it back")
 
 
 def table_name(connection: Connection) -> str:
-    """Return the outbox's name, quoted and with its schema, for a connection with another search path."""
+    """Return the outbox's quoted name with its schema, for a connection with another search path."""
     sql = """
         SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = 'outbox'::regclass
@@ -94,7 +90,7 @@ def table_name(connection: Connection) -> str:
 def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patience: timedelta) -> list[Pending]:
     """Create the slot. Return at most ``limit`` events that were pending before it, oldest first.
 
-    This waits for transactions that are writing at that moment. No other session waits for it.
+    This waits for the transactions that are writing at that moment. It blocks no other session.
 
     Raises:
         GuardError: the slot exists already.
@@ -123,7 +119,7 @@ def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patie
 
 
 def drop_slot(engine: Engine, limits: Limits) -> None:
-    """Drop the slot, so that the server can remove the log. A missing slot is no error.
+    """Drop the slot, so that the server can remove the log. Do nothing if the slot does not exist.
 
     Raises:
         GuardError: a connector reads from the slot.
@@ -144,7 +140,7 @@ def waiting_behind_dead(connection: Connection, max_retries: int) -> int:
             SELECT FROM outbox AS d WHERE {states.dead("d.")}
               AND d."aggregateId" = o."aggregateId"
               AND (d."createdAt", d.id COLLATE "C") < (o."createdAt", o.id COLLATE "C"))
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     return int(connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one())
 
 
@@ -155,7 +151,7 @@ def count_pending(connection: Connection, max_retries: int) -> int:
 
 
 def claim_these(connection: Connection, ids: Sequence[str]) -> list[OutboxEvent]:
-    """Claim and mark these events like a publisher, oldest first. Skip events that are published."""
+    """Claim and mark these events as a publisher does, oldest first. Skip published events."""
     sql = f"""
         UPDATE outbox AS o SET published = true, "publishedAt" = {NOW}
         WHERE o.id = ANY(%(ids)s) AND {states.unpublished("o.")}
@@ -163,7 +159,7 @@ def claim_these(connection: Connection, ids: Sequence[str]) -> list[OutboxEvent]
             o."retryCount",
             (SELECT ARRAY[x.correlation_id, x.traceparent, x.replay_run_id]
              FROM payctl.event_context AS x WHERE x.event_id = o.id)
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     rows = [OutboxEvent(*row) for row in connection.exec_driver_sql(sql, {"ids": list(ids)})]
     return sorted(rows, key=lambda event: event.position)
 
@@ -173,16 +169,16 @@ def mark_published(connection: Connection, sent: Sequence[Marked]) -> int:
     sql = f"""
         UPDATE outbox AS o SET published = true, "publishedAt" = s.at
         FROM unnest(%(ids)s::text[], %(at)s::timestamp[]) AS s (id, at) WHERE o.id = s.id AND {states.unpublished("o.")}
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     return connection.exec_driver_sql(sql, {"ids": [one.id for one in sent], "at": [one.at for one in sent]}).rowcount
 
 
 def mark_dead(connection: Connection, ids: Sequence[str], max_retries: int, error: str) -> int:
-    """Mark events dead that Debezium sent to a topic without a reader. Return how many were not dead before."""
+    """Mark events dead that Debezium sent to a topic that no consumer reads. Return how many were not dead before."""
     sql = f"""
         UPDATE outbox SET "retryCount" = %(max_retries)s, "lastError" = %(error)s
         WHERE id = ANY(%(ids)s) AND {states.pending()}
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     return connection.exec_driver_sql(sql, {"ids": list(ids), "max_retries": max_retries, "error": error}).rowcount
 
 

@@ -1,6 +1,6 @@
 """Claim pending events of the payment service's ``outbox``, and release those that were not published.
 
-Claiming and marking are one statement. A claimed row is already marked as published, in a transaction that is
+One statement claims and marks the events. A claimed row is already marked as published, in a transaction that is
 committed only after the broker acknowledged the event. Until then no other session sees the mark, and a crash undoes
 it. The order of events is always ``"createdAt"``, then id by code point.
 """
@@ -26,10 +26,10 @@ _IN_SHARD = '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(sha
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The pending events to claim next.
+    """Which pending events to claim next.
 
-    ``excluded`` are payments that are blocked. Without ``types`` every type is claimed. With ``end`` every event up to
-    and including it is claimed, and ``limit`` is only the expected number.
+    ``excluded`` are blocked payments. If ``types`` is empty, events of every type are claimed. If ``end`` is given,
+    every event up to and including it is claimed, and ``limit`` is only the expected number.
     """
 
     after: Position
@@ -44,7 +44,7 @@ class Claim:
 
 
 class Released(NamedTuple):
-    """A claimed event that was not published. If ``error`` is None, ``"lastError"`` stays as it is."""
+    """A claimed event that was not published. If ``error`` is None, ``"lastError"`` is not changed."""
 
     id: str
     retry_count: int
@@ -52,7 +52,7 @@ class Released(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """An unpublished event that failed before. It waits for its retry or is dead."""
+    """An unpublished event that failed before. It waits for its retry, or it is dead."""
 
     aggregate_id: str
     position: Position
@@ -60,7 +60,7 @@ class Failed(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """The number of pending events of one type, and the instant of the oldest (UTC)."""
+    """The number of pending events of one type, and the instant of the oldest one (UTC)."""
 
     event_type: str
     events: int
@@ -77,8 +77,9 @@ class Claimed(NamedTuple):
 def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position | None:
     """Return where the next full claim will end, or None if there are too few pending events. Change nothing.
 
-    A claim up to that place and a claim after it never touch the same row, so two connections can make both at once.
-    ``first`` is an expression that is evaluated in the same statement. If it takes a lock, the lock is held afterwards.
+    A claim up to that position and a claim after it never touch the same row, so two connections can run them at once.
+    ``first`` is an SQL expression that the same statement evaluates. If it takes a lock, the transaction holds the lock
+    afterwards.
     """
     sql = _end_sql(_where(wanted), first)
     _, created_at, event_id = connection.exec_driver_sql(sql, _parameters(wanted)).one()
@@ -88,12 +89,12 @@ def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position |
 def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -> Claimed:
     """Claim and mark the next pending events.
 
-    Guards, checked again on the row itself: still unpublished and still below the retry limit. The claim waits for rows
-    that another session has locked, within the transaction's lock timeout; with ``skip_locked`` it skips them.
+    Guards, checked again on the locked row: the event is unpublished and below the retry limit. The claim waits for
+    rows that another session has locked, up to the transaction's lock timeout. With ``skip_locked`` it skips them.
 
-    The result is not complete if a row was changed while the claim waited for it: such a row is left out, although it
-    may still be pending, and later events would overtake it. It is not complete either if far more events than expected
-    appeared in the range. In both cases the caller must roll back.
+    ``complete`` is false in two cases, and then the caller must roll back. First, a row was changed while the claim
+    waited for it. Such a row is left out although it may still be pending, so later events would overtake it. Second,
+    the range contains far more events than expected.
     """
     most = wanted.limit if wanted.end is None else wanted.limit + _MOST_MORE_IN_RANGE
     parameters = _parameters(wanted) | {"limit": most}
@@ -106,14 +107,14 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
 
 
 def preview(connection: Connection, wanted: Claim) -> list[Waiting]:
-    """Count all the events that claims would take, by event type. Change nothing."""
+    """Count all events that claims would take, by event type. Change nothing."""
     sql = f'SELECT "eventType", count(*), min("createdAt") FROM outbox WHERE {_where(wanted)} GROUP BY 1 ORDER BY 1'  # noqa: S608
     rows = connection.exec_driver_sql(sql, _parameters(wanted))
     return [Waiting(event_type, events, aware(oldest)) for event_type, events, oldest in rows]
 
 
 def release(connection: Connection, rows: Sequence[Released]) -> None:
-    """Undo the mark of claimed events that were not acknowledged. This transaction must have claimed them."""
+    """Undo the mark of claimed events that were not acknowledged. Use the transaction that claimed them."""
     connection.exec_driver_sql(
         """
         UPDATE outbox AS o
@@ -132,26 +133,24 @@ def release(connection: Connection, rows: Sequence[Released]) -> None:
 
 def failed(connection: Connection, *, shard: int, shards: int, limit: int) -> list[Failed]:
     """Return a shard's unpublished events that failed before, oldest first."""
+    mine = _IN_SHARD if shards > 1 else "true"
     sql = f"""
         SELECT "aggregateId", "createdAt", id, "retryCount" FROM outbox
-        WHERE {states.unpublished()} AND "retryCount" > 0 AND {_of_shard(shards)} ORDER BY {_IN_ORDER} LIMIT %(limit)s
-    """  # noqa: S608 - only constants are put in
+        WHERE {states.unpublished()} AND "retryCount" > 0 AND {mine} ORDER BY {_IN_ORDER} LIMIT %(limit)s
+    """  # noqa: S608 - built from constants only
     rows = connection.exec_driver_sql(sql, {"limit": limit, "shard": shard, "shards": shards})
     return [Failed(aggregate_id, (created_at, event_id), count) for aggregate_id, created_at, event_id, count in rows]
 
 
 def waiting_of_other_types(connection: Connection, types: Sequence[str], max_retries: int) -> list[Failed]:
-    """Return pending events of other types, if their payment also has a pending event of ``types``.
-
-    The event of ``types`` must not overtake them.
-    """
+    """Return pending events of other types that an event of ``types`` of their payment must not overtake."""
     sql = f"""
         WITH pending AS (
             SELECT "aggregateId", "createdAt", id, "retryCount", "eventType" = ANY(%(types)s) AS wanted
             FROM outbox WHERE {states.pending()})
         SELECT "aggregateId", "createdAt", id, "retryCount" FROM pending
         WHERE NOT wanted AND "aggregateId" IN (SELECT "aggregateId" FROM pending WHERE wanted)
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     rows = connection.exec_driver_sql(sql, {"types": list(types), "max_retries": max_retries})
     return [Failed(aggregate_id, (created_at, event_id), count) for aggregate_id, created_at, event_id, count in rows]
 
@@ -159,18 +158,18 @@ def waiting_of_other_types(connection: Connection, types: Sequence[str], max_ret
 def locked_by_others(connection: Connection, wanted: Claim, last: Position | None) -> list[tuple[str, Position]]:
     """Return the payments and positions that a claim with ``skip_locked`` left out, up to ``last``.
 
-    If ``last`` is None, the claim took nothing. Then return up to as many as the claim's limit.
+    If ``last`` is None, the claim took nothing. In that case return at most as many as the claim's limit.
     """
     behind = 'AND ("createdAt", id COLLATE "C") < (%(last_at)s, %(last_id)s)' if last else "LIMIT %(limit)s"
     sql = f"""
         SELECT "aggregateId", "createdAt", id FROM outbox WHERE {_where(wanted)} {behind}
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     parameters = _parameters(wanted) | ({"last_at": last[0], "last_id": last[1]} if last else {})
     return [(key, (created_at, event_id)) for key, created_at, event_id in connection.exec_driver_sql(sql, parameters)]
 
 
 def now(connection: Connection) -> datetime:
-    """Return the database's present instant, in UTC and without a zone, as in the payment service's columns."""
+    """Return the database's present instant in UTC, without a zone as in the payment service's columns."""
     at = connection.exec_driver_sql(f"SELECT {NOW}").scalar_one()
     assert isinstance(at, datetime)  # noqa: S101 - for the type checker
     return at
@@ -181,20 +180,20 @@ def oldest_pending(connection: Connection, max_retries: int) -> float | None:
     sql = f"""
         SELECT EXTRACT(epoch FROM {NOW} - "createdAt") FROM outbox
         WHERE {states.pending()} ORDER BY "createdAt" LIMIT 1
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     age = connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one_or_none()
     return None if age is None else max(0.0, float(age))
 
 
 _MOST_MORE_IN_RANGE = 1000
-"""How many more events than expected a range may contain when it is claimed."""
+"""How many more events than expected a claimed range may contain."""
 
 _EVENT = itemgetter(slice(1, None))
 _BY_POSITION = itemgetter(5, 0)
 
 
 def _where(wanted: Claim) -> str:
-    """Return only the conditions that this claim needs, because each is evaluated for every row."""
+    """Return only the conditions that this claim needs, because the server evaluates each one for every row."""
     return _conditions(
         bool(wanted.excluded), bool(wanted.types), wanted.until is not None, wanted.end is not None, wanted.shards > 1
     )
@@ -220,20 +219,16 @@ def _conditions(excluded: bool, types: bool, until: bool, end: bool, shards: boo
     return " AND ".join(conditions)
 
 
-def _of_shard(shards: int) -> str:
-    return _IN_SHARD if shards > 1 else "true"
-
-
 def _end_sql(where: str, first: str) -> str:
     return f"""
         SELECT {first}, found.* FROM (SELECT 1) AS one LEFT JOIN LATERAL (
             SELECT "createdAt", id FROM outbox WHERE {where}
             ORDER BY {_IN_ORDER} OFFSET %(limit)s - 1 LIMIT 1) AS found ON true
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
 
 
-# IS NOT TRUE keeps the index out of the second check of a row. Otherwise, with stale statistics, the planner searches
-# every pending row for the given ones instead of going to them by ctid.
+# IS NOT TRUE keeps the planner from using the index when a row is checked again. With stale statistics it would
+# otherwise search every pending row for the given ones, instead of reading them by ctid.
 @cache
 def _claim_sql(where: str, skip_locked: bool) -> str:  # noqa: FBT001
     locking = "FOR NO KEY UPDATE SKIP LOCKED" if skip_locked else ""
@@ -251,7 +246,7 @@ def _claim_sql(where: str, skip_locked: bool) -> str:  # noqa: FBT001
                 (SELECT ARRAY[x.correlation_id, x.traceparent, x.replay_run_id]
                  FROM payctl.event_context AS x WHERE x.event_id = o.id))
         SELECT cardinality(picked.rows), marked.* FROM picked LEFT JOIN marked ON true
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
 
 
 def _parameters(wanted: Claim) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Names that payctl, Debezium and PostgreSQL must agree on while Debezium publishes the outbox."""
+"""The names that payctl, Debezium and PostgreSQL share while Debezium publishes the outbox."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ SLOT = "payctl_outbox"
 ROLE = "payctl_cdc"
 TOPIC_PREFIX = "payctl"
 HEARTBEATS = f"__debezium-heartbeat.{TOPIC_PREFIX}"
-"""The topic of the connector's heartbeats. No consumer needs to read it."""
+"""The topic of the connector's heartbeats. No consumer has to read it."""
 
 HEARTBEAT_MESSAGE = "payctl-heartbeat"
 UNROUTABLE = "payment.unroutable"
-"""The topic for events of an unknown type. payctl makes such an event dead, but Debezium must send it to a topic."""
+"""The topic for events of an unknown type. payctl makes such an event dead, but Debezium must send it to some topic."""
 
 MARKING_GROUP = "payctl-cdc-mark"
-"""The consumer group whose offsets tell up to which message Debezium's events are marked as published."""
+"""The consumer group whose offsets store how far Debezium's events are marked as published."""
 
 ALL_TOPICS = (*TOPICS.values(), UNROUTABLE)

@@ -25,7 +25,7 @@ class ErrorGroup:
     """Unpublished events that failed in the same way. ``sample`` is the newest event's error. Instants are UTC.
 
     ``superseded`` counts the events that a replay leaves out. ``sample_type`` and ``sample_bytes`` are the newest
-    event's type and the size of its message.
+    event's type and message size.
     """
 
     group: str
@@ -45,7 +45,7 @@ class ErrorGroup:
 def groups(
     connection: Connection, selector: Selector, max_retries: int, limit: int, *, with_payments: bool = True
 ) -> list[ErrorGroup]:
-    """Return the kinds of error of unpublished events that failed at least once, the most frequent first.
+    """Return groups of unpublished events that failed at least once, one for each kind of error, the largest first.
 
     ``first`` and ``last`` are the creation instants of the group's oldest and newest event. Without ``with_payments``
     no superseded event is counted, and the role needs no privilege on the payments.
@@ -57,7 +57,7 @@ def groups(
     wanted = predicate(selector, max_retries)
     failed = f'{states.unpublished("o.")} AND o."retryCount" > 0 AND {wanted.sql}'
     superseded = f"count(*) FILTER (WHERE {SUPERSEDED})" if with_payments else "0"
-    # A group keeps only counts and bounds, never its rows. The newest event is then found by its instant.
+    # Grouping keeps only counts and bounds, not the rows. The newest event is then found by its instant.
     sql = f"""
         WITH part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
@@ -81,7 +81,7 @@ def groups(
             ORDER BY o.id COLLATE "C" DESC LIMIT 1
         ) AS newest
         ORDER BY k.events DESC, k.id
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | {"limit": limit}).all()
     return [

@@ -1,4 +1,4 @@
-"""Events that the replaced service left half marked: ``"publishedAt"`` set, ``published`` false. They were sent."""
+"""Half-marked events of the replaced service: ``"publishedAt"`` is set, but ``published`` is false. They were sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.outbox import states
 
 
 class HalfMarked(NamedTuple):
-    """The number of half-marked events, when they were created, and when the last was sent (UTC).
+    """The number of half-marked events, when the first and last were created, and when the last was sent (UTC).
 
     If there are no such events, the instants are None.
     """
@@ -24,7 +24,7 @@ class HalfMarked(NamedTuple):
 
 
 class Repaired(NamedTuple):
-    """The number of events that one batch repaired, and the place where the next batch begins."""
+    """The number of events that one batch repaired, and the position where the next batch begins."""
 
     events: int
     after: tuple[datetime, str] | None
@@ -33,7 +33,7 @@ class Repaired(NamedTuple):
 def count(connection: Connection) -> HalfMarked:
     """Count half-marked events through the index on (published, "createdAt"). Only unpublished rows are read."""
     instants = 'min("createdAt"), max("createdAt"), max("publishedAt")'
-    sql = f"SELECT count(*), {instants} FROM outbox WHERE {states.half_marked()}"  # noqa: S608 - only constants are put in
+    sql = f"SELECT count(*), {instants} FROM outbox WHERE {states.half_marked()}"  # noqa: S608 - built from constants only
     events, *found = connection.exec_driver_sql(sql).one()
     return HalfMarked(events, *map(aware, found))
 
@@ -48,9 +48,9 @@ def repair(  # noqa: PLR0913, PLR0917 - the statement needs each of them
 ) -> Repaired:
     """Set ``published`` on the next ``limit`` half-marked events, in order, and record each under the run.
 
-    Guards: the row is still half marked and was sent no later than ``sent_until`` (UTC). Rows that another session has
-    locked are left for later. ``after`` is where the previous batch ended. Without it, every batch would read the dead
-    index entries of the earlier ones.
+    Guards: the row is still half marked and was sent no later than ``sent_until`` (UTC). A row that another session has
+    locked is left for later. ``after`` is where the previous batch ended. Without it, every batch would read the dead
+    index entries of the earlier batches.
     """
     bound = '("createdAt", id COLLATE "C") > (%(at)s, %(id)s) AND "createdAt" >= %(at)s' if after else "true"
     sql = f"""
@@ -68,7 +68,7 @@ def repair(  # noqa: PLR0913, PLR0917 - the statement needs each of them
             FROM repaired
         )
         SELECT id, "createdAt" FROM repaired ORDER BY "createdAt", id COLLATE "C"
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     at, last = after or (None, None)
     until = stored(sent_until)
     parameters = {"run": run_id, "number": number, "limit": limit, "until": until, "at": at, "id": last}

@@ -1,4 +1,4 @@
-"""Count the pending events that a publisher holds back, and say what holds them."""
+"""Count the pending events that a publisher cannot send yet, and find what blocks them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ticketbottle_payctl.store.outbox import states
 
 
 class Barrier(NamedTuple):
-    """An event that the later events of its payment wait for. ``itself`` means that it waits too."""
+    """An event that blocks the later events of its payment. If ``itself`` is true, the event waits too."""
 
     key: str
     position: Position
@@ -21,7 +21,7 @@ class Barrier(NamedTuple):
 
 
 class Held(NamedTuple):
-    """Pending events with one cause: the barrier of this number, or else a type that cannot flow."""
+    """The pending events that wait for one cause: the barrier with this index, or an event type that cannot be sent."""
 
     barrier: int | None
     event_type: str | None
@@ -30,7 +30,7 @@ class Held(NamedTuple):
 
 
 class BlockingEvent(NamedTuple):
-    """An event that blocks its payment, and the session that has locked its row, if there is one."""
+    """An event that blocks its payment, and the session that has locked its row, if any."""
 
     event_type: str
     retry_count: int
@@ -44,10 +44,10 @@ class BlockingEvent(NamedTuple):
 def held(
     connection: Connection, barriers: Sequence[Barrier], stopped: Sequence[str], types: Sequence[str], max_retries: int
 ) -> list[Held]:
-    """Return the pending events that wait, each once: its payment's earliest barrier counts.
+    """Count the pending events that wait, by cause. An event counts once, for its payment's earliest barrier.
 
-    A pending event of a ``stopped`` type is a barrier of its own. If ``types`` is not empty, only events of these
-    types are counted.
+    A pending event of a ``stopped`` type is a barrier itself. If ``types`` is not empty, only events of these types are
+    counted.
     """
     if not barriers and not stopped:
         return []
@@ -55,7 +55,7 @@ def held(
             UNION ALL
             SELECT "aggregateId", "createdAt", id, true, NULL, "eventType"
             FROM outbox WHERE {states.pending()} AND "eventType" = ANY(%(stopped)s)
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     sql = f"""
         WITH barrier AS (
             SELECT key, at, id, itself, number::int, NULL AS event_type
@@ -71,7 +71,7 @@ def held(
           AND ((o."createdAt", o.id COLLATE "C") > (b.at, b.id COLLATE "C") OR (b.itself AND o.id = b.id))
           AND (cardinality(%(types)s::text[]) = 0 OR o."eventType" = ANY(%(types)s))
         GROUP BY 1, 2
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     parameters = {
         "keys": [each.key for each in barriers],
         "ats": [each.position[0] for each in barriers],
@@ -85,7 +85,7 @@ def held(
 
 
 def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, BlockingEvent]:
-    """Return the events with these ids, and who has locked their rows. A field that the role may not read is None."""
+    """Return the events with these ids, and the sessions that lock their rows. A field that may not be read is None."""
     rows = connection.exec_driver_sql(
         """
         SELECT o.id, o."eventType", o."retryCount", o."lastError", l.pid, nullif(a.application_name, ''), a.state,
@@ -102,5 +102,5 @@ def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, Blo
 
 def count_dead(connection: Connection, max_retries: int) -> int:
     """Return the number of dead events in the whole outbox."""
-    sql = f"SELECT count(*) FROM outbox WHERE {states.dead()}"  # noqa: S608 - only constants are put in
+    sql = f"SELECT count(*) FROM outbox WHERE {states.dead()}"  # noqa: S608 - built from constants only
     return int(connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one())

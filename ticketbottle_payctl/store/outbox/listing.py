@@ -25,7 +25,7 @@ from ticketbottle_payctl.store.outbox.selector import (
 
 
 class PagePosition(NamedTuple):
-    """The end of a page: the instant (with time zone) and the id of its last row."""
+    """The position after which the next page begins: the instant (with time zone) and the id of the last row."""
 
     at: datetime
     id: str
@@ -34,7 +34,7 @@ class PagePosition(NamedTuple):
 class Listed(NamedTuple):
     """A row as it was read.
 
-    ``names`` are the names of the values. ``instant`` is the index of the value by which the rows are sorted.
+    ``names`` are the names of the values. The rows are sorted by the value with the index ``instant``.
     """
 
     names: tuple[str, ...]
@@ -43,7 +43,7 @@ class Listed(NamedTuple):
 
     @property
     def position(self) -> PagePosition:
-        """Return the row's place in the order of the listing."""
+        """Return the row's position in the order of the listing."""
         at = aware_value(self.values[self.instant])
         assert isinstance(at, datetime)  # noqa: S101 - the column is one
         return PagePosition(at, str(self.values[0]))
@@ -55,13 +55,12 @@ class Listed(NamedTuple):
 
 
 PAYMENTS_PAGE = 50_000
-"""The size of a page of payments. There is no index on their creation time, so each page sorts the rest of the
-table."""
+"""The number of payments on a page. Creation times have no index, so each page sorts the rest of the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentSelector:
-    """A selector of payments. ``stuck`` is how long a payment must have been PENDING."""
+    """Which payments to list. ``stuck`` is the minimum time that a payment has been PENDING."""
 
     ids: tuple[str, ...] | None = None
     order_codes: tuple[str, ...] = ()
@@ -74,7 +73,7 @@ class PaymentSelector:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptSelector:
-    """A selector of receipts. ``results`` are outcomes of ``process-webhook``."""
+    """Which receipts to list. ``results`` are outcomes of ``process-webhook``."""
 
     ids: tuple[str, ...] | None = None
     order_codes: tuple[str, ...] = ()
@@ -102,7 +101,7 @@ class ListedEvent(TypedDict, total=False):
     retry_count: Count
     last_error: str | None
     superseded: bool | None
-    """A failure or cancellation of a payment that is COMPLETED now; null in an archive."""
+    """Whether this is a failure or cancellation of a payment that is COMPLETED now; null in an archive."""
 
 
 class ListedPayment(TypedDict, total=False):
@@ -148,13 +147,13 @@ class ListedReceipt(TypedDict, total=False):
 OUTBOX_FIELDS = tuple(ListedEvent.__annotations__)
 PAYMENT_FIELDS = tuple(ListedPayment.__annotations__)
 RECEIPT_FIELDS = tuple(ListedReceipt.__annotations__)
-"""The names of the columns, in the order in which the statements below select them."""
+"""The column names, in the order of the SELECT statements below."""
 
 
 def outbox(
     connection: Connection, limit: int, before: PagePosition | None, *, selector: Selector, max_retries: int
 ) -> list[Listed]:
-    """Return selected events in the order of their creation. The selector's own limit is ignored.
+    """Return selected events, newest first. The selector's own limit is ignored.
 
     Raises:
         InputError: the ``error`` pattern is not a regular expression, or a short id is ambiguous.
@@ -162,7 +161,7 @@ def outbox(
     check_pattern(connection, selector)
     wanted = predicate(with_whole_ids(connection, selector), max_retries)
     older = _OLDER.format('o."createdAt"') if before else "true"
-    # The index is on (published, "createdAt"). Two short scans of it are faster than a sort of the table.
+    # The index is on (published, "createdAt"). Two short index scans are faster than a sort of the table.
     halves = " UNION ALL ".join(
         f"""(SELECT o.* FROM outbox AS o WHERE o.published = {half} AND {older} AND {wanted.sql}
         ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC LIMIT %(limit)s)"""  # noqa: S608
@@ -174,7 +173,7 @@ def outbox(
         FROM (SELECT * FROM ({halves}) AS o ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC LIMIT %(limit)s) AS o
         LEFT JOIN payments AS y ON y.id = o."aggregateId"
         ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | _page(limit, before)).all()
     return [Listed(OUTBOX_FIELDS, row, 7) for row in rows]
@@ -183,7 +182,7 @@ def outbox(
 def payments(
     connection: Connection, limit: int, before: PagePosition | None, *, selector: PaymentSelector
 ) -> list[Listed]:
-    """Return selected payments in the order of their creation.
+    """Return selected payments, the latest created first.
 
     Raises:
         InputError: a short id is ambiguous.
@@ -203,7 +202,7 @@ def payments(
             o."providerTransactionId", o."createdAt", o."updatedAt", o."completedAt", o."failedAt", o."cancelledAt"
         FROM payments AS o WHERE {" AND ".join(conditions) or "true"}
         ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC LIMIT %(limit)s
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     parameters = {
         "ids": list(short_ids.whole(connection, "payments", selector.ids or ())),
         "order_codes": list(selector.order_codes),
@@ -220,7 +219,7 @@ def payments(
 def receipts(
     connection: Connection, limit: int, before: PagePosition | None, *, selector: ReceiptSelector
 ) -> list[Listed]:
-    """Return selected receipts in the order in which the callbacks arrived, without the callbacks' content.
+    """Return selected receipts, the latest first, without the content of the callbacks.
 
     Raises:
         InputError: a short id is ambiguous.
@@ -240,7 +239,7 @@ def receipts(
             o.gateway_transaction_id, o.amount, o.currency, o.payment_id, o.event_id, o.correlation_id
         FROM payctl.webhook_receipts AS o WHERE {" AND ".join(conditions) or "true"}
         ORDER BY o.received_at DESC, o.id DESC LIMIT %(limit)s
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     parameters: dict[str, object] = {
         "ids": list(short_ids.whole(connection, "payctl.webhook_receipts", selector.ids or (), uuids=True)),
         "order_codes": list(selector.order_codes),

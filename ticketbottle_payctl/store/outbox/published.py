@@ -14,7 +14,7 @@ _AT_ONCE = 5000
 
 
 class SentEvent(NamedTuple):
-    """A published event. ``digest`` is the SHA-256 of the value that its record should have. Instants are UTC.
+    """A published event. ``digest`` is the SHA-256 of its record's expected value. Instants are UTC.
 
     ``version`` is the id of the transaction that wrote the row. Every change of the row changes it.
     """
@@ -29,10 +29,10 @@ class SentEvent(NamedTuple):
 
 
 def created_between(connection: Connection, since: datetime, until: datetime, limit: int) -> Iterator[SentEvent]:
-    """Yield published events that were created in the window, at most ``limit``, in no order, in constant memory.
+    """Yield at most ``limit`` published events that were created in the window, unordered, in constant memory.
 
-    Half-marked rows of the replaced service count, because they were sent. The index on (published, "createdAt") is
-    used.
+    Half-marked rows of the replaced service are included, because they were sent. The index on (published, "createdAt")
+    is used.
     """
     connection.exec_driver_sql(
         """
@@ -44,7 +44,7 @@ def created_between(connection: Connection, since: datetime, until: datetime, li
           AND "publishedAt" IS NOT NULL
         LIMIT %(limit)s
         """,
-        {"since": _naive(since), "until": _naive(until), "limit": limit},
+        {"since": stored(since), "until": stored(until), "limit": limit},
     )
     while rows := connection.exec_driver_sql(f"FETCH {_AT_ONCE} FROM sent").all():
         yield from map(_event, rows)
@@ -55,7 +55,3 @@ def _event(row: Sequence[Any]) -> SentEvent:
     event_id, key, event_type, created_at, published_at, digest, version = row
     created, published = aware(created_at), aware(published_at)
     return SentEvent(event_id, key, event_type, created, published, bytes(digest), version)
-
-
-def _naive(at: datetime) -> datetime:
-    return stored(at)

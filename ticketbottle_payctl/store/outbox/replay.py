@@ -4,7 +4,7 @@
 
     published = false, "publishedAt" = null, "retryCount" = 0      "lastError" stays: it says why the event is replayed
 
-An event is changed only if its row is still in the version that was planned. The id never changes. The run's id goes
+An event is changed only if its row still has the planned version. The id never changes. The run's id goes
 into the message's headers through ``payctl.event_context``.
 """
 
@@ -28,18 +28,18 @@ from ticketbottle_payctl.store.outbox.selector import (
     predicate,
 )
 
-# Ids are joined by this text, because one text is passed faster than a list. An id that contains it would match no row
-# and be skipped.
+# This text separates ids in one parameter, which is faster than a list. An id that contains it matches no row and is
+# skipped.
 _BETWEEN = "\x1f"
 
 CHUNK = 1000
-"""The largest number of rows in one transaction."""
+"""The maximum number of rows in one transaction."""
 
 
 class Row(NamedTuple):
-    """A row as it was read: its id, its place in the table, and the transaction that wrote it.
+    """A row as it was read: its id, its location in the table, and the transaction that wrote it.
 
-    Every change moves it.
+    Every change of the row changes the last two.
     """
 
     id: str
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A selected event."""
+    """An event that the selector matches."""
 
     row: Row
     aggregate_id: str
@@ -75,7 +75,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The states of a run's events now."""
+    """The present states of a run's events."""
 
     published: int
     dead: int
@@ -94,7 +94,7 @@ def candidates(connection: Connection, selector: Selector, max_retries: int) -> 
         SELECT o.id, o.ctid::text, o.xmin::text::bigint, o."aggregateId", o."eventType", o."createdAt",
             {states.name("o.")}, {SUPERSEDED}
         FROM {chosen} AS o ORDER BY o."createdAt", o.id COLLATE "C"
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, parameters)
         return [Candidate(Row(*row[:3]), row[3], row[4], aware(row[5]), row[6], row[7]) for row in rows]
@@ -114,7 +114,7 @@ def count_candidates(
     sql = f"""
         SELECT count(*) FROM {chosen} AS o
         WHERE (%(published)s OR {states.unpublished("o.")}) AND (%(superseded)s OR NOT {SUPERSEDED})
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
         return int(connection.exec_driver_sql(sql, parameters | leave).scalar_one())
 
@@ -124,7 +124,7 @@ def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate])
     if not planned:
         return 0
     newest: dict[str, datetime] = {}
-    for event in planned:  # the events are in order, so the last event of a key is its newest
+    for event in planned:  # events are in order, so the last event of a key is its newest
         newest[event.aggregate_id] = event.created_at
     return int(
         connection.exec_driver_sql(
@@ -144,7 +144,7 @@ def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate])
 
 
 def superseded_among(connection: Connection, ids: Sequence[str]) -> tuple[Superseded, ...]:
-    """Return those of the given events that are superseded now, oldest first."""
+    """Return the given events that are superseded now, oldest first."""
     return _superseded(connection, "o.id = ANY(%(ids)s)", {"ids": list(ids)})
 
 
@@ -159,7 +159,7 @@ def _superseded(connection: Connection, which: str, parameters: dict[str, object
     sql = f"""
         SELECT o.id, o."eventType", o."aggregateId" FROM outbox AS o
         WHERE {which} AND {SUPERSEDED} ORDER BY o."createdAt", o.id COLLATE "C"
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     return tuple(Superseded(*row) for row in connection.exec_driver_sql(sql, parameters))
 
 
@@ -184,11 +184,11 @@ def store_plan(connection: Connection, run_id: str, chunks: Iterable[Sequence[Ro
 
 
 def apply_next(connection: Connection, run_id: str, *, allow_published: bool, allow_superseded: bool) -> Chunk | None:
-    """Apply the run's next chunk. Return None if none is left or the run was cancelled.
+    """Apply the run's next chunk. Return None if no chunk is left or the run was cancelled.
 
     Guards on each row: it exists, no other session holds it, its version is the planned one, and it is neither
-    published nor superseded, unless that is allowed. A row that fails a guard is recorded with the reason and left
-    unchanged.
+    published nor superseded, unless that is allowed. A row that fails a guard is left unchanged, and the reason is
+    recorded.
     """
     number = connection.exec_driver_sql(_NEXT, {"run": run_id}).scalar_one_or_none()
     if number is None:
@@ -221,7 +221,7 @@ def progress(connection: Connection, run_id: str, max_retries: int, *, chunk: in
             count(*) FILTER (WHERE {states.pending("o.")})
         FROM payctl.run_items AS i LEFT JOIN outbox AS o ON o.id = i.item_id
         WHERE i.run_id = %(run)s::uuid AND i.outcome = 'requeued' AND i.chunk = COALESCE(%(chunk)s, i.chunk)
-        """,  # noqa: S608 - only constants are put in
+        """,  # noqa: S608 - built from constants only
         {"run": run_id, "chunk": chunk, "max_retries": max_retries},
     ).one()
     return Progress(*row)
@@ -246,13 +246,13 @@ def _chosen(selector: Selector, max_retries: int) -> tuple[str, dict[str, object
         conditions.append(states.unpublished("o."))
     where = " AND ".join(conditions)
     limit = 'ORDER BY o."createdAt", o.id COLLATE "C" LIMIT %(limit)s' if selector.limit is not None else ""
-    sql = f"(SELECT o.*, o.ctid, o.xmin FROM outbox AS o WHERE {where} {limit})"  # noqa: S608 - constants and parameters
+    sql = f"(SELECT o.*, o.ctid, o.xmin FROM outbox AS o WHERE {where} {limit})"  # noqa: S608 - constant text
     return sql, wanted.parameters | {"limit": selector.limit}
 
 
 # If a run is resumed twice at the same time, the row lock makes sure that a chunk is applied once. Its commit does not
-# wait for the disk: if the server crashes, it loses the chunk's mark together with the rows. The report at the end is
-# committed as usual.
+# wait for the disk. If the server crashes, it loses the chunk's mark together with the rows. The last report of the run
+# is committed as usual.
 _NEXT = """
 SELECT c.number FROM payctl.run_chunks AS c JOIN payctl.runs AS r ON r.id = c.run_id,
     set_config('synchronous_commit', 'off', true)
@@ -260,8 +260,8 @@ WHERE c.run_id = %(run)s::uuid AND c.applied_at IS NULL AND r.status <> 'cancell
 ORDER BY c.number LIMIT 1 FOR UPDATE OF c
 """
 
-# A row that another session holds is skipped, not waited for. The lock is taken first and the version is read from
-# the locked row, so the row that is checked is the row that is updated. Every change of a row moves it.
+# A row that another session holds is skipped. The lock is taken first and the version is read from the locked row, so
+# the checked row is the updated row. Every change of a row changes its ctid.
 _APPLY = f"""
 WITH chunk AS (
     UPDATE payctl.run_chunks SET applied_at = clock_timestamp()
@@ -303,4 +303,4 @@ WITH chunk AS (
     RETURNING outcome, reason, before->>'last_error' AS error
 )
 SELECT outcome, reason, count(*), array_remove(array_agg(DISTINCT error), NULL) FROM recorded GROUP BY 1, 2
-"""  # noqa: S608 - only constants are put in
+"""  # noqa: S608 - built from constants only

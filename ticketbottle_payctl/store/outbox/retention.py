@@ -1,7 +1,8 @@
 """Delete events that were published, and receipts that arrived, before a horizon.
 
-An event's age counts from ``"publishedAt"``, or from ``"createdAt"`` if a published event has none. Half-marked rows
-of the replaced service were sent, so they count. Pending and dead events are never deleted.
+An event's age counts from ``"publishedAt"``, or from ``"createdAt"`` if a published event has no ``"publishedAt"``.
+Half-marked rows of the replaced service are included, because they were sent. Pending and dead events are never
+deleted.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from ticketbottle_payctl.domain.event import Position
 from ticketbottle_payctl.store.db.owner_time import stored
 from ticketbottle_payctl.store.outbox import shard_lock, states
 
-# An event is created before it is published. The replaced service stored "createdAt" in the session's time zone, and
-# no zone is further from UTC than this. The bound only limits the range of the index that is read.
+# An event is created before it is published. The replaced service stored "createdAt" in the session's time zone, and no
+# zone differs more from UTC than this. This bound only limits the range of the index that is read.
 _WRONG_ZONE = timedelta(hours=15)
 
 _MARKED = 'published = true AND COALESCE("publishedAt", "createdAt") < %(horizon)s'
@@ -27,7 +28,7 @@ _IN_ORDER = '"createdAt", id COLLATE "C"'
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The events to delete: published before ``horizon`` (aware), and either fully or half marked."""
+    """Which events to delete: those published before ``horizon`` (aware), either fully marked or half marked."""
 
     horizon: datetime
     half_marked: bool = False
@@ -36,8 +37,8 @@ class Expired:
 class DeletedBatch(NamedTuple):
     """Events that this transaction deletes when it commits.
 
-    ``found`` events were found, and ``deleted`` of them are deleted. The search ended at ``last``. ``lines`` has each
-    row as JSON, if requested. ``publishing`` is true if a publisher was running.
+    ``found`` counts the events that were found, and ``deleted`` those of them that are deleted. The search ended at
+    ``last``. ``lines`` contains each row as JSON, if requested. ``publishing`` is true if a publisher was running.
     """
 
     found: int
@@ -58,9 +59,9 @@ class Amount(NamedTuple):
 def delete_next(connection: Connection, wanted: Expired, after: Position, limit: int, *, whole: bool) -> DeletedBatch:
     """Delete the next expired rows in the order of the index, together with their rows in ``payctl.event_context``.
 
-    Rows that another session has locked are skipped. Guard: each row is checked again under its lock. ``after`` is
-    where the previous batch ended. Without it, every batch would read the dead index entries of the earlier ones. With
-    ``whole``, each row is also returned as one line of JSON, in order, the payload as PostgreSQL prints it.
+    Rows that another session has locked are skipped. Guard: each row is checked again after it is locked. ``after`` is
+    where the previous batch ended. Without it, every batch would read the dead index entries of the earlier batches.
+    With ``whole``, each row is also returned as one line of JSON, in order, with the payload as PostgreSQL prints it.
     """
     row, lines = ("row_to_json(o.*)::text", f"array_agg(line ORDER BY {_IN_ORDER})") if whole else ("NULL", "NULL")
     sql = f"""
@@ -79,7 +80,7 @@ def delete_next(connection: Connection, wanted: Expired, after: Position, limit:
         )
         SELECT (SELECT count(*) FROM doomed), count(*), COALESCE(sum(bytes), 0), (SELECT "createdAt" FROM last),
             (SELECT id FROM last), {lines}, {shard_lock.IS_PUBLISHING} FROM gone
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     parameters = _parameters(wanted) | {"after_at": after[0], "after_id": after[1], "limit": limit}
     found, deleted, size, last_at, last_id, kept, publishing = connection.exec_driver_sql(sql, parameters).one()
     last = None if last_at is None else (last_at, last_id)
@@ -87,18 +88,18 @@ def delete_next(connection: Connection, wanted: Expired, after: Position, limit:
 
 
 def measure(connection: Connection, wanted: Expired) -> Amount:
-    """Count all expired rows and their bytes. Every row is read, so this takes a while on many rows."""
+    """Count all expired rows and their bytes. This reads every row, so it takes long if there are many."""
     sql = f"SELECT count(*), COALESCE(sum(pg_column_size(o.*)), 0) FROM outbox AS o WHERE {_condition(wanted)}"  # noqa: S608
     rows, size = connection.exec_driver_sql(sql, _parameters(wanted)).one()
     return Amount(int(rows), int(size))
 
 
 def count(connection: Connection, wanted: Expired, limit: int) -> int:
-    """Count expired rows, but no further than ``limit``."""
+    """Count expired rows, but stop at ``limit``."""
     sql = f"""
         SELECT count(*) FROM (
             SELECT FROM outbox WHERE {_condition(wanted)} ORDER BY "createdAt" LIMIT %(limit)s) AS first
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     return int(connection.exec_driver_sql(sql, _parameters(wanted) | {"limit": limit}).scalar_one())
 
 

@@ -1,7 +1,7 @@
-"""Compile selectors of outbox events to an SQL condition. A selector always means all matching events, never one page.
+"""Compile a selector of outbox events to an SQL condition.
 
-An event must match all selectors. Of the states (``failed``, ``stuck``, ``published``) it must have one. Every value is
-passed as a parameter.
+A selector means all matching events, never one page. An event must match every condition of the selector. It needs to
+have only one of the given states (``failed``, ``stuck``, ``published``). Every value is passed as a parameter.
 """
 
 from __future__ import annotations
@@ -20,36 +20,35 @@ from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.owner_time import NOW, stored
 from ticketbottle_payctl.store.outbox import states
 
-# The replaced service stored "createdAt" in the session's time zone, and no zone is further from UTC than this.
+# The replaced service stored "createdAt" in the session's time zone, and no zone differs more from UTC than this.
 _WRONG_ZONE = timedelta(hours=15)
 _INVALID_REGEX = "2201B"
 _TIMED_OUT = "57014"
 
 SUPERSEDED = """(o."eventType" IN ('PAYMENT_FAILED', 'PAYMENT_CANCELLED') AND EXISTS (
     SELECT 1 FROM payments AS p WHERE p.id = o."aggregateId" AND p.status::text = 'COMPLETED'))"""
-"""The condition that a later success has superseded the event. If it were sent again, a paid customer would lose the
-tickets."""
+"""The SQL condition that an event is superseded. If it were sent again, a paid customer would lose the tickets."""
 
-# A word with a digit is an id, a number, an address or an instant. The other words are the kind of the error.
+# A word with a digit is an id, a number, an address or an instant. The other words describe the kind of error.
 PATTERN = r"""regexp_replace(regexp_replace(left(coalesce(o."lastError", ''), 500),
     '[[:alnum:]_-]*[0-9][[:alnum:]_-]*', '#', 'g'), '\s+', ' ', 'g')"""
-"""The text of an error without the parts that differ between events."""
+"""The SQL expression for an error's text without the parts that differ between events."""
 
 
 def group_of(pattern: str) -> str:
-    """Return the group id for an SQL expression that is already a pattern."""
+    """Return the SQL expression for the id of an error group. ``pattern`` is an expression like :data:`PATTERN`."""
     return f"left(md5({pattern}), 8)"
 
 
 GROUP = group_of(PATTERN)
-"""The error's group: eight hexadecimal digits, the same for errors of the same kind."""
+"""The SQL expression for the id of an event's error group: eight hexadecimal digits."""
 
 SAME_GATEWAY = "translate(lower({}), '-_ ', '') = translate(lower(%(provider)s), '-_ ', '')"
-"""The condition that two gateway names are equal in any spelling: ``ZALOPAY``, ``zalo-pay`` and ``ZaloPay`` are one."""
+"""The SQL condition that two gateway names are equal, whether written ``ZALOPAY``, ``zalo-pay`` or ``ZaloPay``."""
 
 
-class By(StrEnum):
-    """The instant of an event that a time window applies to."""
+class WindowBy(StrEnum):
+    """The instant of an event to which a time window applies."""
 
     CREATED = "created"
     PUBLISHED = "published"
@@ -57,9 +56,10 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """A selector of events. ``ids`` is None if no id was named. Instants are aware. ``limit`` takes the oldest N.
+    """Which events to select.
 
-    ``stuck`` is how long an event must have been pending. ``provider`` is a gateway's name in any spelling.
+    ``ids`` is None if no id was given. Instants are aware. ``limit`` selects the oldest events. ``stuck`` is the
+    minimum time that an event has been pending. ``provider`` is a gateway's name in any spelling.
     """
 
     ids: tuple[str, ...] | None = None
@@ -72,19 +72,19 @@ class Selector:
     provider: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    by: By = By.CREATED
+    by: WindowBy = WindowBy.CREATED
     error: str | None = None
     error_group: str | None = None
     limit: int | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Return whether the selector has no condition. A limit alone is no condition."""
+        """Return whether the selector has no condition. A limit does not count as a condition."""
         nothing = Selector(limit=self.limit, by=self.by)
         return self == nothing
 
     def described(self) -> dict[str, object]:
-        """Return the selector's conditions for the record of a run. Of many ids only the number is recorded."""
+        """Return the selector's conditions for the record of a run. Many ids are recorded only as a number."""
         said = {field.name: getattr(self, field.name) for field in fields(self)}
         nothing = Selector()
         given = {name: value for name, value in said.items() if value != getattr(nothing, name)}
@@ -97,7 +97,7 @@ _MOST_IDS_NOTED = 20
 
 
 def with_whole_ids(connection: Connection, selector: Selector) -> Selector:
-    """Return the selector with whole ids of events and payments where only the first characters were given.
+    """Return the selector with its short ids of events and payments expanded.
 
     Raises:
         InputError: several ids begin with one of them.
@@ -108,14 +108,14 @@ def with_whole_ids(connection: Connection, selector: Selector) -> Selector:
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """A condition on ``outbox AS o`` and its parameters."""
+    """An SQL condition on ``outbox AS o``, and its parameters."""
 
     sql: str
     parameters: dict[str, object]
 
 
 def predicate(selector: Selector, max_retries: int) -> Predicate:
-    """Return the selector as a condition. The caller applies the limit in its own order."""
+    """Return the selector as an SQL condition without its limit, which the caller adds with its own order."""
     conditions = [*_of_state(selector), *_of_row(selector), *_of_payment(selector), *_of_window(selector)]
     parameters: dict[str, object] = {
         "max_retries": max_retries,
@@ -136,7 +136,7 @@ def predicate(selector: Selector, max_retries: int) -> Predicate:
 
 @contextmanager
 def pattern_errors_as_input_errors(selector: Selector) -> Iterator[None]:
-    """Turn the error about a pattern that PostgreSQL cannot read, or that takes too long, into an input error.
+    """Raise an input error if PostgreSQL cannot read the selector's pattern, or takes too long for it.
 
     Raises:
         InputError: the ``--error`` pattern is not a regular expression, or the statement timed out because of it.
@@ -158,7 +158,7 @@ def pattern_errors_as_input_errors(selector: Selector) -> Iterator[None]:
 
 
 def check_pattern(connection: Connection, selector: Selector) -> None:
-    """Make PostgreSQL check the pattern even if no row would be compared with it.
+    """Make PostgreSQL check the pattern, even if there is no row to compare it with.
 
     Raises:
         InputError: the pattern is not a regular expression.
@@ -187,8 +187,8 @@ def _of_row(selector: Selector) -> Iterator[str]:
     if selector.error is not None:
         yield 'o."lastError" ~ %(error)s'
     if selector.error_group is not None:
-        # A group of `payctl errors` contains only events that failed. An event that waits for its first try, or for the
-        # first try after a replay, is in no group, even if it has an error text.
+        # A group of `payctl errors` contains only events that failed. An event that waits for its first attempt, or for
+        # the first attempt after a replay, is in no group, even if it has an error text.
         yield f'o."retryCount" > 0 AND {GROUP} = %(error_group)s'
 
 
@@ -201,15 +201,15 @@ def _of_payment(selector: Selector) -> Iterator[str]:
 
 
 def _of_window(selector: Selector) -> Iterator[str]:
-    column = 'o."createdAt"' if selector.by is By.CREATED else 'o."publishedAt"'
+    column = 'o."createdAt"' if selector.by is WindowBy.CREATED else 'o."publishedAt"'
     if selector.since is not None:
         yield f"{column} >= %(since)s"
     if selector.until is not None:
         yield f"{column} < %(until)s"
-    if selector.by is By.PUBLISHED and selector.until is not None:
-        yield 'o."createdAt" < %(until_created)s'  # "createdAt" has an index, and it is before the compared instant
+    if selector.by is WindowBy.PUBLISHED and selector.until is not None:
+        yield 'o."createdAt" < %(until_created)s'  # "createdAt" has an index, and is before the compared instant
     if selector.since is not None or selector.until is not None:
-        yield "o.published IN (true, false)"  # always true, for the index on (published, "createdAt")
+        yield "o.published IN (true, false)"  # always true; makes the index on (published, "createdAt") usable
 
 
 def _plain(value: object) -> object:

@@ -1,17 +1,17 @@
-"""Lock a shard for one publisher at a time, so that no event overtakes an earlier one of its payment.
+"""Lock a shard for one publisher at a time, so that no event overtakes an earlier event of its payment.
 
-A shard has two locks, numbered 0 and 1. A publisher works with two transactions in turn, and each of them takes one
-of the locks. So it holds at least one lock at every moment, although it claims the next batch before it commits the
-last one. A new publisher must get one lock and must see the other one free. It never waits. If it is refused, it ends
-its transaction at once, and the working publisher waits for those microseconds.
+A shard has two locks, numbered 0 and 1. A publisher uses two transactions in turn, and each of them takes one of the
+locks. It claims the next batch before it commits the previous one, so it always holds at least one lock. A new
+publisher must get one lock and must see the other one free. It never waits. If it is refused, it ends its transaction
+at once, so the working publisher waits for its lock only some microseconds.
 
-A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since. Two
-facts show that. Its name is still on the shard, and no publisher with another number of shards has written its name on
-a shard later. ``payctl.publishers`` identifies a shard by the number of its lock 0. This number also contains the
-publisher's number of shards.
+A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since. This is
+true if its name is still on the shard, and no publisher with another number of shards has written its name on a shard
+later. ``payctl.publishers`` identifies a shard by the number of its lock 0. This number also contains the publisher's
+number of shards.
 
-``since`` in that table is also the publisher's sign of life. A publisher writes it when it takes over a shard and at
-each rescan, and signs off when it ends. So payctl can distinguish an idle publisher from one that is gone.
+``since`` in that table is the time when the publisher was last seen. A publisher writes it when it takes over a shard
+and at each rescan, and signs off when it ends. So payctl can distinguish an idle publisher from one that has died.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _ENDED = " ended"
 _LOCKS_PER_SHARD = 2
 _LOCKS_PER_COUNT = 1000
 
-# Two statements are sent in one message. The second one's snapshot is younger than the lock, so it sees an earlier
-# owner. The second lock is only read: taking it would block our own second transaction. Publishers with different
-# numbers of shards divide the keys differently, so they exclude each other.
+# Two statements are sent in one message. The snapshot of the second is taken after the lock, so it sees an earlier
+# owner. The second lock is only read, because taking it would block our own second transaction. Publishers with
+# different numbers of shards divide the keys differently, so they exclude each other.
 _ENTER = f"""
 SELECT {advisory_locks.try_take(Namespace.SHARDS, "%(own)s")};
 SELECT COALESCE(bool_and(l.pid = pg_backend_pid()), false),
@@ -40,8 +40,8 @@ SELECT COALESCE(bool_and(l.pid = pg_backend_pid()), false),
 FROM pg_locks AS l
 WHERE {advisory_locks.held(Namespace.SHARDS)}
   AND (l.objid IN (%(own)s::oid, %(other)s::oid) OR l.objid::bigint / {_LOCKS_PER_COUNT} <> %(shards)s)
-"""  # noqa: S608 - only constants are put in
-# The instant is later than in every other row, even if the server's clock was set back.
+"""  # noqa: S608 - built from constants only
+# The new instant is later than in every other row, even if the server's clock was set back.
 _WRITE_NAME = """
 INSERT INTO payctl.publishers (shard, owner, since)
 SELECT %(place)s, %(owner)s, GREATEST(clock_timestamp(), max(since) + interval '1 microsecond') FROM payctl.publishers
@@ -49,14 +49,14 @@ ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
 """
 
 IS_PUBLISHING = f"EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(Namespace.SHARDS)})"
-"""An SQL expression: whether any publisher has an open batch now."""
+"""An SQL expression that is true while any publisher has an open batch."""
 
 
 class Holder(NamedTuple):
     """A session that keeps another publisher out of a shard. ``shards`` is its PAYCTL_SHARDS.
 
-    ``owner`` is the name of the last publisher that took the shard over: host, process id and a random number. Until
-    the holder commits its first batch, that is the previous publisher. ``pid`` is None if the lock is free by now.
+    ``owner`` is the name of the last publisher that took over the shard: host, process id and a random number. Until
+    the holder commits its first batch, this is the previous publisher. ``pid`` is None if the lock is free now.
     """
 
     pid: int | None
@@ -75,7 +75,7 @@ class Entry(Enum):
 
 
 def enter(connection: Connection, shard: int, shards: int, lock: int, owner: str) -> Entry:
-    """Become the publisher of a free shard. If the result is REFUSED, end this transaction at once."""
+    """Try to lock a free shard as its publisher. If the result is REFUSED, end this transaction at once."""
     parameters = {
         "own": _number(shard, shards, lock),
         "other": _number(shard, shards, 1 - lock),
@@ -92,12 +92,12 @@ def enter(connection: Connection, shard: int, shards: int, lock: int, owner: str
 
 
 def show_life(connection: Connection, shard: int, shards: int, owner: str) -> None:
-    """Write the present instant next to our name. This transaction must have entered the shard."""
+    """Write the present instant next to our name. Call this in a transaction that has entered the shard."""
     _write_name(connection, shard, shards, owner)
 
 
 def holders(connection: Connection, shard: int, shards: int) -> list[Holder]:
-    """Return who keeps a newcomer out of a shard. If the lock is free by now, that is the last publisher."""
+    """Return the sessions that keep a new publisher out of a shard, or its last publisher if the lock is free now."""
     rows = connection.exec_driver_sql(
         f"""
         WITH lock AS (
@@ -113,7 +113,7 @@ def holders(connection: Connection, shard: int, shards: int) -> list[Holder]:
         SELECT NULL, %(shards)s, NULL, NULL, owner FROM payctl.publishers
         WHERE shard = %(own)s AND NOT EXISTS (SELECT FROM lock)
         ORDER BY 1
-        """,  # noqa: S608 - only constants are put in
+        """,  # noqa: S608 - built from constants only
         {"own": _number(shard, shards, 0), "other": _number(shard, shards, 1), "shards": shards},
     )
     return [Holder(*row) for row in rows]
@@ -129,13 +129,13 @@ def held_shards(connection: Connection, shards: int) -> list[int]:
 def keeping(shard: int, shards: int, lock: int) -> str:
     """Return the SQL expression that takes one lock of a shard while our other transaction holds the other lock.
 
-    It waits, within the transaction's lock timeout, for a new publisher that is being refused at this moment.
+    A new publisher may hold the lock until it is refused. The expression waits for that, up to the lock timeout.
     """
     return advisory_locks.take(Namespace.SHARDS, _number(shard, shards, lock))
 
 
 def shard_of(number: int) -> tuple[int, int]:
-    """Return the shard that a lock's number stands for, and the number of shards."""
+    """Return the shard and the number of shards that are encoded in a lock's number."""
     shards, rest = divmod(number, _LOCKS_PER_COUNT)
     return rest // _LOCKS_PER_SHARD, shards
 

@@ -15,35 +15,35 @@ from __future__ import annotations
 
 
 def published(row: str = "") -> str:
-    """Return the condition of an event that was sent, whichever service marked it."""
+    """Return the condition that an event was sent, whichever service marked it."""
     return f'({row}published OR {row}"publishedAt" IS NOT NULL)'
 
 
 def half_marked(row: str = "") -> str:
-    """Return the condition of an event that was sent, but has only ``"publishedAt"`` set."""
+    """Return the condition that an event was sent, but has only ``"publishedAt"`` set."""
     return f'({row}published = false AND {row}"publishedAt" IS NOT NULL)'
 
 
 def unpublished(row: str = "") -> str:
-    """Return the condition of an event that is pending or dead. It can use the index on ``published``."""
+    """Return the condition that an event is pending or dead. It can use the index on ``published``."""
     return f'({row}published = false AND {row}"publishedAt" IS NULL)'
 
 
 def has_retries(row: str = "") -> str:
-    """Return the condition that an unpublished event is pending, not dead."""
+    """Return the condition that an unpublished event is pending and not dead."""
     return f'{row}"retryCount" < %(max_retries)s'
 
 
 def pending(row: str = "") -> str:
-    """Return the condition of an event that a publisher will send."""
+    """Return the condition that an event is pending."""
     return f"({unpublished(row)} AND {has_retries(row)})"
 
 
 def dead(row: str = "") -> str:
-    """Return the condition of an event that is out of retries."""
+    """Return the condition that an event is out of retries."""
     return f"({unpublished(row)} AND NOT {has_retries(row)})"
 
 
 def name(row: str = "") -> str:
-    """Return an SQL expression for the state: ``published``, ``pending`` or ``dead``."""
+    """Return the SQL expression for an event's state: ``published``, ``pending`` or ``dead``."""
     return f"CASE WHEN {published(row)} THEN 'published' WHEN {has_retries(row)} THEN 'pending' ELSE 'dead' END"

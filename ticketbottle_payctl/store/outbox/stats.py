@@ -1,8 +1,8 @@
 """Read the state of the outbox at a cost that does not grow with the number of published events.
 
 Pending and dead events are counted exactly, through the index on (published, "createdAt"), which skips published rows.
-Of the published rows only a fixed number of the newest are read. Their total is an estimate from the table's
-statistics, except for a small table.
+Only a fixed number of the newest published rows is read. The total of a small table is counted, and that of a large one
+is estimated from its statistics.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import GROUP, PATTERN
 
 NEWEST = 10_000
-"""The number of published events that are read. Reading more would hardly change rates and lags."""
+"""The number of published events that are read. More events would hardly change rates and lags."""
 
 PARTS = 30
-"""The number of equal parts into which the window is cut."""
+"""The number of equal parts of the window."""
 
 _MOST_GROUPS = 50
 _SMALL_BYTES = 16 * 1_048_576
@@ -31,7 +31,7 @@ _RECENT_S = 60
 
 
 class By(StrEnum):
-    """The property that events are grouped by."""
+    """The property by which events are grouped."""
 
     TYPE = "type"
     STATUS = "status"
@@ -42,10 +42,10 @@ class By(StrEnum):
 class Recent(NamedTuple):
     """Counts and lags of the newest published events. Instants are UTC without a zone, as in the table.
 
-    ``created_since`` and ``sent_since`` are the times from which events were read: the window's start, or later if the
-    window has more than :data:`NEWEST` events. The ``recent`` counts cover the last minute. Lags are seconds from
-    ``"createdAt"`` to ``"publishedAt"``, None if nothing was sent. ``newest_sent`` is the creation of the newest event
-    that was sent in the last minute.
+    ``created_since`` and ``sent_since`` are the instants from which events were read: the window's start, or later if
+    the window has more than :data:`NEWEST` events. The ``recent`` counts cover the last minute. Lags are seconds from
+    ``"createdAt"`` to ``"publishedAt"``, or None if nothing was sent. ``newest_sent`` is the creation time of the
+    newest event that was sent in the last minute.
     """
 
     now: datetime
@@ -64,10 +64,11 @@ class Recent(NamedTuple):
 
 
 class Unpublished(NamedTuple):
-    """All events that are not marked published, counted exactly. Ages are seconds by the database's clock, or None.
+    """All events that are not marked published, counted exactly.
 
-    ``late`` counts pending events older than the given age. ``sent_unmarked`` counts half-marked events of the
-    replaced service: they are published. ``created`` and ``recent_created`` count the new events among all of these.
+    Ages are seconds by the database's clock, or None. ``late`` counts pending events older than the given age.
+    ``sent_unmarked`` counts half-marked events of the replaced service, which were sent. ``created`` and
+    ``recent_created`` count the new events among all of these.
     """
 
     pending: int
@@ -83,9 +84,9 @@ class Unpublished(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Unpublished events with the same state and the same values of the grouped fields. The other fields are None.
+    """Unpublished events with the same state and the same values of the fields they are grouped by.
 
-    ``error`` is the kind of the last error, ``error_group`` its id.
+    A field that they are not grouped by is None. ``error`` is the kind of the last error, and ``error_group`` its id.
     """
 
     dead: bool
@@ -99,7 +100,7 @@ class Group(NamedTuple):
 
 
 class Total(NamedTuple):
-    """The number of rows in the table. ``exact`` says whether it was counted or estimated."""
+    """The number of rows in the table. ``exact`` is true if it was counted and false if it was estimated."""
 
     rows: int
     exact: bool
@@ -122,9 +123,9 @@ _PART = """width_bucket(date_part('epoch', {at}), date_part('epoch', {start}), d
 
 
 def recent(connection: Connection, window_s: float) -> Recent:
-    """Read the newest published events, at most :data:`NEWEST`. No more rows than that are read.
+    """Read the newest published events, at most :data:`NEWEST`.
 
-    They are the newest by creation, because creation has an index. Old events that were sent recently are not included.
+    "Newest" means created last, because creation has an index. So old events that were sent recently are not included.
     """
     sql = f"""
         WITH newest AS MATERIALIZED (
@@ -157,7 +158,7 @@ def recent(connection: Connection, window_s: float) -> Recent:
                 SELECT {_part("sent")} AS part, count(*) AS n FROM newest WHERE sent >= made_since GROUP BY 1) AS p),
             newest_sent
         FROM span, counted
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     row = connection.exec_driver_sql(sql, {"window": window_s}).one()
     return Recent._make((*row[:10], row[10] or {}, row[11] or {}, row[12]))
 
@@ -165,10 +166,7 @@ def recent(connection: Connection, window_s: float) -> Recent:
 def unpublished(
     connection: Connection, max_retries: int, *, late_after_s: float, seen: Recent | None = None
 ) -> Unpublished:
-    """Count the events that are not marked published.
-
-    New events are counted separately, from the start that ``seen`` has.
-    """
+    """Count the events that are not marked published, and separately those created after the start of ``seen``."""
     sql = f"""
         WITH each AS (
             SELECT CASE WHEN {states.half_marked()} THEN 'sent' ELSE {states.name()} END AS state, "createdAt" AS made
@@ -195,7 +193,7 @@ def unpublished(
             (SELECT json_object_agg(part, n) FROM (
                 SELECT part, sum(n)::int AS n FROM grouped WHERE part > 0 GROUP BY part) AS p)
         FROM each_state
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     parameters = {
         "max_retries": max_retries,
         "late": late_after_s,
@@ -235,7 +233,7 @@ def groups(connection: Connection, max_retries: int, by: Sequence[By]) -> list[G
         SELECT dead, type, provider, error, name, n, oldest,
             GREATEST(0, EXTRACT(epoch FROM {NOW} - oldest))::float8
         FROM ranked WHERE rank <= {_MOST_GROUPS} ORDER BY dead DESC, rank
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     rows = connection.exec_driver_sql(sql, {"max_retries": max_retries})
     return [Group._make((*row[:6], aware(row[6]), row[7])) for row in rows]
 
@@ -248,12 +246,12 @@ def sent_by(connection: Connection, by: By, since: datetime) -> dict[str | None,
             SELECT "eventType", payload, "aggregateId", COALESCE("publishedAt", "createdAt") AS sent FROM outbox
             WHERE published = true ORDER BY "createdAt" DESC LIMIT {NEWEST}) AS o
         WHERE sent >= %(since)s GROUP BY 1
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     return {name: int(events) for name, events in connection.exec_driver_sql(sql, {"since": since})}
 
 
 def total(connection: Connection) -> Total:
-    """Count all rows of a small table. For a large one, scale the statistics to the present file size."""
+    """Count all rows of a small table. Estimate a large one from its statistics and its present file size."""
     row = connection.exec_driver_sql(
         """
         SELECT pg_relation_size(oid), current_setting('block_size')::int, reltuples, relpages

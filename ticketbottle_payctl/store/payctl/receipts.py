@@ -1,4 +1,4 @@
-"""``payctl.webhook_receipts``: every genuine callback, and what payctl decided about it."""
+"""``payctl.webhook_receipts``: every genuine callback, and payctl's decision about it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SELECT EXISTS (
       AND bool_and(earlier.payment_number IS DISTINCT FROM stored.payment_number))
 """  # noqa: S608 - a constant of ours
 UNCLEAR = "UNCLEAR"
-"""The outcome in the receipt of a genuine callback that cannot be settled by itself."""
+"""The outcome in the receipt of a genuine callback that cannot be settled without a status query or a person."""
 
 STATUS_QUERY = "RECONCILE"
 """The method in the receipt of a status query's answer. No gateway calls with this method."""
@@ -66,7 +66,7 @@ class StoredRequest:
 
 
 def store(connection: Connection, receipt: Receipt) -> bool:
-    """Append the receipt of a callback that changed no payment.
+    """Store the receipt of a callback that changed no payment.
 
     Return whether it is the first to report a second transfer of money for a payment: an earlier receipt of the same
     payment reports a success, and none has this payment number.
@@ -76,12 +76,12 @@ def store(connection: Connection, receipt: Receipt) -> bool:
 
 
 def require(connection: Connection) -> None:
-    """Raise if the table is missing or the role may not read it. No row is read."""
+    """Raise an error if the table is missing or the role may not read it. No row is read."""
     connection.exec_driver_sql("SELECT FROM payctl.webhook_receipts LIMIT 0")
 
 
 def find_request(connection: Connection, receipt_id: str) -> StoredRequest | None:
-    """Return the request that a receipt kept, or None. The first characters of its id are enough.
+    """Return the request in a stored receipt, or None. ``receipt_id`` can be the first characters of the id.
 
     Raises:
         InputError: several receipts' ids begin with them.
@@ -99,7 +99,7 @@ def find_request(connection: Connection, receipt_id: str) -> StoredRequest | Non
 
 
 def parameters(receipt: Receipt) -> dict[str, Any]:
-    """Return the statement's parameters. The settling statement uses them too."""
+    """Return the statement's parameters. The statement that settles a payment uses them too."""
     request = receipt.request
     return _content(receipt.callback) | {
         "receipt_id": receipt.id,
@@ -142,5 +142,5 @@ def _content(callback: Callback | Unclear) -> dict[str, Any]:
 
 
 def _text(value: str) -> str:
-    """Return a text that PostgreSQL can store: without NUL and half surrogates. Signed parts contain neither."""
+    """Return a text that PostgreSQL can store, without NUL and lone surrogates. Signed parts never contain them."""
     return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

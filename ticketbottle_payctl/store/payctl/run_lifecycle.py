@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 
 @dataclass(slots=True)
 class OpenRun:
-    """A run that holds its lock. ``counts`` are recorded if the work ends with an error."""
+    """A run whose lock is held. ``counts`` are recorded if the work raises an error."""
 
     engine: Engine
     id: str
@@ -28,7 +28,7 @@ class OpenRun:
         """Record how the run ended. A run that an operator cancelled stays cancelled.
 
         Raises:
-            DatabaseUnavailableError: the server cannot be reached; the run is shown as interrupted.
+            DatabaseUnavailableError: the server cannot be reached. The run is then shown as interrupted.
         """
         with transaction(self.engine, self.limits) as connection:
             runs.update(connection, self.id, status, self.counts if counts is None else counts)
@@ -38,11 +38,11 @@ class OpenRun:
 def open_run(
     engine: Engine, run: NewRun, limits: Limits, *, also: Callable[[Connection], None] = lambda _: None
 ) -> Iterator[OpenRun]:
-    """Hold the run's lock and record its beginning. ``also`` writes further rows in the same transaction.
+    """Hold the run's lock and record its beginning. ``also`` writes more rows in the same transaction.
 
-    The block ends the run with :meth:`OpenRun.end`. If it raises, the run is recorded as interrupted with the counts
-    so far. If the process is killed or the database is unavailable, the record still says ``running``, but the lock is
-    gone. So readers see ``interrupted``.
+    The block must call :meth:`OpenRun.end`. If it raises, the run is recorded as interrupted with the counts so far. If
+    the process is killed or the database is unavailable, the record still says ``running``, but the lock is free, so
+    readers see ``interrupted``.
 
     Raises:
         LockedError: another process is running this run.
@@ -60,7 +60,7 @@ def open_run(
 
 @contextmanager
 def reopened_run(engine: Engine, run_id: str, limits: Limits, begin: Callable[[Connection], None]) -> Iterator[OpenRun]:
-    """Hold the lock of a recorded run again and end it as :func:`open_run` does. ``begin`` records who resumes it.
+    """Hold the lock of a recorded run again, and end it as :func:`open_run` does. ``begin`` records who resumes it.
 
     Raises:
         LockedError: another process is running this run.

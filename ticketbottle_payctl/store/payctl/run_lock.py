@@ -1,7 +1,7 @@
-"""Lock a run for as long as it is running.
+"""Lock a run while it is running.
 
-The lock's transaction does nothing else, so it does not delay vacuum. It ends with the process or its connection, so
-a run that was killed no longer counts as running.
+The lock's transaction does nothing else, so it does not delay vacuum. It ends with the process or its connection, so a
+killed run does not count as running.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 from ticketbottle_payctl.store.db.engine import Limits, open_connection, translated_errors
 
-# Nearly the longest timeout that PostgreSQL can count: a canary or a low rate may make a run very long.
+# Nearly PostgreSQL's longest timeout, because a canary or a low rate can make a run very long.
 _LIMITS = Limits(idle=timedelta(days=24))
 _KEY = "('x' || left({id}, 8))::bit(32)"
 
 AT_WORK = f"""EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(Namespace.RUNS)}
     AND l.objid::bigint = {_KEY.format(id="r.id::text")}::bigint)"""
-"""An SQL expression: whether a row ``r`` of ``payctl.runs`` is running now."""
+"""An SQL expression that is true while a row ``r`` of ``payctl.runs`` is running."""
 
 _TRY = f"SELECT {advisory_locks.try_take(Namespace.RUNS, _KEY.format(id='%(run)s') + '::int')}"
 
@@ -41,7 +41,7 @@ def at_work(engine: Engine, run_id: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(DBAPIError):  # the connection and its lock were lost; the run's own transactions report that
+        with suppress(DBAPIError):  # the connection and its lock were lost; the run's own transactions report it
             connection.close()
 
 

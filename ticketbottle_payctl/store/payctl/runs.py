@@ -1,4 +1,4 @@
-"""Write and read ``payctl.runs`` and ``payctl.run_items``: the operators' runs, and each row that a run touched."""
+"""Write and read ``payctl.runs`` and ``payctl.run_items``: the operators' runs and the rows that each processed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.payctl.run_lock import AT_WORK
 
-# A run whose process was killed is not running, even if its record still says so.
+# If the process of a run was killed, the run is not running, even if its record still says so.
 _STATUS = f"CASE WHEN r.status = 'running' AND NOT {AT_WORK} THEN 'interrupted' ELSE r.status END"
 _COLUMNS = f"""r.id::text, r.command, {_STATUS}, r.os_user, r.host, r.actor, r.db_role, r.reason, r.profile,
     r.selector, r.options, r.counts, r.started_at, r.finished_at, r.acts"""
@@ -23,9 +23,9 @@ _COLUMNS = f"""r.id::text, r.command, {_STATUS}, r.os_user, r.host, r.actor, r.d
 class RunStatus(StrEnum):
     """The status of a run.
 
-    ``stopped``: it ended itself because of errors. ``interrupted``: a signal or a crash ended it. A replay in one of
-    these states can be resumed. ``incomplete``: it ended before all work was done, at its time limit or on a signal.
-    The command's next run does the rest.
+    ``stopped``: the run ended itself because of errors. ``interrupted``: a signal or a crash ended it. A replay in one
+    of these states can be resumed. ``incomplete``: the run ended before all work was done, at its time limit or on a
+    signal. The command's next run does the rest.
     """
 
     RUNNING = "running"
@@ -47,7 +47,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to be recorded. ``selector`` and ``options`` are plain values for the record and for resuming."""
+    """A run to be recorded. ``selector`` and ``options`` are plain values that are needed to show and resume it."""
 
     id: str
     command: str
@@ -59,7 +59,7 @@ class NewRun:
 
 
 class RunAction(StrEnum):
-    """The action of an operator on a run after it began."""
+    """What an operator does to a run after its start."""
 
     RESUMED = "resumed"
     CANCELLED = "cancelled"
@@ -67,7 +67,7 @@ class RunAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunAct:
-    """An operator's action on a run after it began, with its time (UTC) and reason."""
+    """What an operator did to a run after its start, with the time (UTC) and the reason."""
 
     deed: str
     at: datetime
@@ -80,8 +80,8 @@ class RunAct:
 class Run:
     """A recorded run. Instants are UTC. ``finished_at`` is None while the run is running or can be resumed.
 
-    A run that began and is no longer running is ``interrupted``. ``acts`` lists the operators who resumed or cancelled
-    it, in order.
+    A run that started but is not running and has not finished is ``interrupted``. ``acts`` lists the operators who
+    resumed or cancelled it, in order.
     """
 
     id: str
@@ -101,7 +101,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunItem:
-    """A row of a run: its values before and after, or the reason why it was left unchanged."""
+    """A row that a run processed: its values before and after, or the reason why it was left unchanged.
+
+    ``chunk`` is -1 if the row was left out of the plan.
+    """
 
     item_id: str
     outcome: str
@@ -109,7 +112,7 @@ class RunItem:
     before: Mapping[str, object] | None
     after: Mapping[str, object] | None
     at: datetime
-    position: tuple[int, int]
+    chunk: int
 
 
 def start(connection: Connection, run: NewRun) -> None:
@@ -135,9 +138,9 @@ def start(connection: Connection, run: NewRun) -> None:
 
 
 def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason: str | None) -> bool:
-    """Resume or cancel a run and record who did. Return False if the run was cancelled or has ended.
+    """Resume or cancel a run, and record who did it. Return False if the run was cancelled or has ended.
 
-    A run that is done keeps its status. If it is resumed to search for remaining rows, that is recorded too.
+    A run that is done keeps its status. If it is resumed to search for remaining rows, this is recorded too.
     """
     row = connection.exec_driver_sql(
         """
@@ -165,7 +168,7 @@ def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason
 
 
 def left_alone(connection: Connection, run_id: str, rows: Sequence[tuple[str, str]]) -> None:
-    """Record rows, by id and reason, that were left out before the run began."""
+    """Record the rows, by id and reason, that were left out before the run began."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason)
@@ -210,43 +213,36 @@ def page(connection: Connection, limit: int, before: tuple[datetime, str] | None
     sql = f"""
         SELECT {_COLUMNS} FROM payctl.runs AS r WHERE {condition}
         ORDER BY r.started_at DESC, r.id DESC LIMIT %(limit)s
-    """  # noqa: S608 - only constants are put in
+    """  # noqa: S608 - built from constants only
     at, run_id = before or (None, None)
     return [_run(row) for row in connection.exec_driver_sql(sql, {"limit": limit, "at": at, "id": run_id})]
 
 
-def items(
-    connection: Connection, run_id: str, limit: int, after: tuple[int, int] = (-2, -1), *, left: bool = False
-) -> list[RunItem]:
-    """Return rows of a run in order. With ``left``, only those that were left unchanged."""
+def items(connection: Connection, run_id: str, limit: int, *, left: bool = False) -> list[RunItem]:
+    """Return rows of a run in order. With ``left``, return only those that were left unchanged."""
     condition = "AND after IS NULL" if left else ""
     rows = connection.exec_driver_sql(
         f"""
-        SELECT item_id, outcome, reason, before, after, at, chunk, place FROM payctl.run_items
-        WHERE run_id = %(id)s::uuid AND (chunk, place) > (%(chunk)s, %(place)s) {condition}
+        SELECT item_id, outcome, reason, before, after, at, chunk FROM payctl.run_items
+        WHERE run_id = %(id)s::uuid {condition}
         ORDER BY chunk, place LIMIT %(limit)s
-        """,  # noqa: S608 - only constants are put in
-        {"id": run_id, "chunk": after[0], "place": after[1], "limit": limit},
+        """,  # noqa: S608 - built from constants only
+        {"id": run_id, "limit": limit},
     )
-    return [_item(row) for row in rows]
+    return [RunItem(*row) for row in rows]
 
 
 def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run, datetime | None]]:
-    """Return the runs that changed any of these rows, oldest first, with the row's id and its last publication."""
+    """Return the runs that changed any of these rows, oldest first, with the row's id and its last publishing time."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT i.item_id, (i.before->>'published_at')::timestamp, {_COLUMNS}
         FROM payctl.run_items AS i JOIN payctl.runs AS r ON r.id = i.run_id
         WHERE i.item_id = ANY(%(ids)s) AND i.after IS NOT NULL ORDER BY i.at
-        """,  # noqa: S608 - only constants are put in
+        """,  # noqa: S608 - built from constants only
         {"ids": item_ids},
     )
     return [(row[0], _run(row[2:]), aware(row[1])) for row in rows]
-
-
-def _item(row: Sequence[Any]) -> RunItem:
-    item_id, outcome, reason, before, after, at, chunk, place = row
-    return RunItem(item_id, outcome, reason, before, after, at, (chunk, place))
 
 
 def _run(row: Sequence[Any]) -> Run:

@@ -1,4 +1,4 @@
-"""Count each gateway's recent payments that no callback has settled, and measure how long the gateway is silent."""
+"""Count each gateway's recent payments that no callback has settled, and how long the gateway has been silent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.db.owner_time import NOW
 
 _GATEWAY = "translate(lower(provider), '-_ ', '')"
 
-# One pass over the day's payments. A gateway's last callback is of the same day, or there is none.
+# This reads the day's payments once. A gateway's last callback counts only if it is of the same day.
 _HEALTH = f"""
     WITH day AS (
         SELECT {_GATEWAY} AS gateway, status::text AS status, "createdAt" AS created, {NOW} - "createdAt" AS age
@@ -27,16 +27,16 @@ _HEALTH = f"""
         count(*) FILTER (WHERE last IS NULL OR created > last),
         extract(epoch FROM {NOW} - min(created) FILTER (WHERE last IS NULL OR created > last))
     FROM day LEFT JOIN called USING (gateway) GROUP BY gateway ORDER BY gateway
-"""  # noqa: S608 - only constants are put in
+"""  # noqa: S608 - built from constants only
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayHealth:
-    """What a gateway's payments of the last day show.
+    """The health of a gateway, from its payments of the last day.
 
-    ``due`` payments are old enough to have been settled; ``overdue`` ones of them are still PENDING.
-    ``created_since`` counts the payments that were created after the gateway's last genuine callback, and
-    ``silent_s`` is the age of the oldest of them in seconds, None if there is none.
+    ``due`` payments are old enough to have been settled, and ``overdue`` counts those of them that are still PENDING.
+    ``created_since`` counts the payments that were created after the gateway's last genuine callback. ``silent_s`` is
+    the age in seconds of the oldest of these, or None if there are none.
     """
 
     gateway: str
@@ -49,7 +49,7 @@ class GatewayHealth:
 def health(connection: Connection, *, after: timedelta, window: timedelta) -> list[GatewayHealth]:
     """Return the health of each gateway that has payments of the last day.
 
-    A payment is due between ``after`` and ``after + window`` after its creation.
+    A payment is due from ``after`` to ``after + window`` after its creation.
     """
     rows = fetch(connection, _HEALTH, {"after": after, "window": window})
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -16,8 +16,8 @@ from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Run
 
-# "providerTransactionId" has no index in production, so it is searched last. A callback that payctl could not read has
-# an empty reference, which the index finds.
+# "providerTransactionId" has no index in production, so it is searched last. If payctl could not read a callback, the
+# receipt has an empty reference, which the index finds.
 _BY_NAME = (
     'SELECT id, NULL, NULL FROM payments WHERE id = %(name)s OR "orderCode" = %(name)s',
     'SELECT "aggregateId", NULL, NULL FROM outbox WHERE id = %(name)s',
@@ -30,13 +30,13 @@ _BY_NAME = (
 )
 _SHORTEST_ENDING = 4
 _MOST_NEAR = 10
-# An event is written after its payment was created. One day of slack covers instants that were stored in another zone.
+# An event is written after its payment was created. One day more covers instants that were stored in another zone.
 _BEFORE_PAYMENT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentRow:
-    """A payment. The amount is whole units of its currency, instants are UTC."""
+    """A payment. The amount is in whole units of its currency, instants are UTC."""
 
     id: str
     order_code: str
@@ -93,7 +93,7 @@ class ReceiptRow:
 
 
 class NearOrder(NamedTuple):
-    """An order whose code ends in the given characters. The amount is whole units, the instant UTC."""
+    """An order whose code ends in the given characters. The amount is in whole units, the instant is UTC."""
 
     payment_id: str
     order_code: str
@@ -113,7 +113,7 @@ class Replayed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The rows that belong to a name. ``payment`` is None if this database has no payment for the others."""
+    """All rows that belong to a name. ``payment`` is None if this database has no payment for the other rows."""
 
     payment: PaymentRow | None
     receipts: tuple[ReceiptRow, ...]
@@ -122,7 +122,7 @@ class History:
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History | None:
-    """Return what belongs to a payment, an order, an event or a callback with this id or code, or None."""
+    """Return the rows that belong to a payment, order, event or callback with this id or code, or None."""
     found = _named(connection, name) or _named(connection, _whole(connection, name))
     if found is None:
         return None
@@ -137,10 +137,10 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
 
 
 def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
-    """Return orders whose code ends in these characters, in any case, the latest first. At most ten.
+    """Return the orders whose code ends in these characters in any case, at most ten, the latest first.
 
-    If a whole code matches in another case, only that order is returned. Fewer than four characters find nothing. There
-    is no index for this, so it reads the table.
+    If a whole code matches in another case, only that order is returned. With fewer than four characters the result is
+    empty. This has no index, so it reads the table.
     """
     if len(ending) < _SHORTEST_ENDING:
         return []
@@ -167,7 +167,7 @@ def _named(connection: Connection, name: str) -> tuple[str | None, str | None, s
 
 
 def _whole(connection: Connection, name: str) -> str:
-    """Return the id of a payment, an event or a callback that begins with ``name``, or ``name`` itself.
+    """Return the id of a payment, event or callback that begins with ``name``, or ``name`` itself if none does.
 
     Raises:
         InputError: several ids begin with it.
@@ -188,7 +188,7 @@ def _payment(connection: Connection, payment_id: str | None) -> PaymentRow | Non
     ).one_or_none()
     if row is None:
         return None
-    return _payment_row(tuple(row))
+    return PaymentRow(*map(aware_value, row))
 
 
 def _events(
@@ -200,14 +200,14 @@ def _events(
         SELECT o.id, o."aggregateId", o."eventType", {states.name("o.")}, {SUPERSEDED}, o."createdAt", o."publishedAt",
             o."retryCount", o."lastError", o.payload, octet_length(o.payload::text)
         FROM outbox AS o WHERE o."aggregateId" = %(id)s {since} ORDER BY o."createdAt", o.id COLLATE "C"
-        """,  # noqa: S608 - only constants are put in
+        """,  # noqa: S608 - built from constants only
         {
             "id": payment_id,
             "max_retries": max_retries,
             "since": stored(payment.created_at - _BEFORE_PAYMENT) if payment else None,
         },
     )
-    return tuple(_event_row(tuple(row)) for row in rows)
+    return tuple(EventRow(*map(aware_value, row)) for row in rows)
 
 
 def _receipts(
@@ -226,14 +226,6 @@ def _receipts(
         {"payment": payment_id, "reference": reference, "order_ref": order_ref},
     )
     return tuple(ReceiptRow(*row) for row in rows)
-
-
-def _payment_row(row: tuple[Any, ...]) -> PaymentRow:
-    return PaymentRow(*map(aware_value, row))
-
-
-def _event_row(row: tuple[Any, ...]) -> EventRow:
-    return EventRow(*map(aware_value, row))
 
 
 def _uuid(text: str) -> str | None:

@@ -1,13 +1,13 @@
-"""Find the payment of a callback by an index, and without reading the whole table if possible.
+"""Find a callback's payment by an index, and without reading the whole table if possible.
 
-``"orderCode"`` has a unique index. ``"providerTransactionId"``, the reference, has none in production. A callback of
-ZaloPay, VNPay or MoMo carries the order code, so the index finds its row. PayOS's callback carries a number instead:
-the order's date and the last five characters of its order code. Order codes are ``TB-{EVENT}-{YYYYMMDD}-{8 letters or
-digits}``. So the walk below goes through the index from one ticket event to the next, and reads the codes of that date
+``"orderCode"`` has a unique index. The reference ``"providerTransactionId"`` has none in production. A callback of
+ZaloPay, VNPay or MoMo contains the order code, so the index finds its row. PayOS's callback contains a number instead,
+which gives the order's date and the last five characters of its order code. Order codes are ``TB-{EVENT}-{YYYYMMDD}-{8
+letters or digits}``. So the index walk below goes from one ticket event to the next, and reads the codes of that date
 in each.
 
-The result does not depend on the way. Each way needs the same reference. Of several payments with one reference, each
-way prefers the one whose order code matches the number.
+All ways of searching give the same result. Each one compares the reference. If several payments have the same
+reference, each way prefers the one whose order code matches the number.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.callback import Callback, OrderHint, Unclear
 
 LARGE = 100_000
-"""With more payments than this, a lookup that reads the table takes longer than the rest of a callback."""
+"""If there are more payments, a lookup that reads the whole table takes longer than the rest of a callback."""
 
 _WORTH_A_WALK = 10_000
 _MOST_EVENTS = 500
-"""The walk takes about 15 µs for each event. Without a bound it could take longer than reading the table."""
+"""The maximum number of ticket events in an index walk, which takes about 15 µs for each of them."""
 
 _UNINDEXED = "payctl_unindexed_payments"
 
-# If several payments have one reference, the choice must not depend on their status, or a repeated callback would
-# settle a second one. ``fits`` is null for the gateways that send the order code.
+# If several payments have one reference, the choice must not depend on their status. Otherwise a repeated callback
+# would settle a second payment. ``fits`` is null for the gateways that send the order code.
 _CHOICE = """ORDER BY "orderCode" LIKE %(fits)s DESC, translate(lower(provider), '-_ ', '') = %(provider)s DESC,
          "createdAt" DESC, id LIMIT 1"""
 BOTH = 'SELECT id FROM payments WHERE "orderCode" = %(order_code)s AND "providerTransactionId" = %(reference)s'
@@ -58,7 +58,7 @@ WITH RECURSIVE reference AS MATERIALIZED (
         OFFSET 0
     ) AS of_that_day
 )
-"""  # noqa: S608 - only constants are put in
+"""  # noqa: S608 - built from constants only
 BY_NUMBER = f"""SELECT id FROM payments WHERE "orderCode" = ANY (SELECT code FROM likely)
          AND "providerTransactionId" = %(reference)s {_CHOICE}"""  # noqa: S608
 
@@ -80,28 +80,26 @@ def parameters(callback: Callback | Unclear) -> dict[str, object]:
 def needs_walk(connection: Connection, callback: Callback | Unclear) -> bool:
     """Return whether the callback has no order code, and the reference may have no index, so that a walk is needed.
 
-    Each connection learns from its first walk whether the reference is indexed. A pooled connection lives for a few
-    minutes, so a new index is soon noticed.
+    It does if the callback has no order code and the reference may have no index. Each connection learns from its first
+    walk whether the reference is indexed. A pooled connection lives for a few minutes, so payctl notices a new index
+    soon.
     """
     return callback.order_hint is not None and connection.info.get(_UNINDEXED) != 0
 
 
 def learn(connection: Connection, payments: int, *, indexed: bool) -> None:
-    """Store, for this connection, what a walk has read about the table."""
+    """Store on this connection what a walk has read about the table."""
     connection.info[_UNINDEXED] = 0 if indexed or payments <= _WORTH_A_WALK else payments
 
 
 def unindexed_payments(connection: Connection) -> int:
-    """Return about how many payments PayOS's lookup may read, or 0 if it has an index, is fast, or was not needed.
-
-    This takes no round trip.
-    """
+    """Return about how many payments PayOS's lookup may read without an index, or 0 if it is fast. No round trip."""
     payments = connection.info.get(_UNINDEXED, 0)
     return payments if payments > LARGE else 0
 
 
 def count_roughly(connection: Connection) -> int:
-    """Return about how many payments there are, from PostgreSQL's statistics. No payment is read."""
+    """Return the approximate number of payments from PostgreSQL's statistics. No payment is read."""
     sql = """
         SELECT GREATEST(c.reltuples, s.n_live_tup, 0)::bigint
         FROM pg_class AS c LEFT JOIN pg_stat_all_tables AS s ON s.relid = c.oid WHERE c.oid = to_regclass('payments')
@@ -110,6 +108,6 @@ def count_roughly(connection: Connection) -> int:
 
 
 def has_any_of(connection: Connection, gateway: str) -> bool:
-    """Return whether there is a payment of this gateway. If there is none, the whole table is read."""
+    """Return whether this gateway has any payment. If it has none, this reads the whole table."""
     sql = "SELECT EXISTS (SELECT FROM payments WHERE translate(lower(provider), '-_ ', '') = %(gateway)s)"
     return bool(connection.exec_driver_sql(sql, {"gateway": gateway}).scalar_one())

@@ -1,4 +1,4 @@
-"""Find payments whose result no callback has reported, so that their gateways can be asked."""
+"""Find payments whose result no callback has reported, so that payctl can ask their gateways."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLUMNS = f"""id, "orderCode", "amountCents", {_GATEWAY}, "providerTransactionI
 class Unsettled:
     """A payment to ask a gateway about.
 
-    ``gateway`` is payctl's name for it, ``amount`` is whole VND, instants are UTC.
+    ``gateway`` is payctl's name for the gateway, ``amount`` is whole VND, instants are UTC.
     """
 
     id: str
@@ -40,10 +40,10 @@ _OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """PENDING payments that were created before ``before``, of one gateway or of all.
+    """PENDING payments of one gateway or of all, created before ``before``.
 
-    ``known_since`` has an instant for each gateway that forgets old payments. The gateway no longer knows payments
-    created before it.
+    Some gateways forget old payments. ``known_since`` has an instant for each of them: it no longer knows payments that
+    were created earlier.
     """
 
     before: datetime
@@ -57,15 +57,15 @@ def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettl
         f"""
         SELECT {_COLUMNS} FROM payments WHERE {_OVERDUE} AND NOT {_FORGOTTEN}
         ORDER BY "createdAt" DESC, id LIMIT %(limit)s
-        """,  # noqa: S608 - only constants are put in
+        """,  # noqa: S608 - built from constants only
         {**_parameters(wanted), "limit": limit},
     )
     return [_payment(row) for row in rows]
 
 
 def count_forgotten(connection: Connection, wanted: Overdue) -> int:
-    """Count overdue payments that are too old, so that their gateways no longer know them."""
-    sql = f"SELECT count(*) FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN}"  # noqa: S608 - only constants are put in
+    """Count overdue payments that are so old that their gateways no longer know them."""
+    sql = f"SELECT count(*) FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN}"  # noqa: S608 - built from constants only
     return int(connection.exec_driver_sql(sql, _parameters(wanted)).scalar_one())
 
 
@@ -84,7 +84,7 @@ def named(connection: Connection, names: Sequence[str]) -> list[Unsettled]:
         f"""
         SELECT {_COLUMNS} FROM payments WHERE id = ANY(%(names)s) OR "orderCode" = ANY(%(names)s)
         ORDER BY "createdAt", id
-        """,  # noqa: S608 - only constants are put in
+        """,  # noqa: S608 - built from constants only
         {"names": list(names)},
     )
     return [_payment(row) for row in rows]
@@ -105,7 +105,7 @@ def record(  # noqa: PLR0913, PLR0917 - one argument per column
     before: Mapping[str, object] | None = None,
     after: Mapping[str, object] | None = None,
 ) -> None:
-    """Record, under a run, the change of a payment, or the reason why it was left unchanged."""
+    """Record a payment's change under a run, or the reason why the payment was left unchanged."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason, before, after)

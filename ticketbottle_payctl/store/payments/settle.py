@@ -1,4 +1,4 @@
-"""Find a payment, lock its row, and write the decision of ``settle``."""
+"""Find a payment, lock its row, and write the decision that ``domain.payment.settle`` made."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.receipts import Receipt
 from ticketbottle_payctl.store.payments import lookup
 
-# COALESCE stops at the first match. The first search is for a row that matches both reference and order code, which is
-# the usual case and uses an index. Then follow the reference alone and the order code alone. The instant is read
-# outside the locking subquery, so after the wait for the row.
+# COALESCE stops at the first match. The first search needs both the reference and the order code, which is the usual
+# case and uses an index. The second one uses only the reference, the third only the order code. The instant is read
+# outside the locking subquery, so after the wait for the lock.
 _FIND = """
 {walk}SELECT held.*, date_trunc('milliseconds', {now}) AS now{learned}
 FROM (
@@ -49,8 +49,8 @@ _LOCK_DIRECTLY, _LOCK_BY_WALK = (_find_sql(walk=walk, lock=True) for walk in (Fa
 _FIND_DIRECTLY, _FIND_BY_WALK = (_find_sql(walk=walk, lock=False) for walk in (False, True))
 
 # Guards: the status is still the one that the decision was based on, and the event was written in time. The clock is
-# read after all rows are written, so a slow write counts too. The instant may be ahead of the clock, if the payment's
-# previous event is. The event, its context and the receipt are in one statement, so no change of state can be committed
+# read after all rows are written, so a slow write counts too. The instant can be later than the clock if the payment's
+# previous event is. The event, its context and the receipt are in one statement, so no change of state is committed
 # without its event.
 _SETTLE = f"""
 WITH settled AS (
@@ -78,12 +78,10 @@ WITH settled AS (
 
 
 def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime] | None:
-    """Lock the row of a callback's payment.
+    """Lock the row of a callback's payment. Return the payment and the database's instant (UTC) after the lock.
 
-    Return it with the database's instant (UTC) under the lock.
-
-    The payment is found by the reference it was created with, else by its order code. The result is None if there is no
-    such payment.
+    The payment is found by the reference with which it was created, or else by its order code. The result is None if
+    there is no such payment.
     """
     return _found(connection, callback, _LOCK_DIRECTLY, _LOCK_BY_WALK)
 
@@ -119,15 +117,15 @@ def _found(
 
 
 def settle(connection: Connection, transition: Transition, event: NewEvent, receipt: Receipt) -> None:
-    """Write the change of state, its one outbox event with its trace, and the receipt, in one statement.
+    """Write the change of state, its one outbox event, the event's trace, and the receipt, in one statement.
 
-    This must be the last statement of its transaction, and :mod:`ticketbottle_payctl.domain.ordering` says which idle
-    limit the transaction must have.
+    This must be the last statement of its transaction. :mod:`ticketbottle_payctl.domain.ordering` defines the idle
+    limit of the transaction.
 
     Raises:
-        DatabaseUnavailableError: the event was written more than ``WRITE_WITHIN`` after the transition's instant, or
-            the payment was not updated although :func:`lock` holds its row, so a trigger or policy in the database
-            prevents it. The transaction must be rolled back.
+        DatabaseUnavailableError: the event was written more than ``WRITE_WITHIN`` after the transition's instant.
+            Or the payment was not updated although :func:`lock` holds its row, because a trigger or policy in the
+            database prevents it. The caller must roll the transaction back.
     """
     parameters = receipts.parameters(receipt) | {
         "before": transition.before.value,

@@ -13,7 +13,7 @@ from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.jobs.listing import Listing
 from ticketbottle_payctl.providers import by_name
 from ticketbottle_payctl.store.db.short_ids import is_short
-from ticketbottle_payctl.store.outbox.selector import By, Selector
+from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy
 
 Event = Mapping[str, object]
 
@@ -62,7 +62,7 @@ def _test(selector: Selector) -> Callable[[Event], bool]:
         tests.append(lambda event: _order_code(event) in codes)
     if selector.provider:
         tests.append(lambda event: _gateway(_payload(event).get("provider")) == selector.provider)
-    column = "createdAt" if selector.by is By.CREATED else "publishedAt"
+    column = "createdAt" if selector.by is WindowBy.CREATED else "publishedAt"
     since, until = selector.since, selector.until
     if since:
         tests.append(lambda event: (at := _instant(event.get(column))) is not None and at >= since)

@@ -29,7 +29,7 @@ from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.jobs.listing import list_rows
 from ticketbottle_payctl.store.outbox import listing
 from ticketbottle_payctl.store.outbox.listing import PaymentSelector, ReceiptSelector
-from ticketbottle_payctl.store.outbox.selector import By
+from ticketbottle_payctl.store.outbox.selector import WindowBy
 
 After = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Continue after a page: its `next`.")]
 OutboxFields = Annotated[str | None, fields_option(OUTBOX)]
@@ -85,7 +85,7 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     provider: selector_options.Provider = None,
     since: selector_options.Since = None,
     until: selector_options.Until = None,
-    by: selector_options.ByInstant = By.CREATED,
+    by: selector_options.ByInstant = WindowBy.CREATED,
     error: selector_options.ErrorPattern = None,
     error_group: selector_options.ErrorGroup = None,
     limit: selector_options.Limit = None,

@@ -25,7 +25,7 @@ from ticketbottle_payctl.cli.safety.confirm import APPROVED_ROWS, Act, Approval,
 from ticketbottle_payctl.errors import GuardError, InputError
 from ticketbottle_payctl.jobs.replay import ReplayOptions, count_replay, plan_replay, superseded_now
 from ticketbottle_payctl.jobs.replay import replay as apply_replay
-from ticketbottle_payctl.store.outbox.selector import By, Selector
+from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy
 from ticketbottle_payctl.store.payctl.runs import NewRun
 
 Rate = Annotated[
@@ -66,7 +66,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     provider: selector_options.Provider = None,
     since: selector_options.Since = None,
     until: selector_options.Until = None,
-    by: selector_options.ByInstant = By.CREATED,
+    by: selector_options.ByInstant = WindowBy.CREATED,
     error: selector_options.ErrorPattern = None,
     error_group: selector_options.ErrorGroup = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the oldest N.")] = None,

@@ -148,7 +148,7 @@ def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block
             )
         ),
     ]
-    late = [item for item in report.left_alone if item.position[0] >= 0]
+    late = [item for item in report.left_alone if item.chunk >= 0]
     if late:  # the plan has already listed the others
         rows = tuple((item.item_id, WHY.get(item.reason or "", item.reason)) for item in late)
         blocks.append(Table(("skipped", "why"), rows))

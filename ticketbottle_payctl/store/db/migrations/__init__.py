@@ -1,7 +1,7 @@
 """The numbered steps that create payctl's own schema. No step changes the payment service's tables.
 
-Each ``NNNN_name.sql`` in this folder runs once, in order. All steps run in one transaction, which holds a lock. So two
-upgrades at the same time do no harm.
+Each ``NNNN_name.sql`` in this folder runs once, in order. All steps run in one transaction, which holds a lock. So it
+is safe to run two upgrades at the same time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """The names of the steps that the database has, and of those that it does not have yet."""
+    """The names of the steps that were applied to the database, and of those that were not."""
 
     applied: tuple[str, ...]
     pending: tuple[str, ...]
@@ -42,7 +42,7 @@ def known() -> list[Migration]:
 
 
 def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
-    """Run the steps that the database does not have, and return them as ``pending``. With ``dry_run``, roll back.
+    """Run the steps that are missing in the database, and return them as ``pending``. With ``dry_run``, roll back.
 
     It is safe to run this twice, even at the same time.
 
@@ -63,7 +63,7 @@ def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
 
 
 def status(engine: Engine) -> SchemaStatus:
-    """Return which steps the database has and which it does not have. Change nothing."""
+    """Return which steps were applied to the database and which were not. Change nothing."""
     with transaction(engine, _LIMITS) as connection:
         exists = connection.exec_driver_sql("SELECT to_regclass('payctl.migrations') IS NOT NULL").scalar_one()
         applied = _applied(connection) if exists else []
