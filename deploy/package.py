@@ -37,6 +37,7 @@ LEFT_OUT = tuple(
     for name in (
         *("cli", "sandbox", "schemas", "__main__.py", "payos_sdk.py", "http_client.py"),
         *("jobs/cdc", "jobs/doctor", "jobs/reconcile", "jobs/register_webhook.py", "jobs/replay"),
+        "jobs/report",
         *("providers/explain", "providers/queries"),
     )
 )
