@@ -21,10 +21,10 @@ _TICKS = re.compile(r"`+")
 _LONGEST = 160
 
 _WHY = {
-    WithoutTicket.PENDING: "the event waits",
-    WithoutTicket.DEAD: "the event is dead",
-    WithoutTicket.NO_EVENT: "the payment has no event",
-    WithoutTicket.REFUSED: "the callback was refused",
+    WithoutTicket.PENDING: "its event of {} waits",
+    WithoutTicket.DEAD: "its event of {} is dead",
+    WithoutTicket.NO_EVENT: "paid {}, and no event says so",
+    WithoutTicket.REFUSED: "its callback of {} was refused",
 }
 
 _SAID: Mapping[MomentKind, str] = {
@@ -147,7 +147,7 @@ def _order(order: OpenOrder, commands: Commands, zone: tzinfo) -> str:
     named = f"order {code(order.order_code)}" if order.order_code else "order unknown"
     why = f": {code(order.why)}" if order.why else ""
     return (
-        f"* {named}, {amount}, {_WHY[order.kind]} since {wall_clock(order.at, zone)}{why}  \n"
+        f"* {named}, {amount}: {_WHY[order.kind].format(wall_clock(order.at, zone))}{why}  \n"
         f"  {pasted(commands.show(order.id))}"
     )
 

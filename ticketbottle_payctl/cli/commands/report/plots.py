@@ -21,6 +21,7 @@ _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _SERIES = tuple(f"var(--series-{number})" for number in range(1, 7))
 _RUN_COLOURS = {"done": _SERIES[1], "running": _SERIES[0], "stopped": _SERIES[3], "interrupted": _SERIES[4]}
 _MOST_REASONS = 5
+_FEW = 5
 _SHORTEST_LAG_S = 0.01
 _CLOCK = "utcFormat(datum.value, utchours(datum.value) + utcminutes(datum.value) == 0 ? '%d %b' : '%H:%M')"
 _DURATION = (
@@ -120,7 +121,7 @@ class _Drawn:
                 "height": 150,
                 "data": {"values": rows},
                 "mark": mark,
-                "encoding": {"x": self._x(), "y": _y("events", "events")},
+                "encoding": {"x": self._x(), "y": _y("events", "events", most)},
             },
         )
 
@@ -142,7 +143,7 @@ class _Drawn:
                 "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
                 "encoding": {
                     "x": self._x(),
-                    "y": _y("rate", "events a minute", whole=False),
+                    "y": _y("rate", "events a minute"),
                     "color": _colour("series", ["created", "sent"], (_SERIES[0], _SERIES[1])),
                     "strokeDash": _dash("series", ["created", "sent"]),
                 },
@@ -212,7 +213,7 @@ class _Drawn:
                 "encoding": {
                     "x": self._x(),
                     "x2": {"field": "to"},
-                    "y": _y("high", "callbacks"),
+                    "y": _y("high", "callbacks", max(heights.values())),
                     "y2": {"field": "low"},
                     "color": _colour("reason", order, _SERIES[::-1]),
                 },
@@ -227,7 +228,8 @@ class _Drawn:
             {"error": f"{group.group} {cut(_text(group.pattern), 60)}", "events": group.dead, "place": place}
             for place, group in enumerate(groups)
         ]
-        x = {"field": "events", "type": "quantitative", "title": "events", "axis": {"tickMinStep": 1, "format": ",d"}}
+        x = {"field": "events", "type": "quantitative", "title": "events"}
+        x["axis"] = _y("events", "events", groups[0].dead)["axis"]
         bar: Spec = {"mark": {"type": "bar", "color": _SERIES[3], "height": 10, "yOffset": 8}, "encoding": {"x": x}}
         return Plot(
             "Events that are dead now, by error group",
@@ -288,9 +290,11 @@ class _Drawn:
         return rfc3339(at + offset)
 
 
-def _y(field: str, title: str, *, whole: bool = True) -> Spec:
-    """Return the upright axis. The ticks of a number of things are whole numbers."""
-    ticks = {"tickMinStep": 1, "format": ",d"} if whole else {"format": ",~g"}
+def _y(field: str, title: str, most: int | None = None) -> Spec:
+    """Return the upright axis. If ``most`` is given, it is the highest number of things: ticks are whole."""
+    ticks: Spec = {"format": ",~g"}
+    if most is not None:
+        ticks = {"format": ",d", **({"values": [*range(most + 1)]} if most <= _FEW else {})}
     return {"field": field, "type": "quantitative", "title": title, "axis": {"tickCount": 5, **ticks}}
 
 
