@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.commands.report.conftest import ACCOUNT, HOSTILE
 from ticketbottle_payctl.cli.commands.report import page
+from ticketbottle_payctl.cli.commands.report.document import Section
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.formats import rfc3339
 
@@ -71,6 +72,18 @@ def test_hostile_texts_are_shown_as_they_are(written):
     assert ACCOUNT.split("=")[1] not in text
     assert "\u202e" not in text
     assert "\x1b" not in text
+
+
+def test_markup_that_reaches_the_page_is_shown_as_text():
+    """As a second protection, tags, links, images and entities in the Markdown itself become text."""
+    hostile = (
+        "<script>x</script> [a](https://x.invalid) ![b](https://x.invalid/i) <https://x.invalid> &lt;b&gt; x.invalid"
+    )
+    parser = Elements()
+    parser.feed(
+        page.page(hostile, [Section(hostile), Section(f"<div>{hostile}</div>\n\n[c]\n\n[c]: https://x.invalid")], {})
+    )
+    assert parser.tags == {"html", "head", "meta", "title", "style", "body", "main", "section", "p"}
 
 
 def test_each_plot_has_a_description(written):
