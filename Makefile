@@ -182,13 +182,14 @@ COMPILE = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet -
 PART = $(COMPILE) --constraint locks/dev.txt
 
 lock: $(LOCK) ## write locks/ anew from pyproject.toml (ARGS=--upgrade for newer versions)
-	@$(COMPILE) pyproject.toml --extra demo --extra msk --extra otel --group build --group dev --output-file locks/dev.txt
+	@$(COMPILE) pyproject.toml --extra demo --extra msk --extra otel --extra report --group build --group dev --output-file locks/dev.txt
 	@$(PART) pyproject.toml --extra cli --output-file locks/cli.txt
 	@$(PART) pyproject.toml --extra demo --output-file locks/demo.txt
 	@$(PART) pyproject.toml --extra lambda --output-file locks/lambda.txt
 	@$(PART) pyproject.toml --extra msk --output-file locks/msk.txt
 	@$(PART) pyproject.toml --extra otel --output-file locks/otel.txt
-	@$(PART) pyproject.toml --extra cli --extra msk --extra otel --group test --output-file locks/test.txt
+	@$(PART) pyproject.toml --extra cli --extra report --output-file locks/report.txt
+	@$(PART) pyproject.toml --extra cli --extra msk --extra otel --extra report --group test --output-file locks/test.txt
 	@$(PART) pyproject.toml --extra lambda --extra aws --extra otel --output-file locks/runtime.txt
 	@$(PART) --group moto --output-file locks/moto.txt
 	@$(COMPILE) --group emulator --no-deps --output-file locks/emulator.txt

@@ -47,6 +47,7 @@ from ticketbottle_payctl.cli.commands.gateways.keys import KeyItem
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts
 from ticketbottle_payctl.cli.commands.reconcile import outbox_result, payments_result
 from ticketbottle_payctl.cli.commands.replay import facts as replay
+from ticketbottle_payctl.cli.commands.report import facts as report
 from ticketbottle_payctl.cli.commands.runs import facts as runs
 from ticketbottle_payctl.cli.commands.show import facts as show
 from ticketbottle_payctl.cli.commands.simulate import result as simulate
@@ -111,6 +112,12 @@ CONTRACTS = {
         cleanup.UnpublishedItem,
     ),
     "stats": Contract("The state of the outbox", stats.StatsFacts, None, stats.StatsItem),
+    "report": Contract(
+        "What happened in a window, and what is open now; its figures as items",
+        report.ReportFacts,
+        None,
+        report.FigureItem,
+    ),
     "reconcile payments": Contract(
         "What the gateways say about payments, and what was settled",
         (),

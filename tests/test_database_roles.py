@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -19,6 +19,7 @@ from ticketbottle_payctl.jobs.doctor import Subject
 from ticketbottle_payctl.jobs.doctor.database import grants
 from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookOutcome, process_webhook
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.stats import By, collect_stats
 from ticketbottle_payctl.jobs.watch_payments import watch_payments
 from ticketbottle_payctl.providers import by_name
@@ -59,6 +60,15 @@ def engine_as(postgres):
     postgres.drop_database("roles")
     with make_engine(DatabaseSettings(Secret(postgres.url()), pooled=False)).begin() as connection:
         connection.exec_driver_sql("; ".join(f"DROP ROLE payctl_{role}" for role in reversed(ROLES)))
+
+
+def test_the_operator_role_makes_a_report(engine_as):
+    """The role of the on-call operator may read all that `payctl report` counts."""
+    now = datetime.now(UTC)
+    report = collect_report(
+        engine_as("operator"), now - timedelta(hours=1), now, max_retries=5, retention=timedelta(days=7)
+    )
+    assert report.gaps == ()
 
 
 def test_the_webhook_role_settles_a_payment(engine_as):

@@ -62,7 +62,8 @@ def wanted(use: str) -> list[Requirement]:
     """Return the requirements of a lock: the package's own, its extras and its groups."""
     project, groups = PROJECT["project"], PROJECT["dependency-groups"]
     extras = {"cli": ["cli"], "demo": ["demo", "cli"], "lambda": ["lambda"], "msk": ["msk"], "otel": ["otel"]}
-    extras |= {"test": ["cli", "msk", "otel"], "dev": ["demo", "cli", "msk", "otel"], "layer": []}
+    extras |= {"test": ["cli", "msk", "otel", "report"], "dev": ["demo", "cli", "msk", "otel", "report"], "layer": []}
+    extras |= {"report": ["cli", "report"]}
     extras |= {"runtime": ["lambda", "aws", "otel"]}
     parts = {"moto": ["moto"], "emulator": ["emulator"]}
     parts |= {"test": ["test"], "build": ["build"], "lock": ["lock"], "docs": ["docs"]}

@@ -29,6 +29,11 @@ def local_and_utc(at: datetime, zone: tzinfo) -> str:
     return f"{local.isoformat(' ')[:19]} {local.isoformat()[19:]} ({rfc3339(at)})"
 
 
+def wall_clock(at: datetime, zone: tzinfo) -> str:
+    """Return an instant to the second, for a page that names its zone: ``2026-11-22 10:04:05``."""
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
 def clock_and_age(at: datetime, zone: tzinfo, now: datetime) -> str:
     """Return a time and its age for a list: ``08:23, 3 h ago`` today, otherwise the day, ``22 Nov, 7 d ago``."""
     there, today = at.astimezone(zone), now.astimezone(zone)

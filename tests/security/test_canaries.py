@@ -98,6 +98,9 @@ WORKS = {
     "list outbox json": ["list", "outbox", "--all", "-o", "json"],
     "list payments": ["list", "payments", "--all", "-o", "csv"],
     "list receipts": ["list", "receipts", "--all", "-o", "ndjson"],
+    "report": ["report"],
+    "report json": ["report", "-o", "json"],
+    "report page": ["report", "--html", "report.html"],
     "show": ["show", ORDER],
     "show a dead event": ["show", "DEAD"],
     "publish-outbox": ["publish-outbox"],
@@ -386,8 +389,8 @@ def test_no_message_in_kafka_has_a_part_of_a_secret(seen):
 
 
 def test_no_written_file_has_a_part_of_a_secret(seen):
-    """The archive, the plan and the bundle have none, and nothing else is left in the home or temporary directory."""
-    assert set(seen.files) == {"old.ndjson.gz", "replay.plan", "bundle.json"}
+    """The archive, the plan, the bundle and the page of a report have none. Nothing else is left behind."""
+    assert set(seen.files) == {"old.ndjson.gz", "replay.plan", "bundle.json", "report.html"}
     assert [(name, found) for name, content in seen.files.items() if (found := CANARIES.seen_in(content))] == []
 
 

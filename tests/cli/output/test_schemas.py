@@ -161,6 +161,7 @@ RUNS = {
     "list receipts": [["list", "receipts"]],
     "show": [["show", ORDER], ["show", "EVENT"]],
     "errors": [["errors"]],
+    "report": [["report"]],
     "runs list": [["runs", "list"]],
     "runs show": [["runs", "show", "RUN"]],
     "runs resume": [["runs", "resume", "RUN", "-y"]],

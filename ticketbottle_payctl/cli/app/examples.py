@@ -112,6 +112,14 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("payctl stats --watch", "Keep looking.", stays=True),
         Example("payctl stats --check --max-age 5m --max-failed 0", "For a monitor: exit 5 if something is wrong."),
     ),
+    "report": (
+        Example("payctl report > handover.md", "Write a note on the last 12 hours."),
+        Example(
+            "payctl report --since yesterday --until today --tz Asia/Ho_Chi_Minh",
+            "The whole day before, as Vietnam counts days.",
+        ),
+        Example("payctl report --since 24h --html report.html", "Write a page with plots."),
+    ),
     "reconcile payments": (
         Example("payctl reconcile payments --dry-run", "Ask the gateways about overdue payments; change nothing."),
         Example("payctl reconcile payments TB-2041 --yes", "Ask about one order, and settle it if it was paid."),

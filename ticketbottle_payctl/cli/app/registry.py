@@ -77,6 +77,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _writes("runs cancel", "runs.command:cancel_command", "Cancel a run; rows that it did not reach stay as they are."),
     _writes("cleanup", "cleanup.command:cleanup_command", "Delete events published before the retention period."),
     _reads("stats", "stats.command:stats_command", "Show the backlog, its age, and when it will be empty."),
+    _reads("report", "report.command:report_command", "Write a note on a window, for a hand-over or an incident."),
     _writes(
         "reconcile payments",
         "reconcile.payments:payments_command",
@@ -135,7 +136,7 @@ GROUPS: dict[tuple[str, ...], str] = {
 
 PANELS: dict[str, tuple[str, ...]] = {
     "Every day": ("stats", "doctor", "publish-outbox", "cleanup"),
-    "Look": ("show", "list", "errors", "runs", "verify-signature"),
+    "Look": ("show", "list", "errors", "runs", "report", "verify-signature"),
     "Repair": ("replay", "process-webhook", "reconcile"),
     "Set up": ("config", "db", "gateways", "cdc", "completion"),
     "Build": ("demo", "simulate", "listen", "schema", "version", "help"),

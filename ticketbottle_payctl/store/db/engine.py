@@ -164,6 +164,11 @@ def is_lock_timeout(error: PayctlError) -> bool:
     return _sqlstate(error.__cause__) == "55P03"
 
 
+def is_statement_timeout(error: PayctlError) -> bool:
+    """Return whether the error means that the server ended a statement at its time limit."""
+    return _sqlstate(error.__cause__) == "57014"
+
+
 def _parameters(settings: DatabaseSettings, application: str) -> dict[str, str]:
     """Return libpq's parameters from DATABASE_URL first, then from libpq's own variables, then payctl's defaults."""
     defaults = {"application_name": application, **_DEFAULTS}

@@ -218,6 +218,18 @@ def page(connection: Connection, limit: int, before: tuple[datetime, str] | None
     return [_run(row) for row in connection.exec_driver_sql(sql, {"limit": limit, "at": at, "id": run_id})]
 
 
+def between(connection: Connection, since: datetime, until: datetime, limit: int) -> list[Run]:
+    """Return the runs that began or ended in a window, the first one first."""
+    sql = f"""
+        SELECT {_COLUMNS} FROM payctl.runs AS r
+        WHERE (r.started_at >= %(since)s AND r.started_at < %(until)s)
+           OR (r.finished_at >= %(since)s AND r.finished_at < %(until)s)
+        ORDER BY r.started_at, r.id LIMIT %(limit)s
+    """  # noqa: S608 - only constants are put in
+    rows = connection.exec_driver_sql(sql, {"since": since, "until": until, "limit": limit})
+    return [_run(row) for row in rows]
+
+
 def items(connection: Connection, run_id: str, limit: int, *, left: bool = False) -> list[RunItem]:
     """Return rows of a run in order. With ``left``, return only those that were left unchanged."""
     condition = "AND after IS NULL" if left else ""

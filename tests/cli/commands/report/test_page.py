@@ -1,0 +1,209 @@
+"""`payctl report --html`: the file, and the page in a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from html import unescape
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.cli.commands.report.conftest import ACCOUNT, HOSTILE
+from ticketbottle_payctl.cli.commands.report import page
+from ticketbottle_payctl.cli.commands.report.document import Section
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.formats import rfc3339
+
+NAMES = ("dead", "waiting", "rates", "lag", "refused", "runs")
+WIDE, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 800}
+
+
+class Elements(HTMLParser):
+    """The names of all elements and attributes of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes = set(), set()
+
+    def handle_starttag(self, tag, attrs):
+        """Remember an element."""
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+
+
+@pytest.fixture
+def written(told, invoke, database_url, tmp_path):
+    """Return the file with the page of the whole night."""
+    path = tmp_path / "report.html"
+    options = ("report", "--since", rfc3339(told.since), "--until", rfc3339(told.until), "--html", str(path))
+    result = invoke(*options, DATABASE_URL=database_url)
+    assert result.exit_code == 0, result.stderr
+    return path
+
+
+def test_the_page_is_one_private_file_without_an_address_to_load(written):
+    """Only its owner may read it. It has no script, no link, no style attribute, and its policy forbids all of them."""
+    text = written.read_text("utf-8")
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    assert "default-src 'none'; style-src 'sha256-" in text
+    parser = Elements()
+    parser.feed(text)
+    assert parser.tags & {"script", "link", "img", "iframe", "object", "a", "image", "use", "foreignobject"} == set()
+    assert [
+        name for name in parser.attributes if name in {"src", "href", "xlink:href", "style"} or name[:2] == "on"
+    ] == []
+    assert set(re.findall(r"https?://[^\"' <]+", text)) == {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_hostile_texts_are_shown_as_they_are(written):
+    """An error text with tags is text on the page and in the plots, and no account number is in the file."""
+    text = written.read_text("utf-8")
+    assert HOSTILE[:40] in unescape(text)
+    assert "<script" not in text
+    assert ACCOUNT.split("=")[1] not in text
+    assert "\u202e" not in text
+    assert "\x1b" not in text
+
+
+def test_markup_that_reaches_the_page_is_shown_as_text():
+    """As a second protection, tags, links, images and entities in the Markdown itself become text."""
+    hostile = (
+        "<script>x</script> [a](https://x.invalid) ![b](https://x.invalid/i) <https://x.invalid> &lt;b&gt; x.invalid"
+    )
+    parser = Elements()
+    parser.feed(
+        page.page(hostile, [Section(hostile), Section(f"<div>{hostile}</div>\n\n[c]\n\n[c]: https://x.invalid")], {})
+    )
+    assert parser.tags == {"html", "head", "meta", "title", "style", "body", "main", "section", "p"}
+
+
+def test_each_plot_has_a_description(written):
+    """Each drawing is an image with a label, once for wide screens and once for phones."""
+    text = written.read_text("utf-8")
+    labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
+    assert len(labels) == 2 * len(NAMES)
+    assert len(set(labels)) == len(NAMES)
+    assert len(text) < 400_000
+
+
+def test_stdout_has_the_verdict_and_the_file(told, ask, tmp_path):
+    """The JSON document names the file, and the verdict is the page's heading."""
+    path = tmp_path / "report.html"
+    result = ask("report", "--since", rfc3339(told.since), "--html", str(path))["result"]
+    assert result["html"] == str(path)
+    assert f"<h1>! {result['verdict']}</h1>" in path.read_text("utf-8")
+    assert f"<title>{result['verdict']}</title>" in path.read_text("utf-8")
+
+
+def files(place):
+    """Return every place that may not be written, with what the error says and whether --force helps."""
+    other = place / "other.txt"
+    other.write_text("kept", "utf-8")
+    taken, link, folder, dangling = (
+        place / name for name in ("taken.html", "link.html", "folder.html", "dangling.html")
+    )
+    taken.write_text("kept", "utf-8")
+    link.symlink_to(other)
+    dangling.symlink_to(place / "nowhere.txt")
+    folder.mkdir()
+    os.mkfifo(place / "fifo.html")
+    return {
+        "taken.html": ("already exists", True),
+        "link.html": ("is not a regular file", False),
+        "dangling.html": ("is not a regular file", False),
+        "folder.html": ("is not a regular file", False),
+        "fifo.html": ("is not a regular file", False),
+        "none/report.html": ("there is no directory", False),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["taken.html", "link.html", "dangling.html", "folder.html", "fifo.html", "none/report.html"]
+)
+@pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
+def test_no_file_is_overwritten_and_no_link_is_followed(name, force, invoke, database_url, tmp_path):
+    """An existing file is replaced only with --force, as a new file with mode 0600. A link is never written through."""
+    said, helps = files(tmp_path)[name]
+    target = tmp_path / name
+    options = ["--html", str(target), *(["--force"] if force else [])]
+    result = invoke("report", *options, DATABASE_URL=database_url)
+    if force and helps:
+        assert result.exit_code == 0
+        assert target.read_text("utf-8").startswith("<!doctype html>")
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    else:
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert said in result.stderr
+        assert (tmp_path / "taken.html").read_text("utf-8") == "kept"
+    assert (tmp_path / "other.txt").read_text("utf-8") == "kept"
+    assert not (tmp_path / "nowhere.txt").exists()
+    assert list(tmp_path.glob(".payctl-*")) == []
+
+
+@pytest.mark.parametrize("library", ["vl_convert", "markdown_it"])
+def test_without_the_extra_the_error_says_what_to_install(library, monkeypatch, invoke, tmp_path):
+    """The command ends with exit code 3 before it reads anything, and Markdown needs no extra."""
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigError, match=r"pip install 'payctl\[report\]'"):
+        page.require_libraries()
+    result = invoke("report", "--html", str(tmp_path / "report.html"))
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "pip install 'payctl[report]'" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_libraries_are_loaded_only_for_a_page():
+    """Importing the command loads neither the plots' library nor the one for Markdown."""
+    code = "import sys; import ticketbottle_payctl.cli.commands.report.command; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"vl_convert", "markdown_it"} & set(loaded) == set()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["1200 px", "phone"])
+def test_a_browser_shows_every_plot_and_asks_for_nothing(written, browser, scheme, size):
+    """The console is silent, only the file is requested, no text is cut off, and each plot has ink on it."""
+    context = browser.new_context(viewport=size, color_scheme=scheme)
+    tab, told, asked = context.new_page(), [], []
+    tab.on("console", lambda message: told.append(message.text))
+    tab.on("pageerror", lambda error: told.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(written.as_uri())
+    shown = tab.locator("figure svg:visible")
+    boxes = [shown.nth(number).bounding_box() for number in range(shown.count())]
+    colours = tab.evaluate("[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]")
+    assert (told, asked) == ([], [written.as_uri()])
+    assert len(boxes) == len(NAMES)
+    assert all(box["width"] >= 300 and box["height"] >= 90 for box in boxes)
+    assert tab.evaluate("document.documentElement.scrollWidth") == size["width"]
+    assert colours == (
+        ["rgb(255, 255, 255)", "rgb(28, 39, 51)"] if scheme == "light" else ["rgb(18, 24, 31)", "rgb(228, 233, 239)"]
+    )
+    fills = tab.evaluate(
+        """[...document.querySelectorAll('figure svg [fill^="var("], figure svg [stroke^="var("]')]
+        .map(mark => getComputedStyle(mark)).map(style => style.fill + style.stroke)"""
+    )
+    assert len({*fills}) >= 5, "the variables of the style colour the plots"
+    assert tab.evaluate("document.scripts.length") == 0
+    context.close()
+
+
+def test_the_printed_page_is_light_and_has_every_plot(written, browser):
+    """In print the wide plots are shown on white, also if the screen is dark."""
+    context = browser.new_context(color_scheme="dark")
+    tab = context.new_page()
+    tab.goto(written.as_uri())
+    tab.emulate_media(media="print")
+    assert tab.locator(".wide svg:visible").count() == len(NAMES)
+    assert tab.locator(".narrow svg:visible").count() == 0
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    context.close()

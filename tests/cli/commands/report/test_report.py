@@ -1,0 +1,294 @@
+"""`payctl report`: its figures, compared with plain SQL, its window, its commands and its Markdown."""
+
+# ruff: noqa: S608 - the SQL is made of constants of this file
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from markdown_it import MarkdownIt
+
+from tests.cli.commands.report.conftest import ACCOUNT, HOSTILE
+from ticketbottle_payctl.formats import rfc3339
+from ticketbottle_payctl.jobs.report import collect_report
+from ticketbottle_payctl.jobs.report.model import GapReason
+
+VIETNAM = ZoneInfo("Asia/Ho_Chi_Minh")
+UNPUBLISHED = 'NOT published AND "publishedAt" IS NULL'
+IN_WINDOW = '"{}" >= %(since)s AND "{}" < %(until)s'
+LAG = 'EXTRACT(epoch FROM "publishedAt" - "createdAt")'
+SENT = IN_WINDOW.format("publishedAt", "publishedAt")
+MADE = IN_WINDOW.format("createdAt", "createdAt")
+RECEIVED = "received_at AT TIME ZONE 'UTC' >= %(since)s AND received_at AT TIME ZONE 'UTC' < %(until)s"
+RECEIPTS = f"SELECT count(*) FROM payctl.webhook_receipts WHERE {RECEIVED}"
+SQL = {
+    "pending": f'SELECT count(*) FROM outbox WHERE {UNPUBLISHED} AND "retryCount" < 5',
+    "dead": f'SELECT count(*) FROM outbox WHERE {UNPUBLISHED} AND "retryCount" >= 5',
+    "unpublished_orders": f"""SELECT count(DISTINCT "aggregateId") FROM outbox
+        WHERE {UNPUBLISHED} AND "eventType" = 'PAYMENT_COMPLETED'""",
+    "orders_without_event": f"""SELECT count(*) FROM payments AS p WHERE status = 'COMPLETED'
+        AND {IN_WINDOW.format("completedAt", "completedAt")} AND id NOT IN (
+            SELECT "aggregateId" FROM outbox WHERE "eventType" = 'PAYMENT_COMPLETED')
+        AND id NOT IN (SELECT payment_id FROM payctl.webhook_receipts WHERE event_id IS NOT NULL)""",
+    "refused_orders": f"""SELECT count(DISTINCT COALESCE(payment_id, order_ref)) FROM payctl.webhook_receipts
+        WHERE {RECEIVED} AND result = 'refused' AND outcome IN ('COMPLETED', 'UNCLEAR')
+        AND COALESCE(payment_id, '') NOT IN (SELECT id FROM payments WHERE status = 'COMPLETED')""",
+    "created": f"SELECT count(*) FROM outbox WHERE {MADE}",
+    "sent": f"SELECT count(*) FROM outbox WHERE {SENT}",
+    "in_per_s": f"SELECT count(*) / %(seconds)s FROM outbox WHERE {MADE}",
+    "out_per_s": f"SELECT count(*) / %(seconds)s FROM outbox WHERE {SENT}",
+    "lag_p50_s": f"SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY {LAG}) FROM outbox WHERE {SENT}",
+    "lag_p95_s": f"SELECT percentile_disc(0.95) WITHIN GROUP (ORDER BY {LAG}) FROM outbox WHERE {SENT}",
+    "lag_p99_s": f"SELECT percentile_disc(0.99) WITHIN GROUP (ORDER BY {LAG}) FROM outbox WHERE {SENT}",
+    "lag_longest_s": f"SELECT max({LAG}) FROM outbox WHERE {SENT}",
+    "callbacks": RECEIPTS,
+    "callbacks_refused": f"{RECEIPTS} AND result = 'refused'",
+    "refused_wrong_amount": f"{RECEIPTS} AND reason = 'wrong_amount'",
+    "refused_unreadable": f"{RECEIPTS} AND reason = 'unreadable'",
+    **{
+        f"payments_{status.lower()}": f"SELECT count(*) FROM payments WHERE status = '{status}' AND {MADE}"
+        for status in ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
+    },
+    "payments_overdue": f"SELECT count(*) FROM payments WHERE status = 'PENDING' AND {MADE}",
+}
+"""Each figure in plain SQL, written without a look at payctl's own."""
+
+
+def window(told):
+    """Return the options of the told night."""
+    return ["--since", rfc3339(told.since), "--until", rfc3339(told.until)]
+
+
+@pytest.fixture
+def asked(ask, told):
+    """Return the JSON document of the whole night."""
+    return ask("report", *window(told))
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 540), (100, 170)], ids=["the whole night", "the outage"])
+def test_every_figure_is_what_plain_sql_counts(first, last, ask, engine, told):
+    """Each figure of the JSON output equals a statement that this test has."""
+    since, until = (told.since + timedelta(minutes=minutes) for minutes in (first, last))
+    document = ask("report", "--since", rfc3339(since), "--until", rfc3339(until))
+    values = {"since": since.replace(tzinfo=None), "until": until.replace(tzinfo=None)}
+    values["seconds"] = (until - since).total_seconds()
+    found = {item["name"]: item["value"] for item in document["items"]}
+    with engine.connect() as connection:
+        wanted = {name: connection.exec_driver_sql(sql, values).scalar_one() for name, sql in SQL.items()}
+    for name, value in wanted.items():
+        assert found.get(name, 0) == pytest.approx(float(value), abs=0.001), name
+    inside = {name: wanted[name] for name in ("dead", "orders_without_event", "refused_orders")}
+    assert inside == {
+        "dead": 5,
+        "orders_without_event": 2 if last == 540 else 1,
+        "refused_orders": 3 if last == 540 else 1,
+    }
+
+
+def test_the_parts_of_the_window_add_up_to_its_figures(asked):
+    """Created and sent events of all parts are the figures, and what waits at the end is what is pending now."""
+    found = {item["name"]: item["value"] for item in asked["items"]}
+    points = asked["result"]["points"]
+    assert sum(point["created"] for point in points) == found["created"]
+    assert sum(point["sent"] for point in points) == found["sent"]
+    assert points[-1]["waiting"] == found["pending"]
+    assert max(point["lag_longest_s"] or 0 for point in points) == pytest.approx(found["lag_longest_s"], abs=0.001)
+    assert len(points) <= 97
+
+
+def test_the_report_opens_with_the_customers_who_have_no_ticket(asked, told):
+    """The verdict counts each such customer once, and each is listed with the command that looks at the order."""
+    result = asked["result"]
+    assert result["verdict"].startswith(
+        "11 customers have paid and have no ticket (2,720,000 VND). 2 paid orders have no"
+    )
+    assert (result["customers_without_ticket"], len(result["orders"]), result["quiet"]) == (11, 11, False)
+    kinds = [order["kind"] for order in result["orders"]]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"dead": 4, "pending": 2, "no_event": 2, "refused": 3}
+    assert told.lost in {order["id"] for order in result["orders"]}
+
+
+def test_the_timeline_has_runs_refused_callbacks_lag_and_pause(asked, told):
+    """The moments come in order, and those of a run that began before the window are left out."""
+    timeline = asked["result"]["timeline"]
+    assert [moment["at"] for moment in timeline] == sorted(moment["at"] for moment in timeline)
+    by_kind = {}
+    for moment in timeline:
+        by_kind.setdefault(moment["kind"], []).append(moment)
+    assert [each["id"] for each in by_kind["first_refused"]] == [told.first]
+    assert [each["id"] for each in by_kind["last_refused"]] == [told.last]
+    assert [each["id"] for each in by_kind["run_started"]] == told.runs[:2]
+    assert [each["id"] for each in by_kind["run_ended"]] == [told.runs[2], told.runs[0]]
+    assert by_kind["longest_lag"][0]["number"] == pytest.approx(2532, abs=1)
+    assert len(by_kind["first_dead"]) == 3
+    assert by_kind["oldest_pending"][0]["id"] == told.pending[0]
+    assert {run["id"] for run in asked["result"]["runs"]} == set(told.runs[:3])
+
+
+def test_an_outage_is_the_pause(ask, told):
+    """In the window of the outage, the report says when nothing was sent although events waited."""
+    since, until = told.since + timedelta(minutes=100), told.since + timedelta(minutes=170)
+    result = ask("report", "--since", rfc3339(since), "--until", rfc3339(until))["result"]
+    pause = next(moment for moment in result["timeline"] if moment["kind"] == "pause")
+    began = datetime.fromisoformat(pause["at"]) - told.since
+    ended = datetime.fromisoformat(pause["until"]) - told.since
+    assert timedelta(minutes=117) <= began <= timedelta(minutes=121)
+    assert timedelta(minutes=160) <= ended <= timedelta(minutes=162)
+
+
+@pytest.mark.timeout(180)
+def test_the_command_behind_each_figure_gives_this_figure(asked, database_url):
+    """Each command, pasted into bash, prints the figure. `payctl stats` and `payctl show` print it among others."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = {}
+    for item in asked["items"]:
+        command = item["command"]
+        if command not in done:
+            done[command] = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", command],  # noqa: S607
+                env={**os.environ, "PATH": path, "DATABASE_URL": database_url},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        ran = done[command]
+        assert ran.returncode in ({0, 5} if " show " in command else {0}), ran.stderr
+        if command.endswith("wc -l"):
+            assert int(ran.stdout) == item["value"], item
+        elif command.endswith("uniq -c"):
+            counts = dict(reversed(each.split(None, 1)) for each in ran.stdout.splitlines())
+            known = item["name"].removeprefix("refused_")
+            assert int(counts.get(known, 1)) == item["value"]
+        elif command == "payctl stats" and item["name"] == "pending":
+            assert f"pending\t{item['value']}\n" in ran.stdout
+        elif command.startswith("payctl report"):
+            assert f"* {item['label']}: **" in ran.stdout
+
+
+def test_an_empty_window_says_that_nothing_is_open(ask, invoke, database_url):
+    """Without a row the verdict is good, each figure is zero or missing, and the exit code is 0."""
+    document = ask("report", "--since", "1h")
+    assert (document["exit_code"], document["result"]["quiet"]) == (0, True)
+    assert {item["value"] for item in document["items"]} == {0, None}
+    shown = invoke("report", "--since", "1h", DATABASE_URL=database_url)
+    assert shown.stdout.splitlines()[0] == (
+        "# ✔ Nothing is open: each paid order has its event, nothing waits, and no event is dead."
+    )
+    assert "No operator ran a command that is recorded." in shown.stdout
+
+
+def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story, ask, invoke, database_url):
+    """Days and clock times of --since and --until are Vietnam's, and so are the times in the report."""
+    midnight = datetime.now(VIETNAM).replace(hour=0, minute=0, second=0, microsecond=0)
+    story.base = (midnight - timedelta(minutes=10)).astimezone(story.base.tzinfo)
+    for minutes in (1, 9, 11, 19, 25):
+        story.event(minutes, 1)
+    story.connection.commit()
+    since, until = (f"{midnight + timedelta(minutes=step):%Y-%m-%dT%H:%M}" for step in (-5, 5))
+    options = ["report", "--tz", "Asia/Ho_Chi_Minh", "--since", since, "--until", until]
+    document = ask(*options)
+    assert {item["name"]: item["value"] for item in document["items"]}["created"] == 2
+    assert document["result"]["since"] == rfc3339(midnight - timedelta(minutes=5))
+    shown = invoke(*options, DATABASE_URL=database_url).stdout
+    assert f"* window: {since.replace('T', ' ')}:00 +07:00" in shown
+    assert "clock times below are in `Asia/Ho_Chi_Minh (UTC+07:00)`" in shown
+    assert f"| {midnight + timedelta(minutes=-1, seconds=1):%Y-%m-%d %H:%M:%S} | longest lag" in shown
+
+
+def test_texts_from_outside_have_no_effect_and_no_secret(told, invoke, database_url):
+    """No script, link, image or bar of a stored text becomes Markdown, and no account number is shown."""
+    shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
+    assert ACCOUNT.split("=")[1] not in shown
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    html = MarkdownIt("commonmark").enable("table").render(shown)
+    assert set(re.findall(r"<(/?\w+)", html)) <= {
+        f"{slash}{tag}"
+        for slash in ("", "/")
+        for tag in ("h1", "h2", "p", "ul", "li", "code", "strong", "br", "table", "thead", "tbody", "tr", "th", "td")
+    }
+    table = [line for line in shown.splitlines() if line.startswith("| ")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} <= {4, 7}
+    assert "[a](javascript:b) ``c`` | d" in shown
+    assert HOSTILE[:20] in shown
+
+
+def test_ids_are_short_in_the_note_and_whole_for_programs(told, asked, invoke, database_url):
+    """The Markdown has the first eight characters of each id, which every command takes."""
+    shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
+    assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", shown)
+    assert f"`payctl runs show {told.runs[0][:8]}`" in shown
+    assert told.runs[0] in json.dumps(asked)
+
+
+def test_a_part_that_takes_too_long_is_named_and_not_counted(engine, told):
+    """If a statement reaches its limit, the rest of the report is still there, and the part is a gap."""
+    with engine.connect() as other:
+        other.exec_driver_sql("LOCK TABLE payctl.webhook_receipts IN ACCESS EXCLUSIVE MODE")
+        report = collect_report(
+            engine,
+            told.since,
+            told.until,
+            max_retries=5,
+            retention=timedelta(days=7),
+            limit=timedelta(milliseconds=400),
+        )
+    missing = {gap.section.value for gap in report.gaps if gap.reason is GapReason.TIMED_OUT}
+    assert {"callbacks", "refused_orders"} <= missing
+    assert report.callbacks is None
+    assert report.unpublished.number == 6
+    assert not report.is_quiet
+
+
+def test_with_too_many_events_the_report_says_from_when_they_were_read(engine, told):
+    """Only the newest published events are read. Created events are counted all the same."""
+    report = collect_report(engine, told.since, told.until, max_retries=5, retention=timedelta(days=7), most_events=30)
+    (gap,) = report.gaps
+    assert (gap.section.value, gap.reason) == ("flow", GapReason.TOO_MANY_EVENTS)
+    assert told.since < gap.before < told.until
+    assert sum(part.sent for part in report.flow.sent.values()) == 30
+    assert sum(report.flow.created.values()) == 128
+
+
+def test_a_window_before_the_retention_period_says_what_is_missing(ask, told):
+    """A clean-up may have deleted the events of an old window, so no order is called lost, and the report says why."""
+    document = ask("report", "--since", rfc3339(told.since - timedelta(days=30)), OUTBOX_RETENTION_DAYS="1")
+    gaps = {(gap["section"], gap["reason"]) for gap in document["result"]["gaps"]}
+    assert gaps == {("orders_without_event", "past_retention"), ("flow", "past_retention")}
+    assert document["exit_code"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--since", "now"], "at least a second"),
+        (["--since", "2199-01-01"], "at least a second"),
+        (["--since", "10:00:00Z"], "not an instant"),
+        (["--force"], "--force needs --html"),
+    ],
+    ids=" ".join,
+)
+def test_a_window_or_option_without_sense_is_wrong_usage(options, said, invoke, database_url):
+    """The error names what is wrong, and the exit code is 2."""
+    result = invoke("report", *options, DATABASE_URL=database_url)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_the_commands_name_the_profile_in_use(invoke, told, database_url, tmp_path):
+    """With a profile, each command of the report has -p and --config, so it reads the same database when pasted."""
+    config = tmp_path / "config.toml"
+    config.write_text(f'[profiles.night]\nDATABASE_URL = "{database_url}"\n', "utf-8")
+    config.chmod(0o600)
+    shown = invoke("-p", "night", "--config", str(config), "report", *window(told)).stdout
+    commands = re.findall(r"`(payctl [^`]+)`", shown)
+    assert len(commands) > 20
+    assert [each for each in commands if "-p night --config" not in each] == []

@@ -1,0 +1,1 @@
+"""``payctl report``."""

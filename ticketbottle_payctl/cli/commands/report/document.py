@@ -1,0 +1,234 @@
+"""The report as Markdown, in sections. Every text from outside stands in a code span, where it has no effect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import NamedTuple
+
+from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure, counts_of
+from ticketbottle_payctl.cli.commands.report.sentence import gap_sentence, verdict
+from ticketbottle_payctl.cli.output.sanitize import escape
+from ticketbottle_payctl.formats import count, duration, local_and_utc, money, short_id, wall_clock
+from ticketbottle_payctl.jobs.report.model import Moment, MomentKind, Report
+from ticketbottle_payctl.store.payctl.runs import Run
+from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, WithoutTicket
+from ticketbottle_payctl.telemetry import redact
+
+_TICKS = re.compile(r"`+")
+_LONGEST = 160
+
+_WHY = {
+    WithoutTicket.PENDING: "its event of {} waits",
+    WithoutTicket.DEAD: "its event of {} is dead",
+    WithoutTicket.NO_EVENT: "paid {}, and no event says so",
+    WithoutTicket.REFUSED: "its callback of {} was refused",
+}
+
+_SAID: Mapping[MomentKind, str] = {
+    MomentKind.RUN_STARTED: "an operator started {what}",
+    MomentKind.RUN_ENDED: "a run ended: {what}",
+    MomentKind.FIRST_REFUSED: "first refused callback: {what}",
+    MomentKind.LAST_REFUSED: "last refused callback: {what}",
+    MomentKind.LONGEST_LAG: "longest lag: {what} was sent {lag} after its creation",
+    MomentKind.MOST_WAITING: "most events waited: {number}",
+    MomentKind.PAUSE: "no event was sent until {until}, although {events} waited",
+    MomentKind.FIRST_DEAD: "{first} dead now was created: {what}",
+    MomentKind.OLDEST_PENDING: "the oldest event that waits now was created",
+}
+
+
+class Section(NamedTuple):
+    """A section of the report: its text in Markdown, and the names of the plots that belong under it."""
+
+    text: str
+    plots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the report is about: the zone of its clock times, the database, and the profile if one was named."""
+
+    zone: tzinfo
+    zone_name: str
+    database: str
+    profile: str | None
+
+
+def sections(report: Report, figures: Sequence[Figure], commands: Commands, place: Place) -> list[Section]:
+    """Return the report. The first line is the verdict with its mark."""
+    found = [
+        Section(_opening(report, place)),
+        Section(_open(report, commands, place.zone), ("dead",)),
+        Section(_timeline(report, commands, place.zone), ("waiting", "rates", "lag", "refused")),
+        Section(_figures(figures)),
+        Section(_runs(report, commands, place.zone), ("runs",)),
+    ]
+    if report.gaps:
+        found.append(Section(_gaps(report, place.zone)))
+    return found
+
+
+def markdown(found: Sequence[Section]) -> str:
+    """Return the sections as one Markdown document."""
+    return "\n".join(section.text for section in found)
+
+
+def cell(text: object) -> str:
+    """Return a text from outside as :func:`code`, for a cell of a table, where a bar would end the cell."""
+    return code(text).replace("|", "\\|")
+
+
+def code(text: object) -> str:
+    """Return a text from outside as a code span: redacted, in one line, and cut."""
+    shown = " ".join(escape(redact(str(text))).split()) or "(none)"
+    shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
+    return _span(shown)
+
+
+def pasted(command: str) -> str:
+    """Return a command as a code span, outside of a table, so that it can be pasted as it is."""
+    return _span(escape(command))
+
+
+def _span(text: str) -> str:
+    """Return a code span. Its fence is longer than every row of backticks in the text."""
+    fence = "`" * (max((len(each) for each in _TICKS.findall(text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _opening(report: Report, place: Place) -> str:
+    mark = "✔" if report.is_quiet else "!"
+    lines = [
+        f"# {mark} {verdict(report)}",
+        "",
+        f"* window: {_window(report, place.zone)}",
+        f"* read at: {local_and_utc(report.at, place.zone)}",
+        f"* database: {code(place.database)}, profile: {code(place.profile or 'none')}",
+        f"* clock times below are in {code(place.zone_name)}",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _window(report: Report, zone: tzinfo) -> str:
+    parts = report.parts
+    length = duration((parts.until - parts.since).total_seconds())
+    return f"{local_and_utc(parts.since, zone)} → {local_and_utc(parts.until, zone)}, {length}"
+
+
+def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
+    lines = ["## Open now", ""]
+    orders = report.open_orders
+    if report.without_ticket:
+        customers = count(report.without_ticket, "customer")
+        lines.append(f"{customers} paid, or may have paid, and have no ticket: {money(report.amount)} in all.")
+        if len(orders) < report.without_ticket:
+            lines.append(f"The oldest {len(orders):,} are listed, at most 20 of each kind.")
+        lines.append("")
+        lines += [_order(order, commands, zone) for order in orders]
+        lines.append("")
+    if report.waiting.pending or report.waiting.dead:
+        lines += [f"Why events wait, and the command that helps: {pasted(commands.stats())}", ""]
+    for group in report.dead_groups or ():
+        dead = count(group.dead, "dead event")
+        lines.append(f"* {dead}, group {code(group.group)}: {code(group.pattern)}  \n  {pasted(commands.errors())}")
+    if report.dead_groups:
+        lines.append("")
+    if lines[2:] == []:
+        lines += ["Nothing is open.", ""]
+    return "\n".join(lines)
+
+
+def _order(order: OpenOrder, commands: Commands, zone: tzinfo) -> str:
+    amount = "amount unknown" if order.amount is None else money(order.amount)
+    named = f"order {code(order.order_code)}" if order.order_code else "order unknown"
+    why = f": {code(order.why)}" if order.why else ""
+    return (
+        f"* {named}, {amount}: {_WHY[order.kind].format(wall_clock(order.at, zone))}{why}  \n"
+        f"  {pasted(commands.show(order.id))}"
+    )
+
+
+def _timeline(report: Report, commands: Commands, zone: tzinfo) -> str:
+    lines = ["## What happened when", ""]
+    if not report.timeline:
+        return "\n".join([*lines, "No run, no refused callback, and no event that waited.", ""])
+    lines += ["| when | what | look |", "|---|---|---|"]
+    for moment in report.timeline:
+        look = _look(moment, commands)
+        lines.append(f"| {wall_clock(moment.at, zone)} | {_said(moment, zone)} | {cell(look) if look else ''} |")
+    return "\n".join([*lines, ""])
+
+
+def _look(moment: Moment, commands: Commands) -> str | None:
+    if moment.id is None:
+        return commands.errors() if moment.kind is MomentKind.FIRST_DEAD else None
+    if moment.kind in {MomentKind.RUN_STARTED, MomentKind.RUN_ENDED}:
+        return commands.run(moment.id)
+    return commands.show(moment.id)
+
+
+def _said(moment: Moment, zone: tzinfo) -> str:
+    """Return what happened. A text from outside becomes a code span."""
+    number = moment.number or 0
+    return _SAID[moment.kind].format(
+        what=cell(moment.what) if moment.what else "event",
+        until=wall_clock(moment.until, zone) if moment.until else "now",
+        lag=duration(number),
+        number=f"{number:,.0f}",
+        events=count(int(number), "event"),
+        first="an event that is" if number == 1 else f"the first of {number:,.0f} events that are",
+    )
+
+
+def _figures(figures: Sequence[Figure]) -> str:
+    lines = ["## Figures", "", "Each figure stands before the command that gives it.", ""]
+    for figure in figures:
+        lines += [f"* {_label(figure.label)}: **{figure.text}**  ", f"  {pasted(figure.command)}"]
+    return "\n".join([*lines, ""])
+
+
+def _label(label: str) -> str:
+    """Return a label. What follows a colon or the word *error* comes from outside."""
+    for word in ("refused: ", "with the error "):
+        head, found, tail = label.partition(word)
+        if found:
+            return f"{head}{word}{code(tail)}"
+    return label
+
+
+def _runs(report: Report, commands: Commands, zone: tzinfo) -> str:
+    lines = ["## Who did what", ""]
+    if not report.runs:
+        known = report.runs is not None
+        return "\n".join([*lines, "No operator ran a command that is recorded." if known else "Not read.", ""])
+    lines += ["| started | who | command | result | reason | look |", "|---|---|---|---|---|---|"]
+    for run in report.runs:
+        cells = (
+            wall_clock(run.started_at, zone),
+            cell(run.who.actor or run.who.os_user),
+            cell(run.command),
+            _result(run, zone),
+            cell(run.reason) if run.reason else "",
+            cell(commands.run(run.id)),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    acts = [(run, act) for run in report.runs for act in run.acts]
+    if acts:
+        lines.append("")
+    for run, act in acts:
+        who, when = code(act.who.actor or act.who.os_user), wall_clock(act.at, zone)
+        lines.append(f"* {when}: {who} {act.deed} run {code(short_id(run.id))}")
+    return "\n".join([*lines, ""])
+
+
+def _result(run: Run, zone: tzinfo) -> str:
+    ended = f", ended {wall_clock(run.finished_at, zone)}" if run.finished_at else ""
+    return f"{cell(run.status)}, {counts_of(dict(run.counts))}{ended}"
+
+
+def _gaps(report: Report, zone: tzinfo) -> str:
+    return "\n".join(["## Not counted", "", *(f"* {gap_sentence(gap, zone)}" for gap in report.gaps), ""])

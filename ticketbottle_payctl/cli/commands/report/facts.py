@@ -1,0 +1,237 @@
+"""Types for the report of a window, and the report for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TypedDict
+
+from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure
+from ticketbottle_payctl.cli.commands.report.sentence import gap_sentence, verdict
+from ticketbottle_payctl.facts import Count, Seconds
+from ticketbottle_payctl.jobs.report.model import GapReason, MomentKind, Report, Section
+from ticketbottle_payctl.store.payments.without_ticket import WithoutTicket
+from ticketbottle_payctl.telemetry import redact
+
+
+class FigureItem(TypedDict):
+    """One figure, and the command that gives it."""
+
+    name: str
+    """The figure's fixed name."""
+    label: str
+    """What it counts or measures."""
+    value: float | None
+    """A number, or seconds if the name ends in _s; null if there is nothing to measure."""
+    command: str
+    """The command that gives this figure."""
+
+
+class OpenOrderFacts(TypedDict):
+    """A customer who has paid, or may have, and has no ticket."""
+
+    kind: WithoutTicket
+    """pending and dead: the state of the event. no_event: the payment has none. refused: the callback was refused."""
+    id: str
+    """The id of the event, the payment or the callback."""
+    order_code: str | None
+    amount: int | None
+    """Whole VND."""
+    at: datetime
+    """The creation of the event, the completion of the payment, or the arrival of the callback, UTC."""
+    why: str | None
+    """The last error, or the reason of the refusal."""
+    command: str
+    """The command that says what to do."""
+
+
+class DeadGroupFacts(TypedDict):
+    """Dead events with the same kind of error."""
+
+    group: str
+    error: str
+    dead: Count
+    event_types: Sequence[str]
+    command: str
+    """The command that shows why, and what to do."""
+
+
+class PointFacts(TypedDict):
+    """A part of the window."""
+
+    at: datetime
+    """Its start, UTC."""
+    created: Count
+    sent: Count
+    waiting: Count
+    """Events that waited at its end, without those that are dead now."""
+    lag_p50_s: Seconds | None
+    lag_p95_s: Seconds | None
+    lag_longest_s: Seconds | None
+
+
+class MomentFacts(TypedDict):
+    """Something that happened in the window."""
+
+    at: datetime
+    kind: MomentKind
+    id: str | None
+    """The row that it is about."""
+    what: str | None
+    """A command, a reason, an event type or an error."""
+    number: float | None
+    """A number of events, or seconds."""
+    until: datetime | None
+    """The end of a pause."""
+
+
+class ActedFacts(TypedDict):
+    """A run of an operator."""
+
+    id: str
+    command: str
+    status: str
+    who: str
+    """The person in PAYCTL_ACTOR, otherwise the account."""
+    reason: str | None
+    counts: Mapping[str, Count]
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class GapFacts(TypedDict):
+    """Something that was not counted."""
+
+    section: Section
+    reason: GapReason
+    before: datetime | None
+    """What lies before this instant was not counted; null if that is not the reason."""
+    said: str
+    """The same as a sentence."""
+
+
+class ReportFacts(TypedDict):
+    """What happened in a window, and what is open now."""
+
+    verdict: str
+    """The answer in one line."""
+    quiet: bool
+    """Whether nothing needs attention."""
+    at: datetime
+    """When this was read, by the database's clock, UTC."""
+    since: datetime
+    until: datetime
+    step_s: Seconds
+    """The length of the parts of the window."""
+    customers_without_ticket: Count
+    """Customers who have paid, or may have, and have no ticket."""
+    amount: Count
+    """The sum of their orders, whole VND."""
+    orders: Sequence[OpenOrderFacts]
+    """These orders, at most 20 of each kind, the oldest first."""
+    dead_groups: Sequence[DeadGroupFacts] | None
+    """Dead events by kind of error; null if they were not counted."""
+    refused: Mapping[str, Count] | None
+    """Refused callbacks by reason; null if they were not counted."""
+    points: Sequence[PointFacts]
+    """The window in parts, the first one first."""
+    timeline: Sequence[MomentFacts]
+    runs: Sequence[ActedFacts] | None
+    """What operators ran; null if it was not read."""
+    gaps: Sequence[GapFacts]
+    """What was not counted."""
+    html: str | None
+    """The file that was written."""
+
+
+def facts_of(report: Report, commands: Commands, html: str | None) -> ReportFacts:
+    """Return the report for programs. Ids are whole; texts from outside are redacted."""
+    return {
+        "verdict": verdict(report),
+        "quiet": report.is_quiet,
+        "at": report.at,
+        "since": report.parts.since,
+        "until": report.parts.until,
+        "step_s": report.parts.step_s,
+        "customers_without_ticket": report.without_ticket,
+        "amount": report.amount,
+        "orders": [
+            {
+                "kind": order.kind,
+                "id": order.id,
+                "order_code": _safe(order.order_code),
+                "amount": order.amount,
+                "at": order.at,
+                "why": _safe(order.why),
+                "command": commands.show(order.id),
+            }
+            for order in report.open_orders
+        ],
+        "dead_groups": None
+        if report.dead_groups is None
+        else [
+            {
+                "group": group.group,
+                "error": redact(group.pattern),
+                "dead": group.dead,
+                "event_types": list(group.event_types),
+                "command": commands.errors(),
+            }
+            for group in report.dead_groups
+        ],
+        "refused": None
+        if report.callbacks is None
+        else {redact(reason): sum(parts.values()) for reason, parts in report.callbacks.refused.items()},
+        "points": [
+            {
+                "at": point.at,
+                "created": point.created,
+                "sent": point.sent,
+                "waiting": point.waiting,
+                "lag_p50_s": point.lag_p50,
+                "lag_p95_s": point.lag_p95,
+                "lag_longest_s": point.longest,
+            }
+            for point in report.points
+        ],
+        "timeline": [
+            {
+                "at": moment.at,
+                "kind": moment.kind,
+                "id": moment.id,
+                "what": _safe(moment.what),
+                "number": moment.number,
+                "until": moment.until,
+            }
+            for moment in report.timeline
+        ],
+        "runs": None
+        if report.runs is None
+        else [
+            {
+                "id": run.id,
+                "command": run.command,
+                "status": run.status,
+                "who": run.who.actor or run.who.os_user,
+                "reason": _safe(run.reason),
+                "counts": dict(run.counts),
+                "started_at": run.started_at,
+                "finished_at": run.finished_at,
+            }
+            for run in report.runs
+        ],
+        "gaps": [
+            {"section": gap.section, "reason": gap.reason, "before": gap.before, "said": gap_sentence(gap)}
+            for gap in report.gaps
+        ],
+        "html": html,
+    }
+
+
+def item_of(figure: Figure) -> FigureItem:
+    """Return a figure for programs."""
+    return {"name": figure.name, "label": figure.label, "value": figure.value, "command": figure.command}
+
+
+def _safe(text: str | None) -> str | None:
+    return redact(text) if text else None

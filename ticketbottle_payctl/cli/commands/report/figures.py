@@ -1,0 +1,179 @@
+"""The figures of a report, each with the command that gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ticketbottle_payctl.cli.output.sanitize import escape
+from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.formats import count, duration, rfc3339, short_id
+from ticketbottle_payctl.jobs.report.model import Report
+from ticketbottle_payctl.telemetry import redact
+
+_COUNT_LINES = " | tail -n +2 | wc -l"
+_COUNT_DISTINCT = " | tail -n +2 | sort -u | wc -l"
+_HOUR = 3600
+_STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
+
+
+class Figure(NamedTuple):
+    """A figure: its fixed name, what it measures, its value as a number and as text, and the command behind it."""
+
+    name: str
+    label: str
+    value: float | None
+    text: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The commands behind the figures of a report. They can be pasted, and have the window and the profile in use."""
+
+    adviser: Adviser
+    report: Report
+
+    def itself(self) -> str:
+        """Return the command that makes the same report."""
+        return self.adviser.reading(["report"], options=self.window)
+
+    def stats(self) -> str:
+        """Return the command that shows the backlog."""
+        return self.adviser.reading(["stats"])
+
+    def errors(self) -> str:
+        """Return the command that shows why events are dead, and what to do."""
+        return self.adviser.reading(["errors"], options=["--failed"])
+
+    def show(self, row_id: str) -> str:
+        """Return the command that shows what belongs to an id."""
+        return self.adviser.reading(["show"], [short_id(row_id)])
+
+    def run(self, run_id: str) -> str:
+        """Return the command that shows a run."""
+        return self.adviser.reading(["runs", "show"], [short_id(run_id)])
+
+    def counted(self, rows: str, options: Sequence[str], *, distinct: str | None = None) -> str:
+        """Return the command that counts listed rows, or the distinct values of one field."""
+        field = ["--all", "--fields", distinct or "id", "-o", "csv"]
+        return self.adviser.reading(["list", rows], options=[*options, *field]) + (
+            _COUNT_DISTINCT if distinct else _COUNT_LINES
+        )
+
+    @property
+    def window(self) -> list[str]:
+        """The options of the window."""
+        return ["--since", rfc3339(self.report.parts.since), "--until", rfc3339(self.report.parts.until)]
+
+
+NOT_PUBLISHED = ("--type", "PAYMENT_COMPLETED", "--failed", "--stuck", "--age", "1s")
+"""The selector of events about a success that are dead, or have been pending for more than a second."""
+
+
+def figures(report: Report, commands: Commands) -> list[Figure]:
+    """Return the figures: what is open now, then what happened in the window. What was not counted is absent."""
+    return [
+        *_now(report, commands),
+        *_flow(report, commands),
+        *_callbacks(report, commands),
+        *_payments(report, commands),
+    ]
+
+
+def _now(report: Report, commands: Commands) -> Iterator[Figure]:
+    waiting, itself = report.waiting, commands.itself()
+    yield _number("pending", "events that wait now", waiting.pending, commands.stats())
+    yield _seconds("oldest_pending_age_s", "age of the oldest of them", waiting.oldest_age_s, commands.stats())
+    yield _number("dead", "events that are dead now", waiting.dead, commands.counted("outbox", ["--failed"]))
+    if report.unpublished is not None:
+        command = commands.counted("outbox", NOT_PUBLISHED, distinct="aggregate_id")
+        number = report.unpublished.number
+        yield _number("unpublished_orders", "paid orders whose event is not published now", number, command)
+    if report.no_event is not None:
+        label = "orders paid in the window that have no event"
+        yield _number("orders_without_event", label, report.no_event.number, itself)
+    if report.refused is not None:
+        label = "orders whose callback about money was refused in the window, and that are not completed now"
+        yield _number("refused_orders", label, report.refused.number, itself)
+    for group in report.dead_groups or ():
+        options = ["--failed", "--error-group", group.group]
+        label = f"dead events with the error {escape(redact(group.pattern)) or '(none)'}"
+        yield _number(f"dead_{group.group}", label, group.dead, commands.counted("outbox", options))
+
+
+def _flow(report: Report, commands: Commands) -> Iterator[Figure]:
+    flow, itself = report.flow, commands.itself()
+    if flow is None:
+        return
+    span = (report.parts.until - report.parts.since).total_seconds()
+    created, sent = sum(flow.created.values()), sum(part.sent for part in flow.sent.values())
+    published = ["--published", "--by", "published", *commands.window]
+    yield _number("created", "events created in the window", created, commands.counted("outbox", commands.window))
+    yield _number("sent", "events sent in the window", sent, commands.counted("outbox", published))
+    for name, label, events in (("in_per_s", "created", created), ("out_per_s", "sent", sent)):
+        yield Figure(name, f"rate of events {label}", round(events / span, 3), _rate(events / span), itself)
+    for name, label, value in (
+        ("lag_p50_s", "half of the events were sent within", flow.lag_p50),
+        ("lag_p95_s", "95 of 100 events were sent within", flow.lag_p95),
+        ("lag_p99_s", "99 of 100 events were sent within", flow.lag_p99),
+    ):
+        yield _seconds(name, label, value, itself)
+    if flow.slowest is not None:
+        yield _seconds("lag_longest_s", "the longest lag", flow.slowest.lag_s, commands.show(flow.slowest.id))
+    if report.pause is not None:
+        length = (report.pause.until - report.pause.since).total_seconds()
+        yield _seconds("pause_s", "longest time in which no event was sent although events waited", length, itself)
+
+
+def _callbacks(report: Report, commands: Commands) -> Iterator[Figure]:
+    found = report.callbacks
+    if found is None:
+        return
+    received, refused = sum(found.by_result.values()), found.by_result.get("refused", 0)
+    every = commands.counted("receipts", commands.window)
+    yield _number("callbacks", "genuine callbacks received in the window", received, every)
+    failed = ["--failed", *commands.window]
+    yield _number("callbacks_refused", "of these refused", refused, commands.counted("receipts", failed))
+    by_reason = commands.adviser.reading(
+        ["list", "receipts"], options=[*failed, "--all", "--fields", "reason", "-o", "csv"]
+    )
+    for reason, parts in sorted(found.refused.items(), key=lambda each: (-sum(each[1].values()), each[0])):
+        label = f"refused: {escape(redact(reason))}"
+        command = f"{by_reason} | tail -n +2 | sort | uniq -c"
+        yield _number(f"refused_{escape(redact(reason))}", label, sum(parts.values()), command)
+
+
+def _payments(report: Report, commands: Commands) -> Iterator[Figure]:
+    found = report.payments
+    if found is None:
+        return
+    for status in _STATUSES:
+        number = found.by_status.get(status, 0)
+        command = commands.counted("payments", ["--status", status, *commands.window])
+        yield _number(f"payments_{status.lower()}", f"payments created in the window, now {status}", number, command)
+    overdue = commands.counted("payments", ["--stuck", "--age", "20m", *commands.window])
+    yield _number("payments_overdue", "of these PENDING for more than 20 minutes", found.overdue, overdue)
+
+
+def _number(name: str, label: str, value: int, command: str) -> Figure:
+    return Figure(name, label, value, f"{value:,}", command)
+
+
+def _seconds(name: str, label: str, value: float | None, command: str) -> Figure:
+    return Figure(name, label, None if value is None else round(value, 3), _said(value), command)
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.1f} a second" if per_s >= 1 else f"{per_s * _HOUR:,.1f} an hour"
+
+
+def _said(value: float | None) -> str:
+    return "none" if value is None else duration(value)
+
+
+def counts_of(counts: dict[str, int]) -> str:
+    """Return the counts of a run as text, without those that are zero: ``requeued 3, skipped 1``."""
+    said = (f"{name.replace('_', ' ')} {number:,}" for name, number in counts.items() if number)
+    return ", ".join(said) or count(0, "row")

@@ -1,0 +1,87 @@
+"""The report as one HTML file that needs nothing else: no script, no request, plots as SVG."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from html import escape as escape_html
+from importlib import resources
+from typing import Any
+
+from ticketbottle_payctl.cli.commands.report.document import Section
+from ticketbottle_payctl.cli.commands.report.plots import Plot
+from ticketbottle_payctl.errors import ConfigError
+
+_WIDE, _NARROW = 860, 330
+
+
+def require_libraries() -> None:
+    """Raise if the libraries of the page are not installed.
+
+    Raises:
+        ConfigError: the extra ``report`` is missing.
+    """
+    _libraries()
+
+
+def page(title: str, sections: Sequence[Section], plots: Mapping[str, Plot]) -> str:
+    """Return the whole page. Texts from outside have no effect in it.
+
+    Raises:
+        ConfigError: the extra ``report`` is missing.
+    """
+    to_html, to_svg = _libraries()
+    style = resources.files(__package__).joinpath("page.css").read_text("utf-8")
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    body = "".join(_section(section, plots, to_html, to_svg) for section in sections)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+        f"style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'\">\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
+        f"<title>{escape_html(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
+    )
+
+
+def _section(
+    section: Section, plots: Mapping[str, Plot], to_html: Callable[[str], str], to_svg: Callable[[Plot, int], str]
+) -> str:
+    figures = "".join(_figure(plots[name], to_svg) for name in section.plots if name in plots)
+    return f"<section>\n{to_html(section.text)}{figures}</section>\n"
+
+
+def _figure(plot: Plot, to_svg: Callable[[Plot, int], str]) -> str:
+    drawn = "".join(
+        _drawn(to_svg(plot, width), plot.about, name) for width, name in ((_WIDE, "wide"), (_NARROW, "narrow"))
+    )
+    return f"<figure>\n<figcaption>{escape_html(plot.caption)}</figcaption>\n{drawn}</figure>\n"
+
+
+def _drawn(svg: str, about: str, name: str) -> str:
+    opening = f'<svg role="img" aria-label="{escape_html(about)}" '
+    return f'<div class="{name}">{opening}{svg.removeprefix("<svg ")}</div>\n'
+
+
+def _libraries() -> tuple[Callable[[str], str], Callable[[Plot, int], str]]:
+    """Return the functions that make HTML of Markdown, and SVG of a plot. They are imported only here."""
+    try:
+        import vl_convert  # noqa: PLC0415 - the extra `report`, and only for --html
+        from markdown_it import MarkdownIt  # noqa: PLC0415
+    except ImportError as error:
+        message = "--html needs the extra `report`: pip install 'payctl[report]'"
+        raise ConfigError(message, hint="without it `payctl report` prints Markdown") from error
+    parser = MarkdownIt("js-default").disable([*_unwanted()])
+
+    def to_svg(plot: Plot, width: int) -> str:
+        # No data is named by an address, and none may be.
+        drawn: Any = vl_convert.vegalite_to_svg(plot.wide(width), allowed_base_urls=[])
+        return str(drawn)
+
+    return parser.render, to_svg
+
+
+def _unwanted() -> Iterator[str]:
+    """Yield the rules of Markdown that payctl never writes. So no text from outside can become a link or an image."""
+    yield from ("link", "image", "autolink", "linkify", "html_block", "html_inline", "reference", "entity")

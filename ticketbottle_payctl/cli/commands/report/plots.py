@@ -1,0 +1,337 @@
+"""The plots of a report as Vega-Lite specifications. Colours are variables of the page's style, light or dark.
+
+A clock time is given to the library as if it were UTC, so that the axis shows the zone of the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+
+from ticketbottle_payctl.cli.output.sanitize import escape
+from ticketbottle_payctl.formats import cut, rfc3339
+from ticketbottle_payctl.jobs.report.model import Report
+from ticketbottle_payctl.telemetry import redact
+
+Spec = dict[str, Any]
+
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+_SERIES = tuple(f"var(--series-{number})" for number in range(1, 7))
+_RUN_COLOURS = {"done": _SERIES[1], "running": _SERIES[0], "stopped": _SERIES[3], "interrupted": _SERIES[4]}
+_MOST_REASONS = 5
+_FEW = 5
+_SHORTEST_LAG_S = 0.01
+_CLOCK = "utcFormat(datum.value, utchours(datum.value) + utcminutes(datum.value) == 0 ? '%d %b' : '%H:%M')"
+_DURATION = (
+    "datum.value < 1 ? datum.value * 1000 + ' ms' : datum.value < 60 ? datum.value + ' s' : datum.value < 3600 ?"
+    " format(datum.value / 60, '.3~r') + ' min' : format(datum.value / 3600, '.3~r') + ' h'"
+)
+_DURATION_TICKS = [0.01, 0.1, 1, 10, 60, 600, 3600, 36_000, 360_000, 3_600_000]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot: its caption, a description for those who cannot see it, and its specification for a width in pixels."""
+
+    caption: str
+    about: str
+    spec: Spec
+
+    def wide(self, width: int) -> Spec:
+        """Return the specification for a width, all axes included."""
+        narrow = width < 500  # noqa: PLR2004 - a telephone
+        axis_x = {"labelOverlap": True, "tickCount": 4 if narrow else 10}
+        config = {
+            **_CONFIG,
+            "axisX": {**_CONFIG["axisX"], **axis_x},
+            "legend": {**_CONFIG["legend"], "columns": 2 if narrow else 5},
+        }
+        return {
+            "$schema": _SCHEMA,
+            "description": self.about,
+            "width": width,
+            "autosize": {"type": "fit", "contains": "padding"},
+            "config": config,
+            **self.spec,
+        }
+
+
+_CONFIG: Spec = {
+    "background": "transparent",
+    "font": "Arial, Liberation Sans, Helvetica, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "var(--muted)",
+        "titleColor": "var(--muted)",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "gridColor": "var(--line)",
+        "domainColor": "var(--line)",
+        "tickColor": "var(--line)",
+    },
+    "axisX": {"grid": False},
+    "legend": {
+        "labelColor": "var(--ink)",
+        "labelFontSize": 12,
+        "labelLimit": 150,
+        "columnPadding": 34,
+        "title": None,
+        "orient": "top",
+        "direction": "horizontal",
+        "symbolType": "square",
+    },
+    "text": {"fill": "var(--ink)"},
+}
+
+
+def plots(report: Report, zone: tzinfo, zone_name: str) -> dict[str, Plot]:
+    """Return the plots by name. One without data is absent."""
+    drawn = _Drawn(report, zone, escape(zone_name))
+    found = {
+        "waiting": drawn.waiting(),
+        "rates": drawn.rates(),
+        "lag": drawn.lag(),
+        "refused": drawn.refused(),
+        "dead": drawn.dead(),
+        "runs": drawn.runs(),
+    }
+    return {name: plot for name, plot in found.items() if plot is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    report: Report
+    zone: tzinfo
+    axis: str
+
+    def waiting(self) -> Plot | None:
+        points = self.report.points
+        if not any(point.waiting for point in points):
+            return None
+        rows = [{"at": self._clock(self._end(number)), "events": point.waiting} for number, point in enumerate(points)]
+        most = max(point.waiting for point in points)
+        mark = {"type": "area", "interpolate": "step-before", "color": _SERIES[0], "opacity": 0.75, "line": False}
+        return Plot(
+            "Events that waited, without those that are dead now",
+            f"Area over time. The highest value is {most:,}, the last one {points[-1].waiting:,}.",
+            {
+                "height": 150,
+                "data": {"values": rows},
+                "mark": mark,
+                "encoding": {"x": self._x(), "y": _y("events", "events", most)},
+            },
+        )
+
+    def rates(self) -> Plot | None:
+        points, step = self.report.points, self.report.parts.step_s
+        if not any(point.created or point.sent for point in points):
+            return None
+        rows = [
+            {"at": self._clock(point.at), "series": series, "rate": number * 60 / step}
+            for point in points
+            for series, number in (("created", point.created), ("sent", point.sent))
+        ]
+        return Plot(
+            "Events created and sent a minute",
+            "Two lines over time: the events created, and the events sent.",
+            {
+                "height": 150,
+                "data": {"values": rows},
+                "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
+                "encoding": {
+                    "x": self._x(),
+                    "y": _y("rate", "events a minute"),
+                    "color": _colour("series", ["created", "sent"], (_SERIES[0], _SERIES[1])),
+                    "strokeDash": _dash("series", ["created", "sent"]),
+                },
+            },
+        )
+
+    def lag(self) -> Plot | None:
+        sent = [point for point in self.report.points if point.longest is not None]
+        if not sent:
+            return None
+        names = ("half within", "95 of 100 within", "slowest")
+        rows = [
+            {"at": self._clock(point.at), "series": name, "lag": max(_SHORTEST_LAG_S, value or 0)}
+            for point in sent
+            for name, value in zip(names, (point.lag_p50, point.lag_p95, point.longest), strict=True)
+        ]
+        y = _y("lag", "lag") | {
+            "scale": {"type": "log"},
+            "axis": {"labelExpr": _DURATION, "values": _DURATION_TICKS, "title": "lag"},
+        }
+        return Plot(
+            "Lag: the time from the creation of an event to its sending, by the time of sending",
+            f"Three lines over time. The longest lag is {max(point.longest or 0 for point in sent):,.1f} seconds.",
+            {
+                "height": 180,
+                "data": {"values": rows},
+                "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 18, "filled": True}},
+                "encoding": {
+                    "x": self._x(),
+                    "y": y,
+                    "color": _colour("series", names, _SERIES),
+                    "strokeDash": _dash("series", names),
+                },
+            },
+        )
+
+    def refused(self) -> Plot | None:
+        refused = self.report.callbacks.refused if self.report.callbacks else {}
+        if not refused:
+            return None
+        totals = {reason: sum(parts.values()) for reason, parts in refused.items()}
+        shown = sorted(totals, key=lambda reason: (-totals[reason], reason))[:_MOST_REASONS]
+        names = {reason: _text(reason) for reason in shown}
+        parts = self.report.parts
+        rows, heights = [], dict.fromkeys(range(parts.number), 0)
+        for reason in sorted(totals, key=lambda reason: (-totals[reason], reason)):
+            for part, number in refused[reason].items():
+                low, heights[part] = heights[part], heights[part] + number
+                rows.append(
+                    {
+                        "at": self._clock(parts.start(part)),
+                        "to": self._clock(parts.start(part + 1)),
+                        "reason": names.get(reason, "other reasons"),
+                        "low": low,
+                        "high": heights[part],
+                    }
+                )
+        order = [*names.values(), *(["other reasons"] if len(totals) > len(shown) else [])]
+        said = ", ".join(f"{_text(reason)} {totals[reason]:,}" for reason in shown)
+        return Plot(
+            "Callbacks refused, by reason",
+            f"Stacked bars over time. In all: {said}.",
+            {
+                "height": 150,
+                "data": {"values": rows},
+                "mark": {"type": "bar", "orient": "vertical"},
+                "encoding": {
+                    "x": self._x(),
+                    "x2": {"field": "to"},
+                    "y": _y("high", "callbacks", max(heights.values())),
+                    "y2": {"field": "low"},
+                    "color": _colour("reason", order, _SERIES[::-1]),
+                },
+            },
+        )
+
+    def dead(self) -> Plot | None:
+        groups = [group for group in self.report.dead_groups or () if group.dead]
+        if not groups:
+            return None
+        rows = [
+            {"error": f"{group.group} {cut(_text(group.pattern), 60)}", "events": group.dead, "place": place}
+            for place, group in enumerate(groups)
+        ]
+        x = {"field": "events", "type": "quantitative", "title": "events"}
+        x["axis"] = _y("events", "events", groups[0].dead)["axis"]
+        bar: Spec = {"mark": {"type": "bar", "color": _SERIES[3], "height": 10, "yOffset": 8}, "encoding": {"x": x}}
+        return Plot(
+            "Events that are dead now, by error group",
+            "Bars. " + ", ".join(f"group {row['error']}: {row['events']:,}" for row in rows),
+            _labelled(rows, "error", "place", bar),
+        )
+
+    def runs(self) -> Plot | None:
+        runs, parts = self.report.runs or (), self.report.parts
+        if not runs:
+            return None
+        rows = []
+        for number, run in enumerate(runs):
+            start = max(parts.since, run.started_at)
+            end = min(parts.until, run.finished_at or (parts.until if run.status == "running" else run.started_at))
+            # A run of a second would be too short to be seen.
+            shortest = (parts.until - parts.since) / 120
+            rows.append(
+                {
+                    "run": f"{_text(run.who.actor or run.who.os_user)}: {_text(run.command)}",
+                    "from": self._clock(start),
+                    "to": self._clock(max(end, start + shortest)),
+                    "status": _text(run.status),
+                    "number": number,
+                }
+            )
+        statuses = list(dict.fromkeys(_text(run.status) for run in runs))
+        colours = [_RUN_COLOURS.get(status, _SERIES[2]) for status in statuses]
+        bar: Spec = {
+            "mark": {"type": "bar", "height": 10, "yOffset": 8},
+            "encoding": {
+                "x": self._x("from"),
+                "x2": {"field": "to"},
+                "color": _colour("status", statuses, colours),
+            },
+        }
+        return Plot(
+            "Runs of operators",
+            f"Bars over time, one row for each operator and command. {len(rows)} runs.",
+            _labelled(rows, "run", "number", bar),
+        )
+
+    def _x(self, field: str = "at") -> Spec:
+        parts = self.report.parts
+        return {
+            "field": field,
+            "type": "temporal",
+            "scale": {"type": "utc", "domain": [self._clock(parts.since), self._clock(parts.until)]},
+            "axis": {"labelExpr": _CLOCK, "title": self.axis},
+        }
+
+    def _end(self, part: int) -> datetime:
+        return self.report.parts.start(part + 1)
+
+    def _clock(self, at: datetime) -> str:
+        """Return the clock time in the report's zone, written as if it were UTC."""
+        offset = at.astimezone(self.zone).utcoffset() or timedelta(0)
+        return rfc3339(at + offset)
+
+
+def _y(field: str, title: str, most: int | None = None) -> Spec:
+    """Return the upright axis. If ``most`` is given, it is the highest number of things: ticks are whole."""
+    ticks: Spec = {"format": ",~g"}
+    if most is not None:
+        ticks = {"format": ",d", **({"values": [*range(most + 1)]} if most <= _FEW else {})}
+    return {"field": field, "type": "quantitative", "title": title, "axis": {"tickCount": 5, **ticks}}
+
+
+def _labelled(rows: Sequence[Spec], name: str, order: str, bar: Spec) -> Spec:
+    """Return a plot with one row for each name. The name stands above its bars, so that it has the whole width."""
+    label = {
+        "mark": {
+            "type": "text",
+            "align": "left",
+            "baseline": "bottom",
+            "fontSize": 12,
+            "limit": {"expr": "width - 50"},
+        },
+        "transform": [{"aggregate": [{"op": "min", "field": order, "as": order}], "groupby": [name]}],
+        "encoding": {"text": {"field": name}, "x": {"value": 0}},
+    }
+    return {
+        "height": {"step": 34},
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "data": {"values": list(rows)},
+        "encoding": {"y": {"field": name, "type": "nominal", "sort": {"field": order, "op": "min"}, "axis": None}},
+        "layer": [bar, label],
+    }
+
+
+def _colour(field: str, domain: Sequence[str], colours: Sequence[str]) -> Spec:
+    return {"field": field, "type": "nominal", "scale": {"domain": list(domain), "range": list(colours[: len(domain)])}}
+
+
+def _dash(field: str, domain: Sequence[str]) -> Spec:
+    dashes: Sequence[Sequence[int]] = ([1, 0], [6, 3], [2, 2])
+    return {
+        "field": field,
+        "type": "nominal",
+        "scale": {"domain": list(domain), "range": [list(each) for each in dashes[: len(domain)]]},
+    }
+
+
+def _text(text: str) -> str:
+    return cut(" ".join(escape(redact(text)).split()) or "(none)", 80)

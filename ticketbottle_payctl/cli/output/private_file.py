@@ -1,0 +1,69 @@
+"""Write a file that only its owner may read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from ticketbottle_payctl.cli.output.sanitize import escape
+from ticketbottle_payctl.errors import InputError
+
+_ELSEWHERE = "name a file in a directory that you may write to"
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Raise if :func:`write_private` would refuse the path, so that no work is done in vain.
+
+    Raises:
+        InputError: something exists at ``path`` that may not be replaced, or its directory does not exist.
+    """
+    if not path.parent.is_dir():
+        message = f"{escape(path)} cannot be written: there is no directory {escape(path.parent)}"
+        raise InputError(message, hint=_ELSEWHERE)
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if not stat.S_ISREG(mode):
+        message = f"{escape(path)} is not a regular file, so it is not replaced"
+        raise InputError(message, hint="name a new file; links, directories and devices are never written through")
+    if not force:
+        message = f"{escape(path)} already exists"
+        raise InputError(message, hint="name a new file, or replace this one with --force")
+
+
+def write_private(path: Path, text: str, *, force: bool) -> None:
+    """Write a file with mode 0600. It appears whole or not at all. With ``force`` it replaces a regular file.
+
+    A link is never followed: the text goes into a new file, which then takes the name.
+
+    Raises:
+        InputError: something exists at ``path`` that may not be replaced, or the file cannot be written.
+    """
+    check_free(path, force=force)
+    try:
+        with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".payctl-", delete=False) as file:
+            made = Path(file.name)
+            try:
+                file.write(text)
+                file.flush()
+                if force:
+                    made.replace(path)
+                else:
+                    os.link(made, path)
+            finally:
+                made.unlink(missing_ok=True)
+    except FileExistsError:
+        check_free(path, force=False)
+        raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    message = f"{escape(path)} cannot be written: {error.strerror or type(error).__name__}"
+    return InputError(message, hint=_ELSEWHERE)

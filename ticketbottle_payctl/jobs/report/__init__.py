@@ -1,0 +1,136 @@
+"""Report a window for a hand-over or an incident: what happened, what is open now, and which customers wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Report, Section, Waiting
+from ticketbottle_payctl.jobs.report.timeline import parts_of, pause_of, points_of, timeline_of
+from ticketbottle_payctl.store.db.engine import Limits, is_statement_timeout, transaction
+from ticketbottle_payctl.store.db.owner_time import aware
+from ticketbottle_payctl.store.outbox import error_groups, stats
+from ticketbottle_payctl.store.outbox.flow import MOST_READ, flow
+from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.received import received
+from ticketbottle_payctl.store.payments import without_ticket
+from ticketbottle_payctl.store.payments.created import created
+
+__all__ = ["STATEMENT_LIMIT", "collect_report"]
+
+STATEMENT_LIMIT = timedelta(seconds=15)
+"""The time limit of each statement. What takes longer is not counted, and the report says so."""
+
+OVERDUE_AFTER = timedelta(minutes=20)
+"""A gateway's payment page is open for 15 minutes. A payment that is PENDING for longer is overdue."""
+
+MOST_RUNS = 200
+MOST_GROUPS = 20
+
+_Read = TypeVar("_Read")
+
+
+def collect_report(  # noqa: PLR0913 - the window, and the settings that the figures depend on
+    engine: Engine,
+    since: datetime,
+    until: datetime,
+    *,
+    max_retries: int,
+    retention: timedelta,
+    limit: timedelta = STATEMENT_LIMIT,
+    most_events: int = MOST_READ,
+    looking: Callable[[Section], None] = lambda _: None,
+) -> Report:
+    """Read the facts of a window, and what is open now.
+
+    Each part is a transaction of its own, so no long transaction holds back vacuum. A part that takes longer than
+    ``limit`` is left out. At most ``most_events`` published events are read, the newest first. ``looking`` is called
+    before each part.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached, or did not even count the backlog in time.
+        ConfigError: a table or a permission is missing.
+    """
+    limits = Limits(statement=limit, jit=False)
+    parts = parts_of(since, until)
+    gaps: list[Gap] = []
+
+    def read(section: Section, look: Callable[[Connection], _Read]) -> _Read | None:
+        looking(section)
+        try:
+            with transaction(engine, limits, commit=False) as connection:
+                return look(connection)
+        except DatabaseUnavailableError as error:
+            if not is_statement_timeout(error):
+                raise
+            gaps.append(Gap(section, GapReason.TIMED_OUT))
+            return None
+
+    with transaction(engine, limits, commit=False) as connection:
+        recent = stats.recent(connection, 1)
+        backlog = stats.unpublished(connection, max_retries, late_after_s=0, seen=recent)
+    now = aware(recent.now)
+    waiting = Waiting(
+        backlog.pending,
+        backlog.dead,
+        backlog.oldest_pending_age_s,
+        backlog.oldest_pending_id,
+        backlog.oldest_dead_age_s,
+    )
+    unpublished = read(Section.UNPUBLISHED_ORDERS, lambda c: without_ticket.unpublished(c, max_retries))
+    kept_since = max(since, now - retention)
+    no_event = None
+    if kept_since < until:
+        no_event = read(Section.NO_EVENT, lambda c: without_ticket.no_event(c, kept_since, until))
+    if kept_since > since:
+        gaps.append(Gap(Section.NO_EVENT, GapReason.PAST_RETENTION, min(kept_since, until)))
+    refused = read(Section.REFUSED_ORDERS, lambda c: without_ticket.refused(c, since, until))
+    seen = read(Section.FLOW, lambda c: flow(c, parts, max_retries, most_events))
+    callbacks = read(Section.CALLBACKS, lambda c: received(c, since, until, parts.step_s))
+    payments = read(Section.PAYMENTS, lambda c: created(c, since, until, OVERDUE_AFTER))
+    failed = Selector(failed=True)
+    groups = read(Section.DEAD_GROUPS, lambda c: error_groups.groups(c, failed, max_retries, MOST_GROUPS + 1))
+    acts = read(Section.RUNS, lambda c: runs.between(c, since, until, MOST_RUNS + 1))
+    if kept_since > since and seen is not None:
+        gaps.append(Gap(Section.FLOW, GapReason.PAST_RETENTION, min(kept_since, until)))
+    if seen is not None and seen.read_since is not None:
+        gaps.append(Gap(Section.FLOW, GapReason.TOO_MANY_EVENTS, seen.read_since))
+    if groups is not None and len(groups) > MOST_GROUPS:
+        gaps.append(Gap(Section.DEAD_GROUPS, GapReason.TOO_MANY_GROUPS))
+    if acts is not None and len(acts) > MOST_RUNS:
+        gaps.append(Gap(Section.RUNS, GapReason.TOO_MANY_RUNS))
+    shown_groups, shown_runs = (groups or [])[:MOST_GROUPS], (acts or [])[:MOST_RUNS]
+    points = points_of(seen, parts) if seen is not None else ()
+    pause = pause_of(seen, points, parts) if seen is not None else None
+    return Report(
+        at=now,
+        parts=parts,
+        waiting=waiting,
+        flow=seen,
+        points=points,
+        pause=pause,
+        callbacks=callbacks,
+        payments=payments,
+        unpublished=unpublished,
+        no_event=no_event,
+        refused=refused,
+        dead_groups=None if groups is None else tuple(shown_groups),
+        runs=None if acts is None else tuple(shown_runs),
+        timeline=timeline_of(
+            parts,
+            now,
+            flow=seen,
+            points=points,
+            pause=pause,
+            callbacks=callbacks,
+            waiting=waiting,
+            dead_groups=shown_groups,
+            runs=shown_runs,
+        ),
+        gaps=tuple(gaps),
+    )

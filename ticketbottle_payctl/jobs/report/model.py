@@ -1,0 +1,155 @@
+"""Types for the report of a window. Instants are aware, ages and lags are seconds, amounts are whole VND."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
+from ticketbottle_payctl.store.outbox.flow import Flow, Parts
+from ticketbottle_payctl.store.payctl.received import Received
+from ticketbottle_payctl.store.payctl.runs import Run
+from ticketbottle_payctl.store.payments.created import CreatedPayments
+from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, OpenOrders
+
+
+class Section(StrEnum):
+    """A part of the report that is read by statements of its own, each with a time limit."""
+
+    FLOW = "flow"
+    CALLBACKS = "callbacks"
+    PAYMENTS = "payments"
+    UNPUBLISHED_ORDERS = "unpublished_orders"
+    NO_EVENT = "orders_without_event"
+    REFUSED_ORDERS = "refused_orders"
+    DEAD_GROUPS = "dead_groups"
+    RUNS = "runs"
+
+
+class GapReason(StrEnum):
+    """Why something was not counted."""
+
+    TIMED_OUT = "timed_out"
+    TOO_MANY_EVENTS = "too_many_events"
+    TOO_MANY_RUNS = "too_many_runs"
+    TOO_MANY_GROUPS = "too_many_groups"
+    PAST_RETENTION = "past_retention"
+
+
+class Gap(NamedTuple):
+    """Something that was not counted, and why. ``before`` is the instant up to which it was not counted, if any."""
+
+    section: Section
+    reason: GapReason
+    before: datetime | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether a figure is missing. The other gaps only narrow what a figure covers."""
+        return self.reason is GapReason.TIMED_OUT
+
+
+class Waiting(NamedTuple):
+    """The backlog at the moment of the report. ``oldest_id`` is the oldest pending event."""
+
+    pending: int
+    dead: int
+    oldest_age_s: float | None
+    oldest_id: str | None
+    oldest_dead_age_s: float | None
+
+
+class MomentKind(StrEnum):
+    """What happened at a moment of the window."""
+
+    RUN_STARTED = "run_started"
+    RUN_ENDED = "run_ended"
+    FIRST_REFUSED = "first_refused"
+    LAST_REFUSED = "last_refused"
+    LONGEST_LAG = "longest_lag"
+    MOST_WAITING = "most_waiting"
+    PAUSE = "pause"
+    FIRST_DEAD = "first_dead"
+    OLDEST_PENDING = "oldest_pending"
+
+
+class Moment(NamedTuple):
+    """A moment of the window.
+
+    ``id`` is the id of the row that it is about, ``number`` a count or seconds, ``until`` the end of a pause, and
+    ``what`` a command, a reason, an event type or an error.
+    """
+
+    at: datetime
+    kind: MomentKind
+    id: str | None = None
+    what: str | None = None
+    number: float | None = None
+    until: datetime | None = None
+
+
+class Pause(NamedTuple):
+    """The longest time in which no event was sent although some waited, in whole parts of the window."""
+
+    since: datetime
+    until: datetime
+    waiting: int
+
+
+class Point(NamedTuple):
+    """One part of the window. Lags are None if nothing was sent in it. ``waiting`` is the number at its end."""
+
+    at: datetime
+    created: int
+    sent: int
+    waiting: int
+    lag_p50: float | None
+    lag_p95: float | None
+    longest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The facts of a window, and what is open at ``at``. A field is None if it was not counted; ``gaps`` says why."""
+
+    at: datetime
+    parts: Parts
+    waiting: Waiting
+    flow: Flow | None
+    points: tuple[Point, ...]
+    pause: Pause | None
+    callbacks: Received | None
+    payments: CreatedPayments | None
+    unpublished: OpenOrders | None
+    no_event: OpenOrders | None
+    refused: OpenOrders | None
+    dead_groups: tuple[ErrorGroup, ...] | None
+    runs: tuple[Run, ...] | None
+    timeline: tuple[Moment, ...]
+    gaps: tuple[Gap, ...]
+
+    @property
+    def without_ticket(self) -> int:
+        """The number of customers who have paid, or may have, and have no ticket. No order is in two of the groups."""
+        return sum(group.number for group in self._groups())
+
+    @property
+    def amount(self) -> int:
+        """The sum of the amounts of these customers' orders, in whole VND."""
+        return sum(group.amount for group in self._groups())
+
+    @property
+    def open_orders(self) -> tuple[OpenOrder, ...]:
+        """The oldest of these orders, those of each group together."""
+        return tuple(order for group in self._groups() for order in group.oldest)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing needs attention: nobody has no ticket, nothing waits or is dead, and all was counted."""
+        failed = any(gap.is_failure for gap in self.gaps)
+        return not (self.without_ticket or self.waiting.pending or self.waiting.dead or failed)
+
+    def _groups(self) -> list[OpenOrders]:
+        return [group for group in (self.unpublished, self.no_event, self.refused) if group is not None]

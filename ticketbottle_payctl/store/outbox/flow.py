@@ -1,0 +1,155 @@
+"""Read how events flowed in a window: how many were created and sent, how long that took, and how many waited.
+
+Creation has an index, publishing has none. So the published events that were created last are read, at most
+:data:`MOST_READ`, and each is looked at for when it was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.db.owner_time import aware, stored
+from ticketbottle_payctl.store.outbox import states
+
+MOST_READ = 1_000_000
+"""The number of published events that are read, the newest first."""
+
+# The replaced service stored "createdAt" in the session's time zone, and no zone is further from UTC than this.
+_WRONG_ZONE = timedelta(hours=15)
+
+
+class Parts(NamedTuple):
+    """A window that is cut into parts of ``step_s`` seconds. The first part, number 0, begins at ``since``."""
+
+    since: datetime
+    until: datetime
+    step_s: float
+
+    @property
+    def number(self) -> int:
+        """The number of parts. The last one may be shorter."""
+        return max(1, int(-(-(self.until - self.since).total_seconds() // self.step_s)))
+
+    def start(self, part: int) -> datetime:
+        """Return the instant at which a part begins."""
+        return min(self.until, self.since + timedelta(seconds=part * self.step_s))
+
+
+class SentPart(NamedTuple):
+    """The events that were sent in one part of the window, and their lags in seconds."""
+
+    sent: int
+    lag_p50: float
+    lag_p95: float
+    longest: float
+
+
+class Slowest(NamedTuple):
+    """The event of the longest lag."""
+
+    id: str
+    event_type: str
+    created_at: datetime
+    published_at: datetime
+    lag_s: float
+
+
+class Flow(NamedTuple):
+    """The flow of events in a window, by the number of the part. A part without events is absent.
+
+    ``created`` counts all events that were created, ``joined`` only those that are not dead now. ``waiting`` is the
+    number of events that waited at the start of the window and are not dead now. Lags are seconds from ``"createdAt"``
+    to ``"publishedAt"``, None if nothing was sent. ``read_since`` is the creation of the oldest published event
+    that was read, None if all were read.
+    """
+
+    created: Mapping[int, int]
+    joined: Mapping[int, int]
+    sent: Mapping[int, SentPart]
+    waiting: int
+    lag_p50: float | None
+    lag_p95: float | None
+    lag_p99: float | None
+    slowest: Slowest | None
+    read_since: datetime | None
+
+
+def part_of(at: str, start: str = "%(since)s") -> str:
+    """Return an SQL expression for the number of the part in which an instant is. It needs ``since`` and ``step``."""
+    return f"floor(date_part('epoch', {at} - {start}) / %(step)s::float8)::int"
+
+
+_BEYOND = """
+    SELECT "createdAt" FROM outbox WHERE published = true AND "createdAt" < %(until_created)s
+    ORDER BY "createdAt" DESC OFFSET %(most)s LIMIT 1
+"""
+
+_CREATED = f"""
+    SELECT {part_of('"createdAt"')}, count(*) FROM outbox
+    WHERE published = ANY('{{t,f}}') AND "createdAt" >= %(since)s AND "createdAt" < %(until)s GROUP BY 1
+"""  # noqa: S608 - only constants are put in
+
+# Each event that waited or was sent in the window. The index skips the published events when it reads the others.
+_FLOW = f"""
+    WITH touched AS MATERIALIZED (
+        SELECT ctid AS place, "createdAt" AS made, "publishedAt" AS sent FROM outbox
+        WHERE published = true AND "createdAt" > %(read_since)s AND "createdAt" < %(until_created)s
+          AND "publishedAt" >= %(since)s
+        UNION ALL
+        SELECT ctid, "createdAt", "publishedAt" FROM outbox
+        WHERE published = false AND "createdAt" < %(until_created)s
+          AND ("publishedAt" >= %(since)s OR {states.pending()})
+    ), sent AS NOT MATERIALIZED (
+        SELECT *, GREATEST(0, date_part('epoch', sent - made)) AS lag FROM touched
+        WHERE sent >= %(since)s AND sent < %(until)s
+    ), lags AS (
+        SELECT percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY lag) AS p FROM sent
+    )
+    SELECT
+        (SELECT json_object_agg(part, n) FROM (
+            SELECT {part_of("made")} AS part, count(*) AS n FROM touched
+            WHERE made >= %(since)s AND made < %(until)s GROUP BY 1) AS p),
+        (SELECT json_object_agg(part, json_build_array(n, l[1], l[2], longest)) FROM (
+            SELECT {part_of("sent")} AS part, count(*) AS n, max(lag) AS longest,
+                percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY lag) AS l
+            FROM sent GROUP BY 1) AS p),
+        (SELECT count(*) FROM touched WHERE made < %(since)s), p[1], p[2], p[3],
+        o.id, o."eventType", o."createdAt", o."publishedAt", slowest.lag
+    FROM lags LEFT JOIN (SELECT place, lag FROM sent ORDER BY lag DESC, sent, made LIMIT 1) AS slowest ON true
+    LEFT JOIN outbox AS o ON o.ctid = slowest.place
+"""  # noqa: S608 - only constants are put in
+
+
+def flow(connection: Connection, parts: Parts, max_retries: int, most: int = MOST_READ) -> Flow:
+    """Read the flow of events in a window, from at most ``most`` published events.
+
+    The rows show only the last time an event was sent.
+    """
+    parameters: dict[str, object] = {
+        "since": stored(parts.since),
+        "until": stored(parts.until),
+        "until_created": stored(parts.until + _WRONG_ZONE),
+        "step": parts.step_s,
+        "max_retries": max_retries,
+        "most": most,
+    }
+    beyond = connection.exec_driver_sql(_BEYOND, parameters).scalar_one_or_none()
+    created = {int(part): int(n) for part, n in connection.exec_driver_sql(_CREATED, parameters)}
+    row = connection.exec_driver_sql(_FLOW, parameters | {"read_since": beyond or "-infinity"}).one()
+    joined, sent, waiting, p50, p95, p99, slowest_id, slowest_type, made, published, lag = row
+    slowest = None if slowest_id is None else Slowest(slowest_id, slowest_type, aware(made), aware(published), lag)
+    return Flow(
+        created=created,
+        joined={int(part): n for part, n in (joined or {}).items()},
+        sent={int(part): SentPart(*each) for part, each in (sent or {}).items()},
+        waiting=waiting,
+        lag_p50=p50,
+        lag_p95=p95,
+        lag_p99=p99,
+        slowest=slowest,
+        read_since=aware(beyond),
+    )

@@ -1,0 +1,127 @@
+"""Find customers who have paid and get no ticket: their event is not published, is missing, or was never written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
+from ticketbottle_payctl.store.outbox import states
+
+MOST_SHOWN = 20
+"""The number of orders of each kind that are named. All are counted."""
+
+WAITS_AFTER = timedelta(seconds=1)
+"""A pending event waits if it is older. A publisher sends a newer one at this moment."""
+
+_CLOCKS_DIFFER = timedelta(hours=1)
+
+
+class WithoutTicket(StrEnum):
+    """Why a customer who has paid has no ticket."""
+
+    PENDING = "pending"
+    DEAD = "dead"
+    NO_EVENT = "no_event"
+    REFUSED = "refused"
+
+
+class OpenOrder(NamedTuple):
+    """An order that was paid, or may have been, and has no ticket.
+
+    ``id`` is the id of its event, payment or receipt, whichever shows it. ``at`` is the creation of the event, the
+    completion of the payment, or the arrival of the callback. ``amount`` is whole VND. ``why`` is the last error or the
+    reason.
+    """
+
+    kind: WithoutTicket
+    id: str
+    order_code: str | None
+    amount: int | None
+    at: datetime
+    why: str | None
+
+
+class OpenOrders(NamedTuple):
+    """Orders without a ticket: their number, the sum of their amounts in whole VND, and the oldest of them."""
+
+    number: int
+    amount: int
+    oldest: tuple[OpenOrder, ...]
+
+
+_UNPUBLISHED = f"""
+    WITH open AS MATERIALIZED (
+        SELECT DISTINCT ON (o."aggregateId") o.id, o."aggregateId" AS payment, o."createdAt" AS at,
+            {states.name("o.")} AS state, left(o."lastError", 500) AS error
+        FROM outbox AS o
+        WHERE {states.unpublished("o.")} AND o."eventType" = 'PAYMENT_COMPLETED'
+          AND (NOT {states.has_retries("o.")} OR o."createdAt" <= {NOW} - %(waits_after)s)
+        ORDER BY o."aggregateId", o."createdAt"
+    )
+    SELECT state, open.id, p."orderCode", p."amountCents", open.at, error, count(*) OVER (),
+        COALESCE(sum(p."amountCents") OVER (), 0)::bigint
+    FROM open LEFT JOIN payments AS p ON p.id = open.payment ORDER BY at, open.id LIMIT {MOST_SHOWN}
+"""  # noqa: S608 - only constants are put in
+
+# An event has no index on its payment. So the events since the window's start are read once, and compared by a hash.
+# A receipt that names an event shows that there was one.
+_NO_EVENT = f"""
+    SELECT 'no_event', p.id, p."orderCode", p."amountCents", p."completedAt", NULL, count(*) OVER (),
+        sum(p."amountCents") OVER ()
+    FROM payments AS p
+    WHERE p.status::text = 'COMPLETED' AND p."completedAt" >= %(since)s AND p."completedAt" < %(until)s
+      AND NOT EXISTS (SELECT FROM outbox AS o WHERE o."aggregateId" = p.id AND o."eventType" = 'PAYMENT_COMPLETED'
+        AND o.published = ANY('{{t,f}}') AND o."createdAt" >= %(events_since)s)
+      AND NOT EXISTS (SELECT FROM payctl.webhook_receipts AS r WHERE r.payment_id = p.id AND r.event_id IS NOT NULL
+        AND r.outcome = 'COMPLETED')
+    ORDER BY p."completedAt", p.id LIMIT {MOST_SHOWN}
+"""  # noqa: S608 - only constants are put in
+
+_REFUSED = f"""
+    WITH refused AS (
+        SELECT DISTINCT ON (COALESCE(r.payment_id, r.order_ref)) r.id::text, r.payment_id, r.order_ref, r.amount,
+            r.received_at, r.reason
+        FROM payctl.webhook_receipts AS r
+        WHERE r.received_at >= %(since)s AND r.received_at < %(until)s AND r.result = 'refused'
+          AND (r.outcome IN ('COMPLETED', 'UNCLEAR') OR r.reason = 'held') AND r.reason IS DISTINCT FROM 'refund'
+        ORDER BY COALESCE(r.payment_id, r.order_ref), r.received_at DESC, r.id
+    )
+    SELECT 'refused', r.id, COALESCE(p."orderCode", r.order_ref), r.amount, r.received_at AT TIME ZONE 'UTC', r.reason,
+        count(*) OVER (), COALESCE(sum(r.amount) OVER (), 0)::bigint
+    FROM refused AS r LEFT JOIN payments AS p ON p.id = r.payment_id
+    WHERE p.status::text IS DISTINCT FROM 'COMPLETED' ORDER BY r.received_at, r.id LIMIT {MOST_SHOWN}
+"""  # noqa: S608 - only constants are put in
+
+
+def unpublished(connection: Connection, max_retries: int) -> OpenOrders:
+    """Return the orders whose event about the success is pending or dead now."""
+    return _orders(connection, _UNPUBLISHED, {"max_retries": max_retries, "waits_after": WAITS_AFTER})
+
+
+def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
+    """Return the payments that were completed in the window and have no event about it. No publisher sends anything.
+
+    The window must not begin before the retention period, because a clean-up deletes older events.
+    """
+    parameters = {"since": stored(since), "until": stored(until), "events_since": stored(since - _CLOCKS_DIFFER)}
+    return _orders(connection, _NO_EVENT, parameters)
+
+
+def refused(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
+    """Return the orders whose callback reported money in the window and was refused, if they are not completed now."""
+    return _orders(connection, _REFUSED, {"since": since, "until": until})
+
+
+def _orders(connection: Connection, sql: str, parameters: dict[str, Any]) -> OpenOrders:
+    rows = connection.exec_driver_sql(sql, parameters).all()
+    return OpenOrders(rows[0][6], int(rows[0][7]), tuple(map(_order, rows))) if rows else OpenOrders(0, 0, ())
+
+
+def _order(row: Sequence[Any]) -> OpenOrder:
+    kind, row_id, order_code, amount, at, why = row[:6]
+    return OpenOrder(WithoutTicket(kind), row_id, order_code, amount, aware(at), why)
