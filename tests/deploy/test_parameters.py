@@ -16,7 +16,8 @@ SECRETS = (
     *("WebhookDatabaseSecretArn", "OutboxDatabaseSecretArn", "CleanupDatabaseSecretArn", "WatchDatabaseSecretArn"),
     "GatewaySecretArn",
 )
-MAYBE_SECRETS = ("KafkaSecretArn", *(f"Previous{name}" for name in (*SECRETS, "KafkaSecretArn")))
+OPTIONAL = ("KafkaSecretArn", "ReconcileDatabaseSecretArn", "ReconcileGatewaySecretArn")
+MAYBE_SECRETS = (*OPTIONAL, *(f"Previous{name}" for name in (*SECRETS, *OPTIONAL)))
 
 
 def cases(names, accepted, refused):
@@ -73,6 +74,18 @@ def cases(names, accepted, refused):
             ["CodeSigningConfigArn"],
             ["", f"{SIGNING}csc-0f6c334abcdea4d8b"],
             [f"{SIGNING}csc-", f"{SIGNING}0f6c334abcdea4d8b", "csc-0f6c334abcdea4d8b"],
+        ),
+        *cases(["GatewaySecurityGroupId"], ["", "sg-0a1b2c3d"], ["0a1b2c3d", "sg-", "payctl egress"]),
+        *cases(
+            ["ZaloPayUrl", "PayOsUrl", "VnPayUrl", "MoMoUrl"],
+            ["", "https://out.example.com/zalopay", "https://out.example.com:8443"],
+            [
+                "http://out.example.com",
+                "out.example.com",
+                "https://",
+                "https://u:p@out.example.com",
+                "https://a.b/?x=1",
+            ],
         ),
         *cases(["KafkaCaFile"], ["", "/opt/payctl-ca.pem"], ["payctl-ca.pem", "/opt/my ca.pem"]),
         *cases(["DatabaseCaFile"], ["/opt/payctl-ca.pem"], ["", "payctl-ca.pem"]),

@@ -23,7 +23,7 @@ from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import ConfigError, PayctlError
 from ticketbottle_payctl.http_address import is_loopback
 
-_FUNCTIONS = ("webhook", "publish_outbox", "cleanup", "watch_payments")
+_FUNCTIONS = ("webhook", "publish_outbox", "cleanup", "watch_payments", "reconcile_payments")
 _LARGEST = 1_048_576
 _GATEWAYS = ("ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_")
 _PASSED_ON = (*_GATEWAYS, "DATABASE_URL", "KAFKA_", "PAYCTL_", "OUTBOX_", "PG", "LOG_LEVEL")
