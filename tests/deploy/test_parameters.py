@@ -115,6 +115,13 @@ def test_the_template_and_the_code_accept_the_same_list_of_brokers(template, val
     assert settings.Settings.from_env({"KAFKA_BROKERS": value}).kafka.brokers == value
 
 
+def test_every_function_but_the_publisher_and_the_cleanup_can_give_its_connection_back(template, functions):
+    """KeepConnections becomes PAYCTL_DB_POOL of the functions that may go through RDS Proxy."""
+    given = {name for name, one in functions.items() if "PAYCTL_DB_POOL" in one["Environment"]["Variables"]}
+    assert given == {"WebhookFunction", "WatchPaymentsFunction", "ReconcilePaymentsFunction"}
+    assert template["Parameters"]["KeepConnections"]["Default"] == "true"
+
+
 def test_every_arn_has_a_pattern(template):
     """CloudFormation names a mistyped ARN at once, before it creates any resource."""
     arns = {name: one for name, one in template["Parameters"].items() if name.endswith("Arn")}
