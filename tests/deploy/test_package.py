@@ -17,6 +17,9 @@ from deploy.package import BUDGETS, CA_FILE, CODE, LAYER, LEFT_OUT, RUNTIME, bui
 from deploy.sbom import LICENCES
 from ticketbottle_payctl.metrics import Function
 
+pytestmark = pytest.mark.timeout(300)
+"""The first test builds both zips for both architectures, which compiles a few thousand modules."""
+
 UNWANTED = (
     *("typer", "rich", "pygments", "click", "awslambdaric", "boto3", "botocore", "pip", "pytest", "hypothesis"),
 )
@@ -183,7 +186,6 @@ def test_the_zips_hold_only_what_a_function_needs(contents):
     assert all(entry.startswith("python/") for entry in contents["arm64", LAYER] if entry != CA_FILE)
 
 
-@pytest.mark.timeout(300)
 def test_the_sbom_of_the_layer_is_what_its_lock_names(built, make_sbom, root, tmp_path):
     """`make package` lists the packages that were unpacked, each with the version of the lock and a known licence."""
     make_sbom("--folder", str(built["arm64"][LAYER].path.parent / "layer" / "python"), "--target", str(tmp_path))

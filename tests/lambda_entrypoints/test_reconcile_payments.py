@@ -170,8 +170,9 @@ def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, g
     asked = len(gateways.asked)
     assert answer.seconds < 12
     assert 0 < asked < 40
-    assert answer.payload["settled"] >= asked - 1
-    assert function.sums()["ReconcileUnanswered"] == 40 - answer.payload["settled"]
+    assert 0 < answer.payload["settled"] <= asked
+    sums = function.sums()
+    assert sums["ReconcileUnanswered"] + sums["ReconcileFailed"] == 40 - answer.payload["settled"]
     gateways.tamper = lambda _document: None
     assert reconciler().invoke(TICK).payload["settled"] == 40 - answer.payload["settled"]
     assert set(states(shop).values()) == {("COMPLETED", 1, 1)}
@@ -179,10 +180,12 @@ def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, g
 
 def test_two_functions_at_once_settle_each_payment_once(reconciler, shop, overdue, gateways):
     """Both ask about every payment. The row's lock decides who settles it, and the other one counts no failure."""
+    both = [reconciler(), reconciler()]
+    for function in both:
+        function.invoke(TICK)  # so that neither waits for the other's start below
     overdue(10)
     meeting = threading.Barrier(2, timeout=30)
     gateways.tamper = lambda _document: meeting.wait()
-    both = [reconciler(), reconciler()]
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda function: function.invoke(TICK).payload, both))
     assert [answer["asked"] for answer in answers] == [10, 10]
