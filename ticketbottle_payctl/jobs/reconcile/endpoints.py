@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from ticketbottle_payctl import providers
-from ticketbottle_payctl.errors import ConfigError, InputError
-from ticketbottle_payctl.http_address import checked_url
+from ticketbottle_payctl.jobs.reconcile.address import gateway_address
 from ticketbottle_payctl.jobs.reconcile.status_poller import Exchange, StatusEndpoint
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.providers.queries import QUERIES
@@ -24,28 +23,6 @@ def status_endpoints(
         ConfigError: an address is not a URL, or has no encryption.
     """
     return {name: _endpoint(environ, credentials, query, production=production) for name, query in QUERIES.items()}
-
-
-def gateway_address(environ: Mapping[str, str], query: StatusQuery, *, production: bool) -> str | None:
-    """Return the base URL in ``PAYCTL_{GATEWAY}_URL``, else the gateway's own.
-
-    Return None if only the merchant knows the host.
-
-    Raises:
-        ConfigError: the configured address is not a URL, or has no encryption.
-    """
-    configured = environ.get(query.url_variable)
-    if not configured:
-        return query.hosts[production]
-    try:
-        parts = checked_url(configured)
-    except InputError as error:
-        message = f"{query.url_variable}: {error.message}"
-        raise ConfigError(message, hint=error.hint) from error
-    if parts.query or parts.fragment:
-        message = f"{query.url_variable} must not have a query or a fragment"
-        raise ConfigError(message)
-    return configured.rstrip("/")
 
 
 def _endpoint(

@@ -17,7 +17,7 @@ from ticketbottle_payctl.cli.output.result import Fields
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.errors import ConfigError, InputError
 from ticketbottle_payctl.http_address import checked_url
-from ticketbottle_payctl.jobs.reconcile.endpoints import gateway_address
+from ticketbottle_payctl.jobs.reconcile.address import gateway_address
 from ticketbottle_payctl.jobs.register_webhook import register_webhook
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.queries import payos

@@ -1,0 +1,31 @@
+"""Find the base URL of a gateway: its own host, or the URL in ``PAYCTL_{GATEWAY}_URL``. No driver is loaded here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ticketbottle_payctl.errors import ConfigError, InputError
+from ticketbottle_payctl.http_address import checked_url
+from ticketbottle_payctl.providers.queries.status_query import StatusQuery
+
+
+def gateway_address(environ: Mapping[str, str], query: StatusQuery, *, production: bool) -> str | None:
+    """Return the base URL in ``PAYCTL_{GATEWAY}_URL``, else the gateway's own.
+
+    Return None if only the merchant knows the host.
+
+    Raises:
+        ConfigError: the configured address is not a URL, or has no encryption.
+    """
+    configured = environ.get(query.url_variable)
+    if not configured:
+        return query.hosts[production]
+    try:
+        parts = checked_url(configured)
+    except InputError as error:
+        message = f"{query.url_variable}: {error.message}"
+        raise ConfigError(message, hint=error.hint) from error
+    if parts.query or parts.fragment:
+        message = f"{query.url_variable} must not have a query or a fragment"
+        raise ConfigError(message)
+    return configured.rstrip("/")
