@@ -59,7 +59,7 @@ moto: $(call READY,moto)
 # What makes and checks the template: checkov's pins contradict ours, so an environment of its own. The template is
 # checked again where something it is made of changed.
 TOOLS   := .venv-aws/ready/tools@$(VERSION)@$(shell cksum < deploy/tools.txt | cut -d ' ' -f 1)
-CHECKED := .venv-aws/ready/checked@$(shell cat deploy/*.* ticketbottle_payctl/metrics.py | cksum | cut -d ' ' -f 1)
+CHECKED := .venv-aws/ready/checked@$(shell cat deploy/*.* deploy/alarms/*.py ticketbottle_payctl/metrics.py | cksum | cut -d ' ' -f 1)
 
 # What lists the packages of a release, and what asks for their known vulnerabilities, in environments of their own:
 # checkov needs an old version of the same library.
@@ -187,17 +187,17 @@ lock: $(LOCK) ## write locks/ anew from pyproject.toml (ARGS=--upgrade for newer
 	@$(PART) pyproject.toml --extra demo --output-file locks/demo.txt
 	@$(PART) pyproject.toml --extra lambda --output-file locks/lambda.txt
 	@$(PART) pyproject.toml --extra msk --output-file locks/msk.txt
-	@$(PART) pyproject.toml --extra otel --output-file locks/otel.txt
+	@$(PART) pyproject.toml --extra otel --extra gateways --output-file locks/otel.txt
 	@$(PART) pyproject.toml --extra cli --extra report --output-file locks/report.txt
 	@$(PART) pyproject.toml --extra cli --extra msk --extra otel --extra report --group test --output-file locks/test.txt
-	@$(PART) pyproject.toml --extra lambda --extra aws --extra otel --output-file locks/runtime.txt
+	@$(PART) pyproject.toml --extra lambda --extra aws --extra otel --extra gateways --output-file locks/runtime.txt
 	@$(PART) --group moto --output-file locks/moto.txt
 	@$(COMPILE) --group emulator --no-deps --output-file locks/emulator.txt
 	@$(PART) --group build --output-file locks/build.txt
 	@$(PART) --group sbom --output-file locks/sbom.txt
 	@$(PART) --group audit --output-file locks/audit.txt
 	@$(PART) --group docs --output-file locks/docs.txt
-	@$(PART) pyproject.toml --output-file locks/layer.txt
+	@$(PART) pyproject.toml --extra gateways --output-file locks/layer.txt
 	@$(COMPILE) --group lock --output-file locks/lock.txt
 	@$(COMPILE) deploy/tools.in --output-file deploy/tools.txt
 

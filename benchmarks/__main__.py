@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import drain, first_callback, latency, rivals, startup, upkeep, verify, webhook
+from benchmarks import drain, first_callback, latency, pooler, rivals, startup, upkeep, verify, webhook
 from benchmarks.machine import facts
 from benchmarks.options import Options
 from benchmarks.processes import ROOT
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Section]]] = {
     "disturbed": drain.disturbed,
     "latency": latency.latency,
     "webhook": webhook.webhook,
+    "pooler": pooler.pooler,
     "cleanup": upkeep.cleanup,
     "stats": upkeep.stats,
     "startup": startup.startup,

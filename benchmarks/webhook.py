@@ -29,7 +29,7 @@ from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
 from ticketbottle_payctl.store.db.engine import make_engine
 
-_PAYMENTS = """
+PAYMENTS = """
     INSERT INTO payments (id, "orderCode", "amountCents", currency, provider, "providerTransactionId", "idempotencyKey",
         "redirectUrl", "paymentUrl", status, "updatedAt")
     SELECT '00000000-0000-4000-8000-' || lpad(n::text, 12, '0'), 'TB-BENCH-20261123-' || lpad(n::text, 8, '0'), 250000,
@@ -64,16 +64,16 @@ def webhook(options: Options) -> list[Section]:
     turn = 400 if options.runs > 1 else 50
     with database() as server:
         numbers = iter(range(1, 10**9))
-        server.one(_PAYMENTS.format(turn * (2 * options.runs + 2) + 10))
+        server.one(PAYMENTS.format(turn * (2 * options.runs + 2) + 10))
         server.one("VACUUM (ANALYZE) payments")
         engine = make_engine(DatabaseSettings(Secret(server.url)))
         script, trips = _script(server, next(numbers), next(numbers))
         ours: list[list[float]] = []
         theirs: list[list[float]] = []
-        _ours(engine, [next(numbers) for _ in range(turn)])
+        settle_callbacks(engine, [next(numbers) for _ in range(turn)])
         for _ in range(options.runs):
             processes.wait_for_quiet(options.patience)
-            ours.append(_ours(engine, [next(numbers) for _ in range(turn)]))
+            ours.append(settle_callbacks(engine, [next(numbers) for _ in range(turn)]))
             theirs.append(_theirs(server, pgbench, script, [next(numbers) for _ in range(turn)]))
         engine.dispose()
     proof = _verifying(options)
@@ -101,7 +101,8 @@ def _payment(number: int) -> tuple[SandboxPayment, Request]:
     return payment, callback(payment)
 
 
-def _ours(engine: Engine, numbers: list[int]) -> list[float]:
+def settle_callbacks(engine: Engine, numbers: list[int]) -> list[float]:
+    """Process a callback for each of these payments. Return the milliseconds that each one took."""
     requests = [_payment(number)[1] for number in numbers]
     taken = []
     for request in requests:
@@ -142,7 +143,7 @@ def _script(server: Database, warm: int, number: int) -> tuple[str, int]:
     with counting_proxy(server.server.port) as proxy:
         settings = DatabaseSettings(Secret(server.url.replace(f":{server.server.port}/", f":{proxy.port}/")))
         engine = make_engine(settings)
-        _ours(engine, [warm])
+        settle_callbacks(engine, [warm])
         turns, since = proxy.turns, len(proxy.said)
         report = process_webhook(engine, request, _GATEWAY, _CREDENTIALS, new_id=lambda: next(unused))
         turns, statements = proxy.turns - turns, proxy.statements(since)

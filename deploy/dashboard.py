@@ -13,14 +13,24 @@ _ABOVE = 4
 """The height of the row of alarms."""
 
 
-def dashboard(alarms: list[str]) -> dict[str, Any]:
-    """Return the dashboard's resource. ``alarms`` are the alarms' names in the template."""
-    state = {"title": "Alarms", "alarms": [f"${{{name}.Arn}}" for name in alarms]}
+def dashboard(alarms: list[tuple[str, str | None]]) -> dict[str, Any]:
+    """Return the dashboard's resource. ``alarms`` are the alarms' names in the template, each with its condition."""
+    state = {"title": "Alarms", "alarms": [f"${{{name}.Arn}}" for name, condition in alarms if condition is None]}
     widgets = [{"type": "alarm", "x": 0, "y": 0, "width": 24, "height": _ABOVE, "properties": state}]
     widgets += [_graph(metric, number) for number, metric in enumerate(METRICS)]
     body = json.dumps({"widgets": widgets}, separators=(",", ":"))
-    properties = {"DashboardName": {"Fn::Sub": "${AWS::StackName}"}, "DashboardBody": {"Fn::Sub": body}}
+    sometimes = {
+        name.removesuffix("Alarm"): _if_there(name, condition) for name, condition in alarms if condition is not None
+    }
+    at = body.index('"]}')  # the end of the alarms' list
+    body = body[: at + 1] + "".join(f"${{{name}}}" for name in sometimes) + body[at + 1 :]
+    properties = {"DashboardName": {"Fn::Sub": "${AWS::StackName}"}, "DashboardBody": {"Fn::Sub": [body, sometimes]}}
     return {"Type": "AWS::CloudWatch::Dashboard", "Properties": properties}
+
+
+def _if_there(name: str, condition: str) -> dict[str, Any]:
+    """Return one more entry of the alarms' list, or nothing if the alarm does not exist."""
+    return {"Fn::If": [condition, {"Fn::Sub": f',"${{{name}.Arn}}"'}, ""]}
 
 
 def _graph(metric: Metric, number: int) -> dict[str, Any]:

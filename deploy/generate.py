@@ -20,7 +20,7 @@ import yaml
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
-from deploy.alarms import resources
+from deploy.alarms.resources import resources
 from deploy.package import CODE, LAYER, Build
 
 HERE = Path(__file__).resolve().parent

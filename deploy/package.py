@@ -29,17 +29,23 @@ LAYER, CODE = "dependencies.zip", "code.zip"
 CA_FILE = "payctl-ca.pem"
 """The name of the file of ``--ca`` in the layer. The function reads it as ``/opt/payctl-ca.pem``."""
 
-BUDGETS = {LAYER: (25_000_000, 75_000_000), CODE: (900_000, 2_000_000)}
-"""The maximum bytes, zipped and unzipped, with spans. Lambda accepts 50 MB per request and 250 MB unzipped."""
+BUDGETS = {LAYER: (29_000_000, 84_000_000), CODE: (900_000, 2_000_000)}
+"""The maximum bytes, zipped and unzipped, with spans. About 5 and 15 MB of the layer are the libraries that ask the
+gateways. Lambda accepts 50 MB in one request and 250 MB unzipped in all."""
 
 LEFT_OUT = tuple(
     f"ticketbottle_payctl/{name}"
     for name in (
-        *("cli", "sandbox", "schemas", "__main__.py", "payos_sdk.py", "http_client.py"),
-        *("jobs/cdc", "jobs/doctor", "jobs/reconcile", "jobs/register_webhook.py", "jobs/replay"),
-        *("jobs/report", "store/outbox/flow.py", "store/payctl/received.py"),
+        *("cli", "sandbox", "schemas", "__main__.py", "jobs/report"),
+        *("store/outbox/flow.py", "store/payctl/received.py"),
         *("store/payments/without_ticket.py", "store/payments/created.py"),
-        *("providers/explain", "providers/queries"),
+        *("jobs/cdc", "jobs/doctor", "jobs/register_webhook.py", "jobs/replay"),
+        *("jobs/reconcile/compare_outbox.py", "jobs/reconcile/coverage.py", "jobs/show", "jobs/listing.py"),
+        *("jobs/error_groups.py", "jobs/find_order.py", "jobs/find_receipt.py", "jobs/fix_published_flags.py"),
+        *("jobs/runs.py", "jobs/server_identity.py", "jobs/suggest.py", "jobs/verify_signature.py"),
+        *("store/inspect/server.py", "store/inspect/sessions.py", "store/inspect/tables.py", "store/outbox/listing.py"),
+        *("store/outbox/replay.py", "store/payments/history.py"),
+        "providers/explain",
     )
 )
 """The packages that only the command line and the sandbox use. The linter forbids the functions to import them."""

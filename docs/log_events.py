@@ -28,6 +28,7 @@ MEANINGS = {
     "event_dead": "An event has just become dead.",
     "outbox_dead_events": "The cleanup found dead events, with their reasons.",
     "outbox_late_events": "The cleanup found events that have been pending for too long.",
+    "payment_reconciled": "The function `reconcile-payments` settled a payment, or tried to; `outcome` says which.",
     "payos_sdk_raised": "PayOS's library raised an error, which payctl translates.",
     "probe": "The answer to one forged callback of the function `probe`.",
     "probe_failed": "The function `probe` failed.",
@@ -39,6 +40,10 @@ MEANINGS = {
     "publish_outbox_resumed": "Nothing keeps events from flowing any more.",
     "publish_outbox_too_many_failed": "More events have failed than the publisher remembers; the rest block nothing.",
     "publish_outbox_waiting": "Something begins to keep events from flowing; the fields name it.",
+    "reconcile_for_a_person": "The function `reconcile-payments` found a payment that a person must look at.",
+    "reconcile_payments": "The result of one tick of the function `reconcile-payments`.",
+    "reconcile_payments_failed": "The function `reconcile-payments` failed.",
+    "reconcile_unanswered": "A gateway could not be asked, or its answer was not understood.",
     "replay_canary_waiting": "A replay waits until its first events are published.",
     "secret_not_renewed": "Secrets Manager could not be read; the value of before is used.",  # pragma: allowlist secret
     "tracing_is_off": "Spans are wanted, but the exporter cannot be used.",

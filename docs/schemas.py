@@ -58,6 +58,7 @@ from ticketbottle_payctl.jobs.cdc.mark import MarkCounts
 from ticketbottle_payctl.jobs.cleanup import facts as cleanup
 from ticketbottle_payctl.jobs.process_webhook.report import WebhookResult
 from ticketbottle_payctl.jobs.publish_outbox import facts as publish
+from ticketbottle_payctl.jobs.reconcile import payments_report
 from ticketbottle_payctl.jobs.verify_signature import VerifyReport
 from ticketbottle_payctl.store.outbox import listing
 
@@ -121,7 +122,7 @@ CONTRACTS = {
     "reconcile payments": Contract(
         "What the gateways say about payments, and what was settled",
         (),
-        payments_result.PaymentsCounts,
+        payments_report.PaymentsCounts,
         payments_result.PaymentItem,
     ),
     "reconcile outbox": Contract(

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.stand_ins import Gateways, serving
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.errors import ConfigError
@@ -19,7 +20,10 @@ from ticketbottle_payctl.jobs.doctor import Subject
 from ticketbottle_payctl.jobs.doctor.database import grants
 from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookOutcome, process_webhook
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
+from ticketbottle_payctl.jobs.reconcile.settle_overdue import UnattendedOptions, settle_overdue
 from ticketbottle_payctl.jobs.report import collect_report
+from ticketbottle_payctl.jobs.runs import list_runs
 from ticketbottle_payctl.jobs.stats import By, collect_stats
 from ticketbottle_payctl.jobs.watch_payments import watch_payments
 from ticketbottle_payctl.providers import by_name
@@ -31,9 +35,10 @@ from ticketbottle_payctl.store.db import migrations
 from ticketbottle_payctl.store.db.engine import Limits, make_engine, transaction
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
+from ticketbottle_payctl.wiring import Services
 
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "database-roles.md"
-ROLES = ("owner", "webhook", "publisher", "cleanup", "watcher", "operator")
+ROLES = ("owner", "webhook", "publisher", "cleanup", "watcher", "reconciler", "operator")
 PASSWORD = "a-password-of-this-test"
 NO_SUBJECT = Subject(engine=None, kafka=None, producer=None, credentials=None, now=None)
 
@@ -122,6 +127,21 @@ def test_the_watcher_role_measures_the_gateways(engine_as):
     with engine_as("superuser").begin() as connection:
         insert_payment(connection, provider="MOMO", reference="watched")
     assert "momo" in {one.gateway for one in watch_payments(engine_as("watcher"))}
+
+
+def test_the_reconciler_role_settles_overdue_payments(engine_as):
+    """Asking, settling and recording the run need only the privileges that the page grants."""
+    with engine_as("superuser").begin() as connection:
+        payment = insert_payment(connection, provider="MOMO", reference="overdue", age=timedelta(hours=1))
+    with serving(Gateways(states={"overdue": "paid"})) as gateways:
+        services = Services(gateways.environment)
+        endpoints = status_endpoints(services.environ, services.credentials, production=False)
+        limits = UnattendedOptions(10, timedelta(seconds=20), rate=1000)
+        who = Actor("payctl-prod-reconcile-payments", "lambda")
+        report = settle_overdue(engine_as("reconciler"), endpoints, limits, who, now=services.now)
+    assert report.done[payment.id].outcome == "settled"
+    (run,) = (one for one in list_runs(engine_as("operator"), 50).runs if one.id == report.run_id)
+    assert (run.status, run.who, run.db_role) == ("done", who, "payctl_reconciler")
 
 
 @pytest.mark.parametrize(("role", "seen"), [("publisher", True), ("cleanup", False), ("operator", True)])

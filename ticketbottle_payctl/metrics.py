@@ -29,6 +29,7 @@ class Function(StrEnum):
     PUBLISH_OUTBOX = "publish_outbox"
     CLEANUP = "cleanup"
     WATCH_PAYMENTS = "watch_payments"
+    RECONCILE_PAYMENTS = "reconcile_payments"
     PROBE = "probe"
     BEFORE_TRAFFIC = "before_traffic"
 
@@ -83,6 +84,10 @@ def _watched(name: str, meaning: str, unit: Unit = Unit.COUNT) -> Metric:
 
 def _published(name: str, meaning: str) -> Metric:
     return Metric(name, Unit.COUNT, Statistic.SUM, (Function.PUBLISH_OUTBOX,), meaning, always=True)
+
+
+def _reconciled(name: str, meaning: str, statistic: Statistic = Statistic.MAXIMUM) -> Metric:
+    return Metric(name, Unit.COUNT, statistic, (Function.RECONCILE_PAYMENTS,), meaning, always=True)
 
 
 _EVERY = tuple(Function)
@@ -151,6 +156,12 @@ METRICS: tuple[Metric, ...] = (
     _watched("PaymentsOverdue", "payments of an hour that are PENDING half an hour after their creation"),
     _watched("PaymentsUnsettled", "the share of these payments; 0 if fewer than five were created", Unit.PERCENT),
     _watched("CallbackSilence", "how long payments have been created without a genuine callback", Unit.SECONDS),
+    _reconciled("ReconcileSettled", "payments that were settled as their gateway says", Statistic.SUM),
+    _reconciled("ReconcileFailed", "payments that should have been settled and were not: locked, or no time left"),
+    _reconciled("ReconcileOpen", "overdue payments that are pending at their gateway too"),
+    _reconciled("ReconcileOverCap", "payments of a plan that was refused because it is over the cap"),
+    _reconciled("ReconcileUnanswered", "overdue payments whose gateway could not be asked, or was not understood"),
+    _reconciled("ReconcileForAPerson", "overdue payments that a person must look at"),
     Metric(
         "ProbeRefused", Unit.COUNT, Statistic.MINIMUM, (Function.PROBE,), "forgeries that were refused", always=True
     ),

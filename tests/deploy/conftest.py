@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OUTSIDE = ("ProbeFunction", "BeforeTrafficFunction")
-FUNCTIONS = ("WebhookFunction", "PublishOutboxFunction", "CleanupFunction", "WatchPaymentsFunction", *OUTSIDE)
+FUNCTIONS = (
+    *("WebhookFunction", "PublishOutboxFunction", "CleanupFunction", "WatchPaymentsFunction"),
+    *("ReconcilePaymentsFunction", *OUTSIDE),
+)
 INSIDE = tuple(name for name in FUNCTIONS if name not in OUTSIDE)
 """The functions in the VPC, with a database and secrets."""
 

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from deploy.alarms import ALARMS, LOGICAL, NAMES, of_gateway, of_lambda, ours
+from deploy.alarms import ALARMS
+from deploy.alarms.model import LOGICAL, NAMES, of_gateway, of_lambda, ours
 from ticketbottle_payctl.metrics import BY_NAME, METRICS, NAMESPACE, Function
 from ticketbottle_payctl.providers import GATEWAYS
 
@@ -92,7 +93,7 @@ def test_a_scheduled_function_that_does_not_run_sets_off_an_alarm():
     for alarm in ALARMS:
         if alarm.below == 1 and alarm.silence == "breaching":
             watched[alarm.watch.name].append(alarm.watch)
-    scheduled = (Function.PUBLISH_OUTBOX, Function.CLEANUP, Function.WATCH_PAYMENTS)
+    scheduled = (Function.PUBLISH_OUTBOX, Function.CLEANUP, Function.WATCH_PAYMENTS, Function.RECONCILE_PAYMENTS)
     assert watched == {
         "Invocations": [of_lambda(function, "Invocations") for function in scheduled],
         "ProbeRefused": [ours(Function.PROBE, "ProbeRefused")],
@@ -102,7 +103,8 @@ def test_a_scheduled_function_that_does_not_run_sets_off_an_alarm():
 def test_every_urgent_alarm_pages(of_type):
     """The composite alarm contains every alarm that means lost money or lost tickets."""
     (composite,) = of_type("CloudWatch::CompositeAlarm").values()
-    named = set(re.findall(r"\$\{(\w+)\}", composite["AlarmRule"]["Fn::Sub"]))
+    rule, sometimes = composite["AlarmRule"]["Fn::Sub"]
+    named = set(re.findall(r'ALARM\("\$\{(\w+)\}"\)', rule + json.dumps(sometimes).replace("\\", "")))
     assert named == {alarm.logical_id for alarm in ALARMS if alarm.pages}
     assert {"OutboxStuckAlarm", "DeadEventsAlarm", "MoneyAlarm", "PublishOutboxSilentAlarm"} <= named
 
@@ -132,7 +134,7 @@ def test_an_alarm_pages_if_a_gateway_s_callbacks_are_refused(of_type, gateway, r
         assert {"Name": "provider", "Value": gateway} in each["MetricStat"]["Metric"]["Dimensions"]
     assert (refused_share(refused, received, share["Expression"]) > alarm["Threshold"]) is rings
     (composite,) = of_type("CloudWatch::CompositeAlarm").values()
-    assert f"${{{NAMES[gateway]}RefusedAlarm}}" in composite["AlarmRule"]["Fn::Sub"]
+    assert f"${{{NAMES[gateway]}RefusedAlarm}}" in composite["AlarmRule"]["Fn::Sub"][0]
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
@@ -146,7 +148,7 @@ def test_an_alarm_pages_if_a_gateway_no_longer_calls(of_type, gateway):
         alarm = alarms[f"{NAMES[gateway]}{name}Alarm"]
         assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == (metric, threshold, "Maximum")
         assert {"Name": "provider", "Value": gateway} in alarm["Dimensions"]
-        assert f"${{{NAMES[gateway]}{name}Alarm}}" in composite["AlarmRule"]["Fn::Sub"]
+        assert f"${{{NAMES[gateway]}{name}Alarm}}" in composite["AlarmRule"]["Fn::Sub"][0]
 
 
 def test_an_alarm_pages_if_no_forgery_of_the_probe_is_refused(of_type):
@@ -157,7 +159,7 @@ def test_an_alarm_pages_if_no_forgery_of_the_probe_is_refused(of_type):
     (schedule,) = (each for name, each in of_type("Scheduler::Schedule").items() if name.startswith("ProbeFunction"))
     assert (schedule["ScheduleExpression"], alarm["Period"]) == ("rate(5 minutes)", 300)
     (composite,) = of_type("CloudWatch::CompositeAlarm").values()
-    assert "${DoorClosedAlarm}" in composite["AlarmRule"]["Fn::Sub"]
+    assert "${DoorClosedAlarm}" in composite["AlarmRule"]["Fn::Sub"][0]
 
 
 def test_an_alarm_fires_at_the_first_unreadable_callback(of_type):
@@ -167,15 +169,28 @@ def test_an_alarm_fires_at_the_first_unreadable_callback(of_type):
     assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Period"]) == (1, 1, 60)
 
 
+def dashboard_of(board, *, there):
+    """Return the dashboard's body as CloudFormation makes it, with or without the alarms that have a condition."""
+    body, sometimes = board["DashboardBody"]["Fn::Sub"]
+    for name, choice in sometimes.items():
+        _, yes, no = choice["Fn::If"]
+        body = body.replace(f"${{{name}}}", yes["Fn::Sub"] if there else no)
+    return body
+
+
 def test_the_dashboard_shows_every_metric(of_type):
     """The dashboard has one graph for each metric of the list and shows the state of every alarm."""
     (board,) = of_type("CloudWatch::Dashboard").values()
-    widgets = json.loads(board["DashboardBody"]["Fn::Sub"])["widgets"]
+    widgets = json.loads(dashboard_of(board, there=True))["widgets"]
     graphs = [each["properties"] for each in widgets if each["type"] == "metric"]
     assert [graph["metrics"][0][1] for graph in graphs] == [metric.name for metric in METRICS]
     assert [graph["stat"] for graph in graphs] == [metric.statistic.value for metric in METRICS]
     (state,) = (each["properties"] for each in widgets if each["type"] == "alarm")
-    assert state["alarms"] == [f"${{{alarm.logical_id}.Arn}}" for alarm in ALARMS]
+    always = [alarm.logical_id for alarm in ALARMS if alarm.condition is None]
+    sometimes = [alarm.logical_id for alarm in ALARMS if alarm.condition]
+    assert state["alarms"] == [f"${{{name}.Arn}}" for name in (*always, *sometimes)]
+    shown = json.loads(dashboard_of(board, there=False))["widgets"][0]["properties"]["alarms"]
+    assert shown == [f"${{{name}.Arn}}" for name in always]
 
 
 def test_every_function_of_the_code_is_in_the_template(functions):

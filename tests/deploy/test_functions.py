@@ -74,6 +74,7 @@ def test_the_functions_environment_has_no_secret_value(functions, values):
         assert {text for name in plain for text in values(variables[name])} <= {
             "Ref", "Fn::If", "AWS::NoValue", "HasKafkaSecret", "WebhookDatabaseSecretArn", "OutboxDatabaseSecretArn",
             "CleanupDatabaseSecretArn", "WatchDatabaseSecretArn", "GatewaySecretArn", "KafkaSecretArn",
+            "ReconcileDatabaseSecretArn", "ReconcileGatewaySecretArn",
         }  # fmt: skip
 
 
@@ -102,6 +103,7 @@ def test_the_template_s_defaults_equal_the_code_s_defaults(template):
     assert defaults["MaxRetries"] == parsed.max_retries
     assert defaults["RetentionDays"] == parsed.retention.days
     assert defaults["LoopSeconds"] == parsed.loop.total_seconds()
+    assert defaults["ReconcileMaxPayments"] == parsed.reconcile_cap
     assert defaults["LogLevel"] == parsed.log_level
     assert set(template["Parameters"]["LogLevel"]["AllowedValues"]) <= LEVELS.keys()
 
@@ -134,6 +136,7 @@ def test_the_api_waits_longer_than_the_webhook_function_runs(of_type, functions)
         ("PublishOutboxFunction", 0, 60),
         ("CleanupFunction", 2, 3600),
         ("WatchPaymentsFunction", 0, 60),
+        ("ReconcilePaymentsFunction", 0, 600),
         ("ProbeFunction", 0, 60),
     ],
 )
@@ -146,19 +149,24 @@ def test_a_scheduled_run_that_fails_for_good_goes_to_the_dead_letter_queue(of_ty
 
 
 def test_the_functions_run_at_their_scheduled_times(of_type):
-    """Schedules run every minute, every five minutes and every night in Vietnam.
+    """Schedules run every minute, every five and every 15 minutes, and every night in Vietnam.
 
     Their names contain the stack's name.
     """
     schedules = of_type("Scheduler::Schedule")
-    assert len(schedules) == 4
+    assert len(schedules) == 5
     for schedule in schedules.values():
         assert "${AWS::StackName}" in schedule["Name"]["Fn::Sub"]
         assert {"MaximumRetryAttempts", "MaximumEventAgeInSeconds"} == schedule["Target"]["RetryPolicy"].keys()
         assert schedule["Target"]["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0] == "InvocationDlq"
         assert schedule["GroupName"] == {"Ref": "ScheduleGroup"}
     when = {each["ScheduleExpression"]: each.get("ScheduleExpressionTimezone") for each in schedules.values()}
-    assert when == {"rate(1 minute)": None, "rate(5 minutes)": None, "cron(30 3 * * ? *)": "Asia/Ho_Chi_Minh"}
+    assert when == {
+        "rate(1 minute)": None,
+        "rate(5 minutes)": None,
+        "rate(15 minutes)": None,
+        "cron(30 3 * * ? *)": "Asia/Ho_Chi_Minh",
+    }
 
 
 def test_the_processor_s_role_allows_exactly_the_topics_of_the_code(of_type, values):
@@ -175,6 +183,7 @@ def test_the_processor_s_role_allows_exactly_the_topics_of_the_code(of_type, val
         ("PublishOutboxFunction", {"DatabaseIngress", "EndpointIngress", "KafkaIngress"}),
         ("CleanupFunction", {"DatabaseIngress", "EndpointIngress"}),
         ("WatchPaymentsFunction", {"DatabaseIngress", "EndpointIngress"}),
+        ("ReconcilePaymentsFunction", {"DatabaseIngress", "EndpointIngress"}),
     ],
 )
 def test_a_function_s_permissions_exist_before_its_first_run(template, function, ways):

@@ -16,7 +16,8 @@ SECRETS = (
     *("WebhookDatabaseSecretArn", "OutboxDatabaseSecretArn", "CleanupDatabaseSecretArn", "WatchDatabaseSecretArn"),
     "GatewaySecretArn",
 )
-MAYBE_SECRETS = ("KafkaSecretArn", *(f"Previous{name}" for name in (*SECRETS, "KafkaSecretArn")))
+OPTIONAL = ("KafkaSecretArn", "ReconcileDatabaseSecretArn", "ReconcileGatewaySecretArn")
+MAYBE_SECRETS = (*OPTIONAL, *(f"Previous{name}" for name in (*SECRETS, *OPTIONAL)))
 
 
 def cases(names, accepted, refused):
@@ -74,6 +75,18 @@ def cases(names, accepted, refused):
             ["", f"{SIGNING}csc-0f6c334abcdea4d8b"],
             [f"{SIGNING}csc-", f"{SIGNING}0f6c334abcdea4d8b", "csc-0f6c334abcdea4d8b"],
         ),
+        *cases(["GatewaySecurityGroupId"], ["", "sg-0a1b2c3d"], ["0a1b2c3d", "sg-", "payctl egress"]),
+        *cases(
+            ["ZaloPayUrl", "PayOsUrl", "VnPayUrl", "MoMoUrl"],
+            ["", "https://out.example.com/zalopay", "https://out.example.com:8443"],
+            [
+                "http://out.example.com",
+                "out.example.com",
+                "https://",
+                "https://u:p@out.example.com",
+                "https://a.b/?x=1",
+            ],
+        ),
         *cases(["KafkaCaFile"], ["", "/opt/payctl-ca.pem"], ["payctl-ca.pem", "/opt/my ca.pem"]),
         *cases(["DatabaseCaFile"], ["/opt/payctl-ca.pem"], ["", "payctl-ca.pem"]),
         *cases(
@@ -100,6 +113,13 @@ def test_the_template_and_the_code_accept_the_same_list_of_brokers(template, val
     """The template's pattern and the code accept one broker or several brokers with commas between them."""
     assert re.fullmatch(template["Parameters"]["KafkaBrokers"]["AllowedPattern"], value)
     assert settings.Settings.from_env({"KAFKA_BROKERS": value}).kafka.brokers == value
+
+
+def test_every_function_but_the_publisher_and_the_cleanup_can_give_its_connection_back(template, functions):
+    """KeepConnections becomes PAYCTL_DB_POOL of the functions that may go through RDS Proxy."""
+    given = {name for name, one in functions.items() if "PAYCTL_DB_POOL" in one["Environment"]["Variables"]}
+    assert given == {"WebhookFunction", "WatchPaymentsFunction", "ReconcilePaymentsFunction"}
+    assert template["Parameters"]["KeepConnections"]["Default"] == "true"
 
 
 def test_every_arn_has_a_pattern(template):

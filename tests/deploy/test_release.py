@@ -11,7 +11,10 @@ import zipfile
 import pytest
 
 WAYS = {"sam": [], "cloudformation": ["--bucket", "a-bucket"]}
-SECRETS = ("WebhookDatabase", "OutboxDatabase", "CleanupDatabase", "WatchDatabase", "Gateway", "Kafka")
+SECRETS = (
+    *("WebhookDatabase", "OutboxDatabase", "CleanupDatabase", "WatchDatabase", "Gateway", "Kafka"),
+    *("ReconcileDatabase", "ReconcileGateway"),
+)
 
 
 def built_for(machine, path):

@@ -28,7 +28,10 @@ def test_dead_letter_queues_keep_messages_for_14_days(template, of_type, stateme
         assert template["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
         assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
     senders = {logical for logical, each in statements if "sqs:SendMessage" in json.dumps(each)}
-    assert senders == {"PublishOutboxRole", "CleanupRole", "WatchPaymentsRole", "ProbeRole", "SchedulerRole"}
+    assert senders == {
+        *("PublishOutboxRole", "CleanupRole", "WatchPaymentsRole", "ReconcilePaymentsRole", "ProbeRole"),
+        "SchedulerRole",
+    }
 
 
 def test_one_sns_topic_gets_all_alarms(template, of_type):

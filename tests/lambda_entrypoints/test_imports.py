@@ -26,6 +26,7 @@ def loaded_by(code):
         ("publish_outbox", COMMAND_LINE | SDKS),
         ("cleanup", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity"}),
         ("watch_payments", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity"}),
+        ("reconcile_payments", COMMAND_LINE | SDKS | {"confluent_kafka"}),
         ("probe", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity", "psycopg2"}),
         ("before_traffic", COMMAND_LINE | SDKS | {"confluent_kafka", "tenacity", "psycopg2"}),
     ],
@@ -50,7 +51,9 @@ assert handler(event, None)["statusCode"]
     assert loaded_by(code) & (COMMAND_LINE | SDKS | {"confluent_kafka"}) == set()
 
 
-@pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup", "watch_payments", "probe", "before_traffic"])
+@pytest.mark.parametrize(
+    "name", ["webhook", "publish_outbox", "cleanup", "watch_payments", "reconcile_payments", "probe", "before_traffic"]
+)
 def test_importing_a_function_prints_nothing_and_connects_to_nothing(name):
     """Lambda may import a function long before the first invocation, so the import keeps no state."""
     code = f"import lambda_entrypoints.{name} as it, lambda_entrypoints.warm as warm; assert not warm._kept"

@@ -26,7 +26,7 @@ from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import ConfigError, PayctlError
 from ticketbottle_payctl.http_address import is_loopback
 
-_FUNCTIONS = ("webhook", "publish_outbox", "cleanup", "watch_payments")
+_FUNCTIONS = ("webhook", "publish_outbox", "cleanup", "watch_payments", "reconcile_payments")
 _LARGEST = 1_048_576
 _GATEWAYS = ("ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_")
 _DOCKER_HOST = "host.docker.internal"

@@ -77,6 +77,7 @@ def test_each_gateways_callback_over_http_settles_its_payment(address, shop):
         ("webhook", "zalopay.json", '"statusCode": 200'),
         ("webhook", "payos-base64.json", '"statusCode": 200'),
         ("cleanup", "scheduler-cleanup.json", '"deleted": 0'),
+        ("reconcile_payments", "scheduler-reconcile-payments.json", '"settled": 0'),
     ],
 )
 def test_an_event_file_is_invoked_once(function, file, reply):

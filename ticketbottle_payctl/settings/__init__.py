@@ -53,6 +53,8 @@ class Settings:
     shards: int
     loop: timedelta
     """How long one invocation of the publisher's function publishes. If it is zero, the function makes one pass."""
+    reconcile_cap: int
+    """The most payments that one run of the scheduled `reconcile payments` may settle."""
     dead_events_queue: str | None
     """The SQS queue that receives the id of each dead event."""
     alerts_topic: str | None
@@ -83,6 +85,7 @@ class Settings:
             retention=timedelta(days=_whole(environ, "OUTBOX_RETENTION_DAYS", 7, 1, 3650)),
             shards=_whole(environ, "PAYCTL_SHARDS", 1, 1, 64),
             loop=timedelta(seconds=_whole(environ, "PAYCTL_LOOP_SECONDS", 50, 0, 840)),
+            reconcile_cap=_whole(environ, "PAYCTL_RECONCILE_MAX_PAYMENTS", 200, 1, 100_000),
             dead_events_queue=environ.get("PAYCTL_DEAD_EVENTS_QUEUE_URL") or None,
             alerts_topic=environ.get("PAYCTL_ALERTS_TOPIC_ARN") or None,
         )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.commands.config import names
 from ticketbottle_payctl.cli.commands.config.settings import default_of
+from ticketbottle_payctl.providers.queries import QUERIES
 
 WHOLE, TEXT, FLAG, URL, FILE, ARN, SECRET = "whole number", "text", "true or false", "URL", "file", "ARN", "secret"
 NONE = ""
@@ -19,7 +20,8 @@ NONE = ""
 
 CLI = "the command line"
 WEBHOOK, PUBLISH, CLEANUP, WATCH, PROBE = "webhook", "publish-outbox", "cleanup", "watch-payments", "probe"
-IN_THE_VPC = (WEBHOOK, PUBLISH, CLEANUP, WATCH)
+RECONCILE = "reconcile-payments"
+IN_THE_VPC = (WEBHOOK, PUBLISH, CLEANUP, WATCH, RECONCILE)
 BEFORE = "before-traffic"
 FUNCTIONS = (*IN_THE_VPC, PROBE, BEFORE)
 ALL = (CLI, *FUNCTIONS)
@@ -135,6 +137,13 @@ _OUTBOX = (
     _known(
         "PAYCTL_SHARDS", WHOLE, (CLI, PUBLISH), "4", "How many publishers share the work; the same for all of them."
     ),
+    _known(
+        "PAYCTL_RECONCILE_MAX_PAYMENTS",
+        WHOLE,
+        (RECONCILE,),
+        "200",
+        "The most payments that one scheduled run may settle; a larger plan changes nothing.",
+    ),
     _known("PAYCTL_LOOP_SECONDS", WHOLE, (PUBLISH,), "50", "How long one tick publishes what comes; 0 is one pass."),
 )
 _AWS = (
@@ -166,7 +175,7 @@ _AWS = (
         "AWS_ENDPOINT_URL",
         URL,
         NONE,
-        (WEBHOOK, PUBLISH, CLEANUP, WATCH),
+        IN_THE_VPC,
         "http://127.0.0.1:5000",
         "Another AWS, for tests.",
     ),
@@ -213,7 +222,14 @@ _CLI = (
     Variable("PAYCTL_OUTPUT", "table, json, ndjson, csv or none", "table", (CLI,), "json", "The format without `-o`."),
     Variable("PAYCTL_ACTOR", TEXT, NONE, (CLI,), "linh@example.com", "The person, for the record of a run."),
     *(
-        Variable(name, URL, "the gateway's own", (CLI,), "http://127.0.0.1:8080", "Ask this server instead, in a test.")
+        Variable(
+            name,
+            URL,
+            "the gateway's own",
+            (CLI, RECONCILE),
+            "http://127.0.0.1:8080",
+            "Ask this server instead: in a test, or a reverse proxy of your own.",
+        )
         for name in names.ASKED_AT
     ),
     Variable("NO_COLOR", TEXT, NONE, (CLI,), "1", "No colours, with any value."),
@@ -246,7 +262,8 @@ def sections() -> Iterator[Section]:
 def _keys() -> Iterator[Variable]:
     for gateway in providers.GATEWAYS.values():
         for field in gateway.fields:
-            readers = (CLI, WEBHOOK) if field.signs_callbacks else (CLI,)
+            asks = field.name in QUERIES[gateway.name].needs
+            readers = (CLI, *[WEBHOOK] * field.signs_callbacks, *[RECONCILE] * asks)
             use = "to check callbacks" if field.signs_callbacks else "only to ask the gateway about a payment"
             yield Variable(field.env, SECRET, NONE, readers, "...", f"{gateway.name}'s {field.name}, {use}.")
             before = "The value before a rotation" + ("; both are tried." if field.signs_callbacks else ".")

@@ -23,6 +23,7 @@ _VALUES: dict[str, Callable[[Settings], object]] = {
     "OUTBOX_RETENTION_DAYS": lambda settings: settings.retention.days,
     "PAYCTL_SHARDS": lambda settings: settings.shards,
     "PAYCTL_LOOP_SECONDS": lambda settings: round(settings.loop.total_seconds()),
+    "PAYCTL_RECONCILE_MAX_PAYMENTS": lambda settings: settings.reconcile_cap,
 }
 
 

@@ -13,11 +13,11 @@ from ticketbottle_payctl.cli.commands.gateways.keys import keys_of, only_for_fun
 from ticketbottle_payctl.cli.commands.gateways.result import listed, planned, registered
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.durations import duration
-from ticketbottle_payctl.cli.input.gateway_address import gateway_address
 from ticketbottle_payctl.cli.output.result import Fields
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.errors import ConfigError, InputError
 from ticketbottle_payctl.http_address import checked_url
+from ticketbottle_payctl.jobs.reconcile.address import gateway_address
 from ticketbottle_payctl.jobs.register_webhook import register_webhook
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.queries import payos
@@ -78,7 +78,7 @@ def register_webhook_command(  # noqa: PLR0913 - one argument per option
     _refuse_other_gateway(gateway)
     shown = _checked(url)
     credentials = _credentials(session)
-    base = gateway_address(session, payos.QUERY) or ""
+    base = gateway_address(session.services.environ, payos.QUERY, production=session.settings.is_production) or ""
     plan = Fields(
         (
             ("profile", session.profile.name or "none"),

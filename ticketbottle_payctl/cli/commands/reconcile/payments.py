@@ -10,7 +10,6 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.commands.reconcile.gateways import status_endpoints
 from ticketbottle_payctl.cli.commands.reconcile.payments_result import Reconciled, plan_blocks, result_of
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
@@ -19,6 +18,7 @@ from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.errors import NotFoundError
+from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Candidates, find_named, find_overdue, settle_findings
 from ticketbottle_payctl.jobs.reconcile.status_poller import AskOptions, StatusFinding, ask_gateways
 from ticketbottle_payctl.providers.queries import QUERIES
@@ -74,7 +74,8 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     if names and (older_than is not None or provider is not None or limit is not None):
         message = "named payments cannot be combined with --older-than, --provider or --limit"
         raise typer.BadParameter(message)
-    endpoints = status_endpoints(session)
+    services = session.services
+    endpoints = status_endpoints(services.environ, services.credentials, production=session.settings.is_production)
     session.note_target()
     chosen = _chosen(session, names, older_than or _OVERDUE, provider, limit or _LIMIT)
     default = AskOptions()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,46 +10,16 @@ from typing import Annotated, TypedDict
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Result, Table, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.domain.payment import Refusal
-from ticketbottle_payctl.facts import Count, Keywords
+from ticketbottle_payctl.facts import Keywords
 from ticketbottle_payctl.formats import count, money
+from ticketbottle_payctl.jobs.reconcile.payments_report import FOR_A_PERSON, NO_ANSWER, PaymentsCounts, count_payments
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 from ticketbottle_payctl.providers.queries.status_query import NoVerdict
 
 SCHEMA = "payctl.reconcile-payments/1"
-NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment"})
-"""Answers without a payment state. The operator must fix something, or ask again later."""
-
 _ENDS = ("completed", "failed", "cancelled")
 _NOT_ASKED = ("off", "too_old", "unreachable", "not_asked")
-FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "too_old"})
-"""Answers that a person must handle."""
-
-
-class PaymentsCounts(TypedDict):
-    """The number of payments by result."""
-
-    matched: Count
-    """Payments that were selected."""
-    to_settle: Count
-    """Payments whose final state the gateway knows."""
-    settled: Count
-    """Payments settled now."""
-    skipped: Count
-    """Payments that another session changed in the meantime or has locked."""
-    pending: Count
-    """Payments that are pending at the gateway too, or that it does not know."""
-    refused: Count
-    """Answers with a wrong amount, or that contradict the payment."""
-    for_a_person: Count
-    """Payments that a person must check: blocked by the gateway, refunded, partly paid, in an undocumented state, or
-    too old to query."""
-    no_answer: Count
-    """Payments without an answer, or with an answer that could not be verified."""
-    not_asked: Count
-    """Payments that were not asked about, because of the time limit or because the run was stopped."""
-    too_old: Count
-    """Payments that were not selected: they are too old for the gateway to know them."""
 
 
 class PaymentItem(TypedDict):
@@ -102,7 +71,7 @@ class Reconciled:
 
 def result_of(it: Reconciled) -> Result:
     """Return the result of the command."""
-    counts = counts_of(it)
+    counts = count_payments(it.findings, it.done, too_old=it.too_old)
     code = _code(it, counts)
     return Result(
         SCHEMA,
@@ -116,23 +85,6 @@ def result_of(it: Reconciled) -> Result:
         run_id=it.run_id,
         error=_failure(it) if code is ExitCode.UNAVAILABLE else None,
     )
-
-
-def counts_of(it: Reconciled) -> PaymentsCounts:
-    """Return the number of payments by result."""
-    says = Counter(finding.says for finding in it.findings)
-    return {
-        "matched": len(it.findings),
-        "to_settle": sum(finding.settles for finding in it.findings),
-        "settled": sum(each.outcome == "settled" for each in it.done.values()),
-        "skipped": sum(each.outcome == "skipped" for each in it.done.values()),
-        "pending": says["pending"] + says["not_found"],
-        "refused": sum(isinstance(finding.verdict, Refusal) for finding in it.findings),
-        "for_a_person": sum(says[word] for word in FOR_A_PERSON),
-        "no_answer": sum(says[word] for word in NO_ANSWER),
-        "not_asked": says["not_asked"],
-        "too_old": it.too_old,
-    }
 
 
 def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:

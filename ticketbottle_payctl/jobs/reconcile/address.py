@@ -1,22 +1,25 @@
-"""Find the base URL of a gateway: its own host, or the URL in ``PAYCTL_{GATEWAY}_URL``."""
+"""Find the base URL of a gateway: its own host, or the URL in ``PAYCTL_{GATEWAY}_URL``. No driver is loaded here."""
 
 from __future__ import annotations
 
-from ticketbottle_payctl.cli.app.session import Session
+from collections.abc import Mapping
+
 from ticketbottle_payctl.errors import ConfigError, InputError
 from ticketbottle_payctl.http_address import checked_url
 from ticketbottle_payctl.providers.queries.status_query import StatusQuery
 
 
-def gateway_address(session: Session, query: StatusQuery) -> str | None:
-    """Return the configured base URL, or else the gateway's own. Return None if only the merchant knows the host.
+def gateway_address(environ: Mapping[str, str], query: StatusQuery, *, production: bool) -> str | None:
+    """Return the base URL in ``PAYCTL_{GATEWAY}_URL``, or else the gateway's own.
+
+    Return None if only the merchant knows the host.
 
     Raises:
         ConfigError: the configured address is not a URL, or would be used without encryption.
     """
-    configured = session.services.environ.get(query.url_variable)
+    configured = environ.get(query.url_variable)
     if not configured:
-        return query.hosts[session.settings.is_production]
+        return query.hosts[production]
     try:
         parts = checked_url(configured)
     except InputError as error:

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from ticketbottle_payctl import providers
-from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.input.gateway_address import gateway_address
+from ticketbottle_payctl.jobs.reconcile.address import gateway_address
 from ticketbottle_payctl.jobs.reconcile.status_poller import Exchange, StatusEndpoint
-from ticketbottle_payctl.providers.gateway import Credentials
+from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.providers.queries.exchange import HttpResponse
 from ticketbottle_payctl.providers.queries.status_query import StatusQuery, StatusRequest
 
 
-def status_endpoints(session: Session) -> dict[str, StatusEndpoint]:
+def status_endpoints(
+    environ: Mapping[str, str], credentials: Callable[[Gateway], Credentials], *, production: bool
+) -> dict[str, StatusEndpoint]:
     """Return every gateway's status endpoint, with its credentials and its configured or usual address.
 
     Raises:
         ConfigError: an address is not a URL, or has no encryption.
     """
-    return {name: _endpoint(session, query) for name, query in QUERIES.items()}
+    return {name: _endpoint(environ, credentials, query, production=production) for name, query in QUERIES.items()}
 
 
-def _endpoint(session: Session, query: StatusQuery) -> StatusEndpoint:
+def _endpoint(
+    environ: Mapping[str, str],
+    credentials_of: Callable[[Gateway], Credentials],
+    query: StatusQuery,
+    *,
+    production: bool,
+) -> StatusEndpoint:
     gateway = providers.by_name(query.gateway)
-    credentials = session.services.credentials(gateway)
+    credentials = credentials_of(gateway)
     variables = {field.name: field.env for field in gateway.fields}
     absent = [variables[name] for name in query.needs if not any(credentials.get(name, ()))]
     if absent:
         return StatusEndpoint(query, credentials, None, f"not set: {', '.join(absent)}")
-    base = gateway_address(session, query)
+    base = gateway_address(environ, query, production=production)
     if base is None:
         return StatusEndpoint(query, credentials, None, f"not set: {query.url_variable}; ask the gateway for its URL")
     return StatusEndpoint(query, credentials, _exchange(query, credentials, base))

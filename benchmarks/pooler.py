@@ -1,0 +1,146 @@
+"""Measure the settings at the beginning of each transaction, directly and through PgBouncer in transaction mode.
+
+The contenders take turns in one run. "Without" sends BEGIN alone, as payctl could if the role had the limits.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from statistics import median, quantiles
+from unittest.mock import patch
+from urllib.parse import urlsplit
+
+import psycopg2
+from sqlalchemy import Engine
+
+from benchmarks import processes
+from benchmarks.counting_proxy import counting_proxy
+from benchmarks.database import Database, database
+from benchmarks.options import Options
+from benchmarks.report import Section
+from benchmarks.webhook import PAYMENTS, settle_callbacks
+from ticketbottle_payctl.sandbox.server import free_port, wait_until
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings
+from ticketbottle_payctl.store.db import driver
+from ticketbottle_payctl.store.db import engine as engines
+
+_WAYS = {"with": (True, False), "without": (True, True), "with, a connection for each": (False, False)}
+"""For each contender: whether it keeps its connection, and whether it leaves out the settings."""
+
+_TURN = 15
+"""Callbacks of one contender before the next one takes over: so short that all of them see the same load."""
+
+
+def pooler(options: Options) -> list[Section]:
+    """Measure turns of callbacks. Return one callback's time for each way, directly and through PgBouncer.
+
+    The fastest tenth is what other programs on the machine disturb least.
+    """
+    section = Section(
+        "pooler",
+        "The settings of each transaction (one webhook)",
+        ("way", "settings", "p10 ms", "of the direct p10", "p50 ms"),
+    )
+    rounds = 20 * options.runs
+    with database(synchronous_commit="off") as server, _pgbouncer(server) as url:
+        urls = {"direct": server.url} | ({"PgBouncer": url} if url else {})
+        if not url:
+            section.notes.append("PgBouncer was not found on the path.")
+        server.one(PAYMENTS.format(_TURN * len(urls) * len(_WAYS) * (rounds + 1) + 10))
+        server.one("VACUUM (ANALYZE) payments")
+        numbers = iter(range(1, 10**9))
+        engine_of = {
+            (place, way): engines.make_engine(DatabaseSettings(Secret(where), pooled=pooled))
+            for place, where in urls.items()
+            for way, (pooled, _) in _WAYS.items()
+        }
+        taken: dict[tuple[str, str], list[float]] = {each: [] for each in engine_of}
+        processes.wait_for_quiet(options.patience)
+        for round_ in range(rounds + 1):
+            for each, engine in engine_of.items():
+                times = _turn(engine, [next(numbers) for _ in range(_TURN)], bare=_WAYS[each[1]][1])
+                taken[each] += times if round_ else []  # the first round warms up
+        for engine in engine_of.values():
+            engine.dispose()
+        trips = {bare: _trips(server, next(numbers), next(numbers), bare=bare) for bare in (False, True)}
+    fast = {each: quantiles(times, n=10)[0] for each, times in taken.items()}
+    for (place, way), times in taken.items():
+        section.rows.append((place, way, *_shown(fast, (place, way)), f"{median(times):.3f}"))
+    section.notes.append(f"Messages of a callback: {trips[False]} with the settings, {trips[True]} without.")
+    section.notes.append(
+        "The server does not wait for the disk, so that the share of the settings is not hidden by it."
+    )
+    section.samples.append({f"{place}, {way}": times for (place, way), times in taken.items()})
+    section.at_most("messages that the settings add", trips[False] - trips[True], 0)
+    return [section]
+
+
+def _shown(fast: dict[tuple[str, str], float], each: tuple[str, str]) -> tuple[str, str]:
+    return f"{fast[each]:.3f}", f"{fast[each] / fast['direct', 'with']:.2f}"
+
+
+def _turn(engine: Engine, numbers: list[int], *, bare: bool) -> list[float]:
+    with patch.object(engines, "_opened", _bare) if bare else nullcontext():
+        return settle_callbacks(engine, numbers)
+
+
+def _bare(connection: object, statement: str) -> str:
+    """Return the statement with BEGIN alone in front, where payctl adds the settings too."""
+    fresh = getattr(connection, "info", {}).pop("payctl_fresh", False)
+    return f"{driver.BEGIN};\n{statement}" if fresh else statement
+
+
+def _trips(server: Database, warm: int, number: int, *, bare: bool) -> int:
+    with counting_proxy(server.server.port) as proxy:
+        where = server.url.replace(f":{server.server.port}/", f":{proxy.port}/")
+        engine = engines.make_engine(DatabaseSettings(Secret(where)))
+        _turn(engine, [warm], bare=bare)
+        since = len(proxy.said)
+        _turn(engine, [number], bare=bare)
+        sent = proxy.statements(since)
+        engine.dispose()
+        return len(sent)
+
+
+@contextmanager
+def _pgbouncer(server: Database) -> Iterator[str | None]:
+    """Start PgBouncer in front of the database, or yield None if it is not installed."""
+    binary = shutil.which("pgbouncer")
+    if binary is None:
+        yield None
+        return
+    parts, port = urlsplit(server.url), free_port()
+    name = parts.path.lstrip("/")
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)  # PgBouncer refuses to run as root
+        file = Path(place) / "pgbouncer.ini"
+        file.write_text(
+            f"[databases]\n{name} = host=127.0.0.1 port={server.server.port} dbname={name} user={parts.username}"
+            f" password={parts.password or ''}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+            "unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 4\n",
+            "utf-8",
+        )
+        account = ["-u", "nobody"] if getpass.getuser() == "root" else []
+        with subprocess.Popen([binary, "-q", *account, str(file)], stderr=subprocess.DEVNULL, env=os.environ) as child:  # noqa: S603
+            url = server.url.replace(f":{server.server.port}/", f":{port}/")
+            try:
+                wait_until(lambda: _answers(url), what="PgBouncer answers", timeout=20)
+                yield url
+            finally:
+                child.terminate()
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg2.connect(url).close()
+    except psycopg2.OperationalError:
+        return False
+    return True

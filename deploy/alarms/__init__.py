@@ -1,0 +1,14 @@
+"""The alarms: which metric each watches, and when it alerts a person. A file for each subject.
+
+Alarms and dashboard are made from the list in ``ticketbottle_payctl.metrics``, so they cannot name a metric that no
+function emits.
+"""
+
+from __future__ import annotations
+
+from deploy.alarms import deliveries, outbox, payments, probe, reconcile, webhook
+from deploy.alarms.model import Alarm
+
+ALARMS: tuple[Alarm, ...] = tuple(
+    alarm for subject in (webhook, outbox, payments, reconcile, probe, deliveries) for alarm in subject.ALARMS
+)

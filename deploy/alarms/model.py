@@ -1,0 +1,112 @@
+"""Types of the alarms, and the metrics that they watch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ticketbottle_payctl.metrics import BY_NAME, BY_PROVIDER, NAMESPACE, Function
+from ticketbottle_payctl.providers import GATEWAYS
+
+Json = dict[str, Any]
+
+LOGICAL = {
+    Function.WEBHOOK: "WebhookFunction",
+    Function.PUBLISH_OUTBOX: "PublishOutboxFunction",
+    Function.CLEANUP: "CleanupFunction",
+    Function.WATCH_PAYMENTS: "WatchPaymentsFunction",
+    Function.RECONCILE_PAYMENTS: "ReconcilePaymentsFunction",
+    Function.PROBE: "ProbeFunction",
+    Function.BEFORE_TRAFFIC: "BeforeTrafficFunction",
+}
+"""The functions' names in the template."""
+
+
+NAMES = {"zalopay": "ZaloPay", "payos": "PayOs", "vnpay": "VnPay", "momo": "MoMo"}
+"""The gateways' names in the names of their alarms."""
+
+
+class Silence(StrEnum):
+    """The meaning of a missing value: nothing happened, or nothing works."""
+
+    IS_FINE = "notBreaching"
+    IS_A_FAULT = "breaching"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A metric with its dimensions and its statistic, which give one value for each period."""
+
+    namespace: str | Json
+    name: str
+    dimensions: Json
+    statistic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An alarm about ``watch`` above ``above`` (or below ``below``) in ``bad`` of ``of`` periods of ``period`` seconds.
+
+    With ``share_of``, the value is ``watch`` in percent of it, or 0 if ``watch`` is below ``at_least``: a few values of
+    a quiet hour make no meaningful share. ``pages`` marks alarms that cannot wait until morning. ``condition`` is the
+    template's condition of what is watched; the alarm exists only if it holds.
+    """
+
+    name: str
+    meaning: str
+    watch: Watch
+    above: float | None = None
+    below: float | None = None
+    period: int = 60
+    bad: int = 1
+    of: int = 1
+    silence: Silence = Silence.IS_FINE
+    share_of: Watch | None = None
+    at_least: int = 1
+    pages: bool = False
+    condition: str | None = None
+
+    @property
+    def logical_id(self) -> str:
+        """The alarm's name in the template."""
+        return f"{self.name}Alarm"
+
+
+def ours(function: Function, name: str) -> Watch:
+    """Return a metric that a function emits, with the statistic from the list.
+
+    Raises:
+        KeyError: there is no such metric.
+        ValueError: this function does not emit it.
+    """
+    metric = BY_NAME[name]
+    if function not in metric.functions:
+        message = f"{function} does not emit {name}"
+        raise ValueError(message)
+    return Watch(NAMESPACE, name, {"env": {"Ref": "Environment"}, "function": function.value}, metric.statistic.value)
+
+
+def of_gateway(gateway: str, name: str) -> Watch:
+    """Return a metric that a function emits for each gateway, with the statistic from the list.
+
+    Raises:
+        KeyError: there is no such metric.
+        ValueError: it is not emitted for each gateway.
+    """
+    metric = BY_NAME[name]
+    if BY_PROVIDER not in metric.dimensions or gateway not in GATEWAYS:
+        message = f"no function emits {name} for {gateway}"
+        raise ValueError(message)
+    return Watch(NAMESPACE, name, {"env": {"Ref": "Environment"}, "provider": gateway}, metric.statistic.value)
+
+
+def of_lambda(function: Function, name: str, statistic: str = "Sum") -> Watch:
+    """Return a metric that Lambda itself emits for a function."""
+    return Watch("AWS/Lambda", name, {"FunctionName": {"Ref": LOGICAL[function]}}, statistic)
+
+
+def unreadable_metrics(name: str) -> Alarm:
+    """Return the alarm about a function's metric lines that CloudWatch cannot read."""
+    watch = Watch("AWS/Logs", "EMFParsingErrors", {"LogGroupName": {"Ref": f"{name}LogGroup"}}, "Sum")
+    return Alarm(f"{name}Metrics", "metric lines that CloudWatch does not understand", watch, 0, period=300)

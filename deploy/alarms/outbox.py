@@ -1,0 +1,62 @@
+"""Alarms about the outbox: the publisher, the cleanup, and the events that wait."""
+
+from __future__ import annotations
+
+from deploy.alarms.model import Alarm, Silence, of_lambda, ours
+from ticketbottle_payctl.metrics import Function
+
+_OUTBOX, _CLEANUP = Function.PUBLISH_OUTBOX, Function.CLEANUP
+_AGE = ours(_OUTBOX, "OutboxOldestPendingAge")
+
+ALARMS: tuple[Alarm, ...] = (
+    Alarm("OutboxLate", "events wait for more than two minutes", _AGE, 120, bad=3, of=5, silence=Silence.IS_A_FAULT),
+    Alarm(
+        "OutboxStuck",
+        "events wait for more than ten minutes: tickets are not made",
+        _AGE,
+        600,
+        bad=3,
+        of=5,
+        silence=Silence.IS_A_FAULT,
+        pages=True,
+    ),
+    Alarm("DeadEvents", "events are out of retries", ours(_OUTBOX, "OutboxDeadTotal"), 0, pages=True),
+    Alarm(
+        "PublishOutboxSlow",
+        "near its timeout of 120 s",
+        of_lambda(_OUTBOX, "Duration", "p99"),
+        96_000,
+        bad=3,
+        of=5,
+    ),
+    Alarm(
+        "CleanupSlow",
+        "near its timeout of 300 s, though it ends itself at 270",
+        of_lambda(_CLEANUP, "Duration", "p99"),
+        297_000,
+        period=300,
+    ),
+    Alarm(
+        "PublishOutboxSilent",
+        "the outbox's processor does not run",
+        of_lambda(_OUTBOX, "Invocations"),
+        below=1,
+        period=300,
+        silence=Silence.IS_A_FAULT,
+        pages=True,
+    ),
+    Alarm("PublishOutboxFails", "the processor fails again and again", of_lambda(_OUTBOX, "Errors"), 2, period=300),
+    Alarm(
+        "CleanupSilent",
+        "the cleanup did not run last night",
+        of_lambda(_CLEANUP, "Invocations"),
+        below=1,
+        period=3600,
+        bad=27,  # a day, plus the window of the schedule
+        of=27,
+        silence=Silence.IS_A_FAULT,
+    ),
+    Alarm("CleanupFails", "the cleanup fails", of_lambda(_CLEANUP, "Errors"), 0, period=300),
+    Alarm("PublishOutboxDropped", "ticks that Lambda dropped", of_lambda(_OUTBOX, "AsyncEventsDropped"), 0, period=300),
+    Alarm("CleanupDropped", "ticks that Lambda dropped", of_lambda(_CLEANUP, "AsyncEventsDropped"), 0, period=300),
+)

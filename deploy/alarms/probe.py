@@ -1,0 +1,34 @@
+"""Alarms about the door: are forged callbacks refused?"""
+
+from __future__ import annotations
+
+from deploy.alarms.model import Alarm, Silence, of_lambda, ours
+from ticketbottle_payctl.metrics import Function
+
+_PROBE = Function.PROBE
+
+ALARMS: tuple[Alarm, ...] = (
+    Alarm(
+        "DoorClosed",
+        "no forgery of the function probe is refused as it should be: callbacks do not get through",
+        ours(_PROBE, "ProbeRefused"),
+        below=1,
+        period=300,
+        bad=2,
+        of=3,
+        silence=Silence.IS_A_FAULT,
+        pages=True,
+    ),
+    Alarm(
+        "ProbeFailed",
+        "a gateway's route does not refuse a forgery as it should",
+        ours(_PROBE, "ProbeFailed"),
+        0,
+        period=300,
+        bad=2,
+        of=3,
+    ),
+    Alarm(
+        "ProbeSlow", "near its timeout of 120 s", of_lambda(_PROBE, "Duration", "p99"), 96_000, period=300, bad=2, of=3
+    ),
+)

@@ -1,0 +1,109 @@
+"""Alarms about callbacks: the webhook, its new versions, and the API in front."""
+
+from __future__ import annotations
+
+from deploy.alarms.model import NAMES, Alarm, Watch, of_gateway, of_lambda, ours
+from ticketbottle_payctl.metrics import BY_NAME, NAMESPACE, Function
+from ticketbottle_payctl.providers import GATEWAYS
+
+_WEBHOOK = Function.WEBHOOK
+_NEWEST = {"Fn::GetAtt": ["WebhookFunction.Version", "Version"]}
+_OWN = {"Fn::Sub": f"{NAMESPACE}/${{AWS::StackName}}"}
+
+ALARMS: tuple[Alarm, ...] = (
+    Alarm("Money", "a genuine callback that a person must look at", ours(_WEBHOOK, "WebhookMoneyAlert"), 0, pages=True),
+    Alarm(
+        "ForgedCallbacks",
+        "many callbacks are not genuine: an attack, or a key that was rotated",
+        ours(_WEBHOOK, "WebhookRejectedSignature"),
+        20,
+        period=300,
+    ),
+    *(
+        Alarm(
+            f"{NAMES[gateway]}Refused",
+            f"payctl refuses more than a fifth of the callbacks of {gateway}, three or more in 15 minutes",
+            of_gateway(gateway, "WebhookRefused"),
+            20,
+            period=900,
+            share_of=of_gateway(gateway, "WebhookReceived"),
+            at_least=3,
+            pages=True,
+        )
+        for gateway in GATEWAYS
+    ),
+    Alarm(
+        "Unreadable",
+        "a genuine callback whose content payctl cannot act on",
+        ours(_WEBHOOK, "WebhookUnreadable"),
+        0,
+    ),
+    Alarm(
+        "NotConfigured", "callbacks of a gateway without keys", ours(_WEBHOOK, "WebhookNotConfigured"), 0, period=300
+    ),
+    Alarm(
+        "WebhookTryAgain",
+        "more than 1 % of the callbacks are answered with: try again",
+        ours(_WEBHOOK, "WebhookTransientError"),
+        1,
+        bad=3,
+        of=5,
+        share_of=ours(_WEBHOOK, "WebhookReceived"),
+        pages=True,
+    ),
+    # These two see the newest version only: they are silent until it gets callbacks, whatever the one before does.
+    Alarm(
+        "NewVersionTryAgain",
+        "the newest version of the webhook answers with: try again",
+        Watch(
+            NAMESPACE,
+            "WebhookTransientError",
+            {"env": {"Ref": "Environment"}, "version": _NEWEST},
+            BY_NAME["WebhookTransientError"].statistic.value,
+        ),
+        0,
+    ),
+    Alarm(
+        "NewVersionErrors",
+        "the newest version of the webhook fails or is ended",
+        Watch(
+            "AWS/Lambda",
+            "Errors",
+            {
+                "FunctionName": {"Ref": "WebhookFunction"},
+                "Resource": {"Fn::Sub": "${WebhookFunction}:live"},
+                "ExecutedVersion": _NEWEST,
+            },
+            "Sum",
+        ),
+        0,
+    ),
+    Alarm(
+        "WebhookErrors",
+        "the webhook itself fails or is ended",
+        of_lambda(_WEBHOOK, "Errors"),
+        1,
+        bad=3,
+        of=5,
+        share_of=of_lambda(_WEBHOOK, "Invocations"),
+        pages=True,
+    ),
+    Alarm(
+        "ApiErrors",
+        "the API answers with 5xx",
+        Watch(_OWN, "ApiErrors", {}, "Sum"),
+        0,
+        bad=2,
+        of=5,
+    ),
+    Alarm("WebhookThrottled", "Lambda turns callbacks away", of_lambda(_WEBHOOK, "Throttles"), 0, bad=2, of=3),
+    Alarm(
+        "ApiThrottled",
+        "the API turns callbacks away (429), genuine ones too",
+        Watch(_OWN, "ApiThrottled", {}, "Sum"),
+        0,
+        period=300,
+        pages=True,
+    ),
+    Alarm("WebhookSlow", "near its timeout of 10 s", of_lambda(_WEBHOOK, "Duration", "p99"), 8_000, bad=3, of=5),
+)

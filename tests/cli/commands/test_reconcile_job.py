@@ -1,0 +1,71 @@
+"""The Kubernetes job of docs/deploy.md for ``payctl reconcile payments``: its command line, run as a process."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.stand_ins import Gateways, serving
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+
+pytestmark = pytest.mark.postgres
+
+PAGE = Path(__file__).parents[3] / "docs" / "deploy.md"
+
+
+@pytest.fixture(scope="module")
+def job():
+    """Return the job as Kubernetes reads it."""
+    found = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL))
+    (job,) = (one for one in found if one.get("kind") == "CronJob")
+    return job["spec"]
+
+
+@pytest.fixture
+def run_job(job, process, engine, database_url, tmp_path):
+    """Return ``run_job(payments, *more)``: paid payments without a callback, then the job in production.
+
+    ``more`` are further arguments. The result is the exit code, the document and the statuses.
+    """
+    (container,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+
+    def run(payments, *more):
+        with serving(Gateways()) as gateways, engine.begin() as connection:
+            for number in range(payments):
+                gateways.states[f"order-{number}"] = "paid"
+                insert_payment(connection, provider="MOMO", reference=f"order-{number}", age=timedelta(hours=1))
+            connection.commit()
+            environ = {"DATABASE_URL": database_url, "ENVIRONMENT": "prod", "HOME": str(tmp_path)}
+            done = process(*container["args"], *more, cwd=tmp_path, **gateways.environment, **environ)
+        with engine.connect() as connection:
+            statuses = connection.exec_driver_sql("SELECT DISTINCT status::text FROM payments").scalars().all()
+        return done.returncode, json.loads(done.stdout), list(statuses)
+
+    return run
+
+
+def test_the_job_settles_payments_without_a_person(run_job):
+    """The command line of the page needs no terminal and no further setting."""
+    code, document, statuses = run_job(3)
+    assert (code, document["counts"]["settled"], statuses) == (0, 3, ["COMPLETED"])
+
+
+def test_the_job_changes_nothing_over_its_cap(run_job, job):
+    """The command ends with 7, so that Kubernetes reports a failed job."""
+    arguments = job["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert arguments[arguments.index("--max-affected") + 1] == "200"
+    code, document, statuses = run_job(3, "--max-affected", "2")
+    assert (code, document["ok"], statuses) == (7, False, ["PENDING"])
+
+
+def test_only_one_job_runs_at_a_time_and_none_is_repeated(job):
+    """The next run is the retry, and it begins after the last one has ended."""
+    assert job["concurrencyPolicy"] == "Forbid"
+    assert job["jobTemplate"]["spec"]["backoffLimit"] == 0
+    assert job["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 15 * 60
+    assert job["schedule"] == "*/15 * * * *"

@@ -1,0 +1,77 @@
+"""The scheduled repair of payments in the template: off by default, one at a time, with a way out of its own."""
+
+from __future__ import annotations
+
+import json
+
+from deploy.alarms import ALARMS
+from ticketbottle_payctl.metrics import METRICS, Function
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.providers.queries import QUERIES
+
+CONDITION = "ReconcilesPayments"
+
+
+def test_nothing_of_the_scheduled_repair_is_there_by_default(template):
+    """Each of its resources has the condition, and every mention of one elsewhere is inside an If of it."""
+    assert template["Parameters"]["ReconcilePayments"]["Default"] == "false"
+    assert template["Conditions"][CONDITION] == {"Fn::Equals": [{"Ref": "ReconcilePayments"}, "true"]}
+    own = {name for name, one in template["Resources"].items() if one.get("Condition") == CONDITION}
+    assert {"ReconcilePaymentsFunction", "ReconcilePaymentsRole", "ReconcilePaymentsLogGroup"} <= own
+    assert {alarm.logical_id for alarm in ALARMS if alarm.condition == CONDITION} <= own
+    assert {name for name in template["Resources"] if name.startswith("Reconcile")} == own
+    for name, one in template["Resources"].items():
+        if name not in own:
+            left = json.dumps(without(one))
+            assert not any(f'"{mine}"' in left or f"${{{mine}" in left for mine in own), name
+
+
+def without(node):
+    """Return a tree without what exists only if the condition holds."""
+    if isinstance(node, dict):
+        if node.get("Fn::If", [None])[0] == CONDITION:
+            return without(node["Fn::If"][2])
+        return {name: without(value) for name, value in node.items()}
+    return [without(each) for each in node] if isinstance(node, list) else node
+
+
+def test_the_scheduled_repair_needs_its_secrets_and_a_way_out(template):
+    """CloudFormation refuses a stack with the function and without what it needs."""
+    rule = template["Rules"]["ReconcilingNeedsSecretsAndAWayOut"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "ReconcilePayments"}, "true"]}
+    asked = {each["Assert"]["Fn::Not"][0]["Fn::Equals"][0]["Ref"] for each in rule["Assertions"]}
+    assert asked == {"ReconcileDatabaseSecretArn", "ReconcileGatewaySecretArn", "GatewaySecurityGroupId"}
+
+
+def test_the_scheduled_repair_runs_once_at_a_time_and_alone_has_a_way_out(functions):
+    """Only this function gets the group that leads to the gateways, and its subnets may be others."""
+    function = functions["ReconcilePaymentsFunction"]
+    assert function["ReservedConcurrentExecutions"] == 1
+    assert function["VpcConfig"]["SubnetIds"]["Fn::If"] == [
+        "HasReconcileSubnets", {"Ref": "ReconcileSubnetIds"}, {"Ref": "SubnetIds"},
+    ]  # fmt: skip
+    out = {"Ref": "GatewaySecurityGroupId"}
+    assert [name for name, one in functions.items() if out in one["VpcConfig"].get("SecurityGroupIds", [])] == [
+        "ReconcilePaymentsFunction"
+    ]
+
+
+def test_the_scheduled_repair_gets_every_key_and_address_of_the_queries(functions):
+    """Exactly the credentials that the gateways' queries need come from its secret, and each gateway has an address."""
+    variables = functions["ReconcilePaymentsFunction"]["Environment"]["Variables"]
+    needed = {
+        field.env for name, query in QUERIES.items() for field in GATEWAYS[name].fields if field.name in query.needs
+    }
+    given = {name for name, value in variables.items() if value == {"Ref": "ReconcileGatewaySecretArn"}}
+    assert given == {f"{name}_SECRET_ARN" for name in needed}
+    addresses = {name: value["Fn::If"][1]["Ref"] for name, value in variables.items() if name.endswith("_URL")}
+    assert addresses.keys() == {query.url_variable for query in QUERIES.values()}
+    assert len(set(addresses.values())) == len(addresses)
+
+
+def test_each_bad_result_of_the_scheduled_repair_has_an_alarm():
+    """Over the cap pages. The other results that need somebody send a mail."""
+    watched = {alarm.watch.name: alarm.pages for alarm in ALARMS if alarm.watch.name.startswith("Reconcile")}
+    emitted = {metric.name for metric in METRICS if metric.functions == (Function.RECONCILE_PAYMENTS,)}
+    assert emitted - watched.keys() == {"ReconcileSettled", "ReconcileOpen"}
+    assert [name for name, pages in watched.items() if pages] == ["ReconcileOverCap"]

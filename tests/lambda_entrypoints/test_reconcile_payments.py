@@ -1,0 +1,255 @@
+"""The function that settles overdue payments, under AWS's runtime, with stand-ins of the gateways over HTTP."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from tests.lambda_entrypoints import events
+from tests.stand_ins import KEYS, Gateways, serving
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+from ticketbottle_payctl.sandbox.server import wait_until
+
+pytestmark = pytest.mark.postgres
+
+TICK = events.read("scheduler-reconcile-payments.json")
+ENDS = {"paid": "COMPLETED", "failed": "FAILED", "expired": "CANCELLED"}
+NOTHING = {
+    "ReconcileSettled": 0, "ReconcileFailed": 0, "ReconcileOpen": 0, "ReconcileOverCap": 0, "ReconcileUnanswered": 0,
+    "ReconcileForAPerson": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def gateways():
+    """Yield stand-ins of all four gateways."""
+    with serving(Gateways()) as served:
+        yield served
+
+
+@pytest.fixture
+def overdue(engine, gateways):
+    """Return a function that inserts payments that are PENDING for an hour. ``state`` is the gateway's answer."""
+
+    def make(number=1, provider="momo", *, state="paid", **changes):
+        made = []
+        with engine.begin() as connection:
+            for _ in range(number):
+                reference = f"{provider}-{len(gateways.states)}"
+                gateways.states[reference] = state
+                values = {"age": timedelta(hours=1), "order_code": f"TB-{reference}", **changes}
+                made.append(insert_payment(connection, provider=provider.upper(), reference=reference, **values))
+        return made
+
+    return make
+
+
+@pytest.fixture
+def reconciler(lambda_, gateways, database_url):
+    """Return a function that starts the function. Its settings are those of the template, unless given."""
+
+    def start(*, timeout=60, **environ):
+        settings = {"DATABASE_URL": database_url, **gateways.environment, **environ}
+        return lambda_("reconcile_payments", timeout=timeout, **settings)
+
+    return start
+
+
+def states(shop):
+    """Return the status of each payment, with the numbers of its events and receipts, by reference."""
+    rows = shop.query("""
+        SELECT "providerTransactionId" AS reference, status::text,
+            (SELECT count(*) FROM outbox WHERE "aggregateId" = p.id) AS events,
+            (SELECT count(*) FROM payctl.webhook_receipts AS r WHERE r.payment_id = p.id) AS receipts
+        FROM payments AS p
+    """)
+    return {row["reference"]: (row["status"], row["events"], row["receipts"]) for row in rows}
+
+
+def runs(shop):
+    """Return the recorded runs, oldest first, each with the number of payments that it changed."""
+    return shop.query("""
+        SELECT command, status, os_user, reason, counts,
+            (SELECT count(*) FROM payctl.run_items AS i WHERE i.run_id = r.id AND i.after IS NOT NULL) AS changed
+        FROM payctl.runs AS r ORDER BY started_at
+    """)
+
+
+def slow(seconds):
+    """Return a gateway that needs this long for each answer."""
+    return lambda _document: time.sleep(seconds)
+
+
+def test_a_paid_payment_whose_callback_never_came_is_settled(reconciler, shop, overdue):
+    """Each gateway's final answer settles, once, with event and receipt. The run names the function."""
+    for gateway in ("zalopay", "payos", "vnpay", "momo"):
+        overdue(1, gateway)
+    overdue(1, "vnpay", state="failed")
+    overdue(1, "payos", state="expired")
+    overdue(2, "momo", state="pending")
+    (young,) = overdue(1, age=timedelta(minutes=5))
+    (ancient,) = overdue(1, age=timedelta(days=8))
+    function = reconciler()
+    answer = function.invoke(TICK).payload
+    assert (answer["asked"], answer["settled"], answer["over_cap"]) == (8, 6, 0)
+    found = states(shop)
+    assert sorted(found.values()).count(("COMPLETED", 1, 1)) == 4
+    assert (found["vnpay-4"], found["payos-5"]) == (("FAILED", 1, 1), ("CANCELLED", 1, 1))
+    untouched = {found[reference] for reference in ("momo-6", "momo-7", young.reference, ancient.reference)}
+    assert untouched == {("PENDING", 0, 0)}
+    assert {name: value for name, value in function.sums().items() if name in NOTHING} == {
+        **NOTHING, "ReconcileSettled": 6, "ReconcileOpen": 2,
+    }  # fmt: skip
+    (run,) = runs(shop)
+    assert (run["command"], run["status"], run["reason"]) == ("reconcile payments", "done", "scheduled")
+    assert (run["os_user"], run["changed"]) == ("payctl-reconcile_payments", 6)
+    again = function.invoke(TICK).payload
+    assert (again["asked"], again["settled"], again["run_id"]) == (2, 0, None)
+    assert states(shop) == found
+    assert not any(key in function.text() for key in KEYS.values() if len(key) > 8)
+
+
+@pytest.mark.parametrize(("cap", "settled"), [(2, 0), (3, 3)])
+def test_a_plan_over_the_cap_changes_nothing(reconciler, shop, overdue, cap, settled):
+    """A plan as large as the cap is carried out. A larger one is an error in the log and a metric, and no run."""
+    overdue(3)
+    function = reconciler(PAYCTL_RECONCILE_MAX_PAYMENTS=str(cap))
+    answer = function.invoke(TICK).payload
+    refused = 0 if settled else 3
+    assert (answer["settled"], answer["over_cap"]) == (settled, refused)
+    assert set(states(shop).values()) == {("COMPLETED", 1, 1) if settled else ("PENDING", 0, 0)}
+    assert len(runs(shop)) == (1 if settled else 0)
+    assert (function.sums()["ReconcileOverCap"], function.sums()["ReconcileFailed"]) == (refused, 0)
+    (line,) = function.lines(message="reconcile_payments")
+    assert (line["level"], line["over_cap"]) == ("ERROR" if refused else "INFO", refused)
+
+
+def test_a_gateway_that_is_away_stops_no_other_gateway(reconciler, shop, overdue):
+    """Its payments stay PENDING and are counted. The function succeeds, and the next run settles them."""
+    overdue(5, "zalopay")
+    overdue(2, "momo")
+    function = reconciler(PAYCTL_ZALOPAY_URL="http://127.0.0.1:1")
+    answer = function.invoke(TICK).payload
+    assert (answer["asked"], answer["settled"]) == (7, 2)
+    assert function.sums()["ReconcileUnanswered"] == 5
+    (line,) = function.lines(message="reconcile_unanswered")
+    assert (line["provider"], line["payments"], line["says"]) == ("zalopay", 5, "unreachable")
+    assert reconciler().invoke(TICK).payload["settled"] == 5
+    assert set(states(shop).values()) == {("COMPLETED", 1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("state", "amount", "name"),
+    [("paid", 1, "ReconcileForAPerson"), ("odd", 250_000, "ReconcileForAPerson"), ("busy", 1, "ReconcileUnanswered")],
+)
+def test_an_answer_without_a_verdict_is_counted_and_changes_nothing(
+    reconciler, shop, overdue, gateways, state, amount, name
+):
+    """A wrong amount and an unknown state are tasks for a person, whose log line names the order."""
+    (payment,) = overdue(state=state)
+    gateways.amounts[payment.reference] = amount
+    function = reconciler(timeout=45)
+    assert function.invoke(TICK).payload["settled"] == 0
+    assert set(states(shop).values()) == {("PENDING", 0, 0)}
+    assert {n: value for n, value in function.sums().items() if n in NOTHING} == {**NOTHING, name: 1}
+    lines = function.lines(message="reconcile_for_a_person")
+    assert [line["order_code"] for line in lines] == ([payment.order_code] if name == "ReconcileForAPerson" else [])
+
+
+def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, gateways):
+    """It asks for two thirds of its time, settles what it knows, and counts the rest as unanswered."""
+    overdue(40)
+    gateways.tamper = slow(0.5)
+    function = reconciler(timeout=36)  # 30 of them are the reserve
+    answer = function.invoke(TICK)
+    asked = len(gateways.asked)
+    assert answer.seconds < 12
+    assert 0 < asked < 40
+    assert 0 < answer.payload["settled"] <= asked
+    sums = function.sums()
+    assert sums["ReconcileUnanswered"] + sums["ReconcileFailed"] == 40 - answer.payload["settled"]
+    gateways.tamper = lambda _document: None
+    assert reconciler().invoke(TICK).payload["settled"] == 40 - answer.payload["settled"]
+    assert set(states(shop).values()) == {("COMPLETED", 1, 1)}
+
+
+def test_two_functions_at_once_settle_each_payment_once(reconciler, shop, overdue, gateways):
+    """Both ask about every payment. The row's lock decides who settles it, and the other one counts no failure."""
+    both = [reconciler(), reconciler()]
+    for function in both:
+        function.invoke(TICK)  # so that neither waits for the other's start below
+    overdue(10)
+    meeting = threading.Barrier(2, timeout=30)
+    gateways.tamper = lambda _document: meeting.wait()
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda function: function.invoke(TICK).payload, both))
+    assert [answer["asked"] for answer in answers] == [10, 10]
+    assert sum(answer["settled"] for answer in answers) == 10
+    assert set(states(shop).values()) == {("COMPLETED", 1, 1)}
+    assert sum(function.sums()["ReconcileFailed"] for function in both) == 0
+    assert sum(run["changed"] for run in runs(shop)) == 10
+
+
+@pytest.mark.parametrize("while_", ["asking", "settling"])
+def test_a_run_that_is_killed_is_completed_by_the_next_one(reconciler, shop, overdue, gateways, while_):
+    """Committed payments stay settled, the others stay PENDING, and nothing is settled twice."""
+    overdue(30)
+    function = reconciler()
+    with ThreadPoolExecutor(1) as pool:
+        if while_ == "asking":
+            ended = pool.submit(function.invoke, TICK)
+            wait_until(lambda: len(gateways.asked) >= 5, what="some gateways were asked", timeout=30)
+            function.signal(signal.SIGKILL)
+            ended.result(30)
+        else:
+            # The last payment that the run would settle is locked, so the run waits for it when it is killed.
+            with shop.engine.connect() as other:
+                other.exec_driver_sql("SELECT id FROM payments WHERE \"providerTransactionId\" = 'momo-9' FOR UPDATE")
+                ended = pool.submit(function.invoke, TICK)
+                waiting = (
+                    "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                )
+                wait_until(lambda: shop.query(waiting) or None, what="the run waits for a payment", timeout=30)
+                function.signal(signal.SIGKILL)
+                ended.result(30)
+                other.rollback()
+    wait_until(lambda: not shop.query(BUSY), what="the server has noticed", timeout=20)
+    before = [found[0] for found in states(shop).values()].count("COMPLETED")
+    assert before == 0 if while_ == "asking" else 0 < before < 30
+    assert reconciler().invoke(TICK).payload["settled"] == 30 - before
+    assert set(states(shop).values()) == {("COMPLETED", 1, 1)}
+    assert sum(run["changed"] for run in runs(shop)) == 30
+    assert [run["status"] for run in runs(shop)][-1] == "done"
+
+
+BUSY = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND starts_with(application_name, 'payctl reconcile')
+"""
+
+
+def test_a_payment_that_another_session_has_locked_is_a_failure_of_this_run_only(reconciler, shop, overdue):
+    """It is left out after three seconds and counted. The other payments are settled."""
+    overdue(3)
+    function = reconciler()
+    with shop.engine.connect() as other:
+        other.exec_driver_sql("SELECT id FROM payments WHERE \"providerTransactionId\" = 'momo-1' FOR UPDATE")
+        assert function.invoke(TICK).payload["settled"] == 2
+        other.rollback()
+    assert function.sums()["ReconcileFailed"] == 1
+    assert function.invoke(TICK).payload["settled"] == 1
+    assert set(states(shop).values()) == {("COMPLETED", 1, 1)}
+
+
+def test_a_reconciler_without_its_database_raises(reconciler):
+    """The error reaches Lambda, so that an alarm fires, and it has no password."""
+    words = "a-password-of-mine"
+    function = reconciler(DATABASE_URL=f"postgresql://127.0.0.1:1/payments?user=somebody&password={words}")
+    error = function.invoke(TICK).payload
+    assert error["errorType"] == "DatabaseUnavailableError"
+    assert words not in function.text() + str(error)
