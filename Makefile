@@ -29,7 +29,7 @@ LOCK := $(call READY,lock)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo functions test test-all quick check secrets bench soak docs kafka local template package deploy sbom audit lock clean
+.PHONY: help demo functions test test-all quick check secrets bench soak docs pictures kafka local template package deploy sbom audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -123,6 +123,9 @@ soak: $(DEV) ## publishers under random faults for minutes (ARGS="--minutes 5 --
 docs: $(DEV) ## write the reference pages and the JSON Schemas that are made from the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/schemas.py
+
+pictures: $(DEV) ## run the commands of the README and the tutorials, and make their excerpts and pictures from it
+	@$(BIN)/python docs/pictures.py $(ARGS)
 
 kafka: $(DEMO) ## one node of Apache Kafka, until Ctrl-C (needs Java and Maven)
 	@$(BIN)/python -m tests.servers.apache_kafka $(ARGS)
