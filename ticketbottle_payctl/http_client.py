@@ -51,6 +51,8 @@ def send(request: HttpRequest, timeout: timedelta) -> HttpResponse:
 
 async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
     connections = []
+    headers = httpx.Headers(_HEADERS)
+    headers.update(httpx.Headers(dict(request.headers), encoding="iso-8859-1"))
 
     async def on_event(name: str, details: Mapping[str, Any]) -> None:
         if name == "connection.connect_tcp.complete":
@@ -64,7 +66,7 @@ async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
             client.stream(
                 request.method,
                 request.url,
-                headers=_HEADERS | dict(request.headers),
+                headers=headers,
                 content=request.body or None,
                 follow_redirects=False,
                 extensions={"trace": on_event},
@@ -75,7 +77,8 @@ async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
                 body += part
                 if len(body) > MAX_BODY_BYTES:
                     break
-            return HttpResponse(response.status_code, body[: MAX_BODY_BYTES + 1])
+            content_type = response.headers.get("content-type", "")
+            return HttpResponse(response.status_code, body[: MAX_BODY_BYTES + 1], content_type)
     finally:
         for connection in connections:  # httpcore leaves the socket open if the deadline interrupts the TLS handshake
             await connection.aclose()

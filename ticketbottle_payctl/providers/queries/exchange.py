@@ -22,3 +22,4 @@ class HttpResponse:
 
     status: int
     body: bytes = field(default=b"", repr=False)
+    content_type: str = ""
