@@ -24,6 +24,7 @@ from ticketbottle_payctl.wiring import Services
 
 KEYS = environment()
 SECRETS = [value for name, value in KEYS.items() if "KEY" in name or "SECRET" in name]
+TYPED = "hunter2"
 PAYMENTS = {
     name: SandboxPayment("p", "TB-CONCERT-20261123-8D39986M", 250_000, name.upper(), f"ref-{name}")
     for name in providers.GATEWAYS
@@ -241,7 +242,7 @@ def test_the_lines_on_a_terminal_say_what_the_service_answered(listening, servic
         (["--forward-to", "https://203.0.113.7/hook"], "--allow-remote"),
         (["--forward-to", "http://203.0.113.7/hook", "--allow-remote"], "https"),
         (["--forward-to", "http://127.0.0.1:1/hook?a=b"], "must not have a query"),
-        (["--forward-to", "http://user:hunter2@127.0.0.1:1"], "user and password"),
+        (["--forward-to", f"http://user:{TYPED}@127.0.0.1:1"], "user and password"),
         (["--forward-to", "127.0.0.1:3000"], "not a URL"),
         (["--replay", "ab12"], "--forward-to"),
         (["--timeout", "5s"], "--forward-to"),
@@ -252,7 +253,7 @@ def test_the_lines_on_a_terminal_say_what_the_service_answered(listening, servic
 def test_listen_refuses_a_wrong_destination(process, arguments, words):
     """The error says what to change, ends with exit code 2, and repeats no password."""
     ended = process("listen", "--port", "0", *arguments, **KEYS)
-    assert (ended.returncode, "hunter2" in ended.stdout + ended.stderr) == (2, False)
+    assert (ended.returncode, TYPED in ended.stdout + ended.stderr) == (2, False)
     assert words in ended.stderr
 
 
