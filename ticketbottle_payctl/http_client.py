@@ -52,7 +52,7 @@ def send(request: HttpRequest, timeout: timedelta) -> HttpResponse:
 async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
     connections = []
     headers = httpx.Headers(_HEADERS)
-    headers.update(httpx.Headers(dict(request.headers), encoding="iso-8859-1"))
+    headers.update([(name.encode("ascii"), _bytes(value)) for name, value in request.headers.items()])
 
     async def on_event(name: str, details: Mapping[str, Any]) -> None:
         if name == "connection.connect_tcp.complete":
@@ -82,6 +82,10 @@ async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
     finally:
         for connection in connections:  # httpcore leaves the socket open if the deadline interrupts the TLS handshake
             await connection.aclose()
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("ascii")
 
 
 def _cause(error: httpx.TransportError) -> str:

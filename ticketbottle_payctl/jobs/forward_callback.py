@@ -86,8 +86,11 @@ def forward_callback(
     return ForwardReport(ForwardOutcome.FORWARDED, _reply(response), None, order, to.url, took)
 
 
-def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION}
+def _passed_on(headers: Mapping[str, str]) -> dict[str, bytes]:
+    """Return the headers to send, as the bytes that came: HTTP servers read them as ISO 8859-1."""
+    return {
+        name: value.encode("iso-8859-1") for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION
+    }
 
 
 def _reply(response: HttpResponse) -> Reply:

@@ -214,7 +214,7 @@ def test_the_gateway_gets_the_service_s_status(listening, service, answer, statu
 def test_the_gateway_is_asked_to_send_again_if_no_whole_reply_came(listening, service, closed_url, answer, reason):
     """If the service is unavailable, slow or broken, no success is reported, and the line says what happened."""
     url = service.url if answer else closed_url
-    process, port = listening(url, "--timeout", "1s")
+    process, port = listening(url, "--timeout", "1s" if answer is hanging else "10s")
     service.answer = answer
     reply = deliver(port, callback(PAYMENTS["zalopay"]))
     again = providers.by_name("zalopay").reply(Answer.TRY_AGAIN)
