@@ -195,7 +195,8 @@ def _shown(content: str) -> list[str]:
 
 def _refreshed(page: Path) -> tuple[str, list[Ran]]:
     """Run a page's commands in order. Return the page with fresh excerpts, and the runs."""
-    text, done, ran = page.read_text("utf-8"), "", []
+    text, done = page.read_text("utf-8"), ""
+    ran: list[Ran] = []
     with demo() as world:
         begin = 0
         for block in BLOCK.finditer(text):

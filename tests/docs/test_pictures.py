@@ -48,6 +48,29 @@ def test_only_ids_and_times_may_differ_between_two_runs(one, other, same):
     assert (PICTURES.masked(one) == PICTURES.masked(other)) is same
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("paid 5 VND\n...\n", "paid 5 VND\n...\n"),
+        ("paid 6 VND\n...\n", "paid 5 VND\n...\n"),
+        ("paid 5 VND\nin 9 ms\n", "paid 5 VND\nin 9 ms\n"),
+        ("paid 5 VND\nin 9 days\n", "paid 5 VND\nin 3 ms\n"),
+        ("...\nin 9 ms\nend\n", "...\nin 9 ms\nend\n"),
+        ("...\nin 9 ms\nthe end\n", "...\nin 9 ms\nend\n".replace("9", "3")),
+    ],
+)
+def test_an_excerpt_is_rewritten_only_if_it_is_stale(old, new):
+    """An excerpt with another word becomes what the command prints now. Another duration alone changes nothing."""
+    ran = PICTURES.Ran("payctl x", "paid \x1b[31m5 VND\x1b[0m\nin 3 ms\nend\n", 0)
+    assert PICTURES._excerpt(old, ran, ROOT / "README.md") == new  # noqa: SLF001 - the rule itself
+
+
+def test_an_excerpt_that_the_command_no_longer_prints_is_an_error():
+    """If the first line of an excerpt from the middle is gone, the error names the page, the command and the line."""
+    with pytest.raises(AssertionError, match=r"README.md: payctl x no longer prints: gone"):
+        PICTURES._excerpt("...\ngone\n", PICTURES.Ran("payctl x", "here\n", 0), ROOT / "README.md")  # noqa: SLF001
+
+
 def test_pictures_load_nothing_from_elsewhere():
     """A picture is text, exists for light and dark pages, and names no address but the SVG namespace."""
     names = {f"{picture.name}-{theme}.svg" for picture in PICTURES.TAKEN for theme in PICTURES.THEMES}
