@@ -29,7 +29,7 @@ LOCK := $(call READY,lock)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo functions test test-all quick check secrets bench soak orders docs kafka local template package deploy sbom audit lock clean
+.PHONY: help demo functions test test-all quick check secrets bench soak orders docs pictures kafka local template package deploy sbom audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -129,6 +129,9 @@ docs: $(DEV) ## write what is made from the code: reference pages, JSON Schemas,
 	@$(BIN)/python docs/schemas.py
 	@$(BIN)/python docs/build_site.py
 	@echo "to read and search it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000"
+
+pictures: $(DEV) ## run the commands of the README and the tutorials, and make their excerpts and pictures from it
+	@$(BIN)/python docs/pictures.py $(ARGS)
 
 kafka: $(DEMO) ## one node of Apache Kafka, until Ctrl-C (needs Java and Maven)
 	@$(BIN)/python -m tests.servers.apache_kafka $(ARGS)

@@ -29,7 +29,6 @@ from ticketbottle_payctl.cli.commands import (
     completion,
     db,
     errors,
-    listen,
     process_webhook,
     schema,
     verify_signature,
@@ -45,6 +44,7 @@ from ticketbottle_payctl.cli.commands.doctor import result as doctor
 from ticketbottle_payctl.cli.commands.gateways import result as gateways
 from ticketbottle_payctl.cli.commands.gateways.keys import KeyItem
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts
+from ticketbottle_payctl.cli.commands.listen import log as listen_log
 from ticketbottle_payctl.cli.commands.reconcile import outbox_result, payments_result
 from ticketbottle_payctl.cli.commands.replay import facts as replay
 from ticketbottle_payctl.cli.commands.report import facts as report
@@ -137,8 +137,8 @@ CONTRACTS = {
     "listen": Contract(
         "The requests that were answered, one item each; as JSON the last thousand",
         (),
-        listen.ListenCounts,
-        listen.Answered,
+        listen_log.ListenCounts,
+        listen_log.Answered,
     ),
     "demo": Contract("What the demo showed, step by step", demo.DemoFacts, demo.DemoCounts, demo.DemoItem),
     "doctor": Contract("What the doctor found", doctor.DoctorFacts, doctor.DoctorCounts, doctor.FindingItem),

@@ -52,6 +52,8 @@ def send(request: HttpRequest, timeout: timedelta) -> HttpResponse:
 
 async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
     connections = []
+    headers = httpx.Headers(_HEADERS)
+    headers.update([(name.encode("ascii"), _bytes(value)) for name, value in request.headers.items()])
 
     async def on_event(name: str, details: Mapping[str, Any]) -> None:
         if name == "connection.connect_tcp.complete":
@@ -65,7 +67,7 @@ async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
             client.stream(
                 request.method,
                 request.url,
-                headers=_HEADERS | dict(request.headers),
+                headers=headers,
                 content=request.body or None,
                 follow_redirects=False,
                 extensions={"trace": on_event},
@@ -76,10 +78,15 @@ async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
                 body += part
                 if len(body) > MAX_BODY_BYTES:
                     break
-            return HttpResponse(response.status_code, body[: MAX_BODY_BYTES + 1])
+            content_type = response.headers.get("content-type", "")
+            return HttpResponse(response.status_code, body[: MAX_BODY_BYTES + 1], content_type)
     finally:
         for connection in connections:  # httpcore leaves the socket open if the deadline interrupts the TLS handshake
             await connection.aclose()
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("ascii")
 
 
 def _cause(error: httpx.TransportError) -> str:

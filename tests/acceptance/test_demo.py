@@ -7,7 +7,7 @@ import json
 import os
 import pty
 import re
-import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -22,9 +22,11 @@ import psycopg2
 import pytest
 from confluent_kafka import KafkaError, Producer
 
+from tests.conftest import IN_CI
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.sandbox.callbacks import environment
+from ticketbottle_payctl.sandbox.demo.kept import write_settings
 
 pytestmark = pytest.mark.usefixtures("postgres")
 
@@ -108,7 +110,7 @@ def accepts(url):
 
 def offered(text):
     """Return the payctl commands that an output advises, without their options."""
-    found = re.findall(r"payctl ([a-z][a-z -]*?)(?= -|\t|  |$)", text, re.MULTILINE)
+    found = re.findall(r"payctl ([a-z][a-z -]*?)(?= -|\t|  |\.|$| TB-| payos)", text, re.MULTILINE)
     return {tuple(words.split()) for words in found}
 
 
@@ -171,37 +173,74 @@ def test_the_demo_removes_its_servers_and_data_after_sigterm(kept):
 
 
 def test_another_payctl_can_use_the_demo_s_servers(kept):
-    """With the printed settings, publish-outbox sends the pending event and the demo shows its arrival."""
+    """With the printed settings, publish-outbox sends a replayed event and the demo shows its arrival."""
     process, document, talk = kept()
-    settings = document["result"]["settings"]
-    assert document["result"]["backlog"] == {"dead": 1, "pending": 1}
-    published = subprocess.run(
-        [*PAYCTL, "publish-outbox", "-o", "json"],
-        env=clean(settings),
-        capture_output=True,
-        timeout=PATIENCE,
-        check=True,
-    )
-    assert json.loads(published.stdout)["counts"]["published"] == 1
+    settings = valid(document)["result"]["settings"]
+    assert document["result"]["backlog"] == {"dead": 2, "pending": 1}
+    for command, code in [("replay --failed -y", 0), ("publish-outbox", 6)]:
+        ran = subprocess.run(
+            [*PAYCTL, *command.split(), "-o", "json"],
+            env=clean(settings),
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert (ran.returncode, command) == (code, command)
+    assert json.loads(ran.stdout)["counts"] | {"published": 1, "held": 1} == json.loads(ran.stdout)["counts"]
     wait_until(lambda: "payment.completed" in talk.read_text("utf-8"), process)
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == 130
 
 
-def test_the_demo_s_settings_can_be_pasted_into_a_shell(demo, tmp_path):
-    """A shell accepts the export lines, they are complete, and each command that the demo advises exists."""
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_one_line_of_the_demo_loads_its_settings(kept, shell):
+    """Each shell reads the settings file, which only its owner can read and which ends with the demo."""
+    if shutil.which(shell) is None:
+        reason = f"{shell} is not installed"
+        pytest.fail(reason, pytrace=False) if IN_CI else pytest.skip(reason)
+    process, document, _ = kept(PATH="/usr/bin:/bin")
+    file = Path(document["result"]["settings_file"])
+    assert file.stat().st_mode & 0o777 == 0o600
+    shown = f"{sys.executable} -c 'import os, json; print(json.dumps(dict(os.environ)))'"
+    ran = subprocess.run([shell, "-c", f"source {file}; {shown}"], capture_output=True, check=True, timeout=PATIENCE)
+    wanted = document["result"]["settings"]
+    assert {name: json.loads(ran.stdout).get(name) for name in wanted} == wanted
+    assert {"DATABASE_URL", "KAFKA_BROKERS", "PAYCTL_PAYOS_URL", *environment()} < set(wanted)
+    process.kill()
+    process.wait(PATIENCE)
+    wait_until(lambda: not file.parent.exists())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_settings_file_puts_payctl_on_path(shell, tmp_path):
+    """After the file is loaded, the shell finds payctl, even in a directory with a blank in its name."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    place = tmp_path / "a directory"
+    place.mkdir()
+    (place / "payctl").write_text("#!/bin/sh\necho found\n", "utf-8")
+    (place / "payctl").chmod(0o755)
+    file = write_settings(tmp_path / "settings", {"A": "it's"}, place)
+    line = f"source {file}; payctl; echo $A; env | grep ^PATH="
+    environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    ran = subprocess.run([shell, "-c", line], env=environ, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["found", "it's", f"PATH={place}:/usr/bin:/bin"]
+
+
+def test_each_command_that_the_demo_advises_exists(demo, tmp_path):
+    """The demo names the line that loads its settings, and only commands that payctl has."""
     out = tmp_path / "out"
     with out.open("wb") as stdout:
         process = subprocess.Popen([*PAYCTL, "demo", "--keep", "-q"], env=clean({}), stdout=stdout)
-        wait_until(lambda: "For you to repair" in out.read_text("utf-8"), process)
+        wait_until(lambda: "The messages appear here" in out.read_text("utf-8"), process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 143
     text = out.read_text("utf-8")
-    words = [shlex.split(line) for line in text.splitlines() if line.startswith("  export ")]
-    assert {name.partition("=")[0] for _, name in words} == {"DATABASE_URL", "KAFKA_BROKERS", *environment()}
+    assert re.search(r"^  source \S+/settings$", text, re.MULTILINE)
     assert "public test keys" in text
+    assert not [key for key in KEYS if key in text]
     both = offered(text) | offered(demo().stdout)
-    assert {("verify-signature",), ("publish-outbox",)} < both
+    assert {("verify-signature",), ("publish-outbox",), ("errors",), ("reconcile", "payments")} < both
     assert [words for words in both if registry.find(words) is None] == []
 
 
@@ -249,27 +288,32 @@ def test_the_demo_names_missing_postgresql_programs(demo, tmp_path):
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("colour", ["always", "never"])
-def test_the_demo_fits_a_terminal_of_80_columns(colour):
+@pytest.mark.parametrize(
+    ("options", "code"), [(["--color", "always"], 0), (["--color", "never"], 0), (["--keep"], 143)], ids=str
+)
+def test_the_demo_fits_a_terminal_of_80_columns(options, code):
     """No line is longer than 80 columns, and --color decides on colours."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
-    process = subprocess.Popen(
-        [*PAYCTL, "demo", "--color", colour], env=clean({}), stdout=theirs, stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen([*PAYCTL, "demo", *options], env=clean({}), stdout=theirs, stderr=subprocess.PIPE)
     os.close(theirs)
-    text = read_terminal(ours)
+    text = read_terminal(ours, lambda: process.send_signal(signal.SIGTERM))
     _, talk = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, talk) == (0, b"")
-    assert ("\x1b[" in text) is (colour == "always")
-    assert [line for line in re.sub(r"\x1b\[\d*m", "", text).splitlines() if len(line) > 80] == []
+    assert process.returncode == code
+    assert ("\x1b[" in text) is ("never" not in options)
+    lines = re.sub(r"\x1b\[\d*m", "", text).splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    assert code or talk == b""
 
 
-def read_terminal(file):
-    """Return everything that is written to a terminal until its other end is closed."""
-    chunks = []
+def read_terminal(file, stop):
+    """Return everything that is written to a terminal until its other end is closed. Stop a demo that stays."""
+    text = b""
     with suppress(OSError):  # Linux raises this error when the other end is closed
         while chunk := os.read(file, 65_536):
-            chunks.append(chunk)
+            stays = b"The messages appear here" in chunk
+            text += chunk
+            if stays:
+                stop()
     os.close(file)
-    return b"".join(chunks).decode()
+    return text.decode()

@@ -26,7 +26,7 @@ def received():
 def port(received):
     """Run a server that accepts every callback, and yield its port."""
 
-    def handle(request, gateway):
+    def handle(request, gateway, _headers):
         received.append(request.body)
         return gateway.reply(Answer.DONE)
 
@@ -129,7 +129,7 @@ def test_the_webhook_server_answers_a_request_in_flight_before_it_ends(monkeypat
     monkeypatch.setattr(module, "GRACE", 10.0)
     inside, answers = threading.Event(), []
 
-    def handle(_request, gateway):
+    def handle(_request, gateway, _headers):
         inside.set()
         time.sleep(0.3)
         return gateway.reply(Answer.DONE)

@@ -34,6 +34,7 @@ MAKERS = {
     "cli/commands/publish_outbox/progress.py": "health file",
     "cli/commands/replay/plan_file.py": "plan",
     "cli/output/streams.py": "/dev/null, if stdout is closed",
+    "sandbox/demo/kept.py": "the settings of a kept demo: mode 0600, in a private directory",
     "sandbox/postgres.py": "inside the private directory of a local server",
     "sandbox/postgres_binaries.py": "PostgreSQL's programs, in a cache",
     "sandbox/server.py": "inside the private directory of a local server",

@@ -63,7 +63,7 @@ def settings() -> dict[str, str]:
         host = None
     if host is None or not is_loopback(host):
         message = "DATABASE_URL names no database on this machine"
-        raise ConfigError(message, hint="run `payctl demo --keep` in another terminal and paste its export lines here")
+        raise ConfigError(message, hint="run `payctl demo --keep` in another terminal and paste its `source` line here")
     return {"ENVIRONMENT": "dev", "PAYCTL_LOOP_SECONDS": "0", **found}
 
 

@@ -115,7 +115,7 @@ def _zalopay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Requ
         "amount": _amount(payment, scenario),
         "embed_data": "{}",
         "item": "[]",
-        "zp_trans_id": _number(payment, 15),
+        "zp_trans_id": gateway_number(payment, 15),
         "server_time": _MILLISECONDS + 20_000,
         "channel": 41,
         "merchant_user_id": _ZALOPAY_USER,
@@ -127,9 +127,9 @@ def _zalopay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Requ
         data = {
             "app_id": int(keys["ZALOPAY_APP_ID"]),
             "app_trans_id": payment.reference,
-            "binding_id": str(_number(payment, 15)),
+            "binding_id": str(gateway_number(payment, 15)),
             "binding_type": "WALLET",
-            "pay_token": f"simulated-{_number(payment, 15)}",
+            "pay_token": f"simulated-{gateway_number(payment, 15)}",
             "status": 1,
             "msg_type": 1,
             "merchant_user_id": _ZALOPAY_USER,
@@ -147,7 +147,7 @@ def _payos(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Reques
         "amount": 3000 if ping else _amount(payment, scenario),
         "description": "VQRIO123" if ping else "Thanh toán vé",
         "accountNumber": "00000000",
-        "reference": f"FT{_number(payment, 12)}",
+        "reference": f"FT{gateway_number(payment, 12)}",
         "transactionDateTime": "2026-11-23 10:00:00",
         "currency": "VND",
         "paymentLinkId": "124c33293c43417ab7879e14c8d9eb18" if ping else payment.reference,
@@ -170,12 +170,12 @@ def _vnpay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Reques
         "vnp_TmnCode": keys["VNPAY_TMN_CODE"],
         "vnp_Amount": str(_amount(payment, scenario) * 100),
         "vnp_BankCode": "VNPAY" if unpaid else "NCB",
-        "vnp_BankTranNo": "" if unpaid else f"VNP{_number(payment, 8)}",
+        "vnp_BankTranNo": "" if unpaid else f"VNP{gateway_number(payment, 8)}",
         "vnp_CardType": "QRCODE" if unpaid else "ATM",
         "vnp_OrderInfo": f"Thanh toan don hang {payment.order_code}",
         "vnp_PayDate": "20261123100000",
         "vnp_ResponseCode": response,
-        "vnp_TransactionNo": "0" if unpaid else str(_number(payment, 8)),
+        "vnp_TransactionNo": "0" if unpaid else str(gateway_number(payment, 8)),
         "vnp_TransactionStatus": status,
         "vnp_TxnRef": payment.reference,
     }
@@ -191,7 +191,7 @@ def _momo(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Request
         "amount": _amount(payment, scenario),
         "orderInfo": f"Thanh toán đơn hàng {payment.order_code}",
         "orderType": "momo_wallet",
-        "transId": _number(payment, 10),
+        "transId": gateway_number(payment, 10),
         "resultCode": code,
         "message": message,
         "payType": "" if code else "qr",
@@ -211,10 +211,10 @@ def _amount(payment: SandboxPayment, scenario: Scenario) -> int:
 def _payos_number(payment: SandboxPayment) -> int:
     """Return the number that the payment service gives PayOS: the order's date, and the end of its code in base 36."""
     code = re.fullmatch(r"TB-.*-(\d{8})-\w*([0-9A-Z]{5})", payment.order_code, re.ASCII)
-    return int(code[1]) * 10**8 + int(code[2], 36) if code else _number(payment, 14)
+    return int(code[1]) * 10**8 + int(code[2], 36) if code else gateway_number(payment, 14)
 
 
-def _number(payment: SandboxPayment, digits: int) -> int:
+def gateway_number(payment: SandboxPayment, digits: int) -> int:
     """Return the gateway's number for a payment: always the same number with this many digits."""
     least: int = 10 ** (digits - 1)
     return least + int.from_bytes(sha256(payment.reference.encode()).digest()) % (9 * least)

@@ -18,7 +18,10 @@ MOMO_SIGNED = (
     "accessKey", "amount", "extraData", "message", "orderId", "orderInfo", "orderType", "partnerCode", "payType",
     "requestId", "responseTime", "resultCode", "transId",
 )  # fmt: skip
-
+VNPAY_ANSWERED = tuple(f"vnp_{name}" for name in (
+    "ResponseId", "Command", "ResponseCode", "Message", "TmnCode", "TxnRef", "Amount", "BankCode", "PayDate",
+    "TransactionNo", "TransactionType", "TransactionStatus", "OrderInfo", "PromotionCode", "PromotionAmount",
+))  # fmt: skip
 
 _SIGNED_AS_EMPTY = (None, "null", "undefined")
 
@@ -34,16 +37,27 @@ def payos(data: Mapping[str, object], checksum_key: str) -> Request:
 
     PayOS signs the texts "null" and "undefined" like null: as an empty value.
     """
-    text = "&".join(f"{name}={'' if data[name] in _SIGNED_AS_EMPTY else data[name]}" for name in sorted(data))
     code = data.get("code")
     envelope = {"code": code, "desc": "success", "success": code == "00", "data": dict(data)}
-    return _post("payos", envelope | {"signature": _mac(checksum_key, text, "sha256")})
+    return _post("payos", envelope | {"signature": payos_signature(data, checksum_key)})
+
+
+def payos_signature(data: Mapping[str, object], checksum_key: str) -> str:
+    """Return PayOS's signature over the ``data`` of a webhook or of an answer."""
+    text = "&".join(f"{name}={'' if data[name] in _SIGNED_AS_EMPTY else data[name]}" for name in sorted(data))
+    return _mac(checksum_key, text, "sha256")
 
 
 def vnpay(parameters: Mapping[str, str], hash_secret: str) -> Request:
     """Return a VNPay IPN with these parameters. The sorted query is signed and sent. Empty parameters are left out."""
     query = form_encoded({name: parameters[name] for name in sorted(parameters)})
     return Request("GET", "/webhook/vnpay", query=f"{query}&vnp_SecureHash={_mac(hash_secret, query, 'sha512')}")
+
+
+def vnpay_answer(fields: Mapping[str, str], hash_secret: str) -> dict[str, str]:
+    """Return VNPay's answer to a query with these fields, hashed in their fixed order. An absent field is empty."""
+    text = "|".join(fields.get(name, "") for name in VNPAY_ANSWERED)
+    return {**fields, "vnp_SecureHash": _mac(hash_secret, text, "sha512")}
 
 
 def momo(fields: Mapping[str, object], access_key: str, secret_key: str) -> Request:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,8 +22,8 @@ from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, Reply, Request
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.providers.gateway import Gateway
 
-Handle = Callable[[Request, Gateway], Reply]
-"""A function that processes one callback and never raises. Several threads call it at once."""
+Handle = Callable[[Request, Gateway, Mapping[str, str]], Reply]
+"""A function that processes one callback with its headers, and never raises. Several threads call it at once."""
 
 Refused = Callable[[str, str, int], None]
 """A function that is called with the method, path and status of each request that is not a callback."""
@@ -149,7 +149,8 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(body, HTTPStatus):
             self._refuse(body)
             return
-        self._answer(type(self).handle_callback(Request(self.command, path, query, body), gateway))
+        headers = {name: ", ".join(self.headers.get_all(name, ())) for name in self.headers}
+        self._answer(type(self).handle_callback(Request(self.command, path, query, body), gateway, headers))
 
     def _body(self) -> bytes | HTTPStatus:
         """Return the whole body, or the HTTP status for the reason why it cannot be read."""
@@ -217,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(Reply(status.value, body, {"content-type": "application/json", **(headers or {})}))
 
     def _answer(self, reply: Reply) -> None:
-        body = reply.body.encode()
+        body = reply.body.encode("utf-8", "surrogateescape")
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)

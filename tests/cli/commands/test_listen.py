@@ -130,7 +130,7 @@ def test_listen_refuses_a_request_that_is_not_a_callback(asked, status, shared_p
 def shared_port():
     """Run one server for the requests that need no database, and yield its port."""
 
-    def handle(_request, gateway):
+    def handle(_request, gateway, _headers):
         return gateway.reply(Answer.BAD_SIGNATURE)
 
     with webhook_server(handle, lambda *_: None) as base:

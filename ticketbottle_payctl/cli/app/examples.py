@@ -155,6 +155,11 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     "listen": (
         Example("payctl listen --port 0", "Receive callbacks on a free port.", stays=True),
         Example("payctl listen --port 0 -o ndjson", "Print one JSON line for each callback.", stays=True),
+        Example(
+            "payctl listen --port 0 --forward-to http://127.0.0.1:3000",
+            "Pass genuine callbacks on to a service on this machine.",
+            stays=True,
+        ),
     ),
     "demo": (
         Example("payctl demo", "See everything work, without any setup."),

@@ -89,7 +89,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
         "simulate.command:simulate_command",
         "Make a signed callback, as the gateway would send it.",
     ),
-    _writes("listen", "listen:listen_command", "Receive callbacks on this machine, as the webhook would."),
+    _writes("listen", "listen.command:listen_command", "Receive callbacks on this machine, as the webhook would."),
     _writes("demo", "demo.command:demo_command", "Run everything locally: callbacks in, Kafka messages out."),
     _writes("doctor", "doctor.command:doctor_command", "Check everything that payctl needs, and say how to fix it."),
     _reads(

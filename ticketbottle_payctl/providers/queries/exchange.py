@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request to send. Headers and body can contain a key or a signature, so they are never shown."""
+    """A request to send. Headers and body can contain a key or a signature and are never shown.
+
+    The text of a header has ASCII characters only. Bytes are sent as they are.
+    """
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str | bytes] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
 
 
@@ -22,3 +25,4 @@ class HttpResponse:
 
     status: int
     body: bytes = field(default=b"", repr=False)
+    content_type: str = ""

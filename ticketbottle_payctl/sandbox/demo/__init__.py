@@ -1,27 +1,30 @@
 """Show the whole path in a local environment, from signed callbacks to Kafka messages, and check every step.
 
-``world`` starts the servers, ``story`` has the gateways' callbacks, ``play`` runs production's jobs, ``check`` compares
-the results, and ``backlog`` leaves events to repair. The demo has its own servers and senders, but runs the production
-jobs.
+``world`` starts the servers, ``story`` has the gateways' callbacks, ``play`` runs production's jobs, and ``check``
+compares the results. ``cases`` leaves orders to repair, and ``kept`` prepares the demo for other commands. The demo has
+its own servers and senders, but runs the production jobs.
 """
 
 from __future__ import annotations
 
-from ticketbottle_payctl.sandbox.demo.backlog import leave_backlog
+from ticketbottle_payctl.sandbox.demo.cases import Case, Fault
+from ticketbottle_payctl.sandbox.demo.kept import Kept, keep
 from ticketbottle_payctl.sandbox.demo.play import follow, play
-from ticketbottle_payctl.sandbox.demo.report import Arrival, CallbackStep, DemoReport, LeftEvents, MessageStep
+from ticketbottle_payctl.sandbox.demo.report import Arrival, CallbackStep, DemoReport, MessageStep
 from ticketbottle_payctl.sandbox.demo.world import Started, World, local_world
 
 __all__ = [
     "Arrival",
     "CallbackStep",
+    "Case",
     "DemoReport",
-    "LeftEvents",
+    "Fault",
+    "Kept",
     "MessageStep",
     "Started",
     "World",
     "follow",
-    "leave_backlog",
+    "keep",
     "local_world",
     "play",
 ]

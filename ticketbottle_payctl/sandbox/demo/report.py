@@ -41,14 +41,6 @@ class MessageStep:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftEvents:
-    """Events left for a person to repair."""
-
-    dead: int
-    pending: int
-
-
-@dataclass(frozen=True, slots=True)
 class DemoReport:
     """The whole report.
 

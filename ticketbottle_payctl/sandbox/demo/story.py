@@ -6,6 +6,7 @@ Two of the callbacks were recorded from the gateways' own sandboxes. The others 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -14,6 +15,9 @@ from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome
 from ticketbottle_payctl.providers.samples import sample
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, insert_payment
+
+WRONG_AMOUNT_ORDER: Final = "TB-AMOUNT"
+"""The order of the callback with a wrong amount."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,13 @@ class Scene:
     about: str
     request: Request
     expected: Expected
+    paid: int = 0
+    """The amount that the customer has paid, in VND."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the payment has ended without money."""
+        return self.expected.status in {"FAILED", "CANCELLED"}
 
 
 COMPLETED = Expected(WebhookOutcome.SETTLED, Answer.DONE, "COMPLETED")
@@ -63,7 +74,7 @@ def write_story(connection: Connection) -> list[Scene]:
     failed = insert_payment(connection, provider="VNPAY", amount=980_000)
     declined = insert_payment(connection, provider="MOMO", reference="1726217371", amount=17_500)
     forged = insert_payment(connection, provider="VNPAY", amount=1_250_000)
-    mistaken = insert_payment(connection, provider="PAYOS", amount=320_000)
+    mistaken = insert_payment(connection, provider="PAYOS", order_code=WRONG_AMOUNT_ORDER, amount=320_000)
     capture = sample("zalopay").request
     return [
         Scene(
@@ -72,6 +83,7 @@ def write_story(connection: Connection) -> list[Scene]:
             "recorded from ZaloPay's sandbox, signed by ZaloPay",
             capture,
             COMPLETED,
+            paid=7_200_000,
         ),
         Scene(
             paid,
@@ -79,6 +91,7 @@ def write_story(connection: Connection) -> list[Scene]:
             "signed here with the key in PayOS's documentation",
             callback(paid),
             COMPLETED,
+            paid=450_000,
         ),
         Scene(
             failed,
@@ -94,7 +107,14 @@ def write_story(connection: Connection) -> list[Scene]:
             sample("momo-declined").request,
             CANCELLED,
         ),
-        Scene(recorded, "paid 7,200,000 VND", "the first one again: gateways repeat callbacks", capture, DUPLICATE),
+        Scene(
+            recorded,
+            "paid 7,200,000 VND",
+            "the first one again: gateways repeat callbacks",
+            capture,
+            DUPLICATE,
+            paid=7_200_000,
+        ),
         Scene(
             forged,
             "paid 1,250,000 VND",
@@ -108,5 +128,6 @@ def write_story(connection: Connection) -> list[Scene]:
             "genuine, but 1,000 VND more than the order's amount",
             callback(mistaken, Scenario.WRONG_AMOUNT),
             WRONG_AMOUNT,
+            paid=321_000,
         ),
     ]

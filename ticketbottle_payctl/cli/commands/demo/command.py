@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import shutil
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -17,7 +20,8 @@ from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.output.progress import status
 from ticketbottle_payctl.cli.output.result import Result, dim
 from ticketbottle_payctl.errors import GuardError
-from ticketbottle_payctl.sandbox.demo import Arrival, World, follow, leave_backlog, local_world, play
+from ticketbottle_payctl.sandbox.demo import Arrival, World, follow, local_world, play
+from ticketbottle_payctl.sandbox.demo import keep as keep_running
 
 Keep = Annotated[
     bool, typer.Option("--keep", help="Keep the servers until Ctrl-C, and print the settings to use them.")
@@ -28,8 +32,8 @@ def demo_command(ctx: typer.Context, *, keep: Keep = False, yes: change_options.
     """Run everything locally: callbacks in, Kafka messages out.
 
     Starts its own PostgreSQL and broker, or uses the brokers in KAFKA_BROKERS. A cluster on another machine needs
-    --yes. Exit 0 if every callback and every message had the expected result, 6 if not. Everything is removed at the
-    end.
+    --yes. With --keep, other commands can use the servers until Ctrl-C, and four orders are left to repair. Exit 0 if
+    every callback and every message had the expected result, 6 if not. Everything is removed at the end.
     """
     session = Session.of(ctx)
     kafka = _given_kafka(session, yes=yes)
@@ -38,7 +42,8 @@ def demo_command(ctx: typer.Context, *, keep: Keep = False, yes: change_options.
             world = everything.enter_context(local_world(kafka, say))
             report = play(world, say)
         if keep:
-            _stay(session, world, result_of_kept(report, world, leave_backlog(world)))
+            kept = everything.enter_context(keep_running(world, report, _program_directory()))
+            _stay(session, world, result_of_kept(report, kept))
     session.finish(result_of(report))
 
 
@@ -55,6 +60,12 @@ def _stay(session: Session, world: World, result: Result) -> NoReturn:
         follow(world, stop.event, show)
     session.note(dim("stopping: the servers are stopped and their data is removed"))
     raise typer.Exit(int(code or stop.exit_code or 0))
+
+
+def _program_directory() -> Path | None:
+    """Return the directory of this payctl if the shell does not find payctl on PATH, else None."""
+    program = Path(sys.argv[0])
+    return program.absolute().parent if program.name == "payctl" and shutil.which("payctl") is None else None
 
 
 def _given_kafka(session: Session, *, yes: bool) -> Mapping[str, str]:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypedDict
 
 from ticketbottle_payctl.cli.commands.demo import timeline
+from ticketbottle_payctl.cli.commands.demo.cases import case_words
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Result
 from ticketbottle_payctl.domain.decision import Decision, WebhookOutcome
 from ticketbottle_payctl.facts import Count, Seconds
-from ticketbottle_payctl.sandbox.demo import Arrival, CallbackStep, DemoReport, LeftEvents, MessageStep, Started, World
+from ticketbottle_payctl.sandbox.demo import Arrival, CallbackStep, Case, DemoReport, Fault, Kept, MessageStep, Started
 
 
 class DemoCounts(TypedDict):
@@ -36,6 +37,17 @@ class BacklogFacts(TypedDict):
     pending: Count
 
 
+class CaseFacts(TypedDict):
+    """An order that is left for the user to repair."""
+
+    fault: Fault
+    order_code: str
+    find: str
+    """The command that finds it."""
+    repair: str
+    """The command that repairs it."""
+
+
 class DemoFacts(TypedDict):
     """The result of the demo."""
 
@@ -49,6 +61,10 @@ class DemoFacts(TypedDict):
     """With --keep: the environment variables with which another process can use these servers."""
     backlog: BacklogFacts | None
     """With --keep: events left to repair."""
+    settings_file: str | None
+    """With --keep: a file that sets the variables of ``settings`` in bash, zsh and fish."""
+    cases: Sequence[CaseFacts] | None
+    """With --keep: orders left to repair, in the order to repair them."""
 
 
 class StartedItem(TypedDict):
@@ -124,15 +140,15 @@ DemoItem = StartedItem | CallbackItem | PublishedItem | MessageItem
 
 def result_of(report: DemoReport) -> Result:
     """Return the result of a finished demo. Exit 6 if something differs from what was expected."""
-    return _result(report, None, None)
+    return _result(report, None)
 
 
-def result_of_kept(report: DemoReport, world: World, backlog: LeftEvents) -> Result:
+def result_of_kept(report: DemoReport, kept: Kept) -> Result:
     """Return the result of a demo that keeps running, with the settings to use it."""
-    return _result(report, world.settings, backlog)
+    return _result(report, kept)
 
 
-def _result(report: DemoReport, settings: Mapping[str, str] | None, backlog: LeftEvents | None) -> Result:
+def _result(report: DemoReport, kept: Kept | None) -> Result:
     outcomes = [step.report.outcome for step in report.callbacks]
     differences = report.differences
     counts: DemoCounts = {
@@ -148,8 +164,10 @@ def _result(report: DemoReport, settings: Mapping[str, str] | None, backlog: Lef
         "own_broker": report.own_broker,
         "seconds": round(report.seconds, 3),
         "differences": differences,
-        "settings": None if settings is None else dict(settings),
-        "backlog": None if backlog is None else {"dead": backlog.dead, "pending": backlog.pending},
+        "settings": None if kept is None else dict(kept.settings),
+        "backlog": None if kept is None else {"dead": kept.left.dead, "pending": kept.left.pending},
+        "settings_file": None if kept is None else str(kept.file),
+        "cases": None if kept is None else [_case(each) for each in kept.left.cases],
     }
     return Result(
         "payctl.demo/1",
@@ -157,8 +175,13 @@ def _result(report: DemoReport, settings: Mapping[str, str] | None, backlog: Lef
         counts=counts,
         result=facts,
         items=list(_items(report)),
-        human=[*timeline.story(report), *timeline.way_on(settings, backlog)],
+        human=[*timeline.story(report), *timeline.way_on(kept)],
     )
+
+
+def _case(case: Case) -> CaseFacts:
+    words = case_words(case)
+    return {"fault": case.fault, "order_code": case.order_code, "find": words.find, "repair": words.repair}
 
 
 def _items(report: DemoReport) -> Iterator[DemoItem]:

@@ -6,15 +6,16 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from ticketbottle_payctl.cli.commands.demo.cases import case_words
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Part, Styled, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome, WebhookReport
-from ticketbottle_payctl.sandbox.demo import Arrival, CallbackStep, DemoReport, LeftEvents, MessageStep, Started
+from ticketbottle_payctl.sandbox.demo import Arrival, CallbackStep, DemoReport, Kept, MessageStep, Started
 
 _NAMES: Final = {"zalopay": "ZaloPay", "payos": "PayOS", "vnpay": "VNPay", "momo": "MoMo"}
 _DETAIL, _VALUE = 21, 13
@@ -38,31 +39,29 @@ def story(report: DemoReport) -> Iterator[Block]:
     yield from _verdict(report)
 
 
-def way_on(settings: Mapping[str, str] | None, backlog: LeftEvents | None) -> Iterator[Block]:
+def way_on(kept: Kept | None) -> Iterator[Block]:
     """Return the commands that the user can type next."""
     yield _BLANK
-    if settings is None or backlog is None:
+    if kept is None:
         yield line(bold("Try next"))
         yield Fields(
             (
                 (_payctl("verify-signature --example zalopay"), dim("genuine")),
                 (_payctl("verify-signature --example zalopay --tamper amount"), dim("refused")),
-                (_payctl("demo --keep"), dim("keep it running")),
+                (_payctl("demo --keep"), dim("repair four orders")),
             )
         )
         return
-    yield line(bold("Use it from another terminal"), dim("the gateways' keys are public test keys"))
-    yield from (line(f"  export {name}={shlex.quote(value)}") for name, value in settings.items())
+    yield line(bold("In another terminal"), dim("bash, zsh or fish; the gateways' keys are public test keys"))
+    yield line(f"  source {shlex.quote(str(kept.file))}")
     yield _BLANK
-    yield line(bold("For you to repair"), f"{count(backlog.dead, 'dead event')}, {backlog.pending} pending for hours")
-    yield Fields(
-        (
-            (_payctl("stats"), dim("the state of the outbox")),
-            (_payctl("errors"), dim("why an event is dead")),
-            (_payctl("replay --failed"), dim("publish it again")),
-            (_payctl("publish-outbox"), dim("publish; the messages appear here")),
-        )
-    )
+    yield line(bold("For you to repair"), f"{count(len(kept.left.cases), 'customer')} paid, but got no ticket")
+    for case in kept.left.cases:
+        words = case_words(case)
+        yield line(f" {case.order_code:<11}", words.says)
+        yield line(dim("  find  "), words.find)
+        yield line(dim("  repair"), words.repair)
+    yield line(dim("Then run payctl publish-outbox. The messages appear here."))
 
 
 def _started(one: Started) -> Block:

@@ -23,6 +23,7 @@ from ticketbottle_payctl.cli.commands.simulate.result import (
     text_of,
 )
 from ticketbottle_payctl.cli.input import change_options, selector_options
+from ticketbottle_payctl.cli.input.callback_url import callback_url
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.missing_keys import missing_keys
 from ticketbottle_payctl.cli.output.result import Raw, Result
@@ -30,7 +31,6 @@ from ticketbottle_payctl.cli.safety.confirm import permit
 from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_production
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import ConfigError, InputError
-from ticketbottle_payctl.http_address import checked_url, is_loopback
 from ticketbottle_payctl.jobs.find_order import find_order
 from ticketbottle_payctl.jobs.process_webhook import process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway
@@ -147,7 +147,13 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
     times = 2 if scenario == DUPLICATE else 1
     permit(session, "simulate")
     if url is not None:
-        sent = _send(gateway, request, _target(url, gateway, allow_remote=allow_remote), timeout or _PATIENCE, times)
+        sent = _send(
+            gateway,
+            request,
+            callback_url(url, gateway, option="--url", allow_remote=allow_remote),
+            timeout or _PATIENCE,
+            times,
+        )
     else:
         sent = _process(session, gateway, request, times)
     session.finish(result_of(gateway, scenario, request, sent))
@@ -226,19 +232,3 @@ def _send(gateway: Gateway, request: Request, url: str, patience: timedelta, tim
     headers = {"Content-Type": "application/json"} if request.body else {}
     outgoing = HttpRequest(request.method, f"{url}{query}", headers, request.body)
     return [of_reply(gateway, send(outgoing, patience)) for _ in range(times)]
-
-
-def _target(url: str, gateway: Gateway, *, allow_remote: bool) -> str:
-    """Return the URL to send to. A URL without a path gets the webhook's usual one.
-
-    Raises:
-        InputError: the value is not a URL, has a query, or is on another machine without --allow-remote.
-    """
-    parts = checked_url(url)
-    if parts.query or parts.fragment:
-        message = "--url must not have a query: the callback adds its own"
-        raise InputError(message)
-    if not (allow_remote or is_loopback(parts.hostname or "")):
-        message = f"{parts.hostname} is another machine"
-        raise InputError(message, hint="add --allow-remote to send it a signed callback")
-    return url.rstrip("/") + ("" if parts.path.strip("/") else f"/webhook/{gateway.name}")

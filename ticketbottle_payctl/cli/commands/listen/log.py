@@ -1,4 +1,4 @@
-"""``payctl listen``: the webhook on local HTTP, for developing the payment service."""
+"""The log of ``payctl listen``: one line for each request, in the requested format."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import sys
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
-from typing import Annotated, Literal, TypedDict
-
-import typer
+from typing import Literal, TypedDict
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.format import OutputFormat
@@ -21,23 +18,32 @@ from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, dim, 
 from ticketbottle_payctl.cli.output.streams import ReaderGoneError
 from ticketbottle_payctl.cli.output.surface import surface_of
 from ticketbottle_payctl.cli.output.text import as_text
-from ticketbottle_payctl.cli.safety.confirm import permit
-from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_production
-from ticketbottle_payctl.domain.callback import Answer, Reply, Request
+from ticketbottle_payctl.domain.callback import Reply, Request
 from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, WebhookOutcome
-from ticketbottle_payctl.errors import OutputError, PayctlError
+from ticketbottle_payctl.errors import OutputError
 from ticketbottle_payctl.facts import Count
-from ticketbottle_payctl.jobs.find_receipt import require_receipts
-from ticketbottle_payctl.jobs.process_webhook import WebhookReport, process_webhook
+from ticketbottle_payctl.formats import duration
+from ticketbottle_payctl.jobs.forward_callback import ForwardOutcome, ForwardReport
+from ticketbottle_payctl.jobs.process_webhook import WebhookReport
 from ticketbottle_payctl.providers.gateway import Gateway
-from ticketbottle_payctl.sandbox.webhook_server import webhook_server
 
 SCHEMA = "payctl.listen/1"
 COLUMNS = (
     "at", "method", "path", "provider", "outcome", "reason", "order_code", "status_before", "status_after",
-    "event_id", "receipt_id", "alert", "reply_status", "payment_id",
+    "event_id", "receipt_id", "alert", "reply_status", "payment_id", "forwarded_to", "took_ms",
 )  # fmt: skip
 _KEPT = 1000
+SUCCESS = 2
+"""The first digit of the HTTP statuses that mean success."""
+
+_WORDS = {"settled": good, "already_settled": good, "forwarded": good, "refused": bad, "failed": bad}
+
+AnyOutcome = WebhookOutcome | Literal["forwarded", "failed", "no_callback"]
+_OUTCOMES: dict[ForwardOutcome, AnyOutcome] = {
+    ForwardOutcome.FORWARDED: "forwarded",
+    ForwardOutcome.REFUSED: WebhookOutcome.REFUSED,
+    ForwardOutcome.FAILED: "failed",
+}
 
 
 class Answered(Decision):
@@ -51,13 +57,17 @@ class Answered(Decision):
     """The path without its query, at most 200 characters."""
     provider: str | None
     """zalopay, payos, vnpay or momo."""
-    outcome: WebhookOutcome | Literal["failed", "no_callback"]
+    outcome: AnyOutcome
     order_code: str | None
     """The order, as opaque text."""
     reply_status: int
     """HTTP status."""
     payment_id: str | None
     """The payment's id in the payment service."""
+    forwarded_to: str | None
+    """With --forward-to: the URL that the callback was sent to, without its query; null if it was not sent."""
+    took_ms: Count | None
+    """With --forward-to: how long the service took to answer, in milliseconds."""
 
 
 class ListenCounts(TypedDict):
@@ -67,52 +77,8 @@ class ListenCounts(TypedDict):
     """Requests that were answered."""
 
 
-Port = Annotated[int, typer.Option(metavar="N", min=0, max=65_535, help="The port; 0 chooses a free one.")]
-
-
-def listen_command(ctx: typer.Context, *, port: Port = 8080) -> None:
-    """Receive callbacks on this machine, as the webhook would.
-
-    Serves http://127.0.0.1:PORT/webhook/zalopay, payos, vnpay and momo until Ctrl-C, settles payments in the
-    configured database, and prints one line per request. Refused on protected and read-only profiles, and if
-    ENVIRONMENT is production.
-    """
-    session = Session.of(ctx)
-    refuse_in_production(session, "listen")
-    permit(session, "listen")
-    session.note_target()
-    require_receipts(session.services.engine)
-    log = _Log(session)
-    listener = _Listener(session, log)
-    with stop_on_signals() as stop, webhook_server(listener.handle, log.refused, port=port) as base:
-        session.note(bold("listening"), f"{base}/webhook/zalopay, payos, vnpay, momo", dim("stop with Ctrl-C"))
-        while not stop.event.wait(1.0):
-            pass
-    log.close(stop.exit_code or ExitCode.DONE)
-    raise typer.Exit(int(stop.exit_code or ExitCode.DONE))
-
-
-@dataclass(frozen=True, slots=True)
-class _Listener:
-    session: Session
-    log: _Log
-
-    def handle(self, request: Request, gateway: Gateway) -> Reply:
-        """Process one callback. If payctl fails, the reply asks the gateway to send it again."""
-        services = self.session.services
-        try:
-            report = process_webhook(services.engine, request, gateway, services.credentials(gateway))
-        except Exception as error:  # noqa: BLE001 - every callback gets a reply
-            reply = gateway.reply(Answer.TRY_AGAIN)
-            reason = error.message if isinstance(error, PayctlError) else f"unexpected {type(error).__name__}"
-            self.log.failed(request, gateway, reply, reason)
-            return reply
-        self.log.processed(request, report)
-        return report.reply
-
-
 @dataclass(slots=True)
-class _Log:
+class Log:
     """A log of requests, one line each, in the requested format. The JSON document has the last thousand."""
 
     session: Session
@@ -125,13 +91,30 @@ class _Log:
             self._put(csv_header(COLUMNS), json=False)
 
     def processed(self, request: Request, report: WebhookReport) -> None:
+        """Write a callback that payctl settled or refused."""
         self._write({**self._request(request.method, request.path, report.reply.status), **report.facts})
 
+    def forwarded(self, request: Request, gateway: Gateway, report: ForwardReport) -> None:
+        """Write a callback that was passed on or refused."""
+        self._write(
+            {
+                **self._request(request.method, request.path, report.reply.status),
+                "provider": gateway.name,
+                "outcome": _OUTCOMES[report.outcome],
+                "reason": report.reason,
+                "order_code": report.order_code,
+                "forwarded_to": report.url,
+                "took_ms": None if report.took is None else round(report.took.total_seconds() * 1000),
+            }
+        )
+
     def failed(self, request: Request, gateway: Gateway, reply: Reply, reason: str) -> None:
+        """Write a callback that payctl could not process."""
         answered = self._request(request.method, request.path, reply.status)
         self._write({**answered, "provider": gateway.name, "outcome": "failed", "reason": reason})
 
     def refused(self, method: str, path: str, status: int) -> None:
+        """Write a request that is not a callback."""
         self._write(self._request(method, path, status))
 
     def close(self, code: ExitCode) -> None:
@@ -156,6 +139,8 @@ class _Log:
             **NO_DECISION,
             "reply_status": status,
             "payment_id": None,
+            "forwarded_to": None,
+            "took_ms": None,
         }
 
     def _write(self, item: Answered) -> None:
@@ -186,15 +171,18 @@ class _Log:
 
 def _line(item: Answered) -> Line:
     outcome = item["outcome"]
-    word = {"settled": good, "already_settled": good, "refused": bad, "failed": bad}.get(outcome, dim)(outcome)
+    served = outcome == "forwarded" and item["reply_status"] // 100 != SUCCESS
+    word = warn if served else _WORDS.get(outcome, dim)
     change = f"{item['status_before']} → {item['status_after']}" if outcome == "settled" else None
+    took = None if item["took_ms"] is None else f"in {duration(item['took_ms'] / 1000)}"
     return line(
         dim(shown(item["at"])[11:19]),
         f"{item['method']} {item['path']}",
-        word,
+        word(outcome),
         item["reason"],
         item["order_code"],
         bold(change) if change else None,
         dim(f"→ {item['reply_status']}"),
+        dim(took) if took else None,
         warn(f"alert {item['alert']}") if item["alert"] else None,
     )

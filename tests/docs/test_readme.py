@@ -1,0 +1,87 @@
+"""The README: its installation works, and its figures and exit codes are those of the project."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import IN_CI
+from tests.docs.test_pictures import PICTURES
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+NEEDED = ("ticketbottle_payctl", "lambda_entrypoints", "locks", "pyproject.toml", "README.md", "LICENSE")
+
+
+def section(title):
+    """Return the text below a heading of the README."""
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.timeout(300)
+def test_the_installation_of_the_readme_gives_a_working_payctl(tmp_path):
+    """The commands of the section Install, pasted into a shell in a clone, install payctl and verify a callback."""
+    if importlib.util.find_spec("ensurepip") is None:
+        reason = "this Python has no ensurepip, which Debian has in python3-venv"
+        pytest.fail(reason, pytrace=False) if IN_CI else pytest.skip(reason)
+    for name in NEEDED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").symlink_to(sys.executable)  # the machine's own python3 may be too old
+    commands, verify = (block[2] for block in list(PICTURES.BLOCK.finditer(section("Install")))[:2])
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    ran = subprocess.run(
+        ["/bin/bash", "-ec", f"{commands}\ncommand -v payctl\n{verify}"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"{tmp_path}/.venv/bin/payctl" in ran.stdout
+    assert "✔ valid  zalopay" in ran.stdout
+
+
+@pytest.mark.parametrize(("command", "file"), PICTURES.RUN_ELSEWHERE.items())
+def test_a_command_that_does_not_run_here_runs_elsewhere(command, file):
+    """The named file exists, and it names the command if it is another file than this one."""
+    assert any(command in page.read_text("utf-8") for page in PICTURES.PAGES)
+    assert (ROOT / file).resolve() == Path(__file__).resolve() or command in (ROOT / file).read_text("utf-8")
+
+
+def test_the_benchmarks_are_those_of_the_newest_page():
+    """Every figure of the README is a figure of the newest page of benchmarks, and the README links to it."""
+    pages = sorted((ROOT / "docs" / "benchmarks").glob("20*.md"))
+    newest = pages[-1].read_text("utf-8")
+    text = section("Benchmarks")
+    assert f"[{pages[-1].name[:10]}](docs/benchmarks/{pages[-1].name})" in text
+    figures = re.findall(r"\*\*([\d.,]+)\*\*", text)
+    assert len(figures) >= 6
+    assert [figure for figure in figures if not re.search(rf"(?<![\d.,]){re.escape(figure)}(?![\d,])", newest)] == []
+
+
+def test_the_exit_codes_are_those_of_the_code():
+    """The README's table of exit codes is the generated one."""
+    generated = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    rows = re.findall(r"^\| \d+ \|.*\|$", section("Exit codes"), re.MULTILINE)
+    assert rows == re.findall(r"^\| \d+ \| [^|]*\|$", generated, re.MULTILINE)
+
+
+def test_ci_stops_the_tests_after_the_minutes_that_the_readme_names():
+    """The time limit of the tests in CI is the README's bound for `make test`."""
+    limit = re.search(r"timeout-minutes: (\d+)", (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    assert f"in less than {limit[1]} minutes" in README
+
+
+def test_the_readme_is_short():
+    """The README has at most 160 lines: what is longer belongs on a page of docs."""
+    assert len(README.splitlines()) <= 160

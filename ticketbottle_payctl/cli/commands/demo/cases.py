@@ -1,0 +1,41 @@
+"""The words about the orders that ``demo --keep`` leaves: what happened, how to find it, and how to repair it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ticketbottle_payctl.sandbox.demo import Case, Fault
+
+
+@dataclass(frozen=True, slots=True)
+class CaseWords:
+    """A sentence about an order, the command that finds its fault, and the command that repairs it."""
+
+    says: str
+    find: str
+    repair: str
+
+
+def case_words(case: Case) -> CaseWords:
+    """Return the words about an order to repair."""
+    match case.fault:
+        case Fault.DEAD_EVENT:
+            return CaseWords("its event is dead: Kafka was unavailable", "payctl errors", "payctl replay --failed")
+        case Fault.BLOCKED_PAYMENT:
+            return CaseWords(
+                "its event waits behind a dead one",
+                f"payctl show {case.order_code}",
+                "payctl publish-outbox --on-dead release",
+            )
+        case Fault.MISSING_CALLBACK:
+            return CaseWords(
+                "its callback never came",
+                "payctl list payments --stuck --age 20m",
+                "payctl reconcile payments",
+            )
+        case Fault.WRONG_AMOUNT:
+            return CaseWords(
+                "paid 321,000 VND, the order is 320,000 VND",
+                "payctl list receipts --failed",
+                f"payctl simulate payos paid --order-code {case.order_code} --to process-webhook",
+            )
