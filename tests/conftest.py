@@ -102,9 +102,9 @@ def counted(request: pytest.FixtureRequest) -> None:
             request.node.user_properties.append(("service", str(request.getfixturevalue(name))))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    """Yield this worker's browser."""
+    """Yield a browser for the tests of a file. Playwright occupies the thread's event loop, which others need."""
     started = started_or_skipped(Chromium)
     yield started
     started.stop()

@@ -71,7 +71,7 @@ def test_the_benchmarks_are_those_of_the_newest_page():
 
 def test_the_exit_codes_are_those_of_the_code():
     """The README's table of exit codes is the generated one."""
-    generated = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    generated = (ROOT / "docs" / "reference" / "errors.md").read_text("utf-8")
     rows = re.findall(r"^\| \d+ \|.*\|$", section("Exit codes"), re.MULTILINE)
     assert rows == re.findall(r"^\| \d+ \| [^|]*\|$", generated, re.MULTILINE)
 
