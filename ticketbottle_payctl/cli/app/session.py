@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, tzinfo
-from typing import NoReturn
+from shutil import get_terminal_size
+from typing import NamedTuple, NoReturn
 
 import typer
 
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.cli.app.global_options import Shared
 from ticketbottle_payctl.cli.app.registry import schema_name
+from ticketbottle_payctl.cli.app.target import ToldAt, target
 from ticketbottle_payctl.cli.output import exit_codes, instants, writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.machine import Invocation
-from ticketbottle_payctl.cli.output.result import Failure, Part, Result, dim, warn
+from ticketbottle_payctl.cli.output.result import Failure, Part, Result, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce, in_force
 from ticketbottle_payctl.cli.profile.profiles import Profile, load
@@ -31,6 +33,13 @@ TRACEBACK_VERBOSITY = 2
 """How many -v show tracebacks."""
 
 _WORK_STANDS = "free some space; what the command did is done, and its exit code says how it ended"
+
+
+class _Target(NamedTuple):
+    """The line about the target that is still to be printed."""
+
+    brokers: bool
+    told: ToldAt
 
 
 class Session:
@@ -47,6 +56,8 @@ class Session:
         self._owned = services is None
         self._answered = False
         self._zone_doubted = False
+        self._target: _Target | None = None
+        self._last: list[tuple[Part, ...]] = []
         self.approved = False
         """Whether ``safety.confirm`` has let this run change something."""
         hide_secrets(os.environ)
@@ -144,27 +155,36 @@ class Session:
         if not self.shared.quiet:
             writer.tell(self.shared.color, *parts)
 
-    def note_target(self, *, brokers: bool = False) -> None:
-        """Print on stderr which profile, database and, if asked, brokers will be used.
+    def note_last(self, *parts: Part) -> None:
+        """Print a line on stderr below the result, unless ``-q`` was given."""
+        self._last.append(parts)
+
+    def note_target(self, *, brokers: bool = False, told: ToldAt = ToldAt.ONCE) -> None:
+        """Print on stderr which profile, database and, if asked, brokers are used.
+
+        A command that changes something says it at once. One that only reads says it below its answer or its error.
 
         Raises:
-            ConfigError: no database, or no broker, is configured.
+            ConfigError: it is said at once, and no database, or no broker, is configured.
         """
-        name = self.profile.name or "none"
-        parts: list[Part] = [dim("profile"), name, dim("· database"), str(self.settings.database.place)]
-        if brokers:
-            parts += [dim("· brokers"), self.settings.kafka.brokers]
-        self.note(*parts)
+        self._target = _Target(brokers, told)
+        if told is ToldAt.ONCE:
+            _ = self.settings.database, brokers and self.settings.kafka
+            self._tell_target()
+
+    def target_parts(self, *, brokers: bool = False, width: int | None = None) -> list[Part]:
+        """Return the line about the target for a screen of its own."""
+        return target(self.profile, lambda: self.guard, lambda: self.settings, brokers=brokers, width=width)
 
     def finish(self, result: Result) -> NoReturn:
         """Print the result, and its error if there is one, and exit with its code."""
         if result.error:
-            writer.tell_failure(result.error, self.shared.color)
+            writer.tell_failure(result.error, self.shared.color, self._tell_target)
         raise typer.Exit(int(self.answer(result)))
 
     def fail(self, failure: Failure) -> NoReturn:
         """Print the failure and exit with its code."""
-        writer.tell_failure(failure, self.shared.color)
+        writer.tell_failure(failure, self.shared.color, self._tell_target)
         if not self._answered:
             safe = replace(
                 failure,
@@ -184,7 +204,10 @@ class Session:
         if not self.shared.quiet:
             writer.tell_warnings(result, self.shared.color)
         try:
-            writer.emit(result, self.invocation(), self.shared.output, self.shared.color)
+            writer.emit(result, self.invocation(), self.shared.output, self.shared.color, self._below_headline())
+            for parts in self._last:
+                self.note(*parts)
+            self._tell_target()
         except OutputError as error:
             code = exit_codes.of_error(error)
             hint = _WORK_STANDS if self.approved else error.hint
@@ -201,6 +224,17 @@ class Session:
         """Return the command, the profile, the start and the duration of this run."""
         duration = round((time.monotonic() - self._started) * 1000)
         return Invocation(self.command, self.shared.profile, self.started_at, duration)
+
+    def _below_headline(self) -> Callable[[], None] | None:
+        below = self._target is not None and self._target.told is ToldAt.BELOW_HEADLINE
+        return self._tell_target if below else None
+
+    def _tell_target(self) -> None:
+        """Print the line about the target, if it is still to be printed."""
+        due, self._target = self._target, None
+        if due is not None and not self.shared.quiet:
+            width = get_terminal_size().columns if is_terminal(sys.stderr) else None
+            self.note(*self.target_parts(brokers=due.brokers, width=width))
 
     def _zone_shown(self) -> tzinfo:
         """Return the zone for results. A wrong TZ must not hide what was done: then it is UTC, with one warning."""

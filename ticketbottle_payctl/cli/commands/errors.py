@@ -11,6 +11,7 @@ import typer
 
 from ticketbottle_payctl.broker.remedies import DeliveryRemedy, remedy_of
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.selector import selector_of
 from ticketbottle_payctl.cli.output.instants import instant
@@ -86,7 +87,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     selector = selector_of(
         session, failed=failed, types=types, provider=provider, since=since, until=until, error=error
     )
-    session.note_target()
+    session.note_target(told=ToldAt.BELOW_HEADLINE)
     report = group_errors(
         session.services.engine, selector, max_retries=session.settings.max_retries, limit=limit or _DEFAULT_LIMIT
     )

@@ -11,6 +11,7 @@ import typer
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.input import callback_options, change_options
 from ticketbottle_payctl.cli.input.callback_source import AUTO, Source, read_request, resolve
 from ticketbottle_payctl.cli.input.missing_keys import missing_keys
@@ -74,7 +75,7 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
     else:
         request, gateway = _stored(session, receipt, source, provider)
     credentials = session.services.credentials(gateway)
-    session.note_target()
+    session.note_target(told=ToldAt.of(dry_run=dry_run))
     if not dry_run:
         permit(session, "process-webhook", Approval(reason=reason, confirm=confirm))
     report = process_webhook(session.services.engine, request, gateway, credentials, dry_run=dry_run)

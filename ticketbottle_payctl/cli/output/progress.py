@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from ticketbottle_payctl.cli.output.surface import is_terminal
+from ticketbottle_payctl.cli.output.theme import rich_theme
 
 
 class Tell(Protocol):
@@ -27,7 +28,7 @@ def bar(word: str, total: int | None = None, *, quiet: bool = False) -> Iterator
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     columns = (TextColumn(word), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True, theme=rich_theme()), transient=True) as progress:
         task = progress.add_task(word, total=total)
 
         def tell(done: int, of: int | None = None, /) -> None:
@@ -44,7 +45,7 @@ def status(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
         return
     from rich.console import Console  # noqa: PLC0415 - rich, only on a terminal
 
-    with Console(stderr=True).status("") as line:
+    with Console(stderr=True, theme=rich_theme()).status("") as line:
         yield lambda step: line.update(f"{step} ...")
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.stats.prometheus import exposition
 from ticketbottle_payctl.cli.commands.stats.result import HealthLimits, checked, result_of, with_human
 from ticketbottle_payctl.cli.commands.stats.wait import WaitCondition, wait_condition, wait_for
@@ -91,6 +92,7 @@ def stats_command(  # noqa: PLR0913 - one argument per option
     _check_interval(interval)
     if watching:
         _for_many_looks(session, by)
+    session.note_target(told=ToldAt.BELOW_HEADLINE)
     look = _looker(session, _reach(session, since), by)
     if watching or wait is not None:
         look = followed(look)
