@@ -45,6 +45,17 @@ def clock_and_age(at: datetime, zone: tzinfo, now: datetime) -> str:
     return f"{day}, {age((now - at).total_seconds())}"
 
 
+def time_of_day(at: datetime, zone: tzinfo) -> str:
+    """Return the clock of an instant of this moment, for a line of a running command: ``10:04:05``."""
+    return f"{at.astimezone(zone):%H:%M:%S}"
+
+
+def span(first: datetime, last: datetime, zone: tzinfo) -> str:
+    """Return two instants as a clock shows them, or one if they are the same."""
+    start, end = local(first, zone), local(last, zone)
+    return start if start == end else f"{start} → {end}"
+
+
 def age(seconds: float) -> str:
     """Return how long ago something was, in its largest unit: ``3 h ago``. Less than a second is ``now``."""
     whole = int(seconds)
@@ -93,7 +104,7 @@ def rate(per_second: float) -> str:
     return "0/s" if per_second <= 0 else "under 1/h"
 
 
-def provider(name: str) -> str:
+def gateway_name(name: str) -> str:
     """Return a gateway's name as it writes it: ``ZaloPay`` for ``ZALOPAY``. An unknown name stays as it is."""
     return PROVIDERS.get("".join(letter for letter in name.lower() if letter.isalnum()), name)
 

@@ -86,7 +86,7 @@ def test_the_doctor_verifies_each_key_of_a_rotation():
         ("momo", {"access_key": "", "partner_code": ""}, "fail", "MOMO_PARTNER_CODE, MOMO_ACCESS_KEY not set"),
         ("vnpay", {"hash_secret": " canary"}, "warn", "VNPAY_HASH_SECRET begins or ends with white space"),
         ("payos", {"checksum_key": "'canary'"}, "warn", "PAYOS_CHECKSUM_KEY begins or ends with"),
-        ("payos", {"checksum_key": ""}, "ok", "payos is off"),
+        ("payos", {"checksum_key": ""}, "ok", "PayOS is off"),
     ],
 )
 def test_the_finding_about_a_wrong_key_names_its_variable(gateway, changes, status, words):

@@ -15,7 +15,7 @@ from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.format import OutputFormat
-from ticketbottle_payctl.cli.output.instants import shown
+from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.machine import csv_header, csv_row, item_line, summary_line
 from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.output.streams import ReaderGoneError
@@ -27,6 +27,7 @@ from ticketbottle_payctl.domain.callback import Answer, Reply, Request
 from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, WebhookOutcome
 from ticketbottle_payctl.errors import OutputError, PayctlError
 from ticketbottle_payctl.facts import Count
+from ticketbottle_payctl.formats import time_of_day
 from ticketbottle_payctl.jobs.find_receipt import require_receipts
 from ticketbottle_payctl.jobs.process_webhook import WebhookReport, process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway
@@ -189,7 +190,7 @@ def _line(item: Answered) -> Line:
     word = {"settled": good, "already_settled": good, "refused": bad, "failed": bad}.get(outcome, dim)(outcome)
     change = f"{item['status_before']} → {item['status_after']}" if outcome == "settled" else None
     return line(
-        dim(shown(item["at"])[11:19]),
+        dim(time_of_day(item["at"], zone_shown())),
         f"{item['method']} {item['path']}",
         word,
         item["reason"],

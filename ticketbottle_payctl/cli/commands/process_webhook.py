@@ -22,6 +22,7 @@ from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.domain.callback import RejectReason, Request
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.jobs.find_receipt import find_receipt
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome, WebhookReport, process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway
@@ -147,15 +148,16 @@ def _advice(source: Source, provider: str) -> str:
 
 def _headline(report: WebhookReport) -> Block:
     order = f"order {report.order_code}" if report.order_code else None
+    gateway = gateway_name(report.provider)
     match report.outcome:
         case WebhookOutcome.SETTLED:
             word = "would be settled" if report.dry_run else "settled"
-            return line(good(f"✔ {word}"), report.provider, order, bold(str(report.status_after)))
+            return line(good(f"✔ {word}"), gateway, order, bold(str(report.status_after)))
         case WebhookOutcome.ALREADY_SETTLED:
-            return line(good("✔ already settled"), report.provider, order, dim("nothing to do"))
+            return line(good("✔ already settled"), gateway, order, dim("nothing to do"))
         case WebhookOutcome.TEST_PING:
-            return line(good("✔ test ping"), report.provider, dim("a test call of the gateway"))
+            return line(good("✔ test ping"), gateway, dim("a test call of the gateway"))
         case WebhookOutcome.IGNORED:
-            return line(good("✔ acknowledged"), report.provider, report.reason, dim("it changes no payment"))
+            return line(good("✔ acknowledged"), gateway, report.reason, dim("it changes no payment"))
         case WebhookOutcome.REFUSED:
-            return line(bad("✘ refused:"), report.provider, report.reason, order)
+            return line(bad("✘ refused:"), gateway, report.reason, order)

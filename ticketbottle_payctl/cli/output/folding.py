@@ -35,12 +35,17 @@ def folded(parts: Sequence[Part], between: int, width: int) -> list[list[Part]]:
 
 
 def _indent(texts: Sequence[str], between: int, width: int) -> int:
-    """Return the column under which the rest is written: that of the longest part, if there is room for it."""
+    """Return the column under which the rest is written: that of the longest part, or of one before it."""
     longest = max(texts, key=len)
-    before = texts[: texts.index(longest)]
-    start = sum(len(text) + between for text in before) + len(longest) - len(longest.lstrip())
-    first = " ".join(texts)
-    return start if width - start >= _NARROWEST else len(first) - len(first.lstrip())
+    for number in range(texts.index(longest), -1, -1):
+        start = sum(len(text) + between for text in texts[:number]) + _spaces(texts[number])
+        if texts[number].strip() and width - start >= _NARROWEST:
+            return start
+    return _spaces("".join(texts))
+
+
+def _spaces(text: str) -> int:
+    return len(text) - len(text.lstrip())
 
 
 def _words(parts: Sequence[Part], between: int) -> Iterator[tuple[Part, str]]:

@@ -19,14 +19,18 @@ def show_in(zone: Callable[[], tzinfo]) -> None:
 
 def instant(at: datetime) -> str:
     """Return an aware instant with milliseconds and its offset: ``2026-11-22T10:04:05.678+07:00``, ``Z`` for UTC."""
+    return at.astimezone(zone_shown()).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def zone_shown() -> tzinfo:
+    """Return the zone in which instants are shown."""
     zone = _zone.get()
-    return at.astimezone(zone() if zone else UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return zone() if zone else UTC
 
 
 def clock(at: datetime) -> str:
     """Return an aware instant for a terminal: ``2026-11-22 10:04:05.678 +07:00``."""
-    zone = _zone.get()
-    return local(at, zone() if zone else UTC)
+    return local(at, zone_shown())
 
 
 def shown(value: object) -> str:

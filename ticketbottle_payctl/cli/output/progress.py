@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.output.theme import rich_theme
+from ticketbottle_payctl.formats import duration
 
 
 class Tell(Protocol):
@@ -25,9 +26,18 @@ def bar(word: str, total: int | None = None, *, quiet: bool = False) -> Iterator
         yield _nobody
         return
     from rich.console import Console  # noqa: PLC0415 - rich, only if a bar is drawn
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, Task, TextColumn  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
-    columns = (TextColumn(word), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    class Figures(TextColumn):
+        """How much is done, and how long the rest takes, in payctl's own forms."""
+
+        def render(self, task: Task) -> Text:
+            of = "?" if task.total is None else f"{task.total:,.0f}"
+            left = "" if task.time_remaining is None else f"  {duration(round(task.time_remaining))} left"
+            return Text(f"{task.completed:,.0f}/{of}{left}")
+
+    columns = (TextColumn(word), BarColumn(), Figures(""))
     with Progress(*columns, console=Console(stderr=True, theme=rich_theme()), transient=True) as progress:
         task = progress.add_task(word, total=total)
 

@@ -7,7 +7,19 @@ from typing import NamedTuple, NotRequired, TypedDict
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output import exit_codes
-from ticketbottle_payctl.cli.output.result import Block, Line, Result, Styled, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Line,
+    Result,
+    Styled,
+    bad,
+    bold,
+    dim,
+    good,
+    headline,
+    line,
+    warn,
+)
 from ticketbottle_payctl.cli.safety.remedies import advice_text, command_text, next_lines, remedy_text
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.jobs.doctor import DoctorReport, Finding, Status
@@ -125,9 +137,9 @@ def _headline(report: DoctorReport) -> Line:
         found = [finding for finding in report.findings if finding.status is status]
         if found:
             first = next((finding for finding in found if finding.check == "backlog"), found[0])
-            more = dim(f"and {len(found) - 1} more below") if len(found) > 1 else None
-            return line(_MARKS[status], bold(first.fact), more)
-    return line(_MARKS[Status.OK], _SAID[Status.OK]("all checks passed"))
+            more = dim(f"(+{len(found) - 1})") if len(found) > 1 else None
+            return headline(_MARKS[status], bold(first.fact), more)
+    return headline(_MARKS[Status.OK], _SAID[Status.OK]("all checks passed"))
 
 
 def _counts(report: DoctorReport) -> Line:

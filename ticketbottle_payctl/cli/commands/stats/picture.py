@@ -12,7 +12,7 @@ from ticketbottle_payctl.cli.output.result import Part, Styled, accent, bad, bol
 from ticketbottle_payctl.cli.output.screen import Cell, Row
 from ticketbottle_payctl.cli.output.sparkline import sparkline
 from ticketbottle_payctl.domain.causes import SEEN_WITHIN, Cause, DeadGroup, SeenPublisher
-from ticketbottle_payctl.formats import age, clock_and_age, count, duration, provider, rate, short_id
+from ticketbottle_payctl.formats import age, clock_and_age, count, duration, gateway_name, rate, short_id, time_of_day
 from ticketbottle_payctl.jobs.stats import Tally
 from ticketbottle_payctl.jobs.stats.live import LiveReport, RefusedLately
 from ticketbottle_payctl.telemetry import redact
@@ -131,7 +131,7 @@ class LiveView:
         return [dim(f"{self._clock(now)} · {watching}every {duration(self.pause.total_seconds())} · q or Ctrl-C ends")]
 
     def _clock(self, at: datetime) -> str:
-        return f"{at.astimezone(self.zone):%H:%M:%S}"
+        return time_of_day(at, self.zone)
 
 
 def _per_second(value: float | None) -> str:
@@ -145,7 +145,7 @@ def _tally(row: Tally, wide: int) -> Row:
 
 def _label_of(row: Tally) -> str:
     """Return what the row counts: an event type without its beginning, which all have, or a gateway by its name."""
-    return provider(redact(row.label or "none").removeprefix("PAYMENT_"))
+    return gateway_name(redact(row.label or "none").removeprefix("PAYMENT_"))
 
 
 def _group(group: DeadGroup, wide: int) -> Row:
@@ -185,7 +185,7 @@ def _refused(refused: RefusedLately | None, zone: tzinfo, now: datetime) -> list
         return [[head], [dim(f"none of the last {count(refused.looked_at, 'callback')}")]]
     return rows + [
         [
-            dim(short_id(one.id)), "  ", provider(one.provider), "  ", (one.reason or "refused").replace("_", " "),
+            dim(short_id(one.id)), "  ", gateway_name(one.provider), "  ", (one.reason or "refused").replace("_", " "),
             "  ", dim(clock_and_age(one.received_at, zone, now)),
         ]
         for one in refused.newest

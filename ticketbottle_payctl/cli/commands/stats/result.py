@@ -26,7 +26,7 @@ from ticketbottle_payctl.cli.output.result import (
 from ticketbottle_payctl.cli.output.sparkline import sparkline
 from ticketbottle_payctl.cli.safety.remedies import advice_text, next_lines
 from ticketbottle_payctl.domain.causes import Cause
-from ticketbottle_payctl.formats import count, duration, rate
+from ticketbottle_payctl.formats import count, duration, gateway_name, rate
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
 
 SCHEMA = "payctl.stats/1"
@@ -205,6 +205,8 @@ def _table(by: By, rows: Sequence[Tally]) -> Table:
 def _cell(name: str, value: object) -> object:
     if name == "oldest_age_s":
         return duration(value) if isinstance(value, float) else "none"
+    if name == "provider" and isinstance(value, str):
+        return gateway_name(value)
     return "none" if value is None else value
 
 
