@@ -28,7 +28,7 @@ class Terminal:
         self.columns, self.lines = columns, lines
         self._set_size()
         self.sent = b""
-        inherited = {"COLUMNS", "LINES", "NO_COLOR"}
+        inherited = {"COLUMNS", "LINES", "NO_COLOR"} - set(environment)
         self.process = subprocess.Popen(
             [*PROCESS, *arguments],
             env={name: value for name, value in clean_environment(environment).items() if name not in inherited},

@@ -21,7 +21,7 @@ from ticketbottle_payctl.cli.output import exit_codes, instants, writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.machine import Invocation
 from ticketbottle_payctl.cli.output.result import Failure, Part, Result, warn
-from ticketbottle_payctl.cli.output.surface import is_terminal
+from ticketbottle_payctl.cli.output.surface import ask_colour, is_terminal
 from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce, in_force
 from ticketbottle_payctl.cli.profile.profiles import Profile, load
 from ticketbottle_payctl.errors import ConfigError, OutputError
@@ -145,6 +145,7 @@ class Session:
         json = bool(asked) or not is_terminal(sys.stderr)
         telemetry.setup_logging(self._log_level(), json=json, tracebacks=self.shared.verbose >= TRACEBACK_VERBOSITY)
         instants.show_in(self._zone_shown)
+        ask_colour(self.shared.color)
         if self.shared.profile or self.shared.config:
             _ = self.services
             for sentence in self.profile.misled:

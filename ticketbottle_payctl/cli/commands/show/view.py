@@ -17,6 +17,7 @@ from ticketbottle_payctl.cli.output.result import (
     Part,
     Result,
     Styled,
+    accent,
     bad,
     bold,
     dim,
@@ -174,7 +175,7 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts]) -> Iterator[Block]:
         yield line(bold("to do:"), said)
     for each in advice:
         yield line(bold("next:"), each["why"])
-        yield line(f"  {each['command']}")
+        yield line(accent(f"  {each['command']}"))
     if not advice and not sentences:
         yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do, only wait")
 
