@@ -30,7 +30,8 @@ def troubled(engine, database_url, process):
         for kind in ("COMPLETED", "FAILED", "CANCELLED"):
             insert_events(connection, 1500, event_type=f"PAYMENT_{kind}", age=timedelta(hours=2))
         for name in ("timeout", "refused", "\x1b[31m[bold]hostile\u202e"):
-            insert_events(connection, 2, state="dead", last_error=f"KafkaJSConnectionError: {name} " + "long " * 40)
+            error = f"KafkaJSConnectionError: {name} " + "long " * 40
+            insert_events(connection, 2, state="dead", last_error=error, age=timedelta(days=3))
         insert_events(connection, 5, state="published", age=timedelta(minutes=3))
         insert_payments_of_events(connection)
     settings = {**environment(), "DATABASE_URL": database_url}

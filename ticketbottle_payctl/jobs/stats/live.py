@@ -24,7 +24,7 @@ _MOST_REFUSED = 12
 
 @dataclass(frozen=True, slots=True)
 class LiveReport:
-    """The state of the outbox and what is around it.
+    """The state of the outbox and what is around it. The breakdown of ``stats`` has only pending events.
 
     ``created`` counts the events that were created after the requested instant, or is None. ``dead_groups`` are the
     largest groups of dead events. ``publishers`` are those with a sign of life, the latest first; ``publishers_known``
@@ -60,7 +60,7 @@ def collect_live(
         refused = receipts.refused_lately(connection, _NEWEST_CALLBACKS, _MOST_REFUSED)
         seen = evidence(connection, max_retries, found, recent)
     return LiveReport(
-        stats=tallied(explained(report, seen), by, groups, {}),
+        stats=tallied(explained(report, seen), by, [group for group in groups if not group.dead], {}),
         created=created,
         dead_groups=seen.dead_groups,
         publishers=seen.publishers,
