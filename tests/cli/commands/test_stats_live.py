@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -123,6 +125,21 @@ def test_the_terminal_is_given_back(troubled, keys, code):
         assert end.startswith("\x1b[33m!")
         assert "oldest pending event" in end
         assert "Traceback" not in it.sent.decode()
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(troubled):
+    """While the command is suspended the shell has its screen and cursor. After SIGCONT the picture is whole again."""
+    with terminal(*WATCH, **troubled) as it:
+        it.wait_for("Ctrl-C ends")
+        it.press(b"\x1a")
+        end = time.monotonic() + 20
+        while not it.sent.endswith(b"\x1b[?7h\x1b[?25h\x1b[?1049l"):
+            assert time.monotonic() < end
+            it.read(0.3)
+        it.sent = b""
+        os.kill(it.process.pid, signal.SIGCONT)
+        assert it.wait_for("Ctrl-C ends").startswith("!  oldest pending event")
+        assert it.end() == 130
 
 
 def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres):

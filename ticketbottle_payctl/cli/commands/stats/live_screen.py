@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import select
 import sys
-import termios
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,6 +13,7 @@ from threading import Thread
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.stats.facts import command_of
+from ticketbottle_payctl.cli.commands.stats.keyboard import keyboard
 from ticketbottle_payctl.cli.commands.stats.picture import LiveView, Lost
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
@@ -28,7 +25,6 @@ from ticketbottle_payctl.jobs.stats.live import LiveReport
 Read = Callable[[datetime | None], LiveReport]
 """A function that reads the figures, and counts the events that were created after an instant."""
 
-_TICK = 0.2
 _REST = 4
 """Of five seconds at most one is spent on reading. A slow database is read less often."""
 
@@ -67,9 +63,14 @@ def live_screen(session: Session, read: Read, pause: timedelta) -> tuple[LiveRep
     """
     view = LiveView(session.target_parts(), partial(command_of, session=session), pause, zone_of(session))
     surface = surface_of(sys.stdout, session.shared.color)
-    with stop_on_signals() as stop, _keys() as quits, full_screen(sys.stdout, surface) as screen:
+    with stop_on_signals() as stop, keyboard() as keys, full_screen(sys.stdout, surface) as screen:
         loop = _Loop(session.services.now, read, view, screen)
-        while not stop.event.is_set() and not quits():
+        while not stop.event.is_set() and not keys.pressed(b"q"):
+            if keys.suspension_asked:
+                screen.close()
+                keys.suspend()
+                screen.open()
+                loop.redraw()
             loop.step()
     return view.report, stop.exit_code or ExitCode.DONE
 
@@ -101,6 +102,10 @@ class _Loop:
             columns, lines = self.screen.size
             self.screen.draw(self.view.rows(columns, lines, self.now()))
 
+    def redraw(self) -> None:
+        """Draw the picture at the next step."""
+        self._drawn = 0.0
+
     def _take(self, reading: _Reading) -> None:
         view = self.view
         if reading.report is not None:
@@ -109,39 +114,3 @@ class _Loop:
             view.lost = Lost(reading.error.message, view.lost.since if view.lost else self.now())
         elif reading.error is not None:
             raise reading.error
-
-
-@contextmanager
-def _keys() -> Iterator[Callable[[], bool]]:
-    """Yield a function that waits for a moment and returns whether ``q`` was pressed. Typed keys are not shown."""
-    number = _keyboard()
-    if number is None:
-        yield _nothing_pressed
-        return
-    before = termios.tcgetattr(number)
-    raw = termios.tcgetattr(number)
-    raw[3] &= ~(termios.ECHO | termios.ICANON)
-    termios.tcsetattr(number, termios.TCSADRAIN, raw)
-    try:
-        yield lambda: _pressed_q(number)
-    finally:
-        termios.tcsetattr(number, termios.TCSADRAIN, before)
-
-
-def _keyboard() -> int | None:
-    """Return stdin's number if it is the terminal that this process has in the foreground."""
-    try:
-        number = sys.stdin.fileno()
-        return number if os.isatty(number) and os.tcgetpgrp(number) == os.getpgrp() else None
-    except (OSError, ValueError):
-        return None
-
-
-def _pressed_q(number: int) -> bool:
-    ready, _, _ = select.select([number], [], [], _TICK)
-    return bool(ready) and b"q" in os.read(number, 64).lower()
-
-
-def _nothing_pressed() -> bool:
-    time.sleep(_TICK)
-    return False
