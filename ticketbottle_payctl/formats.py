@@ -61,7 +61,7 @@ def age(seconds: float) -> str:
     whole = int(seconds)
     for unit, length in _UNITS:
         if whole >= length:
-            return f"{whole // length} {unit} ago"
+            return f"{whole // length:,} {unit} ago"
     return "now"
 
 
@@ -93,7 +93,7 @@ def duration(seconds: float) -> str:
     place = next(number for number, (_, size) in enumerate(_UNITS) if whole >= size)
     (unit, size), (smaller, smaller_size) = _UNITS[place], _UNITS[place + 1]
     rest = whole % size // smaller_size
-    return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
+    return f"{whole // size:,} {unit} {rest} {smaller}" if rest else f"{whole // size:,} {unit}"
 
 
 def rate(per_second: float) -> str:
