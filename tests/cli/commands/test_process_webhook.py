@@ -141,7 +141,7 @@ def test_the_error_for_a_refused_signature_names_the_key_and_a_command(source, i
     environment = {**keys_of(SAMPLE), "ZALOPAY_KEY2": "canary-of-another-merchant"}
     result = invoke("process-webhook", *given, stdin=body, DATABASE_URL=database_url, **environment)
     first, key, advice, *_ = result.stdout.splitlines()
-    assert first == "✘ refused:  zalopay  signature"
+    assert first == "✘ refused:  ZaloPay  signature"
     assert key.startswith("  key   ZALOPAY_KEY2 (current), 26 characters, fingerprint ")
     assert "canary" not in result.stdout + result.stderr
     if source == "stdin":
