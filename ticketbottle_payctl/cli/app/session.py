@@ -9,24 +9,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, tzinfo
 from shutil import get_terminal_size
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import typer
 
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.cli.app.global_options import Shared
 from ticketbottle_payctl.cli.app.registry import schema_name
-from ticketbottle_payctl.cli.app.target import ToldAt, target
 from ticketbottle_payctl.cli.output import exit_codes, instants, writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.machine import Invocation
 from ticketbottle_payctl.cli.output.result import Failure, Part, Result, warn
 from ticketbottle_payctl.cli.output.surface import ask_colour, is_terminal
-from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce, in_force
 from ticketbottle_payctl.cli.profile.profiles import Profile, load
 from ticketbottle_payctl.errors import ConfigError, OutputError
 from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.wiring import Services, hide_secrets, utc_now
+
+if TYPE_CHECKING:
+    from ticketbottle_payctl.cli.app.target import ToldAt
+    from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
 
 _LEVELS = ("warning", "info", "debug")
 TRACEBACK_VERBOSITY = 2
@@ -39,7 +41,7 @@ class _Target(NamedTuple):
     """The line about the target that is still to be printed."""
 
     brokers: bool
-    told: ToldAt
+    below_headline: bool
 
 
 class Session:
@@ -90,6 +92,8 @@ class Session:
             ConfigError: the file exists and cannot be read.
         """
         if self._guard is None:
+            from ticketbottle_payctl.cli.profile.guard_in_force import in_force  # noqa: PLC0415 - not for --help
+
             self._guard = in_force(self.profile, self.shared.config, self._environ)
         return self._guard
 
@@ -160,7 +164,7 @@ class Session:
         """Print a line on stderr below the result, unless ``-q`` was given."""
         self._last.append(parts)
 
-    def note_target(self, *, brokers: bool = False, told: ToldAt = ToldAt.ONCE) -> None:
+    def note_target(self, *, brokers: bool = False, told: ToldAt | None = None) -> None:
         """Print on stderr which profile, database and, if asked, brokers are used.
 
         A command that changes something says it at once. One that only reads says it below its answer or its error.
@@ -168,13 +172,15 @@ class Session:
         Raises:
             ConfigError: it is said at once, and no database, or no broker, is configured.
         """
-        self._target = _Target(brokers, told)
-        if told is ToldAt.ONCE:
+        self._target = _Target(brokers, told is not None and told.below_headline)
+        if told is None or told.once:
             _ = self.settings.database, brokers and self.settings.kafka
             self._tell_target()
 
     def target_parts(self, *, brokers: bool = False, width: int | None = None) -> list[Part]:
         """Return the line about the target for a screen of its own."""
+        from ticketbottle_payctl.cli.app.target import target  # noqa: PLC0415 - not for --help
+
         return target(self.profile, lambda: self.guard, lambda: self.settings, brokers=brokers, width=width)
 
     def finish(self, result: Result) -> NoReturn:
@@ -227,8 +233,7 @@ class Session:
         return Invocation(self.command, self.shared.profile, self.started_at, duration)
 
     def _below_headline(self) -> Callable[[], None] | None:
-        below = self._target is not None and self._target.told is ToldAt.BELOW_HEADLINE
-        return self._tell_target if below else None
+        return self._tell_target if self._target and self._target.below_headline else None
 
     def _tell_target(self) -> None:
         """Print the line about the target, if it is still to be printed."""

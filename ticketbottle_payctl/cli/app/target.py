@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from ticketbottle_payctl.cli.output.result import Part, Styled, bad, dim
-from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
-from ticketbottle_payctl.cli.profile.profiles import Profile
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.formats import cut_middle
-from ticketbottle_payctl.settings import Settings
+
+if TYPE_CHECKING:
+    from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
+    from ticketbottle_payctl.cli.profile.profiles import Profile
+    from ticketbottle_payctl.settings import Settings
 
 _NOT_SET = "not set"
 _SHORTEST = 12
@@ -22,6 +25,16 @@ class ToldAt(Enum):
     ONCE = "once"
     BELOW_HEADLINE = "below headline"
     END = "end"
+
+    @property
+    def once(self) -> bool:
+        """Whether it is printed at once."""
+        return self is ToldAt.ONCE
+
+    @property
+    def below_headline(self) -> bool:
+        """Whether it is printed below the answer's first line."""
+        return self is ToldAt.BELOW_HEADLINE
 
     @classmethod
     def of(cls, *, dry_run: bool) -> ToldAt:

@@ -10,7 +10,6 @@ from datetime import datetime
 from shutil import get_terminal_size
 from typing import assert_never
 
-from ticketbottle_payctl.cli.output.folding import folded
 from ticketbottle_payctl.cli.output.instants import clock, shown
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Part, Raw, Result, Styled, Table
 from ticketbottle_payctl.cli.output.sanitize import escape
@@ -46,6 +45,8 @@ def lines_of(parts: Sequence[Part], surface: Surface, *, between: int, most: int
     """Return parts as one line, or on a terminal as lines that fit it. ``most`` is their greatest width."""
     if not surface.terminal:
         return (" " * between).join(paint(part, surface) for part in parts) + "\n"
+    from ticketbottle_payctl.cli.output.folding import folded  # noqa: PLC0415 - only on a terminal
+
     safe = [escaped(part, surface) for part in parts]
     columns = get_terminal_size().columns
     rows = folded(safe, between, columns if most is None else min(most, columns))
