@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ticketbottle_payctl import formats
 from ticketbottle_payctl.formats import (
     age,
     clock_and_age,
@@ -20,6 +21,7 @@ from ticketbottle_payctl.formats import (
     rfc3339,
     size,
 )
+from ticketbottle_payctl.providers import GATEWAYS
 
 AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
 
@@ -61,7 +63,7 @@ def test_a_count_can_have_an_irregular_plural():
         (3600, "1 h"),
         (5400, "1 h 30 min"),
         (446_400, "5 d 4 h"),
-        (10**9, "11574 d 1 h"),
+        (10**9, "11,574 d 1 h"),
     ],
 )
 def test_a_duration_shows_its_two_largest_units(seconds, text):
@@ -71,7 +73,7 @@ def test_a_duration_shows_its_two_largest_units(seconds, text):
 
 @pytest.mark.parametrize(
     ("amount", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (9_500_000, "9.5 MB"), (999_600, "1000 kB"), (10**15, "1000 TB")],
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (9_500_000, "9.5 MB"), (999_600, "1,000 kB"), (10**15, "1,000 TB")],
 )
 def test_a_size_is_in_steps_of_a_thousand(amount, text):
     """A size of any length is shown in B, kB, MB, GB or TB, without scientific notation."""
@@ -90,7 +92,7 @@ def test_an_instant_in_a_zone_shows_utc_too():
 
 def test_a_local_instant_has_milliseconds_and_an_offset():
     """A local time is shown with its offset, because it would be ambiguous without it."""
-    assert local(AT, ZoneInfo("Asia/Ho_Chi_Minh")) == "2026-11-22 10:04:05.678+07:00"
+    assert local(AT, ZoneInfo("Asia/Ho_Chi_Minh")) == "2026-11-22 10:04:05.678 +07:00"
 
 
 @pytest.mark.parametrize(
@@ -141,3 +143,46 @@ def test_a_text_is_cut_to_a_width(text, width, shown):
 def test_an_advised_command_quotes_its_operands(operands, options, text):
     """The shell changes no operand, and payctl reads no operand as an option."""
     assert command_line(["show"], operands, options) == text
+
+
+@pytest.mark.parametrize(
+    ("per_second", "text"),
+    [
+        (0, "0/s"),
+        (1e-9, "under 1/h"),
+        (1 / 3600, "1/h"),
+        (0.001, "3.6/h"),
+        (0.5, "30/min"),
+        (1, "1/s"),
+        (12.345, "12.3/s"),
+        (99.96, "100/s"),
+        (1234.5, "1,234/s"),
+        (1e6, "1,000,000/s"),
+    ],
+)
+def test_a_rate_has_the_unit_in_which_it_is_at_least_one(per_second, text):
+    """A rate is never shown as 0.00027/s or 1e+06/s."""
+    assert formats.rate(per_second) == text
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_each_gateway_has_a_name_for_people(name):
+    """A new gateway gets its own spelling in the table. Every spelling of the database is recognised."""
+    shown = formats.PROVIDERS[name]
+    assert shown.lower() == name
+    assert {formats.gateway_name(each) for each in (name, name.upper(), shown, f"{name[:4]}-{name[4:]}")} == {shown}
+    assert formats.gateway_name("Stripe") == "Stripe"
+
+
+def test_two_instants_are_one_if_they_are_the_same():
+    """A span of one event does not repeat its instant."""
+    first, last = datetime(2026, 11, 22, 3, 0, tzinfo=UTC), datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
+    assert formats.span(first, first, UTC) == "2026-11-22 03:00:00.000 +00:00"
+    assert formats.span(first, last, UTC) == "2026-11-22 03:00:00.000 +00:00 → 2026-11-22 04:00:00.000 +00:00"
+    assert formats.time_of_day(first, UTC) == "03:00:00"
+
+
+@pytest.mark.parametrize(("width", "text"), [(20, "host.example:5432/db"), (11, "host.…32/db"), (1, "…"), (0, "…")])
+def test_an_address_is_cut_in_its_middle(width, text):
+    """Its beginning and its end are what tells two addresses apart."""
+    assert formats.cut_middle("host.example:5432/db", width) == text

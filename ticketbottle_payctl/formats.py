@@ -12,6 +12,9 @@ _STEP = 1000
 _EXACT = 100
 _SHORT_ID = 8
 
+PROVIDERS = {"zalopay": "ZaloPay", "payos": "PayOS", "vnpay": "VNPay", "momo": "MoMo"}
+"""Each gateway's name for people."""
+
 
 def rfc3339(at: datetime) -> str:
     """Return an aware instant in UTC with milliseconds and ``Z``: ``2026-11-22T03:04:05.678Z``."""
@@ -19,8 +22,9 @@ def rfc3339(at: datetime) -> str:
 
 
 def local(at: datetime, zone: tzinfo) -> str:
-    """Return an instant as a clock in ``zone`` shows it: ``2026-11-22 10:04:05.678+07:00``."""
-    return at.astimezone(zone).isoformat(" ", "milliseconds")
+    """Return an instant as a clock in ``zone`` shows it: ``2026-11-22 10:04:05.678 +07:00``."""
+    there = at.astimezone(zone).isoformat(" ", "milliseconds")
+    return f"{there[:23]} {there[23:]}"
 
 
 def local_and_utc(at: datetime, zone: tzinfo) -> str:
@@ -46,12 +50,23 @@ def clock_and_age(at: datetime, zone: tzinfo, now: datetime) -> str:
     return f"{day}, {age((now - at).total_seconds())}"
 
 
+def time_of_day(at: datetime, zone: tzinfo) -> str:
+    """Return the clock of an instant of this moment, for a line of a running command: ``10:04:05``."""
+    return f"{at.astimezone(zone):%H:%M:%S}"
+
+
+def span(first: datetime, last: datetime, zone: tzinfo) -> str:
+    """Return two instants as a clock shows them, or one if they are the same."""
+    start, end = local(first, zone), local(last, zone)
+    return start if start == end else f"{start} → {end}"
+
+
 def age(seconds: float) -> str:
     """Return an age in its largest unit: ``3 h ago``. Less than a second is ``now``."""
     whole = int(seconds)
     for unit, length in _UNITS:
         if whole >= length:
-            return f"{whole // length} {unit} ago"
+            return f"{whole // length:,} {unit} ago"
     return "now"
 
 
@@ -65,6 +80,14 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
 
 
+def cut_middle(text: str, width: int) -> str:
+    """Return a text of at most ``width`` characters. What is left out of its middle is shown as ``…``."""
+    if len(text) <= width:
+        return text
+    left = max(0, width - 1)
+    return f"{text[: left - left // 2]}…{text[len(text) - left // 2 :]}"
+
+
 def duration(seconds: float) -> str:
     """Return seconds in their two largest units: ``850 ms``, ``12.5 s``, ``3 min 20 s``, ``5 d 4 h``."""
     if seconds < 1:
@@ -75,7 +98,20 @@ def duration(seconds: float) -> str:
     place = next(number for number, (_, size) in enumerate(_UNITS) if whole >= size)
     (unit, size), (smaller, smaller_size) = _UNITS[place], _UNITS[place + 1]
     rest = whole % size // smaller_size
-    return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
+    return f"{whole // size:,} {unit} {rest} {smaller}" if rest else f"{whole // size:,} {unit}"
+
+
+def rate(per_second: float) -> str:
+    """Return a rate in the unit in which it is at least one: ``1,234/s``, ``12.5/s``, ``3.5/min``, ``4/h``."""
+    for unit, seconds in (("s", 1), ("min", 60), ("h", 3600)):
+        if per_second * seconds >= 1:
+            return f"{_short(per_second * seconds)}/{unit}"
+    return "0/s" if per_second <= 0 else "under 1/h"
+
+
+def gateway_name(name: str) -> str:
+    """Return a gateway's name as it writes it: ``ZaloPay`` for ``ZALOPAY``. An unknown name stays as it is."""
+    return PROVIDERS.get("".join(letter for letter in name.lower() if letter.isalnum()), name)
 
 
 def size(count: int) -> str:
@@ -100,7 +136,7 @@ def count(number: int, noun: str, many: str | None = None) -> str:
 
 def _short(amount: float) -> str:
     """Return a number with about three significant digits, without an exponent."""
-    return f"{amount:.3g}" if amount < _EXACT else f"{amount:.0f}"
+    return f"{amount:,.0f}" if round(amount, 1) >= _EXACT else f"{amount:.3g}"
 
 
 def command_line(verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:

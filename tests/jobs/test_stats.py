@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event
 
 from ticketbottle_payctl.jobs.stats import By, Drain, Lag, collect_stats, followed
+from ticketbottle_payctl.jobs.stats.live import collect_live
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store.outbox.stats import NEWEST
 
@@ -250,9 +251,9 @@ def test_the_breakdown_by_provider_reads_payload_and_payment(stats, execute):
     assert rows(stats(by=By.PROVIDER)) == [("ZALOPAY", 0, 3, 5), (None, 3, 0, 0), ("MOMO", 1, 0, 0)]
 
 
-@pytest.mark.parametrize("explain", [False, True])
-def test_stats_read_a_bounded_part_of_a_large_table(stats, insert, engine, execute, explain):
-    """Stats read only the newest published and the unpublished rows, without a sequential scan."""
+@pytest.mark.parametrize("kind", ["counts", "explained", "live"])
+def test_stats_read_a_bounded_part_of_a_large_table(stats, insert, engine, execute, kind):
+    """Stats and a live screen read only the newest published and the unpublished rows, without a sequential scan."""
     for hours in (5, 4, 3):
         insert(25_000, state="published", age=timedelta(hours=hours), payload_bytes=300)
     insert(300, age=timedelta(minutes=1))
@@ -268,11 +269,14 @@ def test_stats_read_a_bounded_part_of_a_large_table(stats, insert, engine, execu
             plans.append("\n".join(row[0] for row in cursor.fetchall()))
 
     event.listen(engine, "before_cursor_execute", plan)
-    report = stats(explain=explain)
+    lately = datetime.now(UTC) - timedelta(seconds=10)
+    live = kind == "live" and collect_live(engine, max_retries=5, created_after=lately)
+    report = live.stats if live else stats(explain=kind == "explained")
     event.remove(engine, "before_cursor_execute", plan)
     assert (report.pending, report.total, report.exact) == (300, 75_330, False)
-    assert (report.blocked, len(report.causes)) == ((0, 1) if explain else (0, 0))
-    assert explain or (len(counts), len(plans)) == (3, 2)
+    assert (report.blocked, len(report.causes)) == ((0, 0) if kind == "counts" else (0, 1))
+    assert len(counts) == {"counts": 3, "explained": 14, "live": 18}[kind]
+    assert kind != "counts" or len(plans) == 2
     assert not any(statement.endswith("SELECT count(*) FROM outbox") for statement in counts)
     assert all("Index Scan" in plan and not re.search(r"(Seq|Bitmap Heap) Scan on outbox", plan) for plan in plans)
     with engine.connect() as connection:

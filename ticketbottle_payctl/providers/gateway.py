@@ -1,6 +1,7 @@
 """The type that describes a payment gateway. Each gateway's file defines one :class:`Gateway`.
 
-To add a gateway, write such a file, add one line to the registry, and add test vectors.
+To add a gateway, write a file with a :class:`Gateway`, add one line to the registry and one
+to ``formats.PROVIDERS``, and add test vectors.
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ def test_the_doctor_names_each_missing_setting(invoke):
     """Without settings payctl doctor exits with 5, and each missing setting is a finding with a fix."""
     result = invoke("doctor")
     assert result.exit_code == 5
-    assert "✘  database     DATABASE_URL is not set" in result.stdout
-    assert "✘  kafka        KAFKA_BROKERS is not set" in result.stdout
+    assert "✘  database  DATABASE_URL is not set" in result.stdout
+    assert "✘  kafka     KAFKA_BROKERS is not set" in result.stdout
     assert "fix:  export DATABASE_URL" in result.stdout
-    assert result.stderr == ""
+    assert result.stderr == "profile none · database not set · brokers not set\n"
 
 
 @pytest.mark.postgres

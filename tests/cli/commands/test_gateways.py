@@ -68,7 +68,7 @@ def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
         (
             {"ZALOPAY_APP_ID": "1", "PAYOS_CHECKSUM_KEY": "k"},
             {"zalopay": "incomplete", "payos": "on"},
-            "!  1 of 4 gateways can check callbacks; keys are missing for zalopay",
+            "!  1 of 4 gateways can check callbacks; keys are missing for ZaloPay",
         ),
         ({"ZALOPAY_KEY2": "a", "ZALOPAY_APP_ID": ""}, {"zalopay": "incomplete"}, "!  0 of 4 gateways"),
     ],

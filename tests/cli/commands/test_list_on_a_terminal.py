@@ -95,7 +95,7 @@ def test_a_list_of_payments_shows_order_state_money_and_age(shown):
     plain = COLOURS.sub("", shown("list", "payments"))
     assert re.search(rf"^{LONGEST_CODE}  COMPLETED  7,200,000 VND  41 min ago +[0-9a-f]{{8}}$", plain, re.MULTILINE)
     wider = COLOURS.sub("", shown("list", "payments", "--tz", "Asia/Ho_Chi_Minh", width=100))
-    assert re.search(r"VND  \S+( \w+)?, 41 min ago +[0-9a-f]{8}  momo$", wider, re.MULTILINE)
+    assert re.search(r"VND  \S+( \w+)?, 41 min ago +[0-9a-f]{8}  MoMo$", wider, re.MULTILINE)
 
 
 def test_a_state_has_its_colour(shown):

@@ -141,7 +141,7 @@ def test_the_error_for_a_refused_signature_names_the_key_and_a_command(source, i
     environment = {**keys_of(SAMPLE), "ZALOPAY_KEY2": "canary-of-another-merchant"}
     result = invoke("process-webhook", *given, stdin=body, DATABASE_URL=database_url, **environment)
     first, key, advice, *_ = result.stdout.splitlines()
-    assert first == "✘ refused:  zalopay  signature"
+    assert first == "✘ refused:  ZaloPay  signature"
     assert key.startswith("  key   ZALOPAY_KEY2 (current), 26 characters, fingerprint ")
     assert "canary" not in result.stdout + result.stderr
     if source == "stdin":
@@ -176,14 +176,14 @@ def test_process_webhook_shows_the_change_and_the_database(process, database_url
     file.write_bytes(SAMPLE.request.body)
     environment = {"DATABASE_URL": database_url, **keys_of(SAMPLE)}
     dry = process("process-webhook", str(file), "-n", **environment)
-    assert "✔ would be settled  zalopay" in dry.stdout
+    assert "✔ would be settled  ZaloPay" in dry.stdout
     assert "dry run:  everything was rolled back; nothing was written" in dry.stdout
     done = process("process-webhook", str(file), **environment)
-    assert done.stdout.startswith("✔ settled  zalopay  order TB-LTDTNL-20251213-8D39986M  COMPLETED\n")
+    assert done.stdout.startswith("✔ settled  ZaloPay  order TB-LTDTNL-20251213-8D39986M  COMPLETED\n")
     assert "status\tPENDING → COMPLETED\n" in done.stdout
     assert done.stderr.startswith("profile none · database 127.0.0.1:")
     again = process("process-webhook", str(file), "-q", **environment)
-    assert again.stdout.startswith("✔ already settled  zalopay")
+    assert again.stdout.startswith("✔ already settled  ZaloPay")
     assert again.stderr == ""
 
 

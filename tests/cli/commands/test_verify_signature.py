@@ -48,7 +48,7 @@ def test_the_first_line_of_a_valid_callback_sums_it_up(process):
     """The first line of the output has gateway, outcome, amount and order."""
     result = process("verify-signature", "--example", "zalopay")
     assert result.stdout.splitlines()[0] == (
-        "✔ valid  zalopay  COMPLETED  7,200,000 VND  order TB-LTDTNL-20251213-8D39986M"
+        "✔ valid  ZaloPay  COMPLETED  7,200,000 VND  order TB-LTDTNL-20251213-8D39986M"
     )
     assert (result.returncode, result.stderr) == (0, "")
 
@@ -57,7 +57,7 @@ def test_a_refusal_shows_the_reason_the_key_and_a_hint(process):
     """The output has the reason, the name of the key and the next command. The exit code is 5."""
     result = process("verify-signature", "--example", "zalopay", "--tamper", "amount")
     first, key, hint, *_ = result.stdout.splitlines()
-    assert first == "✘ not valid  zalopay  the mac does not match data with key2"
+    assert first == "✘ not valid  ZaloPay  the mac does not match data with key2"
     assert key == "  key   key2 of the example, 32 characters, fingerprint 5055cb27"
     assert hint.startswith("  hint  no known variant matches")
     assert "--explain" in result.stdout

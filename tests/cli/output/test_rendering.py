@@ -74,7 +74,7 @@ def test_every_block_escapes_hostile_text(text, surface):
         Table(("c", text), (("x", text), (1, good(text)))),
     ]
     shown = as_text(Result("payctl.test/1", human=blocks), surface)
-    for ours in ("\x1b[31m", "\x1b[1m", "\x1b[32m", "\x1b[0m", "\n", "\t"):
+    for ours in ("\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[0m", "\n", "\t"):
         shown = shown.replace(ours, "")
     assert is_safe(shown)
 
@@ -107,7 +107,7 @@ def test_a_wide_table_on_a_terminal_is_wrapped(monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     shown = as_text(Result("payctl.test/1", human=[Table(("id", "error"), ((1, "x" * 200),))]), TERMINAL)
     assert shown.count("x") == 200
-    plain = shown.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    plain = shown.replace("\x1b[2m", "").replace("\x1b[0m", "")
     assert max(map(len, plain.splitlines())) <= 60
 
 
@@ -124,7 +124,7 @@ def test_a_narrow_terminal_leaves_out_spare_columns(monkeypatch, width, columns)
     assert shown.splitlines()[0].split() == columns
     assert all(str(row[place]) in shown for place in (0, 2, 3)[: len(columns) - 1])
     assert "2026-11-29" in shown
-    assert "09:53:06.539Z" in shown
+    assert "09:53:06.539" in shown
     assert as_text(Result("payctl.test/1", human=[table]), PIPE).split("\n")[0].split("\t") == [*table.columns]
 
 

@@ -9,6 +9,7 @@ import pytest
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.domain.callback import Callback
+from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.jobs.doctor import Status, Subject, diagnose
 from ticketbottle_payctl.jobs.doctor.signing import signed_callback
 from ticketbottle_payctl.providers import GATEWAYS
@@ -36,7 +37,7 @@ def keys_of(gateway, **changes):
         }
 
     found = diagnose(subject(credentials=credentials), ["keys"]).findings
-    return [finding for finding in found if finding.fact.startswith(gateway)]
+    return [finding for finding in found if finding.fact.startswith(gateway_name(gateway))]
 
 
 def subject(bootstrap="", credentials=lambda _: {}):
@@ -66,7 +67,7 @@ def test_the_doctor_verifies_each_gateway_s_configured_keys(gateway):
     (finding,) = keys_of(gateway)
     assert (finding.status, finding.fact) == (
         Status.OK,
-        f"{gateway}: 1 test callback signed and verified, a changed one refused",
+        f"{gateway_name(gateway)}: 1 test callback signed and verified, a changed one refused",
     )
 
 
@@ -86,7 +87,7 @@ def test_the_doctor_verifies_each_key_of_a_rotation():
         ("momo", {"access_key": "", "partner_code": ""}, "fail", "MOMO_PARTNER_CODE, MOMO_ACCESS_KEY not set"),
         ("vnpay", {"hash_secret": " canary"}, "warn", "VNPAY_HASH_SECRET begins or ends with white space"),
         ("payos", {"checksum_key": "'canary'"}, "warn", "PAYOS_CHECKSUM_KEY begins or ends with"),
-        ("payos", {"checksum_key": ""}, "ok", "payos is off"),
+        ("payos", {"checksum_key": ""}, "ok", "PayOS is off"),
     ],
 )
 def test_the_finding_about_a_wrong_key_names_its_variable(gateway, changes, status, words):

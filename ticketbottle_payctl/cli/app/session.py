@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, tzinfo
-from typing import NoReturn
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import typer
 
@@ -18,19 +19,29 @@ from ticketbottle_payctl.cli.app.registry import schema_name
 from ticketbottle_payctl.cli.output import exit_codes, instants, writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.machine import Invocation
-from ticketbottle_payctl.cli.output.result import Failure, Part, Result, dim, warn
-from ticketbottle_payctl.cli.output.surface import is_terminal
-from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce, in_force
+from ticketbottle_payctl.cli.output.result import Failure, Part, Result, warn
+from ticketbottle_payctl.cli.output.surface import ask_colour, is_terminal
 from ticketbottle_payctl.cli.profile.profiles import Profile, load
 from ticketbottle_payctl.errors import ConfigError, OutputError
 from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.wiring import Services, hide_secrets, utc_now
+
+if TYPE_CHECKING:
+    from ticketbottle_payctl.cli.app.target import ToldAt
+    from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
 
 _LEVELS = ("warning", "info", "debug")
 TRACEBACK_VERBOSITY = 2
 """The number of -v that makes payctl show tracebacks."""
 
 _WORK_STANDS = "free some space; the command's work is done, and its exit code shows the result"
+
+
+class _Target(NamedTuple):
+    """The line about the target that is still to be printed."""
+
+    brokers: bool
+    below_headline: bool
 
 
 class Session:
@@ -47,6 +58,8 @@ class Session:
         self._owned = services is None
         self._answered = False
         self._zone_doubted = False
+        self._target: _Target | None = None
+        self._last: list[tuple[Part, ...]] = []
         self.approved = False
         """Whether ``safety.confirm`` has approved a change in this run."""
         hide_secrets(os.environ)
@@ -79,6 +92,8 @@ class Session:
             ConfigError: the file exists but cannot be read.
         """
         if self._guard is None:
+            from ticketbottle_payctl.cli.profile.guard_in_force import in_force  # noqa: PLC0415 - not for --help
+
             self._guard = in_force(self.profile, self.shared.config, self._environ)
         return self._guard
 
@@ -132,6 +147,7 @@ class Session:
         json = bool(asked) or not is_terminal(sys.stderr)
         telemetry.setup_logging(self._log_level(), json=json, tracebacks=self.shared.verbose >= TRACEBACK_VERBOSITY)
         instants.show_in(self._zone_shown)
+        ask_colour(self.shared.color)
         if self.shared.profile or self.shared.config:
             _ = self.services
             for sentence in self.profile.misled:
@@ -142,27 +158,39 @@ class Session:
         if not self.shared.quiet:
             writer.tell(self.shared.color, *parts)
 
-    def note_target(self, *, brokers: bool = False) -> None:
-        """Print on stderr which profile and database will be used, and the brokers if ``brokers`` is true.
+    def note_last(self, *parts: Part) -> None:
+        """Print a line on stderr below the result, unless ``-q`` was given."""
+        self._last.append(parts)
+
+    def note_target(self, *, brokers: bool = False, told: ToldAt | None = None) -> None:
+        """Print on stderr which profile, database and, if asked, brokers are used.
+
+        A command that changes something prints it at once. A command that only reads prints it below its answer or
+        error.
 
         Raises:
-            ConfigError: no database, or no broker, is configured.
+            ConfigError: it is printed at once, and no database, or no broker, is configured.
         """
-        name = self.profile.name or "none"
-        parts: list[Part] = [dim("profile"), name, dim("· database"), str(self.settings.database.place)]
-        if brokers:
-            parts += [dim("· brokers"), self.settings.kafka.brokers]
-        self.note(*parts)
+        self._target = _Target(brokers, told is not None and told.below_headline)
+        if told is None or told.once:
+            _ = self.settings.database, brokers and self.settings.kafka
+            self._tell_target()
+
+    def target_parts(self, *, brokers: bool = False, width: int | None = None) -> list[Part]:
+        """Return the line about the target for a screen of its own."""
+        from ticketbottle_payctl.cli.app.target import target  # noqa: PLC0415 - not for --help
+
+        return target(self.profile, lambda: self.guard, lambda: self.settings, brokers=brokers, width=width)
 
     def finish(self, result: Result) -> NoReturn:
         """Print the result, and its error if there is one, and exit with its code."""
         if result.error:
-            writer.tell_failure(result.error, self.shared.color)
+            writer.tell_failure(result.error, self.shared.color, self._tell_target)
         raise typer.Exit(int(self.answer(result)))
 
     def fail(self, failure: Failure) -> NoReturn:
         """Print the failure and exit with its code."""
-        writer.tell_failure(failure, self.shared.color)
+        writer.tell_failure(failure, self.shared.color, self._tell_target)
         if not self._answered:
             safe = replace(
                 failure,
@@ -182,7 +210,10 @@ class Session:
         if not self.shared.quiet:
             writer.tell_warnings(result, self.shared.color)
         try:
-            writer.emit(result, self.invocation(), self.shared.output, self.shared.color)
+            writer.emit(result, self.invocation(), self.shared.output, self.shared.color, self._below_headline())
+            for parts in self._last:
+                self.note(*parts)
+            self._tell_target()
         except OutputError as error:
             code = exit_codes.of_error(error)
             hint = _WORK_STANDS if self.approved else error.hint
@@ -199,6 +230,16 @@ class Session:
         """Return the command, the profile, the start and the duration of this run."""
         duration = round((time.monotonic() - self._started) * 1000)
         return Invocation(self.command, self.shared.profile, self.started_at, duration)
+
+    def _below_headline(self) -> Callable[[], None] | None:
+        return self._tell_target if self._target and self._target.below_headline else None
+
+    def _tell_target(self) -> None:
+        """Print the line about the target, if it is still to be printed."""
+        due, self._target = self._target, None
+        if due is not None and not self.shared.quiet:
+            width = get_terminal_size().columns if is_terminal(sys.stderr) else None
+            self.note(*self.target_parts(brokers=due.brokers, width=width))
 
     def _zone_shown(self) -> tzinfo:
         """Return the zone for results. If TZ is wrong, use UTC and warn once: the result must still be shown."""

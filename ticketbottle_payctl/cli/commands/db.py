@@ -8,6 +8,7 @@ from typing import TypedDict
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, good, line, warn
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
@@ -61,7 +62,7 @@ def upgrade_command(
     Runs the missing migrations in one transaction. Running it again, or twice at once, changes nothing more.
     """
     session = Session.of(ctx)
-    session.note_target()
+    session.note_target(told=ToldAt.of(dry_run=dry_run))
     if not dry_run:
         permit(session, "db upgrade", Approval(reason=reason, confirm=confirm))
     status = migrations.upgrade(session.services.engine, dry_run=dry_run)
@@ -86,6 +87,7 @@ def upgrade_command(
 def status_command(ctx: typer.Context) -> None:
     """Show which migrations of payctl's schema have run."""
     session = Session.of(ctx)
+    session.note_target(told=ToldAt.BELOW_HEADLINE)
     status = migrations.status(session.services.engine)
     pending = list(status.pending)
     headline = (

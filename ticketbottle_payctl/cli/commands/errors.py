@@ -11,14 +11,15 @@ import typer
 
 from ticketbottle_payctl.broker.remedies import DeliveryRemedy, remedy_of
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.selector import selector_of
-from ticketbottle_payctl.cli.output.instants import instant
+from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.remedies import remedy_sentence
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.facts import Count, Keywords
-from ticketbottle_payctl.formats import count, rfc3339
+from ticketbottle_payctl.formats import count, rfc3339, span
 from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.selector import Selector
@@ -86,7 +87,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     selector = selector_of(
         session, failed=failed, types=types, provider=provider, since=since, until=until, error=error
     )
-    session.note_target()
+    session.note_target(told=ToldAt.BELOW_HEADLINE)
     report = group_errors(
         session.services.engine, selector, max_retries=session.settings.max_retries, limit=limit or _DEFAULT_LIMIT
     )
@@ -169,7 +170,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser) -> list[B
                 (
                     ("dead", f"{group.dead:,} of {group.count:,}"),
                     ("superseded", left_out if group.superseded else None),
-                    ("created", f"{instant(group.first)} → {instant(group.last)}"),
+                    ("created", span(group.first, group.last, zone_shown())),
                     ("types", ", ".join(group.event_types)),
                     ("sample", redact(group.sample) if group.sample else None),
                     ("event", adviser.reading(["show"], [group.sample_id])),

@@ -11,6 +11,7 @@ import typer
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.input import callback_options, change_options
 from ticketbottle_payctl.cli.input.callback_source import AUTO, Source, read_request, resolve
 from ticketbottle_payctl.cli.input.missing_keys import missing_keys
@@ -23,6 +24,7 @@ from ticketbottle_payctl.domain.callback import RejectReason
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.payment import PaymentStatus
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.jobs.find_receipt import find_receipt
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome, WebhookReport, process_webhook
 from ticketbottle_payctl.providers.tried_keys import TriedKey, tried_keys
@@ -74,7 +76,7 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
     request = read_request(source, provider) if stored is None else stored.request
     gateway = resolve(request, provider) if stored is None else providers.by_name(stored.provider)
     credentials = session.services.credentials(gateway)
-    session.note_target()
+    session.note_target(told=ToldAt.of(dry_run=dry_run))
     if not dry_run:
         permit(session, "process-webhook", Approval(reason=reason, confirm=confirm))
     stored_as = stored.receipt_id if stored else None
@@ -159,15 +161,16 @@ def _settling(report: WebhookReport, adviser: Adviser) -> list[str]:
 
 def _headline(report: WebhookReport) -> Block:
     order = f"order {report.order_code}" if report.order_code else None
+    gateway = gateway_name(report.provider)
     match report.outcome:
         case WebhookOutcome.SETTLED:
             word = "would be settled" if report.dry_run else "settled"
-            return line(good(f"✔ {word}"), report.provider, order, bold(str(report.status_after)))
+            return line(good(f"✔ {word}"), gateway, order, bold(str(report.status_after)))
         case WebhookOutcome.ALREADY_SETTLED:
-            return line(good("✔ already settled"), report.provider, order, dim("nothing to do"))
+            return line(good("✔ already settled"), gateway, order, dim("nothing to do"))
         case WebhookOutcome.TEST_PING:
-            return line(good("✔ test ping"), report.provider, dim("a test call of the gateway"))
+            return line(good("✔ test ping"), gateway, dim("a test call of the gateway"))
         case WebhookOutcome.IGNORED:
-            return line(good("✔ acknowledged"), report.provider, report.reason, dim("it changes no payment"))
+            return line(good("✔ acknowledged"), gateway, report.reason, dim("it changes no payment"))
         case WebhookOutcome.REFUSED:
-            return line(bad("✘ refused:"), report.provider, report.reason, order)
+            return line(bad("✘ refused:"), gateway, report.reason, order)

@@ -17,7 +17,7 @@ from ticketbottle_payctl.cli.input.missing_keys import CredentialsFor, missing_k
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, dim, good, line, warn
 from ticketbottle_payctl.errors import InputError
-from ticketbottle_payctl.formats import money
+from ticketbottle_payctl.formats import gateway_name, money
 from ticketbottle_payctl.jobs.verify_signature import VerifyReport, verify_signature
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.providers.tried_keys import TriedKey
@@ -125,7 +125,7 @@ def _valid(report: VerifyReport) -> list[Block]:
     outcome = f"{report.outcome} ({report.reason})" if report.reason else report.outcome
     amount = None if report.amount is None else money(report.amount, report.currency)
     order = f"order {report.order_ref}" if report.order_ref else None
-    first = line(good("✔ valid"), report.provider, outcome, amount, order)
+    first = line(good("✔ valid"), gateway_name(report.provider or ""), outcome, amount, order)
     ignored = [line(dim("  payctl acknowledges it and changes no payment"))] if report.outcome == "IGNORED" else []
     signed_with = [("signed with", key.description) for key in report.keys if key.matched]
     return [first, *ignored, Fields((("gateway's number", report.provider_transaction_id), *signed_with))]
@@ -133,7 +133,7 @@ def _valid(report: VerifyReport) -> list[Block]:
 
 def _invalid(report: VerifyReport, *, explain: bool) -> list[Block]:
     reason = report.detail or report.reason or "the signature is not valid"
-    blocks: list[Block] = [line(bad("✘ not valid"), report.provider, reason)]
+    blocks: list[Block] = [line(bad("✘ not valid"), gateway_name(report.provider or ""), reason)]
     blocks += [line(dim("  key "), key.description) for key in report.keys]
     blocks += [line(warn("  hint"), hint) for hint in report.hints]
     if report.provider is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.cli.input.bounded_read import read_bounded
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.secret import Secret
 
@@ -29,7 +30,7 @@ def read_keys(name: str, gateway: Gateway) -> Credentials:
     found = _parse(text, gateway)
     if not found:
         wanted = ", ".join(field.env for field in gateway.fields if field.signs_callbacks)
-        message = f"the key file has no value for {gateway.name}"
+        message = f"the key file has no value for {gateway_name(gateway.name)}"
         raise InputError(message, hint=f"write lines NAME=value with {wanted}, or only the key")
     for values in found.values():
         for value in values:

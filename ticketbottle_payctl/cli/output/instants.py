@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, tzinfo
 
 from ticketbottle_payctl.cli.output.machine import cell
+from ticketbottle_payctl.formats import local
 
 _zone: ContextVar[Callable[[], tzinfo] | None] = ContextVar("payctl_zone_shown", default=None)
 
@@ -18,8 +19,18 @@ def show_in(zone: Callable[[], tzinfo]) -> None:
 
 def instant(at: datetime) -> str:
     """Return an aware instant with milliseconds and its offset: ``2026-11-22T10:04:05.678+07:00``, ``Z`` for UTC."""
+    return at.astimezone(zone_shown()).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def zone_shown() -> tzinfo:
+    """Return the zone in which instants are shown."""
     zone = _zone.get()
-    return at.astimezone(zone() if zone else UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return zone() if zone else UTC
+
+
+def clock(at: datetime) -> str:
+    """Return an aware instant for a terminal: ``2026-11-22 10:04:05.678 +07:00``."""
+    return local(at, zone_shown())
 
 
 def shown(value: object) -> str:

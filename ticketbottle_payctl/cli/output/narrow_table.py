@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from shutil import get_terminal_size
 
-from ticketbottle_payctl.cli.output.result import Block, Line, Part, Style, Styled, dim, line
+from ticketbottle_payctl.cli.output.result import Block, Line, Part, Styled, dim, line
 from ticketbottle_payctl.cli.output.sanitize import escape
+from ticketbottle_payctl.cli.output.theme import Style
 from ticketbottle_payctl.formats import age, clock_and_age, cut, short_id
 
 Row = Mapping[str, object]

@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ticketbottle_payctl.cli.output.surface import is_terminal
+from ticketbottle_payctl.cli.output.surface import colour_asked, is_terminal, surface_of
+from ticketbottle_payctl.cli.output.theme import rich_theme
+from ticketbottle_payctl.formats import duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Tell(Protocol):
@@ -23,11 +28,19 @@ def bar(word: str, total: int | None = None, *, quiet: bool = False) -> Iterator
     if quiet or not is_terminal(sys.stderr):
         yield _nobody
         return
-    from rich.console import Console  # noqa: PLC0415 - rich, only if a bar is drawn
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, Task, TextColumn  # noqa: PLC0415 - rich, only if a bar is drawn
+    from rich.text import Text  # noqa: PLC0415
 
-    columns = (TextColumn(word), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    class Figures(TextColumn):
+        """How much is done, and how long the rest takes, in payctl's own forms."""
+
+        def render(self, task: Task) -> Text:
+            of = "?" if task.total is None else f"{task.total:,.0f}"
+            left = "" if task.time_remaining is None else f"  {duration(round(task.time_remaining))} left"
+            return Text(f"{task.completed:,.0f}/{of}{left}")
+
+    columns = (TextColumn(word), BarColumn(), Figures(""))
+    with Progress(*columns, console=_console(), transient=True) as progress:
         task = progress.add_task(word, total=total)
 
         def tell(done: int, of: int | None = None, /) -> None:
@@ -42,10 +55,15 @@ def status(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     if quiet or not is_terminal(sys.stderr):
         yield lambda _step: None
         return
+    with _console().status("") as line:
+        yield lambda step: line.update(f"{step} ...")
+
+
+def _console() -> Console:
     from rich.console import Console  # noqa: PLC0415 - rich, only on a terminal
 
-    with Console(stderr=True).status("") as line:
-        yield lambda step: line.update(f"{step} ...")
+    coloured = surface_of(sys.stderr, colour_asked()).colour
+    return Console(stderr=True, theme=rich_theme(), no_color=not coloured, highlight=False)
 
 
 def _nobody(done: int, of: int | None = None, /) -> None:

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.theme import Style
 
-
-class Style(Enum):
-    """The style of a word: what it means, not how the terminal shows it."""
-
-    GOOD = "32"
-    BAD = "31"
-    WARN = "33"
-    BOLD = "1"
-    DIM = "2"
+_HEADLINE = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +24,13 @@ Part = str | Styled
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line. Two spaces separate its parts, on a terminal and in a pipe."""
+    """A line. Two spaces separate its parts, on a terminal and in a pipe.
+
+    A terminal folds it at its words, at its width or at ``most`` columns.
+    """
 
     parts: tuple[Part, ...]
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +102,11 @@ def line(*parts: Part | None) -> Line:
     return Line(tuple(part for part in parts if part))
 
 
+def headline(*parts: Part | None) -> Line:
+    """Return the first line of a screen: the answer, in at most 80 columns."""
+    return Line(line(*parts).parts, _HEADLINE)
+
+
 def good(text: str) -> Styled:
     """Return a word that reports success."""
     return Styled(text, Style.GOOD)
@@ -129,3 +130,8 @@ def bold(text: str) -> Styled:
 def dim(text: str) -> Styled:
     """Return a word that is less important."""
     return Styled(text, Style.DIM)
+
+
+def accent(text: str) -> Styled:
+    """Return a word in the one accent: a figure drawn as bars."""
+    return Styled(text, Style.ACCENT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TextIO, assert_never
 
@@ -31,6 +32,19 @@ class Surface:
     def marks(self, text: str) -> str:
         """Return payctl's own text in characters that the stream can encode."""
         return text if self.unicode else text.translate(_PLAIN_MARKS)
+
+
+_asked: ContextVar[Colour] = ContextVar("payctl_colour", default=Colour.AUTO)
+
+
+def ask_colour(colour: Colour) -> None:
+    """Use this value of ``--color`` from now on, for bars, which are drawn far from the options."""
+    _asked.set(colour)
+
+
+def colour_asked() -> Colour:
+    """Return the value of ``--color``."""
+    return _asked.get()
 
 
 def is_terminal(stream: TextIO) -> bool:

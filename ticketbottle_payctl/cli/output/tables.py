@@ -14,14 +14,14 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ticketbottle_payctl.cli.output.instants import shown
-from ticketbottle_payctl.cli.output.result import Style, Styled, Table
+from ticketbottle_payctl.cli.output.instants import clock, shown
+from ticketbottle_payctl.cli.output.result import Styled, Table
 from ticketbottle_payctl.cli.output.surface import Surface
+from ticketbottle_payctl.cli.output.theme import RICH, rich_theme
 
 _BETWEEN = 3
 _NARROWEST = 9
 _WIDEST = 10_000
-_STYLES = {Style.GOOD: "green", Style.BAD: "red", Style.WARN: "yellow", Style.BOLD: "bold", Style.DIM: "dim"}
 
 
 def draw(table: Table, surface: Surface) -> str:
@@ -97,13 +97,13 @@ def _longest_word(text: str) -> int:
 
 def _word(value: object) -> str:
     if isinstance(value, datetime):
-        return shown(value).replace("T", " ").replace("+", " +")  # to be folded between date, time and offset
+        return clock(value)
     return shown(value.text if isinstance(value, Styled) else value)
 
 
 def _cell(value: object, surface: Surface) -> Text:
     if isinstance(value, Styled):
-        return Text(surface.marks(shown(value.text)), style=_STYLES[value.style])
+        return Text(surface.marks(shown(value.text)), style=RICH[value.style])
     return Text(surface.marks(_word(value)))
 
 
@@ -120,6 +120,7 @@ def _as_text(drawn: RichTable, surface: Surface, width: int) -> str:
         highlight=False,
         safe_box=not surface.unicode,
         legacy_windows=False,
+        theme=rich_theme(),
     )
     console.print(drawn)
     return page.getvalue()

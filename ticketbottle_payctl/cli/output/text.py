@@ -5,13 +5,16 @@ Every text is escaped here, so no caller has to do it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from shutil import get_terminal_size
 from typing import assert_never
 
-from ticketbottle_payctl.cli.output.instants import shown
+from ticketbottle_payctl.cli.output.instants import clock, shown
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Part, Raw, Result, Styled, Table
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.cli.output.surface import Surface
+from ticketbottle_payctl.cli.output.theme import ANSI, Style
 
 
 def as_text(result: Result, surface: Surface) -> str:
@@ -21,10 +24,33 @@ def as_text(result: Result, surface: Surface) -> str:
 
 def paint(part: Part, surface: Surface) -> str:
     """Return one word, escaped, in its colour if the stream shows colour."""
+    return coloured(escaped(part, surface), surface)
+
+
+def escaped(part: Part, surface: Surface) -> Part:
+    """Return a part with harmless text, in characters that the stream can encode."""
+    if isinstance(part, Styled):
+        return Styled(surface.marks(escape(part.text)), part.style)
+    return surface.marks(escape(part))
+
+
+def coloured(part: Part, surface: Surface) -> str:
+    """Return a part that is escaped already, in its colour if the stream shows colour."""
     if isinstance(part, str):
-        return surface.marks(escape(part))
-    text = surface.marks(escape(part.text))
-    return f"\x1b[{part.style.value}m{text}\x1b[0m" if surface.colour else text
+        return part
+    return f"\x1b[{ANSI[part.style]}m{part.text}\x1b[0m" if surface.colour else part.text
+
+
+def lines_of(parts: Sequence[Part], surface: Surface, *, between: int, most: int | None = None) -> str:
+    """Return parts as one line, or on a terminal as lines that fit it. ``most`` is their greatest width."""
+    if not surface.terminal:
+        return (" " * between).join(paint(part, surface) for part in parts) + "\n"
+    from ticketbottle_payctl.cli.output.folding import folded  # noqa: PLC0415 - only on a terminal
+
+    safe = [escaped(part, surface) for part in parts]
+    columns = get_terminal_size().columns
+    rows = folded(safe, between, columns if most is None else min(most, columns))
+    return "".join("".join(coloured(part, surface) for part in row) + "\n" for row in rows)
 
 
 def _default(result: Result) -> Iterable[Block]:
@@ -38,7 +64,7 @@ def _default(result: Result) -> Iterable[Block]:
 def _block(block: Block, surface: Surface) -> str:
     match block:
         case Line():
-            return "  ".join(paint(part, surface) for part in block.parts) + "\n"
+            return lines_of(block.parts, surface, between=2, most=block.most)
         case Fields():
             return _fields(block, surface)
         case Table():
@@ -54,7 +80,14 @@ def _fields(fields: Fields, surface: Surface) -> str:
     if not surface.terminal:
         return "".join(f"{name}\t{_value(value, surface, plain=True)}\n" for name, value in present)
     width = max((len(name) for name, _ in present), default=0)
-    return "".join(f"  {name:<{width}}  {_value(value, surface)}\n" for name, value in present)
+    rows = ((Styled(f"  {name:<{width}}", Style.DIM), _value_part(value)) for name, value in present)
+    return "".join(lines_of(row, surface, between=2) for row in rows)
+
+
+def _value_part(value: object) -> Part:
+    if isinstance(value, Styled):
+        return value
+    return clock(value) if isinstance(value, datetime) else shown(value)
 
 
 def _value(value: object, surface: Surface, *, plain: bool = False) -> str:

@@ -6,8 +6,9 @@ Only ``-o`` or PAYCTL_OUTPUT change the format. A pipe does not.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TextIO, assert_never
 
 from ticketbottle_payctl.cli.output.format import Colour, OutputFormat
@@ -16,17 +17,32 @@ from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Result, 
 from ticketbottle_payctl.cli.output.sanitize import ascii_json
 from ticketbottle_payctl.cli.output.streams import ReaderGoneError, silence, write_failure
 from ticketbottle_payctl.cli.output.surface import Surface, surface_of
-from ticketbottle_payctl.cli.output.text import as_text, paint
+from ticketbottle_payctl.cli.output.text import as_text, lines_of, paint
 from ticketbottle_payctl.telemetry import redact
 
 
-def emit(result: Result, invocation: Invocation, form: OutputFormat, colour: Colour) -> None:
+def emit(
+    result: Result,
+    invocation: Invocation,
+    form: OutputFormat,
+    colour: Colour,
+    below_headline: Callable[[], None] | None = None,
+) -> None:
     """Write the result to stdout. A closed pipe is not an error, because the work was done.
+
+    ``below_headline`` is called after the first line of a text for people, to write to stderr.
 
     Raises:
         OutputError: stdout cannot be written.
     """
-    write_stdout(_formatted(result, invocation, form, surface_of(sys.stdout, colour)))
+    surface = surface_of(sys.stdout, colour)
+    if below_headline is not None and form is OutputFormat.TABLE and result.human and not result.error:
+        headline, *rest = result.human
+        write_stdout(as_text(replace(result, human=[headline]), surface))
+        below_headline()
+        write_stdout(as_text(replace(result, human=rest), surface) if rest else "")
+    else:
+        write_stdout(_formatted(result, invocation, form, surface))
 
 
 def write_stdout(text: str) -> None:
@@ -53,7 +69,7 @@ def write_part(text: str, *, json: bool) -> None:
 def tell(colour: Colour, *parts: Part) -> None:
     """Write a line to stderr."""
     surface = surface_of(sys.stderr, colour)
-    _say(" ".join(paint(part, surface) for part in parts) + "\n")
+    _say(lines_of(parts, surface, between=1))
 
 
 def tell_blocks(colour: Colour, blocks: Sequence[Block]) -> None:
@@ -66,10 +82,11 @@ def ask(colour: Colour, question: str) -> None:
     _say(f"{paint(question, surface_of(sys.stderr, colour))} ")
 
 
-def tell_failure(failure: Failure, colour: Colour) -> None:
-    """Write the failure and its hint to stderr."""
+def tell_failure(failure: Failure, colour: Colour, below_headline: Callable[[], None] = lambda: None) -> None:
+    """Write the failure and its hint to stderr. ``below_headline`` is called after the first line."""
     first, *more = redact(failure.message).splitlines() or [""]
     tell(colour, Styled(f"error[{failure.code}]:", bad("").style), first)
+    below_headline()
     for cause in more:
         tell(colour, f"  {cause}")
     if failure.hint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.output.result import Line, Styled, line
+from ticketbottle_payctl.cli.output.result import Line, Styled, accent, line
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.domain.causes import Command
 
@@ -40,9 +40,11 @@ def next_lines(indent: str, label: Styled, words: str | None, command: str | Non
     """Yield the advice after the label, and the command on its own line, so that it is easy to copy."""
     if words and command:
         yield line(indent, label, f"{words}:")
-        yield line(f"{indent}{' ' * (len(label.text) + 2)}", command)
-    elif words or command:
-        yield line(indent, label, words or command)
+        yield line(f"{indent}{' ' * (len(label.text) + 2)}", accent(command))
+    elif command:
+        yield line(indent, label, accent(command))
+    elif words:
+        yield line(indent, label, words)
 
 
 def remedy_text(words: str | None, command: str | None) -> str | None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.causes import Command
-from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.formats import count, duration, size
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.inspect import sessions, tables
 from ticketbottle_payctl.store.inspect.tables import OUTBOX_INDEX, Housekeeping, Index
@@ -64,7 +64,7 @@ def vacuum(connection: Connection, subject: Subject) -> list[Finding]:
     found = tables.housekeeping(connection, "outbox")
     if found is None:
         return [fail("vacuum", "there is no table outbox", "see the finding of the check columns")]
-    about = f"outbox has {count(found.live, 'row')}, {found.dead:,} dead, {found.size / 1_048_576:,.0f} MB"
+    about = f"outbox has {count(found.live, 'row')}, {found.dead:,} dead, {size(found.size)}"
     advice = _advice(found, subject)
     if advice:
         table = f'"{subject.schema}".outbox'

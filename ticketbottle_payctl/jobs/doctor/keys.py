@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import product
 
 from ticketbottle_payctl.domain.callback import Callback, Request
-from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.formats import count, gateway_name
 from ticketbottle_payctl.jobs.doctor.model import Finding, Status, Subject, fail, ok, warn
 from ticketbottle_payctl.jobs.doctor.signing import signed_callback
 from ticketbottle_payctl.providers import GATEWAYS
@@ -31,16 +31,24 @@ def check(subject: Subject) -> list[Finding]:
 
 
 def _gateway(gateway: Gateway, credentials: Credentials) -> list[Finding]:
+    name = gateway_name(gateway.name)
     if not _examples_hold(gateway):
         meaning = "callbacks of this gateway cannot be verified reliably"
-        return [fail("keys", f"{gateway.name}: the built-in example is not verified", meaning, "reinstall payctl")]
+        return [
+            fail(
+                "keys",
+                f"{name}: the built-in example is not verified",
+                meaning,
+                "reinstall payctl",
+            )
+        ]
     needed = [field for field in gateway.fields if field.signs_callbacks]
     absent = [field.env for field in needed if not any(credentials.get(field.name, ()))]
     if len(absent) == len(needed):
-        return [ok("keys", f"{gateway.name} is off: no keys are set")]
+        return [ok("keys", f"{name} is off: no keys are set")]
     if absent:
         meaning = "payctl answers its callbacks with `not configured`"
-        return [fail("keys", f"{gateway.name}: {', '.join(absent)} not set", meaning, f"export {absent[0]}")]
+        return [fail("keys", f"{name}: {', '.join(absent)} not set", meaning, f"export {absent[0]}")]
     findings = [_combination(gateway, needed, values) for values in _combinations(needed, credentials)]
     return _worst_first(_spoiled(gateway, credentials)) or _merged(gateway, findings)
 
@@ -58,19 +66,23 @@ def _combinations(needed: list[CredentialField], credentials: Credentials) -> li
 
 
 def _combination(gateway: Gateway, needed: list[CredentialField], values: tuple[Secret, ...]) -> Finding:
+    name = gateway_name(gateway.name)
     alone = {field.name: (value,) for field, value in zip(needed, values, strict=True)}
-    request = signed_callback(gateway.name, {name: value[0].reveal() for name, value in alone.items()})
+    request = signed_callback(gateway.name, {field: value[0].reveal() for field, value in alone.items()})
     verdict = gateway.verify(request, alone)
     if not isinstance(verdict, Callback):
         remedy = f"check {', '.join(field.env for field in needed)} against the gateway's merchant page"
-        meaning = f"callbacks of {gateway.name} will be refused"
+        meaning = f"callbacks of {name} will be refused"
         return fail(
-            "keys", f"{gateway.name}: a test callback of its own keys is refused: {verdict.detail}", meaning, remedy
+            "keys",
+            f"{name}: a test callback of its own keys is refused: {verdict.detail}",
+            meaning,
+            remedy,
         )
     if isinstance(gateway.verify(_tampered(request), alone), Callback):
         return fail(
             "keys",
-            f"{gateway.name}: a changed callback is accepted",
+            f"{name}: a changed callback is accepted",
             "anybody can forge a callback",
             "stop the webhook and report this",
         )
@@ -85,13 +97,14 @@ def _tampered(request: Request) -> Request:
 
 def _spoiled(gateway: Gateway, credentials: Credentials) -> list[Finding]:
     """Return a warning for each value with spaces, line ends or quotes around it, as copy and paste adds them."""
+    name = gateway_name(gateway.name)
     findings = []
     for field in gateway.fields:
         for value in credentials.get(field.name, ()):
             text = value.reveal()
             if text != text.strip() or text.startswith(_QUOTES) or text.endswith(_QUOTES):
                 meaning = "payctl takes it as part of the value, so signatures will not match"
-                fact = f"{gateway.name}: {field.env} begins or ends with white space or a quotation mark"
+                fact = f"{name}: {field.env} begins or ends with white space or a quotation mark"
                 findings.append(warn("keys", fact, meaning, f"set {field.env} again without it"))
     return findings
 
@@ -101,9 +114,10 @@ def _worst_first(findings: list[Finding]) -> list[Finding]:
 
 
 def _merged(gateway: Gateway, findings: list[Finding]) -> list[Finding]:
+    name = gateway_name(gateway.name)
     wrong = [finding for finding in findings if finding.status is not Status.OK]
     if wrong:
         return wrong
     also = f", {len(findings) - 1} of them of a key rotation" if len(findings) > 1 else ""
     signed = count(len(findings), "test callback")
-    return [ok("keys", f"{gateway.name}: {signed} signed and verified, a changed one refused{also}")]
+    return [ok("keys", f"{name}: {signed} signed and verified, a changed one refused{also}")]

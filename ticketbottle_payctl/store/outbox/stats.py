@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.store.db.owner_time import NOW, aware
+from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import GROUP, PATTERN
 
@@ -214,6 +214,15 @@ def unpublished(
         recent_created=recently,
         created_in=parts or {},
     )
+
+
+def created_after(connection: Connection, at: datetime) -> int:
+    """Count the events that were created after an aware instant, published or not. Only those rows are read."""
+    sql = """
+        SELECT (SELECT count(*) FROM outbox WHERE published = true AND "createdAt" > %(at)s)
+            + (SELECT count(*) FROM outbox WHERE published = false AND "createdAt" > %(at)s)
+    """
+    return int(connection.exec_driver_sql(sql, {"at": stored(at)}).scalar_one())
 
 
 def groups(connection: Connection, max_retries: int, by: Sequence[By]) -> list[Group]:

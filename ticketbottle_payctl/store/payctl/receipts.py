@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -40,6 +41,23 @@ STATUS_QUERY = "RECONCILE"
 
 _REQUEST = "SELECT provider, method, path, query, body FROM payctl.webhook_receipts WHERE id = %(id)s::uuid"
 
+_MAY_READ = """
+    SELECT COALESCE(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), false)
+    FROM (SELECT to_regclass('payctl.webhook_receipts') AS name) AS asked
+    LEFT JOIN pg_class AS c ON c.oid = asked.name LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace
+"""
+_REFUSED = """
+    WITH newest AS MATERIALIZED (
+        SELECT received_at, provider, reason, order_ref, id::text AS id, result FROM payctl.webhook_receipts
+        ORDER BY received_at DESC LIMIT %(newest)s
+    ), refused AS (
+        SELECT * FROM newest WHERE result = 'refused' ORDER BY received_at DESC LIMIT %(most)s
+    )
+    SELECT (SELECT count(*) FROM newest), (SELECT count(*) FROM newest WHERE result = 'refused'),
+        r.received_at, r.provider, r.reason, r.order_ref, r.id
+    FROM (SELECT) AS one LEFT JOIN refused AS r ON true ORDER BY r.received_at DESC
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -63,6 +81,24 @@ class StoredRequest:
     receipt_id: str
     provider: str
     request: Request
+
+
+class Refused(NamedTuple):
+    """A genuine callback that was refused, and why."""
+
+    received_at: datetime
+    provider: str
+    reason: str | None
+    order_ref: str
+    id: str
+
+
+class RefusedLately(NamedTuple):
+    """How many of the newest callbacks were looked at and refused, and the newest of the refused ones."""
+
+    looked_at: int
+    refused: int
+    newest: tuple[Refused, ...]
 
 
 def store(connection: Connection, receipt: Receipt) -> bool:
@@ -96,6 +132,18 @@ def find_request(connection: Connection, receipt_id: str) -> StoredRequest | Non
         return None
     provider, method, path, query, body = row
     return StoredRequest(str(wanted), provider, Request(method, path, query, bytes(body)))
+
+
+def refused_lately(connection: Connection, newest: int, most: int) -> RefusedLately | None:
+    """Return the refused ones among the ``newest`` callbacks. No more rows are read.
+
+    None if the role may not read the table, or the table is missing.
+    """
+    if not connection.exec_driver_sql(_MAY_READ).scalar_one():
+        return None
+    rows = connection.exec_driver_sql(_REFUSED, {"newest": newest, "most": most}).all()
+    looked_at, refused = (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
+    return RefusedLately(looked_at, refused, tuple(Refused._make(row[2:]) for row in rows if row[2] is not None))
 
 
 def parameters(receipt: Receipt) -> dict[str, Any]:

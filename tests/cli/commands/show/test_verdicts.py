@@ -33,40 +33,40 @@ CASES = {
         5, "wrong_amount", "NO TICKET: paid 321,000 VND, the order is 320,000 VND; callback refused 3 min ago", []),
     "a failure with a wrong amount": (
         lambda o: o.pay().callback("FAILED", "refused", "wrong_amount", amount=1),
-        5, "wrong_amount", "NO TICKET: momo reports a failure about 1 VND, the order is 320,000 VND", []),
+        5, "wrong_amount", "NO TICKET: MoMo reports a failure about 1 VND, the order is 320,000 VND", []),
     "refused for a wrong amount, and the amount was corrected since": (
         lambda o: o.pay().callback("COMPLETED", "refused", "wrong_amount", amount=320_000),
         5, "not_applied", "NO TICKET: paid 320,000 VND; the callback was refused 3 min ago, but would be accepted",
         ["payctl process-webhook --receipt {receipt}"]),
     "paid through another gateway": (
         lambda o: o.pay(provider="VNPAY").callback("COMPLETED", "refused", "other_provider"),
-        5, "other_provider", "NO TICKET: paid 320,000 VND through momo, the order is for VNPAY", []),
+        5, "other_provider", "NO TICKET: paid 320,000 VND through MoMo, the order is for VNPay", []),
     "the callback came before the payment": (
         lambda o: o.pay().callback("COMPLETED", "refused", "unknown_order", payment=None),
         5, "not_applied", "NO TICKET: paid 320,000 VND; the callback was refused 3 min ago",
         ["payctl process-webhook --receipt {receipt}"]),
     "malformed callback": (
         lambda o: o.pay().unclear("unreadable"),
-        5, "unreadable", "NO TICKET: momo sent a genuine callback that payctl cannot read", [SETTLE]),
+        5, "unreadable", "NO TICKET: MoMo sent a genuine callback that payctl cannot read", [SETTLE]),
     "ambiguous callback": (
         lambda o: o.pay().unclear("ambiguous"),
-        5, "ambiguous", "NO TICKET: momo's callback can be read in two ways", [SETTLE]),
+        5, "ambiguous", "NO TICKET: MoMo's callback can be read in two ways", [SETTLE]),
     "money held by the gateway": (
         lambda o: o.pay().callback("IGNORED", "ignored", "held"),
-        5, "money_held", "NO TICKET: momo took 320,000 VND and blocked it as suspicious", [SETTLE]),
+        5, "money_held", "NO TICKET: MoMo took 320,000 VND and blocked it as suspicious", [SETTLE]),
     "an undocumented code": (
         lambda o: o.pay().callback("IGNORED", "ignored", "undocumented_code"),
-        5, "undocumented_code", "NO TICKET: momo sent an undocumented code", [SETTLE]),
+        5, "undocumented_code", "NO TICKET: MoMo sent an undocumented code", [SETTLE]),
     "in progress at the gateway": (
         lambda o: o.pay().callback("IGNORED", "ignored", "pending"),
-        5, "in_progress", "not paid yet: momo says that the payment is in progress", [SETTLE]),
+        5, "in_progress", "not paid yet: MoMo says that the payment is in progress", [SETTLE]),
     "in progress after a wrong amount": (
         lambda o: o.pay().callback("COMPLETED", "refused", "wrong_amount", amount=5).callback(
             "IGNORED", "ignored", "pending", age=MINUTES),
         5, "wrong_amount", "NO TICKET: paid 5 VND, the order is 320,000 VND", []),
     "refunded before it was settled": (
         lambda o: o.pay().callback("IGNORED", "ignored", "refund"),
-        5, "refunded", "NO TICKET: momo reports a refund", []),
+        5, "refunded", "NO TICKET: MoMo reports a refund", []),
     "a status of a newer payment service": (
         lambda o: o.pay("EXPIRED"),
         5, "unknown_status", "payctl does not know the payment's status EXPIRED", []),
@@ -172,11 +172,11 @@ CASES = {
     "a failure reported after the success": (
         lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOURS)
         .callback("FAILED", "refused", "contradicts_completed"),
-        5, "contradicted", "momo reports a failure 3 min ago, but the payment is COMPLETED", []),
+        5, "contradicted", "MoMo reports a failure 3 min ago, but the payment is COMPLETED", []),
     "refunded": (
         lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOURS)
         .callback("IGNORED", "ignored", "refund"),
-        5, "refunded", "REFUNDED: momo reports a refund; callback 3 min ago", []),
+        5, "refunded", "REFUNDED: MoMo reports a refund; callback 3 min ago", []),
     "unreadable at first, settled since": (
         lambda o: o.pay("COMPLETED").event(state="published").unclear("unreadable", age=2 * HOURS).callback(age=HOURS),
         0, "published", "published 1 h ago", [AGAIN]),
@@ -185,17 +185,17 @@ CASES = {
         5, "unknown_order", "NO TICKET: paid 321,000 VND, but this database has no payment of this order", []),
     "a failure without a payment": (
         lambda o: o.callback("FAILED", "refused", "unknown_order"),
-        5, "unknown_order", "NO TICKET: momo reports an order that this database does not have", []),
+        5, "unknown_order", "NO TICKET: MoMo reports an order that this database does not have", []),
     "a malformed callback without a payment": (
         lambda o: o.unclear("unreadable"),
-        5, "unreadable", "NO TICKET: momo sent a genuine callback that payctl cannot read", []),
+        5, "unreadable", "NO TICKET: MoMo sent a genuine callback that payctl cannot read", []),
     "a failure that came before the payment": (
         lambda o: o.pay().callback("FAILED", "refused", "unknown_order", payment=None),
-        5, "not_applied", "NO TICKET: momo's callback was refused 3 min ago, but would be accepted now",
+        5, "not_applied", "NO TICKET: MoMo's callback was refused 3 min ago, but would be accepted now",
         ["payctl process-webhook --receipt {receipt}"]),
     "a test ping": (
         lambda o: o.callback("IGNORED", "test_ping", "ping", amount=None),
-        0, "test_ping", "a test call of momo, about no order", []),
+        0, "test_ping", "a test call of MoMo, about no order", []),
     "an event without a payment": (
         lambda o: o.event(state="dead", error=TIMED_OUT),
         5, "dead", "NO TICKET: the event is dead because of INVALID_REQUEST", ["payctl replay {first}"]),

@@ -13,6 +13,7 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Styled, Table, bad, good, line
 from ticketbottle_payctl.cli.profile import profiles
 from ticketbottle_payctl.facts import Count
+from ticketbottle_payctl.formats import gateway_name
 
 
 class PathFacts(TypedDict):
@@ -80,7 +81,7 @@ def validate_command(ctx: typer.Context) -> None:
     wrong = [each for each in found if not each.ok]
     items: list[CheckedItem] = [{"name": each.name, "ok": each.ok, "message": each.message} for each in found]
     warnings = [warning for each in found for warning in each.warnings]
-    human: list[Block] = [Fields(tuple((each.name, _mark(each)) for each in found)), _verdict(len(wrong))]
+    human: list[Block] = [_verdict(len(wrong)), Fields(tuple((gateway_name(each.name), _mark(each)) for each in found))]
     code = ExitCode.CONFIG if wrong else ExitCode.DONE
     counts: CheckedCounts = {"checked": len(found), "wrong": len(wrong)}
     session.finish(Result("payctl.config-validate/1", code, items=items, counts=counts, human=human, warnings=warnings))

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.doctor.result import SCHEMA, DoctorCounts
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.progress import bar
@@ -25,7 +26,7 @@ def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
     Raises:
         GuardError: not confirmed, or the profile does not allow it.
     """
-    session.note_target()
+    session.note_target(told=ToldAt.of(dry_run=dry_run))
     engine = session.services.engine
     before = preview_published_flags(engine)
     if dry_run:

@@ -7,14 +7,25 @@ from typing import NamedTuple, NotRequired, TypedDict
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output import exit_codes
-from ticketbottle_payctl.cli.output.result import Block, Line, Result, Styled, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Line,
+    Result,
+    Styled,
+    bad,
+    bold,
+    dim,
+    good,
+    headline,
+    line,
+    warn,
+)
 from ticketbottle_payctl.cli.safety.remedies import advice_text, command_text, next_lines, remedy_text
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.jobs.doctor import DoctorReport, Finding, Status
 from ticketbottle_payctl.jobs.doctor.model import FindingCounts
 
 SCHEMA = "payctl.doctor/1"
-_WIDTH = 11
 _MARKS = {Status.OK: good("✔"), Status.WARN: warn("!"), Status.FAIL: bad("✘")}
 _SAID = {Status.OK: good, Status.WARN: warn, Status.FAIL: bad}
 
@@ -82,6 +93,7 @@ def shown(report: DoctorReport, session: Session) -> list[ShownFinding]:
 def result_of(report: DoctorReport, findings: Sequence[ShownFinding], bundle: str | None) -> Result:
     """Return the findings. Exit 5 if a check fails."""
     facts: DoctorFacts = {"healthy": report.healthy, "bundle": bundle}
+    width = max((len(each.finding.check) for each in findings), default=0)
     return Result(
         SCHEMA,
         exit_codes.of_answer(yes=report.healthy),
@@ -90,7 +102,7 @@ def result_of(report: DoctorReport, findings: Sequence[ShownFinding], bundle: st
         items=[item(each) for each in findings],
         human=[
             _headline(report),
-            *(block for each in findings for block in _blocks(each)),
+            *(block for each in findings for block in _blocks(each, width)),
             _counts(report),
         ],
     )
@@ -109,11 +121,11 @@ def item(shown: ShownFinding) -> FindingItem:
     }
 
 
-def _blocks(shown: ShownFinding) -> Iterator[Block]:
+def _blocks(shown: ShownFinding, width: int) -> Iterator[Block]:
     finding = shown.finding
     fact: str | Styled = finding.fact if finding.status is Status.OK else bold(finding.fact)
-    yield line(_MARKS[finding.status], f"{finding.check:<{_WIDTH}}", fact)
-    indent = " " * (_WIDTH + 3)
+    yield line(_MARKS[finding.status], f"{finding.check:<{width}}", fact)
+    indent = " " * (width + 3)
     if finding.meaning:
         yield line(indent, finding.meaning)
     yield from next_lines(indent, dim("fix:"), shown.words, shown.command)
@@ -125,9 +137,9 @@ def _headline(report: DoctorReport) -> Line:
         found = [finding for finding in report.findings if finding.status is status]
         if found:
             first = next((finding for finding in found if finding.check == "backlog"), found[0])
-            more = dim(f"and {len(found) - 1} more below") if len(found) > 1 else None
-            return line(_MARKS[status], bold(first.fact), more)
-    return line(_MARKS[Status.OK], _SAID[Status.OK]("all checks passed"))
+            more = dim(f"+{len(found) - 1} more") if len(found) > 1 else None
+            return headline(_MARKS[status], bold(first.fact), more)
+    return headline(_MARKS[Status.OK], _SAID[Status.OK]("all checks passed"))
 
 
 def _counts(report: DoctorReport) -> Line:

@@ -10,7 +10,7 @@ from ticketbottle_payctl.cli.commands.gateways.keys import KeyItem, State
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Table, bad, good, line, warn
 from ticketbottle_payctl.facts import Count
-from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.formats import count, gateway_name
 from ticketbottle_payctl.jobs.register_webhook import Registration
 
 
@@ -46,12 +46,16 @@ def listed(items: Sequence[KeyItem], states: Mapping[str, State], notes: Sequenc
     counts: GatewayCounts = {"on": found["on"], "off": found["off"], "incomplete": found["incomplete"]}
     incomplete = [name for name, state in states.items() if state == "incomplete"]
     said = f"{found['on']} of {count(len(states), 'gateway')} can check callbacks"
-    first = line(warn("!"), f"{said}; keys are missing for {', '.join(incomplete)}") if incomplete else None
+    first = (
+        line(warn("!"), f"{said}; keys are missing for {', '.join(map(gateway_name, incomplete))}")
+        if incomplete
+        else None
+    )
     table = Table(
         ("gateway", "variable", "value", "length", "fingerprint", "needed for"),
         tuple(
             (
-                item["gateway"],
+                gateway_name(item["gateway"]),
                 item["variable"],
                 item["rotation"] if item["is_set"] else "not set",
                 item["length"] if item["is_set"] else "",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from ticketbottle_payctl.cli.output.narrow_table import Column, Row, ago, plain, short, when
-from ticketbottle_payctl.formats import money
+from ticketbottle_payctl.formats import gateway_name, money
 from ticketbottle_payctl.store.outbox.listing import OUTBOX_FIELDS, PAYMENT_FIELDS, RECEIPT_FIELDS
 from ticketbottle_payctl.telemetry import redact
 
@@ -42,7 +42,7 @@ def _type(row: Row, _zone: tzinfo, _now: datetime) -> str:
 
 
 def _gateway(row: Row, _zone: tzinfo, _now: datetime) -> str:
-    return str(row.get("provider") or "").lower()
+    return gateway_name(str(row.get("provider") or ""))
 
 
 _OUTBOX = (

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.list.archive import list_archived
 from ticketbottle_payctl.cli.commands.list.columns import OUTBOX, PAYMENTS, RECEIPTS
 from ticketbottle_payctl.cli.commands.list.page import (
@@ -123,7 +124,7 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     most = limit_of(limit, everything=everything)
     if from_archive is not None:
         finish_list(session, OUTBOX, list_archived(from_archive, selector, most, after), columns, wide=wide)
-    session.note_target()
+    session.note_target(told=ToldAt.END)
     fetch = partial(listing.outbox, selector=selector, max_retries=session.settings.max_retries)
     rows = list_rows(session.services.engine, fetch, limit=most, after=position_of(after))
     finish_list(session, OUTBOX, rows, columns, wide=wide)
@@ -165,7 +166,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     )
     columns = columns_of(session, PAYMENTS, fields)
     most = limit_of(limit, everything=everything)
-    session.note_target()
+    session.note_target(told=ToldAt.END)
     fetch = partial(listing.payments, selector=selector)
     position = position_of(after)
     rows = list_rows(session.services.engine, fetch, limit=most, after=position, page_size=listing.PAYMENTS_PAGE)
@@ -207,7 +208,7 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
     )
     columns = columns_of(session, RECEIPTS, fields)
     most = limit_of(limit, everything=everything)
-    session.note_target()
+    session.note_target(told=ToldAt.END)
     fetch = partial(listing.receipts, selector=selector)
     start = position_of(after, is_id=is_uuid)
     rows = list_rows(session.services.engine, fetch, limit=most, after=start)

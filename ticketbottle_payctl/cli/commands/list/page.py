@@ -127,7 +127,7 @@ def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[s
         after = cursor(rows.next.at, rows.next.id) if rows.next else None
         if rows.more:
             on = f", or --after {shlex.quote(after)}" if after else ""
-            session.note(dim(f"{count(rows.count, 'row')} shown, more match: --all{on}"))
+            session.note_last(dim(f"{count(rows.count, 'row')} shown, more match: --all{on}"))
         counts: ListedCounts = {"listed": rows.count}
         return Result(kind.schema, counts=counts, truncated=rows.more, next=after)
 
@@ -137,7 +137,7 @@ def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[s
         if not in_brief:
             values = tuple(tuple(row.get(name) for name in columns) for row in found)
             return [Table(tuple(columns), values, whole=wide)]
-        session.note(dim(f"full values: --wide; one of them: payctl show {short_id(str(found[0]['id']))}"))
+        session.note_last(dim(f"full values: --wide; one of them: payctl show {short_id(str(found[0]['id']))}"))
         return narrow(kind.narrow, found, zone_of(session), session.services.now())
 
     read = kind.fields if in_brief else columns

@@ -12,7 +12,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.format import OutputFormat
-from ticketbottle_payctl.cli.output.instants import shown
+from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.machine import csv_header, csv_row, item_line, summary_line
 from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.output.streams import ReaderGoneError
@@ -22,7 +22,7 @@ from ticketbottle_payctl.domain.callback import Reply, Request
 from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, WebhookOutcome
 from ticketbottle_payctl.errors import OutputError
 from ticketbottle_payctl.facts import Count
-from ticketbottle_payctl.formats import duration
+from ticketbottle_payctl.formats import duration, time_of_day
 from ticketbottle_payctl.jobs.forward_callback import ForwardOutcome, ForwardReport
 from ticketbottle_payctl.jobs.process_webhook import WebhookReport
 from ticketbottle_payctl.providers.gateway import Gateway
@@ -176,7 +176,7 @@ def _line(item: Answered) -> Line:
     change = f"{item['status_before']} → {item['status_after']}" if outcome == "settled" else None
     took = None if item["took_ms"] is None else f"in {duration(item['took_ms'] / 1000)}"
     return line(
-        dim(shown(item["at"])[11:19]),
+        dim(time_of_day(item["at"], zone_shown())),
         f"{item['method']} {item['path']}",
         word(outcome),
         item["reason"],

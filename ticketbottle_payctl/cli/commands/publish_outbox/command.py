@@ -10,6 +10,7 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.publish_outbox.progress import watched
 from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of, result_of_preview
 from ticketbottle_payctl.cli.input import change_options
@@ -85,7 +86,7 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
         on_dead=on_dead,
         shards=settings.shards,
     )
-    session.note_target(brokers=True)
+    session.note_target(brokers=True, told=ToldAt.of(dry_run=dry_run))
     if dry_run:
         session.finish(result_of_preview(preview_outbox(session.services.engine, wanted)))
     permit(session, "publish-outbox", Approval(reason=reason, confirm=confirm))

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from ticketbottle_payctl.cli.app.session import TRACEBACK_VERBOSITY, Session
 from ticketbottle_payctl.cli.commands.publish_outbox.causes import first_words, reasons
-from ticketbottle_payctl.cli.output.instants import shown
+from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.live_line import live_line
 from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.output.result import dim, good, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import InputError
-from ticketbottle_payctl.formats import duration
+from ticketbottle_payctl.formats import duration, rate, time_of_day
 from ticketbottle_payctl.jobs.publish_outbox import Observer, Obstacles, PublishCounts, PublishOptions, preview_outbox
 from ticketbottle_payctl.telemetry import log_event
 
@@ -127,7 +127,7 @@ class _Line:
         self._obstacles = obstacles
 
     def on_obstacles(self, obstacles: Obstacles) -> None:
-        at = dim(shown(self.session.services.now())[11:19])
+        at = dim(time_of_day(self.session.services.now(), zone_shown()))
         if not obstacles:
             self.session.note(good("✔"), at, "nothing holds events back any more")
         for reason in reasons(obstacles):
@@ -139,7 +139,7 @@ class _Line:
         age = obstacles.oldest_pending_age_s
         parts = [
             f"published {self._published:,}",
-            f"{self._rate():,.0f}/s",
+            rate(self._rate()),
             f"held {obstacles.held:,}",
             f"oldest {duration(age) if age is not None else '-'}",
             first_words(obstacles),

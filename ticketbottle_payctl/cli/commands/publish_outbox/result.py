@@ -19,7 +19,7 @@ from ticketbottle_payctl.cli.output.result import (
     warn,
 )
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.formats import count, duration, rate
 from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, Preview, PublishReport, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadItem, PublishedEvents
 
@@ -109,7 +109,7 @@ def _human(report: PublishReport, code: ExitCode) -> list[Block]:
             good("✔") if code is ExitCode.DONE else warn("!"),
             warn(trouble) if trouble else None,
             bold(f"published {counts.published:,}"),
-            dim(f"in {duration(report.seconds)}, {report.events_per_second:,.0f}/s, {batches}"),
+            dim(f"in {duration(report.seconds)}, {rate(report.events_per_second)}, {batches}"),
         )
     ]
     blocks += causes(report.obstacles)

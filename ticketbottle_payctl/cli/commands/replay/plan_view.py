@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ticketbottle_payctl.cli.output.instants import instant
+from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.result import Block, Fields, Table, bad, bold, line, warn
-from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.formats import count, duration, rate, span
 from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, ReplayOptions, ReplayPlan, Superseded
 
 _MOST_SHOWN = 20
@@ -73,8 +73,8 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
     states = plan.by_state
     published, newer = states["published"], plan.keys_with_newer
     left = Counter(left.reason for left in plan.left_out)
-    pace = f", at {options.rate:g} per second" if options.rate else ""
-    window = f"{instant(plan.oldest)} → {instant(plan.newest)}" if plan.oldest and plan.newest else None
+    pace = f", at {rate(options.rate)}" if options.rate else ""
+    window = span(plan.oldest, plan.newest, zone_shown()) if plan.oldest and plan.newest else None
     return Fields(
         (
             ("now", ", ".join(f"{number:,} {state}" for state, number in sorted(states.items())) or None),

@@ -63,7 +63,7 @@ class Watch:
             self._warned = True
             seen = "none was ever seen" if wait.unseen_s is None else f"last seen {duration(wait.unseen_s)} ago"
             self._session.note(warn("no publisher is running"), dim(f"({seen}):"), "payctl publish-outbox")
-        words = f"{wait.published:,} of {wait.events:,} published, {_clock(wait.left_s)} left"
+        words = f"{wait.published:,} of {wait.events:,} published, {duration(max(0, round(wait.left_s)))} left"
         if gone:
             words += "; no publisher is running"
         if is_terminal(sys.stderr):
@@ -81,10 +81,3 @@ class Watch:
                 seconds_left=round(wait.left_s),
                 publisher_running=wait.publisher,
             )
-
-
-def _clock(seconds: float) -> str:
-    """Return a duration like a countdown: ``4:31``, ``1:05:00``."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -8,6 +8,7 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.list.page import Wide, is_uuid, position_of, shows_in_brief
 from ticketbottle_payctl.cli.commands.replay.plan_view import superseded_blocks, superseded_note, superseded_row
 from ticketbottle_payctl.cli.commands.replay.progress import watched
@@ -44,7 +45,7 @@ def list_command(
     """Show the recorded runs, newest first."""
     session = Session.of(ctx)
     position = position_of(after, is_id=is_uuid)
-    session.note_target()
+    session.note_target(told=ToldAt.END)
     before = (position.at, position.id) if position else None
     page = list_runs(session.services.engine, limit or _DEFAULT_LIMIT, before)
     brief = (zone_of(session), session.services.now()) if shows_in_brief(session, wide=wide) else None
@@ -54,7 +55,7 @@ def list_command(
 def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None, wide: Wide = False) -> None:
     """Show one run: who, when, why, and what changed in each row."""
     session = Session.of(ctx)
-    session.note_target()
+    session.note_target(told=ToldAt.BELOW_HEADLINE)
     details = show_run(session.services.engine, run, limit or _DEFAULT_LIMIT)
     adviser = Adviser(session, f"resume {details.run.command}")
     brief = (zone_of(session), session.services.now()) if shows_in_brief(session, wide=wide) else None

@@ -7,7 +7,7 @@ from datetime import datetime
 from ticketbottle_payctl.broker.remedies import DeliveryRemedy, error_name
 from ticketbottle_payctl.cli.output.remedies import remedy_sentence
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.formats import count, duration, money
+from ticketbottle_payctl.formats import count, duration, gateway_name, money
 from ticketbottle_payctl.jobs.show import Mark, Remedy, Timeline, Verdict, VerdictKind
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, ReceiptRow
 from ticketbottle_payctl.telemetry import redact
@@ -119,7 +119,7 @@ def _of_payment(payment: PaymentRow | None) -> dict[str, str]:
     return {
         "status": payment.status,
         "asked": money(payment.amount, payment.currency),
-        "made_for": payment.provider,
+        "made_for": gateway_name(payment.provider),
     }
 
 
@@ -128,7 +128,7 @@ def _of_receipt(verdict: Verdict) -> dict[str, str]:
     if receipt is None:
         return {"gateway": "", "paid": "", "reported": ""}
     return {
-        "gateway": receipt.provider,
+        "gateway": gateway_name(receipt.provider),
         "paid": "the money" if verdict.paid is None else money(verdict.paid, receipt.currency),
         "reported": "another amount" if receipt.amount is None else money(receipt.amount, receipt.currency),
     }

@@ -11,9 +11,23 @@ from ticketbottle_payctl.cli.commands.show.facts import STEP_WORDS, AdviceFacts,
 from ticketbottle_payctl.cli.commands.show.sentence import sentence, todo
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output import exit_codes
-from ticketbottle_payctl.cli.output.result import Block, Fields, Part, Result, Styled, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Fields,
+    Part,
+    Result,
+    Styled,
+    accent,
+    bad,
+    bold,
+    dim,
+    good,
+    headline,
+    line,
+    warn,
+)
 from ticketbottle_payctl.cli.safety.advised import Adviser
-from ticketbottle_payctl.formats import count, local, money
+from ticketbottle_payctl.formats import count, gateway_name, local, money
 from ticketbottle_payctl.jobs.show import Advice, Mark, SettledBy, Step, Timeline, Verdict
 from ticketbottle_payctl.telemetry import redact
 
@@ -120,7 +134,8 @@ def _verdict(verdict: Verdict, timeline: Timeline, now: datetime) -> VerdictFact
 
 
 def _head(timeline: Timeline, now: datetime) -> Iterator[Block]:
-    for verdict in (timeline.verdict, *timeline.also):
+    yield headline(_MARKS[timeline.verdict.mark], bold(sentence(timeline.verdict, timeline, now)))
+    for verdict in timeline.also:
         yield line(_MARKS[verdict.mark], bold(sentence(verdict, timeline, now)))
     payment = timeline.payment
     if payment is None:
@@ -133,7 +148,7 @@ def _head(timeline: Timeline, now: datetime) -> Iterator[Block]:
         (
             ("order", payment.order_code),
             ("payment", payment.id),
-            ("gateway", payment.provider),
+            ("gateway", gateway_name(payment.provider)),
             ("status", status),
             ("asked", money(payment.amount, payment.currency)),
             ("paid", warn(paid) if paid and timeline.paid != payment.amount else paid or "no callback reported this"),
@@ -160,7 +175,7 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts]) -> Iterator[Block]:
         yield line(bold("to do:"), said)
     for each in advice:
         yield line(bold("next:"), each["why"])
-        yield line(f"  {each['command']}")
+        yield line(accent(f"  {each['command']}"))
     if not advice and not sentences:
         yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do, only wait")
 
@@ -171,7 +186,7 @@ def _said(step: Step) -> list[Part]:
     parts: list[Part] = [str(facts.get("event_type", ""))]
     match step.kind:
         case "payment_created":
-            parts = [str(facts["provider"]), money(_whole(facts["amount"]) or 0, str(facts["currency"]))]
+            parts = [gateway_name(str(facts["provider"])), money(_whole(facts["amount"]) or 0, str(facts["currency"]))]
         case "payment_settled":
             parts = [_status(str(facts["status"]))]
         case "callback":
@@ -191,7 +206,7 @@ def _of_callback(step: Step) -> Iterator[Part]:
     facts = step.facts
     amount = _whole(facts["amount"])
     said = f"{facts['outcome']}, {facts['result']}"
-    yield str(facts["provider"])
+    yield gateway_name(str(facts["provider"]))
     yield f"{said} ({facts['reason']})" if facts["reason"] else said
     if amount is not None:
         yield money(amount, str(facts["currency"]))

@@ -31,6 +31,7 @@ from ticketbottle_payctl.cli.safety.confirm import permit
 from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_production
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import ConfigError, InputError
+from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.jobs.find_order import find_order
 from ticketbottle_payctl.jobs.process_webhook import process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway
@@ -194,7 +195,7 @@ def _payment(  # noqa: PLR0913, PLR0917 - the options that describe the payment
         return replace(made, amount=amount or made.amount, reference=reference or made.reference)
     row = find_order(session.services.engine, order_code)
     if row.gateway != gateway.name:
-        message = f"the order's gateway is {row.gateway}, not {gateway.name}"
+        message = f"the order's gateway is {gateway_name(row.gateway)}, not {gateway_name(gateway.name)}"
         possible = scenario if scenario in _names(row.gateway) else Scenario.PAID.value
         command = ["payctl", "simulate", row.gateway, possible, "--order-code", order_code]
         raise InputError(message, hint=shlex.join(command))
@@ -206,7 +207,7 @@ def _request(
 ) -> Request:
     wanted = Scenario.PAID if scenario == DUPLICATE else Scenario(scenario.replace("-", "_"))
     if scenario not in _names(payment.provider):
-        message = f"{payment.provider} never sends this callback: {scenario}"
+        message = f"{gateway_name(payment.provider)} never sends this callback: {scenario}"
         raise InputError(message, hint=f"scenarios: {', '.join(_names(payment.provider))}")
     request = callback(payment, wanted, keys)
     signing = with_wrong_keys(keys) if wanted is Scenario.BAD_SIGNATURE else keys

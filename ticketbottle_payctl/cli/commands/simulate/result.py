@@ -12,6 +12,7 @@ from ticketbottle_payctl.cli.output.sanitize import escape_json
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, WebhookOutcome
 from ticketbottle_payctl.facts import Keywords
+from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.jobs.process_webhook import WebhookReport
 from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.providers.queries.exchange import HttpResponse
@@ -123,7 +124,7 @@ def _human(gateway: Gateway, scenario: str, sent: Delivery) -> list[Block]:
     return [
         line(
             word,
-            gateway.name,
+            gateway_name(gateway.name),
             scenario,
             bold(sent["outcome"]) if sent["outcome"] else None,
             dim(sent["reason"]) if sent["reason"] else None,

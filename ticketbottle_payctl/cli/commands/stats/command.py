@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.target import ToldAt
+from ticketbottle_payctl.cli.commands.stats.live_screen import Read
 from ticketbottle_payctl.cli.commands.stats.prometheus import exposition
 from ticketbottle_payctl.cli.commands.stats.result import HealthLimits, checked, result_of, with_human
 from ticketbottle_payctl.cli.commands.stats.wait import WaitCondition, wait_condition, wait_for
-from ticketbottle_payctl.cli.commands.stats.watch import watch
+from ticketbottle_payctl.cli.commands.stats.watch import draws, watch, watch_picture
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.selector import window
 from ticketbottle_payctl.cli.input.times import is_age
@@ -21,6 +23,7 @@ from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Raw
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.jobs.stats import WINDOW, By, StatsReport, collect_stats, followed
+from ticketbottle_payctl.jobs.stats.live import collect_live
 
 Since = Annotated[
     str | None,
@@ -91,10 +94,14 @@ def stats_command(  # noqa: PLR0913 - one argument per option
     _check_interval(interval)
     if watching:
         _for_many_looks(session, by)
-    look = _looker(session, _reach(session, since), by)
+    session.note_target(told=ToldAt.BELOW_HEADLINE)
+    reach = _reach(session, since)
+    look = _looker(session, reach, by)
     if watching or wait is not None:
         look = followed(look)
     pause = interval or _INTERVAL
+    if watching and draws(session):
+        watch_picture(session, _live_reader(session, reach, by), pause)
     if watching:
         watch(session, look, pause)
     if wait is not None:
@@ -111,6 +118,11 @@ def stats_command(  # noqa: PLR0913 - one argument per option
 def _looker(session: Session, reach: Callable[[], timedelta], by: By | None) -> Callable[[], StatsReport]:
     engine, max_retries = session.services.engine, session.settings.max_retries
     return lambda: collect_stats(engine, max_retries=max_retries, since=reach(), by=by, explain=True)
+
+
+def _live_reader(session: Session, reach: Callable[[], timedelta], by: By | None) -> Read:
+    engine, most = session.services.engine, session.settings.max_retries
+    return lambda after: collect_live(engine, max_retries=most, since=reach(), by=by or By.TYPE, created_after=after)
 
 
 def _reach(session: Session, since: str | None) -> Callable[[], timedelta]:

@@ -19,17 +19,18 @@ from ticketbottle_payctl.cli.output.result import (
     bad,
     bold,
     good,
+    headline,
     line,
     warn,
 )
+from ticketbottle_payctl.cli.output.sparkline import sparkline
 from ticketbottle_payctl.cli.safety.remedies import advice_text, next_lines
 from ticketbottle_payctl.domain.causes import Cause
-from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.formats import count, duration, gateway_name, rate
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
 
 SCHEMA = "payctl.stats/1"
 
-_BARS = "▁▂▃▄▅▆▇█"
 _MANY_UNMARKED = 100_000
 
 
@@ -117,18 +118,18 @@ def _details(report: StatsReport) -> Iterator[Block]:
             ("dead", _dead(report)),
             ("blocked", bad(f"{report.blocked:,}") if report.blocked else None),
             ("published", f"{about}{report.published:,} of {about}{report.total:,}"),
-            ("publish lag", _lag(report)),
-            ("created", f"{_sparkline(report.created)}  {report.in_per_s:,.3g}/s"),
-            ("sent", f"{_sparkline(report.sent)}  {report.out_per_s:,.3g}/s"),
+            ("publish lag", lag_words(report)),
+            ("created", _drawn(report.created, report.in_per_s)),
+            ("sent", _drawn(report.sent, report.out_per_s)),
             ("window", f"last {duration(report.window_s)}"),
-            ("drain", _forecast(report)),
+            ("drain", forecast(report)),
         )
     )
     if report.by:
         yield _table(report.by, report.items)
 
 
-def _headline(report: StatsReport, *, mark: bool) -> Line:
+def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
     """Return the headline: the age of the oldest pending event, and the events that cannot be sent without help."""
     age = report.oldest_pending_age_s
     parts: list[Part] = []
@@ -144,7 +145,11 @@ def _headline(report: StatsReport, *, mark: bool) -> Line:
         parts.append("Debezium publishes this outbox")
     if not needs_attention(report):
         parts = [good(part) if isinstance(part, str) else part for part in parts]
-    return line(_mark(report) if mark else None, *parts)
+    return [_mark(report), *parts] if mark else parts
+
+
+def _headline(report: StatsReport, *, mark: bool) -> Line:
+    return headline(*headline_parts(report, mark=mark))
 
 
 def _mark(report: StatsReport) -> Part:
@@ -165,14 +170,16 @@ def _dead(report: StatsReport) -> object:
     return bad(f"{report.dead:,}, the oldest is {duration(report.oldest_dead_age_s or 0)} old")
 
 
-def _lag(report: StatsReport) -> str:
+def lag_words(report: StatsReport) -> str:
+    """Return the percentiles of the publish lag in words."""
     lag = report.lag
     if lag.p50 is None or lag.p95 is None or lag.p99 is None:
         return "nothing was published"
     return f"p50 {duration(lag.p50)} · p95 {duration(lag.p95)} · p99 {duration(lag.p99)}"
 
 
-def _forecast(report: StatsReport) -> Part:
+def forecast(report: StatsReport) -> Part:
+    """Return when the backlog will be empty, in words."""
     match report.drain:
         case Drain.EMPTY:
             return good("empty")
@@ -184,13 +191,8 @@ def _forecast(report: StatsReport) -> Part:
             return warn("backlog is not shrinking")
 
 
-def _sparkline(counts: Sequence[int]) -> str:
-    """Draw each part of the window as a bar. The lowest bar means zero."""
-    most = max(counts, default=0)
-    if not most:
-        return _BARS[0] * len(counts)
-    steps = len(_BARS) - 1
-    return "".join(_BARS[-(-count * steps // most)] for count in counts)
+def _drawn(counts: Sequence[int], per_second: float) -> str:
+    return f"{sparkline(counts)}  {rate(per_second)}"
 
 
 def _table(by: By, rows: Sequence[Tally]) -> Table:
@@ -203,6 +205,8 @@ def _table(by: By, rows: Sequence[Tally]) -> Table:
 def _cell(name: str, value: object) -> object:
     if name == "oldest_age_s":
         return duration(value) if isinstance(value, float) else "none"
+    if name == "provider" and isinstance(value, str):
+        return gateway_name(value)
     return "none" if value is None else value
 
 

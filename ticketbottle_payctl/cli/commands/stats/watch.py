@@ -1,10 +1,12 @@
-"""``--watch``: a display that is redrawn on a terminal; elsewhere one line per look."""
+"""``--watch``: a picture that is redrawn on a terminal; elsewhere one line for each reading."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 from typing import NoReturn
@@ -14,17 +16,16 @@ import typer
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.stats.facts import facts_of
+from ticketbottle_payctl.cli.commands.stats.live_screen import Read, live_screen
 from ticketbottle_payctl.cli.commands.stats.result import SCHEMA, brief
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.instants import shown
 from ticketbottle_payctl.cli.output.machine import item_line, summary_line
-from ticketbottle_payctl.cli.output.result import Result, dim, line, warn
-from ticketbottle_payctl.cli.output.surface import is_terminal, surface_of
-from ticketbottle_payctl.cli.output.text import as_text
+from ticketbottle_payctl.cli.output.result import Result, warn
+from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import UnavailableError
-from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.stats import StatsReport
 
 Show = Callable[[StatsReport], None]
@@ -32,9 +33,23 @@ Show = Callable[[StatsReport], None]
 _COLUMNS = ("at", "pending", "dead", "oldest_pending_age_s", "in_per_s", "out_per_s", "drain", "drain_eta_s")
 
 
+def draws(session: Session) -> bool:
+    """Return whether --watch draws a picture: for a person, on a terminal that can move its cursor."""
+    for_people = session.shared.output is OutputFormat.TABLE
+    return for_people and is_terminal(sys.stdout) and os.environ.get("TERM") not in {None, "", "dumb"}
+
+
+def watch_picture(session: Session, read: Read, pause: timedelta) -> NoReturn:
+    """Draw the state until a signal. The last state stays on the terminal."""
+    report, code = live_screen(session, read, pause)
+    if report is not None:
+        session.finish(Result(SCHEMA, code, human=brief(replace(report.stats, by=None))))
+    raise typer.Exit(int(code))
+
+
 def watch(session: Session, look: Callable[[], StatsReport], pause: timedelta) -> NoReturn:
-    """Read and show the state until a signal. If the database is unavailable after the first time, keep trying."""
-    with stop_on_signals() as stop, _screen(session, pause) as show:
+    """Read and print the state until a signal. If the database is unavailable after the first time, keep trying."""
+    with stop_on_signals() as stop, _screen(session) as show:
         show(look())
         while not stop.event.wait(pause.total_seconds()):
             _again(session, look, show, stop.event)
@@ -55,34 +70,12 @@ def _again(session: Session, look: Callable[[], StatsReport], show: Show, stop: 
 
 
 @contextmanager
-def _screen(session: Session, pause: timedelta) -> Iterator[Show]:
+def _screen(session: Session) -> Iterator[Show]:
     if session.shared.output is OutputFormat.NDJSON:
         yield lambda report: writer.write_part(item_line(facts_of(report, session)), json=True)
-    elif is_terminal(sys.stdout):
-        with _picture(session, pause) as show:
-            yield show
     else:
         writer.write_part("\t".join(_COLUMNS) + "\n", json=False)
         yield lambda report: writer.write_part("\t".join(_values(report, session)) + "\n", json=False)
-
-
-@contextmanager
-def _picture(session: Session, pause: timedelta) -> Iterator[Show]:
-    from rich.console import Console  # noqa: PLC0415 - rich, only on a terminal
-    from rich.live import Live  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    surface = surface_of(sys.stdout, session.shared.color)
-    console = Console(no_color=not surface.colour, highlight=False, markup=False, emoji=False)
-    footer = line(dim(f"every {duration(pause.total_seconds())}; Ctrl-C ends"))
-
-    def show(report: StatsReport) -> None:
-        # as_text() escapes everything from outside, so the only escape sequences here are its own colours.
-        blocks = [*brief(report), footer]
-        live.update(Text.from_ansi(as_text(Result(SCHEMA, human=blocks), surface)), refresh=True)
-
-    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
-        yield show
 
 
 def _values(report: StatsReport, session: Session) -> list[str]:

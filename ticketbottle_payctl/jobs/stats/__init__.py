@@ -9,21 +9,21 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.domain.causes import Cause, causes
+from ticketbottle_payctl.domain.causes import Cause, Evidence, causes
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.inspect.causes import evidence
 from ticketbottle_payctl.store.outbox import stats as store
 from ticketbottle_payctl.store.outbox.stats import PARTS, By, Group, Recent, Total, Unpublished
 
-__all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "followed"]
+__all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "followed", "follower"]
 
 WINDOW = timedelta(hours=1)
 """The default window of rates and lags."""
 
-_LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
+LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
 _LATE_AFTER = timedelta(hours=1)
 _SHORTEST_S = 1.0
 _RECENT_S = 60.0
@@ -115,17 +115,30 @@ def collect_stats(
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
         ConfigError: a table or a permission is missing.
     """
-    with transaction(engine, _LIMITS, commit=False) as connection:
-        recent = store.recent(connection, since.total_seconds())
-        found = store.unpublished(connection, max_retries, late_after_s=_LATE_AFTER.total_seconds(), seen=recent)
-        total = store.total(connection)
+    with transaction(engine, LIMITS, commit=False) as connection:
+        recent, found, report = read_state(connection, max_retries, since)
         groups = store.groups(connection, max_retries, (by,)) if by and by is not By.STATUS else []
         sent = store.sent_by(connection, by, recent.sent_since) if by in {By.TYPE, By.PROVIDER} and by else {}
         seen = evidence(connection, max_retries, found, recent) if explain else None
-    report = _report(recent, found, total)
     if seen is not None:
-        by_debezium = seen.slot_active is not None
-        report = replace(report, blocked=seen.blocked, causes=causes(seen), by_debezium=by_debezium)
+        report = explained(report, seen)
+    return tallied(report, by, groups, sent)
+
+
+def read_state(connection: Connection, max_retries: int, since: timedelta) -> tuple[Recent, Unpublished, StatsReport]:
+    """Read the outbox, without causes and groups, and also return what the report was made from."""
+    recent = store.recent(connection, since.total_seconds())
+    found = store.unpublished(connection, max_retries, late_after_s=_LATE_AFTER.total_seconds(), seen=recent)
+    return recent, found, _report(recent, found, store.total(connection))
+
+
+def explained(report: StatsReport, seen: Evidence) -> StatsReport:
+    """Return the report with the causes that the evidence shows."""
+    return replace(report, blocked=seen.blocked, causes=causes(seen), by_debezium=seen.slot_active is not None)
+
+
+def tallied(report: StatsReport, by: By | None, groups: Sequence[Group], sent: Mapping[str | None, int]) -> StatsReport:
+    """Return the report with its breakdown. ``sent`` counts published events by label."""
     match by:
         case None:
             return report
@@ -141,22 +154,27 @@ def collect_stats(
 
 
 def followed(look: Callable[[], StatsReport]) -> Callable[[], StatsReport]:
-    """Yield the reports with a forecast from the change of ``pending`` within the last minute.
+    """Return a function that returns each report with the forecast of a :func:`follower`."""
+    follow = follower()
+    return lambda: follow(look())
+
+
+def follower() -> Callable[[StatsReport], StatsReport]:
+    """Return a function that gives each report a forecast from the change of ``pending`` within the last minute.
 
     A single report reads only the newest events, so it misses how fast old events are sent, for example replayed ones.
     The first report is unchanged.
     """
     before: deque[StatsReport] = deque()
 
-    def again() -> StatsReport:
-        report = look()
+    def follow(report: StatsReport) -> StatsReport:
         while len(before) > 1 and _seconds(report.at - before[1].at) >= _RECENT_S:
             before.popleft()
         drain, eta = _forecast_since(before[0], report) if before else (report.drain, report.drain_eta_s)
         before.append(report)
         return replace(report, drain=drain, drain_eta_s=eta)
 
-    return again
+    return follow
 
 
 def _forecast_since(earlier: StatsReport, now: StatsReport) -> tuple[Drain, float | None]:

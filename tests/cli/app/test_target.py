@@ -1,0 +1,82 @@
+"""The line that says where a command works."""
+
+from __future__ import annotations
+
+import pytest
+
+from ticketbottle_payctl.cli.app.target import target
+from ticketbottle_payctl.cli.output.result import Styled
+from ticketbottle_payctl.cli.output.theme import Style
+from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce, in_force
+from ticketbottle_payctl.cli.profile.profiles import load
+from ticketbottle_payctl.wiring import Services
+
+RDS = "payments.c9abcdefghij.ap-southeast-1.rds.amazonaws.com:5432/payments"
+MSK = ",".join(f"b-{number}.tickets.abc123.c3.kafka.ap-southeast-1.amazonaws.com:9096" for number in (1, 2, 3))
+FILE = f"""
+[profiles.dev]
+DATABASE_URL = "postgresql://u:p@127.0.0.1:5432/dev"
+KAFKA_BROKERS = "127.0.0.1:9092"
+
+[profiles.prod]
+DATABASE_URL = "postgresql://u:secretword@{RDS}"
+KAFKA_BROKERS = "{MSK}"
+[profiles.prod.guard]
+protected = true
+
+[profiles.copy]
+DATABASE_URL = "postgresql://other:p@{RDS}"
+"""
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Return a function that returns the parts of a profile's line."""
+    path = tmp_path / "config.toml"
+    path.write_text(FILE)
+    path.chmod(0o600)
+
+    def made(name, *, brokers=True, width=None):
+        profile = load(name, str(path), {})
+        services = Services(profile.environ, application="test")
+        guard = in_force(profile, str(path), {}) if name else GuardInForce((profile,))
+        return target(profile, lambda: guard, lambda: services.settings, brokers=brokers, width=width)
+
+    return made
+
+
+def text_of(parts):
+    """Return the line as it is printed."""
+    return " ".join(part.text if isinstance(part, Styled) else part for part in parts)
+
+
+def test_it_names_profile_database_and_brokers(parts):
+    """The line has the three places and no password. All of it is dim."""
+    line = parts("dev")
+    assert text_of(line) == "profile dev · database 127.0.0.1:5432/dev · brokers 127.0.0.1:9092"
+    assert {part.style for part in line} == {Style.DIM}
+    assert text_of(parts("dev", brokers=False)) == "profile dev · database 127.0.0.1:5432/dev"
+
+
+def test_a_protected_profile_is_red_and_says_so(parts):
+    """Without colours the word says it, and a profile that leads to a protected one's database names that one."""
+    assert text_of(parts("prod")).startswith("profile prod (protected) · database payments.")
+    assert text_of(parts("copy", brokers=False)).startswith("profile copy (protected: prod) · database")
+    for name in ("prod", "copy"):
+        assert [part.style for part in parts(name, brokers=False) if "protected" in part.text] == [Style.BAD]
+    assert "secretword" not in text_of(parts("prod"))
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_it_is_one_line(parts, width):
+    """Long addresses are cut in their middle, so that the profile, the database's name and a broker stay."""
+    line = text_of(parts("prod", width=width))
+    assert len(line) <= width
+    assert line.startswith("profile prod (protected) · database ")
+    assert "/payments" in line or width == 80
+    assert "· brokers b" in line
+
+
+def test_a_missing_setting_does_not_hide_the_answer(parts):
+    """A command that reports a missing setting itself can still say where it looked."""
+    assert text_of(parts(None)) == "profile none · database not set · brokers not set"

@@ -1,0 +1,231 @@
+"""``payctl stats --watch`` on a terminal: what it shows, that it fits, and that it survives."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import event
+
+from tests.cli.terminal import terminal
+from ticketbottle_payctl.cli.commands.stats.rates import Series, Watched, mean
+from ticketbottle_payctl.jobs.stats import By
+from ticketbottle_payctl.jobs.stats.live import collect_live
+from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
+
+pytestmark = pytest.mark.postgres
+
+WATCH = ("stats", "-w", "--interval", "200ms")
+SIZES = [(80, 24), (200, 50), (40, 10), (20, 4)]
+
+
+@pytest.fixture
+def troubled(engine, database_url, process):
+    """Store pending, dead and published events of several types and errors, and a refused callback."""
+    with engine.begin() as connection:
+        order = insert_payment(connection, provider="MOMO", order_code="TB-WATCH-20261129-8D39986M", amount=450_000)
+        for kind in ("COMPLETED", "FAILED", "CANCELLED"):
+            insert_events(connection, 1500, event_type=f"PAYMENT_{kind}", age=timedelta(hours=2))
+        for name in ("timeout", "refused", "\x1b[31m[bold]hostile\u202e"):
+            error = f"KafkaJSConnectionError: {name} " + "long " * 40
+            insert_events(connection, 2, state="dead", last_error=error, age=timedelta(days=3))
+        insert_events(connection, 5, state="published", age=timedelta(minutes=3))
+        insert_payments_of_events(connection)
+    settings = {**environment(), "DATABASE_URL": database_url}
+    body = callback(order, Scenario.WRONG_AMOUNT).body.decode()
+    assert process("process-webhook", "-", "--provider", "momo", stdin=body, **settings).returncode == 5
+    return settings
+
+
+@pytest.mark.parametrize(("columns", "lines"), SIZES)
+def test_the_picture_fits_the_terminal(troubled, columns, lines):
+    """No line wraps: each row of the terminal starts with what the picture wrote at its first column."""
+    with terminal(*WATCH, columns=columns, lines=lines, **troubled) as it:
+        it.wait_for("oldest")
+        it.read(1.5)
+        sent = it.sent.decode()
+        rows = {int(row) for row in re.findall(r"\x1b\[(\d+);1H", sent)}
+        assert max(rows) <= lines
+        assert "\n" not in sent.partition("\x1b[?1049h")[2]
+        assert it.end() == 130
+
+
+def test_the_picture_shows_what_a_night_needs(troubled):
+    """At 80x24: verdict, place, causes with commands, rates, lag, pending, dead, publishers and refused callbacks."""
+    with terminal(*WATCH, **troubled) as it:
+        it.wait_for("/s")
+        lines = it.wait_for("refused callbacks").splitlines()
+        picture = "\n".join(lines)
+        assert re.match(r"!  oldest pending event: 2 h.*  6 dead", lines[0])
+        assert lines[1].startswith("profile none · database 127.0.0.1:")
+        for part in (
+            "     payctl publish-outbox",
+            r"in +0/s",
+            r"lag +2 h",
+            r"pending 4,500 +dead 6",
+            r"1,500  COMPLETED  2 h ago",
+            r"2  [0-9a-f]{8}  Kafka",
+            "publishers",
+            r"[0-9a-f]{8}  MoMo  wrong amount",
+            r"every 200 ms · q or Ctrl-C ends",
+        ):
+            assert re.search(part, picture), part
+        assert "\x1b[31m[bold]" not in it.sent.decode()
+        assert it.end() == 130
+
+
+def test_an_empty_outbox_has_a_calm_picture(database_url):
+    """Without events the verdict is good, and each list says that it is empty."""
+    with terminal(*WATCH, DATABASE_URL=database_url) as it:
+        picture = it.wait_for("no callback is stored yet")
+        assert picture.startswith("✔  nothing is pending\n")
+        assert [
+            part for part in ("no event waits", "no event is out of retries", "none has run yet") if part in picture
+        ]
+        assert it.end() == 130
+
+
+def test_a_refresh_sends_few_bytes(troubled):
+    """Over a slow connection only what changed is sent: less than a tenth of the first picture for each reading."""
+    with terminal(*WATCH, **troubled) as it:
+        it.wait_for("/s")
+        it.read(1.5)
+        first, it.sent = len(it.sent), b""
+        began = time.monotonic()
+        while time.monotonic() - began < 4:
+            it.read(0.5)
+        assert 0 < len(it.sent) / (time.monotonic() - began) < 600
+        assert first > 1000
+        assert it.end() == 130
+
+
+def test_a_new_size_of_the_terminal_is_used(troubled):
+    """After the window was made larger, the picture fills it, and its last line stands on the last row."""
+    with terminal(*WATCH, **troubled) as it:
+        it.wait_for("Ctrl-C ends")
+        it.resize(120, 40)
+        picture = it.wait_for("Ctrl-C ends").splitlines()
+        assert "Ctrl-C ends" in picture[39]
+        assert it.end() == 130
+
+
+@pytest.mark.parametrize(("keys", "code"), [(b"q", 0), (b"\x03", 130)])
+def test_the_terminal_is_given_back(troubled, keys, code):
+    """Pressing q exits 0, Ctrl-C 130. The first screen and the cursor come back, and the last state stays there."""
+    with terminal(*WATCH, **troubled) as it:
+        it.wait_for("Ctrl-C ends")
+        it.press(keys)
+        assert it.finish() == code
+        end = it.sent.decode().rpartition("\x1b[?7h\x1b[?25h\x1b[?1049l")[2]
+        assert end.startswith("\x1b[33m!")
+        assert "oldest pending event" in end
+        assert "Traceback" not in it.sent.decode()
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(troubled):
+    """While the command is suspended the shell has its screen and cursor. After SIGCONT the picture is whole again."""
+    with terminal(*WATCH, **troubled) as it:
+        it.wait_for("Ctrl-C ends")
+        it.press(b"\x1a")
+        end = time.monotonic() + 20
+        while not it.sent.endswith(b"\x1b[?7h\x1b[?25h\x1b[?1049l"):
+            assert time.monotonic() < end
+            it.read(0.3)
+        it.sent = b""
+        os.kill(it.process.pid, signal.SIGCONT)
+        assert it.wait_for("Ctrl-C ends").startswith("!  oldest pending event")
+        assert it.end() == 130
+
+
+def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres):
+    """The figures stay, the first line says since when they are old, and the next reading that succeeds clears it."""
+    with terminal(*WATCH, **troubled) as it:
+        it.wait_for("Ctrl-C ends")
+        postgres.stop("immediate")
+        try:
+            picture = it.wait_for("the database does not answer for")
+            assert re.match(r"!  the database does not answer for \S+ \w+; the figures are of \d\d:\d\d:\d\d", picture)
+            assert "4,500" in picture
+        finally:
+            postgres.restart()
+        it.wait_for("!  oldest pending event")
+        assert it.end() == 130
+
+
+def test_a_database_that_never_answered_ends_the_command():
+    """Without a first reading there is nothing to show. The error stands on the first screen, with exit code 4."""
+    with terminal(*WATCH, DATABASE_URL="postgresql://u:p@127.0.0.1:9/none") as it:
+        assert it.finish() == 4
+        assert "error[DATABASE_UNAVAILABLE]" in it.sent.decode().rpartition("\x1b[?1049l")[2]
+
+
+@pytest.mark.parametrize("name", [{"TERM": "dumb"}, {"TERM": ""}])
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(troubled, name):
+    """Each reading is one line, without a control sequence."""
+    with terminal(*WATCH, **(troubled | name)) as it:
+        it.wait_for("4500")
+        assert it.end() == 130
+        assert "\x1b" not in it.sent.decode()
+
+
+def test_no_color_draws_without_colours(troubled):
+    """With NO_COLOR the picture has no colours, and the mark still says how it stands."""
+    with terminal(*WATCH, **troubled) as it:
+        it.wait_for("Ctrl-C ends")
+        assert "\x1b[31m" in it.sent.decode()
+        it.end()
+    with terminal(*WATCH, "--color", "never", **troubled) as it:
+        assert it.wait_for("Ctrl-C ends").startswith("!")
+        assert re.findall(r"\x1b\[[0-9;]*m", it.sent.decode()) == []
+        it.end()
+
+
+@pytest.mark.usefixtures("troubled")
+def test_a_reading_has_a_fixed_number_of_statements(engine):
+    """The number of statements does not depend on the number of rows or groups."""
+    for by in (By.TYPE, By.ERROR):
+        counted = []
+        event.listen(engine, "before_cursor_execute", lambda *call, into=counted: into.append(call[2]))
+        collect_live(engine, max_retries=5, by=by, created_after=datetime.now(UTC) - timedelta(seconds=10))
+        assert len(counted) <= 20
+
+
+def test_rates_are_differences_of_two_readings(engine):
+    """What was created is counted; what was created and no longer waits has gone out, an old replayed event too."""
+
+    def read():
+        return collect_live(engine, max_retries=5, created_after=watched.counted_from)
+
+    watched = Watched()
+    with engine.begin() as connection:
+        insert_events(connection, 10, age=timedelta(days=2))
+    watched.add(read())
+    assert (watched.in_per_s, watched.out_per_s) == (None, None)
+    time.sleep(0.2)  # the events are a millisecond apart and end now
+    with engine.begin() as connection:
+        insert_events(connection, 30)
+        connection.exec_driver_sql(
+            'UPDATE outbox SET published = true, "publishedAt" = now()'
+            """ WHERE "createdAt" < now() - interval '1 day' """
+        )
+    report = watched.add(read())
+    seconds = (report.stats.at - watched.began).total_seconds()
+    assert watched.in_per_s * seconds == pytest.approx(30)
+    assert watched.out_per_s * seconds == pytest.approx(10)
+
+
+def test_a_long_session_stays_bounded():
+    """A whole night of readings is at most 240 points, and the greatest lag of it is still shown."""
+    lag, rates = Series(max), Series(mean)
+    for number in range(20_000):
+        lag.add(900.0 if number == 777 else 1.0)
+        rates.add(5.0)
+    assert len(lag.points(1000)) <= 240
+    assert max(lag.points(60)) == 900.0
+    assert len(lag.points(60)) == 60
+    assert set(rates.points(60)) == {5.0}

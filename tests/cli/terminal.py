@@ -1,0 +1,112 @@
+"""A terminal of a given size for a command, and what a person sees on it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from contextlib import contextmanager
+
+import pyte
+
+from tests.cli.conftest import PROCESS, clean_environment
+
+_WRAPPED_AT_LEAST = 400
+
+
+class Terminal:
+    """A process on a terminal of its own. ``sent`` are the bytes that it wrote."""
+
+    def __init__(self, arguments, environment, columns, lines):
+        self.master, slave = pty.openpty()
+        self.columns, self.lines = columns, lines
+        self._set_size()
+        self.sent = b""
+        inherited = {"COLUMNS", "LINES", "NO_COLOR"} - set(environment)
+        self.process = subprocess.Popen(
+            [*PROCESS, *arguments],
+            env={name: value for name, value in clean_environment(environment).items() if name not in inherited},
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - the tests start no threads
+        )  # fmt: skip
+        os.close(slave)
+
+    def _set_size(self):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", self.lines, self.columns, 0, 0))
+
+    def resize(self, columns, lines):
+        """Give the terminal another size, and forget what was sent before."""
+        self.columns, self.lines, self.sent = columns, lines, b""
+        self._set_size()
+
+    def read(self, seconds):
+        """Read what comes within a time."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and self.process.returncode is None:
+            if not select.select([self.master], [], [], left)[0]:
+                break
+            try:
+                self.sent += os.read(self.master, 65536)
+            except OSError:  # the other end is closed
+                break
+
+    def wait_for(self, text, seconds=40):
+        """Read until the picture has this text. Return the picture."""
+        end = time.monotonic() + seconds
+        while text not in (picture := self.picture()):
+            assert time.monotonic() < end, f"no {text!r} in:\n{picture}"
+            self.read(0.3)
+        return picture
+
+    def screen(self):
+        """Return the terminal after everything that was sent."""
+        screen = pyte.Screen(self.columns, self.lines)
+        stream = pyte.ByteStream(screen)
+        stream.feed(self.sent)
+        return screen
+
+    def picture(self):
+        """Return what a person sees now."""
+        return "\n".join(line.rstrip() for line in self.screen().display)
+
+    def press(self, keys):
+        """Type."""
+        os.write(self.master, keys)
+
+    def end(self, number=signal.SIGINT):
+        """Send Ctrl-C, as the terminal does, and return the exit code."""
+        os.killpg(self.process.pid, number)
+        return self.finish()
+
+    def finish(self, seconds=40):
+        """Read to the end and return the exit code."""
+        end = time.monotonic() + seconds
+        while self.process.poll() is None and time.monotonic() < end:
+            self.read(0.2)
+        self.read(0.2)
+        return self.process.wait(1)
+
+    def text(self):
+        """Return everything that was printed, as lines of the terminal, without colours."""
+        screen = pyte.Screen(self.columns, _WRAPPED_AT_LEAST)
+        pyte.ByteStream(screen).feed(self.sent)
+        return "\n".join(line.rstrip() for line in screen.display).rstrip()
+
+
+@contextmanager
+def terminal(*arguments, columns=80, lines=24, **environment):
+    """Run payctl on a terminal of its own. The process is killed at the end."""
+    it = Terminal(arguments, {"TERM": "xterm-256color", **environment}, columns, lines)
+    try:
+        yield it
+    finally:
+        if it.process.poll() is None:
+            it.process.kill()
+            it.process.wait(10)
+        os.close(it.master)

@@ -1,0 +1,97 @@
+"""Say where a command works: profile, database, brokers. Every command says it with this one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ticketbottle_payctl.cli.output.result import Part, Styled, bad, dim
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.formats import cut_middle
+
+if TYPE_CHECKING:
+    from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
+    from ticketbottle_payctl.cli.profile.profiles import Profile
+    from ticketbottle_payctl.settings import Settings
+
+_NOT_SET = "not set"
+_SHORTEST = 12
+
+
+class ToldAt(Enum):
+    """When the line is printed: at once, before a change; or below the answer's first line; or below the answer."""
+
+    ONCE = "once"
+    BELOW_HEADLINE = "below headline"
+    END = "end"
+
+    @property
+    def once(self) -> bool:
+        """Whether it is printed at once."""
+        return self is ToldAt.ONCE
+
+    @property
+    def below_headline(self) -> bool:
+        """Whether it is printed below the answer's first line."""
+        return self is ToldAt.BELOW_HEADLINE
+
+    @classmethod
+    def of(cls, *, dry_run: bool) -> ToldAt:
+        """Return when a command says it that changes something unless it is a dry run."""
+        return cls.BELOW_HEADLINE if dry_run else cls.ONCE
+
+
+def target(
+    profile: Profile,
+    guard: Callable[[], GuardInForce],
+    settings: Callable[[], Settings],
+    *,
+    brokers: bool,
+    width: int | None = None,
+) -> list[Part]:
+    """Return the parts of one dim line; a protected profile is red. Without a ``width`` nothing is cut.
+
+    A setting that is missing or wrong is shown as such: the command itself reports it.
+    """
+    places = [("database", lambda: str(settings().database.place))]
+    if brokers:
+        places.append(("brokers", lambda: settings().kafka.brokers))
+    name = _named(profile, guard)
+    shown = [(word, _or_not_set(read)) for word, read in places]
+    if width is not None:
+        room = width - len("profile ") - len(name.text) - sum(len(f" · {word} ") for word, _ in shown)
+        shown = _fitted(shown, room)
+    parts: list[Part] = [dim("profile"), name]
+    for word, text in shown:
+        parts += [dim("·"), dim(f"{word} {text}")]
+    return parts
+
+
+def _named(profile: Profile, guard: Callable[[], GuardInForce]) -> Styled:
+    name = profile.name or "none"
+    try:
+        owner = guard().protected
+    except ConfigError:
+        return dim(name)
+    if owner is None:
+        return dim(name)
+    return bad(f"{name} (protected)" if owner == profile.name else f"{name} (protected: {owner})")
+
+
+def _or_not_set(read: Callable[[], str]) -> str:
+    try:
+        return read()
+    except ConfigError:
+        return _NOT_SET
+
+
+def _fitted(shown: list[tuple[str, str]], room: int) -> list[tuple[str, str]]:
+    """Return the places cut so that they fit together. A short one leaves its room to the other."""
+    left = room
+    fitted: dict[str, str] = {}
+    for number, (word, text) in enumerate(sorted(shown, key=lambda each: len(each[1]))):
+        share = max(_SHORTEST, left // (len(shown) - number))
+        fitted[word] = cut_middle(text, share)
+        left -= len(fitted[word])
+    return [(word, fitted[word]) for word, _ in shown]

@@ -1,0 +1,238 @@
+"""The picture of a live screen: the verdict, where, the causes, rates and lag, what waits, who publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+
+from ticketbottle_payctl.cli.commands.stats.rates import Series, Watched
+from ticketbottle_payctl.cli.commands.stats.result import forecast, headline_parts, lag_words
+from ticketbottle_payctl.cli.output.result import Part, Styled, accent, bad, bold, dim, good, warn
+from ticketbottle_payctl.cli.output.screen import Cell, Row
+from ticketbottle_payctl.cli.output.sparkline import sparkline
+from ticketbottle_payctl.domain.causes import SEEN_WITHIN, Cause, DeadGroup, SeenPublisher
+from ticketbottle_payctl.formats import age, clock_and_age, count, duration, gateway_name, rate, short_id, time_of_day
+from ticketbottle_payctl.jobs.stats import Tally
+from ticketbottle_payctl.jobs.stats.live import LiveReport, RefusedLately
+from ticketbottle_payctl.telemetry import redact
+
+_LABEL = 7
+_FIGURE = 14
+_GAP = 2
+_MOST_CAUSES = 2
+_INDENT = 5
+_LEAST_ROWS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The database does not answer: the error's message, and since when."""
+
+    message: str
+    since: datetime
+
+
+@dataclass(slots=True)
+class LiveView:
+    """What the picture is drawn from.
+
+    ``target`` says where, ``command`` returns the command that helps against a cause, and ``pause`` is the time between
+    two readings.
+    """
+
+    target: Sequence[Part]
+    command: Callable[[Cause], str | None]
+    pause: timedelta
+    zone: tzinfo
+    watched: Watched = field(default_factory=Watched)
+    report: LiveReport | None = None
+    lost: Lost | None = None
+
+    def rows(self, width: int, height: int, now: datetime) -> list[Row]:
+        """Return at most ``height`` rows. If room is short, the lower ones are left out, never the first."""
+        rows: list[Row] = [self._verdict(now), _spaced(self.target), []]
+        if self.report is None:
+            return rows
+        rows += self._why(width)
+        rows += self._flow(width)
+        lists = [
+            (self._pending(), self._dead()),
+            (_publishers(self.report), _refused(self.report.refused, self.zone, now)),
+        ]
+        rows += _columns(lists, width, height - len(rows) - 1)
+        rows = rows[: height - 1]
+        return [*rows, *([] for _ in range(height - 1 - len(rows))), self._footer(now)]
+
+    def _verdict(self, now: datetime) -> Row:
+        if self.lost is not None:
+            silent = duration((now - self.lost.since).total_seconds())
+            last = f"; the figures are of {self._clock(self.report.stats.at)}" if self.report else ""
+            return [warn("!"), "  ", warn(f"the database does not answer for {silent}{last}")]
+        if self.report is None:
+            return [dim("reading the outbox ...")]
+        return _spaced(headline_parts(self.report.stats, mark=True), "  ")
+
+    def _why(self, width: int) -> Iterator[Row]:
+        """Return the most pressing causes, each with its command if the terminal is wide enough to copy it."""
+        if self.lost is not None:
+            yield ["   ", bold(self.lost.message)]
+            yield []
+        elif self.report is not None and self.report.stats.causes:
+            causes = self.report.stats.causes
+            for cause in causes[:_MOST_CAUSES]:
+                yield ["   ", bold(cause.fact)]
+                command = self.command(cause) or ""
+                if command and len(command) + _INDENT <= width:
+                    yield [" " * _INDENT, accent(command)]
+            if len(causes) > _MOST_CAUSES:
+                yield ["   ", dim(f"and {len(causes) - _MOST_CAUSES} more: payctl stats")]
+            yield []
+
+    def _flow(self, width: int) -> Iterator[Row]:
+        if self.report is None:
+            return
+        stats, watched = self.report.stats, self.watched
+        oldest = stats.oldest_pending_age_s
+        yield _bars("in", _per_second(watched.in_per_s), watched.inward, width)
+        yield _bars("out", _per_second(watched.out_per_s), watched.outward, width)
+        yield _bars("lag", "none" if oldest is None else duration(oldest), watched.lag, width)
+        window = "" if stats.lag.p50 is None else f" in the last {duration(stats.window_s)}"
+        yield [dim(_label("sent")), lag_words(stats), dim(window)]
+        yield [dim(_label("drain")), forecast(stats)]
+        yield []
+
+    def _pending(self) -> list[Row]:
+        stats = self.report.stats if self.report else None
+        if stats is None:
+            return []
+        number = f"{stats.pending:,}"
+        head: Row = [bold("pending"), " ", warn(number) if stats.late else number]
+        rows = [row for row in stats.items if row.pending]
+        if not rows:
+            return [head, [dim("no event waits")]]
+        wide = max(len(f"{row.pending:,}") for row in rows)
+        return [head, *(_tally(row, wide) for row in rows)]
+
+    def _dead(self) -> list[Row]:
+        report = self.report
+        if report is None:
+            return []
+        dead = report.stats.dead
+        head: Row = [bold("dead"), " ", bad(f"{dead:,}") if dead else "0"]
+        if not dead:
+            return [head, [dim("no event is out of retries")]]
+        wide = max((len(f"{group.events:,}") for group in report.dead_groups), default=1)
+        return [head, *(_group(group, wide) for group in report.dead_groups)]
+
+    def _footer(self, now: datetime) -> Row:
+        began = self.watched.began
+        watching = f"watching for {duration(max(0, int((now - began).total_seconds())))} · " if began else ""
+        return [dim(f"{self._clock(now)} · {watching}every {duration(self.pause.total_seconds())} · q or Ctrl-C ends")]
+
+    def _clock(self, at: datetime) -> str:
+        return time_of_day(at, self.zone)
+
+
+def _per_second(value: float | None) -> str:
+    return "measuring" if value is None else rate(value)
+
+
+def _tally(row: Tally, wide: int) -> Row:
+    oldest = [] if row.oldest_age_s is None else [dim(f"  {age(row.oldest_age_s)}")]
+    return [f"{row.pending:>{wide},}", "  ", _label_of(row), *oldest]
+
+
+def _label_of(row: Tally) -> str:
+    """Return what the row counts: an event type without its beginning, which all have, or a gateway by its name."""
+    return gateway_name(redact(row.label or "none").removeprefix("PAYMENT_"))
+
+
+def _group(group: DeadGroup, wide: int) -> Row:
+    return [f"{group.events:>{wide},}", "  ", dim(short_id(group.group)), "  ", group.error or "no error is stored"]
+
+
+def _publishers(report: LiveReport) -> list[Row]:
+    rows: list[Row] = [[bold("publishers")]]
+    if report.stats.by_debezium:
+        rows.append([good("Debezium publishes this outbox")])
+    rows += [_publisher(one) for one in report.publishers]
+    if len(rows) == 1:
+        unseen = (
+            "none has run yet" if report.publishers_known else "none is working; the role may not read the last one"
+        )
+        rows.append([warn(unseen)])
+    return rows
+
+
+def _publisher(one: SeenPublisher) -> Row:
+    if one.working:
+        return [good("working"), "  ", one.name]
+    seen = f"{'ended' if one.ended else 'seen'} {age(one.seconds)}"
+    state = seen if one.seconds < SEEN_WITHIN.total_seconds() else warn(seen)
+    return [state, "  ", dim(one.name)]
+
+
+def _refused(refused: RefusedLately | None, zone: tzinfo, now: datetime) -> list[Row]:
+    head = bold("refused callbacks")
+    if refused is None:
+        return [[head], [dim("the role may not read the callbacks")]]
+    if not refused.looked_at:
+        return [[head], [dim("no callback is stored yet")]]
+    about = f"{refused.refused:,} of the last {count(refused.looked_at, 'callback')}"
+    rows: list[Row] = [[head, "  ", dim(about)]]
+    if not refused.refused:
+        return [[head], [dim(f"none of the last {count(refused.looked_at, 'callback')}")]]
+    return rows + [
+        [
+            dim(short_id(one.id)), "  ", gateway_name(one.provider), "  ", (one.reason or "refused").replace("_", " "),
+            "  ", dim(clock_and_age(one.received_at, zone, now)),
+        ]
+        for one in refused.newest
+    ]  # fmt: skip
+
+
+def _label(name: str) -> str:
+    return f"{name:<{_LABEL}}"
+
+
+def _bars(name: str, figure: str, series: Series, width: int) -> Row:
+    room = max(0, width - _LABEL - _FIGURE)
+    return [dim(_label(name)), f"{figure:<{_FIGURE}}", accent(sparkline(series.points(room)))]
+
+
+def _spaced(parts: Sequence[Part], gap: str = " ") -> Row:
+    return [each for part in parts for each in (part, gap)][:-1]
+
+
+def _columns(pairs: Sequence[tuple[list[Row], list[Row]]], width: int, height: int) -> Iterator[Row]:
+    """Return each pair of lists side by side, and one below the other. A short list leaves its room to the others."""
+    needs = [max(len(left), len(right)) for left, right in pairs]
+    half = min((width - _GAP) // 2, max(_width(row) for rows, _ in pairs for row in rows) + 2)
+    left = height - len(pairs) + 1
+    for number, (pair, need) in enumerate(zip(pairs, needs, strict=True)):
+        others = sum(min(each, _LEAST_ROWS + 2) for each in needs[number + 1 :])
+        room = max(_LEAST_ROWS, min(need, max(left - others, left // (len(pairs) - number))))
+        if room > left:
+            return
+        one, other = (_shortened(rows, room) for rows in pair)
+        yield from _side_by_side(one, other, half)
+        yield []
+        left -= room
+
+
+def _width(row: Row) -> int:
+    return sum(len(part.text) if isinstance(part, Styled) else len(part) for part in row if not isinstance(part, Cell))
+
+
+def _shortened(rows: list[Row], most: int) -> list[Row]:
+    if len(rows) <= most:
+        return rows
+    return [*rows[: most - 1], [dim(f"and {len(rows) - most + 1:,} more")]]
+
+
+def _side_by_side(left: list[Row], right: list[Row], half: int) -> Iterator[Row]:
+    for number in range(max(len(left), len(right))):
+        one = left[number] if number < len(left) else []
+        other = right[number] if number < len(right) else []
+        yield [Cell(one, half), " " * _GAP, *other]

@@ -1,0 +1,78 @@
+"""Fold a line that is wider than the terminal at its words, and indent what follows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from ticketbottle_payctl.cli.output.result import Part, Styled
+
+_WORD = re.compile(r" *(?:`[^`]*`\S*|\S+)")
+_COMMAND = "payctl "
+_NARROWEST = 30
+
+
+def folded(parts: Sequence[Part], between: int, width: int) -> list[list[Part]]:
+    """Return a line as lines of at most ``width`` columns, each as parts that stand next to each other.
+
+    ``between`` is the number of spaces between two parts. No word is cut, a word in backquotes neither. A command to
+    paste is not folded, because a shell would run its first half.
+    """
+    texts = [_text(part) for part in parts]
+    whole = (" " * between).join(texts)
+    if len(whole) <= width or texts[-1].lstrip().startswith(_COMMAND):
+        return [_joined(parts, between)]
+    indent = " " * _indent(texts, between, width)
+    lines: list[list[Part]] = [[]]
+    used = 0
+    for part, word in _words(parts, between):
+        if used + len(word) > width and used > len(indent):
+            lines.append([indent])
+            used, word = len(indent), word.lstrip()  # noqa: PLW2901 - the spaces before it stay on the line above
+        lines[-1].append(_like(part, word))
+        used += len(word)
+    return lines
+
+
+def _indent(texts: Sequence[str], between: int, width: int) -> int:
+    """Return the column under which the rest is written: that of the longest part, or of one before it."""
+    longest = max(texts, key=len)
+    for number in range(texts.index(longest), -1, -1):
+        start = sum(len(text) + between for text in texts[:number]) + _spaces(texts[number])
+        if texts[number].strip() and width - start >= _NARROWEST:
+            return start
+    return _spaces("".join(texts))
+
+
+def _spaces(text: str) -> int:
+    return len(text) - len(text.lstrip())
+
+
+def _words(parts: Sequence[Part], between: int) -> Iterator[tuple[Part, str]]:
+    gap = ""
+    for part in parts:
+        text = _text(part)
+        words = _WORD.findall(text)
+        if not words:
+            gap += text + " " * between
+            continue
+        for word in words:
+            yield part, gap + word
+            gap = ""
+        gap = " " * (len(text) - len(text.rstrip()) + between)
+
+
+def _joined(parts: Sequence[Part], between: int) -> list[Part]:
+    shown: list[Part] = []
+    for part in parts:
+        shown += [" " * between, part] if shown else [part]
+    return shown
+
+
+def _like(part: Part, text: str) -> Part:
+    """Return a text in the style of a part. The spaces before it have none."""
+    return Styled(text, part.style) if isinstance(part, Styled) else text
+
+
+def _text(part: Part) -> str:
+    return part.text if isinstance(part, Styled) else part

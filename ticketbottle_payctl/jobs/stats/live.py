@@ -1,0 +1,69 @@
+"""Read what a live screen shows: the state of the outbox, its causes, publishers and refused callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.domain.causes import DeadGroup, SeenPublisher
+from ticketbottle_payctl.jobs.stats import LIMITS, WINDOW, By, StatsReport, explained, read_state, tallied
+from ticketbottle_payctl.store.db.engine import transaction
+from ticketbottle_payctl.store.inspect.causes import evidence
+from ticketbottle_payctl.store.outbox import stats as store
+from ticketbottle_payctl.store.payctl import receipts
+from ticketbottle_payctl.store.payctl.receipts import RefusedLately
+
+__all__ = ["LiveReport", "RefusedLately", "collect_live"]
+
+_NEWEST_CALLBACKS = 1000
+_MOST_REFUSED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReport:
+    """The state of the outbox and what is around it. The breakdown of ``stats`` has only pending events.
+
+    ``created`` counts the events that were created after the requested instant, or is None. ``dead_groups`` are the
+    largest groups of dead events. ``publishers`` are those with a sign of life, the latest first; ``publishers_known``
+    is false if the role may not read when the last one ran. ``refused`` is None if the role may not read callbacks.
+    """
+
+    stats: StatsReport
+    created: int | None
+    dead_groups: Sequence[DeadGroup]
+    publishers: Sequence[SeenPublisher]
+    publishers_known: bool
+    refused: RefusedLately | None
+
+
+def collect_live(
+    engine: Engine,
+    *,
+    max_retries: int,
+    since: timedelta = WINDOW,
+    by: By = By.TYPE,
+    created_after: datetime | None = None,
+) -> LiveReport:
+    """Read a live screen's figures, in one transaction. No statement reads more published rows for a larger table.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
+        ConfigError: a table or a permission is missing.
+    """
+    with transaction(engine, LIMITS, commit=False) as connection:
+        recent, found, report = read_state(connection, max_retries, since)
+        created = None if created_after is None else store.created_after(connection, created_after)
+        groups = store.groups(connection, max_retries, (by,)) if by is not By.STATUS else []
+        refused = receipts.refused_lately(connection, _NEWEST_CALLBACKS, _MOST_REFUSED)
+        seen = evidence(connection, max_retries, found, recent)
+    return LiveReport(
+        stats=tallied(explained(report, seen), by, [group for group in groups if not group.dead], {}),
+        created=created,
+        dead_groups=seen.dead_groups,
+        publishers=seen.publishers,
+        publishers_known=seen.publishers_known,
+        refused=refused,
+    )
