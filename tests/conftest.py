@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.servers.apache_kafka import ApacheKafka
+from tests.servers.fork_server import ForkServer
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.sandbox import kafka_messages
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
@@ -156,6 +157,25 @@ def mock_kafka() -> Iterator[MockKafka]:
         cluster.create_topic(topic)
     yield cluster
     cluster.close()
+
+
+@pytest.fixture(scope="session")
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """Yield this worker's fork server, which starts payctl as a process within some 50 ms."""
+    with ForkServer(tmp_path_factory.mktemp("fork-server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def payctl_command(fork_server: ForkServer) -> list[str]:
+    """Return the words that start payctl as a process."""
+    return fork_server.command
+
+
+@pytest.fixture(scope="session")
+def payctl_path(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a PATH on which ``payctl`` is found, for a shell."""
+    return f"{fork_server.executable(tmp_path_factory.mktemp('bin'))}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.fixture(scope="session")
