@@ -54,6 +54,21 @@ def test_a_forked_command_prints_and_exits_as_a_fresh_one(arguments, payctl_comm
     assert (forked.returncode, forked.stdout, forked.stderr) == (fresh.returncode, fresh.stdout, fresh.stderr)
 
 
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full"])
+@pytest.mark.parametrize("arguments", ["--version", "stats", "verify-signature -"])
+def test_a_forked_command_behaves_on_an_unusable_stream_as_a_fresh_one(streams, arguments, payctl_command):
+    """A stream that the shell closed is closed for the command, too."""
+    forked, fresh = (
+        subprocess.run(
+            ["/bin/bash", "-c", f'"$@" {arguments} {streams}', "bash", *command],
+            env={**os.environ, "PYTHONWARNINGS": "error"}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            check=False,
+        )
+        for command in (payctl_command, FRESH)
+    )  # fmt: skip
+    assert (forked.returncode, forked.stdout, forked.stderr) == (fresh.returncode, fresh.stdout, fresh.stderr)
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_reaches_the_forked_command(sent, code, waiting):
     """The command prints its document after the signal, and its exit code is the client's."""

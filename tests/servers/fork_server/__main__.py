@@ -58,17 +58,17 @@ def start(connection: socket.socket) -> None:
 
     A client that was killed takes its command with it.
     """
-    size, streams, _, _ = socket.recv_fds(connection, LENGTH, STREAMS)
+    size, given, _, _ = socket.recv_fds(connection, LENGTH, STREAMS)
     content = b""
     while len(content) < int.from_bytes(size, "big"):
         content += connection.recv(1 << 20)
-    arguments, environment, directory = marshal.loads(content)  # noqa: S302 - the client is ours
+    numbers, arguments, environment, directory = marshal.loads(content)  # noqa: S302 - the client is ours
     child = os.fork()
     if child == 0:
         connection.close()
-        become(streams, arguments, environment, directory)
+        become(dict(zip(numbers, given, strict=True)), arguments, environment, directory)
         return
-    for descriptor in streams:
+    for descriptor in given:
         os.close(descriptor)
     connection.sendall(child.to_bytes(LENGTH, "big"))
     ended = os.pidfd_open(child)
@@ -82,17 +82,21 @@ def start(connection: socket.socket) -> None:
         os._exit(0)
 
 
-def become(streams: list[int], arguments: list[str], environment: dict[str, str], directory: str) -> None:
+def become(streams: dict[int, int], arguments: list[str], environment: dict[str, str], directory: str) -> None:
     """Give this process what a command's own interpreter would have."""
-    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, STREAMS) for descriptor in streams]
-    for number, descriptor in enumerate(moved):
-        os.dup2(descriptor, number)
-    os.closerange(STREAMS, 1 + max(moved))
+    moved = {number: fcntl.fcntl(descriptor, fcntl.F_DUPFD, STREAMS) for number, descriptor in streams.items()}
+    for number in range(STREAMS):
+        if number in moved:
+            os.dup2(moved[number], number)
+        else:
+            os.close(number)
+    os.closerange(STREAMS, 64)
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
-    sys.stdin, sys.stdout, sys.stderr = opened(0, sys.stdin), opened(1, sys.stdout), opened(2, sys.stderr)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        setattr(sys, name, opened(number, getattr(sys, name)) if number in streams else None)
     sys.argv = ["payctl", *arguments]
 
 

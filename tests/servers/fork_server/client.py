@@ -14,6 +14,15 @@ PASSED_ON = {_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _
 LENGTH = 4
 
 
+def is_open(descriptor: int) -> bool:
+    """Say whether the caller gave this process the stream with this number."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
 def read(connection: _socket.socket) -> int:
     """Return the next number. If the server has ended, exit with 1."""
     content = connection.recv(LENGTH, _socket.MSG_WAITALL)
@@ -24,12 +33,15 @@ def read(connection: _socket.socket) -> int:
 
 
 _signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)  # until it is known to whom they go
+streams = [number for number in (0, 1, 2) if is_open(number)]
+while os.open(os.devnull, os.O_RDWR) not in range(3, 6):
+    pass  # so that the socket does not get the number of a closed stream
 with_streams = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
 with_streams.connect(sys.argv[1])
-request = marshal.dumps((sys.argv[2:], dict(os.environ), os.getcwd()))  # noqa: PTH109 - pathlib takes longer to load than the rest
+request = marshal.dumps((streams, sys.argv[2:], dict(os.environ), os.getcwd()))  # noqa: PTH109 - pathlib takes longer to load than the rest
 with_streams.sendmsg(
     [len(request).to_bytes(LENGTH, "big")],
-    [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))],
+    [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", streams))],
 )
 sent = 0
 while sent < len(request):
@@ -38,7 +50,7 @@ child = read(with_streams)
 for number in PASSED_ON:
     _signal.signal(number, lambda number, _: os.kill(child, number))
 _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PASSED_ON)
-for stream in (0, 1, 2):
+for stream in streams:
     os.close(stream)  # the command's reader or writer must see that the command closed it
 status = read(with_streams)
 if os.WIFSIGNALED(status):
