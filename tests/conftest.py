@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from copy import copy
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,11 @@ from hypothesis import HealthCheck, settings
 
 from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.fork_server import ForkServer
+from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.sandbox import kafka_messages
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
-from ticketbottle_payctl.sandbox.payment_service import create_tables
+from ticketbottle_payctl.sandbox.payment_service import create_tables, insert_events
 from ticketbottle_payctl.sandbox.postgres import Postgres
 from ticketbottle_payctl.sandbox.server import in_memory
 from ticketbottle_payctl.secret import Secret
@@ -38,7 +40,13 @@ IN_CI = os.environ.get("CI") == "true"
 POSTGRES = os.environ.get("PAYCTL_TEST_POSTGRES", "wheel")
 """The PostgreSQL to use. It is read here because ``own_environment`` hides the variable from the tests."""
 
-GROUPS = {"kafka_server": "kafka", "container": "container", "built": "package", "gateway_libraries": "node"}
+GROUPS = {
+    "kafka_server": "kafka",
+    "container": "container",
+    "built": "package",
+    "gateway_libraries": "node",
+    "cloud_server": "cloud",
+}
 """A fixture that takes long to set up, and the group of tests that share it in one worker."""
 
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
@@ -85,6 +93,13 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(CLEARED_PREFIXES) or name in CLEARED_NAMES:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the secrets that a test registers: in the next test's log they may be plain words."""
+    for name in ("_registered", "_known_values"):
+        monkeypatch.setattr(telemetry, name, copy(vars(telemetry)[name]))
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +157,29 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine = engine_of(database_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def insert(engine: Engine) -> Callable[..., None]:
+    """Return ``insert(3, state="dead", age=...)``, which inserts that many events with small payloads."""
+
+    def run(number: int, **options) -> None:
+        with engine.begin() as connection:
+            insert_events(connection, number, **{"payload_bytes": 0, **options})
+
+    return run
+
+
+@pytest.fixture
+def execute(engine: Engine) -> Callable[[str], list]:
+    """Return ``execute(sql)``, which runs a statement, commits and returns the first column."""
+
+    def run(sql: str) -> list:
+        with engine.begin() as connection:
+            result = connection.exec_driver_sql(sql)
+            return list(result.scalars()) if result.returns_rows else []
+
+    return run
 
 
 def engine_of(url: str) -> Engine:
