@@ -1,15 +1,18 @@
 """Real services for the tests, shared as far as possible, and a count of the tests that used them.
 
-If a service is missing, its tests are skipped at home and fail in CI (``CI=true``), where no test may be skipped.
+If a service is missing, its tests are skipped at home and fail in CI (``CI=true``), where no test may be skipped. CI
+runs every test on a bare machine, and the tests that were skipped there on a full one: see the options.
 PAYCTL_TEST_POSTGRES chooses the PostgreSQL server: ``wheel`` (the default), ``system`` or ``auto``.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from copy import copy
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,6 +56,9 @@ TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries")
 KAFKA_SECONDS = 180
 """Time-out of a test with Apache Kafka, because the first one fetches the jars. Other tests: see pyproject.toml."""
+
+ON_EACH_SERVER = ("store/", "jobs/", "cdc/", "test_database_roles.py", "sandbox/test_postgres.py")
+"""Where the tests are that send each SQL statement to a server. Statements are only in the package ``store``."""
 
 SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
 """A SCRAM-SHA-512 client must log in again every two seconds, so that a test can change the password."""
@@ -260,6 +266,50 @@ def read_all() -> Callable[..., list[Received]]:
     return read
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options with which CI divides the tests between two machines, and samples them on other interpreters."""
+    parser.addoption("--skipped-to", metavar="FILE", type=Path, help="write the ids of the skipped tests to a file")
+    about = "run only the tests that a file lists, and those that prove the SQL on this PostgreSQL server"
+    parser.addoption("--skipped-in", metavar="FILE", type=Path, help=about)
+    parser.addoption("--cases", type=int, help="run each test with at most this many of its parameter sets")
+
+
+@pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
+def chosen(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what the options leave out."""
+    file, most = config.getoption("skipped_in"), config.getoption("cases")
+    if file is not None:
+        wanted = {*file.read_text("utf-8").splitlines()}
+        _keep(config, items, lambda item: _without_group(item.nodeid) in wanted or _proves_sql(item))
+    if most is not None:
+        seen: Counter[str] = Counter()
+
+        def first_ones(item: pytest.Item) -> bool:
+            name = item.nodeid.partition("[")[0]
+            seen[name] += 1
+            return seen[name] <= most
+
+        _keep(config, items, first_ones)
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:
+    kept, left = [], []
+    for item in items:
+        (kept if wanted(item) else left).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left)
+
+
+def _without_group(nodeid: str) -> str:
+    """Return a test's id without the group that xdist appends, which no worker alone does."""
+    return re.sub(r"@\w+$", "", nodeid)
+
+
+def _proves_sql(item: pytest.Item) -> bool:
+    place = item.nodeid.removeprefix("tests/")
+    return item.get_closest_marker("postgres") is not None and place.startswith(ON_EACH_SERVER)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its services, before ``-m`` selects, and with the group that shares them."""
@@ -295,6 +345,9 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if IN_CI and skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    file = session.config.getoption("skipped_to")
+    if file is not None and reporter is not None:
+        file.write_text("".join(f"{_without_group(report.nodeid)}\n" for report in skipped), "utf-8")
     yield
     for reason, number in Counter(str(report.longrepr[2]) for report in skipped).most_common()[::-1]:
         what = "skipped, which is a failure in CI" if IN_CI else "skipped"
