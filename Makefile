@@ -27,6 +27,7 @@ TEST := $(call READY,test)
 LOCK := $(call READY,lock)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONDONTWRITEBYTECODE  # each worker and each process of a test would compile all modules again
 MAKEFLAGS += --no-print-directory
 ifneq ($(filter test test-all package,$(MAKECMDGOALS)),)
 MAKEFLAGS += -j4  # these make several environments, each on its own
