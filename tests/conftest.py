@@ -274,8 +274,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cases", type=int, help="run each test with at most this many of its parameter sets")
 
 
-@pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
-def chosen(config: pytest.Config, items: list[pytest.Item]) -> None:
+def _deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what the options leave out."""
     file, most = config.getoption("skipped_in"), config.getoption("cases")
     if file is not None:
@@ -310,8 +309,8 @@ def _proves_sql(item: pytest.Item) -> bool:
     return item.get_closest_marker("postgres") is not None and place.startswith(ON_EACH_SERVER)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Mark each test with its services, before ``-m`` selects, and with the group that shares them."""
     for item in items:
         used = getattr(item, "fixturenames", ())
@@ -324,6 +323,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = next((name for fixture, name in GROUPS.items() if fixture in used), None)
         if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))
+    yield
+    _deselect(config, items)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
