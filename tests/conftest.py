@@ -1,14 +1,18 @@
 """Real services for the tests, shared as far as possible, and a count of the tests that used them.
 
-If a service is missing, its tests are skipped at home and fail in CI (``CI=true``), where no test may be skipped.
+If a service is missing, its tests are skipped at home and fail in CI (``CI=true``), where no test may be skipped. CI
+runs every test on a bare machine, and the tests that were skipped there on a full one: see the options.
 PAYCTL_TEST_POSTGRES chooses the PostgreSQL server: ``wheel`` (the default), ``system`` or ``auto``.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
+from copy import copy
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,10 +20,12 @@ from hypothesis import HealthCheck, settings
 
 from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.chromium import Chromium
+from tests.servers.fork_server import ForkServer
+from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.sandbox import kafka_messages
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
-from ticketbottle_payctl.sandbox.payment_service import create_tables
+from ticketbottle_payctl.sandbox.payment_service import create_tables, insert_events
 from ticketbottle_payctl.sandbox.postgres import Postgres
 from ticketbottle_payctl.sandbox.server import in_memory
 from ticketbottle_payctl.secret import Secret
@@ -45,6 +51,7 @@ GROUPS = {
     "built": "package",
     "gateway_libraries": "node",
     **dict.fromkeys(("browser", "site", "draft"), "browser"),
+    "cloud_server": "cloud",
 }
 """A fixture that takes long to set up, and the group of tests that share it in one worker."""
 
@@ -52,6 +59,9 @@ TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries", "chromium")
 KAFKA_SECONDS = 180
 """Time-out of a test with Apache Kafka, because the first one fetches the jars. Other tests: see pyproject.toml."""
+
+ON_EACH_SERVER = ("store/", "jobs/", "cdc/", "test_database_roles.py", "sandbox/test_postgres.py")
+"""Where the tests are that send each SQL statement to a server. Statements are only in the package ``store``."""
 
 SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
 """A SCRAM-SHA-512 client must log in again every two seconds, so that a test can change the password."""
@@ -92,6 +102,13 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(CLEARED_PREFIXES) or name in CLEARED_NAMES:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the secrets that a test registers: in the next test's log they may be plain words."""
+    for name in ("_registered", "_known_values"):
+        monkeypatch.setattr(telemetry, name, copy(vars(telemetry)[name]))
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +182,29 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture
+def insert(engine: Engine) -> Callable[..., None]:
+    """Return ``insert(3, state="dead", age=...)``, which inserts that many events with small payloads."""
+
+    def run(number: int, **options) -> None:
+        with engine.begin() as connection:
+            insert_events(connection, number, **{"payload_bytes": 0, **options})
+
+    return run
+
+
+@pytest.fixture
+def execute(engine: Engine) -> Callable[[str], list]:
+    """Return ``execute(sql)``, which runs a statement, commits and returns the first column."""
+
+    def run(sql: str) -> list:
+        with engine.begin() as connection:
+            result = connection.exec_driver_sql(sql)
+            return list(result.scalars()) if result.returns_rows else []
+
+    return run
+
+
 def engine_of(url: str) -> Engine:
     """Return an engine on ``url``, made as payctl makes it."""
     return make_engine(DatabaseSettings(Secret(url)))
@@ -178,6 +218,25 @@ def mock_kafka() -> Iterator[MockKafka]:
         cluster.create_topic(topic)
     yield cluster
     cluster.close()
+
+
+@pytest.fixture(scope="session")
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """Yield this worker's fork server, which starts payctl as a process within some 50 ms."""
+    with ForkServer(tmp_path_factory.mktemp("fork-server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def payctl_command(fork_server: ForkServer) -> list[str]:
+    """Return the words that start payctl as a process."""
+    return fork_server.command
+
+
+@pytest.fixture(scope="session")
+def payctl_path(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a PATH on which ``payctl`` is found, for a shell."""
+    return f"{fork_server.executable(tmp_path_factory.mktemp('bin'))}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.fixture(scope="session")
@@ -224,8 +283,51 @@ def read_all() -> Callable[..., list[Received]]:
     return read
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options with which CI divides the tests between two machines, and samples them on other interpreters."""
+    parser.addoption("--skipped-to", metavar="FILE", type=Path, help="write the ids of the skipped tests to a file")
+    about = "run only the tests that a file lists, and those that prove the SQL on this PostgreSQL server"
+    parser.addoption("--skipped-in", metavar="FILE", type=Path, help=about)
+    parser.addoption("--cases", type=int, help="run each test with at most this many of its parameter sets")
+
+
+def _deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what the options leave out."""
+    file, most = config.getoption("skipped_in"), config.getoption("cases")
+    if file is not None:
+        wanted = {*file.read_text("utf-8").splitlines()}
+        _keep(config, items, lambda item: _without_group(item.nodeid) in wanted or _proves_sql(item))
+    if most is not None:
+        seen: Counter[str] = Counter()
+
+        def first_ones(item: pytest.Item) -> bool:
+            name = item.nodeid.partition("[")[0]
+            seen[name] += 1
+            return seen[name] <= most
+
+        _keep(config, items, first_ones)
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:
+    kept, left = [], []
+    for item in items:
+        (kept if wanted(item) else left).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left)
+
+
+def _without_group(nodeid: str) -> str:
+    """Return a test's id without the group that xdist appends, which no worker alone does."""
+    return re.sub(r"@\w+$", "", nodeid)
+
+
+def _proves_sql(item: pytest.Item) -> bool:
+    place = item.nodeid.removeprefix("tests/")
+    return item.get_closest_marker("postgres") is not None and place.startswith(ON_EACH_SERVER)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Mark each test with its services, before ``-m`` selects, and with the group that shares them."""
     for item in items:
         used = getattr(item, "fixturenames", ())
@@ -238,6 +340,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = next((name for fixture, name in GROUPS.items() if fixture in used), None)
         if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))
+    yield
+    _deselect(config, items)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -259,6 +363,9 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if IN_CI and skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    file = session.config.getoption("skipped_to")
+    if file is not None and reporter is not None:
+        file.write_text("".join(f"{_without_group(report.nodeid)}\n" for report in skipped), "utf-8")
     yield
     for reason, number in Counter(str(report.longrepr[2]) for report in skipped).most_common()[::-1]:
         what = "skipped, which is a failure in CI" if IN_CI else "skipped"

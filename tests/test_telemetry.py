@@ -256,3 +256,10 @@ def test_redaction_takes_linear_time(text):
 def test_a_password_in_an_address_is_blanked_up_to_the_last_at(text, shown):
     """Everything up to the last @ is blanked except the user, and the host stays readable."""
     assert redact(text) == shown
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_a_secret_of_one_test_is_a_plain_word_in_the_next(which):
+    """Each of both tests registers a word, and finds the other's word unchanged."""
+    register(Secret(f"the word of the {which}"))
+    assert redact("the word of the first, the word of the second").count("***") == 1

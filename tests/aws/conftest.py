@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import botocore.session
@@ -16,6 +17,13 @@ from ticketbottle_payctl.sandbox.server import Server, free_port
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-moto/bin/python"
 REGION = "ap-southeast-1"
+
+
+@cache
+def _client(service, url):
+    """Return a client. It is kept, because a new one reads the description of its service again."""
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    return botocore.session.Session().create_client(service, region_name=REGION, endpoint_url=url, **keys)
 
 
 @dataclass
@@ -37,13 +45,7 @@ class Cloud:
 
     def client(self, service):
         """Return a client for one service."""
-        return botocore.session.Session().create_client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.url,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        return _client(service, self.url)
 
     def secret(self, value, name="payctl/test"):
         """Create or update a secret and return its ARN."""

@@ -1,7 +1,6 @@
 import logging
 import os
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from socket import create_connection, create_server
@@ -178,10 +177,10 @@ def test_no_repr_shows_the_kafka_password(kafka_server):
     assert kafka_server.password not in shown
 
 
-def test_publish_outbox_reports_refused_credentials(kafka, database_url):
+def test_publish_outbox_reports_refused_credentials(kafka, database_url, payctl_command):
     """``payctl publish-outbox`` exits with 3 and names KAFKA_PASSWORD. The debug log has no password."""
     variables = {"DATABASE_URL": database_url, **kafka.environment("plain"), "KAFKA_PASSWORD": WRONG_PASSWORD}
-    command = [sys.executable, "-m", "ticketbottle_payctl", "publish-outbox", "-vv", "-o", "json"]
+    command = [*payctl_command, "publish-outbox", "-vv", "-o", "json"]
     done = subprocess.run(
         command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=60, check=False
     )

@@ -34,6 +34,8 @@ KEYS = {
     "MOMO_SECRET_KEY": "canary-momo-secret",
 }
 PROCESS = [sys.executable, "-m", "ticketbottle_payctl"]
+AT_START = ("PYTHON", "LC_", "LANG")
+"""Variables that an interpreter reads when it starts."""
 
 
 def clean_environment(changes):
@@ -42,12 +44,21 @@ def clean_environment(changes):
 
 
 @pytest.fixture
-def process():
+def command(payctl_command):
+    """Return ``command(changes)``, the words that start payctl in an environment with these changes.
+
+    If they concern the start of the interpreter, it is a fresh one.
+    """
+    return lambda changes: PROCESS if any(name.startswith(AT_START) for name in changes) else payctl_command
+
+
+@pytest.fixture
+def process(command):
     """Return a function that runs payctl as a process and waits for it. Input and output are text."""
 
     def run(*arguments, stdin="", cwd=None, **environment):
         return subprocess.run(
-            [*PROCESS, *arguments],
+            [*command(environment), *arguments],
             input=stdin,
             env=clean_environment(environment),
             cwd=cwd,
@@ -62,14 +73,18 @@ def process():
 
 
 @pytest.fixture
-def started():
+def started(command):
     """Yield a function that starts payctl as a process with pipes. The process is killed after the test."""
     processes = []
 
     def start(*arguments, **environment):
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            [*PROCESS, *arguments], env=clean_environment(environment), stdin=pipe, stdout=pipe, stderr=pipe
+            [*command(environment), *arguments],
+            env=clean_environment(environment),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
         )
         processes.append(process)
         return process

@@ -8,9 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -105,7 +103,7 @@ SCREENS = {
 
 
 @pytest.fixture
-def shell(tmp_path, database_url, mock_kafka):
+def shell(tmp_path, database_url, mock_kafka, payctl_path):
     """Return a function that runs a line in bash with this environment's payctl and the profile prod."""
 
     def run(line, guard):
@@ -114,7 +112,7 @@ def shell(tmp_path, database_url, mock_kafka):
             f"[profiles.prod]\nDATABASE_URL = {url}\n[profiles.prod.guard]\n{guard}\n"
         )
         environment = {**os.environ, "KAFKA_BROKERS": mock_kafka.bootstrap, "XDG_CONFIG_HOME": str(tmp_path / "none")}
-        environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MOMO_PARTNER_CODE": "x"}
+        environment |= {"PATH": payctl_path, "MOMO_PARTNER_CODE": "x"}
         environment |= {"MOMO_ACCESS_KEY": "x", "MOMO_SECRET_KEY": "x", "PAYCTL_MOMO_URL": "http://127.0.0.1:1"}
         if not guard:
             environment["DATABASE_URL"] = database_url

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.cli.conftest import PROCESS, clean_environment
+from tests.cli.conftest import clean_environment
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 
@@ -51,15 +51,16 @@ THREE = ("all closed", "both full", "stdout without reader")
 
 
 @pytest.fixture
-def ran():
+def ran(command):
     """Return a function that runs payctl with unusable streams and returns exit code, stdout and stderr."""
 
     def run(streams, *arguments, **environment):
         reader, writer = os.pipe()
         os.close(reader)
         try:
+            words = [*command(environment), *arguments]
             return subprocess.run(
-                ["/bin/bash", "-c", f'exec 9>&{writer}; exec "$@" {streams} 9>&-', "bash", *PROCESS, *arguments],
+                ["/bin/bash", "-c", f'exec 9>&{writer}; exec "$@" {streams} 9>&-', "bash", *words],
                 env=clean_environment(environment), stdin=subprocess.DEVNULL, capture_output=True, text=True,
                 pass_fds=[writer], timeout=60, check=False,
             )  # fmt: skip
@@ -171,11 +172,11 @@ def test_a_change_on_unusable_streams_is_committed_and_exits_with_0(name, stream
 
 
 @pytest.mark.parametrize("streams", [each for each in STREAMS.values() if "2>" in each])
-def test_a_publisher_continues_without_a_stderr(streams, places, engine):
+def test_a_publisher_continues_without_a_stderr(streams, places, engine, payctl_command):
     """The publisher also publishes the events after the first failed log line, and SIGTERM ends it as usual."""
     reader, writer = os.pipe()
     os.close(reader)
-    command = ["/bin/bash", "-c", f'exec 9>&{writer}; exec "$@" {streams} 9>&-', "bash", *PROCESS]
+    command = ["/bin/bash", "-c", f'exec 9>&{writer}; exec "$@" {streams} 9>&-', "bash", *payctl_command]
     with subprocess.Popen(
         [*command, "publish-outbox", "--loop", "-v"], env=clean_environment(places), pass_fds=[writer]
     ) as process:

@@ -87,6 +87,7 @@ def changes(request, root, tools):
     return json.loads(done.stdout)
 
 
+@pytest.mark.xdist_group("version_ids")
 @pytest.mark.timeout(180)  # the tool transforms the template once for each parameter
 def test_each_changed_parameter_publishes_another_version(changes, template):
     """After a change of a parameter, the template or a zip, the alias has a version with another logical id."""
@@ -100,6 +101,7 @@ def test_each_changed_parameter_publishes_another_version(changes, template):
     assert len(set(found.values())) == len(found)
 
 
+@pytest.mark.xdist_group("version_ids")
 @pytest.mark.timeout(180)
 def test_the_layers_of_earlier_releases_survive(changes):
     """A new layer has another logical id. The old layer is kept, so an earlier version still works."""

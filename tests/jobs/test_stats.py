@@ -9,30 +9,7 @@ from sqlalchemy import event
 
 from ticketbottle_payctl.jobs.stats import By, Drain, Lag, collect_stats, followed
 from ticketbottle_payctl.jobs.stats.live import collect_live
-from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store.outbox.stats import NEWEST
-
-
-@pytest.fixture
-def insert(engine):
-    """Return ``insert(3, state="dead", age=...)``, which inserts that many events."""
-
-    def run(count, **options):
-        with engine.begin() as connection:
-            insert_events(connection, count, **{"payload_bytes": 0, **options})
-
-    return run
-
-
-@pytest.fixture
-def execute(engine):
-    """Return ``execute(sql)``, which runs a statement and commits."""
-
-    def run(sql):
-        with engine.begin() as connection:
-            connection.exec_driver_sql(sql)
-
-    return run
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ def database(postgres, template_database):
 
 
 @pytest.fixture(scope="module")
-def seen(postgres, database, tmp_path_factory):
+def seen(postgres, database, tmp_path_factory, payctl_command):
     """Run everything once, and return what can be seen then."""
     home, found = tmp_path_factory.mktemp("canaries"), Seen()
     logged = postgres.log.stat().st_size
@@ -243,7 +243,7 @@ def seen(postgres, database, tmp_path_factory):
             "AWS_REGION": "ap-southeast-1",
         }
         everything.enter_context(process_list(found.processes))
-        run_all(found, environment, names, home, f"127.0.0.1:{postgres.port}")
+        run_all(found, payctl_command, environment, names, home, f"127.0.0.1:{postgres.port}")
         found.messages = b"\n".join(
             b"%s %s %s" % (message.key, message.value, repr(message.headers).encode())
             for message in kafka_messages.read_all(kafka.bootstrap, TOPICS)
@@ -287,7 +287,7 @@ def prepare(database, home):
     return {"DEAD": dead, "PAID": paid, "PAYOS": good}
 
 
-def run_all(found, environment, names, home, place):
+def run_all(found, payctl_command, environment, names, home, place):
     """Run every command and every function as a process, one after the other."""
     steps = {name: (arguments, {}) for name, arguments in WORKS.items()} | FAILS
     for name, (arguments, changed) in steps.items():
@@ -295,7 +295,7 @@ def run_all(found, environment, names, home, place):
             names["RUN"] = newest_run(environment["DATABASE_URL"])
         typed = [str(names.get(word, word)) for word in arguments]
         given = {variable: value.replace("PLACE", place) for variable, value in changed.items()}
-        command = [sys.executable, "-m", "ticketbottle_payctl", *typed, "-vv"]
+        command = [*payctl_command, *typed, "-vv"]
         done = run(command, environment | given, home)
         found.output[name], found.codes[name] = done.stdout + done.stderr, done.returncode
     payment = names["PAID"]

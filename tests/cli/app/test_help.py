@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from datetime import timedelta
 from itertools import chain, count
 from pathlib import Path
@@ -54,7 +53,7 @@ def gateways():
 
 
 @pytest.fixture(scope="module")
-def story(postgres, template_database, tmp_path_factory):
+def story(postgres, template_database, tmp_path_factory, payctl_path):
     """Return the files of the examples and the name of a database with their orders, events, callbacks and runs."""
     place, name = tmp_path_factory.mktemp("story"), "template_examples"
     url = postgres.create_database(name, template=template_database)
@@ -79,7 +78,7 @@ def story(postgres, template_database, tmp_path_factory):
     settled = "payctl simulate momo paid --order-code TB-2042 --to process-webhook"
     refused = "payctl simulate momo wrong-amount --order-code TB-2041 --to process-webhook"
     for line, code in ((stopped, 10), (settled, 0), (refused, 5)):
-        done, output = ran(Example(line, ""), (place, {**environment(), "DATABASE_URL": url}))
+        done, output = ran(Example(line, ""), (place, {**environment(), "DATABASE_URL": url, "PATH": payctl_path}))
         assert done == code, output
     with engine.begin() as connection:
         connection.execute(text(_RENAME), {"receipt": RECEIPT, "run": RUN})
@@ -89,13 +88,14 @@ def story(postgres, template_database, tmp_path_factory):
 
 
 @pytest.fixture
-def world(postgres, story, tmp_path):
+def world(postgres, story, tmp_path, payctl_path):
     """Yield a directory and an environment of the test's own, with everything that the examples name."""
     place, template = story
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     name = f"examples_{next(numbers)}"
     url = postgres.create_database(name, template=template)
-    yield tmp_path, {**environment(), "DATABASE_URL": url, "PAYCTL_CONFIG": str(tmp_path / "config.toml")}
+    settings = {**environment(), "DATABASE_URL": url, "PAYCTL_CONFIG": str(tmp_path / "config.toml")}
+    yield tmp_path, {**settings, "PATH": payctl_path}
     postgres.drop_database(name)
 
 
@@ -112,11 +112,10 @@ numbers = count(1)
 def ran(example, world, **changes):
     """Run an example in bash, as a reader pastes it, and return its exit code and its output."""
     place, settings = world
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     process = subprocess.Popen(
         ["bash", "-c", f"exec {example.line}" if example.stays else f"set -o pipefail; {example.line}"],  # noqa: S607
         cwd=place,
-        env={**os.environ, **settings, **changes, "PATH": path},
+        env={**os.environ, **settings, **changes},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -14,7 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import PROCESS
+
 SILENT = "postgresql://payctl:canary-password@127.0.0.1:1/payments"
+
+
+@pytest.fixture
+def command():
+    """Start each payctl of this file with an interpreter of its own."""
+    return lambda _: PROCESS
 
 
 def reads_its_stdin(process):

@@ -9,10 +9,8 @@ import select
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -50,18 +48,18 @@ def shell(request):
 
 
 @pytest.fixture
-def offered(shell, tmp_path):
+def offered(shell, tmp_path, payctl_path):
     """Return a function that types a line and Tab in the shell, and returns what the shell offers, in its order."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     base = {
         "HOME": str(tmp_path),
-        "PATH": path,
+        "PATH": payctl_path,
         "TERM": "xterm",
         "LANG": "C.UTF-8",
         "COLUMNS": "200",
         "PYTHONWARNINGS": "error",
     }
-    script = subprocess.run(["payctl", "completion", shell], env=base, capture_output=True, text=True, check=True)  # noqa: S607
+    command = ["/bin/sh", "-c", f"payctl completion {shell}"]
+    script = subprocess.run(command, env=base, capture_output=True, text=True, check=True)
     (tmp_path / "script").write_text(script.stdout, "utf-8")
 
     def ask(line, **environment):

@@ -14,20 +14,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from ticketbottle_payctl.archive_file import read
 from ticketbottle_payctl.cli.commands import schema
-from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 OLD = timedelta(days=8)
-
-
-@pytest.fixture
-def insert(engine):
-    """Return ``insert(3, state="dead")``, which inserts that many events."""
-
-    def run(count, **options):
-        with engine.begin() as connection:
-            insert_events(connection, count, **{"payload_bytes": 0, **options})
-
-    return run
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pty
 import re
 import struct
 import subprocess
-import sys
 import termios
 from contextlib import suppress
 from datetime import timedelta
@@ -52,7 +51,7 @@ def shop(engine, database_url, process):
 
 
 @pytest.fixture
-def shown(shop):
+def shown(shop, payctl_command):
     """Return a function that runs payctl on a terminal of a width, and returns what it prints to stdout."""
 
     def run(*arguments, width=80, **changes):
@@ -60,7 +59,7 @@ def shown(shop):
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
         process = subprocess.Popen(
-            [sys.executable, "-m", "ticketbottle_payctl", *arguments],
+            [*payctl_command, *arguments],
             env={**inherited, **shop, "TERM": "xterm", **changes},
             stdin=slave, stdout=slave, stderr=subprocess.PIPE,
         )  # fmt: skip

@@ -19,7 +19,7 @@ import pytest
 from confluent_kafka import KafkaError
 from jsonschema import Draft202012Validator
 
-from tests.cli.conftest import PROCESS, clean_environment
+from tests.cli.conftest import clean_environment
 from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.store.outbox import shard_lock
 
@@ -211,7 +211,7 @@ def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, a
 
 
 @pytest.fixture
-def watched_loop(places):
+def watched_loop(places, payctl_command):
     """Return a function that runs a loop for some seconds with a terminal or a pipe as stderr."""
 
     def run(*arguments, terminal, seconds, during=lambda: None, **changes):
@@ -220,7 +220,7 @@ def watched_loop(places):
             fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         environment = clean_environment({**places, "TERM": "xterm", **changes})
         with subprocess.Popen(
-            [*PROCESS, "publish-outbox", "--loop", *arguments],
+            [*payctl_command, "publish-outbox", "--loop", *arguments],
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave,
         ) as process:  # fmt: skip
             os.close(slave)

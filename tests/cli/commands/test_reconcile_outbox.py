@@ -369,7 +369,7 @@ def test_reconcile_exits_with_4_if_it_can_read_no_partition(blind, answer, mock_
 
 def test_reconcile_does_not_judge_events_behind_its_deadline(blind, invoke, answer, mock_kafka):
     """At --deadline the command exits with 10, and the verdict says that it did not read all records in time."""
-    mock_kafka.set_rtt(400)
+    mock_kafka.set_rtt(50)
     document = answer("reconcile", "outbox", "--deadline", "1ms", **blind)
     assert (document["exit_code"], document["result"]["not_judged"]) == (10, {"deadline": SENT})
     page = invoke("reconcile", "outbox", "--deadline", "1ms", **blind).stdout.splitlines()

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.cli.conftest import PROCESS, clean_environment
+from tests.cli.conftest import clean_environment
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 
 pytestmark = pytest.mark.postgres
@@ -26,7 +26,7 @@ LONG = [
 
 
 @pytest.fixture
-def typed(engine, database_url):
+def typed(engine, database_url, payctl_command):
     """Return a function that runs a command with a terminal or a pipe as stderr and returns code and output."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="published", age=timedelta(days=8))
@@ -38,7 +38,7 @@ def typed(engine, database_url):
         master, slave = pty.openpty() if terminal else os.pipe()
         environment = clean_environment({"DATABASE_URL": database_url, "TERM": "xterm", "COLUMNS": "120"})
         with subprocess.Popen(
-            [*PROCESS, *arguments, "-o", "json"],
+            [*payctl_command, *arguments, "-o", "json"],
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave,
         ) as process:  # fmt: skip
             os.close(slave)

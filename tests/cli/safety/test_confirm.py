@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
-import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -57,12 +56,12 @@ def left(engine):
 
 
 @pytest.fixture
-def on_terminal():
+def on_terminal(payctl_command):
     """Return a function that runs payctl on a terminal and answers its questions. stdout is a pipe."""
 
     def run(*arguments, answers=(), **environment):
         ours, theirs = pty.openpty()
-        command = [sys.executable, "-m", "ticketbottle_payctl", *arguments]
+        command = [*payctl_command, *arguments]
         process = subprocess.Popen(
             command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, **environment}, text=True
         )

@@ -7,20 +7,8 @@ from datetime import timedelta
 import pytest
 
 from ticketbottle_payctl.jobs.cleanup import cleanup
-from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 WEEK = timedelta(days=7)
-
-
-@pytest.fixture
-def insert(engine):
-    """Return ``insert(3, state="dead", age=...)``, which inserts that many events."""
-
-    def run(count, **options):
-        with engine.begin() as connection:
-            insert_events(connection, count, payload_bytes=0, **options)
-
-    return run
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.doctor import Status, Subject, diagnose
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
-from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import shard_lock
@@ -28,29 +27,6 @@ IDLES, GONE, OTHER = (
     SEEN.format(place=place, ago=ago) for place, ago in ((1000, "20 s"), (1000, "1 h"), (4000, "9 s"))
 )
 SHOW_BLOCK = """UPDATE outbox SET "aggregateId" = 'one'"""
-
-
-@pytest.fixture
-def insert(engine):
-    """Return ``insert(3, state="dead")``, which inserts that many events."""
-
-    def run(count, **options):
-        with engine.begin() as connection:
-            insert_events(connection, count, **{"payload_bytes": 0, **options})
-
-    return run
-
-
-@pytest.fixture
-def execute(engine):
-    """Return ``execute(sql)``, which runs a statement, commits and returns the first column."""
-
-    def run(sql):
-        with engine.begin() as connection:
-            result = connection.exec_driver_sql(sql)
-            return list(result.scalars()) if result.returns_rows else []
-
-    return run
 
 
 @pytest.fixture

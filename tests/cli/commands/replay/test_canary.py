@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.cli.conftest import PROCESS, clean_environment
+from tests.cli.conftest import clean_environment
 from ticketbottle_payctl.sandbox.server import wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("dead")]
@@ -28,14 +28,14 @@ def publisher(started, database_url, mock_kafka):
 
 
 @pytest.fixture
-def on_terminal(database_url):
+def on_terminal(database_url, payctl_command):
     """Return a function that runs payctl with a terminal on stderr. It returns the document and the terminal's text."""
 
     def run(*arguments):
         master, slave = pty.openpty()
         environment = clean_environment({"DATABASE_URL": database_url, "TERM": "xterm", "COLUMNS": "80"})
         with subprocess.Popen(
-            [*PROCESS, *arguments, "-o", "json"],
+            [*payctl_command, *arguments, "-o", "json"],
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave,
         ) as process:  # fmt: skip
             os.close(slave)
@@ -76,14 +76,14 @@ def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, 
     assert re.search(r"then\tpayctl runs resume \S+", result.stdout)
 
 
-def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, engine):
+def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, engine, payctl_command):
     """Another session locks the canary, so an idle publisher cannot send it.
 
     Payctl does not advise to start another one.
     """
     with engine.connect() as holder, holder.begin():
         replay = subprocess.Popen(
-            [*PROCESS, *WAITING, "3s"],
+            [*payctl_command, *WAITING, "3s"],
             env=clean_environment({"DATABASE_URL": database_url}), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True,
         )  # fmt: skip

@@ -1,0 +1,135 @@
+"""The process that forks. It starts with the descriptor of its listening socket, and ends when its stdin does."""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import gc
+import marshal
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from importlib import import_module
+from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
+from typing import TextIO
+
+from ticketbottle_payctl.cli.app import registry
+from ticketbottle_payctl.cli.app.main import main
+
+LOADED_LATE = (
+    *("sqlalchemy.dialects.postgresql.psycopg2", "confluent_kafka.admin", "tenacity", "httpx", "payos"),
+    *("rich.console", "rich.live", "rich.table"),
+)
+"""What the commands load when they need it."""
+
+LENGTH = 4
+STREAMS = 3
+
+
+def load() -> None:
+    """Load what any command may need."""
+    for entry in registry.COMMANDS:
+        entry.load()
+    for name in LOADED_LATE:
+        import_module(name)
+    gc.collect()
+    gc.freeze()  # so that a command neither collects nor copies what was loaded before it
+
+
+def next_command(listener: socket.socket) -> None:
+    """Fork for each request. Return in the process of a command; the server itself never returns."""
+    while True:
+        readable, _, _ = select.select([listener.fileno(), 0], [], [])
+        if 0 in readable:
+            os._exit(0)
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            start(connection)
+            return
+        connection.close()
+
+
+def start(connection: socket.socket) -> None:
+    """Start a command and return in its process. The process between reports its id and its status to the client.
+
+    A client that was killed takes its command with it.
+    """
+    size, given, _, _ = socket.recv_fds(connection, LENGTH, STREAMS)
+    content = b""
+    while len(content) < int.from_bytes(size, "big"):
+        content += connection.recv(1 << 20)
+    numbers, arguments, environment, directory = marshal.loads(content)  # noqa: S302 - the client is ours
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        become(dict(zip(numbers, given, strict=True)), arguments, environment, directory)
+        return
+    for descriptor in given:
+        os.close(descriptor)
+    connection.sendall(child.to_bytes(LENGTH, "big"))
+    ended = os.pidfd_open(child)
+    readable, _, _ = select.select([ended, connection.fileno()], [], [])
+    if ended not in readable:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    try:
+        connection.sendall(status.to_bytes(LENGTH, "big"))
+    finally:
+        os._exit(0)
+
+
+def become(streams: dict[int, int], arguments: list[str], environment: dict[str, str], directory: str) -> None:
+    """Give this process what a command's own interpreter would have."""
+    moved = {number: fcntl.fcntl(descriptor, fcntl.F_DUPFD, STREAMS) for number, descriptor in streams.items()}
+    for number in range(STREAMS):
+        if number in moved:
+            os.dup2(moved[number], number)
+        else:
+            os.close(number)
+    os.closerange(STREAMS, 64)
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        setattr(sys, name, opened(number, getattr(sys, name)) if number in streams else None)
+    sys.argv = ["payctl", *arguments]
+
+
+def opened(number: int, like: TextIO) -> TextIO:
+    """Return a standard stream as an interpreter makes it, with the encoding that this one chose when it started."""
+    raw = FileIO(number, "r" if like is sys.stdin else "w", closefd=False)
+    buffered = BufferedReader(raw) if like is sys.stdin else BufferedWriter(raw)
+    by_line = like is sys.stderr or raw.isatty()
+    return TextIOWrapper(buffered, like.encoding, like.errors, newline="\n", line_buffering=by_line)
+
+
+def run() -> None:
+    """Run payctl. At the end its modules are not removed one by one, which would take as long as all the rest."""
+    status: list[int] = []
+
+    def leave() -> None:
+        if status:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status[0])
+
+    atexit.register(leave)  # it is called after every other exit function, and after the threads have ended
+    try:
+        main()
+    except SystemExit as error:
+        if isinstance(error.code, int):
+            status.append(error.code)
+        raise
+
+
+if __name__ == "__main__":
+    load()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    next_command(socket.socket(fileno=int(sys.argv[1])))
+    run()

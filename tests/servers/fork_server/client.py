@@ -1,0 +1,59 @@
+"""Hand arguments, environment, directory and streams to the fork server, and behave as the command that it starts.
+
+It uses what an interpreter has built in, because it starts for each command.
+"""
+
+import _signal  # type: ignore[import-not-found]  # importing signal takes as long as all the others
+import _socket
+import array
+import marshal
+import os
+import sys
+
+PASSED_ON = {_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGWINCH}
+LENGTH = 4
+
+
+def is_open(descriptor: int) -> bool:
+    """Say whether the caller gave this process the stream with this number."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def read(connection: _socket.socket) -> int:
+    """Return the next number. If the server has ended, exit with 1."""
+    content = connection.recv(LENGTH, _socket.MSG_WAITALL)
+    if len(content) < LENGTH:
+        sys.stderr.write("the fork server has ended\n")
+        os._exit(1)
+    return int.from_bytes(content, "big")
+
+
+_signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)  # until it is known to whom they go
+streams = [number for number in (0, 1, 2) if is_open(number)]
+while os.open(os.devnull, os.O_RDWR) not in range(3, 6):
+    pass  # so that the socket does not get the number of a closed stream
+with_streams = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+with_streams.connect(sys.argv[1])
+request = marshal.dumps((streams, sys.argv[2:], dict(os.environ), os.getcwd()))  # noqa: PTH109 - pathlib takes longer to load than the rest
+with_streams.sendmsg(
+    [len(request).to_bytes(LENGTH, "big")],
+    [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", streams))],
+)
+sent = 0
+while sent < len(request):
+    sent += with_streams.send(request[sent:])
+child = read(with_streams)
+for number in PASSED_ON:
+    _signal.signal(number, lambda number, _: os.kill(child, number))
+_signal.pthread_sigmask(_signal.SIG_UNBLOCK, PASSED_ON)
+for stream in streams:
+    os.close(stream)  # the command's reader or writer must see that the command closed it
+status = read(with_streams)
+if os.WIFSIGNALED(status):
+    _signal.signal(os.WTERMSIG(status), _signal.SIG_DFL)
+    os.kill(os.getpid(), os.WTERMSIG(status))
+os._exit(os.WEXITSTATUS(status))

@@ -1,0 +1,94 @@
+"""A forked payctl behaves as one with an interpreter of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+FRESH = [sys.executable, "-m", "ticketbottle_payctl"]
+READS = ("verify-signature", "-")
+
+
+@pytest.fixture
+def waiting(payctl_command):
+    """Yield a forked payctl that has read a byte of its stdin and waits for more."""
+    with subprocess.Popen(
+        [*payctl_command, *READS, "-o", "json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdin.write(b"{")
+        process.stdin.flush()
+        unread = b"1000"
+        while unread != bytes(4):
+            assert process.poll() is None
+            unread = fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4))
+            time.sleep(0.005)
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("stats",), ("stat",), ("config", "show"), ("verify-signature", "--example", "momo"), READS],
+    ids=" ".join,
+)
+def test_a_forked_command_prints_and_exits_as_a_fresh_one(arguments, payctl_command, tmp_path):
+    """Stdout, stderr and exit code are equal, with the arguments, stdin, directory and environment of the caller."""
+    (tmp_path / "payctl.toml").write_text("[profiles.prod]\n", "utf-8")
+    environment = {**os.environ, "PAYCTL_CONFIG": "payctl.toml", "COLUMNS": "100", "TZ": "Asia/Tokyo"}
+    forked, fresh = (
+        subprocess.run(
+            [*command, *arguments], cwd=tmp_path, env={**environment, "PYTHONPATH": str(Path.cwd())},
+            input="a=1&b=é", capture_output=True, text=True, check=False,
+        )
+        for command in (payctl_command, FRESH)
+    )  # fmt: skip
+    assert (forked.returncode, forked.stdout, forked.stderr) == (fresh.returncode, fresh.stdout, fresh.stderr)
+
+
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full"])
+@pytest.mark.parametrize("arguments", ["--version", "verify-signature -"])
+def test_a_forked_command_behaves_on_an_unusable_stream_as_a_fresh_one(streams, arguments, payctl_command):
+    """A stream that the shell closed is closed for the command, too."""
+    forked, fresh = (
+        subprocess.run(
+            ["/bin/bash", "-c", f'"$@" {arguments} {streams}', "bash", *command],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            check=False,
+        )
+        for command in (payctl_command, FRESH)
+    )  # fmt: skip
+    assert (forked.returncode, forked.stdout, forked.stderr) == (fresh.returncode, fresh.stdout, fresh.stderr)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_reaches_the_forked_command(sent, code, waiting):
+    """The command prints its document after the signal, and its exit code is the client's."""
+    waiting.send_signal(sent)
+    stdout, _ = waiting.communicate(timeout=20)
+    assert (waiting.returncode, json.loads(stdout)["exit_code"]) == (code, code)
+
+
+def test_a_killed_client_takes_its_command_with_it(waiting):
+    """The command's streams are closed after the client was killed, so no command outlives its test."""
+    waiting.kill()
+    began = time.monotonic()
+    assert waiting.stdout.read() == b""
+    assert time.monotonic() - began < 20
+
+
+def test_a_shell_finds_the_forked_payctl_on_its_path(payctl_path):
+    """`payctl` in a pipe of a shell writes to the pipe."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", "payctl --version | tr a-z A-Z"], env={**os.environ, "PATH": payctl_path},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("PAYCTL ")

@@ -1,0 +1,52 @@
+"""How CI divides the tests: what a bare machine skips runs on a full one, and other interpreters run a sample."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TESTS = """
+import pytest
+
+@pytest.mark.xdist_group("service")
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_with_a_service(number):
+    number == 2 and pytest.skip("missing")
+
+def test_without():
+    pass
+"""
+
+
+@pytest.fixture
+def ran(tmp_path):
+    """Return ``ran("--cases", "2")``, which runs four tests with the suite's options and returns the last lines."""
+    (tmp_path / "test_some.py").write_text(TESTS, "utf-8")
+
+    def run(*options):
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "--import-mode=importlib"]
+        done = subprocess.run(
+            [*command, "--rootdir", str(tmp_path), "-c", "/dev/null", *options, str(tmp_path)],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_a_skipped_test_is_listed_and_runs_elsewhere(ran, tmp_path):
+    """The list has the ids without the groups of xdist, and with it nothing but the skipped tests runs."""
+    skipped = tmp_path / "skipped"
+    assert "3 passed, 1 skipped" in ran("--skipped-to", str(skipped), "-n", "1", "--dist", "loadgroup")
+    assert skipped.read_text("utf-8") == "test_some.py::test_with_a_service[2]\n"
+    assert "1 skipped, 3 deselected" in ran("--skipped-in", str(skipped))
+
+
+def test_a_sample_runs_each_test_with_some_of_its_cases(ran):
+    """No test is left out, only cases of one."""
+    assert "2 passed, 2 deselected" in ran("--cases", "1")
