@@ -13,11 +13,10 @@ from typing import Final
 from ticketbottle_payctl.cli.commands.demo.cases import case_words
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Part, Styled, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
-from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.formats import count, duration, gateway_name
 from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome, WebhookReport
 from ticketbottle_payctl.sandbox.demo import Arrival, CallbackStep, DemoReport, Kept, MessageStep, Started
 
-_NAMES: Final = {"zalopay": "ZaloPay", "payos": "PayOS", "vnpay": "VNPay", "momo": "MoMo"}
 _DETAIL, _VALUE = 21, 13
 _NARROWEST, _WIDEST = 40, 110
 _BLANK: Final = line()
@@ -71,7 +70,7 @@ def _started(one: Started) -> Block:
 def _callback(step: CallbackStep) -> Iterator[Block]:
     report, scene = step.report, step.scene
     refused = report.outcome is WebhookOutcome.REFUSED
-    name = f"{'✘' if refused else '✔'} {_NAMES.get(report.provider, report.provider):<7}"
+    name = f"{'✘' if refused else '✔'} {gateway_name(report.provider):<7}"
     yield line(_at(step.at), bad(name) if refused else good(name), f"{scene.says:<20}", dim(scene.payment.order_code))
     yield from _details([scene.about], _DETAIL)
     yield line(" " * (_DETAIL - 2), *_decision(report))
