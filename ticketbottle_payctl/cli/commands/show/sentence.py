@@ -7,7 +7,7 @@ from datetime import datetime
 from ticketbottle_payctl.broker.remedies import DeliveryRemedy, error_name
 from ticketbottle_payctl.cli.output.remedies import remedy_sentence
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.formats import count, duration, gateway_name, money
+from ticketbottle_payctl.formats import age, count, duration, gateway_name, money
 from ticketbottle_payctl.jobs.show import Mark, Remedy, Timeline, Verdict, VerdictKind
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, ReceiptRow
 from ticketbottle_payctl.telemetry import redact
@@ -154,11 +154,11 @@ def _of_event(verdict: Verdict) -> dict[str, str]:
 
 
 def _of_time(verdict: Verdict, now: datetime) -> dict[str, str]:
-    age = duration(max(0.0, (now - verdict.at).total_seconds())) if verdict.at else "an unknown time"
+    seconds = max(0.0, (now - verdict.at).total_seconds()) if verdict.at else None
     left = (verdict.due - now).total_seconds() if verdict.due else 0.0
     return {
-        "age": age,
-        "ago": f"{age} ago",
+        "age": "an unknown time" if seconds is None else duration(seconds),
+        "ago": "an unknown time ago" if seconds is None else "just now" if seconds < 1 else age(seconds),
         "next_try": f"next try in {duration(left)}" if left > 0 else "its next try is due",
     }
 

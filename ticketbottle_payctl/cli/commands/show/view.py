@@ -27,7 +27,7 @@ from ticketbottle_payctl.cli.output.result import (
     warn,
 )
 from ticketbottle_payctl.cli.safety.advised import Adviser
-from ticketbottle_payctl.formats import count, gateway_name, local, money
+from ticketbottle_payctl.formats import count, gateway_name, local, money, short_id
 from ticketbottle_payctl.jobs.show import Advice, Mark, SettledBy, Step, Timeline, Verdict
 from ticketbottle_payctl.telemetry import redact
 
@@ -210,7 +210,7 @@ def _of_callback(step: Step) -> Iterator[Part]:
     yield f"{said} ({facts['reason']})" if facts["reason"] else said
     if amount is not None:
         yield money(amount, str(facts["currency"]))
-    yield dim(step.id)
+    yield dim(f"receipt {short_id(step.id)}")
 
 
 def _state(facts: Mapping[str, object]) -> list[Part]:
