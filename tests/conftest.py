@@ -331,7 +331,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark each test with its services, before ``-m`` selects, and with the group that shares them."""
     for item in items:
         used = getattr(item, "fixturenames", ())
-        if "postgres" in used:
+        if "postgres" in used or "own_server" in used:
             item.add_marker("postgres")
         if "kafka_server" in used:
             item.add_marker("kafka")
