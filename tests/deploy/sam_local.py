@@ -25,6 +25,15 @@ from samcli.lib.providers.api_provider import ApiProvider
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 
+REPAIR = {
+    "ReconcilePayments": "true",
+    **dict.fromkeys(
+        ("ReconcileDatabaseSecretArn", "ReconcileGatewaySecretArn"),
+        "arn:aws:secretsmanager:ap-southeast-1:111122223333:secret:example-AbCdEf",
+    ),
+}
+"""The parameters that turn on the function `reconcile-payments`, which is off by default."""
+
 
 def container(stacks, overrides):
     """Return the environment that SAM gives each function's container, and the functions' layers and code."""
@@ -42,7 +51,8 @@ def routes(stacks):
 def deployed():
     """Return each function's environment as CloudFormation gives it to Lambda in production, references left out."""
     config = tomllib.loads(CONFIG.read_text("utf-8"))["prod"]["deploy"]["parameters"]["parameter_overrides"]
-    values = {**parameters_of(TEMPLATE.read_text("utf-8"), config), "CodeBucket": "b", "CodeKey": "c", "LayerKey": "l"}
+    values = {**parameters_of(TEMPLATE.read_text("utf-8"), config), **REPAIR}
+    values |= {"CodeBucket": "b", "CodeKey": "c", "LayerKey": "l"}
     template = json.loads(GENERATED.read_text("utf-8"))
     resources = {name: one for name, one in template["Resources"].items() if one["Type"] == "AWS::Lambda::Function"}
     done = process_template({**template, "Resources": resources, "Outputs": {}}, values)
