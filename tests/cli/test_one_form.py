@@ -38,6 +38,7 @@ FOR_PROGRAMS = {"schema", "completion", "cdc config", "config path"}
 """Their output is a text for another program."""
 NOT_RUN = {
     "demo": "has its own tests and its own world",
+    "report": "is Markdown, and its commands name exact instants",
     "listen": "a server",
     "reconcile payments": "asks the gateways",
     "gateways register-webhook": "calls PayOS",
@@ -53,7 +54,7 @@ FORBIDDEN = {
     "an instant in another zone": r"\d\d:\d\d:\d\d(\.\d+)?(Z| ?[+-](?!07:00)\d\d:\d\d)",
     "a count that does not agree": r"\b1 (events|payments|callbacks|rows|times|tries|batches|runs|messages|brokers)\b",
     "a count of several in the singular": r"\b([2-9]|\d\d+) (event|payment|callback|row|batch|run|message|broker)\b",
-    "scientific notation": r"\b\d(\.\d+)?[eE][+-]?\d\d\b",
+    "scientific notation": r"(?<![-\w])\d(\.\d+)?[eE][+-]?\d\d(?![-\w])",
     "a duration as a clock": r"(?<![\d:-])0:\d\d(:\d\d)?\b",
     "a duration as Python writes it": r"\b\d+ days?,|timedelta|datetime\.",
     "a gateway in another case": r"(?<![\w/.-])(?!ZaloPay|PayOS|VNPay|MoMo)(?i:zalopay|payos|vnpay|momo)(?![\w.:-])",

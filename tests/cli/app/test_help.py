@@ -33,6 +33,7 @@ TIMEOUT = "KafkaJSConnectionError: Connection timeout"
 CODES = {
     "payctl verify-signature --example momo --tamper amount": 5,
     "payctl stats --check --max-age 5m --max-failed 0": 5,
+    "payctl publish-outbox": 6,
     **dict.fromkeys(("payctl show TB-2041", "payctl show 3f2a9c1e", "payctl show TB-2041 -o json | head -c 200"), 5),
     **dict.fromkeys(("payctl doctor", "payctl doctor --bundle findings.json"), 5),
 }

@@ -126,7 +126,7 @@ def test_an_ascii_terminal_gets_ascii(process):
     """If the stream supports only ASCII, marks become ASCII characters and JSON is escaped."""
     ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
     plain = process("verify-signature", "--example", "zalopay", **ascii_only)
-    assert plain.stdout.startswith("+ valid  zalopay")
+    assert plain.stdout.startswith("+ valid  ZaloPay")
     document = process("verify-signature", "--example", "payos", "--explain", "-o", "json", **ascii_only)
     assert "Thành công" in json.loads(document.stdout)["result"]["canonical"]
     assert document.stdout.isascii()

@@ -91,6 +91,11 @@ OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
         "ignored": ExitCode.DONE,
         "refused": ExitCode.NO,
     },
+    "ForwardOutcome": {
+        "forwarded": ExitCode.DONE,
+        "refused": ExitCode.NO,
+        "failed": ExitCode.UNAVAILABLE,
+    },
     "StoppedBecause": {
         "empty": ExitCode.DONE,
         "max_batches": ExitCode.DONE,

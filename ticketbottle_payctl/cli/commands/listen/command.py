@@ -18,6 +18,7 @@ from ticketbottle_payctl.cli.input.callback_url import callback_url
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.missing_keys import missing_keys
 from ticketbottle_payctl.cli.input.stored_ids import receipt_ids
+from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import bold, dim
 from ticketbottle_payctl.cli.safety.confirm import permit
@@ -26,7 +27,7 @@ from ticketbottle_payctl.domain.callback import Answer, Reply, Request
 from ticketbottle_payctl.errors import InputError, PayctlError
 from ticketbottle_payctl.http_address import is_loopback
 from ticketbottle_payctl.jobs.find_receipt import find_receipt, require_receipts
-from ticketbottle_payctl.jobs.forward_callback import Destination, ForwardOutcome, ForwardReport, forward_callback
+from ticketbottle_payctl.jobs.forward_callback import Destination, ForwardReport, forward_callback
 from ticketbottle_payctl.jobs.process_webhook import process_webhook
 from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.sandbox.webhook_server import Handle, webhook_server
@@ -129,9 +130,9 @@ def _replay(session: Session, service: _Service, receipt_id: str) -> NoReturn:
         raise missing_keys(gateway, session.services.credentials(gateway))
     log = Log(session)
     log.forwarded(stored.request, gateway, report)
-    code = ExitCode.DONE if report.reply.status // 100 == SUCCESS else ExitCode.NO
-    if report.outcome is not ForwardOutcome.FORWARDED:
-        code = ExitCode.UNAVAILABLE if report.outcome is ForwardOutcome.FAILED else ExitCode.NO
+    code = exit_codes.of_outcome(report.outcome)
+    if code is ExitCode.DONE and report.reply.status // 100 != SUCCESS:
+        code = ExitCode.NO
     log.close(code)
     raise typer.Exit(int(code))
 
