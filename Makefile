@@ -129,7 +129,7 @@ soak: $(DEV) ## publishers under random faults for minutes (ARGS="--minutes 5 --
 orders: $(DEV) ## publishers, writers and an operator in N=1000 orders of their steps, with kills
 	@PAYCTL_TEST_INTERLEAVINGS=$(or $(N),1000) $(BIN)/python -m pytest -q -n 0 --timeout 7200 tests/interleavings
 
-docs: pictures 
+docs: pictures ## the pages that are made from the code, and the documentation site in build/site
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/schemas.py
 	@$(BIN)/python docs/build_site.py
