@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from ticketbottle_payctl.formats import PROVIDERS
 from ticketbottle_payctl.metrics import BY_NAME, BY_PROVIDER, NAMESPACE, Function
 from ticketbottle_payctl.providers import GATEWAYS
 
@@ -23,8 +25,8 @@ LOGICAL = {
 """The functions' names in the template."""
 
 
-NAMES = {"zalopay": "ZaloPay", "payos": "PayOs", "vnpay": "VnPay", "momo": "MoMo"}
-"""The gateways' names in the names of their alarms."""
+NAMES = {name: re.sub("[A-Z]+(?=[A-Z][a-z]|$)", lambda run: run[0].capitalize(), PROVIDERS[name]) for name in GATEWAYS}
+"""The gateways' names in the names of their alarms: ``PayOs`` for PayOS, as the other names in the template."""
 
 
 class Silence(StrEnum):

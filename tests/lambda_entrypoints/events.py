@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.callbacks import callback
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
 
@@ -25,7 +26,7 @@ PAYMENTS = {
         provider=name.upper(),
         reference=f"261123_A1B2C3D{number}",
     )
-    for number, name in enumerate(("zalopay", "payos", "vnpay", "momo"), 1)
+    for number, name in enumerate(GATEWAYS, 1)
 }
 _STAGE_TIME = {"time": "23/Nov/2026:03:00:00 +0000", "timeEpoch": 1795402800000}
 _DOMAIN = "a1b2c3d4e5.execute-api.ap-southeast-1.amazonaws.com"

@@ -54,6 +54,7 @@ _MOMO_CODES = {
     Scenario.EXPIRED: (1005, "The link has expired."),
     Scenario.PENDING: (9000, "Authorised."),
 }
+_KEYS = frozenset(field.env for gateway in GATEWAYS.values() for field in gateway.fields if field.secret)
 _MILLISECONDS = 1_795_400_000_000  # this is an instant in November 2026
 _WRONG_BY = 1000
 _ZALOPAY_USER = "4n2LtVGwMfjZhIs7wv82hA"
@@ -99,11 +100,7 @@ def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, enviro
 
 def with_wrong_keys(keys: Environ) -> dict[str, str]:
     """Return the same merchant's settings with wrong keys. payctl must reject a callback that is signed with them."""
-    return {**keys, **{variable: "not-the-merchants-key" for variable in keys if _is_key(variable)}}
-
-
-def _is_key(variable: str) -> bool:
-    return variable.endswith(("_KEY1", "_KEY2", "_CHECKSUM_KEY", "_HASH_SECRET", "_SECRET_KEY"))
+    return {**keys, **{variable: "not-the-merchants-key" for variable in keys if variable in _KEYS}}
 
 
 def _zalopay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Request:

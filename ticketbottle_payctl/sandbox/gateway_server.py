@@ -16,6 +16,7 @@ from typing import ClassVar
 from urllib.parse import parse_qs, unquote
 
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
+from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.sandbox import signing
 from ticketbottle_payctl.sandbox.callbacks import gateway_number
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
@@ -50,7 +51,7 @@ def gateway_server(records: GatewayRecords) -> Iterator[dict[str, str]]:
     thread.start()
     base = f"http://127.0.0.1:{server.server_port}"
     try:
-        yield {f"PAYCTL_{name}_URL": base for name in ("ZALOPAY", "PAYOS", "VNPAY", "MOMO")}
+        yield {query.url_variable: base for query in QUERIES.values()}
     finally:
         server.shutdown()
         server.server_close()

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.profile.profiles import Profile
+from ticketbottle_payctl.providers.queries import QUERIES
 
 DEFAULTED = (
     *("ENVIRONMENT", "LOG_LEVEL", "OUTBOX_BATCH_SIZE", "OUTBOX_MAX_RETRIES", "OUTBOX_RETENTION_DAYS"),
@@ -18,7 +19,7 @@ PLAIN = (
     *("AWS_REGION", "AWS_DEFAULT_REGION", "PAYCTL_ACTOR", "PAYCTL_TRACES"),
     *("PAYCTL_ALERTS_TOPIC_ARN", "PAYCTL_DEAD_EVENTS_QUEUE_URL"),
 )
-ASKED_AT = ("PAYCTL_ZALOPAY_URL", "PAYCTL_PAYOS_URL", "PAYCTL_VNPAY_URL", "PAYCTL_MOMO_URL")
+ASKED_AT = tuple(query.url_variable for query in QUERIES.values())
 KEYS = tuple(field.env for gateway in providers.GATEWAYS.values() for field in gateway.fields)
 HIDDEN = ("KAFKA_USERNAME", "KAFKA_PASSWORD", *KEYS)
 

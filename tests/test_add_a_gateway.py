@@ -1,0 +1,135 @@
+"""A new gateway has an entry in every table of the code, and in every page that compares the gateways.
+
+Run this file first if you add a gateway. It needs no service, and each failure names the file to change.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from lambda_entrypoints.forgeries import FORGERIES
+from ticketbottle_payctl import formats
+from ticketbottle_payctl.cli.app.argv import require_utf8
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.providers.queries import QUERIES
+
+ROOT = Path(__file__).parent.parent
+TABLES = (
+    "ticketbottle_payctl/formats.py PROVIDERS",
+    "ticketbottle_payctl/providers/explain/__init__.py _READERS",
+    "ticketbottle_payctl/providers/queries/__init__.py QUERIES",
+    "ticketbottle_payctl/sandbox/altering.py _SIGNATURES",
+    "ticketbottle_payctl/sandbox/callbacks.py _SENT",
+    "ticketbottle_payctl/sandbox/callbacks.py _MAKERS",
+    "ticketbottle_payctl/jobs/doctor/signing.py _SIGNERS",
+    "ticketbottle_payctl/cli/commands/simulate/command.py _MADE_UP",
+    "lambda_entrypoints/forgeries.py FORGERIES",
+    "tests/providers/conftest.py KEYS",
+    "tests/stand_ins.py STATES",
+)
+FILES = (
+    "ticketbottle_payctl/providers/samples.json",
+    "tests/data/gateway-vectors/{name}.json",
+    "tests/events/{name}.json",
+)
+PAGES = (
+    "docs/explanation/gateways.md",
+    "docs/how-to/README.md",
+    "docs/how-to/try-it-locally.md",
+    "docs/reference/glossary.md",
+    "docs/deploy.md",
+    "docs/runbook.md",
+)
+PLACES_IN_THE_TEMPLATE = ("Path: /webhook/{name},", " /webhook/{name}: *throttle", ' /webhook/{name}", Target:')
+
+
+def table(place: str) -> set[str]:
+    """Return the gateways in a table, which is a variable of a file."""
+    file, name = place.split(" ")
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return set(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("place", TABLES)
+def test_every_table_of_the_code_has_the_gateway(place, gateway):
+    """A gateway that a table of the code does not have would be a KeyError for an operator."""
+    assert gateway in table(place), f"add {gateway!r} to {place.replace(' ', ': ')}"
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("name", FILES)
+def test_every_gateway_has_its_data_files(name, gateway):
+    """Each gateway has a sample, test vectors, and an event for `make local`."""
+    file = ROOT / name.format(name=gateway)
+    assert file.is_file(), f"write {name.format(name=gateway)}, as the other gateways have it"
+    content = json.loads(file.read_text("utf-8"))
+    known = {record["name"] for record in content} if name.endswith("samples.json") else {gateway}
+    assert gateway in known, f"add an entry with the name {gateway!r} to {name}"
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_that_compares_the_gateways_has_the_gateway(name, gateway):
+    """A page that compares the gateways has each of them, with its name for people."""
+    label = formats.PROVIDERS.get(gateway, gateway)
+    assert label in (ROOT / name).read_text("utf-8"), f"describe {label} in {name}"
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("place", PLACES_IN_THE_TEMPLATE)
+def test_the_template_has_the_gateway_s_routes(place, gateway):
+    """The open API and the hidden one have the gateway's route, and the open route has its own limit."""
+    wanted = place.format(name=gateway)
+    assert wanted in (ROOT / "deploy/template.yaml").read_text("utf-8"), (
+        f"deploy/template.yaml has no line with {wanted}"
+    )
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_the_template_names_the_gateway_s_keys(gateway):
+    """Each function that reads a key gets the ARN of its secret, and `sam local` can set the key itself."""
+    text = (ROOT / "deploy/template.yaml").read_text("utf-8")
+    asks = QUERIES[gateway].needs if gateway in QUERIES else ()
+    for field in GATEWAYS[gateway].fields:
+        readers = field.signs_callbacks + (field.name in asks)
+        for line in (f" {field.env}_SECRET_ARN: !Ref ", f" {field.env}: *for-sam-local"):
+            assert text.count(line) == readers, f"deploy/template.yaml needs {readers} times: {line.strip()}"
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_key_of_the_gateway_that_is_not_utf_8_is_refused(gateway):
+    """The command line checks every variable of a gateway, so that no key with odd bytes reaches a library."""
+    accepted = [field.env for field in GATEWAYS[gateway].fields if not is_refused(field.env)]
+    assert accepted == [], "add their prefix to ticketbottle_payctl/cli/app/argv.py: _OURS"
+
+
+def is_refused(variable: str) -> bool:
+    """Return whether payctl refuses a value of this variable that is not UTF-8."""
+    try:
+        require_utf8((), {variable: "\udcff"})
+    except InputError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_the_forgery_goes_to_the_gateway_s_own_path(gateway):
+    """The probe's forgery uses the path that the gateway calls."""
+    assert gateway in FORGERIES, f"add {gateway!r} to lambda_entrypoints/forgeries.py: FORGERIES"
+    assert FORGERIES[gateway].path == f"/webhook/{gateway}"
+
+
+def test_the_contributors_guide_names_every_place():
+    """CONTRIBUTING.md names each file that a new gateway needs."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    _, _, guide = text.partition("\n## Add a gateway\n")
+    guide, _, _ = guide.partition("\n## ")
+    files = {place.split(" ")[0] for place in TABLES} | {*FILES, *PAGES, "ticketbottle_payctl/cli/app/argv.py"}
+    short = {file.removeprefix("ticketbottle_payctl/").replace("{name}", "NAME") for file in files}
+    assert sorted(file for file in short if f"`{file}`" not in guide) == []
