@@ -1,0 +1,13 @@
+"""Search everything that a run printed, logged, stored or sent for its secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.security.canaries import Canaries
+
+
+def leaks(canaries: Canaries, texts: Mapping[str, str | bytes]) -> dict[str, list[str]]:
+    """Return the names of the secrets that were seen, by the name of the text."""
+    found = {name: sorted(canaries.seen_in(text)) for name, text in texts.items()}
+    return {name: seen for name, seen in found.items() if seen}
