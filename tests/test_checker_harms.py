@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import fields, replace
 from datetime import datetime
 
@@ -222,6 +223,8 @@ def test_a_sample_counts_what_a_process_holds():
         process.stdout.readline()
         taken = sample(process.pid)
         os.kill(process.pid, signal.SIGKILL)
+        while sample(process.pid) is not None:  # until it is dead; nobody has waited for it yet
+            time.sleep(0.01)
     assert (taken.sockets, taken.descriptors, taken.threads) == (7, 10, 1)
     assert 1 < taken.memory < 200
     assert sample(process.pid) is None

@@ -29,7 +29,7 @@ class Sample(NamedTuple):
 def sample(pid: int) -> Sample | None:
     """Return a sample, or None if the process has ended."""
     place = Path("/proc") / str(pid)
-    with suppress(OSError, StopIteration, ValueError):
+    with suppress(OSError, KeyError):  # a process that has just ended has no memory
         lines = (place / "status").read_text().splitlines()
         value = {name: line.split()[1] for line in lines for name in ("VmRSS", "Threads") if line.startswith(name)}
         links = []
