@@ -19,7 +19,7 @@ from tests.checker import audit as audits
 from tests.checker.archive import ArchiveFaults, all_rows, archived_rows, judge_archive
 from tests.checker.audit import Audit, EventNote, PaymentNote
 from tests.checker.growth import Sample, growth, sample
-from tests.checker.leaks import leaks
+from tests.checker.leaks import leaks, leaks_of_the_server
 from tests.checker.payments import PaymentFaults, judge_payments
 from tests.checker.receipts import Kept, ReceiptFaults, judge_receipts
 from tests.checker.runs import Replayed, RunFaults, judge_runs, replays_of
@@ -202,6 +202,14 @@ def test_the_checker_sees_a_part_of_a_secret():
     key = canaries.letters("KEY")
     assert leaks(canaries, {"publisher": f"connecting with {key[3:9]}", "webhook": "settled"}) == {"publisher": ["KEY"]}
     assert leaks(canaries, {"publisher": b"settled " + key.encode()[:5]}) == {}
+
+
+def test_the_server_s_log_may_have_account_numbers_and_no_key():
+    """PostgreSQL logs a statement that failed, with the callback's bytes. A key or a password is never in it."""
+    canaries = Canaries()
+    account, key = canaries.number("account"), canaries.letters("KEY")
+    assert leaks_of_the_server(canaries, f"STATEMENT: {account}".encode()) == {}
+    assert leaks_of_the_server(canaries, f"STATEMENT: {key.encode().hex()}".encode()) == {"the server's log": ["KEY"]}
 
 
 FLAT = [Sample(60.0 + n % 3, 20, 6, 9) for n in range(40)]

@@ -11,3 +11,9 @@ def leaks(canaries: Canaries, texts: Mapping[str, str | bytes]) -> dict[str, lis
     """Return the names of the secrets that were seen, by the name of the text."""
     found = {name: sorted(canaries.seen_in(text)) for name, text in texts.items()}
     return {name: seen for name, seen in found.items() if seen}
+
+
+def leaks_of_the_server(canaries: Canaries, log: bytes) -> dict[str, list[str]]:
+    """Return the secrets in PostgreSQL's log. Account numbers may be there, in the statements that failed."""
+    seen = [name for name in sorted(canaries.seen_in(log)) if not name.startswith("account")]
+    return {"the server's log": seen} if seen else {}

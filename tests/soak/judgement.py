@@ -10,7 +10,7 @@ from typing import Any
 from tests.checker import judge, rows_of
 from tests.checker.archive import all_rows, archived_rows, judge_archive
 from tests.checker.audit import read
-from tests.checker.leaks import leaks
+from tests.checker.leaks import leaks, leaks_of_the_server
 from tests.checker.payments import judge_payments, states_of
 from tests.checker.receipts import judge_receipts, receipts_of
 from tests.checker.runs import judge_runs, replays_of
@@ -75,7 +75,8 @@ def judgement(
         ),
         "archive": _faults(asdict(judge_archive(audit, remaining, archived))),
         "runs": _faults(asdict(judge_runs(shown, replays, exits))),
-        "secrets": leaks(canaries, texts(world, rows, messages)),
+        "secrets": leaks(canaries, texts(world, rows, messages))
+        | leaks_of_the_server(canaries, world.postgres.log.read_bytes()),
         "not published": [row.id for row in rows if row.state != "published"],
         "charged": [row.id for row in rows if row.id not in strange and (row.retry_count or row.last_error)],
         "too late": _late(times),
