@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.soak import page as soak
 from ticketbottle_payctl.cli.app.registry import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -151,15 +153,23 @@ def test_generated_pages_are_current(name):
     assert read(ROOT / "docs" / name) == generated_pages()[name], "run `make docs`"
 
 
-def test_every_line_of_the_security_page_names_its_tests():
-    """Each row of a table on docs/security.md ends with test files that exist and have tests."""
-    rows = re.findall(r"^\| (?!what )(?!---)(.+) \|$", read(ROOT / "docs" / "security.md"), re.MULTILINE)
-    rows = [row.split(" | ") for row in rows if not row.startswith("---")]
+@pytest.mark.parametrize("page", ["security.md", "reliability.md"])
+def test_every_line_of_a_page_about_proofs_names_its_tests(page):
+    """Each row of a table on these pages ends with test files that exist and have tests, or is written by the soak."""
+    text = re.sub(f"{soak.BEGIN}.*{soak.END}", "", read(ROOT / "docs" / page), flags=re.DOTALL)
+    rows = re.findall(r"^\| (?!what |fault |---|\||I\d)(.+) \|$", text, re.MULTILINE)
+    rows = [row.split(" | ") for row in rows]
     assert len(rows) > 20
     for *_, named in rows:
-        files = re.findall(r"`([^`]+)`", named)
+        files = [name for name in re.findall(r"`([^`]+)`", named) if not name.startswith("make ")]
         assert files, named
         assert [name for name in files if "\ndef test_" not in read(ROOT / "tests" / name)] == []
+
+
+def test_the_soak_s_table_is_that_of_the_recorded_runs():
+    """The marked part of docs/reliability.md is what `make soak ARGS=--page` would write from docs/soak.json."""
+    page, runs = read(ROOT / "docs" / "reliability.md"), json.loads(read(ROOT / "docs" / "soak.json"))
+    assert soak.rewritten(page, runs) == page
 
 
 def test_generated_schemas_are_current():

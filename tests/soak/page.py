@@ -17,7 +17,7 @@ BEGIN, END = "<!-- written by make soak: begin -->", "<!-- written by make soak:
 
 HAPPENS = {
     Kind.KILL_PUBLISHER: "the claim is rolled back; another publisher sends the batch, at most once more",
-    Kind.FREEZE_PUBLISHER: "another publisher takes the shard over; the frozen one sends nothing old",
+    Kind.FREEZE_PUBLISHER: "another publisher takes the shard over; the frozen one gives its batch back",
     Kind.KILL_WEBHOOK: "nothing is half written; the gateway gets no reply and calls again",
     Kind.FREEZE_WEBHOOK: "the server ends its open transaction; the gateway calls again",
     Kind.KILL_REPLAY: "the run is shown as interrupted; `payctl runs resume` does the rest",
