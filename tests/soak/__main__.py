@@ -80,7 +80,7 @@ def main() -> int:
             enough=enough,
             patience=given.patience,
         )
-    whole = {"date": f"{began:%Y-%m-%d}", "minutes": given.minutes, "seed": given.seed, "repeat": repro, **found}
+    whole = {"date": f"{began:%Y-%m-%d}", "seed": given.seed, "repeat": repro, **found}
     sys.stdout.write(json.dumps(whole, indent=2) + "\n")
     if given.page:
         page.add(whole)

@@ -146,6 +146,7 @@ def run(
     for actor in (*writers, *customers, *world.operators.values(), sampler):
         actor.start()
     made_up = course.live_through(faults, seconds, enough)
+    ran = Clock() - world.zero
     stop.set()
     for writer in writers:
         writer.join(30)
@@ -162,7 +163,8 @@ def run(
     replayed = course.wait("replayed", world.pending, 2 * REPLAYED_WITHIN * patience)
     world.operators["cleanup"].once(cleanup(world.operators["cleanup"]))
     times = Times(drained, replayed, DRAINED_WITHIN * patience, REPLAYED_WITHIN * patience, made_up)
-    return judgement(world, ledger, sampler, secrets.canaries, times, by_the_broker=by_the_broker)
+    found = judgement(world, ledger, sampler, secrets.canaries, times, by_the_broker=by_the_broker)
+    return {"minutes": round(ran / 60, 1), **found}
 
 
 class _Course:
